@@ -1,0 +1,1 @@
+"""Scoring: exact retrieval ranks, intervals by the bootstrap, and the protocol that uses both."""
