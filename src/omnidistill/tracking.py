@@ -1,0 +1,279 @@
+"""What a run tells while it runs: a `Tracker` keeps its numbers on disk, a `Progress` shows on stderr how far it is.
+
+Nothing that computes reads either: turning them on or off changes no bit of a result.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
+
+from omnidistill.errors import InputError, NotFiniteError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichBar
+
+JSON = None | bool | int | float | str | Sequence[Any] | Mapping[str, Any]
+
+
+class Tracker(Protocol):
+    """Where a run's numbers go, one record a call. Use it in a `with`, or close it."""
+
+    def log(self, record: Mapping[str, JSON]) -> None:
+        """Keep one record."""
+
+    def position(self) -> int:
+        """How many bytes are kept, for good: a checkpoint holds this, and resuming cuts the log back to it."""
+
+    def close(self) -> None:
+        """Log no more."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Progress(Protocol):
+    """How far a stage is. Use it in a `with`, or stop it."""
+
+    def start(self, total: int, label: str) -> None:
+        """Begin a stage of `total` steps; the one before it, if any, ends."""
+
+    def advance(self, n: int = 1, **fields: JSON) -> None:
+        """`n` more steps are done; `fields` (loss=0.65) replace those shown."""
+
+    def stop(self) -> None:
+        """End the stage."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class NullTracker:
+    """Keeps nothing."""
+
+    def log(self, record: Mapping[str, JSON]) -> None:
+        """Drop the record."""
+
+    def position(self) -> int:
+        """Nothing is kept: 0."""
+        return 0
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class JsonlTracker:
+    """One JSON object a line in `path`, each handed to the system at once.
+
+    `resume_at=None` starts the file anew; a number, which `position()` gave, keeps that many bytes and drops the rest.
+    Raises InputError if the file cannot be written, is shorter than `resume_at`, or has no line ending there.
+    """
+
+    def __init__(self, path: Path, resume_at: int | None = None) -> None:
+        self.path = path
+        try:
+            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                self._end = self._cut(resume_at or 0)
+                _sync_folder(path.parent)
+            except BaseException:
+                os.close(self._handle)
+                raise
+        except OSError as error:
+            raise InputError(f"{path}: metrics cannot be written ({error.strerror}); choose another folder") from error
+
+    def log(self, record: Mapping[str, JSON]) -> None:
+        """Append one record. Raises NotFiniteError for NaN or Inf, InputError if the disk takes it not in full."""
+        for name, value in record.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise NotFiniteError(f"{self.path}: field {name!r} is {value} in the record {dict(record)}")
+        try:
+            line = json.dumps(dict(record), allow_nan=False).encode() + b"\n"
+        except ValueError as error:
+            raise NotFiniteError(f"{self.path}: {error} in the record {dict(record)}") from error
+        try:
+            if (written := os.pwrite(self._handle, line, self._end)) < len(line):
+                raise OSError(errno.ENOSPC, f"{written} of {len(line)} bytes taken: {os.strerror(errno.ENOSPC)}")
+        except OSError as error:
+            os.ftruncate(self._handle, self._end)
+            raise InputError(f"{self.path}: cannot be written ({error.strerror}); free space, then resume") from error
+        self._end += len(line)
+
+    def position(self) -> int:
+        """Byte offset after the last record, all before it synced to disk."""
+        os.fsync(self._handle)
+        return self._end
+
+    def close(self) -> None:
+        """Release the file; may be called twice."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _cut(self, end: int) -> int:
+        size = os.fstat(self._handle).st_size
+        if end > size:
+            raise InputError(f"{self.path}: {size} bytes, the checkpoint expects at least {end}; metrics were lost")
+        if end and os.pread(self._handle, 1, end - 1) != b"\n":
+            raise InputError(f"{self.path}: no line ends at byte {end}, where the checkpoint stands; it was altered")
+        os.ftruncate(self._handle, end)
+        return end
+
+
+class SilentProgress:
+    """Shows nothing."""
+
+    def start(self, total: int, label: str) -> None:
+        """Nothing to show."""
+
+    def advance(self, n: int = 1, **fields: JSON) -> None:
+        """Nothing to show."""
+
+    def stop(self) -> None:
+        """Nothing to end."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class RichProgress:
+    """Label, bar, n/total, elapsed and remaining time and the last fields, on stderr (or `stream`).
+
+    Where that is no terminal: one plain line whenever `interval_seconds` have passed since the last.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        interval_seconds: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stream = stream if stream is not None else sys.stderr
+        self._interval, self._clock = interval_seconds, clock
+        self._bar: RichBar | None = None
+        self._label, self._total, self._done = "", 0, 0
+        self._started = self._said = 0.0
+
+    def start(self, total: int, label: str) -> None:
+        """Begin a stage of `total` steps; the one before it, if any, ends."""
+        self.stop()
+        self._label, self._total, self._done = label, total, 0
+        self._started = self._said = self._clock()
+        if self._stream.isatty():
+            self._bar = _rich_bar(self._stream)
+            self._bar.add_task(label, total=total, fields="")
+            self._bar.start()
+
+    def advance(self, n: int = 1, **fields: JSON) -> None:
+        """`n` more steps are done; `fields` replace those shown."""
+        self._done += n
+        if self._bar is not None:
+            task = self._bar.task_ids[0]
+            self._bar.advance(task, n)
+            if fields:
+                self._bar.update(task, fields=_text(fields))
+        elif (now := self._clock()) - self._said >= self._interval:
+            self._said = now
+            self._stream.write(self._plain_line(now - self._started, fields) + "\n")
+            self._stream.flush()
+
+    def stop(self) -> None:
+        """End the stage; may be called twice."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _plain_line(self, elapsed: float, fields: Mapping[str, JSON]) -> str:
+        left = elapsed * (self._total - self._done) / self._done if self._done else math.inf
+        eta = _clock_face(left) if math.isfinite(left) else "?"
+        parts = [f"{self._label} {self._done}/{self._total}", _clock_face(elapsed), f"ETA {eta}", _text(fields)]
+        return "  ".join(part for part in parts if part)
+
+
+def _rich_bar(stream: TextIO) -> RichBar:
+    from rich.console import Console  # half the start-up time of a short command: imported where a bar is drawn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[fields]}", markup=False),
+        console=Console(file=stream),
+        redirect_stdout=False,  # what a command prints for a pipe is not the bar's business
+    )
+
+
+def _text(fields: Mapping[str, JSON]) -> str:
+    return "  ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in fields.items()
+    )
+
+
+def _clock_face(seconds: float) -> str:
+    minutes, second = divmod(round(max(seconds, 0.0)), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems cannot sync a folder
+            raise
+    finally:
+        os.close(handle)
