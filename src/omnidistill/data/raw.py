@@ -1,0 +1,44 @@
+"""Features as an encoder gave them: any float type, no step applied, one row of every modality per instance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from omnidistill.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class RawFeatures:
+    """N paired instances of M modalities, before standardising and centring (`features.prepare` applies those).
+
+    features: {modality: N x p_m}, float16, bfloat16, float32 or float64, in the encoder's own units.
+    ids: one unique name a row. groups: rows of the same group are positives of each other. splits: names of
+    `data.names.SPLITS`. provenance: where the rows come from (JSON values). captions: {modality: N texts} for people to
+    read, may be empty.
+
+    Only counts are checked here (InputError); `FeatureSet` checks the rest.
+    """
+
+    features: dict[str, Float[Tensor, "_ _"]]
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    splits: tuple[str, ...]
+    provenance: dict[str, Any]
+    captions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.features:
+            raise InputError("features: no modality given; give {modality: rows x width} for at least two modalities")
+        rows = len(self.ids)
+        counts = {f"modality {name!r}": tensor.shape[0] for name, tensor in self.features.items()}
+        counts |= {"groups": len(self.groups), "splits": len(self.splits)}
+        counts |= {f"captions of {name!r}": len(texts) for name, texts in self.captions.items()}
+        for what, count in counts.items():
+            if count != rows:
+                raise InputError(
+                    f"{what}: {count} rows, but there are {rows} ids; every part needs one row per id, in order"
+                )

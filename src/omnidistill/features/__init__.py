@@ -1,0 +1,1 @@
+"""The one currency: feature sets, the steps that prepared them, how they are packed and stored."""

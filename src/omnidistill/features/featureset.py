@@ -1,0 +1,245 @@
+"""FeatureSet, the one currency: real features, a coreset and a distilled set are all one of these.
+
+Rows are prepared: the recorded steps (`Preprocessing`) are already applied. N rows, M modalities, modality m p_m wide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from omnidistill.data.names import SPLITS, check_modality_names, check_split_names
+from omnidistill.data.raw import RawFeatures
+from omnidistill.errors import InputError
+from omnidistill.features.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSet:
+    """N paired instances of M >= 2 modalities, ready for the heads; validated on construction.
+
+    features: {modality: N x p_m}, float32, finite. ids: unique. groups: rows of one group are positives of each other,
+    and no group is in two splits. splits: names of `data.names.SPLITS`. pairing: optional similarity of row i and row
+    j, N x N in [0, 1]; None means by group. preprocessing: the steps that were applied. provenance: where the rows come
+    from (JSON values).
+
+    Raises InputError, naming modality, row and id, for anything else.
+    """
+
+    features: dict[str, Tensor]
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    splits: tuple[str, ...]
+    pairing: Tensor | None
+    preprocessing: Preprocessing
+    provenance: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        check_modality_names(self.features)
+        _check_counts(self)
+        _check_ids(self.ids)
+        check_split_names(self.splits)
+        _check_groups(self.groups, self.splits)
+        for name, x in self.features.items():
+            if x.dtype != torch.float32:
+                raise InputError(f"modality {name!r}: prepared features are float32, found {_type(x)}; use `prepare`")
+            check_finite(name, x, self.ids)
+        if self.pairing is not None:
+            _check_pairing(self.pairing, len(self.ids))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The names, in the order of `features`."""
+        return tuple(self.features)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """{modality: p_m}."""
+        return {name: x.shape[1] for name, x in self.features.items()}
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the rows in float32: 4 N sum_m p_m."""
+        return 4 * len(self) * sum(self.widths.values())
+
+    @property
+    def split_sizes(self) -> dict[str, int]:
+        """{split: rows} of the splits that have rows, in the order of `SPLITS`."""
+        return {split: count for split in SPLITS if (count := self.splits.count(split))}
+
+    @cached_property
+    def group_codes(self) -> Int[Tensor, " n"]:
+        """One int64 code a row, equal for equal groups, counted from 0 in the order of first appearance."""
+        codes = {group: code for code, group in enumerate(dict.fromkeys(self.groups))}
+        return torch.tensor([codes[group] for group in self.groups])
+
+    def select(self, rows: Int[Tensor, " k"] | Sequence[int]) -> FeatureSet:
+        """The set of these rows (0 <= row < N, each at most once), in the order given, copied.
+
+        Raises InputError for no rows, a row outside the set or a row given twice.
+        """
+        index = torch.as_tensor(rows, dtype=torch.int64, device="cpu")
+        _check_rows(index, len(self))
+        order = index.tolist()
+        return _trusted(
+            {name: x[index.to(x.device)] for name, x in self.features.items()},
+            tuple(self.ids[row] for row in order),
+            tuple(self.groups[row] for row in order),
+            tuple(self.splits[row] for row in order),
+            None if self.pairing is None else self.pairing[index][:, index],
+            self.preprocessing,
+            self.provenance,
+        )
+
+    def split(self, name: str) -> FeatureSet:
+        """The rows of one split, in their order; InputError, listing what exists, if it has none."""
+        rows = [row for row, split in enumerate(self.splits) if split == name]
+        if not rows:
+            found = ", ".join(f"{split} ({count})" for split, count in self.split_sizes.items())
+            raise InputError(f"split {name!r}: no rows; the set has {found}")
+        return self.select(rows)
+
+    def development(self) -> Development:
+        """The splits that choices may be made on; `heads` is None where the set has no such rows."""
+        heads = self.split("heads") if "heads" in self.splits else None
+        return Development(heads, self.split("train"), self.split("validation"))
+
+
+@dataclass(frozen=True, eq=False)
+class Development:
+    """All that selection and training code is given: no test rows are in it, so none can leak."""
+
+    heads: FeatureSet | None
+    train: FeatureSet
+    validation: FeatureSet
+
+
+def prepare(raw: RawFeatures, standardise: bool = True, centre: bool = True) -> FeatureSet:
+    """Raw features -> FeatureSet: each row standardised, then centred by the mean of the `train` rows.
+
+    Raises InputError for NaN or Inf, a zero vector (a constant row when standardising), no train rows to centre by, and
+    whatever a FeatureSet refuses; modality, row and id are named.
+    """
+    for name, x in raw.features.items():
+        check_finite(name, x, raw.ids)
+        _check_directions(name, x, raw.ids, standardise)
+    train = [row for row, split in enumerate(raw.splits) if split == "train"]
+    if centre and not train:
+        raise InputError(
+            "split 'train': no rows, so there is no mean to centre by; add train rows or prepare without centring"
+        )
+    steps = Preprocessing.fit({name: x[train] for name, x in raw.features.items()}, standardise, centre)
+    return FeatureSet(steps.apply(raw.features), raw.ids, raw.groups, raw.splits, None, steps, dict(raw.provenance))
+
+
+def check_finite(name: str, x: Float[Tensor, "n p"], ids: Sequence[str]) -> None:
+    """Raise InputError naming the first row of modality `name` that holds NaN or Inf; one pass when all is well."""
+    if x.numel() == 0 or all(bound.isfinite() for bound in torch.aminmax(x)):
+        return
+    row = int((~x.isfinite()).any(dim=1).nonzero()[0])
+    column = int((~x[row].isfinite()).nonzero()[0])
+    raise InputError(
+        f"modality {name!r}, row {row} (id {ids[row]!r}): value {column} is {float(x[row, column])}; "
+        "features must be finite: drop the row or encode it again"
+    )
+
+
+def _check_directions(name: str, x: Float[Tensor, "n p"], ids: Sequence[str], standardise: bool) -> None:
+    if x.numel() == 0:
+        return
+    low, high = torch.aminmax(x, dim=1)
+    lost: Bool[Tensor, " n"] = low == high if standardise else (low == 0) & (high == 0)
+    if lost.any():
+        row = int(lost.nonzero()[0])
+        raise InputError(
+            f"modality {name!r}, row {row} (id {ids[row]!r}): a zero vector (all {x.shape[1]} values are "
+            f"{float(low[row]):g}), which has no direction; {int(lost.sum())} such rows: drop or encode them again"
+        )
+
+
+def _trusted(
+    features: dict[str, Tensor],
+    ids: tuple[str, ...],
+    groups: tuple[str, ...],
+    splits: tuple[str, ...],
+    pairing: Tensor | None,
+    preprocessing: Preprocessing,
+    provenance: Mapping[str, Any],
+) -> FeatureSet:
+    """A set of rows that a validated set already vouches for: no check runs again."""
+    made = object.__new__(FeatureSet)
+    vars(made).update(
+        features=features,
+        ids=ids,
+        groups=groups,
+        splits=splits,
+        pairing=pairing,
+        preprocessing=preprocessing,
+        provenance=provenance,
+    )
+    return made
+
+
+def _check_counts(made: FeatureSet) -> None:
+    if len(made.features) < 2:
+        only = f"{next(iter(made.features))!r}" if made.features else "none"
+        raise InputError(f"one modality only: {only}; a paired set needs at least two modalities")
+    if not made.ids:
+        raise InputError("no rows: a feature set needs at least one")
+    counts = {"groups": len(made.groups), "splits": len(made.splits)}
+    for name, x in made.features.items():
+        if x.ndim != 2 or x.shape[1] == 0:
+            raise InputError(f"modality {name!r}: shape {tuple(x.shape)}; features are rows x width, width at least 1")
+        counts[f"modality {name!r}"] = x.shape[0]
+    for what, count in counts.items():
+        if count != len(made.ids):
+            raise InputError(
+                f"{what}: {count} rows, but there are {len(made.ids)} ids; every part needs one row per id"
+            )
+
+
+def _check_ids(ids: Sequence[str]) -> None:
+    seen: dict[str, int] = {}
+    for row, name in enumerate(ids):
+        if (first := seen.setdefault(name, row)) != row:
+            raise InputError(f"id {name!r}: rows {first} and {row} both have it; ids must be unique")
+
+
+def _check_groups(groups: Sequence[str], splits: Sequence[str]) -> None:
+    home: dict[str, str] = {}
+    for row, (group, split) in enumerate(zip(groups, splits, strict=True)):
+        if (first := home.setdefault(group, split)) != split:
+            raise InputError(
+                f"group {group!r}: in splits {first!r} and {split!r} (row {row}); rows of one group must share a split"
+            )
+
+
+def _check_pairing(pairing: Tensor, rows: int) -> None:
+    if tuple(pairing.shape) != (rows, rows):
+        raise InputError(f"pairing: shape {tuple(pairing.shape)}; with {rows} rows it must be ({rows}, {rows})")
+    low, high = (float(bound) for bound in torch.aminmax(pairing))
+    if not 0 <= low <= high <= 1:
+        raise InputError(f"pairing: values from {low:g} to {high:g}; similarities must be finite and in [0, 1]")
+
+
+def _check_rows(index: Tensor, rows: int) -> None:
+    if index.ndim != 1 or index.numel() == 0:
+        raise InputError(f"rows to select: shape {tuple(index.shape)}; give a list of at least one row number")
+    low, high = (int(bound) for bound in torch.aminmax(index))
+    if low < 0 or high >= rows:
+        raise InputError(f"rows to select: from {low} to {high}, but the set has rows 0 to {rows - 1}")
+    if int(torch.bincount(index, minlength=rows).max()) > 1:
+        raise InputError("rows to select: a row is given twice; ids must stay unique")
+
+
+def _type(x: Tensor) -> str:
+    return str(cast(object, x.dtype)).removeprefix("torch.")

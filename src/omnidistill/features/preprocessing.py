@@ -1,0 +1,107 @@
+"""The steps between an encoder's output and the heads, recorded so that they travel with the artifact.
+
+    standardise:  (x - mean(x)) / sqrt(var(x) + epsilon) over the p_m values of one row, biased variance
+                  (LayerNorm without affine, as the published heads begin)
+    centre:       subtract mu_m (p_m values), the mean of the standardised training rows of modality m
+
+Centring equals a bias in the head: W (x - mu) = W x + b with b = -W mu. It closes the gap between modalities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from omnidistill.errors import InputError
+
+EPSILON = 1e-5
+"""Added to the variance of a row, as in the LayerNorm of the published heads."""
+
+_MEAN = "mean/"
+
+
+@dataclass(frozen=True, eq=False)
+class Preprocessing:
+    """The recorded steps.
+
+    standardise: whether each row was. epsilon: added to its variance. means: {modality: p_m}; empty if not centred.
+    """
+
+    standardise: bool
+    epsilon: float
+    means: dict[str, Float32[Tensor, " _"]]
+
+    @classmethod
+    def fit(cls, raw_train: Mapping[str, Float[Tensor, "_ _"]], standardise: bool, centre: bool) -> Preprocessing:
+        """The steps for these training rows {modality: rows x p_m}; no other row has a say in the means."""
+        steps = cls(standardise, EPSILON, {})
+        if not centre:
+            return steps
+        rows = steps.apply(raw_train)
+        return cls(standardise, EPSILON, {m: x.mean(0, dtype=torch.float64).float() for m, x in rows.items()})
+
+    def apply(self, raw: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float32[Tensor, "_ _"]]:
+        """{modality: rows x p_m} of any float type -> the same shapes, new float32 tensors; computed in float32.
+
+        Raises InputError for a modality that has no mean, or one of another width.
+        """
+        return {name: self._apply(name, x) for name, x in raw.items()}
+
+    def head_bias(self, heads: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, " _"]]:
+        """{modality: d}: the bias -W mu with which a head W (d x p_m) serves features that are not centred.
+
+        W (x - mu) = W x - W mu, so a bias-free head trained on centred rows equals this head with its bias on rows that
+        are standardised only. Zeros where nothing was centred.
+        """
+        return {
+            name: -(w @ self._mean(name, w.shape[1]).to(w)) if self.means else w.new_zeros(w.shape[0])
+            for name, w in heads.items()
+        }
+
+    def to_tensors(self) -> dict[str, Float32[Tensor, " _"]]:
+        """What an artifact stores as tensors: `mean/MODALITY`, one per centred modality."""
+        return {_MEAN + name: mean for name, mean in self.means.items()}
+
+    def to_meta(self) -> dict[str, Any]:
+        """What an artifact stores as JSON."""
+        return {"standardise": self.standardise, "epsilon": self.epsilon, "centred": list(self.means)}
+
+    @classmethod
+    def from_parts(cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Preprocessing:
+        """The steps from `to_tensors` (other tensors may be among them) and `to_meta`; InputError if they don't fit."""
+        try:
+            means = {name: tensors[_MEAN + name] for name in meta["centred"]}
+            standardise, epsilon = meta["standardise"], meta["epsilon"]
+        except (KeyError, TypeError) as error:
+            raise InputError(f"preprocessing: {error} is missing from the artifact; make it again") from error
+        sound = all(mean.ndim == 1 and mean.dtype == torch.float32 and mean.isfinite().all() for mean in means.values())
+        if not (isinstance(standardise, bool) and isinstance(epsilon, float) and 0 < epsilon < 1 and sound):
+            raise InputError(
+                "preprocessing: the recorded steps are not usable (flag, epsilon or means); make the artifact again"
+            )
+        return cls(standardise, epsilon, means)
+
+    def _apply(self, name: str, x: Float[Tensor, "n p"]) -> Float32[Tensor, "n p"]:
+        rows = x.float()
+        if self.standardise:
+            variance, mean = torch.var_mean(rows, dim=1, correction=0, keepdim=True)
+            rows = (rows - mean) / (variance + self.epsilon).sqrt()
+        if self.means:
+            return rows - self._mean(name, x.shape[1])
+        return rows.clone() if rows is x else rows
+
+    def _mean(self, name: str, width: int) -> Float32[Tensor, " p"]:
+        mean = self.means.get(name)
+        if mean is None or mean.shape[0] != width:
+            found = "no mean was recorded for it" if mean is None else f"its recorded mean is {mean.shape[0]} wide"
+            raise InputError(f"modality {name!r}: {width} wide, but {found}; recorded are {_widths(self.means)}")
+        return mean
+
+
+def _widths(means: Mapping[str, Tensor]) -> str:
+    return ", ".join(f"{name} ({mean.shape[0]})" for name, mean in means.items())
