@@ -200,6 +200,11 @@ def _check_counts(made: FeatureSet) -> None:
         if x.ndim != 2 or x.shape[1] == 0:
             raise InputError(f"modality {name!r}: shape {tuple(x.shape)}; features are rows x width, width at least 1")
         counts[f"modality {name!r}"] = x.shape[0]
+        steps = made.preprocessing
+        if steps.means and (name not in steps.means or len(steps.means[name]) != x.shape[1]):
+            raise InputError(
+                f"modality {name!r}: {x.shape[1]} wide, but preprocessing has no mean of that width for it"
+            )
     for what, count in counts.items():
         if count != len(made.ids):
             raise InputError(
@@ -224,8 +229,9 @@ def _check_groups(groups: Sequence[str], splits: Sequence[str]) -> None:
 
 
 def _check_pairing(pairing: Tensor, rows: int) -> None:
-    if tuple(pairing.shape) != (rows, rows):
-        raise InputError(f"pairing: shape {tuple(pairing.shape)}; with {rows} rows it must be ({rows}, {rows})")
+    if tuple(pairing.shape) != (rows, rows) or not pairing.is_floating_point():
+        found = f"{_type(pairing)} of shape {tuple(pairing.shape)}"
+        raise InputError(f"pairing: {found}; with {rows} rows it must be a float type of shape ({rows}, {rows})")
     low, high = (float(bound) for bound in torch.aminmax(pairing))
     if not 0 <= low <= high <= 1:
         raise InputError(f"pairing: values from {low:g} to {high:g}; similarities must be finite and in [0, 1]")
