@@ -1,8 +1,7 @@
 """Named random streams: what one part of a run draws never moves what another part draws.
 
-A stream is a torch CPU generator (Mersenne Twister) seeded by the first 8 bytes of sha256("<seed>:<name>"), so it depends on
-the seed and its own name only, not on which streams exist or in which order they were made. torch's global generator is
-never read or written.
+A stream is a torch CPU generator (Mersenne Twister) seeded from sha256("<seed>:<name>"), so it depends on the seed and
+its own name only, not on which streams exist or in which order they were made. torch's global generator is left alone.
 """
 
 from __future__ import annotations

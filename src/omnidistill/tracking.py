@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from omnidistill.errors import InputError, NotFiniteError
@@ -38,16 +37,14 @@ class Tracker(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *error: object) -> None: ...
 
 
 class Progress(Protocol):
     """How far a stage is. Use it in a `with`, or stop it."""
 
-    def start(self, total: int, label: str) -> None:
-        """Begin a stage of `total` steps; the one before it, if any, ends."""
+    def start(self, total: int, label: str, done: int = 0) -> None:
+        """Begin a stage of `total` steps, `done` of them in an earlier run; the stage before it, if any, ends."""
 
     def advance(self, n: int = 1, **fields: JSON) -> None:
         """`n` more steps are done; `fields` (loss=0.65) replace those shown."""
@@ -57,9 +54,7 @@ class Progress(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *error: object) -> None: ...
 
 
 class NullTracker:
@@ -78,9 +73,7 @@ class NullTracker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
@@ -94,7 +87,7 @@ class JsonlTracker:
     def __init__(self, path: Path, resume_at: int | None = None) -> None:
         self.path = path
         try:
-            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | (0 if resume_at else os.O_CREAT), 0o666)
             try:
                 self._end = self._cut(resume_at or 0)
                 _sync_folder(path.parent)
@@ -102,28 +95,32 @@ class JsonlTracker:
                 os.close(self._handle)
                 raise
         except OSError as error:
-            raise InputError(f"{path}: metrics cannot be written ({error.strerror}); choose another folder") from error
+            raise InputError(f"{path}: the metrics log cannot be opened ({error.strerror})") from error
 
     def log(self, record: Mapping[str, JSON]) -> None:
-        """Append one record. Raises NotFiniteError for NaN or Inf, InputError if the disk takes it not in full."""
-        for name, value in record.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise NotFiniteError(f"{self.path}: field {name!r} is {value} in the record {dict(record)}")
+        """Append one record. Raises NotFiniteError for NaN or Inf, InputError if the disk is full; what was kept stays."""
         try:
             line = json.dumps(dict(record), allow_nan=False).encode() + b"\n"
         except ValueError as error:
-            raise NotFiniteError(f"{self.path}: {error} in the record {dict(record)}") from error
+            raise NotFiniteError(f"{self.path}: a number is NaN or Inf in the record {dict(record)}") from error
         try:
-            if (written := os.pwrite(self._handle, line, self._end)) < len(line):
-                raise OSError(errno.ENOSPC, f"{written} of {len(line)} bytes taken: {os.strerror(errno.ENOSPC)}")
-        except OSError as error:
+            if os.pwrite(self._handle, line, self._end) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._end += len(line)
+        except BaseException as error:
             os.ftruncate(self._handle, self._end)
-            raise InputError(f"{self.path}: cannot be written ({error.strerror}); free space, then resume") from error
-        self._end += len(line)
+            if isinstance(error, OSError):
+                raise InputError(
+                    f"{self.path}: cannot be written ({error.strerror}); free space, then resume"
+                ) from error
+            raise
 
     def position(self) -> int:
-        """Byte offset after the last record, all before it synced to disk."""
-        os.fsync(self._handle)
+        """Byte offset after the last record, all before it synced to disk. Raises InputError if the disk refuses."""
+        try:
+            os.fsync(self._handle)
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written ({error.strerror}); free space, then resume") from error
         return self._end
 
     def close(self) -> None:
@@ -135,17 +132,15 @@ class JsonlTracker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _cut(self, end: int) -> int:
         size = os.fstat(self._handle).st_size
         if end > size:
-            raise InputError(f"{self.path}: {size} bytes, the checkpoint expects at least {end}; metrics were lost")
+            raise InputError(f"{self.path}: holds {size} bytes, the checkpoint expects {end} or more: lines were lost")
         if end and os.pread(self._handle, 1, end - 1) != b"\n":
-            raise InputError(f"{self.path}: no line ends at byte {end}, where the checkpoint stands; it was altered")
+            raise InputError(f"{self.path}: no line ends at byte {end}, where the checkpoint was made: it was altered")
         os.ftruncate(self._handle, end)
         return end
 
@@ -153,7 +148,7 @@ class JsonlTracker:
 class SilentProgress:
     """Shows nothing."""
 
-    def start(self, total: int, label: str) -> None:
+    def start(self, total: int, label: str, done: int = 0) -> None:
         """Nothing to show."""
 
     def advance(self, n: int = 1, **fields: JSON) -> None:
@@ -165,9 +160,7 @@ class SilentProgress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
 
 
@@ -186,31 +179,33 @@ class RichProgress:
         self._stream = stream if stream is not None else sys.stderr
         self._interval, self._clock = interval_seconds, clock
         self._bar: RichBar | None = None
-        self._label, self._total, self._done = "", 0, 0
+        self._label, self._fields = "", ""
+        self._total = self._done = self._resumed = 0
         self._started = self._said = 0.0
 
-    def start(self, total: int, label: str) -> None:
-        """Begin a stage of `total` steps; the one before it, if any, ends."""
+    def start(self, total: int, label: str, done: int = 0) -> None:
+        """Begin a stage of `total` steps, `done` of them in an earlier run; the stage before it, if any, ends."""
         self.stop()
-        self._label, self._total, self._done = label, total, 0
+        self._label, self._fields = label, ""
+        self._total, self._done, self._resumed = total, done, done
         self._started = self._said = self._clock()
         if self._stream.isatty():
             self._bar = _rich_bar(self._stream)
-            self._bar.add_task(label, total=total, fields="")
+            self._bar.add_task(label, total=total, completed=done, shown="")
             self._bar.start()
 
     def advance(self, n: int = 1, **fields: JSON) -> None:
         """`n` more steps are done; `fields` replace those shown."""
         self._done += n
+        if fields:
+            self._fields = "  ".join(f"{name}={_short(value)}" for name, value in fields.items())
         if self._bar is not None:
-            task = self._bar.task_ids[0]
-            self._bar.advance(task, n)
-            if fields:
-                self._bar.update(task, fields=_text(fields))
+            self._bar.update(self._bar.task_ids[0], advance=n, shown=self._fields)
         elif (now := self._clock()) - self._said >= self._interval:
             self._said = now
-            self._stream.write(self._plain_line(now - self._started, fields) + "\n")
-            self._stream.flush()
+            with suppress(OSError):  # whoever read this has gone; the run goes on
+                self._stream.write(self._line(now - self._started) + "\n")
+                self._stream.flush()
 
     def stop(self) -> None:
         """End the stage; may be called twice."""
@@ -221,20 +216,18 @@ class RichProgress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
 
-    def _plain_line(self, elapsed: float, fields: Mapping[str, JSON]) -> str:
-        left = elapsed * (self._total - self._done) / self._done if self._done else math.inf
-        eta = _clock_face(left) if math.isfinite(left) else "?"
-        parts = [f"{self._label} {self._done}/{self._total}", _clock_face(elapsed), f"ETA {eta}", _text(fields)]
-        return "  ".join(part for part in parts if part)
+    def _line(self, elapsed: float) -> str:
+        here = self._done - self._resumed
+        left = _hms(elapsed * (self._total - self._done) / here) if here else "?"
+        parts = [f"{self._label} {self._done}/{self._total}", _hms(elapsed), f"ETA {left}", self._fields]
+        return "  ".join(parts).rstrip()
 
 
 def _rich_bar(stream: TextIO) -> RichBar:
-    from rich.console import Console  # half the start-up time of a short command: imported where a bar is drawn
+    from rich.console import Console  # imported late: a command without a bar starts faster
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -251,19 +244,17 @@ def _rich_bar(stream: TextIO) -> RichBar:
         TimeElapsedColumn(),
         TextColumn("ETA"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[fields]}", markup=False),
+        TextColumn("{task.fields[shown]}", markup=False),
         console=Console(file=stream),
         redirect_stdout=False,  # what a command prints for a pipe is not the bar's business
     )
 
 
-def _text(fields: Mapping[str, JSON]) -> str:
-    return "  ".join(
-        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in fields.items()
-    )
+def _short(value: JSON) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _clock_face(seconds: float) -> str:
+def _hms(seconds: float) -> str:
     minutes, second = divmod(round(max(seconds, 0.0)), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
 
