@@ -1,0 +1,55 @@
+"""Weighted binary cross-entropy between a similarity and its target (LoRS, Xu et al. 2024; HoPA eq. 9).
+
+With x_ij = s_ij / tau, q = sigmoid(x), target t_ij, positives P = {t > threshold} and negatives Q:
+
+    wBCE = 1/|P| sum_P l_ij + 1/|Q| sum_Q l_ij        l_ij = -t_ij log q_ij - (1 - t_ij) log(1 - q_ij)
+    d wBCE / d s_ij = w_ij (q_ij - t_ij) / tau        w_ij = 1/|P| or 1/|Q|
+
+reduction "sum" is the equation; "mean" is the public LoRS code, which halves it. Targets may leave [0, 1]; the mask carries no gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Reduction = Literal["sum", "mean"]
+
+
+def wbce(
+    similarity: Float[Tensor, "*r b b"],
+    targets: Float[Tensor, "*r b b"],
+    tau: float,
+    threshold: float,
+    reduction: Reduction,
+) -> Float[Tensor, "*r"]:
+    """Value of the loss for each leading index."""
+    logits = similarity / tau
+    losses = torch.nn.functional.softplus(logits) - targets * logits
+    return (_weights(targets, threshold, reduction) * losses).sum((-2, -1))
+
+
+def wbce_gradient(
+    similarity: Float[Tensor, "*r b b"],
+    targets: Float[Tensor, "*r b b"],
+    tau: float,
+    threshold: float,
+    reduction: Reduction,
+) -> Float[Tensor, "*r b b"]:
+    """d wBCE / d similarity, differentiable with respect to both arguments."""
+    weights = _weights(targets, threshold, reduction) / tau
+    return weights * (torch.sigmoid(similarity / tau) - targets)
+
+
+def _weights(targets: Tensor, threshold: float, reduction: Reduction) -> Tensor:
+    scale = 1.0 if reduction == "sum" else 0.5
+    with torch.no_grad():
+        positive = (targets > threshold).to(targets.dtype)
+        count = positive.sum((-2, -1), keepdim=True)
+        total = targets.shape[-1] * targets.shape[-2]
+        per_positive = scale / count.clamp_min(1)
+        per_negative = scale / (total - count).clamp_min(1)
+        return per_negative + positive * (per_positive - per_negative)
