@@ -19,6 +19,8 @@ from omnidistill.data.raw import RawFeatures
 from omnidistill.errors import InputError
 from omnidistill.features.preprocessing import Preprocessing
 
+_LARGEST = 1e18  # squares of what is larger overflow float32
+
 
 @dataclass(frozen=True, eq=False)
 class FeatureSet:
@@ -49,7 +51,7 @@ class FeatureSet:
         for name, x in self.features.items():
             if x.dtype != torch.float32:
                 raise InputError(f"modality {name!r}: prepared features are float32, found {_type(x)}; use `prepare`")
-            check_finite(name, x, self.ids)
+            _check_finite(name, x, self.ids)
         if self.pairing is not None:
             _check_pairing(self.pairing, len(self.ids))
 
@@ -130,39 +132,39 @@ def prepare(raw: RawFeatures, standardise: bool = True, centre: bool = True) -> 
     whatever a FeatureSet refuses; modality, row and id are named.
     """
     for name, x in raw.features.items():
-        check_finite(name, x, raw.ids)
-        _check_directions(name, x, raw.ids, standardise)
+        _check_finite(name, x, raw.ids)
+        low, high = torch.aminmax(x, dim=1) if x.numel() else (x, x)
+        lost = low == high if standardise else (low == 0) & (high == 0)
+        _check_directions(name, lost, raw.ids, f"a zero vector, {'constant' if standardise else 'all of it 0'}")
     train = [row for row, split in enumerate(raw.splits) if split == "train"]
     if centre and not train:
         raise InputError(
             "split 'train': no rows, so there is no mean to centre by; add train rows or prepare without centring"
         )
     steps = Preprocessing.fit({name: x[train] for name, x in raw.features.items()}, standardise, centre)
-    return FeatureSet(steps.apply(raw.features), raw.ids, raw.groups, raw.splits, None, steps, dict(raw.provenance))
+    features = steps.apply(raw.features)
+    for name, x in features.items():
+        _check_directions(name, (x == 0).all(dim=1), raw.ids, "a zero vector once centred, equal to the mean of train")
+    return FeatureSet(features, raw.ids, raw.groups, raw.splits, None, steps, dict(raw.provenance))
 
 
-def check_finite(name: str, x: Float[Tensor, "n p"], ids: Sequence[str]) -> None:
-    """Raise InputError naming the first row of modality `name` that holds NaN or Inf; one pass when all is well."""
-    if x.numel() == 0 or all(bound.isfinite() for bound in torch.aminmax(x)):
+def _check_finite(name: str, x: Float[Tensor, "n p"], ids: Sequence[str]) -> None:
+    """One pass when all is well."""
+    if x.numel() == 0 or all(abs(float(bound)) <= _LARGEST for bound in torch.aminmax(x)):
         return
-    row = int((~x.isfinite()).any(dim=1).nonzero()[0])
-    column = int((~x[row].isfinite()).nonzero()[0])
+    row, column = (~(x.double().abs() <= _LARGEST)).nonzero()[0].tolist()
     raise InputError(
         f"modality {name!r}, row {row} (id {ids[row]!r}): value {column} is {float(x[row, column])}; "
-        "features must be finite: drop the row or encode it again"
+        f"features must be finite, at most {_LARGEST:g} in size: drop the row or encode it again"
     )
 
 
-def _check_directions(name: str, x: Float[Tensor, "n p"], ids: Sequence[str], standardise: bool) -> None:
-    if x.numel() == 0:
-        return
-    low, high = torch.aminmax(x, dim=1)
-    lost: Bool[Tensor, " n"] = low == high if standardise else (low == 0) & (high == 0)
+def _check_directions(name: str, lost: Bool[Tensor, " n"], ids: Sequence[str], found: str) -> None:
     if lost.any():
         row = int(lost.nonzero()[0])
         raise InputError(
-            f"modality {name!r}, row {row} (id {ids[row]!r}): a zero vector (all {x.shape[1]} values are "
-            f"{float(low[row]):g}), which has no direction; {int(lost.sum())} such rows: drop or encode them again"
+            f"modality {name!r}, row {row} (id {ids[row]!r}): {found}, so it has no direction; "
+            f"{int(lost.sum())} such rows: drop or encode them again"
         )
 
 
