@@ -98,7 +98,7 @@ class JsonlTracker:
             raise InputError(f"{path}: the metrics log cannot be opened ({error.strerror})") from error
 
     def log(self, record: Mapping[str, JSON]) -> None:
-        """Append one record. Raises NotFiniteError for NaN or Inf, InputError if the disk is full; what was kept stays."""
+        """Append a record, whole or not at all. Raises NotFiniteError for NaN or Inf, InputError for a full disk."""
         try:
             line = json.dumps(dict(record), allow_nan=False).encode() + b"\n"
         except ValueError as error:

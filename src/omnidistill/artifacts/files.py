@@ -109,9 +109,11 @@ def making(folder: Path) -> Iterator[None]:
     missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
     try:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for place in missing:
+            for place in reversed(missing):
+                place.mkdir(exist_ok=True)
                 sync_folder(place.parent)
+            if not folder.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         except OSError as error:
             raise InputError(f"{folder}: cannot be made ({reason(error)}); choose another folder") from error
         yield

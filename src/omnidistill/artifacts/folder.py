@@ -14,7 +14,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +24,6 @@ from torch import Tensor
 
 from omnidistill.artifacts.files import (
     FileRecord,
-    cannot_write,
     check,
     clear_temps,
     making,
@@ -57,22 +56,18 @@ def save_artifact(folder: Path, kind: str, tensors: Mapping[str, Tensor], meta: 
     """
     body = {"format": FORMAT, "version": VERSION, "kind": kind, "meta": _plain(meta, f"{folder}: meta")}
     with making(folder), saving(folder):
+        old = _tensors_named(folder, kind)
+        clear_temps(folder)
         try:
-            before = set(os.listdir(folder))
-            old = _tensor_files(folder, kind)
-            clear_temps(folder)
-            try:
-                file = replace(folder / "tensors.safetensors", serialised(folder, tensors), named_by_content=True)
-                body["files"] = [asdict(file)]
-                body["sha256"] = _checksum(body)
-                write_atomic(folder / MANIFEST, json.dumps(body, indent=1).encode() + b"\n")
-            except BaseException:
-                new = {name for name in os.listdir(folder) if re.fullmatch(_TENSORS, name)} - before
-                _delete(folder, new - _tensor_files(folder, kind))
-                raise
-            _delete(folder, old - {file.name})
-        except OSError as error:
-            raise cannot_write(folder, error) from error
+            file = replace(folder / "tensors.safetensors", serialised(folder, tensors), named_by_content=True)
+            body["files"] = [asdict(file)]
+            body["sha256"] = _checksum(body)
+            write_atomic(folder / MANIFEST, json.dumps(body, indent=1).encode() + b"\n")
+        except BaseException:
+            if _tensors_named(folder, kind) == old:  # the commit point was not reached
+                _clear_tensors(folder, keep=old)
+            raise
+        _clear_tensors(folder, keep=file.name)
 
 
 def load_artifact(folder: Path, kind: str, verify: bool = True) -> Artifact:
@@ -91,9 +86,6 @@ def load_artifact(folder: Path, kind: str, verify: bool = True) -> Artifact:
             if latest == manifest:  # if not, a writer replaced the artifact since we read its manifest
                 raise
             manifest = latest
-
-
-_TENSORS = r"tensors-[0-9a-f]{12}\.safetensors"
 
 
 def _manifest(folder: Path, kind: str) -> dict[str, Any]:
@@ -122,12 +114,12 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
         raise InputError(
             f"{path}: field 'sha256' does not match the rest: altered or damaged; delete it and make it again"
         )
-    if manifest.get("kind") != kind:
-        raise InputError(f"{path}: holds a {manifest.get('kind')!r}, expected {kind!r}; choose another folder")
     if set(manifest) != {"format", "version", "kind", "files", "meta", "sha256"}:
         raise InputError(
             f"{path}: has the fields {sorted(manifest)}, expected format, version, kind, files, meta, sha256"
         )
+    if manifest["kind"] != kind:
+        raise InputError(f"{path}: holds a {manifest.get('kind')!r}, expected {kind!r}; choose another folder")
     if not isinstance(manifest["meta"], dict):
         raise InputError(f"{path}: field 'meta' is not an object")
     return manifest
@@ -146,17 +138,19 @@ def _record(folder: Path, manifest: Mapping[str, Any]) -> FileRecord:
     )
 
 
-def _tensor_files(folder: Path, kind: str) -> set[str]:
-    """The files named by the manifest in `folder`, none if there is no manifest."""
-    if folder.is_dir() and not os.path.lexists(folder / MANIFEST):
-        return set()
-    return {_record(folder, _manifest(folder, kind)).name}
+def _tensors_named(folder: Path, kind: str) -> str | None:
+    """The file that the manifest in `folder` names, None if there is no manifest."""
+    if not os.path.lexists(folder / MANIFEST):
+        return None
+    return _record(folder, _manifest(folder, kind)).name
 
 
-def _delete(folder: Path, names: Iterable[str]) -> None:
-    for name in names:
-        with suppress(OSError):
-            (folder / name).unlink()
+def _clear_tensors(folder: Path, keep: str | None) -> None:
+    """Delete the tensors of earlier versions, and those a killed writer left without a manifest."""
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            if re.fullmatch(r"tensors-[0-9a-f]{12}\.safetensors", name) and name != keep:
+                (folder / name).unlink(missing_ok=True)
 
 
 def _checksum(manifest: Mapping[str, Any]) -> str:

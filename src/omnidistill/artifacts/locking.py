@@ -51,13 +51,14 @@ def saving(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise cannot_write(folder, error) from error
     try:
-        with suppress(OSError):  # a file system that cannot lock folders: nothing to wait for
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise InputError(
-                    f"{folder}: being saved to by another process; wait for it, or choose another folder"
-                ) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"{folder}: being saved to by another process; wait for it, or choose another folder"
+            ) from error
+        except OSError:  # a file system that cannot lock folders, as NFS: there `exclusive` has to do
+            pass
         yield
     finally:
         os.close(handle)
