@@ -1,0 +1,252 @@
+"""Line charts as accessible inline SVG; the same input gives the same bytes.
+
+Colours come from the CSS variables `--series-1` ... `--series-6` where the page sets them, everything else is
+`currentColor`, so one chart serves light and dark pages. Lines are named at their right end, not by colour alone.
+Coordinates are in SVG units (a pixel at the natural size); what is plotted is called values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from statistics import median_low
+
+Point = tuple[float, float]
+
+_WIDTH, _HEIGHT = 480.0, 290.0
+_LEFT, _TOP, _BOTTOM = 52.0, 30.0, 44.0
+_COLOURS = ("#1f5f99", "#a8480b", "#1f7a4d", "#7a4a9e", "#7d6200", "#b0305c")
+_NUM_COLUMNS = 160
+_MAX_MARKED_POINTS = 40
+_MAX_NAME_LENGTH = 16
+_MAX_LOG_TICKS = 10
+_SMALLEST_LOG_VALUE = 1e-300
+_LINE_HEIGHT = 14.0
+_CHARACTER_WIDTH = 6.6
+
+
+def line_chart(
+    series: Mapping[str, Sequence[Point]],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    floor: float | None = None,
+    log_y: bool = False,
+) -> str:
+    """Draw named series of (x, y) points, in the order of x, as one `<svg>` element.
+
+    Points that are not finite (or not positive with `log_y`) leave a gap. More than 320 points are drawn as the median
+    of each of 160 columns over a band from lowest to highest, so no peak is lost. `title` and a summary in words are
+    read to those who cannot see the chart. `floor` is drawn as a dashed line with its value.
+    """
+    kept = {name: _segments(points, log_y) for name, points in series.items()}
+    kept = {name: segments for name, segments in kept.items() if segments}
+    if floor is not None and not _drawable(floor, log_y):
+        floor = None
+    if not kept:
+        return _wrap(title, "No data.", [_text(_WIDTH / 2, _HEIGHT / 2, "no data", anchor="middle")])
+    right = 14.0
+    if len(kept) > 1:
+        right += 8 + _CHARACTER_WIDTH * max(len(_short(name)) for name in kept)
+    points = [point for segments in kept.values() for segment in segments for point in segment]
+    x_values = [x for x, _ in points]
+    y_values = [y for _, y in points] + ([] if floor is None else [floor])
+    x_axis = _linear_axis(min(x_values), max(x_values), _LEFT, _WIDTH - right, enclose=False)
+    make_y = _log_axis if log_y else _linear_axis
+    y_axis = make_y(min(y_values), max(y_values), _HEIGHT - _BOTTOM, _TOP)
+    body = _frame(x_axis, y_axis, x_label, y_label)
+    if floor is not None:
+        body += _floor_line(floor, x_axis, y_axis)
+    for number, segments in enumerate(kept.values()):
+        body.append(_curve(segments, x_axis, y_axis, _colour(number)))
+    if len(kept) > 1:
+        body += _end_names(kept, x_axis, y_axis)
+    return _wrap(title, _describe(kept, x_label, y_label, floor, log_y), body)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """A scale from values [low, high] to coordinates [start, stop], with its ticks (value, label)."""
+
+    low: float
+    high: float
+    start: float
+    stop: float
+    ticks: tuple[tuple[float, str], ...]
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        low, high = (math.log10(self.low), math.log10(self.high)) if self.log else (self.low, self.high)
+        share = ((math.log10(value) if self.log else value) - low) / (high - low)
+        return self.start + share * (self.stop - self.start)
+
+
+def _linear_axis(low: float, high: float, start: float, stop: float, enclose: bool = True) -> _Axis:
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
+        margin = abs(low) / 10 or 1.0
+        low, high = low - margin, high + margin
+    step = _nice_step((high - low) / 4)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    values = [round(index * step, decimals) for index in range(first, last + 1)]
+    if enclose:
+        low, high = values[0], values[-1]
+    ticks = tuple((value, _number(value, decimals)) for value in values if low <= value <= high)
+    return _Axis(low, high, start, stop, ticks)
+
+
+def _log_axis(low: float, high: float, start: float, stop: float) -> _Axis:
+    exponents = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
+    digits = range(1, 10) if high < 10 * low else (1, 2, 5) if high < 1e3 * low else (1,)
+    marks = [float(f"{digit}e{exponent}") for exponent in exponents for digit in digits]
+    below = max(mark for mark in marks if mark <= low)
+    above = min(mark for mark in marks if mark > below and mark >= high)
+    between = [mark for mark in marks if below <= mark <= above]
+    ticks = tuple((mark, f"{mark:g}") for mark in between[:: math.ceil(len(between) / _MAX_LOG_TICKS)])
+    return _Axis(below, above, start, stop, ticks, log=True)
+
+
+def _nice_step(rough: float) -> float:
+    """The smallest of 1, 2, 5, 10 times a power of ten that is not below `rough`."""
+    magnitude = 10.0 ** math.floor(math.log10(rough))
+    return next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= rough * (1 - 1e-9))
+
+
+def _number(value: float, decimals: int) -> str:
+    text = f"{value:,.{decimals}f}" if decimals <= 5 and abs(value) < 1e7 else f"{value:g}"
+    return text.replace("-", "−")
+
+
+def _drawable(value: float, log_y: bool) -> bool:
+    return math.isfinite(value) and (value > _SMALLEST_LOG_VALUE or not log_y)
+
+
+def _segments(points: Sequence[Point], log_y: bool) -> list[list[Point]]:
+    """Runs of drawable points."""
+    segments: list[list[Point]] = [[]]
+    for x, y in points:
+        if math.isfinite(x) and _drawable(y, log_y):
+            segments[-1].append((x, y))
+        elif segments[-1]:
+            segments.append([])
+    return [segment for segment in segments if segment]
+
+
+def _columns(segment: list[Point]) -> tuple[list[Point], list[Point]]:
+    """A line through at most 320 points, and the outline of the band around it (empty where all points are drawn)."""
+    if len(segment) <= 2 * _NUM_COLUMNS:
+        return segment, []
+    line, low, high = [], [], []
+    for column in range(_NUM_COLUMNS):
+        points = segment[len(segment) * column // _NUM_COLUMNS : len(segment) * (column + 1) // _NUM_COLUMNS]
+        x, heights = points[len(points) // 2][0], [y for _, y in points]
+        line.append((x, median_low(heights)))
+        low.append((x, min(heights)))
+        high.append((x, max(heights)))
+    return line, low + high[::-1]
+
+
+def _frame(x_axis: _Axis, y_axis: _Axis, x_label: str, y_label: str) -> list[str]:
+    left, right, bottom = x_axis.start, x_axis.stop, y_axis.start
+    body = []
+    for value, label in y_axis.ticks:
+        y = y_axis(value)
+        body.append(_line(left, y, right, y, ' stroke-opacity="0.15"'))
+        body.append(_text(left - 6, y + 4, label, anchor="end"))
+    for value, label in x_axis.ticks:
+        x = x_axis(value)
+        body.append(_line(x, bottom, x, bottom + 4))
+        body.append(_text(x, bottom + 17, label, anchor="middle"))
+    body.append(_line(left, bottom, right, bottom))
+    body.append(_text(4.0, 14.0, y_label))
+    body.append(_text(right, _HEIGHT - 8, x_label, anchor="end"))
+    return body
+
+
+def _floor_line(floor: float, x_axis: _Axis, y_axis: _Axis) -> list[str]:
+    y = y_axis(floor)
+    label_y = y - 5 if y - _LINE_HEIGHT > _TOP else y + _LINE_HEIGHT
+    return [
+        _line(x_axis.start, y, x_axis.stop, y, ' stroke-dasharray="5 4"'),
+        _text(x_axis.stop, label_y, f"floor {floor:.3g}", anchor="end"),
+    ]
+
+
+def _curve(segments: list[list[Point]], x_axis: _Axis, y_axis: _Axis, colour: str) -> str:
+    path, marks, bands = "", "", ""
+    count = sum(len(segment) for segment in segments)
+    for segment in segments:
+        line, band = ([f"{x_axis(x):.1f} {y_axis(y):.1f}" for x, y in points] for points in _columns(segment))
+        path += "M" + "L".join(line) + ("h0" if len(line) == 1 else "")
+        bands += "M" + "L".join(band) + "Z" if band else ""
+        marks += "".join(f"M{place}h0" for place in line) if count <= _MAX_MARKED_POINTS else ""
+    stroke = f'fill="none" stroke="{colour}" stroke-linecap="round" stroke-linejoin="round"'
+    return (
+        (f'<path d="{bands}" fill="{colour}" fill-opacity="0.2"/>' if bands else "")
+        + f'<path d="{path}" {stroke} stroke-width="1.5"/>'
+        + (f'<path d="{marks}" {stroke} stroke-width="5"/>' if marks else "")
+    )
+
+
+def _end_names(kept: Mapping[str, list[list[Point]]], x_axis: _Axis, y_axis: _Axis) -> list[str]:
+    """Names at the height where each line ends, pushed apart where they would overlap."""
+    lasts = [_columns(segments[-1])[0][-1][1] for segments in kept.values()]
+    ends = sorted((y_axis(last), number, name) for number, (name, last) in enumerate(zip(kept, lasts, strict=True)))
+    heights: list[float] = []
+    for height, _, _ in ends:
+        heights.append(max(height, heights[-1] + _LINE_HEIGHT) if heights else height)
+    limit = y_axis.start
+    for index in reversed(range(len(heights))):
+        heights[index] = min(heights[index], limit)
+        limit = heights[index] - _LINE_HEIGHT
+    return [
+        _text(x_axis.stop + 8, height + 4, _short(name), fill=_colour(number))
+        for height, (_, number, name) in zip(heights, ends, strict=True)
+    ]
+
+
+def _describe(
+    kept: Mapping[str, list[list[Point]]], x_label: str, y_label: str, floor: float | None, log_y: bool
+) -> str:
+    parts = [f"{y_label} against {x_label}{', logarithmic' if log_y else ''}."]
+    for name, segments in kept.items():
+        points = [point for segment in segments for point in segment]
+        (x0, first), (x1, last) = points[0], points[-1]
+        lowest, highest = min(y for _, y in points), max(y for _, y in points)
+        parts.append(
+            f"{name}: from {first:.3g} at {x0:g} to {last:.3g} at {x1:g}, lowest {lowest:.3g}, highest {highest:.3g}."
+        )
+    if floor is not None:
+        parts.append(f"Floor: {floor:.3g}.")
+    return " ".join(parts)
+
+
+def _wrap(title: str, description: str, body: list[str]) -> str:
+    content = "".join(body)
+    key = hashlib.sha256("\0".join((title, description, content)).encode()).hexdigest()[:10]
+    return (
+        f'<svg class="chart" role="img" aria-labelledby="t{key} d{key}" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" '
+        f'font-family="system-ui, sans-serif" font-size="12.5" fill="currentColor">'
+        f'<title id="t{key}">{escape(title)}</title><desc id="d{key}">{escape(description)}</desc>{content}</svg>'
+    )
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, extra: str = "") -> str:
+    return f'<path d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}" stroke="currentColor"{extra}/>'
+
+
+def _text(x: float, y: float, text: str, anchor: str = "start", fill: str = "currentColor") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{fill}">{escape(text)}</text>'
+
+
+def _colour(number: int) -> str:
+    index = number % len(_COLOURS)
+    return f"var(--series-{index + 1}, {_COLOURS[index]})"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _MAX_NAME_LENGTH else name[: _MAX_NAME_LENGTH - 1] + "…"

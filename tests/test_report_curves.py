@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omnidistill.report.curves import line_chart
+
+LABELS = {"title": "Loss", "x_label": "iteration", "y_label": "loss"}
+NUMBER = re.compile(r"-?\d+\.?\d*")
+
+
+def tree(svg: str) -> ElementTree.Element:
+    return ElementTree.fromstring(svg)
+
+
+def texts(svg: str) -> list[str]:
+    return [node.text or "" for node in tree(svg).iter("text")]
+
+
+def curve(svg: str, width: str = "1.5") -> list[tuple[float, float]]:
+    """Coordinates of the first drawn line."""
+    path = next(node for node in tree(svg).iter("path") if node.get("stroke-width") == width)
+    numbers = [float(number) for number in NUMBER.findall((path.get("d") or "").replace("h0", ""))]
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def tick_heights(svg: str) -> dict[float, float]:
+    """Value -> height of the ticks of the y axis."""
+    left = [node for node in tree(svg).iter("text") if node.get("text-anchor") == "end" and node.get("x") == "46.0"]
+    return {float((node.text or "").replace("−", "-").replace(",", "")): float(node.get("y", "0")) - 4 for node in left}
+
+
+def test_a_point_lies_where_the_ticks_say() -> None:
+    points = [(0.0, 1.7), (10.0, 3.2), (20.0, 0.4)]
+    ticks = tick_heights(line_chart({"loss": points}, **LABELS))
+    (low, low_y), (high, high_y) = min(ticks.items()), max(ticks.items())
+    assert low <= 0.4
+    assert high >= 3.2
+    for (_, value), (_, y) in zip(points, curve(line_chart({"loss": points}, **LABELS)), strict=True):
+        assert math.isclose(y, low_y + (value - low) / (high - low) * (high_y - low_y), abs_tol=0.11)
+
+
+def test_a_logarithmic_axis_gives_equal_ratios_equal_distances() -> None:
+    points = [(float(i), 10.0 ** (i - 2)) for i in range(5)]
+    heights = [y for _, y in curve(line_chart({"step": points}, log_y=True, **LABELS))]
+    steps = [a - b for a, b in itertools.pairwise(heights)]
+    assert max(steps) - min(steps) < 0.25
+    assert min(steps) > 0
+
+
+def test_the_floor_is_drawn_named_and_inside_the_picture() -> None:
+    svg = line_chart({"loss": [(0.0, 3.0), (9.0, 2.0)]}, floor=0.06, **LABELS)
+    dashed = [node for node in tree(svg).iter("path") if node.get("stroke-dasharray")]
+    assert len(dashed) == 1
+    height = float(NUMBER.findall(dashed[0].get("d") or "")[1])
+    assert height > max(y for _, y in curve(svg))
+    assert "floor 0.06" in texts(svg)
+    assert "Floor: 0.06." in (tree(svg).findtext("desc") or "")
+    assert not any(
+        node.get("stroke-dasharray") for node in tree(line_chart({"a": [(0.0, 1.0)]}, **LABELS)).iter("path")
+    )
+
+
+def test_it_is_named_and_described_for_those_who_do_not_see_it() -> None:
+    svg = line_chart({"image": [(0.0, 3.0), (9.0, 2.0)], "text": [(0.0, 1.0), (9.0, 0.5)]}, **LABELS)
+    root = tree(svg)
+    assert root.get("role") == "img"
+    ids = {node.get("id") for node in root if node.tag in ("title", "desc")}
+    assert ids == set((root.get("aria-labelledby") or "").split())
+    assert root.findtext("title") == "Loss"
+    assert "image: from 3 at 0 to 2 at 9, lowest 2, highest 3." in (root.findtext("desc") or "")
+    assert {"image", "text"} <= set(texts(svg))
+
+
+def test_names_at_line_ends_do_not_overlap() -> None:
+    series = {f"modality {i}": [(0.0, 1.0), (1.0, 0.5 + 1e-4 * i)] for i in range(6)} | {"far": [(0.0, 9.0)]}
+    root = tree(line_chart(series, **LABELS))
+    heights = sorted(float(node.get("y", "0")) for node in root.iter("text") if node.text in series)
+    assert len(heights) == len(series)
+    assert min(b - a for a, b in itertools.pairwise(heights)) >= 13.9
+
+
+def test_text_is_escaped() -> None:
+    svg = line_chart({"<b>": [(0.0, 1.0)], "a&b": [(0.0, 2.0)]}, title="<script>", x_label="<i>", y_label='"&"')
+    assert "<script>" not in svg
+    assert {"<b>", "a&b", "<i>", '"&"'} <= set(texts(svg))
+
+
+def test_colours_follow_the_page() -> None:
+    svg = line_chart({"a": [(0.0, 1.0), (1.0, 2.0)]}, floor=0.5, **LABELS)
+    for attribute in ("fill", "stroke"):
+        values = {node.get(attribute) for node in tree(svg).iter() if node.get(attribute)}
+        assert all(value in ("none", "currentColor") or value.startswith("var(--series-") for value in values if value)
+
+
+def test_a_peak_in_a_long_series_stays_visible_and_size_stays_bounded() -> None:
+    calm = [(float(i), 1.0) for i in range(50_000)]
+    peaked = [*calm[:31_000], (31_000.0, 7.0), *calm[31_001:]]
+    svg = line_chart({"loss": peaked}, **LABELS)
+    assert len(svg) < 20_000
+    assert "highest 7" in svg
+    band = next(node for node in tree(svg).iter("path") if node.get("fill-opacity"))
+    heights = [float(number) for number in NUMBER.findall(band.get("d") or "")[1::2]]
+    ticks = tick_heights(svg)
+    assert max(ticks) >= 7
+    assert min(heights) < ticks[max(ticks)] + 0.5 * abs(ticks[max(ticks)] - ticks[min(ticks)])
+
+
+def test_values_that_cannot_be_drawn_leave_a_gap() -> None:
+    points = [(0.0, 1.0), (1.0, 2.0), (2.0, math.nan), (3.0, math.inf), (4.0, 2.0), (5.0, 1.0)]
+    svg = line_chart({"loss": points}, **LABELS)
+    path = next(node for node in tree(svg).iter("path") if node.get("stroke-width") == "1.5")
+    assert (path.get("d") or "").count("M") == 2
+    assert "nan" not in svg.lower()
+    assert "no data" in texts(line_chart({"step": [(0.0, 0.0), (1.0, -1.0)]}, log_y=True, **LABELS))
+    assert "no data" in texts(line_chart({}, **LABELS))
+
+
+def test_equal_input_gives_equal_bytes_and_other_input_other_ids() -> None:
+    series = {"loss": [(0.0, 1.0), (1.0, 2.0)]}
+    assert line_chart(series, **LABELS) == line_chart(dict(series), **LABELS)
+    other = tree(line_chart({"loss": [(0.0, 1.0), (1.0, 3.0)]}, **LABELS))
+    assert other.get("aria-labelledby") != tree(line_chart(series, **LABELS)).get("aria-labelledby")
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 1e6), st.one_of(st.floats(-1e9, 1e9), st.floats(1e-9, 1e-6), st.just(math.nan))),
+        max_size=30,
+    ),
+    st.booleans(),
+    st.one_of(st.none(), st.floats(-1e3, 1e3)),
+)
+def test_any_points_give_a_well_formed_picture_within_its_frame(
+    points: list[tuple[float, float]], log_y: bool, floor: float | None
+) -> None:
+    svg = line_chart({"a": sorted(points), "b": sorted(points)[:3]}, floor=floor, log_y=log_y, **LABELS)
+    _, _, width, height = (float(number) for number in (tree(svg).get("viewBox") or "").split())
+    for node in tree(svg).iter("path"):
+        numbers = [float(number) for number in NUMBER.findall((node.get("d") or "").replace("h0", ""))]
+        assert all(0 <= x <= width for x in numbers[::2])
+        assert all(0 <= y <= height for y in numbers[1::2])
+    assert len([label for label in texts(svg) if label != "no data"]) <= 30
