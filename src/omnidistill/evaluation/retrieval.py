@@ -6,7 +6,8 @@ positives that score exactly s*. The rank is what breaking the tie uniformly at 
 
     r = 1 + g + t_neg / (t_pos + 1),        hit@K = [r <= K],
 
-so an order of rows never helps or harms, and heads that map everything to one point score like chance or below.
+so the order of rows never helps or harms, and heads that map everything to one point score at chance or below. Equal
+gallery rows do tie, although a matrix product may round them differently.
 
 Shapes: Q queries, G gallery items, N rows shared by all modalities, d embedding width, K cut-offs.
 """
@@ -28,9 +29,8 @@ RECALL_AT = (1, 5, 10)
 Direction = tuple[str, str]
 """(query modality, gallery modality)."""
 
-_BYTES_PER_POSITIVE = (
-    32  # one slot of the padded list of positives: its row number, score and flags, with their temporaries
-)
+_BYTES_PER_POSITIVE = 32  # in the padded list: row number, score and flags, with their temporaries
+_SLICES = 8  # a chunk of scores is counted in so many parts
 _EXACT_FLOAT32_COUNT = 2**24  # float32 counts every integer up to here
 
 
@@ -50,17 +50,17 @@ def first_positive_ranks(
     Raises `NotFiniteError` for NaN, Inf or an overflowing product, `InputError` for a query without a positive.
     """
     _check_shapes(query, gallery, query_groups, gallery_groups)
-    query, gallery = _at_least_float32(query), _at_least_float32(gallery)
+    dtype = torch.promote_types(torch.promote_types(query.dtype, gallery.dtype), torch.float32)
+    query, gallery = query.detach().to(dtype), gallery.detach().to(dtype)
     _check_finite(query, gallery)
     members, start, count = _positives(query_groups.cpu(), gallery_groups.cpu())
+    twins, originals = _twins(gallery)
 
     by_count = count.argsort(descending=True, stable=True)  # so that the padded lists of a chunk are about equally long
     widths = count[by_count]
-    wide = len(gallery) > _EXACT_FLOAT32_COUNT
-    bytes_per_query = len(gallery) * (2 * query.element_size() + (8 if wide else 0))
-    spans = list(_spans(widths, bytes_per_query, chunk_bytes))
-    rows = max((stop - first for first, stop in spans), default=0)
-    scores, above = query.new_empty(2, rows, len(gallery))
+    numbers_per_query = len(gallery) + len(gallery) // _SLICES + len(twins) + query.shape[1]
+    spans = list(_spans(widths, query.element_size() * numbers_per_query, chunk_bytes))
+    scores = query.new_empty(max(stop - first for first, stop in spans), len(gallery))
 
     ranks = torch.empty(len(query), dtype=torch.float64)
     for first, stop in spans:
@@ -70,12 +70,12 @@ def first_positive_ranks(
         padding = (slot >= count[chosen, None]).to(query.device)
 
         score = torch.mm(query[chosen.to(query.device)], gallery.T, out=scores[: stop - first])
+        if len(twins):
+            score.index_copy_(1, twins, score[:, originals])
         positive = score.gather(1, index).masked_fill_(padding, -torch.inf)
         best = positive.amax(1, keepdim=True)
         tied_positives = (positive == best).sum(1).cpu().double()
-        # Comparisons written as 0 and 1 in the dtype of the scores are summed without a converted copy.
-        higher = _count(torch.gt(score, best, out=above[: stop - first]))
-        tied = _count(score.ge_(best)) - higher
+        higher, tied = _higher_and_tied(score, best)
         ranks[chosen] = 1 + higher + (tied - tied_positives) / (tied_positives + 1)
     return ranks
 
@@ -93,8 +93,8 @@ def ranks_by_direction(
     for name, embedding in embeddings.items():
         if embedding.shape != (len(groups), width):
             raise InputError(
-                f"embeddings of modality {name!r} have shape {tuple(embedding.shape)}, expected ({len(groups)}, {width}): every "
-                "modality needs one row per group label and the same width"
+                f"embeddings of {name!r} have shape {tuple(embedding.shape)}, expected ({len(groups)}, {width}): "
+                "every modality needs one row per group label and the same width"
             )
         _check_rows(embedding, f"embeddings of modality {name!r}")
     return {
@@ -126,8 +126,8 @@ def _positives(
 ) -> tuple[Int[Tensor, " G"], Int[Tensor, " Q"], Int[Tensor, " Q"]]:
     """Gallery rows sorted by group, and where in that list the positives of each query start and how many they are."""
     labels, counts = torch.unique(gallery_groups, return_counts=True)
-    at = torch.searchsorted(labels, query_groups.to(labels.dtype)).clamp_(max=max(len(labels) - 1, 0))
-    lost = labels[at] != query_groups if len(labels) else torch.ones_like(query_groups, dtype=torch.bool)
+    at = torch.searchsorted(labels, query_groups.to(labels.dtype)).clamp_(max=len(labels) - 1)
+    lost = labels[at] != query_groups
     if lost.any():
         row = int(lost.nonzero()[0])
         raise InputError(
@@ -137,8 +137,17 @@ def _positives(
     return gallery_groups.argsort(stable=True), (counts.cumsum(0) - counts)[at], counts[at]
 
 
+def _twins(gallery: Float[Tensor, "G d"]) -> tuple[Int[Tensor, " twins"], Int[Tensor, " twins"]]:
+    """Gallery rows that equal an earlier row, and for each the first such row."""
+    row = torch.arange(len(gallery), device=gallery.device)
+    distinct, code = torch.unique(gallery, dim=0, return_inverse=True)
+    first = row.new_full((len(distinct),), len(gallery)).scatter_reduce_(0, code, row, "amin")[code]
+    twins = (first != row).nonzero().flatten()
+    return twins, first[twins]
+
+
 def _spans(widths: Int[Tensor, " Q"], bytes_per_query: int, chunk_bytes: int) -> Iterator[tuple[int, int]]:
-    """Ranges of queries that fit in `chunk_bytes`; `widths`, positives per query, descend: the first of a range is widest."""
+    """Ranges of queries that fit in `chunk_bytes`; `widths`, their positives, descend, so the first is the widest."""
     first = 0
     while first < len(widths):
         rows = max(1, chunk_bytes // (bytes_per_query + int(widths[first]) * _BYTES_PER_POSITIVE))
@@ -146,27 +155,37 @@ def _spans(widths: Int[Tensor, " Q"], bytes_per_query: int, chunk_bytes: int) ->
         first += rows
 
 
-def _count(indicator: Float[Tensor, "Q G"]) -> Float[Tensor, " Q"]:
-    exact = None if indicator.shape[1] <= _EXACT_FLOAT32_COUNT else torch.float64
-    return indicator.sum(1, dtype=exact).cpu().double()
+def _higher_and_tied(
+    score: Float[Tensor, "Q G"], best: Float[Tensor, "Q 1"]
+) -> tuple[Float[Tensor, " Q"], Float[Tensor, " Q"]]:
+    """How many of each row's scores exceed and how many equal the best positive's, a cache-sized slice at a time.
 
-
-def _at_least_float32(embeddings: Float[Tensor, "N d"]) -> Float[Tensor, "N d"]:
-    return embeddings.detach().to(torch.promote_types(embeddings.dtype, torch.float32))
+    The comparisons are written as 0 and 1 in the dtype of the scores: their sum needs no converted copy.
+    """
+    exact = None if score.shape[1] <= _EXACT_FLOAT32_COUNT else torch.float64
+    rows = -(-len(score) // _SLICES)
+    flags = torch.empty_like(score[:rows])
+    higher, reaching = [], []
+    for first in range(0, len(score), rows):
+        part, bar = score[first : first + rows], best[first : first + rows]
+        higher.append(torch.gt(part, bar, out=flags[: len(part)]).sum(1, dtype=exact))
+        reaching.append(torch.ge(part, bar, out=flags[: len(part)]).sum(1, dtype=exact))
+    above = torch.cat(higher).cpu().double()
+    return above, torch.cat(reaching).cpu().double() - above
 
 
 def _check_shapes(query: Tensor, gallery: Tensor, query_groups: Tensor, gallery_groups: Tensor) -> None:
     if query.shape[1] != gallery.shape[1]:
         raise InputError(f"query rows are {query.shape[1]} wide and gallery rows {gallery.shape[1]}: widths must agree")
     for name, rows, groups in (("query", query, query_groups), ("gallery", gallery, gallery_groups)):
+        if len(rows) == 0:
+            raise InputError(f"{name} has no rows: give at least one")
         if len(rows) != len(groups):
             raise InputError(f"{name} has {len(rows)} rows and {len(groups)} group labels: give one label per row")
 
 
 def _check_finite(query: Float[Tensor, "Q d"], gallery: Float[Tensor, "G d"]) -> None:
     """One pass over the norms: by Cauchy-Schwarz no score overflows when the product of the largest two does not."""
-    if not len(query) or not len(gallery):
-        return
     largest = [torch.linalg.vector_norm(rows, dim=1).amax() for rows in (query, gallery)]
     if torch.isfinite(largest[0] * largest[1]):
         return

@@ -95,8 +95,11 @@ def _resampled_means(
     _check(named, groups, resamples, level)
     labels, code = torch.unique(groups.cpu(), return_inverse=True)
     sizes = torch.bincount(code, minlength=len(labels)).double()
-    generator = torch.Generator().manual_seed(seed)
-    drawn_runs = {name: _multiplicities(len(hits), resamples, generator) / len(hits) for name, hits in named.items()}
+    # Runs have a generator of their own, so that the queries drawn depend on nothing but groups, resamples and seed.
+    generator, generator_of_runs = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed + 1)
+    drawn_runs = {
+        name: _multiplicities(len(hits), resamples, generator_of_runs) / len(hits) for name, hits in named.items()
+    }
     totals = {name: _group_totals(hits.cpu().double(), code, len(labels)) for name, hits in named.items()}
 
     means: dict[str, list[Tensor]] = {name: [] for name in named}
