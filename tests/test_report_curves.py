@@ -5,6 +5,7 @@ import math
 import re
 import xml.etree.ElementTree as ElementTree
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -77,12 +78,15 @@ def test_it_is_named_and_described_for_those_who_do_not_see_it() -> None:
     assert {"image", "text"} <= set(texts(svg))
 
 
-def test_names_at_line_ends_do_not_overlap() -> None:
-    series = {f"modality {i}": [(0.0, 1.0), (1.0, 0.5 + 1e-4 * i)] for i in range(6)} | {"far": [(0.0, 9.0)]}
+@pytest.mark.parametrize("far", [0.0, 9.0])
+def test_names_at_line_ends_neither_overlap_nor_leave_the_picture(far: float) -> None:
+    series = {f"modality {i}": [(0.0, 1.0), (1.0, 1.0 - 1e-4 * i)] for i in range(6)} | {"far": [(0.0, far)]}
     root = tree(line_chart(series, **LABELS))
     heights = sorted(float(node.get("y", "0")) for node in root.iter("text") if node.text in series)
     assert len(heights) == len(series)
     assert min(b - a for a, b in itertools.pairwise(heights)) >= 13.9
+    assert min(heights) > 20
+    assert max(heights) < 270
 
 
 def test_text_is_escaped() -> None:
