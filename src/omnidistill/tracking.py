@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from omnidistill.errors import InputError, NotFiniteError
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 JSON = None | bool | int | float | str | Sequence[Any] | Mapping[str, Any]
 
 
+@runtime_checkable
 class Tracker(Protocol):
     """Where a run's numbers go, one record a call. Use it in a `with`, or close it."""
 
@@ -35,11 +36,12 @@ class Tracker(Protocol):
     def close(self) -> None:
         """Log no more."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Tracker: ...
 
     def __exit__(self, *error: object) -> None: ...
 
 
+@runtime_checkable
 class Progress(Protocol):
     """How far a stage is. Use it in a `with`, or stop it."""
 
@@ -52,7 +54,7 @@ class Progress(Protocol):
     def stop(self) -> None:
         """End the stage."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Progress: ...
 
     def __exit__(self, *error: object) -> None: ...
 
@@ -70,7 +72,7 @@ class NullTracker:
     def close(self) -> None:
         """Nothing to release."""
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> NullTracker:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -129,7 +131,7 @@ class JsonlTracker:
             os.close(self._handle)
             self._handle = -1
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> JsonlTracker:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -157,7 +159,7 @@ class SilentProgress:
     def stop(self) -> None:
         """Nothing to end."""
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> SilentProgress:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -165,18 +167,12 @@ class SilentProgress:
 
 
 class RichProgress:
-    """Label, bar, n/total, elapsed and remaining time and the last fields, on stderr (or `stream`).
+    """Label, bar, n/total, elapsed and remaining time and the last fields, on stderr.
 
     Where that is no terminal: one plain line whenever `interval_seconds` have passed since the last.
     """
 
-    def __init__(
-        self,
-        stream: TextIO | None = None,
-        interval_seconds: float = 10.0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._stream = stream if stream is not None else sys.stderr
+    def __init__(self, interval_seconds: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval, self._clock = interval_seconds, clock
         self._bar: RichBar | None = None
         self._label, self._fields = "", ""
@@ -189,8 +185,8 @@ class RichProgress:
         self._label, self._fields = label, ""
         self._total, self._done, self._resumed = total, done, done
         self._started = self._said = self._clock()
-        if self._stream.isatty():
-            self._bar = _rich_bar(self._stream)
+        if sys.stderr.isatty():
+            self._bar = _rich_bar()
             self._bar.add_task(label, total=total, completed=done, shown="")
             self._bar.start()
 
@@ -204,8 +200,7 @@ class RichProgress:
         elif (now := self._clock()) - self._said >= self._interval:
             self._said = now
             with suppress(OSError):  # whoever read this has gone; the run goes on
-                self._stream.write(self._line(now - self._started) + "\n")
-                self._stream.flush()
+                print(self._line(now - self._started), file=sys.stderr, flush=True)
 
     def stop(self) -> None:
         """End the stage; may be called twice."""
@@ -213,7 +208,7 @@ class RichProgress:
             self._bar.stop()
             self._bar = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> RichProgress:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -226,7 +221,7 @@ class RichProgress:
         return "  ".join(parts).rstrip()
 
 
-def _rich_bar(stream: TextIO) -> RichBar:
+def _rich_bar() -> RichBar:
     from rich.console import Console  # imported late: a command without a bar starts faster
     from rich.progress import (
         BarColumn,
@@ -245,7 +240,7 @@ def _rich_bar(stream: TextIO) -> RichBar:
         TextColumn("ETA"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[shown]}", markup=False),
-        console=Console(file=stream),
+        console=Console(stderr=True),
         redirect_stdout=False,  # what a command prints for a pipe is not the bar's business
     )
 
