@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from omnidistill.config import FullConfig, IdentityConfig, LowRankConfig, SimilarityConfig
 from omnidistill.errors import InputError
 
 
@@ -81,3 +82,14 @@ class Full:
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
         """S[I, I]."""
         return tensors["matrix"][batches.unsqueeze(-1), batches.unsqueeze(-2)]
+
+
+def similarity_from(config: SimilarityConfig) -> Similarity:
+    """The similarity that a configuration names."""
+    match config:
+        case LowRankConfig():
+            return LowRank(config.rank, config.alpha)
+        case FullConfig():
+            return Full()
+        case IdentityConfig():
+            return FixedIdentity()

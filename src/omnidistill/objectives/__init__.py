@@ -6,16 +6,19 @@ respect to outputs and targets), since distillation differentiates through the s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
+from omnidistill.config import HopaConfig, InfoNCEConfig, ObjectiveConfig, PairwiseConfig, nearest
+from omnidistill.errors import InputError
 from omnidistill.objectives.hopa import Hopa
 from omnidistill.objectives.infonce import InfoNCE
 from omnidistill.objectives.pairwise import PairwiseWbce
 
-__all__ = ["Hopa", "InfoNCE", "Objective", "PairwiseWbce"]
+__all__ = ["Hopa", "InfoNCE", "Objective", "PairwiseWbce", "objective_from"]
 
 
 @runtime_checkable
@@ -33,3 +36,26 @@ class Objective(Protocol):
     ) -> Float[Tensor, "*r M b d"]:
         """dL/dY in closed form."""
         ...
+
+
+def objective_from(config: ObjectiveConfig, modalities: Sequence[str]) -> Objective:
+    """The objective that a configuration names, for heads in the given order of modalities.
+
+    Raises:
+        InputError: the anchor is not one of the modalities.
+    """
+    match config:
+        case HopaConfig():
+            return Hopa(config.tau_mod, config.tau_ins, config.lambda_ins, config.threshold, config.reduction)
+        case PairwiseConfig():
+            return PairwiseWbce(config.tau, config.threshold, config.reduction, _index(config.anchor, modalities))
+        case InfoNCEConfig():
+            return InfoNCE(config.tau, _index(config.anchor, modalities))
+
+
+def _index(anchor: str | None, modalities: Sequence[str]) -> int | None:
+    if anchor is None:
+        return None
+    if anchor not in modalities:
+        raise InputError(f"anchor '{anchor}' is not a modality of the data{nearest(anchor, modalities)}")
+    return list(modalities).index(anchor)

@@ -1,0 +1,236 @@
+"""The whole run as one frozen, strict tree. Reading it imports no torch.
+
+Every value is documented with unit and reason. Alternatives are tagged by `kind`, so a setting that a choice does not use is not a
+field of it. Paper values: HoPA tables 8 and 9.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class HopaConfig(_Strict):
+    """The HoPA objective (eq. 8)."""
+
+    kind: Literal["hopa"] = "hopa"
+    tau_mod: Positive = 0.1
+    """Temperature of the softmax over singular values (paper tables: 0.1)."""
+    tau_ins: Positive = 0.2
+    """Temperature of the proxy similarity (paper tables: 0.2)."""
+    lambda_ins: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the instance term; the other reading of the tables is tau_ins = 0.1, lambda_ins = 0.2."""
+    threshold: float = 0.5
+    """Targets above count as positives in wBCE."""
+    reduction: Literal["sum", "mean"] = "sum"
+    """wBCE as the sum of the two means (paper) or their mean (public LoRS code)."""
+
+
+class PairwiseConfig(_Strict):
+    """wBCE over pairs of modalities (the LoRS student)."""
+
+    kind: Literal["pairwise-wbce"] = "pairwise-wbce"
+    tau: Positive = 0.07
+    """Temperature of the cosine."""
+    threshold: float = 0.5
+    """Targets above count as positives."""
+    reduction: Literal["sum", "mean"] = "mean"
+    """As in HopaConfig."""
+    anchor: str | None = None
+    """Modality that every pair must contain (T-bind, V-bind); all pairs when absent."""
+
+
+class InfoNCEConfig(_Strict):
+    """Symmetric InfoNCE over pairs of modalities, several positives allowed."""
+
+    kind: Literal["infonce"] = "infonce"
+    tau: Positive = 0.07
+    """Temperature of the cosine."""
+    anchor: str | None = None
+    """As in PairwiseConfig."""
+
+
+ObjectiveConfig = Annotated[HopaConfig | PairwiseConfig | InfoNCEConfig, Field(discriminator="kind")]
+
+
+class IdentityConfig(_Strict):
+    """S = I, not learned."""
+
+    kind: Literal["identity"] = "identity"
+
+
+class LowRankConfig(_Strict):
+    """S = diag(a) + (alpha / rank) L R^T, learned."""
+
+    kind: Literal["low-rank"] = "low-rank"
+    rank: Count = 10
+    """Columns of L and R; at most the size of the set."""
+    alpha: float = 1.0
+    """Scale of the low-rank part."""
+
+
+class FullConfig(_Strict):
+    """Every entry of S is learned."""
+
+    kind: Literal["full"] = "full"
+
+
+SimilarityConfig = Annotated[IdentityConfig | LowRankConfig | FullConfig, Field(discriminator="kind")]
+
+
+class SgdConfig(_Strict):
+    """SGD on the synthetic set, as in the paper."""
+
+    kind: Literal["sgd"] = "sgd"
+    rows: Positive = 100.0
+    """Learning rate of the rows."""
+    similarity: Positive = 10.0
+    """Learning rate of the similarity factors."""
+    step_sizes: Positive = 1e-4
+    """Learning rate of the logarithm of the step sizes."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Momentum of all three."""
+
+
+class AdamConfig(_Strict):
+    """Adam on the synthetic set."""
+
+    kind: Literal["adam"] = "adam"
+    rows: Positive = 0.1
+    """Learning rate of the rows, in units of a standardised feature."""
+    similarity: Positive = 0.05
+    """Learning rate of the similarity factors."""
+    step_sizes: Positive = 0.01
+    """Learning rate of the logarithm of the step sizes."""
+
+
+OptimiserConfig = Annotated[SgdConfig | AdamConfig, Field(discriminator="kind")]
+
+
+class HeadsConfig(_Strict):
+    """Pre-training of the heads on the `heads` split by InfoNCE, when none are given."""
+
+    width: Count = 256
+    """Width d of the embeddings."""
+    num_epochs: Count = 30
+    """Passes over the `heads` split; the best on validation is kept."""
+    batch_size: Annotated[int, Field(ge=2)] = 256
+    """Rows a step."""
+    learning_rate: Positive = 1.0
+    """SGD step size."""
+    tau: Positive = 0.07
+    """Temperature of InfoNCE."""
+
+
+class ExpertsConfig(_Strict):
+    """Expert trajectories: heads trained on all training rows, a snapshot after every epoch."""
+
+    objective: ObjectiveConfig = HopaConfig()
+    """What experts minimise."""
+    num_experts: Count = 20
+    """Independent runs (paper: 20)."""
+    num_epochs: Count = 10
+    """Epochs a run (paper: 10)."""
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    """Real rows a step (paper: 128); the last incomplete batch of an epoch is dropped."""
+    learning_rate: Positive = 0.01
+    """SGD step size (paper: 0.01; HoPA's gradient is small, so standardised features want 1 to 3)."""
+
+
+class DistillConfig(_Strict):
+    """The outer loop."""
+
+    size: Count = 100
+    """Synthetic rows N."""
+    iterations: Count = 1500
+    """Outer iterations (paper: 2000 to 3000)."""
+    student: ObjectiveConfig = HopaConfig()
+    """What the student minimises on the synthetic set."""
+    similarity: SimilarityConfig = LowRankConfig()
+    """How the target similarities of the synthetic rows are stored."""
+    rollout: Literal["auto", "dual", "bptt", "tesla"] = "auto"
+    """How the student's training is differentiated; auto takes the cheaper exact form."""
+    num_student_steps: Count = 16
+    """SGD steps T of the student an iteration (paper: 16)."""
+    batch_size: Annotated[int, Field(ge=2)] | None = None
+    """Synthetic rows a student step; absent: 25 (paper), or the size if smaller."""
+    num_expert_epochs: Count = 2
+    """Expert epochs that the T student steps must cover (paper: 2)."""
+    max_start_epoch: Count = 5
+    """Student starts are expert epochs 0 to this, exclusive (paper: 5; 7 at N = 500)."""
+    initial_step_size: Positive = 3.0
+    """Where each modality's learned student step size begins (paper: 0.01 for its 0.01 experts)."""
+    optimiser: OptimiserConfig = AdamConfig()
+    """How the synthetic set is updated."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """Learning rates over the iterations."""
+    clip_norm: Positive | None = None
+    """Largest norm of the gradient of all rows together; absent: no clipping."""
+    validate_every: Annotated[int, Field(ge=0)] = 100
+    """Iterations between validations; the best set on validation is kept. 0: keep the last."""
+    checkpoint_seconds: Positive = 30.0
+    """Time between checkpoints."""
+
+    @property
+    def batch(self) -> int:
+        """The mini-batch in effect."""
+        return self.batch_size or min(25, self.size)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DistillConfig:
+        if self.batch > self.size:
+            raise ValueError(f"batch_size = {self.batch} exceeds size = {self.size}; use at most {self.size}")
+        if isinstance(self.similarity, LowRankConfig) and self.similarity.rank > self.size:
+            raise ValueError(
+                f"similarity.rank = {self.similarity.rank} exceeds size = {self.size}; use at most {self.size}"
+            )
+        return self
+
+
+class EvaluateConfig(_Strict):
+    """How the set and the reference lines are scored."""
+
+    num_seeds: Annotated[int, Field(ge=2)] = 10
+    """Students a line (batch orders; for random rows also the rows)."""
+    max_epochs: Count = 30
+    """Longest training on real rows that validation may choose."""
+    learning_rates: tuple[Positive, ...] = (0.03, 0.1, 0.3, 1.0, 3.0)
+    """Step sizes on real rows that validation chooses from."""
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    """Rows a step on real rows."""
+    tau: Positive = 0.07
+    """Temperature of the InfoNCE reference on all rows."""
+
+
+class RunConfig(_Strict):
+    """One run."""
+
+    method: str = "hopa"
+    """Name shown in tables."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Every random stream is named and derives from this number."""
+    heads: HeadsConfig = HeadsConfig()
+    experts: ExpertsConfig = ExpertsConfig()
+    distill: DistillConfig = DistillConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RunConfig:
+        last = self.distill.max_start_epoch - 1 + self.distill.num_expert_epochs
+        if last > self.experts.num_epochs:
+            raise ValueError(
+                f"distill.max_start_epoch - 1 + distill.num_expert_epochs = {last} exceeds experts.num_epochs = "
+                f"{self.experts.num_epochs}; train experts longer or start earlier"
+            )
+        return self

@@ -1,0 +1,7 @@
+"""Distillation: the outer loop, what it is judged by, and the set it makes."""
+
+from omnidistill.distill.distilled import DistilledSet, Recipe
+from omnidistill.distill.distiller import Judge, Verdict, distill
+from omnidistill.distill.outer import Episode, Outer, TrajectoryMatching
+
+__all__ = ["DistilledSet", "Episode", "Judge", "Outer", "Recipe", "TrajectoryMatching", "Verdict", "distill"]

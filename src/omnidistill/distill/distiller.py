@@ -1,0 +1,239 @@
+"""The outer loop: learn a synthetic set on which a student, trained by the recipe, does what the outer objective asks.
+
+    repeat:  draw an episode (start heads, target)         outer
+             train a student T steps on the set            rollout of the student objective, targets from the similarity
+             loss -> gradient of rows, similarity, steps   exact, or TESLA's
+             optimiser step
+
+Any objective, similarity, rollout, optimiser and outer objective; adding one edits nothing here. Random draws come from named streams, the
+best set is chosen by a judge that sees validation only, and an interrupted run goes on to the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from omnidistill.config import RunConfig
+from omnidistill.distill.checkpoint import Best, load_checkpoint, save_checkpoint
+from omnidistill.distill.distilled import DistilledSet, Recipe
+from omnidistill.distill.learnable import Learnable, random_rows
+from omnidistill.distill.outer import Outer
+from omnidistill.errors import InputError, NotFiniteError
+from omnidistill.features.featureset import FeatureSet
+from omnidistill.objectives import objective_from
+from omnidistill.parametrisation import Plain
+from omnidistill.randomness import Streams
+from omnidistill.rollout import Rollout, rollout_named
+from omnidistill.rollout.students import draw_batches
+from omnidistill.similarity import similarity_from
+from omnidistill.tracking import JsonlTracker, Progress, SilentProgress
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What validation says of a set: its score (higher is better) and the number of training steps that reached it."""
+
+    score: float
+    num_steps: int
+
+
+Judge = Callable[[DistilledSet], Verdict]
+
+
+def distill(
+    train: FeatureSet,
+    outer: Outer,
+    width: int,
+    config: RunConfig,
+    folder: Path,
+    *,
+    judge: Judge | None = None,
+    identity: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    on_iteration: Callable[[int], None] | None = None,
+) -> DistilledSet:
+    """Learn a set of `config.distill.size` rows; writes FOLDER/distilled, metrics.jsonl and checkpoints.
+
+    Args:
+        train: the real training rows (initial rows are drawn from them).
+        outer: what a rollout is judged by.
+        width: embedding width d of the heads.
+        judge: scores a set on validation; None, or `validate_every` = 0: the last set is kept.
+        identity: names data, heads and experts; a checkpoint of another identity is refused.
+        resume: continue from the checkpoint in the folder, if there is one.
+        on_iteration: called after each iteration (tests interrupt here).
+
+    Raises:
+        InputError: more rows than training rows; a checkpoint is there and `resume` is False, or it is of another run.
+        NotFiniteError: loss or gradient became NaN or Inf; the last good set is saved before.
+        KeyboardInterrupt: passed on after a checkpoint was written.
+    """
+    loop = _Loop(train, outer, width, config, folder, judge, dict(identity or {}))
+    return loop.run(resume, progress or SilentProgress(), on_iteration)
+
+
+class _Loop:
+    def __init__(
+        self,
+        train: FeatureSet,
+        outer: Outer,
+        width: int,
+        config: RunConfig,
+        folder: Path,
+        judge: Judge | None,
+        identity: dict[str, Any],
+    ) -> None:
+        self.outer, self.config, self.folder, self.judge = outer, config, folder, judge
+        self.settings = config.distill
+        self.identity = {"config": config.model_dump(mode="json", exclude={"evaluate"}), **identity}
+        self.modalities = train.modalities
+        self.streams = Streams(config.seed)
+        self.initial = random_rows(train, self.settings.size, self.streams["initial rows"])
+        self.parametrisation = Plain()
+        self.learnable = Learnable.begin(self.initial, self.settings, self.parametrisation, self.streams)
+        self.optimiser = self.learnable.optimiser(self.settings.optimiser)
+        self.base_rates = [group["lr"] for group in self.optimiser.param_groups]
+        self.objective = objective_from(self.settings.student, self.modalities)
+        self.similarity = similarity_from(self.settings.similarity)
+        self.rollout: Rollout = rollout_named(
+            self.settings.rollout,
+            num_rows=self.settings.size,
+            num_steps=self.settings.num_student_steps,
+            batch_size=self.settings.batch,
+            widths=train.widths,
+            width=width,
+        )
+
+    def run(self, resume: bool, progress: Progress, on_iteration: Callable[[int], None] | None) -> DistilledSet:
+        checkpoint = self.folder / "checkpoint"
+        done, best, position, seconds = 0, Best(), None, 0.0
+        if checkpoint.exists():
+            if not resume:
+                raise InputError(f"{self.folder}: holds an interrupted run; continue it with --resume, or choose another folder")
+            done, best, position, seconds = load_checkpoint(
+                checkpoint, self.identity, self.learnable, self.optimiser, self.streams
+            )
+        begun = time.monotonic() - seconds
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with JsonlTracker(self.folder / "metrics.jsonl", position) as tracker, progress:
+
+            def save() -> None:
+                save_checkpoint(
+                    checkpoint,
+                    self.identity,
+                    done,
+                    self.learnable,
+                    self.optimiser,
+                    self.streams,
+                    best,
+                    tracker.position(),
+                    time.monotonic() - begun,
+                )
+
+            progress.start(self.settings.iterations, f"distill {self.settings.size} rows", done)
+            saved = time.monotonic()
+            if done == 0:
+                tracker.log(self._validated({"iteration": 0}, 0, best))
+            try:
+                while done < self.settings.iterations:
+                    record = self._iterate(done)
+                    done += 1
+                    tracker.log(self._validated(record, done, best))
+                    progress.advance(1, loss=record["loss"])
+                    if time.monotonic() - saved > self.settings.checkpoint_seconds:
+                        save()
+                        saved = time.monotonic()
+                    if on_iteration:
+                        on_iteration(done)
+            except KeyboardInterrupt:
+                save()
+                raise
+            except NotFiniteError:
+                self._distilled(self.learnable.tensors(), done).save(self.folder / "distilled")
+                raise
+        result = self._distilled(best.tensors or self.learnable.tensors(), best.iteration or done, best)
+        result = replace(
+            result, provenance={**result.provenance, "seconds": time.monotonic() - begun}
+        )
+        result.save(self.folder / "distilled")
+        return result
+
+    def _iterate(self, iteration: int) -> dict[str, Any]:
+        settings, learnable = self.settings, self.learnable
+        episode = self.outer.episode(iteration, self.streams)
+        batches = draw_batches(settings.size, settings.batch, settings.num_student_steps, self.streams["batches"])
+        endpoint = self.rollout(
+            self.objective,
+            episode.start,
+            self.parametrisation.expand(learnable.rows),
+            self.similarity.targets(learnable.similarity, batches),
+            batches,
+            learnable.log_step_sizes.exp(),
+        )
+        losses = self.outer.loss(endpoint, episode)
+        self._require_finite(losses, "matching loss", iteration)
+        self.optimiser.zero_grad(set_to_none=True)
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        self._step(iteration)
+        record: dict[str, Any] = {"iteration": iteration + 1, "loss": float(losses.detach().sum())}
+        record |= {f"loss/{name}": float(value) for name, value in zip(self.modalities, losses.detach(), strict=True)}
+        sizes = learnable.log_step_sizes.detach().exp()
+        return record | {f"step_size/{name}": float(value) for name, value in zip(self.modalities, sizes, strict=True)}
+
+    def _step(self, iteration: int) -> None:
+        rows = self.learnable.rows
+        gradients = [leaf.grad for leaf in rows.values() if leaf.grad is not None]
+        norms = torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients])
+        self._require_finite(norms, "gradient of the rows", iteration)
+        if self.settings.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(list(rows.values()), self.settings.clip_norm)
+        factor = 1.0
+        if self.settings.schedule == "cosine":
+            factor = 0.5 * (1 + math.cos(math.pi * iteration / self.settings.iterations))
+        for group, rate in zip(self.optimiser.param_groups, self.base_rates, strict=True):
+            group["lr"] = rate * factor
+        self.optimiser.step()
+
+    def _validated(self, record: dict[str, Any], iteration: int, best: Best) -> dict[str, Any]:
+        every = self.settings.validate_every
+        due = every and (iteration % every == 0 or iteration == self.settings.iterations)
+        if self.judge is None or not due:
+            return record
+        verdict = self.judge(self._distilled(self.learnable.tensors(), iteration))
+        best.offer(verdict.score, iteration, verdict.num_steps, self.learnable)
+        return {**record, "validation": verdict.score, "validation_steps": verdict.num_steps}
+
+    def _distilled(self, tensors: Mapping[str, Tensor], iteration: int, best: Best | None = None) -> DistilledSet:
+        tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        sizes = tuple(tensors.pop("log_step_sizes").exp().tolist())
+        num_steps = best.num_steps if best and best.num_steps else self.settings.num_student_steps
+        provenance = {**self.initial.provenance, "iteration": iteration}
+        if best and best.tensors:
+            provenance["validation"] = best.score
+        return DistilledSet(
+            tensors,
+            self.modalities,
+            Recipe(sizes, num_steps, self.settings.batch),
+            self.config,
+            self.initial.preprocessing,
+            provenance,
+            self.initial.ids,
+        )
+
+    def _require_finite(self, values: Tensor, what: str, iteration: int) -> None:
+        finite = torch.isfinite(values.detach())
+        if not bool(finite.all()):
+            name = self.modalities[int((~finite).nonzero()[0])]
+            raise NotFiniteError(
+                f"distill: {what} of '{name}' is NaN or Inf in iteration {iteration + 1}; the set before it is kept in "
+                f"{self.folder / 'distilled'}; lower the learning rates or the step sizes"
+            )

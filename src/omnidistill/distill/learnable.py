@@ -1,0 +1,103 @@
+"""What the outer loop learns: stored rows, similarity factors and one step size per modality (positive: its logarithm is learned)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnidistill.config import AdamConfig, DistillConfig, OptimiserConfig
+from omnidistill.errors import InputError
+from omnidistill.features.featureset import FeatureSet
+from omnidistill.parametrisation import Parametrisation
+from omnidistill.randomness import Streams
+from omnidistill.similarity import similarity_from
+
+
+@dataclass(frozen=True)
+class Learnable:
+    """Leaves of the outer loop; the tensors are updated in place."""
+
+    rows: dict[str, Tensor]
+    similarity: dict[str, Tensor]
+    log_step_sizes: Float[Tensor, " M"]
+
+    @staticmethod
+    def begin(
+        initial: FeatureSet, config: DistillConfig, parametrisation: Parametrisation, streams: Streams
+    ) -> Learnable:
+        """Real rows, S = I and the configured step size."""
+        similarity = similarity_from(config.similarity).init(config.size, streams["similarity"])
+        steps = torch.full((len(initial.modalities),), math.log(config.initial_step_size))
+        made = Learnable(parametrisation.init(initial.features), similarity, steps)
+        for leaf in made.tensors().values():
+            leaf.requires_grad_()
+        return made
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All leaves by name: "rows/...", "similarity/...", "log_step_sizes"."""
+        return {**self.stored(), "log_step_sizes": self.log_step_sizes}
+
+    def stored(self) -> dict[str, Tensor]:
+        """The leaves that a distilled set stores."""
+        return {
+            **{f"rows/{name}": tensor for name, tensor in self.rows.items()},
+            **{f"similarity/{name}": tensor for name, tensor in self.similarity.items()},
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Overwrite every leaf."""
+        with torch.no_grad():
+            for name, leaf in self.tensors().items():
+                leaf.copy_(tensors[name])
+
+    def optimiser(self, config: OptimiserConfig) -> torch.optim.Optimizer:
+        """SGD or Adam with one learning rate for rows, similarity and log step sizes each."""
+        groups = [
+            {"params": list(self.rows.values()), "lr": config.rows},
+            {"params": list(self.similarity.values()), "lr": config.similarity},
+            {"params": [self.log_step_sizes], "lr": config.step_sizes},
+        ]
+        groups = [group for group in groups if group["params"]]
+        if isinstance(config, AdamConfig):
+            return torch.optim.Adam(groups)
+        return torch.optim.SGD(groups, momentum=config.momentum)
+
+
+def random_rows(train: FeatureSet, size: int, generator: torch.Generator) -> FeatureSet:
+    """`size` random training rows, of distinct groups as far as there are enough.
+
+    Raises:
+        InputError: more rows are asked for than there are.
+    """
+    if size > len(train):
+        raise InputError(f"size {size} exceeds the {len(train)} training rows; use at most {len(train)}")
+    order = torch.randperm(len(train), generator=generator)
+    codes = train.group_codes[order]
+    seen: set[int] = set()
+    repeated = torch.tensor([code in seen or seen.add(code) is not None for code in codes.tolist()])
+    preferred = torch.cat([order[~repeated], order[repeated]])
+    return train.select(preferred[:size])
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state as named tensors, for a checkpoint."""
+    leaves = [leaf for group in optimiser.param_groups for leaf in group["params"]]
+    return {
+        f"{index}/{key}": value
+        for index, leaf in enumerate(leaves)
+        for key, value in optimiser.state.get(leaf, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `optimiser_tensors` gave."""
+    leaves = [leaf for group in optimiser.param_groups for leaf in group["params"]]
+    for name, value in tensors.items():
+        index, key = name.split("/")
+        optimiser.state[leaves[int(index)]][key] = value.clone()

@@ -1,0 +1,76 @@
+"""What a rollout is judged by: the outer objective, a component like the others.
+
+Trajectory matching (Cazenavette et al. 2022; HoPA eq. 7): a student that starts at an expert's epoch s and takes T steps on the synthetic set should
+end where the expert is at epoch s + k:
+
+    L = sum_m ||W_T,m - W*_m||^2 / ||W_0,m - W*_m||^2        each branch with its own denominator
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnidistill.experts.buffer import ExpertBuffer
+from omnidistill.floor import rank_floor
+from omnidistill.heads import Heads
+from omnidistill.randomness import Streams
+from omnidistill.rollout import Endpoint, Target
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One outer iteration: where the student starts, and what it is compared with."""
+
+    start: Heads
+    target: Target
+
+
+class Outer(Protocol):
+    """An outer objective."""
+
+    def episode(self, iteration: int, streams: Streams) -> Episode:
+        """Draw the start (and the target) of an iteration from named streams."""
+        ...
+
+    def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " M"]:
+        """One term per modality; their sum is minimised."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrajectoryMatching:
+    """Match expert trajectories. Experts are taken in a random order, each once before any comes again."""
+
+    buffer: ExpertBuffer
+    num_expert_epochs: int
+    max_start_epoch: int
+
+    def episode(self, iteration: int, streams: Streams) -> Episode:
+        """The next expert of the order, and a start epoch below `max_start_epoch`."""
+        turn, position = divmod(iteration, self.buffer.num_experts)
+        order = torch.randperm(self.buffer.num_experts, generator=Streams(streams.seed)[f"experts/order/{turn}"])
+        expert = int(order[position])
+        first = int(torch.randint(self.max_start_epoch, (1,), generator=streams["starts"]))
+        last = first + self.num_expert_epochs
+        start, goal = self.buffer.heads(expert, first), self.buffer.heads(expert, last)
+        difference = {name: start[name] - goal[name] for name in start}
+        return Episode(start, Target(difference, self.buffer.squared_distances[expert, :, first, last]))
+
+    def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " M"]:
+        """Relative squared distance of each branch."""
+        return endpoint.squared_distances(episode.target) / episode.target.squared_norms
+
+    def floor(self, rank: int) -> dict[str, float] | None:
+        """Lowest loss that any set of `rank` rows can reach per branch, mean over starts (first expert); None if not stored."""
+        if self.buffer.spectrum_epochs != self.num_expert_epochs:
+            return None
+        return {
+            name: sum(rank_floor(values, rank) for values in spectra[: self.max_start_epoch])
+            / len(spectra[: self.max_start_epoch])
+            for name, spectra in self.buffer.spectra.items()
+        }

@@ -1,0 +1,220 @@
+"""Expert trajectories on disk: heads of E runs after every epoch (epoch 0 included), memory-mapped.
+
+    BUFFER/epoch-00.safetensors ...     one file an epoch, {modality: E x d x p_m}
+    BUFFER/manifest.json                written last: what trained them, ||W_s - W_t||^2 of every pair of epochs, a spectrum
+    BUFFER/progress.json                which epochs are done, so that an interrupted training goes on to the same bits
+
+The squared norms (the denominators of the matching loss, eq. 2-3) and the singular values of the first expert's differences (its rank
+floor) are stored with the trajectories, so matching never recomputes them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnidistill.artifacts import (
+    FileRecord,
+    exclusive,
+    load_artifact,
+    read_json,
+    read_tensors,
+    save_artifact,
+    write_atomic,
+    write_tensors,
+)
+from omnidistill.config import ExpertsConfig
+from omnidistill.errors import InputError
+from omnidistill.experts.train import stack_runs, train_epochs
+from omnidistill.features.featureset import FeatureSet
+from omnidistill.floor import singular_values
+from omnidistill.heads import Heads
+from omnidistill.objectives import objective_from
+from omnidistill.tracking import Progress, SilentProgress
+
+_PURPOSE = "experts"
+
+
+@dataclass(frozen=True)
+class ExpertBuffer:
+    """Trajectories ready for matching; tensors are views of mapped files."""
+
+    snapshots: tuple[dict[str, Float[Tensor, "_ _ _"]], ...]  # one per epoch: {modality: E x d x p_m}
+    squared_distances: Float[Tensor, "E M S S"]  # ||W_s - W_t||_F^2 of epochs s, t
+    spectra: dict[str, Float[Tensor, "_ _"]]  # {modality: starts x k} singular values of the first expert's differences
+    spectrum_epochs: int  # epochs that those differences span
+    modalities: tuple[str, ...]
+    seconds: float
+    meta: dict[str, Any]
+
+    @property
+    def num_experts(self) -> int:
+        """E."""
+        return self.squared_distances.shape[0]
+
+    @property
+    def num_epochs(self) -> int:
+        """Epochs after the start."""
+        return len(self.snapshots) - 1
+
+    def heads(self, expert: int, epoch: int) -> Heads:
+        """Heads of one expert after an epoch (d x p_m views)."""
+        return {name: self.snapshots[epoch][name][expert] for name in self.modalities}
+
+
+def train_experts(
+    start: Heads,
+    train: FeatureSet,
+    config: ExpertsConfig,
+    folder: Path,
+    *,
+    seed: int,
+    spectrum_epochs: int = 2,
+    identity: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> ExpertBuffer:
+    """Train E experts from the given heads and write the buffer; continues an interrupted one to the same bits.
+
+    `identity` names data and heads; a buffer of another identity, configuration or seed is refused.
+
+    Raises:
+        InputError: the folder holds another buffer, or is in use.
+        NotFiniteError: training diverged; finished epochs stay.
+    """
+    key = {"config": config.model_dump(mode="json"), "seed": seed, "identity": dict(identity or {})}
+    progress = progress or SilentProgress()
+    with exclusive(folder):
+        if (folder / "manifest.json").exists():
+            buffer = load_experts(folder)
+            _require_same(folder, buffer.meta["key"], key)
+            return buffer
+        records, seconds, heads = _resume(folder, key, start, config)
+        objective = objective_from(config.objective, list(start))
+        with progress:
+            progress.start(config.num_epochs, "experts", len(records) - 1 if records else 0)
+            if not records:
+                records.append(_snapshot(folder, 0, heads))
+                _save_progress(folder, key, records, seconds)
+            begun = time.monotonic() - seconds
+            epochs = train_epochs(
+                objective,
+                heads,
+                train,
+                torch.full((config.num_experts,), config.learning_rate),
+                batch_size=config.batch_size,
+                num_epochs=config.num_epochs,
+                seed=seed,
+                purpose=_PURPOSE,
+                first_epoch=len(records) - 1,
+            )
+            for epoch in epochs:
+                records.append(_snapshot(folder, epoch, heads))
+                _save_progress(folder, key, records, time.monotonic() - begun)
+                progress.advance(1)
+        snapshots = tuple(_open(folder, record) for record in records)
+        tensors = {
+            "squared_distances": squared_distances(snapshots, list(start)),
+            **_spectra(snapshots, list(start), spectrum_epochs),
+        }
+        meta = {
+            "key": key,
+            "files": [asdict(record) for record in records],
+            "modalities": list(start),
+            "seconds": time.monotonic() - begun,
+            "spectrum_epochs": min(spectrum_epochs, config.num_epochs),
+        }
+        save_artifact(folder, "experts", tensors, meta)
+        (folder / "progress.json").unlink(missing_ok=True)
+    return load_experts(folder)
+
+
+def load_experts(folder: Path) -> ExpertBuffer:
+    """Open a finished buffer; snapshots are mapped, not read. Raises InputError for a damaged or unfinished one."""
+    artifact = load_artifact(folder, "experts")
+    meta = artifact.meta
+    records = [FileRecord(**record) for record in meta["files"]]
+    snapshots = tuple(_open(folder, record) for record in records)
+    modalities = tuple(meta["modalities"])
+    return ExpertBuffer(
+        snapshots,
+        artifact.tensors["squared_distances"],
+        {name: artifact.tensors[f"spectrum/{name}"] for name in modalities},
+        meta["spectrum_epochs"],
+        modalities,
+        meta["seconds"],
+        meta,
+    )
+
+
+def squared_distances(
+    snapshots: Sequence[Mapping[str, Float[Tensor, "_ _ _"]]], modalities: Sequence[str]
+) -> Float[Tensor, "E M S S"]:
+    """||W_s - W_t||_F^2 of every pair of snapshots, per expert and modality; one expert in memory at a time."""
+    num_experts, count = len(snapshots[0][modalities[0]]), len(snapshots)
+    table = torch.zeros(num_experts, len(modalities), count, count)
+    for expert in range(num_experts):
+        for m, name in enumerate(modalities):
+            for t in range(count):
+                for s in range(t):
+                    gap = (snapshots[t][name][expert] - snapshots[s][name][expert]).square().sum()
+                    table[expert, m, s, t] = table[expert, m, t, s] = gap
+    return table
+
+
+def _snapshot(folder: Path, epoch: int, heads: Mapping[str, Tensor]) -> FileRecord:
+    return write_tensors(folder / f"epoch-{epoch:02d}.safetensors", heads)
+
+
+def _open(folder: Path, record: FileRecord) -> dict[str, Tensor]:
+    path = folder / Path(record.name).name
+    if not path.is_file() or path.stat().st_size != record.bytes:
+        raise InputError(f"{path}: missing or not {record.bytes} bytes long; train the experts again")
+    return read_tensors(path)
+
+
+def _spectra(
+    snapshots: Sequence[Mapping[str, Tensor]], modalities: Sequence[str], num_epochs: int
+) -> dict[str, Float[Tensor, "_ _"]]:
+    """Singular values of the first expert's W_s - W_{s + num_epochs} for every start s."""
+    span = min(num_epochs, len(snapshots) - 1)
+    return {
+        f"spectrum/{name}": torch.stack(
+            [singular_values(snapshots[s][name][0] - snapshots[s + span][name][0]) for s in range(len(snapshots) - span)]
+        )
+        for name in modalities
+    }
+
+
+def _resume(
+    folder: Path, key: Mapping[str, Any], start: Heads, config: ExpertsConfig
+) -> tuple[list[FileRecord], float, dict[str, Tensor]]:
+    """Finished epochs, their seconds, and the heads to go on from."""
+    path = folder / "progress.json"
+    if not path.exists():
+        return [], 0.0, stack_runs(start, config.num_experts)
+    state = read_json(path)
+    _require_same(folder, state["key"], key)
+    records = [FileRecord(**record) for record in state["files"]]
+    last = read_tensors(folder / records[-1].name, records[-1])
+    return records, state["seconds"], {name: last[name].clone() for name in start}
+
+
+def _save_progress(folder: Path, key: Mapping[str, Any], records: Sequence[FileRecord], seconds: float) -> None:
+    state = {"key": key, "files": [asdict(record) for record in records], "seconds": seconds}
+    write_atomic(folder / "progress.json", json.dumps(state).encode())
+
+
+def _require_same(folder: Path, found: Any, wanted: Mapping[str, Any]) -> None:
+    if found != json.loads(json.dumps(wanted)):
+        differing = [name for name in wanted if found.get(name) != json.loads(json.dumps(wanted[name]))]
+        raise InputError(
+            f"{folder}: holds experts of another run (different {', '.join(differing)}); choose another folder or remove it"
+        )

@@ -1,0 +1,93 @@
+"""Training heads on real rows: many runs at once, stacked into one tensor per modality, plain SGD.
+
+    W_m <- W_m - lr Delta_m^T X_m        Delta = dL/dY in closed form
+
+Features are frozen, so a step is one product forward and one for the weight gradient; there is no input gradient and no autograd. Runs
+differ in the order of their rows and, where wanted, in their step size. The order of run e in epoch k derives from (seed, purpose, e, k)
+alone, so a training that was cut off continues to the same bits from its last snapshot.
+
+Shapes: E runs, b mini-batch, d embedding width, p_m feature width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.errors import NotFiniteError
+from omnidistill.features.featureset import FeatureSet
+from omnidistill.heads import Heads, shared_groups
+from omnidistill.objectives import Objective
+from omnidistill.randomness import Streams
+
+StackedHeads = dict[str, Float[Tensor, "_ _ _"]]
+
+
+def stack_runs(start: Heads, num_runs: int) -> StackedHeads:
+    """The same heads for every run (E x d x p_m), in memory of their own."""
+    return {name: matrix.repeat(num_runs, 1, 1) for name, matrix in start.items()}
+
+
+def train_epochs(
+    objective: Objective,
+    heads: StackedHeads,
+    data: FeatureSet,
+    learning_rates: Float[Tensor, " E"],
+    *,
+    batch_size: int,
+    num_epochs: int,
+    seed: int,
+    purpose: str,
+    first_epoch: int = 0,
+) -> Iterator[int]:
+    """Train the heads in place; yields the number of epochs done (first_epoch + 1, ..., num_epochs) after each.
+
+    Rows of one group are positives of each other. The last incomplete batch of an epoch is dropped; a batch size above the number of
+    rows means full batches.
+
+    Raises:
+        NotFiniteError: heads became NaN or Inf; names the purpose, modality and epoch.
+    """
+    num_runs, num_rows = len(learning_rates), len(data)
+    batch_size = min(batch_size, num_rows)
+    groups = data.group_codes
+    rates = learning_rates[:, None, None]
+    for epoch in range(first_epoch, num_epochs):
+        orders = epoch_orders(num_runs, num_rows, seed=seed, purpose=purpose, epoch=epoch)
+        for begin in range(0, num_rows - batch_size + 1, batch_size):
+            batch = orders[:, begin : begin + batch_size]
+            _step(objective, heads, data.features, shared_groups(groups[batch]), batch, rates)
+        _check_finite(heads, purpose, epoch + 1)
+        yield epoch + 1
+
+
+def epoch_orders(num_runs: int, num_rows: int, *, seed: int, purpose: str, epoch: int) -> Int[Tensor, "E n"]:
+    """A fresh order of the rows for every run."""
+    streams = Streams(seed)
+    return torch.stack(
+        [torch.randperm(num_rows, generator=streams[f"{purpose}/{run}/{epoch}"]) for run in range(num_runs)]
+    )
+
+
+def _step(
+    objective: Objective,
+    heads: StackedHeads,
+    features: Mapping[str, Tensor],
+    targets: Tensor,
+    batch: Tensor,
+    rates: Tensor,
+) -> None:
+    inputs = {name: features[name][batch] for name in heads}
+    outputs = torch.stack([inputs[name] @ matrix.mT for name, matrix in heads.items()], dim=1)
+    deltas = rates * objective.gradient(outputs, targets).transpose(0, 1)
+    for delta, (name, matrix) in zip(deltas, heads.items(), strict=True):
+        matrix.baddbmm_(delta.mT, inputs[name], alpha=-1)
+
+
+def _check_finite(heads: StackedHeads, purpose: str, epoch: int) -> None:
+    for name, matrix in heads.items():
+        if not bool(torch.isfinite(matrix.sum((-2, -1))).all()):
+            raise NotFiniteError(f"{purpose}: heads of '{name}' became NaN or Inf in epoch {epoch}; lower the learning rate")
