@@ -132,6 +132,16 @@ def test_equal_gallery_rows_tie_although_products_round(dtype: torch.dtype, num_
     assert first_positive_ranks(query, distinct[kind], groups, groups).tolist() == expected
 
 
+@pytest.mark.parametrize("dtypes", [(torch.bfloat16, torch.bfloat16), (torch.float16, torch.float32)])
+def test_half_precision_embeddings_are_multiplied_in_single(dtypes: tuple[torch.dtype, torch.dtype]) -> None:
+    generator = torch.Generator().manual_seed(4)
+    query = torch.randn(200, 6, generator=generator).to(dtypes[0])
+    gallery = torch.randn(200, 6, generator=generator).to(dtypes[1])
+    groups = torch.arange(200)
+    expected = ranks_by_hand(query, gallery, groups, groups)
+    assert first_positive_ranks(query, gallery, groups, groups).tolist() == expected
+
+
 def test_collapsed_heads_do_not_look_like_retrieval() -> None:
     same = torch.full((100, 16), 0.3)
     ranks = ranks_by_direction({"a": same, "b": same.clone()}, torch.arange(100))
