@@ -7,7 +7,7 @@ from omnidistill.errors import InputError
 def test_a_wrong_name_is_answered_with_the_nearest_one():
     assert nearest("Trian", ("train", "test")) == "; did you mean 'train'?"
     assert nearest("qqq", ("train", "test")) == ""
-    with pytest.raises(InputError, match=r"'validtion'.*did you mean 'validation'.*heads, train, validation, test"):
+    with pytest.raises(InputError, match=r"'validtion'.*heads, train, validation, test; did you mean 'validation'"):
         check_split_names(["train", "validtion"])
 
 

@@ -77,7 +77,7 @@ def _check(variants: Sequence[str]) -> None:
     for variant in variants:
         if variant not in _WORDINGS:
             hint = nearest(variant, _WORDINGS)
-            raise InputError(f"emoji variant {variant!r}: unknown{hint}; known variants are {', '.join(_WORDINGS)}")
+            raise InputError(f"emoji variant {variant!r}: unknown; known variants are {', '.join(_WORDINGS)}{hint}")
     if not variants or len(set(variants)) < len(variants):
         raise InputError(f"emoji variants {list(variants)}: name at least one, each once, of {', '.join(_WORDINGS)}")
 

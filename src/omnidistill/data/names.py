@@ -33,4 +33,4 @@ def check_modality_names(names: Iterable[str]) -> None:
 def check_split_names(splits: Iterable[str]) -> None:
     """Raise InputError, with the nearest known name, at the first split that is not one of `SPLITS`."""
     for split in sorted(set(splits) - set(SPLITS)):
-        raise InputError(f"split {split!r}: unknown{nearest(split, SPLITS)}; known splits are {', '.join(SPLITS)}")
+        raise InputError(f"split {split!r}: unknown; known splits are {', '.join(SPLITS)}{nearest(split, SPLITS)}")

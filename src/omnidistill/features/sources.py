@@ -1,15 +1,15 @@
-"""Feature tensors from the files people have: .npz, .safetensors, .parquet, or a folder of .npy and .safetensors.
+"""Feature tensors from the files people have: .npz, .safetensors, .parquet, or a folder of one file a modality.
 
 Nothing is unpickled: object arrays and pickles are refused by name. A modality is one tensor, N x p_m, of a float type.
 """
 
 from __future__ import annotations
 
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -22,14 +22,13 @@ from omnidistill.errors import InputError
 
 _PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib"}
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_DAMAGED = (ValueError, TypeError, KeyError, OverflowError, EOFError, OSError, MemoryError, BadZipFile, zlib.error)
 
 
 def read_sources(path: Path) -> tuple[dict[str, Float[Tensor, "_ _"]], tuple[Path, ...]]:
     """The modalities in a file or folder, {name: N x p_m} as stored, and the files they came from.
 
     `.npz`: one array a modality. `.safetensors`: one tensor a modality. `.parquet`: one list column of numbers each.
-    Folder: one `.npy` or one-tensor `.safetensors` a modality, named by the file. Mapped where the format allows.
+    Folder: one `.npy`, or one-tensor `.npz` or `.safetensors`, a modality, named by the file. Mapped where possible.
 
     Raises InputError, naming file and modality, for pickles and object arrays, types that are not float, tensors that
     are not rows x width, unusable names, and files that are missing, damaged or of another format.
@@ -54,7 +53,6 @@ def parquet_columns(path: Path, modalities: bool) -> dict[str, Any]:
     Raises InputError if pyarrow is not installed or the file is missing or damaged.
     """
     try:
-        import pyarrow
         from pyarrow import parquet
     except ImportError as error:
         raise InputError("Parquet needs pyarrow, which is not installed: pip install 'omnidistill[parquet]'") from error
@@ -63,7 +61,7 @@ def parquet_columns(path: Path, modalities: bool) -> dict[str, Any]:
             names = [field.name for field in file.schema_arrow if _is_number_list(field.type) == modalities]
             table = file.read(columns=names)
             return {name: table.column(name) for name in names}
-    except (*_DAMAGED, pyarrow.ArrowException) as error:
+    except Exception as error:  # as with numpy: parsers of damaged bytes raise many types
         raise InputError(f"{path}: cannot be read as Parquet ({_line(error)})") from error
 
 
@@ -90,15 +88,15 @@ def _file(path: Path) -> dict[str, Tensor]:
         )
     readers = {".npz": _npz, ".safetensors": read_tensors, ".parquet": _parquet}
     if suffix not in readers:
-        raise InputError(f"{path}: expected {', '.join(readers)} or a folder of .npy and .safetensors files")
+        raise InputError(f"{path}: expected {', '.join(readers)} or a folder of .npy, .npz and .safetensors files")
     return readers[suffix](path)
 
 
 def _files(folder: Path) -> tuple[Path, ...]:
-    known = {".npy", ".safetensors", *_PICKLES}
+    known = {".npy", ".npz", ".safetensors", *_PICKLES}
     files = sorted((file for file in folder.iterdir() if file.suffix.lower() in known), key=lambda file: file.stem)
     if not files:
-        raise InputError(f"{folder}: no .npy or .safetensors file in the folder; it needs one file per modality")
+        raise InputError(f"{folder}: no .npy, .npz or .safetensors file in the folder; it needs one per modality")
     for before, file in pairwise(files):
         if before.stem == file.stem:
             raise InputError(f"{folder}: {before.name} and {file.name} are both modality {file.stem!r}; keep one")
@@ -113,32 +111,32 @@ def _only(path: Path) -> Tensor:
 
 
 def _npz(path: Path) -> dict[str, Tensor]:
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise InputError(f"{path}: a single array, not an .npz archive of one array per modality")
-        with archive:
-            return {name: _from_numpy(path, name, archive[name]) for name in archive.files}
-    except _DAMAGED as error:
-        raise _refused(path, error) from error
+    with _numpy_errors(path):
+        loaded = np.load(path, allow_pickle=False)
+        arrays = {name: loaded[name] for name in loaded.files} if isinstance(loaded, np.lib.npyio.NpzFile) else None
+    if arrays is None:
+        raise InputError(f"{path}: a single array, not an .npz archive of one array per modality")
+    return {name: _from_numpy(path, name, array) for name, array in arrays.items()}
 
 
 def _npy(path: Path) -> dict[str, Tensor]:
+    with _numpy_errors(path):
+        array = np.load(path, allow_pickle=False, mmap_mode="c")
+    return {path.stem: _from_numpy(path, path.stem, array)}
+
+
+@contextmanager
+def _numpy_errors(path: Path) -> Iterator[None]:
+    """Whatever zip and header parsers raise on damaged bytes (a dozen types) is one InputError."""
     try:
-        return {path.stem: _from_numpy(path, path.stem, np.load(path, allow_pickle=False, mmap_mode="c"))}
-    except _DAMAGED as error:
-        raise _refused(path, error) from error
-
-
-def _refused(path: Path, error: Exception) -> InputError:
-    if isinstance(error, InputError):
-        return error
-    if isinstance(error, ValueError) and any(word in str(error).lower() for word in ("pickle", "object")):
-        return InputError(
-            f"{path}: a pickle, an object array or no numpy file at all; pickles can run code and are never read: "
-            "save each modality as a plain float array"
-        )
-    return InputError(f"{path}: cannot be read as numpy ({_line(error)}); truncated or damaged")
+        yield
+    except Exception as error:
+        if isinstance(error, ValueError) and any(word in str(error).lower() for word in ("pickle", "object")):
+            raise InputError(
+                f"{path}: a pickle, an object array or no numpy file at all; pickles can run code and are never read: "
+                "save each modality as a plain float array"
+            ) from error
+        raise InputError(f"{path}: cannot be read as numpy ({_line(error)}); missing, truncated or damaged") from error
 
 
 def _from_numpy(path: Path, name: str, array: object) -> Tensor:

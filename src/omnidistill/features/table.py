@@ -44,7 +44,7 @@ def text_column(path: Path, columns: dict[str, list[Any]], name: str, purpose: s
     """
     if name not in columns:
         raise InputError(
-            f"{path}: no column {name!r}{nearest(name, columns)}; {purpose}; the columns are {', '.join(columns)}"
+            f"{path}: no column {name!r}; {purpose}; the columns are {', '.join(columns)}{nearest(name, columns)}"
         )
     return tuple(_text(path, name, row, value) for row, value in enumerate(columns[name]))
 
@@ -58,8 +58,8 @@ def read_splits(path: Path, columns: dict[str, list[Any]], name: str) -> tuple[t
     for row, split in enumerate(given):
         if split not in SPLITS and split not in _SYNONYMS:
             raise InputError(
-                f"{path}: row {row}, column {name!r}: unknown split {split!r}{nearest(split, SPLITS)}; "
-                f"known are {', '.join(SPLITS)}"
+                f"{path}: row {row}, column {name!r}: unknown split {split!r}; "
+                f"known are {', '.join(SPLITS)}{nearest(split, SPLITS)}"
             )
     splits = tuple(_SYNONYMS.get(split, split) for split in given)
     for needed in ("train", "validation", "test"):
