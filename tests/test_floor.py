@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from omnidistill.floor import rank_floor, singular_values, smallest_size
 from omnidistill.errors import InputError, NotFiniteError
+from omnidistill.floor import rank_floor, singular_values, smallest_size
 
 laws = settings(max_examples=60, deadline=None)
 
