@@ -1,5 +1,6 @@
 import torch
 
+from omnidistill.data.emoji import load_emoji
 from omnidistill.data.raw import RawFeatures
 from omnidistill.features.duplicates import Duplicates, across_splits, digest_rows, repeated_in_test
 
@@ -41,6 +42,11 @@ def test_rows_equal_in_every_modality_are_named_apart():
 def test_examples_are_the_first_three():
     made = found(raw(a={4: 1, 5: 1, 6: 1, 7: 1}))
     assert made == (Duplicates("a", 4, (("r4", "r1"), ("r5", "r1"), ("r6", "r1"))),)
+
+
+def test_the_emoji_set_holds_the_one_leak_that_its_readme_names():
+    astronauts = [(f"noto/{kind}-200d-1f680", "noto/1f469-200d-1f680") for kind in ("1f468", "1f9d1")]
+    assert found(load_emoji()) == (Duplicates("image", 2, tuple(astronauts)),)
 
 
 def test_repeats_within_test_count_unless_their_group_is_one():

@@ -1,8 +1,9 @@
 """The emoji set: a real, small, freely licensed benchmark of image-text-audio triplets that ships with the package.
 
 1,562 emoji in up to three variants (a drawing style, a wording and a voice each), encoded by three frozen encoders that
-never saw each other's modality. Splits are by emoji: no drawing, name or sound of a test emoji is seen in training.
-`bundled/README.md` says what the files hold, NOTICE whose work they are.
+never saw each other's modality. Splits are by emoji: no name or sound of a test emoji is seen in training, and no
+drawing but one, which Noto gives to three astronauts. `bundled/README.md` says what the files hold, NOTICE whose work
+they are.
 """
 
 from __future__ import annotations
