@@ -269,6 +269,7 @@ HOSTILE = {
     "shape overflowing": safetensors({"a": entry(0, 8, [2**62, 2**62])}, bytes(8)),
     "shape overflowing to nothing": safetensors({"a": entry(0, 0, [2**32, 2**32])}),
     "unknown dtype": safetensors({"a": entry(0, 8, [2], "F31")}, bytes(8)),
+    "unknown dtype of two lines": safetensors({"a": entry(0, 8, [2], "F3\n1")}, bytes(8)),
     "dtype no text": safetensors({"a": {"dtype": 5, "shape": [2], "data_offsets": [0, 8]}}, bytes(8)),
     "field missing": safetensors({"a": {"dtype": "F32", "shape": [2]}}, bytes(8)),
 }

@@ -49,7 +49,6 @@ CALLS = {
     "os.system",
     "os.popen",
     "pandas.read_pickle",
-    "numpy.core.multiarray.fromstring",
     "pydoc.locate",
     "pkgutil.resolve_name",
 }

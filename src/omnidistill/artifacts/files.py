@@ -112,8 +112,6 @@ def making(folder: Path) -> Iterator[None]:
             for place in reversed(missing):
                 place.mkdir(exist_ok=True)
                 sync_folder(place.parent)
-            if not folder.is_dir():
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         except OSError as error:
             raise InputError(f"{folder}: cannot be made ({reason(error)}); choose another folder") from error
         yield
