@@ -1,9 +1,10 @@
 """Linear projection heads: a dict of matrices, W_m in R^{d x p_m}, and pure functions of them.
 
-An output is y = W x, an embedding z = y / ||y||. A bias is a constant column: append 1 to every x and b to W. Heads trained on features
-that are not centred are served by storing -W mu as bias (see `features.preprocessing`).
+An output is y = W x, an embedding z = y / ||y||. A bias is a constant column: append 1 to every x and b to W. Heads
+trained on features that are not centred are served by storing -W mu as bias (see `features.preprocessing`).
 
-On disk: an artifact of kind "heads" with one tensor per modality. A bare safetensors file with tensors named by modality is read too.
+On disk: an artifact of kind "heads" with one tensor per modality. A bare safetensors file with tensors named by
+modality is read too.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def save_heads(heads: Heads, folder: Path, meta: Mapping[str, Any]) -> None:
 
 
 def load_heads(path: Path, widths: Mapping[str, int]) -> tuple[Heads, dict[str, Any]]:
-    """Read heads (artifact folder or bare .safetensors) for features of the given widths, float32, in the order of `widths`.
+    """Read heads (artifact folder or bare .safetensors) for features of the given widths, float32, in the order of
+    `widths`.
 
     Raises:
         InputError: a modality is missing, a matrix has the wrong input width, or the output widths differ.

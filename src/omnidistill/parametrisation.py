@@ -1,7 +1,7 @@
 """What is stored and learned -> the rows that students train on.
 
-A synthetic set is a dict of stored tensors and a recorded rule to expand them into one row matrix per modality. Expansion is
-differentiable in training, exact and cheap in use. `Plain` stores the rows themselves.
+A synthetic set is a dict of stored tensors and a recorded rule to expand them into one row matrix per modality.
+Expansion is differentiable in training, exact and cheap in use. `Plain` stores the rows themselves.
 """
 
 from __future__ import annotations

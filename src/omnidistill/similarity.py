@@ -1,9 +1,11 @@
 """The similarity matrix of the synthetic set, S in R^{N x N}: which synthetic rows count as matching, and how much.
 
-Learned by LoRS and HoPA (Xu et al. 2024, "similarity mining"): S = diag(a) + (alpha / r) L R^T with a = 1, L ~ N(0, 1), R = 0, so that
-S = I at the start. It costs N (1 + 2 r) numbers. Entries are not clamped, normalised or made symmetric. A mini-batch I uses the submatrix S[I, I].
+Learned by LoRS and HoPA (Xu et al. 2024, "similarity mining"): S = diag(a) + (alpha / r) L R^T with a = 1, L ~ N(0,
+1), R = 0, so that S = I at the start. It costs N (1 + 2 r) numbers. Entries are not clamped, normalised or made
+symmetric. A mini-batch I uses the submatrix S[I, I].
 
-A similarity is a specification; its learned tensors live in a plain dict, so that an optimiser or an artifact can hold them.
+A similarity is a specification; its learned tensors live in a plain dict, so that an optimiser or an artifact can
+hold them.
 """
 
 from __future__ import annotations

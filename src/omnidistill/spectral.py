@@ -1,11 +1,14 @@
-"""The consensus of an instance: spectrum of its Gram matrix and the proxy direction (HoPA, arXiv 2604.10666, eq. 1, 5, 6; Lemma 3).
+"""The consensus of an instance: spectrum of its Gram matrix and the proxy direction (HoPA, arXiv 2604.10666, eq. 1,
+5, 6; Lemma 3).
 
-An instance has one unit embedding per modality, Z in R^{M x d}. With G = Z Z^T = U diag(lambda) U^T (M x M, tiny) the singular
-values are sigma = sqrt(lambda) and the consensus direction is v_1 = Z^T u_1 / sigma_1, written here as v_1 = Z^T a with a = u_1 / sigma_1.
+An instance has one unit embedding per modality, Z in R^{M x d}. With G = Z Z^T = U diag(lambda) U^T (M x M, tiny) the
+singular values are sigma = sqrt(lambda) and the consensus direction is v_1 = Z^T u_1 / sigma_1, written here as v_1 =
+Z^T a with a = u_1 / sigma_1.
 
-An SVD fixes v_1 only up to sign, and the proxy similarity s_ij = v_i . v_j is not invariant to it. Sign rule: flip so that sum_m u_1m >= 0,
-i.e. v_1 points along the mean of the modality embeddings (unique when all cosines are positive, by Perron-Frobenius). Where the sum
-vanishes (M = 2 with a negative cosine: u_1 = (1, -1) / sqrt 2) no rule can be symmetric in the modalities; the first entry decides.
+An SVD fixes v_1 only up to sign, and the proxy similarity s_ij = v_i . v_j is not invariant to it. Sign rule: flip so
+that sum_m u_1m >= 0, i.e. v_1 points along the mean of the modality embeddings (unique when all cosines are positive,
+by Perron-Frobenius). Where the sum vanishes (M = 2 with a negative cosine: u_1 = (1, -1) / sqrt 2) no rule can be
+symmetric in the modalities; the first entry decides.
 
 Shapes: b instances, M modalities; `*r` leading run dimensions.
 """
@@ -35,11 +38,12 @@ class Spectrum:
 
 
 def spectrum(gram: Float[Tensor, "*r b M M"]) -> Spectrum:
-    """Eigen-decomposition of symmetric Gram matrices, differentiable any number of times, finite at repeated eigenvalues.
+    """Eigen-decomposition of symmetric Gram matrices, differentiable any number of times, finite at repeated
+    eigenvalues.
 
     Eigenvalues are floored at the rounding level of the dtype before the square root.
     """
-    eigenvalues, vectors = _Eigh.apply(gram)
+    eigenvalues, vectors = _Eigh.apply(gram)  # type: ignore[no-untyped-call]
     sigma = eigenvalues.clamp_min(_floor(gram.dtype)).sqrt()
     return Spectrum(eigenvalues, vectors, sigma)
 
@@ -58,8 +62,9 @@ def _floor(dtype: torch.dtype) -> float:
 class _Eigh(torch.autograd.Function):
     """`torch.linalg.eigh`, descending, sign rule applied, with a backward that stays finite at repeated eigenvalues.
 
-    dU = U (F o U^T dG U), F_jk = 1 / (lambda_k - lambda_j). Where two eigenvalues coincide the functions used here do not depend on
-    the basis chosen inside the pair, so that entry of the cotangent vanishes and F may be regularised to gap / (gap^2 + eps^2).
+    dU = U (F o U^T dG U), F_jk = 1 / (lambda_k - lambda_j). Where two eigenvalues coincide the functions used here do
+    not depend on the basis chosen inside the pair, so that entry of the cotangent vanishes and F may be regularised
+    to gap / (gap^2 + eps^2).
     """
 
     @staticmethod

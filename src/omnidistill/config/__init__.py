@@ -1,6 +1,6 @@
 """The configuration of a run: its schema, and how it is read. Imports no torch."""
 
-from omnidistill.config.reading import describe_fields, load_config, nearest, parse_config, preset_names
+from omnidistill.config.reading import describe_fields, load_config, parse_config, preset_names
 from omnidistill.config.schema import (
     AdamConfig,
     DistillConfig,
@@ -39,7 +39,6 @@ __all__ = [
     "SimilarityConfig",
     "describe_fields",
     "load_config",
-    "nearest",
     "parse_config",
     "preset_names",
 ]

@@ -1,8 +1,9 @@
-"""From TOML, presets and `key=value` overrides to a validated run; an unknown or idle setting is an error that says what to type."""
+"""From TOML, presets and `key=value` overrides to a validated run; an unknown or idle setting is an error that says
+what to type.
+"""
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from omnidistill.config.schema import RunConfig
-from omnidistill.errors import InputError
+from omnidistill.errors import InputError, nearest
 
 
 def preset_names() -> list[str]:
@@ -25,10 +26,12 @@ def preset_names() -> list[str]:
 def load_config(
     path: Path | None = None, preset: str | None = None, overrides: Sequence[str] = (), **fixed: Any
 ) -> RunConfig:
-    """Read a TOML file or a preset (default: "hopa"), apply `key=value` overrides (TOML literals) and fixed values by dotted key.
+    """Read a TOML file or a preset (default: "hopa"), apply `key=value` overrides (TOML literals) and fixed values
+    by dotted key.
 
     Raises:
-        InputError: unreadable TOML, unknown preset, unknown or impossible setting; names the key and the nearest known one.
+        InputError: unreadable TOML, unknown preset, unknown or impossible setting; names the key and the nearest
+            known one.
     """
     if path is not None and preset is not None:
         raise InputError("give --preset or --config, not both")
@@ -37,7 +40,9 @@ def load_config(
     else:
         preset = preset or "hopa"
         if preset not in preset_names():
-            raise InputError(f"unknown preset '{preset}'{nearest(preset, preset_names())}")
+            raise InputError(
+                f"unknown preset '{preset}'{nearest(preset, preset_names())}; known: {', '.join(preset_names())}"
+            )
         text = (resources.files("omnidistill") / "presets" / f"{preset}.toml").read_text("utf-8")
         tree, where = _read_toml(text, f"preset {preset}"), f"preset {preset}"
     for override in overrides:
@@ -67,7 +72,7 @@ def describe_fields(model: type[BaseModel] = RunConfig, prefix: str = "") -> lis
     for name, field in model.model_fields.items():
         default = field.get_default()
         if isinstance(default, BaseModel):
-            alternatives = [kind for kind in _alternatives(field.annotation)] or [type(default)]
+            alternatives = _alternatives(field.annotation) or [type(default)]
             for alternative in alternatives:
                 label = f"{prefix}{name}"
                 if len(alternatives) > 1:
@@ -77,12 +82,6 @@ def describe_fields(model: type[BaseModel] = RunConfig, prefix: str = "") -> lis
         elif name != "kind":
             lines.append((f"{prefix}{name}", json.dumps(default), field.description or ""))
     return lines
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """A hint to append to an error: the nearest known name, or all of them."""
-    close = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(known)}"
 
 
 def _alternatives(annotation: Any) -> list[type[BaseModel]]:
@@ -134,7 +133,9 @@ def _explain(error: ValidationError) -> str:
     location = [str(part) for part in first["loc"]]
     key, found = ".".join(_without_kinds(location)) or "run", first.get("input")
     if first["type"] == "extra_forbidden":
-        return f"unknown setting '{key}'{nearest(location[-1], _siblings(location[:-1]))}"
+        known = _siblings(location[:-1])
+        hint = nearest(location[-1], known) or f"; known here: {', '.join(known)}"
+        return f"unknown setting '{key}'{hint}"
     message = first["msg"].removeprefix("Value error, ")
     return message if first["type"] == "value_error" else f"{key} = {json.dumps(found, default=str)}: {message}"
 

@@ -1,7 +1,7 @@
 """The whole run as one frozen, strict tree. Reading it imports no torch.
 
-Every value is documented with unit and reason. Alternatives are tagged by `kind`, so a setting that a choice does not use is not a
-field of it. Paper values: HoPA tables 8 and 9.
+Every value is documented with unit and reason. Alternatives are tagged by `kind`, so a setting that a choice does not
+use is not a field of it. Paper values: HoPA tables 8 and 9.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ class EvaluateConfig(_Strict):
     """Students a line (batch orders; for random rows also the rows)."""
     max_epochs: Count = 30
     """Longest training on real rows that validation may choose."""
-    learning_rates: tuple[Positive, ...] = (0.03, 0.1, 0.3, 1.0, 3.0)
+    learning_rates: tuple[Positive, ...] = (0.1, 0.3, 1.0, 3.0, 10.0)
     """Step sizes on real rows that validation chooses from."""
     batch_size: Annotated[int, Field(ge=2)] = 128
     """Rows a step on real rows."""

@@ -19,9 +19,8 @@ from typing import Any
 import torch
 
 from omnidistill.artifacts import read_tensors
-from omnidistill.data.names import nearest
 from omnidistill.data.raw import RawFeatures
-from omnidistill.errors import InputError
+from omnidistill.errors import InputError, nearest
 
 _BUNDLED = Path(__file__).parent / "bundled"
 _MODALITIES = ("image", "text", "audio")

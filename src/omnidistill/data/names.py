@@ -1,23 +1,16 @@
-"""The names a data set may use: its splits, its modalities, and the nearest allowed name for a wrong one."""
+"""The names a data set may use: its splits and its modalities."""
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 
-from omnidistill.errors import InputError
+from omnidistill.errors import InputError, nearest
 
 SPLITS = ("heads", "train", "validation", "test")
 """Every known split: `heads` (optional) pre-trains the projection heads; the other three are the usual ones."""
 
 _MODALITY = re.compile(r"\w[\w.+-]*")
-
-
-def nearest(name: str, allowed: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the allowed name closest to `name`, or an empty string if none is close."""
-    close = difflib.get_close_matches(name.lower(), list(allowed), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def check_modality_names(names: Iterable[str]) -> None:

@@ -1,7 +1,17 @@
 """Distillation: the outer loop, what it is judged by, and the set it makes."""
 
 from omnidistill.distill.distilled import DistilledSet, Recipe
-from omnidistill.distill.distiller import Judge, Verdict, distill
+from omnidistill.distill.distiller import Distillation, Judge, Verdict, distill
 from omnidistill.distill.outer import Episode, Outer, TrajectoryMatching
 
-__all__ = ["DistilledSet", "Episode", "Judge", "Outer", "Recipe", "TrajectoryMatching", "Verdict", "distill"]
+__all__ = [
+    "Distillation",
+    "DistilledSet",
+    "Episode",
+    "Judge",
+    "Outer",
+    "Recipe",
+    "TrajectoryMatching",
+    "Verdict",
+    "distill",
+]

@@ -74,7 +74,9 @@ def load_checkpoint(
     artifact = load_artifact(folder, "checkpoint")
     meta = artifact.meta
     if meta["identity"] != identity:
-        raise InputError(f"{folder}: is the checkpoint of another run (data, heads or settings differ); start a new run folder")
+        raise InputError(
+            f"{folder}: is the checkpoint of another run (data, heads or settings differ); start a new run folder"
+        )
     sections: dict[str, dict[str, Tensor]] = {"leaf": {}, "optimiser": {}, "stream": {}, "best": {}}
     for name, tensor in artifact.tensors.items():
         section, key = name.split("/", 1)

@@ -1,7 +1,8 @@
 """The result: a distilled set, with all that is needed to train on it.
 
-A set works at the horizon and step sizes it was matched for, so its training recipe is part of it. On disk: an artifact of kind
-"distilled" (stored rows, similarity factors, preprocessing means; recipe, configuration and provenance as JSON).
+A set works at the horizon and step sizes it was matched for, so its training recipe is part of it. On disk: an
+artifact of kind "distilled" (stored rows, similarity factors, preprocessing means; recipe, configuration and
+provenance as JSON).
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class DistilledSet:
     def students(
         self, start: Heads, *, seed: int, num_runs: int, checkpoints: Sequence[int] | None = None
     ) -> Iterator[tuple[int, dict[str, Float[Tensor, "_ _ _"]]]]:
-        """Train heads on the set by its recipe, several runs at once; yields (steps, heads R x d x p_m) at each checkpoint.
+        """Train heads on the set by its recipe, several runs at once; yields (steps, heads R x d x p_m) at each
+        checkpoint.
 
         Without checkpoints: once, after the recipe's number of steps.
         """

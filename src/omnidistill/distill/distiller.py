@@ -5,8 +5,9 @@
              loss -> gradient of rows, similarity, steps   exact, or TESLA's
              optimiser step
 
-Any objective, similarity, rollout, optimiser and outer objective; adding one edits nothing here. Random draws come from named streams, the
-best set is chosen by a judge that sees validation only, and an interrupted run goes on to the same bits.
+Any objective, similarity, rollout, optimiser and outer objective; adding one edits nothing here. Random draws come
+from named streams, the best set is chosen by a judge that sees validation only, and an interrupted run goes on to the
+same bits.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,14 @@ class Verdict:
     num_steps: int
 
 
+@dataclass(frozen=True)
+class Distillation:
+    """What a run made: the set (the best on validation, or the last), and the seconds it took over all its parts."""
+
+    distilled: DistilledSet
+    seconds: float
+
+
 Judge = Callable[[DistilledSet], Verdict]
 
 
@@ -60,7 +69,7 @@ def distill(
     resume: bool = False,
     progress: Progress | None = None,
     on_iteration: Callable[[int], None] | None = None,
-) -> DistilledSet:
+) -> Distillation:
     """Learn a set of `config.distill.size` rows; writes FOLDER/distilled, metrics.jsonl and checkpoints.
 
     Args:
@@ -68,7 +77,8 @@ def distill(
         outer: what a rollout is judged by.
         width: embedding width d of the heads.
         judge: scores a set on validation; None, or `validate_every` = 0: the last set is kept.
-        identity: names data, heads and experts; a checkpoint of another identity is refused.
+        identity: names data, heads and experts; a checkpoint of another identity is refused, and the set carries it
+            as provenance.
         resume: continue from the checkpoint in the folder, if there is one.
         on_iteration: called after each iteration (tests interrupt here).
 
@@ -94,7 +104,7 @@ class _Loop:
     ) -> None:
         self.outer, self.config, self.folder, self.judge = outer, config, folder, judge
         self.settings = config.distill
-        self.identity = {"config": config.model_dump(mode="json", exclude={"evaluate"}), **identity}
+        self.identity = {"config": config.model_dump(mode="json", exclude={"evaluate"}), "provenance": identity}
         self.modalities = train.modalities
         self.streams = Streams(config.seed)
         self.initial = random_rows(train, self.settings.size, self.streams["initial rows"])
@@ -113,12 +123,14 @@ class _Loop:
             width=width,
         )
 
-    def run(self, resume: bool, progress: Progress, on_iteration: Callable[[int], None] | None) -> DistilledSet:
+    def run(self, resume: bool, progress: Progress, on_iteration: Callable[[int], None] | None) -> Distillation:
         checkpoint = self.folder / "checkpoint"
         done, best, position, seconds = 0, Best(), None, 0.0
         if checkpoint.exists():
             if not resume:
-                raise InputError(f"{self.folder}: holds an interrupted run; continue it with --resume, or choose another folder")
+                raise InputError(
+                    f"{self.folder}: holds an interrupted run; continue it with --resume, or choose another folder"
+                )
             done, best, position, seconds = load_checkpoint(
                 checkpoint, self.identity, self.learnable, self.optimiser, self.streams
             )
@@ -161,11 +173,8 @@ class _Loop:
                 self._distilled(self.learnable.tensors(), done).save(self.folder / "distilled")
                 raise
         result = self._distilled(best.tensors or self.learnable.tensors(), best.iteration or done, best)
-        result = replace(
-            result, provenance={**result.provenance, "seconds": time.monotonic() - begun}
-        )
         result.save(self.folder / "distilled")
-        return result
+        return Distillation(result, time.monotonic() - begun)
 
     def _iterate(self, iteration: int) -> dict[str, Any]:
         settings, learnable = self.settings, self.learnable
@@ -216,7 +225,7 @@ class _Loop:
         tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
         sizes = tuple(tensors.pop("log_step_sizes").exp().tolist())
         num_steps = best.num_steps if best and best.num_steps else self.settings.num_student_steps
-        provenance = {**self.initial.provenance, "iteration": iteration}
+        provenance = {**self.identity["provenance"], "iteration": iteration}
         if best and best.tensors:
             provenance["validation"] = best.score
         return DistilledSet(

@@ -1,4 +1,6 @@
-"""What the outer loop learns: stored rows, similarity factors and one step size per modality (positive: its logarithm is learned)."""
+"""What the outer loop learns: stored rows, similarity factors and one step size per modality (positive: its
+logarithm is learned).
+"""
 
 from __future__ import annotations
 
@@ -78,8 +80,8 @@ def random_rows(train: FeatureSet, size: int, generator: torch.Generator) -> Fea
         raise InputError(f"size {size} exceeds the {len(train)} training rows; use at most {len(train)}")
     order = torch.randperm(len(train), generator=generator)
     codes = train.group_codes[order]
-    seen: set[int] = set()
-    repeated = torch.tensor([code in seen or seen.add(code) is not None for code in codes.tolist()])
+    first_at = {code: position for position, code in reversed(list(enumerate(codes.tolist())))}
+    repeated = torch.tensor([first_at[code] != position for position, code in enumerate(codes.tolist())])
     preferred = torch.cat([order[~repeated], order[repeated]])
     return train.select(preferred[:size])
 

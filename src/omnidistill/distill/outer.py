@@ -1,7 +1,7 @@
 """What a rollout is judged by: the outer objective, a component like the others.
 
-Trajectory matching (Cazenavette et al. 2022; HoPA eq. 7): a student that starts at an expert's epoch s and takes T steps on the synthetic set should
-end where the expert is at epoch s + k:
+Trajectory matching (Cazenavette et al. 2022; HoPA eq. 7): a student that starts at an expert's epoch s and takes T
+steps on the synthetic set should end where the expert is at epoch s + k:
 
     L = sum_m ||W_T,m - W*_m||^2 / ||W_0,m - W*_m||^2        each branch with its own denominator
 """
@@ -66,7 +66,9 @@ class TrajectoryMatching:
         return endpoint.squared_distances(episode.target) / episode.target.squared_norms
 
     def floor(self, rank: int) -> dict[str, float] | None:
-        """Lowest loss that any set of `rank` rows can reach per branch, mean over starts (first expert); None if not stored."""
+        """Lowest loss that any set of `rank` rows can reach per branch, mean over starts (first expert); None if not
+        stored.
+        """
         if self.buffer.spectrum_epochs != self.num_expert_epochs:
             return None
         return {

@@ -1,11 +1,12 @@
 """Expert trajectories on disk: heads of E runs after every epoch (epoch 0 included), memory-mapped.
 
     BUFFER/epoch-00.safetensors ...     one file an epoch, {modality: E x d x p_m}
-    BUFFER/manifest.json                written last: what trained them, ||W_s - W_t||^2 of every pair of epochs, a spectrum
-    BUFFER/progress.json                which epochs are done, so that an interrupted training goes on to the same bits
+    BUFFER/manifest.json                written last: what trained them, ||W_s - W_t||^2 of every pair of epochs, a
+    spectrum BUFFER/progress.json                which epochs are done, so that an interrupted training goes on to the
+    same bits
 
-The squared norms (the denominators of the matching loss, eq. 2-3) and the singular values of the first expert's differences (its rank
-floor) are stored with the trajectories, so matching never recomputes them.
+The squared norms (the denominators of the matching loss, eq. 2-3) and the singular values of the first expert's
+differences (its rank floor) are stored with the trajectories, so matching never recomputes them.
 """
 
 from __future__ import annotations
@@ -187,7 +188,10 @@ def _spectra(
     span = min(num_epochs, len(snapshots) - 1)
     return {
         f"spectrum/{name}": torch.stack(
-            [singular_values(snapshots[s][name][0] - snapshots[s + span][name][0]) for s in range(len(snapshots) - span)]
+            [
+                singular_values(snapshots[s][name][0] - snapshots[s + span][name][0])
+                for s in range(len(snapshots) - span)
+            ]
         )
         for name in modalities
     }
@@ -216,5 +220,6 @@ def _require_same(folder: Path, found: Any, wanted: Mapping[str, Any]) -> None:
     if found != json.loads(json.dumps(wanted)):
         differing = [name for name in wanted if found.get(name) != json.loads(json.dumps(wanted[name]))]
         raise InputError(
-            f"{folder}: holds experts of another run (different {', '.join(differing)}); choose another folder or remove it"
+            f"{folder}: holds experts of another run (different {', '.join(differing)}); "
+            "choose another folder or remove it"
         )

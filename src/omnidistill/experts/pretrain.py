@@ -1,6 +1,8 @@
-"""Pre-training of the heads, for users who bring none: group-aware symmetric InfoNCE on the `heads` split, from random matrices.
+"""Pre-training of the heads, for users who bring none: group-aware symmetric InfoNCE on the `heads` split, from
+random matrices.
 
-Without a `heads` split the heads stay random (Gaussian, variance 1/p): retrieval starts at chance, and everything is learned from the set.
+Without a `heads` split the heads stay random (Gaussian, variance 1/p): retrieval starts at chance, and everything is
+learned from the set.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
     W_m <- W_m - lr Delta_m^T X_m        Delta = dL/dY in closed form
 
-Features are frozen, so a step is one product forward and one for the weight gradient; there is no input gradient and no autograd. Runs
-differ in the order of their rows and, where wanted, in their step size. The order of run e in epoch k derives from (seed, purpose, e, k)
-alone, so a training that was cut off continues to the same bits from its last snapshot.
+Features are frozen, so a step is one product forward and one for the weight gradient; there is no input gradient and
+no autograd. Runs differ in the order of their rows and, where wanted, in their step size. The order of run e in epoch
+k derives from (seed, purpose, e, k) alone, so a training that was cut off continues to the same bits from its last
+snapshot.
 
 Shapes: E runs, b mini-batch, d embedding width, p_m feature width.
 """
@@ -45,8 +46,8 @@ def train_epochs(
 ) -> Iterator[int]:
     """Train the heads in place; yields the number of epochs done (first_epoch + 1, ..., num_epochs) after each.
 
-    Rows of one group are positives of each other. The last incomplete batch of an epoch is dropped; a batch size above the number of
-    rows means full batches.
+    Rows of one group are positives of each other. The last incomplete batch of an epoch is dropped; a batch size
+    above the number of rows means full batches.
 
     Raises:
         NotFiniteError: heads became NaN or Inf; names the purpose, modality and epoch.
@@ -90,4 +91,6 @@ def _step(
 def _check_finite(heads: StackedHeads, purpose: str, epoch: int) -> None:
     for name, matrix in heads.items():
         if not bool(torch.isfinite(matrix.sum((-2, -1))).all()):
-            raise NotFiniteError(f"{purpose}: heads of '{name}' became NaN or Inf in epoch {epoch}; lower the learning rate")
+            raise NotFiniteError(
+                f"{purpose}: heads of '{name}' became NaN or Inf in epoch {epoch}; lower the learning rate"
+            )

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from omnidistill.data.names import SPLITS, nearest
-from omnidistill.errors import InputError
+from omnidistill.data.names import SPLITS
+from omnidistill.errors import InputError, nearest
 from omnidistill.features.sources import parquet_columns
 
 _SYNONYMS = {"val": "validation", "valid": "validation", "dev": "validation"}

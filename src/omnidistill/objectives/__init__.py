@@ -1,7 +1,8 @@
 """Objectives: scalar losses of head outputs and target similarities, each with its gradient in closed form.
 
-An objective is any object with `value` and `gradient` as in the protocol below. `gradient` must be differentiable once more (with
-respect to outputs and targets), since distillation differentiates through the student's training steps.
+An objective is any object with `value` and `gradient` as in the protocol below. `gradient` must be differentiable
+once more (with respect to outputs and targets), since distillation differentiates through the student's training
+steps.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.config import HopaConfig, InfoNCEConfig, ObjectiveConfig, PairwiseConfig, nearest
-from omnidistill.errors import InputError
+from omnidistill.config import HopaConfig, InfoNCEConfig, ObjectiveConfig, PairwiseConfig
+from omnidistill.errors import InputError, nearest
 from omnidistill.objectives.hopa import Hopa
 from omnidistill.objectives.infonce import InfoNCE
 from omnidistill.objectives.pairwise import PairwiseWbce
@@ -25,9 +26,7 @@ __all__ = ["Hopa", "InfoNCE", "Objective", "PairwiseWbce", "objective_from"]
 class Objective(Protocol):
     """A loss L(Y, S) of head outputs Y (M modalities, b instances, width d) and target similarities S (b x b)."""
 
-    def value(
-        self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
-    ) -> Float[Tensor, "*r"]:
+    def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
         """L, one number per leading index."""
         ...
 
@@ -57,5 +56,7 @@ def _index(anchor: str | None, modalities: Sequence[str]) -> int | None:
     if anchor is None:
         return None
     if anchor not in modalities:
-        raise InputError(f"anchor '{anchor}' is not a modality of the data{nearest(anchor, modalities)}")
+        raise InputError(
+            f"anchor '{anchor}' is not a modality of the data ({', '.join(modalities)}){nearest(anchor, modalities)}"
+        )
     return list(modalities).index(anchor)

@@ -4,12 +4,13 @@
     L_mod = -(1/b) sum_i log softmax(sigma^(i) / tau_mod)_1         one dominant direction per instance
     L_ins = wBCE(s / tau_ins, S),  s_ij = v_i . v_j                 consensus directions agree as the similarity says
 
-Gradient in closed form. With G = Z Z^T = U diag(lambda) U^T, a = u_1 / sigma_1, v = Z^T a, p = softmax(sigma / tau_mod),
-g_i = sum_j (E_ij + E_ji) v_j (E = d L_ins / d s) and h = Z g:
+Gradient in closed form. With G = Z Z^T = U diag(lambda) U^T, a = u_1 / sigma_1, v = Z^T a, p = softmax(sigma /
+tau_mod), g_i = sum_j (E_ij + E_ji) v_j (E = d L_ins / d s) and h = Z g:
 
     dL/dZ = (C + y a^T + a y^T) Z + a g^T
     C = U diag((p - e_1) / (b tau_mod sigma)) U^T                   eq. 14
-    y = U (gamma o U^T h),  gamma_1 = -1 / (2 lambda_1),  gamma_k = 1 / (lambda_1 - lambda_k)      first-order perturbation of a
+    y = U (gamma o U^T h),  gamma_1 = -1 / (2 lambda_1),  gamma_k = 1 / (lambda_1 - lambda_k)      first-order
+    perturbation of a
 
 Shapes: M modalities, b instances, d embedding width, `*r` leading run dimensions.
 """
@@ -37,9 +38,7 @@ class Hopa:
     threshold: float = 0.5
     reduction: Reduction = "sum"
 
-    def value(
-        self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
-    ) -> Float[Tensor, "*r"]:
+    def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
         """Loss of head outputs (not normalised) against target similarities."""
         stacked = normalise(outputs)[0].transpose(-3, -2)
         spectra = spectrum(stacked @ stacked.mT)

@@ -1,4 +1,5 @@
-"""Symmetric InfoNCE over pairs of modalities, with several positives (the loss of experts in LoRS and MTT-VL, and of our full-data heads).
+"""Symmetric InfoNCE over pairs of modalities, with several positives (the loss of experts in LoRS and MTT-VL, and of
+our full-data heads).
 
 For each pair, with x = z_m . z_n / tau and targets T normalised to one along the softmax:
 
@@ -27,9 +28,7 @@ class InfoNCE:
     tau: float = 0.07
     anchor: int | None = None
 
-    def value(
-        self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
-    ) -> Float[Tensor, "*r"]:
+    def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
         """Loss of head outputs (not normalised) against target affinities."""
         left, right = modality_pairs(outputs.shape[-3], self.anchor, outputs.device)
         logits = cosines(normalise(outputs)[0], left, right) / self.tau

@@ -1,4 +1,5 @@
-"""Pairwise wBCE: the LoRS student loss summed over pairs of modalities (Xu et al. 2024; HoPA table 5, "3-pair", "T-bind", "V-bind").
+"""Pairwise wBCE: the LoRS student loss summed over pairs of modalities (Xu et al. 2024; HoPA table 5, "3-pair",
+"T-bind", "V-bind").
 
     L = sum_{(m,n)} wBCE(z_m . z_n / tau, S)
 
@@ -26,15 +27,11 @@ class PairwiseWbce:
     reduction: Reduction = "mean"
     anchor: int | None = None
 
-    def value(
-        self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
-    ) -> Float[Tensor, "*r"]:
+    def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
         """Loss of head outputs (not normalised) against target similarities."""
         left, right = modality_pairs(outputs.shape[-3], self.anchor, outputs.device)
         similarity = cosines(normalise(outputs)[0], left, right)
-        losses = wbce(
-            similarity, targets.unsqueeze(-3).expand_as(similarity), self.tau, self.threshold, self.reduction
-        )
+        losses = wbce(similarity, targets.unsqueeze(-3).expand_as(similarity), self.tau, self.threshold, self.reduction)
         return losses.sum(-1)
 
     def gradient(

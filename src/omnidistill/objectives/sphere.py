@@ -1,7 +1,7 @@
 """Unit embeddings z = y / ||y|| and the pull-back of a gradient through the normalisation.
 
-dL/dy = (dL/dz - (dL/dz . z) z) / ||y||. Every objective here sees only unit embeddings, so its gradient is orthogonal to y, and a
-row of the synthetic set is a direction: scaling it changes nothing.
+dL/dy = (dL/dz - (dL/dz . z) z) / ||y||. Every objective here sees only unit embeddings, so its gradient is orthogonal
+to y, and a row of the synthetic set is a direction: scaling it changes nothing.
 """
 
 from __future__ import annotations

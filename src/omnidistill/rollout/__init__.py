@@ -1,7 +1,8 @@
 """Rollouts: a student's training on the synthetic set as a differentiable function of it.
 
-`dual` is exact and cheap (in the span of the rows), `bptt` is exact in parameter space, `tesla` the published two-pass approximation.
-All have one signature and return an endpoint that answers the same questions. `auto` takes the cheaper exact form by counting.
+`dual` is exact and cheap (in the span of the rows), `bptt` is exact in parameter space, `tesla` the published
+two-pass approximation. All have one signature and return an endpoint that answers the same questions. `auto` takes
+the cheaper exact form by counting.
 """
 
 from __future__ import annotations
@@ -59,10 +60,9 @@ def rollout_named(
 ) -> Rollout:
     """The rollout of that name; `auto` counts multiply-adds of the two exact forms."""
     if form == "auto":
-        form = cheaper_form(
-            num_rows=num_rows, num_steps=num_steps, batch_size=batch_size, widths=widths, width=width
-        )
-    return {"dual": dual_rollout, "bptt": bptt_rollout, "tesla": tesla_rollout}[form]
+        form = cheaper_form(num_rows=num_rows, num_steps=num_steps, batch_size=batch_size, widths=widths, width=width)
+    forms: dict[str, Rollout] = {"dual": dual_rollout, "bptt": bptt_rollout, "tesla": tesla_rollout}
+    return forms[form]
 
 
 def cheaper_form(

@@ -5,9 +5,9 @@ Heads are linear and encoders frozen, so an SGD step W <- W - beta Delta^T X_I o
     W_t = c_t W_0 + A_t^T X        Y_t = c_t (X W_0^T)_I + K_I A_t        K = X X^T
     v_{t+1} = mu v_t + g_t,   W_{t+1} = W_t - beta v_{t+1},   g_t = Delta_t^T X_I + wd W_t        (SGD as in PyTorch)
 
-with velocities in the same form. No tensor of the size of W is made, updated or kept for the backward pass; the arithmetic is that of
-back-propagation through the unrolled parameters in another order. Everything here is differentiable with respect to rows, targets
-and step sizes, and runs any number of students (runs) at once.
+with velocities in the same form. No tensor of the size of W is made, updated or kept for the backward pass; the
+arithmetic is that of back-propagation through the unrolled parameters in another order. Everything here is
+differentiable with respect to rows, targets and step sizes, and runs any number of students (runs) at once.
 
 Shapes: R runs, M modalities, N rows, T steps, b mini-batch, d embedding width, p_m feature width.
 """
@@ -104,9 +104,9 @@ def dual_steps(
     modality = torch.arange(num_modalities, device=batches.device)[:, None] * num_rows
     member = modality + batches.transpose(0, 1).unsqueeze(2)  # T R M b: index into the M N rows of outputs and kernel
     run = torch.arange(num_runs, device=batches.device)[:, None, None] * (num_modalities * num_rows)
-    slots = (member + run).view(num_steps, -1)
-    begun = outputs.reshape(-1, width)[member].view(num_steps, -1, size, width).unbind(0)
-    kernels = kernel.reshape(-1, num_rows)[member].view(num_steps, -1, size, num_rows).unbind(0)
+    slots = (member + run).reshape(num_steps, -1)
+    begun = outputs.reshape(-1, width)[member].reshape(num_steps, -1, size, width).unbind(0)
+    kernels = kernel.reshape(-1, num_rows)[member].reshape(num_steps, -1, size, num_rows).unbind(0)
     sizes = step_sizes.expand(num_steps, num_modalities)[..., None, None].unbind(0)
     wanted = targets.unbind(1)
 

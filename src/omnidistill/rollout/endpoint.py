@@ -1,6 +1,7 @@
 """What a rollout returns: the trained student, in whichever form it was computed.
 
-Both forms answer the same three questions, differentiably: its heads, its outputs on any rows, and its distance to given heads.
+Both forms answer the same three questions, differentiably: its heads, its outputs on any rows, and its distance to
+given heads.
 """
 
 from __future__ import annotations

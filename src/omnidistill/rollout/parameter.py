@@ -2,13 +2,13 @@
 
 Both need tensors of the size of the heads at every step; they are the general form and the oracle of the dual one.
 
-BPTT keeps the graph of all T steps. TESLA (Cui et al. 2023) takes theta_T = theta_0 - sum_i beta g_i(theta_i; X_i, S_i) with every
-theta_i held constant: pass 1 rolls out without a graph, pass 2 differentiates one step at a time,
+BPTT keeps the graph of all T steps. TESLA (Cui et al. 2023) takes theta_T = theta_0 - sum_i beta g_i(theta_i; X_i,
+S_i) with every theta_i held constant: pass 1 rolls out without a graph, pass 2 differentiates one step at a time,
 
     dL/d(X_i, S_i) = d/d(X_i, S_i) [ -beta <dL/dtheta_T, g_i> ]        dL/dbeta = -<dL/dtheta_T, sum_i g_i>
 
-so it drops d theta_j / d X_i for j > i and is not the exact gradient. With momentum mu the step-i gradient reaches theta_T with weight
-beta (1 - mu^{T-i}) / (1 - mu). Weight decay is supported by BPTT only.
+so it drops d theta_j / d X_i for j > i and is not the exact gradient. With momentum mu the step-i gradient reaches
+theta_T with weight beta (1 - mu^{T-i}) / (1 - mu). Weight decay is supported by BPTT only.
 
 Shapes as in `rollout.dual`.
 """
@@ -71,7 +71,7 @@ def tesla_rollout(
     """
     if weight_decay:
         raise InputError("rollout 'tesla' has no weight decay; set it to 0, or use rollout 'dual' or 'bptt'")
-    final = _Tesla.apply(
+    final = _Tesla.apply(  # type: ignore[no-untyped-call]
         objective, momentum, batches, targets, step_sizes, len(start), *start.values(), *(rows[name] for name in start)
     )
     return ParameterEndpoint(dict(start), dict(zip(start, final, strict=True)))

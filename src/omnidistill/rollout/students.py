@@ -1,6 +1,7 @@
 """Training students on a synthetic set for keeps: many at once, no gradient, heads handed out at chosen step counts.
 
-The same dual form as in distillation (momentum and weight decay included), so the training recipe means the same in both places.
+The same dual form as in distillation (momentum and weight decay included), so the training recipe means the same in
+both places.
 """
 
 from __future__ import annotations
@@ -40,16 +41,15 @@ def train_students(
     momentum: float = 0.0,
     weight_decay: float = 0.0,
 ) -> Iterator[tuple[int, dict[str, Float[Tensor, "_ _ _"]]]]:
-    """Train one student per generator (it draws the batches); yields (steps done, heads R x d x p_m) at every checkpoint.
+    """Train one student per generator (it draws the batches); yields (steps done, heads R x d x p_m) at every
+    checkpoint.
 
     `targets` maps batches of row indices to their target similarities. Checkpoints ascend.
     """
     num_runs, num_rows = len(generators), len(next(iter(rows.values())))
     outputs = stack({name: rows[name] @ matrix.mT for name, matrix in start.items()})
     kernel = stack({name: rows[name] @ rows[name].mT for name in start})
-    batches = torch.stack(
-        [draw_batches(num_rows, batch_size, checkpoints[-1], generator) for generator in generators]
-    )
+    batches = torch.stack([draw_batches(num_rows, batch_size, checkpoints[-1], generator) for generator in generators])
     state, done = DualState.begin(num_runs, outputs, weight_decay), 0
     for checkpoint in checkpoints:
         while done < checkpoint:
@@ -72,5 +72,6 @@ def train_students(
 def _heads(start: Heads, rows: Mapping[str, Tensor], state: DualState) -> dict[str, Tensor]:
     scale = [1.0] * len(start) if state.scale is None else state.scale.tolist()
     return {
-        name: scale[m] * matrix + state.coefficients[:, m].mT @ rows[name] for m, (name, matrix) in enumerate(start.items())
+        name: scale[m] * matrix + state.coefficients[:, m].mT @ rows[name]
+        for m, (name, matrix) in enumerate(start.items())
     }

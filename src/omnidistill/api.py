@@ -1,0 +1,60 @@
+"""The public names, in one place; `import omnidistill` offers them all and loads torch only when one is used."""
+
+from omnidistill.config import RunConfig, load_config
+from omnidistill.data.emoji import load_emoji
+from omnidistill.data.raw import RawFeatures
+from omnidistill.data.synthetic import planted
+from omnidistill.distill import DistilledSet, TrajectoryMatching, distill
+from omnidistill.errors import InputError, NotFiniteError, OmnidistillError
+from omnidistill.evaluation.retrieval import first_positive_ranks, ranks_by_direction, recalls
+from omnidistill.experts import ExpertBuffer, load_experts, pretrain_heads, train_experts
+from omnidistill.features.featureset import Development, FeatureSet, prepare
+from omnidistill.features.pack import pack
+from omnidistill.features.store import load_features, save_features
+from omnidistill.heads import load_heads, save_heads
+from omnidistill.objectives import Hopa, InfoNCE, PairwiseWbce
+from omnidistill.rollout import bptt_rollout, dual_rollout, tesla_rollout
+from omnidistill.run import open_run, run_distill
+from omnidistill.scoring import evaluate_run
+from omnidistill.similarity import FixedIdentity, Full, LowRank
+
+__all__ = [
+    "Development",
+    "DistilledSet",
+    "ExpertBuffer",
+    "FeatureSet",
+    "FixedIdentity",
+    "Full",
+    "Hopa",
+    "InfoNCE",
+    "InputError",
+    "LowRank",
+    "NotFiniteError",
+    "OmnidistillError",
+    "PairwiseWbce",
+    "RawFeatures",
+    "RunConfig",
+    "TrajectoryMatching",
+    "bptt_rollout",
+    "distill",
+    "dual_rollout",
+    "evaluate_run",
+    "first_positive_ranks",
+    "load_config",
+    "load_emoji",
+    "load_experts",
+    "load_features",
+    "load_heads",
+    "open_run",
+    "pack",
+    "planted",
+    "prepare",
+    "pretrain_heads",
+    "ranks_by_direction",
+    "recalls",
+    "run_distill",
+    "save_features",
+    "save_heads",
+    "tesla_rollout",
+    "train_experts",
+]

@@ -1,0 +1,203 @@
+"""Evaluating a run: the lines of its table, their scores on the test split, and the page. Opens the test split once."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omnidistill.artifacts import read_json, write_atomic
+from omnidistill.config import EvaluateConfig, InfoNCEConfig
+from omnidistill.data.emoji import emoji_picture, load_emoji
+from omnidistill.distill import DistilledSet
+from omnidistill.errors import InputError
+from omnidistill.evaluation.lines import (
+    Line,
+    distilled_line,
+    equal_bytes_line,
+    full_line,
+    low_rank_line,
+    random_line,
+    zero_shot_line,
+)
+from omnidistill.evaluation.scores import score_lines
+from omnidistill.features.featureset import FeatureSet
+from omnidistill.objectives import InfoNCE, objective_from
+from omnidistill.report.instances import nearest_instances
+from omnidistill.report.page import RunView, render_page
+from omnidistill.report.tables import to_csv
+from omnidistill.run import Run, fingerprint, open_data, versions
+from omnidistill.tracking import Progress, SilentProgress
+
+LINES = ("zero_shot", "random", "low_rank", "equal_bytes", "distilled", "full_own", "full")
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Scores of a run as JSON, and the trained lines (to be shared with another run over the same data and heads)."""
+
+    scores: dict[str, Any]
+    lines: dict[str, Line]
+
+
+def evaluate_run(
+    run: Run,
+    *,
+    num_seeds: int | None = None,
+    data_reference: str | None = None,
+    shared: Mapping[str, Line] | None = None,
+    wanted: Sequence[str] = LINES,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Evaluated:
+    """Train every line on the development splits, score all of them on the test split, write scores.json,
+    scores.csv, report.html.
+
+    Args:
+        run: a finished run.
+        num_seeds: students a line; default from the run's configuration.
+        data_reference: where the data are now, if they moved.
+        shared: lines that another run over the same data and heads has trained already.
+        wanted: the lines of the table; zero_shot, distilled and full are always among them.
+        command: recorded in the scores.
+
+    Raises:
+        InputError: unfinished run, data that are not those of the run, fewer than two seeds.
+    """
+    if num_seeds is not None and num_seeds < 2:
+        raise InputError(f"--seeds {num_seeds}: intervals over runs need at least 2 (10 by default)")
+    distilled = run.distilled()
+    data = open_data(data_reference or run.data_reference)
+    if fingerprint(data) != run.fingerprint:
+        raise InputError(f"{data_reference or run.data_reference}: is not the data of this run (its rows differ)")
+    data.split("test")  # a missing test split is told before an hour is spent
+    config = (
+        run.config.evaluate if num_seeds is None else run.config.evaluate.model_copy(update={"num_seeds": num_seeds})
+    )
+    begun = time.monotonic()
+    lines = train_lines(run, distilled, data, config, dict(shared or {}), wanted, progress or SilentProgress())
+    scored = score_lines(lines, data.split("test"), run.config.seed)
+    seconds = {**run.seconds(), "evaluate": time.monotonic() - begun}
+    buffer = run.folder / "experts"
+    scores: dict[str, Any] = {
+        "schema": 1,
+        "method": run.config.method,
+        "size": len(distilled),
+        "num_seeds": config.num_seeds,
+        "command": command,
+        "versions": versions(),
+        "data": _describe(data),
+        "units": {"recall": "fraction", "gain_retained": "fraction of (full - zero_shot)"},
+        "lines": list(lines),
+        **scored,
+        "gain_retained": scored["distilled"]["gain_retained"],
+        "floor": floor_of(run.folder),
+        "matching_loss": matching_loss_of(run.folder),
+        "seconds": seconds,
+        "bytes": {
+            "features": data.split("train").bytes,
+            "experts": sum(file.stat().st_size for file in buffer.iterdir()) if buffer.exists() else 0,
+            "distilled": distilled.bytes,
+        },
+    }
+    write_atomic(run.folder / "scores.json", json.dumps(scores, indent=1, allow_nan=False).encode())
+    write_atomic(run.folder / "scores.csv", to_csv(scores).encode())
+    write_atomic(run.folder / "report.html", render_page([view(run, scores, distilled, data)]).encode())
+    return Evaluated(scores, lines)
+
+
+def train_lines(
+    run: Run,
+    distilled: DistilledSet,
+    data: FeatureSet,
+    config: EvaluateConfig,
+    known: dict[str, Line],
+    wanted: Sequence[str],
+    progress: Progress,
+) -> dict[str, Line]:
+    """The wanted lines in table order; known ones are taken as they are."""
+    development, start, seed = data.development(), run.heads(data), run.config.seed
+    student = run.config.distill.student
+    makers = {
+        "zero_shot": lambda: zero_shot_line(start),
+        "full": lambda: full_line(InfoNCE(config.tau), "all rows, InfoNCE", start, development, config, seed),
+        "full_own": lambda: full_line(
+            objective_from(student, data.modalities),
+            f"all rows, {_objective_name(student.kind)}",
+            start,
+            development,
+            config,
+            seed,
+        ),
+        "distilled": lambda: distilled_line(distilled, start, config, seed),
+        "random": lambda: random_line(distilled, start, development, config, seed),
+        "low_rank": lambda: low_rank_line(
+            min(len(distilled), _least_side(run, data)), start, development, config, seed
+        ),
+        "equal_bytes": lambda: equal_bytes_line(known["full"], start, distilled.bytes),
+    }
+    names = [name for name in LINES if name in wanted or name in ("zero_shot", "distilled", "full")]
+    if isinstance(student, InfoNCEConfig):
+        names = [name for name in names if name != "full_own"]
+    with progress:
+        progress.start(len(names), "evaluate")
+        for name in sorted(names, key=["zero_shot", "full"].__contains__, reverse=True):  # equal_bytes needs full
+            if name not in known:
+                known[name] = makers[name]()
+            progress.advance(1, line=name)
+    return {name: known[name] for name in names}
+
+
+def view(run: Run, scores: Mapping[str, Any], distilled: DistilledSet, data: FeatureSet) -> RunView:
+    """What the page shows of a run."""
+    records = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    train = data.split("train")
+    captions: dict[str, dict[str, str]] = {}
+    if data.provenance.get("name") == "emoji":
+        raw = load_emoji()
+        captions = {name: dict(zip(raw.ids, texts, strict=True)) for name, texts in raw.captions.items()}
+
+    def describe(row: int, modality: str) -> tuple[str, bytes | None]:
+        identity = train.ids[row]
+        if not captions:
+            return identity, None
+        return captions["audio" if modality == "image" else modality][identity], emoji_picture(train.groups[row])
+
+    return RunView(scores, records, nearest_instances(distilled, train, describe))
+
+
+def floor_of(folder: Path) -> dict[str, float] | None:
+    """The rank floor of the run's size, per branch; None where the experts do not tell."""
+    path = folder / "floor.json"
+    return read_json(path)["floor"] if path.exists() else None
+
+
+def matching_loss_of(folder: Path) -> float | None:
+    """The matching loss, mean over the last tenth of the iterations."""
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    losses = [record["loss"] for record in records if "loss" in record]
+    last = losses[-max(1, len(losses) // 10) :]
+    return sum(last) / len(last) if last else None
+
+
+def _describe(data: FeatureSet) -> dict[str, Any]:
+    licences = data.provenance.get("licences") or {}
+    return {
+        "name": str(data.provenance.get("name", "data")),
+        "widths": data.widths,
+        "rows": data.split_sizes,
+        "licence": [f"{part}: {name}" for part, name in licences.items()]
+        if isinstance(licences, Mapping)
+        else list(licences),
+    }
+
+
+def _least_side(run: Run, data: FeatureSet) -> int:
+    return min(min(matrix.shape) for matrix in run.heads(data).values())
+
+
+def _objective_name(kind: str) -> str:
+    return {"hopa": "HoPA", "pairwise-wbce": "pairwise wBCE", "infonce": "InfoNCE"}[kind]
