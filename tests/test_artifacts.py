@@ -59,7 +59,7 @@ def awkward() -> dict[str, torch.Tensor]:
         "row": base[1],
         "the same storage again": base,
         "one of a stride": torch.arange(6.0)[1:2].as_strided((1,), (2,), 3),
-        "negated view": torch.tensor([1 + 2j, 3 - 4j]).conj().imag,
+        "negated view": torch.tensor([1 + 2j]).conj().imag,
         "scalar": torch.tensor(0.5, dtype=torch.float64),
         "empty": torch.zeros(0, 7),
         "with gradient": torch.ones(2, requires_grad=True),
@@ -198,11 +198,10 @@ def test_reading_maps_the_file_and_takes_no_memory_before_use(tmp_path: Path) ->
 def test_writing_holds_no_second_copy(tmp_path: Path) -> None:
     size_bytes = 128 * 2**20
     code = (
-        "import resource, sys, torch; from pathlib import Path; from omnidistill.artifacts import write_tensors\n"
+        "import re, sys, torch; from pathlib import Path; from omnidistill.artifacts import write_tensors\n"
+        "def peak(): return int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])\n"
         f"t = torch.ones({size_bytes // 4}); write_tensors(Path(sys.argv[1]) / 'small', dict(a=t[:9]))\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "write_tensors(Path(sys.argv[1]) / 'large', dict(a=t))\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+        "before = peak(); write_tensors(Path(sys.argv[1]) / 'large', dict(a=t)); print(peak() - before)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert int(done.stdout) * 1024 < size_bytes / 4

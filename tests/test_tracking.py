@@ -76,6 +76,13 @@ def test_position_syncs_what_was_logged(tmp_path: Path, monkeypatch: pytest.Monk
         assert synced == [9]
 
 
+def test_opening_syncs_the_name_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}")))
+    with JsonlTracker(tmp_path / "m"):
+        assert synced == [str(tmp_path)]
+
+
 def test_without_a_position_the_file_starts_anew(tmp_path: Path) -> None:
     (tmp_path / "m").write_text("an older, longer log\n" * 9)
     for resume_at in (None, 0):
@@ -280,6 +287,13 @@ def test_on_a_terminal_a_bar_with_label_counts_times_and_fields() -> None:
     last = [line for line in re.split(r"[\r\n]", shown) if line.strip()][-1]
     assert re.fullmatch(r"distil \[bold\] \S.*100/200 0:00:0\d ETA (-:--:--|0:00:0\d) loss=0\.6512\s*", last)
     assert "\x1b[?25h" in stream.getvalue()  # the cursor is given back
+
+
+def test_a_new_stage_ends_the_bar_of_the_one_before() -> None:
+    with terminal() as stream, RichProgress() as progress:
+        progress.start(2, "first")
+        progress.start(2, "second")
+    assert stream.getvalue().count("\x1b[?25l") == stream.getvalue().count("\x1b[?25h") == 2
 
 
 def test_the_bar_ends_when_the_body_fails() -> None:

@@ -343,6 +343,18 @@ def test_folders_that_cannot_be_synced_or_locked_still_work(old: Path, monkeypat
     assert loaded_value(old) == 2.0
 
 
+def test_two_processes_may_make_the_folder_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mkdir = os.mkdir
+
+    def other_was_faster(path: Path, mode: int = 0o777) -> None:
+        mkdir(path, mode)
+        mkdir(path, mode)
+
+    monkeypatch.setattr(os, "mkdir", other_was_faster)
+    save(tmp_path / "a" / "b", 1.0)
+    assert loaded_value(tmp_path / "a" / "b") == 1.0
+
+
 def test_exclusive_says_so_where_nothing_can_be_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(handle: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
