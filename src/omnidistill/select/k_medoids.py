@@ -1,0 +1,46 @@
+"""k-medoids in the cheap form: k-means of the joint embeddings, then the row nearest to each mean (the initial sets of
+MDM, arXiv 2605.23482, and AMD).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from omnidistill.features.featureset import FeatureSet
+from omnidistill.heads import Heads
+from omnidistill.select.embeddings import joint_embeddings, squared_distances
+from omnidistill.select.k_means import cluster_means, k_means
+from omnidistill.select.selector import CHUNK_BYTES, check_size
+from omnidistill.select.turns import GroupTurns
+
+
+def k_medoids(
+    train: FeatureSet,
+    start: Heads,
+    size: int,
+    generator: torch.Generator,
+    trajectory: Sequence[Heads] | None = None,
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Int[Tensor, " N"]:
+    """One row for each of `size` clusters, the largest cluster first: its member nearest to its mean or, when groups
+    taking turns leave it no member, the nearest row of all that may be taken.
+    """
+    check_size(size, len(train))
+    points = joint_embeddings(train, start)
+    labels = k_means(points, size, generator, chunk_bytes)
+    means = cluster_means(points, labels, size)
+    turns = GroupTurns(train.group_codes.to(points.device))
+    chosen = []
+    for cluster in labels.bincount(minlength=size).argsort(descending=True, stable=True).tolist():
+        distances = squared_distances(points, means[cluster : cluster + 1])[:, 0]
+        allowed = turns.open
+        members = allowed & (labels == cluster)
+        row = int(distances.masked_fill(~(members if members.any() else allowed), torch.inf).argmin())
+        chosen.append(row)
+        turns.take(row)
+    return torch.tensor(chosen)
