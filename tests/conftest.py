@@ -1,0 +1,41 @@
+"""What every test stands on: seeded draws, and a guard against tests (and code) that leak global state.
+
+Nothing here may import omnidistill: this file is read before the hook that type-checks it is in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+
+@pytest.fixture(scope="session")
+def normal() -> Callable[..., Tensor]:
+    """`normal(*shape, seed=0)`: standard normal float64 draws of their own generator."""
+
+    def draw(*shape: int, seed: int = 0) -> Tensor:
+        return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+    return draw
+
+
+@pytest.fixture(autouse=True)
+def _global_state_is_left_alone() -> Iterator[None]:
+    """Fail a test that drew from torch's global generator or changed its default dtype or thread count."""
+    random_state, dtype, num_threads = torch.get_rng_state(), torch.get_default_dtype(), torch.get_num_threads()
+    yield
+    changed = []
+    if not torch.equal(torch.get_rng_state(), random_state):
+        changed.append("torch's global random state was used or seeded: draw from a torch.Generator")
+    if torch.get_default_dtype() != dtype:
+        changed.append(f"torch's default dtype became {torch.get_default_dtype()}")
+    if torch.get_num_threads() != num_threads:
+        changed.append(f"torch's thread count became {torch.get_num_threads()}")
+    torch.set_rng_state(random_state)
+    torch.set_default_dtype(dtype)
+    torch.set_num_threads(num_threads)
+    if changed:
+        pytest.fail("; ".join(changed), pytrace=False)
