@@ -58,6 +58,7 @@ def _demo(options: argparse.Namespace) -> None:
 
     demo = run_demo(options.output, progress=_progress())
     _print_table(to_rich(demo.scores))
+    print("\n".join(demo.own_gains))
     print(f"table  {demo.table}\npage   {demo.page}")
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -22,6 +22,7 @@ from omnidistill.config import FullConfig, IdentityConfig, LowRankConfig, Simila
 from omnidistill.errors import InputError
 
 
+@runtime_checkable
 class Similarity(Protocol):
     """How S is stored and read."""
 

@@ -50,21 +50,25 @@ def spectrum(gram: Float[Tensor, "*r b M M"]) -> Spectrum:
 
 def inverse_gaps(eigenvalues: Float[Tensor, "*r b M"]) -> Float[Tensor, "*r b M"]:
     """1 / (lambda_1 - lambda_k) for k > 1, kept finite where the gap vanishes; 0 at k = 1."""
-    gaps = eigenvalues[..., :1] - eigenvalues[..., 1:]
-    inverse = gaps / (gaps.square() + _floor(eigenvalues.dtype) ** 2)
-    return torch.nn.functional.pad(inverse, (1, 0))
+    return torch.nn.functional.pad(_inverse(eigenvalues[..., :1] - eigenvalues[..., 1:]), (1, 0))
 
 
 def _floor(dtype: torch.dtype) -> float:
     return 8 * torch.finfo(dtype).eps
 
 
+def _inverse(gaps: Tensor) -> Tensor:
+    """1 / gap; 0, with derivative 0, where the gap is below rounding."""
+    apart = gaps.abs() > _floor(gaps.dtype)
+    return torch.where(apart, gaps, 1).reciprocal() * apart
+
+
 class _Eigh(torch.autograd.Function):
     """`torch.linalg.eigh`, descending, sign rule applied, with a backward that stays finite at repeated eigenvalues.
 
     dU = U (F o U^T dG U), F_jk = 1 / (lambda_k - lambda_j). Where two eigenvalues coincide the functions used here do
-    not depend on the basis chosen inside the pair, so that entry of the cotangent vanishes and F may be regularised
-    to gap / (gap^2 + eps^2).
+    not depend on the basis chosen inside the pair, so that entry of the cotangent vanishes and F may be set to 0.
+    (Not to gap / (gap^2 + eps^2): its slope at 0, met on the diagonal, is 1 / eps^2 and drowns the second derivative.)
     """
 
     @staticmethod
@@ -82,7 +86,7 @@ class _Eigh(torch.autograd.Function):
         eigenvalues, vectors = ctx.saved_tensors
         grad_values, grad_vectors = grads
         gaps = eigenvalues.unsqueeze(-2) - eigenvalues.unsqueeze(-1)
-        inner = (vectors.mT @ grad_vectors) * (gaps / (gaps.square() + _floor(gaps.dtype) ** 2))
+        inner = (vectors.mT @ grad_vectors) * _inverse(gaps)
         inner = inner + torch.diag_embed(grad_values)
         result: Tensor = vectors @ (0.5 * (inner + inner.mT)) @ vectors.mT
         return result

@@ -9,7 +9,7 @@ steps on the synthetic set should end where the expert is at epoch s + k:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -30,6 +30,7 @@ class Episode:
     target: Target
 
 
+@runtime_checkable
 class Outer(Protocol):
     """An outer objective."""
 

@@ -52,7 +52,7 @@ class Hopa:
     ) -> Float[Tensor, "*r M b d"]:
         """dL/d outputs in closed form; itself differentiable with respect to both arguments."""
         embeddings, norms = normalise(outputs)
-        stacked = embeddings.transpose(-3, -2)
+        stacked = embeddings.transpose(-3, -2).contiguous()
         spectra = spectrum(stacked @ stacked.mT)
         vectors, sigma, weights = spectra.vectors, spectra.sigma, spectra.weights
 

@@ -35,7 +35,7 @@ def wbce(
 
 def wbce_gradient(
     similarity: Float[Tensor, "*r b b"],
-    targets: Float[Tensor, "*r b b"],
+    targets: Float[Tensor, "*#r b b"],
     tau: float,
     threshold: float,
     reduction: Reduction,

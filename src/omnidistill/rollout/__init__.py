@@ -8,7 +8,7 @@ the cheaper exact form by counting.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -36,6 +36,7 @@ __all__ = [
 Form = Literal["auto", "dual", "bptt", "tesla"]
 
 
+@runtime_checkable
 class Rollout(Protocol):
     """Signature of every rollout; see `dual_rollout` for the arguments."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -34,6 +34,7 @@ class Target:
         return Target(difference, torch.stack([matrix.square().sum() for matrix in difference.values()]))
 
 
+@runtime_checkable
 class Endpoint(Protocol):
     """A trained student."""
 
