@@ -31,10 +31,19 @@ class Spectrum:
     vectors: Float[Tensor, "*r b M M"]  # column k belongs to eigenvalue k; column 0 obeys the sign rule
     sigma: Float[Tensor, "*r b M"]  # singular values of Z, floored at sqrt(eps)
 
-    @property
-    def weights(self) -> Float[Tensor, "*r b M"]:
-        """Coefficients a = u_1 / sigma_1 of the consensus direction, v_1 = sum_m a_m z_m."""
-        return self.vectors[..., 0] / self.sigma[..., :1]
+    def weights(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
+        """Coefficients a = u_k / sigma_k of the k-th right singular vector, v_k = sum_m a_m z_m."""
+        return self.vectors[..., mode] / self.sigma[..., mode : mode + 1]
+
+    def weight_rates(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
+        """How a = u_k / sigma_k turns with G, in the eigenbasis: gamma_l = 1 / (lambda_k - lambda_l), gamma_k = -1 / (2 lambda_k).
+
+        da = U (gamma o (U^T dG u_k)) / sigma_k; kept finite where a gap vanishes.
+        """
+        own = -0.5 / self.sigma[..., mode : mode + 1].square()
+        before = self.eigenvalues[..., mode : mode + 1] - self.eigenvalues[..., :mode]
+        after = self.eigenvalues[..., mode : mode + 1] - self.eigenvalues[..., mode + 1 :]
+        return torch.cat([_inverse(before), own, _inverse(after)], dim=-1)
 
 
 def spectrum(gram: Float[Tensor, "*r b M M"]) -> Spectrum:
@@ -46,11 +55,6 @@ def spectrum(gram: Float[Tensor, "*r b M M"]) -> Spectrum:
     eigenvalues, vectors = _Eigh.apply(gram)  # type: ignore[no-untyped-call]
     sigma = eigenvalues.clamp_min(_floor(gram.dtype)).sqrt()
     return Spectrum(eigenvalues, vectors, sigma)
-
-
-def inverse_gaps(eigenvalues: Float[Tensor, "*r b M"]) -> Float[Tensor, "*r b M"]:
-    """1 / (lambda_1 - lambda_k) for k > 1, kept finite where the gap vanishes; 0 at k = 1."""
-    return torch.nn.functional.pad(_inverse(eigenvalues[..., :1] - eigenvalues[..., 1:]), (1, 0))
 
 
 def _floor(dtype: torch.dtype) -> float:

@@ -35,6 +35,12 @@ class HopaConfig(_Strict):
     """Targets above count as positives in wBCE."""
     reduction: Literal["sum", "mean"] = "sum"
     """wBCE as the sum of the two means (paper) or their mean (public LoRS code)."""
+    modality_term: Literal["softmax", "single", "none"] = "softmax"
+    """L_mod: softmax over singular values (eq. 8a), the truly single-mode -sigma_1, or left out."""
+    instance_term: Literal["wbce", "infonce"] = "wbce"
+    """L_ins: wBCE (eq. 9) or InfoNCE of the proxy similarity; lambda_ins = 0 leaves it out."""
+    proxy_rank: Annotated[int, Field(ge=1, le=2)] = 1
+    """Modes in the proxy similarity; 2 is the paper's ablation."""
 
 
 class PairwiseConfig(_Strict):
@@ -45,8 +51,8 @@ class PairwiseConfig(_Strict):
     """Temperature of the cosine."""
     threshold: float = 0.5
     """Targets above count as positives."""
-    reduction: Literal["sum", "mean"] = "mean"
-    """As in HopaConfig."""
+    reduction: Literal["sum", "mean", "plain"] = "mean"
+    """As in HopaConfig; plain: the ordinary BCE over all pairs of rows."""
     anchor: str | None = None
     """Modality that every pair must contain (T-bind, V-bind); all pairs when absent."""
 

@@ -25,8 +25,9 @@ from omnidistill.heads import embed
 def score_lines(lines: Mapping[str, Line], test: FeatureSet, seed: int = 0) -> dict[str, dict[str, Any]]:
     """Score every line on the test split; JSON-ready, by line: label, recall, gain_retained, seconds, bytes, settings.
 
-    Lines must include "zero_shot", "distilled" and "full". Every other line also gets its paired difference to zero-shot
-    and to random rows; "distilled" also gets `gain_retained_own`, its share of what its own objective gains on all rows.
+    Lines must include "zero_shot", "distilled" and "full". Every other line also gets its paired difference to
+    zero-shot and to random rows; "distilled" also gets `gain_retained_own`, its share of what its own objective gains
+    on all rows.
     """
     measured = {name: _hits(line, test) for name, line in lines.items()}
     per_query = {name: torch.stack([hits(run, RECALL_AT) for run in runs]) for name, runs in measured.items()}

@@ -45,7 +45,7 @@ def objective_from(config: ObjectiveConfig, modalities: Sequence[str]) -> Object
     """
     match config:
         case HopaConfig():
-            return Hopa(config.tau_mod, config.tau_ins, config.lambda_ins, config.threshold, config.reduction)
+            return Hopa(**config.model_dump(exclude={"kind"}))
         case PairwiseConfig():
             return PairwiseWbce(config.tau, config.threshold, config.reduction, _index(config.anchor, modalities))
         case InfoNCEConfig():

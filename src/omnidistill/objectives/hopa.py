@@ -4,13 +4,16 @@
     L_mod = -(1/b) sum_i log softmax(sigma^(i) / tau_mod)_1         one dominant direction per instance
     L_ins = wBCE(s / tau_ins, S),  s_ij = v_i . v_j                 consensus directions agree as the similarity says
 
-Gradient in closed form. With G = Z Z^T = U diag(lambda) U^T, a = u_1 / sigma_1, v = Z^T a, p = softmax(sigma /
-tau_mod), g_i = sum_j (E_ij + E_ji) v_j (E = d L_ins / d s) and h = Z g:
+Gradient in closed form. With G = Z Z^T = U diag(lambda) U^T, a = u_1 / sigma_1, v = Z^T a, p = softmax(sigma / tau_mod),
+g_i = sum_j (E_ij + E_ji) v_j (E = d L_ins / d s) and h = Z g:
 
     dL/dZ = (C + y a^T + a y^T) Z + a g^T
     C = U diag((p - e_1) / (b tau_mod sigma)) U^T                   eq. 14
-    y = U (gamma o U^T h),  gamma_1 = -1 / (2 lambda_1),  gamma_k = 1 / (lambda_1 - lambda_k)      first-order
-    perturbation of a
+    y = U (gamma o U^T h)                                           first-order perturbation of a, `Spectrum.weight_rates`
+
+Variants of the paper's ablations: a term left out; the single-mode L_mod = -mean sigma_1; a rank-2 proxy
+s_ij = sum_{k <= 2} v_k^i . v_k^j (its formula is not printed; our reading), where y, a, g get one term per mode; and
+InfoNCE of s instead of wBCE.
 
 Shapes: M modalities, b instances, d embedding width, `*r` leading run dimensions.
 """
@@ -18,14 +21,16 @@ Shapes: M modalities, b instances, d embedding width, `*r` leading run dimension
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from omnidistill.objectives.softmax import infonce, infonce_gradient
 from omnidistill.objectives.sphere import normalise, pull_back
 from omnidistill.objectives.wbce import Reduction, wbce, wbce_gradient
-from omnidistill.spectral import inverse_gaps, spectrum
+from omnidistill.spectral import Spectrum, spectrum
 
 
 @dataclass(frozen=True)
@@ -37,15 +42,23 @@ class Hopa:
     lambda_ins: float = 1.0
     threshold: float = 0.5
     reduction: Reduction = "sum"
+    modality_term: Literal["softmax", "single", "none"] = "softmax"
+    instance_term: Literal["wbce", "infonce"] = "wbce"
+    proxy_rank: int = 1
 
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
         """Loss of head outputs (not normalised) against target similarities."""
         stacked = normalise(outputs)[0].transpose(-3, -2)
         spectra = spectrum(stacked @ stacked.mT)
-        modality = -torch.log_softmax(spectra.sigma / self.tau_mod, dim=-1)[..., 0].mean(-1)
-        proxies = (spectra.weights.unsqueeze(-2) @ stacked).squeeze(-2)
-        instance = wbce(proxies @ proxies.mT, targets, self.tau_ins, self.threshold, self.reduction)
-        return modality + self.lambda_ins * instance
+        loss = self._modality_value(spectra.sigma)
+        if self.lambda_ins:
+            similarity = self._proxies(spectra, stacked)
+            if self.instance_term == "infonce":
+                loss = loss + self.lambda_ins * infonce(similarity, targets, self.tau_ins)
+            else:
+                instance = wbce(similarity, targets, self.tau_ins, self.threshold, self.reduction)
+                loss = loss + self.lambda_ins * instance
+        return loss
 
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
@@ -54,27 +67,51 @@ class Hopa:
         embeddings, norms = normalise(outputs)
         stacked = embeddings.transpose(-3, -2).contiguous()
         spectra = spectrum(stacked @ stacked.mT)
-        vectors, sigma, weights = spectra.vectors, spectra.sigma, spectra.weights
+        vectors, sigma = spectra.vectors, spectra.sigma
 
-        num_instances = outputs.shape[-2]
-        excess = torch.softmax(sigma / self.tau_mod, dim=-1) - _first(sigma)
-        spectral = (vectors * (excess / (num_instances * self.tau_mod * sigma)).unsqueeze(-2)) @ vectors.mT
+        spectral = (vectors * (self._modality_excess(sigma) / sigma).unsqueeze(-2)) @ vectors.mT
+        if not self.lambda_ins:
+            return pull_back((spectral @ stacked).transpose(-3, -2), embeddings, norms)
 
-        proxies = (weights.unsqueeze(-2) @ stacked).squeeze(-2)
-        errors = wbce_gradient(proxies @ proxies.mT, targets, self.tau_ins, self.threshold, self.reduction)
-        pulls = self.lambda_ins * ((errors + errors.mT) @ proxies)
-        projected = (stacked @ pulls.unsqueeze(-1)).squeeze(-1)
+        modes = range(self.proxy_rank)
+        weights = [spectra.weights(mode) for mode in modes]
+        directions = [(a.unsqueeze(-2) @ stacked).squeeze(-2) for a in weights]
+        similarity = sum(v @ v.mT for v in directions)
+        assert isinstance(similarity, Tensor)
+        errors = self.lambda_ins * self._instance_errors(similarity, targets)
+        errors = errors + errors.mT
+        pushed = torch.zeros_like(stacked)
+        for mode, a, v in zip(modes, weights, directions, strict=True):
+            pulls = errors @ v
+            projected = (stacked @ pulls.unsqueeze(-1)).squeeze(-1)
+            turned = spectra.weight_rates(mode) * (projected.unsqueeze(-2) @ vectors).squeeze(-2)
+            coupling = (vectors @ turned.unsqueeze(-1)) * a.unsqueeze(-2)
+            spectral = spectral + coupling + coupling.mT
+            pushed = torch.addcmul(pushed, a.unsqueeze(-1), pulls.unsqueeze(-2))
+        return pull_back((pushed + spectral @ stacked).transpose(-3, -2), embeddings, norms)
 
-        rates = inverse_gaps(spectra.eigenvalues) - _first(sigma) * (0.5 / sigma[..., :1].square())
-        turned = (vectors @ (rates * (projected.unsqueeze(-2) @ vectors).squeeze(-2)).unsqueeze(-1)).squeeze(-1)
-        coupling = turned.unsqueeze(-1) * weights.unsqueeze(-2)
-        coefficients = spectral + coupling + coupling.mT
+    def _modality_value(self, sigma: Float[Tensor, "*r b M"]) -> Float[Tensor, "*r"]:
+        if self.modality_term == "softmax":
+            return -torch.log_softmax(sigma / self.tau_mod, dim=-1)[..., 0].mean(-1)
+        if self.modality_term == "single":
+            return -sigma[..., 0].mean(-1)
+        return sigma.new_zeros(sigma.shape[:-2])
 
-        gradient = coefficients @ stacked + weights.unsqueeze(-1) * pulls.unsqueeze(-2)
-        return pull_back(gradient.transpose(-3, -2), embeddings, norms)
+    def _modality_excess(self, sigma: Float[Tensor, "*r b M"]) -> Float[Tensor, "*r b M"]:
+        """d L_mod / d sigma."""
+        first = torch.zeros(sigma.shape[-1], dtype=sigma.dtype, device=sigma.device)
+        first[0] = 1
+        if self.modality_term == "softmax":
+            return (torch.softmax(sigma / self.tau_mod, dim=-1) - first) / (sigma.shape[-2] * self.tau_mod)
+        if self.modality_term == "single":
+            return (-first / sigma.shape[-2]).expand_as(sigma)
+        return torch.zeros_like(sigma)
 
+    def _proxies(self, spectra: Spectrum, stacked: Float[Tensor, "*r b M d"]) -> Float[Tensor, "*r b b"]:
+        directions = [(spectra.weights(mode).unsqueeze(-2) @ stacked).squeeze(-2) for mode in range(self.proxy_rank)]
+        return torch.stack([v @ v.mT for v in directions]).sum(0)
 
-def _first(like: Tensor) -> Tensor:
-    first = torch.zeros(like.shape[-1], dtype=like.dtype, device=like.device)
-    first[0] = 1
-    return first
+    def _instance_errors(self, similarity: Float[Tensor, "*r b b"], targets: Tensor) -> Float[Tensor, "*r b b"]:
+        if self.instance_term == "infonce":
+            return infonce_gradient(similarity, targets, self.tau_ins)
+        return wbce_gradient(similarity, targets, self.tau_ins, self.threshold, self.reduction)

@@ -5,7 +5,7 @@ With x_ij = s_ij / tau, q = sigmoid(x), target t_ij, positives P = {t > threshol
     wBCE = 1/|P| sum_P l_ij + 1/|Q| sum_Q l_ij        l_ij = -t_ij log q_ij - (1 - t_ij) log(1 - q_ij)
     d wBCE / d s_ij = w_ij (q_ij - t_ij) / tau        w_ij = 1/|P| or 1/|Q|
 
-reduction "sum" is the equation; "mean" is the public LoRS code, which halves it. Targets may leave [0, 1]; the mask
+reduction "sum" is the equation; "mean" is the public LoRS code, which halves it; "plain" is the ordinary BCE, w_ij = 1/b^2. Targets may leave [0, 1]; the mask
 carries no gradient.
 """
 
@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Reduction = Literal["sum", "mean"]
+Reduction = Literal["sum", "mean", "plain"]
 
 
 def wbce(
@@ -46,11 +46,13 @@ def wbce_gradient(
 
 
 def _weights(targets: Tensor, threshold: float, reduction: Reduction) -> Tensor:
+    total = targets.shape[-1] * targets.shape[-2]
+    if reduction == "plain":
+        return torch.full_like(targets, 1 / total)
     scale = 1.0 if reduction == "sum" else 0.5
     with torch.no_grad():
         positive = (targets > threshold).to(targets.dtype)
         count = positive.sum((-2, -1), keepdim=True)
-        total = targets.shape[-1] * targets.shape[-2]
         per_positive = scale / count.clamp_min(1)
         per_negative = scale / (total - count).clamp_min(1)
         return per_negative + positive * (per_positive - per_negative)

@@ -1,0 +1,37 @@
+"""Symmetric InfoNCE of one similarity matrix with several positives, and its derivative.
+
+    L = 1/2 [ CE(rows of x, rows of T) + CE(columns of x, columns of T) ],   x = s / tau, mean over the b queries
+    dL/ds = ( rowsoftmax(x) - Trow + colsoftmax(x) - Tcol ) / (2 b tau)
+
+T are affinities, normalised to one along the softmax.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def infonce(similarity: Float[Tensor, "*r b b"], targets: Float[Tensor, "*#r b b"], tau: float) -> Float[Tensor, "*r"]:
+    """Value of the loss for each leading index."""
+    logits = similarity / tau
+    rows, columns = _normalised(targets)
+    losses = rows * torch.log_softmax(logits, -1) + columns * torch.log_softmax(logits, -2)
+    return losses.sum((-2, -1)) / (-2 * similarity.shape[-1])
+
+
+def infonce_gradient(
+    similarity: Float[Tensor, "*r b b"], targets: Float[Tensor, "*#r b b"], tau: float
+) -> Float[Tensor, "*r b b"]:
+    """d InfoNCE / d similarity, differentiable with respect to both arguments."""
+    logits = similarity / tau
+    rows, columns = _normalised(targets)
+    predicted = torch.softmax(logits, -1) + torch.softmax(logits, -2)
+    return (predicted - (rows + columns)) / (2 * similarity.shape[-1] * tau)
+
+
+def _normalised(targets: Tensor) -> tuple[Tensor, Tensor]:
+    rows = targets / targets.sum(-1, keepdim=True).clamp_min(1e-12)
+    columns = targets / targets.sum(-2, keepdim=True).clamp_min(1e-12)
+    return rows, columns
