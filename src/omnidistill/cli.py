@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.verb(options) or 0)
     except OmnidistillError as error:
-        print(f"omnidistill: {error}", file=sys.stderr)
+        print(f"omnidistill: {' '.join(str(error).split())}", file=sys.stderr)  # one line, whatever a name holds
         return error.exit_code
     except KeyboardInterrupt:
         print("omnidistill: interrupted; what was finished is kept, repeat the command with --resume", file=sys.stderr)
@@ -90,21 +90,12 @@ def _heads(options: argparse.Namespace) -> None:
 
 
 def _experts(options: argparse.Namespace) -> None:
-    from omnidistill.artifacts import exclusive
-    from omnidistill.run import make_experts, make_heads, open_data
+    from omnidistill.run import run_experts
 
-    data, config = open_data(options.set), _config(options)
-    with exclusive(options.output):
-        heads = make_heads(data, config, options.output / "heads", options.heads, _progress())
-        buffer = make_experts(data, heads, config, options.output / "buffer", _progress())
-    print(
-        f"experts  {options.output / 'buffer'} ({buffer.num_experts} runs x {buffer.num_epochs} epochs, "
-        f"{buffer.seconds:.0f} s)"
-    )
-    print(
-        f"next     omnidistill distill {options.set} --heads {options.output / 'heads'} "
-        f"--experts {options.output / 'buffer'} --size 100 -o RUN"
-    )
+    buffer = run_experts(options.set, _config(options), options.output, options.heads, _progress())
+    runs = f"{buffer.num_experts} runs x {buffer.num_epochs} epochs"
+    print(f"experts  {options.output} ({runs}, {buffer.seconds:.0f} s)")
+    print(f"next     omnidistill distill {options.set} --experts {options.output} --size 100 -o RUN")
 
 
 def _distill(options: argparse.Namespace) -> None:

@@ -33,6 +33,7 @@ from omnidistill.experts import ExpertBuffer, load_experts, pretrain_heads, trai
 from omnidistill.features.featureset import FeatureSet, prepare
 from omnidistill.features.store import load_features
 from omnidistill.heads import Heads, load_heads, save_heads
+from omnidistill.objectives import objective_from
 from omnidistill.tracking import Progress, SilentProgress
 
 EMOJI = "emoji"
@@ -51,9 +52,14 @@ class Run:
         """The heads that students start from."""
         return load_heads(self.folder / "heads", data.widths)[0]
 
+    @property
+    def finished(self) -> bool:
+        """Whether the set is there, whole."""
+        return (self.folder / "distilled" / "manifest.json").exists()
+
     def distilled(self) -> DistilledSet:
         """The finished set."""
-        if not (self.folder / "distilled").exists():
+        if not self.finished:
             raise InputError(
                 f"{self.folder}: the run is not finished; continue it with: omnidistill distill ... --resume"
             )
@@ -62,7 +68,8 @@ class Run:
     def seconds(self) -> dict[str, float]:
         """Seconds of the stages done so far."""
         path = self.folder / "timings.json"
-        return dict(read_json(path)) if path.exists() else {}
+        found = read_json(path) if path.exists() else {}
+        return {stage: found[stage] for stage in ("heads", "experts", "distill") if isinstance(found.get(stage), float)}
 
     def record_seconds(self, stage: str, seconds: float) -> None:
         """Keep the seconds of a stage."""
@@ -97,10 +104,12 @@ def open_run(folder: Path) -> Run:
         raise InputError(f"{folder}: not a run folder (no run.json); make one with 'omnidistill distill'")
     state = read_json(folder / "run.json")
     try:
-        config = parse_config(state["config"], f"{folder}/run.json, field 'config'")
-        return Run(folder, config, state["data"], state["fingerprint"])
+        tree, reference, mark = state["config"], state["data"], state["fingerprint"]
     except KeyError as error:
         raise InputError(f"{folder}/run.json: field {error} is missing; the file was altered") from None
+    if not (isinstance(tree, dict) and isinstance(reference, str) and isinstance(mark, str)):
+        raise InputError(f"{folder}/run.json: config, data or fingerprint is of another type; the file was altered")
+    return Run(folder, parse_config(tree, f"{folder}/run.json, field 'config'"), reference, mark)
 
 
 def begin_run(folder: Path, reference: str, data: FeatureSet, config: RunConfig, command: str, resume: bool) -> Run:
@@ -142,7 +151,10 @@ def make_heads(
     without one).
     """
     if (folder / "manifest.json").exists():
-        return load_heads(folder, data.widths)[0]
+        heads = load_heads(folder, data.widths)[0]
+        if given is not None and heads_fingerprint(load_heads(given, data.widths)[0]) != heads_fingerprint(heads):
+            raise InputError(f"{folder}: holds other heads than {given}; choose another folder")
+        return heads
     if given is not None:
         heads, meta = load_heads(given, data.widths)
         save_heads(heads, folder, {"origin": "given", **{key: meta[key] for key in ("source",) if key in meta}})
@@ -177,6 +189,19 @@ def make_experts(
     )
 
 
+def run_experts(
+    reference: str, config: RunConfig, folder: Path, heads: Path | None = None, progress: Progress | None = None
+) -> ExpertBuffer:
+    """Heads in FOLDER/heads (made when not given) and the experts that start from them in FOLDER/buffer."""
+    data = open_data(reference)
+    objective_from(config.experts.objective, data.modalities)
+    if heads is not None:
+        load_heads(heads, data.widths)
+    with exclusive(folder):
+        start = make_heads(data, config, folder / "heads", heads, progress)
+        return make_experts(data, start, config, folder / "buffer", progress)
+
+
 def run_distill(
     reference: str,
     config: RunConfig,
@@ -196,16 +221,30 @@ def run_distill(
         raise InputError(
             f"distill.size = {config.distill.size} exceeds the {len(development.train)} training rows of {reference}"
         )
+    for objective in (config.distill.student, config.experts.objective):
+        objective_from(objective, data.modalities)
+    if heads is not None:
+        load_heads(heads, data.widths)
+    buffer = None if experts is None else _given_experts(experts, data, config, heads)
     with exclusive(folder):
         run = begin_run(folder, reference, data, config, command, resume)
-        if (folder / "distilled").exists() and not (folder / "checkpoint").exists():
+        if run.finished:
+            _remove_checkpoint(folder / "checkpoint")
             return run, run.distilled()
         begun = time.monotonic()
+        if heads is None and buffer is not None and not (folder / "heads" / "manifest.json").exists():
+            save_heads(buffer.heads(0, 0), folder / "heads", {"origin": "the start of the given experts"})
         start = make_heads(data, config, folder / "heads", heads, progress)
-        run.record_seconds("heads", time.monotonic() - begun)
-        buffer = _experts(data, start, config, experts, folder / "experts", progress)
+        if "heads" not in run.seconds():
+            run.record_seconds("heads", time.monotonic() - begun)
+        if buffer is None:
+            buffer = make_experts(data, start, config, folder / "experts", progress)
+        elif heads_fingerprint(buffer.heads(0, 0)) != heads_fingerprint(start):
+            raise InputError(f"{folder}: holds a run from other heads than those of {experts}; choose another folder")
         run.record_seconds("experts", buffer.seconds)
         outer = TrajectoryMatching(buffer, config.distill.num_expert_epochs, config.distill.max_start_epoch)
+        floors = outer.floor(min(config.distill.size, config.distill.num_student_steps * config.distill.batch))
+        write_atomic(folder / "floor.json", json.dumps({"floor": floors}).encode())
         result = distill(
             development.train,
             outer,
@@ -213,13 +252,11 @@ def run_distill(
             config,
             folder,
             judge=lambda distilled: judge_set(distilled, start, development.validation),
-            identity=_provenance(data, start),
+            identity=_provenance(data, start, buffer),
             resume=resume,
             progress=progress,
         )
         run.record_seconds("distill", result.seconds)
-        floors = outer.floor(min(config.distill.size, config.distill.num_student_steps * config.distill.batch))
-        write_atomic(folder / "floor.json", json.dumps({"floor": floors}).encode())
         _remove_checkpoint(folder / "checkpoint")
     return run, result.distilled
 
@@ -245,14 +282,12 @@ def versions() -> dict[str, str]:
     }
 
 
-def _experts(
-    data: FeatureSet, start: Heads, config: RunConfig, given: Path | None, folder: Path, progress: Progress
-) -> ExpertBuffer:
-    if given is None:
-        return make_experts(data, start, config, folder, progress)
-    buffer = load_experts(given)
+def _given_experts(given: Path, data: FeatureSet, config: RunConfig, heads: Path | None) -> ExpertBuffer:
+    """Experts made before, by the folder that 'experts' was told or the buffer in it."""
+    buffer = load_experts(given / "buffer" if (given / "buffer").is_dir() else given)
     identity = buffer.meta["key"]["identity"]
-    if identity.get("data") != fingerprint(data) or identity.get("heads") != heads_fingerprint(start):
+    other_heads = heads is not None and heads_fingerprint(load_heads(heads, data.widths)[0]) != identity.get("heads")
+    if identity.get("data") != fingerprint(data) or other_heads:
         raise InputError(f"{given}: experts were trained on other data or from other heads; train them again")
     last = config.distill.max_start_epoch - 1 + config.distill.num_expert_epochs
     if last > buffer.num_epochs:
@@ -260,11 +295,12 @@ def _experts(
     return buffer
 
 
-def _provenance(data: FeatureSet, start: Heads) -> dict[str, Any]:
+def _provenance(data: FeatureSet, start: Heads, buffer: ExpertBuffer) -> dict[str, Any]:
     kept: Mapping[str, Any] = {
         key: data.provenance[key] for key in ("name", "licences", "encoders") if key in data.provenance
     }
-    return {**kept, "data": fingerprint(data), "heads": heads_fingerprint(start)}
+    trained = {name: buffer.meta["key"][name] for name in ("config", "seed")}
+    return {**kept, "data": fingerprint(data), "heads": heads_fingerprint(start), "experts": trained}
 
 
 def _remove_checkpoint(folder: Path) -> None:

@@ -153,7 +153,7 @@ def train_lines(
 
 def view(run: Run, scores: Mapping[str, Any], distilled: DistilledSet, data: FeatureSet) -> RunView:
     """What the page shows of a run."""
-    records = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    records = read_records(run.folder)
     train = data.split("train")
     captions: dict[str, dict[str, str]] = {}
     if data.provenance.get("name") == "emoji":
@@ -169,15 +169,24 @@ def view(run: Run, scores: Mapping[str, Any], distilled: DistilledSet, data: Fea
     return RunView(scores, records, nearest_instances(distilled, train, describe))
 
 
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """The metrics of a run, one record an iteration. Raises InputError for a log that was altered."""
+    path = folder / "metrics.jsonl"
+    try:
+        return [dict(json.loads(line)) for line in path.read_text("utf-8").splitlines()]
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); the log was altered, distil again") from error
+
+
 def floor_of(folder: Path) -> dict[str, float] | None:
     """The rank floor of the run's size, per branch; None where the experts do not tell."""
     path = folder / "floor.json"
-    return read_json(path)["floor"] if path.exists() else None
+    return read_json(path).get("floor") if path.exists() else None
 
 
 def matching_loss_of(folder: Path) -> float | None:
     """The matching loss, mean over the last tenth of the iterations."""
-    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    records = read_records(folder)
     losses = [record["loss"] for record in records if "loss" in record]
     last = losses[-max(1, len(losses) // 10) :]
     return sum(last) / len(last) if last else None

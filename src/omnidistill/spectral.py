@@ -77,6 +77,9 @@ class _Eigh(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, gram: Tensor) -> tuple[Tensor, Tensor]:
+        if not bool(torch.isfinite(gram).all()):  # NaN in, NaN out, as elsewhere; LAPACK would raise
+            ctx.save_for_backward(gram[..., 0] * torch.nan, gram * torch.nan)
+            return gram[..., 0] * torch.nan, gram * torch.nan
         eigenvalues, vectors = torch.linalg.eigh(gram)
         eigenvalues, vectors = eigenvalues.flip(-1), vectors.flip(-1)
         totals = vectors.sum(-2, keepdim=True)

@@ -36,16 +36,16 @@ def load_config(
     if path is not None and preset is not None:
         raise InputError("give --preset or --config, not both")
     if path is not None:
-        tree, where = _read_toml(path.read_text("utf-8") if path.is_file() else None, str(path)), str(path)
+        tree, where = _read_toml(path.read_bytes() if path.is_file() else None, str(path)), str(path)
     else:
         preset = preset or "hopa"
         if preset not in preset_names():
             raise InputError(
                 f"unknown preset '{preset}'{nearest(preset, preset_names())}; known: {', '.join(preset_names())}"
             )
-        text = (resources.files("omnidistill") / "presets" / f"{preset}.toml").read_text("utf-8")
+        text = (resources.files("omnidistill") / "presets" / f"{preset}.toml").read_bytes()
         tree, where = _read_toml(text, f"preset {preset}"), f"preset {preset}"
-    for override in overrides:
+    for override in sorted(overrides, key=lambda text: not text.partition("=")[0].strip().endswith(".kind")):
         key, found, literal = override.partition("=")
         if not found:
             raise InputError(f"--set {override}: expected key=value, for example --set distill.iterations=500")
@@ -59,7 +59,7 @@ def load_config(
 def parse_config(tree: dict[str, Any], where: str) -> RunConfig:
     """Validate a tree of plain values; `where` names its source in errors."""
     try:
-        return RunConfig.model_validate_json(json.dumps(_with_kinds(tree, RunConfig)))
+        return RunConfig.model_validate_json(json.dumps(_with_kinds(tree, RunConfig), default=_no_setting))
     except ValidationError as error:
         raise InputError(f"{where}: {_explain(error)}") from None
     except ValueError as error:
@@ -88,31 +88,43 @@ def _alternatives(annotation: Any) -> list[type[BaseModel]]:
     return [kind for kind in getattr(annotation, "__args__", ()) if isinstance(kind, type)]
 
 
-def _read_toml(text: str | None, where: str) -> dict[str, Any]:
+def _read_toml(text: bytes | None, where: str) -> dict[str, Any]:
     if text is None:
         raise InputError(f"{where}: no such file")
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(text.decode())
+    except ValueError as error:
         raise InputError(f"{where}: not valid TOML: {error}") from None
 
 
 def _literal(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         return text
 
 
 def _assign(tree: dict[str, Any], key: str, value: Any, where: str) -> None:
     *parents, leaf = key.split(".")
+    kind = _default_kind(parents)
     for parent in parents:
         tree = tree.setdefault(parent, {})
         if not isinstance(tree, dict):
             raise InputError(f"{where}: '{parent}' is a value, not a section")
-    if leaf == "kind" and tree.get("kind") != value:
+    if leaf == "kind" and tree.get("kind", kind) != value:
         tree.clear()  # another choice has other settings
     tree[leaf] = value
+
+
+def _default_kind(section: Sequence[str]) -> str | None:
+    place: Any = RunConfig()
+    for part in section:
+        place = getattr(place, part, None)
+    return getattr(place, "kind", None)
+
+
+def _no_setting(value: Any) -> Any:
+    raise ValueError(f"{value} is a {type(value).__name__}; settings are numbers, text, true or false, lists, tables")
 
 
 def _with_kinds(tree: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:

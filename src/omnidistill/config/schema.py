@@ -17,7 +17,7 @@ class _Strict(BaseModel):
     )
 
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, le=1e30)]  # above, float32 overflows
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -211,7 +211,7 @@ class EvaluateConfig(_Strict):
     """Students a line (batch orders; for random rows also the rows)."""
     max_epochs: Count = 30
     """Longest training on real rows that validation may choose."""
-    learning_rates: tuple[Positive, ...] = (0.1, 0.3, 1.0, 3.0, 10.0)
+    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.1, 0.3, 1.0, 3.0, 10.0)
     """Step sizes on real rows that validation chooses from."""
     batch_size: Annotated[int, Field(ge=2)] = 128
     """Rows a step on real rows."""
@@ -224,7 +224,7 @@ class RunConfig(_Strict):
 
     method: str = "hopa"
     """Name shown in tables."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Every random stream is named and derives from this number."""
     heads: HeadsConfig = HeadsConfig()
     experts: ExpertsConfig = ExpertsConfig()

@@ -30,7 +30,7 @@ class Best:
         if score <= self.score:
             return False
         self.score, self.iteration, self.num_steps = score, iteration, num_steps
-        self.tensors = {name: leaf.detach().clone() for name, leaf in learnable.tensors().items()}
+        self.tensors = learnable.copy()
         return True
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from torch import Tensor
 from omnidistill.config import RunConfig
 from omnidistill.distill.checkpoint import Best, load_checkpoint, save_checkpoint
 from omnidistill.distill.distilled import DistilledSet, Recipe
+from omnidistill.distill.interrupt import interrupt_deferred
 from omnidistill.distill.learnable import Learnable, random_rows
 from omnidistill.distill.outer import Outer
 from omnidistill.errors import InputError, NotFiniteError
@@ -55,6 +56,8 @@ class Distillation:
 
 
 Judge = Callable[[DistilledSet], Verdict]
+LAST_GOOD = "last-good"
+"""Where a run that became NaN or Inf leaves the last set that trained a student."""
 
 
 def distill(
@@ -111,6 +114,7 @@ class _Loop:
         self.parametrisation = Plain()
         self.learnable = Learnable.begin(self.initial, self.settings, self.parametrisation, self.streams)
         self.optimiser = self.learnable.optimiser(self.settings.optimiser)
+        self.last_good: tuple[dict[str, Tensor], int] = (self.learnable.copy(), 0)  # a student was trained on it
         self.base_rates = [group["lr"] for group in self.optimiser.param_groups]
         self.objective = objective_from(self.settings.student, self.modalities)
         self.similarity = similarity_from(self.settings.similarity)
@@ -126,7 +130,7 @@ class _Loop:
     def run(self, resume: bool, progress: Progress, on_iteration: Callable[[int], None] | None) -> Distillation:
         checkpoint = self.folder / "checkpoint"
         done, best, position, seconds = 0, Best(), None, 0.0
-        if checkpoint.exists():
+        if (checkpoint / "manifest.json").exists():
             if not resume:
                 raise InputError(
                     f"{self.folder}: holds an interrupted run; continue it with --resume, or choose another folder"
@@ -136,7 +140,11 @@ class _Loop:
             )
         begun = time.monotonic() - seconds
         self.folder.mkdir(parents=True, exist_ok=True)
-        with JsonlTracker(self.folder / "metrics.jsonl", position) as tracker, progress:
+        with (
+            JsonlTracker(self.folder / "metrics.jsonl", position) as tracker,
+            progress,
+            interrupt_deferred() as interrupted,
+        ):
 
             def save() -> None:
                 save_checkpoint(
@@ -164,15 +172,20 @@ class _Loop:
                     if time.monotonic() - saved > self.settings.checkpoint_seconds:
                         save()
                         saved = time.monotonic()
-                    if on_iteration:
-                        on_iteration(done)
-            except KeyboardInterrupt:
-                save()
-                raise
+                    try:
+                        if on_iteration:
+                            on_iteration(done)
+                        if interrupted():
+                            raise KeyboardInterrupt
+                    except KeyboardInterrupt:
+                        save()
+                        raise
+                self._require_finite_set(done)
             except NotFiniteError:
-                self._distilled(self.learnable.tensors(), done).save(self.folder / "distilled")
+                self._distilled(*self.last_good).save(self.folder / LAST_GOOD)
                 raise
-        result = self._distilled(best.tensors or self.learnable.tensors(), best.iteration or done, best)
+        tensors, iteration = (best.tensors, best.iteration) if best.tensors else (self.learnable.tensors(), done)
+        result = self._distilled(tensors, iteration, best)
         result.save(self.folder / "distilled")
         return Distillation(result, time.monotonic() - begun)
 
@@ -189,22 +202,21 @@ class _Loop:
             learnable.log_step_sizes.exp(),
         )
         losses = self.outer.loss(endpoint, episode)
-        self._require_finite(losses, "matching loss", iteration)
+        self._require_finite(losses, [f"matching loss of '{name}'" for name in self.modalities], iteration)
+        self.last_good = learnable.copy(), iteration
         self.optimiser.zero_grad(set_to_none=True)
         losses.sum().backward()  # type: ignore[no-untyped-call]
         self._step(iteration)
         record: dict[str, Any] = {"iteration": iteration + 1, "loss": float(losses.detach().sum())}
         record |= {f"loss/{name}": float(value) for name, value in zip(self.modalities, losses.detach(), strict=True)}
         sizes = learnable.log_step_sizes.detach().exp()
+        self._require_finite(sizes, [f"step size of '{name}'" for name in self.modalities], iteration)
         return record | {f"step_size/{name}": float(value) for name, value in zip(self.modalities, sizes, strict=True)}
 
     def _step(self, iteration: int) -> None:
-        rows = self.learnable.rows
-        gradients = [leaf.grad for leaf in rows.values() if leaf.grad is not None]
-        norms = torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients])
-        self._require_finite(norms, "gradient of the rows", iteration)
+        self._require_finite(*_norms("gradient", {n: leaf.grad for n, leaf in self._leaves().items()}), iteration)
         if self.settings.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(list(rows.values()), self.settings.clip_norm)
+            torch.nn.utils.clip_grad_norm_(list(self.learnable.rows.values()), self.settings.clip_norm)
         factor = 1.0
         if self.settings.schedule == "cosine":
             factor = 0.5 * (1 + math.cos(math.pi * iteration / self.settings.iterations))
@@ -238,11 +250,30 @@ class _Loop:
             self.initial.ids,
         )
 
-    def _require_finite(self, values: Tensor, what: str, iteration: int) -> None:
+    def _leaves(self) -> dict[str, Tensor]:
+        """Every learned tensor by the name an error gives it; step sizes one by one are in the record."""
+        learnable = self.learnable
+        return {
+            **{f"the rows of '{name}'": leaf for name, leaf in learnable.rows.items()},
+            **{f"the similarity ({name})": leaf for name, leaf in learnable.similarity.items()},
+            "the step sizes": learnable.log_step_sizes,
+        }
+
+    def _require_finite_set(self, done: int) -> None:
+        """The last update has no iteration after it that would tell."""
+        self._require_finite(*_norms("set", self._leaves()), done - 1)
+
+    def _require_finite(self, values: Tensor, names: Sequence[str], iteration: int) -> None:
         finite = torch.isfinite(values.detach())
         if not bool(finite.all()):
-            name = self.modalities[int((~finite).nonzero()[0])]
             raise NotFiniteError(
-                f"distill: {what} of '{name}' is NaN or Inf in iteration {iteration + 1}; the set before it is kept in "
-                f"{self.folder / 'distilled'}; lower the learning rates or the step sizes"
+                f"distill: {names[int((~finite).nonzero()[0])]} is NaN or Inf in iteration {iteration + 1}; "
+                f"the last set that trained a student is kept in {self.folder / LAST_GOOD}; "
+                "lower the learning rates or the step sizes"
             )
+
+
+def _norms(what: str, tensors: Mapping[str, Tensor | None]) -> tuple[Tensor, list[str]]:
+    """One norm a tensor, so that all are checked at once."""
+    found = {f"{what} of {name}": tensor for name, tensor in tensors.items() if tensor is not None}
+    return torch.stack([torch.linalg.vector_norm(tensor.detach()) for tensor in found.values()]), list(found)

@@ -44,6 +44,10 @@ class Learnable:
         """All leaves by name: "rows/...", "similarity/...", "log_step_sizes"."""
         return {**self.stored(), "log_step_sizes": self.log_step_sizes}
 
+    def copy(self) -> dict[str, Tensor]:
+        """All leaves by name, in memory of their own."""
+        return {name: leaf.detach().clone() for name, leaf in self.tensors().items()}
+
     def stored(self) -> dict[str, Tensor]:
         """The leaves that a distilled set stores."""
         return {

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,7 +124,7 @@ def random_line(distilled: DistilledSet, start: Heads, data: Development, config
     tuning = [random_rows(data.train, size, streams[f"random/tune/{draw}"]) for draw in range(2)]
     for rate in config.learning_rates:
         curves = [
-            [mean_score(heads, data.validation) for _, heads in train(rows, rate, steps, f"random/tune/batches/{draw}")]
+            _curve(train(rows, rate, steps, f"random/tune/batches/{draw}"), len(steps), data.validation)
             for draw, rows in enumerate(tuning)
         ]
         for num_steps, *scores in zip(steps, *curves, strict=True):
@@ -235,6 +236,14 @@ def _best_epoch(epochs: Any, score: Callable[[], float]) -> tuple[float, int]:
     except NotFiniteError:
         pass
     return best, best_epoch
+
+
+def _curve(students: Iterator[Any], length: int, validation: FeatureSet) -> list[float]:
+    """Validation score at every checkpoint; -1 from where training diverged."""
+    scores: list[float] = []
+    with suppress(NotFiniteError):
+        scores += (mean_score(heads, validation) for _, heads in students)
+    return scores + [-1.0] * (length - len(scores))
 
 
 def _truncated(update: Float[Tensor, "R d p"], rank: int) -> Float[Tensor, "R d p"]:

@@ -120,7 +120,7 @@ def train_experts(
                 records.append(_snapshot(folder, epoch, heads))
                 _save_progress(folder, key, records, time.monotonic() - begun)
                 progress.advance(1)
-        snapshots = tuple(_open(folder, record) for record in records)
+        snapshots = tuple(_open(folder, record, verify=False) for record in records)
         tensors = {
             "squared_distances": squared_distances(snapshots, list(start)),
             **_spectra(snapshots, list(start), spectrum_epochs),
@@ -134,15 +134,18 @@ def train_experts(
         }
         save_artifact(folder, "experts", tensors, meta)
         (folder / "progress.json").unlink(missing_ok=True)
-    return load_experts(folder)
+    return load_experts(folder, verify=False)
 
 
-def load_experts(folder: Path) -> ExpertBuffer:
-    """Open a finished buffer; snapshots are mapped, not read. Raises InputError for a damaged or unfinished one."""
+def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
+    """Open a finished buffer; snapshots are mapped. `verify` compares the sha256 of every snapshot (reads them once).
+
+    Raises InputError for a damaged or unfinished one.
+    """
     artifact = load_artifact(folder, "experts")
     meta = artifact.meta
     records = [FileRecord(**record) for record in meta["files"]]
-    snapshots = tuple(_open(folder, record) for record in records)
+    snapshots = tuple(_open(folder, record, verify) for record in records)
     modalities = tuple(meta["modalities"])
     return ExpertBuffer(
         snapshots,
@@ -174,11 +177,11 @@ def _snapshot(folder: Path, epoch: int, heads: Mapping[str, Tensor]) -> FileReco
     return write_tensors(folder / f"epoch-{epoch:02d}.safetensors", heads)
 
 
-def _open(folder: Path, record: FileRecord) -> dict[str, Tensor]:
+def _open(folder: Path, record: FileRecord, verify: bool) -> dict[str, Tensor]:
     path = folder / Path(record.name).name
     if not path.is_file() or path.stat().st_size != record.bytes:
         raise InputError(f"{path}: missing or not {record.bytes} bytes long; train the experts again")
-    return read_tensors(path)
+    return read_tensors(path, record if verify else None)
 
 
 def _spectra(
@@ -204,11 +207,15 @@ def _resume(
     path = folder / "progress.json"
     if not path.exists():
         return [], 0.0, stack_runs(start, config.num_experts)
-    state = read_json(path)
-    _require_same(folder, state["key"], key)
-    records = [FileRecord(**record) for record in state["files"]]
+    try:
+        state = read_json(path)
+        found, seconds = dict(state["key"]), float(state["seconds"])
+        records = [FileRecord(**{**record, "name": Path(record["name"]).name}) for record in state["files"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({error}); remove {folder} and train the experts again") from error
+    _require_same(folder, found, key)
     last = read_tensors(folder / records[-1].name, records[-1])
-    return records, state["seconds"], {name: last[name].clone() for name in start}
+    return records, seconds, {name: last[name].clone() for name in start}
 
 
 def _save_progress(folder: Path, key: Mapping[str, Any], records: Sequence[FileRecord], seconds: float) -> None:

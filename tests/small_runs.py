@@ -1,0 +1,152 @@
+"""Runs small enough for tests: planted data of any M, a configuration of seconds, and what is left on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from omnidistill.cli import main
+from omnidistill.config import RunConfig, load_config
+from omnidistill.data.synthetic import planted
+from omnidistill.distill import Distillation, DistilledSet, Judge, Outer, TrajectoryMatching, Verdict, distill
+from omnidistill.evaluation.choosing import judge_set
+from omnidistill.experts import ExpertBuffer, train_experts
+from omnidistill.features.featureset import FeatureSet, prepare
+from omnidistill.features.store import save_features
+from omnidistill.heads import Heads, random_heads
+
+ROWS = {"heads": 48, "train": 64, "validation": 24, "test": 40}
+
+
+def widths(num_modalities: int) -> dict[str, int]:
+    return {name: 12 + 2 * index for index, name in enumerate("abcdef"[:num_modalities])}
+
+
+def features(
+    num_modalities: int = 3, rows: Mapping[str, int] = ROWS, positives_per_group: int = 2, **settings: Any
+) -> FeatureSet:
+    return prepare(planted(widths(num_modalities), rows, latent=6, positives_per_group=positives_per_group, **settings))
+
+
+def small_config(*overrides: str, **fixed: Any) -> RunConfig:
+    """The preset "smoke", 8-wide heads."""
+    return load_config(preset="smoke", overrides=["heads.width=8", *overrides], **fixed)
+
+
+def small_heads(data: FeatureSet, width: int = 8, seed: int = 0) -> Heads:
+    return random_heads(data.widths, width, torch.Generator().manual_seed(seed))
+
+
+def small_experts(folder: Path, config: RunConfig, data: FeatureSet | None = None, seed: int = 0) -> ExpertBuffer:
+    """A trained buffer from random heads."""
+    data = data or features()
+    return train_experts(
+        small_heads(data),
+        data.split("train"),
+        config.experts,
+        folder,
+        seed=seed,
+        spectrum_epochs=config.distill.num_expert_epochs,
+    )
+
+
+def packed(folder: Path, data: FeatureSet | None = None) -> Path:
+    """The set on disk, as `pack` leaves it."""
+    save_features(data or features(), folder)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files below a folder, by path; lock files hold a process id and are left out."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def without_seconds(files: Mapping[str, bytes]) -> dict[str, Any]:
+    """The same, manifests parsed and freed of how long things took (and of the checksum over that)."""
+    kept: dict[str, Any] = dict(files)
+    for name, data in files.items():
+        if name.endswith("manifest.json"):
+            manifest = json.loads(data)
+            manifest["meta"].pop("seconds", None)
+            manifest.pop("sha256")
+            kept[name] = manifest
+    return kept
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+def cli(*arguments: object) -> Outcome:
+    """Run a command in this process, as the console script does."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
+SMALL = ("--preset", "smoke", "--set", "heads.width=8")
+
+
+@dataclass(frozen=True)
+class Loop:
+    """All that the outer loop needs, made once; `distill` runs it in a folder."""
+
+    data: FeatureSet
+    start: Heads
+    buffer: ExpertBuffer
+
+    @staticmethod
+    def make(folder: Path, num_modalities: int = 3) -> Loop:
+        data = features(num_modalities)
+        return Loop(data, small_heads(data), small_experts(folder, small_config(), data))
+
+    def outer(self, config: RunConfig) -> TrajectoryMatching:
+        return TrajectoryMatching(self.buffer, config.distill.num_expert_epochs, config.distill.max_start_epoch)
+
+    def judge(self, distilled: DistilledSet) -> Verdict:
+        return judge_set(distilled, self.start, self.data.development().validation)
+
+    def distill(
+        self,
+        folder: Path,
+        config: RunConfig,
+        *,
+        wrap: Callable[[Outer], Outer] = lambda outer: outer,
+        judge: Judge | None = None,
+        judged: bool = True,
+        **settings: Any,
+    ) -> Distillation:
+        return distill(
+            self.data.split("train"),
+            wrap(self.outer(config)),
+            8,
+            config,
+            folder,
+            judge=(judge or self.judge) if judged else None,
+            **settings,
+        )
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    """The metrics of a run."""
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
