@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from omnidistill.spectral import Spectrum, inverse_gaps, spectrum
+from omnidistill.spectral import Spectrum, spectrum
 
 Normal = Callable[..., Tensor]
 
@@ -41,7 +41,7 @@ def test_is_the_singular_value_decomposition_of_z(
 ) -> None:
     stacked = unit(normal(num_instances, num_modalities, num_modalities + 3, seed=seed))
     found = spectrum(stacked @ stacked.mT)
-    proxies = (found.weights.unsqueeze(-2) @ stacked).squeeze(-2)
+    proxies = (found.weights().unsqueeze(-2) @ stacked).squeeze(-2)
     for i, z in enumerate(stacked.numpy()):
         u, sigma, v = np.linalg.svd(z, full_matrices=False)
         sign = np.sign(u[:, 0].sum()) if abs(u[:, 0].sum()) > 1e-7 else np.sign(u[0, 0])
@@ -57,7 +57,7 @@ def test_sign_rule_points_along_the_mean_where_the_raw_decomposition_does_not(no
     found = spectrum(stacked @ stacked.mT)
     first = found.vectors[..., 0]
     assert (first > 0).all()  # Perron-Frobenius: one sign for all entries
-    proxies = (found.weights.unsqueeze(-2) @ stacked).squeeze(-2)
+    proxies = (found.weights().unsqueeze(-2) @ stacked).squeeze(-2)
     assert ((proxies * stacked.mean(1)).sum(-1) > 0).all()
     raw = np.linalg.svd(stacked.mT.numpy(), full_matrices=False)[2][:, 0]  # PMRL's layout, d x M
     share = (raw.sum(-1) > 0).mean()
@@ -78,7 +78,7 @@ def test_two_modalities_have_a_formula(normal: Normal) -> None:
     cosine = (stacked[:, 0] * stacked[:, 1]).sum(-1)
     found = spectrum(stacked @ stacked.mT)
     torch.testing.assert_close(found.sigma, torch.stack([(1 + cosine).sqrt(), (1 - cosine).sqrt()], -1))
-    proxies = (found.weights.unsqueeze(-2) @ stacked).squeeze(-2)
+    proxies = (found.weights().unsqueeze(-2) @ stacked).squeeze(-2)
     torch.testing.assert_close(proxies, unit(stacked.sum(1)))
 
 
@@ -91,13 +91,13 @@ def test_leading_dimensions_are_a_loop(normal: Normal) -> None:
             alone = spectrum(gram[r, s])
             torch.testing.assert_close(whole.sigma[r, s], alone.sigma)
             torch.testing.assert_close(whole.vectors[r, s], alone.vectors)
-            torch.testing.assert_close(inverse_gaps(whole.eigenvalues)[r, s], inverse_gaps(alone.eigenvalues))
+            torch.testing.assert_close(whole.weight_rates()[r, s], alone.weight_rates())
 
 
 def basis_free(stacked: Tensor) -> Tensor:
     """Eigenvalues and the consensus direction: what the objectives read, and unique unless lambda_1 is repeated."""
     found = spectrum(stacked @ stacked.mT)
-    return torch.cat([found.eigenvalues, (found.weights.unsqueeze(-2) @ stacked).squeeze(-2)], -1)
+    return torch.cat([found.eigenvalues, (found.weights().unsqueeze(-2) @ stacked).squeeze(-2)], -1)
 
 
 @pytest.mark.parametrize("num_modalities", [2, 3, 4])
@@ -115,7 +115,7 @@ def test_derivative_of_the_consensus_is_exact_where_the_other_eigenvalues_coinci
 
     def consensus(z: Tensor) -> Tensor:
         found = spectrum(z @ z.mT)
-        return torch.cat([found.sigma[..., :1], (found.weights.unsqueeze(-2) @ z).squeeze(-2)], -1)
+        return torch.cat([found.sigma[..., :1], (found.weights().unsqueeze(-2) @ z).squeeze(-2)], -1)
 
     assert torch.autograd.gradcheck(consensus, (stacked,))
 
@@ -137,7 +137,7 @@ GRAMS = {
 def test_degenerate_spectra_stay_finite_to_second_order(normal: Normal, name: str, dtype: torch.dtype) -> None:
     gram = torch.tensor([GRAMS[name]], dtype=dtype).requires_grad_()
     found = spectrum(gram)
-    pieces = [found.eigenvalues, found.sigma, found.weights, inverse_gaps(found.eigenvalues)]
+    pieces = [found.eigenvalues, found.sigma, found.weights(), found.weight_rates(), found.weight_rates(1)]
     value = sum((piece * normal(*piece.shape, seed=k).to(dtype)).sum() for k, piece in enumerate(pieces))
     (first,) = torch.autograd.grad(value, gram, create_graph=True)
     (second,) = torch.autograd.grad((first * normal(1, 3, 3, seed=7).to(dtype)).sum(), gram)
@@ -153,13 +153,25 @@ def test_sigma_is_floored_at_the_rounding_level() -> None:
         assert 0 < found.sigma[0, 1] < 5 * torch.finfo(dtype).eps ** 0.5
 
 
-def test_inverse_gaps_are_to_the_first_eigenvalue() -> None:
-    eigenvalues = torch.tensor([[3.0, 1.0, 0.5], [1.0, 1.0, 1.0]], dtype=torch.float64)
-    expected = torch.tensor([[0, 1 / 2, 1 / 2.5], [0, 0, 0]], dtype=torch.float64)
-    torch.testing.assert_close(inverse_gaps(eigenvalues), expected)
+@pytest.mark.parametrize("mode", [0, 1])
+def test_weight_rates_are_the_first_order_perturbation(normal: Normal, mode: int) -> None:
+    stacked = correlated(normal, 1, 3, 6)
+    gram, turn = stacked @ stacked.mT, normal(1, 3, 3, seed=5)
+    turn = turn + turn.mT
+    found = spectrum(gram)
+    step = 1e-6
+    moved = spectrum(gram + step * turn).weights(mode) - spectrum(gram - step * turn).weights(mode)
+    inner = (found.vectors.mT @ turn @ found.vectors[..., mode : mode + 1]).squeeze(-1)
+    expected = (found.vectors @ (found.weight_rates(mode) * inner).unsqueeze(-1)).squeeze(-1)
+    torch.testing.assert_close(moved / (2 * step), expected / found.sigma[..., mode : mode + 1], rtol=1e-6, atol=1e-8)
+
+
+def test_weight_rates_vanish_where_gaps_do() -> None:
+    found = spectrum(torch.eye(3, dtype=torch.float64)[None])
+    torch.testing.assert_close(found.weight_rates(), torch.tensor([[-0.5, 0, 0]], dtype=torch.float64))
 
 
 def test_weights_are_the_coefficients_of_lemma_3() -> None:
     vectors = torch.eye(2, dtype=torch.float64)[None]
     found = Spectrum(torch.tensor([[4.0, 1.0]]), vectors, torch.tensor([[2.0, 1.0]], dtype=torch.float64))
-    torch.testing.assert_close(found.weights, torch.tensor([[0.5, 0.0]], dtype=torch.float64))
+    torch.testing.assert_close(found.weights(), torch.tensor([[0.5, 0.0]], dtype=torch.float64))
