@@ -193,6 +193,15 @@ def test_impossible_values_are_refused_by_key(key: str, literal: str) -> None:
     assert key.rpartition(".")[2] in message or "date" in message
 
 
+def taken_or_refused(*arguments: Any, **named: Any) -> str:
+    """What the refusal says; "" for a configuration."""
+    try:
+        load_config(*arguments, **named)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
 @given(text=st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=30))
 @example(text="9" * 5000)
 @example(text="1979-05-27T07:32:00-08:00")
@@ -200,10 +209,7 @@ def test_impossible_values_are_refused_by_key(key: str, literal: str) -> None:
 def test_any_override_is_taken_or_refused_in_one_line(text: str) -> None:
     """Fuzz: a config or an InputError, never another exception."""
     for override in (text, f"{text}=1", f"seed={text}", f"distill.optimiser={text}", f"distill.{text}=1.0"):
-        try:
-            load_config(preset="smoke", overrides=[override])
-        except InputError as error:
-            assert "\n" not in str(error)
+        assert "\n" not in taken_or_refused(preset="smoke", overrides=[override])
 
 
 @given(data=st.binary(max_size=60))
@@ -213,10 +219,8 @@ def test_any_override_is_taken_or_refused_in_one_line(text: str) -> None:
 def test_any_file_is_taken_or_refused(data: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     file = tmp_path_factory.mktemp("config") / "run.toml"
     file.write_bytes(data)
-    try:
-        load_config(file)
-    except InputError as error:
-        assert str(file) in str(error)
+    message = taken_or_refused(file)
+    assert not message or str(file) in message
 
 
 @pytest.mark.parametrize("override", ["seed", "=", "", "=5", ".=5", "distill.=5", "seed.deep=5"])

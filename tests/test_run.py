@@ -300,7 +300,10 @@ def test_a_development_row_changes_the_fingerprint(split: str) -> None:
     assert fingerprint(data) != mark
     renamed = tuple("other" if index == row else name for index, name in enumerate(features().ids))
     fresh = features()
-    assert fingerprint(FeatureSet(fresh.features, renamed, fresh.groups, fresh.splits, None, fresh.preprocessing, {})) != mark
+    assert (
+        fingerprint(FeatureSet(fresh.features, renamed, fresh.groups, fresh.splits, None, fresh.preprocessing, {}))
+        != mark
+    )
 
 
 def test_the_bundled_set_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,7 +318,7 @@ def test_begin_run_says_what_is_wrong(made: Path, tmp_path: Path) -> None:
         return begin_run(folder, str(made / "SET"), data or features(), config, "", resume)
 
     assert begin(made / "RUN").config == CONFIG
-    assert begin(made / "RUN", small_config(*(), **{}).model_copy(update={"distill": CONFIG.distill})).config == CONFIG
+    assert begin(made / "RUN", small_config().model_copy(update={"distill": CONFIG.distill})).config == CONFIG
     with pytest.raises(InputError, match="another run"):
         begin(made / "RUN", small_config(seed=1))
     with pytest.raises(InputError, match="another run"):

@@ -129,7 +129,7 @@ def test_gradients_of_the_similarity_count_too(
         return targets(self, tensors, batches)
 
     monkeypatch.setattr(LowRank, "targets", poisoned)
-    with pytest.raises(NotFiniteError, match="similarity.*in iteration 3"):
+    with pytest.raises(NotFiniteError, match=r"similarity.*in iteration 3"):
         loop.distill(tmp_path, small_config("distill.validate_every=0"))
     saved = DistilledSet.load(tmp_path / LAST_GOOD)
     assert saved.provenance["iteration"] == 2

@@ -105,9 +105,7 @@ def test_a_signal_loses_no_iteration(loop: Loop, tmp_path: Path) -> None:
     """Ctrl-C is answered once the iteration at hand is done, and that iteration is kept."""
     config = small_config()
     with pytest.raises(KeyboardInterrupt):
-        loop.distill(
-            tmp_path, config, wrap=lambda outer: During(outer, 3, lambda: os.kill(os.getpid(), signal.SIGINT))
-        )
+        loop.distill(tmp_path, config, wrap=lambda outer: During(outer, 3, lambda: os.kill(os.getpid(), signal.SIGINT)))
     assert load_artifact(tmp_path / "checkpoint", "checkpoint").meta["iteration"] == 4
 
 
