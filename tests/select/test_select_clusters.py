@@ -11,6 +11,7 @@ from select_problems import allowed_rows, feature_set, planted_clusters, random_
 from omnidistill.errors import InputError
 from omnidistill.select import SELECTORS, group_means, prototypes
 from omnidistill.select.k_means import cluster_means, k_means
+from omnidistill.select.k_medoids import nearest_members
 
 
 def _seeded(seed: int) -> torch.Generator:
@@ -54,19 +55,33 @@ def test_k_means_seeds_far_apart():
         assert len(set(labels[[0, 200, 201]].tolist())) == 3
 
 
-@pytest.mark.parametrize(("num_modalities", "rows_per_group", "size"), [(2, 1, 5), (3, 2, 8), (4, 3, 20)])
-def test_k_medoids_takes_the_member_nearest_to_each_mean(num_modalities, rows_per_group, size):
-    train, heads = random_problem(num_modalities, 24, seed=1, rows_per_group=rows_per_group)
-    z = reference_embeddings(train, heads)
-    points = torch.cat(z, dim=1) / len(z) ** 0.5
-    labels = k_means(points.float(), size, _seeded(3), chunk_bytes=2**20).tolist()
+@pytest.mark.parametrize("rows_per_group", [1, 2, 3])
+@pytest.mark.parametrize("size", [3, 8, 16])
+def test_medoids_are_the_allowed_members_nearest_to_each_mean(rows_per_group, size):
+    """Any clusters will do, also ones that k-means would not find."""
+    points = torch.randn(24, 3, generator=_seeded(size))
+    labels = torch.randint(size, (24,), generator=_seeded(1))
+    labels[:size] = torch.arange(size)
+    groups = tuple(str(i // rows_per_group) for i in range(24))
+    found = nearest_members(points, labels, size, torch.arange(24) // rows_per_group).tolist()
     members = [[i for i in range(24) if labels[i] == k] for k in range(size)]
-    found = SELECTORS["k-medoids"](train, heads, size, _seeded(3)).tolist()
     for t, of_cluster in enumerate(sorted(members, key=len, reverse=True)):
-        mean, allowed = points[of_cluster].mean(0), allowed_rows(train.groups, found[:t])
+        mean, allowed = points[of_cluster].mean(0), allowed_rows(groups, found[:t])
         candidates = [i for i in allowed if i in of_cluster] or allowed
         assert found[t] in candidates  # the two members of a pair are equally near
         assert (points[found[t]] - mean).norm() <= min((points[i] - mean).norm() for i in candidates) + 1e-5
+
+
+def test_k_medoids_are_the_medoids_of_k_means_of_the_joint_embeddings():
+    train, heads = random_problem(3, 24, seed=1)
+    z = reference_embeddings(train, heads)
+    points = (torch.cat(z, dim=1) / 3**0.5).float()
+    labels = k_means(points, 6, _seeded(3), chunk_bytes=2**20)
+    found = SELECTORS["k-medoids"](train, heads, 6, _seeded(3)).tolist()
+    assert sorted(labels[found].tolist()) == list(range(6))
+    for row in found:
+        distances = (points - points[labels == labels[row]].mean(0)).norm(dim=1)
+        assert distances[row] <= distances[labels == labels[row]].min() + 1e-5
 
 
 @pytest.mark.parametrize("num_modalities", [2, 3, 4])

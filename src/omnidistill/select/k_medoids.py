@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from omnidistill.features.featureset import FeatureSet
@@ -33,10 +33,16 @@ def k_medoids(
     check_size(size, len(train))
     points = joint_embeddings(train, start)
     labels = k_means(points, size, generator, chunk_bytes)
-    means = cluster_means(points, labels, size)
-    turns = GroupTurns(train.group_codes.to(points.device))
-    chosen = []
-    for cluster in labels.bincount(minlength=size).argsort(descending=True, stable=True).tolist():
+    return nearest_members(points, labels, size, train.group_codes.to(points.device))
+
+
+def nearest_members(
+    points: Float[Tensor, "n D"], labels: Int[Tensor, " n"], num_clusters: int, codes: Int[Tensor, " n"]
+) -> Int[Tensor, " k"]:
+    """A row for every cluster (none empty), in the order described above."""
+    means = cluster_means(points, labels, num_clusters)
+    turns, chosen = GroupTurns(codes), []
+    for cluster in labels.bincount(minlength=num_clusters).argsort(descending=True, stable=True).tolist():
         distances = squared_distances(points, means[cluster : cluster + 1])[:, 0]
         allowed = turns.open
         members = allowed & (labels == cluster)
