@@ -36,7 +36,8 @@ class Spectrum:
         return self.vectors[..., mode] / self.sigma[..., mode : mode + 1]
 
     def weight_rates(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
-        """How a = u_k / sigma_k turns with G, in the eigenbasis: gamma_l = 1 / (lambda_k - lambda_l), gamma_k = -1 / (2 lambda_k).
+        """How a = u_k / sigma_k turns with G, in the eigenbasis: gamma_l = 1 / (lambda_k - lambda_l), gamma_k = -1 /
+        (2 lambda_k).
 
         da = U (gamma o (U^T dG u_k)) / sigma_k; kept finite where a gap vanishes.
         """

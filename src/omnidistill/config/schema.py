@@ -171,6 +171,8 @@ class DistillConfig(_Strict):
     """SGD steps T of the student an iteration (paper: 16)."""
     batch_size: Annotated[int, Field(ge=2)] | None = None
     """Synthetic rows a student step; absent: 25 (paper), or the size if smaller."""
+    blend: bool = False
+    """Train the student on mixtures of the rows of its batch (RepBlend)."""
     num_expert_epochs: Count = 2
     """Expert epochs that the T student steps must cover (paper: 2)."""
     max_start_epoch: Count = 5

@@ -33,7 +33,7 @@ from omnidistill.features.featureset import FeatureSet
 from omnidistill.objectives import objective_from
 from omnidistill.parametrisation import Plain
 from omnidistill.randomness import Streams
-from omnidistill.rollout import Rollout, rollout_named
+from omnidistill.rollout import Blend, Rollout, rollout_named
 from omnidistill.rollout.students import draw_batches
 from omnidistill.similarity import similarity_from
 from omnidistill.tracking import JsonlTracker, Progress, SilentProgress
@@ -200,6 +200,7 @@ class _Loop:
             self.similarity.targets(learnable.similarity, batches),
             batches,
             learnable.log_step_sizes.exp(),
+            blend=self._blend(),
         )
         losses = self.outer.loss(endpoint, episode)
         self._require_finite(losses, [f"matching loss of '{name}'" for name in self.modalities], iteration)
@@ -212,6 +213,12 @@ class _Loop:
         sizes = learnable.log_step_sizes.detach().exp()
         self._require_finite(sizes, [f"step size of '{name}'" for name in self.modalities], iteration)
         return record | {f"step_size/{name}": float(value) for name, value in zip(self.modalities, sizes, strict=True)}
+
+    def _blend(self) -> Blend | None:
+        settings = self.settings
+        if not settings.blend:
+            return None
+        return Blend.draw(settings.num_student_steps, settings.batch, self.streams["blend"])
 
     def _step(self, iteration: int) -> None:
         self._require_finite(*_norms("gradient", {n: leaf.grad for n, leaf in self._leaves().items()}), iteration)

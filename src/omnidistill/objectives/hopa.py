@@ -4,12 +4,13 @@
     L_mod = -(1/b) sum_i log softmax(sigma^(i) / tau_mod)_1         one dominant direction per instance
     L_ins = wBCE(s / tau_ins, S),  s_ij = v_i . v_j                 consensus directions agree as the similarity says
 
-Gradient in closed form. With G = Z Z^T = U diag(lambda) U^T, a = u_1 / sigma_1, v = Z^T a, p = softmax(sigma / tau_mod),
-g_i = sum_j (E_ij + E_ji) v_j (E = d L_ins / d s) and h = Z g:
+Gradient in closed form. With G = Z Z^T = U diag(lambda) U^T, a = u_1 / sigma_1, v = Z^T a, p = softmax(sigma /
+tau_mod), g_i = sum_j (E_ij + E_ji) v_j (E = d L_ins / d s) and h = Z g:
 
     dL/dZ = (C + y a^T + a y^T) Z + a g^T
     C = U diag((p - e_1) / (b tau_mod sigma)) U^T                   eq. 14
-    y = U (gamma o U^T h)                                           first-order perturbation of a, `Spectrum.weight_rates`
+    y = U (gamma o U^T h)                                           first-order perturbation of a,
+    `Spectrum.weight_rates`
 
 Variants of the paper's ablations: a term left out; the single-mode L_mod = -mean sigma_1; a rank-2 proxy
 s_ij = sum_{k <= 2} v_k^i . v_k^j (its formula is not printed; our reading), where y, a, g get one term per mode; and

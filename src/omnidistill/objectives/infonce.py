@@ -1,4 +1,5 @@
-"""Symmetric InfoNCE over pairs of modalities, with several positives (the loss of experts in LoRS and MTT-VL, and of our
+"""Symmetric InfoNCE over pairs of modalities, with several positives (the loss of experts in LoRS and MTT-VL, and of
+our
 full-data heads).
 
     L = sum_{(m,n)} InfoNCE(z_m . z_n / tau, T)

@@ -5,8 +5,8 @@ With x_ij = s_ij / tau, q = sigmoid(x), target t_ij, positives P = {t > threshol
     wBCE = 1/|P| sum_P l_ij + 1/|Q| sum_Q l_ij        l_ij = -t_ij log q_ij - (1 - t_ij) log(1 - q_ij)
     d wBCE / d s_ij = w_ij (q_ij - t_ij) / tau        w_ij = 1/|P| or 1/|Q|
 
-reduction "sum" is the equation; "mean" is the public LoRS code, which halves it; "plain" is the ordinary BCE, w_ij = 1/b^2. Targets may leave [0, 1]; the mask
-carries no gradient.
+reduction "sum" is the equation; "mean" is the public LoRS code, which halves it; "plain" is the ordinary BCE, w_ij =
+1/b^2. Targets may leave [0, 1]; the mask carries no gradient.
 """
 
 from __future__ import annotations

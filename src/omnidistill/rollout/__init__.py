@@ -15,11 +15,13 @@ from torch import Tensor
 
 from omnidistill.heads import Heads
 from omnidistill.objectives import Objective
+from omnidistill.rollout.blend import Blend
 from omnidistill.rollout.dual import dual_rollout
 from omnidistill.rollout.endpoint import DualEndpoint, Endpoint, ParameterEndpoint, Target
 from omnidistill.rollout.parameter import bptt_rollout, tesla_rollout
 
 __all__ = [
+    "Blend",
     "DualEndpoint",
     "Endpoint",
     "Form",
@@ -51,6 +53,7 @@ class Rollout(Protocol):
         *,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
+        blend: Blend | None = None,
     ) -> Endpoint:
         """Train one student."""
         ...

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from omnidistill.heads import Heads, stack
 from omnidistill.objectives import Objective
+from omnidistill.rollout.blend import Blend
 from omnidistill.rollout.endpoint import DualEndpoint
 
 
@@ -36,6 +37,7 @@ def dual_rollout(
     *,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
+    blend: Blend | None = None,
 ) -> DualEndpoint:
     """Train one student for T steps of SGD on mini-batches of synthetic rows.
 
@@ -47,6 +49,7 @@ def dual_rollout(
         batches: distinct row indices of each mini-batch.
         step_sizes: positive, one per modality (M), or one per step and modality (T x M).
         momentum, weight_decay: of SGD.
+        blend: mixtures of the rows of each batch, if the student trains on such.
     """
     visited = torch.unique(batches)
     if len(visited) < len(next(iter(rows.values()))):
@@ -66,6 +69,7 @@ def dual_rollout(
         state,
         momentum=momentum,
         weight_decay=weight_decay,
+        blend=blend,
     )
     return DualEndpoint(dict(start), dict(rows), kernel, state.coefficients[0], state.scale)
 
@@ -97,6 +101,7 @@ def dual_steps(
     *,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
+    blend: Blend | None = None,
 ) -> DualState:
     """Advance R students by T steps. `outputs` is X W_0^T and `kernel` X X^T; see the module for the update."""
     num_runs, num_steps, size = batches.shape
@@ -119,8 +124,13 @@ def dual_steps(
     shape = (num_runs, num_modalities, num_rows, width)
     for t in range(num_steps):
         base = begun[t] if scale is None else _per_modality(scale, begun[t], num_runs)
-        current = torch.baddbmm(base, kernels[t], coefficients)
+        products = kernels[t]
+        if blend is not None:
+            base, products = blend.mix(t, base), blend.mix(t, products)
+        current = torch.baddbmm(base, products, coefficients)
         gradient = objective.gradient(current.view(num_runs, num_modalities, size, width), wanted[t])
+        if blend is not None:
+            gradient = blend.spread(t, gradient)
         if momentum or scale is not None:
             moved = coefficients.view(shape)
             pushed = torch.zeros_like(moved) if velocity is None else momentum * velocity

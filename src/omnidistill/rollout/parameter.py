@@ -15,7 +15,7 @@ Shapes as in `rollout.dual`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ from torch import Tensor
 from omnidistill.errors import InputError
 from omnidistill.heads import Heads
 from omnidistill.objectives import Objective
+from omnidistill.rollout.blend import Blend
 from omnidistill.rollout.endpoint import ParameterEndpoint
 
 
@@ -38,13 +39,14 @@ def bptt_rollout(
     *,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
+    blend: Blend | None = None,
 ) -> ParameterEndpoint:
     """Train one student for T steps of SGD; arguments as in `dual_rollout`, gradients exact."""
     num_steps = len(batches)
     sizes = step_sizes.expand(num_steps, len(start))
     heads, velocity = list(start.values()), [torch.zeros_like(matrix) for matrix in start.values()]
     for t in range(num_steps):
-        batch = [rows[name].index_select(0, batches[t]) for name in start]
+        batch = _batch([rows[name] for name in start], batches[t], blend, t)
         gradients = _head_gradients(objective, heads, batch, targets[t])
         for m in range(len(heads)):
             gradient = gradients[m] + weight_decay * heads[m] if weight_decay else gradients[m]
@@ -63,6 +65,7 @@ def tesla_rollout(
     *,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
+    blend: Blend | None = None,
 ) -> ParameterEndpoint:
     """Train one student for T steps of SGD; arguments as in `dual_rollout`, gradients by TESLA's two passes.
 
@@ -72,9 +75,22 @@ def tesla_rollout(
     if weight_decay:
         raise InputError("rollout 'tesla' has no weight decay; set it to 0, or use rollout 'dual' or 'bptt'")
     final = _Tesla.apply(  # type: ignore[no-untyped-call]
-        objective, momentum, batches, targets, step_sizes, len(start), *start.values(), *(rows[name] for name in start)
+        objective,
+        momentum,
+        blend,
+        batches,
+        targets,
+        step_sizes,
+        len(start),
+        *start.values(),
+        *(rows[name] for name in start),
     )
     return ParameterEndpoint(dict(start), dict(zip(start, final, strict=True)))
+
+
+def _batch(rows: Sequence[Tensor], batch: Tensor, blend: Blend | None, step: int) -> list[Tensor]:
+    taken = [x.index_select(0, batch) for x in rows]
+    return taken if blend is None else [blend.mix(step, x) for x in taken]
 
 
 def _head_gradients(objective: Objective, heads: list[Tensor], batch: list[Tensor], targets: Tensor) -> list[Tensor]:
@@ -92,6 +108,7 @@ class _Tesla(torch.autograd.Function):
         ctx: Any,
         objective: Objective,
         momentum: float,
+        blend: Blend | None,
         batches: Tensor,
         targets: Tensor,
         step_sizes: Tensor,
@@ -103,11 +120,11 @@ class _Tesla(torch.autograd.Function):
         path, velocity = [], [torch.zeros_like(matrix) for matrix in heads]
         for t in range(len(batches)):
             path.append(list(heads))
-            batch = [x.index_select(0, batches[t]) for x in rows]
+            batch = _batch(rows, batches[t], blend, t)
             gradients = _head_gradients(objective, heads, batch, targets[t])
             velocity = [momentum * v + g for v, g in zip(velocity, gradients, strict=True)] if momentum else gradients
             heads = [torch.addcmul(h, sizes[t, m], velocity[m], value=-1) for m, h in enumerate(heads)]
-        ctx.objective, ctx.momentum, ctx.path = objective, momentum, path
+        ctx.objective, ctx.momentum, ctx.blend, ctx.path = objective, momentum, blend, path
         ctx.save_for_backward(batches, targets, step_sizes, *rows)
         return tuple(heads)
 
@@ -123,10 +140,11 @@ class _Tesla(torch.autograd.Function):
             batch = [x.index_select(0, batches[t]).requires_grad_() for x in rows]
             wanted = targets[t].detach().requires_grad_()
             with torch.enable_grad():
-                outputs = torch.stack([x @ matrix.mT for x, matrix in zip(batch, ctx.path[t], strict=True)])
+                mixed = batch if ctx.blend is None else [ctx.blend.mix(t, x) for x in batch]
+                outputs = torch.stack([x @ matrix.mT for x, matrix in zip(mixed, ctx.path[t], strict=True)])
                 deltas = ctx.objective.gradient(outputs, wanted)
                 # <C, Delta^T X> = <Delta, X C^T>: no matrix of the size of the head is formed
-                pulled = torch.stack([x @ c.mT for x, c in zip(batch, cotangents, strict=True)])
+                pulled = torch.stack([x @ c.mT for x, c in zip(mixed, cotangents, strict=True)])
                 inner = (deltas * pulled).sum((-2, -1))
                 gradients = torch.autograd.grad((-reach[t] * inner).sum(), [*batch, wanted], allow_unused=True)
             for m in range(num_heads):
@@ -137,7 +155,7 @@ class _Tesla(torch.autograd.Function):
         grad_sizes = -_size_gradient(aligned, ctx.momentum)
         if step_sizes.ndim == 1:
             grad_sizes = grad_sizes.sum(0)
-        return (None, None, None, grad_targets, grad_sizes, None, *([None] * num_heads), *grad_rows)
+        return (None, None, None, None, grad_targets, grad_sizes, None, *([None] * num_heads), *grad_rows)
 
 
 def _reach(sizes: Tensor, momentum: float) -> Tensor:
