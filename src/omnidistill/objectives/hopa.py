@@ -29,7 +29,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.objectives.softmax import infonce, infonce_gradient
-from omnidistill.objectives.sphere import normalise, pull_back
+from omnidistill.objectives.sphere import inner_products, normalise, pull_back
 from omnidistill.objectives.wbce import Reduction, wbce, wbce_gradient
 from omnidistill.spectral import Spectrum, spectrum
 
@@ -50,7 +50,7 @@ class Hopa:
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
         """Loss of head outputs (not normalised) against target similarities."""
         stacked = normalise(outputs)[0].transpose(-3, -2)
-        spectra = spectrum(stacked @ stacked.mT)
+        spectra = spectrum(inner_products(stacked, stacked))
         loss = self._modality_value(spectra.sigma)
         if self.lambda_ins:
             similarity = self._proxies(spectra, stacked)
@@ -67,7 +67,7 @@ class Hopa:
         """dL/d outputs in closed form; itself differentiable with respect to both arguments."""
         embeddings, norms = normalise(outputs)
         stacked = embeddings.transpose(-3, -2).contiguous()
-        spectra = spectrum(stacked @ stacked.mT)
+        spectra = spectrum(inner_products(stacked, stacked))
         vectors, sigma = spectra.vectors, spectra.sigma
 
         spectral = (vectors * (self._modality_excess(sigma) / sigma).unsqueeze(-2)) @ vectors.mT
@@ -77,14 +77,14 @@ class Hopa:
         modes = range(self.proxy_rank)
         weights = [spectra.weights(mode) for mode in modes]
         directions = [(a.unsqueeze(-2) @ stacked).squeeze(-2) for a in weights]
-        similarity = sum(v @ v.mT for v in directions)
+        similarity = sum(inner_products(v, v) for v in directions)
         assert isinstance(similarity, Tensor)
         errors = self.lambda_ins * self._instance_errors(similarity, targets)
         errors = errors + errors.mT
         pushed = torch.zeros_like(stacked)
         for mode, a, v in zip(modes, weights, directions, strict=True):
             pulls = errors @ v
-            projected = (stacked @ pulls.unsqueeze(-1)).squeeze(-1)
+            projected = (stacked * pulls.unsqueeze(-2)).sum(-1)
             turned = spectra.weight_rates(mode) * (projected.unsqueeze(-2) @ vectors).squeeze(-2)
             coupling = (vectors @ turned.unsqueeze(-1)) * a.unsqueeze(-2)
             spectral = spectral + coupling + coupling.mT
@@ -110,7 +110,7 @@ class Hopa:
 
     def _proxies(self, spectra: Spectrum, stacked: Float[Tensor, "*r b M d"]) -> Float[Tensor, "*r b b"]:
         directions = [(spectra.weights(mode).unsqueeze(-2) @ stacked).squeeze(-2) for mode in range(self.proxy_rank)]
-        return torch.stack([v @ v.mT for v in directions]).sum(0)
+        return torch.stack([inner_products(v, v) for v in directions]).sum(0)
 
     def _instance_errors(self, similarity: Float[Tensor, "*r b b"], targets: Tensor) -> Float[Tensor, "*r b b"]:
         if self.instance_term == "infonce":

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from omnidistill.objectives.sphere import inner_products
+
 
 @lru_cache(maxsize=64)
 def modality_pairs(
@@ -30,7 +32,7 @@ def cosines(
     embeddings: Float[Tensor, "*r M b d"], left: Int[Tensor, " P"], right: Int[Tensor, " P"]
 ) -> Float[Tensor, "*r P b b"]:
     """One cosine matrix per pair."""
-    return embeddings.index_select(-3, left) @ embeddings.index_select(-3, right).mT
+    return inner_products(embeddings.index_select(-3, left), embeddings.index_select(-3, right))
 
 
 def combine(

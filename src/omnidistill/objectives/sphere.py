@@ -6,6 +6,8 @@ to y, and a row of the synthetic set is a direction: scaling it changes nothing.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -23,3 +25,23 @@ def pull_back(
     """Gradient with respect to the head outputs from the one with respect to the unit embeddings."""
     radial = (gradient * embeddings).sum(-1, keepdim=True)
     return torch.addcmul(gradient, radial, embeddings, value=-1) / norms
+
+
+def inner_products(left: Float[Tensor, "*r n d"], right: Float[Tensor, "*r k d"]) -> Float[Tensor, "*r n k"]:
+    """left right^T, whose gradients are taken as products with rows of length d (autograd's own are transposed and
+    slow).
+    """
+    result: Tensor = _InnerProducts.apply(left, right)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _InnerProducts(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
+        ctx.save_for_backward(left, right)
+        return left @ right.mT
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        left, right = ctx.saved_tensors
+        return grads[0] @ right, grads[0].mT @ left
