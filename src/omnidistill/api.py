@@ -11,7 +11,7 @@ from omnidistill.experts import ExpertBuffer, load_experts, pretrain_heads, trai
 from omnidistill.features.featureset import Development, FeatureSet, prepare
 from omnidistill.features.pack import pack
 from omnidistill.features.store import load_features, save_features
-from omnidistill.heads import load_heads, save_heads
+from omnidistill.heads import embed, load_heads, save_heads
 from omnidistill.objectives import Hopa, InfoNCE, PairwiseWbce
 from omnidistill.rollout import bptt_rollout, dual_rollout, tesla_rollout
 from omnidistill.run import open_run, run_distill
@@ -38,6 +38,7 @@ __all__ = [
     "bptt_rollout",
     "distill",
     "dual_rollout",
+    "embed",
     "evaluate_run",
     "first_positive_ranks",
     "load_config",
