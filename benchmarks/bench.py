@@ -1,0 +1,293 @@
+"""Speed and memory: `python benchmarks/bench.py [--quick] [--only NAME]`. A full run writes benchmarks/results/.
+
+The cases of one table run in one process, in turns (A B C A B C ...), after one turn that does not count. A time is the
+median over the turns with the least and the largest; a ratio is the median of the ratios within a turn, so that load
+from elsewhere falls on both sides of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+import workloads
+from workloads import OBJECTIVES, Case
+
+RESULTS = Path(__file__).parent / "results"
+STUDENTS = ("HoPA", "pairwise wBCE")
+FORMS = ("limit", "dual", "TESLA", "TESLA, textbook", "BPTT")
+SETTING = "M = 3, widths 1280, 1024, 768 -> 1024, T = 16, b = 25"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, least and largest."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{_rounded(self.median)} ({_rounded(self.low)} - {_rounded(self.high)})"
+
+
+Cell = str | int | float | Spread
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    note: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def markdown(self) -> str:
+        lines = [self.columns, ["---"] * len(self.columns), *([_shown(cell) for cell in row] for row in self.rows)]
+        return "\n".join([f"## {self.title}", "", self.note, "", *(f"| {' | '.join(line)} |" for line in lines), ""])
+
+
+def iteration(quick: bool) -> list[Table]:
+    rows: list[tuple[Cell, ...]] = []
+    exact, textbook = 0.0, 0.0
+    for num_rows in (100,) if quick else (100, 200, 500):
+        made = workloads.problem(num_rows)
+        for name in STUDENTS:
+            cases = workloads.iteration_cases(OBJECTIVES[name], made)
+            gradients = {}
+            for form in FORMS[1:]:
+                cases[form]()
+                gradients[form] = made.row_gradient()
+            exact = max(exact, workloads.relative_difference(gradients["dual"], gradients["BPTT"]))
+            textbook = max(textbook, workloads.relative_difference(gradients["TESLA, textbook"], gradients["TESLA"]))
+            times = interleaved(cases, 5 if quick else 11)
+            speed = workloads.big_product_flops(made) / statistics.median(times["limit"]) / 1e9
+            for form in FORMS:
+                ratios = [ratio(times, form, other) for other in ("dual", "limit")]
+                rows.append(
+                    (num_rows, name, form, milliseconds(times[form]), *ratios, speed if form == "limit" else "")
+                )
+    note = (
+        f"Forward, matching loss and backward; {SETTING}. limit: the big products alone (X W0^T, X D^T and the "
+        "gradients of both for X) over the rows that the T batches visit (100, 200 and 400 of 500). TESLA: the "
+        "library's, with closed-form inner gradients. TESLA, textbook: inner gradients by autograd of the loss, "
+        "differentiated again in pass 2. dual and BPTT are exact, both TESLAs an approximation. "
+        f"Largest relative difference of row gradients: dual and BPTT {exact:.0e}, the two TESLAs {textbook:.0e}."
+    )
+    return [
+        Table("Outer iteration", note, ("N", "objective", "form", "ms", "/ dual", "/ limit", "GFLOP/s"), tuple(rows))
+    ]
+
+
+def memory(quick: bool) -> list[Table]:
+    rows: list[tuple[Cell, ...]] = [
+        (num_rows, name, *(peak_megabytes("iteration", form, name, num_rows) for form in FORMS))
+        for num_rows in ((100,) if quick else (100, 500))
+        for name in (STUDENTS[:1] if quick else STUDENTS)
+    ]
+    note = (
+        f"MB resident at the peak of two outer iterations ({SETTING}), less what was resident when the inputs "
+        "(weights, targets, rows) had been built; a fresh process for each number."
+    )
+    return [Table("Peak memory of an outer iteration", note, ("N", "objective", *FORMS), tuple(rows))]
+
+
+def growth(quick: bool) -> list[Table]:
+    dimensions: dict[str, tuple[tuple[int, ...], Callable[[int], workloads.Problem]]] = {
+        "N": ((50, 100, 200, 400, 800), lambda size: workloads.problem(size)),
+        "T": ((8, 16, 32, 64, 128), lambda size: workloads.problem(100, num_steps=size)),
+        "M": ((2, 3, 4, 5, 6), lambda size: workloads.problem(100, num_modalities=size)),
+    }
+    tables = []
+    for symbol, (sizes, problem) in dimensions.items():
+        rows: list[tuple[Cell, ...]] = []
+        for size in sizes[::2] if quick else sizes:
+            made = problem(size)
+            cases: dict[str, Case] = {"limit": lambda made=made: workloads.big_products(made)}  # type: ignore[misc]
+            for name in STUDENTS:
+                cases[name] = workloads.iteration_cases(OBJECTIVES[name], made)["dual"]
+            times = interleaved(cases, 3 if quick else 7)
+            rows.append(
+                (size, *(milliseconds(times[case]) for case in cases), *(ratio(times, s, "limit") for s in STUDENTS))
+            )
+        fixed = ", ".join(f"{name} = {value}" for name, value in (("N", 100), ("T", 16), ("M", 3)) if name != symbol)
+        note = f"ms of an outer iteration in dual form; {fixed}, b = 25 (so T x b = 400 rows at most for T = 16)."
+        columns = (symbol, "limit", *STUDENTS, *(f"{name} / limit" for name in STUDENTS))
+        tables.append(Table(f"Growth of the dual form with {symbol}", note, columns, tuple(rows)))
+    return tables
+
+
+def experts(quick: bool) -> list[Table]:
+    num_experts, num_epochs, per_epoch, num_steps = 20, 10, 9000 // 128, 4 if quick else 10
+    times = interleaved(workloads.expert_cases(num_experts, num_steps), 2 if quick else 5)
+    scale = per_epoch / num_steps
+    rows = []
+    for name, seconds in times.items():
+        epoch = spread([scale * value for value in seconds])
+        rows.append((name, epoch, 100 * ratio(times, "limit", name), epoch.median * num_epochs / 60))
+    gigabytes = num_experts * (num_epochs + 1) * 4 * workloads.WIDTH * sum(workloads.WIDTHS[:3]) / 1e9
+    note = (
+        f"One epoch at 9,000 rows of the same widths, batch 128 ({per_epoch} steps), E = {num_experts} experts in a "
+        f"stack: {num_steps} steps measured, multiplied by {scale:g}. limit: the matrix products of the steps alone. "
+        f"Minutes: {num_experts} experts x {num_epochs} epochs, projected, without writing their buffer "
+        f"({gigabytes:.2f} GB)."
+    )
+    return [Table("Expert epoch", note, ("objective", "s", "share of limit, %", "minutes"), tuple(rows))]
+
+
+def evaluation(quick: bool) -> list[Table]:
+    num_students, num_steps, num_rows, apart = 10, 100, 100, 0.0
+    rows: list[tuple[Cell, ...]] = []
+    for name in STUDENTS:
+        cases = workloads.evaluation_cases(OBJECTIVES[name], num_students, num_steps, num_rows)
+        apart = max(apart, workloads.relative_difference(cases["dual"](), cases["parameters"]()))
+        times = interleaved(cases, 2 if quick else 7)
+        rows.append((name, *(spread(times[case]) for case in cases), ratio(times, "parameters", "dual")))
+    note = (
+        f"{num_students} students x {num_steps} steps of b = 25 on N = {num_rows} rows, from the set to their heads: "
+        "as the library trains them (dual form), and as stacked SGD on the heads. Relative difference of how far the "
+        f"heads moved: {apart:.0e}."
+    )
+    return [Table("Evaluation runs", note, ("objective", "dual, s", "parameters, s", "/ dual"), tuple(rows))]
+
+
+def recall(quick: bool) -> list[Table]:
+    rows = []
+    for num_items in (10_000,) if quick else (10_000, 50_000):
+        times = interleaved(workloads.recall_cases(num_items), 3)
+        share = 100 * ratio(times, "limit", "ranks")
+        peak = peak_megabytes("recall", num_items)
+        rows.append((num_items, spread(times["ranks"]), spread(times["limit"]), share, peak))
+    note = (
+        f"Exact ranks of as many queries as items, {workloads.RECALL_WIDTH} dimensions, one direction. Product: the "
+        "scores alone, in pieces of 64 MB. Peak beyond the embeddings, in a fresh process; all scores at once would be "
+        "400 MB and 10 GB."
+    )
+    return [Table("Recall", note, ("items", "s", "product, s", "share of product, %", "peak MB"), tuple(rows))]
+
+
+SECTIONS: dict[str, Callable[[bool], list[Table]]] = {
+    "iteration": iteration,
+    "memory": memory,
+    "growth": growth,
+    "experts": experts,
+    "evaluation": evaluation,
+    "recall": recall,
+}
+
+
+def interleaved(cases: Mapping[str, Case], turns: int) -> dict[str, list[float]]:
+    """Seconds of every case in every turn."""
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    for turn in range(turns + 1):
+        for name, case in cases.items():
+            begun = time.perf_counter()
+            case()
+            if turn:
+                times[name].append(time.perf_counter() - begun)
+    return times
+
+
+def spread(values: Sequence[float]) -> Spread:
+    return Spread(statistics.median(values), min(values), max(values))
+
+
+def milliseconds(seconds: Sequence[float]) -> Spread:
+    return spread([1e3 * value for value in seconds])
+
+
+def ratio(times: Mapping[str, Sequence[float]], above: str, below: str) -> float:
+    return statistics.median(a / b for a, b in zip(times[above], times[below], strict=True))
+
+
+def peak_megabytes(*case: str | int) -> float:
+    """Peak of a case in a process of its own."""
+    command = [sys.executable, __file__, "--peak", json.dumps(case)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def own_peak(case: Sequence[str | int]) -> float:
+    """What this process needs for a case beyond its inputs."""
+    match case:
+        case ["iteration", str(form), str(name), int(num_rows)]:
+            run = workloads.iteration_cases(OBJECTIVES[name], workloads.problem(num_rows))[form]
+        case ["recall", int(num_items)]:
+            run = workloads.recall_cases(num_items)["ranks"]
+        case _:
+            raise SystemExit(f"unknown case {case}")
+    before = memory_status("VmRSS")
+    for _ in range(2 if case[0] == "iteration" else 1):
+        run()
+    return (memory_status("VmHWM") - before) / 1024
+
+
+def memory_status(field: str) -> int:
+    """A field of /proc/self/status, kB (the peak of getrusage would count that of the parent process)."""
+    return int(_field(Path("/proc/self/status"), field).split()[0])
+
+
+def machine() -> str:
+    cores, model = len(os.sched_getaffinity(0)), _field(Path("/proc/cpuinfo"), "model name")
+    return (
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads; {cores} cores of {model} "
+        f"({torch.backends.cpu.get_cpu_capability()}); load before the run {os.getloadavg()[0]:.1f}."
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time the library against its limits and references.")
+    parser.add_argument("--quick", action="store_true", help="fewer sizes and turns; under two minutes on two cores")
+    parser.add_argument("--only", choices=SECTIONS, help="one section")
+    parser.add_argument("--peak", type=json.loads, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.peak:
+        print(own_peak(arguments.peak))
+        return
+    computer = machine()
+    head = f"# Benchmarks\n\n{computer} How to read this: ../README.md.\n"
+    print(head, flush=True)
+    tables = []
+    for name in [arguments.only] if arguments.only else SECTIONS:
+        for table in SECTIONS[name](arguments.quick):
+            print(table.markdown(), flush=True)
+            tables.append(table)
+    if not (arguments.quick or arguments.only):
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "bench.md").write_text("\n".join([head, *(table.markdown() for table in tables)]))
+        record = {"machine": computer, "tables": [asdict(table) for table in tables]}
+        (RESULTS / "bench.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _field(path: Path, name: str) -> str:
+    lines = (line.partition(":") for line in path.read_text().splitlines())
+    return next((value.strip() for key, _, value in lines if key.strip() == name), "unknown")
+
+
+def _shown(cell: Cell) -> str:
+    match cell:
+        case int():
+            return f"{cell:,}"
+        case float():
+            return _rounded(cell)
+        case _:
+            return str(cell)
+
+
+def _rounded(value: float) -> str:
+    """Three significant digits, no exponent."""
+    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{value:.{digits}f}"
+
+
+if __name__ == "__main__":
+    main()
