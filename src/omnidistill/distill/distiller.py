@@ -28,6 +28,7 @@ from omnidistill.distill.distilled import DistilledSet, Recipe
 from omnidistill.distill.interrupt import interrupt_deferred
 from omnidistill.distill.learnable import Learnable, random_rows
 from omnidistill.distill.outer import Outer
+from omnidistill.distill.threads import threads_for
 from omnidistill.errors import InputError, NotFiniteError
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.objectives import objective_from
@@ -91,7 +92,8 @@ def distill(
         KeyboardInterrupt: passed on after a checkpoint was written.
     """
     loop = _Loop(train, outer, width, config, folder, judge, dict(identity or {}))
-    return loop.run(resume, progress or SilentProgress(), on_iteration)
+    with threads_for(config.distill.size, train.widths, width):
+        return loop.run(resume, progress or SilentProgress(), on_iteration)
 
 
 class _Loop:
