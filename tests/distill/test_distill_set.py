@@ -1,0 +1,178 @@
+"""What a distilled set is: rows, similarity and recipe that train the same students after any number of readings."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from omnidistill.artifacts import load_artifact, save_artifact
+from omnidistill.distill import DistilledSet, Recipe
+from omnidistill.errors import InputError
+from omnidistill.heads import Heads
+from omnidistill.objectives import objective_from
+from omnidistill.randomness import Streams
+from omnidistill.rollout.students import draw_batches
+from small_runs import Loop, small_config, widths
+
+STUDENTS = ("hopa", "pairwise-wbce", "infonce")
+
+
+@pytest.fixture(scope="module")
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
+    return Loop.make(tmp_path_factory.mktemp("experts"))
+
+
+@pytest.fixture(scope="module")
+def distilled(loop: Loop, tmp_path_factory: pytest.TempPathFactory) -> DistilledSet:
+    """A set that has moved away from real rows and from S = I."""
+    config = small_config("distill.iterations=12")
+    return loop.distill(tmp_path_factory.mktemp("run"), config, identity={"data": "planted"}).distilled
+
+
+def equal(one: Heads, other: Heads) -> bool:
+    return list(one) == list(other) and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_what_comes_back_from_disk_trains_the_same_bits(distilled: DistilledSet, loop: Loop, tmp_path: Path) -> None:
+    distilled.save(tmp_path / "one")
+    again = DistilledSet.load(tmp_path / "one")
+    again.save(tmp_path / "two")
+    for found in (again, DistilledSet.load(tmp_path / "two")):
+        assert found.recipe == distilled.recipe
+        assert found.config == distilled.config
+        assert found.modalities == distilled.modalities
+        assert found.provenance == distilled.provenance
+        assert found.initial_ids == distilled.initial_ids
+        assert torch.equal(found.similarity(), distilled.similarity())
+        assert equal(found.rows(), distilled.rows())
+        assert equal(found.preprocessing.means, distilled.preprocessing.means)
+        assert found.preprocessing.to_meta() == distilled.preprocessing.to_meta()
+        for seed in (0, 5):
+            assert equal(found.train(loop.start, seed), distilled.train(loop.start, seed))
+
+
+@pytest.mark.parametrize("student", STUDENTS)
+def test_training_is_plain_sgd_by_the_recipe(student: str, loop: Loop, tmp_path: Path) -> None:
+    """Against autograd and torch.optim.SGD in float64: a step size per modality, momentum and weight decay as told."""
+    made = loop.distill(tmp_path, small_config(f"distill.student.kind={student}")).distilled
+    recipe = Recipe((0.5, 1.0, 1.5), 7, 4, momentum=0.6, weight_decay=0.01)
+    made = dataclasses.replace(made, recipe=recipe)
+    heads = {name: matrix.double().clone().requires_grad_() for name, matrix in loop.start.items()}
+    groups = [{"params": [matrix], "lr": size} for matrix, size in zip(heads.values(), recipe.step_sizes, strict=True)]
+    optimiser = torch.optim.SGD(groups, momentum=0.6, weight_decay=0.01)
+    objective = objective_from(made.config.distill.student, made.modalities)
+    similarity = made.similarity().double()
+    for batch in draw_batches(len(made), 4, 7, Streams(3)["students/0"]):
+        outputs = torch.stack([made.rows()[name][batch].double() @ matrix.T for name, matrix in heads.items()])
+        optimiser.zero_grad()
+        objective.value(outputs, similarity[batch][:, batch]).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    trained = made.train(loop.start, seed=3)
+    for name, matrix in heads.items():
+        torch.testing.assert_close(trained[name].double(), matrix.detach(), rtol=1e-3, atol=1e-4)
+        assert not torch.allclose(trained[name], loop.start[name], atol=1e-2)
+
+
+def test_train_is_the_first_of_the_students(distilled: DistilledSet, loop: Loop) -> None:
+    """Batches of four of the ten rows, so that their order counts."""
+    distilled = dataclasses.replace(distilled, recipe=dataclasses.replace(distilled.recipe, batch_size=4))
+    (steps, heads), *others = distilled.students(loop.start, seed=4, num_runs=3)
+    assert (steps, others) == (distilled.recipe.num_steps, [])
+    for name, matrix in distilled.train(loop.start, seed=4).items():
+        torch.testing.assert_close(matrix, heads[name][0])
+        assert not torch.allclose(heads[name][0], heads[name][1])
+    assert not equal(distilled.train(loop.start, 4), distilled.train(loop.start, 5))
+
+
+def test_training_leaves_heads_and_set_as_they_were(distilled: DistilledSet, loop: Loop) -> None:
+    start = {name: matrix.clone() for name, matrix in loop.start.items()}
+    rows = {name: matrix.clone() for name, matrix in distilled.rows().items()}
+    distilled.train(loop.start)
+    assert equal(loop.start, start)
+    assert equal(distilled.rows(), rows)
+
+
+def test_another_number_of_steps(distilled: DistilledSet, loop: Loop) -> None:
+    longer = distilled.with_steps(11)
+    assert (longer.recipe.num_steps, distilled.recipe.num_steps == 11) == (11, False)
+    ((steps, _),) = longer.students(loop.start, seed=0, num_runs=1)
+    assert steps == 11
+    _, (steps, heads) = longer.students(loop.start, seed=0, num_runs=1, checkpoints=[3, 11])
+    assert steps == 11
+    torch.testing.assert_close(heads["a"][0], longer.train(loop.start)["a"])
+
+
+def test_its_weight_is_that_of_its_tensors(distilled: DistilledSet, tmp_path: Path) -> None:
+    """10 rows of every modality, a diagonal and two factors of rank 2, four bytes each."""
+    assert len(distilled) == 10
+    assert distilled.bytes == 4 * 10 * (sum(widths(3).values()) + 1 + 2 * 2)
+    for kind, numbers in (("identity", 0), ("full", 10)):
+        config = small_config(f'distill.similarity={{kind="{kind}"}}')
+        other = dataclasses.replace(
+            distilled,
+            config=config,
+            tensors={
+                **{name: tensor for name, tensor in distilled.tensors.items() if name.startswith("rows/")},
+                **({"similarity/matrix": torch.eye(10)} if kind == "full" else {}),
+            },
+        )
+        assert other.bytes == 4 * 10 * (sum(widths(3).values()) + numbers)
+        assert torch.equal(other.similarity(), torch.eye(10))
+
+
+def test_the_similarity_is_that_of_its_factors(distilled: DistilledSet) -> None:
+    tensors = {name.removeprefix("similarity/"): tensor for name, tensor in distilled.tensors.items()}
+    expected = torch.diag(tensors["diagonal"]) + tensors["left"] @ tensors["right"].T / 2
+    torch.testing.assert_close(distilled.similarity(), expected)
+    assert not torch.equal(distilled.similarity(), torch.eye(10))
+    batches = torch.tensor([[1, 7, 4], [9, 0, 3]])
+    for batch, targets in zip(batches, distilled.targets(batches), strict=True):
+        torch.testing.assert_close(targets, expected[batch][:, batch])
+
+
+def test_as_features_it_is_like_any_other_set(distilled: DistilledSet) -> None:
+    features = distilled.as_features()
+    assert features.split_sizes == {"train": 10}
+    assert features.modalities == distilled.modalities
+    assert len(set(features.ids)) == len(set(features.groups)) == 10
+    assert equal(features.features, distilled.rows())
+    assert features.preprocessing is distilled.preprocessing
+    assert features.pairing is not None
+    low, high = features.pairing.aminmax()
+    assert 0 <= low <= high <= 1
+    inside = (distilled.similarity() > 0) & (distilled.similarity() < 1)
+    assert torch.equal(features.pairing[inside], distilled.similarity()[inside])
+
+
+def test_it_tells_where_it_came_from(distilled: DistilledSet, loop: Loop) -> None:
+    assert set(distilled.initial_ids) <= set(loop.data.split("train").ids)
+    assert len(set(distilled.initial_ids)) == 10
+    assert distilled.provenance["data"] == "planted"
+    assert 0 <= distilled.provenance["iteration"] <= 12
+    assert 0 <= distilled.provenance["validation"] <= 1
+    for name, means in loop.data.preprocessing.means.items():
+        assert torch.equal(distilled.preprocessing.means[name], means)
+
+
+def test_what_is_on_disk_is_open_to_all(distilled: DistilledSet, tmp_path: Path) -> None:
+    """One safetensors file, and JSON with everything that a reader of another language needs."""
+    distilled.save(tmp_path)
+    meta = json.loads((tmp_path / "manifest.json").read_text())["meta"]
+    assert meta["recipe"]["step_sizes"] == list(distilled.recipe.step_sizes)
+    assert meta["recipe"].keys() == {"step_sizes", "num_steps", "batch_size", "momentum", "weight_decay"}
+    tensors = load_artifact(tmp_path, "distilled").tensors
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in distilled.tensors.items())
+
+
+@pytest.mark.parametrize("field", ["recipe", "config", "preprocessing", "modalities", "provenance", "initial_ids"])
+def test_a_manifest_without_a_field_is_refused_by_name(field: str, distilled: DistilledSet, tmp_path: Path) -> None:
+    distilled.save(tmp_path / "whole")
+    artifact = load_artifact(tmp_path / "whole", "distilled")
+    meta = {key: value for key, value in artifact.meta.items() if key != field}
+    save_artifact(tmp_path / "part", "distilled", artifact.tensors, meta)
+    with pytest.raises(InputError, match=rf"manifest\.json.*'{field}'.*distil again"):
+        DistilledSet.load(tmp_path / "part")
