@@ -3,7 +3,8 @@
     L = 1/2 [ CE(rows of x, rows of T) + CE(columns of x, columns of T) ],   x = s / tau, mean over the b queries
     dL/ds = ( rowsoftmax(x) - Trow + colsoftmax(x) - Tcol ) / (2 b tau)
 
-T are affinities, normalised to one along the softmax.
+T are affinities, normalised to one along the softmax; their sums are floored at 0.1, since those of a learned similarity
+may vanish.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ def infonce_gradient(
 
 
 def _normalised(targets: Tensor) -> tuple[Tensor, Tensor]:
-    rows = targets / targets.sum(-1, keepdim=True).clamp_min(1e-12)
-    columns = targets / targets.sum(-2, keepdim=True).clamp_min(1e-12)
+    rows = targets / targets.sum(-1, keepdim=True).clamp_min(_LEAST_SUM)
+    columns = targets / targets.sum(-2, keepdim=True).clamp_min(_LEAST_SUM)
     return rows, columns
+
+
+_LEAST_SUM = 0.1
