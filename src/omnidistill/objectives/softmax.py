@@ -3,8 +3,8 @@
     L = 1/2 [ CE(rows of x, rows of T) + CE(columns of x, columns of T) ],   x = s / tau, mean over the b queries
     dL/ds = ( rowsoftmax(x) - Trow + colsoftmax(x) - Tcol ) / (2 b tau)
 
-T are affinities, normalised to one along the softmax; their sums are floored at 0.1, since those of a learned similarity
-may vanish.
+T are affinities, normalised to one along the softmax; their sums are floored at 0.1, since those of a learned
+similarity may vanish.
 """
 
 from __future__ import annotations
