@@ -1,0 +1,280 @@
+"""The lines of a table: what each trains, against plain computations; what is chosen, and from what."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from omnidistill.config import EvaluateConfig
+from omnidistill.distill import DistilledSet
+from omnidistill.evaluation import lines
+from omnidistill.evaluation.choosing import run_of, step_choices, validation_score
+from omnidistill.evaluation.lines import (
+    Line,
+    distilled_line,
+    equal_bytes_line,
+    full_line,
+    low_rank_line,
+    random_line,
+    zero_shot_line,
+)
+from omnidistill.experts.train import stack_runs, train_epochs
+from omnidistill.features.featureset import Development
+from omnidistill.heads import Heads, shared_groups
+from omnidistill.objectives import InfoNCE
+from small_runs import Loop, features, small_config, small_heads
+
+CONFIG = EvaluateConfig(num_seeds=3, max_epochs=4, learning_rates=(0.05, 0.5, 2.0), batch_size=24)
+
+
+@pytest.fixture(scope="module")
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
+    return Loop.make(tmp_path_factory.mktemp("experts"))
+
+
+@pytest.fixture(scope="module")
+def distilled(loop: Loop, tmp_path_factory: pytest.TempPathFactory) -> DistilledSet:
+    return loop.distill(tmp_path_factory.mktemp("run"), small_config("distill.iterations=3")).distilled
+
+
+@pytest.fixture(scope="module")
+def full() -> Line:
+    return full_line(InfoNCE(), "all rows", small_heads(features()), features().development(), CONFIG, 0)
+
+
+def test_zero_shot_is_the_start() -> None:
+    start = small_heads(features())
+    line = zero_shot_line(start)
+    assert all(torch.equal(line.heads[name], start[name][None]) for name in start)
+    assert line.bytes == 0
+
+
+# all rows
+
+
+def test_the_full_line_trains_with_what_validated_best(full: Line) -> None:
+    """Every rate and epoch tried again by hand; then fresh runs with the best."""
+    data, start = features().development(), small_heads(features())
+    scores = {}
+    for rate in CONFIG.learning_rates:
+        heads = stack_runs(start, 1)
+        for epoch in train_epochs(
+            InfoNCE(),
+            heads,
+            data.train,
+            torch.tensor([rate]),
+            batch_size=24,
+            num_epochs=4,
+            seed=0,
+            purpose="full/tune",
+        ):
+            scores[rate, epoch] = validation_score(run_of(heads, 0), data.validation)
+    chosen = full.settings["learning_rate"], full.settings["num_epochs"]
+    assert scores[chosen] == max(scores.values())
+    assert len(set(scores.values())) > 3
+    heads = stack_runs(start, 3)
+    rates = torch.full((3,), chosen[0])
+    for _ in train_epochs(
+        InfoNCE(), heads, data.train, rates, batch_size=24, num_epochs=chosen[1], seed=0, purpose="full"
+    ):
+        pass
+    assert all(torch.equal(heads[name], full.heads[name]) for name in heads)
+    assert not torch.equal(full.heads["a"][0], full.heads["a"][1])
+    assert full.bytes == 4 * 64 * sum(data.train.widths.values())
+
+
+# heads of equal bytes
+
+
+@pytest.mark.parametrize("rank", [0, 1, 3, 7, 8])
+def test_heads_of_equal_bytes_are_the_truncated_update(rank: int, full: Line) -> None:
+    """Against numpy's SVD; one byte less is one rank less."""
+    start = small_heads(features())
+    per_rank = 4 * sum(8 + matrix.shape[1] for matrix in start.values())
+    line = equal_bytes_line(full, start, rank * per_rank)
+    assert (line.settings["rank"], line.bytes) == (rank, rank * per_rank)
+    for name, matrix in start.items():
+        for run in range(3):
+            update = (full.heads[name][run] - matrix).double().numpy()
+            u, s, vh = np.linalg.svd(update, full_matrices=False)
+            expected = matrix.double().numpy() + (u[:, :rank] * s[:rank]) @ vh[:rank]
+            np.testing.assert_allclose(line.heads[name][run].numpy(), expected, atol=1e-5)
+    if rank:
+        assert equal_bytes_line(full, start, rank * per_rank - 1).settings["rank"] == rank - 1
+        assert equal_bytes_line(full, start, (rank + 1) * per_rank - 1).settings["rank"] == rank
+
+
+def test_heads_wider_than_their_features_are_truncated_too() -> None:
+    """d > p: the smaller Gram matrix is the other one."""
+    start = small_heads(features(), width=20)
+    generator = torch.Generator().manual_seed(0)
+    updates = {name: torch.randn(2, *matrix.shape, generator=generator) for name, matrix in start.items()}
+    heads = {name: matrix + updates[name] for name, matrix in start.items()}
+    per_rank = 4 * sum(sum(matrix.shape) for matrix in start.values())
+    line = equal_bytes_line(Line("all", heads, 0, 0.0, {}), start, 2 * per_rank)
+    for name, matrix in start.items():
+        u, s, vh = np.linalg.svd(updates[name].numpy(), full_matrices=False)
+        expected = (u[:, :, :2] * s[:, None, :2]) @ vh[:, :2]
+        np.testing.assert_allclose((line.heads[name] - matrix).numpy(), expected, atol=1e-4)
+
+
+# heads of low rank
+
+
+def test_the_gradient_of_the_factors_is_that_of_autograd() -> None:
+    data, start = features().split("train"), small_heads(features())
+    factors = lines._Factors(start, 3, 2, torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    for matrix in factors.left.values():
+        matrix.copy_(torch.randn(matrix.shape, generator=generator))
+    batch = torch.stack([torch.randperm(64, generator=generator)[:16] for _ in range(2)])
+    factors._gradients(InfoNCE(0.2), data, batch)
+    leaves = {
+        side: {name: x.detach().double().requires_grad_() for name, x in getattr(factors, side).items()}
+        for side in ("left", "right")
+    }
+    outputs = torch.stack(
+        [
+            data.features[name][batch].double() @ (matrix.double() + leaves["left"][name] @ leaves["right"][name].mT).mT
+            for name, matrix in start.items()
+        ],
+        dim=1,
+    )
+    InfoNCE(0.2).value(outputs, shared_groups(data.group_codes[batch]).double()).sum().backward()  # type: ignore[no-untyped-call]
+    for side, found in leaves.items():
+        for name, leaf in found.items():
+            gradient = getattr(factors, side)[name].grad
+            torch.testing.assert_close(gradient.double(), leaf.grad, rtol=1e-3, atol=1e-6)
+            assert float(gradient.abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_heads_of_low_rank_differ_from_the_start_by_that_rank(rank: int) -> None:
+    start = small_heads(features())
+    line = low_rank_line(rank, start, features().development(), CONFIG, 0)
+    for name, matrix in start.items():
+        for run in range(3):
+            values = np.linalg.svd((line.heads[name][run] - matrix).double().numpy(), compute_uv=False)
+            assert values[rank - 1] > 1e-3
+            assert values[rank] < 1e-5 * values[0]
+    assert not torch.equal(line.heads["a"][0], line.heads["a"][1])
+    assert line.bytes == 4 * rank * sum(sum(matrix.shape) for matrix in start.values())
+    assert line.settings["rank"] == rank
+    assert line.settings["learning_rate"] in lines._LOW_RANK_RATES
+
+
+def test_training_heads_of_low_rank_raises_validation() -> None:
+    start, data = small_heads(features()), features().development()
+    line = low_rank_line(4, start, data, CONFIG.model_copy(update={"max_epochs": 20}), 0)
+    scores = [validation_score(run_of(line.heads, run), data.validation) for run in range(3)]
+    assert min(scores) > validation_score(start, data.validation) + 0.02
+
+
+# the set, and random rows
+
+
+def test_the_distilled_line_is_the_recipe(distilled: DistilledSet, loop: Loop) -> None:
+    line = distilled_line(distilled, loop.start, CONFIG, 5)
+    _, heads = next(distilled.students(loop.start, seed=5, num_runs=3))
+    assert all(torch.equal(line.heads[name], heads[name]) for name in heads)
+    assert line.bytes == distilled.bytes
+    assert line.settings == {
+        "num_steps": distilled.recipe.num_steps,
+        "step_sizes": list(distilled.recipe.step_sizes),
+    }
+
+
+def test_random_rows_are_real_training_rows_other_ones_in_every_run(
+    distilled: DistilledSet, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[str, ...]] = []
+    pick = lines.random_rows
+
+    def remember(*arguments: object) -> object:
+        rows = pick(*arguments)  # type: ignore[arg-type]
+        drawn.append(rows.ids)
+        return rows
+
+    monkeypatch.setattr(lines, "random_rows", remember)
+    data = features().development()
+    line = random_line(distilled, loop.start, data, CONFIG, 0)
+    assert all(len(ids) == len(set(ids)) == 10 and set(ids) <= set(data.train.ids) for ids in drawn)
+    runs = drawn[2:]  # after those that chose
+    assert len(runs) == 3
+    assert len({frozenset(ids) for ids in drawn}) == len(drawn)
+    assert all(not torch.equal(line.heads["a"][run], line.heads["a"][0]) for run in (1, 2))
+    assert line.bytes == 4 * 10 * sum(data.train.widths.values())
+    assert line.settings["step_size"] in CONFIG.learning_rates
+    assert line.settings["num_steps"] in step_choices(4)
+    # each run's update lies in the span of its own rows
+    for run, ids in enumerate(runs):
+        rows = data.train.select([data.train.ids.index(name) for name in ids]).features["c"]
+        update = line.heads["c"][run] - loop.start["c"]
+        basis = torch.linalg.qr(rows.T)[0]
+        assert float((update - update @ basis @ basis.T).norm()) < 1e-3 * float(update.norm())
+
+
+# choices
+
+
+def other_validation(data: Development, seed: int) -> Development:
+    """Validation rows of noise."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = {name: torch.randn(x.shape, generator=generator) for name, x in data.validation.features.items()}
+    return dataclasses.replace(data, validation=dataclasses.replace(data.validation, features=noise))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda data, start, distilled: full_line(InfoNCE(), "", start, data, CONFIG, 0),
+        lambda data, start, distilled: low_rank_line(2, start, data, CONFIG, 0),
+        lambda data, start, distilled: random_line(distilled, start, data, CONFIG, 0),
+    ],
+    ids=["full", "low_rank", "random"],
+)
+def test_choices_follow_validation(
+    make: Callable[[Development, Heads, DistilledSet], Line], distilled: DistilledSet, loop: Loop
+) -> None:
+    """Other validation rows change what is chosen, and by the choice alone the heads."""
+    data = features().development()
+    made = [
+        make(found, loop.start, distilled) for found in (data, *(other_validation(data, seed) for seed in (1, 2, 3)))
+    ]
+    chosen = [line.settings for line in made]
+    assert any(settings != chosen[0] for settings in chosen)
+    for line in made:
+        same = all(torch.equal(line.heads[name], made[0].heads[name]) for name in loop.start)
+        assert same == (line.settings == chosen[0])
+
+
+def test_no_line_can_be_given_a_test_split() -> None:
+    """By type: what trains takes a `Development`, and that has no test rows."""
+    assert {field.name for field in dataclasses.fields(Development)} == {"heads", "train", "validation"}
+    for make in (full_line, low_rank_line, random_line, distilled_line, equal_bytes_line, zero_shot_line):
+        types = {str(parameter.annotation) for parameter in inspect.signature(make).parameters.values()}
+        assert "FeatureSet" not in types, make
+
+
+def test_a_rate_that_diverges_is_passed_over(loop: Loop) -> None:
+    config = CONFIG.model_copy(update={"learning_rates": (float("inf"), 0.5)})
+    line = full_line(InfoNCE(), "", loop.start, features().development(), config, 0)
+    assert line.settings["learning_rate"] == 0.5
+    assert all(bool(torch.isfinite(matrix).all()) for matrix in line.heads.values())
+
+
+def test_patience_ends_a_training_that_no_longer_rises() -> None:
+    scores = iter([0.1, 0.3, 0.2, 0.3, *[0.25] * 20])
+    seen = []
+
+    def score() -> float:
+        seen.append(next(scores))
+        return seen[-1]
+
+    assert lines._best_epoch(iter(range(1, 25)), score) == (0.3, 2)
+    assert len(seen) == 2 + lines._PATIENCE_EPOCHS

@@ -1,0 +1,155 @@
+"""The table of scores: recall as counted by hand, gains told only where there are some."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from omnidistill.evaluation.lines import Line
+from omnidistill.evaluation.scores import score_lines
+from omnidistill.experts.train import stack_runs, train_epochs
+from omnidistill.features.featureset import FeatureSet
+from omnidistill.heads import Heads
+from omnidistill.objectives import InfoNCE
+from small_runs import features, small_heads
+
+CUT_OFFS = {"R@1": 1, "R@5": 5, "R@10": 10}
+
+
+def trained(num_epochs: int, num_runs: int = 3, rate: float = 0.5) -> dict[str, torch.Tensor]:
+    data, heads = features().split("train"), stack_runs(small_heads(features()), num_runs)
+    rates = torch.full((num_runs,), rate)
+    for _ in train_epochs(InfoNCE(), heads, data, rates, batch_size=16, num_epochs=num_epochs, seed=0, purpose="test"):
+        pass
+    return heads
+
+
+def line(heads: Mapping[str, torch.Tensor], label: str = "", num_bytes: int = 7) -> Line:
+    return Line(label, dict(heads), num_bytes, 1.5, {"chosen": label})
+
+
+@pytest.fixture(scope="module")
+def lines() -> dict[str, Line]:
+    start = stack_runs(small_heads(features()), 1)
+    half = trained(3)
+    return {
+        "zero_shot": line(start, "start"),
+        "random": line(trained(1), "random"),
+        "distilled": line(half, "set"),
+        "full": line(trained(15), "all"),
+        "full_own": line(trained(15, 4), "all, own"),
+    }
+
+
+@pytest.fixture(scope="module")
+def unseen() -> FeatureSet:
+    return features().split("test")
+
+
+@pytest.fixture(scope="module")
+def scores(lines: dict[str, Line], unseen: FeatureSet) -> dict[str, dict[str, Any]]:
+    return score_lines(lines, unseen)
+
+
+def counted(heads: Heads, test: FeatureSet) -> dict[str, dict[str, float]]:
+    """Recall by sorting cosines in numpy."""
+    groups = np.array(test.groups)
+    embeddings = {}
+    for name, matrix in heads.items():
+        outputs = test.features[name].double().numpy() @ matrix.double().numpy().T
+        embeddings[name] = outputs / np.linalg.norm(outputs, axis=1, keepdims=True)
+    table = {}
+    for query, gallery in itertools.permutations(heads, 2):
+        order = np.argsort(-(embeddings[query] @ embeddings[gallery].T), axis=1)
+        positive = groups[order] == groups[:, None]
+        table[f"{query}->{gallery}"] = {at: float(positive[:, :k].any(1).mean()) for at, k in CUT_OFFS.items()}
+    return table
+
+
+def test_recall_is_what_counting_gives(
+    lines: dict[str, Line], scores: dict[str, dict[str, Any]], unseen: FeatureSet
+) -> None:
+    """By direction and K: mean and sample standard deviation over the runs, which are those of the line."""
+    for name, found in lines.items():
+        num_runs = len(found.heads["a"])
+        tables = [counted({m: found.heads[m][run] for m in found.heads}, unseen) for run in range(num_runs)]
+        assert scores[name]["recall"].keys() == {*tables[0], "mean"}
+        for at in CUT_OFFS:
+            over_directions = [np.mean([table[direction][at] for direction in table]) for table in tables]
+            expected = {direction: [table[direction][at] for table in tables] for direction in tables[0]}
+            for direction, values in {**expected, "mean": over_directions}.items():
+                spread = scores[name]["recall"][direction][at]
+                assert spread["mean"] == pytest.approx(np.mean(values), abs=1e-6), (name, direction, at)
+                deviation = np.std(values, ddof=1) if num_runs > 1 else 0.0
+                assert spread["std"] == pytest.approx(deviation, abs=1e-6), (name, direction, at)
+
+
+def test_what_is_known_of_a_line_is_passed_on(lines: dict[str, Line], scores: dict[str, dict[str, Any]]) -> None:
+    assert list(scores) == list(lines)
+    for name, found in lines.items():
+        assert scores[name]["label"] == found.label
+        assert scores[name]["settings"] == {"chosen": found.label}
+        assert (scores[name]["bytes"], scores[name]["seconds"]) == (7, 1.5)
+
+
+def test_gains_are_shares_of_what_all_rows_gain(scores: dict[str, dict[str, Any]]) -> None:
+    def mean(name: str, at: str) -> float:
+        return float(scores[name]["recall"]["mean"][at]["mean"])
+
+    for at in ("R@5", "R@10"):
+        assert mean("full", at) > mean("zero_shot", at) + 0.1
+        for name in scores:
+            gain = scores[name]["gain_retained"][at]
+            share = (mean(name, at) - mean("zero_shot", at)) / (mean("full", at) - mean("zero_shot", at))
+            assert gain["mean"] == pytest.approx(share, abs=1e-9)
+            assert gain["low"] <= gain["mean"] + 1e-9
+            assert gain["high"] >= gain["mean"] - 1e-9
+        own = scores["distilled"]["gain_retained_own"][at]["mean"]
+        gained = mean("distilled", at) - mean("zero_shot", at)
+        assert own == pytest.approx(gained / (mean("full_own", at) - mean("zero_shot", at)))
+    assert scores["zero_shot"]["gain_retained"]["R@10"]["mean"] == 0
+    assert scores["full"]["gain_retained"]["R@10"]["mean"] == 1
+    assert [name for name in scores if "gain_retained_own" in scores[name]] == ["distilled"]
+
+
+def test_differences_are_paired_with_random_rows_and_the_start(scores: dict[str, dict[str, Any]]) -> None:
+    for other in ("random", "zero_shot"):
+        told = {name for name in scores if f"difference_to_{other}" in scores[name]}
+        assert told == set(scores) - {"zero_shot", other}
+        for name in told:
+            for at, found in scores[name][f"difference_to_{other}"].items():
+                means = [scores[one]["recall"]["mean"][at]["mean"] for one in (name, other)]
+                assert found["mean"] == pytest.approx(means[0] - means[1], abs=1e-9)
+                assert found["low"] <= found["mean"] + 1e-9 <= found["high"] + 2e-9
+
+
+@pytest.mark.parametrize("gain", ["none", "harm", "noise"])
+def test_no_share_is_told_of_no_gain(gain: str, lines: dict[str, Line], unseen: FeatureSet) -> None:
+    """Full data that gain nothing, or lose, or whose gain the queries cannot tell from noise."""
+    start, best = lines["zero_shot"], lines["full"]
+    full = {
+        "none": start,
+        "harm": line({name: -matrix if name == "a" else matrix for name, matrix in start.heads.items()}),
+        "noise": line({name: matrix + 1e-4 * best.heads[name][:1] for name, matrix in start.heads.items()}),
+    }[gain]
+    scores = score_lines({**lines, "full": full, "full_own": full}, unseen)
+    for name in scores:
+        assert scores[name]["gain_retained"] == dict.fromkeys(CUT_OFFS), name
+    assert scores["distilled"]["gain_retained_own"] == dict.fromkeys(CUT_OFFS)
+
+
+def test_scores_do_not_depend_on_the_order_of_rows_or_lines(
+    lines: dict[str, Line], scores: dict[str, dict[str, Any]], unseen: FeatureSet
+) -> None:
+    order = torch.randperm(len(unseen), generator=torch.Generator().manual_seed(0))
+    shuffled = score_lines(dict(reversed(lines.items())), unseen.select(order))
+    for name in lines:
+        for direction, recall in scores[name]["recall"].items():
+            for at, spread in recall.items():
+                assert shuffled[name]["recall"][direction][at]["mean"] == pytest.approx(spread["mean"])
+    assert score_lines(lines, unseen) == scores
