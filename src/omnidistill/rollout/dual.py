@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -57,7 +58,7 @@ def dual_rollout(
         rows = {name: matrix.index_select(0, visited) for name, matrix in rows.items()}
     rows = {name: rows[name] for name in start}
     outputs = stack({name: matrix @ start[name].mT for name, matrix in rows.items()})
-    kernel = stack({name: matrix @ matrix.mT for name, matrix in rows.items()})
+    kernel = stack({name: _gram(matrix) for name, matrix in rows.items()})
     state = DualState.begin(1, outputs, weight_decay)
     state = dual_steps(
         objective,
@@ -146,6 +147,25 @@ def dual_steps(
             moved = coefficients.view(-1, width)
             coefficients = moved.index_add(0, slots[t], step, alpha=-1).view(-1, num_rows, width)
     return DualState(coefficients.view(shape), velocity, scale, scale_velocity)
+
+
+def _gram(rows: Float[Tensor, "n p"]) -> Float[Tensor, "n n"]:
+    """X X^T, with its gradient as one product, (G + G^T) X."""
+    result: Tensor = _Gram.apply(rows)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Gram(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        return rows @ rows.mT
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (rows,) = ctx.saved_tensors
+        result: Tensor = (grads[0] + grads[0].mT) @ rows
+        return result
 
 
 def _per_modality(scale: Tensor, begun: Tensor, num_runs: int) -> Tensor:
