@@ -33,7 +33,14 @@ from omnidistill.run import (
 from small_runs import contents, features, packed, small_config, small_heads, without_seconds
 
 ARTIFACTS = ("heads", "experts", "distilled")
-CONFIG = small_config("distill.checkpoint_seconds=1e-9", "distill.iterations=4", "distill.validate_every=2")
+SETTINGS = (
+    "experts.num_epochs=2",
+    "distill.iterations=3",
+    "distill.num_student_steps=2",
+    "distill.validate_every=2",
+    "distill.checkpoint_seconds=1e-9",
+)
+CONFIG = small_config(*SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -238,9 +245,9 @@ def test_experts_are_of_their_data_and_heads(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="different identity"):
         make_experts(data, small_heads(data, seed=1), CONFIG, tmp_path)
     with pytest.raises(InputError, match="different config"):
-        make_experts(data, heads, small_config("experts.learning_rate=0.5"), tmp_path)
+        make_experts(data, heads, small_config(*SETTINGS, "experts.learning_rate=0.5"), tmp_path)
     with pytest.raises(InputError, match="different seed"):
-        make_experts(data, heads, small_config(seed=1), tmp_path)
+        make_experts(data, heads, small_config(*SETTINGS, seed=1), tmp_path)
 
 
 # the data
@@ -318,9 +325,9 @@ def test_begin_run_says_what_is_wrong(made: Path, tmp_path: Path) -> None:
         return begin_run(folder, str(made / "SET"), data or features(), config, "", resume)
 
     assert begin(made / "RUN").config == CONFIG
-    assert begin(made / "RUN", small_config().model_copy(update={"distill": CONFIG.distill})).config == CONFIG
+    assert begin(made / "RUN", small_config(*SETTINGS, "evaluate.num_seeds=7")).config == CONFIG
     with pytest.raises(InputError, match="another run"):
-        begin(made / "RUN", small_config(seed=1))
+        begin(made / "RUN", small_config(*SETTINGS, seed=1))
     with pytest.raises(InputError, match="another run"):
         begin(made / "RUN", data=features(seed=1))
     with pytest.raises(InputError, match="--resume"):

@@ -19,6 +19,7 @@ from small_runs import SMALL, cli, contents, packed, records, without_seconds
 SETTINGS = (
     *SMALL,
     *("--set", "distill.iterations=60"),
+    *("--set", "distill.num_student_steps=2"),
     *("--set", "distill.validate_every=15"),
     *("--set", "distill.checkpoint_seconds=0.02"),
 )
