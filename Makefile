@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/omnidistill demo -o demo-run
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -4,7 +4,7 @@ from omnidistill.config import RunConfig, load_config
 from omnidistill.data.emoji import load_emoji
 from omnidistill.data.raw import RawFeatures
 from omnidistill.data.synthetic import planted
-from omnidistill.distill import DistilledSet, TrajectoryMatching, distill
+from omnidistill.distill import DistilledSet, TrajectoryMatching
 from omnidistill.errors import InputError, NotFiniteError, OmnidistillError
 from omnidistill.evaluation.retrieval import first_positive_ranks, ranks_by_direction, recalls
 from omnidistill.experts import ExpertBuffer, load_experts, pretrain_heads, train_experts
@@ -36,7 +36,6 @@ __all__ = [
     "RunConfig",
     "TrajectoryMatching",
     "bptt_rollout",
-    "distill",
     "dual_rollout",
     "embed",
     "evaluate_run",

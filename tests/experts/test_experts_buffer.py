@@ -189,10 +189,12 @@ def test_finished_epochs_are_not_trained_again(folder: Path, tmp_path: Path) -> 
     assert again.seconds > 5.0  # those of the part before count
 
 
-def test_experts_that_diverge_keep_their_finished_epochs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rate", [float("inf"), 1e38, 1e25])
+def test_experts_that_diverge_keep_their_finished_epochs(rate: float, tmp_path: Path) -> None:
+    """Also where weights are finite but their squares, which distances and spectra need, are not."""
     data = features().split("train")
     start = small_heads(data)
-    config = CONFIG.experts.model_copy(update={"learning_rate": float("inf")})
+    config = CONFIG.experts.model_copy(update={"learning_rate": rate})
     with pytest.raises(NotFiniteError, match=r"experts: heads of '.' became NaN or Inf in epoch"):
         train_experts(start, data, config, tmp_path, seed=0)
     assert (tmp_path / "epoch-00.safetensors").is_file()

@@ -74,6 +74,8 @@ def test_the_surface_is_as_recorded(name: str) -> None:
 
 def test_the_package_offers_the_public_names_and_no_other() -> None:
     assert dir(omnidistill) == sorted(api.__all__)
+    for name in api.__all__:  # asked twice: a module of that name hides it the second time
+        assert getattr(omnidistill, name) is getattr(omnidistill, name) is getattr(api, name), name
     assert sorted(set(api.__all__)) == api.__all__
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         omnidistill.nothing  # noqa: B018

@@ -90,7 +90,7 @@ def _step(
 
 def _check_finite(heads: StackedHeads, purpose: str, epoch: int) -> None:
     for name, matrix in heads.items():
-        if not bool(torch.isfinite(matrix.sum((-2, -1))).all()):
+        if not bool(torch.isfinite(torch.linalg.vector_norm(matrix, dim=(-2, -1))).all()):  # squares overflow first
             raise NotFiniteError(
                 f"{purpose}: heads of '{name}' became NaN or Inf in epoch {epoch}; lower the learning rate"
             )
