@@ -121,7 +121,8 @@ def growth(quick: bool) -> list[Table]:
                 (size, *(milliseconds(times[case]) for case in cases), *(ratio(times, s, "limit") for s in STUDENTS))
             )
         fixed = ", ".join(f"{name} = {value}" for name, value in (("N", 100), ("T", 16), ("M", 3)) if name != symbol)
-        note = f"ms of an outer iteration in dual form; {fixed}, b = 25 (so T x b = 400 rows at most for T = 16)."
+        visited = " At most T x b = 400 rows take part." if symbol == "N" else ""
+        note = f"ms of an outer iteration in dual form; {fixed}, b = 25.{visited}"
         columns = (symbol, "limit", *STUDENTS, *(f"{name} / limit" for name in STUDENTS))
         tables.append(Table(f"Growth of the dual form with {symbol}", note, columns, tuple(rows)))
     return tables
