@@ -28,7 +28,7 @@ from omnidistill.distill import DistilledSet
 from omnidistill.distill.learnable import random_rows
 from omnidistill.errors import NotFiniteError
 from omnidistill.evaluation.choosing import mean_score, run_of, step_choices, validation_score
-from omnidistill.experts.train import StackedHeads, stack_runs, train_epochs
+from omnidistill.experts.train import StackedHeads, epoch_orders, stack_runs, train_epochs
 from omnidistill.features.featureset import Development, FeatureSet
 from omnidistill.heads import Heads, shared_groups
 from omnidistill.objectives import InfoNCE, Objective, objective_from
@@ -199,12 +199,9 @@ class _Factors:
         objective = InfoNCE(config.tau)
         leaves = [*self.left.values(), *self.right.values()]
         optimiser = torch.optim.Adam(leaves, lr=rate)
-        streams, size = Streams(seed), min(config.batch_size, len(train))
-        num_runs = len(leaves[0])
+        size, num_runs = min(config.batch_size, len(train)), len(leaves[0])
         for epoch in range(num_epochs):
-            orders = torch.stack(
-                [torch.randperm(len(train), generator=streams[f"{purpose}/{run}/{epoch}"]) for run in range(num_runs)]
-            )
+            orders = epoch_orders(num_runs, len(train), seed=seed, purpose=purpose, epoch=epoch)
             for begin in range(0, len(train) - size + 1, size):
                 self._gradients(objective, train, orders[:, begin : begin + size])
                 optimiser.step()
