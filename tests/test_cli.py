@@ -24,7 +24,7 @@ from omnidistill.heads import load_heads
 from omnidistill.run import open_run, versions
 from small_runs import ROWS, SMALL, Outcome, cli, contents, features, packed, widths
 
-LINES = ("zero_shot", "random", "low_rank", "equal_bytes", "distilled", "full_own", "full")
+LINES = ("zero_shot", "random", "low_rank", "equal_bytes", "cca", "distilled", "full_own", "full")
 WANTED = {"zero_shot", "random", "full", "equal_bytes", "low_rank", "distilled"}
 VERBS = ("demo", "pack", "heads", "experts", "distill", "evaluate", "config")
 

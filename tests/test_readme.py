@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from omnidistill.cli import main
-from omnidistill.config import preset_names
+from omnidistill.config import describe_comparisons, preset_names
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
@@ -29,9 +29,11 @@ def test_commands_exist(capsys: pytest.CaptureFixture[str]) -> None:
         assert stop.value.code == 0
 
 
-def test_presets_are_named() -> None:
-    for name in preset_names():
-        assert f"`{name}`" in README
+def test_presets_and_comparisons_exist() -> None:
+    named = re.findall(r"--(?:preset|methods) ([\w/,-]+)", README)
+    assert named
+    for name in ",".join(named).split(","):
+        assert name in [*preset_names(), *describe_comparisons()]
 
 
 def test_links_lead_somewhere() -> None:

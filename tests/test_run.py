@@ -72,7 +72,7 @@ def test_what_a_run_leaves(made: Path) -> None:
         "distilled",
     }
     state = json.loads((folder / "run.json").read_text())
-    assert set(state) == {"config", "data", "fingerprint", "versions", "command"}
+    assert set(state) == {"config", "data", "fingerprint", "modalities", "versions", "command"}
     assert state["command"] == "omnidistill distill ..."
     assert state["data"] == str(made / "SET")
     assert state["versions"] == versions()
@@ -87,7 +87,7 @@ def test_what_a_run_leaves(made: Path) -> None:
 
 def test_a_finished_run_is_reused(made: Path) -> None:
     before = contents(made / "RUN")
-    _, distilled = run_distill(str(made / "SET"), CONFIG, made / "RUN", resume=True)
+    distilled = run_distill(str(made / "SET"), CONFIG, made / "RUN", resume=True).distilled()
     assert contents(made / "RUN") == before
     assert len(distilled) == CONFIG.distill.size
 
@@ -151,7 +151,7 @@ def test_resuming_keeps_how_long_the_heads_took(made: Path, tmp_path: Path) -> N
     shutil.rmtree(tmp_path / "RUN" / "distilled")
     timings = json.loads((made / "RUN" / "timings.json").read_text())
     (tmp_path / "RUN" / "timings.json").write_text(json.dumps({**timings, "heads": 1234.5}))
-    run, _ = run_distill(str(made / "SET"), CONFIG, tmp_path / "RUN", resume=True)
+    run = run_distill(str(made / "SET"), CONFIG, tmp_path / "RUN", resume=True)
     assert run.seconds()["heads"] == 1234.5
 
 
@@ -201,7 +201,7 @@ def test_heads_that_are_there_are_taken(tmp_path: Path) -> None:
 def test_a_run_without_a_heads_split(tmp_path: Path) -> None:
     data = features()
     packed(tmp_path / "SET", data.select([row for row, split in enumerate(data.splits) if split != "heads"]))
-    run, _ = run_distill(str(tmp_path / "SET"), CONFIG, tmp_path / "RUN")
+    run = run_distill(str(tmp_path / "SET"), CONFIG, tmp_path / "RUN")
     assert load_heads(run.folder / "heads", data.widths)[1]["origin"] == "random"
 
 
@@ -212,7 +212,8 @@ def test_experts_made_before_give_the_same_set(made: Path, tmp_path: Path) -> No
     """By the folder that they were told, or the buffer in it; their heads come with them."""
     run_experts(str(made / "SET"), CONFIG, tmp_path / "EXPERTS")
     for place in (tmp_path / "EXPERTS", tmp_path / "EXPERTS" / "buffer"):
-        run, distilled = run_distill(str(made / "SET"), CONFIG, tmp_path / place.name / "RUN", experts=place)
+        run = run_distill(str(made / "SET"), CONFIG, tmp_path / place.name / "RUN", experts=place)
+        distilled = run.distilled()
         expected = open_run(made / "RUN").distilled()
         assert all(torch.equal(distilled.tensors[name], expected.tensors[name]) for name in expected.tensors)
         assert heads_fingerprint(run.heads(features())) == expected.provenance["heads"]
@@ -223,7 +224,7 @@ def test_experts_from_given_heads_bring_them(made: Path, tmp_path: Path) -> None
     """No --heads is needed beside --experts: the students start where the experts did."""
     save_heads(small_heads(features(), 6), tmp_path / "mine", {})
     run_experts(str(made / "SET"), CONFIG, tmp_path / "EXPERTS", tmp_path / "mine")
-    run, _ = run_distill(str(made / "SET"), CONFIG, tmp_path / "RUN", experts=tmp_path / "EXPERTS")
+    run = run_distill(str(made / "SET"), CONFIG, tmp_path / "RUN", experts=tmp_path / "EXPERTS")
     assert heads_fingerprint(run.heads(features())) == heads_fingerprint(small_heads(features(), 6))
 
 
@@ -231,7 +232,8 @@ def test_the_set_tells_which_experts_made_it(made: Path, tmp_path: Path) -> None
     """The run's own [experts] say nothing of a buffer that was given."""
     other = small_config("experts.learning_rate=0.25")
     run_experts(str(made / "SET"), other, tmp_path / "EXPERTS")
-    _, distilled = run_distill(str(made / "SET"), CONFIG, tmp_path / "RUN", experts=tmp_path / "EXPERTS")
+    run = run_distill(str(made / "SET"), CONFIG, tmp_path / "RUN", experts=tmp_path / "EXPERTS")
+    distilled = run.distilled()
     assert distilled.provenance["experts"]["config"]["learning_rate"] == 0.25
     assert load_experts(tmp_path / "EXPERTS" / "buffer").meta["key"]["seed"] == distilled.provenance["experts"]["seed"]
 

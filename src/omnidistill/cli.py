@@ -1,7 +1,7 @@
 """The command line: verbs only, no logic. Nothing heavy is imported before a verb needs it, so help is instant.
 
-Exit codes: 0 done; 2 bad input (one line says what, where, what to do); 3 a computation became NaN or Inf; 130
-interrupted (resumable).
+Exit codes: 0 done; 1 a part of a comparison failed, or out of memory; 2 bad input (one line says what, where, what to
+do); 3 a computation became NaN or Inf; 130 interrupted (resumable).
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ def _heads(options: argparse.Namespace) -> None:
     from omnidistill.run import make_heads, open_data
 
     _require_absent(options.output)
-    make_heads(open_data(options.set), _config(options), options.output, options.heads, _progress())
+    config = _config(options)
+    make_heads(open_data(options.set, config), config, options.output, options.heads, _progress())
     print(
         f"heads  {options.output}\nnext   omnidistill distill {options.set} --heads {options.output} --size 100 -o RUN"
     )
@@ -101,7 +102,7 @@ def _experts(options: argparse.Namespace) -> None:
 def _distill(options: argparse.Namespace) -> None:
     from omnidistill.run import run_distill
 
-    run, distilled = run_distill(
+    run = run_distill(
         options.set,
         _config(options),
         options.output,
@@ -111,7 +112,7 @@ def _distill(options: argparse.Namespace) -> None:
         command=_command(),
         progress=_progress(),
     )
-    print("\n".join(_summary(run, distilled)))
+    print("\n".join(_summary(run)))
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -131,29 +132,76 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _show_config(options: argparse.Namespace) -> None:
-    from omnidistill.config import describe_fields, preset_names
+    from omnidistill.config import describe_fields
 
     if options.explain:
         for key, default, text in describe_fields():
             print(f"{key:42} {default:>16}  {text}" if default else f"\n{key}: {text}")
     else:
         print(_config(options).model_dump_json(indent=1))
-        print(f"presets: {', '.join(preset_names())}", file=sys.stderr)
 
 
-def _summary(run: Any, distilled: Any) -> list[str]:
+def _compare(options: argparse.Namespace) -> int:
+    from omnidistill.comparison import compare
+    from omnidistill.config import load_comparison
+    from omnidistill.report.comparison import to_rich
+
+    name, comparison = load_comparison(
+        options.config,
+        options.preset,
+        options.methods or (),
+        sizes=options.sizes,
+        seeds=options.seeds,
+        num_students=options.students,
+        layout=options.layout,
+        settings=options.set_values,
+    )
+    compared = compare(
+        options.set,
+        comparison,
+        options.output,
+        name=name,
+        heads=options.heads,
+        resume=options.resume,
+        command=_command(),
+        progress=_progress(),
+    )
+    if options.json:
+        print(json.dumps(compared.content, allow_nan=False))
+    else:
+        _print_table(to_rich(compared.content), width=100)
+        print(f"table  {compared.table} (also .csv, .tex, .json)")
+    for cell, error in compared.failures.items():
+        print(f"omnidistill: {cell}: {error}", file=sys.stderr)
+    return 1 if compared.failures else 0
+
+
+def _presets(options: argparse.Namespace) -> None:
+    from omnidistill.config import describe_comparisons, describe_presets
+
+    presets, comparisons = describe_presets(), describe_comparisons()
+    width = max(map(len, [*presets, *comparisons]))
+    for title, known in (
+        ("methods (--preset of distill, --methods of compare)", presets),
+        ("comparisons (--preset of compare)", comparisons),
+    ):
+        print(f"{title}\n" + "\n".join(f"  {name:{width}}  {text}" for name, text in known.items()))
+
+
+def _summary(run: Any) -> list[str]:
     from omnidistill.scoring import floor_of, matching_loss_of
 
-    loss, floors = matching_loss_of(run.folder), floor_of(run.folder)
-    bound = f" (rank floor of {len(distilled)} rows: {sum(floors.values()):.3f})" if floors else ""
-    recipe = distilled.recipe
-    steps = ", ".join(f"{size:.3g}" for size in recipe.step_sizes)
-    return [
-        f"set      {run.folder / 'distilled'} ({len(distilled)} rows, {distilled.bytes:,} bytes)",
-        f"matching loss {loss:.3f}{bound}",
-        f"recipe   {recipe.num_steps} steps of {recipe.batch_size} rows, step sizes {steps}",
-        f"next     omnidistill evaluate {run.folder}",
-    ]
+    lines = []
+    for part, distilled in zip(run.parts, run.sets(), strict=True):
+        recipe = distilled.recipe
+        steps = ", ".join(f"{size:.3g}" for size in recipe.step_sizes)
+        lines.append(f"set      {part.folder / 'distilled'} ({len(distilled)} rows, {distilled.bytes:,} bytes)")
+        loss, floors = matching_loss_of(part.folder), floor_of(part.folder)
+        if loss is not None:
+            bound = f" (rank floor of {len(distilled)} rows: {sum(floors.values()):.3f})" if floors else ""
+            lines.append(f"matching loss {loss:.3f}{bound}")
+        lines.append(f"recipe   {recipe.num_steps} steps of {recipe.batch_size} rows, step sizes {steps}")
+    return [*lines, f"next     omnidistill evaluate {run.folder}"]
 
 
 def _config(options: argparse.Namespace) -> RunConfig:
@@ -170,10 +218,10 @@ def _progress() -> Any:
     return RichProgress()
 
 
-def _print_table(table: Any) -> None:
+def _print_table(table: Any, width: int = 0) -> None:
     from rich.console import Console
 
-    Console().print(table)
+    Console(width=max(Console().width, width)).print(table)
 
 
 def _command() -> str:
@@ -246,10 +294,40 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--data", metavar="SET", help="where the data are now, if they moved")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
 
+    compare = _verb(verbs, "compare", _compare, "make and score a set for every method, size and seed; print the table")
+    compare.add_argument("set", metavar="SET", help="a folder made by 'pack', or 'emoji'")
+    compare.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="may hold several comparisons")
+    compare.add_argument("--preset", metavar="NAME", help="a comparison that ships with the package: paper-table-1 ...")
+    compare.add_argument("--config", type=Path, metavar="FILE.toml", help="a comparison of your own")
+    compare.add_argument("--methods", type=_names, metavar="A,B", help="presets of methods, see 'omnidistill presets'")
+    compare.add_argument("--sizes", type=_numbers, metavar="N,N", help="synthetic rows (default: 100)")
+    compare.add_argument("--seeds", type=_numbers, metavar="S,S", help="one set is made with each (default: 0,1,2)")
+    compare.add_argument("--students", type=int, metavar="R", help="students a set (default: 5)")
+    compare.add_argument("--layout", metavar="NAME", help="retrieval, variants, cost or directions")
+    compare.add_argument("--heads", type=Path, metavar="FILE", help="heads that every student starts from")
+    compare.add_argument(
+        "--set", dest="set_values", action="append", metavar="KEY=VALUE", help="for every method that has the setting"
+    )
+    compare.add_argument("--resume", action="store_true", help="go on in DIR, or add another comparison to it")
+    compare.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+
+    _verb(verbs, "presets", _presets, "list the settings that ship with the package: methods, published ones, ours")
+
     config = _verb(verbs, "config", _show_config, "print the settings in effect, or explain every setting")
     _add_settings(config)
     config.add_argument("--explain", action="store_true", help="every setting with default, unit and reason")
     return parser
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in _names(text)]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of whole numbers such as 100,200") from None
 
 
 def _verb(verbs: Any, name: str, action: Any, text: str) -> argparse.ArgumentParser:

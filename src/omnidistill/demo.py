@@ -13,7 +13,7 @@ from typing import Any
 from omnidistill.artifacts import write_atomic
 from omnidistill.config import load_config
 from omnidistill.errors import InputError
-from omnidistill.evaluation.lines import Line
+from omnidistill.evaluation.line import Line
 from omnidistill.report.page import RunView, render_page
 from omnidistill.report.tables import combine, interval, to_markdown
 from omnidistill.run import EMOJI, open_data, run_distill
@@ -48,7 +48,7 @@ def run_demo(folder: Path, *, size: int = 100, progress: Progress | None = None)
     scores: list[dict[str, Any]] = []
     for preset in PRESETS:
         config = load_config(preset=preset, distill__size=size, evaluate__num_seeds=NUM_SEEDS)
-        run, distilled = run_distill(
+        run = run_distill(
             EMOJI,
             config,
             folder / preset,
@@ -57,11 +57,11 @@ def run_demo(folder: Path, *, size: int = 100, progress: Progress | None = None)
             command=f"omnidistill demo (preset {preset})",
             progress=progress,
         )
-        wanted = ("random", "low_rank", "equal_bytes", "full_own") if not views else ("full_own",)
+        wanted = ("random", "low_rank", "equal_bytes", "cca", "full_own") if not views else ("full_own",)
         evaluated = evaluate_run(run, shared=shared, wanted=wanted, command="omnidistill demo", progress=progress)
         shared = {name: evaluated.lines[name] for name in ("zero_shot", "full")}
         scores.append(evaluated.scores)
-        views.append(view(run, evaluated.scores, distilled, data))
+        views.append(view(run, evaluated.scores, data))
     together = combine(scores)
     page, table = folder / "report.html", folder / "table.md"
     write_atomic(page, render_page(views).encode())

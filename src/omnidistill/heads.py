@@ -28,9 +28,16 @@ def project(heads: Heads, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[
     return {name: features[name] @ matrix.mT for name, matrix in heads.items()}
 
 
-def embed(heads: Heads, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
-    """Unit embeddings z = W x / ||W x|| (N x d) of every modality that has a head."""
-    return {name: torch.nn.functional.normalize(output, dim=-1) for name, output in project(heads, features).items()}
+def embed(
+    heads: Heads,
+    features: Mapping[str, Float[Tensor, "_ _"]],
+    bias: Mapping[str, Float[Tensor, " _"]] | None = None,
+) -> dict[str, Float[Tensor, "_ _"]]:
+    """Unit embeddings z = y / ||y||, y = W x + b (N x d), of every modality that has a head; b = 0 where absent."""
+    outputs = project(heads, features)
+    if bias is not None:
+        outputs = {name: output + bias[name] for name, output in outputs.items()}
+    return {name: torch.nn.functional.normalize(output, dim=-1) for name, output in outputs.items()}
 
 
 def stack(per_modality: Mapping[str, Float[Tensor, "_ _"]]) -> Float[Tensor, "M _ _"]:

@@ -5,24 +5,26 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from omnidistill.artifacts import read_json, write_atomic
-from omnidistill.config import EvaluateConfig, InfoNCEConfig
+from omnidistill.config import DistillConfig, EvaluateConfig, InfoNCEConfig, TrajectoryConfig
 from omnidistill.data.emoji import emoji_picture, load_emoji
 from omnidistill.distill import DistilledSet
 from omnidistill.errors import InputError
+from omnidistill.evaluation.choosing import doubling_steps, step_choices
+from omnidistill.evaluation.line import Line
 from omnidistill.evaluation.lines import (
-    Line,
+    cca_line,
     distilled_line,
     equal_bytes_line,
     full_line,
-    low_rank_line,
     random_line,
     zero_shot_line,
 )
+from omnidistill.evaluation.low_rank import low_rank_line
 from omnidistill.evaluation.scores import score_lines
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.objectives import InfoNCE, objective_from
@@ -32,7 +34,7 @@ from omnidistill.report.tables import to_csv
 from omnidistill.run import Run, fingerprint, open_data, versions
 from omnidistill.tracking import Progress, SilentProgress
 
-LINES = ("zero_shot", "random", "low_rank", "equal_bytes", "distilled", "full_own", "full")
+LINES = ("zero_shot", "random", "low_rank", "equal_bytes", "cca", "distilled", "full_own", "full")
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ def evaluate_run(
     """
     if num_seeds is not None and num_seeds < 2:
         raise InputError(f"--seeds {num_seeds}: intervals over runs need at least 2 (10 by default)")
-    distilled = run.distilled()
-    data = open_data(data_reference or run.data_reference)
+    sets = run.sets()
+    data = open_data(data_reference or run.data_reference, run.config)
     if fingerprint(data) != run.fingerprint:
         raise InputError(f"{data_reference or run.data_reference}: is not the data of this run (its rows differ)")
     data.split("test")  # a missing test split is told before an hour is spent
@@ -78,14 +80,14 @@ def evaluate_run(
         run.config.evaluate if num_seeds is None else run.config.evaluate.model_copy(update={"num_seeds": num_seeds})
     )
     begun = time.monotonic()
-    lines = train_lines(run, distilled, data, config, dict(shared or {}), wanted, progress or SilentProgress())
+    lines = train_lines(run, sets, data, config, dict(shared or {}), wanted, progress or SilentProgress())
     scored = score_lines(lines, data.split("test"), run.config.seed)
     seconds = {**run.seconds(), "evaluate": time.monotonic() - begun}
-    buffer = run.folder / "experts"
+    num_bytes = sum(distilled.bytes for distilled in sets)
     scores: dict[str, Any] = {
         "schema": 1,
         "method": run.config.method,
-        "size": len(distilled),
+        "size": len(sets[0]),
         "num_seeds": config.num_seeds,
         "command": command,
         "versions": versions(),
@@ -99,19 +101,19 @@ def evaluate_run(
         "seconds": seconds,
         "bytes": {
             "features": data.split("train").bytes,
-            "experts": sum(file.stat().st_size for file in buffer.iterdir()) if buffer.exists() else 0,
-            "distilled": distilled.bytes,
+            "experts": sum(_folder_bytes(part.folder / "experts") for part in run.parts),
+            "distilled": num_bytes,
         },
     }
     write_atomic(run.folder / "scores.json", json.dumps(scores, indent=1, allow_nan=False).encode())
     write_atomic(run.folder / "scores.csv", to_csv(scores).encode())
-    write_atomic(run.folder / "report.html", render_page([view(run, scores, distilled, data)]).encode())
+    write_atomic(run.folder / "report.html", render_page([view(run, scores, data)]).encode())
     return Evaluated(scores, lines)
 
 
 def train_lines(
     run: Run,
-    distilled: DistilledSet,
+    sets: Sequence[DistilledSet],
     data: FeatureSet,
     config: EvaluateConfig,
     known: dict[str, Line],
@@ -120,7 +122,7 @@ def train_lines(
 ) -> dict[str, Line]:
     """The wanted lines in table order; known ones are taken as they are."""
     development, start, seed = data.development(), run.heads(data), run.config.seed
-    student = run.config.distill.student
+    student, size = run.config.distill.student, len(sets[0])
     makers = {
         "zero_shot": lambda: zero_shot_line(start),
         "full": lambda: full_line(InfoNCE(config.tau), "all rows, InfoNCE", start, development, config, seed),
@@ -132,12 +134,20 @@ def train_lines(
             config,
             seed,
         ),
-        "distilled": lambda: distilled_line(distilled, start, config, seed),
-        "random": lambda: random_line(distilled, start, development, config, seed),
-        "low_rank": lambda: low_rank_line(
-            min(len(distilled), _least_side(run, data)), start, development, config, seed
+        "distilled": lambda: distilled_line(sets, start, config, seed),
+        "random": lambda: random_line(
+            objective_from(student, data.modalities),
+            size,
+            start,
+            development,
+            config,
+            seed,
+            batch_size=sets[0].recipe.batch_size,
+            steps=_steps(run.config.distill),
         ),
-        "equal_bytes": lambda: equal_bytes_line(known["full"], start, distilled.bytes),
+        "low_rank": lambda: low_rank_line(min(size, _least_side(run, data)), start, development, config, seed),
+        "equal_bytes": lambda: equal_bytes_line(known["full"], start, sum(each.bytes for each in sets)),
+        "cca": lambda: cca_line(start, development),
     }
     names = [name for name in LINES if name in wanted or name in ("zero_shot", "distilled", "full")]
     if isinstance(student, InfoNCEConfig):
@@ -151,9 +161,9 @@ def train_lines(
     return {name: known[name] for name in names}
 
 
-def view(run: Run, scores: Mapping[str, Any], distilled: DistilledSet, data: FeatureSet) -> RunView:
-    """What the page shows of a run."""
-    records = read_records(run.folder)
+def view(run: Run, scores: Mapping[str, Any], data: FeatureSet) -> RunView:
+    """What the page shows of a run; of a run of pairs, the instances of all its sets and no curves."""
+    records = read_records(run.folder) if run.config.joint else []
     train = data.split("train")
     captions: dict[str, dict[str, str]] = {}
     if data.provenance.get("name") == "emoji":
@@ -166,7 +176,8 @@ def view(run: Run, scores: Mapping[str, Any], distilled: DistilledSet, data: Fea
             return identity, None
         return captions["audio" if modality == "image" else modality][identity], emoji_picture(train.groups[row])
 
-    return RunView(scores, records, nearest_instances(distilled, train, describe))
+    shown = [instance for distilled in run.sets() for instance in nearest_instances(distilled, train, describe)]
+    return RunView(scores, records, [replace(instance, index=index) for index, instance in enumerate(shown)])
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
@@ -186,7 +197,7 @@ def floor_of(folder: Path) -> dict[str, float] | None:
 
 def matching_loss_of(folder: Path) -> float | None:
     """The matching loss, mean over the last tenth of the iterations."""
-    records = read_records(folder)
+    records = read_records(folder) if (folder / "metrics.jsonl").exists() else []
     losses = [record["loss"] for record in records if "loss" in record]
     last = losses[-max(1, len(losses) // 10) :]
     return sum(last) / len(last) if last else None
@@ -202,6 +213,17 @@ def _describe(data: FeatureSet) -> dict[str, Any]:
         if isinstance(licences, Mapping)
         else list(licences),
     }
+
+
+def _steps(settings: DistillConfig) -> list[int]:
+    """Numbers of steps that as many random rows may be trained for: those that the set's recipe was chosen from."""
+    if isinstance(settings, TrajectoryConfig):
+        return step_choices(settings.num_student_steps)
+    return doubling_steps(settings.max_steps)
+
+
+def _folder_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir()) if folder.exists() else 0
 
 
 def _least_side(run: Run, data: FeatureSet) -> int:

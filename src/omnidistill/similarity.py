@@ -18,8 +18,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from omnidistill.config import FullConfig, IdentityConfig, LowRankConfig, SimilarityConfig
+from omnidistill.config import (
+    DiagonalConfig,
+    FullConfig,
+    GroupsConfig,
+    IdentityConfig,
+    LowRankConfig,
+    SimilarityConfig,
+)
 from omnidistill.errors import InputError
+from omnidistill.heads import shared_groups
 
 
 @runtime_checkable
@@ -27,7 +35,7 @@ class Similarity(Protocol):
     """How S is stored and read."""
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Learnable tensors of a fresh S = I over `num_rows` rows."""
+        """Tensors of a fresh S = I over `num_rows` rows; those of floating point are learned."""
         ...
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
@@ -75,6 +83,32 @@ class LowRank:
 
 
 @dataclass(frozen=True)
+class Diagonal:
+    """S = diag(a): how much each row's own pair counts."""
+
+    def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """a (N)."""
+        return {"diagonal": torch.ones(num_rows)}
+
+    def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
+        """diag(a_I)."""
+        return torch.diag_embed(tensors["diagonal"][batches])
+
+
+@dataclass(frozen=True)
+class SharedGroups:
+    """S_ij = 1 where rows i and j are of one group, else 0; nothing learned. What a set of real rows has."""
+
+    def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Group numbers (N, int32), every row a group of its own."""
+        return {"groups": torch.arange(num_rows, dtype=torch.int32)}
+
+    def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
+        """1 for rows of one group."""
+        return shared_groups(tensors["groups"][batches])
+
+
+@dataclass(frozen=True)
 class Full:
     """Every entry of S is learned, from the identity."""
 
@@ -87,12 +121,16 @@ class Full:
         return tensors["matrix"][batches.unsqueeze(-1), batches.unsqueeze(-2)]
 
 
-def similarity_from(config: SimilarityConfig) -> Similarity:
+def similarity_from(config: SimilarityConfig | GroupsConfig) -> Similarity:
     """The similarity that a configuration names."""
     match config:
         case LowRankConfig():
             return LowRank(config.rank, config.alpha)
+        case DiagonalConfig():
+            return Diagonal()
         case FullConfig():
             return Full()
+        case GroupsConfig():
+            return SharedGroups()
         case IdentityConfig():
             return FixedIdentity()

@@ -61,7 +61,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Any:
     def make(seed: int, shuffle_pairs: bool = False) -> dict[str, Any]:
         folder = tmp_path_factory.mktemp("planted")
         save_features(data_of(seed, shuffle_pairs), folder / "SET")
-        run, _ = run_distill(str(folder / "SET"), config_of(seed), folder / "RUN")
+        run = run_distill(str(folder / "SET"), config_of(seed), folder / "RUN")
         return evaluate_run(run, wanted=("random",)).scores
 
     return make
@@ -145,7 +145,7 @@ def test_the_test_split_changes_scores_and_nothing_else(tmp_path: Path) -> None:
     made: list[tuple[dict[str, Any], Evaluated]] = []
     for place, features in (("one", data), ("other", other)):
         save_features(features, tmp_path / place / "SET")
-        run, _ = run_distill(str(tmp_path / place / "SET"), config, tmp_path / place / "RUN")
+        run = run_distill(str(tmp_path / place / "SET"), config, tmp_path / place / "RUN")
         artifacts = {
             f"{kind}/{name}": content
             for kind in ("heads", "experts", "distilled")

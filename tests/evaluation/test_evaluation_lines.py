@@ -12,21 +12,23 @@ import torch
 
 from omnidistill.config import EvaluateConfig
 from omnidistill.distill import DistilledSet
-from omnidistill.evaluation import lines
+from omnidistill.evaluation import line as line_module
+from omnidistill.evaluation import lines, low_rank
 from omnidistill.evaluation.choosing import run_of, step_choices, validation_score
+from omnidistill.evaluation.line import Line, best_epoch
 from omnidistill.evaluation.lines import (
-    Line,
+    cca_line,
     distilled_line,
     equal_bytes_line,
     full_line,
-    low_rank_line,
     random_line,
     zero_shot_line,
 )
+from omnidistill.evaluation.low_rank import low_rank_line
 from omnidistill.experts.train import stack_runs, train_epochs
 from omnidistill.features.featureset import Development
 from omnidistill.heads import Heads, shared_groups
-from omnidistill.objectives import InfoNCE
+from omnidistill.objectives import Hopa, InfoNCE
 from small_runs import Loop, features, small_config, small_heads
 
 CONFIG = EvaluateConfig(num_seeds=3, max_epochs=4, learning_rates=(0.05, 0.5, 2.0), batch_size=24)
@@ -116,7 +118,7 @@ def test_heads_wider_than_their_features_are_truncated_too() -> None:
     updates = {name: torch.randn(2, *matrix.shape, generator=generator) for name, matrix in start.items()}
     heads = {name: matrix + updates[name] for name, matrix in start.items()}
     per_rank = 4 * sum(sum(matrix.shape) for matrix in start.values())
-    line = equal_bytes_line(Line("all", heads, 0, 0.0, {}), start, 2 * per_rank)
+    line = equal_bytes_line(Line("all", (heads,), 0, 0.0, {}), start, 2 * per_rank)
     for name, matrix in start.items():
         u, s, vh = np.linalg.svd(updates[name].numpy(), full_matrices=False)
         expected = (u[:, :, :2] * s[:, None, :2]) @ vh[:, :2]
@@ -128,7 +130,7 @@ def test_heads_wider_than_their_features_are_truncated_too() -> None:
 
 def test_the_gradient_of_the_factors_is_that_of_autograd() -> None:
     data, start = features().split("train"), small_heads(features())
-    factors = lines._Factors(start, 3, 2, torch.Generator().manual_seed(0))
+    factors = low_rank._Factors(start, 3, 2, torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(1)
     for matrix in factors.left.values():
         matrix.copy_(torch.randn(matrix.shape, generator=generator))
@@ -165,7 +167,7 @@ def test_heads_of_low_rank_differ_from_the_start_by_that_rank(rank: int) -> None
     assert not torch.equal(line.heads["a"][0], line.heads["a"][1])
     assert line.bytes == 4 * rank * sum(sum(matrix.shape) for matrix in start.values())
     assert line.settings["rank"] == rank
-    assert line.settings["learning_rate"] in lines._LOW_RANK_RATES
+    assert line.settings["learning_rate"] in low_rank._RATES
 
 
 def test_training_heads_of_low_rank_raises_validation() -> None:
@@ -179,7 +181,7 @@ def test_training_heads_of_low_rank_raises_validation() -> None:
 
 
 def test_the_distilled_line_is_the_recipe(distilled: DistilledSet, loop: Loop) -> None:
-    line = distilled_line(distilled, loop.start, CONFIG, 5)
+    line = distilled_line([distilled], loop.start, CONFIG, 5)
     _, heads = next(distilled.students(loop.start, seed=5, num_runs=3))
     assert all(torch.equal(line.heads[name], heads[name]) for name in heads)
     assert line.bytes == distilled.bytes
@@ -189,8 +191,12 @@ def test_the_distilled_line_is_the_recipe(distilled: DistilledSet, loop: Loop) -
     }
 
 
+def ten_random_rows(data: Development, start: Heads) -> Line:
+    return random_line(Hopa(), 10, start, data, CONFIG, 0, batch_size=10, steps=step_choices(4))
+
+
 def test_random_rows_are_real_training_rows_other_ones_in_every_run(
-    distilled: DistilledSet, loop: Loop, monkeypatch: pytest.MonkeyPatch
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[tuple[str, ...]] = []
     pick = lines.random_rows
@@ -202,7 +208,7 @@ def test_random_rows_are_real_training_rows_other_ones_in_every_run(
 
     monkeypatch.setattr(lines, "random_rows", remember)
     data = features().development()
-    line = random_line(distilled, loop.start, data, CONFIG, 0)
+    line = ten_random_rows(data, loop.start)
     assert all(len(ids) == len(set(ids)) == 10 and set(ids) <= set(data.train.ids) for ids in drawn)
     runs = drawn[2:]  # after those that chose
     assert len(runs) == 3
@@ -234,7 +240,7 @@ def other_validation(data: Development, seed: int) -> Development:
     [
         lambda data, start, distilled: full_line(InfoNCE(), "", start, data, CONFIG, 0),
         lambda data, start, distilled: low_rank_line(2, start, data, CONFIG, 0),
-        lambda data, start, distilled: random_line(distilled, start, data, CONFIG, 0),
+        lambda data, start, distilled: ten_random_rows(data, start),
     ],
     ids=["full", "low_rank", "random"],
 )
@@ -256,7 +262,7 @@ def test_choices_follow_validation(
 def test_no_line_can_be_given_a_test_split() -> None:
     """By type: what trains takes a `Development`, and that has no test rows."""
     assert {field.name for field in dataclasses.fields(Development)} == {"heads", "train", "validation"}
-    for make in (full_line, low_rank_line, random_line, distilled_line, equal_bytes_line, zero_shot_line):
+    for make in (full_line, low_rank_line, random_line, distilled_line, equal_bytes_line, zero_shot_line, cca_line):
         types = {str(parameter.annotation) for parameter in inspect.signature(make).parameters.values()}
         assert "FeatureSet" not in types, make
 
@@ -276,5 +282,5 @@ def test_patience_ends_a_training_that_no_longer_rises() -> None:
         seen.append(next(scores))
         return seen[-1]
 
-    assert lines._best_epoch(iter(range(1, 25)), score) == (0.3, 2)
-    assert len(seen) == 2 + lines._PATIENCE_EPOCHS
+    assert best_epoch(iter(range(1, 25)), score) == (0.3, 2, 8)
+    assert len(seen) == 2 + line_module._PATIENCE_EPOCHS

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from omnidistill.evaluation.lines import Line
+from omnidistill.evaluation.line import Line
 from omnidistill.evaluation.scores import score_lines
 from omnidistill.experts.train import stack_runs, train_epochs
 from omnidistill.features.featureset import FeatureSet
@@ -30,7 +30,7 @@ def trained(num_epochs: int, num_runs: int = 3, rate: float = 0.5) -> dict[str, 
 
 
 def line(heads: Mapping[str, torch.Tensor], label: str = "", num_bytes: int = 7) -> Line:
-    return Line(label, dict(heads), num_bytes, 1.5, {"chosen": label})
+    return Line(label, (dict(heads),), num_bytes, 1.5, {"chosen": label})
 
 
 @pytest.fixture(scope="module")

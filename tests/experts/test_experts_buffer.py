@@ -93,6 +93,24 @@ def test_what_is_on_disk(folder: Path, buffer: ExpertBuffer) -> None:
     assert buffer.seconds > 0
 
 
+def mapped(folder: Path) -> set[str]:
+    """The snapshots that are mapped into this process."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return {Path(line.split(maxsplit=5)[5]).name for line in lines if f"{folder}/epoch-" in line}
+
+
+def test_an_epoch_is_mapped_while_its_heads_are_in_use_and_no_longer(tmp_path: Path) -> None:
+    """Or a run would hold every trajectory it ever looked at."""
+    folder = tmp_path / "BUFFER"
+    made = small_experts(folder, CONFIG)
+    assert not mapped(folder)
+    heads = made.heads(1, 2)
+    assert mapped(folder) == {"epoch-02.safetensors"}
+    assert heads["b"].untyped_storage().nbytes() == 2 * heads["b"].nbytes  # a view of both experts, not a copy of one
+    del heads
+    assert not mapped(folder)
+
+
 def test_a_finished_buffer_is_taken_as_it_is(folder: Path) -> None:
     before = contents(folder)
     again = small_experts(folder, CONFIG)

@@ -113,6 +113,29 @@ def test_a_run_does_not_depend_on_how_many_there_are() -> None:
     assert torch.equal(epoch_orders(5, 50, seed=3, purpose="p", epoch=1)[:2], few)
 
 
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_how_many_runs_go_at_once_changes_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One at a time, two and then the third, all together; each time over two epochs, with steps of their own."""
+    data = train()
+    objective = objective_from(OBJECTIVES[name], data.modalities)
+    found, widths = [], []
+
+    def watched(*arguments: Tensor) -> Tensor:
+        widths.append(len(arguments[0]))
+        return objective.gradient(*arguments)
+
+    for numbers, expected in ((1, {1}), (2 * 3 * 24 * 8, {1, 2}), (10**6, {3})):
+        monkeypatch.setattr("omnidistill.experts.train._CACHED_NUMBERS", numbers)
+        watching = type("Watching", (), {"value": objective.value, "gradient": staticmethod(watched)})()
+        heads = stack_runs(small_heads(data), 3)
+        for _ in train_epochs(watching, heads, data, RATES, batch_size=24, num_epochs=2, seed=0, purpose="test"):
+            pass
+        found.append(heads)
+        assert set(widths) == expected
+        widths.clear()
+    assert all(torch.equal(heads[name], found[0][name]) for heads in found[1:] for name in heads)
+
+
 def test_stacked_heads_are_copies() -> None:
     start = small_heads(train())
     before = {name: matrix.clone() for name, matrix in start.items()}

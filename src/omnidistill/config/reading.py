@@ -7,20 +7,24 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from omnidistill.config.files import headlines, read_file, read_toml, shipped
 from omnidistill.config.schema import RunConfig
 from omnidistill.errors import InputError, nearest
 
 
 def preset_names() -> list[str]:
-    """Names of the presets that ship with the package."""
-    folder = resources.files("omnidistill") / "presets"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    """Names of the presets that ship with the package; those of a folder are "folder/name"."""
+    return list(shipped("presets"))
+
+
+def describe_presets() -> dict[str, str]:
+    """One line on every preset: the first line of its comment."""
+    return headlines("presets")
 
 
 def load_config(
@@ -29,23 +33,18 @@ def load_config(
     """Read a TOML file or a preset (default: "hopa"), apply `key=value` overrides (TOML literals) and fixed values
     by dotted key.
 
+    A file or preset that `extends` a preset holds only what differs from it; naming another `kind` of a choice drops
+    the settings of the choice before.
+
     Raises:
         InputError: unreadable TOML, unknown preset, unknown or impossible setting; names the key and the nearest
             known one.
     """
     if path is not None and preset is not None:
         raise InputError("give --preset or --config, not both")
-    if path is not None:
-        tree, where = _read_toml(path.read_bytes() if path.is_file() else None, str(path)), str(path)
-    else:
-        preset = preset or "hopa"
-        if preset not in preset_names():
-            raise InputError(
-                f"unknown preset '{preset}'{nearest(preset, preset_names())}; known: {', '.join(preset_names())}"
-            )
-        text = (resources.files("omnidistill") / "presets" / f"{preset}.toml").read_bytes()
-        tree, where = _read_toml(text, f"preset {preset}"), f"preset {preset}"
-    for override in sorted(overrides, key=lambda text: not text.partition("=")[0].strip().endswith(".kind")):
+    where = f"preset {preset or 'hopa'}" if path is None else str(path)
+    tree = _preset(preset or "hopa") if path is None else _extended(read_file(path), where)
+    for override in sorted(overrides, key=_kinds_first):
         key, found, literal = override.partition("=")
         if not found:
             raise InputError(f"--set {override}: expected key=value, for example --set distill.iterations=500")
@@ -61,7 +60,7 @@ def parse_config(tree: dict[str, Any], where: str) -> RunConfig:
     try:
         return RunConfig.model_validate_json(json.dumps(_with_kinds(tree, RunConfig), default=_no_setting))
     except ValidationError as error:
-        raise InputError(f"{where}: {_explain(error)}") from None
+        raise InputError(f"{where}: {explain(error)}") from None
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None
 
@@ -78,23 +77,44 @@ def describe_fields(model: type[BaseModel] = RunConfig, prefix: str = "") -> lis
                 if len(alternatives) > 1:
                     label += f" (kind = {alternative.model_fields['kind'].default})"
                 lines.append((label, "", (alternative.__doc__ or "").strip()))
-                lines += describe_fields(alternative, f"{prefix}{name}.")
+                lines += [line for line in describe_fields(alternative, f"{prefix}{name}.") if line not in lines]
         elif name != "kind":
             lines.append((f"{prefix}{name}", json.dumps(default), field.description or ""))
     return lines
 
 
 def _alternatives(annotation: Any) -> list[type[BaseModel]]:
-    return [kind for kind in getattr(annotation, "__args__", ()) if isinstance(kind, type)]
+    parts = getattr(annotation, "__args__", ())
+    return [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
 
 
-def _read_toml(text: bytes | None, where: str) -> dict[str, Any]:
-    if text is None:
-        raise InputError(f"{where}: no such file")
-    try:
-        return tomllib.loads(text.decode())
-    except ValueError as error:
-        raise InputError(f"{where}: not valid TOML: {error}") from None
+def _preset(name: str) -> dict[str, Any]:
+    presets = shipped("presets")
+    if name not in presets:
+        raise InputError(f"unknown preset '{name}'{nearest(name, presets)}; 'omnidistill presets' lists them")
+    return _extended(read_toml(presets[name], f"preset {name}"), f"preset {name}")
+
+
+def _extended(tree: dict[str, Any], where: str) -> dict[str, Any]:
+    """The preset that the tree extends, with what the tree says instead."""
+    base = tree.pop("extends", None)
+    if base is None:
+        return tree
+    if not isinstance(base, str):
+        raise InputError(f"{where}: extends = {base!r} must be the name of a preset")
+    return _merged(_preset(base), tree, [])
+
+
+def _merged(base: dict[str, Any], tree: dict[str, Any], section: list[str]) -> dict[str, Any]:
+    changed = "kind" in tree and tree["kind"] != base.get("kind", _default_kind(base, section))
+    merged = {} if changed else dict(base)
+    for name, value in tree.items():
+        below = merged.get(name)
+        if isinstance(value, dict) and isinstance(below, dict):
+            merged[name] = _merged(below, value, [*section, name])
+        else:
+            merged[name] = value
+    return merged
 
 
 def _literal(text: str) -> Any:
@@ -104,23 +124,44 @@ def _literal(text: str) -> Any:
         return text
 
 
+def _kinds_first(override: str) -> tuple[bool, int]:
+    """Choices before what refines them, outer choices before inner ones."""
+    key = override.partition("=")[0].strip()
+    return not key.endswith(".kind"), key.count(".") if key.endswith(".kind") else 0
+
+
 def _assign(tree: dict[str, Any], key: str, value: Any, where: str) -> None:
     *parents, leaf = key.split(".")
-    kind = _default_kind(parents)
+    root = tree
     for parent in parents:
         tree = tree.setdefault(parent, {})
         if not isinstance(tree, dict):
             raise InputError(f"{where}: '{parent}' is a value, not a section")
-    if leaf == "kind" and tree.get("kind", kind) != value:
+    if leaf == "kind" and tree.get("kind", _default_kind(root, parents)) != value:
         tree.clear()  # another choice has other settings
     tree[leaf] = value
 
 
-def _default_kind(section: Sequence[str]) -> str | None:
+def _default_kind(tree: Mapping[str, Any], section: Sequence[str]) -> str | None:
+    """The kind that a section has where it names none, given the kinds that the sections around it name."""
     place: Any = RunConfig()
     for part in section:
-        place = getattr(place, part, None)
+        field = type(place).model_fields.get(part) if isinstance(place, BaseModel) else None
+        if field is None:
+            return None
+        place = field.get_default()
+        tree = tree.get(part, {}) if isinstance(tree, Mapping) else {}
+        if part is not section[-1] and isinstance(tree, Mapping) and isinstance(place, BaseModel):
+            place = _chosen(field.annotation, tree.get("kind"), place)
     return getattr(place, "kind", None)
+
+
+def _chosen(annotation: Any, kind: Any, default: BaseModel) -> BaseModel:
+    """A fresh alternative of that kind; the default where it is none."""
+    for alternative in _alternatives(annotation):
+        if alternative.model_fields["kind"].default == kind:
+            return alternative()
+    return default
 
 
 def _no_setting(value: Any) -> Any:
@@ -134,39 +175,41 @@ def _with_kinds(tree: Mapping[str, Any], model: type[BaseModel]) -> dict[str, An
         section, default = filled.get(name), field.get_default()
         if isinstance(section, dict) and isinstance(default, BaseModel):
             if _alternatives(field.annotation):
-                filled[name] = {"kind": getattr(default, "kind", None), **section}
-            else:
-                filled[name] = _with_kinds(section, type(default))
+                section = {"kind": getattr(default, "kind", None), **section}
+                default = _chosen(field.annotation, section["kind"], default)
+            filled[name] = _with_kinds(section, type(default))
     return filled
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError, root: type[BaseModel] = RunConfig) -> str:
+    """What is wrong with a setting of a tree, and what to type instead."""
     first = error.errors()[0]
     location = [str(part) for part in first["loc"]]
-    key, found = ".".join(_without_kinds(location)) or "run", first.get("input")
+    key, found = ".".join(_without_kinds(location, root)) or "run", first.get("input")
     if first["type"] == "extra_forbidden":
-        known = _siblings(location[:-1])
+        known = _siblings(location[:-1], root)
         hint = nearest(location[-1], known) or f"; known here: {', '.join(known)}"
         return f"unknown setting '{key}'{hint}"
     message = first["msg"].removeprefix("Value error, ")
     return message if first["type"] == "value_error" else f"{key} = {json.dumps(found, default=str)}: {message}"
 
 
-def _without_kinds(location: Sequence[str]) -> list[str]:
+def _without_kinds(location: Sequence[str], root: type[BaseModel]) -> list[str]:
     """Pydantic puts the tag of a choice into the location; a user never types it."""
-    return [part for i, part in enumerate(location) if i == 0 or part not in _kinds(location[:i])]
+    return [part for i, part in enumerate(location) if i == 0 or part not in _kinds(location[:i], root)]
 
 
-def _kinds(location: Sequence[str]) -> set[str]:
-    return {model.model_fields["kind"].default for model in _models_at(location) if "kind" in model.model_fields}
+def _kinds(location: Sequence[str], root: type[BaseModel]) -> set[str]:
+    models = _models_at(location, root)
+    return {model.model_fields["kind"].default for model in models if "kind" in model.model_fields}
 
 
-def _siblings(location: Sequence[str]) -> list[str]:
-    return sorted({name for model in _models_at(location) for name in model.model_fields})
+def _siblings(location: Sequence[str], root: type[BaseModel]) -> list[str]:
+    return sorted({name for model in _models_at(location, root) for name in model.model_fields})
 
 
-def _models_at(location: Sequence[str]) -> list[type[BaseModel]]:
-    models: list[type[BaseModel]] = [RunConfig]
+def _models_at(location: Sequence[str], root: type[BaseModel]) -> list[type[BaseModel]]:
+    models: list[type[BaseModel]] = [root]
     for part in location:
         tagged = [m for m in models if "kind" in m.model_fields and m.model_fields["kind"].default == part]
         if tagged:

@@ -6,12 +6,14 @@ use is not a field of it. Paper values: HoPA tables 8 and 9.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Frozen; every field is of its type, and none is unknown."""
+
     model_config = ConfigDict(
         frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
@@ -21,7 +23,7 @@ Positive = Annotated[float, Field(gt=0, le=1e30)]  # above, float32 overflows
 Count = Annotated[int, Field(ge=1)]
 
 
-class HopaConfig(_Strict):
+class HopaConfig(Strict):
     """The HoPA objective (eq. 8)."""
 
     kind: Literal["hopa"] = "hopa"
@@ -43,7 +45,7 @@ class HopaConfig(_Strict):
     """Modes in the proxy similarity; 2 is the paper's ablation."""
 
 
-class PairwiseConfig(_Strict):
+class PairwiseConfig(Strict):
     """wBCE over pairs of modalities (the LoRS student)."""
 
     kind: Literal["pairwise-wbce"] = "pairwise-wbce"
@@ -57,7 +59,7 @@ class PairwiseConfig(_Strict):
     """Modality that every pair must contain (T-bind, V-bind); all pairs when absent."""
 
 
-class InfoNCEConfig(_Strict):
+class InfoNCEConfig(Strict):
     """Symmetric InfoNCE over pairs of modalities, several positives allowed."""
 
     kind: Literal["infonce"] = "infonce"
@@ -70,13 +72,13 @@ class InfoNCEConfig(_Strict):
 ObjectiveConfig = Annotated[HopaConfig | PairwiseConfig | InfoNCEConfig, Field(discriminator="kind")]
 
 
-class IdentityConfig(_Strict):
+class IdentityConfig(Strict):
     """S = I, not learned."""
 
     kind: Literal["identity"] = "identity"
 
 
-class LowRankConfig(_Strict):
+class LowRankConfig(Strict):
     """S = diag(a) + (alpha / rank) L R^T, learned."""
 
     kind: Literal["low-rank"] = "low-rank"
@@ -86,16 +88,28 @@ class LowRankConfig(_Strict):
     """Scale of the low-rank part."""
 
 
-class FullConfig(_Strict):
+class DiagonalConfig(Strict):
+    """S = diag(a), learned."""
+
+    kind: Literal["diagonal"] = "diagonal"
+
+
+class FullConfig(Strict):
     """Every entry of S is learned."""
 
     kind: Literal["full"] = "full"
 
 
-SimilarityConfig = Annotated[IdentityConfig | LowRankConfig | FullConfig, Field(discriminator="kind")]
+class GroupsConfig(Strict):
+    """S is 1 for rows of one group and 0 elsewhere, not learned: what real rows have."""
+
+    kind: Literal["groups"] = "groups"
 
 
-class SgdConfig(_Strict):
+SimilarityConfig = Annotated[IdentityConfig | LowRankConfig | DiagonalConfig | FullConfig, Field(discriminator="kind")]
+
+
+class SgdConfig(Strict):
     """SGD on the synthetic set, as in the paper."""
 
     kind: Literal["sgd"] = "sgd"
@@ -109,7 +123,7 @@ class SgdConfig(_Strict):
     """Momentum of all three."""
 
 
-class AdamConfig(_Strict):
+class AdamConfig(Strict):
     """Adam on the synthetic set."""
 
     kind: Literal["adam"] = "adam"
@@ -124,7 +138,7 @@ class AdamConfig(_Strict):
 OptimiserConfig = Annotated[SgdConfig | AdamConfig, Field(discriminator="kind")]
 
 
-class HeadsConfig(_Strict):
+class HeadsConfig(Strict):
     """Pre-training of the heads on the `heads` split by InfoNCE, when none are given."""
 
     width: Count = 256
@@ -139,7 +153,7 @@ class HeadsConfig(_Strict):
     """Temperature of InfoNCE."""
 
 
-class ExpertsConfig(_Strict):
+class ExpertsConfig(Strict):
     """Expert trajectories: heads trained on all training rows, a snapshot after every epoch."""
 
     objective: ObjectiveConfig = HopaConfig()
@@ -150,27 +164,50 @@ class ExpertsConfig(_Strict):
     """Epochs a run (paper: 10)."""
     batch_size: Annotated[int, Field(ge=2)] = 128
     """Real rows a step (paper: 128); the last incomplete batch of an epoch is dropped."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    """Seed of the experts; absent: that of the run. One value for several runs lets them share experts."""
     learning_rate: Positive = 0.01
     """SGD step size (paper: 0.01; HoPA's gradient is small, so standardised features want 1 to 3)."""
 
 
-class DistillConfig(_Strict):
-    """The outer loop."""
+class _SetConfig(Strict):
+    """What every way of making a set has."""
 
     size: Count = 100
     """Synthetic rows N."""
+    batch_size: Annotated[int, Field(ge=2)] | None = None
+    """Rows a student step; absent: 25 (paper) for matched trajectories, 128 for others, or the size if smaller."""
+
+    _usual_batch: ClassVar[int] = 128
+
+    @property
+    def batch(self) -> int:
+        """The mini-batch in effect."""
+        return self.batch_size or min(self._usual_batch, self.size)
+
+    @model_validator(mode="after")
+    def _batch_fits(self) -> _SetConfig:
+        if self.batch > self.size:
+            raise ValueError(f"batch_size = {self.batch} exceeds size = {self.size}; use at most {self.size}")
+        return self
+
+
+class TrajectoryConfig(_SetConfig):
+    """Rows learned by matching expert trajectories: the outer loop."""
+
+    kind: Literal["trajectory"] = "trajectory"
     iterations: Count = 1500
     """Outer iterations (paper: 2000 to 3000)."""
     student: ObjectiveConfig = HopaConfig()
     """What the student minimises on the synthetic set."""
     similarity: SimilarityConfig = LowRankConfig()
     """How the target similarities of the synthetic rows are stored."""
+    target: Literal["trajectory", "shortcut"] = "trajectory"
+    """What is matched: the expert's own path, or the straight line between its ends at the expert's pace (PTM-ST)."""
     rollout: Literal["auto", "dual", "bptt", "tesla"] = "auto"
     """How the student's training is differentiated; auto takes the cheaper exact form."""
     num_student_steps: Count = 16
     """SGD steps T of the student an iteration (paper: 16)."""
-    batch_size: Annotated[int, Field(ge=2)] | None = None
-    """Synthetic rows a student step; absent: 25 (paper), or the size if smaller."""
     blend: bool = False
     """Train the student on mixtures of the rows of its batch (RepBlend)."""
     num_expert_epochs: Count = 2
@@ -183,6 +220,8 @@ class DistillConfig(_Strict):
     """How the synthetic set is updated."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """Learning rates over the iterations."""
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of an exponential moving average of all that is learned; the average is the product (PTM-ST: 0.99)."""
     clip_norm: Positive | None = None
     """Largest norm of the gradient of all rows together; absent: no clipping."""
     validate_every: Annotated[int, Field(ge=0)] = 100
@@ -190,15 +229,10 @@ class DistillConfig(_Strict):
     checkpoint_seconds: Positive = 30.0
     """Time between checkpoints."""
 
-    @property
-    def batch(self) -> int:
-        """The mini-batch in effect."""
-        return self.batch_size or min(25, self.size)
+    _usual_batch: ClassVar[int] = 25
 
     @model_validator(mode="after")
-    def _consistent(self) -> DistillConfig:
-        if self.batch > self.size:
-            raise ValueError(f"batch_size = {self.batch} exceeds size = {self.size}; use at most {self.size}")
+    def _rank_fits(self) -> TrajectoryConfig:
         if isinstance(self.similarity, LowRankConfig) and self.similarity.rank > self.size:
             raise ValueError(
                 f"similarity.rank = {self.similarity.rank} exceeds size = {self.size}; use at most {self.size}"
@@ -206,7 +240,86 @@ class DistillConfig(_Strict):
         return self
 
 
-class EvaluateConfig(_Strict):
+class _ChosenConfig(_SetConfig):
+    """Rows that are chosen or computed, not learned; the recipe is tuned on validation."""
+
+    student: ObjectiveConfig = InfoNCEConfig()
+    """What is minimised on the set."""
+    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0)
+    """Step sizes that validation chooses from."""
+    max_steps: Count = 2048
+    """Longest training that validation may choose; candidates double from 8."""
+
+
+class SelectConfig(_ChosenConfig):
+    """Real rows chosen by a selector, or averages of real rows."""
+
+    kind: Literal["select"] = "select"
+    selector: Literal[
+        "random",
+        "herding",
+        "k-center",
+        "k-medoids",
+        "facility-location",
+        "agreement",
+        "aligned-k-medoids",
+        "el2n",
+        "grand",
+        "forgetting",
+        "craig",
+        "prototypes",
+        "group-means",
+    ] = "random"
+    """How rows are chosen; the last two average rows of a cluster or a group."""
+
+    @property
+    def similarity(self) -> GroupsConfig:
+        """Rows of one group are positives."""
+        return GroupsConfig()
+
+
+class CovmatchConfig(_ChosenConfig):
+    """Rows with the cross-covariances of the data, in closed form (CovMatch)."""
+
+    kind: Literal["covmatch"] = "covmatch"
+    rho: Positive = 1.0
+    """Synthetic over real cross-covariance (paper: 2 at N = 100, 1 above)."""
+    pairing: Literal["rows", "groups"] = "groups"
+    """Cross-covariances of rows, or of group means."""
+    rotation: Literal["random", "eye"] = "eye"
+    """Which of the sets of equal moments: one row a direction, or a random frame."""
+    weights: Literal["uniform", "errors"] = "uniform"
+    """Plain covariances, or those weighted by InfoNCE's errors along the first expert (C(gamma), UniCon)."""
+
+    @property
+    def similarity(self) -> IdentityConfig:
+        """S = I."""
+        return IdentityConfig()
+
+
+class ApmConfig(_ChosenConfig):
+    """Rows on which least squares finds the analytic projectors of the data, in closed form (APM)."""
+
+    kind: Literal["apm"] = "apm"
+    ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0,)
+    """Regularisation in units of the mean eigenvalue of each covariance; validation chooses."""
+    norm: Literal["plain", "whitened"] = "whitened"
+    """Nearest analytic parameters, or nearest outputs."""
+    pairing: Literal["rows", "groups"] = "groups"
+    """As in CovmatchConfig."""
+    rotation: Literal["random", "eye"] = "random"
+    """As in CovmatchConfig."""
+
+    @property
+    def similarity(self) -> IdentityConfig:
+        """S = I."""
+        return IdentityConfig()
+
+
+DistillConfig = Annotated[TrajectoryConfig | SelectConfig | CovmatchConfig | ApmConfig, Field(discriminator="kind")]
+
+
+class EvaluateConfig(Strict):
     """How the set and the reference lines are scored."""
 
     num_seeds: Annotated[int, Field(ge=2)] = 10
@@ -221,20 +334,27 @@ class EvaluateConfig(_Strict):
     """Temperature of the InfoNCE reference on all rows."""
 
 
-class RunConfig(_Strict):
+class RunConfig(Strict):
     """One run."""
 
     method: str = "hopa"
     """Name shown in tables."""
+    modalities: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    """Modalities to use; absent: all of the data."""
+    joint: bool = True
+    """One set of all modalities; false: one of every pair, as bimodal methods are published (scored by pair, bytes and
+    seconds summed)."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Every random stream is named and derives from this number."""
     heads: HeadsConfig = HeadsConfig()
     experts: ExpertsConfig = ExpertsConfig()
-    distill: DistillConfig = DistillConfig()
+    distill: DistillConfig = TrajectoryConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
+        if not isinstance(self.distill, TrajectoryConfig):
+            return self
         last = self.distill.max_start_epoch - 1 + self.distill.num_expert_epochs
         if last > self.experts.num_epochs:
             raise ValueError(

@@ -2,7 +2,7 @@
 
 from omnidistill.distill.distilled import DistilledSet, Recipe
 from omnidistill.distill.distiller import Distillation, Judge, Verdict, distill
-from omnidistill.distill.outer import Episode, Outer, TrajectoryMatching
+from omnidistill.distill.outer import Episode, Outer, ShortcutMatching, TrajectoryMatching
 
 __all__ = [
     "Distillation",
@@ -11,6 +11,7 @@ __all__ = [
     "Judge",
     "Outer",
     "Recipe",
+    "ShortcutMatching",
     "TrajectoryMatching",
     "Verdict",
     "distill",

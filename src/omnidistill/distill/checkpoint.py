@@ -30,7 +30,7 @@ class Best:
         if score <= self.score:
             return False
         self.score, self.iteration, self.num_steps = score, iteration, num_steps
-        self.tensors = learnable.copy()
+        self.tensors = learnable.product()
         return True
 
 
@@ -47,7 +47,7 @@ def save_checkpoint(
 ) -> None:
     """Write the state after `iteration` iterations (atomically)."""
     tensors = {
-        **{f"leaf/{name}": leaf.detach() for name, leaf in learnable.tensors().items()},
+        **{f"leaf/{name}": leaf.detach() for name, leaf in learnable.state().items()},
         **{f"optimiser/{name}": tensor for name, tensor in optimiser_tensors(optimiser).items()},
         **{f"stream/{name}": state for name, state in streams.state().items()},
         **{f"best/{name}": tensor for name, tensor in best.tensors.items()},

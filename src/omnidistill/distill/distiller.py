@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from omnidistill.config import RunConfig
+from omnidistill.config import RunConfig, TrajectoryConfig
 from omnidistill.distill.checkpoint import Best, load_checkpoint, save_checkpoint
 from omnidistill.distill.distilled import DistilledSet, Recipe
 from omnidistill.distill.interrupt import interrupt_deferred
@@ -107,6 +107,8 @@ class _Loop:
         judge: Judge | None,
         identity: dict[str, Any],
     ) -> None:
+        if not isinstance(config.distill, TrajectoryConfig):
+            raise InputError(f"distill.kind = {config.distill.kind}: has no outer loop; use kind = trajectory")
         self.outer, self.config, self.folder, self.judge = outer, config, folder, judge
         self.settings = config.distill
         self.identity = {"config": config.model_dump(mode="json", exclude={"evaluate"}), "provenance": identity}
@@ -186,7 +188,7 @@ class _Loop:
             except NotFiniteError:
                 self._distilled(*self.last_good).save(self.folder / LAST_GOOD)
                 raise
-        tensors, iteration = (best.tensors, best.iteration) if best.tensors else (self.learnable.tensors(), done)
+        tensors, iteration = (best.tensors, best.iteration) if best.tensors else (self.learnable.product(), done)
         result = self._distilled(tensors, iteration, best)
         result.save(self.folder / "distilled")
         return Distillation(result, time.monotonic() - begun)
@@ -232,13 +234,14 @@ class _Loop:
         for group, rate in zip(self.optimiser.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
         self.optimiser.step()
+        self.learnable.follow(self.settings.average)
 
     def _validated(self, record: dict[str, Any], iteration: int, best: Best) -> dict[str, Any]:
         every = self.settings.validate_every
         due = every and (iteration % every == 0 or iteration == self.settings.iterations)
         if self.judge is None or not due:
             return record
-        verdict = self.judge(self._distilled(self.learnable.tensors(), iteration))
+        verdict = self.judge(self._distilled(self.learnable.product(), iteration))
         best.offer(verdict.score, iteration, verdict.num_steps, self.learnable)
         return {**record, "validation": verdict.score, "validation_steps": verdict.num_steps}
 

@@ -1,18 +1,18 @@
 """What the outer loop learns: stored rows, similarity factors and one step size per modality (positive: its
-logarithm is learned).
+logarithm is learned), and the moving average of all of them where one is wanted.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.config import AdamConfig, DistillConfig, OptimiserConfig
+from omnidistill.config import AdamConfig, OptimiserConfig, TrajectoryConfig
 from omnidistill.errors import InputError
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.parametrisation import Parametrisation
@@ -27,15 +27,18 @@ class Learnable:
     rows: dict[str, Tensor]
     similarity: dict[str, Tensor]
     log_step_sizes: Float[Tensor, " M"]
+    average: dict[str, Tensor] = field(default_factory=dict)  # of every leaf by name; empty where none is kept
 
     @staticmethod
     def begin(
-        initial: FeatureSet, config: DistillConfig, parametrisation: Parametrisation, streams: Streams
+        initial: FeatureSet, config: TrajectoryConfig, parametrisation: Parametrisation, streams: Streams
     ) -> Learnable:
         """Real rows, S = I and the configured step size."""
         similarity = similarity_from(config.similarity).init(config.size, streams["similarity"])
         steps = torch.full((len(initial.modalities),), math.log(config.initial_step_size))
         made = Learnable(parametrisation.init(initial.features), similarity, steps)
+        if config.average:
+            made.average.update(made.copy())
         for leaf in made.tensors().values():
             leaf.requires_grad_()
         return made
@@ -48,6 +51,20 @@ class Learnable:
         """All leaves by name, in memory of their own."""
         return {name: leaf.detach().clone() for name, leaf in self.tensors().items()}
 
+    def product(self) -> dict[str, Tensor]:
+        """What is handed out, in memory of its own: the average where one is kept, the leaves otherwise."""
+        return {name: tensor.clone() for name, tensor in self.average.items()} or self.copy()
+
+    def follow(self, decay: float) -> None:
+        """Move the average towards the leaves: average <- decay average + (1 - decay) leaf."""
+        for name, leaf in self.tensors().items():
+            if name in self.average:
+                self.average[name].lerp_(leaf.detach(), 1 - decay)
+
+    def state(self) -> dict[str, Tensor]:
+        """Leaves and averages by name, for a checkpoint."""
+        return {**self.tensors(), **{f"average/{name}": tensor for name, tensor in self.average.items()}}
+
     def stored(self) -> dict[str, Tensor]:
         """The leaves that a distilled set stores."""
         return {
@@ -56,9 +73,9 @@ class Learnable:
         }
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Overwrite every leaf."""
+        """Overwrite every leaf and average with what `state` gave."""
         with torch.no_grad():
-            for name, leaf in self.tensors().items():
+            for name, leaf in self.state().items():
                 leaf.copy_(tensors[name])
 
     def optimiser(self, config: OptimiserConfig) -> torch.optim.Optimizer:

@@ -4,6 +4,11 @@ Trajectory matching (Cazenavette et al. 2022; HoPA eq. 7): a student that starts
 steps on the synthetic set should end where the expert is at epoch s + k:
 
     L = sum_m ||W_T,m - W*_m||^2 / ||W_0,m - W*_m||^2        each branch with its own denominator
+
+Shortcut trajectories (PTM-ST, Guo et al. 2026, arXiv 2603.25388): the expert is replaced by the straight line between
+its ends, walked at the expert's pace,
+
+    W(t) = (1 - b_t) W(0) + b_t W(K),       b_t = sum_{s < t} ||W(s+1) - W(s)|| / sum_{s < K} ||W(s+1) - W(s)||
 """
 
 from __future__ import annotations
@@ -53,11 +58,7 @@ class TrajectoryMatching:
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
         """The next expert of the order, and a start epoch below `max_start_epoch`."""
-        turn, position = divmod(iteration, self.buffer.num_experts)
-        order = torch.randperm(self.buffer.num_experts, generator=Streams(streams.seed)[f"experts/order/{turn}"])
-        expert = int(order[position])
-        first = int(torch.randint(self.max_start_epoch, (1,), generator=streams["starts"]))
-        last = first + self.num_expert_epochs
+        expert, first, last = self._draw(iteration, streams)
         start, goal = self.buffer.heads(expert, first), self.buffer.heads(expert, last)
         difference = {name: start[name] - goal[name] for name in start}
         return Episode(start, Target(difference, self.buffer.squared_distances[expert, :, first, last]))
@@ -77,3 +78,34 @@ class TrajectoryMatching:
             / len(spectra[: self.max_start_epoch])
             for name, spectra in self.buffer.spectra.items()
         }
+
+    def _draw(self, iteration: int, streams: Streams) -> tuple[int, int, int]:
+        """Expert, start epoch and target epoch."""
+        turn, position = divmod(iteration, self.buffer.num_experts)
+        order = torch.randperm(self.buffer.num_experts, generator=Streams(streams.seed)[f"experts/order/{turn}"])
+        first = int(torch.randint(self.max_start_epoch, (1,), generator=streams["starts"]))
+        return int(order[position]), first, first + self.num_expert_epochs
+
+
+@dataclass(frozen=True)
+class ShortcutMatching(TrajectoryMatching):
+    """Match the straight line between an expert's first and last epoch, at the expert's pace, head by head."""
+
+    def episode(self, iteration: int, streams: Streams) -> Episode:
+        """The same expert and start epoch as trajectory matching draws, on the line."""
+        expert, first, last = self._draw(iteration, streams)
+        begin, end = self.buffer.heads(expert, 0), self.buffer.heads(expert, self.buffer.num_epochs)
+        pace = self._pace(expert)
+        walked = pace[:, last] - pace[:, first]
+        start = {name: torch.lerp(begin[name], end[name], pace[m, first]) for m, name in enumerate(begin)}
+        difference = {name: walked[m] * (begin[name] - end[name]) for m, name in enumerate(begin)}
+        return Episode(start, Target(difference, walked.square() * self.buffer.squared_distances[expert, :, 0, -1]))
+
+    def floor(self, rank: int) -> None:
+        """Not told: the buffer keeps no spectrum of the line."""
+
+    def _pace(self, expert: int) -> Float[Tensor, "M S"]:
+        """b_t of every head, from 0 to 1."""
+        lengths = self.buffer.squared_distances[expert].diagonal(offset=1, dim1=-2, dim2=-1).sqrt()
+        walked = torch.nn.functional.pad(lengths.cumsum(-1), (1, 0))
+        return walked / walked[:, -1:]

@@ -1,24 +1,29 @@
-"""Choices, made on the validation split and nowhere else: a score of heads, and the number of training steps of a
-set.
+"""Choices, made on the validation split and nowhere else: a score of heads, the number of training steps of a set, the
+recipe of a set that has none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from omnidistill.config import TrajectoryConfig
 from omnidistill.distill import DistilledSet, Verdict
+from omnidistill.errors import InputError, NotFiniteError
 from omnidistill.evaluation.retrieval import mean_recall, ranks_by_direction
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.heads import Heads, embed
 
 
-def validation_score(heads: Heads, validation: FeatureSet) -> float:
+def validation_score(
+    heads: Heads, validation: FeatureSet, bias: Mapping[str, Float[Tensor, " _"]] | None = None
+) -> float:
     """Mean of R@1, R@5 and R@10 over all directions, in [0, 1]."""
-    recall = mean_recall(ranks_by_direction(embed(heads, validation.features), validation.group_codes))
+    recall = mean_recall(ranks_by_direction(embed(heads, validation.features, bias), validation.group_codes))
     return sum(recall.values()) / len(recall)
 
 
@@ -38,13 +43,69 @@ def step_choices(num_student_steps: int) -> list[int]:
     return [num_student_steps * factor for factor in (1, 2, 3, 4, 6, 8, 12, 16)]
 
 
+def doubling_steps(longest: int) -> list[int]:
+    """8, 16, 32, ... up to `longest`; `longest` alone where it is smaller."""
+    steps = [8]
+    while 2 * steps[-1] <= longest:
+        steps.append(2 * steps[-1])
+    return steps if longest >= 8 else [longest]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A set with the recipe that validated best, its score, and how many recipes were judged."""
+
+    distilled: DistilledSet
+    score: float
+    judged: int
+
+
+def choose_recipe(
+    distilled: DistilledSet,
+    start: Heads,
+    validation: FeatureSet,
+    learning_rates: Sequence[float],
+    steps: Sequence[int],
+    num_runs: int = 2,
+) -> Choice:
+    """One step size for all modalities and a number of steps (ascending candidates), by mean validation score.
+
+    A step size is given up when its score has not risen at three candidates in a row, or training diverged.
+
+    Raises NotFiniteError where training diverges at every step size.
+    """
+    best, best_score, judged = distilled, -1.0, 0
+    for rate in learning_rates:
+        rates = (rate,) * len(distilled.modalities)
+        candidate = replace(distilled, recipe=replace(distilled.recipe, step_sizes=rates))
+        peak, since = -1.0, 0
+        for num_steps, heads in candidate.students(start, seed=_JUDGE_SEED, num_runs=num_runs, checkpoints=steps):
+            if not all(bool(torch.isfinite(matrix).all()) for matrix in heads.values()):
+                break
+            score, judged = mean_score(heads, validation), judged + 1
+            peak, since = (score, 0) if score > peak else (peak, since + 1)
+            if score > best_score:
+                best, best_score = candidate.with_steps(num_steps), score
+            if since == 3:
+                break
+    if not judged:
+        raise NotFiniteError(
+            f"students diverge at every step size ({', '.join(f'{rate:g}' for rate in learning_rates)}); "
+            "give smaller distill.learning_rates"
+        )
+    return Choice(best, best_score, judged)
+
+
 def judge_set(distilled: DistilledSet, start: Heads, validation: FeatureSet, num_runs: int = 2) -> Verdict:
     """Train students on the set from `start` and take the number of steps that validates best.
 
     The students' batch orders are a fixed stream of their own, so judging changes nothing else.
     """
+    settings = distilled.config.distill
+    if not isinstance(settings, TrajectoryConfig):
+        raise InputError("judge_set: the set was not matched to trajectories, so it has no horizon; use choose_recipe")
     best = Verdict(-1.0, 0)
-    steps = step_choices(distilled.config.distill.num_student_steps)
+    steps = step_choices(settings.num_student_steps)
     for num_steps, heads in distilled.students(start, seed=_JUDGE_SEED, num_runs=num_runs, checkpoints=steps):
         if not all(bool(torch.isfinite(matrix).all()) for matrix in heads.values()):
             break

@@ -1,12 +1,12 @@
-"""Expert trajectories on disk: heads of E runs after every epoch (epoch 0 included), memory-mapped.
+"""Expert trajectories on disk: heads of E runs after every epoch (epoch 0 included).
 
     BUFFER/epoch-00.safetensors ...     one file an epoch, {modality: E x d x p_m}
-    BUFFER/manifest.json                written last: what trained them, ||W_s - W_t||^2 of every pair of epochs, a
-    spectrum BUFFER/progress.json                which epochs are done, so that an interrupted training goes on to the
-    same bits
+    BUFFER/manifest.json                written last: what trained them, ||W_s - W_t||^2 of every two epochs, spectra
+    BUFFER/progress.json                which epochs are done: an interrupted training goes on to the same bits
 
 The squared norms (the denominators of the matching loss, eq. 2-3) and the singular values of the first expert's
-differences (its rank floor) are stored with the trajectories, so matching never recomputes them.
+differences (its rank floor) are stored with the trajectories, so matching never recomputes them. An epoch's file is
+mapped while its heads are in use and no longer, so memory holds what one episode reads, not the trajectories.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,23 @@ _PURPOSE = "experts"
 
 
 @dataclass(frozen=True)
-class ExpertBuffer:
-    """Trajectories ready for matching; tensors are views of mapped files."""
+class Snapshots:
+    """The heads after each epoch, {modality: E x d x p_m}; each mapped anew when asked for, never to be written to."""
 
-    snapshots: tuple[dict[str, Float[Tensor, "_ _ _"]], ...]  # one per epoch: {modality: E x d x p_m}
+    paths: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, epoch: int) -> dict[str, Float[Tensor, "_ _ _"]]:
+        return read_tensors(self.paths[epoch])
+
+
+@dataclass(frozen=True)
+class ExpertBuffer:
+    """Trajectories ready for matching."""
+
+    snapshots: Snapshots
     squared_distances: Float[Tensor, "E M S S"]  # ||W_s - W_t||_F^2 of epochs s, t
     spectra: dict[str, Float[Tensor, "_ _"]]  # {modality: starts x k} singular values of the first expert's differences
     spectrum_epochs: int  # epochs that those differences span
@@ -68,7 +82,7 @@ class ExpertBuffer:
 
     def heads(self, expert: int, epoch: int) -> Heads:
         """Heads of one expert after an epoch (d x p_m views)."""
-        return {name: self.snapshots[epoch][name][expert] for name in self.modalities}
+        return _of_expert(self.snapshots[epoch], self.modalities, expert)
 
 
 def train_experts(
@@ -120,7 +134,7 @@ def train_experts(
                 records.append(_snapshot(folder, epoch, heads))
                 _save_progress(folder, key, records, time.monotonic() - begun)
                 progress.advance(1)
-        snapshots = tuple(_open(folder, record, verify=False) for record in records)
+        snapshots = _open(folder, records, verify=False)
         tensors = {
             "squared_distances": squared_distances(snapshots, list(start)),
             **_spectra(snapshots, list(start), spectrum_epochs),
@@ -138,17 +152,15 @@ def train_experts(
 
 
 def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
-    """Open a finished buffer; snapshots are mapped. `verify` compares the sha256 of every snapshot (reads them once).
+    """Open a finished buffer. `verify` compares the sha256 of every snapshot, which reads them once.
 
     Raises InputError for a damaged or unfinished one.
     """
     artifact = load_artifact(folder, "experts")
     meta = artifact.meta
-    records = [FileRecord(**record) for record in meta["files"]]
-    snapshots = tuple(_open(folder, record, verify) for record in records)
     modalities = tuple(meta["modalities"])
     return ExpertBuffer(
-        snapshots,
+        _open(folder, [FileRecord(**record) for record in meta["files"]], verify),
         artifact.tensors["squared_distances"],
         {name: artifact.tensors[f"spectrum/{name}"] for name in modalities},
         meta["spectrum_epochs"],
@@ -158,18 +170,17 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
     )
 
 
-def squared_distances(
-    snapshots: Sequence[Mapping[str, Float[Tensor, "_ _ _"]]], modalities: Sequence[str]
-) -> Float[Tensor, "E M S S"]:
+def squared_distances(snapshots: Snapshots, modalities: Sequence[str]) -> Float[Tensor, "E M S S"]:
     """||W_s - W_t||_F^2 of every pair of snapshots, per expert and modality; one expert in memory at a time."""
     num_experts, count = len(snapshots[0][modalities[0]]), len(snapshots)
     table = torch.zeros(num_experts, len(modalities), count, count)
     for expert in range(num_experts):
+        path = [_of_expert(snapshots[epoch], modalities, expert) for epoch in range(count)]
         for m, name in enumerate(modalities):
-            for t in range(count):
-                for s in range(t):
-                    gap = (snapshots[t][name][expert] - snapshots[s][name][expert]).square().sum()
-                    table[expert, m, s, t] = table[expert, m, t, s] = gap
+            gap = torch.empty_like(path[0][name])
+            for s, t in combinations(range(count), 2):
+                torch.sub(path[t][name], path[s][name], out=gap)
+                table[expert, m, s, t] = table[expert, m, t, s] = gap.square_().sum()
     return table
 
 
@@ -177,25 +188,26 @@ def _snapshot(folder: Path, epoch: int, heads: Mapping[str, Tensor]) -> FileReco
     return write_tensors(folder / f"epoch-{epoch:02d}.safetensors", heads)
 
 
-def _open(folder: Path, record: FileRecord, verify: bool) -> dict[str, Tensor]:
-    path = folder / Path(record.name).name
-    if not path.is_file() or path.stat().st_size != record.bytes:
-        raise InputError(f"{path}: missing or not {record.bytes} bytes long; train the experts again")
-    return read_tensors(path, record if verify else None)
+def _open(folder: Path, records: Sequence[FileRecord], verify: bool) -> Snapshots:
+    """The snapshots of these files; their lengths, or their contents too, are as recorded."""
+    paths = tuple(folder / Path(record.name).name for record in records)
+    for path, record in zip(paths, records, strict=True):
+        if not path.is_file() or path.stat().st_size != record.bytes:
+            raise InputError(f"{path}: missing or not {record.bytes} bytes long; train the experts again")
+        read_tensors(path, record if verify else None)
+    return Snapshots(paths)
 
 
-def _spectra(
-    snapshots: Sequence[Mapping[str, Tensor]], modalities: Sequence[str], num_epochs: int
-) -> dict[str, Float[Tensor, "_ _"]]:
+def _of_expert(snapshot: Mapping[str, Tensor], modalities: Sequence[str], expert: int) -> Heads:
+    return {name: snapshot[name][expert] for name in modalities}
+
+
+def _spectra(snapshots: Snapshots, modalities: Sequence[str], num_epochs: int) -> dict[str, Float[Tensor, "_ _"]]:
     """Singular values of the first expert's W_s - W_{s + num_epochs} for every start s."""
     span = min(num_epochs, len(snapshots) - 1)
+    pairs = [(snapshots[s], snapshots[s + span]) for s in range(len(snapshots) - span)]
     return {
-        f"spectrum/{name}": torch.stack(
-            [
-                singular_values(snapshots[s][name][0] - snapshots[s + span][name][0])
-                for s in range(len(snapshots) - span)
-            ]
-        )
+        f"spectrum/{name}": torch.stack([singular_values(start[name][0] - end[name][0]) for start, end in pairs])
         for name in modalities
     }
 

@@ -5,7 +5,8 @@
 Features are frozen, so a step is one product forward and one for the weight gradient; there is no input gradient and
 no autograd. Runs differ in the order of their rows and, where wanted, in their step size. The order of run e in epoch
 k derives from (seed, purpose, e, k) alone, so a training that was cut off continues to the same bits from its last
-snapshot.
+snapshot. Runs go through an epoch a few at a time, so that what a step computes stays in the cache; how many changes
+no bit.
 
 Shapes: E runs, b mini-batch, d embedding width, p_m feature width.
 """
@@ -54,13 +55,16 @@ def train_epochs(
     """
     num_runs, num_rows = len(learning_rates), len(data)
     batch_size = min(batch_size, num_rows)
-    groups = data.group_codes
     rates = learning_rates[:, None, None]
+    at_once = _runs_at_once(heads, batch_size)
     for epoch in range(first_epoch, num_epochs):
         orders = epoch_orders(num_runs, num_rows, seed=seed, purpose=purpose, epoch=epoch)
-        for begin in range(0, num_rows - batch_size + 1, batch_size):
-            batch = orders[:, begin : begin + batch_size]
-            _step(objective, heads, data.features, shared_groups(groups[batch]), batch, rates)
+        for first in range(0, num_runs, at_once):
+            runs = slice(first, first + at_once)
+            part = {name: matrix[runs] for name, matrix in heads.items()}
+            for begin in range(0, num_rows - batch_size + 1, batch_size):
+                batch = orders[runs, begin : begin + batch_size]
+                _step(objective, part, data.features, shared_groups(data.group_codes[batch]), batch, rates[runs])
         _check_finite(heads, purpose, epoch + 1)
         yield epoch + 1
 
@@ -88,9 +92,18 @@ def _step(
         matrix.baddbmm_(delta.mT, inputs[name], alpha=-1)
 
 
+def _runs_at_once(heads: StackedHeads, batch_size: int) -> int:
+    """As many runs as keep the outputs of a step within `_CACHED_NUMBERS`, at least one."""
+    width = next(iter(heads.values())).shape[1]
+    return max(1, _CACHED_NUMBERS // (len(heads) * batch_size * width))
+
+
 def _check_finite(heads: StackedHeads, purpose: str, epoch: int) -> None:
     for name, matrix in heads.items():
         if not bool(torch.isfinite(torch.linalg.vector_norm(matrix, dim=(-2, -1))).all()):  # squares overflow first
             raise NotFiniteError(
                 f"{purpose}: heads of '{name}' became NaN or Inf in epoch {epoch}; lower the learning rate"
             )
+
+
+_CACHED_NUMBERS = 2**20  # 4 MB in float32; a step makes and drops some ten tensors of that size

@@ -102,6 +102,27 @@ class FeatureSet:
             self.provenance,
         )
 
+    def only(self, modalities: Sequence[str]) -> FeatureSet:
+        """The same rows in these modalities alone, at least two, in the order of the set.
+
+        Raises InputError for a modality that the set does not have, or fewer than two.
+        """
+        for name in modalities:
+            if name not in self.features:
+                known = ", ".join(self.features)
+                raise InputError(f"modality {name!r}: the set has none of that name; it has {known}")
+        if len(set(modalities)) < 2:
+            raise InputError(f"modalities {list(modalities)}: a paired set needs at least two")
+        return _trusted(
+            {name: x for name, x in self.features.items() if name in modalities},
+            self.ids,
+            self.groups,
+            self.splits,
+            self.pairing,
+            self.preprocessing.only(modalities),
+            self.provenance,
+        )
+
     def split(self, name: str) -> FeatureSet:
         """The rows of one split, in their order; InputError, listing what exists, if it has none."""
         rows = [row for row, split in enumerate(self.splits) if split == name]

@@ -9,7 +9,7 @@ Centring equals a bias in the head: W (x - mu) = W x + b with b = -W mu. It clos
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,11 @@ class Preprocessing:
         Raises InputError for a modality that has no mean, or one of another width.
         """
         return {name: self._apply(name, x) for name, x in raw.items()}
+
+    def only(self, modalities: Sequence[str]) -> Preprocessing:
+        """The steps of these modalities."""
+        means = {name: mean for name, mean in self.means.items() if name in modalities}
+        return Preprocessing(self.standardise, self.epsilon, means)
 
     def head_bias(self, heads: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, " _"]]:
         """{modality: d}: the bias -W mu with which a head W (d x p_m) serves features that are not centred.

@@ -9,8 +9,13 @@ tau_mod), g_i = sum_j (E_ij + E_ji) v_j (E = d L_ins / d s) and h = Z g:
 
     dL/dZ = (C + y a^T + a y^T) Z + a g^T
     C = U diag((p - e_1) / (b tau_mod sigma)) U^T                   eq. 14
-    y = U (gamma o U^T h)                                           first-order perturbation of a,
-    `Spectrum.weight_rates`
+    y = U (gamma o U^T h)                                           first-order perturbation of a: Spectrum.weight_rates
+
+and with Z = N^-1 Y, N the lengths of the head outputs Y, and B = C + y a^T + a y^T
+
+    dL/dY = N^-1 (B - diag(B G + a h^T)) N^-1 Y + N^-1 a g^T        the pull-back of `objectives.sphere`, M x M
+
+so that only products read or write what is d wide.
 
 Variants of the paper's ablations: a term left out; the single-mode L_mod = -mean sigma_1; a rank-2 proxy
 s_ij = sum_{k <= 2} v_k^i . v_k^j (its formula is not printed; our reading), where y, a, g get one term per mode; and
@@ -29,7 +34,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.objectives.softmax import infonce, infonce_gradient
-from omnidistill.objectives.sphere import inner_products, normalise, pull_back
+from omnidistill.objectives.sphere import LEAST_NORM, gram, inner_products, normalise
 from omnidistill.objectives.wbce import Reduction, wbce, wbce_gradient
 from omnidistill.spectral import Spectrum, spectrum
 
@@ -65,31 +70,35 @@ class Hopa:
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
         """dL/d outputs in closed form; itself differentiable with respect to both arguments."""
-        embeddings, norms = normalise(outputs)
-        stacked = embeddings.transpose(-3, -2).contiguous()
-        spectra = spectrum(inner_products(stacked, stacked))
+        stacked = outputs.transpose(-3, -2).contiguous()
+        products = gram(stacked)
+        shrink = products.diagonal(dim1=-2, dim2=-1).clamp_min(LEAST_NORM**2).rsqrt()  # N^-1
+        shrinks = shrink.unsqueeze(-1) * shrink.unsqueeze(-2)
+        cosines = shrinks * products
+        spectra = spectrum(cosines)
         vectors, sigma = spectra.vectors, spectra.sigma
 
-        spectral = (vectors * (self._modality_excess(sigma) / sigma).unsqueeze(-2)) @ vectors.mT
-        if not self.lambda_ins:
-            return pull_back((spectral @ stacked).transpose(-3, -2), embeddings, norms)
-
-        modes = range(self.proxy_rank)
-        weights = [spectra.weights(mode) for mode in modes]
-        directions = [(a.unsqueeze(-2) @ stacked).squeeze(-2) for a in weights]
-        similarity = sum(inner_products(v, v) for v in directions)
-        assert isinstance(similarity, Tensor)
-        errors = self.lambda_ins * self._instance_errors(similarity, targets)
-        errors = errors + errors.mT
-        pushed = torch.zeros_like(stacked)
-        for mode, a, v in zip(modes, weights, directions, strict=True):
-            pulls = errors @ v
-            projected = (stacked * pulls.unsqueeze(-2)).sum(-1)
-            turned = spectra.weight_rates(mode) * (projected.unsqueeze(-2) @ vectors).squeeze(-2)
-            coupling = (vectors @ turned.unsqueeze(-1)) * a.unsqueeze(-2)
-            spectral = spectral + coupling + coupling.mT
-            pushed = torch.addcmul(pushed, a.unsqueeze(-1), pulls.unsqueeze(-2))
-        return pull_back((pushed + spectral @ stacked).transpose(-3, -2), embeddings, norms)
+        turning = (vectors * (self._modality_excess(sigma) / sigma).unsqueeze(-2)) @ vectors.mT
+        radial, pushed = torch.zeros_like(shrink), []
+        if self.lambda_ins:
+            modes = [spectra.weights(mode) for mode in range(self.proxy_rank)]
+            directions = [((shrink * a).unsqueeze(-2) @ stacked).squeeze(-2) for a in modes]
+            similarity = torch.stack([gram(v) for v in directions]).sum(0)
+            errors = self.lambda_ins * self._instance_errors(similarity, targets)
+            errors = errors + errors.mT
+            for mode, (a, v) in enumerate(zip(modes, directions, strict=True)):
+                pulls = errors @ v
+                projected = shrink * (stacked @ pulls.unsqueeze(-1)).squeeze(-1)
+                turned = spectra.weight_rates(mode) * (projected.unsqueeze(-2) @ vectors).squeeze(-2)
+                coupling = (vectors @ turned.unsqueeze(-1)) * a.unsqueeze(-2)
+                turning = turning + coupling + coupling.mT
+                radial = radial + a * projected
+                pushed.append(((shrink * a).unsqueeze(-1), pulls.unsqueeze(-2)))
+        radial = radial + (turning * cosines).sum(-1)
+        gradient = (shrinks * (turning - torch.diag_embed(radial))) @ stacked
+        for weights, pulls in pushed:
+            gradient = torch.addcmul(gradient, weights, pulls)
+        return gradient.transpose(-3, -2)
 
     def _modality_value(self, sigma: Float[Tensor, "*r b M"]) -> Float[Tensor, "*r"]:
         if self.modality_term == "softmax":

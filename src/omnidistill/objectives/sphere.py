@@ -12,10 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+LEAST_NORM = 1e-12
+
 
 def normalise(outputs: Float[Tensor, "*r d"]) -> tuple[Float[Tensor, "*r d"], Float[Tensor, "*r 1"]]:
-    """Unit embeddings and the norms of the head outputs (norms floored at 1e-12)."""
-    norms = torch.linalg.vector_norm(outputs, dim=-1, keepdim=True).clamp_min(1e-12)
+    """Unit embeddings and the norms of the head outputs (at least `LEAST_NORM`)."""
+    norms = torch.linalg.vector_norm(outputs, dim=-1, keepdim=True).clamp_min(LEAST_NORM)
     return outputs / norms, norms
 
 
@@ -35,6 +37,12 @@ def inner_products(left: Float[Tensor, "*r n d"], right: Float[Tensor, "*r k d"]
     return result
 
 
+def gram(rows: Float[Tensor, "*r n d"]) -> Float[Tensor, "*r n n"]:
+    """x x^T, whose gradient is taken as one product, (G + G^T) x."""
+    result: Tensor = _Gram.apply(rows)  # type: ignore[no-untyped-call]
+    return result
+
+
 class _InnerProducts(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
@@ -45,3 +53,16 @@ class _InnerProducts(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         left, right = ctx.saved_tensors
         return grads[0] @ right, grads[0].mT @ left
+
+
+class _Gram(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        return rows @ rows.mT
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (rows,) = ctx.saved_tensors
+        result: Tensor = (grads[0] + grads[0].mT) @ rows
+        return result

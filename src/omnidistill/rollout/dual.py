@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -24,8 +23,10 @@ from torch import Tensor
 
 from omnidistill.heads import Heads, stack
 from omnidistill.objectives import Objective
+from omnidistill.objectives.sphere import gram
 from omnidistill.rollout.blend import Blend
 from omnidistill.rollout.endpoint import DualEndpoint
+from omnidistill.rollout.plain import plain_steps
 
 
 def dual_rollout(
@@ -52,13 +53,13 @@ def dual_rollout(
         momentum, weight_decay: of SGD.
         blend: mixtures of the rows of each batch, if the student trains on such.
     """
-    visited = torch.unique(batches)
-    if len(visited) < len(next(iter(rows.values()))):
-        batches = torch.searchsorted(visited, batches)
-        rows = {name: matrix.index_select(0, visited) for name, matrix in rows.items()}
-    rows = {name: rows[name] for name in start}
+    visited, batches = _by_first_visit(batches)
+    rows = {name: rows[name].index_select(0, visited) for name in start}
     outputs = stack({name: matrix @ start[name].mT for name, matrix in rows.items()})
-    kernel = stack({name: _gram(matrix) for name, matrix in rows.items()})
+    kernel = stack({name: gram(matrix) for name, matrix in rows.items()})
+    if not momentum and not weight_decay and blend is None:
+        coefficients = plain_steps(objective, outputs, kernel, targets, batches, step_sizes)
+        return DualEndpoint(dict(start), rows, kernel, coefficients, None)
     state = DualState.begin(1, outputs, weight_decay)
     state = dual_steps(
         objective,
@@ -72,7 +73,7 @@ def dual_rollout(
         weight_decay=weight_decay,
         blend=blend,
     )
-    return DualEndpoint(dict(start), dict(rows), kernel, state.coefficients[0], state.scale)
+    return DualEndpoint(dict(start), rows, kernel, state.coefficients[0], state.scale)
 
 
 @dataclass(frozen=True)
@@ -149,23 +150,12 @@ def dual_steps(
     return DualState(coefficients.view(shape), velocity, scale, scale_velocity)
 
 
-def _gram(rows: Float[Tensor, "n p"]) -> Float[Tensor, "n n"]:
-    """X X^T, with its gradient as one product, (G + G^T) X."""
-    result: Tensor = _Gram.apply(rows)  # type: ignore[no-untyped-call]
-    return result
-
-
-class _Gram(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
-        ctx.save_for_backward(rows)
-        return rows @ rows.mT
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (rows,) = ctx.saved_tensors
-        result: Tensor = (grads[0] + grads[0].mT) @ rows
-        return result
+def _by_first_visit(batches: Int[Tensor, "T b"]) -> tuple[Int[Tensor, " n"], Int[Tensor, "T b"]]:
+    """The rows that are visited, in the order in which they first are, and the batches in terms of their positions."""
+    visited = torch.tensor(list(dict.fromkeys(batches.flatten().tolist())), device=batches.device)
+    position = torch.empty(int(visited.max()) + 1, dtype=batches.dtype, device=batches.device)
+    position[visited] = torch.arange(len(visited), device=batches.device)
+    return visited, position[batches]
 
 
 def _per_modality(scale: Tensor, begun: Tensor, num_runs: int) -> Tensor:

@@ -34,7 +34,7 @@ from omnidistill.select.prototypes import group_means, prototypes
 from omnidistill.select.random_rows import random_rows
 from omnidistill.select.selector import Selector
 
-__all__ = ["SELECTORS", "Selector", "aligned", "group_means", "prototypes", "select_rows"]
+__all__ = ["SELECTORS", "USES_TRAJECTORY", "Selector", "aligned", "group_means", "prototypes", "select_rows"]
 
 SELECTORS: dict[str, Selector] = {
     "random": random_rows,
@@ -50,6 +50,9 @@ SELECTORS: dict[str, Selector] = {
     "craig": craig,
 }
 """Every selector by the name that configurations and tables use."""
+
+USES_TRAJECTORY = frozenset({"forgetting"})
+"""Selectors that need the heads of a training, epoch by epoch."""
 
 
 def select_rows(

@@ -1,0 +1,158 @@
+"""The comparison itself: references and cells one after the other, what is finished kept, what fails told at the end.
+
+    FOLDER/heads/             where every student starts
+    FOLDER/experts/<key>/     shared by all methods that want them
+    FOLDER/references/, FOLDER/cells/   results
+    FOLDER/<name>.json, .md, .csv, .tex   the table
+
+The folder belongs to data and heads, not to one table: another comparison in it takes what is there already.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omnidistill.artifacts import exclusive, read_json, write_atomic
+from omnidistill.comparison.cells import Place, load_result, make_cell, make_reference
+from omnidistill.comparison.eta import Pace, Within
+from omnidistill.comparison.plan import AnyCell, Cell, plan_cells, plan_references
+from omnidistill.comparison.summary import summarise
+from omnidistill.config import ComparisonConfig, RunConfig, load_config
+from omnidistill.errors import InputError
+from omnidistill.report.comparison import to_csv, to_markdown
+from omnidistill.report.latex import to_latex
+from omnidistill.run import fingerprint, heads_fingerprint, make_heads, open_data, versions
+from omnidistill.tracking import Progress, SilentProgress
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The content of the table (`comparison.json`), where it lies, and what failed (name of the cell: error)."""
+
+    content: dict[str, Any]
+    table: Path
+    failures: dict[str, str]
+
+
+def compare(
+    reference: str,
+    comparison: ComparisonConfig,
+    folder: Path,
+    *,
+    name: str = "comparison",
+    heads: Path | None = None,
+    resume: bool = False,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Compared:
+    """Make every cell that is not there, then the table.
+
+    Args:
+        reference: a packed set, or "emoji".
+        comparison: what to compare.
+        folder: where all parts are kept; may hold other comparisons over the same data and heads.
+        name: of the files that hold the table.
+        heads: heads that every student starts from; pre-trained on the `heads` split when absent.
+        resume: go on in a folder that holds a comparison.
+        command: recorded.
+        progress: shown while it works.
+
+    A cell that fails is told in the table and in `failures`; the others go on, and the next call tries it again.
+
+    Raises:
+        InputError: what `plan_cells` refuses, no test split, a folder of other data or heads, or one that is not empty
+            without `resume`.
+        KeyboardInterrupt: passed on; finished cells are kept.
+    """
+    progress = progress or SilentProgress()
+    data = open_data(reference)
+    data.split("test")  # a missing test split is told before an hour is spent
+    cells = plan_cells(comparison, data)
+    base = _base(comparison)
+    references = plan_references(comparison, base.evaluate)
+    with exclusive(folder):
+        _begin(folder, fingerprint(data), resume)
+        start = make_heads(data, base, folder / "heads", heads, progress)
+        place = Place(reference, data, start, folder, base.seed)
+        every: list[AnyCell] = [*references, *cells]
+        failures = _make_all(place, every, command, progress)
+        results = {cell: load_result(place, cell) for cell in every if place.has(cell)}
+        content = {
+            "schema": 1,
+            "name": name,
+            "command": command,
+            "layout": comparison.layout,
+            "versions": versions(),
+            "heads": heads_fingerprint(start),
+            **summarise(comparison, references, cells, results, failures, data),
+        }
+        write_atomic(folder / f"{name}.json", json.dumps(content, indent=1, allow_nan=False).encode())
+        for suffix, render in (("md", to_markdown), ("csv", to_csv), ("tex", to_latex)):
+            write_atomic(folder / f"{name}.{suffix}", render(content).encode())
+    told = {cell.folder: error for cell, error in failures.items()}
+    return Compared(content, folder / f"{name}.md", told)
+
+
+def _base(comparison: ComparisonConfig) -> RunConfig:
+    """Settings that belong to no method: heads, evaluation, seed."""
+    shared = [each for each in comparison.settings if each.strip().startswith(("heads.", "evaluate."))]
+    return load_config(
+        preset="hopa", overrides=shared, seed=min(comparison.seeds), evaluate__num_seeds=comparison.num_students
+    )
+
+
+def _begin(folder: Path, mark: str, resume: bool) -> None:
+    path = folder / "comparison.lock.json"
+    if path.exists():
+        if read_json(path).get("data") != mark:
+            raise InputError(f"{folder}: holds a comparison over other data; choose another folder")
+        if not resume:
+            raise InputError(
+                f"{folder}: holds a comparison; go on or add to it with --resume, or choose another folder"
+            )
+        return
+    if folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()):
+        raise InputError(f"{folder}: exists and is not empty; choose another folder")
+    write_atomic(path, json.dumps({"data": mark}).encode())
+
+
+def _make_all(place: Place, cells: Sequence[AnyCell], command: str, progress: Progress) -> dict[AnyCell, str]:
+    failures: dict[AnyCell, str] = {}
+    pace = Pace([_kind(cell) for cell in cells if not place.has(cell)])
+    for number, cell in enumerate(cells, start=1):
+        if place.has(cell):
+            continue
+        begun = time.monotonic()
+        within = Within(progress, f"{number}/{len(cells)} {pace.left()} {cell.folder.rsplit('-', 1)[0]}")
+        failure = _attempt(lambda cell=cell, within=within: _make(place, cell, command, within))  # type: ignore[misc]
+        if failure is not None:
+            failures[cell] = failure
+        pace.done(_kind(cell), time.monotonic() - begun)
+    return failures
+
+
+def _make(place: Place, cell: AnyCell, command: str, progress: Progress) -> None:
+    if isinstance(cell, Cell):
+        make_cell(place, cell, command, progress)
+    else:
+        with progress:
+            progress.start(1, "train")
+            make_reference(place, cell)
+
+
+def _attempt(action: Callable[[], None]) -> str | None:
+    """None, or why it failed; whatever a method does wrong, the others go on."""
+    try:
+        action()
+    except Exception as error:
+        return " ".join(f"{error or type(error).__name__}".split())
+    return None
+
+
+def _kind(cell: AnyCell) -> str:
+    return cell.method if isinstance(cell, Cell) else cell.name

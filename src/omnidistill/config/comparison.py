@@ -1,0 +1,123 @@
+"""What a comparison compares, as a strict tree: methods x sizes x seeds, references, and the table that is wanted.
+
+A method is a preset, by name or with a label and settings of its own. `{size}` in its name stands for the size, for
+presets that are published size by size. With `each_anchor`, a method is taken once for every modality as its anchor.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from omnidistill.config.files import headlines, read_file, read_toml, shipped
+from omnidistill.config.reading import explain, load_config
+from omnidistill.config.schema import Count, RunConfig, Strict
+from omnidistill.errors import InputError, nearest
+
+Reference = Literal["zero-shot", "random", "low-rank", "equal-bytes", "cca", "full-hopa", "full-pairwise-wbce", "full"]
+Layout = Literal["retrieval", "variants", "cost", "directions"]
+
+
+class MethodEntry(Strict):
+    """A preset, as it enters a comparison."""
+
+    preset: str
+    """Its name; may contain {size}."""
+    label: str | None = None
+    """Name in tables; absent: that of the preset."""
+    settings: tuple[str, ...] = ()
+    """key=value, as for --set."""
+    each_anchor: bool = False
+    """Once for every modality of the data as the anchor of student and experts."""
+
+
+class ComparisonConfig(Strict):
+    """A comparison."""
+
+    layout: Layout = "retrieval"
+    """Which table: recall by size (paper: tables 1-3), variants (5, 6), cost (7), every direction (10)."""
+    methods: Annotated[tuple[MethodEntry, ...], Field(min_length=1)]
+    """Rows of the table, in this order."""
+    sizes: Annotated[tuple[Count, ...], Field(min_length=1)] = (100,)
+    """Synthetic rows N."""
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1, 2)
+    """One set is made with each; experts are shared."""
+    num_students: Annotated[int, Field(ge=2)] = 5
+    """Students trained on every set, and runs of every reference."""
+    references: tuple[Reference, ...] = ("zero-shot", "random", "low-rank", "equal-bytes", "cca", "full")
+    """Lines that a method must be read beside; zero-shot and full are always among them."""
+    settings: tuple[str, ...] = ()
+    """key=value for every method that has the setting."""
+
+
+def describe_comparisons() -> dict[str, str]:
+    """One line on every comparison that ships with the package: the first line of its comment."""
+    return headlines("comparisons")
+
+
+def load_comparison(
+    path: Path | None = None, preset: str | None = None, methods: Sequence[str] = (), **given: Any
+) -> tuple[str, ComparisonConfig]:
+    """Its name and content: of a file, of one that ships with the package, or of methods by name alone; given values
+    (sizes, seeds, num_students, settings) replace those of the file.
+
+    Raises InputError for an unknown name, method or setting, naming the nearest known one.
+    """
+    if path is not None and preset is not None:
+        raise InputError("give --preset or --config, not both")
+    if path is not None:
+        name, where, tree = path.stem, str(path), read_file(path)
+    elif preset is not None:
+        known = shipped("comparisons")
+        if preset not in known:
+            raise InputError(f"unknown comparison '{preset}'{nearest(preset, known)}; 'omnidistill presets' lists them")
+        name, where = preset, f"comparison {preset}"
+        tree = read_toml(known[preset], where)
+    else:
+        name, where, tree = "comparison", "comparison", {}
+    tree |= {key: value for key, value in given.items() if value is not None}
+    if methods:
+        tree["methods"] = list(methods)
+    if "methods" not in tree:
+        raise InputError(
+            "no methods to compare; give --methods a,b,c or --preset NAME ('omnidistill presets' lists both)"
+        )
+    if isinstance(tree["methods"], list):
+        tree["methods"] = [{"preset": each} if isinstance(each, str) else each for each in tree["methods"]]
+    try:
+        return name, ComparisonConfig.model_validate_json(json.dumps(tree, default=str))
+    except ValidationError as error:
+        raise InputError(f"{where}: {explain(error, ComparisonConfig)}") from None
+
+
+def entry_config(entry: MethodEntry, size: int, seed: int, comparison: ComparisonConfig) -> RunConfig:
+    """The run of a method at a size and a seed. Raises InputError naming the method and what is wrong with it."""
+    name = entry.preset.replace("{size}", str(size))
+    plain = load_config(preset=name)
+    shared = [setting for setting in comparison.settings if has_setting(plain, setting)]
+    try:
+        return load_config(
+            preset=name,
+            overrides=[*shared, *entry.settings],
+            seed=seed,
+            method=entry.label,
+            distill__size=size,
+            experts__seed=min(comparison.seeds),
+            evaluate__num_seeds=comparison.num_students,
+        )
+    except InputError as error:
+        raise InputError(f"method {entry.label or name}, {size} rows: {error}") from None
+
+
+def has_setting(config: RunConfig, setting: str) -> bool:
+    """Whether a run of this kind uses the setting of a key=value."""
+    place: Any = config
+    for part in setting.partition("=")[0].strip().split("."):
+        if part not in getattr(type(place), "model_fields", {}):
+            return False
+        place = getattr(place, part)
+    return True

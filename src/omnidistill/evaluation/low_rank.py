@@ -1,0 +1,91 @@
+"""The low-rank line: heads W_0 + U V^T of rank r, trained on all rows.
+
+N synthetic rows change a head by a matrix of rank N at most, so rank-N heads trained directly are what a set of N rows
+is compared with.
+
+Shapes: R runs, r rank, d embedding width, p_m feature width, b mini-batch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from omnidistill.config import EvaluateConfig
+from omnidistill.evaluation.choosing import run_of, validation_score
+from omnidistill.evaluation.line import Line, best_epoch
+from omnidistill.experts.train import StackedHeads, epoch_orders
+from omnidistill.features.featureset import Development, FeatureSet
+from omnidistill.heads import Heads, shared_groups
+from omnidistill.objectives import InfoNCE, Objective
+from omnidistill.randomness import Streams
+
+_RATES = (0.001, 0.003, 0.01)
+
+
+def low_rank_line(rank: int, start: Heads, data: Development, config: EvaluateConfig, seed: int) -> Line:
+    """W_0 + U V^T of the given rank, trained on all rows by InfoNCE with Adam; rate and epochs chosen on validation."""
+    begun = time.monotonic()
+    best, judged = (-1.0, _RATES[0], 1), 0
+    for rate in _RATES:
+        factors = _Factors(start, rank, 1, Streams(seed)["low rank/tune"])
+        epochs = factors.epochs(data.train, rate, config, config.max_epochs, seed, "low rank/tune")
+        score, epoch, count = best_epoch(
+            epochs,
+            lambda factors=factors: validation_score(run_of(factors.heads(), 0), data.validation),  # type: ignore[misc]
+        )
+        judged += count
+        best = max(best, (score, rate, epoch), key=lambda choice: choice[0])
+    _, rate, num_epochs = best
+    factors = _Factors(start, rank, config.num_seeds, Streams(seed)["low rank"])
+    for _ in factors.epochs(data.train, rate, config, num_epochs, seed, "low rank"):
+        pass
+    num_bytes = 4 * rank * sum(sum(matrix.shape) for matrix in start.values())
+    settings = {"learning_rate": rate, "num_epochs": num_epochs, "rank": rank}
+    label = f"heads of rank {rank}, all rows"
+    return Line(label, (factors.heads(),), num_bytes, time.monotonic() - begun, settings, judged)
+
+
+class _Factors:
+    """Heads W_0 + U V^T of several runs, updated by Adam on the closed-form InfoNCE gradient."""
+
+    def __init__(self, start: Heads, rank: int, num_runs: int, generator: torch.Generator) -> None:
+        self.start = start
+        self.left = {name: torch.zeros(num_runs, matrix.shape[0], rank) for name, matrix in start.items()}
+        self.right = {
+            name: torch.randn(num_runs, matrix.shape[1], rank, generator=generator) / matrix.shape[1] ** 0.5
+            for name, matrix in start.items()
+        }
+
+    def heads(self) -> StackedHeads:
+        return {name: matrix + self.left[name] @ self.right[name].mT for name, matrix in self.start.items()}
+
+    def epochs(
+        self, train: FeatureSet, rate: float, config: EvaluateConfig, num_epochs: int, seed: int, purpose: str
+    ) -> Iterator[int]:
+        objective = InfoNCE(config.tau)
+        leaves = [*self.left.values(), *self.right.values()]
+        optimiser = torch.optim.Adam(leaves, lr=rate)
+        size, num_runs = min(config.batch_size, len(train)), len(leaves[0])
+        for epoch in range(num_epochs):
+            orders = epoch_orders(num_runs, len(train), seed=seed, purpose=purpose, epoch=epoch)
+            for begin in range(0, len(train) - size + 1, size):
+                self._gradients(objective, train, orders[:, begin : begin + size])
+                optimiser.step()
+            yield epoch + 1
+
+    def _gradients(self, objective: Objective, train: FeatureSet, batch: Int[Tensor, "R b"]) -> None:
+        inputs = {name: train.features[name][batch] for name in self.start}
+        inner = {name: x @ self.right[name] for name, x in inputs.items()}
+        outputs = torch.stack(
+            [inputs[name] @ matrix.mT + inner[name] @ self.left[name].mT for name, matrix in self.start.items()], dim=1
+        )
+        deltas = objective.gradient(outputs, shared_groups(train.group_codes[batch]))
+        for m, name in enumerate(self.start):
+            delta = deltas[:, m]
+            self.left[name].grad = delta.mT @ inner[name]
+            self.right[name].grad = inputs[name].mT @ (delta @ self.left[name])

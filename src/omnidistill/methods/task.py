@@ -1,0 +1,56 @@
+"""What a method is given, and what it promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from omnidistill.config import RunConfig
+from omnidistill.distill import Distillation, DistilledSet, Recipe
+from omnidistill.experts import ExpertBuffer
+from omnidistill.features.featureset import Development
+from omnidistill.heads import Heads
+from omnidistill.tracking import Progress, SilentProgress
+
+
+@dataclass(frozen=True)
+class Task:
+    """Data without a test split, start heads and settings; `experts` trains (or opens) trajectories when asked."""
+
+    development: Development
+    start: Heads
+    config: RunConfig
+    folder: Path
+    experts: Callable[[], ExpertBuffer]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    resume: bool = False
+    progress: Progress = field(default_factory=SilentProgress)
+
+    def of(self, buffer: ExpertBuffer) -> Task:
+        """The same task, recording that these experts were used."""
+        trained = {name: buffer.meta["key"][name] for name in ("config", "seed")}
+        return replace(self, provenance={**self.provenance, "experts": trained})
+
+    def as_set(self, tensors: Mapping[str, Tensor], ids: tuple[str, ...] = ()) -> DistilledSet:
+        """These tensors ("rows/...", "similarity/...") as a set whose recipe is still to be chosen."""
+        train = self.development.train
+        recipe = Recipe((1.0,) * len(train.modalities), 1, self.config.distill.batch)
+        return DistilledSet(
+            dict(tensors), train.modalities, recipe, self.config, train.preprocessing, dict(self.provenance), ids
+        )
+
+
+@runtime_checkable
+class Method(Protocol):
+    """Makes a set of `task.config.distill.size` rows and saves it in FOLDER/distilled, its recipe chosen on validation.
+
+    Sees no test row; draws from named streams of the run's seed alone. Raises InputError for a size that cannot be.
+    """
+
+    def __call__(self, task: Task, /) -> Distillation:
+        """The set, and the seconds it took (experts not counted)."""
+        ...

@@ -1,0 +1,43 @@
+"""The end of every method that does not learn its recipe: step size and number of steps are chosen on validation."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from omnidistill.artifacts import write_atomic
+from omnidistill.config import TrajectoryConfig
+from omnidistill.distill import Distillation, DistilledSet
+from omnidistill.distill.threads import threads_for
+from omnidistill.evaluation.choosing import choose_recipe, doubling_steps
+from omnidistill.methods.task import Task
+
+
+def tuned(task: Task, candidates: Sequence[DistilledSet], begun: float) -> Distillation:
+    """The candidate and recipe that validate best, saved in FOLDER/distilled; seconds counted from `begun`."""
+    settings, train = task.config.distill, task.development.train
+    assert not isinstance(settings, TrajectoryConfig)
+    task.progress.start(len(candidates), f"choose the recipe of {settings.size} rows")
+    choices = []
+    with task.progress, threads_for(settings.size, train.widths, next(iter(task.start.values())).shape[0]):
+        for candidate in candidates:
+            choices.append(
+                choose_recipe(
+                    candidate,
+                    task.start,
+                    task.development.validation,
+                    settings.learning_rates,
+                    doubling_steps(settings.max_steps),
+                )
+            )
+            task.progress.advance(1, validation=choices[-1].score)
+    best = max(choices, key=lambda choice: choice.score)
+    seconds = time.monotonic() - begun
+    provenance = {**best.distilled.provenance, "validation": best.score}
+    made = replace(best.distilled, provenance=provenance)
+    record = {"validation": best.score, "judged": sum(choice.judged for choice in choices), "seconds": seconds}
+    write_atomic(task.folder / "metrics.jsonl", json.dumps(record).encode() + b"\n")
+    made.save(task.folder / "distilled")
+    return Distillation(made, seconds)

@@ -1,0 +1,77 @@
+"""A comparison as a LaTeX tabular; of packages it needs booktabs.
+
+Groups of columns stand over a rule, blocks under their heading in italics, notes below in small print.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from typing import Any
+
+from omnidistill.report.layouts import Cell, comparison_table
+
+_LITERAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+    "−": r"$-$",
+    "→": r"$\to$",
+    "–": "--",
+    "†": r"$^\dagger$",
+    "-": "{}-",
+}
+_SPECIAL = re.compile(r"(?<=-)-|[" + re.escape("".join(_LITERAL).replace("-", "")) + "]")  # "--" would be a dash
+
+
+def to_latex(comparison: Mapping[str, Any], layout: str | None = None) -> str:
+    """The table as a `tabular` and its notes as a small paragraph each, ending in a newline.
+
+    Raises InputError where the comparison is damaged or the layout is unknown.
+    """
+    table = comparison_table(comparison, layout)
+    width = len(table.columns)
+    lines = [f"\\begin{{tabular}}{{l{'r' * (width - 1)}}}", "\\toprule", *_header(table.columns)]
+    for block in table.blocks:
+        lines.append("\\midrule")
+        if block.heading:
+            lines.append(f"\\multicolumn{{{width}}}{{l}}{{\\emph{{{_escape(block.heading)}}}}} \\\\")
+        lines += [_row(_marked(cell) for cell in row) for row in block.rows]
+    lines += ["\\bottomrule", "\\end{tabular}", "", "\\smallskip"]
+    return "\n".join([*lines, "{\\footnotesize", *(f"{_escape(note)}\\par" for note in table.notes), "}"]) + "\n"
+
+
+def _header(columns: tuple[tuple[str, str], ...]) -> list[str]:
+    """Names of columns, over them their groups where there are any."""
+    groups, rules, first = [], [], 1
+    for group, members in groupby(columns, key=lambda column: column[0]):
+        width = len(list(members))
+        if group:
+            groups.append(f"\\multicolumn{{{width}}}{{c}}{{{_escape(group)}}}")
+            rules.append(f"\\cmidrule(lr){{{first}-{first + width - 1}}}")
+        else:
+            groups += [""] * width
+        first += width
+    names = _row(_escape(name) for _, name in columns)
+    return [_row(groups), " ".join(rules), names] if rules else [names]
+
+
+def _row(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + " \\\\"
+
+
+def _marked(cell: Cell) -> str:
+    text = _escape(cell.text)
+    return (f"\\textbf{{{text}}}" if cell.best else text) + (_LITERAL["†"] if cell.tied else "")
+
+
+def _escape(text: str) -> str:
+    """Literal text in LaTeX, on one line; a leading [ or * would be an argument of the row before."""
+    escaped = _SPECIAL.sub(lambda match: _LITERAL[match[0]], " ".join(text.split()))
+    return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped

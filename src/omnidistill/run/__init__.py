@@ -1,0 +1,34 @@
+"""Runs: a folder, the stages that fill it, and the set that it ends with."""
+
+from omnidistill.run.folder import (
+    EMOJI,
+    STAGES,
+    Run,
+    begin_run,
+    fingerprint,
+    heads_fingerprint,
+    open_data,
+    open_run,
+    pair_folder,
+    versions,
+)
+from omnidistill.run.making import Shelf, run_distill
+from omnidistill.run.stages import make_experts, make_heads, run_experts
+
+__all__ = [
+    "EMOJI",
+    "STAGES",
+    "Run",
+    "Shelf",
+    "begin_run",
+    "fingerprint",
+    "heads_fingerprint",
+    "make_experts",
+    "make_heads",
+    "open_data",
+    "open_run",
+    "pair_folder",
+    "run_distill",
+    "run_experts",
+    "versions",
+]
