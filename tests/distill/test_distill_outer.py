@@ -121,12 +121,8 @@ def test_no_floor_is_told_for_a_span_whose_spectrum_is_not_stored(buffer: Expert
     assert TrajectoryMatching(buffer, 1, 3).floor(4) is None
 
 
-def test_folders_of_experts_are_mapped_not_copied(buffer: ExpertBuffer, tmp_path: Path) -> None:
-    """The start of an episode is a view of the file: an outer loop over many experts holds none of them."""
+def test_the_start_of_an_episode_is_mapped_not_copied(buffer: ExpertBuffer) -> None:
+    """A view of the file that holds all experts: an outer loop over many of them copies none."""
     episode = TrajectoryMatching(buffer, 2, 1).episode(0, Streams(0))
-    places = {
-        matrix.data_ptr() + offset
-        for matrix in buffer.snapshots[0].values()
-        for offset in range(0, matrix.nbytes, matrix[0].nbytes)
-    }
-    assert all(start.data_ptr() in places for start in episode.start.values())
+    for start in episode.start.values():
+        assert start.untyped_storage().nbytes() == buffer.num_experts * start.nbytes

@@ -1,8 +1,8 @@
 """Making one cell or reference and keeping its result: the rank of the first positive of every test query, and costs.
 
-A result is an artifact of kind "result": tensors "query->gallery" (R runs x n queries, float64), meta label, size,
-seconds, bytes, peak_bytes, judged, settings. What is there is not made again, so a comparison goes on where it was cut.
-The full run keeps its heads too: the line of equal bytes is cut from them.
+A result is an artifact of kind "result": tensors "query->gallery" (R runs x n queries, float64), meta size, seconds,
+bytes, peak_bytes, judged, settings, and the label of a reference. What is there is not made again, so a comparison goes
+on where it was cut. The full run keeps its heads too: the line of equal bytes is cut from them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,6 @@ class Place:
     data: FeatureSet
     start: Heads
     folder: Path
-    seed: int
 
     def experts(self, data: FeatureSet, start: Heads, config: RunConfig) -> Path:
         """Where the experts of these data, heads and settings are kept for all methods that want them."""
@@ -83,7 +82,7 @@ def make_cell(place: Place, cell: Cell, command: str, progress: Progress) -> Non
     with peak_memory() as peak:
         run = run_distill(
             place.reference,
-            cell.config,
+            cell.config.model_copy(update={"method": cell.method}),  # what it is called in tables changes no run
             place.folder / "cells" / cell.folder / "run",
             heads=place.folder / "heads",
             shelf=place.experts,
@@ -95,7 +94,7 @@ def make_cell(place: Place, cell: Cell, command: str, progress: Progress) -> Non
         used = peak()
     seconds = {**{stage: run.seconds().get(stage, 0.0) for stage in ("experts", "distill")}, "students": line.seconds}
     more = {"size": cell.size, "seconds": seconds, "peak_bytes": used, "judged": judged_of(run)}
-    _keep(place, cell, line, {**more, "label": cell.config.method})
+    _keep(place, cell, line, more)
 
 
 def make_reference(place: Place, cell: ReferenceCell) -> None:
@@ -135,7 +134,7 @@ def judged_of(run: Run) -> int:
 
 
 def _makers(place: Place, cell: ReferenceCell) -> dict[Reference, Callable[[], Line]]:
-    data, start, evaluate, seed = place.data.development(), place.start, cell.evaluate, place.seed
+    data, start, evaluate, seed = place.data.development(), place.start, cell.evaluate, cell.seed
     size = cell.size or 0
     names = place.data.modalities
     least_side = min(min(matrix.shape) for matrix in start.values())
@@ -160,15 +159,13 @@ def _makers(place: Place, cell: ReferenceCell) -> dict[Reference, Callable[[], L
             steps=doubling_steps(_RANDOM_STEPS),
         ),
         "low-rank": lambda: low_rank_line(min(size, least_side), start, data, evaluate, seed),
-        "equal-bytes": lambda: equal_bytes_line(
-            _full(place, evaluate), start, 4 * size * sum(place.data.widths.values())
-        ),
+        "equal-bytes": lambda: equal_bytes_line(_full(place, cell), start, 4 * size * sum(place.data.widths.values())),
     }
 
 
-def _full(place: Place, evaluate: Any) -> Line:
+def _full(place: Place, cell: ReferenceCell) -> Line:
     """The full line as it was kept."""
-    artifact = load_artifact(place.result(ReferenceCell("full", None, evaluate)), KIND)
+    artifact = load_artifact(place.result(replace(cell, name="full", size=None)), KIND)
     heads: StackedHeads = {name: artifact.tensors[f"heads/{name}"] for name in place.start}
     meta = artifact.meta
     return Line(meta["label"], (heads,), 0, meta["seconds"]["students"], {}, meta["judged"])

@@ -22,8 +22,10 @@ from omnidistill.comparison.cells import Place, load_result, make_cell, make_ref
 from omnidistill.comparison.eta import Pace, Within
 from omnidistill.comparison.plan import AnyCell, Cell, plan_cells, plan_references
 from omnidistill.comparison.summary import summarise
-from omnidistill.config import ComparisonConfig, RunConfig, load_config
-from omnidistill.errors import InputError
+from omnidistill.config import SHARED, ComparisonConfig, RunConfig, load_config
+from omnidistill.errors import InputError, OmnidistillError
+from omnidistill.features.featureset import FeatureSet
+from omnidistill.heads import load_heads
 from omnidistill.report.comparison import to_csv, to_markdown
 from omnidistill.report.latex import to_latex
 from omnidistill.run import fingerprint, heads_fingerprint, make_heads, open_data, versions
@@ -70,15 +72,19 @@ def compare(
         KeyboardInterrupt: passed on; finished cells are kept.
     """
     progress = progress or SilentProgress()
-    data = open_data(reference)
-    data.split("test")  # a missing test split is told before an hour is spent
-    cells = plan_cells(comparison, data)
     base = _base(comparison)
+    data = open_data(reference, base)
+    data.development(), data.split("test")  # a missing split is told before an hour is spent
+    cells = plan_cells(comparison, data)
     references = plan_references(comparison, base.evaluate)
+    if heads is not None:
+        load_heads(heads, data.widths)
     with exclusive(folder):
-        _begin(folder, fingerprint(data), resume)
+        _begin(folder, data, resume)
         start = make_heads(data, base, folder / "heads", heads, progress)
-        place = Place(reference, data, start, folder, base.seed)
+        if heads is None:
+            _require_heads_of(base, folder / "heads", data)
+        place = Place(reference, data, start, folder)
         every: list[AnyCell] = [*references, *cells]
         failures = _make_all(place, every, command, progress)
         results = {cell: load_result(place, cell) for cell in every if place.has(cell)}
@@ -99,17 +105,18 @@ def compare(
 
 
 def _base(comparison: ComparisonConfig) -> RunConfig:
-    """Settings that belong to no method: heads, evaluation, seed."""
-    shared = [each for each in comparison.settings if each.strip().startswith(("heads.", "evaluate."))]
+    """Settings that belong to no method: modalities, heads, evaluation, seed."""
+    shared = [each for each in comparison.settings if each.strip().startswith(SHARED)]
     return load_config(
         preset="hopa", overrides=shared, seed=min(comparison.seeds), evaluate__num_seeds=comparison.num_students
     )
 
 
-def _begin(folder: Path, mark: str, resume: bool) -> None:
+def _begin(folder: Path, data: FeatureSet, resume: bool) -> None:
     path = folder / "comparison.lock.json"
+    marks = {"data": fingerprint(data), "test": fingerprint(data, ("test",))}
     if path.exists():
-        if read_json(path).get("data") != mark:
+        if read_json(path) != marks:
             raise InputError(f"{folder}: holds a comparison over other data; choose another folder")
         if not resume:
             raise InputError(
@@ -118,7 +125,16 @@ def _begin(folder: Path, mark: str, resume: bool) -> None:
         return
     if folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()):
         raise InputError(f"{folder}: exists and is not empty; choose another folder")
-    write_atomic(path, json.dumps({"data": mark}).encode())
+    write_atomic(path, json.dumps(marks).encode())
+
+
+def _require_heads_of(base: RunConfig, folder: Path, data: FeatureSet) -> None:
+    made = load_heads(folder, data.widths)[1].get("config")  # None of heads that were given
+    if made not in (None, wanted := base.heads.model_dump(mode="json")):
+        differing = ", ".join(
+            f"heads.{name} = {json.dumps(made.get(name))}" for name in wanted if made.get(name) != wanted[name]
+        )
+        raise InputError(f"{folder}: was made with other settings ({differing}); repeat them, or choose another folder")
 
 
 def _make_all(place: Place, cells: Sequence[AnyCell], command: str, progress: Progress) -> dict[AnyCell, str]:
@@ -128,7 +144,8 @@ def _make_all(place: Place, cells: Sequence[AnyCell], command: str, progress: Pr
         if place.has(cell):
             continue
         begun = time.monotonic()
-        within = Within(progress, f"{number}/{len(cells)} {pace.left()} {cell.folder.rsplit('-', 1)[0]}")
+        told = (f"{number}/{len(cells)}", pace.left(), cell.folder.rpartition("-")[0])
+        within = Within(progress, " ".join(filter(None, told)))
         failure = _attempt(lambda cell=cell, within=within: _make(place, cell, command, within))  # type: ignore[misc]
         if failure is not None:
             failures[cell] = failure
@@ -150,7 +167,8 @@ def _attempt(action: Callable[[], None]) -> str | None:
     try:
         action()
     except Exception as error:
-        return " ".join(f"{error or type(error).__name__}".split())
+        name = "" if isinstance(error, OmnidistillError) else f"{type(error).__name__} "
+        return " ".join(f"{name}{error}".split())
     return None
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
 
 from omnidistill.config import (
     ComparisonConfig,
@@ -16,7 +18,7 @@ from omnidistill.config import (
     entry_config,
     has_setting,
 )
-from omnidistill.errors import InputError
+from omnidistill.errors import InputError, nearest
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.objectives import objective_from
 
@@ -49,12 +51,13 @@ class ReferenceCell:
     name: Reference
     size: int | None
     evaluate: EvaluateConfig
+    seed: int
 
     @property
     def folder(self) -> str:
-        """Unique to the line, its size and all settings."""
+        """Unique to the line, its size, seed and all settings."""
         size = "" if self.size is None else f"-n{self.size}"
-        return f"{self.name}{size}-{_digest(self.evaluate)}"
+        return f"{self.name}{size}-s{self.seed}-{_digest(self.evaluate)}"
 
 
 AnyCell = Cell | ReferenceCell
@@ -80,20 +83,23 @@ def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
     ]
     for setting in comparison.settings:
         if not any(has_setting(cell.config, setting) for cell in cells):
-            raise InputError(f"--set {setting}: no method of this comparison has that setting")
+            known = {key for cell in cells for key in _keys(cell.config.model_dump())}
+            hint = nearest(setting.partition("=")[0].strip(), known)
+            raise InputError(f"--set {setting}: no method of this comparison has that setting{hint}")
     for cell in cells:
-        if cell.config.joint:
-            objective_from(cell.config.distill.student, data.modalities)
+        for part in [data.modalities] if cell.config.joint else combinations(data.modalities, 2):
+            for objective in (cell.config.distill.student, cell.config.experts.objective):
+                objective_from(objective, part)
     return cells
 
 
 def plan_references(comparison: ComparisonConfig, evaluate: EvaluateConfig) -> list[ReferenceCell]:
-    """Every reference, zero-shot and full first: the others are read beside them."""
+    """Every reference, with the smallest seed; zero-shot and full first: the others are read beside them."""
     wanted = ["zero-shot", "full", *(name for name in comparison.references if name not in ("zero-shot", "full"))]
     cells = []
     for name in wanted:
         sizes: Sequence[int | None] = comparison.sizes if name in SIZED else (None,)
-        cells += [ReferenceCell(name, size, evaluate) for size in sizes]
+        cells += [ReferenceCell(name, size, evaluate, min(comparison.seeds)) for size in sizes]
     return cells
 
 
@@ -103,7 +109,7 @@ def _entries(methods: Sequence[MethodEntry], modalities: Sequence[str]) -> list[
     for entry in methods:
         for each in _by_anchor(entry, modalities) if entry.each_anchor else [entry]:
             name = each.preset.replace("-{size}", "").replace("{size}", "")
-            if each.settings or each.label:
+            if each.settings:
                 name += "-" + _digest(each)
             if name in found:
                 raise InputError(f"method {entry.preset}: is given twice; leave one out or give it other settings")
@@ -128,6 +134,12 @@ def _by_anchor(entry: MethodEntry, modalities: Sequence[str]) -> list[MethodEntr
 
 
 def _digest(settings: RunConfig | EvaluateConfig | MethodEntry) -> str:
-    """Eight hex digits of what decides a result: all settings but the name in tables."""
-    tree = settings.model_dump(mode="json", exclude={"method"})
+    """Eight hex digits of what decides a result: all settings but names in tables."""
+    tree = settings.model_dump(mode="json", exclude={"method", "label"})
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _keys(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Dotted keys of all values."""
+    for name, value in tree.items():
+        yield from _keys(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [prefix + name]

@@ -62,12 +62,12 @@ class _Line:
         self.is_method = isinstance(cells[0], Cell)
         self.results = [results[cell] for cell in cells if cell in results]
         self.failures = [
-            {"seed": cell.config.seed if isinstance(cell, Cell) else 0, "error": failures[cell]}
+            {"seed": cell.config.seed if isinstance(cell, Cell) else cell.seed, "error": failures[cell]}
             for cell in cells
             if cell in failures
         ]
         self.label = cells[0].config.method if isinstance(cells[0], Cell) else cells[0].name
-        if self.results:
+        if self.results and not self.is_method:
             self.label = self.results[0].meta["label"]
         self.ranks = [run for result in self.results for run in result.ranks]
 

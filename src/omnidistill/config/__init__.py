@@ -1,6 +1,7 @@
 """The configuration of a run: its schema, and how it is read. Imports no torch."""
 
 from omnidistill.config.comparison import (
+    SHARED,
     ComparisonConfig,
     MethodEntry,
     Reference,
@@ -36,6 +37,7 @@ from omnidistill.config.schema import (
 )
 
 __all__ = [
+    "SHARED",
     "AdamConfig",
     "ApmConfig",
     "ComparisonConfig",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from omnidistill.config.files import headlines, read_file, read_toml, shipped
 from omnidistill.config.reading import explain, load_config
@@ -20,6 +20,15 @@ from omnidistill.errors import InputError, nearest
 
 Reference = Literal["zero-shot", "random", "low-rank", "equal-bytes", "cca", "full-hopa", "full-pairwise-wbce", "full"]
 Layout = Literal["retrieval", "variants", "cost", "directions"]
+
+SHARED = ("modalities", "heads.", "evaluate.")
+"""Keys, or beginnings of keys, of what all methods of a comparison have in common."""
+_DECIDED = {
+    "seed": "seeds (--seeds)",
+    "experts.seed": "seeds (--seeds)",
+    "distill.size": "sizes (--sizes)",
+    "evaluate.num_seeds": "num_students (--students)",
+}
 
 
 class MethodEntry(Strict):
@@ -53,6 +62,21 @@ class ComparisonConfig(Strict):
     settings: tuple[str, ...] = ()
     """key=value for every method that has the setting."""
 
+    @model_validator(mode="after")
+    def _consistent(self) -> ComparisonConfig:
+        for name in ("sizes", "seeds", "references"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} = {list(values)}: one is given twice; leave one out")
+        own = [setting for entry in self.methods for setting in entry.settings]
+        for setting in (*self.settings, *own):
+            if (key := _key(setting)) in _DECIDED:
+                raise ValueError(f"{setting}: a comparison decides {key} by its {_DECIDED[key]}")
+        for setting in own:
+            if _key(setting).startswith(SHARED):
+                raise ValueError(f"{setting}: one for all methods; give it as a setting of the comparison")
+        return self
+
 
 def describe_comparisons() -> dict[str, str]:
     """One line on every comparison that ships with the package: the first line of its comment."""
@@ -74,7 +98,8 @@ def load_comparison(
     elif preset is not None:
         known = shipped("comparisons")
         if preset not in known:
-            raise InputError(f"unknown comparison '{preset}'{nearest(preset, known)}; 'omnidistill presets' lists them")
+            hint = f"; --methods {preset} names a method" if preset in shipped("presets") else nearest(preset, known)
+            raise InputError(f"unknown comparison '{preset}'{hint}; 'omnidistill presets' lists them")
         name, where = preset, f"comparison {preset}"
         tree = read_toml(known[preset], where)
     else:
@@ -116,8 +141,12 @@ def entry_config(entry: MethodEntry, size: int, seed: int, comparison: Compariso
 def has_setting(config: RunConfig, setting: str) -> bool:
     """Whether a run of this kind uses the setting of a key=value."""
     place: Any = config
-    for part in setting.partition("=")[0].strip().split("."):
+    for part in _key(setting).split("."):
         if part not in getattr(type(place), "model_fields", {}):
             return False
         place = getattr(place, part)
     return True
+
+
+def _key(setting: str) -> str:
+    return setting.partition("=")[0].strip()

@@ -211,6 +211,8 @@ def _siblings(location: Sequence[str], root: type[BaseModel]) -> list[str]:
 def _models_at(location: Sequence[str], root: type[BaseModel]) -> list[type[BaseModel]]:
     models: list[type[BaseModel]] = [root]
     for part in location:
+        if part.isdigit():  # of a list
+            continue
         tagged = [m for m in models if "kind" in m.model_fields and m.model_fields["kind"].default == part]
         if tagged:
             models = tagged

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from itertools import combinations
@@ -123,14 +123,14 @@ def open_data(reference: str, config: RunConfig | None = None) -> FeatureSet:
     return data if config is None or config.modalities is None else data.only(config.modalities)
 
 
-def fingerprint(data: FeatureSet) -> str:
-    """sha256 over the rows that training and choices see (heads, train, validation): content, ids, groups, splits."""
+def fingerprint(data: FeatureSet, splits: Sequence[str] = ("heads", "train", "validation")) -> str:
+    """sha256 over the rows of splits, by default those that training and choices see: content, ids, groups, splits."""
     digest = hashlib.sha256()
-    development = [row for row, split in enumerate(data.splits) if split in ("heads", "train", "validation")]
+    chosen = [row for row, split in enumerate(data.splits) if split in splits]
     for name, matrix in sorted(data.features.items()):
         digest.update(f"{name}{tuple(matrix.shape[1:])}".encode())
-        digest.update(matrix[development].contiguous().numpy().data)
-    for row in development:
+        digest.update(matrix[chosen].contiguous().numpy().data)
+    for row in chosen:
         digest.update(f"{data.ids[row]}\0{data.groups[row]}\0{data.splits[row]}\n".encode())
     return digest.hexdigest()
 
