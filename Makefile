@@ -1,10 +1,10 @@
-# demo, test, check, bench: each makes its own environment (.venv) when it is missing or older than pyproject.toml.
+# Each target makes its own environment (.venv) when it is missing or older than pyproject.toml.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench compare compare-quick clean
 
 demo: $(READY)
 	$(BIN)/omnidistill demo -o demo-run
@@ -21,8 +21,14 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py
 
+compare: $(READY)
+	$(BIN)/python benchmarks/compare.py
+
+compare-quick: $(READY)
+	$(BIN)/python benchmarks/compare.py --quick
+
 clean:
-	rm -rf $(VENV) demo-run dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) demo-run compare-run dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,100 @@
+"""The tables of docs/results.md: `python benchmarks/compare.py [--quick | NAME ...] [-o DIR]`.
+
+Each is a comparison that ships with the package, over the bundled data, by the command that is printed above it. What
+is finished in DIR is not made again, so a run that was cut goes on. Its numbers are kept in results/compare/NAME.json
+with the commit, the machine and the minutes; docs/results.md is written from all of these. A quick run only prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import RESULTS, machine
+from omnidistill.config import describe_comparisons
+from omnidistill.report.comparison import to_markdown
+
+TABLES = ("methods", "similarities", *(f"paper-table-{number}" for number in (5, 6, 7, 10)))
+ROOT = Path(__file__).parent.parent
+KEPT = RESULTS / "compare"
+HEAD = """# Results
+
+Tables over the bundled data: emoji drawings, their names and the sound of these. `make compare` makes all of them
+again, `make compare-quick` one small one in minutes. Settings were chosen on validation (LOG.md), never here. Minutes
+are those of what earlier tables had not made already.
+"""
+
+
+def run(name: str, folder: Path) -> int:
+    """Make a comparison (or what is missing of it) in FOLDER; 1 where a method failed, which its table tells."""
+    command = [sys.executable, "-m", "omnidistill", "compare", "emoji", "--preset", name, "-o", str(folder), "--resume"]
+    code = subprocess.run(command).returncode
+    if code not in (0, 1):
+        raise SystemExit(code)
+    return code
+
+
+def keep(name: str, folder: Path, minutes: float) -> None:
+    """Its numbers, with where they come from."""
+    source = {"commit": commit(), "machine": machine(), "minutes": minutes}
+    content = json.loads((folder / f"{name}.json").read_text())
+    KEPT.mkdir(parents=True, exist_ok=True)
+    (KEPT / f"{name}.json").write_text(json.dumps({"source": source, "comparison": content}, indent=1) + "\n")
+
+
+def page(kept: Mapping[str, Mapping[str, Any]]) -> str:
+    """docs/results.md."""
+    told = describe_comparisons()
+    parts = [HEAD]
+    for name, record in kept.items():
+        source = record["source"]
+        parts.append(
+            f"## {told[name]}\n\n`omnidistill compare emoji --preset {name} -o DIR`, commit {source['commit']}, "
+            f"{source['minutes']:.0f} minutes. {source['machine']}\n\n{to_markdown(record['comparison'])}"
+        )
+    return "\n".join(parts)
+
+
+def commit() -> str:
+    """Of the working tree; with a + where it has changes."""
+    found, changed = (
+        subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+        for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+    )
+    return found + ("+" if changed else "")
+
+
+def write(names: Sequence[str]) -> None:
+    """docs/results.md from all numbers that are kept."""
+    kept = {name: json.loads((KEPT / f"{name}.json").read_text()) for name in names if (KEPT / f"{name}.json").exists()}
+    (ROOT / "docs" / "results.md").write_text(page(kept))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Make the tables of docs/results.md.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TABLES)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="one small table, under five minutes; only prints")
+    parser.add_argument("-o", "--output", type=Path, default=Path("compare-run"), metavar="DIR")
+    options = parser.parse_args()
+    if options.quick:
+        raise SystemExit(run("quick", options.output))
+    unknown = set(options.names) - set(TABLES)
+    if unknown:
+        parser.error(f"{', '.join(sorted(unknown))}: not one of {', '.join(TABLES)}")
+    failed = 0
+    for name in options.names or TABLES:
+        begun = time.monotonic()
+        failed |= run(name, options.output)
+        keep(name, options.output, (time.monotonic() - begun) / 60)
+        write(TABLES)
+    raise SystemExit(failed)
+
+
+if __name__ == "__main__":
+    main()
