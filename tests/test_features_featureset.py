@@ -127,6 +127,42 @@ def test_a_selection_is_a_copy(whole):
     assert whole.features["a"][0].abs().max() > 0
 
 
+@pytest.mark.parametrize("names", [("a", "c"), ("c", "a"), ("b", "a"), ("a", "b", "c"), ("a", "c", "a")])
+def test_only_keeps_these_modalities_in_the_order_of_the_set(whole, names):
+    paired = dataclasses.replace(whole, pairing=torch.eye(28))
+    part = paired.only(names)
+    kept = tuple(name for name in "abc" if name in names)
+    assert part.modalities == tuple(part.preprocessing.means) == kept
+    assert part.widths == {name: whole.widths[name] for name in kept}
+    assert all(torch.equal(x, whole.features[name]) for name, x in part.features.items())
+    for name in kept:
+        assert torch.equal(part.preprocessing.means[name], whole.preprocessing.means[name])
+    assert (part.ids, part.groups, part.splits) == (whole.ids, whole.groups, whole.splits)
+    assert (part.pairing is paired.pairing, part.provenance) == (True, whole.provenance)
+    FeatureSet(**{field.name: getattr(part, field.name) for field in dataclasses.fields(part)})  # sound
+    assert whole.modalities == ("a", "b", "c")
+
+
+def test_only_comes_before_or_after_a_choice_of_rows(whole):
+    one, other = whole.only(("b", "c")).split("train"), whole.split("train").only(("b", "c"))
+    assert (one.ids, one.group_codes.tolist()) == (other.ids, other.group_codes.tolist())
+    assert all(torch.equal(x, other.features[name]) for name, x in one.features.items())
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("a", "d"), r"modality 'd': the set has none of that name; it has a, b, c"),
+        (("a",), r"modalities \['a'\]: a paired set needs at least two"),
+        (("a", "a"), "needs at least two"),
+        ((), "needs at least two"),
+    ],
+)
+def test_modalities_that_make_no_set(whole, names, message):
+    with pytest.raises(InputError, match=message):
+        whole.only(names)
+
+
 @pytest.mark.parametrize(
     ("rows", "names"),
     [([], "at least one"), ([28], "rows 0 to 27"), ([-1], "from -1"), ([3, 3], "twice")],

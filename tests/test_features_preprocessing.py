@@ -76,6 +76,21 @@ def test_head_bias_keeps_the_type_of_the_head():
     assert steps.head_bias({"a": rows(4, 9, dtype=torch.float64)})["a"].dtype == torch.float64
 
 
+@pytest.mark.parametrize("centre", [True, False])
+def test_the_steps_of_some_modalities_do_to_them_what_all_steps_do(centre):
+    raw = {"a": rows(30, 9, 1), "b": rows(30, 5, 2), "c": rows(30, 4, 3)}
+    steps = Preprocessing.fit(raw, standardise=True, centre=centre)
+    part = steps.only(("c", "a"))
+    assert list(part.means) == (["a", "c"] if centre else [])
+    assert (part.standardise, part.epsilon) == (steps.standardise, steps.epsilon)
+    for name, x in part.apply({"a": raw["a"], "c": raw["c"]}).items():
+        assert torch.equal(x, steps.apply(raw)[name])
+    if centre:
+        with pytest.raises(InputError, match="'b': 5 wide, but no mean"):
+            part.apply({"b": raw["b"]})
+    assert len(steps.means) == 3 * centre
+
+
 def test_a_large_common_offset_leaves_the_mean_exact():
     x = {"a": rows(20_000, 2) / 100 + 1000}
     mean = Preprocessing.fit(x, standardise=False, centre=True).means["a"]

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from omnidistill.config import FullConfig, IdentityConfig, LowRankConfig
+from omnidistill.config import DiagonalConfig, FullConfig, GroupsConfig, IdentityConfig, LowRankConfig
 from omnidistill.errors import InputError
-from omnidistill.similarity import FixedIdentity, Full, LowRank, Similarity, similarity_from
+from omnidistill.similarity import Diagonal, FixedIdentity, Full, LowRank, SharedGroups, Similarity, similarity_from
 
 Normal = Callable[..., Tensor]
-KINDS: list[Similarity] = [FixedIdentity(), LowRank(rank=3, alpha=0.5), Full()]
+KINDS: list[Similarity] = [FixedIdentity(), LowRank(rank=3, alpha=0.5), Diagonal(), Full(), SharedGroups()]
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -26,6 +26,8 @@ def test_starts_as_the_identity(similarity: Similarity) -> None:
 
 def moved(similarity: Similarity, normal: Normal) -> dict[str, Tensor]:
     tensors = similarity.init(6, generator())
+    if isinstance(similarity, SharedGroups):
+        return {"groups": torch.tensor([4, 0, 4, 2, 0, 4], dtype=tensors["groups"].dtype)}
     return {name: x.double() + normal(*x.shape, seed=k) for k, (name, x) in enumerate(tensors.items())}
 
 
@@ -37,6 +39,10 @@ def dense(similarity: Similarity, tensors: dict[str, Tensor]) -> Tensor:
             match similarity:
                 case FixedIdentity():
                     s[i, j] = float(i == j)
+                case SharedGroups():
+                    s[i, j] = float(tensors["groups"][i] == tensors["groups"][j])
+                case Diagonal():
+                    s[i, j] = tensors["diagonal"][i] if i == j else 0
                 case Full():
                     s[i, j] = tensors["matrix"][i, j]
                 case LowRank(rank, alpha):
@@ -58,7 +64,7 @@ def test_targets_are_the_submatrix_of_each_batch(similarity: Similarity, normal:
             torch.testing.assert_close(found[run, t].double(), whole[rows][:, rows])
 
 
-@pytest.mark.parametrize("similarity", [LowRank(rank=3, alpha=0.5), Full()])
+@pytest.mark.parametrize("similarity", [LowRank(rank=3, alpha=0.5), Diagonal(), Full()])
 def test_gradient_reaches_each_visited_entry_and_no_other(similarity: Similarity, normal: Normal) -> None:
     tensors = {name: x.requires_grad_() for name, x in moved(similarity, normal).items()}
     names = list(tensors)
@@ -106,3 +112,20 @@ def test_a_configuration_names_a_similarity() -> None:
     assert similarity_from(LowRankConfig(rank=7, alpha=0.25)) == LowRank(7, 0.25)
     assert similarity_from(FullConfig()) == Full()
     assert similarity_from(IdentityConfig()) == FixedIdentity()
+    assert similarity_from(DiagonalConfig()) == Diagonal()
+    assert similarity_from(GroupsConfig()) == SharedGroups()
+
+
+def test_what_is_stored_a_row() -> None:
+    """A number each; that of the diagonal is learned, that of the group is not."""
+    (diagonal,), (groups,) = Diagonal().init(6, generator()).values(), SharedGroups().init(6, generator()).values()
+    assert (tuple(diagonal.shape), diagonal.dtype) == ((6,), torch.float32)
+    assert (tuple(groups.shape), groups.dtype) == ((6,), torch.int32)
+
+
+@pytest.mark.parametrize("similarity", [kind for kind in KINDS if not isinstance(kind, LowRank)])
+def test_only_low_rank_factors_are_drawn(similarity: Similarity) -> None:
+    draw = generator()
+    before = draw.get_state()
+    similarity.init(6, draw)
+    assert torch.equal(draw.get_state(), before)

@@ -1,4 +1,4 @@
-"""The contract suites accept what is right and name what is wrong."""
+"""The contract suites of objectives and similarities accept what is right and name what is wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from omnidistill.objectives import Hopa, InfoNCE, Objective, PairwiseWbce
-from omnidistill.similarity import FixedIdentity, Full, LowRank, Similarity
+from omnidistill.similarity import Diagonal, FixedIdentity, Full, LowRank, SharedGroups, Similarity
 from omnidistill.testing import check_objective, check_similarity
 
 
@@ -134,9 +134,35 @@ def test_an_objective_with_mixed_values_is_named() -> None:
         check_objective(Mixed("values mixed"), num_modalities=(3,))
 
 
-@pytest.mark.parametrize("similarity", [FixedIdentity(), LowRank(), LowRank(rank=3, alpha=2.0), Full()])
+@pytest.mark.parametrize(
+    "similarity", [FixedIdentity(), LowRank(), LowRank(rank=3, alpha=2.0), Diagonal(), Full(), SharedGroups()]
+)
 def test_our_similarities_keep_the_contract(similarity: Similarity) -> None:
     check_similarity(similarity)
+
+
+def test_fixed_tensors_are_not_differentiated_by_but_count_for_submatrices() -> None:
+    @dataclass(frozen=True)
+    class Mixed(SharedGroups):
+        """Groups that are fixed, and how much they count, which is learned."""
+
+        def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
+            return {**super().init(num_rows, generator), "weight": torch.ones(1)}
+
+        def targets(self, tensors: Mapping[str, Tensor], batches: Tensor) -> Tensor:
+            return tensors["weight"] * super().targets(tensors, batches)
+
+    @dataclass(frozen=True)
+    class Blind(Mixed):
+        """Does not look at the rows that it is asked for."""
+
+        def targets(self, tensors: Mapping[str, Tensor], batches: Tensor) -> Tensor:
+            first = torch.arange(batches.shape[-1]).expand(batches.shape)
+            return super().targets(tensors, first)
+
+    check_similarity(Mixed())
+    with pytest.raises(AssertionError, match=r"targets of batches .* are not the submatrices"):
+        check_similarity(Blind())
 
 
 @dataclass(frozen=True)
@@ -173,7 +199,7 @@ class BrokenSimilarity:
     ("how", "message"),
     [
         ("starts elsewhere", "a fresh similarity is not the identity"),
-        ("integers", r"tensor 'matrix' is torch.int64"),
+        ("integers", r"targets are torch.int64, not floating point"),
         ("own randomness", "init differs for equal generators, in 'matrix'"),
         ("first batch only", r"targets of batches \(2, 3\) are not the submatrices"),
         ("detached", "targets are not differentiable with respect to matrix"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,18 @@ import pytest
 import torch
 
 from omnidistill.distill import DistilledSet, Verdict
-from omnidistill.evaluation.choosing import _JUDGE_SEED, judge_set, mean_score, run_of, step_choices, validation_score
+from omnidistill.errors import InputError, NotFiniteError
+from omnidistill.evaluation import choosing
+from omnidistill.evaluation.choosing import (
+    _JUDGE_SEED,
+    choose_recipe,
+    doubling_steps,
+    judge_set,
+    mean_score,
+    run_of,
+    step_choices,
+    validation_score,
+)
 from omnidistill.heads import Heads
 from small_runs import Loop, features, small_config, small_heads
 
@@ -108,3 +120,82 @@ def test_a_run_whose_students_always_diverge_keeps_a_set(loop: Loop, tmp_path: P
     config = small_config("distill.iterations=2", "distill.validate_every=1")
     made = loop.distill(tmp_path, config, judge=lambda distilled: Verdict(-1.0, 0)).distilled
     assert made.recipe.num_steps == 4
+
+
+# the recipe of a set that has none
+
+
+def test_steps_double_from_eight_to_the_longest() -> None:
+    assert doubling_steps(64) == [8, 16, 32, 64]
+    assert doubling_steps(63) == [8, 16, 32]
+    assert doubling_steps(8) == [8]
+    assert doubling_steps(5) == [5]
+
+
+def scripted(
+    monkeypatch: pytest.MonkeyPatch, distilled: DistilledSet, loop: Loop, scores: Sequence[float], steps: int = 6
+) -> tuple[tuple[float, int], float, int]:
+    """The recipe chosen where students score so, rate after rate: ((rate, steps), score, judged)."""
+    left = iter(scores)
+    monkeypatch.setattr(choosing, "mean_score", lambda heads, validation: next(left))
+    validation, rates = features().split("validation"), (0.1, 0.2)
+    choice = choose_recipe(distilled, loop.start, validation, rates, range(1, steps + 1))
+    assert next(left, None) is None
+    recipe = choice.distilled.recipe
+    assert len(set(recipe.step_sizes)) == 1
+    return (recipe.step_sizes[0], recipe.num_steps), choice.score, choice.judged
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "chosen"),
+    [
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [0.5, 0.6, 0.7, 0.1, 0.2, 0.3], (0.2, 3)),
+        ([0.5, 0.4, 0.4, 0.4], [0.3, 0.2, 0.1, 0.0], (0.1, 1)),  # given up: the fifth may be anything
+        ([0.5, 0.4, 0.4, 0.6, 0.5, 0.5], [0.3, 0.3, 0.3, 0.3], (0.1, 4)),  # two falls are none; no rise is a fall
+        ([0.5, 0.4, 0.3, 0.2], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], (0.2, 6)),  # each rate has its own peak
+        ([0.5, 0.4, 0.3, 0.2], [0.5, 0.4, 0.3, 0.2], (0.1, 1)),  # the first of equals
+    ],
+)
+def test_a_rate_is_given_up_after_three_candidates_without_a_rise(
+    first: list[float],
+    second: list[float],
+    chosen: tuple[float, int],
+    distilled: DistilledSet,
+    loop: Loop,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found, score, judged = scripted(monkeypatch, distilled, loop, [*first, *second])
+    assert (found, score, judged) == (chosen, max(*first, *second), len(first) + len(second))
+
+
+def test_the_recipe_is_the_best_of_all_trained_one_by_one(distilled: DistilledSet, loop: Loop) -> None:
+    validation, rates, steps = features().split("validation"), (0.02, 0.5, 4.0), [4, 8, 16]
+    choice = choose_recipe(distilled, loop.start, validation, rates, steps, num_runs=3)
+    scores = {}
+    for rate, num_steps in itertools.product(rates, steps):
+        recipe = dataclasses.replace(distilled.recipe, step_sizes=(rate,) * 3)
+        seeds = judged_students(dataclasses.replace(distilled, recipe=recipe), loop, num_steps)
+        scores[rate, num_steps] = np.mean([plain_score(heads) for heads in seeds])
+    best = choice.distilled.recipe.step_sizes[0], choice.distilled.recipe.num_steps
+    assert choice.judged == 9
+    assert scores[best] == pytest.approx(max(scores.values()), abs=1e-9) == choice.score
+    assert max(scores.values()) > min(scores.values()) + 0.01
+    assert all(torch.equal(choice.distilled.tensors[name], tensor) for name, tensor in distilled.tensors.items())
+
+
+def test_a_rate_at_which_students_diverge_is_passed_over(distilled: DistilledSet, loop: Loop) -> None:
+    """What it scored before it diverged counts; where every rate diverges at once there is no recipe."""
+    validation = features().split("validation")
+    choice = choose_recipe(distilled, loop.start, validation, (math.inf, 0.5), [4, 8])
+    assert choice.distilled.recipe.step_sizes == (0.5,) * 3
+    assert choice.judged == 2
+    with pytest.raises(
+        NotFiniteError, match=r"diverge at every step size \(inf, inf\).*smaller distill.learning_rates"
+    ):
+        choose_recipe(distilled, loop.start, validation, (math.inf, math.inf), [4, 8])
+
+
+def test_a_set_without_a_horizon_is_not_judged_by_one(distilled: DistilledSet, loop: Loop) -> None:
+    chosen = small_config("distill.kind=select", "distill.size=10")
+    with pytest.raises(InputError, match="not matched to trajectories"):
+        judge_set(dataclasses.replace(distilled, config=chosen), loop.start, features().split("validation"))

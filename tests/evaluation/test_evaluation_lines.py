@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -12,8 +12,9 @@ import torch
 
 from omnidistill.config import EvaluateConfig
 from omnidistill.distill import DistilledSet
+from omnidistill.errors import NotFiniteError
 from omnidistill.evaluation import line as line_module
-from omnidistill.evaluation import lines, low_rank
+from omnidistill.evaluation import lines
 from omnidistill.evaluation.choosing import run_of, step_choices, validation_score
 from omnidistill.evaluation.line import Line, best_epoch
 from omnidistill.evaluation.lines import (
@@ -27,7 +28,7 @@ from omnidistill.evaluation.lines import (
 from omnidistill.evaluation.low_rank import low_rank_line
 from omnidistill.experts.train import stack_runs, train_epochs
 from omnidistill.features.featureset import Development
-from omnidistill.heads import Heads, shared_groups
+from omnidistill.heads import Heads
 from omnidistill.objectives import Hopa, InfoNCE
 from small_runs import Loop, features, small_config, small_heads
 
@@ -125,58 +126,6 @@ def test_heads_wider_than_their_features_are_truncated_too() -> None:
         np.testing.assert_allclose((line.heads[name] - matrix).numpy(), expected, atol=1e-4)
 
 
-# heads of low rank
-
-
-def test_the_gradient_of_the_factors_is_that_of_autograd() -> None:
-    data, start = features().split("train"), small_heads(features())
-    factors = low_rank._Factors(start, 3, 2, torch.Generator().manual_seed(0))
-    generator = torch.Generator().manual_seed(1)
-    for matrix in factors.left.values():
-        matrix.copy_(torch.randn(matrix.shape, generator=generator))
-    batch = torch.stack([torch.randperm(64, generator=generator)[:16] for _ in range(2)])
-    factors._gradients(InfoNCE(0.2), data, batch)
-    leaves = {
-        side: {name: x.detach().double().requires_grad_() for name, x in getattr(factors, side).items()}
-        for side in ("left", "right")
-    }
-    outputs = torch.stack(
-        [
-            data.features[name][batch].double() @ (matrix.double() + leaves["left"][name] @ leaves["right"][name].mT).mT
-            for name, matrix in start.items()
-        ],
-        dim=1,
-    )
-    InfoNCE(0.2).value(outputs, shared_groups(data.group_codes[batch]).double()).sum().backward()  # type: ignore[no-untyped-call]
-    for side, found in leaves.items():
-        for name, leaf in found.items():
-            gradient = getattr(factors, side)[name].grad
-            torch.testing.assert_close(gradient.double(), leaf.grad, rtol=1e-3, atol=1e-6)
-            assert float(gradient.abs().max()) > 1e-3
-
-
-@pytest.mark.parametrize("rank", [1, 3])
-def test_heads_of_low_rank_differ_from_the_start_by_that_rank(rank: int) -> None:
-    start = small_heads(features())
-    line = low_rank_line(rank, start, features().development(), CONFIG, 0)
-    for name, matrix in start.items():
-        for run in range(3):
-            values = np.linalg.svd((line.heads[name][run] - matrix).double().numpy(), compute_uv=False)
-            assert values[rank - 1] > 1e-3
-            assert values[rank] < 1e-5 * values[0]
-    assert not torch.equal(line.heads["a"][0], line.heads["a"][1])
-    assert line.bytes == 4 * rank * sum(sum(matrix.shape) for matrix in start.values())
-    assert line.settings["rank"] == rank
-    assert line.settings["learning_rate"] in low_rank._RATES
-
-
-def test_training_heads_of_low_rank_raises_validation() -> None:
-    start, data = small_heads(features()), features().development()
-    line = low_rank_line(4, start, data, CONFIG.model_copy(update={"max_epochs": 20}), 0)
-    scores = [validation_score(run_of(line.heads, run), data.validation) for run in range(3)]
-    assert min(scores) > validation_score(start, data.validation) + 0.02
-
-
 # the set, and random rows
 
 
@@ -241,8 +190,9 @@ def other_validation(data: Development, seed: int) -> Development:
         lambda data, start, distilled: full_line(InfoNCE(), "", start, data, CONFIG, 0),
         lambda data, start, distilled: low_rank_line(2, start, data, CONFIG, 0),
         lambda data, start, distilled: ten_random_rows(data, start),
+        lambda data, start, distilled: cca_line(start, data),
     ],
-    ids=["full", "low_rank", "random"],
+    ids=["full", "low_rank", "random", "cca"],
 )
 def test_choices_follow_validation(
     make: Callable[[Development, Heads, DistilledSet], Line], distilled: DistilledSet, loop: Loop
@@ -284,3 +234,18 @@ def test_patience_ends_a_training_that_no_longer_rises() -> None:
 
     assert best_epoch(iter(range(1, 25)), score) == (0.3, 2, 8)
     assert len(seen) == 2 + line_module._PATIENCE_EPOCHS
+
+
+def test_a_training_that_diverges_keeps_its_best_epoch() -> None:
+    def epochs() -> Iterator[int]:
+        yield from (1, 2, 3)
+        raise NotFiniteError("heads became NaN")
+
+    scores = iter([0.2, 0.4, 0.3])
+    assert best_epoch(epochs(), lambda: next(scores)) == (0.4, 2, 3)
+
+    def at_once() -> Iterator[int]:
+        raise NotFiniteError("heads became NaN")
+        yield 1
+
+    assert best_epoch(at_once(), lambda: 1.0) == (-1.0, 1, 0)

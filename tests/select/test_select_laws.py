@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_flatten
 from omnidistill.errors import InputError
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.heads import Heads
-from omnidistill.select import SELECTORS, Selector, prototypes, select_rows
+from omnidistill.select import SELECTORS, USES_TRAJECTORY, Selector, prototypes, select_rows
 from omnidistill.select.turns import first_by_turns
 
 DRAW = {"random", "k-medoids", "aligned-k-medoids", "forgetting"}
@@ -187,6 +187,16 @@ def test_heads_that_do_not_fit_are_refused(name):
     missing = [{modality: heads[modality] for modality in ("a", "b")}] * 3
     with pytest.raises(InputError, match="no head for modality 'c'"):
         _select(name, train, missing[0], 4, 0, missing)
+
+
+@EVERY
+def test_only_those_that_are_said_to_need_a_training_refuse_to_go_without(name):
+    train, heads = random_problem(2, 10, seed=15)
+    if name in USES_TRAJECTORY:
+        with pytest.raises(InputError, match="give a trajectory"):
+            select_rows(name, train, heads, 4, torch.Generator())
+    else:
+        assert len(select_rows(name, train, heads, 4, torch.Generator())) == 4
 
 
 def test_an_unknown_selector_is_refused_with_the_nearest():

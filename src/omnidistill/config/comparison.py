@@ -53,7 +53,7 @@ class ComparisonConfig(Strict):
     """Rows of the table, in this order."""
     sizes: Annotated[tuple[Count, ...], Field(min_length=1)] = (100,)
     """Synthetic rows N."""
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1, 2)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], Field(min_length=1)] = (0, 1, 2)
     """One set is made with each; experts are shared."""
     num_students: Annotated[int, Field(ge=2)] = 5
     """Students trained on every set, and runs of every reference."""
@@ -123,8 +123,11 @@ def entry_config(entry: MethodEntry, size: int, seed: int, comparison: Compariso
     """The run of a method at a size and a seed. Raises InputError naming the method and what is wrong with it."""
     name = entry.preset.replace("{size}", str(size))
     plain = load_config(preset=name)
-    shared = [setting for setting in comparison.settings if has_setting(plain, setting)]
     try:
+        choices = [each for each in (*comparison.settings, *entry.settings) if _key(each).endswith(".kind")]
+        if chosen := [each for each in choices if has_setting(plain, each)]:
+            plain = load_config(preset=name, overrides=chosen)  # another choice has other settings
+        shared = [setting for setting in comparison.settings if has_setting(plain, setting)]
         return load_config(
             preset=name,
             overrides=[*shared, *entry.settings],

@@ -1,0 +1,142 @@
+"""Comparisons small enough for tests, and what of their tables must not change from one call to the next."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omnidistill.comparison import Compared, compare
+from omnidistill.config import ComparisonConfig, has_setting, load_config
+from omnidistill.distill import Distillation
+from omnidistill.features.featureset import FeatureSet
+from omnidistill.methods import METHODS, Method, Task
+from small_runs import contents, packed
+
+TINY = (
+    "heads.width=8",
+    "heads.num_epochs=2",
+    "experts.num_experts=2",
+    "experts.num_epochs=3",
+    "experts.batch_size=16",
+    "distill.iterations=4",
+    "distill.num_student_steps=2",
+    "distill.max_start_epoch=2",
+    "distill.num_expert_epochs=1",
+    "distill.validate_every=2",
+    "distill.similarity.rank=2",
+    "distill.max_steps=16",
+    "distill.learning_rates=[0.3]",
+    "evaluate.max_epochs=2",
+    "evaluate.learning_rates=[1.0]",
+    "evaluate.batch_size=16",
+)
+FLAGS = tuple(part for setting in TINY for part in ("--set", setting))
+"""The same on the command line, for methods of which one learns its rows and one does not: no setting may be idle."""
+
+
+def tiny(
+    *methods: Any, sizes: Sequence[int] = (8,), seeds: Sequence[int] = (0,), settings: Sequence[str] = TINY, **more: Any
+) -> ComparisonConfig:
+    """Two students a set, and of the tiny settings those that a method has."""
+    entries = [{"preset": each} if isinstance(each, str) else each for each in methods]
+    if settings is TINY:
+        presets = [load_config(preset=entry["preset"]) for entry in entries]
+        settings = [each for each in TINY if any(has_setting(preset, each) for preset in presets)]
+    tree = {"methods": entries, "sizes": sizes, "seeds": seeds, "settings": settings, "num_students": 2, **more}
+    return ComparisonConfig.model_validate_json(json.dumps(tree))
+
+
+def without_costs(content: dict[str, Any]) -> dict[str, Any]:
+    """A table freed of how long things took and how much memory they had."""
+    kept: dict[str, Any] = json.loads(json.dumps(content))
+    for line in kept["lines"]:
+        del line["seconds"], line["peak_bytes"]
+    return kept
+
+
+def line_of(content: dict[str, Any], name: str) -> dict[str, Any]:
+    """The one line of that name."""
+    (found,) = (line for line in content["lines"] if line["name"] == name)
+    return dict(found)
+
+
+def results(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Content and time of writing of every file of every result in a folder of comparisons."""
+    kept = (name for name in contents(folder) if name.startswith("references/") or "/result/" in name)
+    return {name: ((folder / name).read_bytes(), (folder / name).stat().st_mtime_ns) for name in kept}
+
+
+FEW = tiny("apm", "hopa", seeds=(0, 1), references=["equal-bytes"])
+"""Two methods, two seeds."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A packed set and a comparison over it that nothing cut."""
+
+    data: FeatureSet
+    folder: Path
+    compared: Compared
+
+    @staticmethod
+    def make(folder: Path, data: FeatureSet, comparison: ComparisonConfig, **settings: Any) -> Made:
+        packed(folder / "SET", data)
+        return Made(data, folder, compare(str(folder / "SET"), comparison, folder / "C", **settings))
+
+    def compare(self, folder: Path, comparison: ComparisonConfig, **settings: Any) -> Compared:
+        """Another one over the same set."""
+        return compare(str(self.folder / "SET"), comparison, folder, **settings)
+
+
+class Cut:
+    """A progress that is interrupted at the start, or after a step, of a stage of this name; of none by default."""
+
+    def __init__(self, stage: str = "", after: int = 0) -> None:
+        self.stage, self.after = stage, after
+        self.seen, self.told = list[str](), list[tuple[Any, ...]]()
+
+    def start(self, total: int, label: str, done: int = 0) -> None:
+        self.seen.append(label)
+        self.told.append(("start", total, done))
+        self._cut(0)
+
+    def advance(self, n: int = 1, **fields: Any) -> None:
+        self.told.append(("advance", n, fields))
+        self._cut(1)
+
+    def stop(self) -> None:
+        self.told.append(("stop",))
+
+    def __enter__(self) -> Cut:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def _cut(self, after: int) -> None:
+        if self.stage and self.stage in self.seen[-1] and after == self.after:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def counted() -> Iterator[list[tuple[str, int]]]:
+    """(kind, seed) of every set that is made in the block."""
+    calls: list[tuple[str, int]] = []
+
+    def noting(method: Method) -> Method:
+        def make(task: Task, /) -> Distillation:
+            calls.append((task.config.distill.kind, task.config.seed))
+            return method(task)
+
+        return make
+
+    with pytest.MonkeyPatch.context() as patch:
+        for kind, method in METHODS.items():
+            patch.setitem(METHODS, kind, noting(method))
+        yield calls

@@ -1,0 +1,91 @@
+"""The CCA line against canonical correlations in numpy: its heads, its bias, and that validation chose them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from method_problems import Array, centred, cross_of, cross_of_groups, off_centre, score_by_hand
+from omnidistill.evaluation import lines
+from omnidistill.evaluation.lines import cca_line
+from omnidistill.features.featureset import FeatureSet
+from omnidistill.heads import Heads
+from small_runs import features, small_heads
+
+WIDTH = 6
+
+
+def planted(seed: int) -> FeatureSet:
+    """Two modalities, groups of four, means that are not 0."""
+    return off_centre(features(2, positives_per_group=4, seed=seed))
+
+
+@pytest.fixture(scope="module")
+def data() -> FeatureSet:
+    return planted(0)
+
+
+def canonical(train: FeatureSet, pairing: str, ridge: float, rank: int) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Heads (U sqrt(s))^T S^-1/2 of the whitened cross-covariance U s V^T, and their biases -W mu."""
+    roots = {}
+    for name, x in train.features.items():
+        values, vectors = np.linalg.eigh(centred(x).T @ centred(x) / (len(train) - 1))
+        roots[name] = (vectors * (values + ridge * values.mean()) ** -0.5) @ vectors.T
+    cross = {"groups": cross_of_groups(train), "rows": cross_of(train.features)}[pairing]["a", "b"]
+    u, s, vh = np.linalg.svd(roots["a"] @ cross @ roots["b"])
+    factors = {"a": u[:, :rank] * np.sqrt(s[:rank]), "b": vh[:rank].T * np.sqrt(s[:rank])}
+    heads = {name: factors[name].T @ roots[name] for name in roots}
+    means = {name: x.double().numpy().mean(0) for name, x in train.features.items()}
+    return heads, {name: -heads[name] @ means[name] for name in heads}
+
+
+def as_heads(matrices: dict[str, Array]) -> Heads:
+    return {name: torch.from_numpy(matrix) for name, matrix in matrices.items()}
+
+
+@pytest.mark.parametrize(("seed", "best"), [(4, ("groups", 0.3)), (5, ("rows", 1.0))])
+def test_heads_are_the_canonical_ones_of_the_ridge_and_pairing_that_validate_best(
+    seed: int, best: tuple[str, float]
+) -> None:
+    """All ten choices again by hand; W_a^T W_b and W_a^T b_b do not depend on the signs of the directions."""
+    data = planted(seed)
+    line, development = cca_line(small_heads(data, WIDTH), data.development()), data.development()
+    scores = {}
+    for pairing in ("groups", "rows"):
+        for ridge in lines._RIDGES:
+            heads, bias = canonical(development.train, pairing, ridge, WIDTH)
+            scores[pairing, ridge] = score_by_hand(as_heads(heads), development.validation, bias)
+    chosen = line.settings["pairing"], line.settings["ridge"]
+    assert line.judged == len(scores) == 10
+    assert chosen == best == max(scores, key=lambda choice: scores[choice])
+    assert sorted(scores.values())[-2] < scores[chosen] - 1e-3
+    heads, bias = canonical(development.train, *chosen, WIDTH)
+    assert line.num_runs == 1
+    assert line.bias is not None
+    found = {name: matrix[0].double().numpy() for name, matrix in line.heads.items()}
+    for one, other in (("a", "b"), ("b", "a")):
+        np.testing.assert_allclose(found[one].T @ found[other], heads[one].T @ heads[other], atol=1e-4)
+        shift = found[one].T @ line.bias[other].double().numpy()
+        np.testing.assert_allclose(shift, heads[one].T @ bias[other], atol=1e-4)
+        assert np.abs(shift).max() > 0.1
+
+
+def test_what_it_weighs_and_how_wide_it_is(data: FeatureSet) -> None:
+    """A head and its bias of every modality, as wide as the start or as the narrowest features."""
+    for width, rank in ((6, 6), (20, 12)):
+        line = cca_line(small_heads(data, width), data.development())
+        assert line.settings["rank"] == rank
+        assert {tuple(matrix.shape[:2]) for matrix in line.heads.values()} == {(1, rank)}
+        stored = [*line.heads.values(), *(line.bias or {}).values()]
+        assert line.bytes == sum(tensor.nbytes for tensor in stored) - 4 * 2 * rank + 4 * sum(data.widths.values())
+
+
+def test_a_set_that_states_its_pairing_is_taken_by_rows(data: FeatureSet) -> None:
+    development = data.development()
+    train = replace(development.train, pairing=torch.eye(len(development.train)))
+    line = cca_line(small_heads(data, WIDTH), replace(development, train=train))
+    assert line.settings["pairing"] == "rows"
+    assert line.judged == 5

@@ -1,0 +1,108 @@
+"""Heads of low rank: their gradient, their training, and what validation chose, against autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from omnidistill.config import EvaluateConfig
+from omnidistill.evaluation import low_rank
+from omnidistill.evaluation.choosing import run_of, validation_score
+from omnidistill.evaluation.low_rank import low_rank_line
+from omnidistill.experts.train import epoch_orders
+from omnidistill.heads import shared_groups
+from omnidistill.objectives import InfoNCE
+from omnidistill.randomness import Streams
+from small_runs import features, small_heads
+
+CONFIG = EvaluateConfig(num_seeds=3, max_epochs=4, batch_size=24)
+SIDES = ("left", "right")
+
+
+def test_the_gradient_of_the_factors_is_that_of_autograd() -> None:
+    data, start = features().split("train"), small_heads(features())
+    factors = low_rank._Factors(start, 3, 2, torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    for matrix in factors.left.values():
+        matrix.copy_(torch.randn(matrix.shape, generator=generator))
+    batch = torch.stack([torch.randperm(64, generator=generator)[:16] for _ in range(2)])
+    factors._gradients(InfoNCE(0.2), data, batch)
+    leaves = {
+        side: {name: x.detach().double().requires_grad_() for name, x in getattr(factors, side).items()}
+        for side in SIDES
+    }
+    outputs = torch.stack(
+        [
+            data.features[name][batch].double() @ (matrix.double() + leaves["left"][name] @ leaves["right"][name].mT).mT
+            for name, matrix in start.items()
+        ],
+        dim=1,
+    )
+    InfoNCE(0.2).value(outputs, shared_groups(data.group_codes[batch]).double()).sum().backward()  # type: ignore[no-untyped-call]
+    for side, found in leaves.items():
+        for name, leaf in found.items():
+            gradient = getattr(factors, side)[name].grad
+            torch.testing.assert_close(gradient.double(), leaf.grad, rtol=1e-3, atol=1e-6)
+            assert float(gradient.abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_heads_of_low_rank_differ_from_the_start_by_that_rank(rank: int) -> None:
+    start = small_heads(features())
+    line = low_rank_line(rank, start, features().development(), CONFIG, 0)
+    for name, matrix in start.items():
+        for run in range(3):
+            values = np.linalg.svd((line.heads[name][run] - matrix).double().numpy(), compute_uv=False)
+            assert values[rank - 1] > 1e-3
+            assert values[rank] < 1e-5 * values[0]
+    assert not torch.equal(line.heads["a"][0], line.heads["a"][1])
+    assert line.bytes == 4 * rank * sum(sum(matrix.shape) for matrix in start.values())
+    assert line.settings["rank"] == rank
+    assert line.settings["learning_rate"] in low_rank._RATES
+
+
+def test_heads_of_low_rank_are_trained_as_adam_on_autograd_would() -> None:
+    """Every rate and epoch again, W_0 + U V^T differentiated by autograd; the best of all, then fresh runs with it."""
+    data, start, rank = features().development(), small_heads(features()), 3
+
+    def train(rate: float, num_runs: int, num_epochs: int, purpose: str) -> Iterator[dict[str, torch.Tensor]]:
+        factors = low_rank._Factors(start, rank, num_runs, Streams(0)[purpose])
+        leaves = {
+            side: {name: x.clone().requires_grad_() for name, x in getattr(factors, side).items()} for side in SIDES
+        }
+        left, right = (leaves[side] for side in SIDES)
+        adam = torch.optim.Adam([x for side in leaves.values() for x in side.values()], lr=rate)
+        for epoch in range(num_epochs):
+            orders = epoch_orders(num_runs, 64, seed=0, purpose=purpose, epoch=epoch)
+            for batch in orders[:, :48].split(24, dim=1):  # 16 rows are left over
+                heads = {name: matrix + left[name] @ right[name].mT for name, matrix in start.items()}
+                outputs = torch.stack([data.train.features[name][batch] @ heads[name].mT for name in start], dim=1)
+                adam.zero_grad()
+                InfoNCE(CONFIG.tau).value(outputs, shared_groups(data.train.group_codes[batch])).sum().backward()  # type: ignore[no-untyped-call]
+                adam.step()
+            yield {name: matrix + (left[name] @ right[name].mT).detach() for name, matrix in start.items()}
+
+    line = low_rank_line(rank, start, data, CONFIG, 0)
+    scores = {
+        (rate, epoch): validation_score(run_of(heads, 0), data.validation)
+        for rate in low_rank._RATES
+        for epoch, heads in enumerate(train(rate, 1, CONFIG.max_epochs, "low rank/tune"), 1)
+    }
+    rate, num_epochs = line.settings["learning_rate"], line.settings["num_epochs"]
+    assert scores[rate, num_epochs] == pytest.approx(max(scores.values()), abs=0.01)
+    assert max(scores.values()) > min(scores.values()) + 0.02
+    assert line.judged == len(scores)
+    *_, heads = train(rate, 3, num_epochs, "low rank")
+    for name, matrix in heads.items():
+        torch.testing.assert_close(line.heads[name], matrix, rtol=0, atol=2e-3)
+        assert float((matrix - start[name]).abs().max()) > 0.02
+
+
+def test_training_heads_of_low_rank_raises_validation() -> None:
+    start, data = small_heads(features()), features().development()
+    line = low_rank_line(4, start, data, CONFIG.model_copy(update={"max_epochs": 20}), 0)
+    scores = [validation_score(run_of(line.heads, run), data.validation) for run in range(3)]
+    assert min(scores) > validation_score(start, data.validation) + 0.02

@@ -1,0 +1,85 @@
+"""The recipe of a set that is not learned: every rate and number of steps tried again by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from method_problems import score_by_hand, task_of, tiny
+from omnidistill.closed_form import accumulate_moments, apm_rows
+from omnidistill.distill import DistilledSet
+from omnidistill.evaluation.choosing import _JUDGE_SEED, doubling_steps, run_of
+from omnidistill.methods import Task, choose_rows, match_parameters
+from omnidistill.randomness import Streams
+from small_runs import records
+
+RATES = (1e-7, 0.3, 3.0)  # the first moves nothing, so it is given up
+
+
+def scores(made: DistilledSet, task: Task, rate: float, steps: list[int]) -> Iterator[float]:
+    """Mean validation score of two students, trained from the start for each number of steps on its own."""
+    for num_steps in steps:
+        recipe = replace(made.recipe, step_sizes=(rate,) * len(made.modalities), num_steps=num_steps)
+        students = replace(made, recipe=recipe).students(task.start, seed=_JUDGE_SEED, num_runs=2)
+        _, heads = next(students)
+        yield float(np.mean([score_by_hand(run_of(heads, run), task.development.validation) for run in range(2)]))
+
+
+def tried(made: DistilledSet, task: Task, steps: list[int]) -> dict[tuple[float, int], float]:
+    """Scores by (rate, steps), a rate given up once three numbers of steps in a row were no better than its best."""
+    found: dict[tuple[float, int], float] = {}
+    for rate in task.config.distill.learning_rates:
+        best, since = -1.0, 0
+        for num_steps, score in zip(steps, scores(made, task, rate, steps), strict=True):
+            found[rate, num_steps] = score
+            best, since = (score, 0) if score > best else (best, since + 1)
+            if since == 3:
+                break
+    return found
+
+
+def settings(*more: str) -> tuple[str, ...]:
+    return (f"distill.learning_rates={list(RATES)}", "distill.size=12", *more)
+
+
+@pytest.mark.parametrize("longest", [64, 128])
+def test_the_recipe_that_validates_best_is_kept(longest: int, tmp_path: Path) -> None:
+    """All of four numbers of steps, or those up to where a rate is given up."""
+    task = task_of(tmp_path, tiny("random", *settings(f"distill.max_steps={longest}")))
+    made = choose_rows(task).distilled
+    steps = doubling_steps(longest)
+    found = tried(made, task, steps)
+    assert (len(found) < len(RATES) * len(steps)) == (longest == 128)
+    recipe = made.recipe
+    assert len(set(recipe.step_sizes)) == 1
+    assert found[recipe.step_sizes[0], recipe.num_steps] == pytest.approx(max(found.values()), abs=1e-9)
+    assert max(found.values()) > np.mean(list(found.values())) + 0.01
+    assert recipe.batch_size == task.config.distill.batch == 12
+    (record,) = records(tmp_path)
+    assert record.keys() == {"validation", "judged", "seconds"}
+    assert record["judged"] == len(found)
+    assert record["validation"] == made.provenance["validation"] == pytest.approx(max(found.values()), abs=1e-9)
+    assert DistilledSet.load(tmp_path / "distilled").recipe == recipe
+
+
+@pytest.mark.parametrize("ridges", [(0.01, 30.0), (30.0, 0.01)])
+def test_the_best_candidate_is_kept(ridges: tuple[float, float], tmp_path: Path) -> None:
+    """A set for every ridge, each with recipes of its own: the best of all, wherever it stands."""
+    task = task_of(tmp_path, tiny("apm", *settings("distill.max_steps=64", f"distill.ridges={list(ridges)}")))
+    made = match_parameters(task).distilled
+    moments, steps = accumulate_moments(task.development.train), doubling_steps(64)
+    candidates, found = {}, {}
+    for ridge in ridges:
+        rows = apm_rows(moments, 12, ridge, "random", Streams(0)["rotation"])
+        candidates[ridge] = replace(made, tensors={f"rows/{name}": x for name, x in rows.items()})
+        found[ridge] = tried(candidates[ridge], task, steps)
+    best = max(ridges, key=lambda ridge: max(found[ridge].values()))
+    assert max(found[best].values()) > max(max(found[ridge].values()) for ridge in ridges if ridge != best) + 0.01
+    assert all(torch.equal(made.tensors[name], x) for name, x in candidates[best].tensors.items())
+    assert found[best][made.recipe.step_sizes[0], made.recipe.num_steps] == pytest.approx(max(found[best].values()))
+    assert records(tmp_path)[0]["judged"] == sum(len(each) for each in found.values())
