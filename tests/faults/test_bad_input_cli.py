@@ -237,7 +237,6 @@ def overrides(*pairs: str) -> list[str]:
         (("--size", "0"), ("distill.size", "0")),
         (("--size", "5"), ()),  # the preset's batches fit, so this is no error: see the sanity check below
         (overrides("distill.similarity.rank=11"), ("rank = 11", "size = 10")),
-        (overrides("distill.batch_size=11"), ("batch_size = 11", "size = 10")),
         (overrides("distill.num_student_steps=0"), ("num_student_steps", "0")),
         (overrides("distill.itertions=5"), ("distill.itertions", "did you mean 'iterations'")),
         (overrides("distill.student.kind=infonce", "distill.student.anchor=z"), ("anchor 'z'", "a, b, c")),

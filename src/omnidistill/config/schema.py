@@ -176,20 +176,14 @@ class _SetConfig(Strict):
     size: Count = 100
     """Synthetic rows N."""
     batch_size: Annotated[int, Field(ge=2)] | None = None
-    """Rows a student step; absent: 25 (paper) for matched trajectories, 128 for others, or the size if smaller."""
+    """Rows a student step, or all if the set has fewer; absent: 25 (paper) for matched trajectories, 128 for others."""
 
     _usual_batch: ClassVar[int] = 128
 
     @property
     def batch(self) -> int:
         """The mini-batch in effect."""
-        return self.batch_size or min(self._usual_batch, self.size)
-
-    @model_validator(mode="after")
-    def _batch_fits(self) -> _SetConfig:
-        if self.batch > self.size:
-            raise ValueError(f"batch_size = {self.batch} exceeds size = {self.size}; use at most {self.size}")
-        return self
+        return min(self.batch_size or self._usual_batch, self.size)
 
 
 class TrajectoryConfig(_SetConfig):
