@@ -302,7 +302,7 @@ def test_every_setting_is_documented_and_described() -> None:
     described = describe_fields()
     keys = {key for key, _, _ in described}
     every = models(RunConfig)
-    assert len(every) == 17
+    assert len(every) == 19
     for model in every:
         assert model.__doc__
         for name, field in model.model_fields.items():
@@ -320,6 +320,7 @@ def test_every_setting_is_documented_and_described() -> None:
         "full",
         "sgd",
         "adam",
+        "task",
         "select",
         "covmatch",
         "apm",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from omnidistill.artifacts import read_json, write_atomic
-from omnidistill.config import DistillConfig, EvaluateConfig, InfoNCEConfig, TrajectoryConfig
+from omnidistill.config import DistillConfig, EvaluateConfig, InfoNCEConfig, LearnedConfig
 from omnidistill.data.emoji import emoji_picture, load_emoji
 from omnidistill.distill import DistilledSet
 from omnidistill.errors import InputError
@@ -196,9 +196,12 @@ def floor_of(folder: Path) -> dict[str, float] | None:
 
 
 def matching_loss_of(folder: Path) -> float | None:
-    """The matching loss, mean over the last tenth of the iterations."""
+    """The matching loss, sum over the modalities, mean over the last tenth of the iterations; None where nothing is
+    matched.
+    """
     records = read_records(folder) if (folder / "metrics.jsonl").exists() else []
-    losses = [record["loss"] for record in records if "loss" in record]
+    terms = [[term for name, term in record.items() if _is_matched(name)] for record in records]
+    losses = [sum(found) for found in terms if found]
     last = losses[-max(1, len(losses) // 10) :]
     return sum(last) / len(last) if last else None
 
@@ -217,9 +220,13 @@ def _describe(data: FeatureSet) -> dict[str, Any]:
 
 def _steps(settings: DistillConfig) -> list[int]:
     """Numbers of steps that as many random rows may be trained for: those that the set's recipe was chosen from."""
-    if isinstance(settings, TrajectoryConfig):
+    if isinstance(settings, LearnedConfig):
         return step_choices(settings.num_student_steps)
     return doubling_steps(settings.max_steps)
+
+
+def _is_matched(name: str) -> bool:
+    return name.startswith("loss/") and name != "loss/task"
 
 
 def _folder_bytes(folder: Path) -> int:

@@ -197,5 +197,5 @@ def test_a_rate_at_which_students_diverge_is_passed_over(distilled: DistilledSet
 
 def test_a_set_without_a_horizon_is_not_judged_by_one(distilled: DistilledSet, loop: Loop) -> None:
     chosen = small_config("distill.kind=select", "distill.size=10")
-    with pytest.raises(InputError, match="not matched to trajectories"):
+    with pytest.raises(InputError, match="was not learned"):
         judge_set(dataclasses.replace(distilled, config=chosen), loop.start, features().split("validation"))

@@ -18,7 +18,7 @@ import torch
 
 from omnidistill.artifacts import load_artifact, save_artifact
 from omnidistill.comparison.plan import AnyCell, Cell, ReferenceCell
-from omnidistill.config import HopaConfig, PairwiseConfig, Reference, RunConfig, TrajectoryConfig
+from omnidistill.config import HopaConfig, LearnedConfig, PairwiseConfig, Reference, RunConfig
 from omnidistill.evaluation.choosing import doubling_steps, step_choices
 from omnidistill.evaluation.line import Line
 from omnidistill.evaluation.lines import (
@@ -125,7 +125,7 @@ def judged_of(run: Run) -> int:
     total = 0
     for part in run.parts:
         records, settings = read_records(part.folder), part.config.distill
-        if isinstance(settings, TrajectoryConfig):
+        if isinstance(settings, LearnedConfig):
             validations = sum("validation" in record for record in records)
             total += validations * len(step_choices(settings.num_student_steps))
         else:

@@ -10,18 +10,21 @@ from omnidistill.config.comparison import (
     has_setting,
     load_comparison,
 )
-from omnidistill.config.reading import describe_fields, describe_presets, load_config, parse_config, preset_names
-from omnidistill.config.schema import (
-    AdamConfig,
+from omnidistill.config.distill import (
     ApmConfig,
     CovmatchConfig,
-    DiagonalConfig,
     DistillConfig,
-    EvaluateConfig,
-    ExpertsConfig,
+    LearnedConfig,
+    SelectConfig,
+    TaskConfig,
+    TaskLossConfig,
+    TrajectoryConfig,
+)
+from omnidistill.config.parts import (
+    AdamConfig,
+    DiagonalConfig,
     FullConfig,
     GroupsConfig,
-    HeadsConfig,
     HopaConfig,
     IdentityConfig,
     InfoNCEConfig,
@@ -29,12 +32,11 @@ from omnidistill.config.schema import (
     ObjectiveConfig,
     OptimiserConfig,
     PairwiseConfig,
-    RunConfig,
-    SelectConfig,
     SgdConfig,
     SimilarityConfig,
-    TrajectoryConfig,
 )
+from omnidistill.config.reading import describe_fields, describe_presets, load_config, parse_config, preset_names
+from omnidistill.config.schema import EvaluateConfig, ExpertsConfig, HeadsConfig, RunConfig
 
 __all__ = [
     "SHARED",
@@ -52,6 +54,7 @@ __all__ = [
     "HopaConfig",
     "IdentityConfig",
     "InfoNCEConfig",
+    "LearnedConfig",
     "LowRankConfig",
     "MethodEntry",
     "ObjectiveConfig",
@@ -62,6 +65,8 @@ __all__ = [
     "SelectConfig",
     "SgdConfig",
     "SimilarityConfig",
+    "TaskConfig",
+    "TaskLossConfig",
     "TrajectoryConfig",
     "describe_comparisons",
     "describe_fields",

@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from omnidistill.config.files import headlines, read_file, read_toml, shipped
+from omnidistill.config.parts import Count, Strict
 from omnidistill.config.reading import explain, load_config
-from omnidistill.config.schema import Count, RunConfig, Strict
+from omnidistill.config.schema import RunConfig
 from omnidistill.errors import InputError, nearest
 
 Reference = Literal["zero-shot", "random", "low-rank", "equal-bytes", "cca", "full-hopa", "full-pairwise-wbce", "full"]

@@ -3,6 +3,7 @@
 from omnidistill.distill.distilled import DistilledSet, Recipe
 from omnidistill.distill.distiller import Distillation, Judge, Verdict, distill
 from omnidistill.distill.outer import Episode, Outer, ShortcutMatching, TrajectoryMatching
+from omnidistill.distill.task_loss import TaskLoss, WithTask
 
 __all__ = [
     "Distillation",
@@ -12,7 +13,9 @@ __all__ = [
     "Outer",
     "Recipe",
     "ShortcutMatching",
+    "TaskLoss",
     "TrajectoryMatching",
     "Verdict",
+    "WithTask",
     "distill",
 ]

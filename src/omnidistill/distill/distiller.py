@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from omnidistill.config import RunConfig, TrajectoryConfig
+from omnidistill.config import LearnedConfig, RunConfig
 from omnidistill.distill.checkpoint import Best, load_checkpoint, save_checkpoint
 from omnidistill.distill.distilled import DistilledSet, Recipe
 from omnidistill.distill.interrupt import interrupt_deferred
@@ -107,7 +107,7 @@ class _Loop:
         judge: Judge | None,
         identity: dict[str, Any],
     ) -> None:
-        if not isinstance(config.distill, TrajectoryConfig):
+        if not isinstance(config.distill, LearnedConfig):
             raise InputError(f"distill.kind = {config.distill.kind}: has no outer loop; use kind = trajectory")
         self.outer, self.config, self.folder, self.judge = outer, config, folder, judge
         self.settings = config.distill
@@ -207,13 +207,13 @@ class _Loop:
             blend=self._blend(),
         )
         losses = self.outer.loss(endpoint, episode)
-        self._require_finite(losses, [f"matching loss of '{name}'" for name in self.modalities], iteration)
+        self._require_finite(losses, [f"loss '{name}'" for name in self.outer.terms], iteration)
         self.last_good = learnable.copy(), iteration
         self.optimiser.zero_grad(set_to_none=True)
         losses.sum().backward()  # type: ignore[no-untyped-call]
         self._step(iteration)
         record: dict[str, Any] = {"iteration": iteration + 1, "loss": float(losses.detach().sum())}
-        record |= {f"loss/{name}": float(value) for name, value in zip(self.modalities, losses.detach(), strict=True)}
+        record |= {f"loss/{name}": float(value) for name, value in zip(self.outer.terms, losses.detach(), strict=True)}
         sizes = learnable.log_step_sizes.detach().exp()
         self._require_finite(sizes, [f"step size of '{name}'" for name in self.modalities], iteration)
         return record | {f"step_size/{name}": float(value) for name, value in zip(self.modalities, sizes, strict=True)}

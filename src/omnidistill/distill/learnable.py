@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.config import AdamConfig, OptimiserConfig, TrajectoryConfig
+from omnidistill.config import AdamConfig, LearnedConfig, OptimiserConfig
 from omnidistill.errors import InputError
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.parametrisation import Parametrisation
@@ -31,7 +31,7 @@ class Learnable:
 
     @staticmethod
     def begin(
-        initial: FeatureSet, config: TrajectoryConfig, parametrisation: Parametrisation, streams: Streams
+        initial: FeatureSet, config: LearnedConfig, parametrisation: Parametrisation, streams: Streams
     ) -> Learnable:
         """Real rows, S = I and the configured step size."""
         similarity = similarity_from(config.similarity).init(config.size, streams["similarity"])

@@ -14,7 +14,7 @@ its ends, walked at the expert's pace,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -32,19 +32,28 @@ class Episode:
     """One outer iteration: where the student starts, and what it is compared with."""
 
     start: Heads
-    target: Target
+    target: Any  # what the outer objective's loss asks for
 
 
 @runtime_checkable
 class Outer(Protocol):
     """An outer objective."""
 
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the terms of the loss."""
+        ...
+
     def episode(self, iteration: int, streams: Streams) -> Episode:
         """Draw the start (and the target) of an iteration from named streams."""
         ...
 
-    def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " M"]:
-        """One term per modality; their sum is minimised."""
+    def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " k"]:
+        """The terms; their sum is minimised."""
+        ...
+
+    def floor(self, rank: int) -> dict[str, float] | None:
+        """Lowest loss that any set of `rank` rows can reach, per term; None where it is not known."""
         ...
 
 
@@ -56,6 +65,11 @@ class TrajectoryMatching:
     num_expert_epochs: int
     max_start_epoch: int
 
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The modalities."""
+        return self.buffer.modalities
+
     def episode(self, iteration: int, streams: Streams) -> Episode:
         """The next expert of the order, and a start epoch below `max_start_epoch`."""
         expert, first, last = self._draw(iteration, streams)
@@ -65,7 +79,8 @@ class TrajectoryMatching:
 
     def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " M"]:
         """Relative squared distance of each branch."""
-        return endpoint.squared_distances(episode.target) / episode.target.squared_norms
+        target: Target = episode.target
+        return endpoint.squared_distances(target) / target.squared_norms
 
     def floor(self, rank: int) -> dict[str, float] | None:
         """Lowest loss that any set of `rank` rows can reach per branch, mean over starts (first expert); None if not

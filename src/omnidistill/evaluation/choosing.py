@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.config import TrajectoryConfig
+from omnidistill.config import LearnedConfig
 from omnidistill.distill import DistilledSet, Verdict
 from omnidistill.errors import InputError, NotFiniteError
 from omnidistill.evaluation.retrieval import mean_recall, ranks_by_direction
@@ -102,8 +102,8 @@ def judge_set(distilled: DistilledSet, start: Heads, validation: FeatureSet, num
     The students' batch orders are a fixed stream of their own, so judging changes nothing else.
     """
     settings = distilled.config.distill
-    if not isinstance(settings, TrajectoryConfig):
-        raise InputError("judge_set: the set was not matched to trajectories, so it has no horizon; use choose_recipe")
+    if not isinstance(settings, LearnedConfig):
+        raise InputError("judge_set: the set was not learned, so it has no horizon; use choose_recipe")
     best = Verdict(-1.0, 0)
     steps = step_choices(settings.num_student_steps)
     for num_steps, heads in distilled.students(start, seed=_JUDGE_SEED, num_runs=num_runs, checkpoints=steps):

@@ -4,6 +4,7 @@
 
 Cazenavette et al. 2022; Wu et al. 2024 (MTT-VL), Xu et al. 2024 (LoRS), Zhang et al. 2025 (RepBlend), Gao et al. 2026
 (HoPA, eq. 7), Guo et al. 2026 (PTM-ST): which of them follows from student, experts, similarity, target and rollout.
+With a task weight, the student's loss on real rows is a further term.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import json
 
 from omnidistill.artifacts import write_atomic
 from omnidistill.config import TrajectoryConfig
-from omnidistill.distill import Distillation, ShortcutMatching, TrajectoryMatching, distill
-from omnidistill.evaluation.choosing import judge_set
+from omnidistill.distill import Distillation, Outer, ShortcutMatching, TaskLoss, TrajectoryMatching, WithTask
+from omnidistill.methods.learning import learned
 from omnidistill.methods.task import Task
 
 _TARGETS = {"trajectory": TrajectoryMatching, "shortcut": ShortcutMatching}
@@ -25,17 +26,10 @@ def match_trajectories(task: Task) -> Distillation:
     assert isinstance(settings, TrajectoryConfig)
     buffer = task.experts()
     task = task.of(buffer)
-    outer = _TARGETS[settings.target](buffer, settings.num_expert_epochs, settings.max_start_epoch)
+    outer: Outer = _TARGETS[settings.target](buffer, settings.num_expert_epochs, settings.max_start_epoch)
+    if settings.task_weight:
+        loss = TaskLoss(task.development.train, task.start, settings.task.rows, settings.task.tau)
+        outer = WithTask(outer, loss, settings.task_weight)
     floors = outer.floor(min(settings.size, settings.num_student_steps * settings.batch))
     write_atomic(task.folder / "floor.json", json.dumps({"floor": floors}).encode())
-    return distill(
-        task.development.train,
-        outer,
-        next(iter(task.start.values())).shape[0],
-        task.config,
-        task.folder,
-        judge=lambda distilled: judge_set(distilled, task.start, task.development.validation),
-        identity=task.provenance,
-        resume=task.resume,
-        progress=task.progress,
-    )
+    return learned(task, outer)

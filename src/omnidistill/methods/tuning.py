@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from omnidistill.artifacts import write_atomic
-from omnidistill.config import TrajectoryConfig
+from omnidistill.config import LearnedConfig
 from omnidistill.distill import Distillation, DistilledSet
 from omnidistill.distill.threads import threads_for
 from omnidistill.evaluation.choosing import choose_recipe, doubling_steps
@@ -18,7 +18,7 @@ from omnidistill.methods.task import Task
 def tuned(task: Task, candidates: Sequence[DistilledSet], begun: float) -> Distillation:
     """The candidate and recipe that validate best, saved in FOLDER/distilled; seconds counted from `begun`."""
     settings, train = task.config.distill, task.development.train
-    assert not isinstance(settings, TrajectoryConfig)
+    assert not isinstance(settings, LearnedConfig)
     task.progress.start(len(candidates), f"choose the recipe of {settings.size} rows")
     choices = []
     with task.progress, threads_for(settings.size, train.widths, next(iter(task.start.values())).shape[0]):

@@ -1,0 +1,108 @@
+"""The task itself as outer objective: the loss of the trained student on real rows.
+
+The student's outputs on real rows X~ are X~ W_0^T + (X~ X^T) A_T, so their contrastive loss is differentiated exactly
+through all T steps, with no expert and nothing between the set and what it is for:
+
+    L = InfoNCE(Y_1 .. Y_M; rows of one group are positives)        of a random batch of training rows, without return
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from omnidistill.distill.outer import Episode, Outer
+from omnidistill.features.featureset import FeatureSet
+from omnidistill.heads import Heads, shared_groups, stack
+from omnidistill.objectives import InfoNCE, Objective
+from omnidistill.randomness import Streams
+from omnidistill.rollout import Endpoint
+
+
+@dataclass(frozen=True)
+class TaskLoss:
+    """InfoNCE of the trained student on random real rows; students start from the given heads."""
+
+    train: FeatureSet
+    start: Heads
+    num_rows: int = 512
+    tau: float = 0.07
+    terms: tuple[str, ...] = field(default=("task",), init=False)
+
+    def episode(self, iteration: int, streams: Streams) -> Episode:
+        """The start, and the next rows of a random order of all."""
+        return Episode(self.start, self.batch(iteration, streams))
+
+    def batch(self, iteration: int, streams: Streams) -> Int[Tensor, " B"]:
+        """The rows of an iteration: pieces of a random order, a new order when too few rows remain."""
+        size = min(self.num_rows, len(self.train))
+        order, piece = divmod(iteration, len(self.train) // size)
+        rows = torch.randperm(len(self.train), generator=Streams(streams.seed)[f"task/order/{order}"])
+        return rows[piece * size : (piece + 1) * size]
+
+    def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, 1]:
+        """One number."""
+        return self.on(endpoint, episode.target).unsqueeze(0)
+
+    def on(self, endpoint: Endpoint, rows: Int[Tensor, " B"]) -> Float[Tensor, ""]:
+        """The student's loss on these rows."""
+        outputs = stack(endpoint.outputs({name: self.train.features[name][rows] for name in self.start}))
+        return closed_form_loss(InfoNCE(self.tau), outputs, shared_groups(self.train.group_codes[rows]))
+
+    def floor(self, rank: int) -> None:
+        """Not known."""
+
+
+@dataclass(frozen=True)
+class WithTask:
+    """Another outer objective, and the task loss times a weight as a further term."""
+
+    other: Outer
+    task: TaskLoss
+    weight: float
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Those of the other, and "task"."""
+        return (*self.other.terms, *self.task.terms)
+
+    def episode(self, iteration: int, streams: Streams) -> Episode:
+        """The other's, with real rows."""
+        episode = self.other.episode(iteration, streams)
+        return Episode(episode.start, (episode.target, self.task.batch(iteration, streams)))
+
+    def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " k"]:
+        """The other's terms and one more."""
+        target, rows = episode.target
+        others = self.other.loss(endpoint, Episode(episode.start, target))
+        return torch.cat([others, self.weight * self.task.on(endpoint, rows).unsqueeze(0)])
+
+    def floor(self, rank: int) -> dict[str, float] | None:
+        """The other's: of its terms alone."""
+        return self.other.floor(rank)
+
+
+def closed_form_loss(
+    objective: Objective, outputs: Float[Tensor, "M B d"], targets: Float[Tensor, "B B"]
+) -> Float[Tensor, ""]:
+    """The objective's value, differentiated once and with respect to outputs alone, by its closed form."""
+    result: Tensor = _ClosedForm.apply(objective, outputs, targets)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _ClosedForm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, objective: Objective, outputs: Tensor, targets: Tensor) -> Tensor:
+        if ctx.needs_input_grad[1]:
+            ctx.save_for_backward(objective.gradient(outputs, targets))
+        return objective.value(outputs, targets)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None]:
+        return None, grads[0] * ctx.saved_tensors[0], None
