@@ -46,7 +46,7 @@ def tiny(
     """Two students a set, and of the tiny settings those that a method has."""
     entries = [{"preset": each} if isinstance(each, str) else each for each in methods]
     if settings is TINY:
-        presets = [load_config(preset=entry["preset"]) for entry in entries]
+        presets = [load_config(preset=entry["preset"], overrides=entry.get("settings", ())) for entry in entries]
         settings = [each for each in TINY if any(has_setting(preset, each) for preset in presets)]
     tree = {"methods": entries, "sizes": sizes, "seeds": seeds, "settings": settings, "num_students": 2, **more}
     return ComparisonConfig.model_validate_json(json.dumps(tree))

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omnidistill.config import RunConfig, TrajectoryConfig, load_config
+from omnidistill.config import LearnedConfig, RunConfig, has_setting, load_config
 from omnidistill.experts import ExpertBuffer
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.heads import Heads
@@ -36,8 +36,10 @@ CHOSEN = ("distill.learning_rates=[0.1, 1.0]", "distill.max_steps=16")
 
 def tiny(preset: str, *overrides: str) -> RunConfig:
     """The settings of a preset, made to run in a moment."""
-    learned = isinstance(load_config(preset=preset).distill, TrajectoryConfig)
-    return load_config(preset=preset, overrides=[*EVERY, *(LEARNED if learned else CHOSEN), *overrides])
+    whole = load_config(preset=preset, overrides=overrides)
+    settings = (*EVERY, *(LEARNED if isinstance(whole.distill, LearnedConfig) else CHOSEN))
+    small = [each for each in settings if has_setting(whole, each)]
+    return load_config(preset=preset, overrides=[*small, *overrides])
 
 
 def task_of(folder: Path, config: RunConfig, data: FeatureSet | None = None) -> Task:

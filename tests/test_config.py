@@ -246,6 +246,24 @@ def test_the_batch_follows_the_size() -> None:
     assert load_config(preset="smoke").distill.batch == 10
     assert load_config(preset="smoke", overrides=["distill.batch_size=5"]).distill.batch == 5
     assert load_config(preset="smoke", overrides=["distill.batch_size=11"]).distill.batch == 10
+    views = "distill.storage.views=3"
+    assert load_config(preset="smoke", overrides=["distill.batch_size=11", views]).distill.batch == 11
+    assert load_config(preset="smoke", overrides=["distill.batch_size=31", views]).distill.batch == 30
+    assert load_config(preset="hopa", overrides=[views]).distill.num_rows == 300
+
+
+def test_the_rank_of_the_similarity_follows_the_rows_trained_on() -> None:
+    overrides = ["distill.storage.views=2", "distill.similarity.rank=20"]
+    assert load_config(preset="smoke", overrides=overrides).distill.num_rows == 20
+    told = "similarity.rank = 21 exceeds size x storage.views = 20; use at most 20"
+    assert told in refusal("distill.storage.views=2", "distill.similarity.rank=21")
+
+
+@pytest.mark.parametrize("bits", ["5", "1", "0", "64", "4.5", "true", "'four'"])
+def test_bits_that_no_row_is_stored_by_are_refused_with_those_that_are(bits: str) -> None:
+    message = refusal(f"distill.storage.bits={bits}")
+    assert "distill.storage.bits" in message
+    assert all(allowed in message for allowed in ("32", "16", "8", "6", "4", "3", "2"))
 
 
 def test_files(tmp_path: Path) -> None:
@@ -302,7 +320,7 @@ def test_every_setting_is_documented_and_described() -> None:
     described = describe_fields()
     keys = {key for key, _, _ in described}
     every = models(RunConfig)
-    assert len(every) == 19
+    assert len(every) == 20
     for model in every:
         assert model.__doc__
         for name, field in model.model_fields.items():

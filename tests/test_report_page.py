@@ -160,6 +160,27 @@ def test_a_run_without_matching_has_no_floor_and_one_without_metrics_no_curves()
     assert "n/a" not in bare.inside("td")
 
 
+def test_a_loss_of_the_task_is_called_so_and_the_sum_with_what_is_matched_is_neither() -> None:
+    """Told from a modality of the same name by the data; the floor stands where its loss alone does."""
+    titles, task = {}, "Task loss: the trained student on real rows"
+    for case, matched, widths in (
+        ("alone", {}, {"image": 3}),
+        ("beside", {"loss/image": 1.0}, {"image": 3}),
+        ("a modality", {"loss/image": 1.0}, {"image": 3, "task": 3}),
+    ):
+        records = [{"iteration": i, "loss": 3.0, "loss/task": 2.0, **matched} for i in range(2)]
+        scores = sample() | {"matching_loss": sum(matched.values()) or None}
+        scores["data"] |= {"widths": widths}
+        page = Page(render_page([view(scores=scores, metrics=records)]))
+        titles[case] = page.inside("figcaption")
+        assert any(text.startswith("floor") for text in page.inside("text")) == (case == "a modality")
+    assert titles == {
+        "alone": [task],
+        "beside": ["Outer loss: matching and task loss", "Matching loss by modality", task],
+        "a modality": ["Matching loss and its rank floor", "Matching loss by modality"],
+    }
+
+
 def test_instances_show_nearest_items_cosines_and_agreement() -> None:
     same = Neighbour("1f600", "grinning face", picture(1), 0.834)
     other = Neighbour("1f602", "face with tears of joy", None, -0.2)

@@ -102,6 +102,16 @@ def test_initial_draw_is_standard_normal_and_the_generator_decides_it() -> None:
     assert abs(first.std() - 1) < 0.03
 
 
+def test_rows_beyond_the_groups_are_views_in_groups_of_their_own() -> None:
+    groups = torch.tensor([4, 7, 4], dtype=torch.int32)
+    once = torch.tensor([[1.0, 0, 1], [0, 1, 0], [1, 0, 1]])
+    found = SharedGroups().targets({"groups": groups}, torch.arange(9))
+    assert torch.equal(found, torch.block_diag(once, once, once))
+    batches = torch.tensor([[8, 0, 6], [3, 5, 2]])
+    for batch, targets in zip(batches, SharedGroups().targets({"groups": groups}, batches), strict=True):
+        assert torch.equal(targets, found[batch][:, batch])
+
+
 def test_rank_larger_than_the_set_is_refused() -> None:
     assert LowRank(rank=4).init(4, generator())["left"].shape == (4, 4)
     with pytest.raises(InputError, match=r"similarity\.rank = 5.*4 synthetic rows"):

@@ -195,8 +195,8 @@ def _summary(run: Any) -> list[str]:
     for part, distilled in zip(run.parts, run.sets(), strict=True):
         recipe = distilled.recipe
         steps = ", ".join(f"{size:.3g}" for size in recipe.step_sizes)
-        lines.append(f"set      {part.folder / 'distilled'} ({len(distilled)} rows, {distilled.bytes:,} bytes)")
-        loss, floors = matching_loss_of(part.folder), floor_of(part.folder)
+        lines.append(f"set      {part.folder / 'distilled'} ({distilled.size} rows, {distilled.bytes:,} bytes)")
+        loss, floors = matching_loss_of(part.folder, distilled.modalities), floor_of(part.folder)
         if loss is not None:
             bound = f" (rank floor of {len(distilled)} rows: {sum(floors.values()):.3f})" if floors else ""
             lines.append(f"matching loss {loss:.3f}{bound}")

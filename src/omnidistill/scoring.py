@@ -87,7 +87,7 @@ def evaluate_run(
     scores: dict[str, Any] = {
         "schema": 1,
         "method": run.config.method,
-        "size": len(sets[0]),
+        "size": sets[0].size,
         "num_seeds": config.num_seeds,
         "command": command,
         "versions": versions(),
@@ -97,7 +97,7 @@ def evaluate_run(
         **scored,
         "gain_retained": scored["distilled"]["gain_retained"],
         "floor": floor_of(run.folder),
-        "matching_loss": matching_loss_of(run.folder),
+        "matching_loss": matching_loss_of(run.folder, sets[0].modalities),
         "seconds": seconds,
         "bytes": {
             "features": data.split("train").bytes,
@@ -122,7 +122,7 @@ def train_lines(
 ) -> dict[str, Line]:
     """The wanted lines in table order; known ones are taken as they are."""
     development, start, seed = data.development(), run.heads(data), run.config.seed
-    student, size = run.config.distill.student, len(sets[0])
+    student, size = run.config.distill.student, sets[0].size
     makers = {
         "zero_shot": lambda: zero_shot_line(start),
         "full": lambda: full_line(InfoNCE(config.tau), "all rows, InfoNCE", start, development, config, seed),
@@ -142,10 +142,10 @@ def train_lines(
             development,
             config,
             seed,
-            batch_size=sets[0].recipe.batch_size,
+            batch_size=min(sets[0].recipe.batch_size, size),
             steps=_steps(run.config.distill),
         ),
-        "low_rank": lambda: low_rank_line(min(size, _least_side(run, data)), start, development, config, seed),
+        "low_rank": lambda: low_rank_line(min(len(sets[0]), _least_side(run, data)), start, development, config, seed),
         "equal_bytes": lambda: equal_bytes_line(known["full"], start, sum(each.bytes for each in sets)),
         "cca": lambda: cca_line(start, development),
     }
@@ -195,12 +195,13 @@ def floor_of(folder: Path) -> dict[str, float] | None:
     return read_json(path).get("floor") if path.exists() else None
 
 
-def matching_loss_of(folder: Path) -> float | None:
+def matching_loss_of(folder: Path, modalities: Sequence[str]) -> float | None:
     """The matching loss, sum over the modalities, mean over the last tenth of the iterations; None where nothing is
     matched.
     """
     records = read_records(folder) if (folder / "metrics.jsonl").exists() else []
-    terms = [[term for name, term in record.items() if _is_matched(name)] for record in records]
+    matched = [f"loss/{name}" for name in modalities]
+    terms = [[record[name] for name in matched if name in record] for record in records]
     losses = [sum(found) for found in terms if found]
     last = losses[-max(1, len(losses) // 10) :]
     return sum(last) / len(last) if last else None
@@ -223,10 +224,6 @@ def _steps(settings: DistillConfig) -> list[int]:
     if isinstance(settings, LearnedConfig):
         return step_choices(settings.num_student_steps)
     return doubling_steps(settings.max_steps)
-
-
-def _is_matched(name: str) -> bool:
-    return name.startswith("loss/") and name != "loss/task"
 
 
 def _folder_bytes(folder: Path) -> int:

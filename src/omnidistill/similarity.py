@@ -97,7 +97,10 @@ class Diagonal:
 
 @dataclass(frozen=True)
 class SharedGroups:
-    """S_ij = 1 where rows i and j are of one group, else 0; nothing learned. What a set of real rows has."""
+    """S_ij = 1 where rows i and j are of one group, else 0; nothing learned. What a set of real rows has.
+
+    Row v N + i of a set of views is of the v-th copy of row i's group.
+    """
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Group numbers (N, int32), every row a group of its own."""
@@ -105,7 +108,9 @@ class SharedGroups:
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
         """1 for rows of one group."""
-        return shared_groups(tensors["groups"][batches])
+        groups = tensors["groups"]
+        view, row = batches // len(groups), batches % len(groups)
+        return shared_groups(groups[row]) * shared_groups(view)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ class Poisoned:
 
     def __init__(self, inner: Outer, iteration: int, value: float, where: str) -> None:
         self.inner, self.at, self.value, self.where = inner, iteration, value, where
+        self.terms = inner.terms
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
         self.now = iteration
@@ -48,7 +49,7 @@ class Scaled:
     """An outer objective whose losses, and so their gradients, are huge."""
 
     def __init__(self, inner: Outer) -> None:
-        self.inner = inner
+        self.inner, self.terms = inner, inner.terms
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
         return self.inner.episode(iteration, streams)

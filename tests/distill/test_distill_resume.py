@@ -46,6 +46,7 @@ class During:
 
     def __init__(self, inner: Outer, iteration: int, action: Callable[[], Any]) -> None:
         self.inner, self.at, self.action = inner, iteration, action
+        self.terms = inner.terms
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
         self.now = iteration

@@ -348,6 +348,32 @@ def test_experts_of_other_data_or_heads(made: Path, tmp_path: Path) -> None:
     assert litter(tmp_path) == ["heads.safetensors"]
 
 
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [
+        (("hopa", *overrides("distill.kind=task")), "task"),
+        (("random",), "select"),
+        (("covmatch",), "covmatch"),
+        (("apm",), "apm"),
+        (("lors-separate", *overrides("distill.kind=task")), "task"),
+    ],
+)
+def test_experts_for_a_method_that_reads_none(method: tuple[str, ...], kind: str, made: Path, tmp_path: Path) -> None:
+    arguments = ("--preset", *method, "--size", "10", "--experts", made / "EXPERTS", "-o", tmp_path / "RUN")
+    refused(
+        cli("distill", made / "SET", *arguments), str(made / "EXPERTS"), f"kind {kind}", "uses none", "leave it out"
+    )
+    assert litter(tmp_path) == []
+
+
+@pytest.mark.parametrize("preset", ["forgetting", "covmatch-errors"])
+def test_experts_for_a_method_that_chooses_rows_by_them(preset: str, made: Path, tmp_path: Path) -> None:
+    settings = overrides("heads.width=8", "distill.max_steps=16", "distill.size=10")
+    arguments = ("--preset", preset, *settings, "--experts", made / "EXPERTS", "-o", tmp_path / "RUN")
+    assert cli("distill", made / "SET", *arguments).code == 0
+    assert not (tmp_path / "RUN" / "experts").exists()
+
+
 def test_a_folder_of_something_else(made: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     refused(cli("distill", made / "SET", *SMALL, "-o", tmp_path), "not empty")

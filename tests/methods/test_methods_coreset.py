@@ -43,6 +43,7 @@ def stream(seed: int = 0) -> torch.Generator:
 def test_every_selector_can_be_asked_for_by_name() -> None:
     named = get_args(SelectConfig.model_fields["selector"].annotation)
     assert named == (*SELECTORS, *AVERAGES)
+    assert {name for name in named if SelectConfig(selector=name).uses_experts} == USES_TRAJECTORY
 
 
 @pytest.mark.parametrize("seed", [0, 3])

@@ -22,20 +22,41 @@ from omnidistill.config.parts import (
 )
 
 
+class StorageConfig(Strict):
+    """What a stored row takes, and what is made of it."""
+
+    bits: Literal[32, 16, 8, 6, 4, 3, 2] = 32
+    """Bits a number of a row; 32 and 16 are floats, fewer are integers with one scale a row."""
+    views: Count = 1
+    """Rows trained on for each stored one: the row itself, and the row times fixed patterns of signs."""
+
+
 class _SetConfig(Strict):
     """What every way of making a set has."""
 
     size: Count = 100
-    """Synthetic rows N."""
+    """Synthetic rows N that are stored."""
+    storage: StorageConfig = StorageConfig()
+    """How they are stored; what is learned or tuned knows of it."""
     batch_size: Annotated[int, Field(ge=2)] | None = None
     """Rows a student step, or all if the set has fewer; absent: 25 (paper) for matched trajectories, 128 for others."""
 
     _usual_batch: ClassVar[int] = 128
 
     @property
+    def num_rows(self) -> int:
+        """Rows that students train on: all views of the stored ones."""
+        return self.size * self.storage.views
+
+    @property
     def batch(self) -> int:
         """The mini-batch in effect."""
-        return min(self.batch_size or self._usual_batch, self.size)
+        return min(self.batch_size or self._usual_batch, self.num_rows)
+
+    @property
+    def uses_experts(self) -> bool:
+        """Whether expert trajectories are asked for."""
+        return False
 
 
 class _LearnedConfig(_SetConfig):
@@ -72,10 +93,9 @@ class _LearnedConfig(_SetConfig):
 
     @model_validator(mode="after")
     def _rank_fits(self) -> _LearnedConfig:
-        if isinstance(self.similarity, LowRankConfig) and self.similarity.rank > self.size:
-            raise ValueError(
-                f"similarity.rank = {self.similarity.rank} exceeds size = {self.size}; use at most {self.size}"
-            )
+        if isinstance(self.similarity, LowRankConfig) and self.similarity.rank > self.num_rows:
+            what, most = "size" if self.storage.views == 1 else "size x storage.views", self.num_rows
+            raise ValueError(f"similarity.rank = {self.similarity.rank} exceeds {what} = {most}; use at most {most}")
         return self
 
 
@@ -102,6 +122,11 @@ class TrajectoryConfig(_LearnedConfig):
     """Weight of the student's loss on real rows beside the matching loss, which is 1 a modality at first; 0: none."""
     task: TaskLossConfig = TaskLossConfig()
     """That loss."""
+
+    @property
+    def uses_experts(self) -> bool:
+        """They are what is matched."""
+        return True
 
 
 class TaskConfig(_LearnedConfig):
@@ -149,6 +174,11 @@ class SelectConfig(_ChosenConfig):
         """Rows of one group are positives."""
         return GroupsConfig()
 
+    @property
+    def uses_experts(self) -> bool:
+        """By the selector that looks at a training."""
+        return self.selector == "forgetting"
+
 
 class CovmatchConfig(_ChosenConfig):
     """Rows with the cross-covariances of the data, in closed form (CovMatch)."""
@@ -167,6 +197,11 @@ class CovmatchConfig(_ChosenConfig):
     def similarity(self) -> IdentityConfig:
         """S = I."""
         return IdentityConfig()
+
+    @property
+    def uses_experts(self) -> bool:
+        """For the errors along one."""
+        return self.weights == "errors"
 
 
 class ApmConfig(_ChosenConfig):

@@ -1,8 +1,8 @@
 """The result: a distilled set, with all that is needed to train on it.
 
 A set works at the horizon and step sizes it was matched for, so its training recipe is part of it. On disk: an
-artifact of kind "distilled" (stored rows, similarity factors, preprocessing means; recipe, configuration and
-provenance as JSON).
+artifact of kind "distilled" (rows as their parametrisation stores them, similarity factors, preprocessing means;
+recipe, configuration and provenance as JSON).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from omnidistill.features.featureset import FeatureSet
 from omnidistill.features.preprocessing import Preprocessing
 from omnidistill.heads import Heads
 from omnidistill.objectives import objective_from
-from omnidistill.parametrisation import Parametrisation, Plain
+from omnidistill.parametrisation import Parametrisation, parametrisation_from
 from omnidistill.randomness import Streams
 from omnidistill.rollout.students import train_students
 from omnidistill.similarity import similarity_from
@@ -55,12 +55,14 @@ class DistilledSet:
     @property
     def parametrisation(self) -> Parametrisation:
         """How the rows are stored."""
-        return Plain()
+        return parametrisation_from(self.config.distill.storage)
 
     def rows(self) -> dict[str, Float[Tensor, "_ _"]]:
-        """The rows to train on, N x p_m per modality, in the space of the prepared features."""
-        expanded = self.parametrisation.expand(_section(self.tensors, "rows"))
-        return {name: expanded[name] for name in self.modalities}
+        """The rows to train on, N x p_m per modality, in the space of the prepared features. Views of the stored rows
+        come after them.
+        """
+        loaded = self.parametrisation.load(_section(self.tensors, "rows"))
+        return {name: loaded[name] for name in self.modalities}
 
     def targets(self, batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
         """Target similarities of mini-batches of row indices."""
@@ -72,6 +74,11 @@ class DistilledSet:
 
     def __len__(self) -> int:
         return len(next(iter(self.rows().values())))
+
+    @property
+    def size(self) -> int:
+        """Stored rows; the length is that of the rows to train on."""
+        return len(self) // self.config.distill.storage.views
 
     @property
     def bytes(self) -> int:
@@ -148,6 +155,13 @@ class DistilledSet:
             )
         except (KeyError, TypeError) as error:
             raise InputError(f"{folder}/manifest.json: field {error} is missing or malformed; distil again") from None
+
+
+def as_stored(parametrisation: Parametrisation, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a set: of those "rows/..." that a parametrisation learns, what it stores; others as they are."""
+    rows = parametrisation.store(_section(tensors, "rows"))
+    others = {name: tensor for name, tensor in tensors.items() if not name.startswith("rows/")}
+    return {**{f"rows/{name}": tensor for name, tensor in rows.items()}, **others}
 
 
 def _section(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:

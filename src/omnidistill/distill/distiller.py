@@ -24,7 +24,7 @@ from torch import Tensor
 
 from omnidistill.config import LearnedConfig, RunConfig
 from omnidistill.distill.checkpoint import Best, load_checkpoint, save_checkpoint
-from omnidistill.distill.distilled import DistilledSet, Recipe
+from omnidistill.distill.distilled import DistilledSet, Recipe, as_stored
 from omnidistill.distill.interrupt import interrupt_deferred
 from omnidistill.distill.learnable import Learnable, random_rows
 from omnidistill.distill.outer import Outer
@@ -32,7 +32,7 @@ from omnidistill.distill.threads import threads_for
 from omnidistill.errors import InputError, NotFiniteError
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.objectives import objective_from
-from omnidistill.parametrisation import Plain
+from omnidistill.parametrisation import parametrisation_from
 from omnidistill.randomness import Streams
 from omnidistill.rollout import Blend, Rollout, rollout_named
 from omnidistill.rollout.students import draw_batches
@@ -92,7 +92,7 @@ def distill(
         KeyboardInterrupt: passed on after a checkpoint was written.
     """
     loop = _Loop(train, outer, width, config, folder, judge, dict(identity or {}))
-    with threads_for(config.distill.size, train.widths, width):
+    with threads_for(config.distill.num_rows, train.widths, width):
         return loop.run(resume, progress or SilentProgress(), on_iteration)
 
 
@@ -108,14 +108,14 @@ class _Loop:
         identity: dict[str, Any],
     ) -> None:
         if not isinstance(config.distill, LearnedConfig):
-            raise InputError(f"distill.kind = {config.distill.kind}: has no outer loop; use kind = trajectory")
+            raise InputError(f"distill.kind = {config.distill.kind}: has no outer loop; use kind = trajectory or task")
         self.outer, self.config, self.folder, self.judge = outer, config, folder, judge
         self.settings = config.distill
         self.identity = {"config": config.model_dump(mode="json", exclude={"evaluate"}), "provenance": identity}
         self.modalities = train.modalities
         self.streams = Streams(config.seed)
         self.initial = random_rows(train, self.settings.size, self.streams["initial rows"])
-        self.parametrisation = Plain()
+        self.parametrisation = parametrisation_from(self.settings.storage)
         self.learnable = Learnable.begin(self.initial, self.settings, self.parametrisation, self.streams)
         self.optimiser = self.learnable.optimiser(self.settings.optimiser)
         self.last_good: tuple[dict[str, Tensor], int] = (self.learnable.copy(), 0)  # a student was trained on it
@@ -124,7 +124,7 @@ class _Loop:
         self.similarity = similarity_from(self.settings.similarity)
         self.rollout: Rollout = rollout_named(
             self.settings.rollout,
-            num_rows=self.settings.size,
+            num_rows=self.settings.num_rows,
             num_steps=self.settings.num_student_steps,
             batch_size=self.settings.batch,
             widths=train.widths,
@@ -196,7 +196,7 @@ class _Loop:
     def _iterate(self, iteration: int) -> dict[str, Any]:
         settings, learnable = self.settings, self.learnable
         episode = self.outer.episode(iteration, self.streams)
-        batches = draw_batches(settings.size, settings.batch, settings.num_student_steps, self.streams["batches"])
+        batches = draw_batches(settings.num_rows, settings.batch, settings.num_student_steps, self.streams["batches"])
         endpoint = self.rollout(
             self.objective,
             episode.start,
@@ -253,7 +253,7 @@ class _Loop:
         if best and best.tensors:
             provenance["validation"] = best.score
         return DistilledSet(
-            tensors,
+            as_stored(self.parametrisation, tensors),
             self.modalities,
             Recipe(sizes, num_steps, self.settings.batch),
             self.config,

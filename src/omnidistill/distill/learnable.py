@@ -1,5 +1,5 @@
-"""What the outer loop learns: stored rows, similarity factors and one step size per modality (positive: its
-logarithm is learned), and the moving average of all of them where one is wanted.
+"""What the outer loop learns: rows (the latent tensors of a parametrisation), similarity factors and one step size per
+modality (positive: its logarithm is learned), and the moving average of all of them where one is wanted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Learnable:
         initial: FeatureSet, config: LearnedConfig, parametrisation: Parametrisation, streams: Streams
     ) -> Learnable:
         """Real rows, S = I and the configured step size."""
-        similarity = similarity_from(config.similarity).init(config.size, streams["similarity"])
+        similarity = similarity_from(config.similarity).init(config.num_rows, streams["similarity"])
         steps = torch.full((len(initial.modalities),), math.log(config.initial_step_size))
         made = Learnable(parametrisation.init(initial.features), similarity, steps)
         if config.average:
@@ -45,7 +45,11 @@ class Learnable:
 
     def tensors(self) -> dict[str, Tensor]:
         """All leaves by name: "rows/...", "similarity/...", "log_step_sizes"."""
-        return {**self.stored(), "log_step_sizes": self.log_step_sizes}
+        return {
+            **{f"rows/{name}": tensor for name, tensor in self.rows.items()},
+            **{f"similarity/{name}": tensor for name, tensor in self.similarity.items()},
+            "log_step_sizes": self.log_step_sizes,
+        }
 
     def copy(self) -> dict[str, Tensor]:
         """All leaves by name, in memory of their own."""
@@ -64,13 +68,6 @@ class Learnable:
     def state(self) -> dict[str, Tensor]:
         """Leaves and averages by name, for a checkpoint."""
         return {**self.tensors(), **{f"average/{name}": tensor for name, tensor in self.average.items()}}
-
-    def stored(self) -> dict[str, Tensor]:
-        """The leaves that a distilled set stores."""
-        return {
-            **{f"rows/{name}": tensor for name, tensor in self.rows.items()},
-            **{f"similarity/{name}": tensor for name, tensor in self.similarity.items()},
-        }
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Overwrite every leaf and average with what `state` gave."""

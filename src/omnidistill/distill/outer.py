@@ -52,10 +52,6 @@ class Outer(Protocol):
         """The terms; their sum is minimised."""
         ...
 
-    def floor(self, rank: int) -> dict[str, float] | None:
-        """Lowest loss that any set of `rank` rows can reach, per term; None where it is not known."""
-        ...
-
 
 @dataclass(frozen=True)
 class TrajectoryMatching:

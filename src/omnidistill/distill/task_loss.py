@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from omnidistill.distill.outer import Episode, Outer
+from omnidistill.errors import InputError
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.heads import Heads, shared_groups, stack
 from omnidistill.objectives import InfoNCE, Objective
@@ -33,6 +33,10 @@ class TaskLoss:
     num_rows: int = 512
     tau: float = 0.07
     terms: tuple[str, ...] = field(default=("task",), init=False)
+
+    def __post_init__(self) -> None:
+        if "task" in self.start:
+            raise InputError("modality 'task': its matching loss would have the name of the task loss; rename it")
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
         """The start, and the next rows of a random order of all."""
@@ -52,10 +56,8 @@ class TaskLoss:
     def on(self, endpoint: Endpoint, rows: Int[Tensor, " B"]) -> Float[Tensor, ""]:
         """The student's loss on these rows."""
         outputs = stack(endpoint.outputs({name: self.train.features[name][rows] for name in self.start}))
-        return closed_form_loss(InfoNCE(self.tau), outputs, shared_groups(self.train.group_codes[rows]))
-
-    def floor(self, rank: int) -> None:
-        """Not known."""
+        targets = shared_groups(self.train.group_codes[rows]).to(outputs.dtype)
+        return closed_form_loss(InfoNCE(self.tau), outputs, targets)
 
 
 @dataclass(frozen=True)
@@ -82,15 +84,11 @@ class WithTask:
         others = self.other.loss(endpoint, Episode(episode.start, target))
         return torch.cat([others, self.weight * self.task.on(endpoint, rows).unsqueeze(0)])
 
-    def floor(self, rank: int) -> dict[str, float] | None:
-        """The other's: of its terms alone."""
-        return self.other.floor(rank)
-
 
 def closed_form_loss(
     objective: Objective, outputs: Float[Tensor, "M B d"], targets: Float[Tensor, "B B"]
 ) -> Float[Tensor, ""]:
-    """The objective's value, differentiated once and with respect to outputs alone, by its closed form."""
+    """The objective's value, differentiated with respect to outputs alone, by its closed form."""
     result: Tensor = _ClosedForm.apply(objective, outputs, targets)  # type: ignore[no-untyped-call]
     return result
 
@@ -98,11 +96,10 @@ def closed_form_loss(
 class _ClosedForm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, objective: Objective, outputs: Tensor, targets: Tensor) -> Tensor:
-        if ctx.needs_input_grad[1]:
-            ctx.save_for_backward(objective.gradient(outputs, targets))
+        ctx.objective = objective
+        ctx.save_for_backward(outputs, targets)
         return objective.value(outputs, targets)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None]:
-        return None, grads[0] * ctx.saved_tensors[0], None
+        return None, grads[0] * ctx.objective.gradient(*ctx.saved_tensors), None

@@ -59,7 +59,7 @@ def distilled_line(sets: Sequence[DistilledSet], start: Heads, config: EvaluateC
             "num_steps": [recipe.num_steps for recipe in recipes],
             "step_sizes": [list(recipe.step_sizes) for recipe in recipes],
         }
-    label = f"{sets[0].config.method}, {len(sets[0])} rows"
+    label = f"{sets[0].config.method}, {sets[0].size} rows"
     return Line(label, tuple(parts), sum(each.bytes for each in sets), time.monotonic() - begun, settings)
 
 

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from omnidistill.config import RunConfig
 from omnidistill.distill import Distillation, DistilledSet, Recipe
+from omnidistill.distill.distilled import as_stored
 from omnidistill.experts import ExpertBuffer
 from omnidistill.features.featureset import Development
 from omnidistill.heads import Heads
+from omnidistill.parametrisation import parametrisation_from
 from omnidistill.tracking import Progress, SilentProgress
 
 
@@ -36,11 +38,14 @@ class Task:
         return replace(self, provenance={**self.provenance, "experts": trained})
 
     def as_set(self, tensors: Mapping[str, Tensor], ids: tuple[str, ...] = ()) -> DistilledSet:
-        """These tensors ("rows/...", "similarity/...") as a set whose recipe is still to be chosen."""
-        train = self.development.train
-        recipe = Recipe((1.0,) * len(train.modalities), 1, self.config.distill.batch)
+        """These rows and similarity ("rows/NAME", "similarity/..."), stored as the settings say, as a set whose recipe
+        is still to be chosen.
+        """
+        train, settings = self.development.train, self.config.distill
+        recipe = Recipe((1.0,) * len(train.modalities), 1, settings.batch)
+        stored = as_stored(parametrisation_from(settings.storage), tensors)
         return DistilledSet(
-            dict(tensors), train.modalities, recipe, self.config, train.preprocessing, dict(self.provenance), ids
+            stored, train.modalities, recipe, self.config, train.preprocessing, dict(self.provenance), ids
         )
 
 
@@ -48,7 +53,8 @@ class Task:
 class Method(Protocol):
     """Makes a set of `task.config.distill.size` rows and saves it in FOLDER/distilled, its recipe chosen on validation.
 
-    Sees no test row; draws from named streams of the run's seed alone. Raises InputError for a size that cannot be.
+    Rows are stored as `task.config.distill.storage` says, and tuned as they are stored (`Task.as_set` does it). Sees no
+    test row; draws from named streams of the run's seed alone. Raises InputError for a size that cannot be.
     """
 
     def __call__(self, task: Task, /) -> Distillation:

@@ -26,10 +26,11 @@ def match_trajectories(task: Task) -> Distillation:
     assert isinstance(settings, TrajectoryConfig)
     buffer = task.experts()
     task = task.of(buffer)
-    outer: Outer = _TARGETS[settings.target](buffer, settings.num_expert_epochs, settings.max_start_epoch)
+    matching = _TARGETS[settings.target](buffer, settings.num_expert_epochs, settings.max_start_epoch)
+    outer: Outer = matching
     if settings.task_weight:
         loss = TaskLoss(task.development.train, task.start, settings.task.rows, settings.task.tau)
-        outer = WithTask(outer, loss, settings.task_weight)
-    floors = outer.floor(min(settings.size, settings.num_student_steps * settings.batch))
+        outer = WithTask(matching, loss, settings.task_weight)
+    floors = matching.floor(min(settings.num_rows, settings.num_student_steps * settings.batch))
     write_atomic(task.folder / "floor.json", json.dumps({"floor": floors}).encode())
     return learned(task, outer)

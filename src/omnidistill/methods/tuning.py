@@ -21,7 +21,7 @@ def tuned(task: Task, candidates: Sequence[DistilledSet], begun: float) -> Disti
     assert not isinstance(settings, LearnedConfig)
     task.progress.start(len(candidates), f"choose the recipe of {settings.size} rows")
     choices = []
-    with task.progress, threads_for(settings.size, train.widths, next(iter(task.start.values())).shape[0]):
+    with task.progress, threads_for(settings.num_rows, train.widths, next(iter(task.start.values())).shape[0]):
         for candidate in candidates:
             choices.append(
                 choose_recipe(

@@ -15,9 +15,11 @@ Describe = Callable[[int, str], tuple[str, bytes | None]]
 
 
 def nearest_instances(distilled: DistilledSet, train: FeatureSet, describe: Describe) -> list[Instance]:
-    """One instance per synthetic row, with its nearest training row in every modality."""
+    """One instance per stored row, with its nearest training row in every modality."""
     found: dict[str, tuple[list[int], list[float]]] = {}
-    for name, rows in distilled.rows().items():
+    size = distilled.size
+    for name, views in distilled.rows().items():
+        rows = views[:size]
         cosines = (
             torch.nn.functional.normalize(rows, dim=1) @ torch.nn.functional.normalize(train.features[name], dim=1).T
         )
@@ -32,5 +34,5 @@ def nearest_instances(distilled: DistilledSet, train: FeatureSet, describe: Desc
                 for name, (rows, cosine) in found.items()
             },
         )
-        for index in range(len(distilled))
+        for index in range(size)
     ]

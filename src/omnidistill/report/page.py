@@ -209,22 +209,32 @@ def _total_floor(scores: Mapping[str, Any]) -> float | None:
 
 
 def _charts(run: RunView) -> Iterator[tuple[str, str]]:
-    floor = _total_floor(run.scores)
-    loss_name = "Outer loss" if run.scores.get("matching_loss") is None else "Matching loss"
-    total = _curves(run.metrics, "loss")
-    branches = _curves(run.metrics, "loss/")
     validation = {name: [(x, 100 * y) for x, y in curve] for name, curve in _curves(run.metrics, "validation").items()}
     steps = _curves(run.metrics, "step_size/")
     log_steps = all(y > 0 for curve in steps.values() for _, y in curve)
     for title, curves, y_label, low, log_y in (
-        (f"{loss_name}{'' if floor is None else ' and its rank floor'}", total, "loss", floor, False),
-        (f"{loss_name} by modality", branches, "loss", None, False),
+        *((title, curves, "loss", low, False) for title, curves, low in _losses(run)),
         ("Mean recall on the validation split", validation, "mean recall, %", None, False),
         ("Learned step sizes", steps, f"step size{', log scale' if log_steps else ''}", None, log_steps),
     ):
         if curves:
             label = "outer iteration"
             yield title, line_chart(curves, title=title, x_label=label, y_label=y_label, floor=low, log_y=log_y)
+
+
+def _losses(run: RunView) -> Iterator[tuple[str, dict[str, list[Point]], float | None]]:
+    """Title, curves and floor of the outer loss and of its terms: what is matched, by modality, and the task's."""
+    total, terms = _curves(run.metrics, "loss"), _curves(run.metrics, "loss/")
+    has_task = "task" in terms and "task" not in run.scores.get("data", {}).get("widths", {})
+    task = {"task": terms.pop("task")} if has_task else {}
+    name = "Outer loss" if run.scores.get("matching_loss") is None else "Matching loss"
+    if not task:
+        floor = _total_floor(run.scores)
+        yield f"{name}{'' if floor is None else ' and its rank floor'}", total, floor
+    elif terms:
+        yield "Outer loss: matching and task loss", total, None
+    yield f"{name} by modality", terms, None
+    yield "Task loss: the trained student on real rows", task, None
 
 
 def _curves(metrics: Sequence[Mapping[str, Any]], key: str) -> dict[str, list[Point]]:

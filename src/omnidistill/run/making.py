@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from omnidistill.artifacts import exclusive
-from omnidistill.config import RunConfig, TrajectoryConfig
+from omnidistill.config import RunConfig
 from omnidistill.errors import InputError
 from omnidistill.experts import ExpertBuffer
 from omnidistill.features.featureset import FeatureSet
@@ -64,6 +64,9 @@ def run_distill(
         load_heads(heads, data.widths)
     given = None
     if experts is not None:
+        if not config.distill.uses_experts:
+            kind = config.distill.kind
+            raise InputError(f"--experts {experts}: method '{config.method}' (kind {kind}) uses none; leave it out")
         if not config.joint:
             raise InputError(f"--experts {experts}: with joint = false every pair trains its own; leave it out")
         given = given_experts(experts, data, config, heads)
@@ -140,7 +143,7 @@ def _check(data: FeatureSet, config: RunConfig, reference: str) -> None:
     if settings.size > rows:
         raise InputError(f"distill.size = {settings.size} exceeds the {rows} training rows of {reference}")
     objective_from(settings.student, data.modalities)
-    if isinstance(settings, TrajectoryConfig):
+    if settings.uses_experts:
         objective_from(config.experts.objective, data.modalities)
 
 

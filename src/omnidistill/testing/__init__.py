@@ -9,6 +9,7 @@ A check raises AssertionError saying which promise is broken, and by how much. I
 
 from omnidistill.testing.method import check_method
 from omnidistill.testing.objective import check_objective
+from omnidistill.testing.parametrisation import check_parametrisation
 from omnidistill.testing.similarity import check_similarity
 
-__all__ = ["check_method", "check_objective", "check_similarity"]
+__all__ = ["check_method", "check_objective", "check_parametrisation", "check_similarity"]

@@ -20,11 +20,12 @@ from omnidistill.testing.promises import require
 def check_method(method: Method, task: Task) -> None:
     """Assert that a method keeps what a run relies on, for one task; give it tasks of several numbers of modalities.
 
-    It makes a set of exactly `task.config.distill.size` finite rows, of the modalities and widths of the training
-    rows, with a finite similarity, a usable recipe, the task's settings, preprocessing and provenance, and no id that
-    is not a training row's; it saves the set in FOLDER/distilled, where it loads as what was returned. Students train
-    from it to finite heads. The seed decides every bit, and any seed will do; neither torch's global generator nor the
-    task's rows and start are touched. A size above the number of training rows is met, or refused by InputError.
+    It makes a set of exactly `task.config.distill.size` rows (and their views), finite, of the modalities and widths
+    of the training rows, with a finite similarity, a usable recipe, the task's settings, preprocessing and provenance,
+    and no id that is not a training row's; it saves the set in FOLDER/distilled, where it loads as what was returned.
+    Students train from it to finite heads. The seed decides every bit, and any seed will do; neither torch's global
+    generator nor the task's rows and start are touched. A size above the number of training rows is met, or refused by
+    InputError.
 
     That no test row is seen needs no check: a `Development` has none. The method runs four times, each in a folder of
     its own in `task.folder`; make the task small.
@@ -64,7 +65,7 @@ def _made(method: Method, task: Task, folder: str) -> DistilledSet:
 
 
 def _check_rows(found: DistilledSet, task: Task, where: str) -> None:
-    size, train = task.config.distill.size, task.development.train
+    size, train = task.config.distill.num_rows, task.development.train
     names = found.modalities
     require(names == train.modalities, f"{where}: modalities are {names}, those of the data {train.modalities}")
     for name, rows in found.rows().items():
