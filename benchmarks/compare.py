@@ -34,15 +34,27 @@ are those of what earlier tables had not made already.
 def run(name: str, folder: Path) -> int:
     """Make a comparison (or what is missing of it) in FOLDER; 1 where a method failed, which its table tells."""
     command = [sys.executable, "-m", "omnidistill", "compare", "emoji", "--preset", name, "-o", str(folder), "--resume"]
-    code = subprocess.run(command).returncode
+    begun = time.monotonic()
+    try:
+        code = subprocess.run(command).returncode
+    finally:
+        if folder.exists():
+            spent = minutes_spent(name, folder) + (time.monotonic() - begun) / 60
+            (folder / f"{name}.minutes").write_text(f"{spent:.2f}\n")
     if code not in (0, 1):
         raise SystemExit(code)
     return code
 
 
-def keep(name: str, folder: Path, minutes: float) -> None:
+def minutes_spent(name: str, folder: Path) -> float:
+    """On a comparison in FOLDER so far, over all calls."""
+    path = folder / f"{name}.minutes"
+    return float(path.read_text()) if path.exists() else 0.0
+
+
+def keep(name: str, folder: Path) -> None:
     """Its numbers, with where they come from."""
-    source = {"commit": commit(), "machine": machine(), "minutes": minutes}
+    source = {"commit": commit(), "machine": machine(), "minutes": minutes_spent(name, folder)}
     content = json.loads((folder / f"{name}.json").read_text())
     KEPT.mkdir(parents=True, exist_ok=True)
     (KEPT / f"{name}.json").write_text(json.dumps({"source": source, "comparison": content}, indent=1) + "\n")
@@ -89,9 +101,8 @@ def main() -> None:
         parser.error(f"{', '.join(sorted(unknown))}: not one of {', '.join(TABLES)}")
     failed = 0
     for name in options.names or TABLES:
-        begun = time.monotonic()
         failed |= run(name, options.output)
-        keep(name, options.output, (time.monotonic() - begun) / 60)
+        keep(name, options.output)
         write(TABLES)
     raise SystemExit(failed)
 
