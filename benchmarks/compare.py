@@ -81,10 +81,10 @@ def page(kept: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def commit() -> str:
-    """Of the working tree; with a + where it has changes."""
+    """Of the working tree; with a + where its sources have changes."""
     found, changed = (
         subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
-        for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "src"])
     )
     return found + ("+" if changed else "")
 
