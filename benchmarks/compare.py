@@ -31,19 +31,38 @@ are those of what earlier tables had not made already.
 """
 
 
-def run(name: str, folder: Path) -> int:
+def run(name: str, folder: Path, seeds: str | None = None) -> int:
     """Make a comparison (or what is missing of it) in FOLDER; 1 where a method failed, which its table tells."""
-    command = [sys.executable, "-m", "omnidistill", "compare", "emoji", "--preset", name, "-o", str(folder), "--resume"]
-    code = subprocess.run(command).returncode
+    command = [sys.executable, "-m", "omnidistill", *words(name, str(folder), seeds)]
+    begun = time.monotonic()
+    try:
+        code = subprocess.run(command).returncode
+    finally:
+        if folder.exists():
+            spent = minutes_spent(name, folder) + (time.monotonic() - begun) / 60
+            (folder / f"{name}.minutes").write_text(f"{spent:.2f}\n")
     if code not in (0, 1):
         raise SystemExit(code)
     return code
 
 
-def keep(name: str, folder: Path, minutes: float) -> None:
+def words(name: str, folder: str, seeds: str | None) -> list[str]:
+    """What is typed after "omnidistill"."""
+    chosen = ["--seeds", seeds] if seeds else []
+    return ["compare", "emoji", "--preset", name, *chosen, "-o", folder, "--resume"]
+
+
+def minutes_spent(name: str, folder: Path) -> float:
+    """On a comparison in FOLDER so far, over all calls."""
+    path = folder / f"{name}.minutes"
+    return float(path.read_text()) if path.exists() else 0.0
+
+
+def keep(name: str, folder: Path, seeds: str | None) -> None:
     """Its numbers, with where they come from."""
-    source = {"commit": commit(), "machine": machine(), "minutes": minutes}
+    source = {"commit": commit(), "machine": machine(), "minutes": minutes_spent(name, folder)}
     content = json.loads((folder / f"{name}.json").read_text())
+    content["command"] = " ".join(["omnidistill", *words(name, "DIR", seeds)])
     KEPT.mkdir(parents=True, exist_ok=True)
     (KEPT / f"{name}.json").write_text(json.dumps({"source": source, "comparison": content}, indent=1) + "\n")
 
@@ -55,17 +74,17 @@ def page(kept: Mapping[str, Mapping[str, Any]]) -> str:
     for name, record in kept.items():
         source = record["source"]
         parts.append(
-            f"## {told[name]}\n\n`omnidistill compare emoji --preset {name} -o DIR`, commit {source['commit']}, "
+            f"## {told[name]}\n\n`{record['comparison']['command']}`, commit {source['commit']}, "
             f"{source['minutes']:.0f} minutes. {source['machine']}\n\n{to_markdown(record['comparison'])}"
         )
     return "\n".join(parts)
 
 
 def commit() -> str:
-    """Of the working tree; with a + where it has changes."""
+    """Of the working tree; with a + where its sources have changes."""
     found, changed = (
         subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
-        for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "src"])
     )
     return found + ("+" if changed else "")
 
@@ -81,6 +100,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TABLES)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="one small table, under five minutes; only prints")
     parser.add_argument("-o", "--output", type=Path, default=Path("compare-run"), metavar="DIR")
+    parser.add_argument("--seeds", metavar="S,S", help="others than those of the comparisons")
     options = parser.parse_args()
     if options.quick:
         raise SystemExit(run("quick", options.output))
@@ -89,9 +109,8 @@ def main() -> None:
         parser.error(f"{', '.join(sorted(unknown))}: not one of {', '.join(TABLES)}")
     failed = 0
     for name in options.names or TABLES:
-        begun = time.monotonic()
-        failed |= run(name, options.output)
-        keep(name, options.output, (time.monotonic() - begun) / 60)
+        failed |= run(name, options.output, options.seeds)
+        keep(name, options.output, options.seeds)
         write(TABLES)
     raise SystemExit(failed)
 
