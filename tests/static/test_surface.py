@@ -48,7 +48,7 @@ def verbs(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Argum
 def flags() -> str:
     """A block per verb, a line per argument: names, what it takes, whether it is required, its default."""
     blocks = []
-    for verb, parser in verbs(cli._parser()):
+    for verb, parser in verbs(cli.make_parser()):
         lines = [f"omnidistill {verb}".rstrip()]
         for action in parser._actions:
             if isinstance(action, argparse._SubParsersAction):
@@ -87,7 +87,7 @@ def test_every_public_name_is_documented() -> None:
 
 
 def test_every_flag_is_explained() -> None:
-    for verb, parser in verbs(cli._parser()):
+    for verb, parser in verbs(cli.make_parser()):
         for action in parser._actions:
             if action.option_strings and action.dest != "output":
                 assert action.help, (verb, action.option_strings)
