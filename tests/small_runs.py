@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from omnidistill.cli import main
@@ -150,3 +152,24 @@ class Loop:
 def records(folder: Path) -> list[dict[str, Any]]:
     """The metrics of a run."""
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+
+
+class Cut(BaseException):
+    """What ends a run from outside."""
+
+
+class Writes:
+    """Counts the renames that put a file in place, and cuts before the one it is told; 0: none."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.replace, self.made, self.limit = os.replace, 0, 0
+        monkeypatch.setattr(os, "replace", self._count)
+
+    def cut_before(self, limit: int) -> None:
+        self.made, self.limit = 0, limit
+
+    def _count(self, *arguments: Any) -> None:
+        self.made += 1
+        if self.made == self.limit:
+            raise Cut
+        self.replace(*arguments)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from omnidistill.run import (
     run_experts,
     versions,
 )
-from small_runs import contents, features, packed, small_config, small_heads, without_seconds
+from small_runs import Cut, Writes, contents, features, packed, small_config, small_heads, without_seconds
 
 ARTIFACTS = ("heads", "experts", "distilled")
 SETTINGS = (
@@ -92,39 +91,20 @@ def test_a_finished_run_is_reused(made: Path) -> None:
     assert len(distilled) == CONFIG.distill.size
 
 
-class Cut(BaseException):
-    """What ends a run from outside."""
-
-
 def test_cut_at_any_write_and_resumed(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every file is put in place by one rename: the run is cut before each in turn, the folder left as it is, and
     resumed; artifacts and log must be those of the run that nothing cut."""
-    replace, calls = os.replace, 0
-
-    def cut_at(limit: int) -> None:
-        nonlocal calls
-        calls = 0
-
-        def counted(*arguments: Any) -> None:
-            nonlocal calls
-            calls += 1
-            if calls == limit:
-                raise Cut
-            replace(*arguments)
-
-        monkeypatch.setattr(os, "replace", counted)
-
-    cut_at(-1)
+    writes = Writes(monkeypatch)
     run_distill(str(made / "SET"), CONFIG, tmp_path / "count")
-    total = calls
+    total = writes.made
     assert total > 20
     expected = results(made / "RUN")
     for limit in range(1, total + 1):
         folder = tmp_path / f"cut-{limit}"
-        cut_at(limit)
+        writes.cut_before(limit)
         with pytest.raises(Cut):
             run_distill(str(made / "SET"), CONFIG, folder)
-        cut_at(-1)
+        writes.cut_before(0)
         run_distill(str(made / "SET"), CONFIG, folder, resume=True)
         assert results(folder) == expected, f"cut before write {limit} of {total}"
         assert (folder / "floor.json").read_bytes() == (made / "RUN" / "floor.json").read_bytes()

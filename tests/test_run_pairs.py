@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from omnidistill.evaluation.choosing import run_of
 from omnidistill.heads import load_heads
 from omnidistill.run import fingerprint, heads_fingerprint, open_data, open_run, pair_folder, run_distill, run_experts
 from omnidistill.scoring import evaluate_run, view
-from small_runs import cli, contents, features, packed, small_config, without_seconds
+from small_runs import Cut, Writes, cli, contents, features, packed, small_config, without_seconds
 
 PAIRS = [("a", "b"), ("a", "c"), ("b", "c")]
 CUT_OFFS = {"R@1": 1, "R@5": 5, "R@10": 10}
@@ -128,41 +127,22 @@ def test_seconds_are_added_over_the_pairs(made: Path, tmp_path: Path) -> None:
 # interruptions
 
 
-class Cut(BaseException):
-    """What ends a run from outside."""
-
-
 def test_cut_and_resumed_it_ends_as_if_it_had_not_been(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before every twelfth of the writes that put a file in place: in the heads, in every pair, before and after it."""
-    replace, calls = os.replace, 0
-
-    def cut_at(limit: int) -> None:
-        nonlocal calls
-        calls = 0
-
-        def counted(*arguments: Any) -> None:
-            nonlocal calls
-            calls += 1
-            if calls == limit:
-                raise Cut
-            replace(*arguments)
-
-        monkeypatch.setattr(os, "replace", counted)
-
-    cut_at(-1)
+    writes = Writes(monkeypatch)
     run_distill(str(made / "SET"), config(), tmp_path / "count")
-    total = calls
+    total = writes.made
     expected = results(made / "RUN")
     for limit in range(6, total - 2, 12):
         folder = tmp_path / f"cut-{limit}"
-        cut_at(limit)
+        writes.cut_before(limit)
         with pytest.raises(Cut):
             run_distill(str(made / "SET"), config(), folder)
         with pytest.raises(InputError, match="not finished"):
             open_run(folder).sets()
-        cut_at(-1)
+        writes.cut_before(0)
         run_distill(str(made / "SET"), config(), folder, resume=True)
         assert results(folder) == expected, f"cut before write {limit} of {total}"
         shutil.rmtree(folder)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -48,6 +49,21 @@ def test_defaults_are_those_of_the_public_code(normal: Normal) -> None:
     outputs, targets = draws(normal, 3)
     expected = oracles.pairwise_wbce(outputs.numpy(), targets.numpy(), 0.07, 0.5, "mean", None)
     assert PairwiseWbce().value(outputs, targets).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_figure_of_the_public_code_worked_by_hand() -> None:
+    """Cosines 1/2 and -1/2 of the pairs, 0 elsewhere; tau 0.07. LoRS adds 1e-6 inside the logarithm, we do not:
+    (log(1 + e^-7.142857) + log(1 + e^7.142857)) / 2 = 3.572219 of the pairs, log 2 elsewhere, half of the sum.
+    """
+    half = 3**0.5 / 2
+    left = torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0]], dtype=torch.float64)
+    right = torch.tensor([[0.5, 0, half, 0], [0, -0.5, 0, half]], dtype=torch.float64)
+    value = PairwiseWbce().value(torch.stack([3 * left, 0.2 * right]), torch.eye(2, dtype=torch.float64))
+    assert value.item() == pytest.approx(2.132683, abs=1e-6)
+    q = 1 / (1 + np.exp(-np.array([[0.5, 0], [0, -0.5]]) / 0.07))
+    losses = np.where(np.eye(2) > 0.5, -np.log(q + 1e-6), -np.log(1 - q + 1e-6))
+    public = 0.5 * (losses[[0, 1], [0, 1]].mean() + losses[[0, 1], [1, 0]].mean())
+    assert value.item() == pytest.approx(public, abs=1e-3)
 
 
 def test_with_three_modalities_an_anchor_leaves_out_the_pair_without_it(normal: Normal) -> None:
