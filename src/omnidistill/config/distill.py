@@ -180,23 +180,28 @@ class SelectConfig(_ChosenConfig):
         return self.selector == "forgetting"
 
 
-class CovmatchConfig(_ChosenConfig):
-    """Rows with the cross-covariances of the data, in closed form (CovMatch)."""
+class _ComputedConfig(_ChosenConfig):
+    """Rows in closed form."""
 
-    kind: Literal["covmatch"] = "covmatch"
-    rho: Positive = 1.0
-    """Synthetic over real cross-covariance (paper: 2 at N = 100, 1 above)."""
     pairing: Literal["rows", "groups"] = "groups"
     """Cross-covariances of rows, or of group means."""
-    rotation: Literal["random", "eye"] = "eye"
-    """Which of the sets of equal moments: one row a direction, or a random frame."""
-    weights: Literal["uniform", "errors"] = "uniform"
-    """Plain covariances, or those weighted by InfoNCE's errors along the first expert (C(gamma), UniCon)."""
 
     @property
     def similarity(self) -> IdentityConfig:
         """S = I."""
         return IdentityConfig()
+
+
+class CovmatchConfig(_ComputedConfig):
+    """Rows with the cross-covariances of the data, in closed form (CovMatch)."""
+
+    kind: Literal["covmatch"] = "covmatch"
+    rho: Positive = 1.0
+    """Synthetic over real cross-covariance (paper: 2 at N = 100, 1 above)."""
+    rotation: Literal["random", "eye"] = "eye"
+    """Which of the sets of equal moments: one row a direction, or a random frame."""
+    weights: Literal["uniform", "errors"] = "uniform"
+    """Plain covariances, or those weighted by InfoNCE's errors along the first expert (C(gamma), UniCon)."""
 
     @property
     def uses_experts(self) -> bool:
@@ -204,7 +209,7 @@ class CovmatchConfig(_ChosenConfig):
         return self.weights == "errors"
 
 
-class ApmConfig(_ChosenConfig):
+class ApmConfig(_ComputedConfig):
     """Rows on which least squares finds the analytic projectors of the data, in closed form (APM)."""
 
     kind: Literal["apm"] = "apm"
@@ -212,15 +217,8 @@ class ApmConfig(_ChosenConfig):
     """Regularisation in units of the mean eigenvalue of each covariance; validation chooses."""
     norm: Literal["plain", "whitened"] = "whitened"
     """Nearest analytic parameters, or nearest outputs."""
-    pairing: Literal["rows", "groups"] = "groups"
-    """As in CovmatchConfig."""
     rotation: Literal["random", "eye"] = "random"
     """As in CovmatchConfig."""
-
-    @property
-    def similarity(self) -> IdentityConfig:
-        """S = I."""
-        return IdentityConfig()
 
 
 LearnedConfig = TrajectoryConfig | TaskConfig
