@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from itertools import combinations, permutations
 from pathlib import Path
 from typing import Any
@@ -35,17 +34,6 @@ def every(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cells, "_RANDOM_STEPS", 16)
         return Made.make(folder, data, comparison, name="all", command="typed")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return Made.make(tmp_path_factory.mktemp("made"), features(3), FEW)
-
-
-@pytest.fixture
-def copied(made: Made, tmp_path: Path) -> Path:
-    """The folder of the comparison, to do with as one likes."""
-    return shutil.copytree(made.folder / "C", tmp_path / "C")
 
 
 # a whole one

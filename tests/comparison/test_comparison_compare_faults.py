@@ -21,18 +21,6 @@ from omnidistill.heads import save_heads
 from omnidistill.methods import METHODS, Method, Task
 from small_runs import contents, features, packed, small_heads
 
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return Made.make(tmp_path_factory.mktemp("made"), features(3), FEW)
-
-
-@pytest.fixture
-def copied(made: Made, tmp_path: Path) -> Path:
-    """The folder of the comparison, to do with as one likes."""
-    return shutil.copytree(made.folder / "C", tmp_path / "C")
-
-
 # what fails
 
 
