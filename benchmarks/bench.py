@@ -9,52 +9,31 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import os
 import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
-import torch
-
+import task
 import workloads
-from workloads import OBJECTIVES, Case
+from measuring import (
+    RESULTS,
+    Case,
+    Cell,
+    Table,
+    interleaved,
+    machine,
+    memory_status,
+    milliseconds,
+    peak_megabytes,
+    ratio,
+    spread,
+)
+from task_workloads import task_iteration, task_problem
+from workloads import OBJECTIVES
 
-RESULTS = Path(__file__).parent / "results"
 STUDENTS = ("HoPA", "pairwise wBCE")
 FORMS = ("limit", "dual", "TESLA", "TESLA, textbook", "BPTT")
 SETTING = "M = 3, widths 1280, 1024, 768 -> 1024, T = 16, b = 25"
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Median, least and largest."""
-
-    median: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{_rounded(self.median)} ({_rounded(self.low)} - {_rounded(self.high)})"
-
-
-Cell = str | int | float | Spread
-
-
-@dataclass(frozen=True)
-class Table:
-    title: str
-    note: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-
-    def markdown(self) -> str:
-        lines = [self.columns, ["---"] * len(self.columns), *([_shown(cell) for cell in row] for row in self.rows)]
-        return "\n".join([f"## {self.title}", "", self.note, "", *(f"| {' | '.join(line)} |" for line in lines), ""])
 
 
 def iteration(quick: bool) -> list[Table]:
@@ -106,7 +85,7 @@ def growth(quick: bool) -> list[Table]:
     dimensions: dict[str, tuple[tuple[int, ...], Callable[[int], workloads.Problem]]] = {
         "N": ((50, 100, 200, 400, 800), lambda size: workloads.problem(size)),
         "T": ((8, 16, 32, 64, 128), lambda size: workloads.problem(100, num_steps=size)),
-        "M": ((2, 3, 4, 5, 6), lambda size: workloads.problem(100, num_modalities=size)),
+        "M": ((2, 3, 4, 5, 6), lambda size: workloads.problem(100, widths=workloads.WIDTHS[:size])),
     }
     tables = []
     for symbol, (sizes, problem) in dimensions.items():
@@ -181,40 +160,11 @@ SECTIONS: dict[str, Callable[[bool], list[Table]]] = {
     "iteration": iteration,
     "memory": memory,
     "growth": growth,
+    "task": task.section,
     "experts": experts,
     "evaluation": evaluation,
     "recall": recall,
 }
-
-
-def interleaved(cases: Mapping[str, Case], turns: int) -> dict[str, list[float]]:
-    """Seconds of every case in every turn."""
-    times: dict[str, list[float]] = {name: [] for name in cases}
-    for turn in range(turns + 1):
-        for name, case in cases.items():
-            begun = time.perf_counter()
-            case()
-            if turn:
-                times[name].append(time.perf_counter() - begun)
-    return times
-
-
-def spread(values: Sequence[float]) -> Spread:
-    return Spread(statistics.median(values), min(values), max(values))
-
-
-def milliseconds(seconds: Sequence[float]) -> Spread:
-    return spread([1e3 * value for value in seconds])
-
-
-def ratio(times: Mapping[str, Sequence[float]], above: str, below: str) -> float:
-    return statistics.median(a / b for a, b in zip(times[above], times[below], strict=True))
-
-
-def peak_megabytes(*case: str | int) -> float:
-    """Peak of a case in a process of its own."""
-    command = [sys.executable, __file__, "--peak", json.dumps(case)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def own_peak(case: Sequence[str | int]) -> float:
@@ -222,32 +172,22 @@ def own_peak(case: Sequence[str | int]) -> float:
     match case:
         case ["iteration", str(form), str(name), int(num_rows)]:
             run = workloads.iteration_cases(OBJECTIVES[name], workloads.problem(num_rows))[form]
+        case ["task", str(shape), int(num_steps)]:
+            posed = task_problem(shape, num_steps=num_steps)
+            run = lambda: task_iteration(posed, matching=True)  # noqa: E731
         case ["recall", int(num_items)]:
             run = workloads.recall_cases(num_items)["ranks"]
         case _:
             raise SystemExit(f"unknown case {case}")
     before = memory_status("VmRSS")
-    for _ in range(2 if case[0] == "iteration" else 1):
+    for _ in range(1 if case[0] == "recall" else 2):
         run()
     return (memory_status("VmHWM") - before) / 1024
 
 
-def memory_status(field: str) -> int:
-    """A field of /proc/self/status, kB (the peak of getrusage would count that of the parent process)."""
-    return int(_field(Path("/proc/self/status"), field).split()[0])
-
-
-def machine() -> str:
-    cores, model = len(os.sched_getaffinity(0)), _field(Path("/proc/cpuinfo"), "model name")
-    return (
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads; {cores} cores of {model} "
-        f"({torch.backends.cpu.get_cpu_capability()}); load before the run {os.getloadavg()[0]:.1f}."
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time the library against its limits and references.")
-    parser.add_argument("--quick", action="store_true", help="fewer sizes and turns; under two minutes on two cores")
+    parser.add_argument("--quick", action="store_true", help="fewer sizes and turns; about three minutes on two cores")
     parser.add_argument("--only", choices=SECTIONS, help="one section")
     parser.add_argument("--peak", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -268,27 +208,6 @@ def main() -> None:
         (RESULTS / "bench.md").write_text("\n".join([head, *(table.markdown() for table in tables)]))
         record = {"machine": computer, "tables": [asdict(table) for table in tables]}
         (RESULTS / "bench.json").write_text(json.dumps(record, indent=1) + "\n")
-
-
-def _field(path: Path, name: str) -> str:
-    lines = (line.partition(":") for line in path.read_text().splitlines())
-    return next((value.strip() for key, _, value in lines if key.strip() == name), "unknown")
-
-
-def _shown(cell: Cell) -> str:
-    match cell:
-        case int():
-            return f"{cell:,}"
-        case float():
-            return _rounded(cell)
-        case _:
-            return str(cell)
-
-
-def _rounded(value: float) -> str:
-    """Three significant digits, no exponent."""
-    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{value:.{digits}f}"
 
 
 if __name__ == "__main__":

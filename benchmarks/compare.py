@@ -2,7 +2,8 @@
 
 Each is a comparison that ships with the package, over the bundled data, by the command that is printed above it. What
 is finished in DIR is not made again, so a run that was cut goes on. Its numbers are kept in results/compare/NAME.json
-with the commit, the machine and the minutes; docs/results.md is written from all of these. A quick run only prints.
+with the commit, the machine and the minutes; docs/results.md and its figure are written from all of these. A quick run
+only prints.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from typing import Any
 from bench import RESULTS, machine
 from omnidistill.config import describe_comparisons
 from omnidistill.report.comparison import to_markdown
+from omnidistill.report.gain_figure import gain_figure
 
-TABLES = ("methods", "similarities", *(f"paper-table-{number}" for number in (5, 6, 7, 10)))
+TABLES = ("methods", "bytes", "similarities", *(f"paper-table-{number}" for number in (5, 6, 7, 10)))
 ROOT = Path(__file__).parent.parent
 KEPT = RESULTS / "compare"
+FIGURES = {"bytes": "figures/gain-against-bytes.svg"}
 HEAD = """# Results
 
 Tables over the bundled data: emoji drawings, their names and the sound of these. `make compare` makes all of them
@@ -73,9 +76,10 @@ def page(kept: Mapping[str, Mapping[str, Any]]) -> str:
     parts = [HEAD]
     for name, record in kept.items():
         source = record["source"]
+        figure = f"![{told[name]}]({FIGURES[name]})\n\n" if name in FIGURES else ""
         parts.append(
             f"## {told[name]}\n\n`{record['comparison']['command']}`, commit {source['commit']}, "
-            f"{source['minutes']:.0f} minutes. {source['machine']}\n\n{to_markdown(record['comparison'])}"
+            f"{source['minutes']:.0f} minutes. {source['machine']}\n\n{figure}{to_markdown(record['comparison'])}"
         )
     return "\n".join(parts)
 
@@ -90,9 +94,13 @@ def commit() -> str:
 
 
 def write(names: Sequence[str]) -> None:
-    """docs/results.md from all numbers that are kept."""
+    """docs/results.md and its figures from all numbers that are kept."""
     kept = {name: json.loads((KEPT / f"{name}.json").read_text()) for name in names if (KEPT / f"{name}.json").exists()}
-    (ROOT / "docs" / "results.md").write_text(page(kept))
+    docs = ROOT / "docs"
+    (docs / "results.md").write_text(page(kept))
+    for name in FIGURES.keys() & kept.keys():
+        (docs / FIGURES[name]).parent.mkdir(exist_ok=True)
+        (docs / FIGURES[name]).write_text(gain_figure(kept[name]["comparison"]))
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import RESULTS, Table, machine, memory_status
+from measuring import RESULTS, Table, machine, memory_status
 from omnidistill.config import RunConfig, load_config
 from omnidistill.data.synthetic import planted
 from omnidistill.features.featureset import prepare

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from measuring import Case
 from omnidistill.evaluation.retrieval import first_positive_ranks
 from omnidistill.experts.train import stack_runs, train_epochs
 from omnidistill.features.featureset import FeatureSet
@@ -28,8 +29,6 @@ WIDTHS = (1280, 1024, 768, 768, 512, 384)  # p_m of ImageBind's heads; the first
 WIDTH = 1024  # d
 BATCH, STEPS = 25, 16
 RECALL_WIDTH = 256
-
-Case = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -56,19 +55,27 @@ class Problem:
         return torch.cat([leaf.grad.flatten() for leaf in self.rows.values() if leaf.grad is not None])
 
 
-def problem(num_rows: int, *, num_steps: int = STEPS, num_modalities: int = 3) -> Problem:
-    """ImageBind widths, random weights and rows; S = diag(a) + L R^T of rank 10 as in the paper."""
+def problem(
+    num_rows: int,
+    *,
+    num_steps: int = STEPS,
+    widths: tuple[int, ...] = WIDTHS[:3],
+    width: int = WIDTH,
+    batch_size: int = BATCH,
+    num_views: int = 1,
+) -> Problem:
+    """Random weights and rows; S = diag(a) + L R^T of rank 10 as in the paper, over all views of the rows."""
     generator = torch.Generator().manual_seed(0)
-    widths = {f"m{m}": p for m, p in enumerate(WIDTHS[:num_modalities])}
-    start = random_heads(widths, WIDTH, generator)
-    moved = random_heads(widths, WIDTH, generator)
+    named = {f"m{m}": p for m, p in enumerate(widths)}
+    start = random_heads(named, width, generator)
+    moved = random_heads(named, width, generator)
     goal = {name: matrix + 0.01 * moved[name] for name, matrix in start.items()}
     shared = torch.randn(num_rows, max(WIDTHS), generator=generator)
-    rows = {name: shared[:, :p] + torch.randn(num_rows, p, generator=generator) for name, p in widths.items()}
+    rows = {name: shared[:, :p] + torch.randn(num_rows, p, generator=generator) for name, p in named.items()}
     similarity = LowRank(10, 1.0)
-    factors = similarity.init(num_rows, generator)
-    sizes = torch.full((num_modalities,), -2.0)
-    batches = draw_batches(num_rows, BATCH, num_steps, generator)
+    factors = similarity.init(num_rows * num_views, generator)
+    sizes = torch.full((len(widths),), -2.0)
+    batches = draw_batches(num_rows * num_views, batch_size, num_steps, generator)
     made = Problem(start, Target.between(start, goal), rows, similarity, factors, sizes, batches)
     for leaf in made.leaves:
         leaf.requires_grad_()

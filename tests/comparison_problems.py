@@ -43,12 +43,13 @@ FLAGS = tuple(part for setting in TINY for part in ("--set", setting))
 def tiny(
     *methods: Any, sizes: Sequence[int] = (8,), seeds: Sequence[int] = (0,), settings: Sequence[str] = TINY, **more: Any
 ) -> ComparisonConfig:
-    """Two students a set, and of the tiny settings those that a method has."""
+    """Two students a set, and of the tiny settings those that a method has; `bytes` takes the place of sizes."""
     entries = [{"preset": each} if isinstance(each, str) else each for each in methods]
     if settings is TINY:
         presets = [load_config(preset=entry["preset"], overrides=entry.get("settings", ())) for entry in entries]
         settings = [each for each in TINY if any(has_setting(preset, each) for preset in presets)]
-    tree = {"methods": entries, "sizes": sizes, "seeds": seeds, "settings": settings, "num_students": 2, **more}
+    amounts = {} if "bytes" in more else {"sizes": sizes}
+    tree = {"methods": entries, **amounts, "seeds": seeds, "settings": settings, "num_students": 2, **more}
     return ComparisonConfig.model_validate_json(json.dumps(tree))
 
 

@@ -23,8 +23,9 @@ from omnidistill.experts import ExpertBuffer, train_experts
 from omnidistill.features.featureset import FeatureSet, prepare
 from omnidistill.features.store import save_features
 from omnidistill.heads import Heads, random_heads
+from omnidistill.tracking import SilentProgress
 
-ROWS = {"heads": 48, "train": 64, "validation": 24, "test": 40}
+ROWS = {"heads": 48, "train": 64, "validation": 40, "test": 40}
 
 
 def widths(num_modalities: int) -> dict[str, int]:
@@ -152,6 +153,16 @@ class Loop:
 def records(folder: Path) -> list[dict[str, Any]]:
     """The metrics of a run."""
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+
+
+class Told(SilentProgress):
+    """Keeps the notes that a run shows."""
+
+    def __init__(self) -> None:
+        self.notes: list[Any] = []
+
+    def advance(self, n: int = 1, **fields: Any) -> None:
+        self.notes += [fields["note"]] if "note" in fields else []
 
 
 class Cut(BaseException):

@@ -184,6 +184,33 @@ def test_distill_alone_makes_heads_and_experts_and_is_reused(tmp_path: Path) -> 
     assert contents(tmp_path / "RUN") == before
 
 
+def test_a_budget_decides_the_rows_and_is_told(tmp_path: Path) -> None:
+    """That of a preset's size is replaced; the summary has rows, bits, bytes and their share of the training rows."""
+    packed(tmp_path / "SET")
+    whole = 4 * ROWS["train"] * sum(widths(3).values())
+    distil = ("distill", tmp_path / "SET", *SMALL, "--set", "distill.storage.bits=8", "--bytes", "5%", "-o")
+    outcome = cli(*distil, tmp_path / "RUN")
+    assert outcome.code == 0, outcome
+    row = sum(widths(3).values()) + 3 * 4 + 4 * (1 + 2 * 2)  # a byte a number, steps; diagonal and two factors
+    size = whole // 20 // row
+    made = open_run(tmp_path / "RUN").distilled()
+    assert (made.size, made.bytes) == (size, size * row)
+    told = f"({size} rows of 8 bits, {size * row:,} bytes, {100 * size * row / whole:.3g} % of the training features)"
+    assert told in outcome.out
+    assert cli(*distil, tmp_path / "RUN", "--resume").out == outcome.out
+
+
+def test_a_budget_of_pairs_is_that_of_all_their_sets(tmp_path: Path) -> None:
+    packed(tmp_path / "SET")
+    whole = 4 * ROWS["train"] * sum(widths(3).values())
+    outcome = cli("distill", tmp_path / "SET", *SMALL, "--set", "joint=false", "--bytes", "20%", "-o", tmp_path / "RUN")
+    assert outcome.code == 0, outcome
+    total = sum(each.bytes for each in open_run(tmp_path / "RUN").sets())
+    told = f"all      3 sets, {total:,} bytes, {100 * total / whole:.3g} % of the training features"
+    assert told in outcome.out
+    assert 0.15 * whole < total <= 0.2 * whole
+
+
 def test_evaluating_an_unfinished_run_tells_how_to_finish_it(tmp_path: Path) -> None:
     packed(tmp_path / "SET")
     settings = (*SMALL, "--set", "distill.optimiser.rows=1e30")

@@ -21,6 +21,7 @@ from omnidistill.config import describe_comparisons, describe_presets
 from omnidistill.data.synthetic import planted
 from omnidistill.heads import save_heads
 from omnidistill.methods import METHODS
+from omnidistill.report.gain_figure import gain_figure
 from omnidistill.run import heads_fingerprint
 from small_runs import cli, features, packed, small_heads
 from test_cli import HELP
@@ -111,6 +112,26 @@ def test_a_comparison_of_ones_own_with_other_layout_and_heads(data: Path, tmp_pa
     assert [line["name"] for line in found["lines"]] == ["zero-shot", "full", "apm@8"]
 
 
+def test_budgets_have_rows_of_their_own_and_a_figure(data: Path, tmp_path: Path) -> None:
+    few = ("--seeds", "0", "--students", "2", *FLAGS, "-o", tmp_path / "C")
+    command = ("compare", data, "--methods", "apm,hopa", "--bytes", "50%, 3kB", "--layout", "curve", *few)
+    outcome = cli(*command)
+    assert outcome.code == 0, outcome
+    for part in ("50 % (3.3 kB)", "45.1 % (3.0 kB)", "heads of equal", "APM", "HoPA", "of a budget"):
+        assert part in outcome.out, outcome.out
+    assert f"table  {tmp_path / 'C' / 'comparison.md'} (also .csv, .tex, .json, .svg)" in outcome.out
+    found = content(tmp_path / "C")
+    assert (tmp_path / "C" / "comparison.svg").read_text("utf-8") == gain_figure(found)
+    sizes = {line["name"]: line["size"] for line in found["lines"]}
+    assert (sizes["apm@3328B"], sizes["random@3328B"], sizes["equal-bytes@3328B"]) == (13, 32, None)
+    assert sizes["hopa@3328B"] == 3328 // (4 * (26 + 1 + 2 * 2))
+    with counted() as calls:
+        by_size = cli("compare", data, "--methods", "apm,hopa", "--sizes", "13", *few, "--resume")
+    assert by_size.code == 0, by_size
+    assert calls == [("trajectory", 0)]
+    assert "(also .csv, .tex, .json)" in by_size.out
+
+
 def no_luck(*_: Any) -> Any:
     raise RuntimeError("no luck")
 
@@ -125,14 +146,14 @@ def test_a_method_that_failed_is_told_and_the_code_is_one(
         as_json = cli(*command, "--resume", "--json")
     for found in (outcome, as_json):
         assert found.code == 1
-        (line,) = (line for line in found.err.splitlines() if "luck" in line)
+        (line,) = (line for line in found.err.splitlines() if "no luck" in line)
         assert line.startswith("omnidistill: apm-n8-s0-")
         assert line.endswith(": RuntimeError no luck")
     assert "APM, 8 rows, seed 0: RuntimeError no luck" in " ".join(outcome.out.split())
     assert line_of(json.loads(as_json.out), "apm@8")["recall"] is None
     again = cli(*command, "--resume")
     assert again.code == 0
-    assert "luck" not in again.out + again.err
+    assert "no luck" not in again.out + again.err
 
 
 def test_an_interrupted_one_is_gone_on_with_by_resume(

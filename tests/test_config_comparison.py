@@ -77,6 +77,7 @@ def test_a_shipped_one_is_the_file_of_its_name(name: str) -> None:
         entry if isinstance(entry, str) else entry["preset"] for entry in tree["methods"]
     ]
     assert found.sizes == tuple(tree.get("sizes", (100,)))
+    assert found.bytes == (tuple(tree["bytes"]) if "bytes" in tree else None)
 
 
 def test_methods_by_name_alone() -> None:
@@ -108,6 +109,16 @@ def test_given_values_replace_those_of_the_file_and_none_does_not(file: Path) ->
     )
 
 
+@pytest.mark.parametrize("amounts", ["sizes = [20, 30]", 'bytes = ["1%"]', ""])
+def test_given_sizes_or_bytes_replace_either_of_the_file(amounts: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f'methods = ["hopa"]\n{amounts}\n')
+    by_bytes, by_size = load_comparison(file, bytes=["2%", "64kB"])[1], load_comparison(file, sizes=[7])[1]
+    assert by_bytes == ComparisonConfig(methods=(MethodEntry(preset="hopa"),), bytes=("2%", "64kB"))
+    assert by_size == ComparisonConfig(methods=(MethodEntry(preset="hopa"),), sizes=(7,))
+    assert "give one of them" in refusal(file, sizes=[7], bytes=["2%"])
+
+
 # refused
 
 
@@ -131,7 +142,7 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
     ("line", "told"),
     [
         ("sise = [10]", "unknown setting 'sise'; did you mean 'sizes'?"),
-        ("xyzzy = 1", "unknown setting 'xyzzy'; known here: layout, methods, num_students"),
+        ("xyzzy = 1", "unknown setting 'xyzzy'; known here: bytes, layout, methods, num_students"),
         ('methods = [{ preset = "hopa", setings = [] }]', "did you mean 'settings'?"),
         ('methods = [{ label = "x" }]', "methods.0.preset"),
         ("methods = [5]", "methods.0"),
@@ -142,6 +153,10 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
         ("sizes = [1.5]", "sizes.0 = 1.5"),
         ("sizes = 100", "sizes = 100"),
         ("sizes = [10, 20, 10]", "sizes = [10, 20, 10]: one is given twice"),
+        ('bytes = ["1%", "1%"]', "bytes = ['1%', '1%']: one is given twice"),
+        ("bytes = [1000]", "bytes.0 = 1000"),
+        ("bytes = []", "bytes = []"),
+        ('sizes = [10]\nbytes = ["1%"]', "sizes and bytes both decide how many rows there are; give one"),
         ("seeds = [1, 1]", "seeds = [1, 1]: one is given twice"),
         ("seeds = [-1]", "seeds.0 = -1"),
         ("seeds = [2020-01-01]", "seeds.0"),
@@ -209,6 +224,14 @@ def test_a_run_is_the_preset_at_size_and_seed() -> None:
     assert entry_config(entry("tesla", label="X"), 30, 5, comparison()).method == "X"
 
 
+def test_without_a_size_it_is_that_of_the_preset() -> None:
+    assert entry_config(entry("tesla"), None, 0, comparison()).distill == load_config(preset="tesla").distill
+    with pytest.raises(InputError, match=r"paper/hopa-didemo-\{size\}: is published size by size; compare it by sizes"):
+        entry_config(entry("paper/hopa-didemo-{size}"), None, 0, comparison())
+    with pytest.raises(InputError, match=r"method hopa: .*'distill\.rho'"):
+        entry_config(entry("hopa", "distill.rho=1.0"), None, 0, comparison())
+
+
 def test_the_size_in_a_name_is_put_in() -> None:
     found = entry_config(entry("paper/hopa-didemo-{size}"), 500, 0, comparison())
     assert found.distill == load_config(preset="paper/hopa-didemo-500").distill
@@ -273,7 +296,10 @@ def test_every_method_of_a_shipped_one_can_be_planned(
     _, found = load_comparison(preset=name, seeds=[0])
     cells = plan_cells(found, data)
     rows = sum(num_modalities if each.each_anchor else 1 for each in found.methods)
-    assert len(cells) == rows * len(found.sizes)
+    if found.bytes:
+        assert len({(cell.method, cell.budget) for cell in cells}) == len(cells) <= rows * len(found.bytes)
+    else:
+        assert len(cells) == rows * len(found.sizes)
     labels = {cell.method: cell.config.method for cell in cells}
     assert len(set(labels.values())) == len(labels) == rows, "a table tells its rows apart"
 

@@ -18,7 +18,7 @@ from omnidistill.report.latex import to_latex
 from omnidistill.report.layouts import Cell, comparison_table
 
 KS = ("R@1", "R@5", "R@10")
-LAYOUTS = ("retrieval", "variants", "cost", "directions")
+LAYOUTS = ("retrieval", "variants", "cost", "directions", "curve")
 NASTY = r"a|b_c&d%e#f\g$h^i~j{k}"
 
 
@@ -165,6 +165,14 @@ MARKDOWN = {
 | HoPA | **55.0 ± 1.0** | **60.0 ± 1.0** | **80.0 ± 1.0** | **45.0 ± 1.0** | **50.0 ± 1.0** | **70.0 ± 1.0** |
 | matching | failed | failed | failed | failed | failed | failed |
 """,
+    "curve": """
+| Method | 10 rows R@1 | 10 rows R@5 | 10 rows R@10 | 1,000 rows R@1 | 1,000 rows R@5 | 1,000 rows R@10 |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: |
+| zero-shot heads | n/a | n/a | n/a | n/a | n/a | n/a |
+| random rows | n/a | n/a | n/a | – | – | – |
+| HoPA | 50 [40, 60] | 75 [50, 100] | n/a | n/a | n/a | n/a |
+| matching | 50 [25, 75] | −25 [−50, 0] | n/a | failed | failed | failed |
+""",
 }
 LATEX = {
     "retrieval": r"""
@@ -256,6 +264,21 @@ matching & failed & failed & failed & failed & failed & failed \\
 \bottomrule
 \end{tabular}
 """,
+    "curve": r"""
+\begin{tabular}{lrrrrrr}
+\toprule
+ & \multicolumn{3}{c}{10 rows} & \multicolumn{3}{c}{1,000 rows} \\
+\cmidrule(lr){2-4} \cmidrule(lr){5-7}
+Method & R@1 & R@5 & R@10 & R@1 & R@5 & R@10 \\
+\midrule
+zero-shot heads & n/a & n/a & n/a & n/a & n/a & n/a \\
+random rows & n/a & n/a & n/a & -- & -- & -- \\
+\midrule
+HoPA & 50 [40, 60] & 75 [50, 100] & n/a & n/a & n/a & n/a \\
+matching & 50 [25, 75] & $-$25 [$-$50, 0] & n/a & failed & failed & failed \\
+\bottomrule
+\end{tabular}
+""",
 }
 TERMINAL = {
     "retrieval": """
@@ -343,6 +366,23 @@ emoji: table
  matching         image → text      failed      failed      failed
                   text → image      failed      failed      failed
 """,
+    "curve": """
+emoji: table
+
+ Method                               R@1           R@5    R@10
+ ──────────────────────────────────────────────────────────────
+ zero-shot heads  10 rows             n/a           n/a     n/a
+                  1,000 rows          n/a           n/a     n/a
+
+ random rows      10 rows             n/a           n/a     n/a
+                  1,000 rows            –             –       –
+
+ HoPA             10 rows     50 [40, 60]  75 [50, 100]     n/a
+                  1,000 rows          n/a           n/a     n/a
+
+ matching         10 rows     50 [25, 75]  −25 [−50, 0]     n/a
+                  1,000 rows       failed        failed  failed
+""",
 }
 
 LEGEND = (
@@ -374,6 +414,11 @@ NOTES = {
     ],
     "cost": ["Seconds and bytes are those of one set.", *COMMON],
     "directions": ["Recall in %, query → gallery; ± is the standard deviation.", BOLD, *COMMON],
+    "curve": [
+        "Gain retained of the mean recall over directions in %; brackets hold the interval.",
+        "What does not depend on the size is repeated in every column.",
+        *COMMON,
+    ],
 }
 
 
@@ -495,6 +540,81 @@ def test_variants_without_any_size_have_one_group() -> None:
     assert len(table.notes) == 3
 
 
+# budgets
+
+
+def of_budgets(layout: str = "retrieval") -> dict[str, Any]:
+    """The sample with budgets of 0.25 % and 2 % of the data in place of its sizes; other rows fit in a method's."""
+    comparison = sample(layout)
+    comparison["data"]["bytes"] = 4_000_000
+    for one in comparison["lines"]:
+        if one["size"] is not None:
+            one["budget"] = 10_000 if one["size"] == 10 else 80_000
+            one["name"] = f"{one['method']}@{one['budget']}B"
+            one["size"] = {"random": 9, "hopa": 11, "dm": 1}[one["method"]]
+    heads = line("equal-bytes@80000B", "equal-bytes", "heads of equal bytes (rank 3)", None, (0.25, 0.375, 0.5))
+    comparison["lines"].append({**heads, "kind": "reference", "budget": 80_000})
+    return comparison
+
+
+def test_lines_are_grouped_by_budget_and_methods_tell_their_rows() -> None:
+    blocks = comparison_table(of_budgets()).blocks
+    assert {block.heading: [row[0].text for row in block.rows] for block in blocks} == {
+        "": ["zero-shot heads"],
+        "0.25 % of the bytes (10.0 kB)": ["random rows", "HoPA, 11 rows", "matching, 1 row"],
+        "2 % of the bytes (80.0 kB)": ["heads of equal bytes (rank 3)", "HoPA, 11 rows", "matching, 1 row"],
+    }
+
+
+def test_best_is_decided_by_budget() -> None:
+    comparison = of_budgets()
+    assert cells_of(comparison, ("mean", "R@5"), "0.25 % of the bytes (10.0 kB)")["HoPA, 11 rows"].best
+    assert cells_of(comparison, ("mean", "R@5"), "2 % of the bytes (80.0 kB)")["HoPA, 11 rows"].best
+    notes = " ".join(comparison_table(comparison).notes)
+    assert "size" not in notes
+    assert notes.count("best method of the budget") == 3
+    assert "matching, 2 % of the bytes (80.0 kB), seed 0: killed" in notes
+    assert "does not depend on the budget" in " ".join(comparison_table(comparison, "curve").notes)
+
+
+def test_budgets_side_by_side_have_a_row_for_each_method_over_all_of_them() -> None:
+    table = comparison_table(of_budgets(), "curve")
+    assert table.columns == (
+        ("", "Method"),
+        *(("0.25 % (10.0 kB)", k) for k in KS),
+        *(("2 % (80.0 kB)", k) for k in KS),
+    )
+    rows = [[cell.text for cell in row] for block in table.blocks for row in block.rows]
+    assert [row[0] for row in rows] == ["zero-shot heads", "random rows", "heads of equal bytes", "HoPA", "matching"]
+    assert rows[1][4:] == ["–"] * 3
+    assert rows[2][1:4] == ["–"] * 3
+    assert rows[3][1:] == ["50 [40, 60]", "75 [50, 100]", "n/a", "n/a", "n/a", "n/a"]
+
+
+def test_methods_of_one_label_are_told_apart_over_all_budgets() -> None:
+    comparison = of_budgets("curve")
+    for one in comparison["lines"]:
+        if one["kind"] == "method":
+            one["label"] = "ours"
+    labels = [row[0].text for block in comparison_table(comparison).blocks for row in block.rows]
+    assert labels[3:] == ["ours (hopa)", "ours (dm)"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_budgets_fit_the_terminal(layout: str) -> None:
+    shown = terminal(of_budgets(layout))
+    assert max(map(len, shown.splitlines())) <= 100
+    assert "10.0 kB" in shown
+    assert "…" not in shown
+
+
+def test_without_the_bytes_of_the_data_a_budget_is_no_share() -> None:
+    comparison = of_budgets()
+    del comparison["data"]["bytes"]
+    with pytest.raises(InputError, match=r"field data\.bytes is missing; run the comparison again"):
+        comparison_table(comparison)
+
+
 def wide(modalities: tuple[str, ...], layout: str) -> dict[str, Any]:
     """The sample over other modalities; all directions are alike."""
     comparison = sample(layout)
@@ -514,7 +634,7 @@ def test_any_modalities_fill_every_row_and_fit_the_terminal(modalities: tuple[st
     pairs = len(modalities) * (len(modalities) - 1)
     assert (
         len(table.columns)
-        == {"retrieval": 1 + 2 * pairs + 9, "variants": 7, "cost": 8, "directions": 1 + 3 * pairs}[layout]
+        == {"retrieval": 1 + 2 * pairs + 9, "variants": 7, "cost": 8, "directions": 1 + 3 * pairs, "curve": 7}[layout]
     )
     assert {len(row) for block in table.blocks for row in block.rows} == {len(table.columns)}
     shown = terminal(comparison)
@@ -599,6 +719,7 @@ def test_csv_reads_back_as_the_exact_numbers() -> None:
             *(one["method"], one["label"], one["kind"]),
         ]
         assert number(record["size"]) == one["size"]
+        assert number(record["budget"]) == one.get("budget")
         recall = one["recall"][direction][k] if one["recall"] else {"mean": None, "std": None}
         assert (number(record["mean"]), number(record["std"])) == (recall["mean"], recall["std"])
         for name, field in (("gain", "gain_retained"), ("difference", "difference_to_best")):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnidistill.report.curves import line_chart
+from omnidistill.report.curves import line_chart, standalone
 
 LABELS = {"title": "Loss", "x_label": "iteration", "y_label": "loss"}
 NUMBER = re.compile(r"-?\d+\.?\d*")
@@ -54,6 +54,16 @@ def test_a_logarithmic_axis_gives_equal_ratios_equal_distances() -> None:
     assert min(steps) > 0
 
 
+def test_a_logarithmic_axis_of_x_gives_equal_ratios_equal_distances_and_leaves_out_zero() -> None:
+    points = [(0.0, 9.0), *((10.0 ** (i - 2), float(i)) for i in range(5))]
+    svg = line_chart({"a": points}, log_x=True, **LABELS)
+    places = [x for x, _ in curve(svg)]
+    steps = [b - a for a, b in itertools.pairwise(places)]
+    assert len(places) == 5
+    assert max(steps) - min(steps) < 0.25
+    assert {"0.01", "1", "100"} <= set(texts(svg))
+
+
 def test_the_floor_is_drawn_named_and_inside_the_picture() -> None:
     svg = line_chart({"loss": [(0.0, 3.0), (9.0, 2.0)]}, floor=0.06, **LABELS)
     dashed = [node for node in tree(svg).iter("path") if node.get("stroke-dasharray")]
@@ -87,6 +97,36 @@ def test_names_at_line_ends_neither_overlap_nor_leave_the_picture(far: float) ->
     assert min(b - a for a, b in itertools.pairwise(heights)) >= 13.9
     assert min(heights) > 20
     assert max(heights) < 270
+
+
+def test_more_lines_than_colours_are_told_apart_by_dashes() -> None:
+    """No two of 24 lines have colour and dash in common; a name stands behind a sample of its line."""
+    names = [f"method {number}" for number in range(24)]
+    root = tree(line_chart({name: [(0.0, 1.0), (1.0, float(i))] for i, name in enumerate(names)}, **LABELS))
+    drawn = [node for node in root.iter("path") if node.get("stroke-width") == "1.5"]
+    lines = [(node.get("stroke"), node.get("stroke-dasharray")) for node in drawn if node.get("fill") == "none"]
+    samples = [(node.get("stroke"), node.get("stroke-dasharray")) for node in drawn if node.get("fill") is None]
+    assert len(set(lines)) == 24
+    assert sorted(samples, key=str) == sorted(lines, key=str)
+    heights = sorted(float(node.get("y", "0")) for node in root.iter("text") if node.text in names)
+    *_, height = (float(number) for number in (root.get("viewBox") or "").split())
+    assert (len(heights), min(heights) > 20, max(heights) < height - 20) == (24, True, True)
+    assert min(b - a for a, b in itertools.pairwise(heights)) >= 13.9
+
+
+def test_a_file_of_its_own_follows_the_colour_scheme() -> None:
+    chart = line_chart({f"m{i}": [(0.0, 1.0), (1.0, float(i))] for i in range(7)}, **LABELS)
+    file = standalone(chart)
+    root = tree(file)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    style = root.findtext("{http://www.w3.org/2000/svg}style") or ""
+    light, dark = style.split("@media(prefers-color-scheme:dark)")
+    assert "color:" in light
+    assert "color:" in dark
+    used = set(re.findall(r"var\((--series-\d),", chart))
+    assert used == {f"--series-{number}" for number in range(1, 7)}
+    assert all(f"{name}:#" in dark for name in used)
+    assert root.findtext("{http://www.w3.org/2000/svg}title") == "Loss"
 
 
 def test_text_is_escaped() -> None:
@@ -139,12 +179,13 @@ def test_equal_input_gives_equal_bytes_and_other_input_other_ids() -> None:
         max_size=30,
     ),
     st.booleans(),
+    st.booleans(),
     st.one_of(st.none(), st.floats(-1e3, 1e3)),
 )
 def test_any_points_give_a_well_formed_picture_within_its_frame(
-    points: list[tuple[float, float]], log_y: bool, floor: float | None
+    points: list[tuple[float, float]], log_x: bool, log_y: bool, floor: float | None
 ) -> None:
-    svg = line_chart({"a": sorted(points), "b": sorted(points)[:3]}, floor=floor, log_y=log_y, **LABELS)
+    svg = line_chart({"a": sorted(points), "b": sorted(points)[:3]}, floor=floor, log_x=log_x, log_y=log_y, **LABELS)
     _, _, width, height = (float(number) for number in (tree(svg).get("viewBox") or "").split())
     for node in tree(svg).iter("path"):
         numbers = [float(number) for number in NUMBER.findall((node.get("d") or "").replace("h0", ""))]

@@ -49,7 +49,9 @@ class Progress(Protocol):
         """Begin a stage of `total` steps, `done` of them in an earlier run; the stage before it, if any, ends."""
 
     def advance(self, n: int = 1, **fields: JSON) -> None:
-        """`n` more steps are done; `fields` (loss=0.65) replace those shown."""
+        """`n` more steps are done; `fields` (loss=0.65) replace those shown. A `note` is a line that should be read:
+        it is shown at once and stays.
+        """
 
     def stop(self) -> None:
         """End the stage."""
@@ -191,16 +193,17 @@ class RichProgress:
             self._bar.start()
 
     def advance(self, n: int = 1, **fields: JSON) -> None:
-        """`n` more steps are done; `fields` replace those shown."""
+        """`n` more steps are done; `fields` replace those shown, a `note` is a line of its own."""
         self._done += n
+        if (note := fields.pop("note", None)) is not None:
+            self._say(f"{self._label}: {note}")
         if fields:
             self._fields = "  ".join(f"{name}={_short(value)}" for name, value in fields.items())
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], advance=n, shown=self._fields)
         elif (now := self._clock()) - self._said >= self._interval:
             self._said = now
-            with suppress(OSError):  # whoever read this has gone; the run goes on
-                print(self._line(now - self._started), file=sys.stderr, flush=True)
+            self._say(self._line(now - self._started))
 
     def stop(self) -> None:
         """End the stage; may be called twice."""
@@ -213,6 +216,13 @@ class RichProgress:
 
     def __exit__(self, *error: object) -> None:
         self.stop()
+
+    def _say(self, line: str) -> None:
+        with suppress(OSError):  # whoever read this has gone; the run goes on
+            if self._bar is None:
+                print(line, file=sys.stderr, flush=True)
+            else:
+                self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)  # above the bar
 
     def _line(self, elapsed: float) -> str:
         here = self._done - self._resumed

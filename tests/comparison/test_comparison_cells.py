@@ -66,7 +66,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
             patch.setattr(choosing, "mean_score", lambda *given, calls=calls: calls.append(1) or score(*given))
             make_cell(place, cell, "omnidistill compare ...", SilentProgress())
             compared[cell.method] = len(calls)
-    references = plan_references(comparison, cells[0].config.evaluate)
+    references = plan_references(comparison, cells[0].config.evaluate, data)
     for reference in references:
         make_reference(place, reference)
     return Made(place, {cell.method: cell for cell in cells}, {cell.name: cell for cell in references}, compared)
@@ -114,6 +114,21 @@ def test_the_line_of_equal_bytes_is_cut_from_the_full_run_that_was_kept(made: Ma
     cut = load_result(made.place, made.references["equal-bytes"])
     same_ranks(cut, equal_bytes_line(full, made.place.start, num_bytes), made.test)
     assert 0 < cut.meta["bytes"] <= num_bytes
+
+
+def test_the_line_of_equal_bytes_at_a_budget_has_all_of_it(made: Made, tmp_path: Path) -> None:
+    """Also where a size is known: a float32 row more would weigh less than the budget allows."""
+    full = made.references["full"]
+    shutil.copytree(made.place.result(full), tmp_path / "references" / full.folder)
+    place = replace(made.place, folder=tmp_path)
+    budget = 4 * (3 * 8 + sum(WIDTHS.values())) * 2 + 3  # factors of rank 2 for three 8-wide heads
+    cell = ReferenceCell("equal-bytes", None, full.evaluate, full.seed, budget)
+    make_reference(place, cell)
+    artifact = load_artifact(place.result(full), "result")
+    line = Line("full", ({name: artifact.tensors[f"heads/{name}"] for name in WIDTHS},), 0, 0.0, {})
+    found = load_result(place, cell)
+    same_ranks(found, equal_bytes_line(line, place.start, budget), made.test)
+    assert (found.meta["bytes"], found.meta["label"]) == (budget - 3, "heads of equal bytes (rank 2)")
 
 
 # what is shared

@@ -71,7 +71,12 @@ def test_the_table_tells_what_it_is_of(every: Made) -> None:
         "heads": heads_fingerprint(start),
         "seeds": [0],
         "num_students": 2,
-        "data": {"name": "planted", "widths": every.data.widths, "rows": every.data.split_sizes},
+        "data": {
+            "name": "planted",
+            "widths": every.data.widths,
+            "rows": every.data.split_sizes,
+            "bytes": every.data.split("train").bytes,
+        },
     }
     assert {key: content[key] for key in told} == told
 

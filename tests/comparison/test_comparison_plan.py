@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from comparison_problems import TINY, tiny
+from omnidistill.budget import BudgetTooSmallError, run_bytes, training_bytes, with_budget
 from omnidistill.comparison import Cell, plan_cells
-from omnidistill.comparison.plan import SIZED, plan_references
-from omnidistill.config import EvaluateConfig, load_config
+from omnidistill.comparison.plan import SIZED, budgets_of, plan_references
+from omnidistill.config import EvaluateConfig, MethodEntry, entry_config, load_config
 from omnidistill.errors import InputError
 from omnidistill.features.featureset import FeatureSet
 from small_runs import features
@@ -127,9 +128,9 @@ def test_a_folder_is_one_folder(data: FeatureSet) -> None:
 # references
 
 
-def test_references_begin_with_zero_shot_and_full_and_sized_ones_come_once_a_size() -> None:
+def test_references_begin_with_zero_shot_and_full_and_sized_ones_come_once_a_size(data: FeatureSet) -> None:
     comparison = tiny("hopa", sizes=(12, 20), seeds=(3, 1), references=["cca", "random", "full"])
-    cells = plan_references(comparison, EvaluateConfig())
+    cells = plan_references(comparison, EvaluateConfig(), data)
     assert [(cell.name, cell.size) for cell in cells] == [
         *(("zero-shot", None), ("full", None), ("cca", None), ("random", 12), ("random", 20)),
     ]
@@ -137,9 +138,9 @@ def test_references_begin_with_zero_shot_and_full_and_sized_ones_come_once_a_siz
     assert set(SIZED) == {"random", "low-rank", "equal-bytes"}
 
 
-def test_references_of_other_settings_have_other_folders() -> None:
+def test_references_of_other_settings_have_other_folders(data: FeatureSet) -> None:
     def folders(seeds: tuple[int, ...], evaluate: EvaluateConfig) -> set[str]:
-        cells = plan_references(tiny("hopa", sizes=(12, 20), seeds=seeds), evaluate)
+        cells = plan_references(tiny("hopa", sizes=(12, 20), seeds=seeds), evaluate, data)
         assert len({cell.folder for cell in cells}) == len(cells) == 9
         return {cell.folder for cell in cells}
 
@@ -147,6 +148,96 @@ def test_references_of_other_settings_have_other_folders() -> None:
     assert usual == folders((1, 0, 2), EvaluateConfig())
     assert usual.isdisjoint(folders((1,), EvaluateConfig()))
     assert usual.isdisjoint(folders((0,), EvaluateConfig(max_epochs=3)))
+
+
+# budgets
+
+
+def plan_bytes(data: FeatureSet, *methods: Any, **given: Any) -> list[Cell]:
+    return plan_cells(tiny(*methods, **{"settings": (), **given}), data)
+
+
+FEW_BITS = {"preset": "covmatch", "settings": ["distill.storage.bits=4"]}
+
+
+def test_at_a_budget_every_method_has_the_rows_that_fit(data: FeatureSet) -> None:
+    methods = ("lors", "covmatch", "random", "lors-separate")
+    cells = plan_bytes(data, *methods, FEW_BITS, bytes=["50%", "3k"], seeds=(5, 3))
+    budgets = [training_bytes(data) // 2, 3000]
+    assert [(cell.config.seed, cell.budget) for cell in cells[::5]] == list(product((5, 3), budgets))
+    assert {cell.budget for cell in cells} == {cell.group for cell in cells} == set(budgets)
+    assert all(run_bytes(cell.config, data.widths) <= (cell.budget or 0) for cell in cells)
+    sizes = {cell.method: cell.size for cell in cells if cell.budget == budgets[0]}
+    assert len(sizes) == 5
+    assert 1 < sizes["lors-separate"] < sizes["lors"] < sizes["random"] < sizes["covmatch"] < max(sizes.values())
+
+
+def test_a_cell_of_a_budget_is_that_of_its_size(data: FeatureSet) -> None:
+    """And takes its place, so that comparisons by sizes and by bytes share sets."""
+    comparison = tiny("hopa", settings=(), bytes=["40%"], num_students=4)
+    (cell,) = plan_cells(comparison, data)
+    assert cell.config == with_budget(entry_config(MethodEntry(preset="hopa"), None, 0, comparison), "40%", data)
+    assert cell.config.evaluate.num_seeds == 4
+    (sized,) = plan(data, "hopa", sizes=(cell.size,), num_students=4)
+    assert (sized.config, sized.folder) == (cell.config, cell.folder)
+    assert (sized.budget, sized.group) == (None, cell.size)
+
+
+def test_a_budget_that_is_too_small_for_a_method_has_no_cell_of_it(data: FeatureSet) -> None:
+    cells = plan_bytes(data, "covmatch", FEW_BITS, "lors-separate", bytes=["10", "200", "50%"])
+    assert [(cell.method.partition("-")[0], cell.budget) for cell in cells] == [
+        ("covmatch", 200),
+        *(("covmatch", training_bytes(data) // 2),) * 2,
+        ("lors", training_bytes(data) // 2),
+    ]
+    with pytest.raises(BudgetTooSmallError, match=r"of 2 rows \(LoRS \(pairs\)\)"):
+        plan_bytes(data, "apm", "lors-separate", bytes=["10", "400"])
+
+
+def test_references_at_a_budget_have_its_float32_rows_and_its_bytes(data: FeatureSet) -> None:
+    row = 4 * sum(data.widths.values())
+    comparison = tiny("apm", bytes=[f"{12 * row + 1}", "100%", f"{2 * row - 1}"], seeds=(3, 1))
+    whole = training_bytes(data)
+    cells = plan_references(comparison, EvaluateConfig(), data)
+    assert [(cell.name, cell.size, cell.budget) for cell in cells] == [
+        *(("zero-shot", None, None), ("full", None, None)),
+        *(("random", 12, 12 * row + 1), ("random", 64, whole)),
+        *(("low-rank", 12, 12 * row + 1), ("low-rank", 64, whole)),
+        *(("equal-bytes", None, budget) for budget in (12 * row + 1, whole, 2 * row - 1)),
+        ("cca", None, None),
+    ]
+    assert [cell.group for cell in cells] == [cell.budget for cell in cells]
+    assert len({cell.folder for cell in cells}) == len(cells)
+    sized = plan_references(tiny("apm", sizes=(12,), seeds=(1,)), EvaluateConfig(), data)
+    shared = {cell.folder for cell in sized} & {cell.folder for cell in cells}
+    assert {name.rpartition("-s1-")[0] for name in shared} == {"zero-shot", "full", "random-n12", "low-rank-n12", "cca"}
+
+
+@pytest.mark.parametrize(
+    ("methods", "given", "told"),
+    [
+        (("hopa",), {"bytes": ["1%", "much"]}, ("budget 'much'", "not an amount of bytes")),
+        (("hopa",), {"bytes": ["120%"]}, ("budget '120%'", "use all rows")),
+        (("hopa",), {"bytes": ["1%"]}, ("budget '1%'", "2 rows (HoPA)", "at least 376")),
+        (("hopa",), {"bytes": ["50%", "5376"]}, ("bytes 50%, 5376", "leave one out")),
+        ((PUBLISHED,), {"bytes": ["50%"]}, (PUBLISHED, "size by size", "not by bytes")),
+        (("apm",), {"bytes": ["50%"], "settings": ("distill.rho=1.0",)}, ("distill.rho=1.0", "no method")),
+        (({"preset": "apm", "settings": ["distill.rho=1.0"]},), {"bytes": ["50%"]}, ("method apm: ", "'distill.rho'")),
+    ],
+)
+def test_budgets_that_cannot_be_are_refused_before_the_work(
+    methods: tuple[Any, ...], given: dict[str, Any], told: tuple[str, ...], data: FeatureSet
+) -> None:
+    with pytest.raises(InputError) as caught:
+        plan_bytes(data, *methods, **given)
+    assert "\n" not in str(caught.value)
+    for part in told:
+        assert part in str(caught.value)
+
+
+def test_budgets_are_told_in_bytes(data: FeatureSet) -> None:
+    assert budgets_of(tiny("apm", bytes=["1%", "2k"]), data) == [107, 2000]
+    assert budgets_of(tiny("apm"), data) == []
 
 
 # settings for all

@@ -65,7 +65,7 @@ class Made:
 
     def summary(self, *without: str, failures: Mapping[str, str] | None = None, **changed: Result) -> dict[str, Any]:
         """The table without these lines' results ("method" or "method@size"); failures by name of the line."""
-        references = plan_references(self.comparison, EvaluateConfig())
+        references = plan_references(self.comparison, EvaluateConfig(), self.data)
         every: list[AnyCell] = [*references, *self.cells]
         kept = {cell: self.results[cell] for cell in every if not {method_of(cell), name_of(cell)} & set(without)}
         kept = {cell: changed.get(method_of(cell).replace("-", "_"), found) for cell, found in kept.items()}
@@ -92,7 +92,7 @@ def name_of(cell: AnyCell) -> str:
 def made() -> Made:
     data = features(3)
     results: dict[AnyCell, Result] = {}
-    for number, reference in enumerate(plan_references(COMPARISON, EvaluateConfig())):
+    for number, reference in enumerate(plan_references(COMPARISON, EvaluateConfig(), data)):
         num_runs = 1 if reference.name in ("zero-shot", "cca") else 2
         results[reference] = result(
             drawn(WORST.get(reference.name, 50), num_runs, number), label=reference.name.upper()
@@ -209,13 +209,66 @@ def test_the_protocol_is_told_in_numbers(content: dict[str, Any], made: Made) ->
     assert "no students compared" in " ".join(made.summary("hopa", "apm", "herding")["protocol"])
     one = summarise(
         tiny("apm"),
-        plan_references(tiny("apm"), EvaluateConfig()),
+        plan_references(tiny("apm"), EvaluateConfig(), made.data),
         plan_cells(tiny("apm"), made.data),
         {},
         {},
         made.data,
     )
     assert "1 set of a size" in one["protocol"][0]
+
+
+# budgets
+
+
+def test_lines_at_a_budget_are_named_by_it_and_compared_within_it(made: Made) -> None:
+    """Sizes differ within a budget; at the least one APM alone fits, in few bits."""
+    few = {"preset": "apm", "settings": ["distill.storage.bits=2"]}
+    comparison = tiny("hopa", few, "herding", bytes=["60", "50%"], seeds=(4, 2), settings=())
+    references, cells = plan_references(comparison, EvaluateConfig(), made.data), plan_cells(comparison, made.data)
+    worst = {"hopa": 20, "herding": 100}
+    results: dict[AnyCell, Result] = {
+        cell: result(drawn(worst.get(method_of(cell), 60), 2, number))
+        for number, cell in enumerate([*references, *cells])
+    }
+    content = summarise(comparison, references, cells, results, {}, made.data)
+    read_comparison({"schema": 1, "name": "made", "layout": "curve", **content})
+    half = made.data.split("train").bytes // 2
+    assert content["data"]["bytes"] == 2 * half
+    (apm,) = {cell.method for cell in cells if cell.method.startswith("apm")}
+    assert [line["name"] for line in content["lines"]] == [
+        *("zero-shot", "full", f"random@{half}B", f"low-rank@{half}B", "equal-bytes@60B", f"equal-bytes@{half}B"),
+        *("cca", f"{apm}@60B", f"hopa@{half}B", f"{apm}@{half}B", f"herding@{half}B"),
+    ]
+    for line in content["lines"]:
+        assert line["budget"] == (60 if "@60B" in line["name"] else half if "@" in line["name"] else None)
+    sizes = {cell.method: cell.size for cell in cells if cell.budget == half}
+    assert {method: line_of(content, f"{method}@{half}B")["size"] for method in sizes} == sizes
+    assert len(set(sizes.values())) > 1
+    without_difference = {line["name"] for line in content["lines"] if line["difference_to_best"] is None}
+    assert {f"hopa@{half}B", f"{apm}@60B"} == {name for name in without_difference if name.split("@")[0] in sizes}
+    assert content["protocol"][0] == "Left out, as fewer than 2 rows fit: HoPA (60 B), herding (60 B)."
+    assert "2 sets of a budget, one a seed" in content["protocol"][1]
+
+
+def test_a_method_called_like_a_reference_has_a_line_of_its_own(made: Made) -> None:
+    """Random rows are both: one draw, and the mean of many."""
+    comparison = tiny("random", references=["random"])
+    references, cells = plan_references(comparison, EvaluateConfig(), made.data), plan_cells(comparison, made.data)
+    results: dict[AnyCell, Result] = {
+        cell: result(drawn(60, 2, number)) for number, cell in enumerate([*references, *cells])
+    }
+    content = summarise(comparison, references, cells, results, {}, made.data)
+    read_comparison({"schema": 1, "name": "made", "layout": "retrieval", **content})
+    kinds = {line["name"]: line["kind"] for line in content["lines"]}
+    assert kinds == {
+        "zero-shot": "reference",
+        "full": "reference",
+        "random@8": "reference",
+        "random-set@8": "method",
+    }
+    assert line_of(content, "random-set@8")["label"] == "random choice"
+    assert line_of(content, "random@8")["recall"] != line_of(content, "random-set@8")["recall"]
 
 
 # what failed
@@ -225,7 +278,7 @@ def test_a_line_of_which_all_runs_failed_has_failures_and_no_numbers(made: Made)
     line = line_of(made.summary("hopa@8", failures={"hopa@8": "no luck"}), "hopa@8")
     assert line["failures"] == [{"seed": seed, "error": "no luck"} for seed in (4, 2)]
     numbers = ("recall", "gain_retained", "difference_to_best", "seconds", "bytes", "peak_bytes", "choices")
-    assert {key for key, value in line.items() if value is None} == set(numbers)
+    assert {key for key, value in line.items() if value is None} == {"budget", *numbers}
     assert line["label"] == "HoPA"
 
 

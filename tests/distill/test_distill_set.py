@@ -18,6 +18,7 @@ from omnidistill.randomness import Streams
 from omnidistill.rollout.students import draw_batches
 from small_runs import Loop, small_config, widths
 
+RATES = ("rows", "similarity", "step_sizes")
 STUDENTS = ("hopa", "pairwise-wbce", "infonce")
 
 
@@ -86,6 +87,32 @@ def test_train_is_the_first_of_the_students(distilled: DistilledSet, loop: Loop)
         torch.testing.assert_close(matrix, heads[name][0])
         assert not torch.allclose(heads[name][0], heads[name][1])
     assert not equal(distilled.train(loop.start, 4), distilled.train(loop.start, 5))
+
+
+def test_a_recipe_that_names_its_batches_gives_every_student_the_same(loop: Loop, tmp_path: Path) -> None:
+    """What the outer loop matched is what its users train: the loss of the first iteration, by hand."""
+    config = small_config(
+        "distill.order=fixed", "distill.iterations=1", "distill.batch_size=4", "distill.max_start_epoch=1", seed=5
+    )
+    run = loop.distill(tmp_path, config)
+    made = run.distilled
+    assert made.recipe.order == 5
+    assert DistilledSet.load(tmp_path / "distilled").recipe == made.recipe
+    assert equal(made.train(loop.start, seed=1), made.train(loop.start, seed=2))
+    ((_, heads),) = made.students(loop.start, seed=0, num_runs=3)
+    assert all(torch.equal(matrix[run], matrix[0]) for matrix in heads.values() for run in range(3))
+    anyhow = dataclasses.replace(made, recipe=dataclasses.replace(made.recipe, order=None))
+    assert not equal(anyhow.train(loop.start, seed=1), anyhow.train(loop.start, seed=2))
+
+
+def test_a_fixed_order_is_that_of_the_iterations(loop: Loop, tmp_path: Path) -> None:
+    """Rows that hardly move train the same student in every iteration, unless its batches change."""
+    still = ["distill.iterations=3", "distill.batch_size=4", "distill.max_start_epoch=1", "experts.num_experts=1"]
+    still += [f"distill.optimiser={{ kind='adam', {', '.join(f'{name}=1e-12' for name in RATES)} }}"]
+    for order, same in (("fixed", True), ("any", False)):
+        loop.distill(tmp_path / order, small_config(f"distill.order={order}", *still))
+        losses = [json.loads(line).get("loss") for line in (tmp_path / order / "metrics.jsonl").open()][1:]
+        assert (losses[2] == pytest.approx(losses[0], rel=1e-6)) is same  # of one expert; there are two
 
 
 def test_training_leaves_heads_and_set_as_they_were(distilled: DistilledSet, loop: Loop) -> None:

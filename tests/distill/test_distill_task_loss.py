@@ -16,10 +16,9 @@ from torch import Tensor
 import oracles
 from omnidistill.data.synthetic import planted
 from omnidistill.distill import Episode, Outer, TaskLoss, WithTask
-from omnidistill.distill.task_loss import closed_form_loss
 from omnidistill.errors import InputError
 from omnidistill.features.featureset import FeatureSet, prepare
-from omnidistill.objectives import Hopa, InfoNCE, Objective, PairwiseWbce
+from omnidistill.objectives import Hopa, InfoNCE, PairwiseWbce
 from omnidistill.randomness import Streams
 from omnidistill.rollout import Endpoint, ParameterEndpoint, Rollout, bptt_rollout, dual_rollout
 from rollout_problems import Problem, assert_close, problem, roll
@@ -121,29 +120,6 @@ def test_rows_of_one_group_are_positives(per_group: int) -> None:
     )
 
 
-@pytest.mark.parametrize("objective", [InfoNCE(0.3), Hopa(), PairwiseWbce(0.2)])
-def test_the_closed_form_is_the_gradient_of_the_value(objective: Objective) -> None:
-    outputs = torch.stack([made @ made.mT for made in problem().rows.values()]).detach().requires_grad_()
-    targets = torch.eye(7, dtype=torch.float64)
-    expected = objective.value(outputs, targets)
-    found = closed_form_loss(objective, outputs, targets)
-    assert torch.equal(found, expected)
-    (slope,) = torch.autograd.grad(expected, outputs)
-    torch.testing.assert_close(torch.autograd.grad(-2 * found, outputs)[0], -2 * slope, rtol=EXACT, atol=EXACT)
-
-
-@pytest.mark.parametrize("objective", [InfoNCE(0.3), Hopa()])
-def test_its_second_derivative_is_right_too(objective: Objective) -> None:
-    outputs = torch.arange(24.0, dtype=torch.float64).view(2, 3, 4).sin().requires_grad_()
-    targets = torch.eye(3, dtype=torch.float64)
-    seconds = []
-    for loss in (closed_form_loss(objective, outputs, targets), objective.value(outputs, targets)):
-        (slope,) = torch.autograd.grad(loss, outputs, create_graph=True)
-        seconds.append(torch.autograd.grad((slope * outputs.detach().cos()).sum(), outputs)[0])
-    assert float(seconds[0].norm()) > 0
-    torch.testing.assert_close(*seconds, rtol=EXACT, atol=EXACT)
-
-
 def test_a_second_derivative_through_the_training_is_refused_not_wrong() -> None:
     made = student("infonce")
     task = task_of(made)
@@ -151,11 +127,6 @@ def test_a_second_derivative_through_the_training_is_refused_not_wrong() -> None
     (slope,) = torch.autograd.grad(loss, [made.step_sizes], create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.sum().backward()
-
-
-def test_nothing_is_kept_where_no_gradient_is_wanted() -> None:
-    loss = closed_form_loss(InfoNCE(0.3), torch.ones(2, 3, 4), torch.eye(3))
-    assert not loss.requires_grad
 
 
 # which rows

@@ -13,14 +13,14 @@ from omnidistill.evaluation import lines
 from omnidistill.evaluation.lines import cca_line
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.heads import Heads
-from small_runs import features, small_heads
+from small_runs import ROWS, features, small_heads
 
 WIDTH = 6
 
 
 def planted(seed: int) -> FeatureSet:
     """Two modalities, groups of four, means that are not 0."""
-    return off_centre(features(2, positives_per_group=4, seed=seed))
+    return off_centre(features(2, {**ROWS, "validation": 24}, 4, seed=seed))
 
 
 @pytest.fixture(scope="module")

@@ -18,14 +18,18 @@ from omnidistill.errors import InputError, NotFiniteError
 from omnidistill.evaluation import choosing
 from omnidistill.evaluation.choosing import (
     _JUDGE_SEED,
+    can_choose,
     choose_recipe,
     doubling_steps,
+    doubt,
     judge_set,
+    largest_error,
     mean_score,
     run_of,
     step_choices,
     validation_score,
 )
+from omnidistill.features.featureset import FeatureSet
 from omnidistill.heads import Heads
 from small_runs import Loop, features, small_config, small_heads
 
@@ -62,12 +66,13 @@ def test_the_mean_score_is_that_of_each_run() -> None:
     assert mean_score(stacked, validation) == pytest.approx(np.mean([plain_score(heads) for heads in runs]))
 
 
-def test_step_choices_are_multiples_from_the_matched_number_on() -> None:
-    steps = step_choices(4)
-    assert steps[0] == 4
-    assert steps[-1] == 64
-    assert steps == sorted(set(steps))
-    assert all(count % 4 == 0 for count in steps)
+def test_step_choices_reach_from_half_the_matched_number_to_many_times_it() -> None:
+    assert step_choices(64)[:5] == [32, 48, 64, 96, 128]
+    for matched in (1, 2, 4, 7):
+        steps = step_choices(matched)
+        assert {matched, 16 * matched} <= set(steps)
+        assert steps[0] == -(-matched // 2)
+        assert steps == sorted(set(steps))
 
 
 def test_a_set_gets_the_number_of_steps_that_validates_best(distilled: DistilledSet, loop: Loop) -> None:
@@ -110,6 +115,29 @@ def test_a_run_whose_students_always_diverge_keeps_a_set(loop: Loop, tmp_path: P
     config = small_config("distill.iterations=2", "distill.validate_every=1")
     made = loop.distill(tmp_path, config, judge=lambda distilled: Verdict(-1.0, 0)).distilled
     assert made.recipe.num_steps == 4
+
+
+# how large the split is
+
+
+def validation_of(groups: int, positives: int = 2) -> FeatureSet:
+    return features(2, {"train": 4, "validation": groups * positives}, positives).split("validation")
+
+
+def test_no_score_has_a_larger_error_than_that_of_a_coin() -> None:
+    """Groups that hit or miss altogether, half of them each on average: the spread of their mean, simulated."""
+    draws = np.random.default_rng(0).integers(0, 2, (20_000, 30)).mean(1)
+    assert largest_error(validation_of(30)) == pytest.approx(draws.std(), rel=0.02)
+
+
+@pytest.mark.parametrize(("groups", "chooses"), [(19, False), (20, True), (50, True)])
+def test_groups_say_whether_a_split_is_large_enough(groups: int, chooses: bool) -> None:
+    for positives in (1, 3):
+        validation = validation_of(groups, positives)
+        assert can_choose(validation) == chooses
+        assert f"{groups} groups ({groups * positives} rows)" in str(doubt(validation))
+    assert "11 points" in str(doubt(validation_of(20)))
+    assert doubt(validation_of(52)) is None
 
 
 # the recipe of a set that has none

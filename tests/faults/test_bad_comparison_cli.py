@@ -70,6 +70,12 @@ HOPA = ("--methods", "hopa")
         ((*HOPA, "--sizes", "10,20,10"), ("sizes", "given twice")),
         ((*HOPA, "--sizes", "ten"), ("'ten'", "100,200", "--help")),
         ((*HOPA, "--sizes", ","), ("sizes",)),
+        ((*HOPA, "--sizes", "10", "--bytes", "50%"), ("sizes and bytes", "give one")),
+        ((*HOPA, "--bytes", "50%,much"), ("budget 'much'", "1.5M")),
+        ((*HOPA, "--bytes", ","), ("bytes = []",)),
+        ((*HOPA, "--bytes", "50%,50%"), ("bytes", "given twice")),
+        ((*HOPA, "--bytes", "1%"), ("budget '1%'", "2 rows (HoPA)")),
+        ((*HOPA, "--bytes", "50%", *sets("distill.size=30")), ("distill.size=30", "--bytes")),
         ((*HOPA, "--seeds", "-1"), ("seeds.0 = -1",)),
         ((*HOPA, "--seeds", "1,1"), ("seeds", "given twice")),
         ((*HOPA, "--seeds", "9" * 30), ("seeds.0", "less than")),
@@ -91,7 +97,7 @@ HOPA = ("--methods", "hopa")
     ],
 )
 def test_compare(arguments: tuple[str, ...], told: tuple[str, ...], made: Path, tmp_path: Path) -> None:
-    sized = () if "--sizes" in arguments else ("--sizes", "12")
+    sized = () if {"--sizes", "--bytes"} & set(arguments) else ("--sizes", "12")
     refused(cli("compare", made / "SET", *arguments, *sized, "-o", tmp_path / "C"), *told)
     assert list(tmp_path.rglob("*")) == []
 

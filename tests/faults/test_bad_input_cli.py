@@ -278,12 +278,42 @@ def test_an_unknown_key_in_a_file(made: Path, tmp_path: Path) -> None:
     assert litter(tmp_path) == ["run.toml"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--bytes", "much"), ("'much'", "not an amount of bytes", "1.5M")),
+        (("--bytes", "-3"), ("'-3'", "at least a byte")),
+        (("--bytes", "nan%"), ("'nan%'", "must be finite")),
+        (("--bytes", "101%"), ("'101%'", "10,752 bytes", "use all rows")),
+        (("--bytes", "1%"), ("'1%'", "of 2 rows (smoke)", "give at least 376")),
+        (("--bytes", "20%", "--size", "9"), ("--bytes 20% and --size 9", "give one")),
+        (("--bytes", "20%", *overrides("distill.size = 9")), ("--bytes 20%", "--set distill.size = 9", "give one")),
+    ],
+)
+def test_a_budget(arguments: tuple[str, ...], told: tuple[str, ...], made: Path, tmp_path: Path) -> None:
+    refused(cli("distill", made / "SET", *SMALL, *arguments, "-o", tmp_path / "RUN"), *told)
+    assert litter(tmp_path) == []
+
+
+def test_a_budget_beside_the_size_of_a_file(made: Path, tmp_path: Path) -> None:
+    """That of a preset it extends is a default."""
+    file = tmp_path / "run.toml"
+    arguments = ("distill", made / "SET", "--config", file, "--bytes", "20%", "-o", tmp_path / "RUN")
+    file.write_text('extends = "smoke"\n[distill]\nsize = 10\n')
+    refused(cli(*arguments), "--bytes 20%", f"distill.size of {file}", "give one")
+    assert litter(tmp_path) == ["run.toml"]
+    file.write_text('extends = "smoke"\n[heads]\nwidth = 8\n')
+    assert cli(*arguments).code == 0
+
+
 @pytest.mark.parametrize("missing", ["train", "validation"])
 def test_a_split_is_missing(missing: str, tmp_path: Path) -> None:
     data = features()
     keep = [row for row, split in enumerate(data.splits) if split != missing]
     packed(tmp_path / "SET", data.select(keep))
-    refused(cli("distill", tmp_path / "SET", *SMALL, "-o", tmp_path / "RUN"), f"split '{missing}'", "the set has")
+    for more in ((), ("--bytes", "20%")):
+        command = ("distill", tmp_path / "SET", *SMALL, *more, "-o", tmp_path / "RUN")
+        refused(cli(*command), f"split '{missing}'", "the set has")
     assert not (tmp_path / "RUN").exists()
 
 

@@ -61,7 +61,7 @@ def test_the_recipe_that_validates_best_is_kept(longest: int, tmp_path: Path) ->
     assert max(found.values()) > np.mean(list(found.values())) + 0.01
     assert recipe.batch_size == task.config.distill.batch == 12
     (record,) = records(tmp_path)
-    assert record.keys() == {"validation", "judged", "seconds"}
+    assert record.keys() == {"validation", "judged", "seconds", "notes"}  # twenty groups are few to choose by
     assert record["judged"] == len(found)
     assert record["validation"] == made.provenance["validation"] == pytest.approx(max(found.values()), abs=1e-9)
     assert DistilledSet.load(tmp_path / "distilled").recipe == recipe

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import oracles
 from omnidistill.objectives import PairwiseWbce
-from omnidistill.objectives.pairs import combine, cosines, modality_pairs
+from omnidistill.objectives.pairs import modality_pairs
 from omnidistill.objectives.wbce import Reduction
 
 Normal = Callable[..., Tensor]
@@ -81,10 +81,3 @@ def test_pairs_of_modalities() -> None:
     assert listed(2, None) == [(0, 1)]
     assert listed(4, None) == [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
     assert listed(4, 2) == [(0, 2), (1, 2), (2, 3)]
-
-
-def test_combine_is_the_adjoint_of_cosines(normal: Normal) -> None:
-    left, right = modality_pairs(4)
-    embeddings, errors = normal(2, 4, 3, 5).requires_grad_(), normal(2, 6, 3, 3, seed=1)
-    (expected,) = torch.autograd.grad((cosines(embeddings, left, right) * errors).sum(), embeddings)
-    torch.testing.assert_close(combine(errors, embeddings, left, right), expected)

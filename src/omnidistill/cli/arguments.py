@@ -15,6 +15,7 @@ _EXAMPLES = """examples:
   omnidistill demo                                     three minutes, real data, a page to look at
   omnidistill pack --features feats.npz --table rows.csv -o SET
   omnidistill distill SET --size 100 -o RUN            heads and experts are made when missing
+  omnidistill distill SET --bytes 1% -o RUN            as many rows as weigh 1 % of the training features
   omnidistill evaluate RUN
 SET is a folder made by 'pack', or the name 'emoji' for the bundled data."""
 
@@ -72,6 +73,9 @@ def make_parser() -> argparse.ArgumentParser:
     distill = _verb(added, "distill", verbs.distill, "learn a synthetic set; heads and experts are made when missing")
     _add_set(distill, "RUN")
     distill.add_argument("--size", type=int, metavar="N", help="synthetic rows (default: from the preset, 100)")
+    distill.add_argument(
+        "--bytes", metavar="B", help="as many rows as fit: 200000, 64kB, 1.5M, or 1%% of the training features"
+    )
     distill.add_argument("--experts", type=Path, metavar="BUFFER", help="expert buffer made by 'experts'")
     distill.add_argument("--resume", action="store_true", help="continue the run in RUN to the same result")
 
@@ -92,9 +96,12 @@ def make_parser() -> argparse.ArgumentParser:
     compare.add_argument("--config", type=Path, metavar="FILE.toml", help="a comparison of your own")
     compare.add_argument("--methods", type=_names, metavar="A,B", help="presets of methods, see 'omnidistill presets'")
     compare.add_argument("--sizes", type=_numbers, metavar="N,N", help="synthetic rows (default: 100)")
+    compare.add_argument(
+        "--bytes", type=_names, metavar="B,B", help="budgets instead of sizes: 0.1%%,1%% or 20kB,200kB"
+    )
     compare.add_argument("--seeds", type=_numbers, metavar="S,S", help="one set is made with each (default: 0,1,2)")
     compare.add_argument("--students", type=int, metavar="R", help="students a set (default: 5)")
-    compare.add_argument("--layout", metavar="NAME", help="retrieval, variants, cost or directions")
+    compare.add_argument("--layout", metavar="NAME", help="retrieval, variants, cost, directions or curve")
     compare.add_argument("--heads", type=Path, metavar="FILE", help="heads that every student starts from")
     compare.add_argument(
         "--set", dest="set_values", action="append", metavar="KEY=VALUE", help="for every method that has the setting"

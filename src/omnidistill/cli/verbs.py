@@ -66,13 +66,14 @@ def experts(options: argparse.Namespace) -> None:
 
 
 def distill(options: argparse.Namespace) -> None:
-    """Make a synthetic set; print its recipe."""
+    """Make a synthetic set; print what it weighs and its recipe."""
     from omnidistill.run import run_distill
 
     run = run_distill(
         options.set,
-        _config(options),
+        _sized_by_budget(options) if options.bytes is not None else _config(options),
         options.output,
+        budget=options.bytes,
         heads=options.heads,
         experts=options.experts,
         resume=options.resume,
@@ -121,6 +122,7 @@ def compare(options: argparse.Namespace) -> int:
         options.preset,
         options.methods or (),
         sizes=options.sizes,
+        bytes=options.bytes,
         seeds=options.seeds,
         num_students=options.students,
         layout=options.layout,
@@ -140,7 +142,7 @@ def compare(options: argparse.Namespace) -> int:
         print(json.dumps(compared.content, allow_nan=False))
     else:
         _print_table(to_rich(compared.content), width=100)
-        print(f"table  {compared.table} (also .csv, .tex, .json)")
+        print(f"table  {compared.table} (also .csv, .tex, .json{', .svg' if compared.figure else ''})")
     for cell, error in compared.failures.items():
         print(f"omnidistill: {cell}: {error}", file=sys.stderr)
     return 1 if compared.failures else 0
@@ -160,19 +162,31 @@ def presets(options: argparse.Namespace) -> None:
 
 
 def _summary(run: Any) -> list[str]:
+    from omnidistill.budget import training_bytes
+    from omnidistill.run import open_data
     from omnidistill.scoring import floor_of, matching_loss_of
 
+    whole, total = training_bytes(open_data(run.data_reference, run.config)), 0
     lines = []
     for part, distilled in zip(run.parts, run.sets(), strict=True):
         recipe = distilled.recipe
         steps = ", ".join(f"{size:.3g}" for size in recipe.step_sizes)
-        lines.append(f"set      {part.folder / 'distilled'} ({distilled.size} rows, {distilled.bytes:,} bytes)")
+        rows = f"{distilled.size} rows of {distilled.config.distill.storage.bits} bits"
+        lines.append(f"set      {part.folder / 'distilled'} ({rows}, {_weight(distilled.bytes, whole)})")
+        total += distilled.bytes
         loss, floors = matching_loss_of(part.folder, distilled.modalities), floor_of(part.folder)
         if loss is not None:
             bound = f" (rank floor of {len(distilled)} rows: {sum(floors.values()):.3f})" if floors else ""
             lines.append(f"matching loss {loss:.3f}{bound}")
         lines.append(f"recipe   {recipe.num_steps} steps of {recipe.batch_size} rows, step sizes {steps}")
+        lines += [f"note     {line}" for line in distilled.provenance.get("notes", ())]
+    if len(run.parts) > 1:
+        lines.append(f"all      {len(run.parts)} sets, {_weight(total, whole)}")
     return [*lines, f"next     omnidistill evaluate {run.folder}"]
+
+
+def _weight(num_bytes: int, whole: int) -> str:
+    return f"{num_bytes:,} bytes, {100 * num_bytes / whole:.3g} % of the training features"
 
 
 def _config(options: argparse.Namespace) -> RunConfig:
@@ -181,6 +195,20 @@ def _config(options: argparse.Namespace) -> RunConfig:
     size = getattr(options, "size", None)
     fixed = {"distill__size": size, "seed": options.seed}
     return load_config(options.config, options.preset, options.set_values or (), **fixed)
+
+
+def _sized_by_budget(options: argparse.Namespace) -> RunConfig:
+    """The settings, for a budget to decide the size; one that the user gave as well would contradict it."""
+    from omnidistill.config.files import read_file
+
+    config = _config(options)
+    named = [] if options.size is None else [f"--size {options.size}"]
+    named += [f"--set {each}" for each in options.set_values or () if each.partition("=")[0].strip() == "distill.size"]
+    if options.config is not None and "size" in read_file(options.config).get("distill", {}):
+        named.append(f"distill.size of {options.config}")
+    if named:
+        raise InputError(f"--bytes {options.bytes} and {named[0]}: both decide how many rows there are; give one")
+    return config
 
 
 def _progress() -> Any:

@@ -135,7 +135,7 @@ def judged_of(run: Run) -> int:
 
 def _makers(place: Place, cell: ReferenceCell) -> dict[Reference, Callable[[], Line]]:
     data, start, evaluate, seed = place.data.development(), place.start, cell.evaluate, cell.seed
-    size = cell.size or 0
+    size, row_bytes = cell.size or 0, 4 * sum(place.data.widths.values())
     names = place.data.modalities
     least_side = min(min(matrix.shape) for matrix in start.values())
 
@@ -159,13 +159,13 @@ def _makers(place: Place, cell: ReferenceCell) -> dict[Reference, Callable[[], L
             steps=doubling_steps(_RANDOM_STEPS),
         ),
         "low-rank": lambda: low_rank_line(min(size, least_side), start, data, evaluate, seed),
-        "equal-bytes": lambda: equal_bytes_line(_full(place, cell), start, 4 * size * sum(place.data.widths.values())),
+        "equal-bytes": lambda: equal_bytes_line(_full(place, cell), start, cell.budget or size * row_bytes),
     }
 
 
 def _full(place: Place, cell: ReferenceCell) -> Line:
     """The full line as it was kept."""
-    artifact = load_artifact(place.result(replace(cell, name="full", size=None)), KIND)
+    artifact = load_artifact(place.result(replace(cell, name="full", size=None, budget=None)), KIND)
     heads: StackedHeads = {name: artifact.tensors[f"heads/{name}"] for name in place.start}
     meta = artifact.meta
     return Line(meta["label"], (heads,), 0, meta["seconds"]["students"], {}, meta["judged"])

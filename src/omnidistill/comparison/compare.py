@@ -3,7 +3,7 @@
     FOLDER/heads/             where every student starts
     FOLDER/experts/<key>/     shared by all methods that want them
     FOLDER/references/, FOLDER/cells/   results
-    FOLDER/<name>.json, .md, .csv, .tex   the table
+    FOLDER/<name>.json, .md, .csv, .tex   the table; of the layout "curve" also .svg, its figure
 
 The folder belongs to data and heads, not to one table: another comparison in it takes what is there already.
 """
@@ -27,6 +27,7 @@ from omnidistill.errors import InputError, OmnidistillError
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.heads import load_heads
 from omnidistill.report.comparison import to_csv, to_markdown
+from omnidistill.report.gain_figure import gain_figure
 from omnidistill.report.latex import to_latex
 from omnidistill.run import fingerprint, heads_fingerprint, make_heads, open_data, versions
 from omnidistill.tracking import Progress, SilentProgress
@@ -34,11 +35,14 @@ from omnidistill.tracking import Progress, SilentProgress
 
 @dataclass(frozen=True)
 class Compared:
-    """The content of the table (`comparison.json`), where it lies, and what failed (name of the cell: error)."""
+    """The content of the table (`comparison.json`), where it lies, what failed (name of the cell: error), and where the
+    figure lies, if its layout has one.
+    """
 
     content: dict[str, Any]
     table: Path
     failures: dict[str, str]
+    figure: Path | None = None
 
 
 def compare(
@@ -76,7 +80,7 @@ def compare(
     data = open_data(reference, base)
     data.development(), data.split("test")  # a missing split is told before an hour is spent
     cells = plan_cells(comparison, data)
-    references = plan_references(comparison, base.evaluate)
+    references = plan_references(comparison, base.evaluate, data)
     if heads is not None:
         load_heads(heads, data.widths)
     with exclusive(folder):
@@ -100,8 +104,11 @@ def compare(
         write_atomic(folder / f"{name}.json", json.dumps(content, indent=1, allow_nan=False).encode())
         for suffix, render in (("md", to_markdown), ("csv", to_csv), ("tex", to_latex)):
             write_atomic(folder / f"{name}.{suffix}", render(content).encode())
+        figure = folder / f"{name}.svg" if comparison.layout == "curve" else None
+        if figure is not None:
+            write_atomic(figure, gain_figure(content).encode())
     told = {cell.folder: error for cell, error in failures.items()}
-    return Compared(content, folder / f"{name}.md", told)
+    return Compared(content, folder / f"{name}.md", told, figure)
 
 
 def _base(comparison: ComparisonConfig) -> RunConfig:

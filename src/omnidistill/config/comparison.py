@@ -1,4 +1,4 @@
-"""What a comparison compares, as a strict tree: methods x sizes x seeds, references, and the table that is wanted.
+"""What a comparison compares, as a strict tree: methods x sizes (or bytes) x seeds, references, the table wanted.
 
 A method is a preset, by name or with a label and settings of its own. `{size}` in its name stands for the size, for
 presets that are published size by size. With `each_anchor`, a method is taken once for every modality as its anchor.
@@ -20,14 +20,14 @@ from omnidistill.config.schema import RunConfig
 from omnidistill.errors import InputError, nearest
 
 Reference = Literal["zero-shot", "random", "low-rank", "equal-bytes", "cca", "full-hopa", "full-pairwise-wbce", "full"]
-Layout = Literal["retrieval", "variants", "cost", "directions"]
+Layout = Literal["retrieval", "variants", "cost", "directions", "curve"]
 
 SHARED = ("modalities", "heads.", "evaluate.")
 """Keys, or beginnings of keys, of what all methods of a comparison have in common."""
 _DECIDED = {
     "seed": "seeds (--seeds)",
     "experts.seed": "seeds (--seeds)",
-    "distill.size": "sizes (--sizes)",
+    "distill.size": "sizes (--sizes) or bytes (--bytes)",
     "evaluate.num_seeds": "num_students (--students)",
 }
 
@@ -49,11 +49,14 @@ class ComparisonConfig(Strict):
     """A comparison."""
 
     layout: Layout = "retrieval"
-    """Which table: recall by size (paper: tables 1-3), variants (5, 6), cost (7), every direction (10)."""
+    """Which table: recall by size (paper: tables 1-3), variants (5, 6), cost (7), every direction (10); or gain against
+    bytes."""
     methods: Annotated[tuple[MethodEntry, ...], Field(min_length=1)]
     """Rows of the table, in this order."""
     sizes: Annotated[tuple[Count, ...], Field(min_length=1)] = (100,)
     """Synthetic rows N."""
+    bytes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Budgets instead of sizes, as bytes ("64kB") or a share of the training features ("1%")."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], Field(min_length=1)] = (0, 1, 2)
     """One set is made with each; experts are shared."""
     num_students: Annotated[int, Field(ge=2)] = 5
@@ -65,8 +68,10 @@ class ComparisonConfig(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> ComparisonConfig:
-        for name in ("sizes", "seeds", "references"):
-            values = getattr(self, name)
+        if self.bytes and "sizes" in self.model_fields_set:
+            raise ValueError("sizes and bytes both decide how many rows there are; give one of them")
+        for name in ("sizes", "bytes", "seeds", "references"):
+            values = getattr(self, name) or ()
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} = {list(values)}: one is given twice; leave one out")
         own = [setting for entry in self.methods for setting in entry.settings]
@@ -88,7 +93,7 @@ def load_comparison(
     path: Path | None = None, preset: str | None = None, methods: Sequence[str] = (), **given: Any
 ) -> tuple[str, ComparisonConfig]:
     """Its name and content: of a file, of one that ships with the package, or of methods by name alone; given values
-    (sizes, seeds, num_students, settings) replace those of the file.
+    (sizes, bytes, seeds, num_students, settings) replace those of the file; sizes replace bytes, and bytes sizes.
 
     Raises InputError for an unknown name, method or setting, naming the nearest known one.
     """
@@ -105,7 +110,11 @@ def load_comparison(
         tree = read_toml(known[preset], where)
     else:
         name, where, tree = "comparison", "comparison", {}
-    tree |= {key: value for key, value in given.items() if value is not None}
+    given = {key: value for key, value in given.items() if value is not None}
+    for replacing, replaced in (("sizes", "bytes"), ("bytes", "sizes")):
+        if replacing in given:
+            tree.pop(replaced, None)
+    tree |= given
     if methods:
         tree["methods"] = list(methods)
     if "methods" not in tree:
@@ -120,8 +129,13 @@ def load_comparison(
         raise InputError(f"{where}: {explain(error, ComparisonConfig)}") from None
 
 
-def entry_config(entry: MethodEntry, size: int, seed: int, comparison: ComparisonConfig) -> RunConfig:
-    """The run of a method at a size and a seed. Raises InputError naming the method and what is wrong with it."""
+def entry_config(entry: MethodEntry, size: int | None, seed: int, comparison: ComparisonConfig) -> RunConfig:
+    """The run of a method at a size (None: that of its preset) and a seed.
+
+    Raises InputError naming the method and what is wrong with it.
+    """
+    if size is None and "{size}" in entry.preset:
+        raise InputError(f"method {entry.preset}: is published size by size; compare it by sizes, not by bytes")
     name = entry.preset.replace("{size}", str(size))
     plain = load_config(preset=name)
     try:
@@ -139,7 +153,8 @@ def entry_config(entry: MethodEntry, size: int, seed: int, comparison: Compariso
             evaluate__num_seeds=comparison.num_students,
         )
     except InputError as error:
-        raise InputError(f"method {entry.label or name}, {size} rows: {error}") from None
+        rows = "" if size is None else f", {size} rows"
+        raise InputError(f"method {entry.label or name}{rows}: {error}") from None
 
 
 def has_setting(config: RunConfig, setting: str) -> bool:

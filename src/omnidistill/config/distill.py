@@ -72,6 +72,8 @@ class _LearnedConfig(_SetConfig):
     """How the student's training is differentiated; auto takes the cheaper exact form."""
     num_student_steps: Count = 16
     """SGD steps T of the student an iteration (paper: 16)."""
+    order: Literal["any", "fixed"] = "any"
+    """Mini-batches of students: drawn anew each time (paper), or always the same ones, which the recipe then names."""
     blend: bool = False
     """Train the student on mixtures of the rows of its batch (RepBlend)."""
     initial_step_size: Positive = 3.0

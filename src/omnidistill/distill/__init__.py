@@ -1,7 +1,7 @@
 """Distillation: the outer loop, what it is judged by, and the set it makes."""
 
 from omnidistill.distill.distilled import DistilledSet, Recipe
-from omnidistill.distill.distiller import Distillation, Judge, Verdict, distill
+from omnidistill.distill.distiller import Distillation, Halt, Judge, Verdict, distill
 from omnidistill.distill.outer import Episode, Outer, ShortcutMatching, TrajectoryMatching
 from omnidistill.distill.task_loss import TaskLoss, WithTask
 
@@ -9,6 +9,7 @@ __all__ = [
     "Distillation",
     "DistilledSet",
     "Episode",
+    "Halt",
     "Judge",
     "Outer",
     "Recipe",

@@ -1,4 +1,4 @@
-"""The outer loop's state on disk: everything a resumed run needs to go on to the same bits."""
+"""The outer loop's state: how far it is, and on disk everything a resumed run needs to go on to the same bits."""
 
 from __future__ import annotations
 
@@ -11,62 +11,75 @@ import torch
 from torch import Tensor
 
 from omnidistill.artifacts import load_artifact, save_artifact
-from omnidistill.distill.learnable import Learnable, optimiser_tensors, restore_optimiser
+from omnidistill.distill.learnable import optimiser_tensors, restore_optimiser
+from omnidistill.distill.learner import Good, Learner
 from omnidistill.errors import InputError
-from omnidistill.randomness import Streams
 
 
 @dataclass
 class Best:
-    """The best set on validation so far."""
+    """The best set on validation so far, and the restarts before it."""
 
     score: float = float("-inf")
     iteration: int = 0
     num_steps: int = 0
+    restarts: int = 0
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
-    def offer(self, score: float, iteration: int, num_steps: int, learnable: Learnable) -> bool:
+    def offer(self, score: float, iteration: int, num_steps: int, learner: Learner) -> bool:
         """Keep a copy of the set if it is better; says whether it was."""
         if score <= self.score:
             return False
         self.score, self.iteration, self.num_steps = score, iteration, num_steps
-        self.tensors = learnable.product()
+        self.restarts, self.tensors = learner.restarts, learner.learnable.product()
         return True
 
+    def good(self) -> Good | None:
+        """The set, if students were trained on it to finite heads."""
+        return Good(self.tensors, self.iteration, self.restarts) if self.num_steps else None
 
-def save_checkpoint(
-    folder: Path,
-    identity: Mapping[str, Any],
-    iteration: int,
-    learnable: Learnable,
-    optimiser: torch.optim.Optimizer,
-    streams: Streams,
-    best: Best,
-    tracker_position: int,
-    seconds: float,
-) -> None:
-    """Write the state after `iteration` iterations (atomically)."""
+
+@dataclass
+class Course:
+    """How far a run is: iterations done, the best set so far, what its user is told, its seconds, and the place in its
+    log (None before there is one).
+    """
+
+    done: int = 0
+    best: Best = field(default_factory=Best)
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    tracker_position: int | None = None
+
+
+def save_checkpoint(folder: Path, identity: Mapping[str, Any], course: Course, learner: Learner) -> None:
+    """Write the state after `course.done` iterations (atomically)."""
+    best, last_good = course.best, learner.last_good
     tensors = {
-        **{f"leaf/{name}": leaf.detach() for name, leaf in learnable.state().items()},
-        **{f"optimiser/{name}": tensor for name, tensor in optimiser_tensors(optimiser).items()},
-        **{f"stream/{name}": state for name, state in streams.state().items()},
+        **{f"leaf/{name}": leaf.detach() for name, leaf in learner.learnable.state().items()},
+        **{f"optimiser/{name}": tensor for name, tensor in optimiser_tensors(learner.optimiser).items()},
+        **{f"stream/{name}": state for name, state in learner.streams.state().items()},
         **{f"best/{name}": tensor for name, tensor in best.tensors.items()},
+        **{f"last-good/{name}": tensor for name, tensor in last_good.tensors.items()},
     }
-    chosen = {"score": best.score, "iteration": best.iteration, "num_steps": best.num_steps} if best.tensors else None
+    chosen = {name: getattr(best, name) for name in ("score", "iteration", "num_steps", "restarts")}
     meta = {
         "identity": dict(identity),
-        "iteration": iteration,
-        "tracker_position": tracker_position,
-        "best": chosen,
-        "seconds": seconds,
+        "iteration": course.done,
+        "tracker_position": course.tracker_position,
+        "best": chosen if best.tensors else None,
+        "last_good": {"iteration": last_good.iteration, "restarts": last_good.restarts},
+        "restarts": learner.restarts,
+        "rate_factor": learner.rate_factor,
+        "notes": course.notes,
+        "seconds": course.seconds,
     }
     save_artifact(folder, "checkpoint", tensors, meta)
 
 
-def load_checkpoint(
-    folder: Path, identity: Mapping[str, Any], learnable: Learnable, optimiser: torch.optim.Optimizer, streams: Streams
-) -> tuple[int, Best, int, float]:
-    """Restore the state in place; returns (iterations done, best so far, tracker position, seconds spent).
+def load_checkpoint(folder: Path, identity: Mapping[str, Any], learner: Learner) -> Course:
+    """Restore the learner in place; returns how far it was. One that was written before there were restarts has had
+    none.
 
     Raises:
         InputError: damaged, or of another run.
@@ -77,12 +90,15 @@ def load_checkpoint(
         raise InputError(
             f"{folder}: is the checkpoint of another run (data, heads or settings differ); start a new run folder"
         )
-    sections: dict[str, dict[str, Tensor]] = {"leaf": {}, "optimiser": {}, "stream": {}, "best": {}}
+    sections: dict[str, dict[str, Tensor]] = {"leaf": {}, "optimiser": {}, "stream": {}, "best": {}, "last-good": {}}
     for name, tensor in artifact.tensors.items():
         section, key = name.split("/", 1)
         sections[section][key] = torch.clone(tensor)
-    learnable.restore(sections["leaf"])
-    restore_optimiser(optimiser, sections["optimiser"])
-    streams.restore(sections["stream"])
+    learner.learnable.restore(sections["leaf"])
+    restore_optimiser(learner.optimiser, sections["optimiser"])
+    learner.streams.restore(sections["stream"])
+    learner.restarts = meta.get("restarts", 0)
+    taken = meta.get("last_good", {"iteration": meta["iteration"]})
+    learner.last_good = Good(sections["last-good"] or learner.learnable.copy(), **taken)
     best = Best(**meta["best"], tensors=sections["best"]) if meta["best"] else Best()
-    return meta["iteration"], best, meta["tracker_position"], meta["seconds"]
+    return Course(meta["iteration"], best, meta.get("notes", []), meta["seconds"], meta["tracker_position"])

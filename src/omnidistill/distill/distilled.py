@@ -25,7 +25,7 @@ from omnidistill.heads import Heads
 from omnidistill.objectives import objective_from
 from omnidistill.parametrisation import Parametrisation, parametrisation_from
 from omnidistill.randomness import Streams
-from omnidistill.rollout.students import train_students
+from omnidistill.rollout.students import recipe_order, train_students
 from omnidistill.similarity import similarity_from
 
 
@@ -38,6 +38,7 @@ class Recipe:
     batch_size: int
     momentum: float = 0.0
     weight_decay: float = 0.0
+    order: int | None = None  # seed of the mini-batches that the set was made for; None: any will do
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,14 @@ class DistilledSet:
         """Train heads on the set by its recipe, several runs at once; yields (steps, heads R x d x p_m) at each
         checkpoint.
 
-        Without checkpoints: once, after the recipe's number of steps.
+        Without checkpoints: once, after the recipe's number of steps. Where the recipe says in which order rows are
+        taken, all runs are the same.
         """
-        streams = Streams(seed)
-        return train_students(
+        streams, order = Streams(seed), self.recipe.order
+        generators = [streams[f"students/{run}"] for run in range(num_runs)]
+        if order is not None:
+            generators = [recipe_order(order)]
+        students = train_students(
             objective_from(self.config.distill.student, self.modalities),
             {name: start[name] for name in self.modalities},
             self.rows(),
@@ -102,10 +107,12 @@ class DistilledSet:
             torch.tensor(self.recipe.step_sizes),
             batch_size=self.recipe.batch_size,
             checkpoints=checkpoints or [self.recipe.num_steps],
-            generators=[streams[f"students/{run}"] for run in range(num_runs)],
+            generators=generators,
             momentum=self.recipe.momentum,
             weight_decay=self.recipe.weight_decay,
         )
+        for steps, heads in students:
+            yield steps, {name: matrix.expand(num_runs, -1, -1) for name, matrix in heads.items()}
 
     def train(self, start: Heads, seed: int = 0) -> Heads:
         """Heads trained on the set by its recipe."""

@@ -9,7 +9,6 @@ through all T steps, with no expert and nothing between the set and what it is f
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -19,7 +18,7 @@ from omnidistill.distill.outer import Episode, Outer
 from omnidistill.errors import InputError
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.heads import Heads, shared_groups, stack
-from omnidistill.objectives import InfoNCE, Objective
+from omnidistill.objectives import InfoNCE
 from omnidistill.randomness import Streams
 from omnidistill.rollout import Endpoint
 
@@ -57,7 +56,7 @@ class TaskLoss:
         """The student's loss on these rows."""
         outputs = stack(endpoint.outputs({name: self.train.features[name][rows] for name in self.start}))
         targets = shared_groups(self.train.group_codes[rows]).to(outputs.dtype)
-        return closed_form_loss(InfoNCE(self.tau), outputs, targets)
+        return InfoNCE(self.tau).value(outputs, targets)
 
 
 @dataclass(frozen=True)
@@ -83,23 +82,3 @@ class WithTask:
         target, rows = episode.target
         others = self.other.loss(endpoint, Episode(episode.start, target))
         return torch.cat([others, self.weight * self.task.on(endpoint, rows).unsqueeze(0)])
-
-
-def closed_form_loss(
-    objective: Objective, outputs: Float[Tensor, "M B d"], targets: Float[Tensor, "B B"]
-) -> Float[Tensor, ""]:
-    """The objective's value, differentiated with respect to outputs alone, by its closed form."""
-    result: Tensor = _ClosedForm.apply(objective, outputs, targets)  # type: ignore[no-untyped-call]
-    return result
-
-
-class _ClosedForm(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, objective: Objective, outputs: Tensor, targets: Tensor) -> Tensor:
-        ctx.objective = objective
-        ctx.save_for_backward(outputs, targets)
-        return objective.value(outputs, targets)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None]:
-        return None, grads[0] * ctx.objective.gradient(*ctx.saved_tensors), None

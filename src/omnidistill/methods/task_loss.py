@@ -2,13 +2,15 @@
 
     min over rows, S, step sizes of  InfoNCE(X~ W_T^T),    W_T = W_0 + A_T^T X    exactly, through all T steps
 
-No experts, no trajectories; see `distill.task_loss`.
+No experts, no trajectories; see `distill.task_loss`. Where students of the best set gain nothing on validation after a
+third of the iterations, the loop ends there.
 """
 
 from __future__ import annotations
 
 from omnidistill.config import TaskConfig
-from omnidistill.distill import Distillation, TaskLoss
+from omnidistill.distill import Distillation, DistilledSet, TaskLoss
+from omnidistill.evaluation.gain import students_gain_nothing
 from omnidistill.methods.learning import learned
 from omnidistill.methods.task import Task
 
@@ -17,4 +19,9 @@ def match_task(task: Task) -> Distillation:
     """Learn the rows; the set that validates best is kept."""
     settings = task.config.distill
     assert isinstance(settings, TaskConfig)
-    return learned(task, TaskLoss(task.development.train, task.start, settings.task.rows, settings.task.tau))
+    third = settings.iterations / 3
+
+    def halt(done: int, best: DistilledSet) -> str | None:
+        return None if done < third else students_gain_nothing(best, task.start, task.development.validation)
+
+    return learned(task, TaskLoss(task.development.train, task.start, settings.task.rows, settings.task.tau), halt)

@@ -4,7 +4,8 @@
 
 Cazenavette et al. 2022; Wu et al. 2024 (MTT-VL), Xu et al. 2024 (LoRS), Zhang et al. 2025 (RepBlend), Gao et al. 2026
 (HoPA, eq. 7), Guo et al. 2026 (PTM-ST): which of them follows from student, experts, similarity, target and rollout.
-With a task weight, the student's loss on real rows is a further term.
+With a task weight, the student's loss on real rows is a further term. Where experts gain nothing on validation there is
+nothing to match: the loop ends before it begins, with its first set.
 """
 
 from __future__ import annotations
@@ -13,7 +14,16 @@ import json
 
 from omnidistill.artifacts import write_atomic
 from omnidistill.config import TrajectoryConfig
-from omnidistill.distill import Distillation, Outer, ShortcutMatching, TaskLoss, TrajectoryMatching, WithTask
+from omnidistill.distill import (
+    Distillation,
+    DistilledSet,
+    Outer,
+    ShortcutMatching,
+    TaskLoss,
+    TrajectoryMatching,
+    WithTask,
+)
+from omnidistill.evaluation.gain import experts_gain_nothing
 from omnidistill.methods.learning import learned
 from omnidistill.methods.task import Task
 
@@ -33,4 +43,8 @@ def match_trajectories(task: Task) -> Distillation:
         outer = WithTask(matching, loss, settings.task_weight)
     floors = matching.floor(min(settings.num_rows, settings.num_student_steps * settings.batch))
     write_atomic(task.folder / "floor.json", json.dumps({"floor": floors}).encode())
-    return learned(task, outer)
+
+    def halt(done: int, _: DistilledSet) -> str | None:
+        return None if done else experts_gain_nothing(buffer, task.start, task.development.validation)
+
+    return learned(task, outer, halt)

@@ -11,7 +11,7 @@ from omnidistill.artifacts import write_atomic
 from omnidistill.config import LearnedConfig
 from omnidistill.distill import Distillation, DistilledSet
 from omnidistill.distill.threads import threads_for
-from omnidistill.evaluation.choosing import choose_recipe, doubling_steps
+from omnidistill.evaluation.choosing import choose_recipe, doubling_steps, doubt
 from omnidistill.methods.task import Task
 
 
@@ -20,8 +20,12 @@ def tuned(task: Task, candidates: Sequence[DistilledSet], begun: float) -> Disti
     settings, train = task.config.distill, task.development.train
     assert not isinstance(settings, LearnedConfig)
     task.progress.start(len(candidates), f"choose the recipe of {settings.size} rows")
-    choices = []
+    choices, notes = [], []
+    if doubtful := doubt(task.development.validation):
+        notes.append(f"{doubtful}; the recipe that it chooses may be the luckiest")
     with task.progress, threads_for(settings.num_rows, train.widths, next(iter(task.start.values())).shape[0]):
+        for line in notes:
+            task.progress.advance(0, note=line)
         for candidate in candidates:
             choices.append(
                 choose_recipe(
@@ -35,9 +39,10 @@ def tuned(task: Task, candidates: Sequence[DistilledSet], begun: float) -> Disti
             task.progress.advance(1, validation=choices[-1].score)
     best = max(choices, key=lambda choice: choice.score)
     seconds = time.monotonic() - begun
-    provenance = {**best.distilled.provenance, "validation": best.score}
+    told = {"notes": notes} if notes else {}
+    provenance = {**best.distilled.provenance, "validation": best.score, **told}
     made = replace(best.distilled, provenance=provenance)
-    record = {"validation": best.score, "judged": sum(choice.judged for choice in choices), "seconds": seconds}
+    record = {"validation": best.score, "judged": sum(choice.judged for choice in choices), "seconds": seconds, **told}
     write_atomic(task.folder / "metrics.jsonl", json.dumps(record).encode() + b"\n")
     made.save(task.folder / "distilled")
     return Distillation(made, seconds)

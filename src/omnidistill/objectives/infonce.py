@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.objectives.pairs import combine, cosines, modality_pairs
+from omnidistill.objectives.pair_gradient import pair_gradient
+from omnidistill.objectives.pairs import cosines, modality_pairs
 from omnidistill.objectives.softmax import infonce, infonce_gradient
-from omnidistill.objectives.sphere import normalise, pull_back
+from omnidistill.objectives.sphere import normalise
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class InfoNCE:
     ) -> Float[Tensor, "*r M b d"]:
         """dL/d outputs in closed form; itself differentiable with respect to both arguments."""
         left, right = modality_pairs(outputs.shape[-3], self.anchor, outputs.device)
-        embeddings, norms = normalise(outputs)
-        errors = infonce_gradient(cosines(embeddings, left, right), targets.unsqueeze(-3), self.tau)
-        return pull_back(combine(errors, embeddings, left, right), embeddings, norms)
+        return pair_gradient(
+            lambda c, wanted: infonce_gradient(c, wanted.unsqueeze(-3), self.tau),
+            outputs,
+            targets,
+            left,
+            right,
+        )

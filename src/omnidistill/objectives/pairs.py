@@ -1,7 +1,6 @@
 """Which pairs of modalities a pairwise objective compares: all of them, or one anchor with each other (T-bind, V-bind).
 
-A pairwise objective is sum over pairs (m, n) of a loss of the cosine matrix c_mn = Z_m Z_n^T; its gradient is
-dL/dZ_m = sum_n E_mn Z_n + sum_n E_nm^T Z_n with E = dL/dc.
+A pairwise objective is the sum over pairs (m, n) of a loss of the cosine matrix c_mn = Z_m Z_n^T.
 """
 
 from __future__ import annotations
@@ -33,16 +32,3 @@ def cosines(
 ) -> Float[Tensor, "*r P b b"]:
     """One cosine matrix per pair."""
     return inner_products(embeddings.index_select(-3, left), embeddings.index_select(-3, right))
-
-
-def combine(
-    errors: Float[Tensor, "*r P b b"],
-    embeddings: Float[Tensor, "*r M b d"],
-    left: Int[Tensor, " P"],
-    right: Int[Tensor, " P"],
-) -> Float[Tensor, "*r M b d"]:
-    """Gradient with respect to the embeddings from the errors of each pair."""
-    to_left = errors @ embeddings.index_select(-3, right)
-    to_right = errors.mT @ embeddings.index_select(-3, left)
-    both = torch.cat([to_left, to_right], dim=-3)
-    return torch.zeros_like(embeddings).index_add(-3, torch.cat([left, right]), both)

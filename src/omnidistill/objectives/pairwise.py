@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.objectives.pairs import combine, cosines, modality_pairs
-from omnidistill.objectives.sphere import normalise, pull_back
+from omnidistill.objectives.pair_gradient import pair_gradient
+from omnidistill.objectives.pairs import cosines, modality_pairs
+from omnidistill.objectives.sphere import normalise
 from omnidistill.objectives.wbce import Reduction, wbce, wbce_gradient
 
 
@@ -39,8 +40,10 @@ class PairwiseWbce:
     ) -> Float[Tensor, "*r M b d"]:
         """dL/d outputs in closed form; itself differentiable with respect to both arguments."""
         left, right = modality_pairs(outputs.shape[-3], self.anchor, outputs.device)
-        embeddings, norms = normalise(outputs)
-        errors = wbce_gradient(
-            cosines(embeddings, left, right), targets.unsqueeze(-3), self.tau, self.threshold, self.reduction
+        return pair_gradient(
+            lambda c, wanted: wbce_gradient(c, wanted.unsqueeze(-3), self.tau, self.threshold, self.reduction),
+            outputs,
+            targets,
+            left,
+            right,
         )
-        return pull_back(combine(errors, embeddings, left, right), embeddings, norms)

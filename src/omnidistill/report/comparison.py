@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import rich.text
 
 CSV_HEADER = (
-    *("line", "method", "label", "kind", "size", "direction", "K", "mean", "std"),
+    *("line", "method", "label", "kind", "size", "budget", "direction", "K", "mean", "std"),
     *("gain_mean", "gain_low", "gain_high", "difference_mean", "difference_low", "difference_high"),
     *("seconds_experts", "seconds_distill", "seconds_students", "bytes", "peak_bytes", "choices"),
 )
@@ -84,7 +84,7 @@ def to_csv(comparison: Mapping[str, Any]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_HEADER)
     for line in read_comparison(comparison).lines:
-        names = (line.name, line.method, line.label, line.kind, line.size)
+        names = (line.name, line.method, line.label, line.kind, line.size, line.budget)
         seconds = line.seconds
         counts = map(_count, (line.bytes, line.peak_bytes, line.choices))
         cost = (seconds.experts, seconds.distill, seconds.students, *counts)

@@ -1,7 +1,9 @@
-"""The content of `comparison.json` as a typed tree: lines (a method or a reference at a size) with recall, gain, cost.
+"""The content of `comparison.json` as a typed tree: lines (a method or a reference at a size or budget) with recall,
+gain, cost.
 
 Recall, gain retained and difference are fractions, time is in seconds, memory in bytes. A line without recall is one
-whose every run failed; a line without a size does not depend on it. Keys that are not known here are left alone.
+whose every run failed; a line without a group (size or budget) depends on neither. Keys that are not known here are
+left alone.
 """
 
 from __future__ import annotations
@@ -19,6 +21,12 @@ MEAN = "mean"
 """The name under which a recall holds its mean over directions."""
 
 _AGAIN = "run the comparison again"
+_FAMILIES = {
+    "random": "random rows",
+    "low-rank": "heads of rank N",
+    "equal-bytes": "heads of equal bytes",
+    "cca": "ridge CCA heads",
+}
 
 Level = Annotated[str, Field(pattern=r"^R@[1-9][0-9]*$")]
 Amount = Annotated[float, Field(ge=0)]
@@ -66,13 +74,14 @@ class Failure(_Part):
 
 
 class Line(_Part):
-    """A method or a reference at one size."""
+    """A method or a reference at one size or budget (bytes)."""
 
     name: str
     method: str
     label: str
     kind: Literal["method", "reference"]
     size: Annotated[int, Field(ge=1)] | None
+    budget: Annotated[int, Field(ge=1)] | None = None
     recall: dict[str, dict[Level, Recall]] | None
     gain_retained: dict[Level, Interval | None] | None = None
     difference_to_best: dict[Level, Interval | None] | None = None
@@ -87,20 +96,26 @@ class Line(_Part):
     def _no_seconds(cls, seconds: Any) -> Any:
         return {} if seconds is None else seconds
 
+    @property
+    def group(self) -> int | None:
+        """What it is compared within: the budget, or else the size."""
+        return self.size if self.budget is None else self.budget
+
     def gain(self, k: str) -> Interval | None:
         """Gain retained at one K, None where it is not defined."""
         return (self.gain_retained or {}).get(k)
 
     def difference(self, k: str) -> Interval | None:
-        """This method less the best of its size at one K, None for the best and for references."""
+        """This method less the best of its group at one K, None for the best and for references."""
         return (self.difference_to_best or {}).get(k)
 
 
 class Data(_Part):
-    """The data set; `widths` are features of each modality."""
+    """The data set; `widths` are features of each modality, `bytes` those of the training rows."""
 
     name: str
     widths: dict[str, int]
+    bytes: Annotated[int, Field(ge=1)] | None = None
 
 
 class Comparison(_Part):
@@ -114,6 +129,28 @@ class Comparison(_Part):
     seeds: list[int]
     num_students: int
     lines: Annotated[list[Line], Field(min_length=1)]
+
+    @property
+    def by_budget(self) -> bool:
+        """Whether lines are compared within budgets."""
+        return any(line.budget is not None for line in self.lines)
+
+    def share(self, num_bytes: int | float) -> float:
+        """Bytes in those of the training features. Raises InputError where these are not told."""
+        if self.data.bytes is None:
+            raise _damaged("data.bytes is missing")
+        return num_bytes / self.data.bytes
+
+    def families(self) -> dict[str, str]:
+        """{method: the label of its lines at all sizes}, with the method where two are alike."""
+        labels = {line.method: line.label for line in self.lines}
+        labels |= {
+            line.method: _FAMILIES[line.method]
+            for line in self.lines
+            if line.kind == "reference" and line.method in _FAMILIES
+        }
+        counts = Counter(labels.values())
+        return {method: label if counts[label] == 1 else f"{label} ({method})" for method, label in labels.items()}
 
 
 def read_comparison(comparison: Mapping[str, Any]) -> Comparison:

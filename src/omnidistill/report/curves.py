@@ -1,7 +1,8 @@
 """Line charts as accessible inline SVG; the same input gives the same bytes.
 
 Colours come from the CSS variables `--series-1` ... `--series-6` where the page sets them, everything else is
-`currentColor`, so one chart serves light and dark pages. Lines are named at their right end, not by colour alone.
+`currentColor`, so one chart serves light and dark pages. Lines are named at their right end, not by colour alone; more
+than six are told apart by dashes too. `standalone` makes a file of a chart, which follows the reader's colour scheme.
 Coordinates are in SVG units (a pixel at the natural size); what is plotted is called values.
 """
 
@@ -19,13 +20,16 @@ Point = tuple[float, float]
 _WIDTH, _HEIGHT = 480.0, 290.0
 _LEFT, _TOP, _BOTTOM = 52.0, 30.0, 44.0
 _COLOURS = ("#1f5f99", "#a8480b", "#1f7a4d", "#7a4a9e", "#7d6200", "#b0305c")
+_DARK_COLOURS = ("#79b4ea", "#f0a065", "#6fcf9b", "#c6a0e8", "#d9bf4a", "#f08bb0")
+_DASHES = ("", "6 4", "2 4", "10 4 2 4")
 _NUM_COLUMNS = 160
 _MAX_MARKED_POINTS = 40
-_MAX_NAME_LENGTH = 16
+_MAX_NAME_LENGTH = 20
 _MAX_LOG_TICKS = 10
 _SMALLEST_LOG_VALUE = 1e-300
 _LINE_HEIGHT = 14.0
 _CHARACTER_WIDTH = 6.6
+_SAMPLE_WIDTH = 22.0
 
 
 def line_chart(
@@ -35,37 +39,51 @@ def line_chart(
     x_label: str,
     y_label: str,
     floor: float | None = None,
+    log_x: bool = False,
     log_y: bool = False,
 ) -> str:
     """Draw named series of (x, y) points, in the order of x, as one `<svg>` element.
 
-    Points that are not finite (or not positive with `log_y`) leave a gap. More than 320 points are drawn as the median
-    of each of 160 columns over a band from lowest to highest, so no peak is lost. `title` and a summary in words are
-    read to those who cannot see the chart. `floor` is drawn as a dashed line with its value.
+    Points that are not finite (or not positive on a logarithmic axis) leave a gap. More than 320 points are drawn as
+    the median of each of 160 columns over a band from lowest to highest, so no peak is lost. `title` and a summary in
+    words are read to those who cannot see the chart. `floor` is drawn as a dashed line with its value.
     """
-    kept = {name: _segments(points, log_y) for name, points in series.items()}
+    kept = {name: _segments(points, log_x, log_y) for name, points in series.items()}
     kept = {name: segments for name, segments in kept.items() if segments}
     if floor is not None and not _drawable(floor, log_y):
         floor = None
     if not kept:
-        return _wrap(title, "No data.", [_text(_WIDTH / 2, _HEIGHT / 2, "no data", anchor="middle")])
+        return _wrap(title, "No data.", [_text(_WIDTH / 2, _HEIGHT / 2, "no data", anchor="middle")], _HEIGHT)
     right = 14.0
     if len(kept) > 1:
         right += 8 + _CHARACTER_WIDTH * max(len(_short(name)) for name in kept)
+    right += _SAMPLE_WIDTH if len(kept) > len(_COLOURS) else 0
+    height = max(_HEIGHT, _TOP + _BOTTOM + _LINE_HEIGHT * len(kept))
     points = [point for segments in kept.values() for segment in segments for point in segment]
     x_values = [x for x, _ in points]
     y_values = [y for _, y in points] + ([] if floor is None else [floor])
-    x_axis = _linear_axis(min(x_values), max(x_values), _LEFT, _WIDTH - right, enclose=False)
+    if log_x:
+        x_axis = _log_axis(min(x_values), max(x_values), _LEFT, _WIDTH - right)
+    else:
+        x_axis = _linear_axis(min(x_values), max(x_values), _LEFT, _WIDTH - right, enclose=False)
     make_y = _log_axis if log_y else _linear_axis
-    y_axis = make_y(min(y_values), max(y_values), _HEIGHT - _BOTTOM, _TOP)
+    y_axis = make_y(min(y_values), max(y_values), height - _BOTTOM, _TOP)
     body = _frame(x_axis, y_axis, x_label, y_label)
     if floor is not None:
         body += _floor_line(floor, x_axis, y_axis)
     for number, segments in enumerate(kept.values()):
-        body.append(_curve(segments, x_axis, y_axis, _colour(number)))
+        body.append(_curve(segments, x_axis, y_axis, number))
     if len(kept) > 1:
         body += _end_names(kept, x_axis, y_axis)
-    return _wrap(title, _describe(kept, x_label, y_label, floor, log_y), body)
+    return _wrap(title, _describe(kept, x_label, y_label, floor, log_y), body, height)
+
+
+def standalone(chart: str) -> str:
+    """A chart as an SVG file of its own, dark where the reader's colour scheme is, ending in a newline."""
+    dark = "".join(f"--series-{number}:{colour};" for number, colour in enumerate(_DARK_COLOURS, start=1))
+    style = f"<style>svg{{color:#1f2328}}@media(prefers-color-scheme:dark){{svg{{color:#e6edf3;{dark}}}}}</style>"
+    opened = chart.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    return f"{opened.removesuffix('</svg>')}{style}</svg>\n"
 
 
 @dataclass(frozen=True)
@@ -121,15 +139,15 @@ def _number(value: float, decimals: int) -> str:
     return text.replace("-", "−")
 
 
-def _drawable(value: float, log_y: bool) -> bool:
-    return math.isfinite(value) and (value > _SMALLEST_LOG_VALUE or not log_y)
+def _drawable(value: float, log: bool) -> bool:
+    return math.isfinite(value) and (value > _SMALLEST_LOG_VALUE or not log)
 
 
-def _segments(points: Sequence[Point], log_y: bool) -> list[list[Point]]:
+def _segments(points: Sequence[Point], log_x: bool, log_y: bool) -> list[list[Point]]:
     """Runs of drawable points."""
     segments: list[list[Point]] = [[]]
     for x, y in points:
-        if math.isfinite(x) and _drawable(y, log_y):
+        if _drawable(x, log_x) and _drawable(y, log_y):
             segments[-1].append((x, y))
         elif segments[-1]:
             segments.append([])
@@ -163,7 +181,7 @@ def _frame(x_axis: _Axis, y_axis: _Axis, x_label: str, y_label: str) -> list[str
         body.append(_text(x, bottom + 17, label, anchor="middle"))
     body.append(_line(left, bottom, right, bottom))
     body.append(_text(4.0, 14.0, y_label))
-    body.append(_text(right, _HEIGHT - 8, x_label, anchor="end"))
+    body.append(_text(right, bottom + _BOTTOM - 8, x_label, anchor="end"))
     return body
 
 
@@ -176,7 +194,8 @@ def _floor_line(floor: float, x_axis: _Axis, y_axis: _Axis) -> list[str]:
     ]
 
 
-def _curve(segments: list[list[Point]], x_axis: _Axis, y_axis: _Axis, colour: str) -> str:
+def _curve(segments: list[list[Point]], x_axis: _Axis, y_axis: _Axis, number: int) -> str:
+    colour = _colour(number)
     path, marks, bands = "", "", ""
     count = sum(len(segment) for segment in segments)
     for segment in segments:
@@ -187,7 +206,7 @@ def _curve(segments: list[list[Point]], x_axis: _Axis, y_axis: _Axis, colour: st
     stroke = f'fill="none" stroke="{colour}" stroke-linecap="round" stroke-linejoin="round"'
     return (
         (f'<path d="{bands}" fill="{colour}" fill-opacity="0.2"/>' if bands else "")
-        + f'<path d="{path}" {stroke} stroke-width="1.5"/>'
+        + f'<path d="{path}" {stroke} stroke-width="1.5"{_dash(number)}/>'
         + (f'<path d="{marks}" {stroke} stroke-width="5"/>' if marks else "")
     )
 
@@ -203,10 +222,15 @@ def _end_names(kept: Mapping[str, list[list[Point]]], x_axis: _Axis, y_axis: _Ax
     for index in reversed(range(len(heights))):
         heights[index] = min(heights[index], limit)
         limit = heights[index] - _LINE_HEIGHT
-    return [
-        _text(x_axis.stop + 8, height + 4, _short(name), fill=_colour(number))
-        for height, (_, number, name) in zip(heights, ends, strict=True)
-    ]
+    left, body = x_axis.stop + 8, []
+    for height, (_, number, name) in zip(heights, ends, strict=True):
+        shift = 0.0
+        if len(kept) > len(_COLOURS):
+            shift = _SAMPLE_WIDTH
+            sample = f"M{left:.1f} {height:.1f}L{left + shift - 4:.1f} {height:.1f}"
+            body.append(f'<path d="{sample}" stroke="{_colour(number)}" stroke-width="1.5"{_dash(number)}/>')
+        body.append(_text(left + shift, height + 4, _short(name), fill=_colour(number)))
+    return body
 
 
 def _describe(
@@ -225,11 +249,11 @@ def _describe(
     return " ".join(parts)
 
 
-def _wrap(title: str, description: str, body: list[str]) -> str:
+def _wrap(title: str, description: str, body: list[str], height: float) -> str:
     content = "".join(body)
     key = hashlib.sha256("\0".join((title, description, content)).encode()).hexdigest()[:10]
     return (
-        f'<svg class="chart" role="img" aria-labelledby="t{key} d{key}" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" '
+        f'<svg class="chart" role="img" aria-labelledby="t{key} d{key}" viewBox="0 0 {_WIDTH:g} {height:g}" '
         f'font-family="system-ui, sans-serif" font-size="12.5" fill="currentColor">'
         f'<title id="t{key}">{escape(title)}</title><desc id="d{key}">{escape(description)}</desc>{content}</svg>'
     )
@@ -246,6 +270,11 @@ def _text(x: float, y: float, text: str, anchor: str = "start", fill: str = "cur
 def _colour(number: int) -> str:
     index = number % len(_COLOURS)
     return f"var(--series-{index + 1}, {_COLOURS[index]})"
+
+
+def _dash(number: int) -> str:
+    dash = _DASHES[number // len(_COLOURS) % len(_DASHES)]
+    return f' stroke-dasharray="{dash}"' if dash else ""
 
 
 def _short(name: str) -> str:

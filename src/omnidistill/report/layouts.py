@@ -1,12 +1,14 @@
-"""Which number of a comparison stands in which cell: its table as text, in one of four layouts.
+"""Which number of a comparison stands in which cell: its table as text, in one of five layouts.
 
-* retrieval: recall, gain retained, difference to the best method and cost, a block for each size
-* variants: methods x sizes, mean recall over directions
-* cost: seconds of each stage, bytes, students judged, a block for each size
-* directions: every query -> gallery, a block for each size
+* retrieval: recall, gain retained, difference to the best method and cost, a block for each group
+* variants: methods x groups, mean recall over directions
+* cost: seconds of each stage, bytes, students judged, a block for each group
+* directions: every query -> gallery, a block for each group
+* curve: methods x groups, gain retained
 
-Within a size the best recall of the methods (references aside) is bold, all that are shown equal to it too. A dagger
-marks the mean recall of a method whose paired difference to the best method has an interval that contains 0.
+A group is a size or, where the comparison has budgets, a budget. Within a group the best recall of the methods
+(references aside) is bold, all that are shown equal to it too. A dagger marks the mean recall of a method whose paired
+difference to the best method has an interval that contains 0.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from omnidistill.report.tables import ABSENT, arrow, human_bytes, interval, perc
 
 FAILED = "failed"
 GAIN, DIFFERENCE = "gain retained", "difference to best"
+Columns = tuple[tuple[str, str], ...]
 _LEVELS_OF_NONE = ["R@1", "R@5", "R@10"]  # shown where every line failed
 
 
@@ -73,12 +76,12 @@ def comparison_table(comparison: Mapping[str, Any], layout: str | None = None) -
 
 
 class _Cells:
-    """What the layouts share: the lines in order (by size, references first), and how a cell is written."""
+    """What the layouts share: the lines in order (by group, references first), and how a cell is written."""
 
     def __init__(self, comparison: Comparison) -> None:
         self.comparison = comparison
-        self.lines = sorted(comparison.lines, key=lambda line: (line.size or 0, line.kind == "method"))
-        self.sizes = list(dict.fromkeys(line.size for line in self.lines))
+        self.lines = sorted(comparison.lines, key=lambda line: (line.group or 0, line.kind == "method"))
+        self.groups = list(dict.fromkeys(line.group for line in self.lines))
         recall = next((line.recall for line in comparison.lines if line.recall is not None), None)
         if recall is None:
             self.directions = [f"{query}->{gallery}" for query, gallery in permutations(comparison.data.widths, 2)]
@@ -86,39 +89,68 @@ class _Cells:
         else:
             self.directions = [direction for direction in recall if direction != MEAN]
             self.levels = sorted(recall[MEAN], key=level_number)
-        self._namesakes = Counter((line.label, line.size) for line in self.lines)
+        self._namesakes = Counter((line.label, line.group) for line in self.lines)
         self._best: dict[tuple[int | None, str, str], float] = {}
         for line in self.lines:
             for direction, levels in (line.recall or {}).items() if line.kind == "method" else ():
                 for k, of_line in levels.items():
-                    key = line.size, direction, k
+                    key = line.group, direction, k
                     self._best[key] = max(_as_shown(of_line.mean), self._best.get(key, 0.0))
 
     def label(self, line: Line) -> str:
-        """The label, with the name of the line where another line of the size has the same label."""
-        return line.label if self._namesakes[line.label, line.size] == 1 else f"{line.label} ({line.name})"
+        """The label, with the name of the line where another line of the group has the same label."""
+        return line.label if self._namesakes[line.label, line.group] == 1 else f"{line.label} ({line.name})"
+
+    def heading(self, group: int, of: str = " of the bytes") -> str:
+        """What is alike within a group."""
+        if not self.comparison.by_budget:
+            return _rows(group)
+        return f"{100 * self.comparison.share(group):.3g} %{of} ({human_bytes(group)})"
 
     def recall(self, line: Line, direction: str, k: str, spread: bool = True) -> Cell:
         if line.recall is None:
             return Cell(FAILED)
         recall = line.recall[direction][k]
         text = percent(recall.mean) + (f" ± {percent(recall.std)}" if spread and recall.std is not None else "")
-        best = line.kind == "method" and _as_shown(recall.mean) == self._best[line.size, direction, k]
+        best = line.kind == "method" and _as_shown(recall.mean) == self._best[line.group, direction, k]
         difference = line.difference(k) if direction == MEAN else None
         return Cell(text, best, difference is not None and difference.low <= 0 <= difference.high)
 
-    def by_size(self, row: Callable[[Line], list[str | Cell]]) -> tuple[Block, ...]:
-        """One block per size; `row` gives the cells behind the label."""
+    def by_group(self, row: Callable[[Line], list[str | Cell]]) -> tuple[Block, ...]:
+        """One block per group; `row` gives the cells behind the label, which tells the rows that a budget bought."""
+
+        def label(line: Line) -> str:
+            if line.kind == "method" and line.budget is not None and line.size is not None:
+                return f"{self.label(line)}, {_rows(line.size)}"
+            return self.label(line)
+
         return tuple(
             Block(
-                "" if size is None else _rows(size),
-                tuple(_row(self.label(line), *row(line)) for line in self.lines if line.size == size),
+                "" if group is None else self.heading(group),
+                tuple(_row(label(line), *row(line)) for line in self.lines if line.group == group),
             )
-            for size in self.sizes
+            for group in self.groups
         )
 
-
-Columns = tuple[tuple[str, str], ...]
+    def beside(
+        self, cell: Callable[[Line, str], str | Cell], name: Callable[[Line], str]
+    ) -> tuple[Columns, tuple[Block, ...]]:
+        """Groups side by side: a row for every name, references first; what has no group is repeated in each."""
+        groups: list[int | None] = [group for group in self.groups if group is not None]
+        groups = groups or [None]
+        blocks = []
+        for kind in ("reference", "method"):
+            lines_of: dict[str, dict[int | None, Line]] = {}
+            for line in self.lines:
+                if line.kind == kind:
+                    lines_of.setdefault(name(line), {})[line.group] = line
+            rows = []
+            for label, found in lines_of.items():
+                lines = [found.get(group, found.get(None)) for group in groups]
+                rows.append(_row(label, *(cell(line, k) if line else ABSENT for line in lines for k in self.levels)))
+            blocks += [Block("", tuple(rows))] if rows else []
+        headings = [MEAN if group is None else self.heading(group, of="") for group in groups]
+        return (("", "Method"), *((heading, k) for heading in headings for k in self.levels)), tuple(blocks)
 
 
 def _retrieval(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
@@ -143,26 +175,16 @@ def _retrieval(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
             _amount(line, line.bytes, human_bytes),
         ]
 
-    return columns, cells.by_size(row)
+    return columns, cells.by_group(row)
 
 
 def _variants(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
-    sizes: list[int | None] = [size for size in cells.sizes if size is not None]
-    sizes = sizes or [None]
-    blocks = []
-    for kind in ("reference", "method"):
-        lines_of: dict[str, dict[int | None, Line]] = {}
-        for line in cells.lines:
-            if line.kind == kind:
-                lines_of.setdefault(cells.label(line), {})[line.size] = line
-        rows = []
-        for label, by_size in lines_of.items():
-            lines = [by_size.get(size, by_size.get(None)) for size in sizes]
-            recalls = [cells.recall(line, MEAN, k) if line else ABSENT for line in lines for k in cells.levels]
-            rows.append(_row(label, *recalls))
-        blocks += [Block("", tuple(rows))] if rows else []
-    groups = [MEAN if size is None else _rows(size) for size in sizes]
-    return (("", "Method"), *((group, k) for group in groups for k in cells.levels)), tuple(blocks)
+    return cells.beside(lambda line, k: cells.recall(line, MEAN, k), cells.label)
+
+
+def _curve(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
+    families = cells.comparison.families()
+    return cells.beside(_gain, lambda line: families[line.method])
 
 
 def _cost(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
@@ -179,13 +201,13 @@ def _cost(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
             _amount(line, line.choices, "{:,.0f}".format),
         ]
 
-    return (("", "Method"), *stages, *amounts), cells.by_size(row)
+    return (("", "Method"), *stages, *amounts), cells.by_group(row)
 
 
 def _directions(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
     pairs = [(direction, k) for direction in cells.directions for k in cells.levels]
     columns = (("", "Method"), *((arrow(direction), k) for direction, k in pairs))
-    return columns, cells.by_size(lambda line: [cells.recall(line, direction, k) for direction, k in pairs])
+    return columns, cells.by_group(lambda line: [cells.recall(line, direction, k) for direction, k in pairs])
 
 
 _LAYOUTS: dict[str, Callable[[_Cells], tuple[Columns, tuple[Block, ...]]]] = {
@@ -193,29 +215,32 @@ _LAYOUTS: dict[str, Callable[[_Cells], tuple[Columns, tuple[Block, ...]]]] = {
     "variants": _variants,
     "cost": _cost,
     "directions": _directions,
+    "curve": _curve,
 }
 _LEGENDS = {
-    "retrieval": "Recall and gain retained in %, difference to the best method of the size in points; ± is the "
+    "retrieval": "Recall and gain retained in %, difference to the best method of the {group} in points; ± is the "
     "standard deviation, brackets hold the interval.",
     "variants": "Mean recall over directions in %; ± is the standard deviation.",
     "cost": "Seconds and bytes are those of one set.",
     "directions": "Recall in %, query → gallery; ± is the standard deviation.",
+    "curve": "Gain retained of the mean recall over directions in %; brackets hold the interval.",
 }
 
 
 def _notes(cells: _Cells, layout: str, blocks: tuple[Block, ...]) -> tuple[str, ...]:
-    comparison, notes = cells.comparison, [_LEGENDS[layout]]
+    comparison, group = cells.comparison, "budget" if cells.comparison.by_budget else "size"
+    notes = [_LEGENDS[layout].format(group=group)]
     shown = [cell for block in blocks for row in block.rows for cell in row]
     if any(cell.best for cell in shown):
-        notes.append("Bold: the best method of the size, references aside.")
+        notes.append(f"Bold: the best method of the {group}, references aside.")
     if any(cell.tied for cell in shown):
-        notes.append("†: the interval of the paired difference to the best method of the size contains 0.")
-    if layout == "variants" and None in cells.sizes and len(cells.sizes) > 1:
-        notes.append("What does not depend on the size is repeated in every column.")
+        notes.append(f"†: the interval of the paired difference to the best method of the {group} contains 0.")
+    if layout in ("variants", "curve") and None in cells.groups and len(cells.groups) > 1:
+        notes.append(f"What does not depend on the {group} is repeated in every column.")
     seeds = ", ".join(str(seed) for seed in comparison.seeds)
     notes += [f"Seeds: {seeds}; students per seed: {comparison.num_students}.", *comparison.protocol]
     for line in cells.lines:
-        which = cells.label(line) + ("" if line.size is None else f", {_rows(line.size)}")
+        which = cells.label(line) + ("" if line.group is None else f", {cells.heading(line.group)}")
         notes += [f"{which}, seed {failure.seed}: {failure.error}" for failure in line.failures]
     return tuple(" ".join(note.split()) for note in notes)
 

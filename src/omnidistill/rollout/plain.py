@@ -60,7 +60,7 @@ class _Plain(torch.autograd.Function):
             if moved[t]:
                 current.baddbmm_(kernel[:, :, : moved[t]].index_select(1, batch), coefficients[:, : moved[t]])
             with torch.set_grad_enabled(wanted):
-                arguments = current.requires_grad_(wanted), targets[t].detach().requires_grad_(wanted)
+                arguments = current.requires_grad_(wanted), targets[t].detach().requires_grad_(ctx.needs_input_grad[4])
                 delta = objective.gradient(*arguments)
             coefficients.index_add_(1, batch, sizes[t, :, None, None] * delta.detach(), alpha=-1)
             steps.append((arguments, delta))
@@ -79,18 +79,20 @@ class _Plain(torch.autograd.Function):
             reversed(batches), reversed(sizes), reversed(ctx.moved), reversed(ctx.steps), strict=True
         ):
             reached, size, step = grad_coefficients.index_select(1, batch), size[:, None, None], delta.detach()
-            by_output, by_target = torch.autograd.grad(
-                delta, arguments, -size * reached, retain_graph=True, allow_unused=True, materialize_grads=True
+            leaves = [argument for argument in arguments if argument.requires_grad]
+            by_output, *by_target = torch.autograd.grad(
+                delta, leaves, -size * reached, retain_graph=True, allow_unused=True, materialize_grads=True
             )
             grad_outputs.index_add_(1, batch, by_output)
-            grad_targets.append(by_target)
+            grad_targets += by_target
             grad_sizes.append(-(reached * step).sum((1, 2)))
             if moved:
                 coefficients.index_add_(1, batch, size * step)
                 grad_kernel[:, :, :moved].index_add_(1, batch, by_output @ coefficients[:, :moved].mT)
                 products = kernel[:, :, :moved].index_select(1, batch)
                 grad_coefficients[:, :moved].baddbmm_(products.mT, by_output)
-        return None, None, grad_outputs, grad_kernel, torch.stack(grad_targets[::-1]), torch.stack(grad_sizes[::-1])
+        by_targets = torch.stack(grad_targets[::-1]) if grad_targets else None
+        return None, None, grad_outputs, grad_kernel, by_targets, torch.stack(grad_sizes[::-1])
 
 
 def _moved_before(batches: Int[Tensor, "T b"]) -> list[int]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from omnidistill.heads import Heads, stack
 from omnidistill.objectives import Objective
+from omnidistill.randomness import Streams
 from omnidistill.rollout.dual import DualState, dual_steps
 
 _CHUNK_STEPS = 32
@@ -25,6 +26,11 @@ def draw_batches(num_rows: int, batch_size: int, num_steps: int, generator: torc
     num_orders = -(-num_steps // per_order)
     orders = [torch.randperm(num_rows, generator=generator)[: per_order * batch_size] for _ in range(num_orders)]
     return torch.cat(orders).view(-1, batch_size)[:num_steps]
+
+
+def recipe_order(seed: int) -> torch.Generator:
+    """What draws the mini-batches of a recipe that says which: the same for every student, from its first step on."""
+    return Streams(seed)["recipe/batches"]
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from omnidistill.artifacts import exclusive
+from omnidistill.budget import with_budget
 from omnidistill.config import RunConfig
 from omnidistill.errors import InputError
 from omnidistill.experts import ExpertBuffer
@@ -33,6 +34,7 @@ def run_distill(
     config: RunConfig,
     folder: Path,
     *,
+    budget: str | None = None,
     heads: Path | None = None,
     experts: Path | None = None,
     shelf: Shelf | None = None,
@@ -46,6 +48,8 @@ def run_distill(
         reference: a packed set, or "emoji".
         config: the settings.
         folder: the run folder.
+        budget: what the set (or the sets of all pairs) may weigh, as bytes ("64kB") or a share of the training features
+            ("1%"); the largest size that fits replaces that of the settings.
         heads: heads to start from.
         experts: a buffer made before, by 'experts'.
         shelf: where to keep (and look for) experts instead of the run folder.
@@ -54,10 +58,12 @@ def run_distill(
         progress: shown while it works.
 
     Raises:
-        InputError: bad data or settings, a folder of another run, or of this one without `resume`.
+        InputError: bad data, settings or budget, a folder of another run, or of this one without `resume`.
         NotFiniteError: training or distillation diverged.
     """
     data = open_data(reference, config)
+    if budget is not None:
+        config = with_budget(config, budget, data)
     for part in [data] if config.joint else [data.only(pair) for pair in combinations(data.modalities, 2)]:
         _check(part, config, reference)
     if heads is not None:

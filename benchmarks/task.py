@@ -1,0 +1,96 @@
+"""The section of the task loss: an outer iteration against all products that it cannot do without, how it grows, and
+what a further step keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from measuring import Case, Cell, Table, interleaved, milliseconds, peak_megabytes, ratio
+from omnidistill.distill.threads import threads_for
+from task_workloads import (
+    BATCH,
+    NUM_ROWS,
+    REAL,
+    SHAPES,
+    STEPS,
+    TaskProblem,
+    task_iteration,
+    task_problem,
+    task_products,
+)
+
+SETTING = f"InfoNCE student and task, M = 3, T = {STEPS}, b = {BATCH}, N = {NUM_ROWS}, B = {REAL} real rows"
+MEASURED = ("limit", "dual")
+
+
+def section(quick: bool) -> list[Table]:
+    return [_iteration(quick), *_growth(quick), _memory(quick)]
+
+
+def _iteration(quick: bool) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for shape, (widths, width) in SHAPES.items():
+        posed = task_problem(shape)
+        for outer in ("task", "matching + task"):
+            times = _times(posed, 5 if quick else 11, matching=outer != "task")
+            named = f"{shape}: {', '.join(map(str, widths))} -> {width}"
+            rows.append(
+                (named, outer, *(milliseconds(times[case]) for case in MEASURED), ratio(times, "dual", "limit"))
+            )
+    note = (
+        f"Forward, loss of the trained student on real rows and backward; {SETTING}; as many threads as the outer loop "
+        "takes (one at emoji widths). limit: all products of both passes, those of the steps, the real rows and their "
+        "logits included, and nothing else."
+    )
+    return Table("Task loss", note, ("widths", "outer objective", "limit, ms", "dual, ms", "/ limit"), tuple(rows))
+
+
+def _growth(quick: bool) -> list[Table]:
+    dimensions: dict[str, tuple[tuple[int, ...], Callable[[int], TaskProblem]]] = {
+        "N": ((50, 100, 200, 400), lambda size: task_problem("emoji", num_rows=size)),
+        "T": ((16, 32, 64, 128, 256), lambda size: task_problem("emoji", num_steps=size)),
+        "V": ((1, 2, 4), lambda size: task_problem("emoji", num_views=size)),
+        "B": ((128, 256, 512, 1024), lambda size: task_problem("emoji", num_real=size)),
+    }
+    names = {"N": "synthetic rows", "T": "student steps", "V": "views of a row", "B": "real rows"}
+    tables = []
+    for symbol, (sizes, problem) in dimensions.items():
+        rows: list[tuple[Cell, ...]] = []
+        for size in sizes[::2] if quick else sizes:
+            times = _times(problem(size), 3 if quick else 7, matching=False)
+            rows.append((size, *(milliseconds(times[case]) for case in MEASURED), ratio(times, "dual", "limit")))
+        note = f"ms at emoji widths, task loss alone, against the {names[symbol]}; else {SETTING}."
+        tables.append(
+            Table(f"Growth of the task loss with {symbol}", note, (symbol, *MEASURED, "/ limit"), tuple(rows))
+        )
+    return tables
+
+
+def _memory(quick: bool) -> Table:
+    steps = (64, 256) if quick else (64, 128, 256)
+    rows: list[tuple[Cell, ...]] = []
+    for shape, (widths, width) in SHAPES.items():
+        peaks = [peak_megabytes("task", shape, num_steps) for num_steps in steps]
+        a_step = (peaks[-1] - peaks[0]) / (steps[-1] - steps[0])
+        rows.append((shape, *peaks, a_step, 4 * BATCH * len(widths) * width / 2**20, 4 * sum(widths) * width / 2**20))
+    note = (
+        "MB at the peak of two iterations of matching and task loss, less the inputs, a fresh process for each number; "
+        f"M = 3, b = {BATCH}, N = {NUM_ROWS}, B = {REAL}. A step: growth from the least to the largest T. What is kept "
+        "of one are the outputs of its batch and their gradient (M b d each) and matrices of M b x M b; nothing of the "
+        "size of the heads, which the last column has."
+    )
+    columns = ("widths", *(f"T = {size}" for size in steps), "a step", "M b d", "heads")
+    return Table("Peak memory of the task loss", note, columns, tuple(rows))
+
+
+def _times(posed: TaskProblem, turns: int, *, matching: bool) -> dict[str, list[float]]:
+    cases: dict[str, Case] = {
+        "limit": lambda: task_products(posed, matching=matching),
+        "dual": lambda: task_iteration(posed, matching=matching),
+    }
+    start = posed.made.start
+    widths = {name: matrix.shape[1] for name, matrix in start.items()}
+    num_rows = len(next(iter(posed.parametrisation.expand(posed.made.rows).values())))
+    with threads_for(num_rows, widths, len(next(iter(start.values())))):
+        return interleaved(cases, turns)

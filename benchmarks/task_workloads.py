@@ -1,0 +1,112 @@
+"""What is timed of the task loss: an outer iteration judged by the trained student's InfoNCE on real rows, alone or
+beside a whole run of matching, and the matrix products that any exact implementation of it needs.
+
+Shapes: M modalities, P pairs of them, N synthetic rows in V views, T student steps, b mini-batch, B real rows, p_m
+feature width, d embedding width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from omnidistill.distill import TaskLoss
+from omnidistill.features.featureset import FeatureSet
+from omnidistill.features.preprocessing import Preprocessing
+from omnidistill.objectives import InfoNCE
+from omnidistill.objectives.pairs import modality_pairs
+from omnidistill.parametrisation import Parametrisation, Plain, Views
+from omnidistill.rollout import dual_rollout
+from workloads import Problem, problem
+
+SHAPES: dict[str, tuple[tuple[int, ...], int]] = {
+    "emoji": ((1280, 384, 512), 256),
+    "ImageBind": ((1280, 1024, 768), 1024),
+}
+NUM_ROWS, BATCH, STEPS, REAL, WEIGHT = 100, 50, 64, 512, 0.1
+
+
+@dataclass(frozen=True)
+class TaskProblem:
+    """A student's training, what its rows are stored as, and the real rows that judge it."""
+
+    made: Problem
+    parametrisation: Parametrisation
+    task: TaskLoss
+    batch: Tensor  # of real rows
+    num_visited: int  # synthetic rows that take part
+
+
+def task_problem(
+    shape: str, *, num_rows: int = NUM_ROWS, num_steps: int = STEPS, num_views: int = 1, num_real: int = REAL
+) -> TaskProblem:
+    """Random heads, rows and real rows of the widths of that name; no two real rows of one group."""
+    widths, width = SHAPES[shape]
+    made = problem(num_rows, num_steps=num_steps, widths=widths, width=width, batch_size=BATCH, num_views=num_views)
+    generator = torch.Generator().manual_seed(1)
+    count = 4 * num_real
+    features = {name: torch.randn(count, x.shape[1], generator=generator) for name, x in made.rows.items()}
+    ids = tuple(map(str, range(count)))
+    train = FeatureSet(features, ids, ids, ("train",) * count, None, Preprocessing(False, 0.0, {}), {})
+    batch = torch.randperm(count, generator=generator)[:num_real]
+    parametrisation = Views(Plain(), num_views) if num_views > 1 else Plain()
+    return TaskProblem(made, parametrisation, TaskLoss(train, made.start, num_real), batch, made.num_visited)
+
+
+def task_iteration(posed: TaskProblem, *, matching: bool) -> Tensor:
+    """Forward, task loss (and that of matching) and backward, as the outer loop does them."""
+    made = posed.made
+    for leaf in made.leaves:
+        leaf.grad = None
+    endpoint = dual_rollout(
+        InfoNCE(),
+        made.start,
+        posed.parametrisation.expand(made.rows),
+        made.similarity.targets(made.factors, made.batches),
+        made.batches,
+        made.log_step_sizes.exp(),
+    )
+    loss = posed.task.on(endpoint, posed.batch)
+    if matching:
+        loss = WEIGHT * loss + (endpoint.squared_distances(made.target) / made.target.squared_norms).sum()
+    torch.autograd.backward(loss)
+    return loss.detach()
+
+
+def task_products(posed: TaskProblem, *, matching: bool) -> None:
+    """Every product of an exact forward and backward pass, and nothing else.
+
+    X W_0^T, X X^T, X~ W_0^T, X~ X^T, (X~ X^T) A with their gradients (X~ and W_0 have none); those of the pairs of real
+    rows; each step K_I A with its gradients, over the rows that have moved, and those of the pairs, which are
+    differentiated once more; for matching X D^T, K A and their gradients. Of numbers that stand for them: sizes alone
+    matter.
+    """
+    made, begun, kernels, ends = posed.made, [], [], []
+    for name, features in posed.task.train.features.items():
+        x, real, matrix = features[: posed.num_visited], features[: len(posed.batch)], made.start[name]
+        outputs, kernel, crossed = x @ matrix.mT, x @ x.mT, real @ x.mT
+        end = torch.addmm(real @ matrix.mT, crossed, outputs)
+        _ = outputs @ matrix, kernel @ x, crossed.mT @ real, end @ outputs.mT, crossed.mT @ end
+        if matching:
+            difference = made.target.difference[name]
+            _ = (x @ difference.mT) @ difference, kernel @ outputs, outputs @ outputs.mT
+        begun.append(outputs), kernels.append(kernel), ends.append(end)
+    _pair_products(torch.stack(ends), twice=False)
+    coefficients, kernel = torch.stack(begun), torch.stack(kernels)
+    for t in range(len(made.batches)):
+        batch, moved = coefficients[:, :BATCH], min(t * BATCH, posed.num_visited)
+        reached, before = kernel[:, :BATCH, :moved], coefficients[:, :moved]
+        _ = reached @ before, batch @ before.mT, reached.mT @ batch
+        _pair_products(batch, twice=True)
+
+
+def _pair_products(outputs: Tensor, *, twice: bool) -> None:
+    """c = Z_m Z_n^T, then e Z_n and e^T Z_m of each pair; twice: and two gradients of each."""
+    left, right = (outputs.index_select(0, index) for index in modality_pairs(len(outputs)))
+    cosines = left @ right.mT
+    for _ in range(3 if twice else 1):
+        _ = cosines @ right, cosines.mT @ left
+    if twice:
+        _ = left @ right.mT, right @ left.mT

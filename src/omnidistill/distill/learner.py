@@ -1,0 +1,153 @@
+"""The set under way: one outer iteration, and the way back when a number of it is NaN or Inf.
+
+    back:    rows, similarity, log step sizes <- a good set,    log step sizes -= log 2 for each restart since it
+    after:   learning rates times 2^-restarts, an optimiser without memory; random streams simply go on
+
+Every number that could spread is looked at where it is made: losses, gradients, the updated set, its step sizes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from omnidistill.config import LearnedConfig
+from omnidistill.distill.learnable import Learnable, random_rows
+from omnidistill.distill.outer import Outer
+from omnidistill.errors import NotFiniteError
+from omnidistill.features.featureset import FeatureSet
+from omnidistill.objectives import objective_from
+from omnidistill.parametrisation import parametrisation_from
+from omnidistill.randomness import Streams
+from omnidistill.rollout import Blend, Rollout, rollout_named
+from omnidistill.rollout.students import draw_batches, recipe_order
+from omnidistill.similarity import similarity_from
+
+
+@dataclass(frozen=True)
+class Good:
+    """A set with a finite loss and gradient: all leaves by name, the iterations and restarts that came before it."""
+
+    tensors: dict[str, Tensor]
+    iteration: int = 0
+    restarts: int = 0
+
+
+class Learner:
+    """Learned tensors, their optimiser and what an iteration is made of; random draws come from `streams`."""
+
+    def __init__(self, train: FeatureSet, outer: Outer, width: int, settings: LearnedConfig, streams: Streams) -> None:
+        self.outer, self.settings, self.streams = outer, settings, streams
+        self.modalities = train.modalities
+        self.initial = random_rows(train, settings.size, streams["initial rows"])
+        self.parametrisation = parametrisation_from(settings.storage)
+        self.learnable = Learnable.begin(self.initial, settings, self.parametrisation, streams)
+        self.optimiser = self.learnable.optimiser(settings.optimiser)
+        self.base_rates = [group["lr"] for group in self.optimiser.param_groups]
+        self.restarts = 0
+        self.last_good = Good(self.learnable.copy())
+        self.objective = objective_from(settings.student, self.modalities)
+        self.similarity = similarity_from(settings.similarity)
+        self.rollout: Rollout = rollout_named(
+            settings.rollout,
+            num_rows=settings.num_rows,
+            num_steps=settings.num_student_steps,
+            batch_size=settings.batch,
+            widths=train.widths,
+            width=width,
+        )
+
+    @property
+    def rate_factor(self) -> float:
+        """What restarts left of the learning rates: 2^-restarts."""
+        return 0.5**self.restarts
+
+    def iterate(self, iteration: int) -> dict[str, Any]:
+        """Iteration `iteration` + 1, and its record.
+
+        Raises:
+            NotFiniteError: names the loss, gradient, set or step size that is NaN or Inf; `go_back` mends the set.
+        """
+        settings, learnable = self.settings, self.learnable
+        episode = self.outer.episode(iteration, self.streams)
+        generator = self.streams["batches"] if settings.order == "any" else recipe_order(self.streams.seed)
+        batches = draw_batches(settings.num_rows, settings.batch, settings.num_student_steps, generator)
+        endpoint = self.rollout(
+            self.objective,
+            episode.start,
+            self.parametrisation.expand(learnable.rows),
+            self.similarity.targets(learnable.similarity, batches),
+            batches,
+            learnable.log_step_sizes.exp(),
+            blend=self._blend(),
+        )
+        losses = self.outer.loss(endpoint, episode)
+        loss = losses.sum()
+        _require_finite(
+            torch.cat([losses, loss[None]]), [*(f"loss '{name}'" for name in self.outer.terms), "their sum"]
+        )
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._step(iteration)
+        record: dict[str, Any] = {"iteration": iteration + 1, "loss": float(loss.detach())}
+        record |= {f"loss/{name}": float(value) for name, value in zip(self.outer.terms, losses.detach(), strict=True)}
+        sizes = learnable.log_step_sizes.detach().exp()
+        _require_finite(sizes.log(), [f"log step size of '{name}'" for name in self.modalities])  # -Inf: never again up
+        return record | {f"step_size/{name}": float(value) for name, value in zip(self.modalities, sizes, strict=True)}
+
+    def go_back(self, good: Good) -> None:
+        """Restart from a good set (its moving average begins there too) with smaller steps of students and optimiser,
+        halved once for each restart since the set was taken.
+        """
+        self.restarts += 1
+        tensors = dict(good.tensors)
+        tensors["log_step_sizes"] = tensors["log_step_sizes"] - math.log(2) * (self.restarts - good.restarts)
+        self.learnable.restore({**tensors, **{f"average/{name}": tensor for name, tensor in tensors.items()}})
+        self.optimiser = self.learnable.optimiser(self.settings.optimiser)
+
+    def _blend(self) -> Blend | None:
+        settings = self.settings
+        if not settings.blend:
+            return None
+        return Blend.draw(settings.num_student_steps, settings.batch, self.streams["blend"])
+
+    def _step(self, iteration: int) -> None:
+        leaves = self._leaves()
+        _require_finite(*_norms("gradient", {name: leaf.grad for name, leaf in leaves.items()}))
+        self.last_good = Good(self.learnable.copy(), iteration, self.restarts)
+        if self.settings.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(list(self.learnable.rows.values()), self.settings.clip_norm)
+        factor = self.rate_factor
+        if self.settings.schedule == "cosine":
+            factor *= 0.5 * (1 + math.cos(math.pi * iteration / self.settings.iterations))
+        for group, rate in zip(self.optimiser.param_groups, self.base_rates, strict=True):
+            group["lr"] = rate * factor
+        self.optimiser.step()
+        _require_finite(*_norms("set", leaves))
+        self.learnable.follow(self.settings.average)
+
+    def _leaves(self) -> dict[str, Tensor]:
+        """Every learned tensor by the name an error gives it; step sizes one by one are in the record."""
+        learnable = self.learnable
+        return {
+            **{f"the rows of '{name}'": leaf for name, leaf in learnable.rows.items()},
+            **{f"the similarity ({name})": leaf for name, leaf in learnable.similarity.items()},
+            "the step sizes": learnable.log_step_sizes,
+        }
+
+
+def _require_finite(values: Tensor, names: Sequence[str]) -> None:
+    finite = torch.isfinite(values.detach())
+    if not bool(finite.all()):
+        raise NotFiniteError(f"{names[int((~finite).nonzero()[0])]} is NaN or Inf")
+
+
+def _norms(what: str, tensors: Mapping[str, Tensor | None]) -> tuple[Tensor, list[str]]:
+    """One norm a tensor, so that all are checked at once."""
+    found = {f"{what} of {name}": tensor for name, tensor in tensors.items() if tensor is not None}
+    return torch.stack([torch.linalg.vector_norm(tensor.detach()) for tensor in found.values()]), list(found)

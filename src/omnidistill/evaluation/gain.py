@@ -1,0 +1,90 @@
+"""Whether training gained anything on validation, told with its noise: when not, a long run is not worth its time.
+
+    d_i     = mean over directions and K = 1, 5, 10 of  [hit after] - [hit before]                    for row i of V
+    gain    = mean_i d_i                                the difference of two validation scores, on the same rows
+    error^2 = (sum_g (sum_{i in g} (d_i - gain))^2) / V^2 + 1 / G^2                 groups g are the units, G of them
+
+The last term is that of one more group which tips over altogether, so that no hits at all are no certainty. Heads
+gained *nothing* where the gain is within two errors of 0 and at most two points (0.02) are within two errors of it:
+noise alone does not do, the split must be large enough (at least 100 groups) to exclude a gain that would matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.distill import DistilledSet
+from omnidistill.evaluation.choosing import judged_students, run_of
+from omnidistill.evaluation.retrieval import hits, ranks_by_direction
+from omnidistill.experts import ExpertBuffer
+from omnidistill.features.featureset import FeatureSet
+from omnidistill.heads import Heads, embed
+
+_ERRORS = 2.0
+_MATTERS = 0.02
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Difference of two validation scores (fractions, 0.01 is a point) and its standard error."""
+
+    mean: float
+    error: float
+
+    @property
+    def is_nothing(self) -> bool:
+        """Not told from 0, and no gain that would matter is possible."""
+        return self.mean <= _ERRORS * self.error and self.mean + _ERRORS * self.error <= _MATTERS
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:+.1f} ± {100 * self.error:.1f} points"
+
+
+def gain_of(after: Float[Tensor, " V"], before: Float[Tensor, " V"], codes: Int[Tensor, " V"]) -> Gain:
+    """The gain from `row_hits` before and after, of rows in groups `codes` (0 to G - 1, each with rows)."""
+    difference, num_groups = after - before, int(codes.max()) + 1
+    sums = difference.new_zeros(num_groups).index_add(0, codes, difference - difference.mean())
+    error = float((sums.square().sum() / len(codes) ** 2 + 1 / num_groups**2).sqrt())
+    return Gain(float(difference.mean()), error)
+
+
+def row_hits(heads: Heads, validation: FeatureSet) -> Float[Tensor, " V"]:
+    """Share in [0, 1] of directions and cut-offs at which each row hits; their mean is the validation score."""
+    return hits(ranks_by_direction(embed(heads, validation.features), validation.group_codes)).mean(1)
+
+
+def experts_gain_nothing(buffer: ExpertBuffer, start: Heads, validation: FeatureSet) -> str | None:
+    """A line where no epoch of any expert, trained on all rows, gained anything; None as soon as one may have."""
+    epochs = range(buffer.num_epochs, 0, -1)
+    snapshots = (buffer.heads(expert, epoch) for epoch in epochs for expert in range(buffer.num_experts))
+    best = _best_of_nothing((row_hits(heads, validation) for heads in snapshots), start, validation)
+    return best and f"nothing to gain: training on all rows ({buffer.num_experts} experts) validates {best} at best"
+
+
+def students_gain_nothing(distilled: DistilledSet, start: Heads, validation: FeatureSet) -> str | None:
+    """A line where students of the set, trained by its recipe, gained nothing; None where they may have."""
+    students = judged_students(distilled, start, [distilled.recipe.num_steps])
+    after = (_mean_hits(heads, validation) for _, heads in students)
+    best = _best_of_nothing(after, start, validation)
+    return best and f"nothing to gain: students of the best set so far validate {best}"
+
+
+def _best_of_nothing(hits_after: Iterable[Tensor], start: Heads, validation: FeatureSet) -> str | None:
+    """The largest of gains that are all nothing; looks no further than the first that is not."""
+    best, before = None, row_hits(start, validation)
+    for after in hits_after:
+        gain = gain_of(after, before, validation.group_codes)
+        if not gain.is_nothing:
+            return None
+        best = gain if best is None or gain.mean > best.mean else best
+    return str(best) if best else None
+
+
+def _mean_hits(runs: Mapping[str, Float[Tensor, "R _ _"]], validation: FeatureSet) -> Float[Tensor, " V"]:
+    num_runs = len(next(iter(runs.values())))
+    return torch.stack([row_hits(run_of(runs, run), validation) for run in range(num_runs)]).mean(0)
