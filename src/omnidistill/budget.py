@@ -111,7 +111,7 @@ def _set_bytes(settings: DistillConfig, widths: list[int]) -> int:
     paired = settings.num_rows if isinstance(settings, LearnedConfig) else settings.size  # chosen rows know of no views
     with torch.device("meta"):
         similarity = similarity_from(settings.similarity).init(paired, torch.Generator())
-    return settings.size * sum(_row_bytes(settings.storage, width) for width in widths) + _bytes_of(similarity)
+    return settings.size * sum(_row_bytes(settings.counted_storage, width) for width in widths) + _bytes_of(similarity)
 
 
 @cache

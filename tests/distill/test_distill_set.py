@@ -190,7 +190,7 @@ def test_what_is_on_disk_is_open_to_all(distilled: DistilledSet, tmp_path: Path)
     distilled.save(tmp_path)
     meta = json.loads((tmp_path / "manifest.json").read_text())["meta"]
     assert meta["recipe"]["step_sizes"] == list(distilled.recipe.step_sizes)
-    assert meta["recipe"].keys() == {"step_sizes", "num_steps", "batch_size", "momentum", "weight_decay"}
+    assert meta["recipe"].keys() == {"step_sizes", "num_steps", "batch_size", "momentum", "weight_decay", "order"}
     tensors = load_artifact(tmp_path, "distilled").tensors
     assert all(torch.equal(tensors[name], tensor) for name, tensor in distilled.tensors.items())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,11 +12,9 @@ import torch
 
 from omnidistill.config import EvaluateConfig
 from omnidistill.distill import DistilledSet
-from omnidistill.errors import NotFiniteError
-from omnidistill.evaluation import line as line_module
 from omnidistill.evaluation import lines
 from omnidistill.evaluation.choosing import run_of, step_choices, validation_score
-from omnidistill.evaluation.line import Line, best_epoch
+from omnidistill.evaluation.line import Line
 from omnidistill.evaluation.lines import (
     cca_line,
     distilled_line,
@@ -222,30 +220,3 @@ def test_a_rate_that_diverges_is_passed_over(loop: Loop) -> None:
     line = full_line(InfoNCE(), "", loop.start, features().development(), config, 0)
     assert line.settings["learning_rate"] == 0.5
     assert all(bool(torch.isfinite(matrix).all()) for matrix in line.heads.values())
-
-
-def test_patience_ends_a_training_that_no_longer_rises() -> None:
-    scores = iter([0.1, 0.3, 0.2, 0.3, *[0.25] * 20])
-    seen = []
-
-    def score() -> float:
-        seen.append(next(scores))
-        return seen[-1]
-
-    assert best_epoch(iter(range(1, 25)), score) == (0.3, 2, 8)
-    assert len(seen) == 2 + line_module._PATIENCE_EPOCHS
-
-
-def test_a_training_that_diverges_keeps_its_best_epoch() -> None:
-    def epochs() -> Iterator[int]:
-        yield from (1, 2, 3)
-        raise NotFiniteError("heads became NaN")
-
-    scores = iter([0.2, 0.4, 0.3])
-    assert best_epoch(epochs(), lambda: next(scores)) == (0.4, 2, 3)
-
-    def at_once() -> Iterator[int]:
-        raise NotFiniteError("heads became NaN")
-        yield 1
-
-    assert best_epoch(at_once(), lambda: 1.0) == (-1.0, 1, 0)

@@ -179,6 +179,7 @@ def _summary(run: Any) -> list[str]:
             bound = f" (rank floor of {len(distilled)} rows: {sum(floors.values()):.3f})" if floors else ""
             lines.append(f"matching loss {loss:.3f}{bound}")
         lines.append(f"recipe   {recipe.num_steps} steps of {recipe.batch_size} rows, step sizes {steps}")
+        lines += [f"chosen   {name} = {why}" for name, why in distilled.provenance.get("choices", {}).items()]
         lines += [f"note     {line}" for line in distilled.provenance.get("notes", ())]
     if len(run.parts) > 1:
         lines.append(f"all      {len(run.parts)} sets, {_weight(total, whole)}")

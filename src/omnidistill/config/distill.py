@@ -27,8 +27,9 @@ class StorageConfig(Strict):
 
     bits: Literal[32, 16, 8, 6, 4, 3, 2] = 32
     """Bits a number of a row; 32 and 16 are floats, fewer are integers with one scale a row."""
-    views: Count = 1
-    """Rows trained on for each stored one: the row itself, and the row times fixed patterns of signs."""
+    views: Annotated[int, Field(ge=0)] = 1
+    """Rows trained on for each stored one: the row itself, and the row times fixed patterns of signs. 0: as many as
+    make about 256 rows, at most 16."""
 
 
 class _SetConfig(Strict):
@@ -44,9 +45,15 @@ class _SetConfig(Strict):
     _usual_batch: ClassVar[int] = 128
 
     @property
+    def counted_storage(self) -> StorageConfig:
+        """The storage with a number of views."""
+        views = self.storage.views or min(16, max(1, round(256 / self.size)))
+        return self.storage.model_copy(update={"views": views})
+
+    @property
     def num_rows(self) -> int:
         """Rows that students train on: all views of the stored ones."""
-        return self.size * self.storage.views
+        return self.size * self.counted_storage.views
 
     @property
     def batch(self) -> int:
@@ -76,8 +83,9 @@ class _LearnedConfig(_SetConfig):
     """Mini-batches of students: drawn anew each time (paper), or always the same ones, which the recipe then names."""
     blend: bool = False
     """Train the student on mixtures of the rows of its batch (RepBlend)."""
-    initial_step_size: Positive = 3.0
-    """Where each modality's learned student step size begins (paper: 0.01 for its 0.01 experts)."""
+    initial_step_size: Positive | None = None
+    """Where each modality's learned student step size begins (paper: 0.01 for its 0.01 experts); absent: at that of the
+    experts, or 0.1 without any."""
     optimiser: OptimiserConfig = AdamConfig()
     """How the synthetic set is updated."""
     schedule: Literal["constant", "cosine"] = "cosine"
@@ -96,7 +104,7 @@ class _LearnedConfig(_SetConfig):
     @model_validator(mode="after")
     def _rank_fits(self) -> _LearnedConfig:
         if isinstance(self.similarity, LowRankConfig) and self.similarity.rank > self.num_rows:
-            what, most = "size" if self.storage.views == 1 else "size x storage.views", self.num_rows
+            what, most = "size" if self.num_rows == self.size else "size x storage.views", self.num_rows
             raise ValueError(f"similarity.rank = {self.similarity.rank} exceeds {what} = {most}; use at most {most}")
         return self
 
@@ -116,19 +124,30 @@ class TrajectoryConfig(_LearnedConfig):
     kind: Literal["trajectory"] = "trajectory"
     target: Literal["trajectory", "shortcut"] = "trajectory"
     """What is matched: the expert's own path, or the straight line between its ends at the expert's pace (PTM-ST)."""
-    num_expert_epochs: Count = 2
-    """Expert epochs that the T student steps must cover (paper: 2)."""
-    max_start_epoch: Count = 5
+    num_expert_epochs: Count | None = None
+    """Expert epochs that the T student steps must cover (paper: 2); absent: all of them."""
+    max_start_epoch: Count = 1
     """Student starts are expert epochs 0 to this, exclusive (paper: 5; 7 at N = 500)."""
     task_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the student's loss on real rows beside the matching loss, which is 1 a modality at first; 0: none."""
     task: TaskLossConfig = TaskLossConfig()
     """That loss."""
 
+    @model_validator(mode="after")
+    def _starts_fit(self) -> TrajectoryConfig:
+        if self.num_expert_epochs is None and self.max_start_epoch > 1:
+            raise ValueError("max_start_epoch above 1 leaves no room to match all epochs; give num_expert_epochs")
+        return self
+
     @property
     def uses_experts(self) -> bool:
         """They are what is matched."""
         return True
+
+    @property
+    def last_epoch(self) -> int:
+        """The last expert epoch that is read for certain."""
+        return self.max_start_epoch - 1 + (self.num_expert_epochs or 1)
 
 
 class TaskConfig(_LearnedConfig):

@@ -36,14 +36,15 @@ class ExpertsConfig(Strict):
     """What experts minimise."""
     num_experts: Count = 20
     """Independent runs (paper: 20)."""
-    num_epochs: Count = 10
-    """Epochs a run (paper: 10)."""
+    num_epochs: Count | None = None
+    """Epochs a run (paper: 10); absent: as many as validate best."""
     batch_size: Annotated[int, Field(ge=2)] = 128
     """Real rows a step (paper: 128); the last incomplete batch of an epoch is dropped."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     """Seed of the experts; absent: that of the run. One value for several runs lets them share experts."""
-    learning_rate: Positive = 0.01
-    """SGD step size (paper: 0.01; HoPA's gradient is small, so standardised features want 1 to 3)."""
+    learning_rate: Positive | None = None
+    """SGD step size (paper: 0.01; HoPA's gradient is small, so standardised features want 1 to 3); absent: the one that
+    validates best."""
 
 
 class EvaluateConfig(Strict):
@@ -51,9 +52,9 @@ class EvaluateConfig(Strict):
 
     num_seeds: Annotated[int, Field(ge=2)] = 10
     """Students a line (batch orders; for random rows also the rows)."""
-    max_epochs: Count = 30
-    """Longest training on real rows that validation may choose."""
-    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.1, 0.3, 1.0, 3.0, 10.0)
+    max_epochs: Count = 100
+    """Longest training on real rows that validation may choose; it ends when six epochs bring nothing."""
+    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
     """Step sizes on real rows that validation chooses from."""
     batch_size: Annotated[int, Field(ge=2)] = 128
     """Rows a step on real rows."""
@@ -80,9 +81,9 @@ class RunConfig(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
-        if not isinstance(self.distill, TrajectoryConfig):
+        if not isinstance(self.distill, TrajectoryConfig) or self.experts.num_epochs is None:
             return self
-        last = self.distill.max_start_epoch - 1 + self.distill.num_expert_epochs
+        last = self.distill.last_epoch
         if last > self.experts.num_epochs:
             raise ValueError(
                 f"distill.max_start_epoch - 1 + distill.num_expert_epochs = {last} exceeds experts.num_epochs = "

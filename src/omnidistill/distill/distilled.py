@@ -56,7 +56,7 @@ class DistilledSet:
     @property
     def parametrisation(self) -> Parametrisation:
         """How the rows are stored."""
-        return parametrisation_from(self.config.distill.storage)
+        return parametrisation_from(self.config.distill.counted_storage)
 
     def rows(self) -> dict[str, Float[Tensor, "_ _"]]:
         """The rows to train on, N x p_m per modality, in the space of the prepared features. Views of the stored rows
@@ -79,7 +79,7 @@ class DistilledSet:
     @property
     def size(self) -> int:
         """Stored rows; the length is that of the rows to train on."""
-        return len(self) // self.config.distill.storage.views
+        return len(self) // self.config.distill.counted_storage.views
 
     @property
     def bytes(self) -> int:

@@ -33,9 +33,9 @@ class Learnable:
     def begin(
         initial: FeatureSet, config: LearnedConfig, parametrisation: Parametrisation, streams: Streams
     ) -> Learnable:
-        """Real rows, S = I and the configured step size."""
+        """Real rows, S = I and the configured step size, or 0.1."""
         similarity = similarity_from(config.similarity).init(config.num_rows, streams["similarity"])
-        steps = torch.full((len(initial.modalities),), math.log(config.initial_step_size))
+        steps = torch.full((len(initial.modalities),), math.log(config.initial_step_size or 0.1))
         made = Learnable(parametrisation.init(initial.features), similarity, steps)
         if config.average:
             made.average.update(made.copy())

@@ -45,7 +45,7 @@ class Learner:
         self.outer, self.settings, self.streams = outer, settings, streams
         self.modalities = train.modalities
         self.initial = random_rows(train, settings.size, streams["initial rows"])
-        self.parametrisation = parametrisation_from(settings.storage)
+        self.parametrisation = parametrisation_from(settings.counted_storage)
         self.learnable = Learnable.begin(self.initial, settings, self.parametrisation, streams)
         self.optimiser = self.learnable.optimiser(settings.optimiser)
         self.base_rates = [group["lr"] for group in self.optimiser.param_groups]

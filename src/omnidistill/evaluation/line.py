@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.errors import InputError, NotFiniteError
+from omnidistill.errors import InputError
 from omnidistill.experts.train import StackedHeads
-
-_PATIENCE_EPOCHS = 6
 
 
 @dataclass(frozen=True)
@@ -42,20 +40,3 @@ class Line:
     def num_runs(self) -> int:
         """R."""
         return len(next(iter(self.parts[0].values())))
-
-
-def best_epoch(epochs: Iterable[int], score: Callable[[], float]) -> tuple[float, int, int]:
-    """Best score, its epoch, and how many were judged; stops when it has not risen for some epochs or training
-    diverged.
-    """
-    best, best_at, judged = -1.0, 1, 0
-    try:
-        for epoch in epochs:
-            current, judged = score(), judged + 1
-            if current > best:
-                best, best_at = current, epoch
-            elif epoch - best_at >= _PATIENCE_EPOCHS:
-                break
-    except NotFiniteError:
-        pass
-    return best, best_at, judged

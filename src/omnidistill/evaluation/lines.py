@@ -29,8 +29,9 @@ from omnidistill.distill import DistilledSet
 from omnidistill.distill.learnable import random_rows
 from omnidistill.distill.threads import threads_for
 from omnidistill.errors import NotFiniteError
-from omnidistill.evaluation.choosing import mean_score, run_of, validation_score
-from omnidistill.evaluation.line import Line, best_epoch
+from omnidistill.evaluation.choosing import mean_score, validation_score
+from omnidistill.evaluation.line import Line
+from omnidistill.evaluation.training import choose_training
 from omnidistill.experts.train import stack_runs, train_epochs
 from omnidistill.features.featureset import Development, FeatureSet
 from omnidistill.heads import Heads, shared_groups
@@ -68,26 +69,17 @@ def full_line(
 ) -> Line:
     """All training rows; step size and epochs chosen on validation, then fresh runs with those."""
     begun = time.monotonic()
-    best, judged = (-1.0, config.learning_rates[0], 1), 0
-    for rate in config.learning_rates:
-        heads = stack_runs(start, 1)
-        epochs = train_epochs(
-            objective,
-            heads,
-            data.train,
-            torch.tensor([rate]),
-            batch_size=config.batch_size,
-            num_epochs=config.max_epochs,
-            seed=seed,
-            purpose="full/tune",
-        )
-        score, epoch, count = best_epoch(
-            epochs,
-            lambda heads=heads: validation_score(run_of(heads, 0), data.validation),  # type: ignore[misc]
-        )
-        judged += count
-        best = max(best, (score, rate, epoch), key=lambda choice: choice[0])
-    _, rate, num_epochs = best
+    chosen = choose_training(
+        objective,
+        start,
+        data,
+        config.learning_rates,
+        batch_size=config.batch_size,
+        max_epochs=config.max_epochs,
+        seed=seed,
+        purpose="full/tune",
+    )
+    rate, num_epochs, judged = chosen.learning_rate, chosen.num_epochs, chosen.judged
     heads = stack_runs(start, config.num_seeds)
     for _ in train_epochs(
         objective,

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from omnidistill.config import EvaluateConfig
 from omnidistill.evaluation.choosing import run_of, validation_score
-from omnidistill.evaluation.line import Line, best_epoch
+from omnidistill.evaluation.line import Line
+from omnidistill.evaluation.training import best_epoch
 from omnidistill.experts.train import StackedHeads, epoch_orders
 from omnidistill.features.featureset import Development, FeatureSet
 from omnidistill.heads import Heads, shared_groups

@@ -101,9 +101,14 @@ def train_experts(
     `identity` names data and heads; a buffer of another identity, configuration or seed is refused.
 
     Raises:
-        InputError: the folder holds another buffer, or is in use.
+        InputError: the folder holds another buffer, or is in use; step size or epochs were not chosen.
         NotFiniteError: training diverged; finished epochs stay.
     """
+    rate, num_epochs = config.learning_rate, config.num_epochs
+    if rate is None or num_epochs is None:
+        raise InputError(
+            "experts: learning_rate and num_epochs must be numbers here; give them, or have them chosen by 'experts'"
+        )
     key = {"config": config.model_dump(mode="json"), "seed": seed, "identity": dict(identity or {})}
     progress = progress or SilentProgress()
     with exclusive(folder):
@@ -114,7 +119,7 @@ def train_experts(
         records, seconds, heads = _resume(folder, key, start, config)
         objective = objective_from(config.objective, list(start))
         with progress:
-            progress.start(config.num_epochs, "experts", len(records) - 1 if records else 0)
+            progress.start(num_epochs, "experts", len(records) - 1 if records else 0)
             if not records:
                 records.append(_snapshot(folder, 0, heads))
                 _save_progress(folder, key, records, seconds)
@@ -123,9 +128,9 @@ def train_experts(
                 objective,
                 heads,
                 train,
-                torch.full((config.num_experts,), config.learning_rate),
+                torch.full((config.num_experts,), rate),
                 batch_size=config.batch_size,
-                num_epochs=config.num_epochs,
+                num_epochs=num_epochs,
                 seed=seed,
                 purpose=_PURPOSE,
                 first_epoch=len(records) - 1,
@@ -144,7 +149,7 @@ def train_experts(
             "files": [asdict(record) for record in records],
             "modalities": list(start),
             "seconds": time.monotonic() - begun,
-            "spectrum_epochs": min(spectrum_epochs, config.num_epochs),
+            "spectrum_epochs": min(spectrum_epochs, num_epochs),
         }
         save_artifact(folder, "experts", tensors, meta)
         (folder / "progress.json").unlink(missing_ok=True)

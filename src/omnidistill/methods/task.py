@@ -43,7 +43,7 @@ class Task:
         """
         train, settings = self.development.train, self.config.distill
         recipe = Recipe((1.0,) * len(train.modalities), 1, settings.batch)
-        stored = as_stored(parametrisation_from(settings.storage), tensors)
+        stored = as_stored(parametrisation_from(settings.counted_storage), tensors)
         return DistilledSet(
             stored, train.modalities, recipe, self.config, train.preprocessing, dict(self.provenance), ids
         )

@@ -12,11 +12,13 @@ from omnidistill.config import TaskConfig
 from omnidistill.distill import Distillation, DistilledSet, TaskLoss
 from omnidistill.evaluation.gain import students_gain_nothing
 from omnidistill.methods.learning import learned
+from omnidistill.methods.settling import settled
 from omnidistill.methods.task import Task
 
 
 def match_task(task: Task) -> Distillation:
     """Learn the rows; the set that validates best is kept."""
+    task = settled(task)
     settings = task.config.distill
     assert isinstance(settings, TaskConfig)
     third = settings.iterations / 3

@@ -25,6 +25,7 @@ from omnidistill.distill import (
 )
 from omnidistill.evaluation.gain import experts_gain_nothing
 from omnidistill.methods.learning import learned
+from omnidistill.methods.settling import settled
 from omnidistill.methods.task import Task
 
 _TARGETS = {"trajectory": TrajectoryMatching, "shortcut": ShortcutMatching}
@@ -32,10 +33,11 @@ _TARGETS = {"trajectory": TrajectoryMatching, "shortcut": ShortcutMatching}
 
 def match_trajectories(task: Task) -> Distillation:
     """Learn the rows; the set that validates best is kept. Writes the rank floor beside it."""
+    buffer = task.experts()
+    task = settled(task.of(buffer), buffer)
     settings = task.config.distill
     assert isinstance(settings, TrajectoryConfig)
-    buffer = task.experts()
-    task = task.of(buffer)
+    assert settings.num_expert_epochs is not None
     matching = _TARGETS[settings.target](buffer, settings.num_expert_epochs, settings.max_start_epoch)
     outer: Outer = matching
     if settings.task_weight:

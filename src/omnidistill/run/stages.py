@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
-from omnidistill.artifacts import exclusive
-from omnidistill.config import RunConfig, TrajectoryConfig
+from omnidistill.artifacts import exclusive, read_json, write_atomic
+from omnidistill.config import ExpertsConfig, RunConfig, TrajectoryConfig
 from omnidistill.errors import InputError
 from omnidistill.evaluation.choosing import validation_score
+from omnidistill.evaluation.training import Training, choose_training
 from omnidistill.experts import ExpertBuffer, load_experts, pretrain_heads, train_experts
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.heads import Heads, load_heads, save_heads
 from omnidistill.objectives import objective_from
 from omnidistill.run.folder import fingerprint, heads_fingerprint, open_data
-from omnidistill.tracking import Progress
+from omnidistill.tracking import Progress, SilentProgress
+
+CHOSEN = "chosen.json"
+"""In a buffer: the step size and number of epochs that validated best."""
 
 
 def make_heads(
@@ -48,18 +54,67 @@ def make_heads(
 def make_experts(
     data: FeatureSet, heads: Heads, config: RunConfig, folder: Path, progress: Progress | None = None
 ) -> ExpertBuffer:
-    """The expert buffer of `folder`; trained, or its training continued, when it is not finished."""
-    settings = config.distill
+    """The expert buffer of `folder`; trained, or its training continued, when it is not finished.
+
+    Step size and number of epochs that are not given are those that validate best of those that the reference on all
+    rows is chosen from (`evaluate.learning_rates`, `evaluate.max_epochs`), written to FOLDER/chosen.json.
+    """
+    seed = config.seed if config.experts.seed is None else config.experts.seed
+    identity = {"data": fingerprint(data), "heads": heads_fingerprint(heads)}
+    chosen, settings = _chosen(config, data, heads, folder, seed, identity, progress), config.distill
+    span = settings.num_expert_epochs or chosen.num_epochs if isinstance(settings, TrajectoryConfig) else 1
     return train_experts(
         heads,
         data.split("train"),
-        config.experts,
+        chosen,
         folder,
-        seed=config.seed if config.experts.seed is None else config.experts.seed,
-        spectrum_epochs=settings.num_expert_epochs if isinstance(settings, TrajectoryConfig) else 1,
-        identity={"data": fingerprint(data), "heads": heads_fingerprint(heads)},
+        seed=seed,
+        spectrum_epochs=span or 1,
+        identity=identity,
         progress=progress,
     )
+
+
+def _chosen(
+    run: RunConfig,
+    data: FeatureSet,
+    heads: Heads,
+    folder: Path,
+    seed: int,
+    identity: dict[str, str],
+    progress: Progress | None,
+) -> ExpertsConfig:
+    """The experts' settings with step size and number of epochs; chosen once for a folder."""
+    config = run.experts
+    if config.learning_rate is not None and config.num_epochs is not None:
+        return config
+    rates = run.evaluate.learning_rates if config.learning_rate is None else (config.learning_rate,)
+    longest = config.num_epochs or run.evaluate.max_epochs
+    tried = {"learning_rates": list(rates), "max_epochs": longest}
+    key = {"config": config.model_dump(mode="json"), "seed": seed, "identity": identity, **tried}
+    place = folder / CHOSEN
+    kept = read_json(place) if place.exists() else {}
+    if kept.get("key") != key:
+        progress = progress or SilentProgress()
+        with progress:
+            progress.start(1, "choose the experts' training")
+            found = choose_training(
+                objective_from(config.objective, data.modalities),
+                heads,
+                data.development(),
+                rates,
+                batch_size=config.batch_size,
+                max_epochs=longest,
+                seed=seed,
+                purpose="experts/choose",
+            )
+            progress.advance(1, validation=found.score)
+        kept = {"key": key, "training": asdict(found)}
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(place, json.dumps(kept).encode())
+    training = Training(**kept["training"])
+    num_epochs = training.num_epochs if config.num_epochs is None else config.num_epochs
+    return config.model_copy(update={"learning_rate": training.learning_rate, "num_epochs": num_epochs})
 
 
 def run_experts(
@@ -86,7 +141,7 @@ def given_experts(given: Path, data: FeatureSet, config: RunConfig, heads: Path 
     if identity.get("data") != fingerprint(data) or other_heads:
         raise InputError(f"{given}: experts were trained on other data or from other heads; train them again")
     settings = config.distill
-    last = settings.max_start_epoch - 1 + settings.num_expert_epochs if isinstance(settings, TrajectoryConfig) else 0
+    last = settings.last_epoch if isinstance(settings, TrajectoryConfig) else 0
     if last > buffer.num_epochs:
         raise InputError(f"{given}: experts have {buffer.num_epochs} epochs, but the settings read epoch {last}")
     return buffer

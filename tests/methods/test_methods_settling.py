@@ -1,0 +1,99 @@
+"""Settings left open are settled by data and experts, and the user is told what and why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from method_problems import task_of
+from omnidistill.config import RunConfig, load_config
+from omnidistill.errors import InputError
+from omnidistill.experts import train_experts
+from omnidistill.methods import METHODS
+from omnidistill.methods.settling import settled
+from omnidistill.run.stages import CHOSEN
+from small_runs import features, small_heads
+
+SMALL = (
+    "heads.width=8",
+    "experts.num_experts=2",
+    "experts.batch_size=16",
+    "distill.size=6",
+    "distill.iterations=2",
+    "distill.num_student_steps=3",
+    "distill.validate_every=1",
+    "evaluate.max_epochs=3",
+    "evaluate.learning_rates=[0.3, 1.0]",
+)
+
+
+def open_config(*more: str) -> RunConfig:
+    """The recommended settings, small."""
+    return load_config(preset="recommended", overrides=[*SMALL, *more])
+
+
+def test_a_set_carries_the_numbers_and_the_reasons(tmp_path: Path) -> None:
+    task = task_of(tmp_path, open_config())
+    made = METHODS["trajectory"](task).distilled
+    trained = task.experts().meta["key"]["config"]
+    settings = made.config.distill
+    assert settings.num_expert_epochs == trained["num_epochs"] == task.experts().num_epochs
+    assert settings.initial_step_size == trained["learning_rate"]
+    assert settings.storage.views == 16
+    assert len(made) == 16 * 6
+    choices = made.provenance["choices"]
+    assert set(choices) == {
+        "experts.learning_rate",
+        "experts.num_epochs",
+        "distill.num_expert_epochs",
+        "distill.initial_step_size",
+        "distill.storage.views",
+    }
+    assert choices["experts.learning_rate"].startswith(f"{trained['learning_rate']:g}, ")
+    assert choices["distill.storage.views"] == "16, so that 6 stored rows become 96 to train on"
+
+
+def test_experts_take_what_validates_best_and_keep_it(tmp_path: Path) -> None:
+    config = open_config()
+    task_of(tmp_path, config).experts()
+    written = (tmp_path / "experts" / CHOSEN).read_bytes()
+    training = json.loads(written)["training"]
+    again = task_of(tmp_path, config).experts()
+    assert (tmp_path / "experts" / CHOSEN).read_bytes() == written
+    assert again.meta["key"]["config"]["learning_rate"] == training["learning_rate"]
+    assert again.num_epochs == training["num_epochs"]
+
+
+def test_what_is_given_is_taken(tmp_path: Path) -> None:
+    given = ("experts.learning_rate=0.7", "experts.num_epochs=2", "distill.initial_step_size=0.4")
+    task = task_of(tmp_path, open_config(*given, "distill.storage.views=2", "distill.num_expert_epochs=1"))
+    done = settled(task, task.experts())
+    assert done == task
+    assert not (tmp_path / "experts" / CHOSEN).exists()
+
+
+@pytest.mark.parametrize(("given", "fixed"), [("learning_rate", 0.7), ("num_epochs", 2)])
+def test_one_may_be_given_without_the_other(given: str, fixed: float, tmp_path: Path) -> None:
+    trained = task_of(tmp_path, open_config(f"experts.{given}={fixed}")).experts().meta["key"]["config"]
+    assert trained[given] == fixed
+    assert None not in (trained["learning_rate"], trained["num_epochs"])
+
+
+@pytest.mark.parametrize(
+    ("size", "rows"), [(1, 16), (10, 160), (30, 270), (100, 300), (165, 330), (256, 256), (500, 500)]
+)
+def test_few_rows_have_many_views(size: int, rows: int) -> None:
+    assert load_config(preset="recommended", distill__size=size).distill.num_rows == rows
+
+
+def test_experts_cannot_be_trained_by_settings_that_are_open(tmp_path: Path) -> None:
+    data = features()
+    with pytest.raises(InputError, match="learning_rate and num_epochs must be numbers here"):
+        train_experts(small_heads(data), data.split("train"), open_config().experts, tmp_path, seed=0)
+
+
+def test_all_epochs_have_one_start() -> None:
+    with pytest.raises(InputError, match="max_start_epoch above 1 leaves no room"):
+        load_config(preset="recommended", overrides=["distill.max_start_epoch=2"])
