@@ -117,6 +117,20 @@ def test_validation_is_regular_and_rare(name: str) -> None:
 BOTH = ("distill.student.", "experts.objective.")
 METHODS: dict[str, dict[str, Any]] = {
     "hopa": {"distill.student.kind": "hopa", "experts.objective.kind": "hopa", "distill.similarity.kind": "low-rank"},
+    "recommended": {
+        "experts.objective.kind": "infonce",
+        "experts.learning_rate": None,
+        "experts.num_epochs": None,
+        "distill.student.kind": "infonce",
+        "distill.order": "fixed",
+        "distill.similarity.kind": "identity",
+        "distill.num_expert_epochs": None,
+        "distill.initial_step_size": None,
+        "distill.storage.views": 0,
+        "distill.storage.bits": 32,
+        "joint": True,
+    },
+    "compact": {"distill.storage.views": 0, "distill.storage.bits": 4, "distill.order": "fixed"},
     "hopa-no-similarity": {"distill.similarity.kind": "identity"},
     "hopa-no-ins": {f"{where}lambda_ins": 0.0 for where in BOTH},
     "hopa-no-mod": {f"{where}modality_term": "none" for where in BOTH},

@@ -74,7 +74,9 @@ def make_parser() -> argparse.ArgumentParser:
     _add_set(distill, "RUN")
     distill.add_argument("--size", type=int, metavar="N", help="synthetic rows (default: from the preset, 100)")
     distill.add_argument(
-        "--bytes", metavar="B", help="as many rows as fit: 200000, 64kB, 1.5M, or 1%% of the training features"
+        "--bytes",
+        metavar="B",
+        help="as many rows (of 4 bits) as fit: 200000, 64kB, 1.5M, or 1%% of the training features",
     )
     distill.add_argument("--experts", type=Path, metavar="BUFFER", help="expert buffer made by 'experts'")
     distill.add_argument("--resume", action="store_true", help="continue the run in RUN to the same result")
@@ -146,7 +148,9 @@ def _add_set(parser: argparse.ArgumentParser, output: str) -> None:
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--preset", metavar="NAME", help="settings that ship with the package (default: hopa)")
+    parser.add_argument(
+        "--preset", metavar="NAME", help="settings that ship with the package (default: what is recommended)"
+    )
     parser.add_argument("--config", type=Path, metavar="RUN.toml", help="settings of your own")
     parser.add_argument(
         "--set",

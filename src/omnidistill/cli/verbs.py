@@ -195,7 +195,8 @@ def _config(options: argparse.Namespace) -> RunConfig:
 
     size = getattr(options, "size", None)
     fixed = {"distill__size": size, "seed": options.seed}
-    return load_config(options.config, options.preset, options.set_values or (), **fixed)
+    usual = None if options.config or not getattr(options, "bytes", None) else "compact"
+    return load_config(options.config, options.preset or usual, options.set_values or (), **fixed)
 
 
 def _sized_by_budget(options: argparse.Namespace) -> RunConfig:

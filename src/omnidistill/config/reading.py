@@ -16,6 +16,9 @@ from omnidistill.config.files import headlines, read_file, read_toml, shipped
 from omnidistill.config.schema import RunConfig
 from omnidistill.errors import InputError, nearest
 
+DEFAULT = "recommended"
+"""The preset of a run that names none."""
+
 
 def preset_names() -> list[str]:
     """Names of the presets that ship with the package; those of a folder are "folder/name"."""
@@ -30,7 +33,7 @@ def describe_presets() -> dict[str, str]:
 def load_config(
     path: Path | None = None, preset: str | None = None, overrides: Sequence[str] = (), **fixed: Any
 ) -> RunConfig:
-    """Read a TOML file or a preset (default: "hopa"), apply `key=value` overrides (TOML literals) and fixed values
+    """Read a TOML file or a preset (default: "recommended"), apply `key=value` overrides (TOML literals) and fixed values
     by dotted key.
 
     A file or preset that `extends` a preset holds only what differs from it; naming another `kind` of a choice drops
@@ -42,8 +45,9 @@ def load_config(
     """
     if path is not None and preset is not None:
         raise InputError("give --preset or --config, not both")
-    where = f"preset {preset or 'hopa'}" if path is None else str(path)
-    tree = _preset(preset or "hopa") if path is None else _extended(read_file(path), where)
+    preset = preset or DEFAULT
+    where = f"preset {preset}" if path is None else str(path)
+    tree = _preset(preset) if path is None else _extended(read_file(path), where)
     for override in sorted(overrides, key=_kinds_first):
         key, found, literal = override.partition("=")
         if not found:

@@ -36,6 +36,8 @@ class ExpertsConfig(Strict):
     """What experts minimise."""
     num_experts: Count = 20
     """Independent runs (paper: 20)."""
+    num_starts: Count = 1
+    """Heads that experts start from, in turns: those of the run, and others made like them with seeds of their own."""
     num_epochs: Count | None = None
     """Epochs a run (paper: 10); absent: as many as validate best."""
     batch_size: Annotated[int, Field(ge=2)] = 128
@@ -81,6 +83,11 @@ class RunConfig(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
+        if self.experts.num_starts > self.experts.num_experts:
+            raise ValueError(
+                f"experts.num_starts = {self.experts.num_starts} exceeds experts.num_experts = "
+                f"{self.experts.num_experts}; every start needs an expert"
+            )
         if not isinstance(self.distill, TrajectoryConfig) or self.experts.num_epochs is None:
             return self
         last = self.distill.last_epoch

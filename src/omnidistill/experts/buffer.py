@@ -35,7 +35,7 @@ from omnidistill.artifacts import (
 )
 from omnidistill.config import ExpertsConfig
 from omnidistill.errors import InputError
-from omnidistill.experts.train import stack_runs, train_epochs
+from omnidistill.experts.train import train_epochs
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.floor import singular_values
 from omnidistill.heads import Heads
@@ -92,13 +92,16 @@ def train_experts(
     folder: Path,
     *,
     seed: int,
+    others: Sequence[Heads] = (),
+    seconds: float = 0.0,
     spectrum_epochs: int = 2,
     identity: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> ExpertBuffer:
     """Train E experts from the given heads and write the buffer; continues an interrupted one to the same bits.
 
-    `identity` names data and heads; a buffer of another identity, configuration or seed is refused.
+    Experts start from the given heads and the `others` in turns. `identity` names data and heads; a buffer of another
+    identity, configuration or seed is refused. `seconds` were spent before, on what the buffer is made from.
 
     Raises:
         InputError: the folder holds another buffer, or is in use; step size or epochs were not chosen.
@@ -116,7 +119,7 @@ def train_experts(
             buffer = load_experts(folder)
             _require_same(folder, buffer.meta["key"], key)
             return buffer
-        records, seconds, heads = _resume(folder, key, start, config)
+        records, seconds, heads = _resume(folder, key, [start, *others], config, seconds)
         objective = objective_from(config.objective, list(start))
         with progress:
             progress.start(num_epochs, "experts", len(records) - 1 if records else 0)
@@ -218,12 +221,13 @@ def _spectra(snapshots: Snapshots, modalities: Sequence[str], num_epochs: int) -
 
 
 def _resume(
-    folder: Path, key: Mapping[str, Any], start: Heads, config: ExpertsConfig
+    folder: Path, key: Mapping[str, Any], starts: Sequence[Heads], config: ExpertsConfig, seconds: float
 ) -> tuple[list[FileRecord], float, dict[str, Tensor]]:
     """Finished epochs, their seconds, and the heads to go on from."""
     path = folder / "progress.json"
     if not path.exists():
-        return [], 0.0, stack_runs(start, config.num_experts)
+        turns = [starts[expert % len(starts)] for expert in range(config.num_experts)]
+        return [], seconds, {name: torch.stack([heads[name] for heads in turns]) for name in starts[0]}
     try:
         state = read_json(path)
         found, seconds = dict(state["key"]), float(state["seconds"])
@@ -232,7 +236,7 @@ def _resume(
         raise InputError(f"{path}: damaged ({error}); remove {folder} and train the experts again") from error
     _require_same(folder, found, key)
     last = read_tensors(folder / records[-1].name, records[-1])
-    return records, seconds, {name: last[name].clone() for name in start}
+    return records, seconds, {name: last[name].clone() for name in starts[0]}
 
 
 def _save_progress(folder: Path, key: Mapping[str, Any], records: Sequence[FileRecord], seconds: float) -> None:

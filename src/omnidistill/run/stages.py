@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict
 from pathlib import Path
+
+import torch
 
 from omnidistill.artifacts import exclusive, read_json, write_atomic
 from omnidistill.config import ExpertsConfig, RunConfig, TrajectoryConfig
@@ -15,6 +18,7 @@ from omnidistill.experts import ExpertBuffer, load_experts, pretrain_heads, trai
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.heads import Heads, load_heads, save_heads
 from omnidistill.objectives import objective_from
+from omnidistill.randomness import Streams
 from omnidistill.run.folder import fingerprint, heads_fingerprint, open_data
 from omnidistill.tracking import Progress, SilentProgress
 
@@ -61,7 +65,10 @@ def make_experts(
     """
     seed = config.seed if config.experts.seed is None else config.experts.seed
     identity = {"data": fingerprint(data), "heads": heads_fingerprint(heads)}
+    begun = time.monotonic()
     chosen, settings = _chosen(config, data, heads, folder, seed, identity, progress), config.distill
+    finished = (folder / "manifest.json").exists()
+    others = [] if finished else _other_starts(data, heads, config, folder, progress)
     span = settings.num_expert_epochs or chosen.num_epochs if isinstance(settings, TrajectoryConfig) else 1
     return train_experts(
         heads,
@@ -69,10 +76,24 @@ def make_experts(
         chosen,
         folder,
         seed=seed,
+        others=others,
+        seconds=time.monotonic() - begun,
         spectrum_epochs=span or 1,
         identity=identity,
         progress=progress,
     )
+
+
+def _other_starts(
+    data: FeatureSet, heads: Heads, config: RunConfig, folder: Path, progress: Progress | None
+) -> list[Heads]:
+    """Heads of the same width, made as those of the run are where none are given, with seeds of their own."""
+    width, made = next(iter(heads.values())).shape[0], []
+    for start in range(1, config.experts.num_starts):
+        drawn = torch.randint(2**62, (1,), generator=Streams(config.seed)[f"experts/start/{start}"])
+        settings = {"seed": int(drawn), "heads": config.heads.model_copy(update={"width": width})}
+        made.append(make_heads(data, config.model_copy(update=settings), folder / f"start-{start}", None, progress))
+    return made
 
 
 def _chosen(
