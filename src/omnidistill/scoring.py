@@ -27,6 +27,7 @@ from omnidistill.evaluation.lines import (
 from omnidistill.evaluation.low_rank import low_rank_line
 from omnidistill.evaluation.scores import score_lines
 from omnidistill.features.featureset import FeatureSet
+from omnidistill.heads import Heads, load_heads
 from omnidistill.objectives import InfoNCE, objective_from
 from omnidistill.report.instances import nearest_instances
 from omnidistill.report.page import RunView, render_page
@@ -39,10 +40,13 @@ LINES = ("zero_shot", "random", "low_rank", "equal_bytes", "cca", "distilled", "
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Scores of a run as JSON, and the trained lines (to be shared with another run over the same data and heads)."""
+    """Scores of a run as JSON, the trained lines (to be shared with another run over the same data and heads), and the
+    folder of it all.
+    """
 
     scores: dict[str, Any]
     lines: dict[str, Line]
+    folder: Path
 
 
 def evaluate_run(
@@ -50,6 +54,7 @@ def evaluate_run(
     *,
     num_seeds: int | None = None,
     data_reference: str | None = None,
+    heads: Path | None = None,
     shared: Mapping[str, Line] | None = None,
     wanted: Sequence[str] = LINES,
     command: str = "",
@@ -62,6 +67,7 @@ def evaluate_run(
         run: a finished run.
         num_seeds: students a line; default from the run's configuration.
         data_reference: where the data are now, if they moved.
+        heads: heads to train instead of those that the set was made for; everything is written to RUN/from-NAME.
         shared: lines that another run over the same data and heads has trained already.
         wanted: the lines of the table; zero_shot, distilled and full are always among them.
         command: recorded in the scores.
@@ -75,12 +81,16 @@ def evaluate_run(
     data = open_data(data_reference or run.data_reference, run.config)
     if fingerprint(data) != run.fingerprint:
         raise InputError(f"{data_reference or run.data_reference}: is not the data of this run (its rows differ)")
+    start, place = run.heads(data), run.folder
+    if heads is not None:
+        start, place = load_heads(heads, data.widths)[0], run.folder / f"from-{heads.resolve().stem}"
+        place.mkdir(exist_ok=True)
     data.split("test")  # a missing test split is told before an hour is spent
     config = (
         run.config.evaluate if num_seeds is None else run.config.evaluate.model_copy(update={"num_seeds": num_seeds})
     )
     begun = time.monotonic()
-    lines = train_lines(run, sets, data, config, dict(shared or {}), wanted, progress or SilentProgress())
+    lines = train_lines(run, sets, data, start, config, dict(shared or {}), wanted, progress or SilentProgress())
     scored = score_lines(lines, data.split("test"), run.config.seed)
     seconds = {**run.seconds(), "evaluate": time.monotonic() - begun}
     num_bytes = sum(distilled.bytes for distilled in sets)
@@ -105,23 +115,24 @@ def evaluate_run(
             "distilled": num_bytes,
         },
     }
-    write_atomic(run.folder / "scores.json", json.dumps(scores, indent=1, allow_nan=False).encode())
-    write_atomic(run.folder / "scores.csv", to_csv(scores).encode())
-    write_atomic(run.folder / "report.html", render_page([view(run, scores, data)]).encode())
-    return Evaluated(scores, lines)
+    write_atomic(place / "scores.json", json.dumps(scores, indent=1, allow_nan=False).encode())
+    write_atomic(place / "scores.csv", to_csv(scores).encode())
+    write_atomic(place / "report.html", render_page([view(run, scores, data)]).encode())
+    return Evaluated(scores, lines, place)
 
 
 def train_lines(
     run: Run,
     sets: Sequence[DistilledSet],
     data: FeatureSet,
+    start: Heads,
     config: EvaluateConfig,
     known: dict[str, Line],
     wanted: Sequence[str],
     progress: Progress,
 ) -> dict[str, Line]:
-    """The wanted lines in table order; known ones are taken as they are."""
-    development, start, seed = data.development(), run.heads(data), run.config.seed
+    """The wanted lines in table order, from these heads; known ones are taken as they are."""
+    development, seed = data.development(), run.config.seed
     student, size = run.config.distill.student, sets[0].size
     makers = {
         "zero_shot": lambda: zero_shot_line(start),
@@ -145,7 +156,7 @@ def train_lines(
             batch_size=min(sets[0].recipe.batch_size, size),
             steps=_steps(run.config.distill),
         ),
-        "low_rank": lambda: low_rank_line(min(len(sets[0]), _least_side(run, data)), start, development, config, seed),
+        "low_rank": lambda: low_rank_line(min(len(sets[0]), _least_side(start)), start, development, config, seed),
         "equal_bytes": lambda: equal_bytes_line(known["full"], start, sum(each.bytes for each in sets)),
         "cca": lambda: cca_line(start, development),
     }
@@ -230,8 +241,8 @@ def _folder_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.iterdir()) if folder.exists() else 0
 
 
-def _least_side(run: Run, data: FeatureSet) -> int:
-    return min(min(matrix.shape) for matrix in run.heads(data).values())
+def _least_side(heads: Heads) -> int:
+    return min(min(matrix.shape) for matrix in heads.values())
 
 
 def _objective_name(kind: str) -> str:

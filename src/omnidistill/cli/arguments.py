@@ -86,6 +86,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("run", type=Path, metavar="RUN")
     evaluate.add_argument("--seeds", type=int, metavar="R", help="students a line (default: from the run, 10)")
+    evaluate.add_argument(
+        "--heads", type=Path, metavar="FILE", help="heads to train on the set instead of those that it was made for"
+    )
     evaluate.add_argument("--data", metavar="SET", help="where the data are now, if they moved")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
 

@@ -91,13 +91,19 @@ def evaluate(options: argparse.Namespace) -> None:
 
     run = open_run(options.run)
     evaluated = evaluate_run(
-        run, num_seeds=options.seeds, data_reference=options.data, command=_command(), progress=_progress()
+        run,
+        num_seeds=options.seeds,
+        data_reference=options.data,
+        heads=options.heads,
+        command=_command(),
+        progress=_progress(),
     )
+    place = evaluated.folder
     if options.json:
         print(json.dumps(evaluated.scores, allow_nan=False))
         return
     _print_table(to_rich(evaluated.scores))
-    print(f"scores {run.folder / 'scores.json'}, {run.folder / 'scores.csv'}\npage   {run.folder / 'report.html'}")
+    print(f"scores {place / 'scores.json'}, {place / 'scores.csv'}\npage   {place / 'report.html'}")
 
 
 def show_config(options: argparse.Namespace) -> None:

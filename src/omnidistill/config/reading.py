@@ -33,8 +33,8 @@ def describe_presets() -> dict[str, str]:
 def load_config(
     path: Path | None = None, preset: str | None = None, overrides: Sequence[str] = (), **fixed: Any
 ) -> RunConfig:
-    """Read a TOML file or a preset (default: "recommended"), apply `key=value` overrides (TOML literals) and fixed values
-    by dotted key.
+    """Read a TOML file or a preset (default: "recommended"), apply `key=value` overrides (TOML literals) and fixed
+    values by dotted key.
 
     A file or preset that `extends` a preset holds only what differs from it; naming another `kind` of a choice drops
     the settings of the choice before.

@@ -1,0 +1,110 @@
+"""What 'distill' does when told nothing: settles what is open, says why, and makes sets that other heads train on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from omnidistill.distill import DistilledSet
+from omnidistill.experts import load_experts
+from omnidistill.heads import load_heads
+from small_runs import Outcome, cli, features, packed
+
+QUICK = [
+    each
+    for setting in (
+        "heads.width=8",
+        "heads.num_epochs=3",
+        "experts.batch_size=16",
+        "distill.iterations=4",
+        "distill.num_student_steps=6",
+        "distill.batch_size=12",
+        "distill.validate_every=2",
+        "evaluate.learning_rates=[0.3, 1.0]",
+        "evaluate.max_epochs=3",
+        "evaluate.num_seeds=2",
+        "evaluate.batch_size=16",
+    )
+    for each in ("--set", setting)
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+    folder = tmp_path_factory.mktemp("recommended")
+    packed(folder / "SET")
+    starts = ["--set", "experts.num_starts=3"]
+    return folder, cli("distill", folder / "SET", *QUICK, *starts, "--size", "10", "-o", folder / "RUN")
+
+
+def test_it_says_what_it_chose_and_why(made: tuple[Path, Outcome]) -> None:
+    folder, outcome = made
+    assert outcome.code == 0, outcome.err
+    found = DistilledSet.load(folder / "RUN" / "distilled")
+    assert found.config.method == "recommended"
+    choices = found.provenance["choices"]
+    assert len(choices) == 5
+    for name, why in choices.items():
+        assert f"chosen   {name} = {why}\n" in outcome.out
+    assert (found.size, len(found)) == (10, 160)
+    assert not [name for name in found.tensors if name.startswith("similarity")]
+
+
+def test_a_budget_in_bytes_takes_four_bits(made: tuple[Path, Outcome]) -> None:
+    folder, _ = made
+    outcome = cli("distill", folder / "SET", *QUICK, "--bytes", "10%", "-o", folder / "SMALL")
+    assert outcome.code == 0, outcome.err
+    found = DistilledSet.load(folder / "SMALL" / "distilled")
+    assert (found.config.method, found.config.distill.storage.bits) == ("compact", 4)
+    assert f"({found.size} rows of 4 bits, {found.bytes:,} bytes, " in outcome.out
+
+
+def test_experts_start_from_heads_of_their_own(made: tuple[Path, Outcome]) -> None:
+    """Three starts in turns; the first is that of the run, and all of them were trained on the heads split."""
+    folder, _ = made
+    buffer = load_experts(folder / "RUN" / "experts")
+    starts = [buffer.heads(expert, 0) for expert in range(buffer.num_experts)]
+    fitting = features().widths
+    run, _ = load_heads(folder / "RUN" / "heads", fitting)
+    assert all(torch.equal(starts[0][name], run[name]) for name in run)
+    for one in range(3):
+        kept = load_heads(folder / "RUN" / "experts" / f"start-{one}", fitting)[0] if one else run
+        assert all(torch.equal(starts[one][name], kept[name]) for name in run)
+        assert not any(torch.equal(starts[one][name], starts[one - 1][name]) for name in run)
+
+
+def test_other_heads_train_on_the_set(made: tuple[Path, Outcome]) -> None:
+    """Wider ones, of another seed: their own zero-shot and full lines, beside the run's own scores."""
+    folder, _ = made
+    wide = ("--seed", "7", "--set", "heads.width=12", "--set", "heads.num_epochs=3")
+    assert cli("heads", folder / "SET", *wide, "-o", folder / "WIDE").code == 0
+    outcome = cli("evaluate", folder / "RUN", "--heads", folder / "WIDE")
+    assert outcome.code == 0, outcome.err
+    place = folder / "RUN" / "from-WIDE"
+    assert str(place / "scores.json") in outcome.out
+    assert not (folder / "RUN" / "scores.json").exists()
+    other = scores(place)
+    assert cli("evaluate", folder / "RUN").code == 0
+    seen = scores(folder / "RUN")
+    assert other["lines"] == seen["lines"]
+    assert other["zero_shot"]["recall"] != seen["zero_shot"]["recall"]
+    assert other["bytes"]["distilled"] == seen["bytes"]["distilled"]
+
+
+def test_heads_that_do_not_fit_are_refused(made: tuple[Path, Outcome]) -> None:
+    folder, _ = made
+    packed(folder / "OTHER", features(2))
+    assert cli("heads", folder / "OTHER", *QUICK[:2], "-o", folder / "TWO").code == 0
+    outcome = cli("evaluate", folder / "RUN", "--heads", folder / "TWO")
+    assert outcome.code == 2
+    assert "TWO" in outcome.err
+    assert not (folder / "RUN" / "from-TWO").exists()
+
+
+def scores(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "scores.json").read_text())
+    return found
