@@ -204,7 +204,6 @@ METHODS: dict[str, dict[str, Any]] = {
         "distill.max_start_epoch": 1,
         "distill.rollout": "auto",
     },
-    "whole-run-task": {"distill.task_weight": 0.1, "distill.num_expert_epochs": 30, "distill.student.kind": "infonce"},
     "task": {"distill.kind": "task", "distill.student.kind": "infonce", "distill.similarity.kind": "low-rank"},
     "covmatch": {"distill.kind": "covmatch", "distill.weights": "uniform"},
     "covmatch-errors": {"distill.kind": "covmatch", "distill.weights": "errors"},

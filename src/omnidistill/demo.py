@@ -1,5 +1,5 @@
-"""The demo: distil real image-text-audio triplets with HoPA, beside a set that is matched to a whole full run, and
-compare with the references.
+"""The demo: distil real image-text-audio triplets with HoPA, beside what is recommended, and compare with
+the references.
 
 Both methods start from the same heads; every line of the table is trained and chosen the same way.
 """
@@ -20,7 +20,7 @@ from omnidistill.run import EMOJI, open_data, run_distill
 from omnidistill.scoring import evaluate_run, view
 from omnidistill.tracking import Progress
 
-PRESETS = ("hopa", "whole-run")
+PRESETS = ("hopa", "recommended")
 NUM_SEEDS = 5
 
 

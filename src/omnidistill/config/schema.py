@@ -19,8 +19,8 @@ class HeadsConfig(Strict):
 
     width: Count = 256
     """Width d of the embeddings."""
-    num_epochs: Count = 30
-    """Passes over the `heads` split; the best on validation is kept."""
+    num_epochs: Annotated[int, Field(ge=0)] = 30
+    """Passes over the `heads` split; the best on validation is kept. 0: random heads."""
     batch_size: Annotated[int, Field(ge=2)] = 256
     """Rows a step."""
     learning_rate: Positive = 1.0
