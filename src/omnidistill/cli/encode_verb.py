@@ -1,0 +1,106 @@
+"""The verb `encode`: what may be typed, and what it does with it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omnidistill.errors import InputError
+
+if TYPE_CHECKING:
+    from omnidistill.encoders.protocol import Encoder
+
+_EPILOG = """Repeat the command to go on after an interruption: finished shards are kept.
+Encoders: efficientnet-lite2, minilm-l6, whisper-base (weights come with packages: the extra 'small');
+clip-image:SOURCE, clip-text, siglip-image, siglip-text, clap-audio, clap-text, pe-av-audio, pe-av-video, pe-av-text,
+frames-clip, frames-siglip (a video by an image encoder), sentence (SOURCE: a folder, or OWNER/NAME@REVISION);
+imagebind-KIND, languagebind-KIND (SOURCE: the folder of converted weights; KIND: image, video, audio or text)."""
+
+
+def add_encode_verb(added: Any) -> None:
+    """Add `encode` to the verbs of a parser."""
+    text = "make a SET from videos, sounds, pictures and texts"
+    verb: argparse.ArgumentParser = added.add_parser(
+        "encode",
+        help=text,
+        description=text,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    verb.set_defaults(verb=encode)
+    verb.add_argument("manifest", type=Path, metavar="MANIFEST", help="a table of items, see 'omnidistill manifest'")
+    verb.add_argument(
+        "--encoder",
+        dest="encoders",
+        action="append",
+        required=True,
+        metavar="[MODALITY=]NAME[:SOURCE]",
+        help="repeatable, one a modality (default: the column named as what the encoder reads)",
+    )
+    verb.add_argument("-o", "--output", type=Path, required=True, metavar="SET")
+    verb.add_argument("--root", type=Path, metavar="DIR", help="where paths begin (default: the manifest's folder)")
+    verb.add_argument("--workers", type=int, default=2, metavar="N", help="processes that prepare items (default: 2)")
+    verb.add_argument("--batch", type=int, default=16, metavar="N", help="items a model takes together (default: 16)")
+    verb.add_argument("--shard", type=int, default=512, metavar="N", help="rows a file; a killed run loses no more")
+    verb.add_argument("--device", default="cpu", help="where the models run, as torch names it: cpu, cuda, cuda:1")
+    verb.add_argument("--float32", action="store_true", help="store features in single, not half precision")
+    verb.add_argument("--keep-views", action="store_true", help="keep every view of an item in the shards")
+    verb.add_argument("--limit", type=int, metavar="N", help="only the first N rows; lift it later to go on")
+    verb.add_argument("--dry-run", action="store_true", help="count items, bytes and minutes; write nothing")
+    verb.add_argument(
+        "--no-standardise", action="store_true", help="take rows as they are instead of standardising each"
+    )
+    verb.add_argument("--no-centre", action="store_true", help="do not subtract the mean of the training rows")
+
+
+def encode(options: argparse.Namespace) -> None:
+    """Encode a manifest into a set; print what was encoded, or with --dry-run what it would take."""
+    from omnidistill.extraction import EncodeSettings, check_set, encode, estimate, save_encoded
+    from omnidistill.manifest.table import read_manifest
+    from omnidistill.tracking import RichProgress
+
+    if options.limit is not None and options.limit < 1:
+        raise InputError(f"--limit {options.limit}: give the number of rows, at least 1")
+    manifest = read_manifest(options.manifest, options.root)
+    encoders = _encoders(options.encoders, options.device)
+    check_set(manifest, encoders, not options.no_centre, options.limit)
+    settings = EncodeSettings(
+        batch_size=options.batch,
+        shard_rows=options.shard,
+        num_workers=options.workers,
+        dtype="float32" if options.float32 else "float16",
+        keep_views=options.keep_views,
+    )
+    if options.dry_run:
+        needed = estimate(manifest, encoders, settings=settings, limit=options.limit)
+        print(f"{needed.rows:,} rows, {needed.items:,} items, {needed.bytes:,} bytes of features")
+        print(f"about {needed.seconds / 60:.0f} min" if needed.seconds >= 60 else f"about {needed.seconds:.0f} s")
+        return
+    encoded = encode(
+        manifest, encoders, options.output, settings=settings, limit=options.limit, progress=RichProgress()
+    )
+    features = save_encoded(options.output, encoders, not options.no_standardise, not options.no_centre)
+    widths = ", ".join(f"{name} {width} wide" for name, width in features.widths.items())
+    splits = ", ".join(f"{split} {count:,}" for split, count in features.split_sizes.items())
+    print("\n".join([*encoded.lines(), f"set    {options.output} ({widths}; {splits})"]))
+    if (options.output / "heads").is_dir():
+        print(f"heads  {options.output / 'heads'} (for rows that are neither standardised nor centred)")
+    print(f"next   omnidistill distill {options.output} --size 100 -o RUN")
+
+
+def _encoders(references: list[str], device: str) -> dict[str, Encoder]:
+    from omnidistill.encoders.registry import open_encoder
+
+    encoders: dict[str, Encoder] = {}
+    for reference in references:
+        modality, equals, name = reference.partition("=")
+        if not equals or ":" in modality:  # what follows a colon is a source, in which = is a letter like others
+            modality, name = "", reference
+        encoder = open_encoder(name, device)
+        modality = modality or encoder.kind
+        if modality in encoders:
+            raise InputError(f"--encoder {reference}: modality {modality!r} has one already; give MODALITY={name}")
+        encoders[modality] = encoder
+    return encoders

@@ -1,0 +1,225 @@
+"""The six towers of ImageBind (https://arxiv.org/abs/2305.05665), of the sizes and weights of `imagebind_huge`.
+
+    tokens = stem(x) + positions                   a learned class token in front; text: one token an id, no class token
+    tokens = tokens + attention(norm_1(tokens))    then tokens + mlp(norm_2(tokens)), block after block
+    feature = norm(pooled token)                   the class token; text: the token at the end of the text
+    published output = scale * unit(projection @ feature), its mean over an item's views
+
+The feature is what a head reads. Audio, depth, thermal and IMU blocks attend to one learned key and value more than
+there are tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Modality = Literal["vision", "text", "audio", "depth", "thermal", "imu"]
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
+
+VOCABULARY, CONTEXT = 49_408, 77
+_NUM_TOKENS = {"vision": 257, "text": CONTEXT, "audio": 229, "depth": 197, "thermal": 197, "imu": 251}
+_LARGEST_SCALE = 100.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of one tower: tokens are `width` numbers, published outputs `output`."""
+
+    width: int
+    num_blocks: int
+    num_heads: int
+    output: int = 1024
+
+
+HUGE: dict[Modality, Size] = {
+    "vision": Size(1280, 32, 16),
+    "text": Size(1024, 24, 16),
+    "audio": Size(768, 12, 12),
+    "depth": Size(384, 12, 8),
+    "thermal": Size(768, 12, 12),
+    "imu": Size(512, 6, 8),
+}
+"""The sizes of the published `imagebind_huge`."""
+
+
+class Tower(nn.Module):
+    """One modality's encoder. Build it with `empty_tower`: the weights come from a file."""
+
+    def __init__(self, modality: Modality, size: Size) -> None:
+        super().__init__()
+        width, num_tokens = size.width, _NUM_TOKENS[modality]
+        self.embed = TextTokens(width) if modality == "text" else MediaTokens(modality, width, num_tokens)
+        self.pre_norm = _norm(width) if modality == "vision" else nn.Identity()
+        extra_key = modality not in ("vision", "text")
+        self.blocks = nn.ModuleList(Block(width, size.num_heads, extra_key) for _ in range(size.num_blocks))
+        self.norm = _norm(width)
+        self.projection = nn.Linear(width, size.output, bias=False)
+        self.log_scale = None if modality == "vision" else nn.Parameter(torch.empty(()))
+
+    def features(self, x: Float[Tensor, "n ..."] | Int64[Tensor, "n _"]) -> Float[Tensor, "n width"]:
+        """What enters the head, one row a view.
+
+        x, n views of: vision 3 x 2 x 224 x 224, or 3 x 224 x 224, which is shown twice; audio 1 x 128 x 204; depth and
+        thermal 1 x 224 x 224; IMU 6 x 2000; text 77 token ids.
+        """
+        tokens = self.pre_norm(self.embed(x))
+        for block in self.blocks:
+            tokens = block(tokens, self.embed.mask)
+        pooled = tokens[torch.arange(len(tokens), device=tokens.device), self.embed.pooled(x)]
+        features: Tensor = self.norm(pooled)
+        return features
+
+    def head(self) -> Float[Tensor, "d width"]:
+        """The pretrained projection."""
+        return self.projection.weight.detach()
+
+    def output(self, features: Float[Tensor, "n views width"]) -> Float[Tensor, "n d"]:
+        """The published embedding of n items from the features of all their views; not of unit length."""
+        unit = F.normalize(self.projection(features), dim=-1)
+        scale = 1.0 if self.log_scale is None else self.log_scale.exp().clamp(max=_LARGEST_SCALE)
+        return torch.mean(scale * unit, 1)
+
+
+def empty_tower(modality: Modality, size: Size) -> Tower:
+    """A tower on the meta device, without memory; `load_state_dict(..., assign=True)` gives it weights."""
+    with torch.device("meta"):
+        return Tower(modality, size).eval().requires_grad_(False)
+
+
+class TextTokens(nn.Module):
+    """Token ids -> tokens; each sees those before it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(VOCABULARY, width)
+        self.positions = nn.Parameter(torch.empty(1, CONTEXT, width))
+        self.register_buffer("mask", torch.empty(CONTEXT, CONTEXT))
+
+    def forward(self, ids: Int64[Tensor, "n tokens"]) -> Float[Tensor, "n tokens width"]:
+        """Their vectors, and those of their places."""
+        tokens: Tensor = self.tokens(ids)
+        return tokens + self.positions
+
+    def pooled(self, ids: Int64[Tensor, "n tokens"]) -> Int64[Tensor, " n"]:
+        """Where the text ends: its end token has the largest id."""
+        return ids.argmax(-1)
+
+
+class MediaTokens(nn.Module):
+    """Patches of whatever is not text -> tokens, a class token in front; each sees all."""
+
+    mask = None
+
+    def __init__(self, modality: Modality, width: int, num_tokens: int) -> None:
+        super().__init__()
+        self.stem = Windows(width) if modality == "imu" else Patches(modality, width)
+        self.class_token = nn.Parameter(torch.empty(1, 1, width))
+        self.positions = nn.Parameter(torch.empty(1, num_tokens, width))
+
+    def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n tokens width"]:
+        """Class token and patches, and the vectors of their places."""
+        patches = self.stem(x)
+        return torch.cat([self.class_token.expand(len(patches), -1, -1), patches], 1) + self.positions
+
+    def pooled(self, x: Float[Tensor, "n ..."]) -> Int64[Tensor, " n"]:
+        """The class token."""
+        return torch.zeros(len(x), dtype=torch.int64, device=x.device)
+
+
+class Patches(nn.Module):
+    """Pictures, clips and spectrograms, cut by a convolution."""
+
+    def __init__(self, modality: Modality, width: int) -> None:
+        super().__init__()
+        self.proj: nn.Conv2d | nn.Conv3d
+        self.norm: nn.LayerNorm | nn.Identity
+        if modality == "vision":
+            self.proj, self.norm = nn.Conv3d(3, width, (2, 14, 14), (2, 14, 14), bias=False), nn.Identity()
+        else:
+            stride = 10 if modality == "audio" else 16
+            self.proj, self.norm = nn.Conv2d(1, width, 16, stride, bias=False), nn.LayerNorm(width)
+
+    def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n patches width"]:
+        """Row by row of the picture, frame pair by frame pair."""
+        if isinstance(self.proj, nn.Conv3d) and x.ndim == 4:
+            x = x.unsqueeze(2).expand(-1, -1, 2, -1, -1)  # a picture is a clip that stands still
+        tokens: Tensor = self.norm(self.proj(x).flatten(2).transpose(1, 2))
+        return tokens
+
+
+class Windows(nn.Module):
+    """Six channels of motion, cut into windows of eight samples."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.proj, self.norm = nn.Linear(48, width, bias=False), nn.LayerNorm(width)
+
+    def forward(self, x: Float[Tensor, "n 6 samples"]) -> Float[Tensor, "n windows width"]:
+        """In the order of time."""
+        tokens: Tensor = self.norm(self.proj(x.unfold(-1, 8, 8).transpose(1, 2).flatten(2)))
+        return tokens
+
+
+class Block(nn.Module):
+    """A transformer block, normalised before each part."""
+
+    def __init__(self, width: int, num_heads: int, extra_key: bool) -> None:
+        super().__init__()
+        self.norm_1, self.norm_2 = _norm(width), _norm(width)
+        self.attn = Attention(width, num_heads, extra_key)
+        self.mlp = Mlp(width)
+
+    def forward(self, x: Float[Tensor, "n t width"], mask: Float[Tensor, "t t"] | None) -> Float[Tensor, "n t width"]:
+        """mask: added to what a token (row) makes of the others before the softmax."""
+        x = x + self.attn(self.norm_1(x), mask)
+        out: Tensor = x + self.mlp(self.norm_2(x))
+        return out
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention; `extra_key`: with one learned key and value after those of the tokens."""
+
+    def __init__(self, width: int, num_heads: int, extra_key: bool) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
+        self.bias_k = nn.Parameter(torch.empty(1, 1, width)) if extra_key else None
+        self.bias_v = nn.Parameter(torch.empty(1, 1, width)) if extra_key else None
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, x: Float[Tensor, "n t width"], mask: Float[Tensor, "t t"] | None) -> Float[Tensor, "n t width"]:
+        """mask: as in `Block`; blocks with an extra key have none."""
+        query, key, value = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
+        key, value = _with(key, self.bias_k), _with(value, self.bias_v)
+        query, key, value = (torch.unflatten(y, -1, (self.num_heads, -1)).transpose(1, 2) for y in (query, key, value))
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
+        return out
+
+
+class Mlp(nn.Module):
+    """Two layers, four times as wide between them, exact GELU."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x: Float[Tensor, "n t width"]) -> Float[Tensor, "n t width"]:
+        """Each token by itself."""
+        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return out
+
+
+def _norm(width: int) -> nn.LayerNorm:
+    return nn.LayerNorm(width, eps=1e-6)
+
+
+def _with(rows: Tensor, extra: Tensor | None) -> Tensor:
+    return rows if extra is None else torch.cat([rows, extra.expand(len(rows), -1, -1)], 1)

@@ -1,0 +1,168 @@
+"""The towers of LanguageBind (https://arxiv.org/abs/2310.01852): CLIP's ViT-L/14 and its text model.
+
+    tokens = pre_norm(class token and patches + positions)    text: one token an id + positions
+    tokens = tokens + time, + temporal_attn(temporal norm)    videos: a learned vector a frame; attention at one place
+    tokens = tokens + self_attn(norm 1), then + mlp(norm 2)   exact GELU; text: each sees those before it
+    feature = post_norm(class token), its mean over frames    text: post_norm(token at the end of the text)
+
+The feature is what a head reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+VOCABULARY, CONTEXT = 49_408, 77
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of one tower: tokens are `width` numbers, published embeddings `output`.
+
+    num_frames: of a video, 1 without temporal attention. patch: pixels, num_positions: patches and the class token;
+    both 0 for text.
+    """
+
+    width: int
+    num_layers: int
+    num_heads: int
+    mlp_width: int
+    output: int
+    num_frames: int = 1
+    patch: int = 0
+    num_positions: int = 0
+
+
+class VisionTower(nn.Module):
+    """Videos, pictures and spectrograms. Build it with `empty_tower`: the weights come from a file."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.num_frames = size.num_frames
+        self.class_token = nn.Parameter(torch.empty(size.width))
+        self.patches = nn.Conv2d(3, size.width, size.patch, size.patch, bias=False)
+        self.positions = nn.Embedding(size.num_positions, size.width)
+        self.pre_norm = nn.LayerNorm(size.width)
+        self.layers = nn.ModuleList(Layer(size) for _ in range(size.num_layers))
+        self.post_norm = nn.LayerNorm(size.width)
+        self.projection = nn.Linear(size.width, size.output, bias=False)
+
+    def features(self, x: Float[Tensor, "n 3 *frames rows columns"]) -> Float[Tensor, "n width"]:
+        """What enters the head, one row an item: n x 3 x frames x 224 x 224, or without frames where there are none.
+
+        Spectrograms: n x 3 x 112 x 1036.
+        """
+        frames = x.transpose(1, 2).flatten(0, 1) if x.ndim == 5 else x
+        patches = self.patches(frames).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.class_token.expand(len(frames), 1, -1), patches], 1) + self.positions.weight
+        tokens = self.pre_norm(tokens)
+        for layer in self.layers:
+            tokens = layer(tokens, causal=False)
+        pooled = self.post_norm(tokens[:, 0])
+        return torch.unflatten(pooled, 0, (-1, self.num_frames)).mean(1)
+
+    def head(self) -> Float[Tensor, "d width"]:
+        """The pretrained projection."""
+        return self.projection.weight.detach()
+
+
+class TextTower(nn.Module):
+    """Texts. Build it with `empty_tower`: the weights come from a file."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(VOCABULARY, size.width)
+        self.positions = nn.Embedding(CONTEXT, size.width)
+        self.layers = nn.ModuleList(Layer(size) for _ in range(size.num_layers))
+        self.post_norm = nn.LayerNorm(size.width)
+        self.projection = nn.Linear(size.width, size.output, bias=False)
+
+    def features(self, ids: Int64[Tensor, "n 77"]) -> Float[Tensor, "n width"]:
+        """What enters the head, one row a text; the end token has the largest id, and what follows it has no say."""
+        tokens = self.tokens(ids) + self.positions.weight
+        for layer in self.layers:
+            tokens = layer(tokens, causal=True)
+        ends = tokens[torch.arange(len(ids), device=ids.device), ids.argmax(-1)]
+        features: Tensor = self.post_norm(ends)
+        return features
+
+    def head(self) -> Float[Tensor, "d width"]:
+        """The pretrained projection."""
+        return self.projection.weight.detach()
+
+
+Tower = VisionTower | TextTower
+
+
+def empty_tower(size: Size) -> Tower:
+    """A tower on the meta device, without memory; `load_state_dict(..., assign=True)` gives it weights."""
+    with torch.device("meta"):
+        tower = VisionTower(size) if size.patch else TextTower(size)
+    return tower.eval().requires_grad_(False)
+
+
+class Layer(nn.Module):
+    """A transformer block, normalised before each part; in videos, time comes before space."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.num_frames = size.num_frames
+        if size.num_frames > 1:
+            self.temporal_embedding = nn.Parameter(torch.empty(1, size.num_frames, size.width))
+            self.temporal_layer_norm1 = nn.LayerNorm(size.width)
+            self.temporal_attn = Attention(size.width, size.num_heads)
+        self.layer_norm1, self.layer_norm2 = nn.LayerNorm(size.width), nn.LayerNorm(size.width)
+        self.self_attn = Attention(size.width, size.num_heads)
+        self.mlp = Mlp(size.width, size.mlp_width)
+
+    def forward(self, x: Float[Tensor, "m t width"], causal: bool) -> Float[Tensor, "m t width"]:
+        """m: frames of all items, one after the other; or texts."""
+        if self.num_frames > 1:
+            x = self._through_time(x)
+        x = x + self.self_attn(self.layer_norm1(x), causal)
+        out: Tensor = x + self.mlp(self.layer_norm2(x))
+        return out
+
+    def _through_time(self, x: Float[Tensor, "m t width"]) -> Float[Tensor, "m t width"]:
+        """Attention among the tokens at one place of all frames."""
+        n, t = len(x) // self.num_frames, x.shape[1]
+        places = torch.unflatten(x, 0, (n, self.num_frames)).transpose(1, 2).flatten(0, 1) + self.temporal_embedding
+        places = places + self.temporal_attn(self.temporal_layer_norm1(places), causal=False)
+        return torch.unflatten(places, 0, (n, t)).transpose(1, 2).flatten(0, 1)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention; causal: each token sees those before it and itself."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(4))
+
+    def forward(self, x: Float[Tensor, "m t width"], causal: bool) -> Float[Tensor, "m t width"]:
+        """The sum over all tokens that each may see."""
+        query, key, value = (
+            torch.unflatten(proj(x), -1, (self.num_heads, -1)).transpose(1, 2)
+            for proj in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+        out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
+        return out
+
+
+class Mlp(nn.Module):
+    """Two layers, exact GELU between them."""
+
+    def __init__(self, width: int, mlp_width: int) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(width, mlp_width), nn.Linear(mlp_width, width)
+
+    def forward(self, x: Float[Tensor, "m t width"]) -> Float[Tensor, "m t width"]:
+        """Each token by itself."""
+        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return out
