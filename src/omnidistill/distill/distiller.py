@@ -69,6 +69,7 @@ def distill(
     config: RunConfig,
     folder: Path,
     *,
+    begun: DistilledSet | None = None,
     judge: Judge | None = None,
     halt: Halt | None = None,
     notes: Sequence[str] = (),
@@ -83,6 +84,7 @@ def distill(
         train: the real training rows (initial rows are drawn from them).
         outer: what a rollout is judged by.
         width: embedding width d of the heads.
+        begun: a set of as many rows to go on from; without one, random training rows.
         judge: scores a set on validation; None, or `validate_every` = 0: the last set is kept.
         halt: ends the run early, with the best set so far.
         notes: what the user should know of this run, one line each; told once.
@@ -99,7 +101,7 @@ def distill(
     """
     if not isinstance(config.distill, LearnedConfig):
         raise InputError(f"distill.kind = {config.distill.kind}: has no outer loop; use kind = trajectory or task")
-    learner = Learner(train, outer, width, config.distill, Streams(config.seed))
+    learner = Learner(train, outer, width, config.distill, Streams(config.seed), begun)
     loop = _Loop(learner, config, folder, judge, halt, dict(identity or {}), progress or SilentProgress())
     with threads_for(config.distill.num_rows, train.widths, width):
         return loop.run(notes, resume, on_iteration)
@@ -242,5 +244,5 @@ class _Loop:
             self.config,
             learner.initial.preprocessing,
             provenance,
-            learner.initial.ids,
+            learner.initial_ids,
         )
