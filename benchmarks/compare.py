@@ -2,8 +2,8 @@
 
 Each is a comparison that ships with the package, over the bundled data, by the command that is printed above it. What
 is finished in DIR is not made again, so a run that was cut goes on. Its numbers are kept in results/compare/NAME.json
-with the commit, the machine and the minutes; docs/results.md and its figure are written from all of these, and from what
-datasets.py and transfer.py left. A quick run only prints.
+with the commit, the machine and the minutes; docs/results.md and its figure are written from all of these and from
+what datasets.py and transfer.py left. A quick run only prints.
 """
 
 from __future__ import annotations

@@ -63,7 +63,6 @@ class Made:
 SETS = (
     Made("recommended, 100 rows", "recommended"),
     Made("LoRS, 100 rows", "lors"),
-    Made("HoPA, 100 rows", "hopa"),
     Made("compact, 1 %", "compact", "1%"),
 )
 
