@@ -18,13 +18,13 @@ import torch
 
 from omnidistill.artifacts import load_artifact, save_artifact
 from omnidistill.comparison.plan import AnyCell, Cell, ReferenceCell
-from omnidistill.config import HopaConfig, LearnedConfig, PairwiseConfig, Reference, RunConfig
+from omnidistill.config import HopaConfig, LearnedConfig, PairwiseConfig, Reference, RunConfig, StorageConfig
 from omnidistill.evaluation.choosing import doubling_steps, step_choices
+from omnidistill.evaluation.equal_bytes import equal_bytes_line
 from omnidistill.evaluation.line import Line
 from omnidistill.evaluation.lines import (
     cca_line,
     distilled_line,
-    equal_bytes_line,
     full_line,
     random_line,
     zero_shot_line,
@@ -160,6 +160,9 @@ def _makers(place: Place, cell: ReferenceCell) -> dict[Reference, Callable[[], L
         ),
         "low-rank": lambda: low_rank_line(min(size, least_side), start, data, evaluate, seed),
         "equal-bytes": lambda: equal_bytes_line(_full(place, cell), start, cell.budget or size * row_bytes),
+        "equal-bytes-4-bit": lambda: equal_bytes_line(
+            _full(place, cell), start, cell.budget or size * row_bytes, StorageConfig(bits=4)
+        ),
     }
 
 
