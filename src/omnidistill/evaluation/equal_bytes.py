@@ -1,7 +1,7 @@
 """The line of equal bytes: what a set's bytes hold when they hold the trained heads instead.
 
-    W = W_0 + L^T R       the full run's update truncated to rank r (Eckart and Young), the largest that fits; the rows of
-                          L (r x d) and R (r x p_m) are stored in as many bits as those of the set
+    W = W_0 + L^T R       the full run's update truncated to rank r (Eckart and Young), the largest that fits; rows of L
+                          (r x d) and R (r x p_m) are stored in as many bits as those of the set
 
 A set that loses to it must earn its keep elsewhere: heads of other seeds and widths, rows to look at.
 """
