@@ -35,10 +35,13 @@ from omnidistill.tracking import JsonlTracker, Progress, SilentProgress, Tracker
 
 @dataclass(frozen=True)
 class Verdict:
-    """What validation says of a set: its score (higher is better) and the number of training steps that reached it."""
+    """What validation says of a set: its score (higher is better), the number of training steps that reached it, and
+    how many numbers of steps were compared.
+    """
 
     score: float
     num_steps: int
+    judged: int = 0
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,7 @@ class _Loop:
             return record
         verdict = self.judge(self._distilled(self._product(), iteration))
         self.course.best.offer(verdict.score, iteration, verdict.num_steps, self.learner)
-        return {**record, "validation": verdict.score, "validation_steps": verdict.num_steps}
+        return {**record, "validation": verdict.score, "validation_steps": verdict.num_steps, "judged": verdict.judged}
 
     def _told(self, record: dict[str, Any], notes: Sequence[str], tracker: Tracker) -> bool:
         """Keep the record with all that is to be noted; says whether the run is over."""
