@@ -2,8 +2,8 @@
 
 Each is a comparison that ships with the package, over the bundled data, by the command that is printed above it. What
 is finished in DIR is not made again, so a run that was cut goes on. Its numbers are kept in results/compare/NAME.json
-with the commit, the machine and the minutes; docs/results.md and its figure are written from all of these. A quick run
-only prints.
+with the commit, the machine and the minutes; docs/results.md and its figure are written from all of these and from
+what datasets.py and transfer.py left. A quick run only prints.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from omnidistill.config import describe_comparisons
 from omnidistill.report.comparison import to_markdown
 from omnidistill.report.gain_figure import gain_figure
 
-TABLES = ("methods", "bytes", "similarities", *(f"paper-table-{number}" for number in (5, 6, 7, 10)))
+OURS = ("recommended", "compact", "recommended-sizes", "bytes")
+TABLES = (*OURS, "methods", "similarities", *(f"paper-table-{number}" for number in (5, 6, 7, 10)))
 ROOT = Path(__file__).parent.parent
 KEPT = RESULTS / "compare"
+OTHERS = {"datasets": "Other data", "transfer": "Heads that a set was not made for"}
 FIGURES = {"bytes": "figures/gain-against-bytes.svg"}
 HEAD = """# Results
 
@@ -81,6 +83,10 @@ def page(kept: Mapping[str, Mapping[str, Any]]) -> str:
             f"## {told[name]}\n\n`{record['comparison']['command']}`, commit {source['commit']}, "
             f"{source['minutes']:.0f} minutes. {source['machine']}\n\n{figure}{to_markdown(record['comparison'])}"
         )
+    for name, title in OTHERS.items():
+        table = RESULTS / f"{name}.md"
+        if table.exists():
+            parts.append(f"## {title}\n\n`python benchmarks/{name}.py`. {table.read_text()}")
     return "\n".join(parts)
 
 

@@ -111,11 +111,12 @@ def _set_bytes(settings: DistillConfig, widths: list[int]) -> int:
     paired = settings.num_rows if isinstance(settings, LearnedConfig) else settings.size  # chosen rows know of no views
     with torch.device("meta"):
         similarity = similarity_from(settings.similarity).init(paired, torch.Generator())
-    return settings.size * sum(_row_bytes(settings.counted_storage, width) for width in widths) + _bytes_of(similarity)
+    return settings.size * sum(row_bytes(settings.counted_storage, width) for width in widths) + _bytes_of(similarity)
 
 
 @cache
-def _row_bytes(storage: StorageConfig, width: int) -> int:
+def row_bytes(storage: StorageConfig, width: int) -> int:
+    """Bytes of a row of this many numbers, as it is stored."""
     return _bytes_of(parametrisation_from(storage).store({"row": torch.zeros(1, width)}))
 
 

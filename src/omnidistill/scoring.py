@@ -15,11 +15,11 @@ from omnidistill.data.emoji import emoji_picture, load_emoji
 from omnidistill.distill import DistilledSet
 from omnidistill.errors import InputError
 from omnidistill.evaluation.choosing import doubling_steps, step_choices
+from omnidistill.evaluation.equal_bytes import equal_bytes_line
 from omnidistill.evaluation.line import Line
 from omnidistill.evaluation.lines import (
     cca_line,
     distilled_line,
-    equal_bytes_line,
     full_line,
     random_line,
     zero_shot_line,
@@ -157,7 +157,9 @@ def train_lines(
             steps=_steps(run.config.distill),
         ),
         "low_rank": lambda: low_rank_line(min(len(sets[0]), _least_side(start)), start, development, config, seed),
-        "equal_bytes": lambda: equal_bytes_line(known["full"], start, sum(each.bytes for each in sets)),
+        "equal_bytes": lambda: equal_bytes_line(
+            known["full"], start, sum(each.bytes for each in sets), sets[0].config.distill.storage
+        ),
         "cca": lambda: cca_line(start, development),
     }
     names = [name for name in LINES if name in wanted or name in ("zero_shot", "distilled", "full")]

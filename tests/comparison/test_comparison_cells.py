@@ -19,8 +19,9 @@ from omnidistill.comparison.plan import AnyCell, Cell, ReferenceCell, plan_cells
 from omnidistill.data.synthetic import planted
 from omnidistill.errors import InputError
 from omnidistill.evaluation import choosing
+from omnidistill.evaluation.equal_bytes import equal_bytes_line
 from omnidistill.evaluation.line import Line
-from omnidistill.evaluation.lines import distilled_line, equal_bytes_line, zero_shot_line
+from omnidistill.evaluation.lines import distilled_line, zero_shot_line
 from omnidistill.evaluation.scores import line_ranks
 from omnidistill.features.featureset import FeatureSet, prepare
 from omnidistill.heads import save_heads
@@ -29,7 +30,8 @@ from omnidistill.tracking import SilentProgress
 from small_runs import ROWS, contents, packed, small_heads
 
 METHODS = ("herding", "apm", "forgetting", "lors", "mtt", "lors-separate", "hopa")
-REFERENCES = ("zero-shot", "full", "full-hopa", "full-pairwise-wbce", "cca", "random", "low-rank", "equal-bytes")
+SIZED = ("random", "low-rank", "equal-bytes", "equal-bytes-4-bit")
+REFERENCES = ("zero-shot", "full", "full-hopa", "full-pairwise-wbce", "cca", *SIZED)
 WIDTHS = {"text": 12, "audio": 14, "image": 16}  # not in the order of the alphabet
 
 
@@ -97,7 +99,7 @@ def test_references_are_kept_as_they_were_trained(made: Made) -> None:
         name: 1 if name in ("zero-shot", "cca") else 2 for name in REFERENCES
     }
     assert {name: result.meta["size"] for name, result in found.items()} == {
-        name: 8 if name in ("random", "low-rank", "equal-bytes") else None for name in REFERENCES
+        name: 8 if name in SIZED else None for name in REFERENCES
     }
     labels = {name: result.meta["label"] for name, result in found.items()}
     assert labels["full-hopa"] == "all rows, HoPA"

@@ -135,7 +135,7 @@ def test_references_begin_with_zero_shot_and_full_and_sized_ones_come_once_a_siz
         *(("zero-shot", None), ("full", None), ("cca", None), ("random", 12), ("random", 20)),
     ]
     assert {cell.seed for cell in cells} == {1}
-    assert set(SIZED) == {"random", "low-rank", "equal-bytes"}
+    assert set(SIZED) == {"random", "low-rank", "equal-bytes", "equal-bytes-4-bit"}
 
 
 def test_references_of_other_settings_have_other_folders(data: FeatureSet) -> None:

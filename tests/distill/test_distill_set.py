@@ -203,3 +203,24 @@ def test_a_manifest_without_a_field_is_refused_by_name(field: str, distilled: Di
     save_artifact(tmp_path / "part", "distilled", artifact.tensors, meta)
     with pytest.raises(InputError, match=rf"manifest\.json.*'{field}'.*distil again"):
         DistilledSet.load(tmp_path / "part")
+
+
+def test_a_set_goes_on_from_another(distilled: DistilledSet, loop: Loop, tmp_path: Path) -> None:
+    """Rows, similarity and step sizes are those of the other before the first iteration; the log tells its loss."""
+    config = small_config("distill.iterations=1")
+    on = loop.distill(tmp_path / "on", config, begun=distilled).distilled
+    fresh = loop.distill(tmp_path / "fresh", config).distilled
+    assert on.initial_ids == distilled.initial_ids
+    largest = {name: float((on.rows()[name] - rows).abs().max()) for name, rows in distilled.rows().items()}
+    assert max(largest.values()) <= 0.11  # one step of Adam at rate 0.1
+    assert min(float((fresh.rows()[name] - rows).abs().max()) for name, rows in distilled.rows().items()) > 0.2
+    assert torch.allclose(on.similarity(), distilled.similarity(), atol=0.3)
+    assert on.recipe.step_sizes == pytest.approx(distilled.recipe.step_sizes, rel=0.02)
+
+
+def test_a_similarity_of_another_form_begins_anew(distilled: DistilledSet, loop: Loop, tmp_path: Path) -> None:
+    config = small_config("distill.iterations=1", "distill.similarity.kind=identity", "distill.storage.bits=8")
+    made = loop.distill(tmp_path, config, begun=distilled).distilled
+    assert torch.equal(made.similarity(), torch.eye(len(made)))
+    for name, rows in distilled.rows().items():
+        assert float((made.rows()[name] - rows).abs().max()) < 0.2

@@ -108,3 +108,30 @@ def test_heads_that_do_not_fit_are_refused(made: tuple[Path, Outcome]) -> None:
 def scores(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "scores.json").read_text())
     return found
+
+
+def test_one_outer_objective_goes_on_from_the_other(made: tuple[Path, Outcome]) -> None:
+    """By the folder of a run, with its number of rows; the run's record says from what."""
+    folder, _ = made
+    task = ("--preset", "task", *QUICK[:4], *QUICK[6:14], "--set", "distill.task.rows=32", "--set", "heads.width=8")
+    outcome = cli("distill", folder / "SET", *task, "--from", folder / "RUN", "-o", folder / "ON")
+    assert outcome.code == 0, outcome.err
+    found = DistilledSet.load(folder / "ON" / "distilled")
+    assert (found.size, found.provenance["begun"]["method"]) == (10, "recommended")
+    assert found.initial_ids == DistilledSet.load(folder / "RUN" / "distilled").initial_ids
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (("--size", "7"), "has 10 rows, not 7; give --size 10"),
+        (("--preset", "random"), "only sets of all modalities that are learned row by row"),
+        (("--bytes", "20%"), "give --size 10"),
+    ],
+)
+def test_what_cannot_go_on_is_refused(made: tuple[Path, Outcome], more: tuple[str, ...], told: str) -> None:
+    folder, _ = made
+    outcome = cli("distill", folder / "SET", "--from", folder / "RUN", *more, "-o", folder / "REFUSED")
+    assert outcome.code == 2
+    assert told in outcome.err
+    assert not (folder / "REFUSED").exists()

@@ -6,7 +6,6 @@ import dataclasses
 import inspect
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 
@@ -14,11 +13,11 @@ from omnidistill.config import EvaluateConfig
 from omnidistill.distill import DistilledSet
 from omnidistill.evaluation import lines
 from omnidistill.evaluation.choosing import run_of, step_choices, validation_score
+from omnidistill.evaluation.equal_bytes import equal_bytes_line
 from omnidistill.evaluation.line import Line
 from omnidistill.evaluation.lines import (
     cca_line,
     distilled_line,
-    equal_bytes_line,
     full_line,
     random_line,
     zero_shot_line,
@@ -90,38 +89,6 @@ def test_the_full_line_trains_with_what_validated_best(full: Line) -> None:
 
 
 # heads of equal bytes
-
-
-@pytest.mark.parametrize("rank", [0, 1, 3, 7, 8])
-def test_heads_of_equal_bytes_are_the_truncated_update(rank: int, full: Line) -> None:
-    """Against numpy's SVD; one byte less is one rank less."""
-    start = small_heads(features())
-    per_rank = 4 * sum(8 + matrix.shape[1] for matrix in start.values())
-    line = equal_bytes_line(full, start, rank * per_rank)
-    assert (line.settings["rank"], line.bytes) == (rank, rank * per_rank)
-    for name, matrix in start.items():
-        for run in range(3):
-            update = (full.heads[name][run] - matrix).double().numpy()
-            u, s, vh = np.linalg.svd(update, full_matrices=False)
-            expected = matrix.double().numpy() + (u[:, :rank] * s[:rank]) @ vh[:rank]
-            np.testing.assert_allclose(line.heads[name][run].numpy(), expected, atol=1e-5)
-    if rank:
-        assert equal_bytes_line(full, start, rank * per_rank - 1).settings["rank"] == rank - 1
-        assert equal_bytes_line(full, start, (rank + 1) * per_rank - 1).settings["rank"] == rank
-
-
-def test_heads_wider_than_their_features_are_truncated_too() -> None:
-    """d > p: the smaller Gram matrix is the other one."""
-    start = small_heads(features(), width=20)
-    generator = torch.Generator().manual_seed(0)
-    updates = {name: torch.randn(2, *matrix.shape, generator=generator) for name, matrix in start.items()}
-    heads = {name: matrix + updates[name] for name, matrix in start.items()}
-    per_rank = 4 * sum(sum(matrix.shape) for matrix in start.values())
-    line = equal_bytes_line(Line("all", (heads,), 0, 0.0, {}), start, 2 * per_rank)
-    for name, matrix in start.items():
-        u, s, vh = np.linalg.svd(updates[name].numpy(), full_matrices=False)
-        expected = (u[:, :, :2] * s[:, None, :2]) @ vh[:, :2]
-        np.testing.assert_allclose((line.heads[name] - matrix).numpy(), expected, atol=1e-4)
 
 
 # the set, and random rows

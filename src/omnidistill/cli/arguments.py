@@ -79,6 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="as many rows (of 4 bits) as fit: 200000, 64kB, 1.5M, or 1%% of the training features",
     )
     distill.add_argument("--experts", type=Path, metavar="BUFFER", help="expert buffer made by 'experts'")
+    distill.add_argument("--from", dest="begun", type=Path, metavar="RUN", help="go on from the rows of another set")
     distill.add_argument("--resume", action="store_true", help="continue the run in RUN to the same result")
 
     evaluate = _verb(

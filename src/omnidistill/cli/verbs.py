@@ -76,6 +76,7 @@ def distill(options: argparse.Namespace) -> None:
         budget=options.bytes,
         heads=options.heads,
         experts=options.experts,
+        begun=options.begun,
         resume=options.resume,
         command=_command(),
         progress=_progress(),
@@ -199,7 +200,11 @@ def _weight(num_bytes: int, whole: int) -> str:
 def _config(options: argparse.Namespace) -> RunConfig:
     from omnidistill.config import load_config
 
-    size = getattr(options, "size", None)
+    size, begun = getattr(options, "size", None), getattr(options, "begun", None)
+    if begun is not None and size is None and options.bytes is None:
+        from omnidistill.run import load_begun
+
+        size = load_begun(begun).size
     fixed = {"distill__size": size, "seed": options.seed}
     usual = None if options.config or not getattr(options, "bytes", None) else "compact"
     return load_config(options.config, options.preset or usual, options.set_values or (), **fixed)

@@ -18,13 +18,13 @@ import torch
 
 from omnidistill.artifacts import load_artifact, save_artifact
 from omnidistill.comparison.plan import AnyCell, Cell, ReferenceCell
-from omnidistill.config import HopaConfig, LearnedConfig, PairwiseConfig, Reference, RunConfig
-from omnidistill.evaluation.choosing import doubling_steps, step_choices
+from omnidistill.config import HopaConfig, PairwiseConfig, Reference, RunConfig, StorageConfig
+from omnidistill.evaluation.choosing import doubling_steps
+from omnidistill.evaluation.equal_bytes import equal_bytes_line
 from omnidistill.evaluation.line import Line
 from omnidistill.evaluation.lines import (
     cca_line,
     distilled_line,
-    equal_bytes_line,
     full_line,
     random_line,
     zero_shot_line,
@@ -122,15 +122,7 @@ def load_result(place: Place, cell: AnyCell) -> Result:
 
 def judged_of(run: Run) -> int:
     """Students that validation compared to choose the set and its recipe, over all parts."""
-    total = 0
-    for part in run.parts:
-        records, settings = read_records(part.folder), part.config.distill
-        if isinstance(settings, LearnedConfig):
-            validations = sum("validation" in record for record in records)
-            total += validations * len(step_choices(settings.num_student_steps))
-        else:
-            total += sum(int(record.get("judged", 0)) for record in records)
-    return total
+    return sum(int(record.get("judged", 0)) for part in run.parts for record in read_records(part.folder))
 
 
 def _makers(place: Place, cell: ReferenceCell) -> dict[Reference, Callable[[], Line]]:
@@ -160,6 +152,9 @@ def _makers(place: Place, cell: ReferenceCell) -> dict[Reference, Callable[[], L
         ),
         "low-rank": lambda: low_rank_line(min(size, least_side), start, data, evaluate, seed),
         "equal-bytes": lambda: equal_bytes_line(_full(place, cell), start, cell.budget or size * row_bytes),
+        "equal-bytes-4-bit": lambda: equal_bytes_line(
+            _full(place, cell), start, cell.budget or size * row_bytes, StorageConfig(bits=4)
+        ),
     }
 
 

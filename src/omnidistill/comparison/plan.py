@@ -26,7 +26,7 @@ from omnidistill.errors import InputError, nearest
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.objectives import objective_from
 
-SIZED: frozenset[Reference] = frozenset({"random", "low-rank", "equal-bytes"})
+SIZED: frozenset[Reference] = frozenset({"random", "low-rank", "equal-bytes", "equal-bytes-4-bit"})
 """References that depend on the size of the sets."""
 
 
@@ -128,7 +128,7 @@ def plan_references(comparison: ComparisonConfig, evaluate: EvaluateConfig, data
             cells += [ReferenceCell(name, size, evaluate, seed) for size in comparison.sizes]
         else:
             for budget in budgets_of(comparison, data):
-                size = None if name == "equal-bytes" else min(rows, budget * rows // training_bytes(data))
+                size = None if name.startswith("equal-bytes") else min(rows, budget * rows // training_bytes(data))
                 if size is None or size >= LEAST_ROWS:
                     cells.append(ReferenceCell(name, size, evaluate, seed, budget))
     return cells

@@ -19,7 +19,17 @@ from omnidistill.config.reading import explain, load_config
 from omnidistill.config.schema import RunConfig
 from omnidistill.errors import InputError, nearest
 
-Reference = Literal["zero-shot", "random", "low-rank", "equal-bytes", "cca", "full-hopa", "full-pairwise-wbce", "full"]
+Reference = Literal[
+    "zero-shot",
+    "random",
+    "low-rank",
+    "equal-bytes",
+    "equal-bytes-4-bit",
+    "cca",
+    "full-hopa",
+    "full-pairwise-wbce",
+    "full",
+]
 Layout = Literal["retrieval", "variants", "cost", "directions", "curve"]
 
 SHARED = ("modalities", "heads.", "evaluate.")

@@ -67,7 +67,12 @@ class DistilledSet:
 
     def targets(self, batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
         """Target similarities of mini-batches of row indices."""
-        return similarity_from(self.config.distill.similarity).targets(_section(self.tensors, "similarity"), batches)
+        return similarity_from(self.config.distill.similarity).targets(self.similarity_tensors, batches)
+
+    @property
+    def similarity_tensors(self) -> dict[str, Tensor]:
+        """What is stored of the similarity."""
+        return _section(self.tensors, "similarity")
 
     def similarity(self) -> Float[Tensor, "N N"]:
         """The whole matrix S."""

@@ -35,10 +35,13 @@ from omnidistill.tracking import JsonlTracker, Progress, SilentProgress, Tracker
 
 @dataclass(frozen=True)
 class Verdict:
-    """What validation says of a set: its score (higher is better) and the number of training steps that reached it."""
+    """What validation says of a set: its score (higher is better), the number of training steps that reached it, and
+    how many numbers of steps were compared.
+    """
 
     score: float
     num_steps: int
+    judged: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ def distill(
     config: RunConfig,
     folder: Path,
     *,
+    begun: DistilledSet | None = None,
     judge: Judge | None = None,
     halt: Halt | None = None,
     notes: Sequence[str] = (),
@@ -83,6 +87,7 @@ def distill(
         train: the real training rows (initial rows are drawn from them).
         outer: what a rollout is judged by.
         width: embedding width d of the heads.
+        begun: a set of as many rows to go on from; without one, random training rows.
         judge: scores a set on validation; None, or `validate_every` = 0: the last set is kept.
         halt: ends the run early, with the best set so far.
         notes: what the user should know of this run, one line each; told once.
@@ -99,7 +104,7 @@ def distill(
     """
     if not isinstance(config.distill, LearnedConfig):
         raise InputError(f"distill.kind = {config.distill.kind}: has no outer loop; use kind = trajectory or task")
-    learner = Learner(train, outer, width, config.distill, Streams(config.seed))
+    learner = Learner(train, outer, width, config.distill, Streams(config.seed), begun)
     loop = _Loop(learner, config, folder, judge, halt, dict(identity or {}), progress or SilentProgress())
     with threads_for(config.distill.num_rows, train.widths, width):
         return loop.run(notes, resume, on_iteration)
@@ -183,7 +188,7 @@ class _Loop:
             return record
         verdict = self.judge(self._distilled(self._product(), iteration))
         self.course.best.offer(verdict.score, iteration, verdict.num_steps, self.learner)
-        return {**record, "validation": verdict.score, "validation_steps": verdict.num_steps}
+        return {**record, "validation": verdict.score, "validation_steps": verdict.num_steps, "judged": verdict.judged}
 
     def _told(self, record: dict[str, Any], notes: Sequence[str], tracker: Tracker) -> bool:
         """Keep the record with all that is to be noted; says whether the run is over."""
@@ -242,5 +247,5 @@ class _Loop:
             self.config,
             learner.initial.preprocessing,
             provenance,
-            learner.initial.ids,
+            learner.initial_ids,
         )

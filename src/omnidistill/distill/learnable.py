@@ -43,6 +43,14 @@ class Learnable:
             leaf.requires_grad_()
         return made
 
+    def take(self, rows: Mapping[str, Tensor], similarity: Mapping[str, Tensor], step_sizes: Tensor) -> None:
+        """Go on from what another run learned: rows, step sizes, and the similarity where it is of the same form."""
+        taken = {f"rows/{name}": matrix for name, matrix in rows.items()} | {"log_step_sizes": step_sizes.log()}
+        if {name: x.shape for name, x in similarity.items()} == {name: x.shape for name, x in self.similarity.items()}:
+            taken |= {f"similarity/{name}": tensor for name, tensor in similarity.items()}
+        leaves = {**self.copy(), **taken}
+        self.restore({**leaves, **{f"average/{name}": leaves[name] for name in self.average}})
+
     def tensors(self) -> dict[str, Tensor]:
         """All leaves by name: "rows/...", "similarity/...", "log_step_sizes"."""
         return {

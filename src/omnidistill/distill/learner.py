@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from omnidistill.config import LearnedConfig
+from omnidistill.distill.distilled import DistilledSet
 from omnidistill.distill.learnable import Learnable, random_rows
 from omnidistill.distill.outer import Outer
 from omnidistill.errors import NotFiniteError
@@ -41,12 +42,25 @@ class Good:
 class Learner:
     """Learned tensors, their optimiser and what an iteration is made of; random draws come from `streams`."""
 
-    def __init__(self, train: FeatureSet, outer: Outer, width: int, settings: LearnedConfig, streams: Streams) -> None:
+    def __init__(
+        self,
+        train: FeatureSet,
+        outer: Outer,
+        width: int,
+        settings: LearnedConfig,
+        streams: Streams,
+        begun: DistilledSet | None = None,
+    ) -> None:
         self.outer, self.settings, self.streams = outer, settings, streams
         self.modalities = train.modalities
         self.initial = random_rows(train, settings.size, streams["initial rows"])
         self.parametrisation = parametrisation_from(settings.counted_storage)
         self.learnable = Learnable.begin(self.initial, settings, self.parametrisation, streams)
+        self.initial_ids = self.initial.ids
+        if begun is not None:
+            self.initial_ids = begun.initial_ids
+            stored = {name: matrix[: begun.size] for name, matrix in begun.rows().items()}
+            self.learnable.take(stored, begun.similarity_tensors, torch.tensor(begun.recipe.step_sizes))
         self.optimiser = self.learnable.optimiser(settings.optimiser)
         self.base_rates = [group["lr"] for group in self.optimiser.param_groups]
         self.restarts = 0

@@ -133,17 +133,21 @@ def judged_students(
 
 
 def judge_set(distilled: DistilledSet, start: Heads, validation: FeatureSet, num_runs: int = 2) -> Verdict:
-    """Train students on the set from `start` and take the number of steps that validates best."""
+    """Train students on the set from `start` and take the number of steps that validates best; no longer trainings are
+    tried when three in a row have not risen above the best. Where the recipe names the batches, one student is enough.
+    """
     settings = distilled.config.distill
     if not isinstance(settings, LearnedConfig):
         raise InputError("judge_set: the set was not learned, so it has no horizon; use choose_recipe")
-    best = Verdict(-1.0, 0)
-    steps = step_choices(settings.num_student_steps)
+    best, since, judged = Verdict(-1.0, 0), 0, 0
+    steps, num_runs = step_choices(settings.num_student_steps), 1 if distilled.recipe.order is not None else num_runs
     for num_steps, heads in judged_students(distilled, start, steps, num_runs):
-        score = mean_score(heads, validation)
+        score, since, judged = mean_score(heads, validation), since + 1, judged + 1
         if score > best.score:
-            best = Verdict(score, num_steps)
-    return best
+            best, since = Verdict(score, num_steps), 0
+        if since == 3:
+            break
+    return replace(best, judged=judged)
 
 
 def _num_groups(validation: FeatureSet) -> int:

@@ -3,7 +3,7 @@
     zero_shot     the heads as they start
     random        random real rows, as many as the set has; step size and number of steps chosen
     low_rank      heads W_0 + U V^T of rank N (what N rows can change at most), trained on all rows
-    equal_bytes   the full run's update truncated to the rank that weighs as much as the set
+    equal_bytes   the full run's update cut to what weighs as much as the set (`evaluation.equal_bytes`)
     cca           ridge CCA heads with bias, in one solve over all rows; ridge chosen
     distilled     the set, by its own recipe (or the set of every pair)
     full_own      all rows, by the student's objective; step size and epochs chosen
@@ -20,8 +20,6 @@ from contextlib import suppress
 from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from omnidistill.closed_form import accumulate_moments, ridge_cca_heads
 from omnidistill.config import EvaluateConfig
@@ -146,16 +144,6 @@ def random_line(
     return Line(f"random, {size} rows", (heads,), size * row_bytes, time.monotonic() - begun, settings, judged)
 
 
-def equal_bytes_line(full: Line, start: Heads, num_bytes: int) -> Line:
-    """The full run's update of every head truncated to the largest rank whose factors weigh at most `num_bytes`."""
-    begun = time.monotonic()
-    per_rank = 4 * sum(matrix.shape[0] + matrix.shape[1] for matrix in start.values())
-    rank = num_bytes // per_rank
-    heads = {name: matrix + _truncated(full.heads[name] - matrix, rank) for name, matrix in start.items()}
-    seconds = full.seconds + time.monotonic() - begun
-    return Line(f"heads of equal bytes (rank {rank})", (heads,), rank * per_rank, seconds, {"rank": rank}, full.judged)
-
-
 def cca_line(start: Heads, data: Development) -> Line:
     """Ridge CCA heads with bias, in one solve over all rows; ridge and pairing chosen. As wide as the start, if the
     features are.
@@ -188,11 +176,3 @@ def _curve(students: Iterator[Any], length: int, validation: FeatureSet) -> list
     with suppress(NotFiniteError):
         scores += (mean_score(heads, validation) for _, heads in students)
     return scores + [-1.0] * (length - len(scores))
-
-
-def _truncated(update: Float[Tensor, "R d p"], rank: int) -> Float[Tensor, "R d p"]:
-    """Best approximation of each update by a matrix of at most that rank."""
-    values = update if update.shape[1] <= update.shape[2] else update.mT
-    basis = torch.linalg.eigh(values @ values.mT)[1][..., max(0, values.shape[1] - rank) :]
-    kept = basis @ (basis.mT @ values) if rank else torch.zeros_like(values)
-    return kept if values is update else kept.mT

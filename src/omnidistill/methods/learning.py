@@ -26,6 +26,7 @@ def learned(task: Task, outer: Outer, halt: Halt) -> Distillation:
         next(iter(task.start.values())).shape[0],
         task.config,
         task.folder,
+        begun=task.begun,
         judge=(lambda distilled: judge_set(distilled, task.start, validation)) if chosen else None,
         halt=halt,
         notes=notes,

@@ -29,6 +29,7 @@ class Task:
     folder: Path
     experts: Callable[[], ExpertBuffer]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    begun: DistilledSet | None = None  # what a learned set goes on from
     resume: bool = False
     progress: Progress = field(default_factory=SilentProgress)
 

@@ -25,6 +25,7 @@ _FAMILIES = {
     "random": "random rows",
     "low-rank": "heads of rank N",
     "equal-bytes": "heads of equal bytes",
+    "equal-bytes-4-bit": "heads of equal bytes, 4 bits",
     "cca": "ridge CCA heads",
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 from omnidistill.report.comparison_fields import MEAN, level_number, read_comparison
 from omnidistill.report.curves import Point, line_chart, standalone
 
-_REFERENCES = ("equal-bytes", "cca")
+_REFERENCES = ("equal-bytes", "equal-bytes-4-bit", "cca")
 
 
 def gain_figure(comparison: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from omnidistill.run.folder import (
     pair_folder,
     versions,
 )
-from omnidistill.run.making import Shelf, run_distill
+from omnidistill.run.making import Shelf, load_begun, run_distill
 from omnidistill.run.stages import make_experts, make_heads, run_experts
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "begin_run",
     "fingerprint",
     "heads_fingerprint",
+    "load_begun",
     "make_experts",
     "make_heads",
     "open_data",

@@ -14,7 +14,8 @@ from typing import Any
 
 from omnidistill.artifacts import exclusive
 from omnidistill.budget import with_budget
-from omnidistill.config import RunConfig
+from omnidistill.config import LearnedConfig, RunConfig
+from omnidistill.distill import DistilledSet
 from omnidistill.errors import InputError
 from omnidistill.experts import ExpertBuffer
 from omnidistill.features.featureset import FeatureSet
@@ -37,6 +38,7 @@ def run_distill(
     budget: str | None = None,
     heads: Path | None = None,
     experts: Path | None = None,
+    begun: Path | None = None,
     shelf: Shelf | None = None,
     resume: bool = False,
     command: str = "",
@@ -52,6 +54,7 @@ def run_distill(
             ("1%"); the largest size that fits replaces that of the settings.
         heads: heads to start from.
         experts: a buffer made before, by 'experts'.
+        begun: a set (or the run of one) of these data and as many rows, to go on from.
         shelf: where to keep (and look for) experts instead of the run folder.
         resume: continue or reuse the run in the folder.
         command: recorded in the run.
@@ -76,7 +79,8 @@ def run_distill(
         if not config.joint:
             raise InputError(f"--experts {experts}: with joint = false every pair trains its own; leave it out")
         given = given_experts(experts, data, config, heads)
-    how = _How(reference, heads, given, shelf, resume, command, progress or SilentProgress())
+    first = None if begun is None else _begun(begun, data, config)
+    how = _How(reference, heads, given, first, shelf, resume, command, progress or SilentProgress())
     with exclusive(folder):
         return _joint(data, config, folder, how) if config.joint else _pairs(data, config, folder, how)
 
@@ -88,6 +92,7 @@ class _How:
     reference: str
     heads: Path | None
     experts: ExpertBuffer | None
+    begun: DistilledSet | None
     shelf: Shelf | None
     resume: bool
     command: str
@@ -124,7 +129,9 @@ def _joint(data: FeatureSet, config: RunConfig, folder: Path, how: _How) -> Run:
         return buffer
 
     provenance = _provenance(data, start)
-    task = Task(data.development(), start, config, folder, experts, provenance, how.resume, how.progress)
+    if how.begun is not None:
+        provenance["begun"] = {"method": how.begun.config.method, "rows": heads_fingerprint(how.begun.rows())}
+    task = Task(data.development(), start, config, folder, experts, provenance, how.begun, how.resume, how.progress)
     made = METHODS[config.distill.kind](task)
     run.record_seconds("distill", made.seconds)
     _remove_checkpoint(folder / "checkpoint")
@@ -141,6 +148,24 @@ def _start(run: Run, data: FeatureSet, config: RunConfig, how: _How) -> Heads:
     if "heads" not in run.seconds():
         run.record_seconds("heads", time.monotonic() - begun)
     return start
+
+
+def _begun(place: Path, data: FeatureSet, config: RunConfig) -> DistilledSet:
+    """The set to go on from, which must be of the features and the size of this run."""
+    found = load_begun(place)
+    if not isinstance(config.distill, LearnedConfig) or not config.joint:
+        raise InputError(f"--from {place}: only sets of all modalities that are learned row by row go on from another")
+    if {name: rows.shape[1] for name, rows in found.rows().items()} != data.widths:
+        raise InputError(f"--from {place}: is a set of other modalities or widths than the data's {data.widths}")
+    if found.size != config.distill.size:
+        raise InputError(f"--from {place}: has {found.size} rows, not {config.distill.size}; give --size {found.size}")
+    return found
+
+
+def load_begun(place: Path) -> DistilledSet:
+    """The set in a folder, or that of the run in it."""
+    inner = place / "distilled"
+    return DistilledSet.load(inner if inner.is_dir() else place)
 
 
 def _check(data: FeatureSet, config: RunConfig, reference: str) -> None:
