@@ -26,7 +26,20 @@ from small_runs import ROWS, SMALL, Outcome, cli, contents, features, packed, wi
 
 LINES = ("zero_shot", "random", "low_rank", "equal_bytes", "cca", "distilled", "full_own", "full")
 WANTED = {"zero_shot", "random", "full", "equal_bytes", "low_rank", "distilled"}
-VERBS = ("demo", "pack", "heads", "experts", "distill", "evaluate", "compare", "presets", "config")
+VERBS = (
+    "demo",
+    "pack",
+    "manifest",
+    "recipe",
+    "encode",
+    "heads",
+    "experts",
+    "distill",
+    "evaluate",
+    "compare",
+    "presets",
+    "config",
+)
 
 
 def write_npz(folder: Path, raw: RawFeatures) -> None:

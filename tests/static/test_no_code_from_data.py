@@ -11,7 +11,10 @@ import pytest
 import omnidistill
 
 SOURCE = Path(omnidistill.__file__).parent
-ALLOWED: set[tuple[str, str]] = set()  # (file below the package, what), each with its reason
+ALLOWED = {  # (file below the package, what), each with its reason
+    ("encoders/checkpoint.py", "torch.load"),  # published checkpoints exist as nothing else; weights_only=True
+    ("extras.py", "importlib.import_module"),  # optional packages, by names that stand in the code
+}
 
 MODULES = {
     "pickle",

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from omnidistill.cli import verbs
+from omnidistill.cli.encode_verb import add_encode_verb
+from omnidistill.cli.media_verbs import add_media_verbs
 
 _DESCRIPTION = """Compress a paired multimodal data set into a few hundred synthetic instances
 on which projection heads train almost as well as on all of it."""
@@ -62,6 +64,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     pack.add_argument("--no-centre", action="store_true", help="do not subtract the mean of the training rows")
     pack.add_argument("-o", "--output", type=Path, required=True, metavar="SET")
+
+    add_media_verbs(added)
+    add_encode_verb(added)
 
     heads = _verb(added, "heads", verbs.heads, "pre-train projection heads on the 'heads' split, or import given ones")
     _add_set(heads, "HEADS")
