@@ -217,3 +217,23 @@ def test_a_set_without_a_horizon_is_not_judged_by_one(distilled: DistilledSet, l
     chosen = small_config("distill.kind=select", "distill.size=10")
     with pytest.raises(InputError, match="was not learned"):
         judge_set(dataclasses.replace(distilled, config=chosen), loop.start, features().split("validation"))
+
+
+def test_longer_trainings_are_given_up_when_three_in_a_row_bring_nothing(
+    distilled: DistilledSet, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores rise at the second number of steps and then never again: five are judged, whatever would come later."""
+    scores = iter([0.2, 0.4, 0.3, 0.4, 0.1, 0.9])
+    monkeypatch.setattr(choosing, "mean_score", lambda *_: next(scores))
+    verdict = judge_set(distilled, loop.start, features().split("validation"))
+    assert (verdict.score, verdict.num_steps, verdict.judged) == (0.4, step_choices(4)[1], 5)
+
+
+def test_one_student_is_enough_where_the_recipe_names_its_batches(
+    distilled: DistilledSet, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = dataclasses.replace(distilled, recipe=dataclasses.replace(distilled.recipe, order=3))
+    runs = []
+    monkeypatch.setattr(choosing, "mean_score", lambda heads, _: runs.append(len(heads["a"])) or 0.5)
+    judge_set(named, loop.start, features().split("validation"), num_runs=4)
+    assert set(runs) == {1}
