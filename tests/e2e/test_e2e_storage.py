@@ -34,7 +34,7 @@ def scores(made: tuple[Path, Outcome]) -> dict[str, Any]:
 def test_it_tells_stored_rows_and_packed_bytes(made: tuple[Path, Outcome]) -> None:
     folder, outcome = made
     assert outcome.code == 0, outcome.err
-    assert f"(10 rows, {BYTES:,} bytes)" in outcome.out
+    assert f"(10 rows of 4 bits, {BYTES:,} bytes, " in outcome.out
     assert "rank floor of 30 rows" in outcome.out
     found = DistilledSet.load(folder / "RUN" / "distilled")
     assert (found.size, len(found), found.bytes, found.recipe.batch_size) == (10, 30, BYTES, 20)
