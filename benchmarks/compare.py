@@ -22,7 +22,7 @@ from omnidistill.config import describe_comparisons
 from omnidistill.report.comparison import to_markdown
 from omnidistill.report.gain_figure import gain_figure
 
-OURS = ("recommended", "compact", "recommended-sizes", "bytes")
+OURS = ("default-rows", "default-bytes", "default-sizes", "bytes")
 TABLES = (*OURS, "methods", "similarities", *(f"paper-table-{number}" for number in (5, 6, 7, 10)))
 ROOT = Path(__file__).parent.parent
 KEPT = RESULTS / "compare"

@@ -38,9 +38,9 @@ def refusal(*overrides: str, preset: str = "smoke") -> str:
     return message
 
 
-def test_without_a_name_it_is_hopa() -> None:
-    assert load_config() == load_config(preset="hopa")
-    assert load_config().method == "HoPA"
+def test_without_a_name_it_is_what_is_recommended() -> None:
+    assert load_config() == load_config(preset="recommended")
+    assert load_config().method == "recommended"
 
 
 @pytest.mark.parametrize(
