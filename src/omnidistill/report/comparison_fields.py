@@ -25,7 +25,7 @@ _FAMILIES = {
     "random": "random rows",
     "low-rank": "heads of rank N",
     "equal-bytes": "heads of equal bytes",
-    "equal-bytes-4-bit": "heads of equal bytes, 4 bits",
+    "equal-bytes-4-bit": "heads in 4 bits",
     "cca": "ridge CCA heads",
 }
 
