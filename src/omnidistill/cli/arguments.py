@@ -14,7 +14,7 @@ _DESCRIPTION = """Compress a paired multimodal data set into a few hundred synth
 on which projection heads train almost as well as on all of it."""
 
 _EXAMPLES = """examples:
-  omnidistill demo                                     five minutes, real data, a page to look at
+  omnidistill demo                                     four minutes, real data, a page to look at
   omnidistill pack --features feats.npz --table rows.csv -o SET
   omnidistill distill SET --size 100 -o RUN            heads and experts are made when missing
   omnidistill distill SET --bytes 1% -o RUN            as many rows as weigh 1 % of the training features
@@ -42,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     added = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
     demo = _verb(
-        added, "demo", verbs.demo, "distil the bundled image-text-audio triplets and compare (about five minutes)"
+        added, "demo", verbs.demo, "distil the bundled image-text-audio triplets and compare (about four minutes)"
     )
     demo.add_argument("-o", "--output", type=Path, default=Path("demo-run"), metavar="DIR", help="default: demo-run")
 
