@@ -20,7 +20,12 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("start", "end", "expected"),
-    [(None, None, [6, 18, 30, 42]), (0.5, 1.5, [15, 21, 27, 33]), (1.0, None, [27, 33, 39, 45])],
+    [
+        (None, None, [6, 18, 30, 42]),
+        (0.5, 1.5, [15, 21, 27, 33]),
+        (1.0, None, [27, 33, 39, 45]),
+        (1.0, 30.0, [27, 33, 39, 45]),  # a clip that would end after the video
+    ],
 )
 def test_frames_are_the_middles_of_equal_stretches(
     clip: Path, start: float | None, end: float | None, expected: list[int]

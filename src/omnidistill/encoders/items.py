@@ -25,10 +25,10 @@ def picture_of(item: Item) -> UInt8[Tensor, "3 height width"]:
 
 
 def seconds_of(item: Item) -> tuple[float, float]:
-    """When the clip of a video begins and ends. Raises InputError if that is nothing."""
-    begin, end = item.start or 0.0, item.end
-    if end is None:
-        end = video_duration(item.source)
+    """When the clip of a video begins and ends, at the latest with the video. Raises InputError if that is nothing."""
+    begin, end = item.start or 0.0, video_duration(item.source)
+    if item.end is not None:
+        end = min(end, item.end)
     if end <= begin:
         raise InputError(f"{item.source}: nothing between {begin} and {end} s; the end must be after the start")
     return begin, end
