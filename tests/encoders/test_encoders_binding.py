@@ -7,11 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
-pytest.importorskip("av")
-pytest.importorskip("ftfy")
-pytest.importorskip("PIL")
-
 from PIL import Image
 from published_problems import TINY_IMAGEBIND, languagebind_folder, languagebind_state, weights
 

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnidistill.encoders.imagebind.tokens import ClipTokenizer
 from omnidistill.errors import InputError
-
-pytest.importorskip("ftfy")
-pytest.importorskip("regex")
 
 MERGES = [
     ("a", "t</w>"),
@@ -72,7 +70,6 @@ def test_texts_by_hand(tokenizer: ClipTokenizer, text: str, words: list[str]) ->
 
 @pytest.fixture(scope="module")
 def reference() -> object:
-    transformers = pytest.importorskip("transformers")
     return transformers.CLIPTokenizer(vocab={word: index for index, word in enumerate(vocabulary())}, merges=MERGES)
 
 

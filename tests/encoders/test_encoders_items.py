@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("av")
-
 from media_files import square, write_media
 from omnidistill.encoders.items import frames_of, picture_of, sound_of
 from omnidistill.encoders.protocol import Item

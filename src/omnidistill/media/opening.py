@@ -112,6 +112,12 @@ def track_length(container: Any, stream: Any) -> float | None:
     return None if tag is None else 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3])
 
 
+def stated_length(container: Any, stream: Any) -> float | None:
+    """How long a track lasts by what is stated of it, or else of the container; None where neither is."""
+    stated = track_length(container, stream)
+    return length(container) if stated is None else stated
+
+
 def spacing(stream: Any) -> float:
     """Seconds between two pictures on average: for that long the last one is shown. 0 for sound."""
     return 1 / float(stream.average_rate) if stream.type == "video" and stream.average_rate else 0.0

@@ -19,9 +19,9 @@ from omnidistill.media.opening import (
     MediaError,
     Source,
     frame_time,
-    length,
     opened,
     seek,
+    stated_length,
     track,
     track_length,
 )
@@ -63,7 +63,7 @@ def sound_duration(source: Source) -> float:
     """
     with opened(source) as container:
         stream = track(container, "audio", source)
-        if (stated := track_length(container, stream) or length(container)) is not None:
+        if (stated := stated_length(container, stream)) is not None:
             return stated
     samples, own_rate = _decoded(source, 0.0, None)
     return samples.shape[1] / own_rate

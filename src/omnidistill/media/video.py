@@ -20,10 +20,10 @@ from omnidistill.media.opening import (
     MediaError,
     Source,
     frame_time,
-    length,
     opened,
     seek,
     spacing,
+    stated_length,
     track,
     track_length,
 )
@@ -55,7 +55,7 @@ def video_duration(source: Source) -> float:
     """
     with opened(source) as container:
         stream = track(container, "video", source)
-        if (stated := track_length(container, stream) or length(container)) is not None:
+        if (stated := stated_length(container, stream)) is not None:
             return stated
         if (last := last_frame_time(container, stream, source)) < 0:
             raise MediaError(f"{source}: no frame can be decoded; damaged, truncated or no media file")
