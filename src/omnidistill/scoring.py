@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omnidistill.artifacts import read_json, write_atomic
+from omnidistill.artifacts import write_atomic
 from omnidistill.config import DistillConfig, EvaluateConfig, InfoNCEConfig, LearnedConfig
-from omnidistill.data.emoji import emoji_picture, load_emoji
 from omnidistill.distill import DistilledSet
 from omnidistill.errors import InputError
 from omnidistill.evaluation.choosing import doubling_steps, step_choices
@@ -29,10 +28,11 @@ from omnidistill.evaluation.scores import score_lines
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.heads import Heads, load_heads
 from omnidistill.objectives import InfoNCE, objective_from
-from omnidistill.report.instances import nearest_instances
-from omnidistill.report.page import RunView, render_page
+from omnidistill.report.cases import find_cases, save_cases
+from omnidistill.report.page import render_page
 from omnidistill.report.tables import to_csv
-from omnidistill.run import Run, fingerprint, open_data, versions
+from omnidistill.run import Run, fingerprint, open_data
+from omnidistill.showing import CASES, SCORES, known, view
 from omnidistill.tracking import Progress, SilentProgress
 
 LINES = ("zero_shot", "random", "low_rank", "equal_bytes", "cca", "distilled", "full_own", "full")
@@ -61,7 +61,7 @@ def evaluate_run(
     progress: Progress | None = None,
 ) -> Evaluated:
     """Train every line on the development splits, score all of them on the test split, write scores.json,
-    scores.csv, report.html.
+    scores.csv, cases.json, report.html.
 
     Args:
         run: a finished run.
@@ -85,39 +85,28 @@ def evaluate_run(
     if heads is not None:
         start, place = load_heads(heads, data.widths)[0], run.folder / f"from-{heads.resolve().stem}"
         place.mkdir(exist_ok=True)
-    data.split("test")  # a missing test split is told before an hour is spent
+    test = data.split("test")  # a missing one is told before an hour is spent
     config = (
         run.config.evaluate if num_seeds is None else run.config.evaluate.model_copy(update={"num_seeds": num_seeds})
     )
     begun = time.monotonic()
     lines = train_lines(run, sets, data, start, config, dict(shared or {}), wanted, progress or SilentProgress())
-    scored = score_lines(lines, data.split("test"), run.config.seed)
-    seconds = {**run.seconds(), "evaluate": time.monotonic() - begun}
-    num_bytes = sum(distilled.bytes for distilled in sets)
+    scored = score_lines(lines, test, run.config.seed)
+    before = known(run, data)
     scores: dict[str, Any] = {
-        "schema": 1,
-        "method": run.config.method,
-        "size": sets[0].size,
+        **before,
         "num_seeds": config.num_seeds,
         "command": command,
-        "versions": versions(),
-        "data": _describe(data),
         "units": {"recall": "fraction", "gain_retained": "fraction of (full - zero_shot)"},
         "lines": list(lines),
         **scored,
         "gain_retained": scored["distilled"]["gain_retained"],
-        "floor": floor_of(run.folder),
-        "matching_loss": matching_loss_of(run.folder, sets[0].modalities),
-        "seconds": seconds,
-        "bytes": {
-            "features": data.split("train").bytes,
-            "experts": sum(_folder_bytes(part.folder / "experts") for part in run.parts),
-            "distilled": num_bytes,
-        },
+        "seconds": {**before["seconds"], "evaluate": time.monotonic() - begun},
     }
-    write_atomic(place / "scores.json", json.dumps(scores, indent=1, allow_nan=False).encode())
+    write_atomic(place / SCORES, json.dumps(scores, indent=1, allow_nan=False).encode())
     write_atomic(place / "scores.csv", to_csv(scores).encode())
-    write_atomic(place / "report.html", render_page([view(run, scores, data)]).encode())
+    save_cases(find_cases(lines, test), place / CASES)
+    write_atomic(place / "report.html", render_page([view(run, scores, data, place)]).encode())
     return Evaluated(scores, lines, place)
 
 
@@ -174,73 +163,11 @@ def train_lines(
     return {name: known[name] for name in names}
 
 
-def view(run: Run, scores: Mapping[str, Any], data: FeatureSet) -> RunView:
-    """What the page shows of a run; of a run of pairs, the instances of all its sets and no curves."""
-    records = read_records(run.folder) if run.config.joint else []
-    train = data.split("train")
-    captions: dict[str, dict[str, str]] = {}
-    if data.provenance.get("name") == "emoji":
-        raw = load_emoji()
-        captions = {name: dict(zip(raw.ids, texts, strict=True)) for name, texts in raw.captions.items()}
-
-    def describe(row: int, modality: str) -> tuple[str, bytes | None]:
-        identity = train.ids[row]
-        if not captions:
-            return identity, None
-        return captions["audio" if modality == "image" else modality][identity], emoji_picture(train.groups[row])
-
-    shown = [instance for distilled in run.sets() for instance in nearest_instances(distilled, train, describe)]
-    return RunView(scores, records, [replace(instance, index=index) for index, instance in enumerate(shown)])
-
-
-def read_records(folder: Path) -> list[dict[str, Any]]:
-    """The metrics of a run, one record an iteration. Raises InputError for a log that was altered."""
-    path = folder / "metrics.jsonl"
-    try:
-        return [dict(json.loads(line)) for line in path.read_text("utf-8").splitlines()]
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); the log was altered, distil again") from error
-
-
-def floor_of(folder: Path) -> dict[str, float] | None:
-    """The rank floor of the run's size, per branch; None where the experts do not tell."""
-    path = folder / "floor.json"
-    return read_json(path).get("floor") if path.exists() else None
-
-
-def matching_loss_of(folder: Path, modalities: Sequence[str]) -> float | None:
-    """The matching loss, sum over the modalities, mean over the last tenth of the iterations; None where nothing is
-    matched.
-    """
-    records = read_records(folder) if (folder / "metrics.jsonl").exists() else []
-    matched = [f"loss/{name}" for name in modalities]
-    terms = [[record[name] for name in matched if name in record] for record in records]
-    losses = [sum(found) for found in terms if found]
-    last = losses[-max(1, len(losses) // 10) :]
-    return sum(last) / len(last) if last else None
-
-
-def _describe(data: FeatureSet) -> dict[str, Any]:
-    licences = data.provenance.get("licences") or {}
-    return {
-        "name": str(data.provenance.get("name", "data")),
-        "widths": data.widths,
-        "rows": data.split_sizes,
-        "licence": [f"{part}: {name}" for part, name in licences.items()]
-        if isinstance(licences, Mapping)
-        else list(licences),
-    }
-
-
 def _steps(settings: DistillConfig) -> list[int]:
     """Numbers of steps that as many random rows may be trained for: those that the set's recipe was chosen from."""
     if isinstance(settings, LearnedConfig):
         return step_choices(settings.num_student_steps)
     return doubling_steps(settings.max_steps)
-
-
-def _folder_bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.iterdir()) if folder.exists() else 0
 
 
 def _least_side(heads: Heads) -> int:

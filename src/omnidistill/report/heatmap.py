@@ -1,0 +1,64 @@
+"""A matrix as a picture: blue where entries are positive, orange where negative, clearer towards 0.
+
+What shines through is the page, light or dark. A large matrix is drawn in blocks, each by its entry of largest
+magnitude, so nothing that stands out is lost.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from omnidistill.report.items import Medium
+
+MAX_PIXELS = 200
+"""The longer side of the picture, in pixels."""
+_POSITIVE, _NEGATIVE = (56, 128, 200), (217, 108, 38)  # readable on white and on black
+
+
+def heat_png(matrix: Float[Tensor, "rows columns"], scale: float) -> Medium:
+    """The matrix as a PNG with transparency; entries of magnitude `scale` (> 0) or more are opaque."""
+    small = shrink(matrix.detach().float(), MAX_PIXELS)
+    shade = (small.abs() / scale).clamp(0, 1)
+    colours = torch.where((small >= 0).unsqueeze(-1), torch.tensor(_POSITIVE), torch.tensor(_NEGATIVE))
+    pixels = torch.cat([colours, (255 * shade).round().unsqueeze(-1)], dim=-1).to(torch.uint8)
+    return Medium("image/png", _png(pixels))
+
+
+def shrink(matrix: Float[Tensor, "rows columns"], side: int) -> Float[Tensor, "_ _"]:
+    """At most `side` rows and columns: of every block the entry of largest magnitude."""
+    for axis in (0, 1):
+        block = -(-matrix.shape[axis] // side)
+        strongest = [
+            piece.gather(axis, piece.abs().argmax(axis, keepdim=True)).squeeze(axis)
+            for piece in torch.split(matrix, block, dim=axis)
+        ]
+        matrix = torch.stack(strongest, dim=axis)
+    return matrix
+
+
+def strongest_pairs(matrix: Float[Tensor, "n n"], count: int) -> list[tuple[int, int, float]]:
+    """(row, column, entry) of the off-diagonal entries of largest magnitude, largest first; none that are 0."""
+    off = matrix.detach().float().clone().fill_diagonal_(0)
+    order = off.abs().flatten().sort(descending=True, stable=True).indices[:count].tolist()
+    found = [(place // len(off), place % len(off)) for place in order]
+    return [(row, column, float(off[row, column])) for row, column in found if off[row, column] != 0]
+
+
+def _png(pixels: UInt8[Tensor, "height width 4"]) -> bytes:
+    """RGBA, 8 bits a channel (PNG, ISO/IEC 15948)."""
+    height, width, _ = pixels.shape
+    lines = torch.cat([torch.zeros(height, 1, dtype=torch.uint8), pixels.reshape(height, -1)], dim=1)  # filter: none
+    parts = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)),
+        (b"IDAT", zlib.compress(lines.numpy().tobytes(), 9)),
+        (b"IEND", b""),
+    )
+    chunks = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)

@@ -1,0 +1,129 @@
+"""What of a run's items goes into the page: each item once as text, its media once, and the instances by numbers.
+
+The page's script builds the instances from this, a few at a time; captions are text there and never markup.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from markupsafe import Markup
+
+from omnidistill.report.instances import Instance
+from omnidistill.report.items import Items
+from omnidistill.report.media_embedding import EmbeddedMedia
+
+MAX_CAPTION = 90
+"""Characters of a caption that are shown."""
+_SOUND_SHARE = 0.4  # of the budget, at most; pictures have the rest
+
+
+@dataclass
+class ShownItems:
+    """The items that a page shows, numbered by first use; media are added when all texts are known."""
+
+    texts: list[str] = field(default_factory=list)
+    _numbers: dict[tuple[int, str, str], int] = field(default_factory=dict)
+    _sources: list[tuple[Items, int, str, str]] = field(default_factory=list)
+    _wanted: dict[int, None] = field(default_factory=dict)
+
+    def number(self, items: Items, name: str, modality: str, with_media: bool = True) -> int:
+        """The number of an item in one modality; its media are wanted if any use of it says so."""
+        key = (id(items), name, modality)
+        if key not in self._numbers:
+            self._numbers[key] = len(self.texts)
+            self.texts.append(tidy(items.caption(name, modality)))
+            self._sources.append((items, id(items), name, modality))
+        number = self._numbers[key]
+        if with_media:
+            self._wanted.setdefault(number)
+        return number
+
+    def embed(self, budget: int) -> Media:
+        """Pictures and sounds of the items, as many as `budget` bytes hold, in the order of first use."""
+        sounds = EmbeddedMedia(int(_SOUND_SHARE * budget))
+        sound_of = {number: self._sound(sounds, number) for number in self._wanted}
+        pictures = EmbeddedMedia(budget - sounds.num_bytes)
+        picture_of = {number: self._picture(pictures, number) for number in self._wanted}
+        return Media(pictures, sounds, picture_of, sound_of)
+
+    def _picture(self, media: EmbeddedMedia, number: int) -> int | None:
+        items, owner, name, _ = self._sources[number]
+        return media.number((owner, name), items.picture(name))
+
+    def _sound(self, media: EmbeddedMedia, number: int) -> int | None:
+        items, owner, name, modality = self._sources[number]
+        return media.number((owner, name, modality), items.sound(name, modality))
+
+
+@dataclass(frozen=True)
+class Media:
+    """What is embedded, and the place of each item's picture and sound in it (None: it has none)."""
+
+    pictures: EmbeddedMedia
+    sounds: EmbeddedMedia
+    picture_of: dict[int, int | None]
+    sound_of: dict[int, int | None]
+
+    def note(self) -> str:
+        """What is missing, for the reader; empty where all is there."""
+        parts = [
+            f"{media.left_out:,} {name} did not fit into the page"
+            for name, media in (("pictures", self.pictures), ("sounds", self.sounds))
+            if media.left_out
+        ]
+        unreadable = [*self.pictures.unreadable, *self.sounds.unreadable]
+        if unreadable:
+            parts.append(f"{len(unreadable):,} files could not be used, such as: {unreadable[0]}")
+        return "; ".join(parts) + ("." if parts else "")
+
+
+def instance_numbers(instances: Sequence[Instance], items: Items, shown: ShownItems) -> list[list[Any]]:
+    """Every instance as [number, start item or -1, agrees, [[modality, cosine and distance of its move or null, nearest
+    item, cosine, ...], ...]].
+    """
+    return [
+        [
+            instance.index,
+            -1 if instance.start is None else shown.number(items, instance.start, next(iter(instance.traces))),
+            int(instance.agrees),
+            [
+                [
+                    modality,
+                    None if trace.move is None else [round(trace.move.cosine, 3), round(trace.move.distance, 2)],
+                    *(
+                        part
+                        for place, near in enumerate(trace.nearest)
+                        for part in (shown.number(items, near.id, modality, place == 0), round(near.cosine, 3))
+                    ),
+                ]
+                for modality, trace in instance.traces.items()
+            ],
+        ]
+        for instance in instances
+    ]
+
+
+def as_script_data(content: Any) -> Markup:
+    """JSON that may stand inside a script element: nothing in it can end the element or begin a comment."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def tidy(text: str) -> str:
+    """A caption on one line, without characters that cannot be shown or that turn the direction of what follows."""
+    clean = "".join(
+        c for c in re.sub(r"\s+", " ", text) if unicodedata.category(c) not in ("Cc", "Cs") and c not in _TURNING
+    )
+    clean = clean.strip()
+    return clean if len(clean) <= MAX_CAPTION else f"{clean[: MAX_CAPTION - 1].rstrip()}…"
+
+
+_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
