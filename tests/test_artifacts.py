@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from omnidistill.artifacts import (
     FileRecord,
+    Pieces,
     exclusive,
     load_artifact,
     read_json,
@@ -332,3 +333,87 @@ def test_exclusive_does_not_follow_a_link(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\.lock: cannot be written"), exclusive(tmp_path / "run"):
         pass
     assert (tmp_path / "precious").read_text() == "mine"
+
+
+@pytest.fixture
+def ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file is mapped as large ones are."""
+    monkeypatch.setattr("omnidistill.artifacts.tensors._LARGE_BYTES", 0)
+
+
+@pytest.mark.usefixtures("ours")
+def test_a_large_file_comes_back_as_a_small_one_does(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "t", awkward())
+    read, reference = read_tensors(tmp_path / "t"), safetensors.torch.load_file(tmp_path / "t")
+    assert list(read) == list(reference)
+    assert all(same(read[name], tensor) for name, tensor in reference.items())
+
+
+@pytest.mark.usefixtures("ours")
+def test_what_other_writers_do_is_read_too(tmp_path: Path) -> None:
+    """Types that we do not write, a header of any length, metadata."""
+    eight_bits = {"x": torch.ones(3).to(torch.float8_e4m3fn), "y": torch.ones(2)}
+    safetensors.torch.save_file(eight_bits, tmp_path / "eight", {"by": "another"})
+    read = read_tensors(tmp_path / "eight")
+    assert all(same(read[name], tensor) for name, tensor in eight_bits.items())
+    header = json.dumps({"z": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
+    for pad in range(4):
+        text = header + b" " * pad
+        (tmp_path / "odd").write_bytes(
+            len(text).to_bytes(8, "little") + text + torch.tensor([1.5, -2]).numpy().tobytes()
+        )
+        assert read_tensors(tmp_path / "odd")["z"].tolist() == [1.5, -2]
+
+
+@pytest.mark.usefixtures("ours")
+def test_a_large_file_that_is_damaged_is_refused(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "t", {"x": torch.arange(100.0)})
+    data = (tmp_path / "t").read_bytes()
+    for cut in (0, 4, 20, len(data) - 1):
+        (tmp_path / "t").write_bytes(data[:cut])
+        with pytest.raises(InputError, match="not a whole safetensors file"):
+            read_tensors(tmp_path / "t")
+
+
+@pytest.mark.usefixtures("ours")
+def test_what_is_written_to_a_mapped_tensor_never_reaches_the_file(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "t", {"x": torch.zeros(5000)})
+    mine, other = read_tensors(tmp_path / "t")["x"], read_tensors(tmp_path / "t")["x"]
+    mine += 1
+    assert (mine.sum(), other.sum(), read_tensors(tmp_path / "t")["x"].sum()) == (5000, 0, 0)
+
+
+def test_a_file_larger_than_memory_is_mapped(tmp_path: Path) -> None:
+    """Sparse, so that it takes no disk either."""
+    count = 2 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+    header = json.dumps({"x": {"dtype": "F32", "shape": [count], "data_offsets": [0, 4 * count]}}).encode()
+    header += b" " * (-len(header) % 8)
+    with (tmp_path / "t").open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + 4 * count)
+        file.seek(-4, os.SEEK_END)
+        file.write(torch.tensor(7.0).numpy().tobytes())
+    x = read_tensors(tmp_path / "t")["x"]
+    assert (len(x), float(x[0]), float(x[-1])) == (count, 0, 7)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 10])
+def test_a_tensor_in_pieces_makes_the_same_file(tmp_path: Path, rows: int) -> None:
+    x = torch.arange(30.0).reshape(10, 3).half()
+    others = {"b": torch.arange(4), "": torch.ones(2).double()}
+    whole = write_tensors(tmp_path / "whole", {"x": x, **others})
+    pieces = write_tensors(tmp_path / "pieces", {"x": Pieces((10, 3), x.dtype, lambda: x.split(rows)), **others})
+    assert pieces == FileRecord("pieces", whole.bytes, whole.sha256)
+
+
+def test_pieces_that_are_not_what_they_promise_leave_what_was_there(tmp_path: Path) -> None:
+    save_artifact(tmp_path / "a", "heads", {"x": torch.ones(2)}, {})
+    before = files(tmp_path)
+    for made in ([torch.ones(3)], [torch.ones(2), torch.ones(3)]):
+        pieces = Pieces((4,), torch.float32, lambda made=made: made)
+        with pytest.raises(InputError, match=r"'x' came out \d+ bytes long instead of 16"):
+            save_artifact(tmp_path / "a", "heads", {"x": pieces}, {})
+    with pytest.raises(InputError, match=r"'x' \(torch.complex64\) cannot be stored"):
+        save_artifact(tmp_path / "a", "heads", {"x": Pieces((1,), torch.complex64, list)}, {})
+    assert files(tmp_path) == before
+    assert torch.equal(load_artifact(tmp_path / "a", "heads").tensors["x"], torch.ones(2))

@@ -1,3 +1,4 @@
+import os
 import sys
 
 import numpy as np
@@ -175,3 +176,24 @@ def test_folders_that_are_no_set(tmp_path):
 def test_files_that_are_not_there_or_of_no_known_format(tmp_path, name):
     with pytest.raises(InputError, match=name):
         read_sources(tmp_path / name)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_an_npy_file_is_mapped_and_never_written_to(tmp_path, order):
+    x = np.arange(12, dtype=np.float32).reshape(4, 3)
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", np.asarray(x, order=order))
+    read = read_sources(tmp_path)[0]["a"]
+    assert torch.equal(read, torch.from_numpy(x))
+    read += 1
+    assert torch.equal(read_sources(tmp_path)[0]["a"], torch.from_numpy(x))
+
+
+def test_an_npy_file_larger_than_memory_is_mapped(tmp_path):
+    rows = 2 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 256
+    for name in ("a", "b"):
+        with (tmp_path / f"{name}.npy").open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (rows, 64)})
+            file.truncate(file.tell() + 256 * rows)
+    read = read_sources(tmp_path)[0]["b"]
+    assert (read.shape, float(read[-1].sum())) == ((rows, 64), 0)

@@ -8,7 +8,8 @@ from omnidistill.artifacts import load_artifact, save_artifact
 from omnidistill.data.synthetic import planted
 from omnidistill.errors import InputError
 from omnidistill.features.featureset import FeatureSet, prepare
-from omnidistill.features.store import load_features, save_features
+from omnidistill.features.rows import RawRows
+from omnidistill.features.store import load_features, prepare_raw, save_features
 
 ROWS = {"test": 5, "heads": 4, "train": 6, "validation": 3}
 
@@ -98,3 +99,56 @@ def test_what_is_loaded_is_validated_like_any_set(tmp_path):
     assert isinstance(load_features(tmp_path / "set"), FeatureSet)
     with pytest.raises(InputError, match="not an omnidistill artifact"):
         load_features(tmp_path / "nothing")
+
+
+def mixed():
+    """Rows of all splits in turns, as tables often have them."""
+    raw = planted({"a": 5, "b": 7, "c": 3}, ROWS)
+    order = torch.randperm(18, generator=torch.Generator().manual_seed(1))
+    names = {key: tuple(getattr(raw, key)[row] for row in order.tolist()) for key in ("ids", "groups", "splits")}
+    return dataclasses.replace(raw, features={name: x[order] for name, x in raw.features.items()}, **names)
+
+
+@pytest.mark.parametrize("at_once", [1, 8, 2**20])
+@pytest.mark.parametrize("standardise", [True, False])
+def test_rows_prepared_while_they_are_saved_are_those_of_prepare_split_by_split(
+    tmp_path, monkeypatch, at_once, standardise
+):
+    monkeypatch.setattr("omnidistill.features.rows._NUMBERS_AT_ONCE", at_once)
+    whole = prepare(mixed(), standardise)
+    saved = prepare_raw(RawRows.of(mixed()), standardise).save(tmp_path / "set")
+    for found in (saved, load_features(tmp_path / "set")):
+        assert list(found.split_sizes.items()) == [(split, ROWS[split]) for split in whole.split_sizes]
+        assert found.splits == tuple(split for split in dict.fromkeys(whole.splits) for _ in range(ROWS[split]))
+        for split in ROWS:
+            one, other = found.split(split), whole.split(split)
+            assert (one.ids, one.groups) == (other.ids, other.groups)
+            assert all(torch.equal(x, other.features[name]) for name, x in one.features.items())
+        assert all(torch.equal(x, found.preprocessing.means[name]) for name, x in whole.preprocessing.means.items())
+        assert found.provenance == whole.provenance
+
+
+def test_a_split_of_a_packed_set_is_a_view_of_the_file_and_one_of_an_older_set_a_copy(tmp_path):
+    prepare_raw(RawRows.of(mixed())).save(tmp_path / "set")
+    save_features(prepare(mixed()), tmp_path / "older")  # as sets were packed before rows were ordered
+    packed, older = load_features(tmp_path / "set"), load_features(tmp_path / "older")
+    assert older.ids == mixed().ids
+    for split in ROWS:
+        first = packed.splits.index(split)
+        for name, x in packed.split(split).features.items():
+            assert x.data_ptr() == packed.features[name][first].data_ptr()
+            assert x.data_ptr() != older.split(split).features[name].data_ptr()
+            assert torch.equal(x, older.split(split).features[name])
+
+
+def test_rows_that_cannot_be_prepared_leave_the_set_as_it_was(tmp_path):
+    save_features(made(), tmp_path / "set")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "set").iterdir()}
+    raw = mixed()
+    train = [row for row, split in enumerate(raw.splits) if split == "train"]
+    raw.features["b"][train] = raw.features["b"][train[0]].clone()
+    with pytest.raises(
+        InputError, match=rf"'b', row {train[0]} \(id '{raw.ids[train[0]]}'\): a zero vector once centred"
+    ):
+        prepare_raw(RawRows.of(raw)).save(tmp_path / "set")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "set").iterdir()} == before

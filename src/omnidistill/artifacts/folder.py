@@ -33,7 +33,7 @@ from omnidistill.artifacts.files import (
     write_atomic,
 )
 from omnidistill.artifacts.locking import saving
-from omnidistill.artifacts.tensors import read_tensors, serialised
+from omnidistill.artifacts.tensors import Pieces, read_tensors, serialised
 from omnidistill.errors import InputError
 
 FORMAT, VERSION, MANIFEST = "omnidistill", 1, "manifest.json"
@@ -41,14 +41,14 @@ FORMAT, VERSION, MANIFEST = "omnidistill", 1, "manifest.json"
 
 @dataclass(frozen=True)
 class Artifact:
-    """A loaded artifact. The tensors are views of the mapped file: read them, never write to them."""
+    """A loaded artifact. The tensors are views of the mapped file; what is written to them stays in this process."""
 
     tensors: dict[str, Tensor]
     meta: dict[str, Any]
     files: tuple[FileRecord, ...]
 
 
-def save_artifact(folder: Path, kind: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+def save_artifact(folder: Path, kind: str, tensors: Mapping[str, Tensor | Pieces], meta: Mapping[str, Any]) -> None:
     """Write the artifact in `folder` (made if missing), or replace the one there; `meta` is JSON without NaN and Inf.
 
     Raises InputError if something cannot be stored or written, if `folder` is a file, holds another kind or a damaged

@@ -1,21 +1,27 @@
 """Named tensors in one safetensors file: u64 header length, JSON header, raw data.
 
 Format: https://huggingface.co/docs/safetensors. Written here piece by piece and hashed on the way, never copied as a
-whole; read memory-mapped by the reference library, which validates the header.
+whole; a tensor may even be made while it is written. Read memory-mapped, the header validated by the reference
+library; that library maps small files itself.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from mmap import mmap
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from omnidistill.artifacts.files import FileRecord, cannot_read, check, making, one_line, regular_file, replace
+from omnidistill.artifacts.mapping import map_file
 from omnidistill.errors import InputError
 
 DTYPES = {  # in the order of the reference writer, which stores the last of these first
@@ -32,7 +38,16 @@ DTYPES = {  # in the order of the reference writer, which stores the last of the
 }
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> FileRecord:
+@dataclass(frozen=True)
+class Pieces:
+    """A tensor that is made while it is written: `make` gives its rows in order, any number at a time."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    make: Callable[[], Iterable[Tensor]]
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor | Pieces]) -> FileRecord:
     """Replace `path` by these tensors, of any shape, stride and dtype in `DTYPES`; missing parent folders are made.
 
     Raises InputError if a tensor cannot be stored or the file not be written; a file already there is then untouched.
@@ -49,11 +64,14 @@ def read_tensors(path: Path, record: FileRecord | None = None) -> dict[str, Tens
     """
     if record is not None:
         check(path, record, verify=True)
-    regular_file(path, follow_links=True)
+    size = regular_file(path, follow_links=True).st_size
     try:
         with path.open("rb") as file:
             start = file.read(8)
-        return load_file(path, device="cpu")
+        if size < _LARGE_BYTES:
+            return load_file(path, device="cpu")
+        with safe_open(path, "np"):  # validates the header; maps nothing that the system would have to reserve
+            return _mapped(path)
     except OSError as error:
         raise cannot_read(path, error) from error
     except (
@@ -74,12 +92,15 @@ def read_tensors(path: Path, record: FileRecord | None = None) -> dict[str, Tens
         raise InputError(f"{path}: not a whole safetensors file ({one_line(error)}): truncated or damaged") from error
 
 
-def serialised(path: Path, tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
+def serialised(path: Path, tensors: Mapping[str, Tensor | Pieces]) -> Iterator[bytes | memoryview]:
     """The bytes of the file, piece by piece: those of `safetensors.torch.save`. InputError names `path`."""
     for name, tensor in tensors.items():
-        if name == "__metadata__" or tensor.dtype not in DTYPES or tensor.layout != torch.strided or tensor.is_meta:
+        if name == "__metadata__" or not _can_be_stored(tensor):
+            found = (
+                f"{tensor.dtype}" if isinstance(tensor, Pieces) else f"{tensor.dtype}, {tensor.layout}, {tensor.device}"
+            )
             raise InputError(
-                f"{path}: tensor {name!r} ({tensor.dtype}, {tensor.layout}, {tensor.device}) cannot be stored; "
+                f"{path}: tensor {name!r} ({found}) cannot be stored; "
                 f"allowed are dense tensors of {', '.join(DTYPES.values())} under any name but '__metadata__'"
             )
     rank = {dtype: -position for position, dtype in enumerate(DTYPES)}
@@ -87,18 +108,52 @@ def serialised(path: Path, tensors: Mapping[str, Tensor]) -> Iterator[bytes | me
     header = {}
     end = 0
     for name, tensor in ordered:
-        begin, end = end, end + tensor.numel() * tensor.element_size()
+        begin, end = end, end + math.prod(tensor.shape) * tensor.dtype.itemsize
         header[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     yield len(text).to_bytes(8, "little") + text
-    for _, tensor in ordered:
-        dense = tensor.detach().resolve_neg().cpu().contiguous()
-        flat = dense.as_strided((dense.numel(),), (1,)).view(torch.uint8)
-        for begin in range(0, flat.numel(), _CHUNK_BYTES):
-            yield flat[begin : begin + _CHUNK_BYTES].numpy().data
+    for name, tensor in ordered:
+        written = 0
+        for piece in tensor.make() if isinstance(tensor, Pieces) else (tensor,):
+            dense = piece.detach().resolve_neg().cpu().contiguous()
+            flat = dense.as_strided((dense.numel(),), (1,)).view(torch.uint8)
+            written += flat.numel()
+            for start in range(0, flat.numel(), _CHUNK_BYTES):
+                yield flat[start : start + _CHUNK_BYTES].numpy().data
+        if written != (wanted := math.prod(tensor.shape) * tensor.dtype.itemsize):
+            raise InputError(f"{path}: tensor {name!r} came out {written} bytes long instead of {wanted}")
 
 
+def _can_be_stored(tensor: Tensor | Pieces) -> bool:
+    dense = isinstance(tensor, Pieces) or (tensor.layout == torch.strided and not tensor.is_meta)
+    return tensor.dtype in DTYPES and dense
+
+
+def _mapped(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file whose header is known to be valid, as views of one mapping."""
+    data = map_file(path)
+    begin = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:begin])
+    header.pop("__metadata__", None)
+    if any(entry["dtype"] not in _TYPES for entry in header.values()):
+        return load_file(path, device="cpu")
+    ordered = sorted(header.items(), key=lambda item: item[1]["data_offsets"])
+    return {name: _view(data, begin + entry["data_offsets"][0], entry) for name, entry in ordered}
+
+
+def _view(data: mmap, offset: int, entry: Mapping[str, Any]) -> Tensor:
+    dtype, shape = _TYPES[entry["dtype"]], entry["shape"]
+    count = math.prod(shape)
+    if not count:
+        return torch.empty(shape, dtype=dtype)
+    if offset % dtype.itemsize:  # other writers need not align
+        return torch.frombuffer(bytearray(data[offset : offset + count * dtype.itemsize]), dtype=dtype).view(shape)
+    return torch.frombuffer(data, dtype=dtype, count=count, offset=offset).view(shape)
+
+
+_TYPES = {name: dtype for dtype, name in DTYPES.items()}
+_LARGE_BYTES = 1 << 26  # below, a file is mapped by the reference library, which keeps no file handle
 _CHUNK_BYTES = 1 << 24
 _LOOKS_LIKE = {
     b"PK\x03\x04": "a zip archive, as torch.save and numpy.savez write",

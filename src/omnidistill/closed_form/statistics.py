@@ -39,6 +39,8 @@ Pair = tuple[str, str]
 
 Pairing = Literal["rows", "groups"]
 
+_CHUNK_NUMBERS = 2**26
+
 Cross = dict[Pair, Float64[Tensor, "_ _"]]
 """One p_m x p_n matrix per pair."""
 
@@ -94,7 +96,8 @@ def error_weighted_cross(
 ) -> Cross:
     """C(gamma) at temperature tau, averaged over the snapshots of the heads (one or more), for the pairs of `train`.
 
-    Products are taken in float32, chunks of n x b at a time, and summed in float64. Raises InputError for no
+    Products are taken in float32, chunks of n x b at a time (b rows, fewer where n is so large that a chunk would
+    exceed 256 MB), and summed in float64; embeddings of all rows are held. Raises InputError for no
     snapshots, and for a set that states its pairing as a matrix.
     """
     if not snapshots:
@@ -106,7 +109,7 @@ def error_weighted_cross(
     cross = {(m, n): torch.zeros(widths[m], widths[n], dtype=torch.float64) for m, n in combinations(widths, 2)}
     for heads in snapshots:
         z = embed({name: heads[name] for name in widths}, train.features)
-        for chunk in torch.split(torch.arange(len(train)), chunk_rows):
+        for chunk in torch.split(torch.arange(len(train)), max(1, min(chunk_rows, _CHUNK_NUMBERS // len(train)))):
             targets = (codes[chunk, None] == codes) / sizes
             for m, n in permutations(widths, 2):
                 errors = targets - torch.softmax(z[m][chunk] @ z[n].mT / tau, dim=-1)

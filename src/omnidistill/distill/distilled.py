@@ -18,14 +18,15 @@ from torch import Tensor
 
 from omnidistill.artifacts import load_artifact, save_artifact
 from omnidistill.config import RunConfig, parse_config
+from omnidistill.distill.loading import Batch, SyntheticRows
 from omnidistill.errors import InputError
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.features.preprocessing import Preprocessing
 from omnidistill.heads import Heads
-from omnidistill.objectives import objective_from
+from omnidistill.objectives import Objective, objective_from
 from omnidistill.parametrisation import Parametrisation, parametrisation_from
 from omnidistill.randomness import Streams
-from omnidistill.rollout.students import recipe_order, train_students
+from omnidistill.rollout.students import draw_batches, recipe_order, train_students
 from omnidistill.similarity import similarity_from
 
 
@@ -100,19 +101,15 @@ class DistilledSet:
         Without checkpoints: once, after the recipe's number of steps. Where the recipe says in which order rows are
         taken, all runs are the same.
         """
-        streams, order = Streams(seed), self.recipe.order
-        generators = [streams[f"students/{run}"] for run in range(num_runs)]
-        if order is not None:
-            generators = [recipe_order(order)]
         students = train_students(
-            objective_from(self.config.distill.student, self.modalities),
+            self.objective,
             {name: start[name] for name in self.modalities},
             self.rows(),
             self.targets,
             torch.tensor(self.recipe.step_sizes),
             batch_size=self.recipe.batch_size,
             checkpoints=checkpoints or [self.recipe.num_steps],
-            generators=generators,
+            generators=self._orders(seed, num_runs),
             momentum=self.recipe.momentum,
             weight_decay=self.recipe.weight_decay,
         )
@@ -123,6 +120,32 @@ class DistilledSet:
         """Heads trained on the set by its recipe."""
         _, heads = next(self.students(start, seed=seed, num_runs=1))
         return {name: matrix[0] for name, matrix in heads.items()}
+
+    def dataset(self) -> SyntheticRows:
+        """The rows to train on as a torch Dataset of ({modality: row}, index); its `collate` gives a DataLoader soft
+        targets.
+        """
+        return SyntheticRows(self.rows(), self.targets)
+
+    def batches(self, seed: int = 0) -> Iterator[Batch]:
+        """(rows {modality: b x p_m}, targets b x b) of every step of the recipe, in its order: those that
+        `train(start, seed)` takes.
+        """
+        (order,), dataset = self._orders(seed, 1), self.dataset()
+        for indices in draw_batches(len(dataset), self.recipe.batch_size, self.recipe.num_steps, order):
+            yield dataset.batch(indices)
+
+    @property
+    def objective(self) -> Objective:
+        """What students minimise: a loss of outputs (M x b x d, in the order of `modalities`) and targets (b x b)."""
+        return objective_from(self.config.distill.student, self.modalities)
+
+    def _orders(self, seed: int, num_runs: int) -> list[torch.Generator]:
+        """What draws the mini-batches of every student; one for all where the recipe names them."""
+        if self.recipe.order is not None:
+            return [recipe_order(self.recipe.order)]
+        streams = Streams(seed)
+        return [streams[f"students/{run}"] for run in range(num_runs)]
 
     def with_steps(self, num_steps: int) -> DistilledSet:
         """The same set with another number of training steps in its recipe."""

@@ -105,9 +105,8 @@ def random_rows(train: FeatureSet, size: int, generator: torch.Generator) -> Fea
     if size > len(train):
         raise InputError(f"size {size} exceeds the {len(train)} training rows; use at most {len(train)}")
     order = torch.randperm(len(train), generator=generator)
-    codes = train.group_codes[order]
-    first_at = {code: position for position, code in reversed(list(enumerate(codes.tolist())))}
-    repeated = torch.tensor([first_at[code] != position for position, code in enumerate(codes.tolist())])
+    codes, position = train.group_codes[order], torch.arange(len(train))
+    repeated = position.scatter_reduce(0, codes, position, "amin", include_self=False)[codes] != position
     preferred = torch.cat([order[~repeated], order[repeated]])
     return train.select(preferred[:size])
 

@@ -9,6 +9,7 @@ through all T steps, with no expert and nothing between the set and what it is f
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float, Int
@@ -45,8 +46,7 @@ class TaskLoss:
         """The rows of an iteration: pieces of a random order, a new order when too few rows remain."""
         size = min(self.num_rows, len(self.train))
         order, piece = divmod(iteration, len(self.train) // size)
-        rows = torch.randperm(len(self.train), generator=Streams(streams.seed)[f"task/order/{order}"])
-        return rows[piece * size : (piece + 1) * size]
+        return _order(len(self.train), streams.seed, order)[piece * size : (piece + 1) * size]
 
     def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, 1]:
         """One number."""
@@ -57,6 +57,12 @@ class TaskLoss:
         outputs = stack(endpoint.outputs({name: self.train.features[name][rows] for name in self.start}))
         targets = shared_groups(self.train.group_codes[rows]).to(outputs.dtype)
         return InfoNCE(self.tau).value(outputs, targets)
+
+
+@lru_cache(maxsize=1)
+def _order(num_rows: int, seed: int, number: int) -> Int[Tensor, " n"]:
+    """Drawn once, not in every iteration that takes a piece of it."""
+    return torch.randperm(num_rows, generator=Streams(seed)[f"task/order/{number}"])
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ from functools import cached_property
 from typing import Any, cast
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from omnidistill.data.names import SPLITS, check_modality_names, check_split_names
 from omnidistill.data.raw import RawFeatures
 from omnidistill.errors import InputError
+from omnidistill.features.preparing import check_finite, fitted, prepared
 from omnidistill.features.preprocessing import Preprocessing
-
-_LARGEST = 1e18  # squares of what is larger overflow float32
+from omnidistill.features.rows import RawRows
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class FeatureSet:
         for name, x in self.features.items():
             if x.dtype != torch.float32:
                 raise InputError(f"modality {name!r}: prepared features are float32, found {_type(x)}; use `prepare`")
-            _check_finite(name, x, self.ids)
+            check_finite(name, x, self.ids)
         if self.pairing is not None:
             _check_pairing(self.pairing, len(self.ids))
 
@@ -124,12 +124,27 @@ class FeatureSet:
         )
 
     def split(self, name: str) -> FeatureSet:
-        """The rows of one split, in their order; InputError, listing what exists, if it has none."""
-        rows = [row for row, split in enumerate(self.splits) if split == name]
-        if not rows:
+        """The rows of one split, in their order; InputError, listing what exists, if it has none.
+
+        Views of this set where the rows of the split lie together, as they do in a packed set; copies otherwise.
+        """
+        count = self.splits.count(name)
+        if not count:
             found = ", ".join(f"{split} ({count})" for split, count in self.split_sizes.items())
             raise InputError(f"split {name!r}: no rows; the set has {found}")
-        return self.select(rows)
+        first = self.splits.index(name)
+        rows = slice(first, first + count)
+        if self.splits[rows].count(name) < count:
+            return self.select([row for row, split in enumerate(self.splits) if split == name])
+        return _trusted(
+            {modality: x[rows] for modality, x in self.features.items()},
+            self.ids[rows],
+            self.groups[rows],
+            self.splits[rows],
+            None if self.pairing is None else self.pairing[rows, rows],
+            self.preprocessing,
+            self.provenance,
+        )
 
     def development(self) -> Development:
         """The splits that choices may be made on; `heads` is None where the set has no such rows."""
@@ -152,41 +167,14 @@ def prepare(raw: RawFeatures, standardise: bool = True, centre: bool = True) -> 
     Raises InputError for NaN or Inf, a zero vector (a constant row when standardising), no train rows to centre by, and
     whatever a FeatureSet refuses; modality, row and id are named.
     """
-    for name, x in raw.features.items():
-        _check_finite(name, x, raw.ids)
-        low, high = torch.aminmax(x, dim=1) if x.numel() else (x, x)
-        lost = low == high if standardise else (low == 0) & (high == 0)
-        _check_directions(name, lost, raw.ids, f"a zero vector, {'constant' if standardise else 'all of it 0'}")
-    train = [row for row, split in enumerate(raw.splits) if split == "train"]
-    if centre and not train:
-        raise InputError(
-            "split 'train': no rows, so there is no mean to centre by; add train rows or prepare without centring"
-        )
-    steps = Preprocessing.fit({name: x[train] for name, x in raw.features.items()}, standardise, centre)
-    features = steps.apply(raw.features)
-    for name, x in features.items():
-        _check_directions(name, (x == 0).all(dim=1), raw.ids, "a zero vector once centred, equal to the mean of train")
+    rows = RawRows.of(raw)
+    steps, everything = fitted(rows, standardise, centre), torch.arange(len(raw.ids))
+    features = {}
+    for name, width in rows.widths.items():
+        features[name], begin = torch.empty(len(raw.ids), width), 0
+        for part in prepared(rows, name, steps, everything):
+            features[name][begin : (begin := begin + len(part))] = part
     return FeatureSet(features, raw.ids, raw.groups, raw.splits, None, steps, dict(raw.provenance))
-
-
-def _check_finite(name: str, x: Float[Tensor, "n p"], ids: Sequence[str]) -> None:
-    """One pass when all is well."""
-    if x.numel() == 0 or all(abs(float(bound)) <= _LARGEST for bound in torch.aminmax(x)):
-        return
-    row, column = (~(x.double().abs() <= _LARGEST)).nonzero()[0].tolist()
-    raise InputError(
-        f"modality {name!r}, row {row} (id {ids[row]!r}): value {column} is {float(x[row, column])}; "
-        f"features must be finite, at most {_LARGEST:g} in size: drop the row or encode it again"
-    )
-
-
-def _check_directions(name: str, lost: Bool[Tensor, " n"], ids: Sequence[str], found: str) -> None:
-    if lost.any():
-        row = int(lost.nonzero()[0])
-        raise InputError(
-            f"modality {name!r}, row {row} (id {ids[row]!r}): {found}, so it has no direction; "
-            f"{int(lost.sum())} such rows: drop or encode them again"
-        )
 
 
 def _trusted(
@@ -236,6 +224,8 @@ def _check_counts(made: FeatureSet) -> None:
 
 
 def _check_ids(ids: Sequence[str]) -> None:
+    if len(set(ids)) == len(ids):
+        return
     seen: dict[str, int] = {}
     for row, name in enumerate(ids):
         if (first := seen.setdefault(name, row)) != row:

@@ -9,10 +9,11 @@ from pathlib import Path
 from omnidistill.data.raw import RawFeatures
 from omnidistill.errors import InputError
 from omnidistill.features.duplicates import Duplicates, across_splits, digest_rows, repeated_in_test
-from omnidistill.features.featureset import FeatureSet, prepare
+from omnidistill.features.featureset import FeatureSet
 from omnidistill.features.preprocessing import Preprocessing
+from omnidistill.features.rows import RawRows
 from omnidistill.features.sources import read_sources
-from omnidistill.features.store import save_features
+from omnidistill.features.store import prepare_raw
 from omnidistill.features.table import read_splits, read_table, text_column
 
 
@@ -98,14 +99,15 @@ def pack(
     standardise: bool = True,
     centre: bool = True,
 ) -> PackReport:
-    """Read (`read_raw`), prepare (`features.prepare`) and save a feature set in the folder `out`; returns the report.
+    """Read (`read_raw`), prepare (as `features.prepare` does) and save a feature set in the folder `out`, its rows
+    ordered by split; returns the report. Where the tensors can be mapped (.npy, .safetensors), memory holds a chunk.
 
     Raises InputError, one line saying what, where and what to do, for bad input; `out` is then as it was.
     """
     raw = read_raw(features, table, id_column, group_column, split_column)
-    prepared = prepare(raw, standardise, centre)
-    report = _report(raw, prepared)
-    save_features(prepared, out)
+    prepared = prepare_raw(RawRows.of(raw), standardise, centre)
+    report = _report(raw, prepared.outline)
+    prepared.save(out)
     return report
 
 

@@ -9,7 +9,7 @@ Centring equals a bias in the head: W (x - mu) = W x + b with b = -W mu. It clos
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,11 +39,19 @@ class Preprocessing:
     @classmethod
     def fit(cls, raw_train: Mapping[str, Float[Tensor, "_ _"]], standardise: bool, centre: bool) -> Preprocessing:
         """The steps for these training rows {modality: rows x p_m}; no other row has a say in the means."""
+        return cls.fit_chunks({name: (x,) for name, x in raw_train.items()}, standardise, centre)
+
+    @classmethod
+    def fit_chunks(
+        cls, raw_train: Mapping[str, Iterable[Float[Tensor, "_ _"]]], standardise: bool, centre: bool
+    ) -> Preprocessing:
+        """The same for rows that come in chunks, {modality: chunks of rows x p_m}; a mean is a sum in float64, rounded
+        to float32.
+        """
         steps = cls(standardise, EPSILON, {})
         if not centre:
             return steps
-        rows = steps.apply(raw_train)
-        return cls(standardise, EPSILON, {m: x.mean(0, dtype=torch.float64).float() for m, x in rows.items()})
+        return cls(standardise, EPSILON, {name: steps._mean_of(name, chunks) for name, chunks in raw_train.items()})
 
     def apply(self, raw: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float32[Tensor, "_ _"]]:
         """{modality: rows x p_m} of any float type -> the same shapes, new float32 tensors; computed in float32.
@@ -99,6 +107,12 @@ class Preprocessing:
         if self.means:
             return rows - self._mean(name, x.shape[1])
         return rows.clone() if rows is x else rows
+
+    def _mean_of(self, name: str, chunks: Iterable[Float[Tensor, "_ p"]]) -> Float32[Tensor, " p"]:
+        rows = (self._apply(name, chunk) for chunk in chunks)
+        sums = [(x.sum(0, dtype=torch.float64), len(x)) for x in rows]
+        total = torch.stack([part for part, _ in sums]).sum(0)
+        return (total / sum(count for _, count in sums)).float()
 
     def _mean(self, name: str, width: int) -> Float32[Tensor, " p"]:
         mean = self.means.get(name)

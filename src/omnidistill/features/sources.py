@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.artifacts import read_tensors
+from omnidistill.artifacts import map_file, read_tensors
 from omnidistill.data.names import check_modality_names
 from omnidistill.errors import InputError
 
@@ -121,7 +121,8 @@ def _npz(path: Path) -> dict[str, Tensor]:
 
 def _npy(path: Path) -> dict[str, Tensor]:
     with _numpy_errors(path):
-        array = np.load(path, allow_pickle=False, mmap_mode="c")
+        found = np.load(path, allow_pickle=False, mmap_mode="r")
+        array = np.ndarray(found.shape, found.dtype, map_file(path), found.offset, found.strides)
     return {path.stem: _from_numpy(path, path.stem, array)}
 
 

@@ -1,0 +1,190 @@
+"""How time and memory grow with the rows of a set: `python benchmarks/scale.py [--rows 1000 10000 ...]`.
+
+Planted features of three modalities, 128 wide, in half precision, made on disk a chunk at a time; then the main path:
+pack, open, fingerprint, heads, an epoch of experts, iterations of the outer loop (the preset "recommended"), recall on
+the test split. And recall alone, as the gallery grows. Every size is a process of its own;
+seconds are of the processor, so that a busy machine tells the same. Memory is RssAnon, what no file backs, sampled:
+pages of a mapped file count as resident too, but the system takes them back when memory is short. Writes
+results/scale.md and .json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from measuring import RESULTS, Table, machine, memory_status
+from omnidistill.config import load_config
+from omnidistill.evaluation.lines import zero_shot_line
+from omnidistill.evaluation.retrieval import first_positive_ranks
+from omnidistill.evaluation.scores import line_ranks
+from omnidistill.features.pack import pack
+from omnidistill.methods import METHODS, Task
+from omnidistill.run import fingerprint, make_heads, open_data
+from omnidistill.run.stages import make_experts
+
+WIDTHS = {"vision": 128, "text": 128, "audio": 128}
+OTHERS = {"heads": 500, "validation": 500, "test": 1000}
+ROWS = (1_000, 10_000, 100_000, 1_000_000)
+GALLERIES = (1_000, 10_000, 100_000)
+ITERATIONS, WIDTH, BATCH, HEADS_EPOCHS = 20, 64, 128, 2
+SETTINGS = (
+    f"heads.width={WIDTH}",
+    f"heads.num_epochs={HEADS_EPOCHS}",
+    "experts.num_experts=1",
+    "experts.num_epochs=1",
+    "experts.learning_rate=0.3",
+    f"experts.batch_size={BATCH}",
+    f"distill.iterations={ITERATIONS}",
+    "distill.validate_every=0",
+    "distill.size=50",
+)
+Result = TypeVar("Result")
+
+
+class Stages:
+    """Processor seconds of every stage, and its peak of anonymous memory in MB above what the process began with."""
+
+    def __init__(self) -> None:
+        self.all: dict[str, tuple[float, float]] = {}
+        self._peak = self._begun = memory_status("RssAnon")
+        threading.Thread(target=self._sample, daemon=True).start()
+
+    def of(self, name: str, action: Callable[[], Result]) -> Result:
+        self._peak, begun = memory_status("RssAnon"), time.process_time()
+        result = action()
+        seconds = time.process_time() - begun
+        self._peak = max(self._peak, memory_status("RssAnon"))
+        self.all[name] = seconds, (self._peak - self._begun) / 1024
+        return result
+
+    def _sample(self) -> None:
+        while True:
+            self._peak = max(self._peak, memory_status("RssAnon"))
+            time.sleep(0.01)
+
+
+def make(folder: Path, num_train: int) -> tuple[Path, Path]:
+    """One .npy a modality and a table, splits interleaved."""
+    features, table = folder / "features", folder / "table.csv"
+    features.mkdir()
+    generator = np.random.default_rng(0)
+    splits = np.array([name for name, count in (OTHERS | {"train": num_train}).items() for _ in range(count)])
+    generator.shuffle(splits)
+    with table.open("w") as file:
+        file.write("id,split\n")
+        file.writelines(f"{row},{split}\n" for row, split in enumerate(splits))
+    maps = {name: generator.normal(size=(16, width)).astype(np.float32) / 4 for name, width in WIDTHS.items()}
+    files = {
+        name: np.lib.format.open_memmap(features / f"{name}.npy", "w+", np.float16, (len(splits), width))
+        for name, width in WIDTHS.items()
+    }
+    for begin in range(0, len(splits), 4096):
+        count = min(4096, len(splits) - begin)
+        latent = generator.standard_normal((count, 16), np.float32)
+        for name, file in files.items():
+            noise = generator.standard_normal((count, WIDTHS[name]), np.float32)
+            file[begin : begin + count] = np.tanh(latent @ maps[name]) + 0.5 * noise
+    return features, table
+
+
+def job(folder: Path) -> dict[str, Any]:
+    """All stages on the sources in `folder`."""
+    config, place, stages = load_config(preset="recommended", overrides=SETTINGS), folder / "SET", Stages()
+    stages.of("pack", lambda: pack(folder / "features", folder / "table.csv", place))
+    data = stages.of("open", lambda: open_data(str(place)))
+    stages.of("fingerprint", lambda: fingerprint(data))
+    start = stages.of("heads", lambda: make_heads(data, config, folder / "heads"))
+    buffer = stages.of("experts", lambda: make_experts(data, start, config, folder / "experts"))
+    task = Task(data.development(), start, config, folder, lambda: buffer)
+    stages.of("distil", lambda: METHODS["trajectory"](task))
+    stages.of("recall", lambda: line_ranks(zero_shot_line(start), data.split("test")))
+    return {"rows": len(data), "train": data.split_sizes["train"], "bytes": data.bytes, "stages": stages.all}
+
+
+def recall(gallery: int) -> dict[str, Any]:
+    """Ranks of as many queries as the test split has, in a gallery."""
+    generator = torch.Generator().manual_seed(0)
+    z = torch.nn.functional.normalize(torch.randn(gallery, WIDTH, generator=generator), dim=1)
+    groups, stages, queries = torch.arange(gallery), Stages(), min(gallery, OTHERS["test"])
+    stages.of("recall", lambda: first_positive_ranks(z[:queries], z, groups[:queries], groups))
+    return {"queries": queries, "gallery": gallery, "stages": stages.all}
+
+
+def in_a_process(*arguments: object) -> dict[str, Any]:
+    command = [sys.executable, __file__, *map(str, arguments)]
+    return dict(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
+
+
+def grown(rows: Sequence[int]) -> list[dict[str, Any]]:
+    found = []
+    for num_train in rows:
+        print(f"{num_train:,} training rows", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(prefix="scale-") as place:
+            make(Path(place), num_train)
+            found.append(in_a_process("--job", place))
+    return found
+
+
+def tables(found: list[dict[str, Any]], recalls: list[dict[str, Any]]) -> list[Table]:
+    stages, setting = list(found[0]["stages"]), f"widths {', '.join(f'{n} {w}' for n, w in WIDTHS.items())}"
+    others = ", ".join(f"{count:,} {split}" for split, count in OTHERS.items())
+    seconds = Table(
+        "Seconds",
+        f"Of the processor, one thread; {setting}; beside the training rows {others}. pack: from .npy files in half "
+        f"precision. heads: {HEADS_EPOCHS} epochs on the heads split. experts: one expert, one epoch, heads {WIDTH} "
+        f"wide, batch {BATCH}. distil: {ITERATIONS} iterations of 64 steps for 50 rows, task loss on 512 rows, no "
+        "validation. recall: all 6 directions of the test split.",
+        ("training rows", "set, MB", *stages),
+        tuple((each["train"], each["bytes"] / 2**20, *(each["stages"][name][0] for name in stages)) for each in found),
+    )
+    memory = Table(
+        "Peak of anonymous memory, MB",
+        "RssAnon above what the process had when it began (Python and torch, some 150 MB), sampled. What grows is the "
+        "names: ids, groups and splits as Python strings.",
+        ("training rows", "set, MB", *stages),
+        tuple((each["train"], each["bytes"] / 2**20, *(each["stages"][name][1] for name in stages)) for each in found),
+    )
+    rows = []
+    for each in recalls:
+        pairs, (took, memory_taken) = each["queries"] * each["gallery"], each["stages"]["recall"]
+        rows.append((each["queries"], each["gallery"], took, 1e9 * took / pairs, memory_taken))
+    note = f"Exact ranks in one direction, embeddings {WIDTH} wide; scores are never whole, 64 MB of them at a time."
+    columns = ("queries", "gallery", "s", "ns a pair", "anonymous MB")
+    return [seconds, memory, Table("Recall", note, columns, tuple(rows))]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Seconds and memory of the main path as the rows grow.")
+    parser.add_argument("--rows", type=int, nargs="+", default=ROWS, help="training rows, one table row each")
+    parser.add_argument("--job", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--recall", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.job or arguments.recall:
+        print(json.dumps(job(arguments.job) if arguments.job else recall(arguments.recall)))
+        return
+    computer = machine()
+    made = tables(grown(arguments.rows), [in_a_process("--recall", gallery) for gallery in GALLERIES])
+    text = "\n".join([f"# Scale\n\n{computer} Made by scale.py.\n", *(table.markdown() for table in made)])
+    print(text)
+    if tuple(arguments.rows) == ROWS:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "scale.md").write_text(text)
+        record = {"machine": computer, "tables": [asdict(table) for table in made]}
+        (RESULTS / "scale.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
