@@ -156,10 +156,10 @@ def interrupt(folder: Path, epochs: int) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import omnidistill.experts.buffer as buffer
+import omnidistill.experts.{module} as module
 from small_runs import small_config, small_experts
 
-written, save = 0, buffer.{function}
+written, save = 0, module.{function}
 def killing(*arguments):
     global written
     written += 1
@@ -169,7 +169,7 @@ def killing(*arguments):
     if written == {call}:
         os.kill(os.getpid(), signal.SIGKILL)
     return result
-buffer.{function} = killing
+module.{function} = killing
 small_experts(Path(sys.argv[1]), small_config("experts.num_epochs=4", "distill.num_expert_epochs=2"))
 """
 
@@ -182,7 +182,8 @@ small_experts(Path(sys.argv[1]), small_config("experts.num_epochs=4", "distill.n
 def test_killed_and_continued_is_as_uninterrupted(
     function: str, call: int, before: bool, folder: Path, tmp_path: Path
 ) -> None:
-    program = KILLED.format(function=function, call=call, before=before)
+    module = "buffer" if function == "save_artifact" else "snapshots"
+    program = KILLED.format(module=module, function=function, call=call, before=before)
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "BUFFER")],
         cwd=Path(__file__).parents[1],

@@ -37,7 +37,7 @@ from omnidistill.heads import Heads
 from omnidistill.memory import peak_memory
 from omnidistill.objectives import InfoNCE, objective_from
 from omnidistill.run import Run, fingerprint, heads_fingerprint, run_distill
-from omnidistill.scoring import read_records
+from omnidistill.showing import read_records
 from omnidistill.tracking import Progress
 
 KIND = "result"

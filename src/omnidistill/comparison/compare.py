@@ -1,4 +1,4 @@
-"""The comparison itself: references and cells one after the other, what is finished kept, what fails told at the end.
+"""The comparison itself: references and cells, by an engine, what is finished kept, what fails told at the end.
 
     FOLDER/heads/             where every student starts
     FOLDER/experts/<key>/     shared by all methods that want them
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from omnidistill.comparison.cells import Place, load_result, make_cell, make_ref
 from omnidistill.comparison.eta import Pace, Within
 from omnidistill.comparison.plan import AnyCell, Cell, plan_cells, plan_references
 from omnidistill.comparison.summary import summarise
+from omnidistill.comparison.units import Making, SharedExperts, plan_units
 from omnidistill.config import SHARED, ComparisonConfig, RunConfig, load_config
+from omnidistill.engine import Engine, LocalEngine
 from omnidistill.errors import InputError, OmnidistillError
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.heads import load_heads
@@ -55,6 +58,7 @@ def compare(
     resume: bool = False,
     command: str = "",
     progress: Progress | None = None,
+    engine: Engine | None = None,
 ) -> Compared:
     """Make every cell that is not there, then the table.
 
@@ -67,6 +71,7 @@ def compare(
         resume: go on in a folder that holds a comparison.
         command: recorded.
         progress: shown while it works.
+        engine: where cells are made, in this process by default; the results are the same.
 
     A cell that fails is told in the table and in `failures`; the others go on, and the next call tries it again.
 
@@ -90,7 +95,7 @@ def compare(
             _require_heads_of(base, folder / "heads", data)
         place = Place(reference, data, start, folder)
         every: list[AnyCell] = [*references, *cells]
-        failures = _make_all(place, every, command, progress)
+        failures = _make_all(place, base, every, command, engine or LocalEngine(), progress)
         results = {cell: load_result(place, cell) for cell in every if place.has(cell)}
         content = {
             "schema": 1,
@@ -144,20 +149,44 @@ def _require_heads_of(base: RunConfig, folder: Path, data: FeatureSet) -> None:
         raise InputError(f"{folder}: was made with other settings ({differing}); repeat them, or choose another folder")
 
 
-def _make_all(place: Place, cells: Sequence[AnyCell], command: str, progress: Progress) -> dict[AnyCell, str]:
-    failures: dict[AnyCell, str] = {}
-    pace = Pace([_kind(cell) for cell in cells if not place.has(cell)])
-    for number, cell in enumerate(cells, start=1):
-        if place.has(cell):
-            continue
+def _make_all(
+    place: Place, base: RunConfig, cells: Sequence[AnyCell], command: str, engine: Engine, progress: Progress
+) -> dict[AnyCell, str]:
+    """Make the cells that are not there; why some failed."""
+    missing = [cell for cell in cells if not place.has(cell)]
+    if not engine.here:
+        return _make_units(place, base, missing, command, engine, progress)
+    pace, failures = Pace(list(map(_kind, missing))), dict[AnyCell, str]()
+
+    def make(cell: AnyCell) -> None:
         begun = time.monotonic()
-        told = (f"{number}/{len(cells)}", pace.left(), cell.folder.rpartition("-")[0])
-        within = Within(progress, " ".join(filter(None, told)))
-        failure = _attempt(lambda cell=cell, within=within: _make(place, cell, command, within))  # type: ignore[misc]
-        if failure is not None:
-            failures[cell] = failure
-        pace.done(_kind(cell), time.monotonic() - begun)
+        told = (f"{cells.index(cell) + 1}/{len(cells)}", pace.left(), cell.folder.rpartition("-")[0])
+        try:
+            _make(place, cell, command, Within(progress, " ".join(filter(None, told))))
+        finally:
+            pace.done(_kind(cell), time.monotonic() - begun)
+
+    for done in engine.run(make, missing):
+        if (failure := _failure(done.result)) is not None:
+            failures[missing[done.number]] = failure
     return failures
+
+
+def _make_units(
+    place: Place, base: RunConfig, cells: Sequence[AnyCell], command: str, engine: Engine, progress: Progress
+) -> dict[AnyCell, str]:
+    """The same where processes make them side by side."""
+    units, after = plan_units(place, cells)
+    making = Making(place.reference, base, place.folder, command)
+    failures: dict[AnyCell, str] = {}
+    with progress, closing(engine.run(making, units, after=after)) as finished:
+        progress.start(len(units), "compare")
+        for done in finished:
+            unit, failure = units[done.number], _failure(done.result)
+            if failure is not None and not isinstance(unit, SharedExperts):  # whoever reads the experts says it too
+                failures[unit] = failure
+            progress.advance(1)
+    return {cell: failures[cell] for cell in cells if cell in failures}
 
 
 def _make(place: Place, cell: AnyCell, command: str, progress: Progress) -> None:
@@ -169,10 +198,10 @@ def _make(place: Place, cell: AnyCell, command: str, progress: Progress) -> None
             make_reference(place, cell)
 
 
-def _attempt(action: Callable[[], None]) -> str | None:
+def _failure(result: Callable[[], None]) -> str | None:
     """None, or why it failed; whatever a method does wrong, the others go on."""
     try:
-        action()
+        result()
     except Exception as error:
         name = "" if isinstance(error, OmnidistillError) else f"{type(error).__name__} "
         return " ".join(f"{name}{error}".split())

@@ -11,9 +11,9 @@ mapped while its heads are in use and no longer, so memory holds what one episod
 
 from __future__ import annotations
 
-import json
+import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -23,39 +23,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.artifacts import (
-    FileRecord,
-    exclusive,
-    load_artifact,
-    read_json,
-    read_tensors,
-    save_artifact,
-    write_atomic,
-    write_tensors,
-)
+from omnidistill.artifacts import FileRecord, exclusive, load_artifact, save_artifact
 from omnidistill.config import ExpertsConfig
+from omnidistill.engine import Engine
 from omnidistill.errors import InputError
-from omnidistill.experts.train import train_epochs
+from omnidistill.experts.blocks import BLOCKS, BlockTraining, train_blocks
+from omnidistill.experts.snapshots import Snapshots, Trail, open_snapshots, require_same
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.floor import singular_values
 from omnidistill.heads import Heads
-from omnidistill.objectives import objective_from
 from omnidistill.tracking import Progress, SilentProgress
-
-_PURPOSE = "experts"
-
-
-@dataclass(frozen=True)
-class Snapshots:
-    """The heads after each epoch, {modality: E x d x p_m}; each mapped anew when asked for, never to be written to."""
-
-    paths: tuple[Path, ...]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, epoch: int) -> dict[str, Float[Tensor, "_ _ _"]]:
-        return read_tensors(self.paths[epoch])
 
 
 @dataclass(frozen=True)
@@ -97,11 +74,15 @@ def train_experts(
     spectrum_epochs: int = 2,
     identity: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    engine: Engine | None = None,
+    reopen: Callable[[], FeatureSet] | None = None,
 ) -> ExpertBuffer:
     """Train E experts from the given heads and write the buffer; continues an interrupted one to the same bits.
 
     Experts start from the given heads and the `others` in turns. `identity` names data and heads; a buffer of another
     identity, configuration or seed is refused. `seconds` were spent before, on what the buffer is made from.
+    With an engine of other processes, blocks of runs are trained side by side, to the same bits; `reopen` opens the
+    training rows there, which are sent to them without.
 
     Raises:
         InputError: the folder holds another buffer, or is in use; step size or epochs were not chosen.
@@ -117,45 +98,39 @@ def train_experts(
     with exclusive(folder):
         if (folder / "manifest.json").exists():
             buffer = load_experts(folder)
-            _require_same(folder, buffer.meta["key"], key)
+            require_same(folder, buffer.meta["key"], key)
             return buffer
-        records, seconds, heads = _resume(folder, key, [start, *others], config, seconds)
-        objective = objective_from(config.objective, list(start))
+        trail, modalities = Trail.found(folder, key, seconds), tuple(start)
+        heads = trail.last(modalities) if trail.records else _stacked([start, *others], config.num_experts)
         with progress:
-            progress.start(num_epochs, "experts", len(records) - 1 if records else 0)
-            if not records:
-                records.append(_snapshot(folder, 0, heads))
-                _save_progress(folder, key, records, seconds)
-            begun = time.monotonic() - seconds
-            epochs = train_epochs(
-                objective,
-                heads,
-                train,
-                torch.full((config.num_experts,), rate),
-                batch_size=config.batch_size,
-                num_epochs=num_epochs,
-                seed=seed,
-                purpose=_PURPOSE,
-                first_epoch=len(records) - 1,
-            )
-            for epoch in epochs:
-                records.append(_snapshot(folder, epoch, heads))
-                _save_progress(folder, key, records, time.monotonic() - begun)
-                progress.advance(1)
-        snapshots = _open(folder, records, verify=False)
+            if not trail.records:
+                trail.add(0, heads, seconds)
+            begun, done = time.monotonic() - trail.seconds, len(trail.records) - 1
+            if engine is None or engine.here:
+                progress.start(num_epochs, "experts", done)
+                training = BlockTraining(folder, modalities, done, lambda: train, config, rate, num_epochs, seed)
+                for epoch in training.epochs(heads):
+                    trail.add(epoch, heads, time.monotonic() - begun)
+                    progress.advance(1)
+            elif done < num_epochs:
+                rows = reopen or (lambda: train)
+                training = BlockTraining(folder, modalities, done, rows, config, rate, num_epochs, seed)
+                train_blocks(trail, heads, training, len(train), engine, begun, progress)
+        snapshots = open_snapshots(folder, trail.records, verify=False)
         tensors = {
             "squared_distances": squared_distances(snapshots, list(start)),
             **_spectra(snapshots, list(start), spectrum_epochs),
         }
         meta = {
             "key": key,
-            "files": [asdict(record) for record in records],
+            "files": [asdict(record) for record in trail.records],
             "modalities": list(start),
             "seconds": time.monotonic() - begun,
             "spectrum_epochs": min(spectrum_epochs, num_epochs),
         }
         save_artifact(folder, "experts", tensors, meta)
         (folder / "progress.json").unlink(missing_ok=True)
+        shutil.rmtree(folder / BLOCKS, ignore_errors=True)
     return load_experts(folder, verify=False)
 
 
@@ -168,7 +143,7 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
     meta = artifact.meta
     modalities = tuple(meta["modalities"])
     return ExpertBuffer(
-        _open(folder, [FileRecord(**record) for record in meta["files"]], verify),
+        open_snapshots(folder, [FileRecord(**record) for record in meta["files"]], verify),
         artifact.tensors["squared_distances"],
         {name: artifact.tensors[f"spectrum/{name}"] for name in modalities},
         meta["spectrum_epochs"],
@@ -192,18 +167,10 @@ def squared_distances(snapshots: Snapshots, modalities: Sequence[str]) -> Float[
     return table
 
 
-def _snapshot(folder: Path, epoch: int, heads: Mapping[str, Tensor]) -> FileRecord:
-    return write_tensors(folder / f"epoch-{epoch:02d}.safetensors", heads)
-
-
-def _open(folder: Path, records: Sequence[FileRecord], verify: bool) -> Snapshots:
-    """The snapshots of these files; their lengths, or their contents too, are as recorded."""
-    paths = tuple(folder / Path(record.name).name for record in records)
-    for path, record in zip(paths, records, strict=True):
-        if not path.is_file() or path.stat().st_size != record.bytes:
-            raise InputError(f"{path}: missing or not {record.bytes} bytes long; train the experts again")
-        read_tensors(path, record if verify else None)
-    return Snapshots(paths)
+def _stacked(starts: Sequence[Heads], num_experts: int) -> dict[str, Tensor]:
+    """The heads that experts start from, in turns."""
+    turns = [starts[expert % len(starts)] for expert in range(num_experts)]
+    return {name: torch.stack([heads[name] for heads in turns]) for name in starts[0]}
 
 
 def _of_expert(snapshot: Mapping[str, Tensor], modalities: Sequence[str], expert: int) -> Heads:
@@ -218,36 +185,3 @@ def _spectra(snapshots: Snapshots, modalities: Sequence[str], num_epochs: int) -
         f"spectrum/{name}": torch.stack([singular_values(start[name][0] - end[name][0]) for start, end in pairs])
         for name in modalities
     }
-
-
-def _resume(
-    folder: Path, key: Mapping[str, Any], starts: Sequence[Heads], config: ExpertsConfig, seconds: float
-) -> tuple[list[FileRecord], float, dict[str, Tensor]]:
-    """Finished epochs, their seconds, and the heads to go on from."""
-    path = folder / "progress.json"
-    if not path.exists():
-        turns = [starts[expert % len(starts)] for expert in range(config.num_experts)]
-        return [], seconds, {name: torch.stack([heads[name] for heads in turns]) for name in starts[0]}
-    try:
-        state = read_json(path)
-        found, seconds = dict(state["key"]), float(state["seconds"])
-        records = [FileRecord(**{**record, "name": Path(record["name"]).name}) for record in state["files"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: damaged ({error}); remove {folder} and train the experts again") from error
-    _require_same(folder, found, key)
-    last = read_tensors(folder / records[-1].name, records[-1])
-    return records, seconds, {name: last[name].clone() for name in starts[0]}
-
-
-def _save_progress(folder: Path, key: Mapping[str, Any], records: Sequence[FileRecord], seconds: float) -> None:
-    state = {"key": key, "files": [asdict(record) for record in records], "seconds": seconds}
-    write_atomic(folder / "progress.json", json.dumps(state).encode())
-
-
-def _require_same(folder: Path, found: Any, wanted: Mapping[str, Any]) -> None:
-    if found != json.loads(json.dumps(wanted)):
-        differing = [name for name in wanted if found.get(name) != json.loads(json.dumps(wanted[name]))]
-        raise InputError(
-            f"{folder}: holds experts of another run (different {', '.join(differing)}); "
-            "choose another folder or remove it"
-        )

@@ -5,8 +5,8 @@
 Features are frozen, so a step is one product forward and one for the weight gradient; there is no input gradient and
 no autograd. Runs differ in the order of their rows and, where wanted, in their step size. The order of run e in epoch
 k derives from (seed, purpose, e, k) alone, so a training that was cut off continues to the same bits from its last
-snapshot. Runs go through an epoch a few at a time, so that what a step computes stays in the cache; how many changes
-no bit.
+snapshot. Runs go through an epoch a block at a time, so that what a step computes stays in the cache; the blocks follow
+from the sizes alone, so a block that is trained by itself comes to the same bits.
 
 Shapes: E runs, b mini-batch, d embedding width, p_m feature width.
 """
@@ -44,8 +44,10 @@ def train_epochs(
     seed: int,
     purpose: str,
     first_epoch: int = 0,
+    first_run: int = 0,
 ) -> Iterator[int]:
     """Train the heads in place; yields the number of epochs done (first_epoch + 1, ..., num_epochs) after each.
+    `first_run` is the number of the first of these runs, which the order of its rows derives from.
 
     Rows of one group are positives of each other. The last incomplete batch of an epoch is dropped; a batch size
     above the number of rows means full batches.
@@ -56,11 +58,10 @@ def train_epochs(
     num_runs, num_rows = len(learning_rates), len(data)
     batch_size = min(batch_size, num_rows)
     rates = learning_rates[:, None, None]
-    at_once = _runs_at_once(heads, batch_size)
+    blocks = run_blocks(heads, batch_size)
     for epoch in range(first_epoch, num_epochs):
-        orders = epoch_orders(num_runs, num_rows, seed=seed, purpose=purpose, epoch=epoch)
-        for first in range(0, num_runs, at_once):
-            runs = slice(first, first + at_once)
+        orders = epoch_orders(num_runs, num_rows, seed=seed, purpose=purpose, epoch=epoch, first_run=first_run)
+        for runs in blocks:
             part = {name: matrix[runs] for name, matrix in heads.items()}
             for begin in range(0, num_rows - batch_size + 1, batch_size):
                 batch = orders[runs, begin : begin + batch_size]
@@ -69,12 +70,19 @@ def train_epochs(
         yield epoch + 1
 
 
-def epoch_orders(num_runs: int, num_rows: int, *, seed: int, purpose: str, epoch: int) -> Int[Tensor, "E n"]:
+def run_blocks(heads: StackedHeads, batch_size: int) -> list[slice]:
+    """The runs in blocks that keep the outputs of a step within `_CACHED_NUMBERS`, of one run at least."""
+    num_runs, width = next(iter(heads.values())).shape[:2]
+    at_once = max(1, _CACHED_NUMBERS // (len(heads) * batch_size * width))
+    return [slice(first, min(first + at_once, num_runs)) for first in range(0, num_runs, at_once)]
+
+
+def epoch_orders(
+    num_runs: int, num_rows: int, *, seed: int, purpose: str, epoch: int, first_run: int = 0
+) -> Int[Tensor, "E n"]:
     """A fresh order of the rows for every run."""
-    streams = Streams(seed)
-    return torch.stack(
-        [torch.randperm(num_rows, generator=streams[f"{purpose}/{run}/{epoch}"]) for run in range(num_runs)]
-    )
+    streams, runs = Streams(seed), range(first_run, first_run + num_runs)
+    return torch.stack([torch.randperm(num_rows, generator=streams[f"{purpose}/{run}/{epoch}"]) for run in runs])
 
 
 def _step(
@@ -90,12 +98,6 @@ def _step(
     deltas = rates * objective.gradient(outputs, targets).transpose(0, 1)
     for delta, (name, matrix) in zip(deltas, heads.items(), strict=True):
         matrix.baddbmm_(delta.mT, inputs[name], alpha=-1)
-
-
-def _runs_at_once(heads: StackedHeads, batch_size: int) -> int:
-    """As many runs as keep the outputs of a step within `_CACHED_NUMBERS`, at least one."""
-    width = next(iter(heads.values())).shape[1]
-    return max(1, _CACHED_NUMBERS // (len(heads) * batch_size * width))
 
 
 def _check_finite(heads: StackedHeads, purpose: str, epoch: int) -> None:
