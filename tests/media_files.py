@@ -76,6 +76,32 @@ def write_media(
     return path
 
 
+def write_scene(
+    path: Path, colour: tuple[int, int, int], wide: bool, hertz: float, begin: int = 0, num_frames: int = 12
+) -> Path:
+    """A bar that is `wide` or high, in this colour, moves over black for half a second while a tone sounds.
+
+    begin: where it is at first, and so what tells scenes of one kind apart.
+    """
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=RATE, width=64, height=64, pix_fmt="yuv420p")
+        audio = container.add_stream("aac", rate=16000, layout="mono")
+        for index in range(num_frames):
+            pixels = np.zeros((64, 64, 3), np.uint8)
+            at = (begin + index) % 40
+            pixels[slice(at, at + 16) if wide else slice(None), slice(None) if wide else slice(at, at + 16)] = colour
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts = index
+            container.mux(video.encode(frame))
+        t = np.arange(round(num_frames / RATE * 16000)) / 16000
+        wave = 0.5 * np.sin(2 * np.pi * hertz * t + begin).astype(np.float32)[None]
+        sound = av.AudioFrame.from_ndarray(wave, "fltp", "mono")
+        sound.sample_rate, sound.pts = 16000, 0
+        for stream, last in ((video, None), (audio, sound), (audio, None)):
+            container.mux(stream.encode(last))
+    return path
+
+
 def write_turned(path: Path, degrees: int) -> Path:
     """The video, to be shown turned clockwise by 0, 90, 180 or 270 degrees, as telephones write it (ISO 14496-12)."""
     data = bytearray(write_media(path).read_bytes())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,15 @@ def languagebind_state() -> dict[str, Tensor]:
     draw = torch.Generator().manual_seed(0)
     heads = {f"{part}_projection.weight": torch.randn(8, 16, generator=draw) for part in ("visual", "text")}
     return weights("languagebind") | heads | {"logit_scale": torch.tensor(4.6)}
+
+
+def write_vocabulary(folder: Path) -> Path:
+    """As many merges as CLIP has, made up."""
+    letters = [chr(code) for code in [*range(33, 127), *range(161, 173), *range(174, 256), *range(256, 290)]]
+    merges = "".join(f"{a} {b}\n" for a, b in islice(product(letters, letters), 48_894))
+    path = folder / "merges.txt"
+    path.write_text(f"#version\n{merges}", "utf-8")
+    return path
 
 
 def languagebind_folder(folder: Path, tensors: dict[str, Tensor], **vision: Any) -> Path:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import islice, product
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from published_problems import TINY_IMAGEBIND, languagebind_folder, languagebind_state, weights
+from published_problems import TINY_IMAGEBIND, languagebind_folder, languagebind_state, weights, write_vocabulary
 
 from media_files import picture, square, write_media
 from omnidistill.encoders.imagebind import loading as imagebind
 from omnidistill.encoders.imagebind.preprocessing import audio_input
 from omnidistill.encoders.languagebind import loading as languagebind
 from omnidistill.encoders.languagebind import preprocessing
-from omnidistill.encoders.protocol import Item
+from omnidistill.encoders.protocol import Item, licences_of
 from omnidistill.encoders.registry import open_encoder
 from omnidistill.media.sound import read_sound
 from omnidistill.testing import check_encoder
@@ -28,10 +27,8 @@ def towers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     torch.save(weights("imagebind"), folder / "imagebind.pth")
     imagebind.convert(folder / "imagebind.pth", folder / "imagebind", sizes=TINY_IMAGEBIND)
     languagebind.convert(languagebind_folder(folder / "model", languagebind_state()), folder / "languagebind", "video")
-    letters = [chr(code) for code in [*range(33, 127), *range(161, 173), *range(174, 256), *range(256, 290)]]
-    merges = "".join(f"{a} {b}\n" for a, b in islice(product(letters, letters), 48_894))
     for model in ("imagebind", "languagebind"):
-        (folder / model / "merges.txt").write_text(f"#version\n{merges}", "utf-8")
+        write_vocabulary(folder / model)
     return {model: folder / model for model in ("imagebind", "languagebind")}
 
 
@@ -79,3 +76,19 @@ def test_the_published_mean_over_views_follows_from_kept_views(towers: dict[str,
     tower = imagebind.load(towers["imagebind"], "vision").tower
     unit = torch.nn.functional.normalize(views @ encoder.head().mT, dim=-1).mean(1)
     torch.testing.assert_close(tower.output(views), unit, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["imagebind-text", "languagebind-text"])
+def test_texts_of_more_than_75_tokens_are_cut(name: str, towers: dict[str, Path]) -> None:
+    encoder = open_encoder(f"{name}:{towers[name.partition('-')[0]]}")
+    fits, longer = Item("1" * 75), Item("1" * 76)  # a digit is a token
+    assert not encoder.truncates(fits)
+    assert encoder.truncates(longer)
+    assert torch.equal(encoder.prepare(fits), encoder.prepare(longer))
+
+
+def test_the_licence_of_the_weights_is_told(towers: dict[str, Path]) -> None:
+    bound = {name: open_encoder(f"{name}-video:{towers[name]}") for name in ("imagebind", "languagebind")}
+    told = licences_of(bound)
+    assert "CC-BY-NC 4.0: non-commercial" in told["imagebind"]
+    assert told["languagebind"].endswith("MIT")

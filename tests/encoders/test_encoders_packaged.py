@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from omnidistill.data.emoji import load_emoji
-from omnidistill.encoders.protocol import Item
+from omnidistill.encoders.protocol import Item, licences_of
 from omnidistill.encoders.registry import open_encoder
 from omnidistill.encoders.whisper import log_mel
 from omnidistill.testing import check_encoder
@@ -87,3 +87,13 @@ def slaney_mel(hertz: float) -> float:
 
 def slaney_hertz(mel: float) -> float:
     return 200 * mel / 3 if mel < 15 else 1000 * np.exp(np.log(6.4) * (mel - 15) / 27)
+
+
+def test_licences_are_told() -> None:
+    names = ("frames-efficientnet-lite2", "minilm-l6", "whisper-base")
+    told = licences_of({name: open_encoder(name) for name in names})
+    assert told == {
+        "frames-efficientnet-lite2": "EfficientNet-Lite2 weights, as packaged by ML Illustrated, Apache-2.0",
+        "minilm-l6": "minilm-l6 weights, by their card: apache-2.0",
+        "whisper-base": "Whisper base weights, OpenAI, MIT",
+    }

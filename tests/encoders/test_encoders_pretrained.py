@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
 import transformers
 from PIL import Image
 from torch.testing import assert_close
 
+import tiny_models
 from media_files import picture, write_media
 from omnidistill.encoders.images import ImageTower
-from omnidistill.encoders.protocol import Item
+from omnidistill.encoders.protocol import Item, licences_of
 from omnidistill.encoders.registry import open_encoder
 from omnidistill.encoders.sounds import SoundTower
 from omnidistill.encoders.texts import TextTower
@@ -245,3 +245,38 @@ def test_pictures_are_seen_upright_and_in_colour(model: Callable[[str], Path], t
     Image.fromarray(red).save(tmp_path / "red.png")
     pixels = encoder.prepare(Item(tmp_path / "red.png"))
     assert pixels[0].mean() > pixels[1].mean()
+
+
+@pytest.mark.parametrize(("family", "name"), [("clip", "clip-text"), ("siglip", "siglip-text"), ("clap", "clap-text"),
+                                              ("pe-av", "pe-av-text"), ("sentence", "sentence")])  # fmt: skip
+def test_texts_that_are_longer_than_is_read_are_known(
+    family: str, name: str, model: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = open_encoder(f"{name}:{model(family)}")
+    fits, longer = (Item(" ".join(["sea"] * (encoder.longest - 2 + more))) for more in (0, 1))  # first and last token
+    assert not encoder.truncates(fits)
+    assert encoder.truncates(longer)
+    assert torch.equal(encoder.prepare(fits), encoder.prepare(longer))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("card", "licence"),
+    [
+        ("---\nlanguage: en\nlicense: apache-2.0\n---\n# A model\n", "apache-2.0"),
+        ('---\nlicense: other\nlicense_name: "cc-by-nc 4.0"\n---\n', "cc-by-nc 4.0"),
+        ("---\nlanguage: en\n---\nlicense: mit\n", None),
+        ("license: mit\n", None),
+        ("---\nlicense: \x1b[2Jmit\n---\n", None),
+        (None, None),
+    ],
+)
+def test_the_licence_is_that_of_the_card(
+    card: str | None, licence: str | None, model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(model("clip"), tmp_path / "clip")
+    if card is not None:
+        (folder / "README.md").write_text(card)
+    encoders = {"image": open_encoder(f"clip-image:{folder}"), "video": open_encoder(f"frames-clip:{folder}")}
+    told = f"{folder} weights, by their card: {licence}"
+    assert licences_of(encoders) == ({} if licence is None else dict.fromkeys(encoders, told))

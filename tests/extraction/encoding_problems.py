@@ -21,12 +21,17 @@ class Letters:
 
     scale: float = 1.0
     device: str = "cpu"
+    licence: str | None = None
+    longest: int = 99
     calls: list[int] = field(default_factory=list, compare=False)
 
     name, kind, width, views = "letters", "text", 26, 1
 
     def prepare(self, item: Item) -> Tensor:
-        return torch.tensor([ord(letter) - 97 for letter in item.text])
+        return torch.tensor([ord(letter) - 97 for letter in item.text[: self.longest]])
+
+    def truncates(self, item: Item) -> bool:
+        return len(item.text) > self.longest
 
     def encode(self, batch: Tensor) -> Tensor:
         self.calls.append(len(batch))

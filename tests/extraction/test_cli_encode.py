@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -13,11 +14,18 @@ from omnidistill.encoders import registry
 from omnidistill.encoders.protocol import Encoder
 from omnidistill.errors import InputError
 from omnidistill.features.store import load_features
+from omnidistill.heads import load_heads
 from omnidistill.manifest.table import write_manifest as save_manifest
+
+exact = Letters.prepare
 
 
 def letters(source: str | None, device: str) -> Encoder:
     return Letters(float(source or 1), device)
+
+
+def lettered(source: str | None, device: str) -> Encoder:
+    return Letters(licence="LETTERS-NC 1.0: not for commercial use")
 
 
 def sounds(source: str | None, device: str) -> Encoder:
@@ -26,7 +34,7 @@ def sounds(source: str | None, device: str) -> Encoder:
 
 @pytest.fixture(autouse=True)
 def _encoders(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = [EntryPoint(name, f"{__name__}:{name}", registry.GROUP) for name in ("letters", "sounds")]
+    points = [EntryPoint(name, f"{__name__}:{name}", registry.GROUP) for name in ("letters", "lettered", "sounds")]
     monkeypatch.setattr(registry, "entry_points", lambda group: points)
 
 
@@ -93,3 +101,35 @@ def test_rows_to_train_on_are_asked_for_early(tmp_path: Path) -> None:
     table.write_text('{"id": "a", "split": "test", "text": "abc", "sound:audio": "a.bin"}\n')
     with pytest.raises(InputError, match="split 'train': no rows"):
         run(table, "--encoder", "letters", "--encoder", "sound=sounds", "-o", tmp_path / "set")
+
+
+def test_a_licence_is_shown_before_use_and_goes_into_the_set(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+    monkeypatch.setattr(Letters, "prepare", lambda *given: shown.append(capsys.readouterr().out) or exact(*given))
+    licence = "LETTERS-NC 1.0: not for commercial use"
+    out = tmp_path / "set"
+    run(manifest, "--encoder", "lettered", "--encoder", "sound=sounds", "-o", out, "--workers", 0)
+    assert shown[0] == f"licence text: {licence}\n"
+    assert json.loads((out / "encoders.json").read_text())["licences"] == {"text": licence}
+    assert load_features(out).provenance["licences"] == {"text": licence}
+
+
+def test_heads_keep_the_licence_of_their_encoder(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Files, "licence", "FILES-NC", raising=False)
+    out = tmp_path / "set"
+    run(manifest, "--encoder", "lettered", "--encoder", "sound=sounds", "-o", out, "--workers", 0)
+    assert load_heads(out / "heads", {"sound": 4})[1]["licences"] == {"sound": "FILES-NC"}
+
+
+def test_an_encoding_can_be_gone_on_with_in_so_many_words(manifest: Path, tmp_path: Path) -> None:
+    typed = (manifest, "--encoder", "letters", "--encoder", "sound=sounds", "--out", tmp_path / "set", "--workers", 0)
+    with pytest.raises(InputError, match=r"--resume: no encoding was begun in .*set; leave --resume out"):
+        run(*typed, "--resume")
+    assert not (tmp_path / "set").exists()
+    run(*typed, "--limit", 9)
+    run(*typed, "--resume")
+    assert len(load_features(tmp_path / "set")) == 12

@@ -280,3 +280,17 @@ def test_an_encoder_that_breaks_its_promise_is_named(tmp_path: Path) -> None:
 def test_settings_have_a_range(field: str) -> None:
     with pytest.raises(InputError, match=f"{field} is -1; it must be at least"):
         EncodeSettings(**{field: -1})
+
+
+def test_what_is_cut_is_counted_in_rows_that_are_kept(tmp_path: Path) -> None:
+    manifest = write_manifest(tmp_path / "media")
+    (tmp_path / "media" / "4.bin").write_bytes(b"")  # its text is one of the long ones
+    given = {"text": Letters(longest=2), "sound": Files()}
+    encoded = encode(manifest, given, tmp_path / "out", settings=HERE)
+    assert encoded.cut == {"text": sum(len(text) == 3 for text in TEXTS) - 1} == {"text": 5}
+    assert encoded.lines()[-1] == "cut    text: of 5 items, longer than is read, the end is lost"
+    assert json.loads((tmp_path / "out" / "encoded.json").read_text())["cut"] == {"text": 5}
+    assert encode(manifest, given, tmp_path / "out", settings=HERE).cut == {"text": 5}
+    assert not any(
+        line.startswith("cut") for line in encode(manifest, encoders(), tmp_path / "b", settings=HERE).lines()
+    )

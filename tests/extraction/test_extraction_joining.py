@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,20 @@ def test_what_is_no_finished_encoding_is_refused(tmp_path: Path) -> None:
     encode(write_manifest(tmp_path / "media"), {"text": Letters()}, tmp_path / "out", settings=HERE)
     with pytest.raises(InputError, match="one modality only"):
         save_encoded(tmp_path / "out", {"text": Letters()})
+
+
+@pytest.mark.parametrize("keep_views", [True, False])
+def test_a_set_of_many_shards_is_ordered_by_split_without_holding_them(tmp_path: Path, keep_views: bool) -> None:
+    out, encoders = tmp_path / "out", {"text": Letters(), "sound": Files()}
+    manifest = write_manifest(tmp_path / "media")
+    turns = tuple(
+        replace(row, split=("test", "train", "train", "validation")[n % 4]) for n, row in enumerate(manifest.rows)
+    )
+    small = EncodeSettings(batch_size=2, shard_rows=3, num_workers=0, keep_views=keep_views)
+    encode(replace(manifest, rows=turns), encoders, out, settings=small)
+    found, expected = save_encoded(out, encoders), prepare(join(out))
+    assert found.splits == ("test",) * 3 + ("train",) * 6 + ("validation",) * 3
+    for split in ("test", "train", "validation"):
+        one, other = found.split(split), expected.split(split)
+        assert one.ids == other.ids
+        assert all(torch.equal(x, other.features[name]) for name, x in one.features.items())

@@ -50,6 +50,11 @@ class BindTower(Lazy):
         return f"{self.model}-{self.kind}"
 
     @property
+    def licence(self) -> str:
+        """Of the published weights."""
+        return languagebind_loading.LICENCE if self.model == "languagebind" else imagebind_loading.LICENCE
+
+    @property
     def width(self) -> int:
         """Of a feature."""
         return int(self.tower.head().shape[1])
@@ -81,6 +86,10 @@ class BindTower(Lazy):
         """The item's views, as the published model is given them (see `preprocessing` of either)."""
         prepared = self._prepared(item)
         return prepared if self.views > 1 else prepared[None]
+
+    def truncates(self, item: Item) -> bool:
+        """Whether it is a text of more than 75 tokens."""
+        return self.kind == "text" and self.tokenizer([item.text]).num_truncated > 0
 
     @torch.no_grad()
     def encode(self, batch: Shaped[Tensor, "n views ..."]) -> Float[Tensor, "n views width"]:

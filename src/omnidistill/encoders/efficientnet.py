@@ -35,6 +35,7 @@ class EfficientNetLite2(Lazy):
     kind: ClassVar[Kind] = "image"
     width: ClassVar[int] = 1280
     views: ClassVar[int] = 1
+    licence: ClassVar[str] = "EfficientNet-Lite2 weights, as packaged by ML Illustrated, Apache-2.0"
 
     @cached_property
     def file(self) -> Path:

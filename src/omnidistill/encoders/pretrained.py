@@ -24,7 +24,7 @@ from torch import Tensor
 
 from omnidistill.encoders.items import decoders
 from omnidistill.encoders.protocol import Kind, Lazy
-from omnidistill.encoders.weights import digest, model_config, model_folder, sha256_of, weight_files
+from omnidistill.encoders.weights import card_licence, digest, model_config, model_folder, sha256_of, weight_files
 from omnidistill.errors import InputError
 from omnidistill.extras import require
 
@@ -79,6 +79,12 @@ class Pretrained(Lazy):
     def config(self) -> dict[str, Any]:
         """config.json, as it is."""
         return model_config(self.folder)
+
+    @property
+    def licence(self) -> str | None:
+        """As the card beside the weights says it."""
+        named = card_licence(self.folder)
+        return None if named is None else f"{self.title or self.source} weights, by their card: {named}"
 
     @cached_property
     def full_config(self) -> Any:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -92,6 +93,31 @@ class Encoder(Protocol):
     def fingerprint(self) -> dict[str, str]:
         """What decides the features: sha256 of the weights, settings of the preparation, versions that matter."""
         ...
+
+
+@runtime_checkable
+class Licensed(Protocol):
+    """An encoder whose weights' licence is known: it is shown before use, and goes into all that is made with them."""
+
+    @property
+    def licence(self) -> str | None:
+        """One line: whose weights, the licence, and what it does not allow; None where it is not known."""
+        ...
+
+
+@runtime_checkable
+class Truncating(Protocol):
+    """An encoder that cuts what is longer than its model reads; how many items were cut is counted."""
+
+    def truncates(self, item: Item) -> bool:
+        """Whether the end of this item is lost."""
+        ...
+
+
+def licences_of(encoders: Mapping[str, Encoder]) -> dict[str, str]:
+    """{modality: licence of the weights}, where it is known."""
+    known = {name: encoder.licence for name, encoder in encoders.items() if isinstance(encoder, Licensed)}
+    return {name: licence for name, licence in known.items() if licence}
 
 
 class Lazy:

@@ -53,6 +53,10 @@ class TextTower(Pretrained):
         made = self.tokenizer(item.text, truncation=True, max_length=self.longest, padding=padding)
         return torch.tensor(made["input_ids"])
 
+    def truncates(self, item: Item) -> bool:
+        """Whether the text has more tokens than are read."""
+        return len(self.tokenizer(item.text, verbose=False)["input_ids"]) > self.longest
+
     @torch.no_grad()
     def encode(self, batch: Int[Tensor, "n tokens"]) -> Float[Tensor, "n 1 width"]:
         """One feature a text."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from omnidistill.encoders.items import decoders, frames_of
 from omnidistill.encoders.pretrained import Pretrained
-from omnidistill.encoders.protocol import Encoder, Item, Kind
+from omnidistill.encoders.protocol import Encoder, Item, Kind, licences_of
 from omnidistill.extras import require
 
 
@@ -79,6 +79,11 @@ class Frames:
     def width(self) -> int:
         """That of the image encoder."""
         return self.pictures.width
+
+    @property
+    def licence(self) -> str | None:
+        """That of the image encoder."""
+        return licences_of({"": self.pictures}).get("")
 
     def prepare(self, item: Item) -> Float[Tensor, "views ..."]:
         """Every frame as the image encoder takes it."""

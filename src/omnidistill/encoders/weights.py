@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from omnidistill.artifacts import read_json
 from omnidistill.errors import InputError
 from omnidistill.extras import require
 
-_WANTED = ["*.safetensors", "*.json", "*.txt", "*.model"]  # a star stands for folders too: 1_Pooling/config.json
+_LICENCE_LINE = re.compile(r"""^(license(?:_name)?): *['"]?([\w.+-][\w .+-]*?)['"]? *$""", re.MULTILINE)
+_WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "README.md"]  # a star: in folders too, as 1_Pooling
 
 
 def model_folder(source: str) -> Path:
@@ -44,6 +46,17 @@ def model_config(folder: Path) -> dict[str, Any]:
     """config.json, as it is."""
     config: dict[str, Any] = read_json(folder / "config.json")
     return config
+
+
+def card_licence(folder: Path) -> str | None:
+    """The licence that a model's card (README.md) names in its head, None without a card or a licence in it."""
+    try:
+        card = (folder / "README.md").read_text("utf-8", errors="replace")
+    except OSError:
+        return None
+    head = re.match(r"\s*---\n(.*?)\n---", card, re.DOTALL)
+    named = dict(_LICENCE_LINE.findall(head[1])) if head else {}
+    return named.get("license_name") or named.get("license")
 
 
 def sha256_of(files: Sequence[Path]) -> str:

@@ -40,6 +40,7 @@ class Whisper(Lazy):
     kind: ClassVar[Kind] = "audio"
     width: ClassVar[int] = 512
     views: ClassVar[int] = 1
+    licence: ClassVar[str] = "Whisper base weights, OpenAI, MIT"
 
     @cached_property
     def folder(self) -> Path:

@@ -1,5 +1,7 @@
 """From shards to what the rest eats: raw features, a FeatureSet in the same folder, and the encoders' own heads.
 
+Shards are opened when their rows are wanted and no longer, so the set may be larger than memory.
+
 OUT/manifest.json, tensors-....safetensors    the FeatureSet; OUT is a SET from then on
 OUT/heads                                     projections of the encoders that have one
 """
@@ -7,18 +9,22 @@ OUT/heads                                     projections of the encoders that h
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from omnidistill.artifacts import read_json
 from omnidistill.data.raw import RawFeatures
-from omnidistill.encoders.protocol import Encoder
+from omnidistill.encoders.protocol import Encoder, licences_of
 from omnidistill.errors import InputError
 from omnidistill.extraction.encoding import ENCODED, ENCODERS
 from omnidistill.extraction.shards import load_shard, shard_folder
-from omnidistill.features.featureset import FeatureSet, prepare
-from omnidistill.features.store import save_features
+from omnidistill.features.featureset import FeatureSet
+from omnidistill.features.rows import RawRows
+from omnidistill.features.store import prepare_raw
 from omnidistill.heads import save_heads
 from omnidistill.manifest.table import Manifest
 
@@ -40,32 +46,61 @@ def join(out: Path) -> RawFeatures:
 
     Raises InputError if the encoding is not finished, or a shard is damaged or left no row.
     """
+    rows = open_rows(out)
+    everything = torch.arange(len(rows.ids))
+    features = {name: rows.read(name, everything) for name in rows.widths}
+    return RawFeatures(features, rows.ids, rows.groups, rows.splits, rows.provenance)
+
+
+def open_rows(out: Path) -> RawRows:
+    """What `join` gives, its rows still in the shards. Raises InputError as it does."""
     if not (out / ENCODED).exists():
         raise InputError(f"{out}: no {ENCODED}, so its encoding is not finished; run 'encode' again to go on")
-    shards = [load_shard(shard_folder(out, number)) for number in range(int(read_json(out / ENCODED)["shards"]))]
     made_by = read_json(out / ENCODERS)
-    features = {name: torch.cat([shard.features[name] for shard in shards]) for name in made_by["encoders"]}
-    return RawFeatures(
-        {name: x.float().mean(1).to(x.dtype) if x.ndim == 3 else x for name, x in features.items()},
-        tuple(name for shard in shards for name in shard.ids),
-        tuple(name for shard in shards for name in shard.groups),
-        tuple(name for shard in shards for name in shard.splits),
-        provenance={"name": out.name, **made_by, "bad_items": sum(len(shard.bad) for shard in shards)},
-    )
+    count = int(read_json(out / ENCODED)["shards"])
+    widths: dict[str, int] = {}
+    ids: list[str] = []
+    groups: list[str] = []
+    splits: list[str] = []
+    starts, bad_items = [], 0
+    for number in range(count):
+        shard = load_shard(shard_folder(out, number))
+        starts.append(len(ids))
+        ids += shard.ids
+        groups += shard.groups
+        splits += shard.splits
+        bad_items += len(shard.bad)
+        widths = {name: shard.features[name].shape[-1] for name in made_by["encoders"]}
+    provenance = {"name": out.name, **made_by, "bad_items": bad_items}
+    read = partial(_read, out, torch.tensor(starts))
+    return RawRows(widths, tuple(ids), tuple(groups), tuple(splits), provenance, read)
+
+
+def _read(out: Path, starts: Int[Tensor, " s"], name: str, rows: Int[Tensor, " k"]) -> Float[Tensor, "k _"]:
+    """Rows from the shards that begin at `starts`, one shard after the other."""
+    numbers = torch.searchsorted(starts, rows, right=True) - 1
+    found, counts = (x.tolist() for x in torch.unique_consecutive(numbers, return_counts=True))
+    parts = []
+    for number, chosen in zip(found, torch.split(rows, counts), strict=True):
+        x = load_shard(shard_folder(out, number), verify=False).features[name][chosen - starts[number]]
+        parts.append(x.float().mean(1).to(x.dtype) if x.ndim == 3 else x)
+    return torch.cat(parts)
 
 
 def save_encoded(
     out: Path, encoders: Mapping[str, Encoder], standardise: bool = True, centre: bool = True
 ) -> FeatureSet:
-    """Prepare what `encode` left in `out` (see `features.prepare`) and save it there, with the heads that there are.
+    """Prepare what `encode` left in `out` (as `features.prepare` does) and save it there, ordered by split, with the
+    heads that there are.
 
     The heads fit features as they were encoded: neither standardised nor centred.
 
     Raises InputError for what `join`, `prepare` and a FeatureSet refuse: fewer than two modalities, no train rows.
     """
-    features = prepare(join(out), standardise, centre)
+    prepared = prepare_raw(open_rows(out), standardise, centre)
     heads = {name: matrix for name, encoder in encoders.items() if (matrix := encoder.head()) is not None}
     if heads:
-        save_heads(heads, out / "heads", {"origin": "pretrained", "source": {n: encoders[n].name for n in heads}})
-    save_features(features, out)
-    return features
+        licences = {name: licence for name, licence in licences_of(encoders).items() if name in heads}
+        source = {name: encoders[name].name for name in heads}
+        save_heads(heads, out / "heads", {"origin": "pretrained", "source": source, "licences": licences})
+    return prepared.save(out)

@@ -1,7 +1,8 @@
 """One shard of features on disk: an artifact of kind "encoded shard" with the rows of which no item was bad.
 
 OUT/shards/00000    tensors {modality: rows x width}, or rows x views x width where views are kept
-                    meta: digest of the rows it was made from, ids, groups, splits of those kept, what was bad
+                    meta: digest of the rows it was made from, ids, groups, splits of those kept, what was bad, and
+                    how many of those kept were cut
 """
 
 from __future__ import annotations
@@ -29,13 +30,18 @@ class BadItem:
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """What a shard holds. features: {modality: rows x [views x] width}, mapped from the file when loaded."""
+    """What a shard holds.
+
+    features: {modality: rows x [views x] width}, mapped from the file when loaded. cut: {modality: how many of the rows
+    have an item that was longer than its encoder reads}, where there are any.
+    """
 
     features: dict[str, Float[Tensor, "rows ..."]]
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     splits: tuple[str, ...]
     bad: tuple[BadItem, ...]
+    cut: dict[str, int]
 
 
 def shard_folder(out: Path, number: int) -> Path:
@@ -52,13 +58,16 @@ def save_shard(folder: Path, shard: Shard, digest: str) -> None:
         "groups": shard.groups,
         "splits": shard.splits,
         "bad": [asdict(item) for item in shard.bad],
+        "cut": shard.cut,
     }
     save_artifact(folder, KIND, shard.features, meta)
 
 
-def load_shard(folder: Path, digest: str | None = None) -> Shard:
-    """The shard there. Raises InputError if it is missing, damaged, or not of these rows."""
-    artifact = load_artifact(folder, KIND)
+def load_shard(folder: Path, digest: str | None = None, verify: bool = True) -> Shard:
+    """The shard there; `verify` reads its features once. Raises InputError if it is missing, damaged, or not of these
+    rows.
+    """
+    artifact = load_artifact(folder, KIND, verify)
     meta = artifact.meta
     if digest is not None and meta["rows"] != digest:
         raise InputError(f"{folder}: holds other rows; encode them again")
@@ -68,6 +77,7 @@ def load_shard(folder: Path, digest: str | None = None) -> Shard:
         tuple(meta["groups"]),
         tuple(meta["splits"]),
         tuple(BadItem(**item) for item in meta["bad"]),
+        dict(meta.get("cut", {})),
     )
 
 

@@ -121,9 +121,14 @@ def _byte_letters() -> dict[int, str]:
     return {byte: chr(byte) for byte in printable} | {byte: chr(256 + n) for n, byte in enumerate(others)}
 
 
+def find_vocabulary(folder: Path) -> Path | None:
+    """The first of the files that may hold the vocabulary in a folder, None where there is none."""
+    return next((folder / name for name in _FILES if (folder / name).is_file()), None)
+
+
 def _read_merges(path: Path, num_merges: int) -> list[tuple[str, str]]:
     if path.is_dir():
-        found = next((path / name for name in _FILES if (path / name).is_file()), None)
+        found = find_vocabulary(path)
         if found is None:
             raise InputError(f"{path}: none of {', '.join(_FILES)} in it; these files hold the vocabulary of CLIP")
         path = found
