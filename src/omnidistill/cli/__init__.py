@@ -1,13 +1,16 @@
 """The command line. Nothing heavy is imported before a verb needs it, so help is instant.
 
-Exit codes: 0 done; 1 a part of a comparison failed, or out of memory; 2 bad input (one line says what, where, what to
-do); 3 a computation became NaN or Inf; 130 interrupted (resumable).
+Exit codes: 0 done; 1 a part of a comparison failed, out of memory, or a broken installation; 2 bad input (one line says
+what, where, what to do); 3 a computation became NaN or Inf; 130 interrupted (resumable).
 """
 
 from __future__ import annotations
 
+import argparse
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from omnidistill.cli.arguments import make_parser
 from omnidistill.errors import OmnidistillError
@@ -17,22 +20,39 @@ __all__ = ["main", "make_parser"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit code."""
-    options = make_parser().parse_args(arguments)
+    options, extra = make_parser().parse_known_args(arguments)
+    if extra:
+        options.parser.refuse(extra)
     try:
-        return int(options.verb(options) or 0)
+        code = int(options.verb(options) or 0)
+        sys.stdout.flush()
+        return code
     except OmnidistillError as error:
-        print(f"omnidistill: {' '.join(str(error).split())}", file=sys.stderr)  # one line, whatever a name holds
-        return error.exit_code
+        return _told(" ".join(str(error).split()), error.exit_code)  # one line, whatever a name holds
     except KeyboardInterrupt:
-        print("omnidistill: interrupted; what was finished is kept, repeat the command with --resume", file=sys.stderr)
-        return 130
+        return _told(f"interrupted; what was finished is kept, {_how_to_go_on(options)}", 130)
     except BrokenPipeError:
-        sys.stderr.close()
+        _drop_stdout()
         return 1
     except MemoryError:
-        print("omnidistill: out of memory; use fewer experts, a smaller width or fewer seeds", file=sys.stderr)
-        return 1
+        return _told("out of memory; use fewer experts, a smaller width or fewer seeds", 1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"omnidistill: {where}{error.strerror or error}", file=sys.stderr)
-        return 2
+        return _told(f"{where}{error.strerror or error}", 2)
+
+
+def _told(line: str, code: int) -> int:
+    with suppress(OSError):
+        print(f"omnidistill: {line}", file=sys.stderr)
+    return code
+
+
+def _how_to_go_on(options: argparse.Namespace) -> str:
+    resumable = hasattr(options, "resume")
+    return "repeat the command with --resume" if resumable else "repeat the command to go on"
+
+
+def _drop_stdout() -> None:
+    """Whoever read it has gone; what is still to be written must not be missed when the process ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

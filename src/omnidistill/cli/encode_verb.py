@@ -6,16 +6,18 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omnidistill.cli.printing import add_json, note, progress, tell
 from omnidistill.errors import InputError
 
 if TYPE_CHECKING:
     from omnidistill.encoders.protocol import Encoder
 
-_EPILOG = """Repeat the command to go on after an interruption: finished shards are kept.
+_EPILOG = """Repeat the command (with or without --resume) to go on after an interruption: finished shards are kept.
 Encoders: efficientnet-lite2, minilm-l6, whisper-base (weights come with packages: the extra 'small');
 clip-image:SOURCE, clip-text, siglip-image, siglip-text, clap-audio, clap-text, pe-av-audio, pe-av-video, pe-av-text,
 frames-clip, frames-siglip (a video by an image encoder), sentence (SOURCE: a folder, or OWNER/NAME@REVISION);
-imagebind-KIND, languagebind-KIND (SOURCE: the folder of converted weights; KIND: image, video, audio or text)."""
+imagebind-KIND, languagebind-KIND (SOURCE: the folder made by 'omnidistill convert'; KIND: image, video, audio or
+text)."""
 
 
 def add_encode_verb(added: Any) -> None:
@@ -39,12 +41,15 @@ def add_encode_verb(added: Any) -> None:
         metavar="[MODALITY=]NAME[:SOURCE]",
         help="repeatable, one a modality (default: the column named as what the encoder reads)",
     )
-    verb.add_argument("-o", "--output", type=Path, required=True, metavar="SET")
+    verb.add_argument("-o", "--output", "--out", type=Path, required=True, metavar="SET", help="the folder to write")
+    verb.add_argument("--resume", action="store_true", help="go on in SET, which must have been begun")
     verb.add_argument("--root", type=Path, metavar="DIR", help="where paths begin (default: the manifest's folder)")
     verb.add_argument("--workers", type=int, default=2, metavar="N", help="processes that prepare items (default: 2)")
     verb.add_argument("--batch", type=int, default=16, metavar="N", help="items a model takes together (default: 16)")
     verb.add_argument("--shard", type=int, default=512, metavar="N", help="rows a file; a killed run loses no more")
-    verb.add_argument("--device", default="cpu", help="where the models run, as torch names it: cpu, cuda, cuda:1")
+    verb.add_argument(
+        "--device", default="cpu", metavar="NAME", help="where the models run, as torch names it: cpu, cuda, cuda:1"
+    )
     verb.add_argument("--float32", action="store_true", help="store features in single, not half precision")
     verb.add_argument("--keep-views", action="store_true", help="keep every view of an item in the shards")
     verb.add_argument("--limit", type=int, metavar="N", help="only the first N rows; lift it later to go on")
@@ -53,16 +58,36 @@ def add_encode_verb(added: Any) -> None:
         "--no-standardise", action="store_true", help="take rows as they are instead of standardising each"
     )
     verb.add_argument("--no-centre", action="store_true", help="do not subtract the mean of the training rows")
+    add_engine(verb)
+    add_json(verb)
+
+
+def add_engine(verb: argparse.ArgumentParser) -> None:
+    """Add `--engine` to a verb whose work can be done elsewhere."""
+    verb.add_argument(
+        "--engine",
+        default="local",
+        metavar="local|ray[:ADDRESS]",
+        help="where the work is done: in this process, or as tasks of a Ray on this machine or at an address (auto, "
+        "HOST:PORT, ray://HOST:PORT); same bits",
+    )
 
 
 def encode(options: argparse.Namespace) -> None:
     """Encode a manifest into a set; print what was encoded, or with --dry-run what it would take."""
-    from omnidistill.extraction import EncodeSettings, check_set, encode, estimate, save_encoded
+    from dataclasses import asdict
+
+    from omnidistill.encoders.protocol import licences_of
+    from omnidistill.engine import engine_from
+    from omnidistill.extraction import EncodeSettings, check_set, encode, estimate, is_begun, save_encoded
     from omnidistill.manifest.table import read_manifest
-    from omnidistill.tracking import RichProgress
+    from omnidistill.memory import peak_memory
 
     if options.limit is not None and options.limit < 1:
         raise InputError(f"--limit {options.limit}: give the number of rows, at least 1")
+    if options.resume and not is_begun(options.output):
+        raise InputError(f"--resume: no encoding was begun in {options.output}; leave --resume out to begin one")
+    engine = engine_from(options.engine, options.device)
     manifest = read_manifest(options.manifest, options.root)
     encoders = _encoders(options.encoders, options.device)
     check_set(manifest, encoders, not options.no_centre, options.limit)
@@ -73,21 +98,47 @@ def encode(options: argparse.Namespace) -> None:
         dtype="float32" if options.float32 else "float16",
         keep_views=options.keep_views,
     )
+    for modality, licence in licences_of(encoders).items():
+        note(options, f"licence {modality}: {licence}")
     if options.dry_run:
-        needed = estimate(manifest, encoders, settings=settings, limit=options.limit)
-        print(f"{needed.rows:,} rows, {needed.items:,} items, {needed.bytes:,} bytes of features")
-        print(f"about {needed.seconds / 60:.0f} min" if needed.seconds >= 60 else f"about {needed.seconds:.0f} s")
+        with peak_memory() as peak:
+            needed = estimate(manifest, encoders, settings=settings, limit=options.limit)
+            content = {**asdict(needed), "peak_bytes": peak()}
+        time = f"{needed.seconds / 60:.0f} min" if needed.seconds >= 60 else f"{needed.seconds:.0f} s"
+        memory = (
+            f", {content['peak_bytes'] / 1e6:,.0f} MB of memory beside the workers" if content["peak_bytes"] else ""
+        )
+        counts = f"{needed.rows:,} rows, {needed.items:,} items, {needed.bytes:,} bytes of features"
+        tell(options, content, [counts, f"about {time}{memory}"])
         return
-    encoded = encode(
-        manifest, encoders, options.output, settings=settings, limit=options.limit, progress=RichProgress()
-    )
+    with engine:
+        encoded = encode(
+            manifest,
+            encoders,
+            options.output,
+            settings=settings,
+            limit=options.limit,
+            progress=progress(),
+            engine=engine,
+        )
     features = save_encoded(options.output, encoders, not options.no_standardise, not options.no_centre)
     widths = ", ".join(f"{name} {width} wide" for name, width in features.widths.items())
     splits = ", ".join(f"{split} {count:,}" for split, count in features.split_sizes.items())
-    print("\n".join([*encoded.lines(), f"set    {options.output} ({widths}; {splits})"]))
+    following = f"omnidistill distill {options.output} --size 100 -o RUN"
+    lines = [*encoded.lines(), f"set    {options.output} ({widths}; {splits})"]
     if (options.output / "heads").is_dir():
-        print(f"heads  {options.output / 'heads'} (for rows that are neither standardised nor centred)")
-    print(f"next   omnidistill distill {options.output} --size 100 -o RUN")
+        lines.append(f"heads  {options.output / 'heads'} (for rows that are neither standardised nor centred)")
+    content = {
+        "output": str(options.output),
+        "rows": encoded.rows,
+        "bad": [asdict(item) for item in encoded.bad],
+        "cut": encoded.cut,
+        "shards": encoded.shards,
+        "widths": features.widths,
+        "splits": features.split_sizes,
+        "next": following,
+    }
+    tell(options, content, [*lines, f"next   {following}"])
 
 
 def _encoders(references: list[str], device: str) -> dict[str, Encoder]:

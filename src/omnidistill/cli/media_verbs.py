@@ -48,7 +48,7 @@ def manifest(options: argparse.Namespace) -> None:
     print("\n".join([*checked.lines(), *(f"note: {note}" for note in notes)]))
     if options.output is not None:
         _save(checked.manifest, options.output)
-        print(f"next   omnidistill encode {options.output} --encoder NAME --out FEATURES")
+        print(f"next   omnidistill encode {options.output} --encoder NAME --encoder NAME -o SET")
 
 
 def recipe(options: argparse.Namespace) -> None:

@@ -1,0 +1,110 @@
+"""What a comparison takes beside making sets: students of each set, and the lines that sets are read beside."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import torch
+
+from omnidistill.closed_form import accumulate_moments, ridge_cca_heads
+from omnidistill.comparison.plan import ReferenceCell
+from omnidistill.config import HopaConfig, LearnedConfig, PairwiseConfig, RunConfig, SelectConfig
+from omnidistill.evaluation.low_rank import low_rank_line
+from omnidistill.floor import singular_values
+from omnidistill.objectives import InfoNCE, Objective, objective_from
+from omnidistill.rehearsal.foreseen import Stage
+from omnidistill.rehearsal.making import USUAL_STEPS, set_of_random_rows, step_seconds
+from omnidistill.rehearsal.training import USUAL_EPOCHS, Measured, epoch_seconds, usual_seconds
+
+_RANDOM_STEPS, _RANDOM_SCORES = 2048, 9  # tried of random rows at every step size, twice
+_RANDOM_BATCH = 128
+_LOW_RANK_RATES, _LOW_RANK_EPOCHS = 3, 12  # usual until validation stops rising, at every rate
+_CCA_SOLVES = 5  # ridges of a pairing
+
+
+def cell_students(measured: Measured, config: RunConfig, scoring: float) -> Stage:
+    """Students trained on a set and scored; it has a matched number of steps, or usually an eighth of the longest."""
+    settings, num_runs = config.distill, config.evaluate.num_seeds
+    steps = settings.num_student_steps if isinstance(settings, LearnedConfig) else USUAL_STEPS // 8
+    seconds = steps * step_seconds(measured, set_of_random_rows(measured, config), num_runs)
+    return Stage("students", steps, "steps", seconds + num_runs * scoring)
+
+
+def reference_stage(measured: Measured, cell: ReferenceCell, scoring: float) -> Stage:
+    """The stage that trains a reference line and scores its runs; each by its own rule."""
+    evaluate, num_runs, names = cell.evaluate, cell.evaluate.num_seeds, tuple(measured.start)
+    match cell.name:
+        case "zero-shot":
+            return Stage(cell.name, 1, "scores", scoring)
+        case "full":
+            heads = num_runs * measured.bytes
+            return _full(measured, cell, InfoNCE(evaluate.tau), num_runs * scoring, heads)
+        case "full-hopa":
+            return _full(measured, cell, objective_from(HopaConfig(), names), num_runs * scoring)
+        case "full-pairwise-wbce":
+            return _full(measured, cell, objective_from(PairwiseConfig(), names), num_runs * scoring)
+        case "cca":
+            return _cca(measured, scoring)
+        case "random":
+            return _random(measured, cell, num_runs * scoring)
+        case "low-rank":
+            return _low_rank(measured, cell, num_runs * scoring)
+        case _:  # heads of equal bytes: the update of every run, cut
+            cutting = usual_seconds(lambda: [singular_values(matrix) for matrix in measured.start.values()])
+            return Stage(cell.name, num_runs, "heads", num_runs * (cutting + scoring))
+
+
+def _full(measured: Measured, cell: ReferenceCell, objective: Objective, scoring: float, kept: int = 0) -> Stage:
+    evaluate = cell.evaluate
+    alone, together = (
+        epoch_seconds(objective, measured.start, num_runs, measured.data.train, evaluate.batch_size)
+        for num_runs in (1, evaluate.num_seeds)
+    )
+    epochs = min(USUAL_EPOCHS, evaluate.max_epochs)
+    tried = len(evaluate.learning_rates) * epochs
+    seconds = tried * (alone + measured.score) + epochs * together + scoring
+    return Stage(cell.name, tried + epochs, "epochs", seconds, kept, usual=True)
+
+
+def _cca(measured: Measured, scoring: float) -> Stage:
+    train, begun = measured.data.train, time.monotonic()
+    moments = accumulate_moments(train, "rows")
+    read = time.monotonic() - begun
+    rank = min(next(iter(measured.start.values())).shape[0], *train.widths.values())
+    begun = time.monotonic()
+    ridge_cca_heads(moments, rank, 0.3)
+    solve = time.monotonic() - begun
+    pairings = 2 if train.pairing is None else 1
+    count = pairings * _CCA_SOLVES
+    return Stage("cca", count, "solves", pairings * read + count * (solve + measured.score) + scoring)
+
+
+def _random(measured: Measured, cell: ReferenceCell, scoring: float) -> Stage:
+    evaluate, size = cell.evaluate, cell.size or 2
+    settings = SelectConfig(size=size, batch_size=max(2, min(_RANDOM_BATCH, size)))
+    distilled = set_of_random_rows(measured, RunConfig(distill=settings))
+    count = 2 * len(evaluate.learning_rates)
+    steps = count * _RANDOM_STEPS + evaluate.num_seeds * USUAL_STEPS // 8
+    seconds = steps * step_seconds(measured, distilled, 1) + count * _RANDOM_SCORES * measured.score + scoring
+    return Stage(_sized(cell), steps, "steps", seconds)
+
+
+def _low_rank(measured: Measured, cell: ReferenceCell, scoring: float) -> Stage:
+    """A short training of the line itself: an epoch of a few rows at every rate, and one of all runs."""
+    evaluate, train = cell.evaluate, measured.data.train
+    rank = min(cell.size or 1, *(side for matrix in measured.start.values() for side in matrix.shape))
+    few = train.select(torch.arange(min(len(train), 4 * evaluate.batch_size)))
+    short = evaluate.model_copy(update={"max_epochs": 1})
+    begun = time.monotonic()
+    low_rank_line(rank, measured.start, replace(measured.data, train=few), short, cell.seed)
+    took = time.monotonic() - begun - _LOW_RANK_RATES * measured.score
+    epoch = max(took, 0.0) / (_LOW_RANK_RATES + evaluate.num_seeds) * len(train) / len(few)
+    tried = _LOW_RANK_RATES * min(_LOW_RANK_EPOCHS, evaluate.max_epochs)
+    final = min(_LOW_RANK_EPOCHS, evaluate.max_epochs)
+    seconds = tried * (epoch + measured.score) + final * evaluate.num_seeds * epoch + scoring
+    return Stage(_sized(cell), tried + final, "epochs", seconds, usual=True)
+
+
+def _sized(cell: ReferenceCell) -> str:
+    return f"{cell.name}, {cell.size} rows"

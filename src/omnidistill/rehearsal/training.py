@@ -1,0 +1,141 @@
+"""What training heads on real rows takes: pre-training, choosing how to train, experts and what is kept of them.
+
+Validation decides how long training goes on where settings leave it open. Usual is what it took on the bundled set:
+24 epochs, and as many at every step size that is tried.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from omnidistill.artifacts import write_tensors
+from omnidistill.config import EvaluateConfig, ExpertsConfig, RunConfig, TrajectoryConfig
+from omnidistill.evaluation.choosing import validation_score
+from omnidistill.experts import stack_runs, train_epochs
+from omnidistill.features.featureset import Development, FeatureSet
+from omnidistill.floor import singular_values
+from omnidistill.heads import Heads
+from omnidistill.objectives import InfoNCE, Objective, objective_from
+from omnidistill.rehearsal.foreseen import Stage
+
+USUAL_EPOCHS = 24
+"""Epochs until validation stops rising, and that are tried at each step size."""
+
+_FEW_STEPS = 6
+_ENOUGH, _MOST = 0.3, 5  # seconds that a piece of work is repeated for, and how often at most
+
+
+def usual_seconds(work: Callable[[], object]) -> float:
+    """Seconds of a piece of work: the mean of some turns, after one that does not count."""
+    work()
+    begun, turns = time.monotonic(), 0
+    while turns < _MOST and (not turns or time.monotonic() - begun < _ENOUGH):
+        work()
+        turns += 1
+    return (time.monotonic() - begun) / turns
+
+
+def epoch_seconds(objective: Objective, start: Heads, num_runs: int, rows: FeatureSet, batch_size: int) -> float:
+    """Seconds of an epoch of so many runs over these rows, from a few steps of it."""
+    batch = min(batch_size, len(rows))
+    steps = len(rows) // batch
+    few = min(steps, _FEW_STEPS)
+    some, heads = rows.select(torch.arange(few * batch)), stack_runs(start, num_runs)
+
+    def train() -> None:
+        rates = torch.full((num_runs,), 1e-3)
+        epochs = train_epochs(
+            objective, heads, some, rates, batch_size=batch, num_epochs=1, seed=0, purpose="rehearsal"
+        )
+        for _ in epochs:
+            pass
+
+    return usual_seconds(train) * steps / few
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What training one kind of heads on these data takes. score: of a validation."""
+
+    start: Heads
+    data: Development
+    score: float
+
+    @staticmethod
+    def of(start: Heads, data: Development) -> Measured:
+        """Times a validation."""
+        return Measured(start, data, usual_seconds(lambda: validation_score(start, data.validation)))
+
+    @property
+    def bytes(self) -> int:
+        """Of the heads."""
+        return sum(matrix.numel() * matrix.element_size() for matrix in self.start.values())
+
+    def pretraining(self, config: RunConfig, name: str = "heads") -> Stage:
+        """The stage that makes the heads where none are given."""
+        settings, rows = config.heads, self.data.heads
+        if rows is None or not settings.num_epochs:
+            return Stage(name, 0, "epochs", 0.0, self.bytes)
+        epoch = epoch_seconds(InfoNCE(settings.tau), self.start, 1, rows, settings.batch_size)
+        return Stage(name, settings.num_epochs, "epochs", settings.num_epochs * (epoch + self.score), self.bytes)
+
+    def choosing(self, settings: ExpertsConfig, evaluate: EvaluateConfig) -> tuple[list[Stage], ExpertsConfig]:
+        """The stage that chooses step size and epochs, if they are open; and the settings as they usually come out."""
+        if settings.learning_rate is not None and settings.num_epochs is not None:
+            return [], settings
+        rates = evaluate.learning_rates if settings.learning_rate is None else (settings.learning_rate,)
+        epochs = min(USUAL_EPOCHS, settings.num_epochs or evaluate.max_epochs)
+        objective = objective_from(settings.objective, tuple(self.start))
+        epoch = epoch_seconds(objective, self.start, 1, self.data.train, settings.batch_size)
+        count = len(rates) * epochs
+        chosen = {"learning_rate": rates[0], "num_epochs": settings.num_epochs or epochs}
+        stage = Stage("choose the experts' training", count, "epochs", count * (epoch + self.score), usual=True)
+        return [stage], settings.model_copy(update=chosen)
+
+    def experts(self, config: RunConfig, place: Path) -> list[Stage]:
+        """The stages up to the buffer; `place` is written to."""
+        stages, settings = self.choosing(config.experts, config.evaluate)
+        num_runs, num_epochs = settings.num_experts, settings.num_epochs or USUAL_EPOCHS
+        if settings.num_starts > 1:
+            made = self.pretraining(config)
+            others = settings.num_starts - 1
+            stages.append(
+                Stage("other starts", others * made.steps, "epochs", others * made.seconds, others * made.bytes)
+            )
+        objective = objective_from(settings.objective, tuple(self.start))
+        epoch = epoch_seconds(objective, self.start, num_runs, self.data.train, settings.batch_size)
+        stacked, count = stack_runs(self.start, num_runs), num_epochs + 1
+        writing = usual_seconds(lambda: write_tensors(place / "snapshot.safetensors", stacked))
+        pairs, starts = num_runs * count * (count - 1) // 2, count - _span(config, num_epochs)
+        seconds = num_epochs * epoch + count * writing + pairs * self._distance() + starts * self._spectrum()
+        num_bytes = count * num_runs * self.bytes + self._kept(num_runs, count, starts)
+        usual = config.experts.num_epochs is None
+        unit = f"epochs of {num_runs} run{'s' if num_runs > 1 else ''}"
+        return [*stages, Stage("experts", num_epochs, unit, seconds, num_bytes, usual)]
+
+    def _kept(self, num_runs: int, count: int, starts: int) -> int:
+        """Bytes of the squared distances (float32) and spectra (float64)."""
+        distances = 4 * num_runs * len(self.start) * count**2
+        return distances + 8 * starts * sum(min(matrix.shape) for matrix in self.start.values())
+
+    def _distance(self) -> float:
+        """Seconds of one ||W_s - W_t||^2 of every modality."""
+        gaps = {name: torch.empty_like(matrix) for name, matrix in self.start.items()}
+        return usual_seconds(
+            lambda: [torch.sub(matrix, 1, out=gaps[name]).square_().sum() for name, matrix in self.start.items()]
+        )
+
+    def _spectrum(self) -> float:
+        return usual_seconds(lambda: [singular_values(matrix) for matrix in self.start.values()])
+
+
+def _span(config: RunConfig, num_epochs: int) -> int:
+    """Epochs that the differences of the spectra span."""
+    settings = config.distill
+    span = settings.num_expert_epochs or num_epochs if isinstance(settings, TrajectoryConfig) else 1
+    return min(span, num_epochs)
