@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench compare compare-quick clean
+.PHONY: demo test check docs bench compare compare-quick clean
 
 demo: $(READY)
 	$(BIN)/omnidistill demo -o demo-run
@@ -18,6 +18,9 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(READY)
+	$(BIN)/mkdocs build --strict --quiet
+
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py
 
@@ -28,7 +31,7 @@ compare-quick: $(READY)
 	$(BIN)/python benchmarks/compare.py --quick
 
 clean:
-	rm -rf $(VENV) demo-run compare-run dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) site demo-run compare-run dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

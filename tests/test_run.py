@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -293,6 +294,21 @@ def test_a_development_row_changes_the_fingerprint(split: str) -> None:
         fingerprint(FeatureSet(fresh.features, renamed, fresh.groups, fresh.splits, None, fresh.preprocessing, {}))
         != mark
     )
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 1000])
+def test_the_fingerprint_is_one_hash_over_the_chosen_rows(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are read at a time, of splits that lie together or not."""
+    monkeypatch.setattr("omnidistill.run.folder._ROWS_AT_ONCE", at_once)
+    order = torch.randperm(len(features()), generator=torch.Generator().manual_seed(0))
+    for data in (features(), features().select(order)):
+        chosen = [row for row, split in enumerate(data.splits) if split in ("train", "heads")]
+        whole = b"".join(
+            f"{name}({x.shape[1]},)".encode() + x[chosen].numpy().tobytes() for name, x in sorted(data.features.items())
+        )
+        names = "".join(f"{data.ids[row]}\0{data.groups[row]}\0{data.splits[row]}\n" for row in chosen)
+        assert fingerprint(data, ("heads", "train")) == hashlib.sha256(whole + names.encode()).hexdigest()
+        assert fingerprint(data, ("heads", "train")) != fingerprint(data, ("train",))
 
 
 def test_the_bundled_set_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,8 @@ from omnidistill.errors import InputError
 from omnidistill.evaluation.choosing import run_of
 from omnidistill.heads import load_heads
 from omnidistill.run import fingerprint, heads_fingerprint, open_data, open_run, pair_folder, run_distill, run_experts
-from omnidistill.scoring import evaluate_run, view
+from omnidistill.scoring import evaluate_run
+from omnidistill.showing import view
 from small_runs import Cut, Writes, cli, contents, features, packed, small_config, without_seconds
 
 PAIRS = [("a", "b"), ("a", "c"), ("b", "c")]
@@ -252,8 +253,8 @@ def test_the_page_shows_the_instances_of_all_pairs(made: Path, scores: dict[str,
     run = open_run(made / "SCORED")
     shown = view(run, scores, open_data(run.data_reference, run.config))
     assert [instance.index for instance in shown.instances] == list(range(30))
-    assert [set(instance.neighbours) for instance in shown.instances] == [
-        set(pair) for pair in PAIRS for _ in range(10)
-    ]
+    assert [set(instance.traces) for instance in shown.instances] == [set(pair) for pair in PAIRS for _ in range(10)]
+    assert [view.sentence[:7] for view in shown.similarities] == [f"{' and '.join(pair)}" for pair in PAIRS]
+    assert {row for view in shown.similarities[2:] for i, j, _ in view.pairs for row in (i, j)} <= set(range(20, 30))
     assert list(shown.metrics) == []
     assert "report.html" in {path.name for path in run.folder.iterdir()}

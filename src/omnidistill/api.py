@@ -6,6 +6,7 @@ from omnidistill.data.raw import RawFeatures
 from omnidistill.data.synthetic import planted
 from omnidistill.distill import DistilledSet, TrajectoryMatching
 from omnidistill.errors import InputError, NotFiniteError, OmnidistillError
+from omnidistill.estimator import Distiller
 from omnidistill.evaluation.retrieval import first_positive_ranks, ranks_by_direction, recalls
 from omnidistill.experts import ExpertBuffer, load_experts, pretrain_heads, train_experts
 from omnidistill.features.featureset import Development, FeatureSet, prepare
@@ -21,6 +22,7 @@ from omnidistill.similarity import FixedIdentity, Full, LowRank
 __all__ = [
     "Development",
     "DistilledSet",
+    "Distiller",
     "ExpertBuffer",
     "FeatureSet",
     "FixedIdentity",

@@ -17,7 +17,8 @@ from omnidistill.evaluation.line import Line
 from omnidistill.report.page import RunView, render_page
 from omnidistill.report.tables import combine, interval, to_markdown
 from omnidistill.run import EMOJI, open_data, run_distill
-from omnidistill.scoring import evaluate_run, view
+from omnidistill.scoring import evaluate_run
+from omnidistill.showing import view
 from omnidistill.tracking import Progress
 
 PRESETS = ("hopa", "recommended")

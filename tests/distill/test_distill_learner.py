@@ -6,10 +6,15 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
+from omnidistill.distill.learnable import random_rows
 from omnidistill.distill.learner import Good, Learner
 from omnidistill.errors import NotFiniteError
+from omnidistill.features.featureset import FeatureSet
+from omnidistill.features.preprocessing import EPSILON, Preprocessing
 from omnidistill.randomness import Streams
 from small_runs import Loop, small_config
 
@@ -91,3 +96,19 @@ def test_a_sum_of_losses_that_overflows_is_named(loop: Loop, monkeypatch: pytest
     monkeypatch.setattr(type(made.outer), "loss", lambda *_: torch.full((3,), 2e38, requires_grad=True))
     with pytest.raises(NotFiniteError, match=r"^their sum is NaN or Inf"):
         made.iterate(0)
+
+
+@given(st.lists(st.integers(0, 8), min_size=1, max_size=24), st.integers(0, 5), st.data())
+@settings(deadline=None, max_examples=50)
+def test_initial_rows_are_the_first_of_every_group_in_a_random_order_then_the_others(
+    groups: list[int], seed: int, data: st.DataObject
+) -> None:
+    names, rows = tuple(map(str, range(len(groups)))), {name: torch.ones(len(groups), 1) for name in "ab"}
+    plain = Preprocessing(False, EPSILON, {})
+    train = FeatureSet(rows, names, tuple(map(str, groups)), ("train",) * len(names), None, plain, {})
+    size = data.draw(st.integers(1, len(groups)))
+    order = torch.randperm(len(groups), generator=torch.Generator().manual_seed(seed)).tolist()
+    firsts = {groups[row]: row for row in reversed(order)}.values()
+    expected = [row for row in order if row in firsts] + [row for row in order if row not in firsts]
+    chosen = random_rows(train, size, torch.Generator().manual_seed(seed))
+    assert chosen.ids == tuple(map(str, expected[:size]))

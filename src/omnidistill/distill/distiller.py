@@ -30,7 +30,7 @@ from omnidistill.distill.threads import threads_for
 from omnidistill.errors import InputError, NotFiniteError
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.randomness import Streams
-from omnidistill.tracking import JsonlTracker, Progress, SilentProgress, Tracker
+from omnidistill.tracking import JsonlTracker, Progress, SilentProgress, Tracker, Viewed, Views
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ def distill(
     notes: Sequence[str] = (),
     identity: Mapping[str, Any] | None = None,
     resume: bool = False,
+    trackers: Sequence[str] = (),
     progress: Progress | None = None,
     on_iteration: Callable[[int], None] | None = None,
 ) -> Distillation:
@@ -94,6 +95,7 @@ def distill(
         identity: names data, heads and experts; a checkpoint of another identity is refused, and the set carries it
             as provenance.
         resume: continue from the checkpoint in the folder, if there is one.
+        trackers: where the log is shown as well (`tracking.TRACKERS`).
         on_iteration: called after each iteration (tests interrupt here).
 
     Raises:
@@ -105,7 +107,9 @@ def distill(
     if not isinstance(config.distill, LearnedConfig):
         raise InputError(f"distill.kind = {config.distill.kind}: has no outer loop; use kind = trajectory or task")
     learner = Learner(train, outer, width, config.distill, Streams(config.seed), begun)
-    loop = _Loop(learner, config, folder, judge, halt, dict(identity or {}), progress or SilentProgress())
+    loop = _Loop(
+        learner, config, folder, judge, halt, dict(identity or {}), tuple(trackers), progress or SilentProgress()
+    )
     with threads_for(config.distill.num_rows, train.widths, width):
         return loop.run(notes, resume, on_iteration)
 
@@ -119,9 +123,11 @@ class _Loop:
         judge: Judge | None,
         halt: Halt | None,
         identity: dict[str, Any],
+        trackers: tuple[str, ...],
         progress: Progress,
     ) -> None:
         self.learner, self.config, self.folder, self.judge, self.halt = learner, config, folder, judge, halt
+        self.trackers = trackers
         self.settings = learner.settings
         self.identity = {"config": config.model_dump(mode="json", exclude={"evaluate"}), "provenance": identity}
         self.progress = progress
@@ -139,7 +145,7 @@ class _Loop:
         begun = time.monotonic() - course.seconds
         self.folder.mkdir(parents=True, exist_ok=True)
         with (
-            JsonlTracker(self.folder / "metrics.jsonl", course.tracker_position) as tracker,
+            Viewed(JsonlTracker(self.folder / "metrics.jsonl", course.tracker_position), self._views()) as tracker,
             progress,
             interrupt_deferred() as interrupted,
         ):
@@ -179,6 +185,10 @@ class _Loop:
         result = self._distilled(tensors, iteration, best)
         result.save(self.folder / "distilled")
         return Distillation(result, time.monotonic() - begun)
+
+    def _views(self) -> Views:
+        settings = self.config.model_dump(mode="json")
+        return Views(self.trackers, self.folder, settings, lambda line: self.progress.advance(0, note=line))
 
     def _validated(self, record: dict[str, Any]) -> dict[str, Any]:
         """The record with the verdict on the set as it is, where one is due."""

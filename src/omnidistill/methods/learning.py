@@ -32,5 +32,6 @@ def learned(task: Task, outer: Outer, halt: Halt) -> Distillation:
         notes=notes,
         identity=task.provenance,
         resume=task.resume,
+        trackers=task.trackers,
         progress=task.progress,
     )

@@ -31,6 +31,7 @@ class Task:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     begun: DistilledSet | None = None  # what a learned set goes on from
     resume: bool = False
+    trackers: tuple[str, ...] = ()
     progress: Progress = field(default_factory=SilentProgress)
 
     def of(self, buffer: ExpertBuffer) -> Task:

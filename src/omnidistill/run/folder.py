@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from itertools import combinations
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -124,15 +125,33 @@ def open_data(reference: str, config: RunConfig | None = None) -> FeatureSet:
 
 
 def fingerprint(data: FeatureSet, splits: Sequence[str] = ("heads", "train", "validation")) -> str:
-    """sha256 over the rows of splits, by default those that training and choices see: content, ids, groups, splits."""
+    """sha256 over the rows of splits, by default those that training and choices see: content, ids, groups, splits.
+
+    Reads the rows once, some at a time; asked again of the same rows, nothing is read.
+    """
+    marks = _marks.setdefault(data, {})
+    versions = tuple(int(x._version) for x in data.features.values())  # others after every change in place
+    key = tuple(splits), versions
+    if key not in marks:
+        marks[key] = _fingerprint(data, splits)
+    return marks[key]
+
+
+def _fingerprint(data: FeatureSet, splits: Sequence[str]) -> str:
     digest = hashlib.sha256()
     chosen = [row for row, split in enumerate(data.splits) if split in splits]
+    index = torch.tensor(chosen, dtype=torch.int64)
     for name, matrix in sorted(data.features.items()):
         digest.update(f"{name}{tuple(matrix.shape[1:])}".encode())
-        digest.update(matrix[chosen].contiguous().numpy().data)
+        for rows in torch.split(index, _ROWS_AT_ONCE):
+            digest.update(matrix[rows].numpy().data)
     for row in chosen:
         digest.update(f"{data.ids[row]}\0{data.groups[row]}\0{data.splits[row]}\n".encode())
     return digest.hexdigest()
+
+
+_marks: WeakKeyDictionary[FeatureSet, dict[tuple[tuple[str, ...], tuple[int, ...]], str]] = WeakKeyDictionary()
+_ROWS_AT_ONCE = 1024
 
 
 def open_run(folder: Path) -> Run:

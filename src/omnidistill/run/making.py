@@ -6,7 +6,7 @@ With `joint = false` the run is one of every pair of modalities, from the same h
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -24,7 +24,7 @@ from omnidistill.methods import METHODS, Task
 from omnidistill.objectives import objective_from
 from omnidistill.run.folder import Run, begin_run, fingerprint, heads_fingerprint, open_data, pair_folder
 from omnidistill.run.stages import given_experts, make_experts, make_heads
-from omnidistill.tracking import Progress, SilentProgress
+from omnidistill.tracking import Progress, SilentProgress, check_trackers
 
 Shelf = Callable[[FeatureSet, Heads, RunConfig], Path]
 """Where the experts of these data, heads and settings are kept, for several runs to share."""
@@ -42,6 +42,7 @@ def run_distill(
     shelf: Shelf | None = None,
     resume: bool = False,
     command: str = "",
+    trackers: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Run:
     """All stages up to the finished set (or sets); what is missing (heads, experts) is made in the run folder.
@@ -58,12 +59,14 @@ def run_distill(
         shelf: where to keep (and look for) experts instead of the run folder.
         resume: continue or reuse the run in the folder.
         command: recorded in the run.
+        trackers: where the metrics are shown as well: "tensorboard", "wandb", "trackio".
         progress: shown while it works.
 
     Raises:
         InputError: bad data, settings or budget, a folder of another run, or of this one without `resume`.
         NotFiniteError: training or distillation diverged.
     """
+    _check_trackers(trackers, config)
     data = open_data(reference, config)
     if budget is not None:
         config = with_budget(config, budget, data)
@@ -80,7 +83,7 @@ def run_distill(
             raise InputError(f"--experts {experts}: with joint = false every pair trains its own; leave it out")
         given = given_experts(experts, data, config, heads)
     first = None if begun is None else _begun(begun, data, config)
-    how = _How(reference, heads, given, first, shelf, resume, command, progress or SilentProgress())
+    how = _How(reference, heads, given, first, shelf, resume, command, tuple(trackers), progress or SilentProgress())
     with exclusive(folder):
         return _joint(data, config, folder, how) if config.joint else _pairs(data, config, folder, how)
 
@@ -96,6 +99,7 @@ class _How:
     shelf: Shelf | None
     resume: bool
     command: str
+    trackers: tuple[str, ...]
     progress: Progress
 
 
@@ -131,7 +135,18 @@ def _joint(data: FeatureSet, config: RunConfig, folder: Path, how: _How) -> Run:
     provenance = _provenance(data, start)
     if how.begun is not None:
         provenance["begun"] = {"method": how.begun.config.method, "rows": heads_fingerprint(how.begun.rows())}
-    task = Task(data.development(), start, config, folder, experts, provenance, how.begun, how.resume, how.progress)
+    task = Task(
+        data.development(),
+        start,
+        config,
+        folder,
+        experts,
+        provenance,
+        begun=how.begun,
+        resume=how.resume,
+        trackers=how.trackers,
+        progress=how.progress,
+    )
     made = METHODS[config.distill.kind](task)
     run.record_seconds("distill", made.seconds)
     _remove_checkpoint(folder / "checkpoint")
@@ -176,6 +191,15 @@ def _check(data: FeatureSet, config: RunConfig, reference: str) -> None:
     objective_from(settings.student, data.modalities)
     if settings.uses_experts:
         objective_from(config.experts.objective, data.modalities)
+
+
+def _check_trackers(trackers: Sequence[str], config: RunConfig) -> None:
+    check_trackers(trackers)
+    if trackers and not isinstance(config.distill, LearnedConfig):
+        raise InputError(
+            f"tracker {trackers[0]!r}: method '{config.method}' (kind {config.distill.kind}) has no iterations; "
+            "leave it out"
+        )
 
 
 def _provenance(data: FeatureSet, start: Heads) -> dict[str, Any]:

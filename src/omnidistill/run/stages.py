@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from omnidistill.artifacts import exclusive, read_json, write_atomic
 from omnidistill.config import ExpertsConfig, RunConfig, TrajectoryConfig
+from omnidistill.engine import Engine
 from omnidistill.errors import InputError
 from omnidistill.evaluation.choosing import validation_score
 from omnidistill.evaluation.training import Training, choose_training
@@ -20,7 +23,7 @@ from omnidistill.heads import Heads, load_heads, save_heads
 from omnidistill.objectives import objective_from
 from omnidistill.randomness import Streams
 from omnidistill.run.folder import fingerprint, heads_fingerprint, open_data
-from omnidistill.tracking import Progress, SilentProgress
+from omnidistill.tracking import Progress, SilentProgress, Views, check_trackers
 
 CHOSEN = "chosen.json"
 """In a buffer: the step size and number of epochs that validated best."""
@@ -39,7 +42,9 @@ def make_heads(
         return heads
     if given is not None:
         heads, meta = load_heads(given, data.widths)
-        save_heads(heads, folder, {"origin": "given", **{key: meta[key] for key in ("source",) if key in meta}})
+        save_heads(
+            heads, folder, {"origin": "given", **{key: meta[key] for key in ("source", "licences") if key in meta}}
+        )
         return heads
     development = data.development()
     heads, epoch = pretrain_heads(
@@ -56,7 +61,13 @@ def make_heads(
 
 
 def make_experts(
-    data: FeatureSet, heads: Heads, config: RunConfig, folder: Path, progress: Progress | None = None
+    data: FeatureSet,
+    heads: Heads,
+    config: RunConfig,
+    folder: Path,
+    progress: Progress | None = None,
+    engine: Engine | None = None,
+    reopen: Callable[[], FeatureSet] | None = None,
 ) -> ExpertBuffer:
     """The expert buffer of `folder`; trained, or its training continued, when it is not finished.
 
@@ -81,6 +92,8 @@ def make_experts(
         spectrum_epochs=span or 1,
         identity=identity,
         progress=progress,
+        engine=engine,
+        reopen=reopen,
     )
 
 
@@ -138,17 +151,44 @@ def _chosen(
     return config.model_copy(update={"learning_rate": training.learning_rate, "num_epochs": num_epochs})
 
 
+def _train_rows(reference: str, config: RunConfig) -> FeatureSet:
+    return open_data(reference, config).split("train")
+
+
 def run_experts(
-    reference: str, config: RunConfig, folder: Path, heads: Path | None = None, progress: Progress | None = None
+    reference: str,
+    config: RunConfig,
+    folder: Path,
+    heads: Path | None = None,
+    progress: Progress | None = None,
+    trackers: Sequence[str] = (),
+    engine: Engine | None = None,
 ) -> ExpertBuffer:
-    """Heads in FOLDER/heads (made when not given) and the experts that start from them in FOLDER/buffer."""
+    """Heads in FOLDER/heads (made when not given) and the experts that start from them in FOLDER/buffer.
+
+    Trackers are shown how far experts went from their start, an epoch a step, once they are trained.
+    """
+    check_trackers(trackers)
     data = open_data(reference, config)
     objective_from(config.experts.objective, data.modalities)
     if heads is not None:
         load_heads(heads, data.widths)
     with exclusive(folder):
         start = make_heads(data, config, folder / "heads", heads, progress)
-        return make_experts(data, start, config, folder / "buffer", progress)
+        buffer = make_experts(
+            data, start, config, folder / "buffer", progress, engine, partial(_train_rows, reference, config)
+        )
+        _show(buffer, trackers, folder, config, progress or SilentProgress())
+        return buffer
+
+
+def _show(buffer: ExpertBuffer, trackers: Sequence[str], folder: Path, config: RunConfig, progress: Progress) -> None:
+    """||W_t - W_0||_F of every modality after every epoch t, mean over the experts."""
+    gone = buffer.squared_distances[:, :, 0].sqrt().mean(0)
+    with Views(trackers, folder, config.model_dump(mode="json"), lambda line: progress.advance(0, note=line)) as views:
+        for epoch, distances in enumerate(gone.T.tolist()):
+            named = zip(buffer.modalities, distances, strict=True)
+            views.show({"iteration": epoch, **{f"distance_from_start/{name}": far for name, far in named}})
 
 
 def given_experts(given: Path, data: FeatureSet, config: RunConfig, heads: Path | None) -> ExpertBuffer:

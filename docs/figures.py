@@ -1,0 +1,103 @@
+"""The figures of the documentation, drawn by code; the same input gives the same bytes.
+
+    python docs/figures.py                draws figures/pipeline.svg and figures/rank-floor.svg
+    python docs/figures.py --measure      measures figures/rank-floor.json first (about a minute of one core)
+
+`figures/gain-against-bytes.svg` is drawn by benchmarks/compare.py.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from omnidistill.report.curves import line_chart, standalone
+
+FIGURES = Path(__file__).parent / "figures"
+MEASURED = FIGURES / "rank-floor.json"
+
+_STAGES = (  # what there is, and what makes it of what was there before
+    ("", "features", "{modality: N x p}"),
+    ("experts", "trajectories", "heads, epoch by epoch"),
+    ("distill", "distilled set", "rows, S, recipe"),
+    ("train", "heads", "{modality: d x p}"),
+    ("evaluate", "scores, page", "the test split, once"),
+)
+_BOX, _GAP, _HEIGHT, _TOP = 136, 74, 56, 22
+
+
+def pipeline() -> str:
+    """What flows, from left to right."""
+    drawn, width = [], len(_STAGES) * (_BOX + _GAP) - _GAP
+    for number, (verb, name, content) in enumerate(_STAGES):
+        left = number * (_BOX + _GAP)
+        if verb:
+            start, end, middle = left - _GAP + 4, left - 4, _TOP + _HEIGHT / 2
+            drawn.append(f'<path d="M{start} {middle:g}H{end}m-7 -4l7 4l-7 4" fill="none" stroke="currentColor"/>')
+            drawn.append(_text(left - _GAP / 2, middle - 8, verb, 'font-style="italic"'))
+        drawn.append(
+            f'<rect x="{left + 1}" y="{_TOP}" width="{_BOX - 2}" height="{_HEIGHT}" rx="6" fill="var(--series-1, '
+            '#1f5f99)" fill-opacity="0.12" stroke="currentColor"/>'
+        )
+        drawn.append(_text(left + _BOX / 2, _TOP + 24, name, 'font-weight="600"'))
+        drawn.append(_text(left + _BOX / 2, _TOP + 43, content, 'font-size="11"'))
+    told = "What flows: " + ", ".join(f"{verb} makes {name}" if verb else name for verb, name, _ in _STAGES)
+    return standalone(
+        f'<svg role="img" aria-labelledby="flow" viewBox="0 0 {width} {_TOP + _HEIGHT + 2}" '
+        f'font-family="system-ui, sans-serif" font-size="13" fill="currentColor"><title id="flow">{told}</title>'
+        f"{''.join(drawn)}</svg>"
+    )
+
+
+def rank_floor() -> str:
+    """The rank floor and the matching loss that was reached against N, from the measured numbers."""
+    measured = json.loads(MEASURED.read_text("utf-8"))
+    return standalone(
+        line_chart(
+            {name: list(zip(measured["size"], measured[name], strict=True)) for name in ("reached", "floor")},
+            title=f"Matching loss and rank floor: {measured['data']}",
+            x_label="synthetic rows N (log scale)",
+            y_label="matching loss, mean over the modalities",
+            log_x=True,
+        )
+    )
+
+
+def measure() -> None:
+    """Distil planted data at several sizes and keep floor and matching loss."""
+    import omnidistill as od
+    from omnidistill.showing import floor_of, matching_loss_of
+
+    widths = {"image": 96, "text": 64, "audio": 80}
+    rows = {"heads": 60, "train": 600, "validation": 120}
+    quick = ["heads.width=32", "distill.iterations=60", "distill.num_student_steps=32", "distill.validate_every=60"]
+    sizes, floors, losses = [2, 4, 8, 16, 32, 64], [], []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        od.save_features(od.prepare(od.planted(widths, rows, latent=24, noise=1.5)), folder / "SET")
+        for size in sizes:
+            fixed = [f"distill.size={size}", f"distill.similarity.rank={min(size, 10)}", "experts.num_experts=1"]
+            config = od.load_config(preset="whole-run", overrides=[*quick, *fixed])
+            run = od.run_distill(str(folder / "SET"), config, folder / str(size))
+            floor, loss = floor_of(run.folder), matching_loss_of(run.folder, run.modalities)
+            assert floor is not None
+            assert loss is not None
+            floors.append(round(sum(floor.values()) / len(floor), 4))
+            losses.append(round(loss / len(floor), 4))
+    data = "planted, three modalities, 600 rows, embeddings 32 wide"
+    MEASURED.write_text(json.dumps({"data": data, "size": sizes, "floor": floors, "reached": losses}) + "\n", "utf-8")
+
+
+def _text(x: float, y: float, text: str, style: str) -> str:
+    return f'<text x="{x:g}" y="{y:g}" text-anchor="middle" {style}>{text}</text>'
+
+
+DRAWN = {"pipeline.svg": pipeline, "rank-floor.svg": rank_floor}
+
+if __name__ == "__main__":
+    if "--measure" in sys.argv[1:]:
+        measure()
+    for name, draw in DRAWN.items():
+        (FIGURES / name).write_text(draw(), "utf-8")

@@ -1,0 +1,49 @@
+"""A distilled set for a training loop of one's own: a torch Dataset of rows, and soft targets batch by batch.
+
+    set[i] = ({modality: x_m,i}, i)        collate: b items -> ({modality: b x p_m}, S[I, I])
+
+A target belongs to a pair of rows, so targets appear where a batch is made and not with the items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.data import Dataset
+
+Batch = tuple[dict[str, Float[Tensor, "b _"]], Float[Tensor, "b b"]]
+"""Rows {modality: b x p_m} and their target similarities."""
+
+Item = tuple[dict[str, Float[Tensor, " _"]], int]
+"""A row of every modality, and its number."""
+
+
+class SyntheticRows(Dataset[Item]):
+    """The rows to train on; give `collate` to a DataLoader, with whatever batches and order.
+
+    rows: {modality: N x p_m}. targets: row numbers I (b) -> S[I, I] (b x b).
+    """
+
+    def __init__(
+        self,
+        rows: Mapping[str, Float[Tensor, "_ _"]],
+        targets: Callable[[Int[Tensor, " b"]], Float[Tensor, "b b"]],
+    ) -> None:
+        self.rows, self.targets = dict(rows), targets
+
+    def __len__(self) -> int:
+        return len(next(iter(self.rows.values())))
+
+    def __getitem__(self, index: int) -> Item:
+        return {name: x[index] for name, x in self.rows.items()}, index
+
+    def collate(self, items: Sequence[Item]) -> Batch:
+        """A batch of items, with the target similarity of each to each."""
+        return self.batch(torch.tensor([index for _, index in items]))
+
+    def batch(self, indices: Int[Tensor, " b"]) -> Batch:
+        """The batch of these row numbers."""
+        return {name: x[indices] for name, x in self.rows.items()}, self.targets(indices)

@@ -1,0 +1,100 @@
+"""What documentation says, taken out of it: Python that is run, commands that are parsed or run.
+
+Pages share a folder of small planted files (SET, RUN, features.npz ...), and presets are made to run in a moment.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omnidistill.config import LearnedConfig, has_setting, parse_config, reading
+from omnidistill.data.synthetic import planted
+from omnidistill.features.featureset import prepare
+from omnidistill.features.store import save_features
+from omnidistill.run import run_distill
+
+ROOT = Path(__file__).parents[1]
+WIDTHS = {"image": 14, "text": 12, "audio": 16}
+PLANTED = {"heads": 40, "train": 200, "validation": 40, "test": 40}
+
+EVERY = (
+    "heads.width=8",
+    "heads.num_epochs=1",
+    "experts.num_experts=1",
+    "experts.num_epochs=2",
+    "experts.learning_rate=1.0",
+    "evaluate.num_seeds=2",
+    "evaluate.max_epochs=2",
+    "evaluate.learning_rates=[1.0]",
+)
+LEARNED = (
+    "distill.iterations=2",
+    "distill.num_student_steps=4",
+    "distill.num_expert_epochs=1",
+    "distill.max_start_epoch=1",
+    "distill.validate_every=2",
+)
+CHOSEN = ("distill.learning_rates=[1.0]", "distill.max_steps=8")
+
+
+def pages() -> list[Path]:
+    """Everything that is documentation for users."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def python_blocks(text: str) -> list[str]:
+    """The fenced Python of a page."""
+    return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def toml_files(text: str) -> dict[str, str]:
+    """The fenced TOML whose first line names a file: `# NAME.toml: ...`."""
+    return {name: block for block, name in re.findall(r"^```toml\n(# ([\w-]+\.toml):.*?)^```", text, re.DOTALL | re.M)}
+
+
+def commands(text: str) -> list[list[str]]:
+    """The arguments of every `omnidistill` line of an indented block."""
+    found = []
+    for line in re.findall(r"^    (omnidistill .*)$", text, re.MULTILINE):
+        for part in line.split("&&"):
+            found.append(shlex.split(part, comments=True)[1:])
+    return found
+
+
+def make_presets_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every preset with few epochs, iterations and steps, whatever it says."""
+    whole = reading._preset
+
+    def quick(name: str) -> dict[str, Any]:
+        tree = whole(name)
+        config = parse_config(deepcopy(tree), name)
+        settings = (*EVERY, *(LEARNED if isinstance(config.distill, LearnedConfig) else CHOSEN))
+        for setting in settings:
+            key, _, literal = setting.partition("=")
+            if has_setting(config, setting):
+                reading._assign(tree, key, reading._literal(literal), name)
+        return tree
+
+    monkeypatch.setattr(reading, "_preset", quick)
+
+
+def plant(folder: Path) -> None:
+    """The files that pages speak of: SET, RUN (a finished run), features.npz and rows.csv, HEADS.safetensors."""
+    raw = planted(WIDTHS, PLANTED, latent=6)
+    save_features(prepare(raw), folder / "SET")
+    np.savez(folder / "features.npz", **{name: x.numpy() for name, x in raw.features.items()})
+    rows = zip(raw.ids, raw.groups, raw.splits, strict=True)
+    lines = ["id,group,split", *(",".join(row) for row in rows)]
+    (folder / "rows.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    config = reading.load_config(preset="recommended", overrides=["distill.size=30"])
+    run_distill(str(folder / "SET"), config, folder / "RUN")
+    for name in ("HEADS", "OTHER"):
+        (tensors,) = (folder / "RUN/heads").glob("tensors*.safetensors")
+        (folder / f"{name}.safetensors").write_bytes(tensors.read_bytes())

@@ -1,0 +1,142 @@
+"""What the documentation says is what happens: its Python runs, its commands parse, its figures and site build."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import omnidistill as od
+import snippets
+from omnidistill.cli import main, make_parser
+from omnidistill.config import describe_comparisons, describe_fields, preset_names
+from snippets import ROOT
+
+PAGES = snippets.pages()
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+QUICK = ("pack", "heads", "experts", "distill", "evaluate", "report", "export", "config", "presets")
+"""Verbs that are run and not only parsed, where their files are among the planted ones."""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("planted")
+    with pytest.MonkeyPatch.context() as patch:
+        snippets.make_presets_quick(patch)
+        snippets.plant(folder)
+        yield folder
+
+
+@pytest.fixture
+def here(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the planted files, and the working directory."""
+    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+def module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"docs_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+@pytest.mark.filterwarnings("ignore:no validation split given")
+@pytest.mark.parametrize("name", [name for name in NAMES if snippets.python_blocks(text_of(name))])
+def test_python_runs(name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = ModuleType("page")  # a module, as what looks classes up expects
+    monkeypatch.setitem(sys.modules, "page", page)
+    for number, block in enumerate(snippets.python_blocks(text_of(name)), start=1):
+        exec(compile(block, f"{name}, block {number}", "exec"), vars(page))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if snippets.commands(text_of(name))])
+def test_commands_are_accepted(name: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for file, content in snippets.toml_files(text_of(name)).items():
+        (here / file).write_text(content, "utf-8")
+    for words in snippets.commands(text_of(name)):
+        try:
+            options = make_parser().parse_args(words)
+        except SystemExit:
+            pytest.fail(f"{name}: omnidistill {' '.join(words)}: {capsys.readouterr().err}", pytrace=False)
+        if not runs(words, here):
+            continue
+        output = getattr(options, "output", None)
+        if output is not None and output.exists() and not getattr(options, "resume", False):
+            shutil.rmtree(output) if output.is_dir() else output.unlink()
+        code = main(words)
+        assert code == 0, f"{name}: omnidistill {' '.join(words)}: {capsys.readouterr().err}"
+
+
+def runs(words: list[str], here: Path) -> bool:
+    """Whether a command is quick, and all that it reads is here (what it writes need not be)."""
+    reads = [word for at, word in enumerate(words[1:], 1) if words[at - 1] not in ("-o", "--output")]
+    places = [word for word in reads if re.fullmatch(r"[A-Z]+\d?(/\w+)*|[\w/]+\.(csv|toml|npz|safetensors)", word)]
+    elsewhere = {"--tracker", "--engine"} & {*words}
+    return words[0] in QUICK and not elsewhere and all((here / place).exists() for place in places)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_presets_and_settings_exist(name: str) -> None:
+    text, known = text_of(name), [*preset_names(), *describe_comparisons()]
+    for listed in re.findall(r"--(?:preset|methods) ([\w/,-]+)", text):
+        for preset in listed.split(","):
+            assert preset in known, preset
+    settings = {key.split(" ")[0] for key, _, _ in describe_fields()}
+    for setting in re.findall(r"`((?:heads|experts|distill|evaluate)\.[a-z_.]+)(?: = [^`]*|=[^`]*)?`", text):
+        assert setting in settings, setting
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_lead_somewhere(name: str) -> None:
+    """Links between pages are checked by mkdocs; files that a text names, here."""
+    for path in re.findall(r"\b((?:docs|benchmarks|examples|src|tests)/[\w/.-]+\w)", text_of(name)):
+        assert (ROOT / path).exists() or list((ROOT / path).parent.glob(f"{Path(path).name}*")), path
+
+
+@pytest.mark.parametrize("drawn", ["pipeline.svg", "rank-floor.svg"])
+def test_figures_are_what_the_code_draws(drawn: str) -> None:
+    figures = module(ROOT / "docs/figures.py")
+    assert (ROOT / "docs/figures" / drawn).read_text("utf-8") == figures.DRAWN[drawn]()
+
+
+def test_the_reference_has_every_name_setting_preset_and_verb() -> None:
+    pages = module(ROOT / "docs/reference.py").pages()
+    for name in od.api.__all__:
+        assert f"\n## {name}\n" in pages["reference/api.md"]
+    for key, _, _ in describe_fields():
+        assert key in pages["reference/settings.md"]
+    for name in [*preset_names(), *describe_comparisons()]:
+        assert f"| `{name}` |" in pages["reference/presets.md"]
+    for verb in ("pack", "distill", "evaluate"):
+        assert f"\n## {verb}\n" in pages["reference/commands.md"]
+    assert "object at 0x" not in "".join(pages.values())
+
+
+def test_the_site_builds(tmp_path: Path) -> None:
+    """Strictly: every page is in the navigation, every link and anchor leads somewhere, nothing is fetched."""
+    from mkdocs.commands.build import build
+    from mkdocs.config import load_config
+
+    build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(tmp_path), strict=True))
+    pages = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.html"))
+    assert Path("guides/features.html") in pages
+    assert "class Distiller" in (tmp_path / "reference/api.html").read_text("utf-8")
+    for page in pages:
+        fetched = re.findall(
+            r'<(?:script|link|img)[^>]*(?:src|href)="(https?:[^"]*)', (tmp_path / page).read_text("utf-8")
+        )
+        assert not fetched, (page, fetched)
