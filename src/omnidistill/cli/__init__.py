@@ -7,6 +7,7 @@ what, where, what to do); 3 a computation became NaN or Inf; 130 interrupted (re
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -20,13 +21,12 @@ __all__ = ["main", "make_parser"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit code."""
-    options, extra = make_parser().parse_known_args(arguments)
-    if extra:
-        options.parser.refuse(extra)
+    options = argparse.Namespace()
     try:
-        code = int(options.verb(options) or 0)
-        sys.stdout.flush()
-        return code
+        try:
+            return _run(arguments, options)
+        finally:  # of help and --version too, which end by SystemExit
+            _flush_stdout()
     except OmnidistillError as error:
         return _told(" ".join(str(error).split()), error.exit_code)  # one line, whatever a name holds
     except KeyboardInterrupt:
@@ -35,10 +35,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_stdout()
         return 1
     except MemoryError:
-        return _told("out of memory; use fewer experts, a smaller width or fewer seeds", 1)
+        return _told(_NO_MEMORY, 1)
+    except RuntimeError as error:
+        if not any(words in str(error) for words in _TORCH_NO_MEMORY):
+            raise
+        return _told(_NO_MEMORY, 1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _told(f"{where}{error.strerror or error}", 2)
+
+
+_NO_MEMORY = "out of memory; use fewer experts, a smaller width or fewer seeds"
+_TORCH_NO_MEMORY = ("can't allocate memory", "out of memory")  # on a CPU, on a GPU
+
+
+def _run(arguments: Sequence[str] | None, options: argparse.Namespace) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a letter is no reason to fail
+    _, extra = make_parser().parse_known_args(arguments, options)
+    if extra:
+        options.parser.refuse(extra)
+    return int(options.verb(options) or 0)
+
+
+def _flush_stdout() -> None:
+    if sys.stdout is not None:  # as where it was closed
+        sys.stdout.flush()
 
 
 def _told(line: str, code: int) -> int:

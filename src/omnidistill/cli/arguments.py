@@ -17,19 +17,27 @@ from omnidistill.cli.parsing import Parser, Theme
 from omnidistill.cli.report_verb import add_report_verb
 from omnidistill.cli.sharing_verbs import add_sharing_verbs
 
-_DESCRIPTION = """Compress a paired multimodal data set into a few hundred synthetic instances
-on which projection heads train almost as well as on all of it."""
+_DESCRIPTION = (
+    "Compress a paired multimodal data set into a few hundred synthetic instances on which projection heads train "
+    "almost as well as on all of it."
+)
 
 _EPILOG = """examples:
-  omnidistill demo                                     four minutes, real data, a page to look at
+  omnidistill demo                            real data, a page to look at
   omnidistill pack --features feats.npz --table rows.csv -o SET
-  omnidistill distill SET --size 100 -o RUN            heads and experts are made when missing
-  omnidistill distill SET --bytes 1% -o RUN            as many rows as weigh 1 % of the training features
+  omnidistill distill SET --size 100 -o RUN   100 rows; makes heads and experts
+  omnidistill distill SET --bytes 1% -o RUN   1 % of the training features
   omnidistill evaluate RUN
-SET is a folder made by 'pack', or the name 'emoji' for the bundled data; 'omnidistill VERB --help' says more.
 
-exit codes: 0 done; 1 a part of a comparison failed, out of memory, or a broken installation; 2 bad input;
-3 a computation became NaN or Inf; 130 interrupted, what was finished is kept"""
+SET is a folder made by 'pack' or 'encode', or 'emoji' for the bundled data.
+Use 'omnidistill VERB --help' for the options and examples of a verb.
+
+exit codes:
+  0  done
+  1  a part of a comparison failed, out of memory, a broken installation
+  2  bad input
+  3  a computation became NaN or Inf
+  130  interrupted; what was finished is kept"""
 
 _THEMES = {
     "begin": (add_demo_verb, add_doctor_verb),

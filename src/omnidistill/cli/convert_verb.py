@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from omnidistill.cli.printing import add_json, note, tell
 
 _EPILOG = """imagebind WEIGHTS: the file imagebind_huge.pth, fetched by you: CC-BY-NC 4.0, not for commercial use.
 languagebind WEIGHTS: the folder of a published model, config.json with its weights; one folder a model.
@@ -13,37 +16,34 @@ Pickled weights are read as tensors only: what would run code is refused."""
 
 def add_convert_verb(added: Any) -> None:
     """Add `convert` to the verbs of a parser."""
-    text = "make a folder that 'encode' opens from published weights of ImageBind or LanguageBind"
-    verb: argparse.ArgumentParser = added.add_parser(
-        "convert",
-        help=text,
-        description=text,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    text = "make an encoder of published weights: ImageBind, LanguageBind"
+    verb: argparse.ArgumentParser = added.add_parser("convert", help=text, epilog=_EPILOG)
     verb.set_defaults(verb=convert)
     verb.add_argument("model", choices=("imagebind", "languagebind"), metavar="MODEL", help="imagebind or languagebind")
-    verb.add_argument("weights", type=Path, metavar="WEIGHTS")
+    verb.add_argument("weights", type=Path, metavar="WEIGHTS", help="a file, or the folder of a model; see below")
     verb.add_argument("--modality", choices=("video", "image", "audio"), help="what a LanguageBind model reads")
     verb.add_argument(
         "--vocabulary", type=Path, metavar="FILE", help="CLIP's merges.txt, for texts (default: beside the weights)"
     )
-    verb.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    verb.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="the folder to write")
+    add_json(verb)
 
 
 def convert(options: argparse.Namespace) -> None:
     """Show the licence, convert; print what was made and what comes next."""
     from omnidistill.encoders.conversion import LICENCES, convert
 
-    print(f"licence  {LICENCES[options.model]}", flush=True)
+    note(options, f"licence  {LICENCES[options.model]}")
     made = convert(options.model, options.weights, options.output, options.modality, options.vocabulary)
+    encoders = " ".join(f"--encoder {reference}" for reference in made.encoders)
+    following = f"omnidistill encode MANIFEST {encoders} -o SET"
+    lines = []
     for tower in made.towers:
         weight = f"{tower.parameters:,} parameters, {tower.bytes:,} bytes, sha256 {tower.sha256[:12]}..."
-        print(f"tower    {options.output / tower.name} ({weight})")
+        lines.append(f"tower    {options.output / tower.name} ({weight})")
     if made.vocabulary is None:
-        print(
+        lines.append(
             f"note     no vocabulary beside the weights; to encode texts, put CLIP's merges.txt into {options.output}"
         )
-    encoders = " ".join(f"--encoder {reference}" for reference in made.encoders)
-    print(f"next     omnidistill encode MANIFEST {encoders} -o SET")
+    content = {"output": options.output, "licence": LICENCES[options.model], **asdict(made), "next": following}
+    tell(options, content, [*lines, f"next     {following}"])

@@ -12,7 +12,7 @@ from omnidistill.cli.printing import add_json, folder_bytes, tell
 def add_data_verbs(added: Any) -> None:
     """Add it to the subparsers of the command line."""
     verb: argparse.ArgumentParser = added.add_parser(
-        "pack", help="make a SET from feature files and a table of ids, groups and splits"
+        "pack", help="make a SET from feature files and a table of their rows"
     )
     verb.set_defaults(verb=pack)
     verb.add_argument(

@@ -12,25 +12,23 @@ from omnidistill.errors import InputError
 if TYPE_CHECKING:
     from omnidistill.encoders.protocol import Encoder
 
-_EPILOG = """Repeat the command (with or without --resume) to go on after an interruption: finished shards are kept.
-Encoders: efficientnet-lite2, minilm-l6, whisper-base (weights come with packages: the extra 'small');
-clip-image:SOURCE, clip-text, siglip-image, siglip-text, clap-audio, clap-text, pe-av-audio, pe-av-video, pe-av-text,
-frames-clip, frames-siglip (a video by an image encoder), sentence (SOURCE: a folder, or OWNER/NAME@REVISION);
-imagebind-KIND, languagebind-KIND (SOURCE: the folder made by 'omnidistill convert'; KIND: image, video, audio or
-text)."""
+_EPILOG = """encoders:
+  efficientnet-lite2, minilm-l6, whisper-base     weights come with packages:
+                                                  the extra 'small'
+  clip-image, clip-text, siglip-image, siglip-text, clap-audio, clap-text,
+  pe-av-audio, pe-av-video, pe-av-text, sentence  SOURCE: a folder, or
+                                                  OWNER/NAME@REVISION
+  frames-clip, frames-siglip                      a video by an image encoder
+  imagebind-KIND, languagebind-KIND               SOURCE: made by 'convert'; KIND:
+                                                  image, video, audio or text
+
+Repeat the command to go on after an interruption: finished shards are kept."""
 
 
 def add_encode_verb(added: Any) -> None:
     """Add `encode` to the verbs of a parser."""
     text = "make a SET from videos, sounds, pictures and texts"
-    verb: argparse.ArgumentParser = added.add_parser(
-        "encode",
-        help=text,
-        description=text,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    verb: argparse.ArgumentParser = added.add_parser("encode", help=text, epilog=_EPILOG)
     verb.set_defaults(verb=encode)
     verb.add_argument("manifest", type=Path, metavar="MANIFEST", help="a table of items, see 'omnidistill manifest'")
     verb.add_argument(

@@ -15,17 +15,14 @@ from omnidistill.cli.settings import add_dry_run, add_verb
 
 def add_demo_verb(added: Any) -> None:
     """Add `demo` to the subparsers of the command line."""
-    verb = add_verb(
-        added, "demo", demo, "distil the bundled image-text-audio triplets and compare (about four minutes)"
-    )
+    verb = add_verb(added, "demo", demo, "distil the bundled image-text-audio triplets: four minutes")
     verb.add_argument("-o", "--output", type=Path, default=Path("demo-run"), metavar="DIR", help="default: demo-run")
+    add_json(verb)
 
 
 def add_evaluate_verb(added: Any) -> None:
     """Add `evaluate` to the subparsers of the command line."""
-    verb = add_verb(
-        added, "evaluate", evaluate, "train on the set and score it beside every reference, test split once"
-    )
+    verb = add_verb(added, "evaluate", evaluate, "train on a set and score it beside every reference line")
     verb.add_argument("run", type=Path, metavar="RUN", help="a folder made by 'distill'")
     verb.add_argument("--seeds", type=int, metavar="R", help="students a line (default: from the run, 10)")
     verb.add_argument(
@@ -37,7 +34,7 @@ def add_evaluate_verb(added: Any) -> None:
 
 def add_compare_verb(added: Any) -> None:
     """Add `compare` to the subparsers of the command line."""
-    verb = add_verb(added, "compare", compare, "make and score a set for every method, size and seed; print the table")
+    verb = add_verb(added, "compare", compare, "make and score a set for every method, size and seed")
     verb.add_argument("set", metavar="SET", help="a folder made by 'pack', or 'emoji'")
     verb.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="may hold several comparisons")
     verb.add_argument("--preset", metavar="NAME", help="a comparison that ships with the package: paper-table-1 ...")
@@ -64,10 +61,12 @@ def demo(options: argparse.Namespace) -> None:
     from omnidistill.report.tables import to_rich
 
     demo = run_demo(options.output, progress=progress())
-    print_table(to_rich(demo.scores))
-    print("\n".join(demo.own_gains))
-    print(f"table  {demo.table}\npage   {demo.page}")
-    print(f"next   omnidistill inspect {options.output / PRESETS[-1]}")
+    following = f"omnidistill inspect {options.output / PRESETS[-1]}"
+    if not options.json:
+        print_table(to_rich(demo.scores))
+    content = {"scores": demo.scores, "own_gains": demo.own_gains, "table": demo.table, "page": demo.page}
+    lines = [*demo.own_gains, f"table  {demo.table}", f"page   {demo.page}", f"next   {following}"]
+    tell(options, {**content, "next": following}, lines)
 
 
 def evaluate(options: argparse.Namespace) -> None:

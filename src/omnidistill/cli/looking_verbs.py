@@ -12,28 +12,25 @@ from omnidistill.cli.settings import add_settings, add_verb, config_of
 
 def add_doctor_verb(added: Any) -> None:
     """Add `doctor` to the subparsers of the command line."""
-    add_json(
-        add_verb(added, "doctor", doctor, "say whether this machine and installation are fit: versions, speed, disk")
-    )
+    add_json(add_verb(added, "doctor", doctor, "check this machine and installation: versions, speed, disk"))
 
 
 def add_looking_verbs(added: Any) -> None:
     """Add the other four to the subparsers of the command line."""
-    looking = add_verb(added, "inspect", inspect, "say what a folder or file holds: shapes, bytes, recipe, licences")
+    looking = add_verb(added, "inspect", inspect, "say what a folder or file holds: shapes, bytes, licences")
     looking.add_argument(
-        "path", type=Path, metavar="PATH", help="a set, heads, experts, a run, a comparison, a tensor file"
+        "path", type=Path, metavar="PATH", help="a set, heads, experts, a run, a comparison, a manifest, an export ..."
     )
     looking.add_argument("--verify", action="store_true", help="read everything once and compare it with its checksums")
     add_json(looking)
 
-    listing = add_verb(
-        added, "presets", presets, "list the settings that ship with the package: methods, published ones, ours"
-    )
+    listing = add_verb(added, "presets", presets, "list the methods and comparisons that ship with the package")
     add_json(listing)
 
     showing = add_verb(added, "config", show_config, "print the settings in effect, or explain every setting")
     add_settings(showing)
     showing.add_argument("--explain", action="store_true", help="every setting with default, unit and reason")
+    add_json(showing)
 
     citing = add_verb(added, "cite", cite, "print BibTeX of the methods and encoders used")
     citing.add_argument(
@@ -87,7 +84,10 @@ def show_config(options: argparse.Namespace) -> None:
     from omnidistill.config import describe_fields
 
     if options.explain:
-        for key, default, text in describe_fields():
-            print(f"{key:42} {default:>16}  {text}" if default else f"\n{key}: {text}")
+        fields = list(describe_fields())
+        content = {key: {"default": default or None, "explanation": text} for key, default, text in fields}
+        tell(options, content, [f"{key:42} {default:>16}  {text}" if default else f"\n{key}: {text}"
+                                for key, default, text in fields])  # fmt: skip
     else:
-        print(config_of(options).model_dump_json(indent=1))
+        config = config_of(options)
+        tell(options, config.model_dump(mode="json"), [config.model_dump_json(indent=1)])

@@ -21,7 +21,7 @@ from omnidistill.cli.settings import (
 
 def add_making_verbs(added: Any) -> None:
     """Add the three verbs to the subparsers of the command line."""
-    making = add_verb(added, "distill", distill, "learn a synthetic set; heads and experts are made when missing")
+    making = add_verb(added, "distill", distill, "learn a synthetic set; makes heads and experts when missing")
     add_set(making, "RUN")
     making.add_argument("--size", type=int, metavar="N", help="synthetic rows (default: from the preset, 100)")
     making.add_argument(
@@ -36,16 +36,14 @@ def add_making_verbs(added: Any) -> None:
     add_trackers(making)
     add_json(making)
 
-    training = add_verb(
-        added, "experts", experts, "train expert trajectories into a buffer (continues an interrupted one)"
-    )
+    training = add_verb(added, "experts", experts, "train expert trajectories; goes on where it was interrupted")
     add_set(training, "BUFFER")
     add_dry_run(training)
     add_engine(training)
     add_trackers(training)
     add_json(training)
 
-    starting = add_verb(added, "heads", heads, "pre-train projection heads on the 'heads' split, or import given ones")
+    starting = add_verb(added, "heads", heads, "pre-train projection heads, or import given ones")
     add_set(starting, "HEADS")
     add_json(starting)
 

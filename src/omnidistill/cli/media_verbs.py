@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from omnidistill.cli.printing import add_json, print_table, progress, tell
+from omnidistill.cli.settings import add_verb
+
+if TYPE_CHECKING:
+    from omnidistill.manifest.table import Manifest
 
 _KINDS = "video,audio,image,text"
 
 
 def add_media_verbs(added: Any) -> None:
     """Add both verbs to the subparsers of the command line."""
-    making = _verb(added, "manifest", manifest, "make the table of what to encode from a folder, or check one")
+    making = add_verb(added, "manifest", manifest, "make the table of what to encode from a folder, or check one")
     making.add_argument("source", type=Path, metavar="FOLDER|FILE", help="media files, or a manifest made before")
     making.add_argument(
         "--modalities",
@@ -20,13 +28,15 @@ def add_media_verbs(added: Any) -> None:
         metavar="A,B",
         help=f"of {_KINDS} (default: all that the folder holds)",
     )
-    making.add_argument("--seed", type=int, default=0, help="of dealing out splits where no folders name them")
+    making.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of dealing out splits where no folders name them"
+    )
     _add_output(making, required=False)
 
-    known = _verb(added, "recipe", recipe, "make the manifest of a benchmark from its distributed files")
+    known = add_verb(added, "recipe", recipe, "make the manifest of a benchmark from its distributed files")
     known.add_argument("name", metavar="NAME", help="msrvtt-1ka, didemo or vggsound-s")
     known.add_argument("folder", type=Path, metavar="FOLDER", help="annotation files and videos, anywhere in it")
-    known.add_argument("--seed", type=int, default=0, help="of what is drawn at random (vggsound-s)")
+    known.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn at random (vggsound-s)")
     _add_output(known, required=True)
 
 
@@ -35,7 +45,7 @@ def manifest(options: argparse.Namespace) -> None:
     from omnidistill.errors import InputError
     from omnidistill.manifest.checking import check_manifest
     from omnidistill.manifest.making import make_manifest
-    from omnidistill.manifest.table import read_manifest
+    from omnidistill.manifest.table import read_manifest, write_manifest
 
     if options.source.is_dir():
         found, notes = make_manifest(options.source, options.modalities, options.seed)
@@ -43,32 +53,46 @@ def manifest(options: argparse.Namespace) -> None:
         raise InputError(f"{options.source}: --modalities is for folders; a manifest has its columns")
     else:
         found, notes = read_manifest(options.source), ()
-    checked = check_manifest(found, options.missing, _progress())
-    _print_table(checked.table())
-    print("\n".join([*checked.lines(), *(f"note: {note}" for note in notes)]))
+    checked = check_manifest(found, options.missing, progress())
+    if not options.json:
+        print_table(_table(checked.table()))
+    lines = [*checked.lines(), *(f"note: {note}" for note in notes)]
+    content = {
+        "total": checked.total,
+        "usable": len(checked.manifest),
+        "splits": _splits(checked.manifest),
+        "problems": [asdict(problem) for problem in checked.problems],
+        "duplicates": [asdict(pair) for pair in checked.duplicates],
+        "notes": list(notes),
+    }
     if options.output is not None:
-        _save(checked.manifest, options.output)
-        print(f"next   omnidistill encode {options.output} --encoder NAME --encoder NAME -o SET")
+        write_manifest(checked.manifest, options.output)
+        content |= {
+            "output": options.output,
+            "next": f"omnidistill encode {options.output} --encoder NAME --encoder NAME -o SET",
+        }
+        lines += [f"saved  {options.output}", f"next   {content['next']}"]
+    tell(options, content, lines)
 
 
 def recipe(options: argparse.Namespace) -> None:
     """Make the manifest of a benchmark; print what was found."""
     from omnidistill.manifest.recipes import make_recipe
+    from omnidistill.manifest.table import write_manifest
 
     made = make_recipe(options.name, options.folder, options.missing, options.seed)
-    splits = [row.split for row in made.manifest.rows]
-    print(", ".join(f"{split} {splits.count(split):,}" for split in dict.fromkeys(splits)))
+    splits, following = _splits(made.manifest), f"omnidistill manifest {options.output} -o {options.output}"
+    lines = [", ".join(f"{split} {count:,}" for split, count in splits.items())]
     if made.missing:
-        print(f"missing: {len(made.missing):,} videos, such as {', '.join(made.missing[:3])}")
-    print("\n".join(f"note: {note}" for note in made.notes))
-    _save(made.manifest, options.output)
-    print(f"next   omnidistill manifest {options.output} -o {options.output}")
+        lines.append(f"missing: {len(made.missing):,} videos, such as {', '.join(made.missing[:3])}")
+    write_manifest(made.manifest, options.output)
+    lines += [*(f"note: {note}" for note in made.notes), f"saved  {options.output}", f"next   {following}"]
+    content = {"output": options.output, "splits": splits, "missing": list(made.missing), "notes": list(made.notes)}
+    tell(options, {**content, "next": following}, lines)
 
 
-def _verb(added: Any, name: str, action: Any, text: str) -> argparse.ArgumentParser:
-    made: argparse.ArgumentParser = added.add_parser(name, help=text, description=text, allow_abbrev=False)
-    made.set_defaults(verb=action)
-    return made
+def _splits(manifest: Manifest) -> dict[str, int]:
+    return dict(Counter(row.split for row in manifest.rows))
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -90,24 +114,11 @@ def _add_output(parser: argparse.ArgumentParser, required: bool) -> None:
         metavar="FILE",
         help=".csv, .jsonl or .parquet, in the folder of the files or above it",
     )
+    add_json(parser)
 
 
-def _save(found: Any, path: Path) -> None:
-    from omnidistill.manifest.table import write_manifest
-
-    write_manifest(found, path)
-    print(f"saved  {path}")
-
-
-def _progress() -> Any:
-    from omnidistill.tracking import RichProgress
-
-    return RichProgress()
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
+def _table(rows: list[tuple[str, ...]]) -> Any:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -116,4 +127,4 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
         table.add_column(name, justify="left" if index in (0, len(rows[0]) - 1) else "right")
     for row in rows[1:]:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    return table

@@ -7,6 +7,7 @@ A verb's help shows its main options first: those that are required, that have a
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -14,14 +15,19 @@ from omnidistill.cli.help_texts import EXAMPLES, MAIN
 from omnidistill.errors import nearest
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """Each line of a text fits the terminal; one that begins with a space, a command, stays as it is."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines = text.strip("\n").splitlines()
+        return "\n".join(line if line[:1].isspace() else textwrap.fill(line, max(width, 11)) for line in lines)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose help is grouped, and whose errors are one line, exit code 2."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(
-            *arguments,
-            **{"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False, **settings},
-        )
+        super().__init__(*arguments, **{"formatter_class": HelpFormatter, "allow_abbrev": False, **settings})
         self.main: tuple[str, ...] = ()
         self.themes: list[Theme] = []
 

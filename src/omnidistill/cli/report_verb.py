@@ -6,11 +6,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from omnidistill.cli.printing import add_json, tell
+
 
 def add_report_verb(added: Any) -> None:
     """Add `report` to the verbs of a parser."""
-    text = "write the page of a run, or of several side by side: scores, curves, instances, cases"
-    verb: argparse.ArgumentParser = added.add_parser("report", help=text, description=text, allow_abbrev=False)
+    text = "write the page of a run, or of several side by side"
+    verb: argparse.ArgumentParser = added.add_parser(
+        "report", help=text, description=f"{text}: scores, curves, instances, cases"
+    )
     verb.set_defaults(verb=report)
     verb.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="finished; scores are there once evaluated")
     verb.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: report.html in the first RUN")
@@ -19,6 +23,7 @@ def add_report_verb(added: Any) -> None:
     )
     verb.add_argument("--root", type=Path, metavar="DIR", help="where its paths begin (default: its folder)")
     verb.add_argument("--data", metavar="SET", help="where the data are now, if they moved")
+    add_json(verb)
 
 
 def report(options: argparse.Namespace) -> None:
@@ -29,7 +34,8 @@ def report(options: argparse.Namespace) -> None:
     output = options.output or options.runs[0] / "report.html"
     media = None if options.media is None else read_manifest(options.media, options.root)
     views = write_report(options.runs, output, media=media, data_reference=options.data)
-    for run, view in zip(options.runs, views, strict=True):
-        if not view.scored:
-            print(f"note   {run}: not scored; for the scores: omnidistill evaluate {run}")
-    print(f"page   {output} ({output.stat().st_size / 1e6:.2f} MB)")
+    unscored = [str(run) for run, view in zip(options.runs, views, strict=True) if not view.scored]
+    num_bytes = output.stat().st_size
+    lines = [f"note   {run}: not scored; for the scores: omnidistill evaluate {run}" for run in unscored]
+    lines += [f"page   {output} ({num_bytes / 1e6:.2f} MB)", "next   open it in a browser"]
+    tell(options, {"output": output, "bytes": num_bytes, "runs": len(views), "unscored": unscored}, lines)
