@@ -1,8 +1,8 @@
 """What `--dry-run` says beside what then happens: `python benchmarks/dry_run.py [--only NAME]`.
 
-On the bundled set, each command once as a rehearsal and once in earnest, in processes of their own one after the other.
-A ratio is estimate / real: 1 is right, above 1 says too much. Bytes are of all files that the command leaves; memory is
-the peak of its process. Writes results/dry_run.json and .md.
+On the bundled set (and pictures of noise), each command once as a rehearsal and once in earnest, in processes of their
+own one after the other. A ratio is estimate / real: 1 is right, above 1 says too much. Bytes are of all files that the command leaves; memory is
+the peak of its largest process. Writes results/dry_run.json and .md.
 """
 
 from __future__ import annotations
@@ -18,14 +18,42 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from measuring import RESULTS, Cell, Table, machine
 
+NOTE = "The last three are estimate / real; memory is of the largest process. Bundled set, one run each."
+COLUMNS = ("command", "rehearsal s", "real s", "real MB", "real peak MB", "minutes", "bytes", "memory")
+RAY = ("--engine", "ray")
+THREE = ("compare", "emoji", "--methods", "hopa,apm,k-medoids", "--sizes", "30")
+FEW = ("--set", "distill.iterations=100", "--seeds", "0", "--students", "2")
 COMMANDS = {
     "experts, HoPA": ("experts", "emoji", "--preset", "hopa"),
+    "experts, HoPA, 3 starts": ("experts", "emoji", "--preset", "hopa", "--set", "experts.num_starts=3"),
+    "experts, HoPA, on Ray": ("experts", "emoji", "--preset", "hopa", *RAY),
     "distill, recommended, N = 30": ("distill", "emoji", "--size", "30", "--set", "distill.iterations=150"),
     "distill, HoPA, N = 100": ("distill", "emoji", "--preset", "hopa", "--set", "distill.iterations=250"),
-    "compare, quick": ("compare", "emoji", "--preset", "quick", "--students", "2", "--set", "distill.iterations=150"),
-}
+    "compare, three methods": (*THREE, *FEW),
+    "compare, three methods, on Ray": (*THREE, *FEW, *RAY),
+    "encode, pictures and texts": ("encode", "MANIFEST", "--encoder", "efficientnet-lite2", "--encoder", "minilm-l6"),
+    "encode, on Ray": ("encode", "MANIFEST", "--encoder", "efficientnet-lite2", "--encoder", "minilm-l6",
+                       "--shard", "128", *RAY),
+}  # fmt: skip
+PICTURES = 600
+
+
+def write_manifest(folder: Path) -> Path:
+    """Noise of 320 x 240 as JPEG, each with a sentence."""
+    lines = []
+    for number in range(PICTURES):
+        pixels = np.random.default_rng(number).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.jpg")
+        text = f"picture {number}, which shows nothing but noise in every colour that there is"
+        split = ("train", "validation", "test")[number % 3]
+        lines.append(json.dumps({"id": str(number), "split": split, "image": f"{number}.jpg", "text": text}))
+    (folder / "items.jsonl").write_text("\n".join(lines))
+    return folder / "items.jsonl"
 
 
 def done(arguments: tuple[str, ...]) -> tuple[dict[str, Any], float, int]:
@@ -44,6 +72,9 @@ def done(arguments: tuple[str, ...]) -> tuple[dict[str, Any], float, int]:
 def measured(name: str, arguments: tuple[str, ...]) -> tuple[Cell, ...]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
+        if "MANIFEST" in arguments:
+            manifest = str(write_manifest(Path(folder)))
+            arguments = tuple(manifest if each == "MANIFEST" else each for each in arguments)
         command = (*arguments, "-o", str(out))
         foreseen, trying, _ = done((*command, "--dry-run"))
         _, seconds, peak = done(command)
@@ -55,20 +86,24 @@ def measured(name: str, arguments: tuple[str, ...]) -> tuple[Cell, ...]:
     return (name, trying, seconds, num_bytes / 1e6, peak / 1e6, *ratios)
 
 
+def kept() -> dict[str, tuple[Cell, ...]]:
+    """Rows of earlier runs, by command."""
+    path = RESULTS / "dry_run.json"
+    return {row[0]: tuple(row) for row in json.loads(path.read_text())["rows"]} if path.exists() else {}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=COMMANDS, help="one command; results are not written")
+    parser.add_argument("--only", choices=COMMANDS, help="one command; the others keep their rows")
     options = parser.parse_args()
-    names = [options.only] if options.only else list(COMMANDS)
-    rows = tuple(measured(name, COMMANDS[name]) for name in names)
-    columns = ("command", "rehearsal s", "real s", "real MB", "real peak MB", "minutes", "bytes", "memory")
-    table = Table(
-        "Dry run", f"The last three are estimate / real. Bundled set, one run each. {machine()}", columns, rows
-    )
-    print(table.markdown())
-    if not options.only:
+    found = kept()
+    for name in [options.only] if options.only else COMMANDS:
+        found[name] = measured(name, COMMANDS[name])
+        rows = tuple(found[each] for each in COMMANDS if each in found)
+        table = Table("Dry run", f"{NOTE} {machine()}", COLUMNS, rows)
         (RESULTS / "dry_run.json").write_text(json.dumps(asdict(table), indent=1))
         (RESULTS / "dry_run.md").write_text(table.markdown())
+    print(table.markdown())
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from omnidistill.memory import cores
+
 PACKAGE = "omnidistill"
 VARIABLES = (
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "NO_COLOR", "FORCE_COLOR", "TMPDIR"),
@@ -90,9 +92,8 @@ def _extras(found: Examination) -> None:
 
 
 def _devices(found: Examination) -> None:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    load = os.getloadavg()[0]
-    facts: dict[str, Any] = {"cores": cores, "load": round(load, 1)}
+    available, load = cores(), os.getloadavg()[0]
+    facts: dict[str, Any] = {"cores": available, "load": round(load, 1)}
     if memory := _memory():
         facts["memory GB"], facts["free memory GB"] = (round(each / 1e9, 1) for each in memory)
     card = shutil.which("nvidia-smi") is not None or Path("/proc/driver/nvidia/version").exists()
@@ -104,11 +105,11 @@ def _devices(found: Examination) -> None:
             found.warnings.append("a GPU is there, but this torch is for CPU only: install a CUDA build of torch")
         elif card and not cards:
             found.warnings.append("a GPU is there, but torch sees none: look at CUDA_VISIBLE_DEVICES and the driver")
-        if threads > cores:
-            found.warnings.append(f"{threads} threads on {cores} cores: set OMP_NUM_THREADS={cores}")
-        elif threads > 1 and load > cores:
+        if threads > available:
+            found.warnings.append(f"{threads} threads on {available} cores: set OMP_NUM_THREADS={available}")
+        elif threads > 1 and load > available:
             found.warnings.append(
-                f"others compute here (load {load:.1f} on {cores} cores), so threads wait for each other: "
+                f"others compute here (load {load:.1f} on {available} cores), so threads wait for each other: "
                 "set OMP_NUM_THREADS=1"
             )
     found.facts["devices"] = facts

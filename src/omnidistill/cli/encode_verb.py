@@ -77,9 +77,9 @@ def encode(options: argparse.Namespace) -> None:
 
     from omnidistill.encoders.protocol import licences_of
     from omnidistill.engine import engine_from
-    from omnidistill.extraction import EncodeSettings, check_set, encode, estimate, is_begun, save_encoded
+    from omnidistill.extraction import EncodeSettings, check_set, encode, is_begun, save_encoded
     from omnidistill.manifest.table import read_manifest
-    from omnidistill.memory import peak_memory
+    from omnidistill.rehearsal import rehearse_encode
 
     if options.limit is not None and options.limit < 1:
         raise InputError(f"--limit {options.limit}: give the number of rows, at least 1")
@@ -99,15 +99,8 @@ def encode(options: argparse.Namespace) -> None:
     for modality, licence in licences_of(encoders).items():
         note(options, f"licence {modality}: {licence}")
     if options.dry_run:
-        with peak_memory() as peak:
-            needed = estimate(manifest, encoders, settings=settings, limit=options.limit)
-            content = {**asdict(needed), "peak_bytes": peak()}
-        time = f"{needed.seconds / 60:.0f} min" if needed.seconds >= 60 else f"{needed.seconds:.0f} s"
-        memory = (
-            f", {content['peak_bytes'] / 1e6:,.0f} MB of memory beside the workers" if content["peak_bytes"] else ""
-        )
-        counts = f"{needed.rows:,} rows, {needed.items:,} items, {needed.bytes:,} bytes of features"
-        tell(options, content, [counts, f"about {time}{memory}"])
+        foreseen = rehearse_encode(manifest, encoders, settings, options.limit, progress(), engine)
+        tell(options, foreseen.content(), foreseen.lines())
         return
     with engine:
         encoded = encode(

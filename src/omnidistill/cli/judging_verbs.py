@@ -116,7 +116,7 @@ def compare(options: argparse.Namespace) -> int:
     if options.dry_run:
         from omnidistill.rehearsal import rehearse_comparison
 
-        foreseen = rehearse_comparison(options.set, comparison, options.heads, progress())
+        foreseen = rehearse_comparison(options.set, comparison, options.heads, progress(), engine_from(options.engine))
         tell(options, foreseen.content(), foreseen.lines())
         return 0
     with engine_from(options.engine) as engine:

@@ -79,7 +79,7 @@ def experts(options: argparse.Namespace) -> None:
     if options.dry_run:
         from omnidistill.rehearsal import rehearse_experts
 
-        foreseen = rehearse_experts(options.set, config, options.heads, progress())
+        foreseen = rehearse_experts(options.set, config, options.heads, progress(), engine_from(options.engine))
         tell(options, foreseen.content(), foreseen.lines())
         return
     with engine_from(options.engine) as engine:

@@ -12,6 +12,10 @@ class LocalEngine:
 
     here = True
 
+    def at_once(self, helpers: int = 0) -> int:
+        """One."""
+        return 1
+
     def run(
         self,
         task: Callable[[Unit], Result],

@@ -24,6 +24,7 @@ import torch
 from omnidistill.engine.protocol import Done, Result, Unit
 from omnidistill.errors import InputError, OmnidistillError
 from omnidistill.extras import require
+from omnidistill.memory import cores
 
 _IN_FLIGHT = 256  # units that Ray knows of at once: enough for a cluster to grow by
 _SECONDS_TO_END = 30.0  # for units to save where they are
@@ -46,6 +47,16 @@ class RayEngine:
     def __init__(self, address: str | None = None, *, gpus: int = 0, retries: int = 3) -> None:
         self.address, self.gpus, self.retries = address, gpus, retries
         self._ours = False
+
+    def at_once(self, helpers: int = 0) -> int:
+        """As many as there are CPUs and GPUs for; of this machine no more than this process may use."""
+        ray = _ray()
+        there = ray.cluster_resources()
+        cpus = there.get("CPU", 1.0)
+        if self._ours and self.address is None:
+            cpus = min(cpus, cores())
+        units = cpus / self._cpus(ray, helpers)
+        return max(1, int(min(units, there.get("GPU", 0.0) / self.gpus) if self.gpus else units))
 
     def run(
         self,

@@ -35,6 +35,10 @@ class Engine(Protocol):
         """
         ...
 
+    def at_once(self, helpers: int = 0) -> int:
+        """How many units are done side by side, each with work for so many helpers; asked within the `with`."""
+        ...
+
     def run(
         self,
         task: Callable[[Unit], Result],

@@ -1,4 +1,4 @@
-"""From a path to what lies there: an artifact, a folder of several, or a bare .safetensors file.
+"""From a path to what lies there: an artifact, a folder of several, or a file by its suffix.
 
 What decides is the file that each kind of folder is known by; nothing is executed, unpickled, or read in full unless
 its checksum is to be compared.
@@ -14,6 +14,7 @@ from omnidistill.errors import InputError
 from omnidistill.experts import load_experts
 from omnidistill.extraction.encoding import ENCODED, ENCODERS
 from omnidistill.inspection.contents import describe, provenance
+from omnidistill.inspection.files import DATASET, FILES, dataset
 from omnidistill.inspection.finding import Facts, Finding, TensorFacts
 from omnidistill.run import open_run
 
@@ -34,16 +35,18 @@ def inspect(path: Path, verify: bool = False) -> Finding:
         if inner:
             return Finding(path, "folder", {"holds": inner}, _bytes_of(path), verify, parts=_parts(path, inner, verify))
         raise InputError(
-            f"{path}: nothing that omnidistill writes lies there; give a set, heads, experts, a run, a comparison, "
-            "or a .safetensors file"
+            f"{path}: nothing that omnidistill writes lies there; give a set, heads, experts, a run, a comparison or "
+            f"an export; or a file ({', '.join(_FILES)})"
         )
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if path.name in _FOLDERS:
         return inspect(path.parent, verify)
-    if path.suffix == ".safetensors":
-        return _bare(path)
-    raise InputError(f"{path}: is no folder of omnidistill and no .safetensors file; give one of those")
+    if path.name not in _RECORDS and (look_into := _FILES.get(path.suffix.lower())) is not None:
+        return look_into(path)
+    if _known(path.parent):
+        raise InputError(f"{path}: is a part of what lies in {path.parent}; inspect that")
+    raise InputError(f"{path}: is nothing that omnidistill writes; give a folder, or a file ({', '.join(_FILES)})")
 
 
 def _artifact(path: Path, verify: bool) -> Finding:
@@ -166,4 +169,7 @@ _FOLDERS: dict[str, Callable[[Path, bool], Finding]] = {
     ENCODERS: _encoding,
     "buffer": _expert_folder,
     "progress.json": _unfinished_buffer,
+    DATASET: dataset,
 }
+_RECORDS = ("metrics.jsonl", "scores.csv")  # of a run: tables, but of no items
+_FILES: dict[str, Callable[[Path], Finding]] = {".safetensors": _bare, **FILES}

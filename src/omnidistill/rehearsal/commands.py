@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from omnidistill.budget import with_budget
 from omnidistill.comparison import Cell
-from omnidistill.comparison.plan import plan_cells, plan_references
+from omnidistill.comparison.plan import ReferenceCell, plan_cells, plan_references
 from omnidistill.config import SHARED, ComparisonConfig, RunConfig, load_config
+from omnidistill.engine import Engine, LocalEngine
 from omnidistill.errors import InputError
 from omnidistill.features.featureset import Development, FeatureSet
 from omnidistill.heads import Heads, load_heads, random_heads
@@ -22,6 +23,7 @@ from omnidistill.randomness import Streams
 from omnidistill.rehearsal.comparing import cell_students, reference_stage
 from omnidistill.rehearsal.foreseen import Foreseen, Stage
 from omnidistill.rehearsal.making import set_stages
+from omnidistill.rehearsal.spreading import Spread
 from omnidistill.rehearsal.training import Measured
 from omnidistill.run import open_data
 from omnidistill.run.stages import given_experts
@@ -29,18 +31,24 @@ from omnidistill.tracking import Progress, SilentProgress
 
 
 def rehearse_experts(
-    reference: str, config: RunConfig, heads: Path | None = None, progress: Progress | None = None
+    reference: str,
+    config: RunConfig,
+    heads: Path | None = None,
+    progress: Progress | None = None,
+    engine: Engine | None = None,
 ) -> Foreseen:
     """What `run_experts` will take. Raises InputError for what it refuses before it begins."""
     with _rehearsal(progress, 2) as (place, told):
         data = open_data(reference, config)
         objective_from(config.experts.objective, data.modalities)
+        spread = Spread.of(engine or LocalEngine())
         measured, stages = _start(data, config, heads)
         told.advance(1)
         with peak_memory() as peak:
-            stages += measured.experts(config, place)
+            stages += [*_opening(spread), *measured.experts(config, place, spread)]
             told.advance(1)
-            return Foreseen(tuple(stages), len(measured.data.train), _with_path(peak(), measured, stages))
+            memory = _with_path(peak(), measured, stages)
+            return Foreseen(tuple(stages), len(measured.data.train), memory, spread.notes())
 
 
 def rehearse_distill(
@@ -76,7 +84,11 @@ def rehearse_distill(
 
 
 def rehearse_comparison(
-    reference: str, comparison: ComparisonConfig, heads: Path | None = None, progress: Progress | None = None
+    reference: str,
+    comparison: ComparisonConfig,
+    heads: Path | None = None,
+    progress: Progress | None = None,
+    engine: Engine | None = None,
 ) -> Foreseen:
     """What `compare` will take, in an empty folder. Raises InputError for what it refuses before it begins.
 
@@ -89,31 +101,75 @@ def rehearse_comparison(
     data = open_data(reference, base)
     data.split("test")  # a missing one is told now
     cells, references = plan_cells(comparison, data), plan_references(comparison, base.evaluate, data)
+    spread = Spread.of(engine or LocalEngine())
     distinct: dict[tuple[str, int, int | None], list[Cell]] = {}
     for cell in cells:
         distinct.setdefault((cell.method, cell.size, cell.budget), []).append(cell)
     with _rehearsal(progress, len(distinct) + len(references)) as (place, told), peak_memory() as peak:
-        measured, stages = _start(data, base, heads)
+        measured, first = _start(data, base, heads)
+        first += _opening(spread)
+        units = _Units()
         tests = (data.split_sizes["test"] / len(measured.data.validation)) ** 2  # scoring is by pairs of rows
         scoring = measured.score * tests
         for reference_cell in references:
-            stages.append(reference_stage(measured, reference_cell, scoring))
+            units.add_reference(reference_cell, reference_stage(measured, reference_cell, scoring))
             told.advance(1)
-        known: set[str] = set()
         for number, ((method, size, _), same) in enumerate(distinct.items()):
-            made = []
+            made, wanted = [], []
             config = same[0].config
             for part in [data.modalities] if config.joint else combinations(data.modalities, 2):
                 here, inner = _of(measured, part), place / f"{number}-{'~'.join(part)}"
                 inner.mkdir()
-                key = f"{part} {config.experts.model_dump_json()}"
-                if config.distill.uses_experts and key not in known:
-                    known.add(key)
-                    stages += [replace(each, name=f"{each.name} of {method}") for each in here.experts(config, inner)]
+                if config.distill.uses_experts:
+                    wanted.append(f"{part} {config.experts.model_dump_json()}")
+                    if wanted[-1] not in units.experts:
+                        trained = here.experts(config, inner)
+                        units.experts[wanted[-1]] = [replace(each, name=f"{each.name} of {method}") for each in trained]
                 made += [*set_stages(here, config, inner, seconds=0.7), cell_students(here, config, scoring)]
-            stages.append(_together(f"{method}, {size} rows", made, len(same)))
+            units.add_cells(_together(f"{method}, {size} rows", made, len(same)), wanted)
             told.advance(1)
-        return Foreseen(tuple(stages), len(measured.data.train), _with_path(peak(), measured, stages))
+        stages = [*first, *units.stages()]
+        elapsed = None if spread.here else sum(each.seconds for each in first) + units.seconds(spread)
+        memory = _with_path(peak(), measured, stages)
+        return Foreseen(tuple(stages), len(measured.data.train), memory, spread.notes(), elapsed)
+
+
+@dataclass
+class _Units:
+    """What a comparison is made of, in the order in which engines are given it: experts, references, cells."""
+
+    experts: dict[str, list[Stage]] = field(default_factory=dict)
+    references: dict[str, Stage] = field(default_factory=dict)
+    cells: list[tuple[Stage, list[str]]] = field(default_factory=list)
+
+    def add_reference(self, cell: ReferenceCell, stage: Stage) -> None:
+        """A line to read sets beside."""
+        self.references[cell.folder] = stage
+
+    def add_cells(self, stage: Stage, experts: list[str]) -> None:
+        """Cells of a method and size (the steps of the stage), and the experts that each reads."""
+        self.cells.append((stage, experts))
+
+    def stages(self) -> list[Stage]:
+        """All, one after the other."""
+        trained = [stage for stages in self.experts.values() for stage in stages]
+        return [*trained, *self.references.values(), *(stage for stage, _ in self.cells)]
+
+    def seconds(self, spread: Spread) -> float:
+        """From begin to end, side by side; heads of equal bytes come after the run on all rows."""
+        units = {key: sum(stage.seconds for stage in stages) for key, stages in self.experts.items()}
+        units |= {name: stage.seconds for name, stage in self.references.items()}
+        full = [name for name, stage in self.references.items() if stage.name == "full"]
+        after = {name: full for name in self.references if name.startswith("equal-bytes")}
+        for number, (stage, experts) in enumerate(self.cells):
+            for turn in range(stage.steps):
+                units[f"{number}/{turn}"] = stage.seconds / stage.steps
+                after[f"{number}/{turn}"] = experts
+        return spread.seconds(units, after)
+
+
+def _opening(spread: Spread) -> list[Stage]:
+    return [] if spread.here else [spread.stage()]
 
 
 def _together(name: str, stages: list[Stage], count: int) -> Stage:

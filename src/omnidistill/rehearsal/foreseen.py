@@ -23,19 +23,22 @@ class Stage:
 
 @dataclass(frozen=True)
 class Foreseen:
-    """rows: of training. peak_bytes: of the rehearsal, which did every stage in full size; None where the system does
-    not tell. notes: one line each.
+    """rows: as many of `what`. peak_bytes: of the rehearsal, which did every stage in full size; None where the system
+    does not tell. notes: one line each. elapsed: seconds from begin to end where stages are done side by side, None
+    where they come one after the other.
     """
 
     stages: tuple[Stage, ...]
     rows: int
     peak_bytes: int | None
     notes: tuple[str, ...] = ()
+    elapsed: float | None = None
+    what: str = "training rows"
 
     @property
     def seconds(self) -> float:
-        """Of all stages."""
-        return sum(stage.seconds for stage in self.stages)
+        """From begin to end."""
+        return sum(stage.seconds for stage in self.stages) if self.elapsed is None else self.elapsed
 
     @property
     def bytes(self) -> int:
@@ -51,7 +54,7 @@ class Foreseen:
     def lines(self) -> list[str]:
         """For people: a line a stage, the totals, what to do next."""
         width = max(len(stage.name) for stage in self.stages)
-        lines = [f"{self.rows:,} training rows; nothing was kept"]
+        lines = [f"{self.rows:,} {self.what}; nothing was kept"]
         for stage in self.stages:
             steps = f"{'about ' if stage.usual else ''}{stage.steps:,} {stage.unit}"
             lines.append(f"{stage.name:{width}}  {steps:>28}  {_time(stage.seconds):>8}  {_size(stage.bytes):>9}")

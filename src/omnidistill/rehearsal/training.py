@@ -17,11 +17,13 @@ from omnidistill.artifacts import write_tensors
 from omnidistill.config import EvaluateConfig, ExpertsConfig, RunConfig, TrajectoryConfig
 from omnidistill.evaluation.choosing import validation_score
 from omnidistill.experts import stack_runs, train_epochs
+from omnidistill.experts.train import run_blocks
 from omnidistill.features.featureset import Development, FeatureSet
 from omnidistill.floor import singular_values
 from omnidistill.heads import Heads
 from omnidistill.objectives import InfoNCE, Objective, objective_from
 from omnidistill.rehearsal.foreseen import Stage
+from omnidistill.rehearsal.spreading import Spread
 
 USUAL_EPOCHS = 24
 """Epochs until validation stops rising, and that are tried at each step size."""
@@ -97,8 +99,8 @@ class Measured:
         stage = Stage("choose the experts' training", count, "epochs", count * (epoch + self.score), usual=True)
         return [stage], settings.model_copy(update=chosen)
 
-    def experts(self, config: RunConfig, place: Path) -> list[Stage]:
-        """The stages up to the buffer; `place` is written to."""
+    def experts(self, config: RunConfig, place: Path, spread: Spread | None = None) -> list[Stage]:
+        """The stages up to the buffer; `place` is written to. spread: of blocks of runs, where they are units."""
         stages, settings = self.choosing(config.experts, config.evaluate)
         num_runs, num_epochs = settings.num_experts, settings.num_epochs or USUAL_EPOCHS
         if settings.num_starts > 1:
@@ -112,7 +114,12 @@ class Measured:
         stacked, count = stack_runs(self.start, num_runs), num_epochs + 1
         writing = usual_seconds(lambda: write_tensors(place / "snapshot.safetensors", stacked))
         pairs, starts = num_runs * count * (count - 1) // 2, count - _span(config, num_epochs)
-        seconds = num_epochs * epoch + count * writing + pairs * self._distance() + starts * self._spectrum()
+        training = num_epochs * (epoch + writing) + writing
+        if spread is not None and not spread.here:
+            blocks = run_blocks(stacked, min(settings.batch_size, len(self.data.train)))
+            units = {str(runs): training * (runs.stop - runs.start) / num_runs for runs in blocks}
+            training = spread.seconds(units) + 2 * count * writing  # put together: read, and written again
+        seconds = training + pairs * self._distance() + starts * self._spectrum()
         num_bytes = count * num_runs * self.bytes + self._kept(num_runs, count, starts)
         usual = config.experts.num_epochs is None
         unit = f"epochs of {num_runs} run{'s' if num_runs > 1 else ''}"
