@@ -1,8 +1,8 @@
 """What `--dry-run` says beside what then happens: `python benchmarks/dry_run.py [--only NAME]`.
 
 On the bundled set (and pictures of noise), each command once as a rehearsal and once in earnest, in processes of their
-own one after the other. A ratio is estimate / real: 1 is right, above 1 says too much. Bytes are of all files that the command leaves; memory is
-the peak of its largest process. Writes results/dry_run.json and .md.
+own one after the other. A ratio is estimate / real: 1 is right, above 1 says too much. Bytes are of all files that the
+command leaves; memory is the peak of its largest process. Writes results/dry_run.json and .md.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ COMMANDS = {
     "encode, on Ray": ("encode", "MANIFEST", "--encoder", "efficientnet-lite2", "--encoder", "minilm-l6",
                        "--shard", "128", *RAY),
 }  # fmt: skip
-PICTURES = 600
+PICTURES = 200
 
 
 def write_manifest(folder: Path) -> Path:
