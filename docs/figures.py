@@ -54,9 +54,10 @@ def pipeline() -> str:
 def rank_floor() -> str:
     """The rank floor and the matching loss that was reached against N, from the measured numbers."""
     measured = json.loads(MEASURED.read_text("utf-8"))
+    sizes = [float(size) for size in measured["size"]]
     return standalone(
         line_chart(
-            {name: list(zip(measured["size"], measured[name], strict=True)) for name in ("reached", "floor")},
+            {name: list(zip(sizes, measured[name], strict=True)) for name in ("reached", "floor")},
             title=f"Matching loss and rank floor: {measured['data']}",
             x_label="synthetic rows N (log scale)",
             y_label="matching loss, mean over the modalities",
@@ -67,8 +68,12 @@ def rank_floor() -> str:
 
 def measure() -> None:
     """Distil planted data at several sizes and keep floor and matching loss."""
+    import torch
+
     import omnidistill as od
     from omnidistill.showing import floor_of, matching_loss_of
+
+    torch.set_num_threads(1)  # sums in another order are other bits
 
     widths = {"image": 96, "text": 64, "audio": 80}
     rows = {"heads": 60, "train": 600, "validation": 120}

@@ -9,6 +9,7 @@ import argparse
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import omnidistill as od
@@ -93,7 +94,7 @@ def _documented(name: str, thing: Any, level: str) -> str:
             method = getattr(thing, member)
             if member.startswith("_") or not inspect.getdoc(found):
                 continue
-            if isinstance(found, property):
+            if isinstance(found, property | cached_property):
                 parts.append(f"**`{member}`**: {_doc(found)}")
             elif inspect.isroutine(method):
                 parts.append(f"**`{member}`**`{_signature(method)}`\n\n{_doc(method)}")

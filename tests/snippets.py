@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from omnidistill.config import LearnedConfig, has_setting, parse_config, reading
+from omnidistill.data.emoji import emoji_picture, load_emoji
 from omnidistill.data.synthetic import planted
 from omnidistill.features.featureset import prepare
 from omnidistill.features.store import save_features
@@ -68,6 +69,12 @@ def commands(text: str) -> list[list[str]]:
     return found
 
 
+def quick(words: list[str]) -> list[str]:
+    """A command for the planted files: budgets in bytes are small, as they are, and nothing else starts processes."""
+    words = [re.sub(r"^\d+kB$", "2kB", word) for word in words]
+    return [*words, "--workers", "0"] if words[0] == "encode" else words
+
+
 def make_presets_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every preset with few epochs, iterations and steps, whatever it says."""
     whole = reading._preset
@@ -86,7 +93,7 @@ def make_presets_quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def plant(folder: Path) -> None:
-    """The files that pages speak of: SET, RUN (a finished run), features.npz and rows.csv, HEADS.safetensors."""
+    """The files that pages speak of: SET, RUN (a finished run), features.npz and rows.csv, HEADS.safetensors, MEDIA."""
     raw = planted(WIDTHS, PLANTED, latent=6)
     save_features(prepare(raw), folder / "SET")
     np.savez(folder / "features.npz", **{name: x.numpy() for name, x in raw.features.items()})
@@ -95,6 +102,11 @@ def plant(folder: Path) -> None:
     (folder / "rows.csv").write_text("\n".join(lines) + "\n", "utf-8")
     config = reading.load_config(preset="recommended", overrides=["distill.size=30"])
     run_distill(str(folder / "SET"), config, folder / "RUN")
+    (folder / "MEDIA").mkdir()
+    drawn = load_emoji(["noto"])
+    for name, text in list(zip(drawn.groups, drawn.captions["text"], strict=True))[:48]:
+        (folder / f"MEDIA/{name}.png").write_bytes(emoji_picture(name) or b"")
+        (folder / f"MEDIA/{name}.txt").write_text(text, "utf-8")
     for name in ("HEADS", "OTHER"):
         (tensors,) = (folder / "RUN/heads").glob("tensors*.safetensors")
         (folder / f"{name}.safetensors").write_bytes(tensors.read_bytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import re
 import shutil
@@ -20,8 +21,22 @@ from snippets import ROOT
 
 PAGES = snippets.pages()
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-QUICK = ("pack", "heads", "experts", "distill", "evaluate", "report", "export", "config", "presets")
+QUICK = (
+    "pack",
+    "manifest",
+    "encode",
+    "heads",
+    "experts",
+    "distill",
+    "evaluate",
+    "report",
+    "export",
+    "config",
+    "presets",
+)
 """Verbs that are run and not only parsed, where their files are among the planted ones."""
+ONCE = ("experts", "distill", "compare")
+"""Verbs that refuse a folder with another run in it."""
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +52,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def here(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the planted files, and the working directory."""
     shutil.copytree(files, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -54,6 +70,11 @@ def module(path: Path) -> ModuleType:
     return made
 
 
+def verbs() -> list[str]:
+    (choices,) = (a.choices for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction))
+    return list(choices)
+
+
 @pytest.mark.filterwarnings("ignore:no validation split given")
 @pytest.mark.parametrize("name", [name for name in NAMES if snippets.python_blocks(text_of(name))])
 def test_python_runs(name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,14 +88,18 @@ def test_python_runs(name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_commands_are_accepted(name: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for file, content in snippets.toml_files(text_of(name)).items():
         (here / file).write_text(content, "utf-8")
-    for words in snippets.commands(text_of(name)):
+    made: set[Path] = set()
+    for words in map(snippets.quick, snippets.commands(text_of(name))):
         try:
             options = make_parser().parse_args(words)
         except SystemExit:
             pytest.fail(f"{name}: omnidistill {' '.join(words)}: {capsys.readouterr().err}", pytrace=False)
+        output = getattr(options, "output", None)
+        if words[0] in ONCE and not (getattr(options, "resume", False) or getattr(options, "dry_run", False)):
+            assert output not in made, f"{name}: a reader who has followed so far has {output} already"
+            made.add(output)
         if not runs(words, here):
             continue
-        output = getattr(options, "output", None)
         if output is not None and output.exists() and not getattr(options, "resume", False):
             shutil.rmtree(output) if output.is_dir() else output.unlink()
         code = main(words)
@@ -121,8 +146,9 @@ def test_the_reference_has_every_name_setting_preset_and_verb() -> None:
         assert key in pages["reference/settings.md"]
     for name in [*preset_names(), *describe_comparisons()]:
         assert f"| `{name}` |" in pages["reference/presets.md"]
-    for verb in ("pack", "distill", "evaluate"):
+    for verb in verbs():
         assert f"\n## {verb}\n" in pages["reference/commands.md"]
+    assert "**`group_codes`**: " in pages["reference/api.md"]  # a cached property is one too
     assert "object at 0x" not in "".join(pages.values())
 
 

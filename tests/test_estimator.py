@@ -17,7 +17,7 @@ from omnidistill.errors import InputError
 from omnidistill.features.featureset import prepare
 from omnidistill.features.store import load_features
 from omnidistill.heads import embed
-from omnidistill.run import open_run, run_distill
+from omnidistill.run import fingerprint, open_run, run_distill
 from small_runs import ROWS, packed, small_config, small_heads, widths
 
 SMALL = ("heads.width=8",)
@@ -85,6 +85,23 @@ def test_given_splits_are_kept_without_a_word(arrays: dict[str, np.ndarray], tmp
     assert load_features(tmp_path / "SET").splits == tuple(splits)
 
 
+def test_a_folder_goes_on_with_its_own_rows_and_loses_nothing_to_others(
+    fitted: Distiller, raw: RawFeatures, tmp_path: Path
+) -> None:
+    front = Distiller(size=6, preset="smoke", settings=SMALL, folder=tmp_path)
+    front.fit(raw)
+    again = Distiller(size=6, preset="smoke", settings=SMALL, folder=tmp_path).fit(raw)
+    assert all(torch.equal(again.heads_[name], matrix) for name, matrix in fitted.heads_.items())
+    others = planted(widths(2), ROWS, latent=6, positives_per_group=2, seed=1)
+    with pytest.raises(InputError, match="SET: holds other features; give another folder, or none"):
+        front.fit(others)
+    with pytest.raises(InputError, match="RUN: holds another run"):
+        Distiller(size=7, preset="smoke", settings=SMALL, folder=tmp_path).fit(raw)
+    kept = open_run(tmp_path / "RUN")
+    assert kept.fingerprint == fingerprint(load_features(tmp_path / "SET"))
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == ["RUN", "SET"]
+
+
 def test_heads_and_whole_numbers_are_taken(raw: RawFeatures, arrays: dict[str, np.ndarray]) -> None:
     start = small_heads(prepare(raw), width=5, seed=4)
     front = Distiller(size=6, preset="smoke", heads={name: x.numpy() for name, x in start.items()})
@@ -108,6 +125,17 @@ def test_parameters_come_and_go(fitted: Distiller) -> None:
     assert front.set_params(size=9, seed=2) is front
     assert (front.size, front.seed) == (9, 2)
     assert copy.deepcopy(front).get_params() == front.get_params()
+
+
+def test_scikit_learn_clones_it() -> None:
+    base = pytest.importorskip("sklearn.base", reason="scikit-learn is not installed")
+    front = Distiller(size=6, settings=SMALL, heads={"a": np.ones((2, 3))})
+    front.heads_ = {"a": torch.ones(2, 3)}
+    clone = base.clone(front)
+    assert not hasattr(clone, "heads_")
+    assert clone.get_params().keys() == front.get_params().keys()
+    assert (clone.size, clone.settings) == (6, SMALL)
+    assert np.array_equal(clone.heads["a"], front.heads["a"])
 
 
 def test_what_is_wrong_is_said(fitted: Distiller, raw: RawFeatures, arrays: dict[str, np.ndarray]) -> None:

@@ -15,7 +15,7 @@ from omnidistill.features.store import load_features, save_features
 from omnidistill.heads import embed, load_heads, save_heads
 from omnidistill.objectives import Hopa, InfoNCE, PairwiseWbce
 from omnidistill.rollout import bptt_rollout, dual_rollout, tesla_rollout
-from omnidistill.run import open_run, run_distill
+from omnidistill.run import open_run, run_distill, run_experts
 from omnidistill.scoring import evaluate_run
 from omnidistill.similarity import FixedIdentity, Full, LowRank
 
@@ -55,6 +55,7 @@ __all__ = [
     "ranks_by_direction",
     "recalls",
     "run_distill",
+    "run_experts",
     "save_features",
     "save_heads",
     "tesla_rollout",

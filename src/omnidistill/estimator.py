@@ -19,15 +19,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.config import RunConfig, load_config
+from omnidistill.data.names import SPLITS
 from omnidistill.data.raw import RawFeatures
 from omnidistill.distill import DistilledSet
 from omnidistill.errors import InputError, nearest
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.features.rows import RawRows
-from omnidistill.features.store import prepare_raw, save_features
+from omnidistill.features.store import load_features, prepare_raw, save_features
 from omnidistill.heads import Heads, embed, save_heads
 from omnidistill.randomness import Streams
-from omnidistill.run import run_distill
+from omnidistill.run import fingerprint, run_distill
 
 
 @dataclass(eq=False)
@@ -37,8 +38,8 @@ class Distiller:
     size: synthetic rows; the preset's where it is None. budget: instead of a size, what the set may weigh ("64kB",
     "1%"). preset: a method (default: what is recommended; `compact` for a budget). settings: single ones,
     "distill.iterations=100". heads: {modality: d x p_m} to start from; by default pre-trained on rows of the split
-    `heads`, random without such. seed: of every random stream. folder: where SET and RUN are kept for the commands;
-    None: nowhere.
+    `heads`, random without such. seed: of every random stream. folder: where SET and RUN are kept for the commands (a
+    fit of the same rows and arguments goes on there, one of others is refused); None: nowhere.
 
     After `fit`: `distilled_` (the set), `start_` (the heads that training on it begins at), `heads_` (those that it
     ends at) and `modalities_`.
@@ -122,21 +123,38 @@ class Distiller:
         return load_config(preset=preset, overrides=self.settings, distill__size=self.size, seed=self.seed)
 
     def _fit(self, features: RawFeatures | FeatureSet, config: RunConfig, folder: Path) -> Distiller:
-        place, heads = folder / "SET", None
-        if isinstance(features, FeatureSet):
-            save_features(features, place)
-        else:
-            features = prepare_raw(RawRows.of(features)).save(place)
-        if self.heads is not None:
-            heads = folder / "HEADS"
-            save_heads({name: _tensor(name, x).float() for name, x in self.heads.items()}, heads, {"origin": "given"})
-        run = run_distill(str(place), config, folder / "RUN", budget=self.budget, heads=heads, resume=True)
+        features, heads = _kept(features, folder / "SET"), None
+        with tempfile.TemporaryDirectory() as scratch:
+            if self.heads is not None:
+                heads, given = (
+                    Path(scratch, "heads"),
+                    {name: _tensor(name, x).float() for name, x in self.heads.items()},
+                )
+                save_heads(given, heads, {"origin": "given"})
+            run = run_distill(str(folder / "SET"), config, folder / "RUN", budget=self.budget, heads=heads, resume=True)
         # copies: what is read from a folder is mapped, and the folder may go
         self.distilled_: DistilledSet = copy.deepcopy(run.distilled())
         self.start_: Heads = copy.deepcopy(run.heads(features))
         self.heads_: Heads = self.distilled_.train(self.start_)
         self.modalities_: tuple[str, ...] = self.distilled_.modalities
         return self
+
+
+def _kept(features: RawFeatures | FeatureSet, place: Path) -> FeatureSet:
+    """The features prepared, as the set in `place`; one that is there stays, and must be of the same rows."""
+    if not place.exists():
+        return _save(features, place)
+    with tempfile.TemporaryDirectory(dir=place.parent) as other:
+        if fingerprint(_save(features, Path(other, "SET")), SPLITS) != fingerprint(load_features(place), SPLITS):
+            raise InputError(f"{place}: holds other features; give another folder, or none")
+    return load_features(place)
+
+
+def _save(features: RawFeatures | FeatureSet, place: Path) -> FeatureSet:
+    if isinstance(features, RawFeatures):
+        return prepare_raw(RawRows.of(features)).save(place)
+    save_features(features, place)
+    return features
 
 
 _VALIDATION_SHARE = 0.2

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from omnidistill.distill import DistilledSet
+from omnidistill.errors import InputError
 from small_runs import Loop, small_config
 
 
@@ -66,6 +67,29 @@ def test_items_are_rows_and_batches_carry_their_similarity(distilled: DistilledS
         seen += taken
     assert sorted(seen) == list(range(len(dataset)))
     assert seen != sorted(seen)
+
+
+def test_heads_that_do_not_fit_are_refused(distilled: DistilledSet, loop: Loop) -> None:
+    name = distilled.modalities[-1]
+    cases = {
+        f"no head for modality '{name}'": {other: w for other, w in loop.start.items() if other != name},
+        f"head '{name}' has shape": {**loop.start, name: loop.start[name][:, 1:]},
+    }
+    for message, start in cases.items():
+        with pytest.raises(InputError, match=f"heads to train on the set: {message}"):
+            distilled.train(start)
+
+
+def test_worker_processes_give_the_same_batches(distilled: DistilledSet) -> None:
+    dataset = distilled.dataset()
+    settings = {"batch_size": 5, "collate_fn": dataset.collate}
+    order = torch.Generator().manual_seed(0)
+    there = DataLoader(dataset, num_workers=1, multiprocessing_context="spawn", generator=order, **settings)
+    for (rows, targets), (expected, similarity) in zip(
+        there, DataLoader(dataset, generator=order, **settings), strict=True
+    ):
+        assert torch.equal(targets, similarity)
+        assert all(torch.equal(rows[name], x) for name, x in expected.items())
 
 
 def test_views_are_rows_too(loop: Loop, tmp_path: Path) -> None:

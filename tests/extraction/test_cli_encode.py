@@ -74,7 +74,8 @@ def test_a_dry_run_only_counts(manifest: Path, tmp_path: Path, capsys: pytest.Ca
         "--limit", 8)  # fmt: skip
     first, second = capsys.readouterr().out.splitlines()
     assert first == "8 rows, 16 items, 480 bytes of features"
-    assert second.startswith("about 0 s, ") and second.endswith(" of memory beside the workers")
+    assert second.startswith("about 0 s, ")
+    assert second.endswith(" of memory beside the workers")
     assert not (tmp_path / "set").exists()
 
 

@@ -14,10 +14,10 @@ ENCODERS = {"text": Letters(), "sound": Files()}
 def test_it_counts_rows_items_and_bytes_and_writes_nothing(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path / "media")
     found = estimate(manifest, ENCODERS)
-    assert (found.rows, found.items, found.bytes) == (12, 24, 12 * (26 + 4) * 2)
+    assert (found.rows, found.items, found.bytes) == (12, 24, 12 * (26 + 4) * (2 + 4))
     assert found.seconds > 0
     views = estimate(manifest, ENCODERS, settings=EncodeSettings(keep_views=True, dtype="float32"), limit=5)
-    assert (views.rows, views.items, views.bytes) == (5, 10, 5 * (26 + 3 * 4) * 4)
+    assert (views.rows, views.items, views.bytes) == (5, 10, 5 * ((26 + 3 * 4) * 4 + (26 + 4) * 4))
     assert {path.name for path in tmp_path.iterdir()} == {"media"}
 
 

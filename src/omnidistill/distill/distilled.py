@@ -22,7 +22,7 @@ from omnidistill.distill.loading import Batch, SyntheticRows
 from omnidistill.errors import InputError
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.features.preprocessing import Preprocessing
-from omnidistill.heads import Heads
+from omnidistill.heads import Heads, check_heads
 from omnidistill.objectives import Objective, objective_from
 from omnidistill.parametrisation import Parametrisation, parametrisation_from
 from omnidistill.randomness import Streams
@@ -101,10 +101,12 @@ class DistilledSet:
         Without checkpoints: once, after the recipe's number of steps. Where the recipe says in which order rows are
         taken, all runs are the same.
         """
+        rows = self.rows()
+        check_heads(start, {name: x.shape[1] for name, x in rows.items()}, "heads to train on the set")
         students = train_students(
             self.objective,
             {name: start[name] for name in self.modalities},
-            self.rows(),
+            rows,
             self.targets,
             torch.tensor(self.recipe.step_sizes),
             batch_size=self.recipe.batch_size,
@@ -117,7 +119,11 @@ class DistilledSet:
             yield steps, {name: matrix.expand(num_runs, -1, -1) for name, matrix in heads.items()}
 
     def train(self, start: Heads, seed: int = 0) -> Heads:
-        """Heads trained on the set by its recipe."""
+        """Heads {modality: d x p_m} trained on the set by its recipe, from `start`, which is left as it is.
+
+        seed: of the mini-batches, where the recipe does not name them. Raises InputError for heads that are missing or
+        do not fit the rows.
+        """
         _, heads = next(self.students(start, seed=seed, num_runs=1))
         return {name: matrix[0] for name, matrix in heads.items()}
 

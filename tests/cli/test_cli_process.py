@@ -1,0 +1,79 @@
+"""What only a process of its own shows: closed pipes, terminals that lack letters, interruption and going on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from small_runs import SMALL, cli, contents, packed, without_seconds
+
+PROGRAM = (sys.executable, "-m", "omnidistill")
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", **more}
+
+
+@pytest.mark.parametrize("words", [("--help",), ("--version",), ("distill", "--help"), ("presets",), ("cite", "hopa")])
+def test_a_closed_pipe_is_quiet(words: tuple[str, ...]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([*PROGRAM, *words], stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert done.stderr == ""
+    assert done.returncode in ((0, 1) if "--help" in words else (1,))  # argparse lets what it cannot print go
+
+
+def test_a_terminal_without_the_letters_is_no_reason_to_fail(tmp_path: Path) -> None:
+    packed(tmp_path / "SET")
+    assert cli("distill", tmp_path / "SET", *SMALL, "-o", tmp_path / "RUN").code == 0
+    ascii_only = environment(PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C", COLUMNS="40")
+    command = [*PROGRAM, "evaluate", str(tmp_path / "RUN"), "--seeds", "2"]
+    done = subprocess.run(command, env=ascii_only, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert f"next   omnidistill export {tmp_path / 'RUN'}" in done.stdout
+
+
+def test_sigint_leaves_a_run_that_goes_on_to_the_same_set(tmp_path: Path) -> None:
+    packed(tmp_path / "SET")
+    settings = [*SMALL, "--set", "distill.iterations=100", "--set", "distill.validate_every=0"]
+    command = [*PROGRAM, "distill", str(tmp_path / "SET"), *settings, "--json"]
+    with subprocess.Popen(
+        [*command, "-o", str(tmp_path / "CUT")],
+        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        try:
+            log = tmp_path / "CUT" / "metrics.jsonl"
+            while not (log.exists() and log.stat().st_size) and process.poll() is None:
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, out) == (130, ""), err
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].endswith("repeat the command with --resume")
+    rest = ("distill", tmp_path / "SET", *settings, "--json", "-o")
+    again = cli(*rest, tmp_path / "CUT", "--resume")
+    assert again.code == 0, again
+    assert json.loads(again.out)["output"] == str(tmp_path / "CUT")
+    assert cli(*rest, tmp_path / "WHOLE").code == 0
+    cut, whole = (without_seconds(contents(tmp_path / name / "distilled")) for name in ("CUT", "WHOLE"))
+    assert {name: cut[name] for name in cut if name.endswith(".safetensors")} == {
+        name: whole[name] for name in whole if name.endswith(".safetensors")
+    }
+
+
+def test_what_does_not_fit_in_memory_is_one_line(tmp_path: Path) -> None:
+    outcome = cli("heads", "emoji", "--set", "heads.width=1000000000", "-o", tmp_path / "HEADS")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.startswith("omnidistill: out of memory; ")
+    assert outcome.err.count("\n") == 1
