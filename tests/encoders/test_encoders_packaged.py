@@ -66,7 +66,7 @@ def test_the_log_mel_is_whispers() -> None:
     sound = torch.randn(5000, generator=torch.Generator().manual_seed(0)).mul(0.1)
     padded = np.pad(sound.double().numpy(), 200, mode="reflect")
     window = np.hanning(401)[:-1]
-    frames = [padded[160 * t : 160 * t + 400] * window for t in range(5000 // 160)]
+    frames = [padded[160 * t : 160 * t + 400] * window for t in range(30)]  # of 31, which are no pairs
     power = np.abs(np.fft.rfft(frames, axis=1).T) ** 2
     hertz = np.arange(201) * 40.0
     bands = np.zeros((80, 201))

@@ -4,7 +4,8 @@
     (x + 4) / 4
 
 Source: A. Radford et al., Robust speech recognition via large-scale weak supervision (2022), section 2.2; published
-with MIT licence. The clip is not padded to 30 s; of a longer one the middle 30 s are taken.
+with MIT licence. The clip is not padded to 30 s, but cut to an even number of columns, as 30 s have: the encoder takes
+them two by two, and half a pair at the end would move the average. Of a longer clip the middle 30 s are taken.
 """
 
 from __future__ import annotations
@@ -84,17 +85,18 @@ class Whisper(Lazy):
         return {
             "name": self.name,
             "weights": sha256_of([self.folder / "model.bin"]),
-            "preparation": f"{_RATE} Hz, {_BANDS} log-mel bands, window {_WINDOW}, hop {_HOP}, at most {_LONGEST:g} s",
+            "preparation": f"{_RATE} Hz, {_BANDS} log-mel bands, window {_WINDOW}, hop {_HOP}, even columns, "
+            f"at most {_LONGEST:g} s",
             "ctranslate2": version("ctranslate2"),
             **decoders(self.kind),
         }
 
 
 def log_mel(sound: Float[Tensor, " samples"]) -> Float[Tensor, "80 times"]:
-    """Whisper's spectrogram of sound at 16 kHz, a column every 10 ms, a fraction at the end left out."""
+    """Whisper's spectrogram of sound at 16 kHz: a column every 10 ms, an even number of them, the rest left out."""
     padded = torch.nn.functional.pad(sound, (0, max(0, _WINDOW - len(sound))))
     spectrum = torch.stft(padded, _WINDOW, _HOP, window=torch.hann_window(_WINDOW), return_complex=True)
-    power = spectrum[:, :-1].abs().square()
+    power = spectrum[:, : (spectrum.shape[1] - 1) // 2 * 2].abs().square()
     logs = (_mel_bands() @ power).clamp_min(1e-10).log10()
     return (torch.maximum(logs, logs.max() - 8.0) + 4.0) / 4.0
 
