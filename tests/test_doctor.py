@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib import metadata
+from importlib.abc import MetaPathFinder
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -48,15 +49,15 @@ def test_what_is_needed_and_too_old_is_broken_and_the_code_is_one(monkeypatch: p
     assert "ready" not in outcome.out.splitlines()[-1]
 
 
-def test_a_torch_that_does_not_load_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    load = doctor.importlib.import_module
-
-    def fail(name: str) -> Any:
+class NoTorch(MetaPathFinder):
+    def find_spec(self, name: str, *_: object) -> None:
         if name == "torch":
             raise OSError("libcudart: cannot open")
-        return load(name)
 
-    monkeypatch.setattr(doctor.importlib, "import_module", fail)
+
+def test_a_torch_that_does_not_load_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.setattr(sys, "meta_path", [NoTorch(), *sys.meta_path])
     assert examine().broken == ["torch cannot be loaded (libcudart: cannot open): install it again"]
 
 

@@ -6,7 +6,6 @@ broken.
 
 from __future__ import annotations
 
-import importlib
 import os
 import platform
 import re
@@ -165,12 +164,13 @@ def _masked(name: str, value: str) -> str:
 def _torch(found: Examination) -> Any:
     """torch, or None where it cannot be loaded, which is told once."""
     try:
-        return importlib.import_module("torch")
+        import torch
     except Exception as error:  # a broken installation raises what it likes
         line = f"torch cannot be loaded ({' '.join(str(error).split())}): install it again"
         if line not in found.broken:
             found.broken.append(line)
         return None
+    return torch
 
 
 def _flops(torch: Any) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from omnidistill.config import ComparisonConfig
+from omnidistill.config import load_comparison
 from omnidistill.errors import InputError
 from omnidistill.rehearsal import Foreseen, rehearse_comparison, rehearse_distill, rehearse_experts
 from small_runs import SMALL, cli, packed, small_config
@@ -66,14 +66,8 @@ def test_a_comparison_counts_every_set_and_shared_experts_once(data: Path) -> No
         "evaluate.max_epochs=1",
         "evaluate.learning_rates=[1.0]",
     )
-    comparison = ComparisonConfig(
-        methods=("hopa", "hopa-no-ins", "apm"),
-        sizes=(8,),
-        seeds=(0, 1),
-        num_students=2,
-        references=("full",),
-        settings=settings,
-    )
+    given = {"sizes": (12,), "seeds": (0, 1), "num_students": 2, "references": ("full",), "settings": settings}
+    _, comparison = load_comparison(methods=("hopa", "hopa-no-ins", "apm"), **given)
     stages = {stage.name: stage for stage in rehearse_comparison(str(data), comparison).stages}
     assert [name for name in stages if name.endswith(" rows")] == [
         name for name in stages if stages[name].unit == "sets" and stages[name].steps == 2
