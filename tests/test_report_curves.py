@@ -99,6 +99,12 @@ def test_names_at_line_ends_neither_overlap_nor_leave_the_picture(far: float) ->
     assert max(heights) < 270
 
 
+def test_long_names_of_one_method_differ_where_they_are_cut() -> None:
+    names = ["compact, 178 rows (first)", "compact, 178 rows (second)"]
+    shown = texts(line_chart({name: [(0.0, 1.0), (1.0, 2.0)] for name in names}, **LABELS))
+    assert {"compact, 1…s (first)", "compact, 1… (second)"} <= set(shown)
+
+
 def test_more_lines_than_colours_are_told_apart_by_dashes() -> None:
     """No two of 24 lines have colour and dash in common; a name stands behind a sample of its line."""
     names = [f"method {number}" for number in range(24)]

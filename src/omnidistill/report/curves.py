@@ -278,4 +278,7 @@ def _dash(number: int) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= _MAX_NAME_LENGTH else name[: _MAX_NAME_LENGTH - 1] + "…"
+    """Its beginning and its end: runs of one method differ in the end."""
+    if len(name) <= _MAX_NAME_LENGTH:
+        return name
+    return f"{name[: _MAX_NAME_LENGTH // 2]}…{name[1 - _MAX_NAME_LENGTH // 2 :]}"
