@@ -42,18 +42,25 @@ def api() -> str:
 
 
 def settings() -> str:
-    """Every setting with its default, alternatives by kind."""
-    lines = ["# Settings", "As `omnidistill config --explain` prints them: `--set KEY=VALUE`, or a TOML file."]
-    table: list[str] = []
+    """Every setting with its default, alternatives by kind; a part's own settings stand before the parts of it."""
+    sections: list[tuple[str, str, list[str]]] = [("", "", [])]
     for key, default, text in describe_fields():
         told = " ".join(text.split()).replace("|", "\\|")
         if default:
-            table += [] if table else ["| setting | default | |\n|---|---|---|"]
-            table.append(f"| `{key}` | `{default}` | {told} |")
+            part = key.rpartition(".")[0]
+            rows = next(rows for heading, _, rows in reversed(sections) if heading.split(" ")[0] == part)
+            rows.append(f"| `{key}` | `{default}` | {told} |")
         else:
-            lines += ["\n".join(table)] if table else []
-            lines, table = [*lines, f"## {key}", told], []
-    return "\n\n".join([*lines, "\n".join(table)]) + "\n"
+            sections.append((key, told, []))
+    parts = [
+        "# Settings",
+        "As `omnidistill config --explain` prints them: `--set KEY=VALUE`, or a TOML file. "
+        "What several kinds share is listed with the first of them.",
+    ]
+    for heading, told, rows in sections:
+        parts += [f"## {heading}", told] if heading else []
+        parts += ["\n".join(["| setting | default | |", "|---|---|---|", *rows])] if rows else []
+    return "\n\n".join(parts) + "\n"
 
 
 def presets() -> str:
