@@ -61,9 +61,9 @@ def toml_files(text: str) -> dict[str, str]:
 
 
 def commands(text: str) -> list[list[str]]:
-    """The arguments of every `omnidistill` line of an indented block."""
-    found = []
-    for line in re.findall(r"^    (omnidistill .*)$", text, re.MULTILINE):
+    """The arguments of every `omnidistill` line of an indented block; a line that ends in a backslash goes on."""
+    found, joined = [], re.sub(r"\\\n +", "", text)
+    for line in re.findall(r"^    (omnidistill .*)$", joined, re.MULTILINE):
         for part in line.split("&&"):
             found.append(shlex.split(part, comments=True)[1:])
     return found
