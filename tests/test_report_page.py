@@ -229,16 +229,15 @@ def test_a_run_without_matching_has_no_floor_and_one_without_metrics_no_curves()
 
 
 def test_a_loss_of_the_task_is_called_so_and_the_sum_with_what_is_matched_is_neither() -> None:
-    """Told from a modality of the same name by the data; the floor stands where its loss alone does."""
+    """Told from a modality named task; the floor stands where its loss alone does."""
     titles, task = {}, "Task loss: the trained student on real rows"
-    for case, matched, widths in (
-        ("alone", {}, {"image": 3}),
-        ("beside", {"loss/image": 1.0}, {"image": 3}),
-        ("a modality", {"loss/image": 1.0}, {"image": 3, "task": 3}),
+    for case, terms in (
+        ("alone", {"loss/task/infonce": 2.0}),
+        ("beside", {"loss/image": 1.0, "loss/task/infonce": 2.0}),
+        ("a modality", {"loss/image": 1.0, "loss/task": 2.0}),
     ):
-        records = [{"iteration": i, "loss": 3.0, "loss/task": 2.0, **matched} for i in range(2)]
-        scores = sample() | {"matching_loss": sum(matched.values()) or None}
-        scores["data"] |= {"widths": widths}
+        records = [{"iteration": i, "loss": 3.0, **terms} for i in range(2)]
+        scores = sample() | {"matching_loss": None if case == "alone" else 1.0}
         page = Page(render_page([view(scores=scores, metrics=records)]))
         titles[case] = page.inside("figcaption")
         assert any(text.startswith("floor") for text in page.inside("text")) == (case != "alone")

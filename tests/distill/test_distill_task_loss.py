@@ -16,7 +16,6 @@ from torch import Tensor
 import oracles
 from omnidistill.data.synthetic import planted
 from omnidistill.distill import Episode, Outer, TaskLoss, WithTask
-from omnidistill.errors import InputError
 from omnidistill.features.featureset import FeatureSet, prepare
 from omnidistill.objectives import Hopa, InfoNCE, PairwiseWbce
 from omnidistill.randomness import Streams
@@ -197,7 +196,7 @@ def test_a_sum_has_the_terms_of_both(rollout: Rollout) -> None:
     made = student("wbce")
     other, task = Halves(made.start), task_of(made)
     both: Outer = WithTask(other, task, 0.25)
-    assert both.terms == ("one", "two", "task")
+    assert both.terms == ("one", "two", "task/infonce")
     one, two = Streams(5), Streams(5)
     for iteration in range(3):
         episode, alone = both.episode(iteration, one), other.episode(iteration, two)
@@ -209,13 +208,6 @@ def test_a_sum_has_the_terms_of_both(rollout: Rollout) -> None:
         parts = other.loss(roll(rollout, made), alone), 0.25 * task.on(roll(rollout, made), rows)
         torch.testing.assert_close(loss, torch.cat([parts[0], parts[1].unsqueeze(0)]), rtol=EXACT, atol=0)
         assert_close(gradients(loss.sum(), made), gradients(parts[0].sum() + parts[1], made), EXACT)
-
-
-def test_a_modality_of_the_name_of_the_term_is_refused() -> None:
-    """Its matching loss and the task loss would be one entry of the log."""
-    train = prepare(planted({"task": 5, "b": 6}, {"train": 8, "validation": 2}, latent=4)).split("train")
-    with pytest.raises(InputError, match=r"modality 'task'.*rename"):
-        TaskLoss(train, {name: torch.zeros(4, p) for name, p in train.widths.items()})
 
 
 # resume
@@ -244,7 +236,7 @@ def beside(outer: Outer, task: TaskLoss) -> Outer:
 
 @pytest.mark.parametrize(
     ("how", "terms"),
-    [(alone, {"loss/task"}), (beside, {"loss/a", "loss/b", "loss/c", "loss/task"})],
+    [(alone, {"loss/task/infonce"}), (beside, {"loss/a", "loss/b", "loss/c", "loss/task/infonce"})],
 )
 def test_interrupted_often_equals_uninterrupted(
     how: Callable[[Outer, TaskLoss], Outer], terms: set[str], loop: Loop, tmp_path: Path

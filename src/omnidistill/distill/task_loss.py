@@ -16,12 +16,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from omnidistill.distill.outer import Episode, Outer
-from omnidistill.errors import InputError
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.heads import Heads, shared_groups, stack
 from omnidistill.objectives import InfoNCE
 from omnidistill.randomness import Streams
 from omnidistill.rollout import Endpoint
+
+TASK = "task/infonce"
+"""The name of the term; none that a modality can have."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,7 @@ class TaskLoss:
     start: Heads
     num_rows: int = 512
     tau: float = 0.07
-    terms: tuple[str, ...] = field(default=("task",), init=False)
-
-    def __post_init__(self) -> None:
-        if "task" in self.start:
-            raise InputError("modality 'task': its matching loss would have the name of the task loss; rename it")
+    terms: tuple[str, ...] = field(default=(TASK,), init=False)
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
         """The start, and the next rows of a random order of all."""
@@ -75,7 +73,7 @@ class WithTask:
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """Those of the other, and "task"."""
+        """Those of the other, and that of the task."""
         return (*self.other.terms, *self.task.terms)
 
     def episode(self, iteration: int, streams: Streams) -> Episode:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from omnidistill.distill.task_loss import TASK
 from omnidistill.report.curves import Point, line_chart
 
 Scores = Mapping[str, Any]
@@ -71,8 +72,7 @@ def curves(metrics: Records, key: str) -> dict[str, list[Point]]:
 def _losses(scores: Scores, metrics: Records) -> Iterator[tuple[str, dict[str, list[Point]], float | None]]:
     """Title, curves and floor of the outer loss and of its terms: what is matched, by modality, and the task's."""
     total, terms = curves(metrics, "loss"), curves(metrics, "loss/")
-    has_task = "task" in terms and "task" not in scores.get("data", {}).get("widths", {})
-    task = {"task": terms.pop("task")} if has_task else {}
+    task = {"task": terms.pop(TASK)} if TASK in terms else {}
     name = "Outer loss" if scores.get("matching_loss") is None else "Matching loss"
     floor = total_floor(scores)
     if not task:
