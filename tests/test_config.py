@@ -99,6 +99,15 @@ def test_choices_are_named_by_kind(overrides: tuple[str, ...], where: str, expec
     assert found == expected
 
 
+def test_a_table_changes_its_settings_and_no_other() -> None:
+    plain = load_config(preset="smoke")
+    found = load_config(preset="smoke", overrides=['distill={size=9, similarity={rank=3}, optimiser={kind="sgd"}}'])
+    assert found.distill == plain.distill.model_copy(
+        update={"size": 9, "similarity": LowRankConfig(rank=3), "optimiser": SgdConfig()}
+    )
+    assert refusal("distill={size=9, iteration=3}") == refusal("distill.iteration=3")
+
+
 def test_an_unknown_kind_lists_the_known_ones() -> None:
     message = refusal("distill.student.kind=clip")
     assert "distill.student" in message

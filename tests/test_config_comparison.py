@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from omnidistill.comparison import plan_cells
 from omnidistill.config import (
+    UNSIZED,
     ComparisonConfig,
+    InfoNCEConfig,
     MethodEntry,
     describe_comparisons,
     describe_presets,
@@ -224,8 +227,23 @@ def test_a_run_is_the_preset_at_size_and_seed() -> None:
     assert entry_config(entry("tesla", label="X"), 30, 5, comparison()).method == "X"
 
 
-def test_without_a_size_it_is_that_of_the_preset() -> None:
-    assert entry_config(entry("tesla"), None, 0, comparison()).distill == load_config(preset="tesla").distill
+def test_where_a_budget_decides_the_size_every_rank_fits() -> None:
+    config = entry_config(entry("hopa", "distill.similarity.rank=3000"), None, 0, comparison())
+    assert (config.distill.size, config.distill.similarity.rank) == (UNSIZED, 3000)
+
+
+def test_a_table_is_its_settings() -> None:
+    """So what a comparison decides is told from what it does not, and shared from a method's own."""
+    given = comparison("heads={width=8, num_epochs=1}", 'distill.student={kind="infonce",tau=0.1}')
+    assert given.settings == (
+        "heads.width=8",
+        "heads.num_epochs=1",
+        'distill.student.kind="infonce"',
+        "distill.student.tau=0.1",
+    )
+    assert entry_config(entry("hopa"), 30, 0, given).distill.student == InfoNCEConfig(tau=0.1)
+    with pytest.raises(ValidationError, match=r"distill\.size=5: a comparison decides distill\.size by its sizes"):
+        comparison("distill={size=5}")
     with pytest.raises(InputError, match=r"paper/hopa-didemo-\{size\}: is published size by size; compare it by sizes"):
         entry_config(entry("paper/hopa-didemo-{size}"), None, 0, comparison())
     with pytest.raises(InputError, match=r"method hopa: .*'distill\.rho'"):

@@ -17,7 +17,7 @@ from omnidistill.errors import NotFiniteError
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.methods import METHODS
 from omnidistill.parametrisation import Views
-from omnidistill.report.instances import nearest_instances
+from omnidistill.report.instances import trace_instances
 from omnidistill.testing import check_method
 from small_runs import Loop, contents, features, records, small_config, widths
 
@@ -157,8 +157,7 @@ def test_a_view_is_a_positive_of_the_same_view_of_its_group_alone(tmp_path: Path
 
 def test_the_page_shows_the_stored_rows(distilled: DistilledSet, loop: Loop) -> None:
     train = loop.data.split("train")
-    shown = nearest_instances(distilled, train, lambda row, name: (train.ids[row], None))
-    assert [instance.index for instance in shown] == list(range(10))
+    assert [instance.index for instance in trace_instances(distilled, train)] == list(range(10))
 
 
 def test_a_set_from_before_there_was_a_choice_loads(loop: Loop, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_evaluating_changes_no_byte_of_the_run(made: Path) -> None:
     assert cli("evaluate", made / "RUN", "--json").code == 0
     after = contents(made / "RUN")
     assert {name: after[name] for name in before} == before
-    assert after.keys() - before.keys() == {"scores.json", "scores.csv", "report.html"}
+    assert after.keys() - before.keys() == {"scores.json", "scores.csv", "cases.json", "report.html"}
 
 
 def test_killed_at_random_times_and_resumed_is_as_uninterrupted(made: Path, tmp_path: Path) -> None:

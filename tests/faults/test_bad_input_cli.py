@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from omnidistill.artifacts import save_artifact, write_tensors
+from omnidistill.run import open_run
 from small_runs import ROWS, SMALL, Outcome, cli, contents, features, packed, small_heads
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -287,7 +288,8 @@ def test_an_unknown_key_in_a_file(made: Path, tmp_path: Path) -> None:
         (("--bytes", "101%"), ("'101%'", "10,752 bytes", "use all rows")),
         (("--bytes", "1%"), ("'1%'", "of 2 rows (smoke)", "give at least 376")),
         (("--bytes", "20%", "--size", "9"), ("--bytes 20% and --size 9", "give one")),
-        (("--bytes", "20%", *overrides("distill.size = 9")), ("--bytes 20%", "--set distill.size = 9", "give one")),
+        (("--bytes", "20%", *overrides("distill.size = 9")), ("--bytes 20%", "--set distill.size=9", "give one")),
+        (("--bytes", "20%", *overrides("distill={size=9}")), ("--bytes 20%", "--set distill.size=9", "give one")),
     ],
 )
 def test_a_budget(arguments: tuple[str, ...], told: tuple[str, ...], made: Path, tmp_path: Path) -> None:
@@ -302,8 +304,27 @@ def test_a_budget_beside_the_size_of_a_file(made: Path, tmp_path: Path) -> None:
     file.write_text('extends = "smoke"\n[distill]\nsize = 10\n')
     refused(cli(*arguments), "--bytes 20%", f"distill.size of {file}", "give one")
     assert litter(tmp_path) == ["run.toml"]
+    file.write_text("distill = 10\n")
+    refused(cli(*arguments), str(file), "distill")
     file.write_text('extends = "smoke"\n[heads]\nwidth = 8\n')
     assert cli(*arguments).code == 0
+
+
+def test_a_setting_that_a_flag_decides_as_well(made: Path, tmp_path: Path) -> None:
+    for flag, key in ((("--size", "9"), "distill.size"), (("--seed", "9"), "seed")):
+        command = ("distill", made / "SET", *SMALL, *flag, "--set", f"{key}=8", "-o", tmp_path / "RUN")
+        refused(cli(*command), f"{' '.join(flag)} and --set {key}=8: both decide {key}; give one")
+    assert litter(tmp_path) == []
+
+
+def test_a_rank_is_compared_with_the_rows_that_fit_the_budget(made: Path, tmp_path: Path) -> None:
+    """Those of the preset are 10."""
+    command = ("distill", made / "SET", *SMALL, *overrides("distill.similarity.rank=12"), "-o", tmp_path / "RUN")
+    refused(cli(*command), "rank = 12 exceeds size = 10")
+    assert cli(*command, "--bytes", "60%").code == 0
+    made_set = open_run(tmp_path / "RUN").sets()[0]
+    assert made_set.size > 12
+    assert made_set.config.distill.similarity.rank == 12
 
 
 @pytest.mark.parametrize("missing", ["train", "validation"])

@@ -14,7 +14,6 @@ from omnidistill.cli.settings import (
     add_trackers,
     add_verb,
     config_of,
-    config_of_set,
     require_absent,
 )
 
@@ -105,7 +104,7 @@ def distill(options: argparse.Namespace) -> None:
     """Make a synthetic set; print what it weighs and its recipe; or say what it would take."""
     from omnidistill.run import run_distill
 
-    config = config_of_set(options)
+    config = config_of(options)
     if options.dry_run:
         from omnidistill.rehearsal import rehearse_distill
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,36 +68,48 @@ def add_trackers(parser: argparse.ArgumentParser) -> None:
 
 
 def config_of(options: argparse.Namespace) -> RunConfig:
-    """The settings of `heads`, `experts`, `distill` and `config`."""
-    from omnidistill.config import load_config
+    """The settings of `heads`, `experts`, `distill` and `config`; where --bytes is given, its size is still open.
 
-    size, begun = getattr(options, "size", None), getattr(options, "begun", None)
-    if begun is not None and size is None and options.bytes is None:
+    Raises InputError for two options that decide the same setting.
+    """
+    from omnidistill.config import UNSIZED, load_config
+
+    size, begun, budget = (getattr(options, name, None) for name in ("size", "begun", "bytes"))
+    of_file = [] if budget is None else _size_of_file(options.config)
+    _require_one(options, "distill.size", {"--bytes": budget, "--size": size}, of_file)
+    _require_one(options, "seed", {"--seed": options.seed})
+    if budget is not None:
+        size = UNSIZED
+    elif begun is not None and size is None:
         from omnidistill.run import load_begun
 
         size = load_begun(begun).size
+    usual = "compact" if budget is not None and not options.config else None
     fixed = {"distill__size": size, "seed": options.seed}
-    usual = None if options.config or not getattr(options, "bytes", None) else "compact"
     return load_config(options.config, options.preset or usual, options.set_values or (), **fixed)
 
 
-def config_of_set(options: argparse.Namespace) -> RunConfig:
-    """The settings of `distill`; where a budget decides the size, one that the user gave as well would contradict it.
+def _require_one(
+    options: argparse.Namespace, key: str, flags: Mapping[str, object], others: Sequence[str] = ()
+) -> None:
+    """Raise InputError where a flag and another, --set or something else decide the same setting."""
+    from omnidistill.config import spelt_out
 
-    Raises InputError for both.
-    """
+    named = [f"{flag} {value}" for flag, value in flags.items() if value is not None]
+    if not named:
+        return
+    named += [f"--set {each}" for each in spelt_out(options.set_values or ()) if each.partition("=")[0] == key]
+    named += others
+    if len(named) > 1:
+        raise InputError(f"{named[0]} and {named[1]}: both decide {key}; give one")
+
+
+def _size_of_file(path: Path | None) -> list[str]:
+    """`distill.size of FILE` where a file gives it; that of a preset it extends is a default."""
     from omnidistill.config.files import read_file
 
-    config = config_of(options)
-    if options.bytes is None:
-        return config
-    named = [] if options.size is None else [f"--size {options.size}"]
-    named += [f"--set {each}" for each in options.set_values or () if each.partition("=")[0].strip() == "distill.size"]
-    if options.config is not None and "size" in read_file(options.config).get("distill", {}):
-        named.append(f"distill.size of {options.config}")
-    if named:
-        raise InputError(f"--bytes {options.bytes} and {named[0]}: both decide how many rows there are; give one")
-    return config
+    section = {} if path is None else read_file(path).get("distill")
+    return [f"distill.size of {path}"] if isinstance(section, dict) and "size" in section else []
 
 
 def require_absent(path: Path) -> None:

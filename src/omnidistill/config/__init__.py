@@ -36,11 +36,19 @@ from omnidistill.config.parts import (
     SgdConfig,
     SimilarityConfig,
 )
-from omnidistill.config.reading import describe_fields, describe_presets, load_config, parse_config, preset_names
-from omnidistill.config.schema import EvaluateConfig, ExpertsConfig, HeadsConfig, RunConfig
+from omnidistill.config.reading import (
+    describe_fields,
+    describe_presets,
+    load_config,
+    parse_config,
+    preset_names,
+    spelt_out,
+)
+from omnidistill.config.schema import UNSIZED, EvaluateConfig, ExpertsConfig, HeadsConfig, RunConfig
 
 __all__ = [
     "SHARED",
+    "UNSIZED",
     "AdamConfig",
     "ApmConfig",
     "ComparisonConfig",
@@ -79,4 +87,5 @@ __all__ = [
     "load_config",
     "parse_config",
     "preset_names",
+    "spelt_out",
 ]

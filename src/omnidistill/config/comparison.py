@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from omnidistill.config.files import headlines, read_file, read_toml, shipped
 from omnidistill.config.parts import Count, Strict
-from omnidistill.config.reading import explain, load_config
-from omnidistill.config.schema import RunConfig
+from omnidistill.config.reading import explain, load_config, spelt_out
+from omnidistill.config.schema import UNSIZED, RunConfig
 from omnidistill.errors import InputError, nearest
 
 Reference = Literal[
@@ -31,6 +31,8 @@ Reference = Literal[
     "full",
 ]
 Layout = Literal["retrieval", "variants", "cost", "directions", "curve"]
+Settings = Annotated[tuple[str, ...], AfterValidator(spelt_out)]
+"""key=value, as for --set; one setting each."""
 
 SHARED = ("modalities", "heads.", "evaluate.")
 """Keys, or beginnings of keys, of what all methods of a comparison have in common."""
@@ -49,7 +51,7 @@ class MethodEntry(Strict):
     """Its name; may contain {size}."""
     label: str | None = None
     """Name in tables; absent: that of the preset."""
-    settings: tuple[str, ...] = ()
+    settings: Settings = ()
     """key=value, as for --set."""
     each_anchor: bool = False
     """Once for every modality of the data as the anchor of student and experts."""
@@ -73,7 +75,7 @@ class ComparisonConfig(Strict):
     """Students trained on every set, and runs of every reference."""
     references: tuple[Reference, ...] = ("zero-shot", "random", "low-rank", "equal-bytes", "cca", "full")
     """Lines that a method must be read beside; zero-shot and full are always among them."""
-    settings: tuple[str, ...] = ()
+    settings: Settings = ()
     """key=value for every method that has the setting."""
 
     @model_validator(mode="after")
@@ -140,7 +142,7 @@ def load_comparison(
 
 
 def entry_config(entry: MethodEntry, size: int | None, seed: int, comparison: ComparisonConfig) -> RunConfig:
-    """The run of a method at a size (None: that of its preset) and a seed.
+    """The run of a method at a size (None: a budget is still to decide it) and a seed.
 
     Raises InputError naming the method and what is wrong with it.
     """
@@ -158,7 +160,7 @@ def entry_config(entry: MethodEntry, size: int | None, seed: int, comparison: Co
             overrides=[*shared, *entry.settings],
             seed=seed,
             method=entry.label,
-            distill__size=size,
+            distill__size=UNSIZED if size is None else size,
             experts__seed=min(comparison.seeds),
             evaluate__num_seeds=comparison.num_students,
         )

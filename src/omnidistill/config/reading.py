@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +48,14 @@ def load_config(
     preset = preset or DEFAULT
     where = f"preset {preset}" if path is None else str(path)
     tree = _preset(preset) if path is None else _extended(read_file(path), where)
-    for override in sorted(overrides, key=_kinds_first):
+    for override in sorted(spelt_out(overrides), key=_kinds_first):
         key, found, literal = override.partition("=")
         if not found:
             raise InputError(f"--set {override}: expected key=value, for example --set distill.iterations=500")
-        _assign(tree, key.strip(), _literal(literal.strip()), f"--set {override}")
+        _assign(tree, key, _literal(literal), f"--set {override}")
     for key, value in fixed.items():
         if value is not None:
-            _assign(tree, key.replace("__", "."), value, key)
+            _assign(tree, key.replace("__", "."), value, where)
     return parse_config(tree, where)
 
 
@@ -119,6 +119,28 @@ def _merged(base: dict[str, Any], tree: dict[str, Any], section: list[str]) -> d
         else:
             merged[name] = value
     return merged
+
+
+def spelt_out(overrides: Iterable[str]) -> tuple[str, ...]:
+    """Each override by the dotted key of one setting: `a={b=1, c=2}` is `a.b=1` and `a.c=2`."""
+    return tuple(setting for override in overrides for setting in _spelt_out(override))
+
+
+def _spelt_out(override: str) -> Iterator[str]:
+    key, found, literal = (part.strip() for part in override.partition("="))
+    value = _literal(literal)
+    if isinstance(value, dict):
+        yield from (f"{each}={json.dumps(leaf, ensure_ascii=False, default=str)}" for each, leaf in _leaves(key, value))
+    else:
+        yield f"{key}{found}{literal}"
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, dict) or not value:
+        yield key, value
+        return
+    for name, inner in value.items():
+        yield from _leaves(f"{key}.{name}", inner)
 
 
 def _literal(text: str) -> Any:

@@ -13,6 +13,9 @@ from pydantic import Field, model_validator
 from omnidistill.config.distill import DistillConfig, TrajectoryConfig
 from omnidistill.config.parts import Count, HopaConfig, ObjectiveConfig, Positive, Strict
 
+UNSIZED = 10**9
+"""Rows of a run whose budget is still to decide them (`budget.with_budget`); every rank fits."""
+
 
 class HeadsConfig(Strict):
     """Pre-training of the heads on the `heads` split by InfoNCE, when none are given."""
