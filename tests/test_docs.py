@@ -132,6 +132,13 @@ def test_links_lead_somewhere(name: str) -> None:
         assert (ROOT / path).exists() or list((ROOT / path).parent.glob(f"{Path(path).name}*")), path
 
 
+def test_the_map_has_every_room() -> None:
+    text = text_of("docs/architecture.md")
+    for room in (ROOT / "src/omnidistill").iterdir():
+        if room.suffix == ".py" or (room / "__init__.py").exists():
+            assert room.stem.startswith("__") or re.search(rf"`{room.stem}[`/]", text), room
+
+
 @pytest.mark.parametrize("drawn", ["pipeline.svg", "rank-floor.svg"])
 def test_figures_are_what_the_code_draws(drawn: str) -> None:
     figures = module(ROOT / "docs/figures.py")
