@@ -52,11 +52,8 @@ def settings() -> str:
             rows.append(f"| `{key}` | `{default}` | {told} |")
         else:
             sections.append((key, told, []))
-    parts = [
-        "# Settings",
-        "As `omnidistill config --explain` prints them: `--set KEY=VALUE`, or a TOML file. "
-        "What several kinds share is listed with the first of them.",
-    ]
+    told_by = "As `omnidistill config --explain` prints them: `--set KEY=VALUE`, or a TOML file."
+    parts = ["# Settings", f"{told_by} What several kinds share is listed with the first of them."]
     for heading, told, rows in sections:
         parts += [f"## {heading}", told] if heading else []
         parts += ["\n".join(["| setting | default | |", "|---|---|---|", *rows])] if rows else []

@@ -149,8 +149,12 @@ def test_the_reference_has_every_name_setting_preset_and_verb() -> None:
     pages = module(ROOT / "docs/reference.py").pages()
     for name in od.api.__all__:
         assert f"\n## {name}\n" in pages["reference/api.md"]
-    for key, _, _ in describe_fields():
+    for key, default, _ in describe_fields():
         assert key in pages["reference/settings.md"]
+        part = key.rpartition(".")[0]
+        if default and part:
+            before = pages["reference/settings.md"].partition(f"| `{key}` |")[0]
+            assert before.rpartition("\n## ")[2].split()[0] == part  # what no other part stands between
     for name in [*preset_names(), *describe_comparisons()]:
         assert f"| `{name}` |" in pages["reference/presets.md"]
     for verb in verbs():
@@ -168,6 +172,9 @@ def test_the_site_builds(tmp_path: Path) -> None:
     pages = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.html"))
     assert Path("guides/features.html") in pages
     assert "class Distiller" in (tmp_path / "reference/api.html").read_text("utf-8")
+    guide = (tmp_path / "guides/features.html").read_text("utf-8")
+    assert 'href="../site.css"' in guide
+    assert '<span class="kn">import</span>' in guide
     for page in pages:
         fetched = re.findall(
             r'<(?:script|link|img)[^>]*(?:src|href)="(https?:[^"]*)', (tmp_path / page).read_text("utf-8")
