@@ -56,6 +56,9 @@ def _run(arguments: Sequence[str] | None, options: argparse.Namespace) -> int:
     _, extra = make_parser().parse_known_args(arguments, options)
     if extra:
         options.parser.refuse(extra)
+    if options.verb is None:
+        options.parser.print_help(sys.stderr)
+        return 2
     return int(options.verb(options) or 0)
 
 
