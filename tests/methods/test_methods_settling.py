@@ -13,7 +13,7 @@ from omnidistill.errors import InputError
 from omnidistill.experts import train_experts
 from omnidistill.methods import METHODS
 from omnidistill.methods.settling import settled
-from omnidistill.run.stages import CHOSEN
+from omnidistill.run.starts import CHOSEN
 from small_runs import features, small_heads
 
 SMALL = (
