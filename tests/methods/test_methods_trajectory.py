@@ -79,5 +79,9 @@ def test_no_floor_of_a_line_is_told(tmp_path: Path) -> None:
 def test_the_set_tells_which_experts_made_it(tmp_path: Path) -> None:
     given = task(tmp_path, "trajectory", "distill.iterations=1", "experts.seed=11")
     made = match_trajectories(given).distilled
-    assert made.provenance["experts"] == {"config": given.config.experts.model_dump(mode="json"), "seed": 11}
+    assert made.provenance["experts"] == {
+        "config": given.config.experts.model_dump(mode="json"),
+        "starts": [{"learning_rate": given.config.experts.learning_rate, "num_epochs": 4}],
+        "seed": 11,
+    }
     assert made.provenance["data"] == "planted"
