@@ -11,8 +11,9 @@ settings of the set: it is as long as each of these trainings.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from omnidistill.config import LearnedConfig, TrajectoryConfig
 from omnidistill.experts import ExpertBuffer
@@ -30,10 +31,10 @@ def settled(task: Task, buffer: ExpertBuffer | None = None) -> Task:
         for name in ("learning_rate", "num_epochs"):
             if getattr(task.config.experts, name) is None:
                 best = f"{trained[name]:g}, what validates best when heads train on all rows"
-                choices[f"experts.{name}"] = best + _of_others([other[name] for other in others])
+                choices[f"experts.{name}"] = best + _of_others(others, name)
         if isinstance(given, TrajectoryConfig) and given.num_expert_epochs is None:
             whole = f"{trained['num_epochs']}, from the start to the end of that training"
-            choices["distill.num_expert_epochs"] = whole + _of_others([other["num_epochs"] for other in others])
+            choices["distill.num_expert_epochs"] = whole + _of_others(others, "num_epochs")
         if given.initial_step_size is None:
             update["initial_step_size"] = trained["learning_rate"]
             choices["distill.initial_step_size"] = f"{trained['learning_rate']:g}, that of the experts"
@@ -47,5 +48,5 @@ def settled(task: Task, buffer: ExpertBuffer | None = None) -> Task:
     return replace(task, config=config, provenance=provenance)
 
 
-def _of_others(values: Sequence[float]) -> str:
-    return f" (of the other starts: {', '.join(f'{value:g}' for value in values)})" if values else ""
+def _of_others(others: Sequence[Mapping[str, Any]], name: str) -> str:
+    return f" (of the other starts: {', '.join(f'{other[name]:g}' for other in others)})" if others else ""
