@@ -253,6 +253,10 @@ def test_malformed_overrides(override: str) -> None:
         (("distill.size=1",), "exceeds size = 1"),
         (("distill.max_start_epoch=4",), "exceeds experts.num_epochs = 3; train experts longer or start earlier"),
         (("distill.num_expert_epochs=3",), "= 4 exceeds experts.num_epochs = 3"),
+        (("experts.num_starts=3",), "experts.num_starts = 3 needs experts.num_experts of at least 4, not 2"),
+        (("experts.random_starts=1",), "experts.random_starts = 1 must be below experts.num_starts = 1"),
+        (("experts.num_starts=2", "experts.random_starts=2"), "random_starts = 2 must be below experts.num_starts = 2"),
+        (("distill.own_share=1.5",), "distill.own_share = 1.5: Input should be less than or equal to 1"),
     ],
 )
 def test_settings_that_contradict_each_other(overrides: tuple[str, ...], told: str) -> None:
