@@ -19,7 +19,7 @@ from omnidistill.config import RunConfig, load_config
 from omnidistill.data.synthetic import planted
 from omnidistill.distill import Distillation, DistilledSet, Judge, Outer, TrajectoryMatching, Verdict, distill
 from omnidistill.evaluation.choosing import judge_set
-from omnidistill.experts import ExpertBuffer, train_experts
+from omnidistill.experts import ExpertBuffer, Start, train_experts
 from omnidistill.features.featureset import FeatureSet, prepare
 from omnidistill.features.store import save_features
 from omnidistill.heads import Heads, random_heads
@@ -51,13 +51,18 @@ def small_experts(folder: Path, config: RunConfig, data: FeatureSet | None = Non
     """A trained buffer from random heads."""
     data = data or features()
     return train_experts(
-        small_heads(data),
+        [small_start(small_heads(data), config)],
         data.split("train"),
         config.experts,
         folder,
         seed=seed,
         spectrum_epochs=config.distill.num_expert_epochs,
     )
+
+
+def small_start(heads: Heads, config: RunConfig) -> Start:
+    """Heads that train as the settings say."""
+    return Start(heads, config.experts.learning_rate, config.experts.num_epochs)
 
 
 def packed(folder: Path, data: FeatureSet | None = None) -> Path:

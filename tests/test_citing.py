@@ -40,8 +40,9 @@ def test_every_preset_cites_something_beside_this_program(name: str) -> None:
     assert len(cite([name])) > 1
 
 
-@pytest.mark.parametrize("name", ["hopa", "lors", "repblend", "tesla", "mtt", "covmatch", "covmatch-errors", "shortcut",
-                                  "recommended", "task", "k-center", "forgetting", "craig", "el2n"])  # fmt: skip
+@pytest.mark.parametrize("name", ["hopa", "lors", "repblend", "tesla", "mtt", "covmatch", "covmatch-errors",
+                                  "shortcut", "recommended", "portable", "task", "k-center", "forgetting", "craig",
+                                  "el2n"])  # fmt: skip
 def test_what_a_preset_says_it_rests_on_is_cited(name: str) -> None:
     numbers = set(re.findall(r"eprint = \{([\d.]+)\}", " ".join(cite([name]).values())))
     assert said(name)

@@ -312,7 +312,7 @@ def test_help_names_every_verb() -> None:
     assert all(verb in text for verb in VERBS)
 
 
-@pytest.mark.parametrize("arguments", [(), ("distil",), ("evaluate",), ("distill", "SET", "--siz", "3", "-o", "R")])
+@pytest.mark.parametrize("arguments", [("distil",), ("evaluate",), ("distill", "SET", "--siz", "3", "-o", "R")])
 def test_a_wrong_command_is_told_in_one_line(arguments: tuple[str, ...]) -> None:
     outcome = cli(*arguments)
     assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)

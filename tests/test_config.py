@@ -108,6 +108,15 @@ def test_a_table_changes_its_settings_and_no_other() -> None:
     assert refusal("distill={size=9, iteration=3}") == refusal("distill.iteration=3")
 
 
+def test_a_setting_that_was_given_is_not_blamed_on_the_preset() -> None:
+    assert refusal("distill.iterations=0") == "distill.iterations = 0: must be greater than or equal to 1"
+    assert refusal("distill.iteration=4") == "unknown setting 'distill.iteration'; did you mean 'iterations'?"
+    assert refusal("distill.similarity.kind=x") == (
+        'distill.similarity.kind = "x": known are identity, low-rank, diagonal, full'
+    )
+    assert refusal("distill.similarity.rank=11").startswith("preset smoke: similarity.rank = 11 exceeds")
+
+
 def test_an_unknown_kind_lists_the_known_ones() -> None:
     message = refusal("distill.student.kind=clip")
     assert "distill.student" in message
@@ -244,6 +253,10 @@ def test_malformed_overrides(override: str) -> None:
         (("distill.size=1",), "exceeds size = 1"),
         (("distill.max_start_epoch=4",), "exceeds experts.num_epochs = 3; train experts longer or start earlier"),
         (("distill.num_expert_epochs=3",), "= 4 exceeds experts.num_epochs = 3"),
+        (("experts.num_starts=3",), "experts.num_starts = 3 needs experts.num_experts of at least 4, not 2"),
+        (("experts.random_starts=1",), "experts.random_starts = 1 must be below experts.num_starts = 1"),
+        (("experts.num_starts=2", "experts.random_starts=2"), "random_starts = 2 must be below experts.num_starts = 2"),
+        (("distill.own_share=1.5",), "distill.own_share = 1.5: Input should be less than or equal to 1"),
     ],
 )
 def test_settings_that_contradict_each_other(overrides: tuple[str, ...], told: str) -> None:

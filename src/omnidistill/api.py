@@ -8,7 +8,7 @@ from omnidistill.distill import DistilledSet, TrajectoryMatching
 from omnidistill.errors import InputError, NotFiniteError, OmnidistillError
 from omnidistill.estimator import Distiller
 from omnidistill.evaluation.retrieval import first_positive_ranks, ranks_by_direction, recalls
-from omnidistill.experts import ExpertBuffer, load_experts, pretrain_heads, train_experts
+from omnidistill.experts import ExpertBuffer, Start, load_experts, pretrain_heads, train_experts
 from omnidistill.features.featureset import Development, FeatureSet, prepare
 from omnidistill.features.pack import pack
 from omnidistill.features.store import load_features, save_features
@@ -36,6 +36,7 @@ __all__ = [
     "PairwiseWbce",
     "RawFeatures",
     "RunConfig",
+    "Start",
     "TrajectoryMatching",
     "bptt_rollout",
     "dual_rollout",

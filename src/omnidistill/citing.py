@@ -40,7 +40,7 @@ def keys_of_run(config: RunConfig, encoders: Iterable[str] = ()) -> list[str]:
     for setting, works_of in _uses().items():
         if setting.startswith("experts.") and not config.distill.uses_experts:
             continue
-        keys += works_of.get(_literal(_at(tree, setting)), ())
+        keys += works_of.get(_literal(_at(tree, setting)), works_of.get("*", ()))
     return list(dict.fromkeys([*keys, *(key for name in encoders for key in _of_encoder(name))]))
 
 

@@ -59,3 +59,26 @@ def test_any_width_will_do(columns: str, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_every_verb_that_reports_prints_json() -> None:
     without = [name for name, parser in VERBS.items() if all(each.dest != "json" for each in parser.actions())]
     assert without == ["completion"]
+
+
+def test_without_a_verb_help_is_told_and_the_code_is_two() -> None:
+    outcome = cli()
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == make_parser().format_help()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--hlep",), "unknown option '--hlep'; did you mean '--help'? See 'omnidistill --help'"),
+        (("distil",), "unknown verb 'distil'; did you mean 'distill'? See 'omnidistill --help'"),
+        (("inspect",), "missing: PATH; see 'omnidistill inspect --help'"),
+        (
+            ("evaluate", "RUN", "--seeds", "many"),
+            "--seeds: not a whole number: 'many'; see 'omnidistill evaluate --help'",
+        ),
+    ],
+)
+def test_what_was_typed_wrong_is_one_plain_line(words: tuple[str, ...], told: str) -> None:
+    outcome = cli(*words)
+    assert (outcome.code, outcome.out, outcome.err) == (2, "", f"omnidistill: {told}\n")

@@ -72,6 +72,15 @@ def test_sigint_leaves_a_run_that_goes_on_to_the_same_set(tmp_path: Path) -> Non
     }
 
 
+def test_an_interrupted_dry_run_promises_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupted(*arguments: object, **settings: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("omnidistill.rehearsal.rehearse_distill", interrupted)
+    outcome = cli("distill", "emoji", *SMALL, "-o", tmp_path / "RUN", "--dry-run")
+    assert (outcome.code, outcome.err) == (130, "omnidistill: interrupted; a dry run keeps nothing\n")
+
+
 def test_what_does_not_fit_in_memory_is_one_line(tmp_path: Path) -> None:
     outcome = cli("heads", "emoji", "--set", "heads.width=1000000000", "-o", tmp_path / "HEADS")
     assert (outcome.code, outcome.out) == (1, "")

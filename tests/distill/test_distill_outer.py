@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -66,6 +68,39 @@ def test_draws_derive_from_the_seed_and_the_iteration(buffer: ExpertBuffer) -> N
         assert all(torch.equal(one.start[name], other.start[name]) for name in one.start)
 
 
+def test_in_the_end_only_experts_of_the_own_heads_are_matched(buffer: ExpertBuffer) -> None:
+    """Each once before any comes again, from the iteration that is told on; before it nothing is changed."""
+    mixed = replace(buffer, own=(True, False, True, False, True))
+    whole, cut = (drawn(TrajectoryMatching(mixed, 2, 3, own_from), 33, Streams(5)) for own_from in (None, 12))
+    assert cut[:12] == whole[:12]
+    experts = [expert for expert, _ in cut[12:]]
+    turns = [experts[begin : begin + 3] for begin in range(0, 21, 3)]
+    assert all(sorted(turn) == [0, 2, 4] for turn in turns)
+    assert len({tuple(turn) for turn in turns}) > 2
+    assert [epoch for _, epoch in cut] == [epoch for _, epoch in whole]
+
+
+def test_the_whole_run_ends_where_each_expert_does(buffer: ExpertBuffer) -> None:
+    mixed = replace(buffer, last_epochs=(5, 3, 5, 2, 5))
+    outer, streams = TrajectoryMatching(mixed, None, 1), Streams(6)
+    seen = set()
+    for iteration in range(5):
+        episode = outer.episode(iteration, streams)
+        (expert,) = [
+            expert
+            for expert, last in enumerate(mixed.last_epochs)
+            if all(
+                torch.equal(episode.target.difference[name], buffer.heads(expert, 0)[name] - end)
+                for name, end in buffer.heads(expert, last).items()
+            )
+        ]
+        assert torch.equal(
+            episode.target.squared_norms, buffer.squared_distances[expert, :, 0, mixed.last_epochs[expert]]
+        )
+        seen.add(expert)
+    assert seen == set(range(5))
+
+
 def test_an_episode_is_one_expert_at_two_epochs(buffer: ExpertBuffer) -> None:
     outer, streams = TrajectoryMatching(buffer, 2, 3), Streams(4)
     places = drawn(outer, 10, Streams(4))
@@ -117,6 +152,8 @@ def test_the_floor_is_the_tail_of_the_spectrum_mean_over_starts(buffer: ExpertBu
 
 def test_no_floor_is_told_for_a_span_whose_spectrum_is_not_stored(buffer: ExpertBuffer) -> None:
     assert TrajectoryMatching(buffer, 1, 3).floor(4) is None
+    assert TrajectoryMatching(buffer, None, 1).floor(4) is None
+    assert TrajectoryMatching(replace(buffer, last_epochs=(2, 5, 5, 5, 5)), None, 1).floor(4) is not None
 
 
 def test_the_start_of_an_episode_is_mapped_not_copied(buffer: ExpertBuffer) -> None:

@@ -44,7 +44,8 @@ def buffer_of(made: Problem, folder: Path) -> ExpertBuffer:
     )
     table = squares.view(EXPERTS, len(made.start), EPOCHS + 1, EPOCHS + 1)
     paths = tuple(folder / f"{epoch}.safetensors" for epoch in range(EPOCHS + 1))
-    return ExpertBuffer(Snapshots(paths), table, {}, 0, tuple(made.start), 0.0, {})
+    own, last_epochs = (True,) * EXPERTS, (EPOCHS,) * EXPERTS
+    return ExpertBuffer(Snapshots(paths), table, {}, 0, own, last_epochs, tuple(made.start), 0.0, {})
 
 
 def line(buffer: ExpertBuffer, expert: int, epoch: int) -> Heads:

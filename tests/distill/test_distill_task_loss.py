@@ -210,6 +210,19 @@ def test_a_sum_has_the_terms_of_both(rollout: Rollout) -> None:
         assert_close(gradients(loss.sum(), made), gradients(parts[0].sum() + parts[1], made), EXACT)
 
 
+@pytest.mark.parametrize("rollout", [dual_rollout, bptt_rollout])
+def test_the_student_is_the_one_that_the_other_starts(rollout: Rollout) -> None:
+    """Also where that start is not the one that the task alone has."""
+    made = student("wbce")
+    other = replace(made, start={name: 0.5 * matrix.roll(1, 0) for name, matrix in made.start.items()})
+    task = task_of(made)
+    both = WithTask(Halves(other.start), task, 0.25)
+    episode = both.episode(0, Streams(5))
+    assert episode.start is other.start
+    loss = both.loss(roll(rollout, other), episode)[-1]
+    torch.testing.assert_close(loss, 0.25 * infonce(trained(other), task.train, episode.target[1]), rtol=EXACT, atol=0)
+
+
 # resume
 
 

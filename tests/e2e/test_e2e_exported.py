@@ -35,6 +35,7 @@ def exported(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.timeout(900)  # decompositions of matrices 1,536 wide, on a core that others may share
 def test_exported_features_and_a_projection_become_a_set_and_scores(exported: Path) -> None:
     tables = ("--features", exported / "omnibind", "--table", exported / "rows.csv")
     packed = cli("pack", *tables, "--no-standardise", "-o", exported / "SET")

@@ -37,7 +37,7 @@ QUICK = [
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     folder = tmp_path_factory.mktemp("recommended")
     packed(folder / "SET")
-    starts = ["--set", "experts.num_starts=3"]
+    starts = ["--set", "experts.num_starts=3", "--set", "experts.random_starts=1", "--set", "experts.num_experts=4"]
     return folder, cli("distill", folder / "SET", *QUICK, *starts, "--size", "10", "-o", folder / "RUN")
 
 
@@ -64,17 +64,19 @@ def test_a_budget_in_bytes_takes_four_bits(made: tuple[Path, Outcome]) -> None:
 
 
 def test_experts_start_from_heads_of_their_own(made: tuple[Path, Outcome]) -> None:
-    """Three starts in turns; the first is that of the run, and all of them were trained on the heads split."""
-    folder, _ = made
-    buffer = load_experts(folder / "RUN" / "experts")
-    starts = [buffer.heads(expert, 0) for expert in range(buffer.num_experts)]
-    fitting = features().widths
+    """Every second one from those of the run; of the others, one start was trained on the heads split, one is random.
+    The user is told how long each is trained.
+    """
+    folder, outcome = made
+    buffer, fitting = load_experts(folder / "RUN" / "experts"), features().widths
     run, _ = load_heads(folder / "RUN" / "heads", fitting)
-    assert all(torch.equal(starts[0][name], run[name]) for name in run)
-    for one in range(3):
-        kept = load_heads(folder / "RUN" / "experts" / f"start-{one}", fitting)[0] if one else run
-        assert all(torch.equal(starts[one][name], kept[name]) for name in run)
-        assert not any(torch.equal(starts[one][name], starts[one - 1][name]) for name in run)
+    others = [load_heads(folder / "RUN" / "experts" / f"start-{number}", fitting) for number in (1, 2)]
+    assert [meta["origin"] for _, meta in others] == ["pre-trained on the heads split", "random"]
+    for expert, heads in enumerate([run, others[0][0], run, others[1][0]]):
+        assert all(torch.equal(buffer.heads(expert, 0)[name], heads[name]) for name in run)
+    own, *rest = (start["num_epochs"] for start in buffer.meta["key"]["starts"])
+    assert f"{own}, what validates best when heads train on all rows (of the other starts: " in outcome.out
+    assert buffer.last_epochs == (own, rest[0], own, rest[1])
 
 
 def test_other_heads_train_on_the_set(made: tuple[Path, Outcome]) -> None:

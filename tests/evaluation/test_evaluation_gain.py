@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,7 @@ from omnidistill.data.synthetic import planted
 from omnidistill.evaluation.gain import Gain, experts_gain_nothing, gain_of, row_hits
 from omnidistill.experts import ExpertBuffer
 from omnidistill.features.featureset import FeatureSet, prepare
+from omnidistill.heads import Heads
 from small_runs import features, small_config, small_experts, small_heads
 
 
@@ -115,3 +117,20 @@ def test_one_good_epoch_of_one_expert_is_gain(trained: Any, monkeypatch: pytest.
     best.clear()
     told = experts_gain_nothing(buffer, start, data.split("validation"))
     assert told == "nothing to gain: training on all rows (3 experts) validates +0.0 ± 0.2 points at best"
+
+
+def test_experts_of_other_heads_are_no_gain(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However good they become; nor are epochs in which an expert only stands still looked at again."""
+    data, buffer = trained(480, 0, False)
+    start, good = small_heads(data), buffer.heads(0, 3)
+    asked: list[tuple[int, int]] = []
+
+    def heads(_: ExpertBuffer, expert: int, epoch: int) -> Heads:
+        asked.append((expert, epoch))
+        return good if expert == 1 else start
+
+    monkeypatch.setattr(ExpertBuffer, "heads", heads)
+    mixed = replace(buffer, own=(True, False, True), last_epochs=(2, 3, 2))
+    told = experts_gain_nothing(mixed, start, data.split("validation"))
+    assert told == "nothing to gain: training on all rows (2 experts) validates +0.0 ± 0.2 points at best"
+    assert sorted(asked) == [(0, 1), (0, 2), (2, 1), (2, 2)]

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from omnidistill.errors import InputError, NotFiniteError
-from omnidistill.experts import ExpertBuffer, load_experts, stack_runs, train_epochs, train_experts
+from omnidistill.experts import ExpertBuffer, Start, load_experts, stack_runs, train_epochs, train_experts
 from omnidistill.objectives import objective_from
-from small_runs import contents, features, small_config, small_experts, small_heads, without_seconds
+from small_runs import contents, features, small_config, small_experts, small_heads, small_start, without_seconds
 
 CONFIG = small_config("experts.num_epochs=4", "distill.num_expert_epochs=2")
 
@@ -79,7 +79,9 @@ def test_distances_and_spectra_are_those_of_the_snapshots(buffer: ExpertBuffer) 
 
 def test_a_span_longer_than_the_training_is_cut(tmp_path: Path) -> None:
     data = features().split("train")
-    made = train_experts(small_heads(data), data, CONFIG.experts, tmp_path, seed=0, spectrum_epochs=9)
+    made = train_experts(
+        [small_start(small_heads(data), CONFIG)], data, CONFIG.experts, tmp_path, seed=0, spectrum_epochs=9
+    )
     assert made.spectrum_epochs == 4
     assert made.spectra["a"].shape == (1, 8)
 
@@ -135,10 +137,10 @@ def test_the_buffer_of_another_run_is_refused(
 
 def test_another_identity_is_refused(tmp_path: Path) -> None:
     data = features().split("train")
-    start = small_heads(data)
-    train_experts(start, data, CONFIG.experts, tmp_path, seed=0, identity={"data": "one"})
+    starts = [small_start(small_heads(data), CONFIG)]
+    train_experts(starts, data, CONFIG.experts, tmp_path, seed=0, identity={"data": "one"})
     with pytest.raises(InputError, match="different identity"):
-        train_experts(start, data, CONFIG.experts, tmp_path, seed=0, identity={"data": "other"})
+        train_experts(starts, data, CONFIG.experts, tmp_path, seed=0, identity={"data": "other"})
 
 
 # interruptions
@@ -212,10 +214,8 @@ def test_finished_epochs_are_not_trained_again(folder: Path, tmp_path: Path) -> 
 def test_experts_that_diverge_keep_their_finished_epochs(rate: float, tmp_path: Path) -> None:
     """Also where weights are finite but their squares, which distances and spectra need, are not."""
     data = features().split("train")
-    start = small_heads(data)
-    config = CONFIG.experts.model_copy(update={"learning_rate": rate})
     with pytest.raises(NotFiniteError, match=r"experts: heads of '.' became NaN or Inf in epoch"):
-        train_experts(start, data, config, tmp_path, seed=0)
+        train_experts([Start(small_heads(data), rate, 4)], data, CONFIG.experts, tmp_path, seed=0)
     assert (tmp_path / "epoch-00.safetensors").is_file()
     assert not (tmp_path / "manifest.json").exists()
 

@@ -98,6 +98,20 @@ def test_going_on_from_an_epoch_gives_the_same_bits() -> None:
     assert all(torch.equal(heads[name], whole[name]) for name in whole)
 
 
+@pytest.mark.parametrize("numbers", [1, 10**6], ids=["one run a block", "all in one"])
+def test_a_run_stands_still_after_its_last_epoch(numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others go on as if it had not; where a block stands still as a whole, no step is taken."""
+    monkeypatch.setattr("omnidistill.experts.train._CACHED_NUMBERS", numbers)
+    data, lasts = train(), (1, 4, 2)
+    whole = {epoch: trained(data, small_heads(data), epoch) for epoch in (1, 2, 4)}
+    found = trained(data, small_heads(data), 4, last_epochs=lasts)
+    for name, matrix in found.items():
+        for run, last in enumerate(lasts):
+            assert torch.equal(matrix[run], whole[last][name][run])
+    standing = trained(data, small_heads(data), 2, last_epochs=(0, 0, 0))
+    assert all(torch.equal(standing[name], matrix) for name, matrix in stack_runs(small_heads(data), 3).items())
+
+
 def test_orders_are_permutations_that_differ_by_run_epoch_purpose_and_seed() -> None:
     orders = [
         order

@@ -69,13 +69,13 @@ def test_a_manifest_becomes_a_set(manifest: Path, tmp_path: Path, capsys: pytest
     ]
 
 
-def test_a_dry_run_only_counts(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_keeps_nothing(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(manifest, "--encoder", "letters", "--encoder", "sound=sounds", "-o", tmp_path / "set", "--dry-run",
         "--limit", 8)  # fmt: skip
-    first, second = capsys.readouterr().out.splitlines()
-    assert first == "8 rows, 16 items, 480 bytes of features"
-    assert second.startswith("about 0 s, ")
-    assert second.endswith(" of memory beside the workers")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "8 rows; nothing was kept"
+    assert lines[1].split()[:3] == ["encode", "16", "items"]
+    assert lines[-1] == "next    the same command without --dry-run"
     assert not (tmp_path / "set").exists()
 
 

@@ -576,7 +576,7 @@ def test_other_data_than_the_run_was_made_of(made: Path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        (),
+        ("--hlep",),
         ("destill",),
         ("distill",),
         ("distill", "SET"),

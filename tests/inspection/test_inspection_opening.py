@@ -141,3 +141,10 @@ def test_arrays_of_others_are_told_by_name(tmp_path: Path) -> None:
     found = inspect(tmp_path / "x.npz")
     assert (found.kind, found.facts) == ("arrays", {"arrays": ["a", "b"]})
     assert (found.tensors["a"].dtype, found.tensors["a"].bytes, found.tensors["b"].dtype) == ("F32", 24, "BOOL")
+
+
+def test_the_bundled_set_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = inspect(Path("emoji"))
+    assert (str(found.path), found.kind, found.facts["rows"]) == ("emoji", "features", 4686)
+    assert not list(tmp_path.iterdir())

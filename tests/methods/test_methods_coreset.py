@@ -73,7 +73,11 @@ def test_rows_that_depend_on_training_are_those_of_the_first_expert(data: Featur
     found = made(given)
     assert found.initial_ids == chosen[0]
     assert chosen[0] not in (chosen[1], tuple(train.ids[row] for row in cut))
-    assert found.provenance["experts"] == {"config": given.config.experts.model_dump(mode="json"), "seed": 0}
+    assert found.provenance["experts"] == {
+        "config": given.config.experts.model_dump(mode="json"),
+        "starts": [{"learning_rate": 0.1, "num_epochs": 3}],
+        "seed": 0,
+    }
     assert set(USES_TRAJECTORY) == {"forgetting"}
 
 

@@ -10,11 +10,9 @@ import pytest
 from method_problems import task_of
 from omnidistill.config import RunConfig, load_config
 from omnidistill.errors import InputError
-from omnidistill.experts import train_experts
 from omnidistill.methods import METHODS
 from omnidistill.methods.settling import settled
-from omnidistill.run.stages import CHOSEN
-from small_runs import features, small_heads
+from omnidistill.run.starts import CHOSEN
 
 SMALL = (
     "heads.width=8",
@@ -37,9 +35,9 @@ def open_config(*more: str) -> RunConfig:
 def test_a_set_carries_the_numbers_and_the_reasons(tmp_path: Path) -> None:
     task = task_of(tmp_path, open_config())
     made = METHODS["trajectory"](task).distilled
-    trained = task.experts().meta["key"]["config"]
+    (trained,) = task.experts().meta["key"]["starts"]
     settings = made.config.distill
-    assert settings.num_expert_epochs == trained["num_epochs"] == task.experts().num_epochs
+    assert trained["num_epochs"] == task.experts().num_epochs
     assert settings.initial_step_size == trained["learning_rate"]
     assert settings.storage.views == 16
     assert len(made) == 16 * 6
@@ -52,6 +50,7 @@ def test_a_set_carries_the_numbers_and_the_reasons(tmp_path: Path) -> None:
         "distill.storage.views",
     }
     assert choices["experts.learning_rate"].startswith(f"{trained['learning_rate']:g}, ")
+    assert choices["distill.num_expert_epochs"].startswith(f"{trained['num_epochs']}, ")
     assert choices["distill.storage.views"] == "16, so that 6 stored rows become 96 to train on"
 
 
@@ -62,7 +61,7 @@ def test_experts_take_what_validates_best_and_keep_it(tmp_path: Path) -> None:
     training = json.loads(written)["training"]
     again = task_of(tmp_path, config).experts()
     assert (tmp_path / "experts" / CHOSEN).read_bytes() == written
-    assert again.meta["key"]["config"]["learning_rate"] == training["learning_rate"]
+    assert again.meta["key"]["starts"] == [{name: training[name] for name in ("learning_rate", "num_epochs")}]
     assert again.num_epochs == training["num_epochs"]
 
 
@@ -76,7 +75,7 @@ def test_what_is_given_is_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("given", "fixed"), [("learning_rate", 0.7), ("num_epochs", 2)])
 def test_one_may_be_given_without_the_other(given: str, fixed: float, tmp_path: Path) -> None:
-    trained = task_of(tmp_path, open_config(f"experts.{given}={fixed}")).experts().meta["key"]["config"]
+    (trained,) = task_of(tmp_path, open_config(f"experts.{given}={fixed}")).experts().meta["key"]["starts"]
     assert trained[given] == fixed
     assert None not in (trained["learning_rate"], trained["num_epochs"])
 
@@ -86,12 +85,6 @@ def test_one_may_be_given_without_the_other(given: str, fixed: float, tmp_path: 
 )
 def test_few_rows_have_many_views(size: int, rows: int) -> None:
     assert load_config(preset="recommended", distill__size=size).distill.num_rows == rows
-
-
-def test_experts_cannot_be_trained_by_settings_that_are_open(tmp_path: Path) -> None:
-    data = features()
-    with pytest.raises(InputError, match="learning_rate and num_epochs must be numbers here"):
-        train_experts(small_heads(data), data.split("train"), open_config().experts, tmp_path, seed=0)
 
 
 def test_all_epochs_have_one_start() -> None:

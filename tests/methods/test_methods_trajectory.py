@@ -38,6 +38,19 @@ def test_the_settings_name_what_is_matched(target: str, tmp_path: Path) -> None:
     assert not torch.equal(made.rows()["a"], sets[other].rows()["a"])
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_last_share_of_the_iterations_matches_own_experts_alone(share: float, tmp_path: Path) -> None:
+    """As a loop whose outer objective is told from which iteration on."""
+    starts = ("experts.num_starts=2", "experts.random_starts=1", "experts.num_experts=4", "distill.validate_every=0")
+    given = task(tmp_path / "method", "trajectory", *starts, "distill.iterations=8", f"distill.own_share={share}")
+    match_trajectories(given)
+    assert given.experts().own == (True, False, True, False)
+    outer = TrajectoryMatching(given.experts(), 2, 3, round(8 * (1 - share)))
+    distill(given.development.train, outer, 8, given.config, tmp_path / "loop", identity=given.provenance)
+    found, wanted = ([each.get("loss") for each in records(folder)] for folder in (given.folder, tmp_path / "loop"))
+    assert found == wanted
+
+
 def test_the_set_that_validates_best_is_kept(tmp_path: Path) -> None:
     """Judged from the task's start on its validation rows, again by hand for what was saved."""
     given = task(tmp_path, "trajectory", "distill.iterations=6", "distill.validate_every=1")
@@ -79,5 +92,9 @@ def test_no_floor_of_a_line_is_told(tmp_path: Path) -> None:
 def test_the_set_tells_which_experts_made_it(tmp_path: Path) -> None:
     given = task(tmp_path, "trajectory", "distill.iterations=1", "experts.seed=11")
     made = match_trajectories(given).distilled
-    assert made.provenance["experts"] == {"config": given.config.experts.model_dump(mode="json"), "seed": 11}
+    assert made.provenance["experts"] == {
+        "config": given.config.experts.model_dump(mode="json"),
+        "starts": [{"learning_rate": given.config.experts.learning_rate, "num_epochs": 4}],
+        "seed": 11,
+    }
     assert made.provenance["data"] == "planted"

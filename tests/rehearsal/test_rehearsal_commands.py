@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from omnidistill.config import load_comparison
+from omnidistill.config import load_comparison, load_config
 from omnidistill.errors import InputError
 from omnidistill.rehearsal import Foreseen, rehearse_comparison, rehearse_distill, rehearse_experts
 from small_runs import SMALL, cli, packed, small_config
@@ -35,6 +35,15 @@ def test_experts_weigh_what_was_foreseen(data: Path, tmp_path: Path, starts: int
     real = tensor_bytes(tmp_path / "BUFFER")
     headers = 1500 * len(list(tmp_path.rglob("*.safetensors")))
     assert foreseen.bytes <= real <= foreseen.bytes + headers
+
+
+def test_every_start_has_heads_and_a_training_of_its_own(data: Path) -> None:
+    """Random heads are not pre-trained, but what they take is chosen too."""
+    open_ones = ["experts.num_starts=4", "experts.random_starts=1", "experts.num_experts=6", "heads.num_epochs=3"]
+    few = ["evaluate.learning_rates=[0.1, 1.0]", "evaluate.max_epochs=5"]
+    config = load_config(preset="recommended", overrides=["heads.width=8", *open_ones, *few])
+    steps = {stage.name: stage.steps for stage in rehearse_experts(str(data), config).stages}
+    assert steps == {"heads": 3, "choose the experts' training": 4 * 2 * 5, "other starts": 2 * 3, "experts": 5}
 
 
 def test_a_run_has_the_steps_and_bytes_that_were_foreseen(data: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OmnidistillError as error:
         return _told(" ".join(str(error).split()), error.exit_code)  # one line, whatever a name holds
     except KeyboardInterrupt:
-        return _told(f"interrupted; what was finished is kept, {_how_to_go_on(options)}", 130)
+        return _told(_interrupted(options), 130)
     except BrokenPipeError:
         _drop_stdout()
         return 1
@@ -56,6 +56,9 @@ def _run(arguments: Sequence[str] | None, options: argparse.Namespace) -> int:
     _, extra = make_parser().parse_known_args(arguments, options)
     if extra:
         options.parser.refuse(extra)
+    if options.verb is None:
+        options.parser.print_help(sys.stderr)
+        return 2
     return int(options.verb(options) or 0)
 
 
@@ -70,9 +73,11 @@ def _told(line: str, code: int) -> int:
     return code
 
 
-def _how_to_go_on(options: argparse.Namespace) -> str:
-    resumable = hasattr(options, "resume")
-    return "repeat the command with --resume" if resumable else "repeat the command to go on"
+def _interrupted(options: argparse.Namespace) -> str:
+    if getattr(options, "dry_run", False):
+        return "interrupted; a dry run keeps nothing"
+    how = "with --resume" if hasattr(options, "resume") else "to go on"
+    return f"interrupted; what was finished is kept, repeat the command {how}"
 
 
 def _drop_stdout() -> None:

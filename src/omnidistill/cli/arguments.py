@@ -54,7 +54,8 @@ def make_parser() -> Parser:
     """All verbs and their flags; each sets `verb` to what it does, and `parser` to its own."""
     parser = Parser(prog="omnidistill", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    added = parser.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
+    parser.set_defaults(verb=None, parser=parser)
+    added = parser.add_subparsers(metavar="VERB", parser_class=Parser)
     for title, adders in _THEMES.items():
         theme = Theme(title, added)
         for add in adders:

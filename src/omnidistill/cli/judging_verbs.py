@@ -35,7 +35,7 @@ def add_evaluate_verb(added: Any) -> None:
 def add_compare_verb(added: Any) -> None:
     """Add `compare` to the subparsers of the command line."""
     verb = add_verb(added, "compare", compare, "make and score a set for every method, size and seed")
-    verb.add_argument("set", metavar="SET", help="a folder made by 'pack', or 'emoji'")
+    verb.add_argument("set", metavar="SET", help="a folder made by 'pack' or 'encode', or 'emoji'")
     verb.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="may hold several comparisons")
     verb.add_argument("--preset", metavar="NAME", help="a comparison that ships with the package: paper-table-1 ...")
     verb.add_argument("--config", type=Path, metavar="FILE.toml", help="a comparison of your own")

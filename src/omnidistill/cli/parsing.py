@@ -14,6 +14,13 @@ from typing import Any, NoReturn
 from omnidistill.cli.help_texts import EXAMPLES, MAIN
 from omnidistill.errors import nearest
 
+_SAID = {
+    "the following arguments are required": "missing",
+    "invalid int value": "not a whole number",
+    "argument -": "-",
+}
+"""What argparse says, and what is said instead."""
+
 
 class HelpFormatter(argparse.HelpFormatter):
     """Each line of a text fits the terminal; one that begins with a space, a command, stays as it is."""
@@ -37,7 +44,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line, exit code 2."""
-        self.exit(2, f"omnidistill: {message}; see '{self.prog} --help'\n")
+        for typed, said in _SAID.items():
+            message = message.replace(typed, said)
+        self.exit(2, f"omnidistill: {message}{' See' if message.endswith('?') else '; see'} '{self.prog} --help'\n")
 
     def refuse(self, extra: Sequence[str]) -> NoReturn:
         """The error for what is neither an option nor an argument of this verb."""

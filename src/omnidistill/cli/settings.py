@@ -22,7 +22,7 @@ def add_verb(added: Any, name: str, action: Any, text: str) -> argparse.Argument
 
 def add_set(parser: argparse.ArgumentParser, output: str) -> None:
     """Add the data, where to write, heads to start from, and settings."""
-    parser.add_argument("set", metavar="SET", help="a folder made by 'pack', or 'emoji'")
+    parser.add_argument("set", metavar="SET", help="a folder made by 'pack' or 'encode', or 'emoji'")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar=output, help="the folder to write")
     parser.add_argument(
         "--heads", type=Path, metavar="FILE|DIR", help="pretrained heads: .safetensors or a folder made by 'heads'"

@@ -125,9 +125,11 @@ class TrajectoryConfig(_LearnedConfig):
     target: Literal["trajectory", "shortcut"] = "trajectory"
     """What is matched: the expert's own path, or the straight line between its ends at the expert's pace (PTM-ST)."""
     num_expert_epochs: Count | None = None
-    """Expert epochs that the T student steps must cover (paper: 2); absent: all of them."""
+    """Expert epochs that the T student steps must cover (paper: 2); absent: all that an expert has."""
     max_start_epoch: Count = 1
     """Student starts are expert epochs 0 to this, exclusive (paper: 5; 7 at N = 500)."""
+    own_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the iterations, at their end, in which only experts that start from the run's own heads are matched."""
     task_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the student's loss on real rows beside the matching loss, which is 1 a modality at first; 0: none."""
     task: TaskLossConfig = TaskLossConfig()

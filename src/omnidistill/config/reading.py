@@ -56,15 +56,17 @@ def load_config(
     for key, value in fixed.items():
         if value is not None:
             _assign(tree, key.replace("__", "."), value, where)
-    return parse_config(tree, where)
+    given = [each.partition("=")[0].strip() for each in spelt_out(overrides)]
+    return parse_config(tree, where, [*given, *(key.replace("__", ".") for key in fixed)])
 
 
-def parse_config(tree: dict[str, Any], where: str) -> RunConfig:
-    """Validate a tree of plain values; `where` names its source in errors."""
+def parse_config(tree: dict[str, Any], where: str, given: Sequence[str] = ()) -> RunConfig:
+    """Validate a tree of plain values; `where` names its source in errors, but for the keys that were given beside."""
     try:
         return RunConfig.model_validate_json(json.dumps(_with_kinds(tree, RunConfig), default=_no_setting))
     except ValidationError as error:
-        raise InputError(f"{where}: {explain(error)}") from None
+        source = "" if _key_of(error, RunConfig) in given else f"{where}: "
+        raise InputError(f"{source}{explain(error)}") from None
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None
 
@@ -209,15 +211,24 @@ def _with_kinds(tree: Mapping[str, Any], model: type[BaseModel]) -> dict[str, An
 
 def explain(error: ValidationError, root: type[BaseModel] = RunConfig) -> str:
     """What is wrong with a setting of a tree, and what to type instead."""
-    first = error.errors()[0]
-    location = [str(part) for part in first["loc"]]
-    key, found = ".".join(_without_kinds(location, root)) or "run", first.get("input")
+    first, key = error.errors()[0], _key_of(error, root) or "run"
+    location, found = [str(part) for part in first["loc"]], first.get("input")
     if first["type"] == "extra_forbidden":
         known = _siblings(location[:-1], root)
         hint = nearest(location[-1], known) or f"; known here: {', '.join(known)}"
         return f"unknown setting '{key}'{hint}"
-    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "union_tag_invalid":
+        known = [each.strip(" '") for each in first["ctx"]["expected_tags"].split(",")]
+        return f"{key} = {json.dumps(first['ctx']['tag'])}: known are {', '.join(known)}"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
     return message if first["type"] == "value_error" else f"{key} = {json.dumps(found, default=str)}: {message}"
+
+
+def _key_of(error: ValidationError, root: type[BaseModel]) -> str:
+    """The dotted key of the setting that is wrong; empty where several are, together."""
+    first = error.errors()[0]
+    kind = ["kind"] if first["type"] == "union_tag_invalid" else []
+    return ".".join([*_without_kinds([str(part) for part in first["loc"]], root), *kind])
 
 
 def _without_kinds(location: Sequence[str], root: type[BaseModel]) -> list[str]:

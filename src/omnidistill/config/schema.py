@@ -40,16 +40,34 @@ class ExpertsConfig(Strict):
     num_experts: Count = 20
     """Independent runs (paper: 20)."""
     num_starts: Count = 1
-    """Heads that experts start from, in turns: those of the run, and others made like them with seeds of their own."""
+    """Heads that experts start from: every second one from those of the run, the others in turns from heads made like
+    them with seeds of their own."""
+    random_starts: Annotated[int, Field(ge=0)] = 0
+    """How many of the other starts are random matrices instead of pre-trained."""
     num_epochs: Count | None = None
-    """Epochs a run (paper: 10); absent: as many as validate best."""
+    """Epochs a run (paper: 10); absent: as many as validate best, for every start its own number."""
     batch_size: Annotated[int, Field(ge=2)] = 128
     """Real rows a step (paper: 128); the last incomplete batch of an epoch is dropped."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     """Seed of the experts; absent: that of the run. One value for several runs lets them share experts."""
     learning_rate: Positive | None = None
     """SGD step size (paper: 0.01; HoPA's gradient is small, so standardised features want 1 to 3); absent: the one that
-    validates best."""
+    validates best, for every start its own."""
+
+    @model_validator(mode="after")
+    def _starts_fit(self) -> ExpertsConfig:
+        needed = 2 * (self.num_starts - 1)
+        if self.num_experts < needed:
+            raise ValueError(
+                f"experts.num_starts = {self.num_starts} needs experts.num_experts of at least {needed}, not "
+                f"{self.num_experts}: every second expert starts from the run's own heads, the others from the others"
+            )
+        if self.random_starts >= self.num_starts:
+            raise ValueError(
+                f"experts.random_starts = {self.random_starts} must be below experts.num_starts = {self.num_starts}: "
+                "the first start is the run's own heads"
+            )
+        return self
 
 
 class EvaluateConfig(Strict):
@@ -86,11 +104,6 @@ class RunConfig(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
-        if self.experts.num_starts > self.experts.num_experts:
-            raise ValueError(
-                f"experts.num_starts = {self.experts.num_starts} exceeds experts.num_experts = "
-                f"{self.experts.num_experts}; every start needs an expert"
-            )
         if not isinstance(self.distill, TrajectoryConfig) or self.experts.num_epochs is None:
             return self
         last = self.distill.last_epoch

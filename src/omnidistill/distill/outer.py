@@ -13,6 +13,7 @@ its ends, walked at the expert's pace,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -55,11 +56,16 @@ class Outer(Protocol):
 
 @dataclass(frozen=True)
 class TrajectoryMatching:
-    """Match expert trajectories. Experts are taken in a random order, each once before any comes again."""
+    """Match expert trajectories. Experts are taken in a random order, each once before any comes again.
+
+    num_expert_epochs: the span; None: up to the last epoch of each expert. own_from: the iteration from which on only
+    experts that start from the run's own heads are taken; None: never.
+    """
 
     buffer: ExpertBuffer
-    num_expert_epochs: int
+    num_expert_epochs: int | None
     max_start_epoch: int
+    own_from: int | None = None
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -82,7 +88,7 @@ class TrajectoryMatching:
         """Lowest loss that any set of `rank` rows can reach per branch, mean over starts (first expert); None if not
         stored.
         """
-        if self.buffer.spectrum_epochs != self.num_expert_epochs:
+        if self.buffer.spectrum_epochs != (self.num_expert_epochs or self.buffer.last_epochs[0]):
             return None
         return {
             name: sum(rank_floor(values, rank) for values in spectra[: self.max_start_epoch])
@@ -92,10 +98,16 @@ class TrajectoryMatching:
 
     def _draw(self, iteration: int, streams: Streams) -> tuple[int, int, int]:
         """Expert, start epoch and target epoch."""
-        turn, position = divmod(iteration, self.buffer.num_experts)
-        order = torch.randperm(self.buffer.num_experts, generator=Streams(streams.seed)[f"experts/order/{turn}"])
+        pool: Sequence[int] = range(self.buffer.num_experts)
+        name, since = "order", 0
+        if self.own_from is not None and iteration >= self.own_from:
+            pool, name, since = self.buffer.own_experts, "own", self.own_from
+        turn, position = divmod(iteration - since, len(pool))
+        order = torch.randperm(len(pool), generator=Streams(streams.seed)[f"experts/{name}/{turn}"])
+        expert = pool[int(order[position])]
         first = int(torch.randint(self.max_start_epoch, (1,), generator=streams["starts"]))
-        return int(order[position]), first, first + self.num_expert_epochs
+        last = first + self.num_expert_epochs if self.num_expert_epochs else self.buffer.last_epochs[expert]
+        return expert, first, last
 
 
 @dataclass(frozen=True)

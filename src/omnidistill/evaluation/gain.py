@@ -59,11 +59,14 @@ def row_hits(heads: Heads, validation: FeatureSet) -> Float[Tensor, " V"]:
 
 
 def experts_gain_nothing(buffer: ExpertBuffer, start: Heads, validation: FeatureSet) -> str | None:
-    """A line where no epoch of any expert, trained on all rows, gained anything; None as soon as one may have."""
-    epochs = range(buffer.num_epochs, 0, -1)
-    snapshots = (buffer.heads(expert, epoch) for epoch in epochs for expert in range(buffer.num_experts))
+    """A line where no epoch of any expert that trained these heads on all rows gained anything; None as soon as one
+    may have.
+    """
+    experts = buffer.own_experts
+    epochs = range(buffer.last_epochs[experts[0]], 0, -1)
+    snapshots = (buffer.heads(expert, epoch) for epoch in epochs for expert in experts)
     best = _best_of_nothing((row_hits(heads, validation) for heads in snapshots), start, validation)
-    return best and f"nothing to gain: training on all rows ({buffer.num_experts} experts) validates {best} at best"
+    return best and f"nothing to gain: training on all rows ({len(experts)} experts) validates {best} at best"
 
 
 def students_gain_nothing(distilled: DistilledSet, start: Heads, validation: FeatureSet) -> str | None:

@@ -59,7 +59,8 @@ def train_blocks(
 class BlockTraining:
     """Trains a block of runs from the snapshot of the buffer after `first_epoch` on; goes on where it was cut.
 
-    rows: opens the training rows, once a process.
+    rows: opens the training rows, once a process. learning_rates, last_epochs: of all runs; each stands still after its
+    last epoch.
     """
 
     buffer: Path
@@ -67,9 +68,14 @@ class BlockTraining:
     first_epoch: int
     rows: Callable[[], FeatureSet]
     config: ExpertsConfig
-    learning_rate: float
-    num_epochs: int
+    learning_rates: tuple[float, ...]
+    last_epochs: tuple[int, ...]
     seed: int
+
+    @property
+    def num_epochs(self) -> int:
+        """Of the runs that go on longest."""
+        return max(self.last_epochs)
 
     @cached_property
     def train(self) -> FeatureSet:
@@ -95,16 +101,17 @@ class BlockTraining:
 
     def epochs(self, heads: StackedHeads, done: int = 0, first_run: int = 0) -> Iterator[int]:
         """Trains these runs in place, from `done` epochs after `first_epoch` on; gives the number of each epoch."""
-        num_runs = len(next(iter(heads.values())))
+        runs = slice(first_run, first_run + len(next(iter(heads.values()))))
         return train_epochs(
             objective_from(self.config.objective, self.modalities),
             heads,
             self.train,
-            torch.full((num_runs,), self.learning_rate),
+            torch.tensor(self.learning_rates[runs]),
             batch_size=self.config.batch_size,
             num_epochs=self.num_epochs,
             seed=self.seed,
             purpose="experts",
+            last_epochs=self.last_epochs[runs],
             first_epoch=self.first_epoch + done,
             first_run=first_run,
         )

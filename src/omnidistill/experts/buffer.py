@@ -7,6 +7,8 @@
 The squared norms (the denominators of the matching loss, eq. 2-3) and the singular values of the first expert's
 differences (its rank floor) are stored with the trajectories, so matching never recomputes them. An epoch's file is
 mapped while its heads are in use and no longer, so memory holds what one episode reads, not the trajectories.
+Experts may start from several heads (`experts.starts`), each with a training of its own; one whose training is shorter
+stands still after its last epoch.
 """
 
 from __future__ import annotations
@@ -25,10 +27,11 @@ from torch import Tensor
 
 from omnidistill.artifacts import FileRecord, exclusive, load_artifact, save_artifact
 from omnidistill.config import ExpertsConfig
-from omnidistill.engine import Engine
+from omnidistill.engine import Engine, LocalEngine
 from omnidistill.errors import InputError
 from omnidistill.experts.blocks import BLOCKS, BlockTraining, train_blocks
 from omnidistill.experts.snapshots import Snapshots, Trail, open_snapshots, require_same
+from omnidistill.experts.starts import OWN, Start, require_alike, starts_of_experts
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.floor import singular_values
 from omnidistill.heads import Heads
@@ -43,6 +46,8 @@ class ExpertBuffer:
     squared_distances: Float[Tensor, "E M S S"]  # ||W_s - W_t||_F^2 of epochs s, t
     spectra: dict[str, Float[Tensor, "_ _"]]  # {modality: starts x k} singular values of the first expert's differences
     spectrum_epochs: int  # epochs that those differences span
+    own: tuple[bool, ...]  # which experts start from the run's own heads; the first does
+    last_epochs: tuple[int, ...]  # of every expert, which stands still after it
     modalities: tuple[str, ...]
     seconds: float
     meta: dict[str, Any]
@@ -54,8 +59,13 @@ class ExpertBuffer:
 
     @property
     def num_epochs(self) -> int:
-        """Epochs after the start."""
+        """Epochs after the start, of the experts that go on longest."""
         return len(self.snapshots) - 1
+
+    @property
+    def own_experts(self) -> tuple[int, ...]:
+        """Those that start from the run's own heads."""
+        return tuple(expert for expert, own in enumerate(self.own) if own)
 
     def heads(self, expert: int, epoch: int) -> Heads:
         """Heads of one expert after an epoch (d x p_m views)."""
@@ -63,70 +73,80 @@ class ExpertBuffer:
 
 
 def train_experts(
-    start: Heads,
+    starts: Sequence[Start],
     train: FeatureSet,
     config: ExpertsConfig,
     folder: Path,
     *,
     seed: int,
-    others: Sequence[Heads] = (),
     seconds: float = 0.0,
-    spectrum_epochs: int = 2,
+    spectrum_epochs: int | None = None,
     identity: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     engine: Engine | None = None,
     reopen: Callable[[], FeatureSet] | None = None,
 ) -> ExpertBuffer:
-    """Train E experts from the given heads and write the buffer; continues an interrupted one to the same bits.
+    """Train E experts from `config.num_starts` starts and write the buffer; continues an interrupted one to the same
+    bits.
 
-    Experts start from the given heads and the `others` in turns. `identity` names data and heads; a buffer of another
-    identity, configuration or seed is refused. `seconds` were spent before, on what the buffer is made from.
+    The first start is the run's own heads, which every second expert starts from. Step sizes and epochs are those of
+    the starts, not of `config`. `spectrum_epochs` is the span of the stored spectra; absent, all epochs of the first
+    expert. `identity` names data and heads; a buffer of another identity, configuration, training or seed is refused.
+    `seconds` were spent before, on what the buffer is made from.
     With an engine of other processes, blocks of runs are trained side by side, to the same bits; `reopen` opens the
     training rows there, which are sent to them without.
 
     Raises:
-        InputError: the folder holds another buffer, or is in use; step size or epochs were not chosen.
+        InputError: the folder holds another buffer, or is in use; starts of another number, or unlike each other.
         NotFiniteError: training diverged; finished epochs stay.
     """
-    rate, num_epochs = config.learning_rate, config.num_epochs
-    if rate is None or num_epochs is None:
-        raise InputError(
-            "experts: learning_rate and num_epochs must be numbers here; give them, or have them chosen by 'experts'"
-        )
-    key = {"config": config.model_dump(mode="json"), "seed": seed, "identity": dict(identity or {})}
-    progress = progress or SilentProgress()
+    if len(starts) != config.num_starts:
+        raise InputError(f"{len(starts)} starts given, but experts.num_starts = {config.num_starts}; give as many")
+    require_alike(starts)
+    turns = starts_of_experts(config.num_experts, len(starts))
+    rates = tuple(starts[turn].learning_rate for turn in turns)
+    last_epochs = tuple(starts[turn].num_epochs for turn in turns)
+    key = {
+        "config": config.model_dump(mode="json"),
+        "starts": [{"learning_rate": start.learning_rate, "num_epochs": start.num_epochs} for start in starts],
+        "seed": seed,
+        "identity": dict(identity or {}),
+    }
+    progress, engine = progress or SilentProgress(), engine or LocalEngine()
     with exclusive(folder):
         if (folder / "manifest.json").exists():
             buffer = load_experts(folder)
             require_same(folder, buffer.meta["key"], key)
             return buffer
-        trail, modalities = Trail.found(folder, key, seconds), tuple(start)
-        heads = trail.last(modalities) if trail.records else _stacked([start, *others], config.num_experts)
+        trail, modalities = Trail.found(folder, key, seconds), tuple(starts[OWN].heads)
+        heads = trail.last(modalities) if trail.records else _stacked([starts[turn].heads for turn in turns])
         with progress:
             if not trail.records:
                 trail.add(0, heads, seconds)
             begun, done = time.monotonic() - trail.seconds, len(trail.records) - 1
-            if engine is None or engine.here:
-                progress.start(num_epochs, "experts", done)
-                training = BlockTraining(folder, modalities, done, lambda: train, config, rate, num_epochs, seed)
+            rows = (lambda: train) if engine.here or reopen is None else reopen
+            training = BlockTraining(folder, modalities, done, rows, config, rates, last_epochs, seed)
+            if engine.here:
+                progress.start(training.num_epochs, "experts", done)
                 for epoch in training.epochs(heads):
                     trail.add(epoch, heads, time.monotonic() - begun)
                     progress.advance(1)
-            elif done < num_epochs:
-                rows = reopen or (lambda: train)
-                training = BlockTraining(folder, modalities, done, rows, config, rate, num_epochs, seed)
+            elif done < training.num_epochs:
                 train_blocks(trail, heads, training, len(train), engine, begun, progress)
         snapshots = open_snapshots(folder, trail.records, verify=False)
+        span = min(spectrum_epochs or last_epochs[0], last_epochs[0])
         tensors = {
-            "squared_distances": squared_distances(snapshots, list(start)),
-            **_spectra(snapshots, list(start), spectrum_epochs),
+            "squared_distances": squared_distances(snapshots, modalities),
+            **_spectra(snapshots, modalities, span, last_epochs[0]),
         }
         meta = {
             "key": key,
             "files": [asdict(record) for record in trail.records],
-            "modalities": list(start),
+            "modalities": list(modalities),
             "seconds": time.monotonic() - begun,
-            "spectrum_epochs": min(spectrum_epochs, num_epochs),
+            "spectrum_epochs": span,
+            "own": [turn == OWN for turn in turns],
+            "last_epochs": list(last_epochs),
         }
         save_artifact(folder, "experts", tensors, meta)
         (folder / "progress.json").unlink(missing_ok=True)
@@ -147,6 +167,8 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
         artifact.tensors["squared_distances"],
         {name: artifact.tensors[f"spectrum/{name}"] for name in modalities},
         meta["spectrum_epochs"],
+        tuple(meta["own"]),
+        tuple(meta["last_epochs"]),
         modalities,
         meta["seconds"],
         meta,
@@ -167,20 +189,19 @@ def squared_distances(snapshots: Snapshots, modalities: Sequence[str]) -> Float[
     return table
 
 
-def _stacked(starts: Sequence[Heads], num_experts: int) -> dict[str, Tensor]:
-    """The heads that experts start from, in turns."""
-    turns = [starts[expert % len(starts)] for expert in range(num_experts)]
-    return {name: torch.stack([heads[name] for heads in turns]) for name in starts[0]}
+def _stacked(runs: Sequence[Heads]) -> dict[str, Float[Tensor, "E _ _"]]:
+    return {name: torch.stack([heads[name] for heads in runs]) for name in runs[0]}
 
 
 def _of_expert(snapshot: Mapping[str, Tensor], modalities: Sequence[str], expert: int) -> Heads:
     return {name: snapshot[name][expert] for name in modalities}
 
 
-def _spectra(snapshots: Snapshots, modalities: Sequence[str], num_epochs: int) -> dict[str, Float[Tensor, "_ _"]]:
-    """Singular values of the first expert's W_s - W_{s + num_epochs} for every start s."""
-    span = min(num_epochs, len(snapshots) - 1)
-    pairs = [(snapshots[s], snapshots[s + span]) for s in range(len(snapshots) - span)]
+def _spectra(
+    snapshots: Snapshots, modalities: Sequence[str], span: int, last_epoch: int
+) -> dict[str, Float[Tensor, "_ _"]]:
+    """Singular values of the first expert's W_s - W_{s + span} for every start s up to its last epoch."""
+    pairs = [(snapshots[s], snapshots[s + span]) for s in range(last_epoch - span + 1)]
     return {
         f"spectrum/{name}": torch.stack([singular_values(start[name][0] - end[name][0]) for start, end in pairs])
         for name in modalities

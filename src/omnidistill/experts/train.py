@@ -3,17 +3,18 @@
     W_m <- W_m - lr Delta_m^T X_m        Delta = dL/dY in closed form
 
 Features are frozen, so a step is one product forward and one for the weight gradient; there is no input gradient and
-no autograd. Runs differ in the order of their rows and, where wanted, in their step size. The order of run e in epoch
-k derives from (seed, purpose, e, k) alone, so a training that was cut off continues to the same bits from its last
-snapshot. Runs go through an epoch a block at a time, so that what a step computes stays in the cache; the blocks follow
-from the sizes alone, so a block that is trained by itself comes to the same bits.
+no autograd. Runs differ in the order of their rows and, where wanted, in their step size and in the epoch after which
+they stand still. The order of run e in epoch k derives from (seed, purpose, e, k) alone, so a training that was cut off
+continues to the same bits from its last snapshot. Runs go through an epoch a block at a time, so that what a step
+computes stays in the cache; the blocks follow from the sizes alone, so a block that is trained by itself comes to the
+same bits.
 
 Shapes: E runs, b mini-batch, d embedding width, p_m feature width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -43,11 +44,13 @@ def train_epochs(
     num_epochs: int,
     seed: int,
     purpose: str,
+    last_epochs: Sequence[int] | None = None,
     first_epoch: int = 0,
     first_run: int = 0,
 ) -> Iterator[int]:
     """Train the heads in place; yields the number of epochs done (first_epoch + 1, ..., num_epochs) after each.
-    `first_run` is the number of the first of these runs, which the order of its rows derives from.
+    `last_epochs` are those after which each run stands still (absent: none does); `first_run` is the number of the
+    first of these runs, which the order of its rows derives from.
 
     Rows of one group are positives of each other. The last incomplete batch of an epoch is dropped; a batch size
     above the number of rows means full batches.
@@ -58,14 +61,20 @@ def train_epochs(
     num_runs, num_rows = len(learning_rates), len(data)
     batch_size = min(batch_size, num_rows)
     rates = learning_rates[:, None, None]
+    lasts = torch.tensor([num_epochs] * num_runs if last_epochs is None else last_epochs)
     blocks = run_blocks(heads, batch_size)
     for epoch in range(first_epoch, num_epochs):
         orders = epoch_orders(num_runs, num_rows, seed=seed, purpose=purpose, epoch=epoch, first_run=first_run)
-        for runs in blocks:
+        for block in blocks:
+            runs = torch.arange(num_runs)[block][lasts[block] > epoch]
+            if not len(runs):
+                continue
             part = {name: matrix[runs] for name, matrix in heads.items()}
             for begin in range(0, num_rows - batch_size + 1, batch_size):
                 batch = orders[runs, begin : begin + batch_size]
                 _step(objective, part, data.features, shared_groups(data.group_codes[batch]), batch, rates[runs])
+            for name, matrix in heads.items():
+                matrix[runs] = part[name]
         _check_finite(heads, purpose, epoch + 1)
         yield epoch + 1
 

@@ -131,6 +131,8 @@ def _numpy_errors(path: Path) -> Iterator[None]:
     """Whatever zip and header parsers raise on damaged bytes (a dozen types) is one InputError."""
     try:
         yield
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
     except Exception as error:
         if isinstance(error, ValueError) and any(word in str(error).lower() for word in ("pickle", "object")):
             raise InputError(

@@ -25,6 +25,8 @@ def read_table(path: Path) -> dict[str, list[Any]]:
     """
     readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     suffix = path.suffix.lower()
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
     if suffix not in readers:
         raise InputError(f"{path}: expected a table in {', '.join(readers)}")
     try:

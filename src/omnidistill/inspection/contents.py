@@ -63,6 +63,7 @@ def _experts(artifact: Artifact) -> Facts:
         "modalities": meta["modalities"],
         "seconds": meta["seconds"],
         "seed": meta["key"]["seed"],
+        "starts": meta["key"]["starts"],
         "config": meta["key"]["config"],
         "identity": meta["key"]["identity"],
     }

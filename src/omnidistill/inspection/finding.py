@@ -95,7 +95,7 @@ def _shown(value: Any) -> str:
         case float():
             text = f"{value:.4g}"
         case Mapping():
-            text = ", ".join(f"{name} {_shown(each)}" for name, each in value.items())
+            text = ", ".join(f"{name} {_shown(each)}" for name, each in value.items() if each is not None)
         case list() | tuple():
             text = ", ".join(map(_shown, value[:_SHOWN])) + (", ..." if len(value) > _SHOWN else "")
         case _:

@@ -7,16 +7,19 @@ its checksum is to be compared.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from omnidistill.artifacts import load_artifact, read_json, read_tensors
 from omnidistill.errors import InputError
 from omnidistill.experts import load_experts
 from omnidistill.extraction.encoding import ENCODED, ENCODERS
+from omnidistill.features.store import save_features
 from omnidistill.inspection.contents import describe, provenance
 from omnidistill.inspection.files import DATASET, FILES, dataset
 from omnidistill.inspection.finding import Facts, Finding, TensorFacts
-from omnidistill.run import open_run
+from omnidistill.run import EMOJI, open_data, open_run
 
 COMPARISON = "comparison.lock.json"
 """What a folder of comparisons is known by."""
@@ -38,6 +41,8 @@ def inspect(path: Path, verify: bool = False) -> Finding:
             f"{path}: nothing that omnidistill writes lies there; give a set, heads, experts, a run, a comparison or "
             f"an export; or a file ({', '.join(_FILES)})"
         )
+    if str(path) == EMOJI and not path.exists():
+        return _bundled(verify)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if path.name in _FOLDERS:
@@ -47,6 +52,13 @@ def inspect(path: Path, verify: bool = False) -> Finding:
     if _known(path.parent):
         raise InputError(f"{path}: is a part of what lies in {path.parent}; inspect that")
     raise InputError(f"{path}: is nothing that omnidistill writes; give a folder, or a file ({', '.join(_FILES)})")
+
+
+def _bundled(verify: bool) -> Finding:
+    """The bundled set, as it is when it is packed."""
+    with TemporaryDirectory(prefix="omnidistill-") as place:
+        save_features(open_data(EMOJI), Path(place) / EMOJI)
+        return replace(_artifact(Path(place) / EMOJI, verify), path=Path(EMOJI))
 
 
 def _artifact(path: Path, verify: bool) -> Finding:

@@ -26,7 +26,7 @@ def choose_rows(task: Task) -> Distillation:
     trajectory = None
     if settings.selector in USES_TRAJECTORY:
         buffer = task.experts()
-        task, trajectory = task.of(buffer), [buffer.heads(0, epoch) for epoch in range(buffer.num_epochs + 1)]
+        task, trajectory = task.of(buffer), [buffer.heads(0, epoch) for epoch in range(buffer.last_epochs[0] + 1)]
     begun = time.monotonic()
     generator, size = Streams(task.config.seed)["select"], settings.size
     ids: tuple[str, ...] = ()

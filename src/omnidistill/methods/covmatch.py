@@ -28,7 +28,7 @@ def match_covariances(task: Task) -> Distillation:
     snapshots = []
     if settings.weights == "errors":
         buffer = task.experts()
-        task, snapshots = task.of(buffer), [buffer.heads(0, e) for e in _EPOCHS if e <= buffer.num_epochs]
+        task, snapshots = task.of(buffer), [buffer.heads(0, e) for e in _EPOCHS if e <= buffer.last_epochs[0]]
     begun = time.monotonic()
     moments = accumulate_moments(train, settings.pairing)
     if snapshots:

@@ -36,7 +36,7 @@ class Task:
 
     def of(self, buffer: ExpertBuffer) -> Task:
         """The same task, recording that these experts were used."""
-        trained = {name: buffer.meta["key"][name] for name in ("config", "seed")}
+        trained = {name: buffer.meta["key"][name] for name in ("config", "starts", "seed")}
         return replace(self, provenance={**self.provenance, "experts": trained})
 
     def as_set(self, tensors: Mapping[str, Tensor], ids: tuple[str, ...] = ()) -> DistilledSet:

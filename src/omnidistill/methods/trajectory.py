@@ -4,8 +4,8 @@
 
 Cazenavette et al. 2022; Wu et al. 2024 (MTT-VL), Xu et al. 2024 (LoRS), Zhang et al. 2025 (RepBlend), Gao et al. 2026
 (HoPA, eq. 7), Guo et al. 2026 (PTM-ST): which of them follows from student, experts, similarity, target and rollout.
-With a task weight, the student's loss on real rows is a further term. Where experts gain nothing on validation there is
-nothing to match: the loop ends before it begins, with its first set.
+With a task weight, the same student's loss on real rows is a further term. Where experts gain nothing on validation
+there is nothing to match: the loop ends before it begins, with its first set.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def match_trajectories(task: Task) -> Distillation:
     task = settled(task.of(buffer), buffer)
     settings = task.config.distill
     assert isinstance(settings, TrajectoryConfig)
-    assert settings.num_expert_epochs is not None
-    matching = _TARGETS[settings.target](buffer, settings.num_expert_epochs, settings.max_start_epoch)
+    own_from = round((1 - settings.own_share) * settings.iterations)
+    matching = _TARGETS[settings.target](buffer, settings.num_expert_epochs, settings.max_start_epoch, own_from)
     outer: Outer = matching
     if settings.task_weight:
         loss = TaskLoss(task.development.train, task.start, settings.task.rows, settings.task.tau)

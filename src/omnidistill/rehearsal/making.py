@@ -18,7 +18,8 @@ from omnidistill.config import ExpertsConfig, LearnedConfig, RunConfig, SelectCo
 from omnidistill.distill import DistilledSet
 from omnidistill.distill.learnable import random_rows
 from omnidistill.distill.threads import threads_for
-from omnidistill.experts import ExpertBuffer, train_experts
+from omnidistill.experts import ExpertBuffer, Start, train_experts
+from omnidistill.experts.starts import OWN, starts_of_experts
 from omnidistill.features.featureset import FeatureSet
 from omnidistill.methods import METHODS, Task
 from omnidistill.parametrisation import parametrisation_from
@@ -110,11 +111,10 @@ def step_seconds(measured: Measured, distilled: DistilledSet, num_runs: int) -> 
 
 def expert_buffer(measured: Measured, config: RunConfig, place: Path, num_epochs: int) -> ExpertBuffer:
     """A buffer of one expert that saw a few rows: what is read from it costs what it costs."""
+    start = Start(measured.start, config.experts.learning_rate or 0.1, num_epochs)
     some = measured.data.train.select(torch.arange(min(len(measured.data.train), 2 * config.experts.batch_size)))
-    rate = config.experts.learning_rate or 0.1
-    alone = {"num_experts": 1, "num_starts": 1, "num_epochs": num_epochs, "learning_rate": rate}
-    settings: ExpertsConfig = config.experts.model_copy(update=alone)
-    return train_experts(measured.start, some, settings, place, seed=0, spectrum_epochs=num_epochs)
+    alone: ExpertsConfig = config.experts.model_copy(update={"num_experts": 1, "num_starts": 1, "random_starts": 0})
+    return train_experts([start], some, alone, place, seed=0)
 
 
 def _rehearse(measured: Measured, config: RunConfig, place: Path, watch: _Stopwatch) -> float:
@@ -141,7 +141,8 @@ def _judging(measured: Measured, config: RunConfig) -> list[Stage]:
         num_runs = 1 if settings.order == "fixed" else 2
         count = 1 + -(-settings.iterations // settings.validate_every)
         steps = _USUAL_SPANS * settings.num_student_steps
-        scores, experts = _USUAL_SCORES * num_runs, config.experts.num_experts if settings.uses_experts else 0
+        turns = starts_of_experts(config.experts.num_experts, config.experts.num_starts)
+        scores, experts = _USUAL_SCORES * num_runs, turns.count(OWN) if settings.uses_experts else 0
         step = step_seconds(measured, distilled, num_runs)
         seconds = count * (steps * step + scores * measured.score) + experts * measured.score
         return [Stage("judge the set", count, "times", seconds)]

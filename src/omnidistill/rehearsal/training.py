@@ -87,14 +87,14 @@ class Measured:
         return Stage(name, settings.num_epochs, "epochs", settings.num_epochs * (epoch + self.score), self.bytes)
 
     def choosing(self, settings: ExpertsConfig, evaluate: EvaluateConfig) -> tuple[list[Stage], ExpertsConfig]:
-        """The stage that chooses step size and epochs, if they are open; and the settings as they usually come out."""
+        """The stage that chooses the training of every start, where open; and the settings as they usually come out."""
         if settings.learning_rate is not None and settings.num_epochs is not None:
             return [], settings
         rates = evaluate.learning_rates if settings.learning_rate is None else (settings.learning_rate,)
         epochs = min(USUAL_EPOCHS, settings.num_epochs or evaluate.max_epochs)
         objective = objective_from(settings.objective, tuple(self.start))
         epoch = epoch_seconds(objective, self.start, 1, self.data.train, settings.batch_size)
-        count = len(rates) * epochs
+        count = settings.num_starts * len(rates) * epochs
         chosen = {"learning_rate": rates[0], "num_epochs": settings.num_epochs or epochs}
         stage = Stage("choose the experts' training", count, "epochs", count * (epoch + self.score), usual=True)
         return [stage], settings.model_copy(update=chosen)
@@ -104,10 +104,10 @@ class Measured:
         stages, settings = self.choosing(config.experts, config.evaluate)
         num_runs, num_epochs = settings.num_experts, settings.num_epochs or USUAL_EPOCHS
         if settings.num_starts > 1:
-            made = self.pretraining(config)
-            others = settings.num_starts - 1
+            made, others = self.pretraining(config), settings.num_starts - 1
+            trained = others - settings.random_starts
             stages.append(
-                Stage("other starts", others * made.steps, "epochs", others * made.seconds, others * made.bytes)
+                Stage("other starts", trained * made.steps, "epochs", trained * made.seconds, others * made.bytes)
             )
         objective = objective_from(settings.objective, tuple(self.start))
         epoch = epoch_seconds(objective, self.start, num_runs, self.data.train, settings.batch_size)

@@ -13,7 +13,8 @@ from omnidistill.run.folder import (
     versions,
 )
 from omnidistill.run.making import Shelf, load_begun, run_distill
-from omnidistill.run.stages import make_experts, make_heads, run_experts
+from omnidistill.run.stages import make_experts, run_experts
+from omnidistill.run.starts import make_heads
 
 __all__ = [
     "EMOJI",

@@ -23,7 +23,8 @@ from omnidistill.heads import Heads, load_heads, save_heads
 from omnidistill.methods import METHODS, Task
 from omnidistill.objectives import objective_from
 from omnidistill.run.folder import Run, begin_run, fingerprint, heads_fingerprint, open_data, pair_folder
-from omnidistill.run.stages import given_experts, make_experts, make_heads
+from omnidistill.run.stages import given_experts, make_experts
+from omnidistill.run.starts import make_heads
 from omnidistill.tracking import Progress, SilentProgress, check_trackers
 
 Shelf = Callable[[FeatureSet, Heads, RunConfig], Path]
