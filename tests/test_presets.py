@@ -135,7 +135,7 @@ METHODS: dict[str, dict[str, Any]] = {
         "experts.num_experts": 8,
         "experts.num_starts": 5,
         "experts.random_starts": 2,
-        "distill.own_share": 0.0,
+        "distill.own_share": 0.4,
         "distill.iterations": 600,
         "distill.storage.bits": 4,
     },
