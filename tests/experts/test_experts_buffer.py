@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from omnidistill.artifacts import load_artifact, save_artifact
 from omnidistill.errors import InputError, NotFiniteError
 from omnidistill.experts import ExpertBuffer, Start, load_experts, stack_runs, train_epochs, train_experts
 from omnidistill.objectives import objective_from
@@ -235,6 +236,16 @@ def test_a_damaged_epoch_is_refused_by_name(epoch: int, damage: str, folder: Pat
     else:
         path.write_bytes(data[:-1] + (bytes([data[-1] ^ 1]) if damage == "altered" else b""))
     with pytest.raises(InputError, match=path.name):
+        load_experts(tmp_path / "BUFFER")
+
+
+@pytest.mark.parametrize("entry", ["own", "files", "modalities"])
+def test_a_manifest_of_another_version_is_refused(entry: str, folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "BUFFER")
+    found = load_artifact(tmp_path / "BUFFER", "experts")
+    meta = {name: value for name, value in found.meta.items() if name != entry}
+    save_artifact(tmp_path / "BUFFER", "experts", found.tensors, meta)
+    with pytest.raises(InputError, match=f"experts of another version, or damaged .'{entry}'.; train them again"):
         load_experts(tmp_path / "BUFFER")
 
 

@@ -161,18 +161,21 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
     """
     artifact = load_artifact(folder, "experts")
     meta = artifact.meta
-    modalities = tuple(meta["modalities"])
-    return ExpertBuffer(
-        open_snapshots(folder, [FileRecord(**record) for record in meta["files"]], verify),
-        artifact.tensors["squared_distances"],
-        {name: artifact.tensors[f"spectrum/{name}"] for name in modalities},
-        meta["spectrum_epochs"],
-        tuple(meta["own"]),
-        tuple(meta["last_epochs"]),
-        modalities,
-        meta["seconds"],
-        meta,
-    )
+    try:
+        modalities = tuple(meta["modalities"])
+        return ExpertBuffer(
+            open_snapshots(folder, [FileRecord(**record) for record in meta["files"]], verify),
+            artifact.tensors["squared_distances"],
+            {name: artifact.tensors[f"spectrum/{name}"] for name in modalities},
+            meta["spectrum_epochs"],
+            tuple(meta["own"]),
+            tuple(meta["last_epochs"]),
+            modalities,
+            meta["seconds"],
+            meta,
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{folder}: experts of another version, or damaged ({error}); train them again") from error
 
 
 def squared_distances(snapshots: Snapshots, modalities: Sequence[str]) -> Float[Tensor, "E M S S"]:
