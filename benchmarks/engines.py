@@ -1,4 +1,5 @@
 """Engines: seconds of the same work in this process and by a Ray of two workers: `python benchmarks/engines.py`.
+Writes results/engines.json and .md.
 
 Both are measured in one run, in turns; the Ray is started, and its workers have imported everything, in a turn that
 does not count. Encoding: generated texts through an encoder of arithmetic. Comparison: two methods over planted
@@ -8,10 +9,11 @@ features. The results are compared bit by bit before a number is printed.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -19,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from measuring import Cell, Table, interleaved, machine, ratio, spread
+from measuring import RESULTS, Cell, Table, interleaved, machine, ratio, spread
 from omnidistill.comparison import compare
 from omnidistill.config import load_comparison
 from omnidistill.data.synthetic import planted
@@ -112,15 +114,21 @@ def measure(quick: bool) -> Table:
     note = (
         f"Seconds of the same work, the same bits; a Ray of {WORKERS} workers of one thread each, all on one machine."
     )
-    return Table("Engines", note, ("work", "local, s", "ray, s", "ray / local"), tuple(table))
+    return Table("Ray against local", note, ("work", "local, s", "ray, s", "ray / local"), tuple(table))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="smaller, one turn")
+    parser.add_argument("--quick", action="store_true", help="smaller, one turn; only prints")
     options = parser.parse_args()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     torch.set_num_threads(1)
     require("ray", "ray").init(address="local", num_cpus=WORKERS, include_dashboard=False, logging_level="ERROR")
-    print(machine())
-    print(measure(options.quick).markdown())
+    computer, table = machine(), measure(options.quick)
+    text = "\n".join(["# Engines", "", computer, "", table.markdown()])
+    if not options.quick:
+        RESULTS.mkdir(exist_ok=True)
+        record = {"machine": computer, "tables": [asdict(table)]}
+        (RESULTS / "engines.json").write_text(json.dumps(record, indent=1) + "\n")
+        (RESULTS / "engines.md").write_text(text)
+    print(text)
