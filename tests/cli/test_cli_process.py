@@ -42,6 +42,28 @@ def test_a_terminal_without_the_letters_is_no_reason_to_fail(tmp_path: Path) -> 
     assert f"next   omnidistill export {tmp_path / 'RUN'}" in done.stdout
 
 
+LOADING = """
+import os, signal, sys, time
+class Swallowing:
+    def find_spec(self, name, path, target=None):
+        if name == "torch":
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(1)
+            except KeyboardInterrupt:
+                print("swallowed", file=sys.stderr)
+sys.meta_path.insert(0, Swallowing())
+from omnidistill.cli import main
+sys.exit(main(["inspect", "emoji"]))
+"""
+
+
+def test_sigint_while_torch_loads_ends_the_process_without_a_word() -> None:
+    """An extension module that is loading swallows a KeyboardInterrupt, or makes an ImportError of it."""
+    done = subprocess.run([sys.executable, "-c", LOADING], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
 def test_sigint_leaves_a_run_that_goes_on_to_the_same_set(tmp_path: Path) -> None:
     packed(tmp_path / "SET")
     settings = [*SMALL, "--set", "distill.iterations=100", "--set", "distill.validate_every=0"]

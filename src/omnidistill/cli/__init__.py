@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -59,7 +61,20 @@ def _run(arguments: Sequence[str] | None, options: argparse.Namespace) -> int:
     if options.verb is None:
         options.parser.print_help(sys.stderr)
         return 2
+    if not options.light:
+        _load_torch()
     return int(options.verb(options) or 0)
+
+
+def _load_torch() -> None:
+    """While extension modules load they swallow Ctrl-C, or make another error of it: until then it ends the process."""
+    ours = threading.current_thread() is threading.main_thread() and "torch" not in sys.modules
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL) if ours else None
+    try:
+        import torch  # noqa: F401
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, before)
 
 
 def _flush_stdout() -> None:

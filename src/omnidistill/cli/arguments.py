@@ -54,7 +54,7 @@ def make_parser() -> Parser:
     """All verbs and their flags; each sets `verb` to what it does, and `parser` to its own."""
     parser = Parser(prog="omnidistill", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    parser.set_defaults(verb=None, parser=parser)
+    parser.set_defaults(verb=None, parser=parser, light=False)
     added = parser.add_subparsers(metavar="VERB", parser_class=Parser)
     for title, adders in _THEMES.items():
         theme = Theme(title, added)

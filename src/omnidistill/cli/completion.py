@@ -41,7 +41,7 @@ class Verb:
 def add_completion_verb(added: Any) -> None:
     """Add `completion` to the subparsers of the command line."""
     verb: argparse.ArgumentParser = added.add_parser("completion", help="print the script that completes this program")
-    verb.set_defaults(verb=completion)
+    verb.set_defaults(verb=completion, light=True)
     verb.add_argument("shell", choices=tuple(_SCRIPTS), metavar="SHELL", help=f"one of {', '.join(_SCRIPTS)}")
 
 

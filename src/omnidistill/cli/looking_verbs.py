@@ -12,7 +12,9 @@ from omnidistill.cli.settings import add_settings, add_verb, config_of
 
 def add_doctor_verb(added: Any) -> None:
     """Add `doctor` to the subparsers of the command line."""
-    add_json(add_verb(added, "doctor", doctor, "check this machine and installation: versions, speed, disk"))
+    add_json(
+        add_verb(added, "doctor", doctor, "check this machine and installation: versions, speed, disk", light=True)
+    )
 
 
 def add_looking_verbs(added: Any) -> None:
@@ -24,15 +26,19 @@ def add_looking_verbs(added: Any) -> None:
     looking.add_argument("--verify", action="store_true", help="read everything once and compare it with its checksums")
     add_json(looking)
 
-    listing = add_verb(added, "presets", presets, "list the methods and comparisons that ship with the package")
+    listing = add_verb(
+        added, "presets", presets, "list the methods and comparisons that ship with the package", light=True
+    )
     add_json(listing)
 
-    showing = add_verb(added, "config", show_config, "print the settings in effect, or explain every setting")
+    showing = add_verb(
+        added, "config", show_config, "print the settings in effect, or explain every setting", light=True
+    )
     add_settings(showing)
     showing.add_argument("--explain", action="store_true", help="every setting with default, unit and reason")
     add_json(showing)
 
-    citing = add_verb(added, "cite", cite, "print BibTeX of the methods and encoders used")
+    citing = add_verb(added, "cite", cite, "print BibTeX of the methods and encoders used", light=True)
     citing.add_argument(
         "names", nargs="*", metavar="RUN|METHOD", help="runs, comparisons, methods, encoders (default: this program)"
     )

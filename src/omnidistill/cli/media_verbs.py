@@ -19,7 +19,9 @@ _KINDS = "video,audio,image,text"
 
 def add_media_verbs(added: Any) -> None:
     """Add both verbs to the subparsers of the command line."""
-    making = add_verb(added, "manifest", manifest, "make the table of what to encode from a folder, or check one")
+    making = add_verb(
+        added, "manifest", manifest, "make the table of what to encode from a folder, or check one", light=True
+    )
     making.add_argument("source", type=Path, metavar="FOLDER|FILE", help="media files, or a manifest made before")
     making.add_argument(
         "--modalities",
@@ -33,7 +35,7 @@ def add_media_verbs(added: Any) -> None:
     )
     _add_output(making, required=False)
 
-    known = add_verb(added, "recipe", recipe, "make the manifest of a benchmark from its distributed files")
+    known = add_verb(added, "recipe", recipe, "make the manifest of a benchmark from its distributed files", light=True)
     known.add_argument("name", metavar="NAME", help="msrvtt-1ka, didemo or vggsound-s")
     known.add_argument("folder", type=Path, metavar="FOLDER", help="annotation files and videos, anywhere in it")
     known.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn at random (vggsound-s)")

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from omnidistill.config import RunConfig
 
 
-def add_verb(added: Any, name: str, action: Any, text: str) -> argparse.ArgumentParser:
-    """Add a verb that does `action` to the subparsers of the command line."""
+def add_verb(added: Any, name: str, action: Any, text: str, light: bool = False) -> argparse.ArgumentParser:
+    """Add a verb that does `action` to the subparsers of the command line; a light one does without torch."""
     made: argparse.ArgumentParser = added.add_parser(name, help=text)
-    made.set_defaults(verb=action)
+    made.set_defaults(verb=action, light=light)
     return made
 
 
