@@ -256,7 +256,7 @@ def test_malformed_overrides(override: str) -> None:
         (("experts.num_starts=3",), "experts.num_starts = 3 needs experts.num_experts of at least 4, not 2"),
         (("experts.random_starts=1",), "experts.random_starts = 1 must be below experts.num_starts = 1"),
         (("experts.num_starts=2", "experts.random_starts=2"), "random_starts = 2 must be below experts.num_starts = 2"),
-        (("distill.own_share=1.5",), "distill.own_share = 1.5: Input should be less than or equal to 1"),
+        (("distill.own_share=1.5",), "distill.own_share = 1.5: must be less than or equal to 1"),
     ],
 )
 def test_settings_that_contradict_each_other(overrides: tuple[str, ...], told: str) -> None:

@@ -68,13 +68,15 @@ def _run(arguments: Sequence[str] | None, options: argparse.Namespace) -> int:
 
 def _load_torch() -> None:
     """While extension modules load they swallow Ctrl-C, or make another error of it: until then it ends the process."""
-    ours = threading.current_thread() is threading.main_thread() and "torch" not in sys.modules
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL) if ours else None
+    main = threading.current_thread() is threading.main_thread()
+    ours = main and signal.getsignal(signal.SIGINT) is signal.default_int_handler and "torch" not in sys.modules
+    if ours:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         import torch  # noqa: F401
     finally:
         if ours:
-            signal.signal(signal.SIGINT, before)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _flush_stdout() -> None:
