@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn.base
 import torch
 
 from omnidistill import Distiller
@@ -128,10 +129,9 @@ def test_parameters_come_and_go(fitted: Distiller) -> None:
 
 
 def test_scikit_learn_clones_it() -> None:
-    base = pytest.importorskip("sklearn.base", reason="scikit-learn is not installed")
     front = Distiller(size=6, settings=SMALL, heads={"a": np.ones((2, 3))})
     front.heads_ = {"a": torch.ones(2, 3)}
-    clone = base.clone(front)
+    clone = sklearn.base.clone(front)
     assert not hasattr(clone, "heads_")
     assert clone.get_params().keys() == front.get_params().keys()
     assert (clone.size, clone.settings) == (6, SMALL)

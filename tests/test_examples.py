@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import nbformat
 import pytest
 
 import snippets
@@ -68,7 +69,6 @@ def test_what_is_kept_is_of_one_execution_and_small(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_a_valid_notebook_whose_links_lead_somewhere(name: str) -> None:
-    nbformat = pytest.importorskip("nbformat")
     nbformat.validate(nbformat.read(ROOT / "examples" / name, as_version=4))
     prose = "".join(
         line for cell in notebook(name)["cells"] if cell["cell_type"] == "markdown" for line in cell["source"]
