@@ -23,7 +23,10 @@ from PIL import Image
 
 from measuring import RESULTS, Cell, Table, machine
 
-NOTE = "The last three are estimate / real; memory is of the largest process. Bundled set, one run each."
+NOTE = (
+    "The last three are estimate / real; memory is of the largest process (on Ray: of those that the command starts "
+    "itself). Bundled set, one run each."
+)
 COLUMNS = ("command", "rehearsal s", "real s", "real MB", "real peak MB", "minutes", "bytes", "memory")
 RAY = ("--engine", "ray")
 THREE = ("compare", "emoji", "--methods", "hopa,apm,k-medoids", "--sizes", "30")
