@@ -31,8 +31,8 @@ FIGURES = {"bytes": "figures/gain-against-bytes.svg"}
 HEAD = """# Results
 
 Tables over the bundled data: emoji drawings, their names and the sound of these. `make compare` makes all of them
-again, `make compare-quick` one small one in minutes. Settings were chosen on validation (LOG.md), never here. Minutes
-are those of what earlier tables had not made already.
+again, `make compare-quick` one small one in minutes. Settings were chosen on validation (LOG.md), never here, but for
+one: `own_share` of `portable` (LOG.md, 13). Minutes are those of what earlier tables had not made already.
 """
 
 
