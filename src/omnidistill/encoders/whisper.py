@@ -1,7 +1,7 @@
 """Whisper base: the encoder's output averaged over time, on 8-bit weights that come inside two packages.
 
-    |STFT|^2 (400 samples, hop 160, Hann) of 16 kHz sound -> 80 mel bands (Slaney) -> log10, floor 8 below the peak,
-    (x + 4) / 4
+    |STFT|^2 (400 samples, hop 160, Hann, silence before and after) of 16 kHz sound -> 80 mel bands (Slaney) -> log10,
+    floor 8 below the peak, (x + 4) / 4
 
 Source: A. Radford et al., Robust speech recognition via large-scale weak supervision (2022), section 2.2; published
 with MIT licence. The clip is not padded to 30 s, but cut to an even number of columns, as 30 s have: the encoder takes
@@ -85,23 +85,27 @@ class Whisper(Lazy):
         return {
             "name": self.name,
             "weights": sha256_of([self.folder / "model.bin"]),
-            "preparation": f"{_RATE} Hz, {_BANDS} log-mel bands, window {_WINDOW}, hop {_HOP}, even columns, "
-            f"at most {_LONGEST:g} s",
+            "preparation": f"{_RATE} Hz, {_BANDS} log-mel bands, window {_WINDOW}, hop {_HOP}, silence around, "
+            f"even columns, at most {_LONGEST:g} s",
             "ctranslate2": version("ctranslate2"),
             **decoders(self.kind),
         }
 
 
 def log_mel(sound: Float[Tensor, " samples"]) -> Float[Tensor, "80 times"]:
-    """Whisper's spectrogram of sound at 16 kHz: a column every 10 ms, an even number of them, the rest left out."""
-    padded = torch.nn.functional.pad(sound, (0, max(0, _WINDOW - len(sound))))
-    spectrum = torch.stft(padded, _WINDOW, _HOP, window=torch.hann_window(_WINDOW), return_complex=True)
-    power = spectrum[:, : (spectrum.shape[1] - 1) // 2 * 2].abs().square()
-    logs = (_mel_bands() @ power).clamp_min(1e-10).log10()
-    return (torch.maximum(logs, logs.max() - 8.0) + 4.0) / 4.0
+    """Whisper's spectrogram of sound at 16 kHz: a column every 10 ms, an even number of them, the rest left out.
+
+    Transformed in float64: next to loud bands quiet ones would lose digits, and 8-bit weights amplify them.
+    """
+    padded = np.pad(sound.numpy(), _WINDOW // 2 + max(0, _WINDOW - len(sound)))
+    columns = len(sound) // _HOP // 2 * 2
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP][:columns]
+    power = np.abs(np.fft.rfft(np.hanning(_WINDOW + 1)[:-1] * frames).astype(np.complex64)) ** 2
+    logs = np.log10(np.maximum(_mel_bands() @ power.T, 1e-10))
+    return torch.from_numpy((np.maximum(logs, logs.max() - 8.0) + 4.0) / 4.0)
 
 
-def _mel_bands() -> Float[Tensor, "80 201"]:
+def _mel_bands() -> Float[np.ndarray, "80 201"]:
     """Triangles of area 1 between 82 points that are evenly spaced on Slaney's scale: linear below 1 kHz, then log."""
     linear, step = 200.0 / 3.0, np.log(6.4) / 27.0
     top = 1000.0 / linear + np.log(_RATE / 2 / 1000.0) / step
@@ -110,5 +114,5 @@ def _mel_bands() -> Float[Tensor, "80 201"]:
     hertz = np.linspace(0.0, _RATE / 2, _WINDOW // 2 + 1)
     rising = (hertz - points[:-2, None]) / np.diff(points)[:-1, None]
     falling = (points[2:, None] - hertz) / np.diff(points)[1:, None]
-    bands = np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (points[2:] - points[:-2]))[:, None]
-    return torch.from_numpy(bands).float()
+    triangles = np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+    return (triangles * (2.0 / (points[2:] - points[:-2]))[:, None]).astype(np.float32)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from omnidistill.encoders.protocol import Encoder, Item
+from omnidistill.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Job:
 
 Prepared = Tensor | Bad
 
+_NOTHING = Job(0, "", Bad("nothing to prepare"))
+
 _encoders: Mapping[str, Encoder] = {}  # of a worker process
 
 
@@ -58,7 +61,7 @@ class Preparation:
         """Every job with what `prepare` gave, in the order of the jobs."""
         if self._num_workers == 0:
             for job in jobs:
-                yield job, _tensor(_prepare(self._encoders[job.modality], job.item))
+                yield job, _tensor(_prepare(self._encoders, job.modality, job.item))
             return
         coming, waiting = iter(jobs), deque[tuple[Job, "Future[np.ndarray | Bad]"]]()
         while True:
@@ -91,8 +94,16 @@ class Preparation:
             return broken
 
     def _alone(self, jobs: Sequence[Job]) -> Iterator[np.ndarray | Bad]:
-        """Each job while no other is under way: the one that ends the process is to blame."""
+        """Each job while no other is under way: the one that ends the process is to blame.
+
+        Raises InputError where a process ends before it has a job.
+        """
         self._stop()
+        if isinstance(self._submit(_NOTHING, num_workers=1).exception(), BrokenProcessPool):
+            raise InputError(
+                "encode: processes that prepare items end as soon as they start; in a script call encode under "
+                "`if __name__ == '__main__':`, or take num_workers=0"
+            )
         for job in jobs:
             future = self._submit(job, num_workers=1)
             if isinstance(future.exception(), BrokenProcessPool):
@@ -116,15 +127,15 @@ def _begin(encoders: Mapping[str, Encoder]) -> None:
 
 
 def _prepare_here(modality: str, item: Item | Bad) -> np.ndarray | Bad:
-    return _prepare(_encoders[modality], item)
+    return _prepare(_encoders, modality, item)
 
 
-def _prepare(encoder: Encoder, item: Item | Bad) -> np.ndarray | Bad:
+def _prepare(encoders: Mapping[str, Encoder], modality: str, item: Item | Bad) -> np.ndarray | Bad:
     """As numpy array: a tensor would come back as an open file of shared memory each."""
     if isinstance(item, Bad):
         return item
     try:
-        return encoder.prepare(item).numpy()
+        return encoders[modality].prepare(item).numpy()
     except Exception as error:  # decoders of damaged bytes raise many types
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         return Bad(" ".join(f"{kind}{error}".split()))

@@ -27,7 +27,6 @@ from omnidistill.media.opening import (
 )
 
 _MARGIN = 1  # whole seconds decoded before a cut: codecs and the resampler need what came before
-_TAPS = 64  # samples; the resampler gives nothing for less than the half of its filter
 
 
 def read_sound(
@@ -36,7 +35,7 @@ def read_sound(
     """The sound from `start` to `end`, in seconds, at `rate` samples a second; float32, full scale is 1.
 
     end: None is the end of the track, with the padding that its codec adds (up to a tenth of a second). A track that
-    ends before `end` gives fewer samples. Source of the resampling: FFmpeg's swresample, by its defaults.
+    ends before `end` gives fewer samples. Source of the resampling: libsoxr, high quality.
 
     Raises MediaError for a file that cannot be decoded, has no audio track, is cut off or ends before `start`, and for
     a rate or times that make no sense.
@@ -70,19 +69,12 @@ def sound_duration(source: Source) -> float:
 
 
 def resample(samples: Float[Tensor, "channels n"], rate: int, to: int) -> Float[Tensor, "channels m"]:
-    """float32 samples at `rate` a second as samples at `to` a second: m = n to / rate, rounded."""
+    """float32 samples at `rate` a second as samples at `to` a second: m = n to / rate, rounded up."""
     if rate == to:
         return samples
-    av = require("av", "media")
-    channels = []
-    for channel in samples:  # each as a mono sound: layouts of many channels have names, and not all of them
-        padded = np.pad(channel.numpy(), (0, rate // 10 + _TAPS))[None]
-        frame = av.AudioFrame.from_ndarray(padded, format="fltp", layout="mono")
-        frame.sample_rate, frame.pts = rate, 0
-        resampler = av.AudioResampler(format="fltp", layout="mono", rate=to)
-        pieces = [piece.to_ndarray()[0] for given in (frame, None) for piece in resampler.resample(given)]
-        channels.append(np.concatenate(pieces)[: round(samples.shape[1] * to / rate)])
-    return torch.from_numpy(np.stack(channels))
+    padded = np.pad(samples.numpy(), ((0, 0), (0, -(-rate // to)))).T  # silence for the last, of which there is a part
+    sound = require("soxr", "media").resample(padded, rate, to)
+    return torch.from_numpy(sound[: -(-samples.shape[1] * to // rate)]).T.contiguous()
 
 
 def _decoded(source: Source, start: float, end: float | None) -> tuple[Float[Tensor, "channels n"], int]:
