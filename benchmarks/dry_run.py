@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from measuring import RESULTS, Cell, Table, machine
+from measuring import RESULTS, Cell, Table, machine, status_field
 
 NOTE = (
-    "The last three are estimate / real; memory is of the largest process (on Ray: of those that the command starts "
-    "itself). Bundled set, one run each."
+    "The last three are estimate / real; memory is of the largest process, Ray's workers among them. Bundled set, one "
+    "run each."
 )
 COLUMNS = ("command", "rehearsal s", "real s", "real MB", "real peak MB", "minutes", "bytes", "memory")
 RAY = ("--engine", "ray")
@@ -60,16 +60,40 @@ def write_manifest(folder: Path) -> Path:
 
 
 def done(arguments: tuple[str, ...]) -> tuple[dict[str, Any], float, int]:
-    """What a command prints as JSON, its seconds and its peak of memory in bytes."""
+    """What a command prints as JSON, its seconds, and the peak of the largest of its processes in bytes."""
     begun = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "omnidistill", *arguments, "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    assert process.stdout is not None
-    printed = process.stdout.read()
-    _, status, used = os.wait4(process.pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0, arguments
-    return json.loads(printed), time.monotonic() - begun, 1024 * used.ru_maxrss
+    with tempfile.TemporaryFile() as printed:
+        command = [sys.executable, "-m", "omnidistill", *arguments, "--json"]
+        process = subprocess.Popen(command, stdout=printed, stderr=subprocess.DEVNULL)
+        peak = largest_of(process)
+        assert process.returncode == 0, arguments
+        printed.seek(0)
+        return json.loads(printed.read()), time.monotonic() - begun, peak
+
+
+def largest_of(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a process; the largest resident set, in bytes, that it or one that it started, or those, ever had."""
+    largest = 0
+    while process.poll() is None:
+        largest = max([largest, *(field_of(pid, "VmHWM") for pid in tree(process.pid))])
+        time.sleep(0.05)
+    return 1024 * largest
+
+
+def tree(root: int) -> list[int]:
+    """A process and all that descend from it."""
+    parents = {int(path.name): field_of(int(path.name), "PPid") for path in Path("/proc").glob("[0-9]*")}
+    found = [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found
+
+
+def field_of(pid: int, name: str) -> int:
+    """A number of /proc/PID/status; 0 where the process has ended or has none."""
+    with suppress(OSError, ValueError):
+        return int(status_field(Path(f"/proc/{pid}/status"), name).split()[0])
+    return 0
 
 
 def measured(name: str, arguments: tuple[str, ...]) -> tuple[Cell, ...]:

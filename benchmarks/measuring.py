@@ -80,18 +80,19 @@ def peak_megabytes(*case: str | int) -> float:
 
 def memory_status(field: str) -> int:
     """A field of /proc/self/status, kB (the peak of getrusage would count that of the parent process)."""
-    return int(_field(Path("/proc/self/status"), field).split()[0])
+    return int(status_field(Path("/proc/self/status"), field).split()[0])
 
 
 def machine() -> str:
-    cores, model = len(os.sched_getaffinity(0)), _field(Path("/proc/cpuinfo"), "model name")
+    cores, model = len(os.sched_getaffinity(0)), status_field(Path("/proc/cpuinfo"), "model name")
     return (
         f"torch {torch.__version__}, {torch.get_num_threads()} threads; {cores} cores of {model} "
         f"({torch.backends.cpu.get_cpu_capability()}); load before the run {os.getloadavg()[0]:.1f}."
     )
 
 
-def _field(path: Path, name: str) -> str:
+def status_field(path: Path, name: str) -> str:
+    """What stands behind `name:` in a file of /proc."""
     lines = (line.partition(":") for line in path.read_text().splitlines())
     return next((value.strip() for key, _, value in lines if key.strip() == name), "unknown")
 

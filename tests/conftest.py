@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
+
+from browser import Browser, find_browser
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a shell that runs the tests in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -24,6 +27,27 @@ def normal() -> Callable[..., Tensor]:
         return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A headless browser, where one is installed."""
+    executable = find_browser()
+    if executable is None:
+        pytest.skip("no browser is installed; install chromium to run this")
+    with Browser(executable, tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documentation, built strictly."""
+    from mkdocs.commands.build import build
+    from mkdocs.config import load_config
+
+    folder = tmp_path_factory.mktemp("site")
+    build(load_config(str(Path(__file__).parents[1] / "mkdocs.yml"), site_dir=str(folder), strict=True))
+    return folder
 
 
 @pytest.fixture(autouse=True)

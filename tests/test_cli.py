@@ -215,7 +215,18 @@ def test_a_budget_decides_the_rows_and_is_told(tmp_path: Path) -> None:
     assert (made.size, made.bytes) == (size, size * row)
     told = f"({size} rows of 8 bits, {size * row:,} bytes, {100 * size * row / whole:.3g} % of the training features)"
     assert told in outcome.out
+    assert "note" not in outcome.out
     assert cli(*distil, tmp_path / "RUN", "--resume").out == outcome.out
+
+
+def test_a_rank_that_a_budget_lowers_is_told(tmp_path: Path) -> None:
+    packed(tmp_path / "SET")
+    asked = (*SMALL, "--set", "distill.similarity.rank=20", "--bytes", "5%")
+    outcome = cli("distill", tmp_path / "SET", *asked, "-o", tmp_path / "RUN")
+    assert outcome.code == 0, outcome
+    size = open_run(tmp_path / "RUN").distilled().size
+    assert size < 20
+    assert f"note     distill.similarity.rank = {size} instead of 20: the budget holds no more rows\n" in outcome.out
 
 
 def test_a_budget_of_pairs_is_that_of_all_their_sets(tmp_path: Path) -> None:

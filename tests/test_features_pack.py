@@ -91,7 +91,7 @@ def test_steps_can_be_left_out(tmp_path):
     features, beside = write_features(tmp_path / "f.npz", raw), write_table(tmp_path / "t.csv", table(raw))
     report = pack(features, beside, tmp_path / "set", standardise=False, centre=False)
     assert torch.equal(load_features(tmp_path / "set").features["video"], raw.features["video"])
-    assert "note: rows are taken as they are, not standardised, not centred" in report.lines()
+    assert "note   rows are taken as they are, not standardised, not centred" in report.lines()
 
 
 def test_rows_without_groups_or_heads_are_noted(tmp_path):
@@ -103,10 +103,10 @@ def test_rows_without_groups_or_heads_are_noted(tmp_path):
     assert report.lines() == [
         "18 rows in 18 groups: train 9, validation 4, test 5",
         "2 modalities: video 5 wide (float32), speech 4 wide (float32)",
-        "note: rows are standardised, centred by the mean of the train rows",
-        "note: split 'val' read as 'validation'",
-        "note: no column 'group': every row is its own group, a positive of itself only",
-        "note: no 'heads' split: projection heads start at random unless pretrained ones are given",
+        "note   rows are standardised, centred by the mean of the train rows",
+        "note   split 'val' read as 'validation'",
+        "note   no column 'group': every row is its own group, a positive of itself only",
+        "note   no 'heads' split: projection heads start at random unless pretrained ones are given",
     ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from browser import Browser, find_browser
+from browser import Browser
 from omnidistill.report.items import SOUND_RATE, Make, short_sound, thumbnail
 from omnidistill.report.page import RunView, render_page
 from test_report_page import ATTACK, Things, cases, instances, metrics
@@ -40,22 +40,13 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    executable = find_browser()
-    if executable is None:
-        pytest.skip("no browser is installed; install chromium to run this")
-    with Browser(executable, tmp_path_factory.mktemp("profile")) as browser:
-        yield browser
-
-
 @pytest.fixture
-def browser(started: Browser, page: Path) -> Iterator[Browser]:
+def browser(chromium: Browser, page: Path) -> Iterator[Browser]:
     """The page, opened anew."""
-    started.size(1200, 900)
-    started.open(page)
-    yield started
-    assert started.heard() == []
+    chromium.size(1200, 900)
+    chromium.open(page)
+    yield chromium
+    assert chromium.heard() == []
 
 
 def test_it_opens_with_its_pictures_and_takes_no_caption_for_markup(browser: Browser) -> None:

@@ -28,7 +28,11 @@ def test_what_validates_best_of_all_rates_and_epochs() -> None:
             InfoNCE(), heads, data.train, torch.tensor([rate]), batch_size=24, num_epochs=4, seed=3, purpose="choose"
         ):
             scores[rate, epoch] = validation_score(run_of(heads, 0), data.validation)
-    chosen = choose_training(InfoNCE(), start, data, RATES, batch_size=24, max_epochs=4, seed=3, purpose="choose")
+    told: list[float] = []
+    chosen = choose_training(
+        InfoNCE(), start, data, RATES, batch_size=24, max_epochs=4, seed=3, purpose="choose", told=told.append
+    )
+    assert told == [max(scores[rate, epoch] for epoch in range(1, 5)) for rate in RATES]
     assert scores[chosen.learning_rate, chosen.num_epochs] == chosen.score == max(scores.values())
     assert chosen.judged == len(scores)
 

@@ -75,14 +75,12 @@ def test_a_comparison_counts_every_set_and_shared_experts_once(data: Path) -> No
         "evaluate.max_epochs=1",
         "evaluate.learning_rates=[1.0]",
     )
-    given = {"sizes": (12,), "seeds": (0, 1), "num_students": 2, "references": ("full",), "settings": settings}
+    given = {"sizes": (12,), "seeds": (0, 1), "num_students": 2, "references": ("full", "equal-bytes"), "settings": settings}
     _, comparison = load_comparison(methods=("hopa", "hopa-no-ins", "apm"), **given)
     stages = {stage.name: stage for stage in rehearse_comparison(str(data), comparison).stages}
-    assert [name for name in stages if name.endswith(" rows")] == [
-        name for name in stages if stages[name].unit == "sets" and stages[name].steps == 2
-    ]
-    assert len([name for name in stages if name.endswith(" rows")]) == 3
-    assert "full" in stages
+    sets = [name for name in stages if stages[name].unit == "sets" and stages[name].steps == 2]
+    assert sets == ["hopa, 12 rows", "hopa-no-ins, 12 rows", "apm, 12 rows"]
+    assert {"full", "equal-bytes, 12 rows"} <= set(stages)
     assert all(stage.seconds >= 0 for stage in stages.values())
 
 
@@ -102,5 +100,7 @@ def test_lines_for_people() -> None:
     assert "about 10 iterations" in lines[2]
     assert lines[3].split() == ["in", "all", "2.0", "min", "10.0", "MB"]
     assert lines[4] == "memory  500.0 MB at its peak"
+    alone = Foreseen((Stage("sets", 1, "sets", 0.0), Stage("runs", 1, "epochs of 20 runs", 0.0)), 64, None).lines()
+    assert [line.split("  ")[-3].strip() for line in alone[1:3]] == ["1 set", "1 epoch of 20 runs"]
     assert lines[-2:] == ["note    mind this", "next    the same command without --dry-run"]
     assert Foreseen(stages, 64, None, elapsed=60.0).seconds == 60.0

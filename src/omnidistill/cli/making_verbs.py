@@ -131,10 +131,10 @@ def distill(options: argparse.Namespace) -> None:
         trackers=options.trackers,
         progress=progress(),
     )
-    tell(options, *_summary(run))
+    tell(options, *_summary(run, config))
 
 
-def _summary(run: Any) -> tuple[dict[str, Any], list[str]]:
+def _summary(run: Any, asked: Any) -> tuple[dict[str, Any], list[str]]:
     from dataclasses import asdict
 
     from omnidistill.budget import training_bytes
@@ -170,6 +170,8 @@ def _summary(run: Any) -> tuple[dict[str, Any], list[str]]:
                 "notes": list(found.get("notes", ())),
             }
         )
+    lowered = _lowered(asked, run.config)
+    lines += [f"note     {line}" for line in lowered]
     if len(run.parts) > 1:
         lines.append(f"all      {len(run.parts)} sets, {_weight(total, whole)}")
     following = f"omnidistill evaluate {run.folder}"
@@ -177,12 +179,23 @@ def _summary(run: Any) -> tuple[dict[str, Any], list[str]]:
         "output": str(run.folder),
         "method": run.config.method,
         "sets": sets,
+        "notes": lowered,
         "bytes": total,
         "training_bytes": whole,
         "seconds": run.seconds(),
         "next": following,
     }
     return content, [*lines, f"next     {following}"]
+
+
+def _lowered(asked: Any, made: Any) -> list[str]:
+    """The rank of S, where a budget holds fewer rows than it."""
+    before, after = (getattr(config.distill.similarity, "rank", None) for config in (asked, made))
+    return (
+        []
+        if after == before
+        else [f"distill.similarity.rank = {after} instead of {before}: the budget holds no more rows"]
+    )
 
 
 def _weight(num_bytes: int, whole: int) -> str:

@@ -58,7 +58,7 @@ def manifest(options: argparse.Namespace) -> None:
     checked = check_manifest(found, options.missing, progress())
     if not options.json:
         print_table(_table(checked.table()))
-    lines = [*checked.lines(), *(f"note: {note}" for note in notes)]
+    lines = [*checked.lines(), *(f"note   {note}" for note in notes)]
     content = {
         "total": checked.total,
         "usable": len(checked.manifest),
@@ -88,7 +88,7 @@ def recipe(options: argparse.Namespace) -> None:
     if made.missing:
         lines.append(f"missing: {len(made.missing):,} videos, such as {', '.join(made.missing[:3])}")
     write_manifest(made.manifest, options.output)
-    lines += [*(f"note: {note}" for note in made.notes), f"saved  {options.output}", f"next   {following}"]
+    lines += [*(f"note   {note}" for note in made.notes), f"saved  {options.output}", f"next   {following}"]
     content = {"output": options.output, "splits": splits, "missing": list(made.missing), "notes": list(made.notes)}
     tell(options, {**content, "next": following}, lines)
 

@@ -40,10 +40,12 @@ def choose_training(
     max_epochs: int,
     seed: int,
     purpose: str,
+    told: Callable[[float], object] = lambda score: None,
 ) -> Training:
     """One run from the start at every step size; the epoch that validates best, the first of equals.
 
-    A run ends when its score has not risen for some epochs, or when it diverges.
+    A run ends when its score has not risen for some epochs, or when it diverges. told: is given the best score of
+    every run when it has ended.
     """
     best, judged = Training(learning_rates[0], 1, -1.0, 0), 0
     for rate in learning_rates:
@@ -63,6 +65,7 @@ def choose_training(
             lambda heads=heads: validation_score(run_of(heads, 0), data.validation),  # type: ignore[misc]
         )
         judged += count
+        told(score)
         best = max(best, Training(rate, epoch, score, 0), key=lambda training: training.score)
     return Training(best.learning_rate, best.num_epochs, best.score, judged)
 

@@ -40,7 +40,7 @@ class PackReport:
             f"{sum(self.rows.values()):,} rows in {self.groups:,} groups: {splits}",
             f"{len(self.widths)} modalities: {widths}",
             *(_warning(found) for found in self.duplicates),
-            *(f"note: {note}" for note in self.notes),
+            *(f"note   {note}" for note in self.notes),
         ]
 
 

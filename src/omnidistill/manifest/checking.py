@@ -56,7 +56,7 @@ class Checked:
     duplicates: tuple[Duplicate, ...]
 
     def table(self) -> list[tuple[str, ...]]:
-        """A header and a line for each thing found: how often in each modality, and an example."""
+        """A header and a line for each thing found: how often in each modality, and an example of what is wrong."""
         kinds = self.manifest.kinds
         counts: dict[str, dict[str, int]] = {what: dict.fromkeys(kinds, 0) for what in ("usable", *WHATS)}
         counts["usable"] = dict.fromkeys(kinds, self.total)
@@ -70,7 +70,8 @@ class Checked:
             for what, row in counts.items()
             if what == "usable" or any(row.values())
         ]
-        return [("", *kinds, "for example"), *lines]
+        table = [("", *kinds, "for example"), *lines]
+        return table if examples else [line[:-1] for line in table]
 
     def lines(self) -> list[str]:
         """The findings for people, one a line: what is left, and duplicates across splits by the splits that share."""

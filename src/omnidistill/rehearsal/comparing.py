@@ -14,7 +14,7 @@ from omnidistill.evaluation.low_rank import low_rank_line
 from omnidistill.floor import singular_values
 from omnidistill.objectives import InfoNCE, Objective, objective_from
 from omnidistill.rehearsal.foreseen import Stage
-from omnidistill.rehearsal.making import USUAL_STEPS, set_of_random_rows, step_seconds
+from omnidistill.rehearsal.making import STUDENT_STEPS, set_of_random_rows, step_seconds
 from omnidistill.rehearsal.training import USUAL_EPOCHS, Measured, epoch_seconds, usual_seconds
 
 _RANDOM_STEPS, _RANDOM_SCORES = 2048, 9  # tried of random rows at every step size, twice
@@ -24,9 +24,9 @@ _CCA_SOLVES = 5  # ridges of a pairing
 
 
 def cell_students(measured: Measured, config: RunConfig, scoring: float) -> Stage:
-    """Students trained on a set and scored; it has a matched number of steps, or usually an eighth of the longest."""
+    """Students trained on a set and scored; it has a matched number of steps, or usually 64."""
     settings, num_runs = config.distill, config.evaluate.num_seeds
-    steps = settings.num_student_steps if isinstance(settings, LearnedConfig) else USUAL_STEPS // 8
+    steps = settings.num_student_steps if isinstance(settings, LearnedConfig) else STUDENT_STEPS
     seconds = steps * step_seconds(measured, set_of_random_rows(measured, config), num_runs)
     return Stage("students", steps, "steps", seconds + num_runs * scoring)
 
@@ -52,7 +52,7 @@ def reference_stage(measured: Measured, cell: ReferenceCell, scoring: float) -> 
             return _low_rank(measured, cell, num_runs * scoring)
         case _:  # heads of equal bytes: the update of every run, cut
             cutting = usual_seconds(lambda: [singular_values(matrix) for matrix in measured.start.values()])
-            return Stage(cell.name, num_runs, "heads", num_runs * (cutting + scoring))
+            return Stage(_sized(cell), num_runs, "heads", num_runs * (cutting + scoring))
 
 
 def _full(measured: Measured, cell: ReferenceCell, objective: Objective, scoring: float, kept: int = 0) -> Stage:
@@ -85,7 +85,7 @@ def _random(measured: Measured, cell: ReferenceCell, scoring: float) -> Stage:
     settings = SelectConfig(size=size, batch_size=max(2, min(_RANDOM_BATCH, size)))
     distilled = set_of_random_rows(measured, RunConfig(distill=settings))
     count = 2 * len(evaluate.learning_rates)
-    steps = count * _RANDOM_STEPS + evaluate.num_seeds * USUAL_STEPS // 8
+    steps = count * _RANDOM_STEPS + evaluate.num_seeds * STUDENT_STEPS
     seconds = steps * step_seconds(measured, distilled, 1) + count * _RANDOM_SCORES * measured.score + scoring
     return Stage(_sized(cell), steps, "steps", seconds)
 
@@ -96,9 +96,9 @@ def _low_rank(measured: Measured, cell: ReferenceCell, scoring: float) -> Stage:
     rank = min(cell.size or 1, *(side for matrix in measured.start.values() for side in matrix.shape))
     few = train.select(torch.arange(min(len(train), 4 * evaluate.batch_size)))
     short = evaluate.model_copy(update={"max_epochs": 1})
-    begun = time.monotonic()
-    low_rank_line(rank, measured.start, replace(measured.data, train=few), short, cell.seed)
-    took = time.monotonic() - begun - _LOW_RANK_RATES * measured.score
+    data = replace(measured.data, train=few)
+    took = usual_seconds(lambda: low_rank_line(rank, measured.start, data, short, cell.seed))
+    took -= _LOW_RANK_RATES * measured.score
     epoch = max(took, 0.0) / (_LOW_RANK_RATES + evaluate.num_seeds) * len(train) / len(few)
     tried = _LOW_RANK_RATES * min(_LOW_RANK_EPOCHS, evaluate.max_epochs)
     final = min(_LOW_RANK_EPOCHS, evaluate.max_epochs)
@@ -107,4 +107,4 @@ def _low_rank(measured: Measured, cell: ReferenceCell, scoring: float) -> Stage:
 
 
 def _sized(cell: ReferenceCell) -> str:
-    return f"{cell.name}, {cell.size} rows"
+    return f"{cell.name}, {cell.size} rows" if cell.size is not None else f"{cell.name}, {cell.budget:,} B"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -56,7 +57,8 @@ class Foreseen:
         width = max(len(stage.name) for stage in self.stages)
         lines = [f"{self.rows:,} {self.what}; nothing was kept"]
         for stage in self.stages:
-            steps = f"{'about ' if stage.usual else ''}{stage.steps:,} {stage.unit}"
+            unit = re.sub(r"s\b", "", stage.unit, count=1) if stage.steps == 1 else stage.unit
+            steps = f"{'about ' if stage.usual else ''}{stage.steps:,} {unit}"
             lines.append(f"{stage.name:{width}}  {steps:>28}  {_time(stage.seconds):>8}  {_size(stage.bytes):>9}")
         lines.append(f"{'in all':{width}}  {'':28}  {_time(self.seconds):>8}  {_size(self.bytes):>9}")
         if self.peak_bytes:

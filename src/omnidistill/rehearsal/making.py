@@ -1,7 +1,7 @@
 """What making a set takes: the method itself, in full size, until it has done a few iterations or comes to tuning.
 
 A set is judged by students: of one that is learned usually for three times the matched steps, at 6 numbers of steps; of
-one that is chosen or computed for up to 512 steps, at 7, for every step size.
+real rows for 640 steps, at 7, for every step size; of computed rows for all 2,048 steps, at 9.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from omnidistill.config import ExpertsConfig, LearnedConfig, RunConfig, SelectCo
 from omnidistill.distill import DistilledSet
 from omnidistill.distill.learnable import random_rows
 from omnidistill.distill.threads import threads_for
+from omnidistill.evaluation.choosing import doubling_steps
 from omnidistill.experts import ExpertBuffer, Start, train_experts
 from omnidistill.experts.starts import OWN, starts_of_experts
 from omnidistill.features.featureset import FeatureSet
@@ -30,7 +31,8 @@ from omnidistill.similarity import similarity_from
 from omnidistill.tracking import JSON, SilentProgress
 
 _USUAL_SPANS, _USUAL_SCORES = 3, 6  # of a learned set: matched steps, and numbers of steps judged
-USUAL_STEPS, _USUAL_CHOICES = 512, 7  # of a set whose recipe is chosen, for a step size
+_USUAL_STEPS, _USUAL_CHOICES = 640, 7  # of real rows, whose recipe is chosen, for a step size
+STUDENT_STEPS = 64  # that are chosen in the end
 _FEW_ROWS = 4096  # that rows are chosen from at most; more are reckoned
 _FEW_STEPS = 32
 
@@ -148,8 +150,11 @@ def _judging(measured: Measured, config: RunConfig) -> list[Stage]:
         return [Stage("judge the set", count, "times", seconds)]
     step = step_seconds(measured, distilled, 2)
     count = len(settings.learning_rates) * len(getattr(settings, "ridges", (1.0,)))
-    steps = min(USUAL_STEPS, settings.max_steps)
-    seconds = count * (steps * step + 2 * _USUAL_CHOICES * measured.score)
+    choices = doubling_steps(settings.max_steps)
+    steps, judged = choices[-1], len(choices)
+    if isinstance(settings, SelectConfig):
+        steps, judged = min(steps, _USUAL_STEPS), min(judged, _USUAL_CHOICES)
+    seconds = count * (steps * step + 2 * judged * measured.score)
     return [Stage("choose its recipe", count * steps, "steps", seconds, usual=True)]
 
 

@@ -50,7 +50,7 @@ class Spread:
 
     def stage(self) -> Stage:
         """The stage that opens the engine."""
-        return Stage("engine", self.at_once, "processes", self.opening)
+        return Stage("engine", self.at_once, "workers", self.opening)
 
     def notes(self) -> tuple[str, ...]:
         """What is to be said beside the seconds."""

@@ -107,7 +107,7 @@ def _trained(
     if kept.get("key") != key:
         progress = progress or SilentProgress()
         with progress:
-            progress.start(1, "choose the experts' training")
+            progress.start(len(rates), "choose the experts' training")
             found = choose_training(
                 objective_from(config.objective, data.modalities),
                 heads,
@@ -117,8 +117,8 @@ def _trained(
                 max_epochs=longest,
                 seed=seed,
                 purpose="experts/choose",
+                told=lambda score: progress.advance(1, validation=score),
             )
-            progress.advance(1, validation=found.score)
         kept = {"key": key, "training": asdict(found)}
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(place, json.dumps(kept).encode())
