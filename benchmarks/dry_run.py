@@ -43,7 +43,7 @@ COMMANDS = {
     "encode, on Ray": ("encode", "MANIFEST", "--encoder", "efficientnet-lite2", "--encoder", "minilm-l6",
                        "--shard", "128", *RAY),
 }  # fmt: skip
-PICTURES = 200
+PICTURES = 400
 
 
 def write_manifest(folder: Path) -> Path:
@@ -74,9 +74,10 @@ def done(arguments: tuple[str, ...]) -> tuple[dict[str, Any], float, int]:
 def largest_of(process: subprocess.Popen[bytes]) -> int:
     """Wait for a process; the largest resident set, in bytes, that it or one that it started, or those, ever had."""
     largest = 0
-    while process.poll() is None:
+    while process.returncode is None:
         largest = max([largest, *(field_of(pid, "VmHWM") for pid in tree(process.pid))])
-        time.sleep(0.05)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)
     return 1024 * largest
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,12 @@ def test_it_counts_rows_items_and_bytes_and_writes_nothing(tmp_path: Path) -> No
 
 def test_time_grows_with_rows_and_falls_with_workers(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path / "media", [b"slow"] * 12)
+    manifest = replace(
+        manifest, rows=tuple(replace(row, id=f"{row.id} {n}") for n in range(5) for row in manifest.rows)
+    )
     sounds = {"sound": Files()}
     one = estimate(manifest, sounds, settings=EncodeSettings(num_workers=1)).seconds
-    assert one >= 12 * 0.2
+    assert one >= 60 * 0.2
     assert estimate(manifest, sounds, settings=EncodeSettings(num_workers=4)).seconds < one
     assert estimate(manifest, sounds, settings=EncodeSettings(num_workers=1), limit=3).seconds < one
 

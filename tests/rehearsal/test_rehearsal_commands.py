@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,13 @@ def test_a_comparison_counts_every_set_and_shared_experts_once(data: Path) -> No
         "evaluate.max_epochs=1",
         "evaluate.learning_rates=[1.0]",
     )
-    given = {"sizes": (12,), "seeds": (0, 1), "num_students": 2, "references": ("full", "equal-bytes"), "settings": settings}
+    given = {
+        "sizes": (12,),
+        "seeds": (0, 1),
+        "num_students": 2,
+        "references": ("full", "equal-bytes"),
+        "settings": settings,
+    }
     _, comparison = load_comparison(methods=("hopa", "hopa-no-ins", "apm"), **given)
     stages = {stage.name: stage for stage in rehearse_comparison(str(data), comparison).stages}
     sets = [name for name in stages if stages[name].unit == "sets" and stages[name].steps == 2]
@@ -101,6 +108,6 @@ def test_lines_for_people() -> None:
     assert lines[3].split() == ["in", "all", "2.0", "min", "10.0", "MB"]
     assert lines[4] == "memory  500.0 MB at its peak"
     alone = Foreseen((Stage("sets", 1, "sets", 0.0), Stage("runs", 1, "epochs of 20 runs", 0.0)), 64, None).lines()
-    assert [line.split("  ")[-3].strip() for line in alone[1:3]] == ["1 set", "1 epoch of 20 runs"]
+    assert [re.split(r" {2,}", line)[1] for line in alone[1:3]] == ["1 set", "1 epoch of 20 runs"]
     assert lines[-2:] == ["note    mind this", "next    the same command without --dry-run"]
     assert Foreseen(stages, 64, None, elapsed=60.0).seconds == 60.0

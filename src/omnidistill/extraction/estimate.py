@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from omnidistill.encoders.protocol import Encoder
 from omnidistill.errors import InputError
+from omnidistill.extraction.preparing import Job, Preparation
 from omnidistill.extraction.rows import EncodeSettings, check_encoders, item_of
 from omnidistill.manifest.table import Manifest, Row
 from omnidistill.memory import cores
@@ -22,7 +24,7 @@ _SAMPLE = 4  # rows that are tried, spread over the table
 @dataclass(frozen=True)
 class Estimate:
     """rows, items: to encode. bytes: of the shards, and of the set that they become. seconds: a guess, from a few
-    items, with loading the weights.
+    items, with starting the workers and loading the weights.
     """
 
     rows: int
@@ -43,7 +45,7 @@ def estimate(
     are made side by side, by processes that each load the weights.
 
     Preparation and model take turns here and run side by side later, if there are cores for both: the slower of the two
-    counts, or the work of both over the cores.
+    counts, or the work of both over the cores. The workers are started as they will be.
 
     Raises InputError for what `check_encoders` refuses, and where none of the rows tried can be.
     """
@@ -63,10 +65,25 @@ def estimate(
         first, encoding = _encode(encoder, batch), _encode(encoder, batch)
         loading += max(first.wall - encoding.wall, 0.0)
         seconds += _side_by_side(preparing.over(len(prepared)), encoding.over(size), settings.num_workers)
+    if settings.num_workers:
+        loading += _starting(manifest, sample[0], encoders, settings.num_workers)
     shards = -(-len(rows) // settings.shard_rows)
     busiest = min(len(rows), -(-shards // at_once) * settings.shard_rows)  # rows of one process
     num_bytes = len(rows) * (stored * itemsize + width * _SET_ITEMSIZE)
     return Estimate(len(rows), len(rows) * len(encoders), num_bytes, loading + busiest * seconds)
+
+
+def _starting(manifest: Manifest, row: Row, encoders: Mapping[str, Encoder], num_workers: int) -> float:
+    """Seconds until workers have started and have prepared, or refused, one item of every modality each."""
+    jobs = []
+    for modality in encoders:
+        with suppress(InputError):
+            jobs += num_workers * [Job(0, modality, item_of(manifest, row, modality))]
+    begun = time.monotonic()
+    with Preparation(encoders, num_workers, len(jobs)) as preparation:
+        for _ in preparation.run(jobs):
+            pass
+        return time.monotonic() - begun
 
 
 @dataclass(frozen=True)

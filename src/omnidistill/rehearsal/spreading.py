@@ -13,7 +13,7 @@ from omnidistill.rehearsal.foreseen import Stage
 
 @dataclass(frozen=True)
 class Spread:
-    """at_once: units that are done side by side. opening: seconds until the first of them begin. here: whether they are
+    """at_once: units that are done side by side. opening: seconds before the first of them begin and after the last. here: whether they are
     done in this process.
     """
 
@@ -35,7 +35,7 @@ class Spread:
             with closing(engine.run(_begin, range(at_once))) as finished:
                 for done in finished:
                     done.result()
-            return Spread(at_once, time.monotonic() - begun, here=False)
+        return Spread(at_once, time.monotonic() - begun, here=False)
 
     def seconds(self, units: Mapping[str, float], after: Mapping[str, Sequence[str]] | None = None) -> float:
         """From the begin of the first to the end of the last. Each begins, in this order, when those that it comes
@@ -49,7 +49,7 @@ class Spread:
         return max(free)
 
     def stage(self) -> Stage:
-        """The stage that opens the engine."""
+        """The stage that opens the engine, and closes it."""
         return Stage("engine", self.at_once, "workers", self.opening)
 
     def notes(self) -> tuple[str, ...]:
