@@ -215,7 +215,7 @@ def test_a_budget_decides_the_rows_and_is_told(tmp_path: Path) -> None:
     assert (made.size, made.bytes) == (size, size * row)
     told = f"({size} rows of 8 bits, {size * row:,} bytes, {100 * size * row / whole:.3g} % of the training features)"
     assert told in outcome.out
-    assert "note" not in outcome.out
+    assert "similarity.rank" not in outcome.out
     assert cli(*distil, tmp_path / "RUN", "--resume").out == outcome.out
 
 

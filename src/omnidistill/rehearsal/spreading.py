@@ -13,8 +13,8 @@ from omnidistill.rehearsal.foreseen import Stage
 
 @dataclass(frozen=True)
 class Spread:
-    """at_once: units that are done side by side. opening: seconds before the first of them begin and after the last. here: whether they are
-    done in this process.
+    """at_once: units that are done side by side. opening: seconds before the first of them begin and after the last
+    has ended. here: whether they are done in this process.
     """
 
     at_once: int = 1
