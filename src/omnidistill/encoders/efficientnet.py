@@ -75,7 +75,7 @@ class EfficientNetLite2(Lazy):
     def encode(self, batch: Float[Tensor, "n 3 260 260"]) -> Float[Tensor, "n 1 1280"]:
         """Averages over space."""
         at_once = _FEW if self.device == "cpu" else len(batch)
-        maps = (self.model.extract_features(part.to(self.device)) for part in batch.split(at_once))
+        maps = (self.model.extract_features(part.to(self.device)) for part in torch.split(batch, at_once))
         return torch.cat([each.mean((2, 3)) for each in maps]).cpu().unsqueeze(1)
 
     def head(self) -> None:
