@@ -120,6 +120,28 @@ def clap(folder: Path, fused: bool = False) -> Path:
     return folder
 
 
+def whisper(folder: Path) -> Path:
+    from transformers import WhisperFeatureExtractor
+
+    settings = {
+        "d_model": 32,
+        "encoder_layers": 2,
+        "decoder_layers": 1,
+        "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4,
+        "encoder_ffn_dim": 37,
+        "decoder_ffn_dim": 37,
+        "vocab_size": 40,
+        "max_source_positions": 100,
+        "max_target_positions": 12,
+        "decoder_start_token_id": 1,
+        **IDS,
+    }
+    save(folder, lambda t: t.WhisperModel(t.WhisperConfig(**settings)))
+    WhisperFeatureExtractor(chunk_length=2).save_pretrained(folder)
+    return folder
+
+
 def pe_av(folder: Path) -> Path:
     from transformers import PeAudioFeatureExtractor, PeVideoVideoProcessor
 

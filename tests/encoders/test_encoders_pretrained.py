@@ -34,6 +34,7 @@ FAMILIES = {
     "clap-fused": lambda folder: tiny_models.clap(folder, fused=True),
     "pe-av": tiny_models.pe_av,
     "sentence": tiny_models.sentence,
+    "whisper": tiny_models.whisper,
 }
 
 
@@ -82,6 +83,7 @@ def items(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Item]]:
         ("pe-av", "pe-av-video"),
         ("pe-av", "pe-av-text"),
         ("sentence", "sentence"),
+        ("whisper", "whisper-audio"),
     ],
 )
 def test_towers_keep_the_contract(
@@ -182,6 +184,23 @@ def test_pe_avs_audio_feature_is_what_its_head_takes(
     found = reference.audio_model.audio_head(encoded(audio, items["audio"][0]))
     expected = reference.get_audio_embeds(audio.prepare(items["audio"][0])[None])
     assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("seconds", "begin", "positions"), [(0.9, 0, 45), (2.0, 0, 100), (3.0, 8_000, 100)])
+def test_whispers_feature_is_the_mean_over_the_clip_and_of_a_long_one_over_its_middle(
+    seconds: float, begin: int, positions: int, model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = model("whisper")
+    encoder = open_encoder(f"whisper-audio:{folder}")
+    path = write_sound(tmp_path / "sound.wav", seconds)
+    sound = read_sound(path, 16_000)[0, begin : begin + 32_000]  # the model takes 2 s
+    mel = transformers.WhisperFeatureExtractor.from_pretrained(folder)(
+        sound.numpy(), sampling_rate=16_000, return_tensors="pt"
+    )["input_features"]
+    expected = whole(folder).encoder(mel).last_hidden_state[:, :positions].mean(1)
+    assert_close(encoder.encode(encoder.prepare(Item(path))[None])[:, 0], expected, atol=1e-5, rtol=1e-5)
+    assert encoder.head() is None
 
 
 @torch.no_grad()

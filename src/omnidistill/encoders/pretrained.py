@@ -6,6 +6,7 @@
 | siglip | siglip, siglip2 (any aspect) | image, text | attention-pooled; text: last token |
 | clap | clap | audio, text | pooled |
 | pe-av | pe_audio_video | audio, video, text | pooled; text: first token |
+| whisper | whisper | audio | mean over the clip |
 
 Only CLIP's projections are one matrix on these features: SigLIP's image tower has none and that of its text has a bias,
 those of CLAP are two layers, and those of PE-AV begin with a LayerNorm of their own.
@@ -33,6 +34,7 @@ FAMILIES = {
     "siglip": ("siglip", "siglip2"),
     "clap": ("clap",),
     "pe-av": ("pe_audio_video",),
+    "whisper": ("whisper",),
 }
 """{family: model types, as config.json names them}."""
 

@@ -16,6 +16,7 @@ from omnidistill.encoders.efficientnet import EfficientNetLite2
 from omnidistill.encoders.images import ImageTower
 from omnidistill.encoders.protocol import Encoder
 from omnidistill.encoders.sounds import SoundTower
+from omnidistill.encoders.speech import SpeechTower
 from omnidistill.encoders.texts import Sentence, TextTower
 from omnidistill.encoders.videos import Frames, VideoTower
 from omnidistill.encoders.whisper import Whisper
@@ -78,6 +79,7 @@ _TOWERS: dict[str, Callable[[str, str], Encoder]] = {
     "pe-av-audio": lambda source, device: SoundTower("pe-av", source, device),
     "pe-av-video": lambda source, device: VideoTower("pe-av", source, device),
     "pe-av-text": lambda source, device: TextTower("pe-av", source, device),
+    "whisper-audio": lambda source, device: SpeechTower("whisper", source, device),
     "frames-clip": lambda source, device: Frames(ImageTower("clip", source, device)),
     "frames-siglip": lambda source, device: Frames(ImageTower("siglip", source, device)),
     "imagebind-image": lambda source, device: BindTower("imagebind", "image", source, device),
