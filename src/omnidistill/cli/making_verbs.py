@@ -191,11 +191,9 @@ def _summary(run: Any, asked: Any) -> tuple[dict[str, Any], list[str]]:
 def _lowered(asked: Any, made: Any) -> list[str]:
     """The rank of S, where a budget holds fewer rows than it."""
     before, after = (getattr(config.distill.similarity, "rank", None) for config in (asked, made))
-    return (
-        []
-        if after == before
-        else [f"distill.similarity.rank = {after} instead of {before}: the budget holds no more rows"]
-    )
+    if after == before:
+        return []
+    return [f"distill.similarity.rank = {after} instead of {before}: the budget holds no more rows"]
 
 
 def _weight(num_bytes: int, whole: int) -> str:
