@@ -24,7 +24,7 @@ SIDES = ("left", "right")
 
 def test_the_gradient_of_the_factors_is_that_of_autograd() -> None:
     data, start = features().split("train"), small_heads(features())
-    factors = low_rank._Factors(start, 3, 2, torch.Generator().manual_seed(0))
+    factors = low_rank.LowRankHeads(start, 3, 2, torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(1)
     for matrix in factors.left.values():
         matrix.copy_(torch.randn(matrix.shape, generator=generator))
@@ -61,7 +61,7 @@ def test_heads_of_low_rank_differ_from_the_start_by_that_rank(rank: int) -> None
     assert not torch.equal(line.heads["a"][0], line.heads["a"][1])
     assert line.bytes == 4 * rank * sum(sum(matrix.shape) for matrix in start.values())
     assert line.settings["rank"] == rank
-    assert line.settings["learning_rate"] in low_rank._RATES
+    assert line.settings["learning_rate"] in low_rank.RATES
 
 
 def test_heads_of_low_rank_are_trained_as_adam_on_autograd_would() -> None:
@@ -69,7 +69,7 @@ def test_heads_of_low_rank_are_trained_as_adam_on_autograd_would() -> None:
     data, start, rank = features().development(), small_heads(features()), 3
 
     def train(rate: float, num_runs: int, num_epochs: int, purpose: str) -> Iterator[dict[str, torch.Tensor]]:
-        factors = low_rank._Factors(start, rank, num_runs, Streams(0)[purpose])
+        factors = low_rank.LowRankHeads(start, rank, num_runs, Streams(0)[purpose])
         leaves = {
             side: {name: x.clone().requires_grad_() for name, x in getattr(factors, side).items()} for side in SIDES
         }
@@ -88,7 +88,7 @@ def test_heads_of_low_rank_are_trained_as_adam_on_autograd_would() -> None:
     line = low_rank_line(rank, start, data, CONFIG, 0)
     scores = {
         (rate, epoch): validation_score(run_of(heads, 0), data.validation)
-        for rate in low_rank._RATES
+        for rate in low_rank.RATES
         for epoch, heads in enumerate(train(rate, 1, CONFIG.max_epochs, "low rank/tune"), 1)
     }
     rate, num_epochs = line.settings["learning_rate"], line.settings["num_epochs"]

@@ -25,15 +25,16 @@ from omnidistill.heads import Heads, shared_groups
 from omnidistill.objectives import InfoNCE, Objective
 from omnidistill.randomness import Streams
 
-_RATES = (0.001, 0.003, 0.01)
+RATES = (0.001, 0.003, 0.01)
+"""Step sizes that validation chooses from."""
 
 
 def low_rank_line(rank: int, start: Heads, data: Development, config: EvaluateConfig, seed: int) -> Line:
     """W_0 + U V^T of the given rank, trained on all rows by InfoNCE with Adam; rate and epochs chosen on validation."""
     begun = time.monotonic()
-    best, judged = (-1.0, _RATES[0], 1), 0
-    for rate in _RATES:
-        factors = _Factors(start, rank, 1, Streams(seed)["low rank/tune"])
+    best, judged = (-1.0, RATES[0], 1), 0
+    for rate in RATES:
+        factors = LowRankHeads(start, rank, 1, Streams(seed)["low rank/tune"])
         epochs = factors.epochs(data.train, rate, config, config.max_epochs, seed, "low rank/tune")
         score, epoch, count = best_epoch(
             epochs,
@@ -42,7 +43,7 @@ def low_rank_line(rank: int, start: Heads, data: Development, config: EvaluateCo
         judged += count
         best = max(best, (score, rate, epoch), key=lambda choice: choice[0])
     _, rate, num_epochs = best
-    factors = _Factors(start, rank, config.num_seeds, Streams(seed)["low rank"])
+    factors = LowRankHeads(start, rank, config.num_seeds, Streams(seed)["low rank"])
     for _ in factors.epochs(data.train, rate, config, num_epochs, seed, "low rank"):
         pass
     num_bytes = 4 * rank * sum(sum(matrix.shape) for matrix in start.values())
@@ -51,7 +52,7 @@ def low_rank_line(rank: int, start: Heads, data: Development, config: EvaluateCo
     return Line(label, (factors.heads(),), num_bytes, time.monotonic() - begun, settings, judged)
 
 
-class _Factors:
+class LowRankHeads:
     """Heads W_0 + U V^T of several runs, updated by Adam on the closed-form InfoNCE gradient."""
 
     def __init__(self, start: Heads, rank: int, num_runs: int, generator: torch.Generator) -> None:
@@ -63,11 +64,13 @@ class _Factors:
         }
 
     def heads(self) -> StackedHeads:
+        """W_0 + U V^T of every run."""
         return {name: matrix + self.left[name] @ self.right[name].mT for name, matrix in self.start.items()}
 
     def epochs(
         self, train: FeatureSet, rate: float, config: EvaluateConfig, num_epochs: int, seed: int, purpose: str
     ) -> Iterator[int]:
+        """Train all runs, each on batches of its own; gives the number of epochs after each."""
         objective = InfoNCE(config.tau)
         leaves = [*self.left.values(), *self.right.values()]
         optimiser = torch.optim.Adam(leaves, lr=rate)

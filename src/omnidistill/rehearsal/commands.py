@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,8 @@ from omnidistill.comparison.plan import ReferenceCell, plan_cells, plan_referenc
 from omnidistill.config import SHARED, ComparisonConfig, RunConfig, load_config
 from omnidistill.engine import Engine, LocalEngine
 from omnidistill.errors import InputError
+from omnidistill.evaluation.choosing import validation_score
+from omnidistill.experts import pretrain_heads
 from omnidistill.features.featureset import Development, FeatureSet
 from omnidistill.heads import Heads, load_heads, random_heads
 from omnidistill.memory import peak_memory
@@ -24,7 +27,7 @@ from omnidistill.rehearsal.comparing import cell_students, reference_stage
 from omnidistill.rehearsal.foreseen import Foreseen, Stage
 from omnidistill.rehearsal.making import set_stages
 from omnidistill.rehearsal.spreading import Spread
-from omnidistill.rehearsal.training import Measured
+from omnidistill.rehearsal.training import TRIED_SECONDS, Measured
 from omnidistill.run import open_data
 from omnidistill.run.stages import given_experts
 from omnidistill.tracking import Progress, SilentProgress
@@ -186,7 +189,11 @@ def _start(data: FeatureSet, config: RunConfig, heads: Path | None) -> tuple[Mea
         return (measured := Measured.of(start, data.development())), [Stage("heads", 0, "epochs", 0.0, measured.bytes)]
     start = random_heads(data.widths, config.heads.width, Streams(0)["rehearsal"])
     measured = Measured.of(start, data.development())
-    return measured, [measured.pretraining(config)]
+    stage = measured.pretraining(config)
+    if stage.seconds < TRIED_SECONDS:  # then what follows begins where it will begin
+        judge = partial(validation_score, validation=measured.data.validation)
+        measured = replace(measured, start=pretrain_heads(measured.data, config.heads, judge, seed=config.seed)[0])
+    return measured, [stage]
 
 
 def _of(measured: Measured, modalities: tuple[str, ...]) -> Measured:

@@ -10,16 +10,18 @@ import torch
 from omnidistill.closed_form import accumulate_moments, ridge_cca_heads
 from omnidistill.comparison.plan import ReferenceCell
 from omnidistill.config import HopaConfig, LearnedConfig, PairwiseConfig, RunConfig, SelectConfig
-from omnidistill.evaluation.low_rank import low_rank_line
+from omnidistill.evaluation.choosing import run_of, validation_score
+from omnidistill.evaluation.low_rank import RATES, LowRankHeads, low_rank_line
 from omnidistill.floor import singular_values
 from omnidistill.objectives import InfoNCE, Objective, objective_from
+from omnidistill.randomness import Streams
 from omnidistill.rehearsal.foreseen import Stage
 from omnidistill.rehearsal.making import STUDENT_STEPS, set_of_random_rows, step_seconds
-from omnidistill.rehearsal.training import USUAL_EPOCHS, Measured, epoch_seconds, usual_seconds
+from omnidistill.rehearsal.training import Measured, epoch_seconds, tried_epochs, usual_seconds
 
 _RANDOM_STEPS, _RANDOM_SCORES = 2048, 9  # tried of random rows at every step size, twice
 _RANDOM_BATCH = 128
-_LOW_RANK_RATES, _LOW_RANK_EPOCHS = 3, 12  # usual until validation stops rising, at every rate
+_LOW_RANK_EPOCHS, _LOW_RANK_OF_OTHERS = 12, 1.3  # usual at every rate, and over those at the largest one
 _CCA_SOLVES = 5  # ridges of a pairing
 
 
@@ -61,7 +63,7 @@ def _full(measured: Measured, cell: ReferenceCell, objective: Objective, scoring
         epoch_seconds(objective, measured.start, num_runs, measured.data.train, evaluate.batch_size)
         for num_runs in (1, evaluate.num_seeds)
     )
-    epochs = min(USUAL_EPOCHS, evaluate.max_epochs)
+    epochs = measured.search(objective, evaluate.learning_rates, evaluate.batch_size, evaluate.max_epochs, alone)
     tried = len(evaluate.learning_rates) * epochs
     seconds = tried * (alone + measured.score) + epochs * together + scoring
     return Stage(cell.name, tried + epochs, "epochs", seconds, kept, usual=True)
@@ -98,10 +100,16 @@ def _low_rank(measured: Measured, cell: ReferenceCell, scoring: float) -> Stage:
     short = evaluate.model_copy(update={"max_epochs": 1})
     data = replace(measured.data, train=few)
     took = usual_seconds(lambda: low_rank_line(rank, measured.start, data, short, cell.seed))
-    took -= _LOW_RANK_RATES * measured.score
-    epoch = max(took, 0.0) / (_LOW_RANK_RATES + evaluate.num_seeds) * len(train) / len(few)
-    tried = _LOW_RANK_RATES * min(_LOW_RANK_EPOCHS, evaluate.max_epochs)
-    final = min(_LOW_RANK_EPOCHS, evaluate.max_epochs)
+    took -= len(RATES) * measured.score
+    epoch = max(took, 0.0) / (len(RATES) + evaluate.num_seeds) * len(train) / len(few)
+    heads = LowRankHeads(measured.start, rank, 1, Streams(0)["rehearsal"])
+    epochs = heads.epochs(train, RATES[-1], evaluate, evaluate.max_epochs, 0, "rehearsal")
+    count, ended = tried_epochs(
+        epochs, lambda: validation_score(run_of(heads.heads(), 0), measured.data.validation), epoch + measured.score
+    )
+    usual = round(_LOW_RANK_OF_OTHERS * count)
+    final = min(usual if ended else max(usual, _LOW_RANK_EPOCHS), evaluate.max_epochs)
+    tried = len(RATES) * final
     seconds = tried * (epoch + measured.score) + final * evaluate.num_seeds * epoch + scoring
     return Stage(_sized(cell), tried + final, "epochs", seconds, usual=True)
 

@@ -1,7 +1,8 @@
 """What making a set takes: the method itself, in full size, until it has done a few iterations or comes to tuning.
 
 A set is judged by students: of one that is learned usually for three times the matched steps, at 6 numbers of steps; of
-real rows for 640 steps, at 7, for every step size; of computed rows for all 2,048 steps, at 9.
+computed rows for all 2,048 steps, at 9, for every step size. How long real rows go on is seen by random ones, for 256
+steps at every step size; what has not ended by then goes to the end.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from omnidistill.config import ExpertsConfig, LearnedConfig, RunConfig, SelectCo
 from omnidistill.distill import DistilledSet
 from omnidistill.distill.learnable import random_rows
 from omnidistill.distill.threads import threads_for
-from omnidistill.evaluation.choosing import doubling_steps
+from omnidistill.errors import NotFiniteError
+from omnidistill.evaluation.choosing import choose_recipe, doubling_steps
 from omnidistill.experts import ExpertBuffer, Start, train_experts
 from omnidistill.experts.starts import OWN, starts_of_experts
 from omnidistill.features.featureset import FeatureSet
@@ -31,7 +33,7 @@ from omnidistill.similarity import similarity_from
 from omnidistill.tracking import JSON, SilentProgress
 
 _USUAL_SPANS, _USUAL_SCORES = 3, 6  # of a learned set: matched steps, and numbers of steps judged
-_USUAL_STEPS, _USUAL_CHOICES = 640, 7  # of real rows, whose recipe is chosen, for a step size
+_TRIED_STEPS = 256  # of random rows at a step size
 STUDENT_STEPS = 64  # that are chosen in the end
 _FEW_ROWS = 4096  # that rows are chosen from at most; more are reckoned
 _FEW_STEPS = 32
@@ -149,13 +151,30 @@ def _judging(measured: Measured, config: RunConfig) -> list[Stage]:
         seconds = count * (steps * step + scores * measured.score) + experts * measured.score
         return [Stage("judge the set", count, "times", seconds)]
     step = step_seconds(measured, distilled, 2)
-    count = len(settings.learning_rates) * len(getattr(settings, "ridges", (1.0,)))
     choices = doubling_steps(settings.max_steps)
-    steps, judged = choices[-1], len(choices)
+    count = len(settings.learning_rates) * len(getattr(settings, "ridges", (1.0,)))
+    steps, judged = count * choices[-1], count * len(choices)
     if isinstance(settings, SelectConfig):
-        steps, judged = min(steps, _USUAL_STEPS), min(judged, _USUAL_CHOICES)
-    seconds = count * (steps * step + 2 * judged * measured.score)
-    return [Stage("choose its recipe", count * steps, "steps", seconds, usual=True)]
+        steps, judged = _searched(measured, distilled, settings)
+    seconds = steps * step + 2 * judged * measured.score
+    return [Stage("choose its recipe", steps, "steps", seconds, usual=True)]
+
+
+def _searched(measured: Measured, distilled: DistilledSet, settings: SelectConfig) -> tuple[int, int]:
+    """Steps and scores of the search for a recipe of random rows, over all step sizes."""
+    key = f"recipe {settings.model_copy(update={'selector': 'random'})!r}"
+    if key not in measured.known:
+        choices = doubling_steps(settings.max_steps)
+        few = [steps for steps in choices if steps <= _TRIED_STEPS] or choices
+        steps = judged = 0
+        for rate in settings.learning_rates:
+            with suppress(NotFiniteError):
+                seen = choose_recipe(distilled, measured.start, measured.data.validation, (rate,), few).judged
+                last = seen if seen < len(few) else len(choices)
+                steps, judged = steps + choices[last - 1], judged + last
+        measured.known[key] = (steps, judged)
+    found: tuple[int, int] = measured.known[key]
+    return found
 
 
 def _unjudged(config: RunConfig) -> RunConfig:
