@@ -26,8 +26,9 @@ from omnidistill.randomness import Streams
 from omnidistill.rehearsal.comparing import cell_students, reference_stage
 from omnidistill.rehearsal.foreseen import Foreseen, Stage
 from omnidistill.rehearsal.making import set_stages
+from omnidistill.rehearsal.searching import TRIED_SECONDS
 from omnidistill.rehearsal.spreading import Spread
-from omnidistill.rehearsal.training import TRIED_SECONDS, Measured
+from omnidistill.rehearsal.training import Measured
 from omnidistill.run import open_data
 from omnidistill.run.stages import given_experts
 from omnidistill.tracking import Progress, SilentProgress

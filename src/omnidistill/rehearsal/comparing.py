@@ -17,11 +17,11 @@ from omnidistill.objectives import InfoNCE, Objective, objective_from
 from omnidistill.randomness import Streams
 from omnidistill.rehearsal.foreseen import Stage
 from omnidistill.rehearsal.making import STUDENT_STEPS, set_of_random_rows, step_seconds
-from omnidistill.rehearsal.training import Measured, epoch_seconds, tried_epochs, usual_seconds
+from omnidistill.rehearsal.searching import Run, tried_search
+from omnidistill.rehearsal.training import Measured, epoch_seconds, usual_seconds
 
 _RANDOM_STEPS, _RANDOM_SCORES = 2048, 9  # tried of random rows at every step size, twice
 _RANDOM_BATCH = 128
-_LOW_RANK_EPOCHS, _LOW_RANK_OF_OTHERS = 12, 1.3  # usual at every rate, and over those at the largest one
 _CCA_SOLVES = 5  # ridges of a pairing
 
 
@@ -63,10 +63,17 @@ def _full(measured: Measured, cell: ReferenceCell, objective: Objective, scoring
         epoch_seconds(objective, measured.start, num_runs, measured.data.train, evaluate.batch_size)
         for num_runs in (1, evaluate.num_seeds)
     )
-    epochs = measured.search(objective, evaluate.learning_rates, evaluate.batch_size, evaluate.max_epochs, alone)
-    tried = len(evaluate.learning_rates) * epochs
-    seconds = tried * (alone + measured.score) + epochs * together + scoring
-    return Stage(cell.name, tried + epochs, "epochs", seconds, kept, usual=True)
+    found = measured.search(
+        objective,
+        evaluate.learning_rates,
+        batch_size=evaluate.batch_size,
+        longest=evaluate.max_epochs,
+        epoch=alone,
+        seed=cell.seed,
+        purpose="full/tune",
+    )
+    seconds = found.judged * (alone + measured.score) + found.chosen * together + scoring
+    return Stage(cell.name, found.judged + found.chosen, "epochs", seconds, kept, usual=True)
 
 
 def _cca(measured: Measured, scoring: float) -> Stage:
@@ -102,16 +109,17 @@ def _low_rank(measured: Measured, cell: ReferenceCell, scoring: float) -> Stage:
     took = usual_seconds(lambda: low_rank_line(rank, measured.start, data, short, cell.seed))
     took -= len(RATES) * measured.score
     epoch = max(took, 0.0) / (len(RATES) + evaluate.num_seeds) * len(train) / len(few)
-    heads = LowRankHeads(measured.start, rank, 1, Streams(0)["rehearsal"])
-    epochs = heads.epochs(train, RATES[-1], evaluate, evaluate.max_epochs, 0, "rehearsal")
-    count, ended = tried_epochs(
-        epochs, lambda: validation_score(run_of(heads.heads(), 0), measured.data.validation), epoch + measured.score
-    )
-    usual = round(_LOW_RANK_OF_OTHERS * count)
-    final = min(usual if ended else max(usual, _LOW_RANK_EPOCHS), evaluate.max_epochs)
-    tried = len(RATES) * final
-    seconds = tried * (epoch + measured.score) + final * evaluate.num_seeds * epoch + scoring
-    return Stage(_sized(cell), tried + final, "epochs", seconds, usual=True)
+    runs = (_low_rank_run(measured, rank, rate, cell) for rate in RATES)
+    found = tried_search(runs, len(RATES), evaluate.max_epochs, epoch + measured.score)
+    seconds = found.judged * (epoch + measured.score) + found.chosen * evaluate.num_seeds * epoch + scoring
+    return Stage(_sized(cell), found.judged + found.chosen, "epochs", seconds, usual=True)
+
+
+def _low_rank_run(measured: Measured, rank: int, rate: float, cell: ReferenceCell) -> Run:
+    purpose, data, evaluate = "low rank/tune", measured.data, cell.evaluate
+    heads = LowRankHeads(measured.start, rank, 1, Streams(cell.seed)[purpose])
+    epochs = heads.epochs(data.train, rate, evaluate, evaluate.max_epochs, cell.seed, purpose)
+    return epochs, lambda: validation_score(run_of(heads.heads(), 0), data.validation)
 
 
 def _sized(cell: ReferenceCell) -> str:

@@ -28,7 +28,8 @@ from omnidistill.methods import METHODS, Task
 from omnidistill.parametrisation import parametrisation_from
 from omnidistill.randomness import Streams
 from omnidistill.rehearsal.foreseen import Stage
-from omnidistill.rehearsal.training import USUAL_EPOCHS, Measured, usual_seconds
+from omnidistill.rehearsal.searching import USUAL_EPOCHS
+from omnidistill.rehearsal.training import Measured, usual_seconds
 from omnidistill.similarity import similarity_from
 from omnidistill.tracking import JSON, SilentProgress
 

@@ -1,14 +1,12 @@
 """What training heads on real rows takes: pre-training, choosing how to train, experts and what is kept of them.
 
-Validation decides how long training goes on where settings leave it open. The search at the middle step size is tried
-for some seconds, and the others are taken to be 1.2 times as long: so it was on two kinds of data, which took 24 and 46
-epochs on average. Where an epoch is too long for that, 24 count.
+Validation decides how long training goes on where settings leave it open: see `searching`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ import torch
 from omnidistill.artifacts import write_tensors
 from omnidistill.config import EvaluateConfig, ExpertsConfig, RunConfig, TrajectoryConfig
 from omnidistill.evaluation.choosing import run_of, validation_score
-from omnidistill.evaluation.training import best_epoch
 from omnidistill.experts import stack_runs, train_epochs
 from omnidistill.experts.train import run_blocks
 from omnidistill.features.featureset import Development, FeatureSet
@@ -26,16 +23,9 @@ from omnidistill.floor import singular_values
 from omnidistill.heads import Heads
 from omnidistill.objectives import InfoNCE, Objective, objective_from
 from omnidistill.rehearsal.foreseen import Stage
+from omnidistill.rehearsal.searching import USUAL_EPOCHS, Run, Searched, tried_search
 from omnidistill.rehearsal.spreading import Spread
 
-USUAL_EPOCHS = 24
-"""Epochs until validation stops rising, and that are tried at each step size."""
-
-TRIED_SECONDS = 3.0
-"""How long a search that validation ends is tried at most."""
-
-_OF_OTHERS = 1.2  # epochs at all step sizes, their mean, over those at the middle one
-_FEWEST_TRIED = 8  # epochs; fewer within these seconds say nothing
 _FEW_STEPS = 6
 _ENOUGH, _MOST = 0.3, 5  # seconds that a piece of work is repeated for, and how often at most
 
@@ -68,25 +58,6 @@ def epoch_seconds(objective: Objective, start: Heads, num_runs: int, rows: Featu
     return usual_seconds(train) * steps / few
 
 
-def tried_epochs(epochs: Iterable[int], score: Callable[[], float], each: float) -> tuple[int, bool]:
-    """How many epochs a search judges within some seconds, and whether it had ended by then; none where the seconds of
-    `each` are too long.
-    """
-    if _FEWEST_TRIED * each > TRIED_SECONDS:
-        return 0, False
-    begun, ended = time.monotonic(), True
-
-    def within() -> Iterator[int]:
-        nonlocal ended
-        for epoch in epochs:
-            yield epoch
-            if time.monotonic() - begun > TRIED_SECONDS:
-                ended = False
-                return
-
-    return best_epoch(within(), score)[2], ended
-
-
 @dataclass(frozen=True)
 class Measured:
     """What training one kind of heads on these data takes. score: of a validation. known: what was found once."""
@@ -106,29 +77,35 @@ class Measured:
         """Of the heads."""
         return sum(matrix.numel() * matrix.element_size() for matrix in self.start.values())
 
-    def search(self, objective: Objective, rates: Sequence[float], batch_size: int, longest: int, epoch: float) -> int:
-        """Epochs that are judged at a step size, the mean of all; `longest` at most. epoch: its seconds."""
-        key = f"search {objective!r} {tuple(rates)} {batch_size}"
+    def search(
+        self,
+        objective: Objective,
+        rates: Sequence[float],
+        *,
+        batch_size: int,
+        longest: int,
+        epoch: float,
+        seed: int,
+        purpose: str,
+    ) -> Searched:
+        """The search over step sizes, of one run each, of `longest` epochs at most: that of the same seed and purpose.
+
+        epoch: seconds of one.
+        """
+        key = f"{purpose} {objective!r} {tuple(rates)} {batch_size} {longest} {seed}"
         if key not in self.known:
-            heads = stack_runs(self.start, 1)
-            rate = torch.tensor([rates[(len(rates) - 1) // 2]])
-            epochs = train_epochs(
-                objective,
-                heads,
-                self.data.train,
-                rate,
-                batch_size=batch_size,
-                num_epochs=longest,
-                seed=0,
-                purpose="rehearsal",
-            )
-            self.known[key] = tried_epochs(
-                epochs, lambda: validation_score(run_of(heads, 0), self.data.validation), epoch + self.score
-            )
-        found: tuple[int, bool] = self.known[key]
-        count, ended = found
-        usual = round(count * (_OF_OTHERS if len(rates) > 1 else 1.0)) or 1
-        return min(longest, usual if ended else max(usual, USUAL_EPOCHS))
+            runs = (self._run(objective, rate, batch_size, longest, seed, purpose) for rate in rates)
+            self.known[key] = tried_search(runs, len(rates), longest, epoch + self.score)
+        found: Searched = self.known[key]
+        return found
+
+    def _run(self, objective: Objective, rate: float, batch_size: int, longest: int, seed: int, purpose: str) -> Run:
+        heads, train = stack_runs(self.start, 1), self.data.train
+        rates = torch.tensor([rate])
+        epochs = train_epochs(
+            objective, heads, train, rates, batch_size=batch_size, num_epochs=longest, seed=seed, purpose=purpose
+        )
+        return epochs, lambda: validation_score(run_of(heads, 0), self.data.validation)
 
     def pretraining(self, config: RunConfig, name: str = "heads") -> Stage:
         """The stage that makes the heads where none are given."""
@@ -138,7 +115,9 @@ class Measured:
         epoch = epoch_seconds(InfoNCE(settings.tau), self.start, 1, rows, settings.batch_size)
         return Stage(name, settings.num_epochs, "epochs", settings.num_epochs * (epoch + self.score), self.bytes)
 
-    def choosing(self, settings: ExpertsConfig, evaluate: EvaluateConfig) -> tuple[list[Stage], ExpertsConfig]:
+    def choosing(
+        self, settings: ExpertsConfig, evaluate: EvaluateConfig, seed: int
+    ) -> tuple[list[Stage], ExpertsConfig]:
         """The stage that chooses the training of every start, where open; and the settings as they usually come out."""
         if settings.learning_rate is not None and settings.num_epochs is not None:
             return [], settings
@@ -146,15 +125,24 @@ class Measured:
         longest = settings.num_epochs or evaluate.max_epochs
         objective = objective_from(settings.objective, tuple(self.start))
         epoch = epoch_seconds(objective, self.start, 1, self.data.train, settings.batch_size)
-        epochs = self.search(objective, rates, settings.batch_size, longest, epoch)
-        count = settings.num_starts * len(rates) * epochs
-        chosen = {"learning_rate": rates[0], "num_epochs": settings.num_epochs or epochs}
+        found = self.search(
+            objective,
+            rates,
+            batch_size=settings.batch_size,
+            longest=longest,
+            epoch=epoch,
+            seed=seed,
+            purpose="experts/choose",
+        )
+        count = settings.num_starts * found.judged
+        chosen = {"learning_rate": rates[0], "num_epochs": settings.num_epochs or found.chosen}
         stage = Stage("choose the experts' training", count, "epochs", count * (epoch + self.score), usual=True)
         return [stage], settings.model_copy(update=chosen)
 
     def experts(self, config: RunConfig, place: Path, spread: Spread | None = None) -> list[Stage]:
         """The stages up to the buffer; `place` is written to. spread: of blocks of runs, where they are units."""
-        stages, settings = self.choosing(config.experts, config.evaluate)
+        seed = config.seed if config.experts.seed is None else config.experts.seed
+        stages, settings = self.choosing(config.experts, config.evaluate, seed)
         num_runs, num_epochs = settings.num_experts, settings.num_epochs or USUAL_EPOCHS
         if settings.num_starts > 1:
             made, others = self.pretraining(config), settings.num_starts - 1
