@@ -28,7 +28,7 @@ from omnidistill.features.store import save_features
 
 NOTE = (
     "The last three are estimate / real; memory is of the largest process, Ray's workers among them. Bundled set "
-    "where nothing else is said, one run each; what is usual was taken from it and from planted, M = 4, not from M = 2."
+    "where nothing else is said, one run each."
 )
 COLUMNS = ("command", "rehearsal s", "real s", "real MB", "real peak MB", "minutes", "bytes", "memory")
 RAY = ("--engine", "ray")
