@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check docs bench compare compare-quick clean
+.PHONY: demo test quick check docs bench compare compare-quick clean
 
 demo: $(READY)
 	$(BIN)/omnidistill demo -o demo-run
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# What every commit must pass, in under two minutes: no subprocesses of the command line, no browser, no Ray.
+quick: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 check: $(READY)
 	$(BIN)/ruff format --check .

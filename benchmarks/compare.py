@@ -19,7 +19,7 @@ from typing import Any
 
 from bench import RESULTS, machine
 from omnidistill.config import describe_comparisons
-from omnidistill.report.comparison import to_markdown
+from omnidistill.report.comparison_table import to_markdown
 from omnidistill.report.gain_figure import gain_figure
 
 OURS = ("default-rows", "default-bytes", "default-sizes", "bytes")

@@ -20,13 +20,13 @@ from typing import Any
 from measuring import RESULTS, machine
 from omnidistill.config import load_config
 from omnidistill.data.emoji import load_emoji
+from omnidistill.data.featureset import prepare
+from omnidistill.data.planted import planted
 from omnidistill.data.raw import RawFeatures
-from omnidistill.data.synthetic import planted
+from omnidistill.data.store import save_features
 from omnidistill.evaluation.line import Line
-from omnidistill.features.featureset import prepare
-from omnidistill.features.store import save_features
-from omnidistill.run import run_distill
-from omnidistill.scoring import evaluate_run
+from omnidistill.experiments.evaluate_run import evaluate_run
+from omnidistill.experiments.run import run_distill
 
 CUTS = ("R@1", "R@5", "R@10")
 DATA: dict[str, Callable[[], RawFeatures]] = {

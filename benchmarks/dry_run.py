@@ -23,8 +23,8 @@ from PIL import Image
 
 from datasets import DATA
 from measuring import RESULTS, Cell, Table, machine, status_field
-from omnidistill.features.featureset import prepare
-from omnidistill.features.store import save_features
+from omnidistill.data.featureset import prepare
+from omnidistill.data.store import save_features
 
 NOTE = (
     "The last three are estimate / real; memory is of the largest process, Ray's workers among them. Bundled set "

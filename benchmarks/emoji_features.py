@@ -26,10 +26,10 @@ from torch.nn.functional import normalize
 
 from omnidistill.data.emoji import load_emoji
 from omnidistill.data.raw import RawFeatures
-from omnidistill.encoders.registry import open_encoder
-from omnidistill.extraction import EncodeSettings, encode, join
-from omnidistill.manifest.table import Manifest, Row
-from omnidistill.tracking import RichProgress
+from omnidistill.encoding.encoders.registry import open_encoder
+from omnidistill.encoding.extraction import EncodeSettings, encode, join
+from omnidistill.encoding.manifests.manifest import Manifest, Row
+from omnidistill.io.tracking import RichProgress
 
 ENCODERS = {"image": "efficientnet-lite2", "text": "minilm-l6", "audio": "whisper-base"}
 VOICE = ("-v", "en-us+m3", "-s", "175", "-p", "50")

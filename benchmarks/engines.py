@@ -22,16 +22,16 @@ import torch
 from torch import Tensor
 
 from measuring import RESULTS, Cell, Table, interleaved, machine, ratio, spread
-from omnidistill.comparison import compare
 from omnidistill.config import load_comparison
-from omnidistill.data.synthetic import planted
-from omnidistill.encoders.protocol import Item
-from omnidistill.engine import Engine, LocalEngine, RayEngine
-from omnidistill.extraction import EncodeSettings, encode
-from omnidistill.extras import require
-from omnidistill.features.featureset import prepare
-from omnidistill.features.store import save_features
-from omnidistill.manifest.table import Manifest, Row
+from omnidistill.core.engines import Engine, LocalEngine, RayEngine
+from omnidistill.core.optional import require
+from omnidistill.data.featureset import prepare
+from omnidistill.data.planted import planted
+from omnidistill.data.store import save_features
+from omnidistill.encoding.encoders.encoder import Item
+from omnidistill.encoding.extraction import EncodeSettings, encode
+from omnidistill.encoding.manifests.manifest import Manifest, Row
+from omnidistill.experiments.comparison import compare
 
 WORKERS = 2
 

@@ -25,13 +25,13 @@ import torch
 from torch import Tensor
 
 from measuring import RESULTS, Cell, Table, machine, memory_status
-from omnidistill.encoders.items import frames_of, sound_of
-from omnidistill.encoders.protocol import Encoder, Item, Kind
-from omnidistill.encoders.registry import open_encoder
-from omnidistill.encoders.whisper import log_mel
-from omnidistill.extraction import EncodeSettings, encode
-from omnidistill.manifest.table import Manifest, Row
-from omnidistill.tracking import SilentProgress
+from omnidistill.encoding.encoders.decode import frames_of, sound_of
+from omnidistill.encoding.encoders.encoder import Encoder, Item, Kind
+from omnidistill.encoding.encoders.registry import open_encoder
+from omnidistill.encoding.encoders.whisper import log_mel
+from omnidistill.encoding.extraction import EncodeSettings, encode
+from omnidistill.encoding.manifests.manifest import Manifest, Row
+from omnidistill.io.tracking import SilentProgress
 
 SMALL = {"video": "frames-efficientnet-lite2", "audio": "whisper-base", "text": "minilm-l6"}
 KINDS: dict[str, Kind] = {"video": "video", "audio": "video", "text": "text"}

@@ -22,11 +22,11 @@ from typing import Any
 
 from measuring import RESULTS, Table, machine, memory_status
 from omnidistill.config import RunConfig, load_config
-from omnidistill.data.synthetic import planted
-from omnidistill.features.featureset import prepare
-from omnidistill.features.store import save_features
-from omnidistill.run import run_distill
-from omnidistill.tracking import SilentProgress
+from omnidistill.data.featureset import prepare
+from omnidistill.data.planted import planted
+from omnidistill.data.store import save_features
+from omnidistill.experiments.run import run_distill
+from omnidistill.io.tracking import SilentProgress
 
 WIDTHS = {"vision": 1280, "text": 1024, "audio": 768}
 ROWS = {"heads": 500, "train": 9000, "validation": 500, "test": 1000}

@@ -27,13 +27,13 @@ import torch
 
 from measuring import RESULTS, Table, machine, memory_status
 from omnidistill.config import load_config
+from omnidistill.data.pack import pack
 from omnidistill.evaluation.lines import zero_shot_line
 from omnidistill.evaluation.retrieval import first_positive_ranks
 from omnidistill.evaluation.scores import line_ranks
-from omnidistill.features.pack import pack
+from omnidistill.experiments.run import fingerprint, make_heads, open_data
+from omnidistill.experiments.run.expert_stage import make_experts
 from omnidistill.methods import METHODS, Task
-from omnidistill.run import fingerprint, make_heads, open_data
-from omnidistill.run.stages import make_experts
 
 WIDTHS = {"vision": 128, "text": 128, "audio": 128}
 OTHERS = {"heads": 500, "validation": 500, "test": 1000}

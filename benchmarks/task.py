@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from measuring import Case, Cell, Table, interleaved, milliseconds, peak_megabytes, ratio
-from omnidistill.distill.threads import threads_for
+from omnidistill.core.threads import threads_for
 from task_workloads import (
     BATCH,
     NUM_ROWS,

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.distill import TaskLoss
-from omnidistill.features.featureset import FeatureSet
-from omnidistill.features.preprocessing import Preprocessing
-from omnidistill.objectives import InfoNCE
-from omnidistill.objectives.pairs import modality_pairs
-from omnidistill.parametrisation import Parametrisation, Plain, Views
-from omnidistill.rollout import dual_rollout
+from omnidistill.models.objectives import InfoNCE
+from omnidistill.models.objectives.pairs import modality_pairs
+from omnidistill.models.storage import Parametrisation, Plain, Views
+from omnidistill.training.rollout import dual_rollout
 from workloads import Problem, problem
 
 SHAPES: dict[str, tuple[tuple[int, ...], int]] = {

@@ -18,8 +18,8 @@ from typing import Any
 from measuring import RESULTS, machine
 from omnidistill.config import RunConfig, load_config
 from omnidistill.evaluation.line import Line
-from omnidistill.run import make_heads, open_data, run_distill
-from omnidistill.scoring import evaluate_run
+from omnidistill.experiments.evaluate_run import evaluate_run
+from omnidistill.experiments.run import make_heads, open_data, run_distill
 
 CUTS = ("R@1", "R@5", "R@10")
 

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 
 from measuring import Case
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.evaluation.retrieval import first_positive_ranks
-from omnidistill.experts.train import stack_runs, train_epochs
-from omnidistill.features.featureset import FeatureSet
-from omnidistill.features.preprocessing import Preprocessing
-from omnidistill.heads import Heads, random_heads
-from omnidistill.objectives import Hopa, InfoNCE, Objective, PairwiseWbce
-from omnidistill.rollout import Rollout, Target, bptt_rollout, dual_rollout, tesla_rollout
-from omnidistill.rollout.students import draw_batches, train_students
-from omnidistill.similarity import LowRank
+from omnidistill.models.heads import Heads, random_heads
+from omnidistill.models.objectives import Hopa, InfoNCE, Objective, PairwiseWbce
+from omnidistill.models.similarity import LowRank
+from omnidistill.training.experts.epochs import stack_runs, train_epochs
+from omnidistill.training.rollout import Rollout, Target, bptt_rollout, dual_rollout, tesla_rollout
+from omnidistill.training.rollout.students import draw_batches, train_students
 
 OBJECTIVES: dict[str, Objective] = {"HoPA": Hopa(), "pairwise wBCE": PairwiseWbce(), "InfoNCE": InfoNCE()}
 WIDTHS = (1280, 1024, 768, 768, 512, 384)  # p_m of ImageBind's heads; the first three are vision, text and audio

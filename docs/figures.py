@@ -71,7 +71,7 @@ def measure() -> None:
     import torch
 
     import omnidistill as od
-    from omnidistill.showing import floor_of, matching_loss_of
+    from omnidistill.experiments.run_page import floor_of, matching_loss_of
 
     torch.set_num_threads(1)  # sums in another order are other bits
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from omnidistill.comparison import Compared, compare
 from omnidistill.config import ComparisonConfig, has_setting, load_config
+from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import Distillation
-from omnidistill.features.featureset import FeatureSet
+from omnidistill.experiments.comparison import Compared, compare
 from omnidistill.methods import METHODS, Method, Task
 from small_runs import contents, packed
 

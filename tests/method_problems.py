@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omnidistill.config import LearnedConfig, RunConfig, has_setting, load_config
-from omnidistill.experts import ExpertBuffer
-from omnidistill.features.featureset import FeatureSet
-from omnidistill.heads import Heads
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.experiments.run import make_experts
 from omnidistill.methods import Task
-from omnidistill.run import make_experts
+from omnidistill.models.heads import Heads
+from omnidistill.training.experts import ExpertBuffer
 from small_runs import features, small_heads
 
 Array = NDArray[np.float64]

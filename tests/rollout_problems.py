@@ -1,6 +1,6 @@
 """Students to train in tests: random heads, rows, similarity, batches and step sizes, and all a rollout can be asked.
 
-Shapes as in `omnidistill.rollout`: M modalities, N rows, T steps, b mini-batch, d embedding width, p_m = 5 + m.
+Shapes as in `training.rollout`: M modalities, N rows, T steps, b mini-batch, d embedding width, p_m = 5 + m.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from omnidistill.objectives import Hopa, Objective
-from omnidistill.rollout import Endpoint, Rollout, Target
-from omnidistill.similarity import LowRank, Similarity
+from omnidistill.models.objectives import Hopa, Objective
+from omnidistill.models.similarity import LowRank, Similarity
+from omnidistill.training.rollout import Endpoint, Rollout, Target
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from omnidistill.config import load_config
+from omnidistill.data.pack import pack
 from omnidistill.evaluation.lines import distilled_line, full_line, zero_shot_line
 from omnidistill.evaluation.scores import score_lines
-from omnidistill.features.pack import pack
-from omnidistill.objectives import InfoNCE
-from omnidistill.run import open_data, run_distill
+from omnidistill.experiments.run import open_data, run_distill
+from omnidistill.models.objectives import InfoNCE
 
 WIDTHS = {"image": 512, "sound": 512}
 OTHERS = {"heads": 256, "validation": 128, "test": 256}

@@ -16,14 +16,14 @@ import torch
 
 from omnidistill.cli import main
 from omnidistill.config import RunConfig, load_config
-from omnidistill.data.synthetic import planted
+from omnidistill.data.featureset import FeatureSet, prepare
+from omnidistill.data.planted import planted
+from omnidistill.data.store import save_features
 from omnidistill.distill import Distillation, DistilledSet, Judge, Outer, TrajectoryMatching, Verdict, distill
-from omnidistill.evaluation.choosing import judge_set
-from omnidistill.experts import ExpertBuffer, Start, train_experts
-from omnidistill.features.featureset import FeatureSet, prepare
-from omnidistill.features.store import save_features
-from omnidistill.heads import Heads, random_heads
-from omnidistill.tracking import SilentProgress
+from omnidistill.evaluation.validation import judge_set
+from omnidistill.io.tracking import SilentProgress
+from omnidistill.models.heads import Heads, random_heads
+from omnidistill.training.experts import ExpertBuffer, Start, train_experts
 
 ROWS = {"heads": 48, "train": 64, "validation": 40, "test": 40}
 

@@ -16,10 +16,10 @@ import pytest
 
 from omnidistill.config import LearnedConfig, has_setting, parse_config, reading
 from omnidistill.data.emoji import emoji_picture, load_emoji
-from omnidistill.data.synthetic import planted
-from omnidistill.features.featureset import prepare
-from omnidistill.features.store import save_features
-from omnidistill.run import run_distill
+from omnidistill.data.featureset import prepare
+from omnidistill.data.planted import planted
+from omnidistill.data.store import save_features
+from omnidistill.experiments.run import run_distill
 
 ROOT = Path(__file__).parents[1]
 WIDTHS = {"image": 14, "text": 12, "audio": 16}

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from omnidistill.artifacts import load_artifact
 from omnidistill.config import RunConfig
 from omnidistill.distill import DistilledSet, Verdict
+from omnidistill.io.artifacts import load_artifact
 from small_runs import Loop, contents, records, small_config
 
 DECAY = 0.8

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from omnidistill.core.errors import NotFiniteError
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.data.preprocessing import EPSILON, Preprocessing
 from omnidistill.distill.learnable import random_rows
 from omnidistill.distill.learner import Good, Learner
-from omnidistill.errors import NotFiniteError
-from omnidistill.features.featureset import FeatureSet
-from omnidistill.features.preprocessing import EPSILON, Preprocessing
-from omnidistill.randomness import Streams
 from small_runs import Loop, small_config
 
 

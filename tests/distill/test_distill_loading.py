@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from omnidistill.core.errors import InputError
 from omnidistill.distill import DistilledSet
-from omnidistill.errors import InputError
 from small_runs import Loop, small_config
 
 

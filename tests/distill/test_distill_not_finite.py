@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from omnidistill.artifacts import load_artifact, save_artifact
+from omnidistill.core.errors import NotFiniteError
+from omnidistill.core.streams import Streams
 from omnidistill.distill import DistilledSet, Episode, Outer, Verdict
-from omnidistill.distill.distiller import LAST_GOOD
-from omnidistill.errors import NotFiniteError
-from omnidistill.randomness import Streams
-from omnidistill.similarity import LowRank
+from omnidistill.distill.outer_loop import LAST_GOOD
+from omnidistill.io.artifacts import load_artifact, save_artifact
+from omnidistill.models.similarity import LowRank
 from small_runs import Loop, Told, contents, records, small_config
 
 OBJECTIVES = ("hopa", "pairwise-wbce", "infonce")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from omnidistill.core.streams import Streams
 from omnidistill.distill import TrajectoryMatching
-from omnidistill.experts import ExpertBuffer
-from omnidistill.randomness import Streams
-from omnidistill.rollout import ParameterEndpoint
+from omnidistill.training.experts import ExpertBuffer
+from omnidistill.training.rollout import ParameterEndpoint
 from small_runs import small_config, small_experts
 
 

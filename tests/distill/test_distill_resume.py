@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from omnidistill.artifacts import load_artifact
 from omnidistill.config import RunConfig
+from omnidistill.core.errors import InputError
+from omnidistill.core.streams import Streams
 from omnidistill.distill import Episode, Outer
-from omnidistill.errors import InputError
-from omnidistill.randomness import Streams
+from omnidistill.io.artifacts import load_artifact
 from small_runs import Loop, contents, records, small_config
 
 OPTIMISERS = {

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from omnidistill.artifacts import load_artifact, save_artifact
+from omnidistill.core.errors import InputError
+from omnidistill.core.streams import Streams
 from omnidistill.distill import DistilledSet, Recipe
-from omnidistill.errors import InputError
-from omnidistill.heads import Heads
-from omnidistill.objectives import objective_from
-from omnidistill.randomness import Streams
-from omnidistill.rollout.students import draw_batches
+from omnidistill.io.artifacts import load_artifact, save_artifact
+from omnidistill.models.heads import Heads
+from omnidistill.models.objectives import objective_from
+from omnidistill.training.rollout.students import draw_batches
 from small_runs import Loop, small_config, widths
 
 RATES = ("rows", "similarity", "step_sizes")

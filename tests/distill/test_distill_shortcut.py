@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from omnidistill.artifacts import write_tensors
+from omnidistill.core.streams import Streams
 from omnidistill.distill import Episode, ShortcutMatching, TrajectoryMatching
-from omnidistill.experts import ExpertBuffer
-from omnidistill.experts.buffer import Snapshots
-from omnidistill.heads import Heads
-from omnidistill.randomness import Streams
-from omnidistill.rollout import Rollout, bptt_rollout, dual_rollout
+from omnidistill.io.artifacts import write_tensors
+from omnidistill.models.heads import Heads
+from omnidistill.training.experts import ExpertBuffer
+from omnidistill.training.experts.buffer import Snapshots
+from omnidistill.training.rollout import Rollout, bptt_rollout, dual_rollout
 from rollout_problems import Problem, assert_close, problem
 
 EXPERTS, EPOCHS, SPAN, STARTS = 3, 5, 2, 3

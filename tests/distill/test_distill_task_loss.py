@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 import oracles
-from omnidistill.data.synthetic import planted
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import FeatureSet, prepare
+from omnidistill.data.planted import planted
 from omnidistill.distill import Episode, Outer, TaskLoss, WithTask
-from omnidistill.features.featureset import FeatureSet, prepare
-from omnidistill.objectives import Hopa, InfoNCE, PairwiseWbce
-from omnidistill.randomness import Streams
-from omnidistill.rollout import Endpoint, ParameterEndpoint, Rollout, bptt_rollout, dual_rollout
+from omnidistill.models.objectives import Hopa, InfoNCE, PairwiseWbce
+from omnidistill.training.rollout import Endpoint, ParameterEndpoint, Rollout, bptt_rollout, dual_rollout
 from rollout_problems import Problem, assert_close, problem, roll
 from small_runs import Loop, contents, records, small_config
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from omnidistill.data.synthetic import planted
-from omnidistill.features.store import load_features
-from omnidistill.heads import load_heads
+from omnidistill.data.planted import planted
+from omnidistill.data.store import load_features
+from omnidistill.models.heads import load_heads
 from small_runs import ROWS, SMALL, cli
 
 MODALITIES, WIDTH = ("image", "audio", "text"), 1536

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omnidistill.data.synthetic import planted
+from omnidistill.data.planted import planted
 from small_runs import ROWS, widths
 
 PROGRAM = """

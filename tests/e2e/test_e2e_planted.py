@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from omnidistill.config import RunConfig, load_config
-from omnidistill.data.synthetic import planted
-from omnidistill.experts import load_experts
-from omnidistill.features.featureset import FeatureSet, prepare
-from omnidistill.features.store import save_features
-from omnidistill.run import run_distill
-from omnidistill.scoring import LINES, Evaluated, evaluate_run
+from omnidistill.data.featureset import FeatureSet, prepare
+from omnidistill.data.planted import planted
+from omnidistill.data.store import save_features
+from omnidistill.experiments.evaluate_run import LINES, Evaluated, evaluate_run
+from omnidistill.experiments.run import run_distill
+from omnidistill.training.experts import load_experts
 from small_runs import contents, records, without_seconds
 
 WIDTHS = {"a": 24, "b": 28, "c": 32}

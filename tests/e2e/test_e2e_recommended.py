@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from omnidistill.distill import DistilledSet
-from omnidistill.experts import load_experts
-from omnidistill.heads import load_heads
+from omnidistill.models.heads import load_heads
+from omnidistill.training.experts import load_experts
 from small_runs import Outcome, cli, features, packed
 
 QUICK = [

@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 
 from comparison_problems import tiny
-from omnidistill.comparison import compare
-from omnidistill.comparison.cells import Place, judged_of, load_result, make_cell
-from omnidistill.comparison.plan import plan_cells
 from omnidistill.config import load_config
-from omnidistill.data.synthetic import planted
+from omnidistill.data.featureset import prepare
+from omnidistill.data.planted import planted
+from omnidistill.data.store import save_features
 from omnidistill.distill import DistilledSet
-from omnidistill.evaluation import choosing
-from omnidistill.features.featureset import prepare
-from omnidistill.features.store import save_features
-from omnidistill.heads import save_heads
-from omnidistill.run import Run, open_run, run_distill
-from omnidistill.scoring import evaluate_run
-from omnidistill.tracking import SilentProgress
+from omnidistill.evaluation import validation as choosing
+from omnidistill.experiments.comparison import compare
+from omnidistill.experiments.comparison.cells import Place, judged_of, load_result, make_cell
+from omnidistill.experiments.comparison.plan import plan_cells
+from omnidistill.experiments.evaluate_run import evaluate_run
+from omnidistill.experiments.run import Run, open_run, run_distill
+from omnidistill.io.tracking import SilentProgress
+from omnidistill.models.heads import save_heads
 from small_runs import features, packed, records, small_config, small_heads
 
 WIDTHS = {"a": 24, "b": 28, "c": 32}

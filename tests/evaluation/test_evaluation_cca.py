@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from method_problems import Array, centred, cross_of, cross_of_groups, off_centre, score_by_hand
+from omnidistill.data.featureset import FeatureSet
 from omnidistill.evaluation import lines
 from omnidistill.evaluation.lines import cca_line
-from omnidistill.features.featureset import FeatureSet
-from omnidistill.heads import Heads
+from omnidistill.models.heads import Heads
 from small_runs import ROWS, features, small_heads
 
 WIDTH = 6

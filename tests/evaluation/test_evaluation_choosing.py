@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from method_problems import score_by_hand
+from omnidistill.core.errors import InputError, NotFiniteError
+from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import DistilledSet, Verdict
-from omnidistill.errors import InputError, NotFiniteError
-from omnidistill.evaluation import choosing
-from omnidistill.evaluation.choosing import (
+from omnidistill.evaluation import validation as choosing
+from omnidistill.evaluation.validation import (
     _JUDGE_SEED,
     can_choose,
     choose_recipe,
@@ -29,8 +30,7 @@ from omnidistill.evaluation.choosing import (
     step_choices,
     validation_score,
 )
-from omnidistill.features.featureset import FeatureSet
-from omnidistill.heads import Heads
+from omnidistill.models.heads import Heads
 from small_runs import Loop, features, small_config, small_heads
 
 

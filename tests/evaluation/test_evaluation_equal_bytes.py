@@ -9,7 +9,7 @@ import torch
 from omnidistill.config import StorageConfig
 from omnidistill.evaluation.equal_bytes import equal_bytes_line
 from omnidistill.evaluation.line import Line
-from omnidistill.heads import Heads
+from omnidistill.models.heads import Heads
 from small_runs import features, small_heads
 
 

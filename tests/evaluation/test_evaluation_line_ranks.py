@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from omnidistill.errors import InputError
+from omnidistill.core.errors import InputError
+from omnidistill.data.featureset import FeatureSet
 from omnidistill.evaluation.line import Line
 from omnidistill.evaluation.scores import line_ranks
-from omnidistill.features.featureset import FeatureSet
 from small_runs import features
 
 RUNS, WIDTH = 3, 5

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from omnidistill.config import EvaluateConfig
+from omnidistill.data.featureset import Development
 from omnidistill.distill import DistilledSet
 from omnidistill.evaluation import lines
-from omnidistill.evaluation.choosing import run_of, step_choices, validation_score
 from omnidistill.evaluation.equal_bytes import equal_bytes_line
 from omnidistill.evaluation.line import Line
 from omnidistill.evaluation.lines import (
@@ -23,10 +23,10 @@ from omnidistill.evaluation.lines import (
     zero_shot_line,
 )
 from omnidistill.evaluation.low_rank import low_rank_line
-from omnidistill.experts.train import stack_runs, train_epochs
-from omnidistill.features.featureset import Development
-from omnidistill.heads import Heads
-from omnidistill.objectives import Hopa, InfoNCE
+from omnidistill.evaluation.validation import run_of, step_choices, validation_score
+from omnidistill.models.heads import Heads
+from omnidistill.models.objectives import Hopa, InfoNCE
+from omnidistill.training.experts.epochs import stack_runs, train_epochs
 from small_runs import Loop, features, small_config, small_heads
 
 CONFIG = EvaluateConfig(num_seeds=3, max_epochs=4, learning_rates=(0.05, 0.5, 2.0), batch_size=24)

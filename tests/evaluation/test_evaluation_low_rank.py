@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from omnidistill.config import EvaluateConfig
+from omnidistill.core.streams import Streams
 from omnidistill.evaluation import low_rank
-from omnidistill.evaluation.choosing import run_of, validation_score
 from omnidistill.evaluation.low_rank import low_rank_line
-from omnidistill.experts.train import epoch_orders
-from omnidistill.heads import shared_groups
-from omnidistill.objectives import InfoNCE
-from omnidistill.randomness import Streams
+from omnidistill.evaluation.validation import run_of, validation_score
+from omnidistill.models.heads import shared_groups
+from omnidistill.models.objectives import InfoNCE
+from omnidistill.training.experts.epochs import epoch_orders
 from small_runs import features, small_heads
 
 CONFIG = EvaluateConfig(num_seeds=3, max_epochs=4, batch_size=24)

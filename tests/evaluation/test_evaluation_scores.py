@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from omnidistill.data.featureset import FeatureSet
 from omnidistill.evaluation.line import Line
 from omnidistill.evaluation.scores import score_lines
-from omnidistill.experts.train import stack_runs, train_epochs
-from omnidistill.features.featureset import FeatureSet
-from omnidistill.heads import Heads
-from omnidistill.objectives import InfoNCE
+from omnidistill.models.heads import Heads
+from omnidistill.models.objectives import InfoNCE
+from omnidistill.training.experts.epochs import stack_runs, train_epochs
 from small_runs import features, small_heads
 
 CUT_OFFS = {"R@1": 1, "R@5": 5, "R@10": 10}

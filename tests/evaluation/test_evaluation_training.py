@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from omnidistill.errors import NotFiniteError
-from omnidistill.evaluation import training
-from omnidistill.evaluation.choosing import run_of, validation_score
-from omnidistill.evaluation.training import best_epoch, choose_training
-from omnidistill.experts.train import stack_runs, train_epochs
-from omnidistill.objectives import InfoNCE
+from omnidistill.core.errors import NotFiniteError
+from omnidistill.evaluation import full_training as training
+from omnidistill.evaluation.full_training import best_epoch, choose_training
+from omnidistill.evaluation.validation import run_of, validation_score
+from omnidistill.models.objectives import InfoNCE
+from omnidistill.training.experts.epochs import stack_runs, train_epochs
 from small_runs import features, small_heads
 
 RATES = (0.05, 0.5, 2.0)

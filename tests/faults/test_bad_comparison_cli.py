@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from comparison_problems import FLAGS
-from omnidistill.artifacts import exclusive
-from omnidistill.comparison import cells
-from omnidistill.heads import save_heads
+from omnidistill.experiments.comparison import cells
+from omnidistill.io.artifacts import exclusive
+from omnidistill.models.heads import save_heads
 from small_runs import SMALL, Outcome, cli, contents, features, packed, small_heads
 
 FEW = ("--methods", "apm,hopa", "--sizes", "8", "--seeds", "0", "--students", "2", *FLAGS)

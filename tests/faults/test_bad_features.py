@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from omnidistill.errors import InputError
-from omnidistill.features.pack import pack
+from omnidistill.core.errors import InputError
+from omnidistill.data.pack import pack
 
 SPLITS = ["heads"] * 2 + ["train"] * 3 + ["validation"] * 2 + ["test"] * 3
 RNG = np.random.default_rng(0)

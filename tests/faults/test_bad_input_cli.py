@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from omnidistill.artifacts import save_artifact, write_tensors
-from omnidistill.run import open_run
+from omnidistill.experiments.run import open_run
+from omnidistill.io.artifacts import save_artifact, write_tensors
 from small_runs import ROWS, SMALL, Outcome, cli, contents, features, packed, small_heads
 
 Arrays = dict[str, np.ndarray[Any, Any]]

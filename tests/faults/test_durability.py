@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 import torch
 
-from omnidistill.artifacts import exclusive, load_artifact, read_tensors, save_artifact, write_atomic, write_tensors
-from omnidistill.errors import InputError
+from omnidistill.core.errors import InputError
+from omnidistill.io.artifacts import exclusive, load_artifact, read_tensors, save_artifact, write_atomic, write_tensors
 
 TENSORS = r"tensors-[0-9a-f]{12}\.safetensors"
 
@@ -368,7 +368,7 @@ WRITER = """
 import os, sys
 from pathlib import Path
 import torch
-from omnidistill.artifacts import exclusive, save_artifact
+from omnidistill.io.artifacts import exclusive, save_artifact
 
 torch.set_num_threads(1)
 for line in sys.stdin:  # one writer for each line: forked, so that torch is imported once

@@ -18,8 +18,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnidistill.artifacts import FileRecord, exclusive, load_artifact, read_json, read_tensors, save_artifact
-from omnidistill.errors import InputError
+from omnidistill.core.errors import InputError
+from omnidistill.io.artifacts import FileRecord, exclusive, load_artifact, read_json, read_tensors, save_artifact
 
 META = {"size": 3, "rates": [0.1, 0.2, "é"]}
 

@@ -20,8 +20,8 @@ from method_problems import (
     truncated,
     without_experts,
 )
+from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import DistilledSet
-from omnidistill.features.featureset import FeatureSet
 from omnidistill.methods import match_parameters
 from small_runs import features
 

@@ -10,7 +10,7 @@ import torch
 
 from method_problems import task_of, tiny
 from omnidistill.config import RunConfig
-from omnidistill.features.featureset import FeatureSet
+from omnidistill.data.featureset import FeatureSet
 from omnidistill.methods import METHODS, Method
 from omnidistill.testing import check_method
 from small_runs import features

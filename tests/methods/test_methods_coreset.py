@@ -11,11 +11,11 @@ import torch
 
 from method_problems import task_of, tiny, without_experts
 from omnidistill.config import SelectConfig
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import DistilledSet
-from omnidistill.features.featureset import FeatureSet
 from omnidistill.methods import Task, choose_rows
-from omnidistill.randomness import Streams
-from omnidistill.select import SELECTORS, USES_TRAJECTORY, group_means, prototypes, select_rows
+from omnidistill.methods.selectors import SELECTORS, USES_TRAJECTORY, group_means, prototypes, select_rows
 from small_runs import features, small_heads
 
 SIZE = 20  # 16 groups of four rows: some groups must give a second row

@@ -19,9 +19,9 @@ from method_problems import (
     truncated,
     without_experts,
 )
-from omnidistill.features.featureset import FeatureSet
-from omnidistill.heads import Heads
+from omnidistill.data.featureset import FeatureSet
 from omnidistill.methods import match_covariances
+from omnidistill.models.heads import Heads
 from small_runs import features
 
 SIZE = 6

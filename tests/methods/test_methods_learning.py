@@ -10,9 +10,9 @@ import torch
 
 from method_problems import task_of, tiny
 from omnidistill.config import RunConfig
-from omnidistill.data.synthetic import planted
+from omnidistill.data.featureset import FeatureSet, prepare
+from omnidistill.data.planted import planted
 from omnidistill.distill import Distillation
-from omnidistill.features.featureset import FeatureSet, prepare
 from omnidistill.methods import METHODS
 from small_runs import ROWS, Told, features, records
 

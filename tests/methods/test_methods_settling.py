@@ -9,10 +9,10 @@ import pytest
 
 from method_problems import task_of
 from omnidistill.config import RunConfig, load_config
-from omnidistill.errors import InputError
+from omnidistill.core.errors import InputError
+from omnidistill.experiments.run.start_heads import CHOSEN
 from omnidistill.methods import METHODS
-from omnidistill.methods.settling import settled
-from omnidistill.run.starts import CHOSEN
+from omnidistill.methods.inferred_settings import settled
 
 SMALL = (
     "heads.width=8",

@@ -11,7 +11,7 @@ import torch
 
 from method_problems import task_of, tiny
 from omnidistill.distill import ShortcutMatching, TrajectoryMatching, distill
-from omnidistill.evaluation.choosing import judge_set
+from omnidistill.evaluation.validation import judge_set
 from omnidistill.methods import Task, match_trajectories
 from small_runs import records
 

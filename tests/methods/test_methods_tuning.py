@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from method_problems import score_by_hand, task_of, tiny
-from omnidistill.closed_form import accumulate_moments, apm_rows
+from omnidistill.core.streams import Streams
 from omnidistill.distill import DistilledSet
-from omnidistill.evaluation.choosing import _JUDGE_SEED, doubling_steps, run_of
+from omnidistill.evaluation.validation import _JUDGE_SEED, doubling_steps, run_of
 from omnidistill.methods import Task, choose_rows, match_parameters
-from omnidistill.randomness import Streams
+from omnidistill.training.closed_form import accumulate_moments, apm_rows
 from small_runs import records
 
 RATES = (1e-7, 0.3, 3.0)  # the first moves nothing, so it is given up

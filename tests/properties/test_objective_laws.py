@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from omnidistill.objectives import Hopa, InfoNCE, Objective, PairwiseWbce
+from omnidistill.models.objectives import Hopa, InfoNCE, Objective, PairwiseWbce
 
 Normal = Callable[..., Tensor]
 

@@ -12,8 +12,11 @@ import omnidistill
 
 SOURCE = Path(omnidistill.__file__).parent
 ALLOWED = {  # (file below the package, what), each with its reason
-    ("encoders/checkpoint.py", "torch.load"),  # published checkpoints exist as nothing else; weights_only=True
-    ("extras.py", "importlib.import_module"),  # optional packages, by names that stand in the code
+    (
+        "encoding/encoders/published_weights.py",
+        "torch.load",
+    ),  # published checkpoints exist as nothing else; weights_only=True
+    ("core/optional.py", "importlib.import_module"),  # optional packages, by names that stand in the code
 }
 
 MODULES = {

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from omnidistill.cli.arguments import make_parser
-from omnidistill.errors import OmnidistillError
+from omnidistill.core.errors import OmnidistillError
 
 __all__ = ["main", "make_parser"]
 

@@ -31,7 +31,7 @@ def add_convert_verb(added: Any) -> None:
 
 def convert(options: argparse.Namespace) -> None:
     """Show the licence, convert; print what was made and what comes next."""
-    from omnidistill.encoders.conversion import LICENCES, convert
+    from omnidistill.encoding.encoders.convert import LICENCES, convert
 
     note(options, f"licence  {LICENCES[options.model]}")
     made = convert(options.model, options.weights, options.output, options.modality, options.vocabulary)

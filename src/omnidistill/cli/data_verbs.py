@@ -39,7 +39,7 @@ def pack(options: argparse.Namespace) -> None:
     """Make a set from feature files; print what was found."""
     from dataclasses import asdict
 
-    from omnidistill.features.pack import pack
+    from omnidistill.data.pack import pack
 
     report = pack(
         options.features,

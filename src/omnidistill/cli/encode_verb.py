@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnidistill.cli.printing import add_json, note, progress, tell
-from omnidistill.errors import InputError
+from omnidistill.core.errors import InputError
 
 if TYPE_CHECKING:
-    from omnidistill.encoders.protocol import Encoder
+    from omnidistill.encoding.encoders.encoder import Encoder
 
 _EPILOG = """encoders:
   efficientnet-lite2, minilm-l6, whisper-base     weights come with packages:
@@ -75,11 +75,11 @@ def encode(options: argparse.Namespace) -> None:
     """Encode a manifest into a set; print what was encoded, or with --dry-run what it would take."""
     from dataclasses import asdict
 
-    from omnidistill.encoders.protocol import licences_of
-    from omnidistill.engine import engine_from
-    from omnidistill.extraction import EncodeSettings, check_set, encode, is_begun, save_encoded
-    from omnidistill.manifest.table import read_manifest
-    from omnidistill.rehearsal import rehearse_encode
+    from omnidistill.core.engines import engine_from
+    from omnidistill.encoding.encoders.encoder import licences_of
+    from omnidistill.encoding.extraction import EncodeSettings, check_set, encode, is_begun, save_encoded
+    from omnidistill.encoding.manifests.manifest import read_manifest
+    from omnidistill.experiments.dry_run import rehearse_encode
 
     if options.limit is not None and options.limit < 1:
         raise InputError(f"--limit {options.limit}: give the number of rows, at least 1")
@@ -133,7 +133,7 @@ def encode(options: argparse.Namespace) -> None:
 
 
 def _encoders(references: list[str], device: str) -> dict[str, Encoder]:
-    from omnidistill.encoders.registry import open_encoder
+    from omnidistill.encoding.encoders.registry import open_encoder
 
     encoders: dict[str, Encoder] = {}
     for reference in references:

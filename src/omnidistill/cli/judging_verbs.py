@@ -57,8 +57,8 @@ def add_compare_verb(added: Any) -> None:
 
 def demo(options: argparse.Namespace) -> None:
     """Run the demonstration; print its table and where the page is."""
-    from omnidistill.demo import PRESETS, run_demo
-    from omnidistill.report.tables import to_rich
+    from omnidistill.experiments.demo import PRESETS, run_demo
+    from omnidistill.report.run_table import to_rich
 
     demo = run_demo(options.output, progress=progress())
     following = f"omnidistill inspect {options.output / PRESETS[-1]}"
@@ -71,9 +71,9 @@ def demo(options: argparse.Namespace) -> None:
 
 def evaluate(options: argparse.Namespace) -> None:
     """Score a run beside its references; print the table, or the scores as JSON."""
-    from omnidistill.report.tables import to_rich
-    from omnidistill.run import open_run
-    from omnidistill.scoring import evaluate_run
+    from omnidistill.experiments.evaluate_run import evaluate_run
+    from omnidistill.experiments.run import open_run
+    from omnidistill.report.run_table import to_rich
 
     run = open_run(options.run)
     evaluated = evaluate_run(
@@ -97,10 +97,10 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def compare(options: argparse.Namespace) -> int:
     """Make what is missing of a comparison; print its table. 1 where a method failed. Or say what it would take."""
-    from omnidistill.comparison import compare
     from omnidistill.config import load_comparison
-    from omnidistill.engine import engine_from
-    from omnidistill.report.comparison import to_rich
+    from omnidistill.core.engines import engine_from
+    from omnidistill.experiments.comparison import compare
+    from omnidistill.report.comparison_table import to_rich
 
     name, comparison = load_comparison(
         options.config,
@@ -114,7 +114,7 @@ def compare(options: argparse.Namespace) -> int:
         settings=options.set_values,
     )
     if options.dry_run:
-        from omnidistill.rehearsal import rehearse_comparison
+        from omnidistill.experiments.dry_run import rehearse_comparison
 
         foreseen = rehearse_comparison(options.set, comparison, options.heads, progress(), engine_from(options.engine))
         tell(options, foreseen.content(), foreseen.lines())

@@ -47,7 +47,7 @@ def add_looking_verbs(added: Any) -> None:
 
 def inspect(options: argparse.Namespace) -> None:
     """Print what lies at a path."""
-    from omnidistill.inspection import inspect
+    from omnidistill.experiments.inspection import inspect
 
     found = inspect(options.path, options.verify)
     tell(options, found.content(), found.lines())
@@ -55,7 +55,7 @@ def inspect(options: argparse.Namespace) -> None:
 
 def doctor(options: argparse.Namespace) -> int:
     """Print what was found; 1 where something needed does not work."""
-    from omnidistill.doctor import examine
+    from omnidistill.core.doctor import examine
 
     found = examine()
     tell(options, found.content(), found.lines())
@@ -64,7 +64,7 @@ def doctor(options: argparse.Namespace) -> int:
 
 def cite(options: argparse.Namespace) -> None:
     """Print BibTeX entries."""
-    from omnidistill.citing import cite
+    from omnidistill.experiments.cite import cite
 
     entries = cite(options.names)
     tell(options, entries, ["\n\n".join(entries.values())])

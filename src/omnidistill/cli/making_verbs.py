@@ -49,8 +49,8 @@ def add_making_verbs(added: Any) -> None:
 
 def heads(options: argparse.Namespace) -> None:
     """Pre-train or import heads; print where they are and what they fit."""
-    from omnidistill.heads import load_heads
-    from omnidistill.run import make_heads, open_data
+    from omnidistill.experiments.run import make_heads, open_data
+    from omnidistill.models.heads import load_heads
 
     require_absent(options.output)
     config = config_of(options)
@@ -71,12 +71,12 @@ def heads(options: argparse.Namespace) -> None:
 
 def experts(options: argparse.Namespace) -> None:
     """Train (or go on training) an expert buffer; or say what it would take."""
-    from omnidistill.engine import engine_from
-    from omnidistill.run import run_experts
+    from omnidistill.core.engines import engine_from
+    from omnidistill.experiments.run import run_experts
 
     config = config_of(options)
     if options.dry_run:
-        from omnidistill.rehearsal import rehearse_experts
+        from omnidistill.experiments.dry_run import rehearse_experts
 
         foreseen = rehearse_experts(options.set, config, options.heads, progress(), engine_from(options.engine))
         tell(options, foreseen.content(), foreseen.lines())
@@ -102,11 +102,11 @@ def experts(options: argparse.Namespace) -> None:
 
 def distill(options: argparse.Namespace) -> None:
     """Make a synthetic set; print what it weighs and its recipe; or say what it would take."""
-    from omnidistill.run import run_distill
+    from omnidistill.experiments.run import run_distill
 
     config = config_of(options)
     if options.dry_run:
-        from omnidistill.rehearsal import rehearse_distill
+        from omnidistill.experiments.dry_run import rehearse_distill
 
         foreseen = rehearse_distill(
             options.set,
@@ -137,9 +137,9 @@ def distill(options: argparse.Namespace) -> None:
 def _summary(run: Any, asked: Any) -> tuple[dict[str, Any], list[str]]:
     from dataclasses import asdict
 
-    from omnidistill.budget import training_bytes
-    from omnidistill.run import open_data
-    from omnidistill.showing import floor_of, matching_loss_of
+    from omnidistill.distill.budget import training_bytes
+    from omnidistill.experiments.run import open_data
+    from omnidistill.experiments.run_page import floor_of, matching_loss_of
 
     whole, total = training_bytes(open_data(run.data_reference, run.config)), 0
     lines, sets = [], []

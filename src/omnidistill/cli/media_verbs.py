@@ -12,7 +12,7 @@ from omnidistill.cli.printing import add_json, print_table, progress, tell
 from omnidistill.cli.settings import add_verb
 
 if TYPE_CHECKING:
-    from omnidistill.manifest.table import Manifest
+    from omnidistill.encoding.manifests.manifest import Manifest
 
 _KINDS = "video,audio,image,text"
 
@@ -44,10 +44,10 @@ def add_media_verbs(added: Any) -> None:
 
 def manifest(options: argparse.Namespace) -> None:
     """Make or read a manifest, look at every file, print what was found, and save what can be used."""
-    from omnidistill.errors import InputError
-    from omnidistill.manifest.checking import check_manifest
-    from omnidistill.manifest.making import make_manifest
-    from omnidistill.manifest.table import read_manifest, write_manifest
+    from omnidistill.core.errors import InputError
+    from omnidistill.encoding.manifests.build import make_manifest
+    from omnidistill.encoding.manifests.check import check_manifest
+    from omnidistill.encoding.manifests.manifest import read_manifest, write_manifest
 
     if options.source.is_dir():
         found, notes = make_manifest(options.source, options.modalities, options.seed)
@@ -79,8 +79,8 @@ def manifest(options: argparse.Namespace) -> None:
 
 def recipe(options: argparse.Namespace) -> None:
     """Make the manifest of a benchmark; print what was found."""
-    from omnidistill.manifest.recipes import make_recipe
-    from omnidistill.manifest.table import write_manifest
+    from omnidistill.encoding.manifests.benchmarks import make_recipe
+    from omnidistill.encoding.manifests.manifest import write_manifest
 
     made = make_recipe(options.name, options.folder, options.missing, options.seed)
     splits, following = _splits(made.manifest), f"omnidistill manifest {options.output} -o {options.output}"

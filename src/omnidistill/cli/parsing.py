@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from omnidistill.cli.help_texts import EXAMPLES, MAIN
-from omnidistill.errors import nearest
+from omnidistill.core.errors import nearest
 
 _SAID = {
     "the following arguments are required": "missing",

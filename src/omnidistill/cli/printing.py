@@ -28,7 +28,7 @@ def note(options: argparse.Namespace, line: str) -> None:
 
 def progress() -> Any:
     """How far a verb is, on stderr."""
-    from omnidistill.tracking import RichProgress
+    from omnidistill.io.tracking import RichProgress
 
     return RichProgress()
 

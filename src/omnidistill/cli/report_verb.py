@@ -28,8 +28,8 @@ def add_report_verb(added: Any) -> None:
 
 def report(options: argparse.Namespace) -> None:
     """Write the page; print where it is, what it weighs and what it lacks."""
-    from omnidistill.manifest.table import read_manifest
-    from omnidistill.showing import write_report
+    from omnidistill.encoding.manifests.manifest import read_manifest
+    from omnidistill.experiments.run_page import write_report
 
     output = options.output or options.runs[0] / "report.html"
     media = None if options.media is None else read_manifest(options.media, options.root)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omnidistill.errors import InputError
+from omnidistill.core.errors import InputError
 
 if TYPE_CHECKING:
     from omnidistill.config import RunConfig
@@ -81,7 +81,7 @@ def config_of(options: argparse.Namespace) -> RunConfig:
     if budget is not None:
         size = UNSIZED
     elif begun is not None and size is None:
-        from omnidistill.run import load_begun
+        from omnidistill.experiments.run import load_begun
 
         size = load_begun(begun).size
     usual = "compact" if budget is not None and not options.config else None

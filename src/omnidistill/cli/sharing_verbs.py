@@ -40,8 +40,8 @@ def add_sharing_verbs(added: Any) -> None:
 
 def export(options: argparse.Namespace) -> None:
     """Write a set's rows; print where."""
-    from omnidistill.run import load_begun
-    from omnidistill.sharing import export
+    from omnidistill.experiments.run import load_begun
+    from omnidistill.experiments.sharing import export
 
     distilled = load_begun(options.source)
     path = export(distilled, options.output)
@@ -53,7 +53,7 @@ def export(options: argparse.Namespace) -> None:
 
 def push(options: argparse.Namespace) -> None:
     """Upload a set; print the files, the licence and the commit, or with --dry-run the card."""
-    from omnidistill.sharing import push
+    from omnidistill.experiments.sharing import push
 
     pushed = push(
         options.source, options.name, licence=options.licence, private=options.private, dry_run=options.dry_run
@@ -82,7 +82,7 @@ def push(options: argparse.Namespace) -> None:
 
 def pull(options: argparse.Namespace) -> None:
     """Fetch a set; print the commit that pins it."""
-    from omnidistill.sharing import pull
+    from omnidistill.experiments.sharing import pull
 
     pulled = pull(options.reference, options.output)
     name = options.reference.partition("@")[0]

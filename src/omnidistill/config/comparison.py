@@ -17,7 +17,7 @@ from omnidistill.config.files import headlines, read_file, read_toml, shipped
 from omnidistill.config.parts import Count, Strict
 from omnidistill.config.reading import explain, load_config, spelt_out
 from omnidistill.config.schema import UNSIZED, RunConfig
-from omnidistill.errors import InputError, nearest
+from omnidistill.core.errors import InputError, nearest
 
 Reference = Literal[
     "zero-shot",

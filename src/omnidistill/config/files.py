@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from omnidistill.errors import InputError
+from omnidistill.core.errors import InputError
 
 
 def shipped(folder: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from omnidistill.config.files import headlines, read_file, read_toml, shipped
 from omnidistill.config.schema import RunConfig
-from omnidistill.errors import InputError, nearest
+from omnidistill.core.errors import InputError, nearest
 
 DEFAULT = "recommended"
 """The preset of a run that names none."""

@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 
-from omnidistill.artifacts import read_tensors
+from omnidistill.core.errors import InputError, nearest
 from omnidistill.data.raw import RawFeatures
-from omnidistill.errors import InputError, nearest
+from omnidistill.io.artifacts import read_tensors
 
 _BUNDLED = Path(__file__).parent / "bundled"
 _MODALITIES = ("image", "text", "audio")

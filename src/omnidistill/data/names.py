@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from omnidistill.errors import InputError, nearest
+from omnidistill.core.errors import InputError, nearest
 
 SPLITS = ("heads", "train", "validation", "test")
 """Every known split: `heads` (optional) pre-trains the projection heads; the other three are the usual ones."""

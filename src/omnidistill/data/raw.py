@@ -8,7 +8,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.errors import InputError
+from omnidistill.core.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from omnidistill.artifacts import load_artifact, save_artifact
+from omnidistill.core.errors import InputError
 from omnidistill.distill.learnable import optimiser_tensors, restore_optimiser
 from omnidistill.distill.learner import Good, Learner
-from omnidistill.errors import InputError
+from omnidistill.io.artifacts import load_artifact, save_artifact
 
 
 @dataclass

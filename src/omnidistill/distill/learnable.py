@@ -13,11 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.config import AdamConfig, LearnedConfig, OptimiserConfig
-from omnidistill.errors import InputError
-from omnidistill.features.featureset import FeatureSet
-from omnidistill.parametrisation import Parametrisation
-from omnidistill.randomness import Streams
-from omnidistill.similarity import similarity_from
+from omnidistill.core.errors import InputError
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.models.similarity import similarity_from
+from omnidistill.models.storage import Parametrisation
 
 
 @dataclass(frozen=True)

@@ -17,17 +17,17 @@ import torch
 from torch import Tensor
 
 from omnidistill.config import LearnedConfig
-from omnidistill.distill.distilled import DistilledSet
+from omnidistill.core.errors import NotFiniteError
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.distill.distilled_set import DistilledSet
 from omnidistill.distill.learnable import Learnable, random_rows
 from omnidistill.distill.outer import Outer
-from omnidistill.errors import NotFiniteError
-from omnidistill.features.featureset import FeatureSet
-from omnidistill.objectives import objective_from
-from omnidistill.parametrisation import parametrisation_from
-from omnidistill.randomness import Streams
-from omnidistill.rollout import Blend, Rollout, rollout_named
-from omnidistill.rollout.students import draw_batches, recipe_order
-from omnidistill.similarity import similarity_from
+from omnidistill.models.objectives import objective_from
+from omnidistill.models.similarity import similarity_from
+from omnidistill.models.storage import parametrisation_from
+from omnidistill.training.rollout import Blend, Rollout, rollout_named
+from omnidistill.training.rollout.students import draw_batches, recipe_order
 
 
 @dataclass(frozen=True)

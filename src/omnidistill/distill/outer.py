@@ -21,11 +21,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.experts.buffer import ExpertBuffer
-from omnidistill.floor import rank_floor
-from omnidistill.heads import Heads
-from omnidistill.randomness import Streams
-from omnidistill.rollout import Endpoint, Target
+from omnidistill.core.streams import Streams
+from omnidistill.models.heads import Heads
+from omnidistill.training.experts.buffer import ExpertBuffer
+from omnidistill.training.rank_floor import rank_floor
+from omnidistill.training.rollout import Endpoint, Target
 
 
 @dataclass(frozen=True)

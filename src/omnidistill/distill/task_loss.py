@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill.outer import Episode, Outer
-from omnidistill.features.featureset import FeatureSet
-from omnidistill.heads import Heads, shared_groups, stack
-from omnidistill.objectives import InfoNCE
-from omnidistill.randomness import Streams
-from omnidistill.rollout import Endpoint
+from omnidistill.models.heads import Heads, shared_groups, stack
+from omnidistill.models.objectives import InfoNCE
+from omnidistill.training.rollout import Endpoint
 
 TASK = "task/infonce"
 """The name of the term; none that a modality can have."""

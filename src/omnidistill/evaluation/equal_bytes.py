@@ -14,11 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.budget import row_bytes
 from omnidistill.config import StorageConfig
+from omnidistill.distill.budget import row_bytes
 from omnidistill.evaluation.line import Line
-from omnidistill.heads import Heads
-from omnidistill.parametrisation import Parametrisation, parametrisation_from
+from omnidistill.models.heads import Heads
+from omnidistill.models.storage import Parametrisation, parametrisation_from
 
 
 def equal_bytes_line(full: Line, start: Heads, num_bytes: int, storage: StorageConfig | None = None) -> Line:

@@ -18,12 +18,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import DistilledSet
-from omnidistill.evaluation.choosing import judged_students, run_of
 from omnidistill.evaluation.retrieval import hits, ranks_by_direction
-from omnidistill.experts import ExpertBuffer
-from omnidistill.features.featureset import FeatureSet
-from omnidistill.heads import Heads, embed
+from omnidistill.evaluation.validation import judged_students, run_of
+from omnidistill.models.heads import Heads, embed
+from omnidistill.training.experts import ExpertBuffer
 
 _ERRORS = 2.0
 _MATTERS = 0.02

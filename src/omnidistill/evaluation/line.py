@@ -9,8 +9,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.errors import InputError
-from omnidistill.experts.train import StackedHeads
+from omnidistill.core.errors import InputError
+from omnidistill.training.experts.epochs import StackedHeads
 
 
 @dataclass(frozen=True)

@@ -21,21 +21,21 @@ from typing import Any
 
 import torch
 
-from omnidistill.closed_form import accumulate_moments, ridge_cca_heads
 from omnidistill.config import EvaluateConfig
+from omnidistill.core.errors import NotFiniteError
+from omnidistill.core.streams import Streams
+from omnidistill.core.threads import threads_for
+from omnidistill.data.featureset import Development, FeatureSet
 from omnidistill.distill import DistilledSet
 from omnidistill.distill.learnable import random_rows
-from omnidistill.distill.threads import threads_for
-from omnidistill.errors import NotFiniteError
-from omnidistill.evaluation.choosing import mean_score, validation_score
+from omnidistill.evaluation.full_training import choose_training
 from omnidistill.evaluation.line import Line
-from omnidistill.evaluation.training import choose_training
-from omnidistill.experts.train import stack_runs, train_epochs
-from omnidistill.features.featureset import Development, FeatureSet
-from omnidistill.heads import Heads, shared_groups
-from omnidistill.objectives import Objective
-from omnidistill.randomness import Streams
-from omnidistill.rollout.students import train_students
+from omnidistill.evaluation.validation import mean_score, validation_score
+from omnidistill.models.heads import Heads, shared_groups
+from omnidistill.models.objectives import Objective
+from omnidistill.training.closed_form import accumulate_moments, ridge_cca_heads
+from omnidistill.training.experts.epochs import stack_runs, train_epochs
+from omnidistill.training.rollout.students import train_students
 
 
 def zero_shot_line(start: Heads) -> Line:

@@ -16,14 +16,14 @@ from jaxtyping import Int
 from torch import Tensor
 
 from omnidistill.config import EvaluateConfig
-from omnidistill.evaluation.choosing import run_of, validation_score
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import Development, FeatureSet
+from omnidistill.evaluation.full_training import best_epoch
 from omnidistill.evaluation.line import Line
-from omnidistill.evaluation.training import best_epoch
-from omnidistill.experts.train import StackedHeads, epoch_orders
-from omnidistill.features.featureset import Development, FeatureSet
-from omnidistill.heads import Heads, shared_groups
-from omnidistill.objectives import InfoNCE, Objective
-from omnidistill.randomness import Streams
+from omnidistill.evaluation.validation import run_of, validation_score
+from omnidistill.models.heads import Heads, shared_groups
+from omnidistill.models.objectives import InfoNCE, Objective
+from omnidistill.training.experts.epochs import StackedHeads, epoch_orders
 
 RATES = (0.001, 0.003, 0.01)
 """Step sizes that validation chooses from."""

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from omnidistill.errors import InputError, NotFiniteError
+from omnidistill.core.errors import InputError, NotFiniteError
 
 RECALL_AT = (1, 5, 10)
 """The cut-offs K of the usual R@K table."""

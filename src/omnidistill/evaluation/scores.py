@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.evaluation.choosing import run_of
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.evaluation.intervals import Interval, gain_retained, mean_std, paired_difference
 from omnidistill.evaluation.line import Line
 from omnidistill.evaluation.retrieval import RECALL_AT, hits, ranks_by_direction
-from omnidistill.evaluation.statistics import Interval, gain_retained, mean_std, paired_difference
-from omnidistill.features.featureset import FeatureSet
-from omnidistill.heads import embed
+from omnidistill.evaluation.validation import run_of
+from omnidistill.models.heads import embed
 
 
 def score_lines(lines: Mapping[str, Line], test: FeatureSet, seed: int = 0) -> dict[str, dict[str, Any]]:

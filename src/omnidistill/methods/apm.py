@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 
-from omnidistill.closed_form import accumulate_moments, apm_rows
 from omnidistill.config import ApmConfig
+from omnidistill.core.streams import Streams
 from omnidistill.distill import Distillation
+from omnidistill.methods.recipe_choice import tuned
 from omnidistill.methods.task import Task
-from omnidistill.methods.tuning import tuned
-from omnidistill.randomness import Streams
+from omnidistill.training.closed_form import accumulate_moments, apm_rows
 
 
 def match_parameters(task: Task) -> Distillation:

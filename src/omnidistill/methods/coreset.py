@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from omnidistill.config import SelectConfig
+from omnidistill.core.streams import Streams
 from omnidistill.distill import Distillation
+from omnidistill.methods.recipe_choice import tuned
+from omnidistill.methods.selectors import USES_TRAJECTORY, group_means, prototypes, select_rows
 from omnidistill.methods.task import Task
-from omnidistill.methods.tuning import tuned
-from omnidistill.randomness import Streams
-from omnidistill.select import USES_TRAJECTORY, group_means, prototypes, select_rows
 
 
 def choose_rows(task: Task) -> Distillation:

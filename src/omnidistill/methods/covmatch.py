@@ -11,12 +11,12 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from omnidistill.closed_form import accumulate_moments, covmatch_rows, error_weighted_cross
 from omnidistill.config import CovmatchConfig
+from omnidistill.core.streams import Streams
 from omnidistill.distill import Distillation
+from omnidistill.methods.recipe_choice import tuned
 from omnidistill.methods.task import Task
-from omnidistill.methods.tuning import tuned
-from omnidistill.randomness import Streams
+from omnidistill.training.closed_form import accumulate_moments, covmatch_rows, error_weighted_cross
 
 _EPOCHS = (0, 2, 5)  # of the first expert, at which errors are taken
 

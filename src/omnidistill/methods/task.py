@@ -10,13 +10,13 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from omnidistill.config import RunConfig
+from omnidistill.data.featureset import Development
 from omnidistill.distill import Distillation, DistilledSet, Recipe
-from omnidistill.distill.distilled import as_stored
-from omnidistill.experts import ExpertBuffer
-from omnidistill.features.featureset import Development
-from omnidistill.heads import Heads
-from omnidistill.parametrisation import parametrisation_from
-from omnidistill.tracking import Progress, SilentProgress
+from omnidistill.distill.distilled_set import as_stored
+from omnidistill.io.tracking import Progress, SilentProgress
+from omnidistill.models.heads import Heads
+from omnidistill.models.storage import parametrisation_from
+from omnidistill.training.experts import ExpertBuffer
 
 
 @dataclass(frozen=True)

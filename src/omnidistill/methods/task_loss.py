@@ -11,8 +11,8 @@ from __future__ import annotations
 from omnidistill.config import TaskConfig
 from omnidistill.distill import Distillation, DistilledSet, TaskLoss
 from omnidistill.evaluation.gain import students_gain_nothing
-from omnidistill.methods.learning import learned
-from omnidistill.methods.settling import settled
+from omnidistill.methods.inferred_settings import settled
+from omnidistill.methods.learned import learned
 from omnidistill.methods.task import Task
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 
-from omnidistill.artifacts import write_atomic
 from omnidistill.config import TrajectoryConfig
 from omnidistill.distill import (
     Distillation,
@@ -24,8 +23,9 @@ from omnidistill.distill import (
     WithTask,
 )
 from omnidistill.evaluation.gain import experts_gain_nothing
-from omnidistill.methods.learning import learned
-from omnidistill.methods.settling import settled
+from omnidistill.io.artifacts import write_atomic
+from omnidistill.methods.inferred_settings import settled
+from omnidistill.methods.learned import learned
 from omnidistill.methods.task import Task
 
 _TARGETS = {"trajectory": TrajectoryMatching, "shortcut": ShortcutMatching}

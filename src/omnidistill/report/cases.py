@@ -17,13 +17,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.artifacts import read_json, write_atomic
-from omnidistill.errors import InputError
-from omnidistill.evaluation.choosing import run_of
+from omnidistill.core.errors import InputError
+from omnidistill.data.featureset import FeatureSet
 from omnidistill.evaluation.line import Line
 from omnidistill.evaluation.scores import line_ranks
-from omnidistill.features.featureset import FeatureSet
-from omnidistill.heads import embed
+from omnidistill.evaluation.validation import run_of
+from omnidistill.io.artifacts import read_json, write_atomic
+from omnidistill.models.heads import embed
 
 COMPARED = ("zero_shot", "distilled", "full")
 """Lines that are compared, by their names among the scores."""

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from omnidistill.errors import InputError
+from omnidistill.core.errors import InputError
 from omnidistill.report.charts import total_floor
-from omnidistill.report.tables import Scores, gain_retained, human_bytes, interval, percent, recall_levels, score_lines
+from omnidistill.report.run_table import (
+    Scores,
+    gain_retained,
+    human_bytes,
+    interval,
+    percent,
+    recall_levels,
+    score_lines,
+)
 
 
 def distilled_line(scores: Scores) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from omnidistill.report.comparison_fields import MEAN, level_number, read_comparison
+from omnidistill.report.comparison_content import MEAN, level_number, read_comparison
 from omnidistill.report.curves import Point, line_chart, standalone
 
 _REFERENCES = ("equal-bytes", "equal-bytes-4-bit", "cca")

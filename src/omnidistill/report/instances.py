@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import DistilledSet
-from omnidistill.features.featureset import FeatureSet
 
 NUM_NEAREST = 3
 """Items shown for each row and modality, each of another group."""

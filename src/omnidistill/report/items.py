@@ -17,12 +17,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from omnidistill.core.optional import require
 from omnidistill.data.emoji import emoji_picture, load_emoji
-from omnidistill.extras import require
-from omnidistill.manifest.table import Manifest, Row
-from omnidistill.media.picture import read_picture
-from omnidistill.media.sound import read_sound
-from omnidistill.media.video import read_frames, video_duration
+from omnidistill.encoding.manifests.manifest import Manifest, Row
+from omnidistill.encoding.media.picture import read_picture
+from omnidistill.encoding.media.sound import read_sound
+from omnidistill.encoding.media.video import read_frames, video_duration
 
 THUMBNAIL_PIXELS = 112
 """The longer side of a picture."""

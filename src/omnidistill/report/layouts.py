@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
 
-from omnidistill.errors import InputError, nearest
-from omnidistill.report.comparison_fields import MEAN, Comparison, Interval, Line, level_number, read_comparison
-from omnidistill.report.tables import ABSENT, arrow, human_bytes, interval, percent
+from omnidistill.core.errors import InputError, nearest
+from omnidistill.report.comparison_content import MEAN, Comparison, Interval, Line, level_number, read_comparison
+from omnidistill.report.run_table import ABSENT, arrow, human_bytes, interval, percent
 
 FAILED = "failed"
 GAIN, DIFFERENCE = "gain retained", "difference to best"

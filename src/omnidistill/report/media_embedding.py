@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Hashable
 
-from omnidistill.errors import InputError
+from omnidistill.core.errors import InputError
 from omnidistill.report.items import Make
 
 

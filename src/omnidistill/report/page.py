@@ -15,15 +15,15 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from omnidistill.errors import InputError
+from omnidistill.core.errors import InputError
 from omnidistill.report.charts import shared_charts
 from omnidistill.report.claims import distilled_line
-from omnidistill.report.facts import plain
+from omnidistill.report.page_items import ShownItems, as_script_data, instance_numbers
 from omnidistill.report.page_tables import comparison_table, heat_tables
+from omnidistill.report.run_facts import plain
+from omnidistill.report.run_table import combine, recall_levels, score_lines, score_rows
 from omnidistill.report.run_view import RunView, run_labels
 from omnidistill.report.sections import run_sections, safe_charts
-from omnidistill.report.shown import ShownItems, as_script_data, instance_numbers
-from omnidistill.report.tables import combine, recall_levels, score_lines, score_rows
 
 __all__ = ["MAX_BYTES", "RunView", "render_page"]
 

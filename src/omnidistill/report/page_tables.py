@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from omnidistill.report.charts import total_floor
 from omnidistill.report.claims import distilled_line, share
-from omnidistill.report.tables import (
+from omnidistill.report.run_table import (
     ABSENT,
     Scores,
     TextTable,

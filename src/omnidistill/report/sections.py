@@ -11,13 +11,13 @@ from markupsafe import Markup
 from omnidistill.report.cases import COMPARED
 from omnidistill.report.charts import Chart, run_charts
 from omnidistill.report.claims import claim, differences, further, made_of, matching
-from omnidistill.report.facts import run_facts
 from omnidistill.report.instances import Instance
 from omnidistill.report.items import Items
+from omnidistill.report.page_items import ShownItems
+from omnidistill.report.run_facts import run_facts
+from omnidistill.report.run_table import score_lines
 from omnidistill.report.run_view import RunView
-from omnidistill.report.shown import ShownItems
 from omnidistill.report.similarity_view import SimilarityView
-from omnidistill.report.tables import score_lines
 
 
 def run_sections(run: RunView, label: str, shown: ShownItems) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from omnidistill.encoders.protocol import Encoder, Item, Kind
+from omnidistill.encoding.encoders.encoder import Encoder, Item, Kind
 from omnidistill.testing.promises import agree, require
 
 _TRAVELS = 1 << 20  # bytes that an encoder may take to a worker process

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from omnidistill.core.errors import InputError
 from omnidistill.distill import DistilledSet
-from omnidistill.errors import InputError
 from omnidistill.methods import Method, Task
 from omnidistill.testing.promises import require
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.objectives import Objective
+from omnidistill.models.objectives import Objective
 from omnidistill.testing.promises import agree, check_gradient, normal, require
 
 _NUM_INSTANCES, _WIDTH = 4, 5

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from omnidistill.artifacts.tensors import DTYPES
-from omnidistill.parametrisation import Parametrisation
+from omnidistill.io.artifacts.tensor_file import DTYPES
+from omnidistill.models.storage import Parametrisation
 from omnidistill.testing.promises import normal, require
 
 _SHAPES = ((5, {"a": 7, "b": 12}), (1, {"b": 3, "a": 1}), (4, {"c": 33, "a": 8, "b": 5}))

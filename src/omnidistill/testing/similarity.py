@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from omnidistill.similarity import Similarity
+from omnidistill.models.similarity import Similarity
 from omnidistill.testing.promises import agree, check_gradient, generator, normal, require
 
 

@@ -1,0 +1,1 @@
+"""What every package may use: errors, optional imports, random streams, threads, memory, execution engines."""

@@ -1,0 +1,113 @@
+"""Planted data: M modalities that share a known latent, so that a method which finds structure must beat chance here.
+
+The recipe, for a modality m of width p (all draws from one generator seeded with `seed`):
+
+    z_g  ~ N(0, I_latent)                                  one latent per group, shared by its rows and all modalities
+    s_m  = tanh(z A_m),  A_m ~ N(0, 1 / latent), latent x p    a random linear map, then a fixed mild non-linearity
+    e_m  = (g * sigma) Q_m,  g ~ N(0, I_p) per row           noise in a random orthonormal basis Q_m (p x p) with
+                                                           spectrum sigma_j ~ j^(-1/2), scaled to mean square 1
+    o_m  ~ N(0, I_p)                                       the modality's offset (the gap that centring removes)
+    x_m  = o_m + s_m + noise * e_m
+
+Draws are z, then A, o, Q, g of each modality in the order given: renaming a modality changes nothing, adding one at the
+end leaves the others as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.core.errors import InputError
+from omnidistill.data.names import check_modality_names, check_split_names
+from omnidistill.data.raw import RawFeatures
+
+
+def planted(
+    modalities: Mapping[str, int],
+    rows: Mapping[str, int],
+    latent: int = 16,
+    noise: float = 0.5,
+    positives_per_group: int = 1,
+    seed: int = 0,
+    shuffle_pairs: bool = False,
+) -> RawFeatures:
+    """Synthetic paired features with the structure of the module's recipe, float32.
+
+    modalities: {name: width}. rows: {split: number of rows}. latent: dimension of z. noise: root mean square of the
+    noise (a signal coordinate has at most 1). positives_per_group: rows that share a latent (the last group of a split
+    may have fewer).
+    shuffle_pairs: permute the rows of every modality on its own within each split, the control that has no signal.
+
+    Raises InputError for sizes that are not positive, a negative noise, or an unknown split.
+    """
+    _check(modalities, rows, latent, noise, positives_per_group)
+    generator = torch.Generator().manual_seed(seed)
+    group_of_row, groups, splits = _layout(rows, positives_per_group)
+    z = torch.randn(int(group_of_row[-1]) + 1, latent, generator=generator)[group_of_row]
+    features = {name: _modality(z, width, noise, generator) for name, width in modalities.items()}
+    if shuffle_pairs:
+        features = {name: x[_permutation(rows, generator)] for name, x in features.items()}
+    return RawFeatures(
+        features=features,
+        ids=tuple(f"{split}-{row}" for split, count in rows.items() for row in range(count)),
+        groups=groups,
+        splits=splits,
+        provenance={
+            "name": "planted",
+            "latent": latent,
+            "noise": noise,
+            "positives_per_group": positives_per_group,
+            "seed": seed,
+            "shuffle_pairs": shuffle_pairs,
+        },
+    )
+
+
+def _check(
+    modalities: Mapping[str, int], rows: Mapping[str, int], latent: int, noise: float, positives_per_group: int
+) -> None:
+    check_modality_names(modalities)
+    check_split_names(rows)
+    if not modalities or not rows:
+        raise InputError("planted data: give at least one modality with its width and one split with its rows")
+    sizes = {f"width of {name!r}": width for name, width in modalities.items()}
+    sizes |= {f"rows of split {name!r}": count for name, count in rows.items()}
+    sizes |= {"latent": latent, "positives_per_group": positives_per_group}
+    for what, size in sizes.items():
+        if size < 1:
+            raise InputError(f"planted data: {what} is {size}; it must be at least 1")
+    if not 0 <= noise < float("inf"):
+        raise InputError(f"planted data: noise is {noise}; it must be finite and at least 0")
+
+
+def _layout(rows: Mapping[str, int], positives: int) -> tuple[Int[Tensor, " n"], tuple[str, ...], tuple[str, ...]]:
+    names = [f"{split}-group-{row // positives}" for split, count in rows.items() for row in range(count)]
+    code = {name: index for index, name in enumerate(dict.fromkeys(names))}
+    splits = tuple(split for split, count in rows.items() for _ in range(count))
+    return torch.tensor([code[name] for name in names]), tuple(names), splits
+
+
+def _modality(
+    z: Float[Tensor, "n latent"], width: int, noise: float, generator: torch.Generator
+) -> Float[Tensor, "n {width}"]:
+    n, latent = z.shape
+    mixing = torch.randn(latent, width, generator=generator) / latent**0.5
+    offset = torch.randn(width, generator=generator)
+    basis = torch.linalg.qr(torch.randn(width, width, generator=generator)).Q
+    sigma = torch.arange(1, width + 1, dtype=torch.float32).rsqrt()
+    sigma /= sigma.square().mean().sqrt()
+    error = (torch.randn(n, width, generator=generator) * sigma) @ basis
+    x: Tensor = offset + torch.tanh(z @ mixing) + noise * error
+    return x
+
+
+def _permutation(rows: Mapping[str, int], generator: torch.Generator) -> Int[Tensor, " n"]:
+    start, parts = 0, []
+    for count in rows.values():
+        parts.append(start + torch.randperm(count, generator=generator))
+        start += count
+    return torch.cat(parts)

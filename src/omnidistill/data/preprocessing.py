@@ -1,0 +1,126 @@
+"""The steps between an encoder's output and the heads, recorded so that they travel with the artifact.
+
+    standardise:  (x - mean(x)) / sqrt(var(x) + epsilon) over the p_m values of one row, biased variance
+                  (LayerNorm without affine, as the published heads begin)
+    centre:       subtract mu_m (p_m values), the mean of the standardised training rows of modality m
+
+Centring equals a bias in the head: W (x - mu) = W x + b with b = -W mu. It closes the gap between modalities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from omnidistill.core.errors import InputError
+
+EPSILON = 1e-5
+"""Added to the variance of a row, as in the LayerNorm of the published heads."""
+
+_MEAN = "mean/"
+
+
+@dataclass(frozen=True, eq=False)
+class Preprocessing:
+    """The recorded steps.
+
+    standardise: whether each row was. epsilon: added to its variance. means: {modality: p_m}; empty if not centred.
+    """
+
+    standardise: bool
+    epsilon: float
+    means: dict[str, Float32[Tensor, " _"]]
+
+    @classmethod
+    def fit(cls, raw_train: Mapping[str, Float[Tensor, "_ _"]], standardise: bool, centre: bool) -> Preprocessing:
+        """The steps for these training rows {modality: rows x p_m}; no other row has a say in the means."""
+        return cls.fit_chunks({name: (x,) for name, x in raw_train.items()}, standardise, centre)
+
+    @classmethod
+    def fit_chunks(
+        cls, raw_train: Mapping[str, Iterable[Float[Tensor, "_ _"]]], standardise: bool, centre: bool
+    ) -> Preprocessing:
+        """The same for rows that come in chunks, {modality: chunks of rows x p_m}; a mean is a sum in float64, rounded
+        to float32.
+        """
+        steps = cls(standardise, EPSILON, {})
+        if not centre:
+            return steps
+        return cls(standardise, EPSILON, {name: steps._mean_of(name, chunks) for name, chunks in raw_train.items()})
+
+    def apply(self, raw: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float32[Tensor, "_ _"]]:
+        """{modality: rows x p_m} of any float type -> the same shapes, new float32 tensors; computed in float32.
+
+        Raises InputError for a modality that has no mean, or one of another width.
+        """
+        return {name: self._apply(name, x) for name, x in raw.items()}
+
+    def only(self, modalities: Sequence[str]) -> Preprocessing:
+        """The steps of these modalities."""
+        means = {name: mean for name, mean in self.means.items() if name in modalities}
+        return Preprocessing(self.standardise, self.epsilon, means)
+
+    def head_bias(self, heads: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, " _"]]:
+        """{modality: d}: the bias -W mu with which a head W (d x p_m) serves features that are not centred.
+
+        W (x - mu) = W x - W mu, so a bias-free head trained on centred rows equals this head with its bias on rows that
+        are standardised only. Zeros where nothing was centred.
+        """
+        return {
+            name: -(w @ self._mean(name, w.shape[1]).to(w)) if self.means else w.new_zeros(w.shape[0])
+            for name, w in heads.items()
+        }
+
+    def to_tensors(self) -> dict[str, Float32[Tensor, " _"]]:
+        """What an artifact stores as tensors: `mean/MODALITY`, one per centred modality."""
+        return {_MEAN + name: mean for name, mean in self.means.items()}
+
+    def to_meta(self) -> dict[str, Any]:
+        """What an artifact stores as JSON."""
+        return {"standardise": self.standardise, "epsilon": self.epsilon, "centred": list(self.means)}
+
+    @classmethod
+    def from_parts(cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Preprocessing:
+        """The steps from `to_tensors` (other tensors may be among them) and `to_meta`; InputError if they don't fit."""
+        try:
+            means = {name: tensors[_MEAN + name] for name in meta["centred"]}
+            standardise, epsilon = meta["standardise"], meta["epsilon"]
+        except (KeyError, TypeError) as error:
+            raise InputError(f"preprocessing: {error} is missing from the artifact; make it again") from error
+        sound = all(mean.ndim == 1 and mean.dtype == torch.float32 and mean.isfinite().all() for mean in means.values())
+        if not (isinstance(standardise, bool) and isinstance(epsilon, float) and 0 < epsilon < 1 and sound):
+            raise InputError(
+                "preprocessing: the recorded steps are not usable (flag, epsilon or means); make the artifact again"
+            )
+        return cls(standardise, epsilon, means)
+
+    def _apply(self, name: str, x: Float[Tensor, "n p"]) -> Float32[Tensor, "n p"]:
+        rows = x.float()
+        if self.standardise:
+            variance, mean = torch.var_mean(rows, dim=1, correction=0, keepdim=True)
+            rows = (rows - mean) / (variance + self.epsilon).sqrt()
+        if self.means:
+            return rows - self._mean(name, x.shape[1])
+        return rows.clone() if rows is x else rows
+
+    def _mean_of(self, name: str, chunks: Iterable[Float[Tensor, "_ p"]]) -> Float32[Tensor, " p"]:
+        rows = (self._apply(name, chunk) for chunk in chunks)
+        sums = [(x.sum(0, dtype=torch.float64), len(x)) for x in rows]
+        total = torch.stack([part for part, _ in sums]).sum(0)
+        return (total / sum(count for _, count in sums)).float()
+
+    def _mean(self, name: str, width: int) -> Float32[Tensor, " p"]:
+        mean = self.means.get(name)
+        if mean is None or mean.shape[0] != width:
+            found = "no mean was recorded for it" if mean is None else f"its recorded mean is {mean.shape[0]} wide"
+            raise InputError(f"modality {name!r}: {width} wide, but {found}; recorded are {_widths(self.means)}")
+        return mean
+
+
+def _widths(means: Mapping[str, Tensor]) -> str:
+    return ", ".join(f"{name} ({mean.shape[0]})" for name, mean in means.items())

@@ -1,0 +1,185 @@
+"""Feature tensors from the files people have: .npz, .safetensors, .parquet, or a folder of one file a modality.
+
+Nothing is unpickled: object arrays and pickles are refused by name. A modality is one tensor, N x p_m, of a float type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnidistill.core.errors import InputError
+from omnidistill.data.names import check_modality_names
+from omnidistill.io.artifacts import map_file, read_tensors
+
+_PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib"}
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def read_sources(path: Path) -> tuple[dict[str, Float[Tensor, "_ _"]], tuple[Path, ...]]:
+    """The modalities in a file or folder, {name: N x p_m} as stored, and the files they came from.
+
+    `.npz`: one array a modality. `.safetensors`: one tensor a modality. `.parquet`: one list column of numbers each.
+    Folder: one `.npy`, or one-tensor `.npz` or `.safetensors`, a modality, named by the file. Mapped where possible.
+
+    Raises InputError, naming file and modality, for pickles and object arrays, types that are not float, tensors that
+    are not rows x width, unusable names, and files that are missing, damaged or of another format.
+    """
+    try:
+        files = _files(path) if path.is_dir() else (path,)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    found = {file.stem: _only(file) for file in files} if path.is_dir() else _file(path)
+    for name, x in found.items():
+        _check_tensor(path, name, x)
+    try:
+        check_modality_names(found)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return found, files
+
+
+def parquet_columns(path: Path, modalities: bool) -> dict[str, Any]:
+    """Columns of a Parquet file as pyarrow ChunkedArrays: the lists of numbers, or else all the others.
+
+    Raises InputError if pyarrow is not installed or the file is missing or damaged.
+    """
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise InputError("Parquet needs pyarrow, which is not installed: pip install 'omnidistill[parquet]'") from error
+    try:
+        with parquet.ParquetFile(path) as file:
+            names = [field.name for field in file.schema_arrow if _is_number_list(field.type) == modalities]
+            table = file.read(columns=names)
+            return {name: table.column(name) for name in names}
+    except Exception as error:  # as with numpy: parsers of damaged bytes raise many types
+        raise InputError(f"{path}: cannot be read as Parquet ({_line(error)})") from error
+
+
+def _check_tensor(path: Path, name: str, x: Tensor) -> None:
+    if x.dtype not in _FLOATS:
+        kind = str(x.dtype).removeprefix("torch.")
+        raise InputError(
+            f"{path}: modality {name!r} is {kind}; features are float16, bfloat16, float32 or float64 "
+            "(ids, groups and splits belong in the table)"
+        )
+    if x.ndim != 2:
+        raise InputError(f"{path}: modality {name!r} has shape {tuple(x.shape)}; features are rows x width")
+    if 0 in x.shape:
+        missing = "rows" if x.shape[0] == 0 else "columns"
+        raise InputError(f"{path}: modality {name!r} has no {missing}: shape {tuple(x.shape)}")
+
+
+def _file(path: Path) -> dict[str, Tensor]:
+    suffix = path.suffix.lower()
+    if suffix in _PICKLES:
+        raise InputError(
+            f"{path}: {suffix} files are pickles, which can run code and are never read; "
+            "save the arrays as .safetensors, .npz or .npy"
+        )
+    readers = {".npz": _npz, ".safetensors": read_tensors, ".parquet": _parquet}
+    if suffix not in readers:
+        raise InputError(f"{path}: expected {', '.join(readers)} or a folder of .npy, .npz and .safetensors files")
+    return readers[suffix](path)
+
+
+def _files(folder: Path) -> tuple[Path, ...]:
+    known = {".npy", ".npz", ".safetensors", *_PICKLES}
+    files = sorted((file for file in folder.iterdir() if file.suffix.lower() in known), key=lambda file: file.stem)
+    if not files:
+        raise InputError(f"{folder}: no .npy, .npz or .safetensors file in the folder; it needs one per modality")
+    for before, file in pairwise(files):
+        if before.stem == file.stem:
+            raise InputError(f"{folder}: {before.name} and {file.name} are both modality {file.stem!r}; keep one")
+    return tuple(files)
+
+
+def _only(path: Path) -> Tensor:
+    found = _npy(path) if path.suffix.lower() == ".npy" else _file(path)
+    if len(found) != 1:
+        raise InputError(f"{path}: {len(found)} tensors; in a folder each file is one modality: give this file itself")
+    return next(iter(found.values()))
+
+
+def _npz(path: Path) -> dict[str, Tensor]:
+    with _numpy_errors(path):
+        loaded = np.load(path, allow_pickle=False)
+        arrays = {name: loaded[name] for name in loaded.files} if isinstance(loaded, np.lib.npyio.NpzFile) else None
+    if arrays is None:
+        raise InputError(f"{path}: a single array, not an .npz archive of one array per modality")
+    return {name: _from_numpy(path, name, array) for name, array in arrays.items()}
+
+
+def _npy(path: Path) -> dict[str, Tensor]:
+    with _numpy_errors(path):
+        found = np.load(path, allow_pickle=False, mmap_mode="r")
+        array = np.ndarray(found.shape, found.dtype, map_file(path), found.offset, found.strides)
+    return {path.stem: _from_numpy(path, path.stem, array)}
+
+
+@contextmanager
+def _numpy_errors(path: Path) -> Iterator[None]:
+    """Whatever zip and header parsers raise on damaged bytes (a dozen types) is one InputError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except Exception as error:
+        if isinstance(error, ValueError) and any(word in str(error).lower() for word in ("pickle", "object")):
+            raise InputError(
+                f"{path}: a pickle, an object array or no numpy file at all; pickles can run code and are never read: "
+                "save each modality as a plain float array"
+            ) from error
+        raise InputError(f"{path}: cannot be read as numpy ({_line(error)}); missing, truncated or damaged") from error
+
+
+def _from_numpy(path: Path, name: str, array: object) -> Tensor:
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path}: member {name!r} is not a numpy array")
+    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+        hint = "; numpy has no bfloat16, use .safetensors for it" if array.dtype.kind == "V" else ""
+        raise InputError(
+            f"{path}: modality {name!r} is {array.dtype}; features are float16, float32 or float64{hint} "
+            "(ids, groups and splits belong in the table)"
+        )
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+
+
+def _parquet(path: Path) -> dict[str, Tensor]:
+    columns = parquet_columns(path, modalities=True)
+    if not columns:
+        raise InputError(f"{path}: no column holds lists of numbers; each modality is one")
+    return {name: _list_column(path, name, column) for name, column in columns.items()}
+
+
+def _list_column(path: Path, name: str, column: Any) -> Tensor:
+    from pyarrow import compute
+
+    widths = compute.min_max(compute.list_value_length(column)).as_py()
+    values = compute.list_flatten(column)
+    if column.null_count or values.null_count:
+        raise InputError(f"{path}: column {name!r} has missing values; every row needs all of its numbers")
+    low, high = widths["min"] or 0, widths["max"] or 0
+    if low != high:
+        raise InputError(f"{path}: column {name!r} has rows of {low} to {high} numbers; all need one width")
+    return torch.from_numpy(np.array(values.to_numpy()).reshape(len(column), low))
+
+
+def _is_number_list(kind: Any) -> bool:
+    from pyarrow import types
+
+    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    return bool(is_list and (types.is_floating(kind.value_type) or types.is_integer(kind.value_type)))
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())

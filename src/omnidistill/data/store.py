@@ -1,0 +1,142 @@
+"""A feature set on disk: one artifact of kind `features`, memory-mapped when read.
+
+A set that is packed may be larger than memory: its rows are prepared while they are written (`prepare_raw`), and lie
+split by split, so that a split is a view of the file.
+
+Tensors: `features/MODALITY` (N x p_m), `mean/MODALITY` (p_m), `pairing` (N x N, if any), and the strings as codes and
+UTF-8 JSON: `ids`, `groups` (names by first appearance), `group_codes` (N), `split_codes` (N, into meta's `splits`).
+Meta: modalities, splits, preprocessing, provenance.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from omnidistill.core.errors import InputError
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.data.prepare import fitted, prepared
+from omnidistill.data.preprocessing import Preprocessing
+from omnidistill.data.raw_rows import RawRows
+from omnidistill.io.artifacts import Pieces, load_artifact, save_artifact
+
+KIND = "features"
+
+
+def save_features(features: FeatureSet, folder: Path, provenance: Mapping[str, Any] | None = None) -> None:
+    """Write the set to `folder`, with additions to its provenance; raises InputError if it cannot be written."""
+    _save(features, features.features, folder, provenance)
+
+
+def prepare_raw(raw: RawRows, standardise: bool = True, centre: bool = True) -> PreparedRows:
+    """Raw rows ready to be saved, as `features.prepare` would make them, but ordered by split and not held in memory.
+
+    Raises InputError for what `prepare` and a FeatureSet refuse, but for one thing that only saving finds: a
+    row that equals the mean of train.
+    """
+    steps = fitted(raw, standardise, centre)
+    order = _by_split(raw.splits)
+    rows = order.tolist()
+    outline = FeatureSet(
+        {name: torch.zeros(1).expand(len(rows), width) for name, width in raw.widths.items()},
+        tuple(raw.ids[row] for row in rows),
+        tuple(raw.groups[row] for row in rows),
+        tuple(raw.splits[row] for row in rows),
+        None,
+        steps,
+        dict(raw.provenance),
+    )
+    pieces = {
+        name: Pieces((len(rows), width), torch.float32, partial(prepared, raw, name, steps, order))
+        for name, width in raw.widths.items()
+    }
+    return PreparedRows(outline, pieces)
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedRows:
+    """A set whose rows are made while they are saved; `outline` has zeros in their place."""
+
+    outline: FeatureSet
+    pieces: dict[str, Pieces]
+
+    def save(self, folder: Path) -> FeatureSet:
+        """Write the set to `folder` and open it there; raises InputError if it cannot be written."""
+        _save(self.outline, self.pieces, folder, None)
+        return load_features(folder, verify=False)
+
+
+def load_features(folder: Path, verify: bool = True) -> FeatureSet:
+    """The set in `folder`, its rows mapped from the file; what is written to them stays in this process.
+
+    `verify` compares the sha256 of the file too, which reads it once. Raises InputError if the artifact is missing,
+    damaged, of another kind, or not a valid set.
+    """
+    artifact = load_artifact(folder, KIND, verify)
+    tensors, meta = artifact.tensors, artifact.meta
+    try:
+        names, splits = _strings(tensors["groups"]), meta["splits"]
+        return FeatureSet(
+            features={name: tensors[f"features/{name}"] for name in meta["modalities"]},
+            ids=_strings(tensors["ids"]),
+            groups=tuple(names[code] for code in tensors["group_codes"].tolist()),
+            splits=tuple(splits[code] for code in tensors["split_codes"].tolist()),
+            pairing=tensors.get("pairing"),
+            preprocessing=Preprocessing.from_parts(tensors, meta["preprocessing"]),
+            provenance=dict(meta["provenance"]),
+        )
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from error
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{folder}: not a usable feature set ({type(error).__name__}: {error}); pack it again"
+        ) from error
+
+
+def _save(
+    features: FeatureSet, rows: Mapping[str, Tensor | Pieces], folder: Path, provenance: Mapping[str, Any] | None
+) -> None:
+    tensors: dict[str, Tensor | Pieces] = {f"features/{name}": x for name, x in rows.items()}
+    tensors |= features.preprocessing.to_tensors()
+    splits = list(features.split_sizes)
+    code = {split: number for number, split in enumerate(splits)}
+    tensors |= {
+        "ids": _text(features.ids),
+        "groups": _text(tuple(dict.fromkeys(features.groups))),
+        "group_codes": features.group_codes,
+        "split_codes": torch.tensor([code[split] for split in features.splits], dtype=torch.uint8),
+    }
+    if features.pairing is not None:
+        tensors["pairing"] = features.pairing
+    meta = {
+        "modalities": list(features.modalities),
+        "splits": splits,
+        "preprocessing": features.preprocessing.to_meta(),
+        "provenance": {**features.provenance, **(provenance or {})},
+    }
+    save_artifact(folder, KIND, tensors, meta)
+
+
+def _by_split(splits: Sequence[str]) -> Int[Tensor, " n"]:
+    """Row numbers split by split, splits by first appearance, rows of a split in their order."""
+    code = {split: number for number, split in enumerate(dict.fromkeys(splits))}
+    return torch.sort(torch.tensor([code[split] for split in splits], dtype=torch.uint8), stable=True).indices
+
+
+def _text(strings: Sequence[str]) -> UInt8[Tensor, " bytes"]:
+    return torch.frombuffer(bytearray(json.dumps(list(strings), ensure_ascii=False).encode()), dtype=torch.uint8)
+
+
+def _strings(text: Tensor) -> tuple[str, ...]:
+    strings = json.loads(text.numpy().tobytes().decode())
+    if not isinstance(strings, list) or not all(isinstance(string, str) for string in strings):
+        raise ValueError("expected a list of strings")
+    return tuple(strings)

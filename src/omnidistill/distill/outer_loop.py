@@ -1,0 +1,261 @@
+"""The outer loop: learn a synthetic set on which a student, trained by the recipe, does what the outer objective asks.
+
+    repeat:  draw an episode (start heads, target)         outer
+             train a student T steps on the set            rollout of the student objective, targets from the similarity
+             loss -> gradient of rows, similarity, steps   exact, or TESLA's
+             optimiser step                                a number that is not finite: back to a good set, half steps
+
+Any objective, similarity, rollout, optimiser and outer objective; adding one edits nothing here. Random draws come
+from named streams, the best set is chosen by a judge that sees validation only, and an interrupted run goes on to the
+same bits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from omnidistill.config import LearnedConfig, RunConfig
+from omnidistill.core.errors import InputError, NotFiniteError
+from omnidistill.core.interrupts import interrupt_deferred
+from omnidistill.core.streams import Streams
+from omnidistill.core.threads import threads_for
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.distill.checkpoint import Best, Course, load_checkpoint, save_checkpoint
+from omnidistill.distill.distilled_set import DistilledSet, Recipe, as_stored
+from omnidistill.distill.learner import Learner
+from omnidistill.distill.outer import Outer
+from omnidistill.io.tracking import JsonlTracker, Progress, SilentProgress, Tracker, Viewed, Views
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What validation says of a set: its score (higher is better), the number of training steps that reached it, and
+    how many numbers of steps were compared.
+    """
+
+    score: float
+    num_steps: int
+    judged: int = 0
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """What a run made: the set (the best on validation, or the last), and the seconds it took over all its parts.
+
+    What its user should know (restarts, an early end, little to choose by) is a list of lines in the set's provenance,
+    under "notes"; there is none where there is nothing to tell.
+    """
+
+    distilled: DistilledSet
+    seconds: float
+
+
+Judge = Callable[[DistilledSet], Verdict]
+Halt = Callable[[int, DistilledSet], str | None]
+"""Why it is not worth going on, or None: asked after a validation, of the iterations done and the best set so far."""
+LAST_GOOD = "last-good"
+"""Where a run that became NaN or Inf leaves the last set with a finite loss and gradient."""
+MAX_RESTARTS = 3
+"""How often a run goes back to a good set, with halved steps, before it gives up."""
+
+
+def distill(
+    train: FeatureSet,
+    outer: Outer,
+    width: int,
+    config: RunConfig,
+    folder: Path,
+    *,
+    begun: DistilledSet | None = None,
+    judge: Judge | None = None,
+    halt: Halt | None = None,
+    notes: Sequence[str] = (),
+    identity: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    trackers: Sequence[str] = (),
+    progress: Progress | None = None,
+    on_iteration: Callable[[int], None] | None = None,
+) -> Distillation:
+    """Learn a set of `config.distill.size` rows; writes FOLDER/distilled, metrics.jsonl and checkpoints.
+
+    Args:
+        train: the real training rows (initial rows are drawn from them).
+        outer: what a rollout is judged by.
+        width: embedding width d of the heads.
+        begun: a set of as many rows to go on from; without one, random training rows.
+        judge: scores a set on validation; None, or `validate_every` = 0: the last set is kept.
+        halt: ends the run early, with the best set so far.
+        notes: what the user should know of this run, one line each; told once.
+        identity: names data, heads and experts; a checkpoint of another identity is refused, and the set carries it
+            as provenance.
+        resume: continue from the checkpoint in the folder, if there is one.
+        trackers: where the log is shown as well (`tracking.TRACKERS`).
+        on_iteration: called after each iteration (tests interrupt here).
+
+    Raises:
+        InputError: more rows than training rows; a checkpoint is there and `resume` is False, or it is of another run.
+        NotFiniteError: a loss, a gradient or the set became NaN or Inf once more after `MAX_RESTARTS` restarts; the
+            last good set is saved before.
+        KeyboardInterrupt: passed on after a checkpoint was written.
+    """
+    if not isinstance(config.distill, LearnedConfig):
+        raise InputError(f"distill.kind = {config.distill.kind}: has no outer loop; use kind = trajectory or task")
+    learner = Learner(train, outer, width, config.distill, Streams(config.seed), begun)
+    loop = _Loop(
+        learner, config, folder, judge, halt, dict(identity or {}), tuple(trackers), progress or SilentProgress()
+    )
+    with threads_for(config.distill.num_rows, train.widths, width):
+        return loop.run(notes, resume, on_iteration)
+
+
+class _Loop:
+    def __init__(
+        self,
+        learner: Learner,
+        config: RunConfig,
+        folder: Path,
+        judge: Judge | None,
+        halt: Halt | None,
+        identity: dict[str, Any],
+        trackers: tuple[str, ...],
+        progress: Progress,
+    ) -> None:
+        self.learner, self.config, self.folder, self.judge, self.halt = learner, config, folder, judge, halt
+        self.trackers = trackers
+        self.settings = learner.settings
+        self.identity = {"config": config.model_dump(mode="json", exclude={"evaluate"}), "provenance": identity}
+        self.progress = progress
+        self.course = Course()
+
+    def run(self, notes: Sequence[str], resume: bool, on_iteration: Callable[[int], None] | None) -> Distillation:
+        checkpoint, total = self.folder / "checkpoint", self.settings.iterations
+        if (checkpoint / "manifest.json").exists():
+            if not resume:
+                raise InputError(
+                    f"{self.folder}: holds an interrupted run; continue it with --resume, or choose another folder"
+                )
+            self.course = load_checkpoint(checkpoint, self.identity, self.learner)
+        course, progress = self.course, self.progress
+        begun = time.monotonic() - course.seconds
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (
+            Viewed(JsonlTracker(self.folder / "metrics.jsonl", course.tracker_position), self._views()) as tracker,
+            progress,
+            interrupt_deferred() as interrupted,
+        ):
+
+            def save() -> None:
+                course.tracker_position, course.seconds = tracker.position(), time.monotonic() - begun
+                save_checkpoint(checkpoint, self.identity, course, self.learner)
+
+            progress.start(total, f"distill {self.settings.size} rows", course.done)
+            saved, over = time.monotonic(), False
+            if course.done == 0:
+                over = self._told(self._validated({"iteration": 0}), notes, tracker)
+            while course.done < total and not over:
+                try:
+                    record = self._validated(self.learner.iterate(course.done))
+                except NotFiniteError as error:
+                    self._restart(error, tracker)
+                    continue
+                course.done += 1
+                over = self._told(record, (), tracker)
+                progress.advance(1, loss=record["loss"])
+                if over:  # before anything is saved: a run that is cut off here comes to the same end when resumed
+                    break
+                if time.monotonic() - saved > self.settings.checkpoint_seconds:
+                    save()
+                    saved = time.monotonic()
+                try:
+                    if on_iteration:
+                        on_iteration(course.done)
+                    if interrupted():
+                        raise KeyboardInterrupt
+                except KeyboardInterrupt:
+                    save()
+                    raise
+        best = course.best
+        tensors, iteration = (best.tensors, best.iteration) if best.tensors else (self._product(), course.done)
+        result = self._distilled(tensors, iteration, best)
+        result.save(self.folder / "distilled")
+        return Distillation(result, time.monotonic() - begun)
+
+    def _views(self) -> Views:
+        settings = self.config.model_dump(mode="json")
+        return Views(self.trackers, self.folder, settings, lambda line: self.progress.advance(0, note=line))
+
+    def _validated(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The record with the verdict on the set as it is, where one is due."""
+        iteration, every = record["iteration"], self.settings.validate_every
+        due = every and (iteration % every == 0 or iteration == self.settings.iterations)
+        if self.judge is None or not due:
+            return record
+        verdict = self.judge(self._distilled(self._product(), iteration))
+        self.course.best.offer(verdict.score, iteration, verdict.num_steps, self.learner)
+        return {**record, "validation": verdict.score, "validation_steps": verdict.num_steps, "judged": verdict.judged}
+
+    def _told(self, record: dict[str, Any], notes: Sequence[str], tracker: Tracker) -> bool:
+        """Keep the record with all that is to be noted; says whether the run is over."""
+        best, reason = self.course.best, None
+        if self.halt and "validation" in record and best.num_steps:
+            reason = self.halt(record["iteration"], self._distilled(best.tensors, best.iteration, best))
+        if reason:
+            after = f"{record['iteration']} of {self.settings.iterations} iterations"
+            notes = [*notes, f"{reason}; ended after {after} with the set of iteration {best.iteration}"]
+        self._note(record, notes, tracker)
+        return reason is not None
+
+    def _note(self, record: Mapping[str, Any], notes: Sequence[str], tracker: Tracker) -> None:
+        tracker.log({**record, "notes": list(notes)} if notes else record)
+        self.course.notes.extend(notes)
+        for line in notes:
+            self.progress.advance(0, note=line)
+
+    def _restart(self, error: NotFiniteError, tracker: Tracker) -> None:
+        """Go back to the best validated set, or else to the last with a finite loss and gradient; give up when that
+        was done often enough.
+        """
+        learner, iteration = self.learner, self.course.done + 1
+        if learner.restarts == MAX_RESTARTS:
+            last = learner.last_good
+            self._distilled(last.tensors, last.iteration).save(self.folder / LAST_GOOD)
+            raise NotFiniteError(
+                f"distill: {error} in iteration {iteration}, after {MAX_RESTARTS} restarts with halved steps; "
+                f"the last set that trained a student is kept in {self.folder / LAST_GOOD}; "
+                "lower the learning rates or the step sizes"
+            ) from error
+        good = self.course.best.good() or learner.last_good
+        learner.go_back(good)
+        line = f"iteration {iteration}: {error}; back to the set of iteration {good.iteration} with halved steps"
+        record = {"iteration": iteration, "restarts": learner.restarts, "rate_factor": learner.rate_factor}
+        self._note(record, [line], tracker)
+
+    def _product(self) -> dict[str, Tensor]:
+        return self.learner.learnable.product()
+
+    def _distilled(self, tensors: Mapping[str, Tensor], iteration: int, best: Best | None = None) -> DistilledSet:
+        learner = self.learner
+        tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        sizes = tuple(tensors.pop("log_step_sizes").exp().tolist())
+        order = self.config.seed if self.settings.order == "fixed" else None
+        num_steps = best.num_steps if best and best.num_steps else self.settings.num_student_steps
+        provenance = {**self.identity["provenance"], "iteration": iteration}
+        if best and best.tensors:
+            provenance["validation"] = best.score
+        if self.course.notes:
+            provenance["notes"] = list(self.course.notes)
+        return DistilledSet(
+            as_stored(learner.parametrisation, tensors),
+            learner.modalities,
+            Recipe(sizes, num_steps, self.settings.batch, order=order),
+            self.config,
+            learner.initial.preprocessing,
+            provenance,
+            learner.initial_ids,
+        )

@@ -1,0 +1,75 @@
+"""What ImageBind's towers take, from decoded frames and sound: the views that the published model averages over.
+
+    image   1 view      3 x 224 x 224
+    video   15 views    3 x 2 x 224 x 224: 5 clips of 2 s, the first and the last frame of each, three crops
+    audio   3 views     1 x 128 x 204: 3 clips of 2 s at 16 kHz, log-mel filter banks
+Clips are evenly spaced, the first at the start, the last at the end; they coincide where the item is shorter than one.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from omnidistill.core.errors import InputError
+from omnidistill.encoding.encoders.pixels import SIDE, picture_input, scaled_frames
+from omnidistill.encoding.media.fbank import fbank
+
+RATE = 16_000
+_CLIP = 2  # seconds
+_VIDEO_CLIPS, _AUDIO_CLIPS = 5, 3
+_BINS, _FRAMES = 128, 204
+_AUDIO_MEAN, _AUDIO_DEVIATION = -4.268, 9.138
+
+image_input = picture_input
+
+
+def frame_times(duration: float, frame_rate: float) -> list[float]:
+    """When the ten frames of a video are shown, in seconds from its start: the first and last of each clip, in turn.
+
+    duration in seconds, frame_rate in frames a second (their mean). A clip from s to e has the frames k with
+    s <= k / frame_rate < e; each time lies in the middle of its frame. Raises InputError if either is not above 0.
+    """
+    if not (duration > 0 and frame_rate > 0):
+        raise InputError(f"a video of {duration} s at {frame_rate} frames a second; both must be above 0")
+    num_frames = max(1, round(duration * frame_rate))
+    times = []
+    for start in _starts(duration, _VIDEO_CLIPS):
+        first = min(math.ceil(start * frame_rate), num_frames - 1)
+        last = min(math.ceil((start + _CLIP) * frame_rate), num_frames) - 1
+        times += [(first + 0.5) / frame_rate, (max(first, last) + 0.5) / frame_rate]
+    return times
+
+
+def video_input(frames: UInt8[Tensor, "10 3 height width"]) -> Float[Tensor, "15 3 2 224 224"]:
+    """The views of the frames shown at `frame_times`: a clip's left (upper), middle and right (lower) crop in turn."""
+    clips = torch.unflatten(scaled_frames(frames), 0, (_VIDEO_CLIPS, -1)).transpose(1, 2)
+    slack = max(clips.shape[-2:]) - SIDE
+    along = -1 if clips.shape[-1] > clips.shape[-2] else -2
+    offsets = (0, math.ceil(slack / 2), slack)
+    return torch.stack([clips.narrow(along, offset, SIDE) for offset in offsets], 1).flatten(0, 1)
+
+
+def audio_input(waveform: Float[Tensor, " samples"]) -> Float[Tensor, "3 1 128 204"]:
+    """The views of a sound: one channel (the published model takes the first) in -1..1, 16,000 samples a second.
+
+    Raises InputError for a sound shorter than 25 ms.
+    """
+    starts = [int(start * RATE) for start in _starts(len(waveform) / RATE, _AUDIO_CLIPS)]
+    views = []
+    for start in starts:
+        energies = fbank(waveform[start : start + _CLIP * RATE], RATE, _BINS).T
+        filled = F.pad(energies, (0, _FRAMES - energies.shape[1]))  # zeros before the scaling, as in training
+        views.append((filled - _AUDIO_MEAN) / _AUDIO_DEVIATION)
+    return torch.stack(views).unsqueeze(1)
+
+
+def _starts(duration: float, num_clips: int) -> list[Fraction]:
+    """Where the clips begin, in seconds, exactly: what is cut to whole samples must not be rounded up before."""
+    latest = max(Fraction(duration) - _CLIP, Fraction(0))
+    return [latest * clip / (num_clips - 1) for clip in range(num_clips)]

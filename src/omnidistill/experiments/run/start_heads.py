@@ -1,0 +1,126 @@
+"""The heads that students and experts start from, and the training on all rows that each of them takes.
+
+FOLDER                        of the run's own heads: its heads or its buffer
+BUFFER/chosen.json            how experts train from the run's own heads
+BUFFER/start-1/ ...           heads of another start, and their chosen.json
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from omnidistill.config import RunConfig
+from omnidistill.core.errors import InputError
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.evaluation.full_training import Training, choose_training
+from omnidistill.evaluation.validation import validation_score
+from omnidistill.experiments.run.run_folder import fingerprint, heads_fingerprint
+from omnidistill.io.artifacts import read_json, write_atomic
+from omnidistill.io.tracking import Progress, SilentProgress
+from omnidistill.models.heads import Heads, load_heads, save_heads
+from omnidistill.models.objectives import objective_from
+from omnidistill.training.experts import Start, pretrain_heads
+
+CHOSEN = "chosen.json"
+"""Beside the heads of a start: the step size and number of epochs that validated best."""
+
+
+def make_heads(
+    data: FeatureSet, config: RunConfig, folder: Path, given: Path | None = None, progress: Progress | None = None
+) -> Heads:
+    """The heads of `folder`; made when missing: read from `given`, or pre-trained on the `heads` split (random
+    without one).
+    """
+    if (folder / "manifest.json").exists():
+        heads = load_heads(folder, data.widths)[0]
+        if given is not None and heads_fingerprint(load_heads(given, data.widths)[0]) != heads_fingerprint(heads):
+            raise InputError(f"{folder}: holds other heads than {given}; choose another folder")
+        return heads
+    if given is not None:
+        heads, meta = load_heads(given, data.widths)
+        save_heads(
+            heads, folder, {"origin": "given", **{key: meta[key] for key in ("source", "licences") if key in meta}}
+        )
+        return heads
+    development = data.development()
+    heads, epoch = pretrain_heads(
+        development,
+        config.heads,
+        lambda heads: validation_score(heads, development.validation),
+        seed=config.seed,
+        progress=progress,
+    )
+    origin = "pre-trained on the heads split" if epoch else "random"
+    meta = {"origin": origin, "epoch": epoch, "config": config.heads.model_dump(mode="json"), "seed": config.seed}
+    save_heads(heads, folder, {**meta, "data": fingerprint(data)})
+    return heads
+
+
+def make_starts(
+    data: FeatureSet, heads: Heads, config: RunConfig, folder: Path, seed: int, progress: Progress | None = None
+) -> list[Start]:
+    """The run's own heads, and others of the same width in FOLDER/start-1 ..., made when missing: pre-trained ones
+    first, then `experts.random_starts` random ones, their seeds drawn from `seed`.
+
+    Step size and number of epochs that are not given are those that validate best, for every start its own, of those
+    that the reference on all rows is chosen from (`evaluate.learning_rates`, `evaluate.max_epochs`).
+    """
+    starts = [_trained(data, heads, config, folder, seed, progress)]
+    width = next(iter(heads.values())).shape[0]
+    for number in range(1, config.experts.num_starts):
+        place = folder / f"start-{number}"
+        other = make_heads(data, _settings_of_other(number, width, config, seed), place, None, progress)
+        starts.append(_trained(data, other, config, place, seed, progress))
+    return starts
+
+
+def _settings_of_other(number: int, width: int, config: RunConfig, seed: int) -> RunConfig:
+    drawn = torch.randint(2**62, (1,), generator=Streams(seed)[f"experts/start/{number}"])
+    random = number >= config.experts.num_starts - config.experts.random_starts
+    update = {"width": width, **({"num_epochs": 0} if random else {})}
+    return config.model_copy(update={"seed": int(drawn), "heads": config.heads.model_copy(update=update)})
+
+
+def _trained(
+    data: FeatureSet, heads: Heads, run: RunConfig, folder: Path, seed: int, progress: Progress | None
+) -> Start:
+    """Heads with their step size and number of epochs; chosen once for a folder."""
+    config = run.experts
+    if config.learning_rate is not None and config.num_epochs is not None:
+        return Start(heads, config.learning_rate, config.num_epochs)
+    rates = run.evaluate.learning_rates if config.learning_rate is None else (config.learning_rate,)
+    longest = config.num_epochs or run.evaluate.max_epochs
+    key = {
+        "config": config.model_dump(mode="json"),
+        "seed": seed,
+        "identity": {"data": fingerprint(data), "heads": heads_fingerprint(heads)},
+        "learning_rates": list(rates),
+        "max_epochs": longest,
+    }
+    place = folder / CHOSEN
+    kept = read_json(place) if place.exists() else {}
+    if kept.get("key") != key:
+        progress = progress or SilentProgress()
+        with progress:
+            progress.start(len(rates), "choose the experts' training")
+            found = choose_training(
+                objective_from(config.objective, data.modalities),
+                heads,
+                data.development(),
+                rates,
+                batch_size=config.batch_size,
+                max_epochs=longest,
+                seed=seed,
+                purpose="experts/choose",
+                told=lambda score: progress.advance(1, validation=score),
+            )
+        kept = {"key": key, "training": asdict(found)}
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(place, json.dumps(kept).encode())
+    training = Training(**kept["training"])
+    return Start(heads, training.learning_rate, config.num_epochs or training.num_epochs)

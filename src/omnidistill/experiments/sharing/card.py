@@ -1,0 +1,146 @@
+"""The card of a shared set: README.md with the front matter that the hub reads.
+
+Says what the set is, how to train on it, how it scores, under which licence it is and why, and what made it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omnidistill.distill import DistilledSet
+from omnidistill.experiments.sharing.licences import Licence
+
+_SHOWN = ("zero_shot", "random", "distilled", "full")
+_CITED = ("R@1", "R@5", "R@10")
+
+
+def card(
+    name: str,
+    distilled: DistilledSet,
+    licence: Licence,
+    scores: Mapping[str, Any] | None = None,
+    command: str = "",
+    heads: bool = False,
+) -> str:
+    """The text of README.md.
+
+    Args:
+        name: OWNER/NAME on the hub.
+        distilled: the set.
+        licence: of the set.
+        scores: the content of scores.json, if the run was evaluated.
+        command: what made the set.
+        heads: whether the heads that students start from are shared with it.
+    """
+    widths = {modality: rows.shape[1] for modality, rows in distilled.rows().items()}
+    parts = [
+        f"---\n{_front_matter(name, distilled, licence)}\n---",
+        f"# {name.split('/')[-1]}",
+        _what(distilled, widths),
+        f"## Train on it\n\n{_training(name, widths, heads)}",
+        _recipe(distilled),
+    ]
+    if scores is not None:
+        parts.append(f"## Scores\n\n{_scores(scores)}")
+    parts.append(f"## Licence\n\n{_licence(licence)}")
+    parts.append(f"## Made by\n\n{_made_by(distilled, command)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(name: str, distilled: DistilledSet, licence: Licence) -> str:
+    """YAML; every text is written as JSON, which is YAML too."""
+    languages = distilled.provenance.get("languages") or []
+    fields: dict[str, Any] = {
+        **licence.card,
+        **({"language": list(languages)} if isinstance(languages, list | tuple) and languages else {}),
+        "pretty_name": name.split("/")[-1],
+        "size_categories": [_size_category(len(distilled))],
+        "tags": ["omnidistill", "dataset-distillation", "multimodal", "features", *distilled.modalities],
+        "configs": [{"config_name": "default", "data_files": "rows.parquet"}],
+    }
+    return "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items())
+
+
+def _size_category(rows: int) -> str:
+    bounds = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K"}
+    return next((name for bound, name in bounds.items() if rows < bound), "100K<n<1M")
+
+
+def _what(distilled: DistilledSet, widths: Mapping[str, int]) -> str:
+    source = _plain(str(distilled.provenance.get("name", "features of the user")))
+    listed = ", ".join(f"{name} ({width} wide)" for name, width in widths.items())
+    return (
+        f"{len(distilled)} synthetic rows of {listed}, distilled from *{source}* with the method "
+        f"`{distilled.config.method}` of omnidistill, to train projection heads on. Rows are features, not media: they "
+        "fit features of the same encoders only."
+    )
+
+
+def _training(name: str, widths: Mapping[str, int], heads: bool) -> str:
+    start = 'Path("SET/heads")' if heads else 'Path("HEADS")'
+    lines = [
+        "```python",
+        "from pathlib import Path",
+        "from omnidistill import DistilledSet, load_heads",
+        'distilled = DistilledSet.load(Path("SET"))',
+        f"start, _ = load_heads({start}, {dict(widths)!r})",
+        "trained = distilled.train(start)",
+        "```",
+    ]
+    where = "" if heads else " HEADS are the heads that it was made for; others start from elsewhere and gain less."
+    return f"`omnidistill pull {name} -o SET` verifies and keeps it, then\n\n" + "\n".join(lines) + where
+
+
+def _recipe(distilled: DistilledSet) -> str:
+    recipe = distilled.recipe
+    sizes = ", ".join(f"{name} {size:.4g}" for name, size in zip(distilled.modalities, recipe.step_sizes, strict=True))
+    return (
+        f"Recipe: {recipe.num_steps} SGD steps of {recipe.batch_size} rows, step sizes {sizes}. "
+        f"`manifest.json` and the tensors ({distilled.bytes:,} bytes) are the set; `rows.parquet` has the rows and the "
+        "recipe for other tools."
+    )
+
+
+def _scores(scores: Mapping[str, Any]) -> str:
+    """Recall over all directions in percent, mean over students, and the share of the gain of all rows that is kept."""
+    lines = [f"| line | {' | '.join(_CITED)} | gain retained, {_CITED[0]} |", f"|---|{'---:|' * (len(_CITED) + 1)}"]
+    for line in [name for name in _SHOWN if name in scores.get("lines", ())]:
+        found = scores[line]
+        recall = " | ".join(f"{100 * found['recall']['mean'][at]['mean']:.1f}" for at in _CITED)
+        gain = found["gain_retained"][_CITED[0]]
+        kept = f"{100 * gain['mean']:.0f} % [{100 * gain['low']:.0f}, {100 * gain['high']:.0f}]" if gain else ""
+        lines.append(f"| {_plain(found['label'])} | {recall} | {kept} |")
+    return "\n".join(lines) + (
+        f"\n\nTest split, {scores.get('num_seeds')} students a line, all directions between modalities, in percent; "
+        "gain retained with its 95 % interval."
+    )
+
+
+def _licence(licence: Licence) -> str:
+    lines = [f"{licence.name}, that of the strictest source." if licence.sources else f"{licence.name}."]
+    if licence.non_commercial:
+        lines.append("**Non-commercial use only**: a source does not allow any other.")
+    table = [f"| {_plain(part)} | {_plain(text or 'not stated')} |" for part, text in licence.sources.items()]
+    return "\n\n".join([*lines, "\n".join(["| source | licence |", "|---|---|", *table])])
+
+
+def _made_by(distilled: DistilledSet, command: str) -> str:
+    encoders = distilled.provenance.get("encoders") or {}
+    words = [Path(word).name if Path(word).is_absolute() else word for word in command.split()]  # not whose machine
+    lines = [f"    {' '.join(words)}\n"] if words else []
+    lines += [f"* {_plain(name)}: {_plain(_title(made_by))}" for name, made_by in dict(encoders).items()]
+    lines.append(f"* data: sha256 {distilled.provenance.get('data', 'not recorded')}")
+    lines += [f"* note: {_plain(str(note))}" for note in distilled.provenance.get("notes", ())]
+    return "\n".join(lines)
+
+
+def _title(made_by: Any) -> str:
+    return str(made_by.get("name", made_by)) if isinstance(made_by, Mapping) else str(made_by)
+
+
+def _plain(text: str) -> str:
+    """One line that breaks no table."""
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,113 @@
+"""A set's rows for other tools: Parquet, npz, or a folder of the `datasets` library.
+
+    id           synthetic/0000 ...
+    MODALITY     p_m float32 numbers a row, the row as it is trained on
+    similarity   N float32 numbers a row: the row of S
+    metadata     JSON: modalities, recipe, preprocessing, settings, provenance, real rows that the set started from
+
+In Parquet the metadata are those of the schema under "omnidistill"; in npz an array of one text; in `datasets` the
+description. Numbers are exactly those of the set.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import secrets
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnidistill.core.errors import InputError
+from omnidistill.core.optional import require
+from omnidistill.distill import DistilledSet
+from omnidistill.io.artifacts import write_atomic
+
+METADATA = "omnidistill"
+
+
+def export(distilled: DistilledSet, out: Path) -> Path:
+    """Write the rows as FILE.parquet, FILE.npz, or else a folder for `datasets.load_from_disk`; returns the path.
+
+    Raises InputError where the package for it is missing, or the folder exists.
+    """
+    match out.suffix.lower():
+        case ".parquet":
+            write_atomic(out, parquet_bytes(distilled))
+        case ".npz":
+            write_atomic(out, _npz_bytes(distilled))
+        case "":
+            _save_dataset(distilled, out)
+        case other:
+            raise InputError(f"{out}: '{other}' is not written; use .parquet, .npz, or a folder (for datasets)")
+    return out
+
+
+def metadata_of(distilled: DistilledSet) -> dict[str, Any]:
+    """What is needed to train on the rows and to know where they come from; JSON."""
+    return {
+        "modalities": list(distilled.modalities),
+        "recipe": asdict(distilled.recipe),
+        "preprocessing": distilled.preprocessing.to_meta(),
+        "config": distilled.config.model_dump(mode="json"),
+        "provenance": distilled.provenance,
+        "initial_ids": list(distilled.initial_ids),
+    }
+
+
+def parquet_bytes(distilled: DistilledSet) -> bytes:
+    """The rows as one Parquet file."""
+    parquet = require("pyarrow.parquet", "parquet")
+    file = io.BytesIO()
+    parquet.write_table(_table(distilled), file, compression="zstd")
+    return file.getvalue()
+
+
+def _table(distilled: DistilledSet) -> Any:
+    pyarrow = require("pyarrow", "parquet")
+    columns = {"id": pyarrow.array(_ids(distilled))}
+    for name, matrix in _matrices(distilled).items():
+        columns[name] = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(matrix.ravel()), matrix.shape[1])
+    return pyarrow.table(columns).replace_schema_metadata({METADATA: json.dumps(metadata_of(distilled))})
+
+
+def _npz_bytes(distilled: DistilledSet) -> bytes:
+    file = io.BytesIO()
+    texts = {"id": np.array(_ids(distilled)), "metadata": np.array(json.dumps(metadata_of(distilled)))}
+    np.savez_compressed(file, allow_pickle=False, **_matrices(distilled), **texts)
+    return file.getvalue()
+
+
+def _save_dataset(distilled: DistilledSet, folder: Path) -> None:
+    datasets = require("datasets", "datasets")
+    if os.path.lexists(folder):
+        raise InputError(f"{folder}: exists; choose another folder")
+    temp = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    try:
+        made = datasets.Dataset(_table(distilled).replace_schema_metadata(None))
+        made.info.description = json.dumps(metadata_of(distilled))
+        datasets.disable_progress_bars()
+        made.save_to_disk(str(temp))
+        os.replace(temp, folder)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror})") from error
+    finally:
+        shutil.rmtree(temp, ignore_errors=True)
+
+
+def _matrices(distilled: DistilledSet) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
+    reserved = {"id", "similarity", "metadata"} & set(distilled.modalities)
+    if reserved:
+        raise InputError(
+            f"modality '{reserved.pop()}': is the name of another column; pack the data under another name"
+        )
+    rows = {**distilled.rows(), "similarity": distilled.similarity()}
+    return {name: np.ascontiguousarray(matrix.float().numpy()) for name, matrix in rows.items()}
+
+
+def _ids(distilled: DistilledSet) -> list[str]:
+    return list(distilled.as_features().ids)

@@ -1,0 +1,24 @@
+"""The only room that touches disk formats: atomic, durable, checksummed, versioned. Nothing is ever unpickled.
+
+Writing needs a POSIX system (flock, fsync of folders).
+"""
+
+from omnidistill.io.artifacts.artifact import Artifact, load_artifact, save_artifact
+from omnidistill.io.artifacts.files import FileRecord, read_json, write_atomic
+from omnidistill.io.artifacts.locks import exclusive
+from omnidistill.io.artifacts.mapped_file import map_file
+from omnidistill.io.artifacts.tensor_file import Pieces, read_tensors, write_tensors
+
+__all__ = [
+    "Artifact",
+    "FileRecord",
+    "Pieces",
+    "exclusive",
+    "load_artifact",
+    "map_file",
+    "read_json",
+    "read_tensors",
+    "save_artifact",
+    "write_atomic",
+    "write_tensors",
+]

@@ -1,0 +1,176 @@
+"""An artifact: a folder of tensors and a manifest, replaced in one step.
+
+    tensors-<first 12 hex digits of its sha256>.safetensors
+    manifest.json   {"format": "omnidistill", "version": 1, "kind", "files", "meta", "sha256": checksum of the rest}
+
+The tensors are named by their content, so those of the version before stay until the new manifest, the commit point, is
+in place: a writer killed anywhere leaves the old artifact or the new one, never a mix.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from omnidistill.core.errors import InputError
+from omnidistill.io.artifacts.files import (
+    FileRecord,
+    check,
+    clear_temps,
+    making,
+    read_json,
+    regular_file,
+    replace,
+    write_atomic,
+)
+from omnidistill.io.artifacts.locks import saving
+from omnidistill.io.artifacts.tensor_file import Pieces, read_tensors, serialised
+
+FORMAT, VERSION, MANIFEST = "omnidistill", 1, "manifest.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A loaded artifact. The tensors are views of the mapped file; what is written to them stays in this process."""
+
+    tensors: dict[str, Tensor]
+    meta: dict[str, Any]
+    files: tuple[FileRecord, ...]
+
+
+def save_artifact(folder: Path, kind: str, tensors: Mapping[str, Tensor | Pieces], meta: Mapping[str, Any]) -> None:
+    """Write the artifact in `folder` (made if missing), or replace the one there; `meta` is JSON without NaN and Inf.
+
+    Raises InputError if something cannot be stored or written, if `folder` is a file, holds another kind or a damaged
+    manifest, or another process is saving to it; what was there is then untouched, and nothing left behind.
+    """
+    body = {"format": FORMAT, "version": VERSION, "kind": kind, "meta": _plain(meta, f"{folder}: meta")}
+    with making(folder), saving(folder):
+        old = _tensors_named(folder, kind)
+        clear_temps(folder)
+        try:
+            file = replace(folder / "tensors.safetensors", serialised(folder, tensors), named_by_content=True)
+            body["files"] = [asdict(file)]
+            body["sha256"] = _checksum(body)
+            write_atomic(folder / MANIFEST, json.dumps(body, indent=1).encode() + b"\n")
+        except BaseException:
+            if _tensors_named(folder, kind) == old:  # the commit point was not reached
+                _clear_tensors(folder, keep=old)
+            raise
+        _clear_tensors(folder, keep=file.name)
+
+
+def load_artifact(folder: Path, kind: str, verify: bool = True) -> Artifact:
+    """Read the artifact of this kind; `verify` compares the sha256 of the tensors too, which reads them once in full.
+
+    Raises InputError, naming file and field, for what is missing, truncated, altered, of another kind or too new.
+    """
+    manifest = _manifest(folder, kind)
+    while True:
+        file = _record(folder, manifest)
+        try:
+            check(folder / file.name, file, verify)
+            return Artifact(read_tensors(folder / file.name), manifest["meta"], (file,))
+        except InputError:
+            latest = _manifest(folder, kind)
+            if latest == manifest:  # if not, a writer replaced the artifact since we read its manifest
+                raise
+            manifest = latest
+
+
+def _manifest(folder: Path, kind: str) -> dict[str, Any]:
+    """The manifest in `folder`, whole and of this kind."""
+    path = folder / MANIFEST
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; an omnidistill artifact is a folder with a {MANIFEST}")
+    if not os.path.lexists(path):
+        raise InputError(f"{folder}: not an omnidistill artifact (no {MANIFEST})")
+    regular_file(path)
+    manifest: dict[str, Any] = read_json(path)
+    if manifest.get("format") != FORMAT:
+        raise InputError(
+            f"{path}: field 'format' is {manifest.get('format')!r}, expected {FORMAT!r}: not written by us"
+        )
+    version = manifest.get("version")
+    if type(version) is not int or version < 1:
+        raise InputError(
+            f"{path}: field 'version' is {version!r}, expected 1 to {VERSION}: damaged; delete it and make it again"
+        )
+    if version > VERSION:
+        raise InputError(
+            f"{path}: written by a newer omnidistill (version {version}; this one reads up to {VERSION}): upgrade"
+        )
+    if manifest.get("sha256") != _checksum(manifest):
+        raise InputError(
+            f"{path}: field 'sha256' does not match the rest: altered or damaged; delete it and make it again"
+        )
+    if set(manifest) != {"format", "version", "kind", "files", "meta", "sha256"}:
+        raise InputError(
+            f"{path}: has the fields {sorted(manifest)}, expected format, version, kind, files, meta, sha256"
+        )
+    if manifest["kind"] != kind:
+        raise InputError(f"{path}: holds a {manifest.get('kind')!r}, expected {kind!r}; choose another folder")
+    if not isinstance(manifest["meta"], dict):
+        raise InputError(f"{path}: field 'meta' is not an object")
+    return manifest
+
+
+def _record(folder: Path, manifest: Mapping[str, Any]) -> FileRecord:
+    """The one file that a manifest names, always a plain name in the artifact's own folder."""
+    match manifest["files"]:
+        case [{"name": str(name), "bytes": int(size), "sha256": str(sha256), **rest}] if (
+            not rest and re.fullmatch(r"[0-9a-f]{64}", sha256) and name == f"tensors-{sha256[:12]}.safetensors"
+        ):
+            return FileRecord(name, size, sha256)
+    raise InputError(
+        f"{folder / MANIFEST}: field 'files' is {manifest['files']!r}, expected one entry of name, bytes and sha256, "
+        "the name being tensors-<first 12 digits of sha256>.safetensors"
+    )
+
+
+def _tensors_named(folder: Path, kind: str) -> str | None:
+    """The file that the manifest in `folder` names, None if there is no manifest."""
+    if not os.path.lexists(folder / MANIFEST):
+        return None
+    return _record(folder, _manifest(folder, kind)).name
+
+
+def _clear_tensors(folder: Path, keep: str | None) -> None:
+    """Delete the tensors of earlier versions, and those a killed writer left without a manifest."""
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            if re.fullmatch(r"tensors-[0-9a-f]{12}\.safetensors", name) and name != keep:
+                (folder / name).unlink(missing_ok=True)
+
+
+def _checksum(manifest: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _plain(value: Any, field: str) -> Any:
+    """`value` as JSON gives it back (tuples as lists), or InputError naming the field."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            if not math.isfinite(value):
+                raise InputError(f"{field}: {value} cannot be stored, only finite numbers can")
+            return value
+        case list() | tuple():
+            return [_plain(item, f"{field}[{index}]") for index, item in enumerate(value)]
+        case Mapping() if all(isinstance(key, str) for key in value):
+            return {key: _plain(item, f"{field}.{key}") for key, item in value.items()}
+    raise InputError(
+        f"{field}: a {type(value).__name__} cannot be stored, only numbers, text, lists and dicts with text keys"
+    )

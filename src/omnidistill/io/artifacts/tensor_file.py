@@ -1,0 +1,164 @@
+"""Named tensors in one safetensors file: u64 header length, JSON header, raw data.
+
+Format: https://huggingface.co/docs/safetensors. Written here piece by piece and hashed on the way, never copied as a
+whole; a tensor may even be made while it is written. Read memory-mapped, the header validated by the reference
+library; that library maps small files itself.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from mmap import mmap
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from omnidistill.core.errors import InputError
+from omnidistill.io.artifacts.files import FileRecord, cannot_read, check, making, one_line, regular_file, replace
+from omnidistill.io.artifacts.mapped_file import map_file
+
+DTYPES = {  # in the order of the reference writer, which stores the last of these first
+    torch.bool: "BOOL",
+    torch.uint8: "U8",
+    torch.int8: "I8",
+    torch.int16: "I16",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int32: "I32",
+    torch.float32: "F32",
+    torch.float64: "F64",
+    torch.int64: "I64",
+}
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """A tensor that is made while it is written: `make` gives its rows in order, any number at a time."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    make: Callable[[], Iterable[Tensor]]
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor | Pieces]) -> FileRecord:
+    """Replace `path` by these tensors, of any shape, stride and dtype in `DTYPES`; missing parent folders are made.
+
+    Raises InputError if a tensor cannot be stored or the file not be written; a file already there is then untouched.
+    """
+    with making(path.parent):
+        return replace(path, serialised(path, tensors))
+
+
+def read_tensors(path: Path, record: FileRecord | None = None) -> dict[str, Tensor]:
+    """The tensors in a safetensors file, memory-mapped on CPU: nothing is read before it is used; never write to them.
+
+    With `record`, size and sha256 are compared first. Raises InputError if the file is missing, damaged or of another
+    format; pickles are named as what they are and not read.
+    """
+    if record is not None:
+        check(path, record, verify=True)
+    size = regular_file(path, follow_links=True).st_size
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+        if size < _LARGE_BYTES:
+            return load_file(path, device="cpu")
+        with safe_open(path, "np"):  # validates the header; maps nothing that the system would have to reserve
+            return _mapped(path)
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    except (
+        SafetensorError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        for magic, what in _LOOKS_LIKE.items():
+            if start.startswith(magic):
+                raise InputError(
+                    f"{path}: looks like {what}, expected safetensors; pickles are never read: "
+                    "write the tensors with safetensors.torch.save_file"
+                ) from error
+        raise InputError(f"{path}: not a whole safetensors file ({one_line(error)}): truncated or damaged") from error
+
+
+def serialised(path: Path, tensors: Mapping[str, Tensor | Pieces]) -> Iterator[bytes | memoryview]:
+    """The bytes of the file, piece by piece: those of `safetensors.torch.save`. InputError names `path`."""
+    for name, tensor in tensors.items():
+        if name == "__metadata__" or not _can_be_stored(tensor):
+            found = (
+                f"{tensor.dtype}" if isinstance(tensor, Pieces) else f"{tensor.dtype}, {tensor.layout}, {tensor.device}"
+            )
+            raise InputError(
+                f"{path}: tensor {name!r} ({found}) cannot be stored; "
+                f"allowed are dense tensors of {', '.join(DTYPES.values())} under any name but '__metadata__'"
+            )
+    rank = {dtype: -position for position, dtype in enumerate(DTYPES)}
+    ordered = sorted(tensors.items(), key=lambda item: (rank[item[1].dtype], item[0]))
+    header = {}
+    end = 0
+    for name, tensor in ordered:
+        begin, end = end, end + math.prod(tensor.shape) * tensor.dtype.itemsize
+        header[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little") + text
+    for name, tensor in ordered:
+        written = 0
+        for piece in tensor.make() if isinstance(tensor, Pieces) else (tensor,):
+            dense = piece.detach().resolve_neg().cpu().contiguous()
+            flat = dense.as_strided((dense.numel(),), (1,)).view(torch.uint8)
+            written += flat.numel()
+            for start in range(0, flat.numel(), _CHUNK_BYTES):
+                yield flat[start : start + _CHUNK_BYTES].numpy().data
+        if written != (wanted := math.prod(tensor.shape) * tensor.dtype.itemsize):
+            raise InputError(f"{path}: tensor {name!r} came out {written} bytes long instead of {wanted}")
+
+
+def _can_be_stored(tensor: Tensor | Pieces) -> bool:
+    dense = isinstance(tensor, Pieces) or (tensor.layout == torch.strided and not tensor.is_meta)
+    return tensor.dtype in DTYPES and dense
+
+
+def _mapped(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file whose header is known to be valid, as views of one mapping."""
+    data = map_file(path)
+    begin = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:begin])
+    header.pop("__metadata__", None)
+    if any(entry["dtype"] not in _TYPES for entry in header.values()):
+        return load_file(path, device="cpu")
+    ordered = sorted(header.items(), key=lambda item: item[1]["data_offsets"])
+    return {name: _view(data, begin + entry["data_offsets"][0], entry) for name, entry in ordered}
+
+
+def _view(data: mmap, offset: int, entry: Mapping[str, Any]) -> Tensor:
+    dtype, shape = _TYPES[entry["dtype"]], entry["shape"]
+    count = math.prod(shape)
+    if not count:
+        return torch.empty(shape, dtype=dtype)
+    if offset % dtype.itemsize:  # other writers need not align
+        return torch.frombuffer(bytearray(data[offset : offset + count * dtype.itemsize]), dtype=dtype).view(shape)
+    return torch.frombuffer(data, dtype=dtype, count=count, offset=offset).view(shape)
+
+
+_TYPES = {name: dtype for dtype, name in DTYPES.items()}
+_LARGE_BYTES = 1 << 26  # below, a file is mapped by the reference library, which keeps no file handle
+_CHUNK_BYTES = 1 << 24
+_LOOKS_LIKE = {
+    b"PK\x03\x04": "a zip archive, as torch.save and numpy.savez write",
+    b"\x80": "a Python pickle",
+    b"\x93NUMPY": "a numpy array",
+    b"\x89HDF": "an HDF5 file",
+    b"PAR1": "a Parquet file",
+}

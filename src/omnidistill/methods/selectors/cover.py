@@ -1,0 +1,77 @@
+"""Greedy maximisation of coverage, F(S) = sum_i max_{j in S} s(i, j), by lazy evaluation (Minoux 1978).
+
+F is monotone and submodular for s >= floor, so the greedy set has at least 1 - 1/e of the best coverage above the
+floor (Nemhauser et al. 1978), and a row's gain never grows: an old gain bounds the new one, and only rows whose bound
+exceeds the best gain known are evaluated again.
+
+Shapes: n rows, b rows of one block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from omnidistill.methods.selectors.embeddings import row_chunks
+from omnidistill.methods.selectors.turns import GroupTurns
+
+SimilarityOf = Callable[[Int[Tensor, " b"]], Float[Tensor, "b n"]]
+"""Similarities of the given rows to all rows; s(i, j) = s(j, i)."""
+
+_BATCH = 64  # rows whose gains are evaluated together
+_ROUNDING = 1e-6
+
+
+def greedy_cover(
+    similarity_of: SimilarityOf, floor: float, codes: Int[Tensor, " n"], size: int, chunk_bytes: int
+) -> Int[Tensor, " N"]:
+    """Rows that cover all rows best, greedily; groups take turns. Of rows whose gains differ by no more than rounding
+    (two rows that are nearest to each other often gain the same) the most similar to all rows is taken.
+
+    floor: a negative lower bound of all similarities. Similarities of all pairs are held if they fit in `chunk_bytes`,
+    else computed when needed.
+    """
+    num_rows, every_row = len(codes), torch.arange(len(codes), device=codes.device)
+    chunks = list(row_chunks(num_rows, num_rows, chunk_bytes))
+    if 4 * num_rows**2 <= chunk_bytes:
+        similarity_of = _held(similarity_of, every_row, chunks)
+    covered = torch.full((num_rows,), floor, device=codes.device)
+    totals = torch.cat([_gains(similarity_of, every_row[rows], covered) for rows in chunks])
+    bounds, turns, chosen = totals.clone(), GroupTurns(codes), []
+    for _ in range(size):
+        best = _best_rows(similarity_of, covered, bounds, turns.open, min(_BATCH, chunks[0].stop), -floor * _ROUNDING)
+        row = int(totals.masked_fill(~best, -torch.inf).argmax())
+        chosen.append(row)
+        turns.take(row)
+        covered = torch.maximum(covered, similarity_of(every_row[row : row + 1])[0])
+    return torch.tensor(chosen)
+
+
+def _best_rows(
+    similarity_of: SimilarityOf, covered: Tensor, bounds: Tensor, allowed: Tensor, batch: int, slack: float
+) -> Bool[Tensor, " n"]:
+    """The allowed rows of the largest gain; tightens `bounds` of the rows that were evaluated."""
+    stale = allowed.clone()
+    while True:
+        known = bounds.masked_fill(~allowed | stale, -torch.inf)
+        waiting = bounds.masked_fill(~stale, -torch.inf)
+        least = float(known.max()) * (1 - _ROUNDING) - slack
+        if not bool((stale & (waiting >= least)).any()):
+            return known >= least
+        rows = waiting.topk(min(batch, int(stale.sum()))).indices
+        bounds[rows] = _gains(similarity_of, rows, covered)
+        stale[rows] = False
+
+
+def _gains(similarity_of: SimilarityOf, rows: Tensor, covered: Tensor) -> Float[Tensor, " b"]:
+    return (similarity_of(rows) - covered).clamp_min_(0).sum(1, dtype=torch.float64)
+
+
+def _held(similarity_of: SimilarityOf, every_row: Tensor, chunks: Sequence[slice]) -> SimilarityOf:
+    table = torch.empty(len(every_row), len(every_row), device=every_row.device)
+    for rows in chunks:
+        table[rows] = similarity_of(every_row[rows])
+    return lambda rows: table[rows]

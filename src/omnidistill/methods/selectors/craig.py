@@ -1,0 +1,54 @@
+"""CRAIG (Mirzasoleiman et al. 2020): rows whose gradients stand for the gradients of all rows.
+
+    min_S sum_i min_{j in S} || g_i - g_j ||,        g_i = the row's share of the gradient of all heads at the start
+    <g_i, g_j> = sum_m <delta_im, delta_jm> <x_im, x_jm>        g_im = delta_im x_im^T is never formed
+
+It is facility location with the similarity -||g_i - g_j||, and maximised greedily as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.methods.selectors.cover import greedy_cover
+from omnidistill.methods.selectors.selector import CHUNK_BYTES, check_size
+from omnidistill.methods.selectors.softmax_errors import row_deltas, squared_lengths
+from omnidistill.models.heads import Heads
+
+
+def craig(
+    train: FeatureSet,
+    start: Heads,
+    size: int,
+    generator: torch.Generator,
+    trajectory: Sequence[Heads] | None = None,
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Int[Tensor, " N"]:
+    """Greedy choice at the start heads; groups take turns. Draws nothing."""
+    check_size(size, len(train))
+    deltas = row_deltas(train, start, chunk_bytes)
+    squares = (deltas.square().sum(-1) * squared_lengths(train)).sum(1)
+
+    def similarity_of(rows: Int[Tensor, " b"]) -> Float[Tensor, "b n"]:
+        squared = squares[rows].unsqueeze(1) + squares - 2 * gradient_products(train, deltas, rows)
+        squared[torch.arange(len(rows)), rows] = 0
+        return -squared.clamp_min_(0).sqrt_()
+
+    floor = -2 * float(squares.max().sqrt())
+    return greedy_cover(similarity_of, floor, train.group_codes.to(deltas.device), size, chunk_bytes)
+
+
+def gradient_products(
+    train: FeatureSet, deltas: Float[Tensor, "n M d"], rows: Int[Tensor, " b"]
+) -> Float[Tensor, "b n"]:
+    """<g_i, g_j> of the given rows i and all rows j."""
+    products = torch.zeros(len(rows), len(train), device=deltas.device)
+    for m, x in enumerate(train.features.values()):
+        products += (deltas[rows, m] @ deltas[:, m].mT) * (x[rows] @ x.mT)
+    return products

@@ -1,0 +1,48 @@
+"""EL2N (Paul et al. 2021): the rows whose prediction errors are largest early in training.
+
+score_i = ( sum over directions (m, n) of || softmax_j(<z_im, z_jn> / tau) - T_i ||^2 )^(1/2)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.methods.selectors.embeddings import unit_embeddings
+from omnidistill.methods.selectors.selector import CHUNK_BYTES, check_size
+from omnidistill.methods.selectors.softmax_errors import early_heads, softmax_errors
+from omnidistill.methods.selectors.turns import first_by_turns
+from omnidistill.models.heads import Heads
+
+
+def el2n(
+    train: FeatureSet,
+    start: Heads,
+    size: int,
+    generator: torch.Generator,
+    trajectory: Sequence[Heads] | None = None,
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Int[Tensor, " N"]:
+    """The rows of the highest score after the first epoch of the trajectory, or at the start without one; groups take
+    turns. Draws nothing.
+    """
+    check_size(size, len(train))
+    scores = el2n_scores(train, early_heads(start, trajectory), chunk_bytes)
+    ranking = scores.argsort(descending=True, stable=True)
+    return first_by_turns(ranking, train.group_codes.to(ranking.device), size)
+
+
+def el2n_scores(train: FeatureSet, heads: Heads, chunk_bytes: int = CHUNK_BYTES) -> Float[Tensor, " n"]:
+    """Norm of all prediction errors of every row, 0 or more."""
+    embeddings = unit_embeddings(train, heads)
+    codes = train.group_codes.to(embeddings.device)
+    squares = embeddings.new_zeros(len(train))
+    for _, _, rows, forth, back in softmax_errors(embeddings, codes, chunk_bytes):
+        squares[rows] += forth.square().sum(1)
+        squares += back.square().sum(0)
+    return squares.sqrt()

@@ -1,0 +1,34 @@
+"""Facility location: every row should be close to some chosen row.
+
+max_S sum_i max_{j in S} (k(i, j) + 1),        k = mean over modalities of the cosine, in [-1, 1]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.methods.selectors.cover import greedy_cover
+from omnidistill.methods.selectors.embeddings import joint_embeddings
+from omnidistill.methods.selectors.selector import CHUNK_BYTES, check_size
+from omnidistill.models.heads import Heads
+
+
+def facility_location(
+    train: FeatureSet,
+    start: Heads,
+    size: int,
+    generator: torch.Generator,
+    trajectory: Sequence[Heads] | None = None,
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Int[Tensor, " N"]:
+    """Greedy facility location; groups take turns. Draws nothing."""
+    check_size(size, len(train))
+    points = joint_embeddings(train, start)
+    codes = train.group_codes.to(points.device)
+    return greedy_cover(lambda rows: points[rows] @ points.mT, -1.0, codes, size, chunk_bytes)

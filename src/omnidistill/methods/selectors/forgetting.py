@@ -1,0 +1,74 @@
+"""Forgetting (Toneva et al. 2019): the rows that training gets right and then wrong again most often.
+
+A row is right at some heads if, in more than half of the M (M - 1) directions, a row of its own group scores above all
+rows of other groups (for three modalities: in at least 4 of 6). A row that is never right is never forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from omnidistill.core.errors import InputError
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.methods.selectors.embeddings import row_chunks, unit_embeddings
+from omnidistill.methods.selectors.selector import CHUNK_BYTES, check_size
+from omnidistill.methods.selectors.turns import first_by_turns
+from omnidistill.models.heads import Heads
+
+
+def forgetting(
+    train: FeatureSet,
+    start: Heads,
+    size: int,
+    generator: torch.Generator,
+    trajectory: Sequence[Heads] | None = None,
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Int[Tensor, " N"]:
+    """The rows forgotten most often over the trajectory, equal counts in random order; groups take turns."""
+    check_size(size, len(train))
+    found = len(trajectory or ())
+    if trajectory is None or found < 2:
+        raise InputError(
+            f"selector 'forgetting': counts changes over training, found {found} snapshots of heads; "
+            "give a trajectory of at least 2 (train experts first) or choose another selector"
+        )
+    counts = forgetting_counts(train, trajectory, chunk_bytes)
+    order = torch.randperm(len(train), generator=generator).to(counts.device)
+    ranking = order[counts[order].argsort(descending=True, stable=True)]
+    return first_by_turns(ranking, train.group_codes.to(ranking.device), size)
+
+
+def forgetting_counts(
+    train: FeatureSet, trajectory: Sequence[Heads], chunk_bytes: int = CHUNK_BYTES
+) -> Int[Tensor, " n"]:
+    """How often every row changes from right to wrong between one snapshot and the next."""
+    before = _right(train, trajectory[0], chunk_bytes)
+    counts = torch.zeros_like(before, dtype=torch.int64)
+    for heads in trajectory[1:]:
+        after = _right(train, heads, chunk_bytes)
+        counts += before & ~after
+        before = after
+    return counts
+
+
+def _right(train: FeatureSet, heads: Heads, chunk_bytes: int) -> Bool[Tensor, " n"]:
+    embeddings = unit_embeddings(train, heads)
+    num_rows, num_modalities, _ = embeddings.shape
+    codes = train.group_codes.to(embeddings.device)
+    hits = torch.zeros_like(codes)
+    for m, n in combinations(range(num_modalities), 2):
+        own, other = embeddings.new_full((2, num_rows), -torch.inf)  # best scores of the rows of n as queries
+        for rows in row_chunks(num_rows, num_rows, chunk_bytes):
+            scores = embeddings[rows, m] @ embeddings[:, n].mT
+            same = codes[rows].unsqueeze(1) == codes
+            within, across = scores.masked_fill(~same, -torch.inf), scores.masked_fill(same, -torch.inf)
+            hits[rows] += within.amax(1) > across.amax(1)
+            own, other = torch.maximum(own, within.amax(0)), torch.maximum(other, across.amax(0))
+        hits += own > other
+    return 2 * hits > num_modalities * (num_modalities - 1)

@@ -1,0 +1,42 @@
+"""GraNd (Paul et al. 2021): the rows whose share of the gradient of the heads is largest early in training.
+
+score_i = ( sum_m || delta_im x_im^T ||_F^2 )^(1/2) = ( sum_m ||delta_im||^2 ||x_im||^2 )^(1/2)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.methods.selectors.selector import CHUNK_BYTES, check_size
+from omnidistill.methods.selectors.softmax_errors import early_heads, row_deltas, squared_lengths
+from omnidistill.methods.selectors.turns import first_by_turns
+from omnidistill.models.heads import Heads
+
+
+def grand(
+    train: FeatureSet,
+    start: Heads,
+    size: int,
+    generator: torch.Generator,
+    trajectory: Sequence[Heads] | None = None,
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Int[Tensor, " N"]:
+    """The rows of the highest score after the first epoch of the trajectory, or at the start without one; groups take
+    turns. Draws nothing.
+    """
+    check_size(size, len(train))
+    scores = grand_scores(train, early_heads(start, trajectory), chunk_bytes)
+    ranking = scores.argsort(descending=True, stable=True)
+    return first_by_turns(ranking, train.group_codes.to(ranking.device), size)
+
+
+def grand_scores(train: FeatureSet, heads: Heads, chunk_bytes: int = CHUNK_BYTES) -> Float[Tensor, " n"]:
+    """Norm of every row's share of the gradient of InfoNCE, over all heads."""
+    deltas = row_deltas(train, heads, chunk_bytes)
+    return (deltas.square().sum(-1) * squared_lengths(train)).sum(1).sqrt()

@@ -1,0 +1,42 @@
+"""Herding (Welling 2009): the mean of the chosen rows follows the mean of all.
+
+    i_{t+1} = argmin_i || w_t - J_i || = argmax_i <w_t, J_i>        as ||J_i|| = 1
+    w_t = (t + 1) mean(J) - sum_{chosen} J
+
+Herding each modality on its own would break the pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.methods.selectors.embeddings import joint_embeddings
+from omnidistill.methods.selectors.selector import check_size
+from omnidistill.methods.selectors.turns import GroupTurns
+from omnidistill.models.heads import Heads
+
+
+def herding(
+    train: FeatureSet,
+    start: Heads,
+    size: int,
+    generator: torch.Generator,
+    trajectory: Sequence[Heads] | None = None,
+) -> Int[Tensor, " N"]:
+    """Greedy herding of the joint embeddings; groups take turns. Draws nothing."""
+    check_size(size, len(train))
+    points = joint_embeddings(train, start)
+    turns = GroupTurns(train.group_codes.to(points.device))
+    mean, chosen = points.mean(0), []
+    wanted = mean.clone()
+    for _ in range(size):
+        row = int((points @ wanted).masked_fill(~turns.open, -torch.inf).argmax())
+        chosen.append(row)
+        turns.take(row)
+        wanted += mean - points[row]
+    return torch.tensor(chosen)

@@ -1,0 +1,45 @@
+"""Greedy k-center (Gonzalez 1985; the core-set of Sener & Savarese 2018): the farthest row, again and again.
+
+    i_1 = argmin_i || J_i - mean(J) ||,        i_{t+1} = argmax_i min_{j chosen} || J_i - J_j ||
+
+The largest distance of any row to its nearest chosen row is at most twice the best possible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.methods.selectors.embeddings import joint_embeddings, squared_distances
+from omnidistill.methods.selectors.selector import check_size
+from omnidistill.methods.selectors.turns import GroupTurns
+from omnidistill.models.heads import Heads
+
+
+def k_center(
+    train: FeatureSet,
+    start: Heads,
+    size: int,
+    generator: torch.Generator,
+    trajectory: Sequence[Heads] | None = None,
+) -> Int[Tensor, " N"]:
+    """Greedy k-center of the joint embeddings; groups take turns (the bound of 2 is that of rows without groups).
+    Draws nothing.
+    """
+    check_size(size, len(train))
+    points = joint_embeddings(train, start)
+    turns = GroupTurns(train.group_codes.to(points.device))
+    row = int(squared_distances(points, points.mean(0, keepdim=True)).argmin())
+    chosen = [row]
+    turns.take(row)
+    radius = squared_distances(points, points[row : row + 1])[:, 0]
+    for _ in range(size - 1):
+        row = int(radius.masked_fill(~turns.open, -1).argmax())
+        chosen.append(row)
+        turns.take(row)
+        radius = torch.minimum(radius, squared_distances(points, points[row : row + 1])[:, 0])
+    return torch.tensor(chosen)

@@ -1,0 +1,76 @@
+"""k-means: seeds by greedy k-means++ (Arthur & Vassilvitskii 2007), then Lloyd's iterations; no cluster ends up empty.
+
+Shapes: n points of width D, k clusters.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.methods.selectors.embeddings import row_chunks, squared_distances
+
+_ITERATIONS = 100
+
+
+def k_means(
+    points: Float[Tensor, "n D"], num_clusters: int, generator: torch.Generator, chunk_bytes: int
+) -> Int[Tensor, " n"]:
+    """The cluster (0..k-1) of every point; each cluster has at least one. Needs 1 <= k <= n."""
+    centres = points[_seeds(points, num_clusters, generator)]
+    labels = torch.full((len(points),), -1, device=points.device)
+    for _ in range(_ITERATIONS):
+        found = _fill_empty(*_nearest(points, centres, chunk_bytes), num_clusters)
+        if torch.equal(found, labels):
+            break
+        labels = found
+        centres = cluster_means(points, labels, num_clusters)
+    return labels
+
+
+def cluster_means(points: Float[Tensor, "n p"], labels: Int[Tensor, " n"], num_clusters: int) -> Float[Tensor, "k p"]:
+    """The mean point of every cluster, none of which may be empty."""
+    sums = torch.zeros(num_clusters, points.shape[1], dtype=points.dtype, device=points.device)
+    return sums.index_add_(0, labels, points) / labels.bincount(minlength=num_clusters).unsqueeze(1)
+
+
+def _seeds(points: Tensor, num_clusters: int, generator: torch.Generator) -> Int[Tensor, " k"]:
+    """Distinct points: of a few, drawn with odds proportional to their squared distance from the seeds before, the one
+    that brings all points nearest to a seed.
+    """
+    seeds = torch.randint(len(points), (1,), generator=generator).tolist()
+    distances = squared_distances(points, points[seeds])[:, 0]
+    free = torch.ones(len(points))
+    for _ in range(num_clusters - 1):
+        free[seeds[-1]] = 0
+        odds = distances.cpu() * free
+        drawn = torch.multinomial(
+            odds if odds.any() else free, 2 + int(math.log(num_clusters)), replacement=True, generator=generator
+        )
+        after = torch.minimum(distances.unsqueeze(1), squared_distances(points, points[drawn.to(points.device)]))
+        best = int(after.sum(0).argmin())
+        seeds.append(int(drawn[best]))
+        distances = after[:, best]
+    return torch.tensor(seeds, device=points.device)
+
+
+def _nearest(points: Tensor, centres: Tensor, chunk_bytes: int) -> tuple[Tensor, Tensor]:
+    """The nearest centre of every point and the squared distance to it."""
+    blocks = (
+        squared_distances(points[rows], centres).min(1) for rows in row_chunks(len(points), len(centres), chunk_bytes)
+    )
+    distances, labels = zip(*blocks, strict=True)
+    return torch.cat(labels), torch.cat(distances)
+
+
+def _fill_empty(labels: Tensor, distances: Tensor, num_clusters: int) -> Tensor:
+    """Give every empty cluster the point that is worst off, from a cluster that can spare it."""
+    counts = labels.bincount(minlength=num_clusters)
+    for empty in (counts == 0).nonzero()[:, 0].tolist():
+        point = int(distances.masked_fill(counts[labels] < 2, -1).argmax())
+        counts[labels[point]] -= 1
+        labels[point], counts[empty], distances[point] = empty, 1, 0
+    return labels

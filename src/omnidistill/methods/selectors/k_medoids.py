@@ -1,0 +1,52 @@
+"""k-medoids in the cheap form: k-means of the joint embeddings, then the row nearest to each mean (the initial sets of
+MDM, arXiv 2605.23482, and AMD).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.methods.selectors.embeddings import joint_embeddings, squared_distances
+from omnidistill.methods.selectors.k_means import cluster_means, k_means
+from omnidistill.methods.selectors.selector import CHUNK_BYTES, check_size
+from omnidistill.methods.selectors.turns import GroupTurns
+from omnidistill.models.heads import Heads
+
+
+def k_medoids(
+    train: FeatureSet,
+    start: Heads,
+    size: int,
+    generator: torch.Generator,
+    trajectory: Sequence[Heads] | None = None,
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Int[Tensor, " N"]:
+    """One row for each of `size` clusters, the largest cluster first: its member nearest to its mean or, when groups
+    taking turns leave it no member, the nearest row of all that may be taken.
+    """
+    check_size(size, len(train))
+    points = joint_embeddings(train, start)
+    labels = k_means(points, size, generator, chunk_bytes)
+    return nearest_members(points, labels, size, train.group_codes.to(points.device))
+
+
+def nearest_members(
+    points: Float[Tensor, "n D"], labels: Int[Tensor, " n"], num_clusters: int, codes: Int[Tensor, " n"]
+) -> Int[Tensor, " k"]:
+    """A row for every cluster (none empty), in the order described above."""
+    means = cluster_means(points, labels, num_clusters)
+    turns, chosen = GroupTurns(codes), []
+    for cluster in labels.bincount(minlength=num_clusters).argsort(descending=True, stable=True).tolist():
+        distances = squared_distances(points, means[cluster : cluster + 1])[:, 0]
+        allowed = turns.open
+        members = allowed & (labels == cluster)
+        row = int(distances.masked_fill(~(members if members.any() else allowed), torch.inf).argmin())
+        chosen.append(row)
+        turns.take(row)
+    return torch.tensor(chosen)

@@ -1,0 +1,26 @@
+"""Random rows, stratified by group: the baseline that every other choice has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.methods.selectors.selector import check_size
+from omnidistill.methods.selectors.turns import first_by_turns
+from omnidistill.models.heads import Heads
+
+
+def random_rows(
+    train: FeatureSet,
+    start: Heads,
+    size: int,
+    generator: torch.Generator,
+    trajectory: Sequence[Heads] | None = None,
+) -> Int[Tensor, " N"]:
+    """Uniformly random rows; groups take turns. Uses no heads."""
+    check_size(size, len(train))
+    return first_by_turns(torch.randperm(len(train), generator=generator), train.group_codes, size)

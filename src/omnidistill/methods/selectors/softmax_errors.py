@@ -1,0 +1,76 @@
+"""How wrong InfoNCE finds every row: softmax minus target in both directions of every pair, over all rows at once.
+
+For a pair (m, n) of modalities, with c_ij = <z_im, z_jn> and T_ij = 1 / |group| within a group, else 0:
+
+    forth_ij = exp(c_ij / tau) / sum_k exp(c_ik / tau) - T_ij        row i of m searches among the rows of n
+    back_ij  = exp(c_ij / tau) / sum_k exp(c_kj / tau) - T_ij        row j of n searches among the rows of m
+    dL / dc_ij = (forth_ij + back_ij) / (2 n tau)                    L = `objectives.infonce` with groups as targets
+
+A row's share of the gradient of head m is g_im = delta_im x_im^T with delta = dL/dy; the shares add up to dL/dW_m.
+
+Shapes: n rows, M modalities, d embedding width, b rows of one chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.methods.selectors.embeddings import head_outputs, row_chunks
+from omnidistill.models.heads import Heads
+from omnidistill.models.objectives.infonce import InfoNCE
+from omnidistill.models.objectives.sphere import normalise, pull_back
+
+TAU = InfoNCE().tau
+
+Errors = tuple[int, int, slice, Float[Tensor, "b n"], Float[Tensor, "b n"]]
+"""Modalities m and n, the rows of m in this chunk, and `forth` and `back` of those rows against all rows of n."""
+
+
+def early_heads(start: Heads, trajectory: Sequence[Heads] | None) -> Heads:
+    """The heads that early scores are taken at: after the first epoch of a trajectory, or the start without one."""
+    return trajectory[min(1, len(trajectory) - 1)] if trajectory else start
+
+
+def softmax_errors(embeddings: Float[Tensor, "n M d"], codes: Int[Tensor, " n"], chunk_bytes: int) -> Iterator[Errors]:
+    """Every pair m < n of modalities, chunk by chunk."""
+    num_rows, num_modalities, _ = embeddings.shape
+    group_sizes = codes.bincount()[codes]
+    for m, n in combinations(range(num_modalities), 2):
+        left, right = embeddings[:, m], embeddings[:, n]
+        to_rows, to_columns = left.new_empty(num_rows, 1), left.new_zeros(num_rows)
+        for rows in row_chunks(num_rows, num_rows, chunk_bytes):
+            weights = _weights(left[rows], right)
+            to_rows[rows, 0] = weights.sum(1)
+            to_columns += weights.sum(0)
+        for rows in row_chunks(num_rows, num_rows, chunk_bytes):
+            weights = _weights(left[rows], right)
+            targets = (codes[rows].unsqueeze(1) == codes) / group_sizes
+            yield m, n, rows, weights / to_rows[rows] - targets, weights / to_columns - targets
+
+
+def row_deltas(train: FeatureSet, heads: Heads, chunk_bytes: int) -> Float[Tensor, "n M d"]:
+    """delta = dL/dy of every row and modality, in the order of the set's modalities."""
+    embeddings, norms = normalise(head_outputs(train, heads))
+    codes = train.group_codes.to(embeddings.device)
+    gradient = torch.zeros_like(embeddings)
+    for m, n, rows, forth, back in softmax_errors(embeddings, codes, chunk_bytes):
+        errors = (forth + back) / (2 * len(train) * TAU)
+        gradient[rows, m] += errors @ embeddings[:, n]
+        gradient[:, n] += errors.mT @ embeddings[rows, m]
+    return pull_back(gradient, embeddings, norms)
+
+
+def squared_lengths(train: FeatureSet) -> Float[Tensor, "n M"]:
+    """||x_im||^2."""
+    return torch.stack([x.square().sum(1) for x in train.features.values()], dim=1)
+
+
+def _weights(queries: Tensor, items: Tensor) -> Tensor:
+    """exp((c - 1) / tau): at most about 1 and, at this tau, far from underflow."""
+    return ((queries @ items.mT - 1) / TAU).exp()

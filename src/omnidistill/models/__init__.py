@@ -1,0 +1,1 @@
+"""What is trained and by which loss: heads, objectives, similarities, and how synthetic rows are stored."""

@@ -1,0 +1,94 @@
+"""Linear projection heads: a dict of matrices, W_m in R^{d x p_m}, and pure functions of them.
+
+An output is y = W x, an embedding z = y / ||y||. A bias is a constant column: append 1 to every x and b to W. Heads
+trained on features that are not centred are served by storing -W mu as bias (see `features.preprocessing`).
+
+On disk: an artifact of kind "heads" with one tensor per modality. A bare safetensors file with tensors named by
+modality is read too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.core.errors import InputError
+from omnidistill.io.artifacts import load_artifact, read_tensors, save_artifact
+
+Heads = dict[str, Float[Tensor, "_ _"]]
+
+
+def project(heads: Heads, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
+    """Outputs y = W x (N x d) of every modality that has a head."""
+    return {name: features[name] @ matrix.mT for name, matrix in heads.items()}
+
+
+def embed(
+    heads: Heads,
+    features: Mapping[str, Float[Tensor, "_ _"]],
+    bias: Mapping[str, Float[Tensor, " _"]] | None = None,
+) -> dict[str, Float[Tensor, "_ _"]]:
+    """Unit embeddings z = y / ||y||, y = W x + b (N x d), of every modality that has a head; b = 0 where absent."""
+    outputs = project(heads, features)
+    if bias is not None:
+        outputs = {name: output + bias[name] for name, output in outputs.items()}
+    return {name: torch.nn.functional.normalize(output, dim=-1) for name, output in outputs.items()}
+
+
+def stack(per_modality: Mapping[str, Float[Tensor, "_ _"]]) -> Float[Tensor, "M _ _"]:
+    """Stack tensors of one shape over modalities, in the order of the mapping."""
+    return torch.stack(list(per_modality.values()))
+
+
+def random_heads(widths: Mapping[str, int], width: int, generator: torch.Generator) -> Heads:
+    """Gaussian heads with variance 1/p, so that outputs of standardised features have unit variance."""
+    return {name: torch.randn(width, p, generator=generator) / p**0.5 for name, p in widths.items()}
+
+
+def shared_groups(groups: Int[Tensor, "*r b"]) -> Float[Tensor, "*r b b"]:
+    """Affinity targets: 1 where two rows belong to one group, else 0."""
+    return (groups.unsqueeze(-1) == groups.unsqueeze(-2)).float()
+
+
+def save_heads(heads: Heads, folder: Path, meta: Mapping[str, Any]) -> None:
+    """Write heads as an artifact of kind "heads"."""
+    save_artifact(folder, "heads", heads, {"modalities": list(heads), **meta})
+
+
+def load_heads(path: Path, widths: Mapping[str, int]) -> tuple[Heads, dict[str, Any]]:
+    """Read heads (artifact folder or bare .safetensors) for features of the given widths, float32, in the order of
+    `widths`.
+
+    Raises:
+        InputError: a modality is missing, a matrix has the wrong input width, or the output widths differ.
+    """
+    if path.is_dir():
+        artifact = load_artifact(path, "heads")
+        tensors, meta = artifact.tensors, artifact.meta
+    else:
+        tensors, meta = read_tensors(path), {"source": path.name}
+    check_heads(tensors, widths, str(path))
+    return {name: tensors[name].float() for name in widths}, meta
+
+
+def check_heads(heads: Mapping[str, Tensor], widths: Mapping[str, int], where: str) -> None:
+    """Raise InputError unless there is one finite d x p_m matrix per modality, all with the same d."""
+    for name, p in widths.items():
+        if name not in heads:
+            raise InputError(f"{where}: no head for modality '{name}' (found: {', '.join(sorted(heads))})")
+        matrix = heads[name]
+        if matrix.ndim != 2 or matrix.shape[1] != p:
+            raise InputError(
+                f"{where}: head '{name}' has shape {tuple(matrix.shape)}; the features of '{name}' are {p} wide, "
+                f"so it must be d x {p}"
+            )
+        if not bool(torch.isfinite(matrix).all()):
+            raise InputError(f"{where}: head '{name}' contains NaN or Inf; export the heads again")
+    outputs = {name: heads[name].shape[0] for name in widths}
+    if len(set(outputs.values())) > 1:
+        raise InputError(f"{where}: heads project to different widths {outputs}; all modalities must share one")

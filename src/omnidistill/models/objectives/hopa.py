@@ -1,0 +1,127 @@
+"""HoPA: high-order proxy alignment (arXiv 2604.10666, eq. 8-9, 14-15; the temperatures' reading: docs/adr/0003).
+
+    L = L_mod + lambda_ins L_ins
+    L_mod = -(1/b) sum_i log softmax(sigma^(i) / tau_mod)_1         one dominant direction per instance
+    L_ins = wBCE(s / tau_ins, S),  s_ij = v_i . v_j                 consensus directions agree as the similarity says
+
+Gradient in closed form. With G = Z Z^T = U diag(lambda) U^T, a = u_1 / sigma_1, v = Z^T a, p = softmax(sigma /
+tau_mod), g_i = sum_j (E_ij + E_ji) v_j (E = d L_ins / d s) and h = Z g:
+
+    dL/dZ = (C + y a^T + a y^T) Z + a g^T
+    C = U diag((p - e_1) / (b tau_mod sigma)) U^T                   eq. 14
+    y = U (gamma o U^T h)                                           first-order perturbation of a: Spectrum.weight_rates
+
+and with Z = N^-1 Y, N the lengths of the head outputs Y, and B = C + y a^T + a y^T
+
+    dL/dY = N^-1 (B - diag(B G + a h^T)) N^-1 Y + N^-1 a g^T        the pull-back of `objectives.sphere`, M x M
+
+so that only products read or write what is d wide.
+
+Variants of the paper's ablations: a term left out; the single-mode L_mod = -mean sigma_1; a rank-2 proxy
+s_ij = sum_{k <= 2} v_k^i . v_k^j (its formula is not printed; our reading), where y, a, g get one term per mode; and
+InfoNCE of s instead of wBCE.
+
+Shapes: M modalities, b instances, d embedding width, `*r` leading run dimensions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnidistill.models.objectives.softmax import infonce, infonce_gradient
+from omnidistill.models.objectives.sphere import LEAST_NORM, gram, inner_products, normalise
+from omnidistill.models.objectives.wbce import Reduction, wbce, wbce_gradient
+from omnidistill.models.spectrum import Spectrum, spectrum
+
+
+@dataclass(frozen=True)
+class Hopa:
+    """The HoPA objective for any M >= 2; symmetric in the modalities."""
+
+    tau_mod: float = 0.1
+    tau_ins: float = 0.2
+    lambda_ins: float = 1.0
+    threshold: float = 0.5
+    reduction: Reduction = "sum"
+    modality_term: Literal["softmax", "single", "none"] = "softmax"
+    instance_term: Literal["wbce", "infonce"] = "wbce"
+    proxy_rank: int = 1
+
+    def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
+        """Loss of head outputs (not normalised) against target similarities."""
+        stacked = normalise(outputs)[0].transpose(-3, -2)
+        spectra = spectrum(inner_products(stacked, stacked))
+        loss = self._modality_value(spectra.sigma)
+        if self.lambda_ins:
+            similarity = self._proxies(spectra, stacked)
+            if self.instance_term == "infonce":
+                loss = loss + self.lambda_ins * infonce(similarity, targets, self.tau_ins)
+            else:
+                instance = wbce(similarity, targets, self.tau_ins, self.threshold, self.reduction)
+                loss = loss + self.lambda_ins * instance
+        return loss
+
+    def gradient(
+        self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
+    ) -> Float[Tensor, "*r M b d"]:
+        """dL/d outputs in closed form; itself differentiable with respect to both arguments."""
+        stacked = outputs.transpose(-3, -2).contiguous()
+        products = gram(stacked)
+        shrink = products.diagonal(dim1=-2, dim2=-1).clamp_min(LEAST_NORM**2).rsqrt()  # N^-1
+        shrinks = shrink.unsqueeze(-1) * shrink.unsqueeze(-2)
+        cosines = shrinks * products
+        spectra = spectrum(cosines)
+        vectors, sigma = spectra.vectors, spectra.sigma
+
+        turning = (vectors * (self._modality_excess(sigma) / sigma).unsqueeze(-2)) @ vectors.mT
+        radial, pushed = torch.zeros_like(shrink), []
+        if self.lambda_ins:
+            modes = [spectra.weights(mode) for mode in range(self.proxy_rank)]
+            directions = [((shrink * a).unsqueeze(-2) @ stacked).squeeze(-2) for a in modes]
+            similarity = torch.stack([gram(v) for v in directions]).sum(0)
+            errors = self.lambda_ins * self._instance_errors(similarity, targets)
+            errors = errors + errors.mT
+            for mode, (a, v) in enumerate(zip(modes, directions, strict=True)):
+                pulls = errors @ v
+                projected = shrink * (stacked @ pulls.unsqueeze(-1)).squeeze(-1)
+                turned = spectra.weight_rates(mode) * (projected.unsqueeze(-2) @ vectors).squeeze(-2)
+                coupling = (vectors @ turned.unsqueeze(-1)) * a.unsqueeze(-2)
+                turning = turning + coupling + coupling.mT
+                radial = radial + a * projected
+                pushed.append(((shrink * a).unsqueeze(-1), pulls.unsqueeze(-2)))
+        radial = radial + (turning * cosines).sum(-1)
+        gradient = (shrinks * (turning - torch.diag_embed(radial))) @ stacked
+        for weights, pulls in pushed:
+            gradient = torch.addcmul(gradient, weights, pulls)
+        return gradient.transpose(-3, -2)
+
+    def _modality_value(self, sigma: Float[Tensor, "*r b M"]) -> Float[Tensor, "*r"]:
+        if self.modality_term == "softmax":
+            return -torch.log_softmax(sigma / self.tau_mod, dim=-1)[..., 0].mean(-1)
+        if self.modality_term == "single":
+            return -sigma[..., 0].mean(-1)
+        return sigma.new_zeros(sigma.shape[:-2])
+
+    def _modality_excess(self, sigma: Float[Tensor, "*r b M"]) -> Float[Tensor, "*r b M"]:
+        """d L_mod / d sigma."""
+        first = torch.zeros(sigma.shape[-1], dtype=sigma.dtype, device=sigma.device)
+        first[0] = 1
+        if self.modality_term == "softmax":
+            return (torch.softmax(sigma / self.tau_mod, dim=-1) - first) / (sigma.shape[-2] * self.tau_mod)
+        if self.modality_term == "single":
+            return (-first / sigma.shape[-2]).expand_as(sigma)
+        return torch.zeros_like(sigma)
+
+    def _proxies(self, spectra: Spectrum, stacked: Float[Tensor, "*r b M d"]) -> Float[Tensor, "*r b b"]:
+        directions = [(spectra.weights(mode).unsqueeze(-2) @ stacked).squeeze(-2) for mode in range(self.proxy_rank)]
+        return torch.stack([inner_products(v, v) for v in directions]).sum(0)
+
+    def _instance_errors(self, similarity: Float[Tensor, "*r b b"], targets: Tensor) -> Float[Tensor, "*r b b"]:
+        if self.instance_term == "infonce":
+            return infonce_gradient(similarity, targets, self.tau_ins)
+        return wbce_gradient(similarity, targets, self.tau_ins, self.threshold, self.reduction)

@@ -1,0 +1,143 @@
+"""A comparison of many methods at many sizes for terminal, Markdown and CSV; `latex` has it for a paper.
+
+Tables for reading hold percent, the CSV fractions. See `layouts` for what stands in them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+from omnidistill.report.comparison_content import MEAN, Interval, level_number, read_comparison
+from omnidistill.report.layouts import DIFFERENCE, GAIN, Cell, ComparisonTable, comparison_table
+
+if TYPE_CHECKING:
+    import rich.table
+    import rich.text
+
+CSV_HEADER = (
+    *("line", "method", "label", "kind", "size", "budget", "direction", "K", "mean", "std"),
+    *("gain_mean", "gain_low", "gain_high", "difference_mean", "difference_low", "difference_high"),
+    *("seconds_experts", "seconds_distill", "seconds_students", "bytes", "peak_bytes", "choices"),
+)
+_MARKDOWN = re.compile(r"[\\`*_{}<>|#~$&^]|(?<=\])\(")
+
+
+def to_rich(comparison: Mapping[str, Any], layout: str | None = None) -> rich.table.Table:
+    """The table for a terminal: what would stand side by side in a group is stacked, so that it fits 100 columns for
+    any number of directions and sizes; a retrieval table has no columns of single directions.
+
+    Raises InputError where the comparison is damaged or the layout is unknown.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = comparison_table(comparison, layout)
+    groups, stacks = _stacks(table)
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, leading=int(len(groups) > 1))
+    shown.title, shown.title_justify = Text(table.title), "left"
+    shown.caption, shown.caption_justify = Text("\n".join(table.notes)), "left"
+    shown.add_column("Method", overflow="fold")
+    if groups:
+        # a name on two lines would stand beside the numbers of the next one
+        shown.add_column("", no_wrap=True, max_width=36)
+    for name, _ in stacks:
+        shown.add_column(Text(name), justify="right", no_wrap=True)
+    for block in table.blocks:
+        shown.add_section()
+        if block.heading:
+            shown.add_row(Text(block.heading, style="italic"))
+        for row in block.rows:
+            cells = (Text("\n").join(_styled(row[place]) for place in places) for _, places in stacks)
+            shown.add_row(Text(row[0].text), *([Text("\n".join(groups))] if groups else []), *cells)
+    return shown
+
+
+def to_markdown(comparison: Mapping[str, Any], layout: str | None = None) -> str:
+    """The table in GitHub's Markdown and its notes as a list, ending in a newline.
+
+    Raises InputError where the comparison is damaged or the layout is unknown.
+    """
+    table = comparison_table(comparison, layout)
+    header = [_escape(f"{group} {name}".strip()) for group, name in table.columns]
+    rows = [header, ["---", *["---:"] * (len(header) - 1)]]
+    for block in table.blocks:
+        if block.heading:
+            rows.append([f"*{_escape(block.heading)}*", *[""] * (len(header) - 1)])
+        rows += [[_marked(cell) for cell in row] for row in block.rows]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([*lines, "", *(f"- {_escape(note)}" for note in table.notes)]) + "\n"
+
+
+def to_csv(comparison: Mapping[str, Any]) -> str:
+    """All numbers as they are, one record per line, direction and K; gain and difference are of the mean over
+    directions. A line whose every run failed is one record without recall.
+
+    Raises InputError where the comparison is damaged.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_HEADER)
+    for line in read_comparison(comparison).lines:
+        names = (line.name, line.method, line.label, line.kind, line.size, line.budget)
+        seconds = line.seconds
+        counts = map(_count, (line.bytes, line.peak_bytes, line.choices))
+        cost = (seconds.experts, seconds.distill, seconds.students, *counts)
+        records: list[tuple[Any, ...]] = []
+        for direction, levels in (line.recall or {}).items():
+            for k, recall in levels.items():
+                gain, difference = (line.gain(k), line.difference(k)) if direction == MEAN else (None, None)
+                record = (direction, level_number(k), recall.mean, recall.std, *_parts(gain), *_parts(difference))
+                records.append(record)
+        writer.writerows((*names, *record, *cost) for record in records or [(None,) * 10])
+    return text.getvalue()
+
+
+def _stacks(table: ComparisonTable) -> tuple[list[str], list[tuple[str, list[int]]]]:
+    """Columns for a terminal: (name, the places of the columns that are stacked in it); behind the label stands a
+    column of the groups where it is these that are stacked.
+    """
+    places: dict[str, dict[str, int]] = {}
+    for place, (group, name) in enumerate(table.columns[1:], start=1):
+        places.setdefault(group, {})[name] = place
+    if table.layout == "retrieval":
+        difference = next(iter(places[DIFFERENCE]))
+        return [], [
+            *((f"{k} %\ngain %", [places[MEAN][k], places[GAIN][k]]) for k in places[MEAN]),
+            (f"difference\nto best {difference}", [places[DIFFERENCE][difference]]),
+            ("seconds\nbytes", [places[""]["seconds"], places[""]["bytes"]]),
+        ]
+    if table.layout == "cost":
+        named = enumerate(table.columns[1:], start=1)
+        return [], [("\n".join(wrap(f"{group} {name}", 12)), [place]) for place, (group, name) in named]
+    levels = next(iter(places.values()), {})
+    return list(places), [(k, [of_group[k] for of_group in places.values()]) for k in levels]
+
+
+def _styled(cell: Cell) -> rich.text.Text:
+    from rich.text import Text
+
+    return Text(cell.text, style="bold" if cell.best else "").append("†" if cell.tied else "", style="not bold")
+
+
+def _marked(cell: Cell) -> str:
+    text = _escape(cell.text)
+    return (f"**{text}**" if cell.best else text) + ("†" if cell.tied else "")
+
+
+def _escape(text: str) -> str:
+    """Literal text in Markdown, on one line."""
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def _parts(estimate: Interval | None) -> tuple[float | None, ...]:
+    return (None, None, None) if estimate is None else (estimate.mean, estimate.low, estimate.high)
+
+
+def _count(amount: float | None) -> int | float | None:
+    return int(amount) if amount is not None and amount.is_integer() else amount

@@ -1,6 +1,0 @@
-"""Sharing: a set for other tools (Parquet, npz, datasets), and on the Hugging Face hub with a card and its licence."""
-
-from omnidistill.sharing.export import export
-from omnidistill.sharing.hub import Pulled, Pushed, pull, push
-
-__all__ = ["Pulled", "Pushed", "export", "pull", "push"]

@@ -1,0 +1,1 @@
+"""Training heads: expert trajectories on all rows, differentiable rollouts on a synthetic set, closed forms."""

@@ -1,0 +1,168 @@
+"""What a linear method sees of paired data: means, covariances, cross-covariances, taken in one pass over the rows.
+
+    mu_m = mean of X_m,  S_m = Xc_m^T Xc_m / (n - 1),  C_mn = Xc_m^T T Xc_n / (n - 1)         Xc = X - 1 mu^T
+
+Pairing "rows": T = I, row i of one modality goes with row i of the other. Pairing "groups": T_ij = 1/|g| where i and j
+are both in group g, so C_mn is the cross-covariance of the group means, each weighted by the size of its group; with
+groups of one row the two agree.
+
+C(gamma) (UniCon, Sui et al. 2026, arXiv 2604.16678) weights every pair of rows, negatives too, by the error that
+InfoNCE makes on it at given heads:
+
+    C(gamma)_mn = X_m^T [(T - rowsoftmax(z_m z_n^T / tau)) + (T - columnsoftmax(z_m z_n^T / tau))] X_n / (2 n)
+
+As an InfoNCE step pulls at W_m^T W_n by C(gamma)_mn / tau where the embeddings have length 1, it can take the place of
+`cross`.
+
+Sums are kept in float64, of rows from which the first row is subtracted: a mean far from 0 costs no digits.
+
+Shapes: n rows, M modalities, p_m feature width, d embedding width, b rows of a chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, permutations
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from omnidistill.core.errors import InputError
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.models.heads import Heads, embed
+
+Pair = tuple[str, str]
+"""Two modalities, the first before the second in the order of the data."""
+
+Pairing = Literal["rows", "groups"]
+
+_CHUNK_NUMBERS = 2**26
+
+Cross = dict[Pair, Float64[Tensor, "_ _"]]
+"""One p_m x p_n matrix per pair."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Means (p_m) and covariances (p_m x p_m) of each modality, cross-covariances (p_m x p_n) of each pair."""
+
+    means: dict[str, Float64[Tensor, " _"]]
+    covariances: dict[str, Float64[Tensor, "_ _"]]
+    cross: Cross
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """{modality: p_m}."""
+        return {name: len(mean) for name, mean in self.means.items()}
+
+    def head_bias(self, heads: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, " _"]]:
+        """{modality: d}: the bias -W mu that makes outputs have mean 0; zero, up to rounding, on centred features."""
+        return {name: -(w @ self.means[name].to(w)) for name, w in heads.items()}
+
+
+def accumulate_moments(train: FeatureSet, pairing: Pairing = "groups", chunk_rows: int = 1024) -> Moments:
+    """The moments of n >= 2 rows; the chunk size changes nothing but rounding and memory.
+
+    Raises InputError for fewer than two rows, and for pairing "groups" of a set that states its pairing as a matrix.
+    """
+    if len(train) < 2:
+        raise InputError("moments: the set has 1 row; a covariance needs at least two")
+    if pairing == "groups":
+        _check_groups(train)
+    shift = {name: x[0].double() for name, x in train.features.items()}
+    totals = {name: torch.zeros_like(row) for name, row in shift.items()}
+    squares = {name: row.new_zeros(len(row), len(row)) for name, row in shift.items()}
+    cross = {(m, n): shift[m].new_zeros(len(shift[m]), len(shift[n])) for m, n in combinations(shift, 2)}
+    for rows, weighted in _chunks(train, shift, pairing, chunk_rows):
+        for name, x in rows.items():
+            totals[name] += x.sum(0)
+            squares[name].addmm_(x.mT, x)
+        for m, n in cross:
+            cross[m, n].addmm_(weighted[m].mT, weighted[n])
+    count = len(train)
+    centre = {name: total / count for name, total in totals.items()}
+    return Moments(
+        {name: shift[name] + centre[name] for name in shift},
+        {name: _centred(square, centre[name], centre[name], count) for name, square in squares.items()},
+        {(m, n): _centred(block, centre[m], centre[n], count) for (m, n), block in cross.items()},
+    )
+
+
+def error_weighted_cross(
+    train: FeatureSet, snapshots: Sequence[Heads], tau: float = 0.07, chunk_rows: int = 512
+) -> Cross:
+    """C(gamma) at temperature tau, averaged over the snapshots of the heads (one or more), for the pairs of `train`.
+
+    Products are taken in float32, chunks of n x b at a time (b rows, fewer where n is so large that a chunk would
+    exceed 256 MB), and summed in float64; embeddings of all rows are held. Raises InputError for no
+    snapshots, and for a set that states its pairing as a matrix.
+    """
+    if not snapshots:
+        raise InputError("error-weighted cross-covariance: no heads were given; give at least one snapshot")
+    _check_groups(train)
+    codes = train.group_codes
+    sizes = torch.bincount(codes)[codes].float()
+    widths = train.widths
+    cross = {(m, n): torch.zeros(widths[m], widths[n], dtype=torch.float64) for m, n in combinations(widths, 2)}
+    for heads in snapshots:
+        z = embed({name: heads[name] for name in widths}, train.features)
+        for chunk in torch.split(torch.arange(len(train)), max(1, min(chunk_rows, _CHUNK_NUMBERS // len(train)))):
+            targets = (codes[chunk, None] == codes) / sizes
+            for m, n in permutations(widths, 2):
+                errors = targets - torch.softmax(z[m][chunk] @ z[n].mT / tau, dim=-1)
+                part = (train.features[m][chunk].mT @ (errors @ train.features[n])).double()
+                if (m, n) in cross:
+                    cross[m, n] += part
+                else:
+                    cross[n, m] += part.mT
+    return {pair: block / (2 * len(train) * len(snapshots)) for pair, block in cross.items()}
+
+
+def _chunks(
+    train: FeatureSet, shift: Mapping[str, Tensor], pairing: Pairing, chunk_rows: int
+) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    """Shifted rows a chunk at a time, and the same paired: as they are, or summed over each group, over root size.
+
+    Rows come sorted by group, so only the last group of a chunk can go on in the next.
+    """
+    if pairing == "rows":
+        for chunk in torch.split(torch.arange(len(train)), chunk_rows):
+            rows = _shifted(train, shift, chunk)
+            yield rows, rows
+        return
+    codes, order = torch.sort(train.group_codes, stable=True)
+    roots = torch.bincount(codes).double().sqrt()[:, None]
+    open_sums = {name: torch.zeros_like(row) for name, row in shift.items()}
+    for start in range(0, len(order), chunk_rows):
+        stop = min(start + chunk_rows, len(order))
+        rows = _shifted(train, shift, order[start:stop])
+        first, last = int(codes[start]), int(codes[stop - 1])
+        sums = {name: x.new_zeros(last - first + 1, x.shape[1]) for name, x in rows.items()}
+        for name, x in rows.items():
+            if start and codes[start - 1] == first:
+                sums[name][0] = open_sums[name]
+            sums[name].index_add_(0, codes[start:stop] - first, x)
+        if stop < len(order) and codes[stop] == last:
+            open_sums = {name: x[-1] for name, x in sums.items()}
+            sums = {name: x[:-1] for name, x in sums.items()}
+        weights = roots[first : first + len(next(iter(sums.values())))]
+        yield rows, {name: x / weights for name, x in sums.items()}
+
+
+def _shifted(train: FeatureSet, shift: Mapping[str, Tensor], rows: Int[Tensor, " b"]) -> dict[str, Tensor]:
+    return {name: x[rows].double() - shift[name] for name, x in train.features.items()}
+
+
+def _centred(block: Tensor, left: Tensor, right: Tensor, count: int) -> Tensor:
+    return (block - count * torch.outer(left, right)) / (count - 1)
+
+
+def _check_groups(train: FeatureSet) -> None:
+    if train.pairing is not None:
+        raise InputError(
+            "the set states its pairing as a matrix; its cross-covariances are taken by group: "
+            "give a set without one, or take them by row"
+        )

@@ -1,0 +1,37 @@
+"""Powers of ridge covariances: S(eps) = S + eps mean(eigenvalues of S) I, so that eps has no unit."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from omnidistill.core.errors import InputError
+from omnidistill.training.closed_form.moments import Cross, Moments
+
+
+def ridge_powers(moments: Moments, ridge: float, exponent: float) -> dict[str, Float64[Tensor, "_ _"]]:
+    """S_m(ridge)^exponent (p_m x p_m) of every modality.
+
+    Raises InputError for a negative ridge, a modality without variance, or ridge 0 with a singular covariance.
+    """
+    if not 0 <= ridge < float("inf"):
+        raise InputError(f"ridge {ridge}: must be finite and at least 0, in units of the mean eigenvalue")
+    return {name: _power(name, covariance, ridge, exponent) for name, covariance in moments.covariances.items()}
+
+
+def between(cross: Cross, maps: dict[str, Float64[Tensor, "_ _"]]) -> Cross:
+    """The cross-covariances T_m C_mn T_n^T of the mapped features T_m x."""
+    return {(m, n): maps[m] @ block @ maps[n].mT for (m, n), block in cross.items()}
+
+
+def _power(name: str, covariance: Tensor, ridge: float, exponent: float) -> Tensor:
+    values, vectors = torch.linalg.eigh(covariance)
+    mean = values.mean()
+    if mean <= 0:
+        raise InputError(f"modality {name!r}: its rows do not vary, so there is no covariance to invert")
+    values = values.clamp_min(0) + ridge * mean
+    if values[0] <= len(values) * torch.finfo(values.dtype).eps * values[-1]:
+        raise InputError(f"ridge {ridge}: the covariance of modality {name!r} is singular; use a ridge above 0")
+    power: Tensor = (vectors * values**exponent) @ vectors.mT
+    return power

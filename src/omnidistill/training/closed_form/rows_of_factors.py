@@ -1,0 +1,82 @@
+"""N rows with given means and given cross-covariances.
+
+    X_m = 1 mu_m^T + c Q F_m^T        Q in R^{N x (N-1)},  Q^T Q = I,  Q^T 1 = 0
+
+has mean mu_m and cross-covariance c^2 F_m F_n^T / (N - 1) whatever the frame Q: N - 1 directions fill N rows in
+(N-1)(N-2)/2 different ways, and the moments cannot tell them apart. A student can. The choices of Q:
+
+    "random"     uniformly drawn
+    "eye"        nearest to one row per direction, the last row minus their sum
+    real rows    {modality: N x p_m}: nearest to these rows (Procrustes), so that each synthetic row resembles one
+
+Shapes: N rows, p_m feature width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from omnidistill.core.errors import InputError
+
+Rotation = Literal["random", "eye"] | Mapping[str, Float[Tensor, "_ _"]]
+
+
+def place_rows(
+    means: Mapping[str, Float64[Tensor, " _"]],
+    spread: Mapping[str, Float64[Tensor, "_ _"]],
+    scale: float,
+    rotation: Rotation,
+    generator: torch.Generator,
+    dtype: torch.dtype = torch.float32,
+) -> dict[str, Float[Tensor, "_ _"]]:
+    """Rows X_m (N x p_m, `dtype`) from the means mu_m (p_m), spread F_m (p_m x (N-1)) and scale c.
+
+    The generator is drawn from by the rotation "random" only. Raises InputError for real rows of another shape.
+    """
+    frame = _frame(spread, rotation, generator)
+    return {name: (means[name] + scale * (frame @ block.mT)).to(dtype) for name, block in spread.items()}
+
+
+def check_size(size: int, limit: int | None = None, why: str = "") -> None:
+    """Raise InputError unless 2 <= size <= limit."""
+    if size < 2 or (limit is not None and size > limit):
+        allowed = "at least 2" if limit is None else f"2 to {limit}, {why}"
+        raise InputError(f"size {size} of the synthetic set: must be {allowed}")
+
+
+def _frame(spread: Mapping[str, Tensor], rotation: Rotation, generator: torch.Generator) -> Float64[Tensor, "N k"]:
+    num_factors = next(iter(spread.values())).shape[1]
+    if isinstance(rotation, Mapping):
+        _check_rows(spread, rotation)
+        wanted = torch.stack([rotation[name].double() @ block for name, block in spread.items()]).sum(0)
+    elif rotation == "eye":
+        wanted = torch.eye(num_factors + 1, num_factors, dtype=torch.float64)
+    else:
+        wanted = torch.randn(num_factors + 1, num_factors, dtype=torch.float64, generator=generator)
+    inside = _centred_basis(num_factors + 1)  # the space of columns that sum to 0
+    u, _, vh = torch.linalg.svd(inside.mT @ wanted)
+    frame: Tensor = inside @ u @ vh
+    return frame
+
+
+def _centred_basis(size: int) -> Float64[Tensor, "N k"]:
+    """Orthonormal columns that span the complement of the ones: those of a Householder reflection that takes 1 / sqrt N
+    to the last axis.
+    """
+    normal = torch.full((size,), size**-0.5, dtype=torch.float64)
+    normal[-1] += 1
+    reflection = torch.eye(size, dtype=torch.float64) - torch.outer(normal, normal) * (2 / (normal @ normal))
+    return reflection[:, :-1]
+
+
+def _check_rows(spread: Mapping[str, Tensor], rotation: Mapping[str, Tensor]) -> None:
+    for name, block in spread.items():
+        shape = (block.shape[1] + 1, block.shape[0])
+        found = tuple(rotation[name].shape) if name in rotation else "none"
+        if found != shape:
+            raise InputError(f"rotation to real rows: modality {name!r} has rows of shape {found}; give {shape}")

@@ -1,0 +1,8 @@
+"""Experts: heads trained on all the real rows, and their trajectories on disk."""
+
+from omnidistill.training.experts.buffer import ExpertBuffer, load_experts, train_experts
+from omnidistill.training.experts.epochs import stack_runs, train_epochs
+from omnidistill.training.experts.pretrain import pretrain_heads
+from omnidistill.training.experts.starts import Start
+
+__all__ = ["ExpertBuffer", "Start", "load_experts", "pretrain_heads", "stack_runs", "train_epochs", "train_experts"]

@@ -1,0 +1,117 @@
+"""Experts trained a block of runs a unit, by an engine that has many processes.
+
+    BUFFER/blocks/<epoch it began after>-<first run>/    snapshots of its runs; put together, and removed, at the end
+
+The blocks are those that one process takes its runs through an epoch by (`run_blocks`), so the bits are the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from omnidistill.config import ExpertsConfig
+from omnidistill.core.engines import Engine
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.io.artifacts import exclusive, read_tensors
+from omnidistill.io.tracking import Progress
+from omnidistill.models.objectives import objective_from
+from omnidistill.training.experts.epochs import StackedHeads, run_blocks, train_epochs
+from omnidistill.training.experts.snapshots import Trail, snapshot_path
+
+BLOCKS = "blocks"
+"""Folder of a buffer that is being trained in blocks."""
+
+
+def train_blocks(
+    trail: Trail,
+    heads: StackedHeads,
+    training: BlockTraining,
+    num_rows: int,
+    engine: Engine,
+    begun: float,
+    progress: Progress,
+) -> None:
+    """Train every block of these heads, which the trail ends with, and add the snapshots of all blocks to it.
+
+    begun: when the training did, by the monotonic clock. Raises NotFiniteError if a block diverges; finished epochs of
+    all blocks stay.
+    """
+    blocks = run_blocks(heads, min(training.config.batch_size, num_rows))
+    progress.start(len(blocks), "experts, blocks of runs")
+    with closing(engine.run(training, blocks)) as finished:
+        for done in finished:
+            done.result()
+            progress.advance(1)
+    for epoch in range(len(trail.records), training.num_epochs + 1):
+        found = [read_tensors(snapshot_path(training.folder(runs), epoch)) for runs in blocks]
+        heads = {name: torch.cat([part[name] for part in found]) for name in training.modalities}
+        trail.add(epoch, heads, time.monotonic() - begun)
+
+
+@dataclass(frozen=True)
+class BlockTraining:
+    """Trains a block of runs from the snapshot of the buffer after `first_epoch` on; goes on where it was cut.
+
+    rows: opens the training rows, once a process. learning_rates, last_epochs: of all runs; each stands still after its
+    last epoch.
+    """
+
+    buffer: Path
+    modalities: tuple[str, ...]
+    first_epoch: int
+    rows: Callable[[], FeatureSet]
+    config: ExpertsConfig
+    learning_rates: tuple[float, ...]
+    last_epochs: tuple[int, ...]
+    seed: int
+
+    @property
+    def num_epochs(self) -> int:
+        """Of the runs that go on longest."""
+        return max(self.last_epochs)
+
+    @cached_property
+    def train(self) -> FeatureSet:
+        """The training rows."""
+        return self.rows()
+
+    def folder(self, runs: slice) -> Path:
+        """Where the snapshots of a block lie."""
+        return self.buffer / BLOCKS / f"{self.first_epoch}-{runs.start}"
+
+    def __call__(self, runs: slice) -> None:
+        """Train one block. Raises NotFiniteError if it diverges."""
+        folder = self.folder(runs)
+        with exclusive(folder):
+            trail = Trail.found(folder, {"runs": [runs.start, runs.stop]})
+            if trail.records:
+                heads = trail.last(self.modalities)
+            else:
+                every = read_tensors(snapshot_path(self.buffer, self.first_epoch))
+                heads = {name: every[name][runs].clone() for name in self.modalities}
+            for epoch in self.epochs(heads, len(trail.records), runs.start):
+                trail.add(epoch, heads, 0.0)
+
+    def epochs(self, heads: StackedHeads, done: int = 0, first_run: int = 0) -> Iterator[int]:
+        """Trains these runs in place, from `done` epochs after `first_epoch` on; gives the number of each epoch."""
+        runs = slice(first_run, first_run + len(next(iter(heads.values()))))
+        return train_epochs(
+            objective_from(self.config.objective, self.modalities),
+            heads,
+            self.train,
+            torch.tensor(self.learning_rates[runs]),
+            batch_size=self.config.batch_size,
+            num_epochs=self.num_epochs,
+            seed=self.seed,
+            purpose="experts",
+            last_epochs=self.last_epochs[runs],
+            first_epoch=self.first_epoch + done,
+            first_run=first_run,
+        )

@@ -1,0 +1,120 @@
+"""Training heads on real rows: many runs at once, stacked into one tensor per modality, plain SGD.
+
+    W_m <- W_m - lr Delta_m^T X_m        Delta = dL/dY in closed form
+
+Features are frozen, so a step is one product forward and one for the weight gradient; there is no input gradient and
+no autograd. Runs differ in the order of their rows and, where wanted, in their step size and in the epoch after which
+they stand still. The order of run e in epoch k derives from (seed, purpose, e, k) alone, so a training that was cut off
+continues to the same bits from its last snapshot. Runs go through an epoch a block at a time, so that what a step
+computes stays in the cache; the blocks follow from the sizes alone, so a block that is trained by itself comes to the
+same bits.
+
+Shapes: E runs, b mini-batch, d embedding width, p_m feature width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.core.errors import NotFiniteError
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.models.heads import Heads, shared_groups
+from omnidistill.models.objectives import Objective
+
+StackedHeads = dict[str, Float[Tensor, "_ _ _"]]
+
+
+def stack_runs(start: Heads, num_runs: int) -> StackedHeads:
+    """The same heads for every run (E x d x p_m), in memory of their own."""
+    return {name: matrix.repeat(num_runs, 1, 1) for name, matrix in start.items()}
+
+
+def train_epochs(
+    objective: Objective,
+    heads: StackedHeads,
+    data: FeatureSet,
+    learning_rates: Float[Tensor, " E"],
+    *,
+    batch_size: int,
+    num_epochs: int,
+    seed: int,
+    purpose: str,
+    last_epochs: Sequence[int] | None = None,
+    first_epoch: int = 0,
+    first_run: int = 0,
+) -> Iterator[int]:
+    """Train the heads in place; yields the number of epochs done (first_epoch + 1, ..., num_epochs) after each.
+    `last_epochs` are those after which each run stands still (absent: none does); `first_run` is the number of the
+    first of these runs, which the order of its rows derives from.
+
+    Rows of one group are positives of each other. The last incomplete batch of an epoch is dropped; a batch size
+    above the number of rows means full batches.
+
+    Raises:
+        NotFiniteError: heads became NaN or Inf; names the purpose, modality and epoch.
+    """
+    num_runs, num_rows = len(learning_rates), len(data)
+    batch_size = min(batch_size, num_rows)
+    rates = learning_rates[:, None, None]
+    lasts = torch.tensor([num_epochs] * num_runs if last_epochs is None else last_epochs)
+    blocks = run_blocks(heads, batch_size)
+    for epoch in range(first_epoch, num_epochs):
+        orders = epoch_orders(num_runs, num_rows, seed=seed, purpose=purpose, epoch=epoch, first_run=first_run)
+        for block in blocks:
+            runs = torch.arange(num_runs)[block][lasts[block] > epoch]
+            if not len(runs):
+                continue
+            part = {name: matrix[runs] for name, matrix in heads.items()}
+            for begin in range(0, num_rows - batch_size + 1, batch_size):
+                batch = orders[runs, begin : begin + batch_size]
+                _step(objective, part, data.features, shared_groups(data.group_codes[batch]), batch, rates[runs])
+            for name, matrix in heads.items():
+                matrix[runs] = part[name]
+        _check_finite(heads, purpose, epoch + 1)
+        yield epoch + 1
+
+
+def run_blocks(heads: StackedHeads, batch_size: int) -> list[slice]:
+    """The runs in blocks that keep the outputs of a step within `_CACHED_NUMBERS`, of one run at least."""
+    num_runs, width = next(iter(heads.values())).shape[:2]
+    at_once = max(1, _CACHED_NUMBERS // (len(heads) * batch_size * width))
+    return [slice(first, min(first + at_once, num_runs)) for first in range(0, num_runs, at_once)]
+
+
+def epoch_orders(
+    num_runs: int, num_rows: int, *, seed: int, purpose: str, epoch: int, first_run: int = 0
+) -> Int[Tensor, "E n"]:
+    """A fresh order of the rows for every run."""
+    streams, runs = Streams(seed), range(first_run, first_run + num_runs)
+    return torch.stack([torch.randperm(num_rows, generator=streams[f"{purpose}/{run}/{epoch}"]) for run in runs])
+
+
+def _step(
+    objective: Objective,
+    heads: StackedHeads,
+    features: Mapping[str, Tensor],
+    targets: Tensor,
+    batch: Tensor,
+    rates: Tensor,
+) -> None:
+    inputs = {name: features[name][batch] for name in heads}
+    outputs = torch.stack([inputs[name] @ matrix.mT for name, matrix in heads.items()], dim=1)
+    deltas = rates * objective.gradient(outputs, targets).transpose(0, 1)
+    for delta, (name, matrix) in zip(deltas, heads.items(), strict=True):
+        matrix.baddbmm_(delta.mT, inputs[name], alpha=-1)
+
+
+def _check_finite(heads: StackedHeads, purpose: str, epoch: int) -> None:
+    for name, matrix in heads.items():
+        if not bool(torch.isfinite(torch.linalg.vector_norm(matrix, dim=(-2, -1))).all()):  # squares overflow first
+            raise NotFiniteError(
+                f"{purpose}: heads of '{name}' became NaN or Inf in epoch {epoch}; lower the learning rate"
+            )
+
+
+_CACHED_NUMBERS = 2**20  # 4 MB in float32; a step makes and drops some ten tensors of that size

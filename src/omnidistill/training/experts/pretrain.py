@@ -1,0 +1,55 @@
+"""Pre-training of the heads, for users who bring none: group-aware symmetric InfoNCE on the `heads` split, from
+random matrices.
+
+Without a `heads` split the heads stay random (Gaussian, variance 1/p): retrieval starts at chance, and everything is
+learned from the set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from omnidistill.config import HeadsConfig
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import Development
+from omnidistill.io.tracking import Progress, SilentProgress
+from omnidistill.models.heads import Heads, random_heads
+from omnidistill.models.objectives import InfoNCE
+from omnidistill.training.experts.epochs import stack_runs, train_epochs
+
+Judge = Callable[[Heads], float]
+"""Scores heads on the validation split; higher is better."""
+
+
+def pretrain_heads(
+    data: Development, config: HeadsConfig, judge: Judge, *, seed: int, progress: Progress | None = None
+) -> tuple[Heads, int]:
+    """Heads of width `config.width` and the number of epochs after which they were best on validation (0: random)."""
+    start = random_heads(data.train.widths, config.width, Streams(seed)["heads"])
+    if data.heads is None:
+        return start, 0
+    heads = stack_runs(start, 1)
+    best, best_epoch, best_score = start, 0, judge(start)
+    progress = progress or SilentProgress()
+    with progress:
+        progress.start(config.num_epochs, "heads")
+        epochs = train_epochs(
+            InfoNCE(config.tau),
+            heads,
+            data.heads,
+            torch.tensor([config.learning_rate]),
+            batch_size=config.batch_size,
+            num_epochs=config.num_epochs,
+            seed=seed,
+            purpose="heads",
+        )
+        for epoch in epochs:
+            current = {name: matrix[0] for name, matrix in heads.items()}
+            score = judge(current)
+            if score > best_score:
+                best = {name: matrix.clone() for name, matrix in current.items()}
+                best_epoch, best_score = epoch, score
+            progress.advance(1, validation=score)
+    return best, best_epoch

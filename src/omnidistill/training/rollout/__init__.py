@@ -1,0 +1,85 @@
+"""Rollouts: a student's training on the synthetic set as a differentiable function of it.
+
+`dual` is exact and cheap (in the span of the rows), `bptt` is exact in parameter space, `tesla` the published
+two-pass approximation. All have one signature and return an endpoint that answers the same questions. `auto` takes
+the cheaper exact form by counting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, Protocol, runtime_checkable
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.models.heads import Heads
+from omnidistill.models.objectives import Objective
+from omnidistill.training.rollout.blend import Blend
+from omnidistill.training.rollout.dual import dual_rollout
+from omnidistill.training.rollout.endpoint import DualEndpoint, Endpoint, ParameterEndpoint, Target
+from omnidistill.training.rollout.parameter import bptt_rollout, tesla_rollout
+
+__all__ = [
+    "Blend",
+    "DualEndpoint",
+    "Endpoint",
+    "Form",
+    "ParameterEndpoint",
+    "Rollout",
+    "Target",
+    "bptt_rollout",
+    "cheaper_form",
+    "dual_rollout",
+    "rollout_named",
+    "tesla_rollout",
+]
+
+Form = Literal["auto", "dual", "bptt", "tesla"]
+
+
+@runtime_checkable
+class Rollout(Protocol):
+    """Signature of every rollout; see `dual_rollout` for the arguments."""
+
+    def __call__(
+        self,
+        objective: Objective,
+        start: Heads,
+        rows: Mapping[str, Float[Tensor, "_ _"]],
+        targets: Float[Tensor, "T b b"],
+        batches: Int[Tensor, "T b"],
+        step_sizes: Float[Tensor, "*T M"],
+        *,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        blend: Blend | None = None,
+    ) -> Endpoint:
+        """Train one student."""
+        ...
+
+
+def rollout_named(
+    form: Form, *, num_rows: int, num_steps: int, batch_size: int, widths: Mapping[str, int], width: int
+) -> Rollout:
+    """The rollout of that name; `auto` counts multiply-adds of the two exact forms."""
+    if form == "auto":
+        form = cheaper_form(num_rows=num_rows, num_steps=num_steps, batch_size=batch_size, widths=widths, width=width)
+    forms: dict[str, Rollout] = {"dual": dual_rollout, "bptt": bptt_rollout, "tesla": tesla_rollout}
+    return forms[form]
+
+
+def cheaper_form(
+    *, num_rows: int, num_steps: int, batch_size: int, widths: Mapping[str, int], width: int
+) -> Literal["dual", "bptt"]:
+    """The exact form with fewer multiply-adds, forward and backward of one rollout and its matching loss.
+
+    Dual: X W_0^T, X D^T and X X^T once (and their gradients with respect to X), then K_I A per step (3 products).
+    Parameter: X_I W^T and Delta^T X_I per step, twice each in the backward pass, and five passes over W.
+    """
+    visited = min(num_rows, num_steps * batch_size)
+    total = sum(widths.values())
+    dual = 4 * visited * total * width + 2 * visited**2 * total
+    dual += 3 * num_steps * batch_size * visited * width * len(widths)
+    parameter = num_steps * (6 * batch_size + 5) * total * width
+    return "dual" if dual <= parameter else "bptt"

@@ -1,0 +1,115 @@
+"""What a rollout returns: the trained student, in whichever form it was computed.
+
+Both forms answer the same three questions, differentiably: its heads, its outputs on any rows, and its distance to
+given heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnidistill.models.heads import Heads
+
+
+@dataclass(frozen=True)
+class Target:
+    """Heads to be reached, as seen from a start: W* = W_0 - D.
+
+    The difference is what is stored, never recomputed from two large and nearly equal products.
+    """
+
+    difference: Heads  # D = W_0 - W*, one matrix per modality
+    squared_norms: Float[Tensor, " M"]  # ||D_m||_F^2
+
+    @staticmethod
+    def between(start: Heads, target: Heads) -> Target:
+        """Target seen from a start."""
+        difference = {name: start[name] - target[name] for name in start}
+        return Target(difference, torch.stack([matrix.square().sum() for matrix in difference.values()]))
+
+
+@runtime_checkable
+class Endpoint(Protocol):
+    """A trained student."""
+
+    def heads(self) -> Heads:
+        """W_T of every modality."""
+        ...
+
+    def outputs(self, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
+        """X W_T^T of every modality."""
+        ...
+
+    def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
+        """||W_T - W*||_F^2 of every branch."""
+        ...
+
+
+@dataclass(frozen=True)
+class ParameterEndpoint:
+    """A student as its parameters."""
+
+    start: Heads
+    final: Heads
+
+    def heads(self) -> Heads:
+        """W_T."""
+        return self.final
+
+    def outputs(self, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
+        """X W_T^T."""
+        return {name: features[name] @ matrix.mT for name, matrix in self.final.items()}
+
+    def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
+        """||(W_T - W_0) + D||^2."""
+        moved = [self.final[name] - self.start[name] + target.difference[name] for name in self.final]
+        return torch.stack([matrix.square().sum() for matrix in moved])
+
+
+@dataclass(frozen=True)
+class DualEndpoint:
+    """A student in the span of its training rows: W_T = c W_0 + A^T X (c = 1 without weight decay)."""
+
+    start: Heads
+    rows: dict[str, Float[Tensor, "_ _"]]
+    kernel: Float[Tensor, "M N N"]
+    coefficients: Float[Tensor, "M N d"]
+    scale: Float[Tensor, " M"] | None  # c; None where it is 1
+
+    def heads(self) -> Heads:
+        """W_T = c W_0 + A^T X."""
+        return {
+            name: self._scaled(index, self.start[name]) + self.coefficients[index].mT @ self.rows[name]
+            for index, name in enumerate(self.start)
+        }
+
+    def outputs(self, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
+        """c X_new W_0^T + (X_new X^T) A, without forming W_T."""
+        return {
+            name: self._scaled(index, features[name] @ self.start[name].mT)
+            + (features[name] @ self.rows[name].mT) @ self.coefficients[index]
+            for index, name in enumerate(self.start)
+        }
+
+    def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
+        """||D||^2 + 2 <A, X D^T> + <A, K A>; with weight decay D becomes D + (c - 1) W_0."""
+        squared_norms = target.squared_norms
+        products = torch.stack([self.rows[name] @ target.difference[name].mT for name in self.start])
+        if self.scale is not None:
+            shrunk = self.scale - 1
+            inner = torch.stack([(target.difference[name] * matrix).sum() for name, matrix in self.start.items()])
+            square = torch.stack([matrix.square().sum() for matrix in self.start.values()])
+            squared_norms = squared_norms + 2 * shrunk * inner + shrunk.square() * square
+            begun = torch.stack([self.rows[name] @ matrix.mT for name, matrix in self.start.items()])
+            products = products + shrunk[:, None, None] * begun
+        moved = torch.baddbmm(products, self.kernel, self.coefficients, beta=2)
+        return squared_norms + (self.coefficients * moved).sum((-2, -1))
+
+    def _scaled(self, index: int, matrix: Tensor) -> Tensor:
+        return matrix if self.scale is None else self.scale[index] * matrix

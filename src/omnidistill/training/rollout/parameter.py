@@ -1,0 +1,176 @@
+"""The student's training in parameter space: full back-propagation (BPTT, as MTT) and TESLA's two passes.
+
+Both need tensors of the size of the heads at every step; they are the general form and the oracle of the dual one.
+
+BPTT keeps the graph of all T steps. TESLA (Cui et al. 2023) takes theta_T = theta_0 - sum_i beta g_i(theta_i; X_i,
+S_i) with every theta_i held constant: pass 1 rolls out without a graph, pass 2 differentiates one step at a time,
+
+    dL/d(X_i, S_i) = d/d(X_i, S_i) [ -beta <dL/dtheta_T, g_i> ]        dL/dbeta = -<dL/dtheta_T, sum_i g_i>
+
+so it drops d theta_j / d X_i for j > i and is not the exact gradient. With momentum mu the step-i gradient reaches
+theta_T with weight beta (1 - mu^{T-i}) / (1 - mu). Weight decay is supported by BPTT only.
+
+Shapes as in `rollout.dual`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.core.errors import InputError
+from omnidistill.models.heads import Heads
+from omnidistill.models.objectives import Objective
+from omnidistill.training.rollout.blend import Blend
+from omnidistill.training.rollout.endpoint import ParameterEndpoint
+
+
+def bptt_rollout(
+    objective: Objective,
+    start: Heads,
+    rows: Mapping[str, Float[Tensor, "_ _"]],
+    targets: Float[Tensor, "T b b"],
+    batches: Int[Tensor, "T b"],
+    step_sizes: Float[Tensor, "*T M"],
+    *,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    blend: Blend | None = None,
+) -> ParameterEndpoint:
+    """Train one student for T steps of SGD; arguments as in `dual_rollout`, gradients exact."""
+    num_steps = len(batches)
+    sizes = step_sizes.expand(num_steps, len(start))
+    heads, velocity = list(start.values()), [torch.zeros_like(matrix) for matrix in start.values()]
+    for t in range(num_steps):
+        batch = _batch([rows[name] for name in start], batches[t], blend, t)
+        gradients = _head_gradients(objective, heads, batch, targets[t])
+        for m in range(len(heads)):
+            gradient = gradients[m] + weight_decay * heads[m] if weight_decay else gradients[m]
+            velocity[m] = momentum * velocity[m] + gradient if momentum else gradient
+            heads[m] = heads[m] - sizes[t, m] * velocity[m]
+    return ParameterEndpoint(dict(start), dict(zip(start, heads, strict=True)))
+
+
+def tesla_rollout(
+    objective: Objective,
+    start: Heads,
+    rows: Mapping[str, Float[Tensor, "_ _"]],
+    targets: Float[Tensor, "T b b"],
+    batches: Int[Tensor, "T b"],
+    step_sizes: Float[Tensor, "*T M"],
+    *,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    blend: Blend | None = None,
+) -> ParameterEndpoint:
+    """Train one student for T steps of SGD; arguments as in `dual_rollout`, gradients by TESLA's two passes.
+
+    Raises:
+        InputError: weight decay was asked for.
+    """
+    if weight_decay:
+        raise InputError("rollout 'tesla' has no weight decay; set it to 0, or use rollout 'dual' or 'bptt'")
+    final = _Tesla.apply(  # type: ignore[no-untyped-call]
+        objective,
+        momentum,
+        blend,
+        batches,
+        targets,
+        step_sizes,
+        len(start),
+        *start.values(),
+        *(rows[name] for name in start),
+    )
+    return ParameterEndpoint(dict(start), dict(zip(start, final, strict=True)))
+
+
+def _batch(rows: Sequence[Tensor], batch: Tensor, blend: Blend | None, step: int) -> list[Tensor]:
+    taken = [x.index_select(0, batch) for x in rows]
+    return taken if blend is None else [blend.mix(step, x) for x in taken]
+
+
+def _head_gradients(objective: Objective, heads: list[Tensor], batch: list[Tensor], targets: Tensor) -> list[Tensor]:
+    """dL/dW_m = Delta_m^T X_m, with Delta the objective's closed-form gradient."""
+    outputs = torch.stack([x @ matrix.mT for x, matrix in zip(batch, heads, strict=True)])
+    deltas = objective.gradient(outputs, targets)
+    return [delta.mT @ x for delta, x in zip(deltas, batch, strict=True)]
+
+
+class _Tesla(torch.autograd.Function):
+    """theta_T of the rollout; its backward is pass 2."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        objective: Objective,
+        momentum: float,
+        blend: Blend | None,
+        batches: Tensor,
+        targets: Tensor,
+        step_sizes: Tensor,
+        num_heads: int,
+        *tensors: Tensor,
+    ) -> tuple[Tensor, ...]:
+        heads, rows = list(tensors[:num_heads]), tensors[num_heads:]
+        sizes = step_sizes.expand(len(batches), num_heads)
+        path, velocity = [], [torch.zeros_like(matrix) for matrix in heads]
+        for t in range(len(batches)):
+            path.append(list(heads))
+            batch = _batch(rows, batches[t], blend, t)
+            gradients = _head_gradients(objective, heads, batch, targets[t])
+            velocity = [momentum * v + g for v, g in zip(velocity, gradients, strict=True)] if momentum else gradients
+            heads = [torch.addcmul(h, sizes[t, m], velocity[m], value=-1) for m, h in enumerate(heads)]
+        ctx.objective, ctx.momentum, ctx.blend, ctx.path = objective, momentum, blend, path
+        ctx.save_for_backward(batches, targets, step_sizes, *rows)
+        return tuple(heads)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        batches, targets, step_sizes, *rows = ctx.saved_tensors
+        num_steps, num_heads = len(batches), len(cotangents)
+        sizes = step_sizes.expand(num_steps, num_heads)
+        reach = _reach(sizes, ctx.momentum)
+        grad_rows = [torch.zeros_like(x) for x in rows]
+        grad_targets, aligned = torch.zeros_like(targets), torch.zeros_like(reach)
+        for t in range(num_steps):
+            batch = [x.index_select(0, batches[t]).requires_grad_() for x in rows]
+            wanted = targets[t].detach().requires_grad_()
+            with torch.enable_grad():
+                mixed = batch if ctx.blend is None else [ctx.blend.mix(t, x) for x in batch]
+                outputs = torch.stack([x @ matrix.mT for x, matrix in zip(mixed, ctx.path[t], strict=True)])
+                deltas = ctx.objective.gradient(outputs, wanted)
+                # <C, Delta^T X> = <Delta, X C^T>: no matrix of the size of the head is formed
+                pulled = torch.stack([x @ c.mT for x, c in zip(mixed, cotangents, strict=True)])
+                inner = (deltas * pulled).sum((-2, -1))
+                gradients = torch.autograd.grad((-reach[t] * inner).sum(), [*batch, wanted], allow_unused=True)
+            for m in range(num_heads):
+                grad_rows[m].index_add_(0, batches[t], gradients[m])
+            if gradients[-1] is not None:
+                grad_targets[t] = gradients[-1]
+            aligned[t] = inner.detach()
+        grad_sizes = -_size_gradient(aligned, ctx.momentum)
+        if step_sizes.ndim == 1:
+            grad_sizes = grad_sizes.sum(0)
+        return (None, None, None, None, grad_targets, grad_sizes, None, *([None] * num_heads), *grad_rows)
+
+
+def _reach(sizes: Tensor, momentum: float) -> Tensor:
+    """Weight with which the gradient of step t enters theta_T: sum_{s >= t} beta_s mu^{s - t}."""
+    reach, carried = torch.empty_like(sizes), torch.zeros_like(sizes[0])
+    for t in reversed(range(len(sizes))):
+        carried = sizes[t] + momentum * carried
+        reach[t] = carried
+    return reach
+
+
+def _size_gradient(aligned: Tensor, momentum: float) -> Tensor:
+    """<cotangent, v_{s}> for each step s, with v_s = sum_{t <= s} mu^{s - t} g_t."""
+    velocity, carried = torch.empty_like(aligned), torch.zeros_like(aligned[0])
+    for s in range(len(aligned)):
+        carried = aligned[s] + momentum * carried
+        velocity[s] = carried
+    return velocity

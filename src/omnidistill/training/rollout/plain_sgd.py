@@ -1,0 +1,101 @@
+"""The dual rollout of plain SGD (no momentum, weight decay or mixing), with its derivative written out.
+
+    forward, t = 0 .. T-1                       Y_t = B[I] + K[I] A,    Delta_t = g(Y_t, S_t),    A[I] -= beta_t Delta_t
+    backward, t = T-1 .. 0, from A' = dL/dA_T   A[I] += beta_t Delta_t                            (A is A_t again)
+                                                beta_t' = -<A'[I], Delta_t>
+                                                Y', S_t' = (dg/d(Y, S))^T (-beta_t A'[I])         one step's graph
+                                                K'[I] += Y' A^T,    B'[I] += Y',    A' += K[I]^T Y'
+
+with B = X W_0^T, K = X X^T and I the rows of step t. It does what autograd does with `dual_steps`, but A is one tensor
+that goes forth and back instead of T copies, gradients are added where they belong, and what is known to be zero is
+left out: before step t only rows below the largest one visited so far have moved, so products with A end there.
+
+Shapes: M modalities, N rows, T steps, b mini-batch, d embedding width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from omnidistill.models.objectives import Objective
+
+
+def plain_steps(
+    objective: Objective,
+    outputs: Float[Tensor, "M N d"],
+    kernel: Float[Tensor, "M N N"],
+    targets: Float[Tensor, "T b b"],
+    batches: Int[Tensor, "T b"],
+    step_sizes: Float[Tensor, "*T M"],
+) -> Float[Tensor, "M N d"]:
+    """The coefficients A_T of one student, W_T = W_0 + A_T^T X; differentiable once by every tensor.
+
+    `outputs` is X W_0^T and `kernel` X X^T. Fastest where rows are numbered in the order of their first visit.
+    """
+    sizes = step_sizes.expand(len(batches), len(outputs))
+    result: Tensor = _Plain.apply(objective, batches, outputs, kernel, targets, sizes)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Plain(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        objective: Objective,
+        batches: Tensor,
+        outputs: Tensor,
+        kernel: Tensor,
+        targets: Tensor,
+        sizes: Tensor,
+    ) -> Tensor:
+        wanted = any(ctx.needs_input_grad)
+        coefficients, moved, steps = torch.zeros_like(outputs), _moved_before(batches), []
+        for t, batch in enumerate(batches):
+            current = outputs.index_select(1, batch)
+            if moved[t]:
+                current.baddbmm_(kernel[:, :, : moved[t]].index_select(1, batch), coefficients[:, : moved[t]])
+            with torch.set_grad_enabled(wanted):
+                arguments = current.requires_grad_(wanted), targets[t].detach().requires_grad_(ctx.needs_input_grad[4])
+                delta = objective.gradient(*arguments)
+            coefficients.index_add_(1, batch, sizes[t, :, None, None] * delta.detach(), alpha=-1)
+            steps.append((arguments, delta))
+        ctx.steps, ctx.moved = steps, moved
+        ctx.save_for_backward(batches, kernel, sizes, coefficients)
+        return coefficients
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        batches, kernel, sizes, coefficients = ctx.saved_tensors
+        coefficients, grad_coefficients = coefficients.clone(), cotangents[0].clone()
+        grad_outputs, grad_kernel = torch.zeros_like(coefficients), torch.zeros_like(kernel)
+        grad_targets, grad_sizes = [], []
+        for batch, size, moved, (arguments, delta) in zip(
+            reversed(batches), reversed(sizes), reversed(ctx.moved), reversed(ctx.steps), strict=True
+        ):
+            reached, size, step = grad_coefficients.index_select(1, batch), size[:, None, None], delta.detach()
+            leaves = [argument for argument in arguments if argument.requires_grad]
+            by_output, *by_target = torch.autograd.grad(
+                delta, leaves, -size * reached, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+            grad_outputs.index_add_(1, batch, by_output)
+            grad_targets += by_target
+            grad_sizes.append(-(reached * step).sum((1, 2)))
+            if moved:
+                coefficients.index_add_(1, batch, size * step)
+                grad_kernel[:, :, :moved].index_add_(1, batch, by_output @ coefficients[:, :moved].mT)
+                products = kernel[:, :, :moved].index_select(1, batch)
+                grad_coefficients[:, :moved].baddbmm_(products.mT, by_output)
+        by_targets = torch.stack(grad_targets[::-1]) if grad_targets else None
+        return None, None, grad_outputs, grad_kernel, by_targets, torch.stack(grad_sizes[::-1])
+
+
+def _moved_before(batches: Int[Tensor, "T b"]) -> list[int]:
+    """For each step a number of rows beyond which no coefficient has left zero."""
+    reached = batches.amax(1).cummax(0).values + 1
+    return [0, *reached[:-1].tolist()]

@@ -1,0 +1,331 @@
+"""The command line from feature files to scores, for two and for four modalities, and what help may load."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from omnidistill.data.planted import planted
+from omnidistill.data.raw import RawFeatures
+from omnidistill.data.store import load_features
+from omnidistill.experiments.run import open_run, versions
+from omnidistill.models.heads import load_heads
+from small_runs import ROWS, SMALL, Outcome, cli, contents, features, packed, widths
+
+LINES = ("zero_shot", "random", "low_rank", "equal_bytes", "cca", "distilled", "full_own", "full")
+WANTED = {"zero_shot", "random", "full", "equal_bytes", "low_rank", "distilled"}
+VERBS = (
+    "demo",
+    "pack",
+    "manifest",
+    "recipe",
+    "convert",
+    "encode",
+    "heads",
+    "experts",
+    "distill",
+    "evaluate",
+    "report",
+    "compare",
+    "export",
+    "push",
+    "pull",
+    "presets",
+    "config",
+)
+
+
+def write_npz(folder: Path, raw: RawFeatures) -> None:
+    """What a user has: one array per modality, and a table of the same row order."""
+    np.savez(folder / "features.npz", **{name: x.numpy() for name, x in raw.features.items()})
+    with (folder / "rows.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("id", "group", "split"))
+        writer.writerows(zip(raw.ids, raw.groups, raw.splits, strict=True))
+
+
+@dataclass(frozen=True)
+class Made:
+    """All verbs in their order, over one set."""
+
+    folder: Path
+    raw: RawFeatures
+    outcomes: Mapping[str, Outcome]
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return tuple(self.raw.features)
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        return dict(json.loads(self.outcomes["evaluate"].out))
+
+
+@pytest.fixture(scope="module", params=[2, 4], ids=["M=2", "M=4"])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("cli")
+    raw = planted(widths(request.param), ROWS, latent=6, positives_per_group=2)
+    write_npz(folder, raw)
+    data, heads, experts, run = (folder / name for name in ("SET", "HEADS", "EXPERTS", "RUN"))
+    tables = ("--features", folder / "features.npz", "--table", folder / "rows.csv")
+    outcomes = {
+        "pack": cli("pack", *tables, "-o", data),
+        "heads": cli("heads", data, *SMALL, "-o", heads),
+        "experts": cli("experts", data, *SMALL, "--heads", heads, "-o", experts),
+        "distill": cli("distill", data, *SMALL, "--size", 9, "--heads", heads, "--experts", experts, "-o", run),
+        "evaluate": cli("evaluate", run, "--json"),
+    }
+    return Made(folder, raw, outcomes)
+
+
+def test_every_verb_succeeds_and_says_what_comes_next(made: Made) -> None:
+    assert {verb: outcome.code for verb, outcome in made.outcomes.items()} == dict.fromkeys(made.outcomes, 0), made
+    for verb in ("pack", "heads", "experts"):
+        assert f"next   {'  ' if verb == 'experts' else ''}omnidistill distill {made.folder / 'SET'}" in (
+            made.outcomes[verb].out
+        )
+    assert f"omnidistill evaluate {made.folder / 'RUN'}" in made.outcomes["distill"].out
+    assert "9 rows" in made.outcomes["distill"].out
+    assert "rank floor of 9 rows" in made.outcomes["distill"].out
+
+
+def test_pack_reports_what_it_read_and_keeps_every_row(made: Made) -> None:
+    report = made.outcomes["pack"].out
+    assert f"{sum(ROWS.values())} rows" in report
+    assert all(f"{split} {count}" in report for split, count in ROWS.items())
+    assert all(f"{name} {width} wide (float32)" in report for name, width in widths(len(made.modalities)).items())
+    data = load_features(made.folder / "SET")
+    assert (data.ids, data.groups, data.splits) == (made.raw.ids, made.raw.groups, made.raw.splits)
+    train = [row for row, split in enumerate(made.raw.splits) if split == "train"]
+    for name, x in made.raw.features.items():
+        rows = x.double().numpy()
+        rows = (rows - rows.mean(1, keepdims=True)) / rows.std(1, keepdims=True)
+        np.testing.assert_allclose(data.features[name].numpy(), rows - rows[train].mean(0), atol=1e-3)
+
+
+def test_the_experts_and_students_start_from_the_given_heads(made: Made) -> None:
+    data = load_features(made.folder / "SET")
+    given = load_heads(made.folder / "HEADS", data.widths)[0]
+    run = open_run(made.folder / "RUN")
+    assert all(torch.equal(given[name], matrix) for name, matrix in run.heads(data).items())
+    assert not (made.folder / "RUN" / "experts").exists()
+
+
+def test_json_holds_every_line_with_recall_by_direction(made: Made) -> None:
+    scores = made.scores
+    assert scores["lines"] == list(LINES)
+    assert set(scores) > WANTED
+    directions = {"->".join(pair) for pair in permutations(made.modalities, 2)}
+    for name in LINES:
+        line = scores[name]
+        assert set(line["recall"]) == directions | {"mean"}
+        for recall in line["recall"].values():
+            assert set(recall) == {"R@1", "R@5", "R@10"}
+            assert all(set(spread) == {"mean", "std"} for spread in recall.values())
+            assert all(0 <= spread["mean"] <= 1 and spread["std"] >= 0 for spread in recall.values())
+            assert recall["R@1"]["mean"] <= recall["R@5"]["mean"] <= recall["R@10"]["mean"]
+        for k in ("R@1", "R@5", "R@10"):
+            by_direction = [line["recall"][direction][k]["mean"] for direction in directions]
+            assert line["recall"]["mean"][k]["mean"] == pytest.approx(sum(by_direction) / len(by_direction))
+        assert line["seconds"] >= 0
+        assert line["bytes"] >= 0
+        assert line["label"]
+        assert set(line["gain_retained"]) == {"R@1", "R@5", "R@10"}
+    for line in [scores, *(scores[name] for name in LINES)]:
+        for interval in line["gain_retained"].values():
+            assert interval is None or set(interval) == {"mean", "low", "high"}
+    assert scores["gain_retained"] == scores["distilled"]["gain_retained"]
+
+
+def test_json_holds_costs_versions_and_command(made: Made) -> None:
+    scores = made.scores
+    assert set(scores["seconds"]) == {"heads", "experts", "distill", "evaluate"}
+    assert all(seconds >= 0 for seconds in scores["seconds"].values())
+    total = sum(widths(len(made.modalities)).values())
+    assert scores["bytes"]["features"] == 4 * ROWS["train"] * total
+    # rows, diagonal and two factors of rank 2
+    assert scores["bytes"]["distilled"] == scores["distilled"]["bytes"] == 4 * 9 * (total + 1 + 2 * 2)
+    assert scores["random"]["bytes"] == 4 * 9 * total
+    assert scores["equal_bytes"]["bytes"] <= scores["bytes"]["distilled"]
+    assert scores["versions"] == versions()
+    assert scores["command"].startswith("omnidistill")
+    assert scores["size"] == 9
+    assert scores["num_seeds"] == 2
+    assert scores["data"]["widths"] == widths(len(made.modalities))
+    assert scores["data"]["rows"] == ROWS
+    assert set(scores["floor"]) == set(made.modalities)
+    assert math.isfinite(scores["matching_loss"])
+
+
+def test_what_is_printed_is_what_is_kept(made: Made) -> None:
+    """`--json` prints one line and nothing else; the run folder has the same, and the table and the page."""
+    assert made.outcomes["evaluate"].out.count("\n") == 1
+    run = made.folder / "RUN"
+    assert json.loads((run / "scores.json").read_text("utf-8")) == made.scores
+    assert "distilled" in (run / "scores.csv").read_text("utf-8")
+    assert (run / "report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_the_table_for_people(made: Made) -> None:
+    outcome = cli("evaluate", made.folder / "RUN", "--seeds", 3)
+    assert outcome.code == 0
+    assert "R@10" in outcome.out
+    assert f"page   {made.folder / 'RUN' / 'report.html'}" in outcome.out
+    assert json.loads((made.folder / "RUN" / "scores.json").read_text("utf-8"))["num_seeds"] == 3
+
+
+# what is made when it is missing, and resuming
+
+
+def test_distill_alone_makes_heads_and_experts_and_is_reused(tmp_path: Path) -> None:
+    packed(tmp_path / "SET")
+    distil = ("distill", tmp_path / "SET", *SMALL, "--seed", 3, "-o", tmp_path / "RUN")
+    first = cli(*distil)
+    assert first.code == 0, first
+    assert open_run(tmp_path / "RUN").config.seed == 3
+    before = contents(tmp_path / "RUN")
+    assert {name.split("/")[0] for name in before} >= {"heads", "experts", "distilled"}
+    again = cli(*distil, "--resume")
+    assert (again.code, again.out) == (0, first.out)
+    assert contents(tmp_path / "RUN") == before
+
+
+def test_a_budget_decides_the_rows_and_is_told(tmp_path: Path) -> None:
+    """That of a preset's size is replaced; the summary has rows, bits, bytes and their share of the training rows."""
+    packed(tmp_path / "SET")
+    whole = 4 * ROWS["train"] * sum(widths(3).values())
+    distil = ("distill", tmp_path / "SET", *SMALL, "--set", "distill.storage.bits=8", "--bytes", "5%", "-o")
+    outcome = cli(*distil, tmp_path / "RUN")
+    assert outcome.code == 0, outcome
+    row = sum(widths(3).values()) + 3 * 4 + 4 * (1 + 2 * 2)  # a byte a number, steps; diagonal and two factors
+    size = whole // 20 // row
+    made = open_run(tmp_path / "RUN").distilled()
+    assert (made.size, made.bytes) == (size, size * row)
+    told = f"({size} rows of 8 bits, {size * row:,} bytes, {100 * size * row / whole:.3g} % of the training features)"
+    assert told in outcome.out
+    assert "similarity.rank" not in outcome.out
+    assert cli(*distil, tmp_path / "RUN", "--resume").out == outcome.out
+
+
+def test_a_rank_that_a_budget_lowers_is_told(tmp_path: Path) -> None:
+    packed(tmp_path / "SET")
+    asked = (*SMALL, "--set", "distill.similarity.rank=20", "--bytes", "5%")
+    outcome = cli("distill", tmp_path / "SET", *asked, "-o", tmp_path / "RUN")
+    assert outcome.code == 0, outcome
+    size = open_run(tmp_path / "RUN").distilled().size
+    assert size < 20
+    assert f"note     distill.similarity.rank = {size} instead of 20: the budget holds no more rows\n" in outcome.out
+
+
+def test_a_budget_of_pairs_is_that_of_all_their_sets(tmp_path: Path) -> None:
+    packed(tmp_path / "SET")
+    whole = 4 * ROWS["train"] * sum(widths(3).values())
+    outcome = cli("distill", tmp_path / "SET", *SMALL, "--set", "joint=false", "--bytes", "20%", "-o", tmp_path / "RUN")
+    assert outcome.code == 0, outcome
+    total = sum(each.bytes for each in open_run(tmp_path / "RUN").sets())
+    told = f"all      3 sets, {total:,} bytes, {100 * total / whole:.3g} % of the training features"
+    assert told in outcome.out
+    assert 0.15 * whole < total <= 0.2 * whole
+
+
+def test_evaluating_an_unfinished_run_tells_how_to_finish_it(tmp_path: Path) -> None:
+    packed(tmp_path / "SET")
+    settings = (*SMALL, "--set", "distill.optimiser.rows=1e30")
+    assert cli("distill", tmp_path / "SET", *settings, "-o", tmp_path / "RUN").code == 3
+    before = contents(tmp_path)
+    outcome = cli("evaluate", tmp_path / "RUN", "--json")
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert "not finished" in outcome.err
+    assert "--resume" in outcome.err
+    assert contents(tmp_path) == before
+
+
+def test_without_a_heads_split_retrieval_starts_at_random(tmp_path: Path) -> None:
+    rows = {split: count for split, count in ROWS.items() if split != "heads"}
+    write_npz(tmp_path, planted(widths(2), rows, latent=6, positives_per_group=2))
+    tables = ("--features", tmp_path / "features.npz", "--table", tmp_path / "rows.csv")
+    report = cli("pack", *tables, "-o", tmp_path / "SET")
+    assert "no 'heads' split" in report.out
+    assert cli("distill", tmp_path / "SET", *SMALL, "-o", tmp_path / "RUN").code == 0
+    assert load_heads(tmp_path / "RUN" / "heads", widths(2))[1]["origin"] == "random"
+    outcome = cli("evaluate", tmp_path / "RUN", "--json")
+    assert outcome.code == 0
+    assert "heads" not in json.loads(outcome.out)["data"]["rows"]
+
+
+def test_data_that_moved_are_named_again(tmp_path: Path) -> None:
+    packed(tmp_path / "SET")
+    assert cli("distill", tmp_path / "SET", *SMALL, "-o", tmp_path / "RUN").code == 0
+    (tmp_path / "SET").rename(tmp_path / "MOVED")
+    lost = cli("evaluate", tmp_path / "RUN")
+    assert lost.code == 2
+    assert "no such set" in lost.err
+    packed(tmp_path / "OTHER", features(seed=5))
+    other = cli("evaluate", tmp_path / "RUN", "--data", tmp_path / "OTHER")
+    assert other.code == 2
+    assert "not the data of this run" in other.err
+    assert cli("evaluate", tmp_path / "RUN", "--data", tmp_path / "MOVED", "--json").code == 0
+
+
+def test_config_shows_what_is_in_effect_and_explains_it() -> None:
+    shown = json.loads(cli("config", "--preset", "smoke", "--set", "distill.size=7", "--seed", "4").out)
+    assert (shown["distill"]["size"], shown["seed"], shown["experts"]["num_experts"]) == (7, 4, 2)
+    explained = cli("config", "--explain").out
+    assert "distill.iterations" in explained
+    assert "Outer iterations" in explained
+
+
+# a fresh process
+
+
+def test_as_a_module_it_tells_its_version() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "omnidistill", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"omnidistill {versions()['omnidistill']}\n"
+
+
+HELP = """
+import contextlib, io, sys
+from omnidistill.cli import main
+for arguments in (["--help"], *([verb, "--help"] for verb in sys.argv[1:])):
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        try:
+            main(arguments)
+        except SystemExit as stop:
+            assert stop.code in (0, None), arguments
+    assert "usage: omnidistill" in text.getvalue(), arguments
+    heavy = {"torch", "numpy", "pydantic", "rich", "jinja2", "safetensors"} & set(sys.modules)
+    assert not heavy, (arguments, heavy)
+"""
+
+
+def test_help_of_every_verb_loads_nothing_heavy() -> None:
+    done = subprocess.run([sys.executable, "-c", HELP, *VERBS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_names_every_verb() -> None:
+    text = cli("--help").out
+    assert all(verb in text for verb in VERBS)
+
+
+@pytest.mark.parametrize("arguments", [("distil",), ("evaluate",), ("distill", "SET", "--siz", "3", "-o", "R")])
+def test_a_wrong_command_is_told_in_one_line(arguments: tuple[str, ...]) -> None:
+    outcome = cli(*arguments)
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert outcome.err.startswith("omnidistill: ")
+    assert "--help" in outcome.err

@@ -1,0 +1,246 @@
+"""`compare` and `presets` on the command line: what they print, what they return, and the tables of the paper."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_cli import HELP
+
+from comparison_problems import FLAGS, counted, line_of, tiny
+from omnidistill.config import describe_comparisons, describe_presets
+from omnidistill.data.planted import planted
+from omnidistill.experiments.comparison import cells
+from omnidistill.experiments.run import heads_fingerprint
+from omnidistill.methods import METHODS
+from omnidistill.models.heads import save_heads
+from omnidistill.report.gain_figure import gain_figure
+from small_runs import cli, features, packed, small_heads
+
+FEW = ("--methods", "apm,hopa", "--sizes", "8", "--seeds", "0", "--students", "2", *FLAGS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_steps_on_random_rows() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cells, "_RANDOM_STEPS", 16)
+        yield
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return packed(tmp_path_factory.mktemp("data") / "SET", features(2))
+
+
+def content(folder: Path, name: str = "comparison") -> dict[str, Any]:
+    return dict(json.loads((folder / f"{name}.json").read_text("utf-8")))
+
+
+# presets
+
+
+def test_every_preset_and_comparison_is_listed_in_a_line() -> None:
+    outcome = cli("presets")
+    assert (outcome.code, outcome.err) == (0, "")
+    methods, comparisons = outcome.out.split("comparisons (--preset of compare)\n")
+    title, *lines = methods.splitlines()
+    assert title == "methods (--preset of distill, --methods of compare)"
+    for described, listed in ((describe_presets(), lines), (describe_comparisons(), comparisons.splitlines())):
+        assert [tuple(line.split(maxsplit=1)) for line in listed] == list(described.items())
+        assert all(line.startswith("  ") for line in listed)
+    assert any(line.startswith("  paper/hopa-msrvtt-100 ") for line in lines)
+
+
+def test_help_loads_nothing_heavy() -> None:
+    command = [sys.executable, "-c", HELP, "compare", "presets"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+# compare
+
+
+def test_it_prints_the_table_and_where_it_lies(data: Path, tmp_path: Path) -> None:
+    command = ("compare", data, "--methods", "apm, hopa", "--sizes", "8,12", "--seeds", "1,0", "--students", 3, *FLAGS)
+    outcome = cli(*command, "-o", tmp_path / "C")
+    assert outcome.code == 0, outcome
+    for part in ("planted: comparison", "APM", "HoPA", "random, 12 rows", "8 rows", "12 rows", "R@10 %"):
+        assert part in outcome.out
+    assert f"table  {tmp_path / 'C' / 'comparison.md'} (also .csv, .tex, .json)" in outcome.out
+    assert {path.suffix for path in (tmp_path / "C").glob("comparison.*") if ".lock" not in path.name} == {
+        *(".md", ".csv", ".tex", ".json")
+    }
+    found = content(tmp_path / "C")
+    assert (found["seeds"], found["num_students"], found["layout"]) == ([1, 0], 3, "retrieval")
+    assert found["command"].startswith("omnidistill")
+    assert {line["name"] for line in found["lines"] if line["kind"] == "method"} == {
+        *("apm@8", "apm@12", "hopa@8", "hopa@12")
+    }
+
+
+def test_json_is_what_is_kept_and_nothing_else_is_printed(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "C"
+    assert cli("compare", data, *FEW, "-o", folder).code == 0
+    with counted() as calls:
+        outcome = cli("compare", data, *FEW, "--resume", "--json", "-o", folder)
+    assert (outcome.code, outcome.out.count("\n"), calls) == (0, 1, [])
+    assert json.loads(outcome.out) == content(folder)
+
+
+def test_a_comparison_of_ones_own_with_other_layout_and_heads(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    settings = json.dumps(list(tiny("apm").settings))
+    file.write_text(f'methods = ["apm"]\nsizes = [8]\nseeds = [0, 1]\nreferences = []\nsettings = {settings}\n')
+    heads = small_heads(features(2), seed=5)
+    save_heads(heads, tmp_path / "H", {})
+    arguments = ("--config", file, "--layout", "cost", "--students", 2, "--heads", tmp_path / "H")
+    outcome = cli("compare", data, *arguments, "-o", tmp_path / "C")
+    assert outcome.code == 0, outcome
+    assert "students" in outcome.out
+    found = content(tmp_path / "C", "mine")
+    assert (found["name"], found["layout"], found["seeds"]) == ("mine", "cost", [0, 1])
+    assert found["heads"] == heads_fingerprint(heads)
+    assert [line["name"] for line in found["lines"]] == ["zero-shot", "full", "apm@8"]
+
+
+def test_budgets_have_rows_of_their_own_and_a_figure(data: Path, tmp_path: Path) -> None:
+    few = ("--seeds", "0", "--students", "2", *FLAGS, "-o", tmp_path / "C")
+    command = ("compare", data, "--methods", "apm,hopa", "--bytes", "50%, 3kB", "--layout", "curve", *few)
+    outcome = cli(*command)
+    assert outcome.code == 0, outcome
+    for part in ("50 % (3.3 kB)", "45.1 % (3.0 kB)", "heads of equal", "APM", "HoPA", "of a budget"):
+        assert part in outcome.out, outcome.out
+    assert f"table  {tmp_path / 'C' / 'comparison.md'} (also .csv, .tex, .json, .svg)" in outcome.out
+    found = content(tmp_path / "C")
+    assert (tmp_path / "C" / "comparison.svg").read_text("utf-8") == gain_figure(found)
+    sizes = {line["name"]: line["size"] for line in found["lines"]}
+    assert (sizes["apm@3328B"], sizes["random@3328B"], sizes["equal-bytes@3328B"]) == (13, 32, None)
+    assert sizes["hopa@3328B"] == 3328 // (4 * (26 + 1 + 2 * 2))
+    with counted() as calls:
+        by_size = cli("compare", data, "--methods", "apm,hopa", "--sizes", "13", *few, "--resume")
+    assert by_size.code == 0, by_size
+    assert calls == [("trajectory", 0)]
+    assert "(also .csv, .tex, .json)" in by_size.out
+
+
+def no_luck(*_: Any) -> Any:
+    raise RuntimeError("no luck")
+
+
+def test_a_method_that_failed_is_told_and_the_code_is_one(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("compare", data, *FEW, "-o", tmp_path / "C")
+    with monkeypatch.context() as patch:
+        patch.setitem(METHODS, "apm", no_luck)
+        outcome = cli(*command)
+        as_json = cli(*command, "--resume", "--json")
+    for found in (outcome, as_json):
+        assert found.code == 1
+        (line,) = (line for line in found.err.splitlines() if "no luck" in line)
+        assert line.startswith("omnidistill: apm-n8-s0-")
+        assert line.endswith(": RuntimeError no luck")
+    assert "APM, 8 rows, seed 0: RuntimeError no luck" in " ".join(outcome.out.split())
+    assert line_of(json.loads(as_json.out), "apm@8")["recall"] is None
+    again = cli(*command, "--resume")
+    assert again.code == 0
+    assert "no luck" not in again.out + again.err
+
+
+def test_an_interrupted_one_is_gone_on_with_by_resume(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    command = ("compare", data, *FEW, "-o", tmp_path / "C")
+    with monkeypatch.context() as patch:
+        patch.setitem(METHODS, "trajectory", interrupted)
+        outcome = cli(*command)
+    assert (outcome.code, outcome.out) == (130, "")
+    assert outcome.err.endswith(
+        "omnidistill: interrupted; what was finished is kept, repeat the command with --resume\n"
+    )
+    with counted() as calls:
+        assert cli(*command, "--resume").code == 0
+    assert calls == [("trajectory", 0)]
+
+
+def test_a_signal_while_it_works(data: Path, tmp_path: Path) -> None:
+    """A process of its own, stopped in the middle of a method."""
+    endless = [part.replace("distill.iterations=4", "distill.iterations=100000") for part in FEW]
+    command = [sys.executable, "-m", "omnidistill", "compare", str(data), *endless, "-o", str(tmp_path / "C")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while not list((tmp_path / "C").glob("cells/hopa-*/run/metrics.jsonl")) and process.poll() is None:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, out) == (130, ""), err
+    assert "--resume" in err
+    assert "Traceback" not in err
+    assert len(list((tmp_path / "C").glob("cells/apm-*/result/manifest.json"))) == 1
+
+
+# the tables of the paper
+
+SHORTER = (
+    "heads.width=6",
+    "heads.num_epochs=1",
+    "experts.num_experts=1",
+    "experts.num_epochs=2",
+    "distill.iterations=1",
+    "distill.validate_every=1",
+    "distill.num_student_steps=1",
+    "distill.max_start_epoch=1",
+    "distill.num_expert_epochs=1",
+    "evaluate.max_epochs=1",
+    "evaluate.learning_rates=[1.0]",
+)
+SHAPES: dict[str, tuple[tuple[str, ...], dict[str, int], int]] = {
+    "two": (("video", "text"), {"train": 110, "validation": 12, "test": 20}, 1),
+    "msrvtt": (("video", "audio", "text"), {"train": 110, "validation": 12, "test": 20}, 1),
+    "vggsound": (("video", "audio", "text"), {"heads": 16, "train": 110, "validation": 12, "test": 40}, 6),
+    "didemo": (("text", "video", "audio"), {"train": 104, "validation": 13, "test": 12}, 1),
+}
+"""Modalities of one width, rows, rows of one group (in VGGSound those of a class share their text)."""
+
+
+@pytest.mark.parametrize(
+    ("shape", "number"), [("two", 1), ("msrvtt", 1), ("vggsound", 2), ("didemo", 3)], ids=lambda value: str(value)
+)
+def test_tables_one_to_three_from_feature_files(shape: str, number: int, tmp_path: Path) -> None:
+    names, rows, group = SHAPES[shape]
+    raw = planted(dict.fromkeys(names, 9), rows, latent=4, positives_per_group=group)
+    np.savez(tmp_path / "features.npz", **{name: x.numpy() for name, x in raw.features.items()})
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "group", "split"), *zip(raw.ids, raw.groups, raw.splits, strict=True)])
+    files = ("--features", tmp_path / "features.npz", "--table", tmp_path / "rows.csv")
+    assert cli("pack", *files, "-o", tmp_path / "SET").code == 0
+    flags = [part for setting in SHORTER for part in ("--set", setting)]
+    less = ("--sizes", "100", "--seeds", "0", "--students", 2, *flags)
+    outcome = cli("compare", tmp_path / "SET", "--preset", f"paper-table-{number}", *less, "-o", tmp_path / "C")
+    assert outcome.code == 0, outcome
+    found = content(tmp_path / "C", f"paper-table-{number}")
+    methods = [line for line in found["lines"] if line["kind"] == "method"]
+    labels = ["MTT", "TESLA", "LoRS", "RepBlend"]
+    assert [line["label"] for line in methods] == [
+        *(f"{name} (pairs)" for name in labels),
+        *labels,
+        "HoPA (published settings)",
+        "HoPA",
+        "recommended",
+    ]
+    assert all(len(line["recall"]) == 1 + len(names) * (len(names) - 1) for line in methods)
+    assert all(label in outcome.out for label in labels)

@@ -1,0 +1,178 @@
+"""What the tests of the Ray engine look at: run in a process of its own, since Ray needs sockets of this machine.
+
+    python ray_program.py FOLDER
+
+One Ray of two workers does everything; FOLDER/found.json says what came of it, the rest is there to be compared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from torch import Tensor
+
+from comparison_problems import tiny
+from encoding_problems import Files, Letters, write_manifest
+from omnidistill.core.engines import RayEngine
+from omnidistill.core.errors import InputError
+from omnidistill.encoding.extraction import EncodeSettings, encode
+from omnidistill.experiments.comparison import compare
+from omnidistill.training.experts import stack_runs
+from omnidistill.training.experts.epochs import run_blocks
+from small_runs import cli, features, packed, small_heads
+
+COMPARED = tiny(
+    "apm", "hopa", {"preset": "hopa", "label": "never", "settings": ["experts.learning_rate=1e30"]},
+    seeds=(0, 1), references=["equal-bytes"],
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Deadly(Letters):
+    """Notes the process of every batch; kills the first process that meets its second batch."""
+
+    folder: Path = Path()
+
+    def encode(self, batch: Tensor) -> Tensor:
+        if self.folder != Path():
+            with (self.folder / "processes").open("a") as file:
+                file.write(f"{os.getpid()}\n")
+            if (self.folder / "processes").read_text().split().count(str(os.getpid())) == 2:
+                _once(self.folder / "killed", lambda: os.kill(os.getpid(), signal.SIGKILL))
+        return super().encode(batch)
+
+
+def _once(mark: Path, action: Callable[[], object]) -> None:
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return
+    mark.write_text(str(os.getpid()))
+    action()
+
+
+def encoded(folder: Path) -> dict[str, Any]:
+    manifest = write_manifest(folder / "media", [bytes([n, 3, 1]) * 4 if n != 5 else b"" for n in range(12)])
+    settings = EncodeSettings(batch_size=2, shard_rows=2, num_workers=0)
+    notes = folder / "notes"
+    notes.mkdir()
+    encode(manifest, {"text": Deadly(), "sound": Files()}, folder / "encoded" / "local", settings=settings)
+    with RayEngine() as engine:
+        deadly = {"text": Deadly(folder=notes), "sound": Files()}
+        encode(manifest, deadly, folder / "encoded" / "ray", settings=settings, engine=engine)
+    return {"processes": (notes / "processes").read_text().split(), "killed": (notes / "killed").read_text()}
+
+
+def killing(lock: Callable[[], Path | None], killed: list[int]) -> None:
+    """Kill whoever holds a folder that is locked, once."""
+    while not killed:
+        if (found := lock()) is not None and (pid := found.read_text().strip()):
+            killed.append(int(pid))
+            os.kill(int(pid), signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def compared(folder: Path) -> dict[str, Any]:
+    reference = str(packed(folder / "SET", features(3)))
+    local = compare(reference, COMPARED, folder / "compared" / "local")
+    killed: list[int] = []
+
+    def lock() -> Path | None:
+        learning = (folder / "compared" / "ray").glob("cells/hopa-*/run/metrics.jsonl")
+        return next((path.parent / ".lock" for path in learning if path.stat().st_size), None)
+
+    threading.Thread(target=killing, args=(lock, killed), daemon=True).start()
+    with RayEngine() as engine:
+        there = compare(reference, COMPARED, folder / "compared" / "ray", engine=engine)
+    return {
+        "local": local.content,
+        "ray": there.content,
+        "failures": [local.failures, there.failures],
+        "killed": killed,
+    }
+
+
+def experts(folder: Path) -> dict[str, Any]:
+    config = ("--preset", "smoke", "--set", "heads.width=1024", "--set", "experts.num_experts=7",
+              "--set", "experts.batch_size=64")  # fmt: skip
+    codes = [
+        cli("experts", folder / "SET", *config, "-o", folder / "experts" / name, "--engine", name).code
+        for name in ("local", "ray")
+    ]
+    blocks = run_blocks(stack_runs(small_heads(features(3), 1024), 7), 64)
+    return {"codes": codes, "blocks": len(blocks)}
+
+
+# tasks of the engine alone
+
+
+def noting(folder: Path, unit: str) -> str:
+    with (folder / "done").open("a") as file:
+        file.write(f"{unit}\n")
+    if unit == "bad":
+        raise InputError("row 3: is bad; drop it")
+    if unit == "odd":
+        raise KeyError("odd")
+    if unit == "deadly":
+        os._exit(1)
+    if unit == "slow":
+        try:
+            for _ in range(600):
+                time.sleep(0.1)
+        except KeyboardInterrupt:
+            (folder / "interrupted").touch()
+            raise
+    return unit.upper()
+
+
+def alone(folder: Path) -> dict[str, Any]:
+    folder.mkdir()
+    units = ["a", "bad", "after bad", "odd", "deadly", "after a"]
+    found: dict[str, str] = {}
+    with RayEngine(retries=1) as engine:
+        for done in engine.run(lambda unit: noting(folder, unit), units, after={2: [1], 5: [0]}):
+            try:
+                found[units[done.number]] = done.result()
+            except Exception as error:
+                found[units[done.number]] = f"{type(error).__name__}: {error}"
+        running = engine.run(lambda unit: noting(folder, unit), ["quick", "slow"])
+        next(running)
+        while "slow" not in (folder / "done").read_text():
+            time.sleep(0.05)
+        running.close()
+    return {"found": found, "done": (folder / "done").read_text().split("\n"), "ours": ray.is_initialized()}
+
+
+def unreachable() -> str:
+    try:
+        with RayEngine("127.0.0.1:1"):
+            return "reached"
+    except InputError as error:
+        return str(error)
+
+
+def main(folder: Path) -> None:
+    found: dict[str, Any] = {"unreachable": unreachable()}
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    for part in (encoded, compared, experts):
+        begun = time.monotonic()
+        found[part.__name__] = part(folder)
+        found.setdefault("seconds", {})[part.__name__] = time.monotonic() - begun
+    found["alone"] = alone(folder / "alone")
+    ray.shutdown()
+    (folder / "found.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    main(Path(sys.argv[1]))

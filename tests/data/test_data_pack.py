@@ -1,0 +1,162 @@
+import csv
+import hashlib
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from omnidistill.data.featureset import prepare
+from omnidistill.data.pack import pack, read_raw
+from omnidistill.data.planted import planted
+from omnidistill.data.store import load_features
+
+TWO = {"video": 5, "speech": 4}
+FOUR = {"video": 5, "speech": 4, "touch": 6, "depth": 3}
+ROWS = {"heads": 6, "train": 9, "validation": 4, "test": 5}
+
+
+def write_features(path, raw):
+    if path.suffix == ".npz":
+        np.savez(path, **{name: x.numpy() for name, x in raw.features.items()})
+    elif path.suffix == ".safetensors":
+        save_file(raw.features, path)
+    elif path.suffix == ".parquet":
+        columns = {name: list(x.numpy()) for name, x in raw.features.items()}
+        pq.write_table(pa.table({**table(raw), **columns}), path)
+    else:
+        path.mkdir()
+        for name, x in raw.features.items():
+            np.save(path / f"{name}.npy", x.numpy())
+    return path
+
+
+def table(raw):
+    return {"id": list(raw.ids), "group": list(raw.groups), "split": list(raw.splits)}
+
+
+def write_table(path, columns):
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif path.suffix == ".csv":
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(columns))
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        pq.write_table(pa.table(columns), path)
+    return path
+
+
+@pytest.mark.parametrize("modalities", [TWO, FOUR], ids=["M=2", "M=4"])
+@pytest.mark.parametrize("source", ["f.npz", "f.safetensors", "f", "f.parquet"])
+@pytest.mark.parametrize("beside", ["t.csv", "t.jsonl", "t.parquet"])
+def test_every_source_and_table_packs_to_the_prepared_set(tmp_path, modalities, source, beside):
+    raw = planted(modalities, ROWS, positives_per_group=2)
+    report = pack(write_features(tmp_path / source, raw), write_table(tmp_path / beside, table(raw)), tmp_path / "set")
+    packed, expected = load_features(tmp_path / "set"), prepare(raw)
+    assert set(packed.modalities) == set(modalities)
+    for name, x in expected.features.items():
+        assert torch.equal(packed.features[name], x)
+        assert torch.equal(packed.preprocessing.means[name], expected.preprocessing.means[name])
+    assert (packed.ids, packed.groups, packed.splits) == (raw.ids, raw.groups, raw.splits)
+    assert report.rows == ROWS
+    assert report.widths == packed.widths == modalities
+    assert set(report.dtypes.values()) == {"float32"}
+    assert report.groups == len(set(raw.groups))
+    assert report.duplicates == ()
+
+
+def test_parquet_can_hold_its_own_table(tmp_path):
+    raw = planted(FOUR, ROWS)
+    pack(write_features(tmp_path / "f.parquet", raw), None, tmp_path / "set")
+    assert load_features(tmp_path / "set").ids == raw.ids
+
+
+def test_columns_of_other_names(tmp_path):
+    raw = planted(TWO, ROWS, positives_per_group=2)
+    columns = dict(zip(("name", "kind", "fold"), table(raw).values(), strict=True))
+    features, beside = write_features(tmp_path / "f.npz", raw), write_table(tmp_path / "t.csv", columns)
+    pack(features, beside, tmp_path / "set", id_column="name", group_column="kind", split_column="fold")
+    packed = load_features(tmp_path / "set")
+    assert (packed.ids, packed.groups, packed.splits) == (raw.ids, raw.groups, raw.splits)
+
+
+def test_steps_can_be_left_out(tmp_path):
+    raw = planted(TWO, ROWS)
+    features, beside = write_features(tmp_path / "f.npz", raw), write_table(tmp_path / "t.csv", table(raw))
+    report = pack(features, beside, tmp_path / "set", standardise=False, centre=False)
+    assert torch.equal(load_features(tmp_path / "set").features["video"], raw.features["video"])
+    assert "note   rows are taken as they are, not standardised, not centred" in report.lines()
+
+
+def test_rows_without_groups_or_heads_are_noted(tmp_path):
+    raw = planted(TWO, {"train": 9, "validation": 4, "test": 5})
+    columns = {"id": list(range(18)), "split": [{"validation": "val"}.get(split, split) for split in raw.splits]}
+    report = pack(write_features(tmp_path / "f.npz", raw), write_table(tmp_path / "t.csv", columns), tmp_path / "set")
+    packed = load_features(tmp_path / "set")
+    assert packed.groups == packed.ids == tuple(str(row) for row in range(18))
+    assert report.lines() == [
+        "18 rows in 18 groups: train 9, validation 4, test 5",
+        "2 modalities: video 5 wide (float32), speech 4 wide (float32)",
+        "note   rows are standardised, centred by the mean of the train rows",
+        "note   split 'val' read as 'validation'",
+        "note   no column 'group': every row is its own group, a positive of itself only",
+        "note   no 'heads' split: projection heads start at random unless pretrained ones are given",
+    ]
+
+
+def test_duplicates_and_repeats_are_reported_and_do_not_stop_the_pack(tmp_path):
+    raw = planted(TWO, ROWS)
+    rows = {split: raw.splits.index(split) for split in ROWS}
+    for x in raw.features.values():
+        x[rows["test"]] = x[rows["train"]]
+    for row in (1, 2, 3):
+        raw.features["speech"][rows["test"] + row] = raw.features["speech"][rows["heads"]]
+    features, beside = write_features(tmp_path / "f.npz", raw), write_table(tmp_path / "t.csv", table(raw))
+    lines = pack(features, beside, tmp_path / "set").lines()
+    assert "1 test rows have the video row of another split: 'test-0' = 'train-0'" in lines
+    assert any(line.startswith("4 test rows have the speech row of another split: 'test-0' = ") for line in lines)
+    assert any("WARNING: 1 test rows equal a row of another split in every modality (leak)" in line for line in lines)
+    assert any("3 test rows repeat the speech row of another group" in line for line in lines)
+    assert len(load_features(tmp_path / "set")) == 24
+
+
+def test_provenance_holds_the_hash_of_every_file_and_no_folder(tmp_path):
+    raw = planted(TWO, ROWS)
+    features, beside = write_features(tmp_path / "f", raw), write_table(tmp_path / "t.csv", table(raw))
+    provenance = read_raw(features, beside).provenance
+    assert provenance["sources"] == {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in (features / "speech.npy", features / "video.npy", beside)
+    }
+    assert str(tmp_path) not in json.dumps(provenance)
+
+
+def test_packing_again_replaces_the_set(tmp_path):
+    for seed in (0, 1):
+        raw = planted(TWO, ROWS, seed=seed)
+        features, beside = write_features(tmp_path / "f.npz", raw), write_table(tmp_path / "t.csv", table(raw))
+        pack(features, beside, tmp_path / "set")
+    assert torch.equal(load_features(tmp_path / "set").features["video"], prepare(raw).features["video"])
+    assert len(list((tmp_path / "set").iterdir())) == 2
+
+
+def test_test_rows_change_no_other_row_of_the_artifact(tmp_path):
+    raw = planted(TWO, ROWS)
+    sets = []
+    for name in ("one", "other"):
+        features = write_features(tmp_path / f"{name}.npz", raw)
+        pack(features, write_table(tmp_path / "t.csv", table(raw)), tmp_path / name)
+        sets.append(load_features(tmp_path / name))
+        for x in raw.features.values():
+            x[-5:] = torch.randn(5, x.shape[1], generator=torch.Generator().manual_seed(9))
+    one, other = sets
+    assert not torch.equal(one.split("test").features["video"], other.split("test").features["video"])
+    for split in ("heads", "train", "validation"):
+        assert all(torch.equal(x, other.split(split).features[name]) for name, x in one.split(split).features.items())
+    assert all(torch.equal(mean, other.preprocessing.means[name]) for name, mean in one.preprocessing.means.items())

@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omnidistill.core.errors import InputError
+from omnidistill.data.preprocessing import EPSILON, Preprocessing
+
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def rows(n, p, seed=0, dtype=torch.float32):
+    return (torch.randn(n, p, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3 + 1).to(dtype)
+
+
+def oracle(x, train, standardise=True, centre=True, epsilon=1e-5):
+    x, train = x.double().numpy(), train.double().numpy()
+    if standardise:
+        x, train = ((v - v.mean(1, keepdims=True)) / np.sqrt(v.var(1, keepdims=True) + epsilon) for v in (x, train))
+    return x - train.mean(0) if centre else x
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("standardise", [True, False])
+@pytest.mark.parametrize("centre", [True, False])
+def test_steps_equal_the_double_precision_oracle(dtype, standardise, centre):
+    raw = {"a": rows(50, 7, 1, dtype), "b": rows(50, 30, 2, dtype)}
+    train = {name: x[:20] for name, x in raw.items()}
+    steps = Preprocessing.fit(train, standardise, centre)
+    for name, x in steps.apply(raw).items():
+        assert x.dtype == torch.float32
+        np.testing.assert_allclose(x.numpy(), oracle(raw[name], train[name], standardise, centre), atol=2e-6)
+
+
+def test_standardising_is_layer_norm_without_affine():
+    x = rows(10, 16)
+    expected = torch.nn.functional.layer_norm(x, (16,), eps=EPSILON)
+    assert torch.allclose(Preprocessing(True, EPSILON, {}).apply({"a": x})["a"], expected, atol=1e-6)
+
+
+@given(st.integers(1, 30), st.integers(2, 12), st.integers(0, 5))
+@settings(deadline=None, max_examples=25)
+def test_prepared_training_rows_have_mean_zero_and_each_row_is_on_its_own(n, p, seed):
+    x = {"a": rows(n, p, seed)}
+    steps = Preprocessing.fit(x, standardise=True, centre=True)
+    assert steps.apply(x)["a"].mean(0).abs().max() < 1e-5
+    one = steps.apply({"a": x["a"][n - 1 :]})["a"]
+    assert torch.equal(steps.apply(x)["a"][n - 1 :], one)
+
+
+def test_the_input_is_never_written_to_nor_shared():
+    x = rows(4, 3)
+    kept = x.clone()
+    for steps in (Preprocessing(False, EPSILON, {}), Preprocessing.fit({"a": x}, True, True)):
+        steps.apply({"a": x})["a"].zero_()
+        assert torch.equal(x, kept)
+
+
+def test_centring_equals_a_bias_in_the_head():
+    raw = {"a": rows(30, 9, 1), "b": rows(30, 5, 2)}
+    heads = {"a": rows(4, 9, 3), "b": rows(4, 5, 4)}
+    centred = Preprocessing.fit(raw, standardise=True, centre=True)
+    plain = Preprocessing(True, EPSILON, {})
+    bias = centred.head_bias(heads)
+    for name, w in heads.items():
+        by_mean = centred.apply(raw)[name] @ w.T
+        by_bias = plain.apply(raw)[name] @ w.T + bias[name]
+        assert torch.allclose(by_mean, by_bias, atol=1e-4)
+        assert bias[name].abs().max() > 0.1
+        assert torch.equal(plain.head_bias(heads)[name], torch.zeros(4))
+
+
+def test_head_bias_keeps_the_type_of_the_head():
+    steps = Preprocessing.fit({"a": rows(30, 9)}, standardise=True, centre=True)
+    assert steps.head_bias({"a": rows(4, 9, dtype=torch.float64)})["a"].dtype == torch.float64
+
+
+@pytest.mark.parametrize("centre", [True, False])
+def test_the_steps_of_some_modalities_do_to_them_what_all_steps_do(centre):
+    raw = {"a": rows(30, 9, 1), "b": rows(30, 5, 2), "c": rows(30, 4, 3)}
+    steps = Preprocessing.fit(raw, standardise=True, centre=centre)
+    part = steps.only(("c", "a"))
+    assert list(part.means) == (["a", "c"] if centre else [])
+    assert (part.standardise, part.epsilon) == (steps.standardise, steps.epsilon)
+    for name, x in part.apply({"a": raw["a"], "c": raw["c"]}).items():
+        assert torch.equal(x, steps.apply(raw)[name])
+    if centre:
+        with pytest.raises(InputError, match="'b': 5 wide, but no mean"):
+            part.apply({"b": raw["b"]})
+    assert len(steps.means) == 3 * centre
+
+
+def test_a_large_common_offset_leaves_the_mean_exact():
+    x = {"a": rows(20_000, 2) / 100 + 1000}
+    mean = Preprocessing.fit(x, standardise=False, centre=True).means["a"]
+    np.testing.assert_allclose(mean.numpy(), x["a"].double().mean(0).float().numpy(), rtol=0, atol=0)
+
+
+def test_a_modality_without_a_mean_or_of_another_width_is_refused():
+    steps = Preprocessing.fit({"a": rows(3, 4)}, standardise=True, centre=True)
+    with pytest.raises(InputError, match=r"'b': 4 wide, but no mean.*a \(4\)"):
+        steps.apply({"b": rows(3, 4)})
+    with pytest.raises(InputError, match="'a': 5 wide, but its recorded mean is 4 wide"):
+        steps.apply({"a": rows(3, 5)})
+    with pytest.raises(InputError, match="'a': 5 wide"):
+        steps.head_bias({"a": rows(2, 5)})
+
+
+@pytest.mark.parametrize("centre", [True, False])
+def test_parts_give_the_same_steps_back(centre):
+    steps = Preprocessing.fit({"a": rows(9, 4), "b": rows(9, 3)}, standardise=centre, centre=centre)
+    tensors = steps.to_tensors() | {"features/a": torch.zeros(2)}
+    again = Preprocessing.from_parts(tensors, steps.to_meta())
+    assert (again.standardise, again.epsilon, list(again.means)) == (steps.standardise, EPSILON, list(steps.means))
+    assert all(torch.equal(again.means[name], mean) for name, mean in steps.means.items())
+
+
+@pytest.mark.parametrize(
+    ("tensors", "meta"),
+    [
+        ({}, {}),
+        ({}, {"standardise": True, "epsilon": 1e-5, "centred": ["a"]}),
+        ({}, {"standardise": 1, "epsilon": 1e-5, "centred": []}),
+        ({}, {"standardise": True, "epsilon": -1.0, "centred": []}),
+        ({}, {"standardise": True, "epsilon": "x", "centred": []}),
+        ({}, {"standardise": True, "epsilon": 1e-5, "centred": None}),
+        ({"mean/a": torch.zeros(2, 2)}, {"standardise": True, "epsilon": 1e-5, "centred": ["a"]}),
+        ({"mean/a": torch.zeros(2).long()}, {"standardise": True, "epsilon": 1e-5, "centred": ["a"]}),
+        ({"mean/a": torch.tensor([0.0, float("nan")])}, {"standardise": True, "epsilon": 1e-5, "centred": ["a"]}),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(tensors, meta):
+    with pytest.raises(InputError, match="preprocessing"):
+        Preprocessing.from_parts(tensors, meta)

@@ -1,0 +1,110 @@
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from omnidistill.core.errors import InputError
+from omnidistill.data.table import read_splits, read_table, text_column
+
+COLUMNS = {"id": ["x", "y", "z"], "count": [1, 2, 3], "wörd": ["a,b", 'q"uote', "🕚\nline"]}
+
+
+def write(path):
+    rows = [dict(zip(COLUMNS, values, strict=True)) for values in zip(*COLUMNS.values(), strict=True)]
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n\n" for row in rows), encoding="utf-8")
+    elif path.suffix == ".csv":
+        path.write_bytes('\ufeffid,count,wörd\r\nx,1,"a,b"\r\ny,2,"q""uote"\r\nz,3,"🕚\nline"\r\n'.encode())
+    else:
+        pq.write_table(pa.table({**COLUMNS, "features": [[1.0], [2.0], [3.0]]}), path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.csv", "t.parquet"])
+def test_each_format_gives_the_same_columns(tmp_path, name):
+    path = write(tmp_path / name)
+    columns = read_table(path)
+    assert list(columns) == list(COLUMNS)
+    for column, values in COLUMNS.items():
+        assert text_column(path, columns, column, "why") == tuple(str(value) for value in values)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "names"),
+    [
+        ("t.jsonl", b'{"id": "x"}\n{"id": \n', "line 2 is not JSON"),
+        ("t.jsonl", b'{"id": "x"}\n[1, 2]\n', "line 2 is not a JSON object but list"),
+        ("t.jsonl", b"[" * 100_000, "line 1 is not JSON"),
+        ("t.jsonl", b"\xff\xfe", "cannot be read"),
+        ("t.jsonl", b"", "no rows"),
+        ("t.jsonl", b"{}\n", "no rows"),
+        ("t.csv", b"id,split\nx,train\ny\n", "line 3 has 1 cells, the header has 2"),
+        ("t.csv", b"id,split\nx,train,extra\n", "line 2 has 3 cells"),
+        ("t.csv", b"id,id\nx,y\n", "names a column twice"),
+        ("t.csv", b'id,split\n"x,train\n', "cannot be read"),
+        ("t.csv", b"id,split\n" + b"x" * 200_000 + b",train\n", "cannot be read"),
+        ("t.csv", b"\xff\xfe", "cannot be read"),
+        ("t.csv", b"", "no rows"),
+        ("t.csv", b"id,split\n", "no rows"),
+        ("t.parquet", b"PAR1", "cannot be read"),
+        ("t.parquet", b"", "cannot be read"),
+        ("t.txt", b"id", r"\.jsonl, \.csv, \.parquet"),
+    ],
+)
+def test_tables_that_cannot_be_read(tmp_path, name, content, names):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=names) as caught:
+        read_table(tmp_path / name)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.csv", "t.parquet"])
+def test_tables_that_are_not_there(tmp_path, name):
+    with pytest.raises(InputError, match=name):
+        read_table(tmp_path / name)
+    (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match=name):
+        read_table(tmp_path / name)
+
+
+def test_a_missing_column_is_answered_with_the_nearest(tmp_path):
+    with pytest.raises(InputError, match="no column 'idx'; why; the columns are id, count; did you mean 'id'"):
+        text_column(tmp_path / "t.csv", {"id": ["x"], "count": ["1"]}, "idx", "why")
+
+
+@pytest.mark.parametrize("value", [None, "", 1.5, True, ["x"], {"a": 1}])
+def test_values_that_name_nothing(tmp_path, value):
+    with pytest.raises(InputError, match="row 1, column 'id' is"):
+        text_column(tmp_path / "t.csv", {"id": ["x", value]}, "id", "why")
+
+
+def test_synonyms_of_validation_are_read_and_noted(tmp_path):
+    given = ["train", "val", "dev", "valid", "validation", "test", "heads"]
+    splits, notes = read_splits(tmp_path / "t.csv", {"split": given}, "split")
+    assert splits == ("train", *["validation"] * 4, "test", "heads")
+    assert notes == [f"split {name!r} read as 'validation'" for name in ("val", "dev", "valid")]
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (
+            ["train", "validation", "tets"],
+            "row 2, column 'fold': unknown split 'tets'; known are .*; did you mean 'test'",
+        ),
+        (["Train", "validation", "test"], "row 0.*'Train'.*did you mean 'train'"),
+        (["train", "validation"], "no 'test' rows; found train, validation"),
+        (["train", "test"], "no 'validation' rows"),
+        (["heads", "val", "test"], "no 'train' rows; found heads, validation, test"),
+    ],
+)
+def test_splits_that_are_wrong_or_missing(tmp_path, given, names):
+    with pytest.raises(InputError, match=names):
+        read_splits(tmp_path / "t.csv", {"fold": given}, "fold")
+
+
+def test_no_split_column_says_what_it_is_for(tmp_path):
+    with pytest.raises(InputError, match="no column 'split'; it says which rows are train"):
+        read_splits(tmp_path / "t.csv", {"id": ["x"]}, "split")

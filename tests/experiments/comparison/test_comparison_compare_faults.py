@@ -1,0 +1,182 @@
+"""What fails in a comparison is told and tried again, what cannot be is refused; no choice has seen a test row."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from comparison_problems import FEW, Made, counted, line_of, tiny, without_costs
+from omnidistill.core.errors import InputError
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.distill import Distillation
+from omnidistill.experiments.comparison import cells, compare
+from omnidistill.io.artifacts import load_artifact
+from omnidistill.methods import METHODS, Method, Task
+from omnidistill.models.heads import save_heads
+from small_runs import contents, features, packed, small_heads
+
+# what fails
+
+
+def no_luck(*_: Any) -> Any:
+    raise RuntimeError("no\nluck")
+
+
+def test_a_method_that_fails_is_told_and_tried_again(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setitem(METHODS, "apm", no_luck)
+        failed = made.compare(tmp_path / "C", FEW)
+    assert [name.rpartition("-")[0] for name in failed.failures] == ["apm-n8-s0", "apm-n8-s1"]
+    assert set(failed.failures.values()) == {"RuntimeError no luck"}
+    line = line_of(failed.content, "apm@8")
+    assert line["failures"] == [{"seed": seed, "error": "RuntimeError no luck"} for seed in (0, 1)]
+    assert [line[key] for key in ("recall", "gain_retained", "seconds", "bytes", "choices")] == [None] * 5
+    assert line_of(failed.content, "hopa@8")["recall"] == line_of(made.compared.content, "hopa@8")["recall"]
+    assert "APM, 8 rows, seed 1: RuntimeError no luck" in failed.table.read_text("utf-8")
+    with counted() as calls:
+        again = made.compare(tmp_path / "C", FEW, resume=True)
+    assert calls == [("apm", 0), ("apm", 1)]
+    assert again.failures == {}
+    assert without_costs(again.content) == without_costs(made.compared.content)
+
+
+def test_the_seeds_that_do_not_fail_count(made: Made, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for result in copied.glob("cells/apm-n8-s1-*"):
+        shutil.rmtree(result)
+    monkeypatch.setitem(METHODS, "apm", no_luck)
+    line = line_of(made.compare(copied, FEW, resume=True).content, "apm@8")
+    assert [failure["seed"] for failure in line["failures"]] == [1]
+    assert line["recall"]["mean"] != line_of(made.compared.content, "apm@8")["recall"]["mean"]
+
+
+def test_students_that_diverge_are_a_failure_in_plain_words(made: Made, tmp_path: Path) -> None:
+    wild = {"preset": "hopa", "settings": ["distill.optimiser.rows=1e30"], "label": "wild"}
+    compared = made.compare(tmp_path / "C", tiny(wild, "apm", references=[]))
+    ((name, error),) = compared.failures.items()
+    assert name.startswith("hopa-")
+    assert "NaN or Inf" in error
+    assert "Error" not in error
+    assert [line["label"] for line in compared.content["lines"] if line["failures"]] == ["wild"]
+
+
+def test_a_reference_that_fails_is_told_too(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the full run no gain can be told, and nothing can be cut from it."""
+    monkeypatch.setattr(cells, "full_line", no_luck)
+    compared = made.compare(tmp_path / "C", tiny("apm", seeds=(4,), references=["equal-bytes"]))
+    assert [name.rpartition("-")[0] for name in compared.failures] == ["full-s4", "equal-bytes-n8-s4"]
+    assert line_of(compared.content, "full")["failures"] == [{"seed": 4, "error": "RuntimeError no luck"}]
+    assert line_of(compared.content, "apm@8")["recall"] is not None
+    assert all(line["gain_retained"] is None for line in compared.content["lines"])
+
+
+def test_a_damaged_result_ends_it_with_the_place(made: Made, copied: Path) -> None:
+    (manifest,) = copied.glob("cells/hopa-n8-s1-*/result/manifest.json")
+    manifest.write_text("{")
+    with pytest.raises(InputError, match=str(manifest)):
+        made.compare(copied, FEW, resume=True)
+
+
+# the test split
+
+
+def test_no_method_is_given_test_rows(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[str] = set()
+
+    def looking(method: Method) -> Method:
+        def make(task: Task, /) -> Distillation:
+            for rows in vars(task.development).values():
+                seen.update(rows.splits)
+            return method(task)
+
+        return make
+
+    for kind, method in METHODS.items():
+        monkeypatch.setitem(METHODS, kind, looking(method))
+    assert made.compare(tmp_path / "C", tiny("hopa", "prototypes", "covmatch", "apm", references=[])).failures == {}
+    assert seen == {"heads", "train", "validation"}
+
+
+def test_other_test_rows_change_scores_and_nothing_else(made: Made, tmp_path: Path) -> None:
+    test = torch.tensor([split == "test" for split in made.data.splits])
+    other = replace(
+        made.data, features={m: torch.where(test[:, None], -x.flip(0), x) for m, x in made.data.features.items()}
+    )
+    packed(tmp_path / "SET", other)
+    compared = compare(str(tmp_path / "SET"), FEW, tmp_path / "C")
+    assert compared.failures == {}
+    assert compared.content["heads"] == made.compared.content["heads"]
+    for folder in (
+        "heads",
+        "experts",
+        *(f"cells/{path.name}/run/distilled" for path in (made.folder / "C/cells").iterdir()),
+    ):
+        assert tensors(tmp_path / "C" / folder) == tensors(made.folder / "C" / folder) != {}
+    kept = [load_artifact(next((place / "C/references").glob("full-*")), "result") for place in (tmp_path, made.folder)]
+    assert all(torch.equal(kept[0].tensors[f"heads/{m}"], kept[1].tensors[f"heads/{m}"]) for m in made.data.modalities)
+    assert not torch.equal(kept[0].tensors["a->b"], kept[1].tensors["a->b"])
+
+
+def tensors(folder: Path) -> dict[str, bytes]:
+    return {name: data for name, data in contents(folder).items() if name.endswith(".safetensors")}
+
+
+# refused
+
+
+def other_data(made: Made, folder: Path) -> FeatureSet:
+    return features(3, seed=9)
+
+
+def other_test_rows(made: Made, folder: Path) -> FeatureSet:
+    return made.data.select(range(len(made.data) - 2))
+
+
+@pytest.mark.parametrize("changed", [other_data, other_test_rows])
+def test_a_folder_over_other_data(changed: Callable[[Made, Path], FeatureSet], made: Made, copied: Path) -> None:
+    packed(copied.parent / "OTHER", changed(made, copied))
+    before = contents(copied)
+    with pytest.raises(InputError, match="other data; choose another folder"):
+        compare(str(copied.parent / "OTHER"), FEW, copied, resume=True)
+    assert contents(copied) == before
+
+
+def test_a_folder_is_not_gone_on_in_without_being_told(made: Made, copied: Path) -> None:
+    before = contents(copied)
+    with pytest.raises(InputError, match="--resume"):
+        made.compare(copied, FEW)
+    with pytest.raises(InputError, match=r"heads\.width = 8.*another folder"):
+        made.compare(copied, tiny("apm", settings=["heads.num_epochs=2", "heads.width=9"]), resume=True)
+    assert contents(copied) == before
+
+
+def test_a_folder_of_something_else(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="not empty"):
+        made.compare(tmp_path, FEW, resume=True)
+    assert set(contents(tmp_path)) == {"notes.txt"}
+
+
+@pytest.mark.parametrize("missing", ["train", "validation", "test"])
+def test_a_missing_split_is_told_at_once(missing: str, made: Made, tmp_path: Path) -> None:
+    keep = [row for row, split in enumerate(made.data.splits) if split != missing]
+    packed(tmp_path / "SET", made.data.select(keep))
+    with pytest.raises(InputError, match=f"split '{missing}'"):
+        compare(str(tmp_path / "SET"), FEW, tmp_path / "C")
+    assert not (tmp_path / "C").exists()
+
+
+def test_what_cannot_be_leaves_nothing(made: Made, tmp_path: Path) -> None:
+    save_heads(small_heads(features(2)), tmp_path / "H", {})
+    with pytest.raises(InputError, match="no head for modality 'c'"):
+        made.compare(tmp_path / "C", FEW, heads=tmp_path / "H")
+    with pytest.raises(InputError, match="size 65"):
+        made.compare(tmp_path / "C", FEW.model_copy(update={"sizes": (65,)}))
+    assert not (tmp_path / "C").exists()

@@ -1,0 +1,306 @@
+"""From results to the content of a table: every number as plain numpy has it from the ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from comparison_problems import line_of, tiny
+from omnidistill.config import ComparisonConfig, EvaluateConfig
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.evaluation.intervals import Interval, gain_retained, paired_difference
+from omnidistill.experiments.comparison.cells import Result
+from omnidistill.experiments.comparison.plan import AnyCell, Cell, plan_cells, plan_references
+from omnidistill.experiments.comparison.summary import summarise
+from omnidistill.report.comparison_content import read_comparison
+from small_runs import ROWS, features
+
+Array = NDArray[np.float64]
+CUT_OFFS = (1, 5, 10)
+MODALITIES = ("a", "b", "c")
+DIRECTIONS = list(permutations(MODALITIES, 2))
+COMPARISON = tiny("hopa", {"preset": "apm", "label": "ours"}, "herding", sizes=(8, 12), seeds=(4, 2))
+WORST = {"zero-shot": 200, "full": 8, "random": 10}
+"""Ranks are drawn from 1 to this; the best method is another one at each size, and random rows are better."""
+WORST_OF = {
+    ("hopa", 8): 20,
+    ("apm", 8): 40,
+    ("herding", 8): 100,
+    ("hopa", 12): 60,
+    ("apm", 12): 12,
+    ("herding", 12): 90,
+}
+
+
+def drawn(worst: int, num_runs: int, seed: int) -> Array:
+    """Ranks (runs x directions x queries), of which some are ties."""
+    generator = np.random.default_rng(seed)
+    return generator.integers(2, 2 * worst + 1, size=(num_runs, len(DIRECTIONS), ROWS["test"])) / 2
+
+
+def result(ranks: Array, **meta: Any) -> Result:
+    runs = [dict(zip(DIRECTIONS, torch.from_numpy(run.copy()), strict=True)) for run in ranks]
+    usual = {"seconds": {"students": 0.5}, "bytes": 100, "peak_bytes": 10, "judged": 7, "label": "as kept"}
+    return Result(runs, {**usual, **meta})
+
+
+@dataclass(frozen=True)
+class Made:
+    """Cells, references and hand-made results."""
+
+    data: FeatureSet
+    comparison: ComparisonConfig
+    results: Mapping[AnyCell, Result]
+
+    @property
+    def cells(self) -> list[Cell]:
+        return plan_cells(self.comparison, self.data)
+
+    def summary(self, *without: str, failures: Mapping[str, str] | None = None, **changed: Result) -> dict[str, Any]:
+        """The table without these lines' results ("method" or "method@size"); failures by name of the line."""
+        references = plan_references(self.comparison, EvaluateConfig(), self.data)
+        every: list[AnyCell] = [*references, *self.cells]
+        kept = {cell: self.results[cell] for cell in every if not {method_of(cell), name_of(cell)} & set(without)}
+        kept = {cell: changed.get(method_of(cell).replace("-", "_"), found) for cell, found in kept.items()}
+        failed = {cell: (failures or {})[name_of(cell)] for cell in every if name_of(cell) in (failures or {})}
+        content = summarise(self.comparison, references, self.cells, kept, failed, self.data)
+        read_comparison({"schema": 1, "name": "made", "layout": "retrieval", **content})
+        return content
+
+    def ranks(self, name: str) -> Array:
+        """All runs of a line, seeds one after the other."""
+        found = [run for cell, each in self.results.items() if name_of(cell) == name for run in each.ranks]
+        return np.array([[run[direction].numpy() for direction in DIRECTIONS] for run in found])
+
+
+def method_of(cell: AnyCell) -> str:
+    return cell.method if isinstance(cell, Cell) else cell.name
+
+
+def name_of(cell: AnyCell) -> str:
+    return method_of(cell) + ("" if cell.size is None else f"@{cell.size}")
+
+
+@pytest.fixture(scope="module")
+def made() -> Made:
+    data = features(3)
+    results: dict[AnyCell, Result] = {}
+    for number, reference in enumerate(plan_references(COMPARISON, EvaluateConfig(), data)):
+        num_runs = 1 if reference.name in ("zero-shot", "cca") else 2
+        results[reference] = result(
+            drawn(WORST.get(reference.name, 50), num_runs, number), label=reference.name.upper()
+        )
+    for number, cell in enumerate(plan_cells(COMPARISON, data)):
+        first = cell.config.seed == 4
+        meta = {
+            "seconds": {"experts": 3.0 if first else 5.0, "distill": 1.0, "students": 0.25 * cell.size},
+            "bytes": 10 * cell.size,
+            "peak_bytes": 1000 + cell.size if not first else 900 if cell.method == "hopa" else None,
+            "judged": 24 if first else 40 + cell.size,
+        }
+        results[cell] = result(drawn(WORST_OF[cell.method, cell.size], 2, 100 + number), **meta)
+    return Made(data, COMPARISON, results)
+
+
+@pytest.fixture(scope="module")
+def content(made: Made) -> dict[str, Any]:
+    return made.summary()
+
+
+METHOD_LINES = [f"{method}@{size}" for method, size in WORST_OF]
+LINES = ["zero-shot", "full", "random@8", "random@12", "low-rank@8", "equal-bytes@12", "cca", *METHOD_LINES]
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_recall_is_over_the_students_of_all_seeds(name: str, made: Made, content: dict[str, Any]) -> None:
+    ranks, recall = made.ranks(name), line_of(content, name)["recall"]
+    assert len(ranks) == (1 if name in ("zero-shot", "cca") else 4 if name in METHOD_LINES else 2)
+    assert list(recall) == ["mean", *("->".join(direction) for direction in DIRECTIONS)]
+    for k in CUT_OFFS:
+        by_run = (ranks <= k).mean(-1)  # runs x directions
+        for at, direction in enumerate(DIRECTIONS):
+            agrees(recall["->".join(direction)][f"R@{k}"], by_run[:, at])
+        agrees(recall["mean"][f"R@{k}"], by_run.mean(1))
+
+
+def agrees(spread: dict[str, float], runs: Array) -> None:
+    assert spread["mean"] == pytest.approx(runs.mean(), abs=1e-12)
+    assert spread["std"] == pytest.approx(runs.std(ddof=1) if len(runs) > 1 else 0.0, abs=1e-12)
+
+
+def hits(ranks: Array) -> torch.Tensor:
+    """Runs x queries x cut-offs."""
+    return torch.from_numpy(np.stack([(ranks <= k).mean(1) for k in CUT_OFFS], axis=-1))
+
+
+def same(found: dict[str, Any], expected: list[Interval] | list[Interval | None]) -> None:
+    for k, interval in zip(CUT_OFFS, expected, strict=True):
+        assert interval is not None
+        assert found[f"R@{k}"] == pytest.approx(vars(interval), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_gain_retained_is_the_share_of_what_all_rows_gain(name: str, made: Made, content: dict[str, Any]) -> None:
+    found = line_of(content, name)["gain_retained"]
+    zero, full, method = (made.ranks(each) for each in ("zero-shot", "full", name))
+    for k in CUT_OFFS:
+        low, high, here = ((ranks <= k).mean() for ranks in (zero, full, method))
+        assert found[f"R@{k}"]["mean"] == pytest.approx((here - low) / (high - low), abs=1e-12)
+    groups = made.data.split("test").group_codes
+    same(found, gain_retained(hits(zero)[0], hits(full), hits(method), groups))
+
+
+@pytest.mark.parametrize(("size", "best"), [(8, "hopa"), (12, "apm")])
+def test_difference_is_to_the_method_of_the_size_with_the_highest_mean(
+    size: int, best: str, made: Made, content: dict[str, Any]
+) -> None:
+    """Mean over R@1, R@5 and R@10; a reference may be higher."""
+    top = made.ranks(f"{best}@{size}")
+    groups = made.data.split("test").group_codes
+    for method in ("hopa", "apm", "herding"):
+        found = line_of(content, f"{method}@{size}")["difference_to_best"]
+        if method == best:
+            assert found is None
+            continue
+        here = made.ranks(f"{method}@{size}")
+        assert hits(here).mean() < hits(top).mean()
+        for k in CUT_OFFS:
+            assert found[f"R@{k}"]["mean"] == pytest.approx((here <= k).mean() - (top <= k).mean(), abs=1e-12)
+        same(found, paired_difference(hits(here), hits(top), groups))
+    assert all(line["difference_to_best"] is None for line in content["lines"] if line["kind"] == "reference")
+
+
+def test_costs_are_those_of_one_set(content: dict[str, Any]) -> None:
+    """Seconds: mean over seeds; memory and choices: the most."""
+    for name, size in (("hopa@8", 8), ("herding@12", 12)):
+        line = line_of(content, name)
+        assert line["seconds"] == {"distill": 1.0, "experts": 4.0, "students": 0.25 * size}
+        assert (line["bytes"], line["peak_bytes"], line["choices"]) == (10 * size, 1000 + size, 40 + size)
+    assert line_of(content, "full")["seconds"] == {"students": 0.5}
+
+
+def test_memory_that_was_not_told_is_none(made: Made) -> None:
+    silent = result(made.ranks("full"), peak_bytes=None)
+    assert line_of(made.summary(full=silent), "full")["peak_bytes"] is None
+
+
+def test_lines_are_named_by_method_and_size_and_labelled_for_readers(content: dict[str, Any]) -> None:
+    labels = {line["name"]: line["label"] for line in content["lines"]}
+    assert labels["apm@8"] == labels["apm@12"] == "ours"
+    assert labels["hopa@8"] == "HoPA"
+    assert labels["random@12"] == "RANDOM"
+    names = [line["name"] for line in content["lines"]]
+    assert names[:2] == ["zero-shot", "full"]
+    assert names[-6:] == ["hopa@8", "apm@8", "herding@8", "hopa@12", "apm@12", "herding@12"]
+
+
+def test_the_protocol_is_told_in_numbers(content: dict[str, Any], made: Made) -> None:
+    assert (content["seeds"], content["num_students"]) == ([4, 2], 2)
+    text = " ".join(content["protocol"])
+    assert "2 sets of a size, one a seed, 2 students a set" in text
+    assert "from 24 to 52 students compared" in text
+    assert "no students compared" in " ".join(made.summary("hopa", "apm", "herding")["protocol"])
+    one = summarise(
+        tiny("apm"),
+        plan_references(tiny("apm"), EvaluateConfig(), made.data),
+        plan_cells(tiny("apm"), made.data),
+        {},
+        {},
+        made.data,
+    )
+    assert "1 set of a size" in one["protocol"][0]
+
+
+# budgets
+
+
+def test_lines_at_a_budget_are_named_by_it_and_compared_within_it(made: Made) -> None:
+    """Sizes differ within a budget; at the least one APM alone fits, in few bits."""
+    few = {"preset": "apm", "settings": ["distill.storage.bits=2"]}
+    comparison = tiny("hopa", few, "herding", bytes=["60", "50%"], seeds=(4, 2), settings=())
+    references, cells = plan_references(comparison, EvaluateConfig(), made.data), plan_cells(comparison, made.data)
+    worst = {"hopa": 20, "herding": 100}
+    results: dict[AnyCell, Result] = {
+        cell: result(drawn(worst.get(method_of(cell), 60), 2, number))
+        for number, cell in enumerate([*references, *cells])
+    }
+    content = summarise(comparison, references, cells, results, {}, made.data)
+    read_comparison({"schema": 1, "name": "made", "layout": "curve", **content})
+    half = made.data.split("train").bytes // 2
+    assert content["data"]["bytes"] == 2 * half
+    (apm,) = {cell.method for cell in cells if cell.method.startswith("apm")}
+    assert [line["name"] for line in content["lines"]] == [
+        *("zero-shot", "full", f"random@{half}B", f"low-rank@{half}B", "equal-bytes@60B", f"equal-bytes@{half}B"),
+        *("cca", f"{apm}@60B", f"hopa@{half}B", f"{apm}@{half}B", f"herding@{half}B"),
+    ]
+    for line in content["lines"]:
+        assert line["budget"] == (60 if "@60B" in line["name"] else half if "@" in line["name"] else None)
+    sizes = {cell.method: cell.size for cell in cells if cell.budget == half}
+    assert {method: line_of(content, f"{method}@{half}B")["size"] for method in sizes} == sizes
+    assert len(set(sizes.values())) > 1
+    without_difference = {line["name"] for line in content["lines"] if line["difference_to_best"] is None}
+    assert {f"hopa@{half}B", f"{apm}@60B"} == {name for name in without_difference if name.split("@")[0] in sizes}
+    assert content["protocol"][0] == "Left out, as fewer than 2 rows fit: HoPA (60 B), herding (60 B)."
+    assert "2 sets of a budget, one a seed" in content["protocol"][1]
+
+
+def test_a_method_called_like_a_reference_has_a_line_of_its_own(made: Made) -> None:
+    """Random rows are both: one draw, and the mean of many."""
+    comparison = tiny("random", references=["random"])
+    references, cells = plan_references(comparison, EvaluateConfig(), made.data), plan_cells(comparison, made.data)
+    results: dict[AnyCell, Result] = {
+        cell: result(drawn(60, 2, number)) for number, cell in enumerate([*references, *cells])
+    }
+    content = summarise(comparison, references, cells, results, {}, made.data)
+    read_comparison({"schema": 1, "name": "made", "layout": "retrieval", **content})
+    kinds = {line["name"]: line["kind"] for line in content["lines"]}
+    assert kinds == {
+        "zero-shot": "reference",
+        "full": "reference",
+        "random@8": "reference",
+        "random-set@8": "method",
+    }
+    assert line_of(content, "random-set@8")["label"] == "random choice"
+    assert line_of(content, "random@8")["recall"] != line_of(content, "random-set@8")["recall"]
+
+
+# what failed
+
+
+def test_a_line_of_which_all_runs_failed_has_failures_and_no_numbers(made: Made) -> None:
+    line = line_of(made.summary("hopa@8", failures={"hopa@8": "no luck"}), "hopa@8")
+    assert line["failures"] == [{"seed": seed, "error": "no luck"} for seed in (4, 2)]
+    numbers = ("recall", "gain_retained", "difference_to_best", "seconds", "bytes", "peak_bytes", "choices")
+    assert {key for key, value in line.items() if value is None} == {"budget", *numbers}
+    assert line["label"] == "HoPA"
+
+
+def test_the_best_is_the_best_of_those_that_did_not_fail(made: Made) -> None:
+    content = made.summary("hopa@8")
+    assert line_of(content, "apm@8")["difference_to_best"] is None
+    assert line_of(content, "herding@8")["difference_to_best"] is not None
+
+
+def test_a_reference_that_failed_has_its_seed(made: Made) -> None:
+    content = made.summary("cca", failures={"cca": "no luck"})
+    assert line_of(content, "cca")["failures"] == [{"seed": 2, "error": "no luck"}]
+    assert line_of(content, "cca")["label"] == "cca"
+
+
+@pytest.mark.parametrize("missing", ["zero-shot", "full"])
+def test_without_zero_shot_or_full_no_gain_is_told(missing: str, made: Made) -> None:
+    content = made.summary(missing)
+    assert all(line["gain_retained"] is None for line in content["lines"])
+    assert line_of(content, "apm@8")["difference_to_best"] is not None
+
+
+def test_where_all_rows_gain_nothing_there_is_no_share_of_it(made: Made) -> None:
+    content = made.summary(full=result(made.ranks("zero-shot").repeat(2, 0)))
+    assert line_of(content, "apm@8")["gain_retained"] == {f"R@{k}": None for k in CUT_OFFS}

@@ -1,0 +1,71 @@
+"""What the card says, and that the hub can read its front matter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from sharing_problems import small_set
+
+from omnidistill.experiments.sharing.card import card
+from omnidistill.experiments.sharing.licences import licence_of
+
+SCORES = {
+    "lines": ["zero_shot", "distilled", "full"],
+    "num_seeds": 10,
+    **{
+        name: {
+            "label": f"{name} | label",
+            "recall": {"mean": {at: {"mean": value, "std": 0.0} for at in ("R@1", "R@5", "R@10")}},
+            "gain_retained": {"R@1": {"mean": 0.9, "low": 0.8, "high": 1.0} if name == "distilled" else None},
+        }
+        for name, value in {"zero_shot": 0.1, "distilled": 0.5125, "full": 0.6}.items()
+    },
+}
+
+
+def made(scores: dict[str, Any] | None = None, command: str = "", **provenance: Any) -> tuple[dict[str, Any], str]:
+    distilled = small_set(**provenance)
+    text = card("someone/name", distilled, licence_of(distilled.provenance), scores, command, heads=True)
+    _, front, body = text.split("---\n", 2)
+    return yaml.safe_load(front), body
+
+
+def test_the_front_matter() -> None:
+    front, _ = made(licences={"a": "CC-BY-NC-4.0"}, languages=["en", "de"])
+    assert front == {
+        "license": "cc-by-nc-4.0",
+        "language": ["en", "de"],
+        "pretty_name": "name",
+        "size_categories": ["n<1K"],
+        "tags": ["omnidistill", "dataset-distillation", "multimodal", "features", "a", "b"],
+        "configs": [{"config_name": "default", "data_files": "rows.parquet"}],
+    }
+    assert "language" not in made()[0]
+    assert made()[0]["license_name"] == "apache-2.0-and-cc-by-4.0"
+
+
+@pytest.mark.parametrize("name", ['a "quoted": text\n---\nlicense: mit', "ünï | code"])
+def test_texts_from_elsewhere_stay_text(name: str) -> None:
+    distilled = small_set(name=name, notes=[name], encoders={"a": {"name": name}})
+    text = card("someone/name", distilled, licence_of(distilled.provenance))
+    assert text.count("\n---\n") == 1
+    front, _ = made(languages=[name])
+    assert front["language"] == [name]
+
+
+def test_scores_command_and_licences_are_told() -> None:
+    command = "omnidistill distill SET --size 6 -o RUN"
+    _, body = made(
+        SCORES, command.replace("SET", "/home/someone/SET"), encoders={"a": {"name": "encoder-a", "licence": "MIT"}}
+    )
+    assert "| distilled \\| label | 51.2 | 51.2 | 51.2 | 90 % [80, 100] |" in body
+    assert "| zero_shot \\| label | 10.0 | 10.0 | 10.0 |  |" in body
+    assert f"    {command}\n" in body
+    assert "| drawings | Apache-2.0 |" in body
+    assert "| encoder of a | MIT |" in body
+    assert "* a: encoder-a" in body
+    assert "Non-commercial" not in body
+    assert "Scores" not in made()[1]
+    assert "**Non-commercial use only**" in made(licences={"a": "CC-BY-NC-4.0"})[1]

@@ -1,0 +1,158 @@
+"""From arrays to heads: the front does what `run_distill` does, and says what it was not told."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn.base
+import torch
+
+from omnidistill import Distiller
+from omnidistill.core.errors import InputError
+from omnidistill.data.featureset import prepare
+from omnidistill.data.planted import planted
+from omnidistill.data.raw import RawFeatures
+from omnidistill.data.store import load_features
+from omnidistill.experiments.run import fingerprint, open_run, run_distill
+from omnidistill.models.heads import embed
+from small_runs import ROWS, packed, small_config, small_heads, widths
+
+SMALL = ("heads.width=8",)
+
+
+@pytest.fixture(scope="module")
+def raw() -> RawFeatures:
+    return planted(widths(2), ROWS, latent=6, positives_per_group=2)
+
+
+@pytest.fixture(scope="module")
+def arrays(raw: RawFeatures) -> dict[str, np.ndarray]:
+    return {name: x.numpy() for name, x in raw.features.items()}
+
+
+@pytest.fixture(scope="module")
+def fitted(raw: RawFeatures, arrays: dict[str, np.ndarray]) -> Distiller:
+    front = Distiller(size=6, preset="smoke", settings=SMALL)
+    return front.fit(arrays, ids=raw.ids, groups=raw.groups, splits=raw.splits)
+
+
+def test_it_is_a_run(fitted: Distiller, raw: RawFeatures, tmp_path: Path) -> None:
+    place = packed(tmp_path / "SET", prepare(raw))
+    run = run_distill(str(place), small_config(distill__size=6), tmp_path / "RUN")
+    heads = run.distilled().train(run.heads(load_features(place)))
+    assert fitted.modalities_ == ("a", "b")
+    assert fitted.distilled_.size == 6
+    for name, matrix in heads.items():
+        assert torch.equal(fitted.heads_[name], matrix)
+        assert torch.equal(fitted.start_[name], run.heads(load_features(place))[name])
+
+
+def test_raw_features_and_prepared_ones_are_taken_too(fitted: Distiller, raw: RawFeatures) -> None:
+    for given in (raw, prepare(raw)):
+        again = Distiller(size=6, preset="smoke", settings=SMALL).fit(given)
+        assert all(torch.equal(again.heads_[name], matrix) for name, matrix in fitted.heads_.items())
+
+
+def test_transform_prepares_and_embeds(fitted: Distiller, raw: RawFeatures, arrays: dict[str, np.ndarray]) -> None:
+    made = fitted.transform({"b": arrays["b"][:7]})
+    assert list(made) == ["b"]
+    expected = embed(fitted.heads_, prepare(raw).features)["b"][:7]
+    torch.testing.assert_close(made["b"], expected)
+    torch.testing.assert_close(made["b"].norm(dim=1), torch.ones(7))
+
+
+def test_a_validation_split_is_drawn_by_group_and_told(arrays: dict[str, np.ndarray], tmp_path: Path) -> None:
+    some = {name: x[:60] for name, x in arrays.items()}
+    groups = [row // 3 for row in range(60)]
+    front = Distiller(size=6, preset="smoke", settings=SMALL, folder=tmp_path)
+    with pytest.warns(UserWarning, match=r"4 of 20 training groups \(12 rows\) were drawn .* by seed 0"):
+        front.fit(some, groups=groups)
+    data = load_features(tmp_path / "SET")
+    assert data.split_sizes == {"train": 48, "validation": 12}
+    assert not {*data.split("train").groups} & {*data.split("validation").groups}
+    assert open_run(tmp_path / "RUN").distilled().size == 6
+
+
+def test_given_splits_are_kept_without_a_word(arrays: dict[str, np.ndarray], tmp_path: Path) -> None:
+    splits = ["train"] * 40 + ["validation"] * 20
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        front = Distiller(size=6, preset="smoke", settings=SMALL, folder=tmp_path)
+        front.fit({name: x[:60] for name, x in arrays.items()}, splits=splits)
+    assert load_features(tmp_path / "SET").splits == tuple(splits)
+
+
+def test_a_folder_goes_on_with_its_own_rows_and_loses_nothing_to_others(
+    fitted: Distiller, raw: RawFeatures, tmp_path: Path
+) -> None:
+    front = Distiller(size=6, preset="smoke", settings=SMALL, folder=tmp_path)
+    front.fit(raw)
+    again = Distiller(size=6, preset="smoke", settings=SMALL, folder=tmp_path).fit(raw)
+    assert all(torch.equal(again.heads_[name], matrix) for name, matrix in fitted.heads_.items())
+    others = planted(widths(2), ROWS, latent=6, positives_per_group=2, seed=1)
+    with pytest.raises(InputError, match="SET: holds other features; give another folder, or none"):
+        front.fit(others)
+    with pytest.raises(InputError, match="RUN: holds another run"):
+        Distiller(size=7, preset="smoke", settings=SMALL, folder=tmp_path).fit(raw)
+    kept = open_run(tmp_path / "RUN")
+    assert kept.fingerprint == fingerprint(load_features(tmp_path / "SET"))
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == ["RUN", "SET"]
+
+
+def test_heads_and_whole_numbers_are_taken(raw: RawFeatures, arrays: dict[str, np.ndarray]) -> None:
+    start = small_heads(prepare(raw), width=5, seed=4)
+    front = Distiller(size=6, preset="smoke", heads={name: x.numpy() for name, x in start.items()})
+    whole = {name: (10 * x).astype(int) for name, x in arrays.items()}
+    front.fit(whole, splits=raw.splits, groups=raw.groups)
+    assert all(torch.equal(front.start_[name], start[name]) for name in start)
+    assert front.transform(whole)["a"].shape == (len(raw.ids), 5)
+
+
+def test_a_budget_makes_rows_of_four_bits(raw: RawFeatures) -> None:
+    quick = ("distill.iterations=2", "distill.num_student_steps=4", "experts.num_epochs=1", "experts.learning_rate=1.0")
+    front = Distiller(budget="400", settings=(*SMALL, *quick, "heads.num_epochs=1")).fit(raw)
+    assert front.distilled_.config.distill.storage.bits == 4
+    assert front.distilled_.bytes <= 400
+
+
+def test_parameters_come_and_go(fitted: Distiller) -> None:
+    front = Distiller(size=6, preset="smoke", settings=SMALL)
+    assert front.get_params() == fitted.get_params()
+    assert Distiller(**front.get_params()).get_params() == front.get_params()
+    assert front.set_params(size=9, seed=2) is front
+    assert (front.size, front.seed) == (9, 2)
+    assert copy.deepcopy(front).get_params() == front.get_params()
+
+
+def test_scikit_learn_clones_it() -> None:
+    front = Distiller(size=6, settings=SMALL, heads={"a": np.ones((2, 3))})
+    front.heads_ = {"a": torch.ones(2, 3)}
+    clone = sklearn.base.clone(front)
+    assert not hasattr(clone, "heads_")
+    assert clone.get_params().keys() == front.get_params().keys()
+    assert (clone.size, clone.settings) == (6, SMALL)
+    assert np.array_equal(clone.heads["a"], front.heads["a"])
+
+
+def test_what_is_wrong_is_said(fitted: Distiller, raw: RawFeatures, arrays: dict[str, np.ndarray]) -> None:
+    small = Distiller(size=6, preset="smoke", settings=SMALL)
+    cases = {
+        "no heads yet; call fit first": lambda: small.transform(arrays),
+        "modality 'c': was not fitted; known are a, b": lambda: fitted.transform({"c": arrays["a"]}),
+        "its recorded mean is 12 wide": lambda: fitted.transform({"a": arrays["b"]}),
+        "both decide how many rows; give one": lambda: Distiller(size=6, budget="1%").fit(arrays),
+        "has no 'sizes'; did you mean 'size'": lambda: small.set_params(sizes=3),
+        "the RawFeatures has its own; leave them out": lambda: small.fit(raw, ids=raw.ids),
+        "modality 'a': an array of <U1": lambda: small.fit({**arrays, "a": np.array([["x"]])}),
+        r"modality 'a': shape \(3,\); features are rows x width": lambda: small.fit({**arrays, "a": [1, 2, 3]}),
+        "2 training groups are too few": lambda: small.fit({name: x[:2] for name, x in arrays.items()}),
+        "modality 'b': 5 rows, but there are 4 ids": lambda: small.fit({"a": arrays["a"][:4], "b": arrays["b"][:5]}),
+        "no modality given": lambda: small.fit({}),
+    }
+    for message, act in cases.items():
+        with pytest.raises(InputError, match=message):
+            act()

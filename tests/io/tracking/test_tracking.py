@@ -1,0 +1,349 @@
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omnidistill.core.errors import InputError, NotFiniteError
+from omnidistill.io.tracking import JsonlTracker, NullTracker, Progress, RichProgress, SilentProgress, Tracker
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+RECORDS = st.lists(st.dictionaries(st.text(), JSON_VALUES, max_size=4), max_size=8)
+
+
+def lines(path: Path) -> list[Any]:
+    text = path.read_bytes()
+    assert text == b"" or text.endswith(b"\n")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@given(RECORDS, st.integers(0, 8), RECORDS)
+@settings(deadline=None, max_examples=60)
+def test_a_resumed_log_equals_the_uninterrupted_one(
+    tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]], at: int, lost: list[dict[str, Any]]
+) -> None:
+    whole, resumed = (tmp_path_factory.getbasetemp() / name for name in ("whole.jsonl", "resumed.jsonl"))
+    with JsonlTracker(whole) as tracker:
+        for record in records:
+            tracker.log(record)
+    with JsonlTracker(resumed) as tracker:
+        for record in records[:at]:
+            tracker.log(record)
+        position = tracker.position()
+        for record in lost:  # logged after the checkpoint, then the process died
+            tracker.log(record)
+    with JsonlTracker(resumed, resume_at=position) as tracker:
+        assert tracker.position() == position
+        for record in records[at:]:
+            tracker.log(record)
+        assert tracker.position() == resumed.stat().st_size
+    assert resumed.read_bytes() == whole.read_bytes()
+    assert lines(whole) == records
+
+
+def test_each_record_is_in_the_file_at_once(tmp_path: Path) -> None:
+    with JsonlTracker(tmp_path / "m") as tracker:
+        for step in range(3):
+            tracker.log({"step": step})
+            assert lines(tmp_path / "m")[-1] == {"step": step}
+            assert tracker.position() == (tmp_path / "m").stat().st_size
+
+
+def test_position_syncs_what_was_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    with JsonlTracker(tmp_path / "m") as tracker:
+        tracker.log({"a": 1})
+        fsync = os.fsync
+        monkeypatch.setattr(os, "fsync", lambda handle: (synced.append(os.fstat(handle).st_size), fsync(handle)))
+        assert synced == []
+        assert tracker.position() == 9
+        assert synced == [9]
+
+
+def test_opening_syncs_the_name_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}")))
+    with JsonlTracker(tmp_path / "m"):
+        assert synced == [str(tmp_path)]
+
+
+def test_without_a_position_the_file_starts_anew(tmp_path: Path) -> None:
+    (tmp_path / "m").write_text("an older, longer log\n" * 9)
+    for resume_at in (None, 0):
+        with JsonlTracker(tmp_path / "m", resume_at) as tracker:
+            tracker.log({"a": resume_at})
+        assert lines(tmp_path / "m") == [{"a": resume_at}]
+
+
+def test_resuming_cuts_a_line_that_the_killed_process_left_unfinished(tmp_path: Path) -> None:
+    (tmp_path / "m").write_bytes(b'{"a": 1}\n{"a": 2}\n{"a":')
+    with JsonlTracker(tmp_path / "m", resume_at=9) as tracker:
+        tracker.log({"b": 1})
+    assert lines(tmp_path / "m") == [{"a": 1}, {"b": 1}]
+
+
+@pytest.mark.parametrize(
+    ("content", "resume_at", "message"),
+    [
+        (b'{"a": 1}\n', 10, "holds 9 bytes, the checkpoint expects 10 or more"),
+        (b"", 1, "holds 0 bytes, the checkpoint expects 1 or more"),
+        (b'{"a": 1}\n{"a": 2}\n', 10, "no line ends at byte 10"),
+        (b'{"a": 1}\n', -1, "cannot be opened"),
+        (None, 9, "cannot be opened .No such file or directory"),
+    ],
+)
+def test_a_log_that_cannot_be_resumed_is_left_as_it_is(
+    tmp_path: Path, content: bytes | None, resume_at: int, message: str
+) -> None:
+    path = tmp_path / "m.jsonl"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"m\.jsonl: .*{message}"):
+        JsonlTracker(path, resume_at)
+    assert (path.read_bytes() if path.exists() else None) == content
+
+
+def test_a_folder_that_is_missing_or_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "nowhere" / "m", tmp_path / "file" / "m", tmp_path):
+        with pytest.raises(InputError, match="cannot be opened"):
+            JsonlTracker(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), [1.0, -float("inf")], {"deep": float("nan")}])
+def test_numbers_that_are_not_finite_are_refused_and_not_written(tmp_path: Path, value: Any) -> None:
+    with JsonlTracker(tmp_path / "m") as tracker:
+        tracker.log({"a": 1})
+        with pytest.raises(NotFiniteError, match=r"NaN or Inf in the record .*'loss'"):
+            tracker.log({"step": 2, "loss": value})
+        tracker.log({"a": 3})
+    assert lines(tmp_path / "m") == [{"a": 1}, {"a": 3}]
+
+
+def refused(handle: int, line: bytes, offset: int) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def taken_in_part(handle: int, line: bytes, offset: int, pwrite: Callable[..., int] = os.pwrite) -> int:
+    return pwrite(handle, line[:5], offset)
+
+
+def interrupted(handle: int, line: bytes, offset: int, pwrite: Callable[..., int] = os.pwrite) -> int:
+    pwrite(handle, line, offset)
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"), [(refused, InputError), (taken_in_part, InputError), (interrupted, KeyboardInterrupt)]
+)
+def test_a_line_is_written_whole_or_not_at_all(
+    tmp_path: Path, fault: Callable[..., int], error: type[BaseException]
+) -> None:
+    with JsonlTracker(tmp_path / "m") as tracker:
+        tracker.log({"a": 1})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "pwrite", fault)
+            with pytest.raises(
+                error, match=r"m: cannot be written .No space left on device" if error is InputError else None
+            ):
+                tracker.log({"a long one": "x" * 50})
+        assert tracker.position() == 9
+        assert lines(tmp_path / "m") == [{"a": 1}]
+        tracker.log({"b": 2})
+    assert lines(tmp_path / "m") == [{"a": 1}, {"b": 2}]
+
+
+def test_a_disk_that_does_not_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with JsonlTracker(tmp_path / "m") as tracker:
+        monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(errno.EIO, "Input/output error")))
+        with pytest.raises(InputError, match=r"m: cannot be written .Input/output error"):
+            tracker.position()
+
+
+def test_a_closed_tracker_can_be_closed_again_and_holds_no_file(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        tracker = JsonlTracker(tmp_path / "m")
+        tracker.close()
+        tracker.close()
+        with pytest.raises(InputError):
+            JsonlTracker(tmp_path / "m", resume_at=99)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_null_and_silent_do_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    tracker: Tracker = NullTracker()
+    with tracker:
+        tracker.log({"a": float("nan")})
+        assert tracker.position() == 0
+    progress: Progress = SilentProgress()
+    with progress:
+        progress.start(3, "label")
+        progress.advance(loss=0.1)
+    assert capfd.readouterr() == ("", "")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@contextmanager
+def terminal() -> Iterator[Terminal]:
+    """stderr as a terminal; pytest sets its own before each phase, so a fixture could not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TERM", "xterm")
+        patch.setenv("COLUMNS", "120")
+        patch.setattr(sys, "stderr", stream := Terminal())
+        yield stream
+
+
+def test_without_a_terminal_one_plain_line_every_ten_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    with RichProgress(clock=clock) as progress:
+        progress.start(200, "distil")
+        for _ in range(100):
+            clock.now += 0.35
+            progress.advance(loss=0.6512345, step=7)
+    assert capsys.readouterr().err.splitlines() == [
+        "distil 29/200  0:00:10  ETA 0:01:00  loss=0.6512  step=7",
+        "distil 58/200  0:00:20  ETA 0:00:50  loss=0.6512  step=7",
+        "distil 87/200  0:00:30  ETA 0:00:40  loss=0.6512  step=7",
+    ]
+
+
+def test_a_short_stage_says_nothing_and_the_last_fields_stay(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    progress = RichProgress(clock=clock)
+    progress.start(2, "quick")
+    progress.advance(loss=1.0)
+    progress.start(20, "slow")
+    progress.advance(4, loss=2.0)
+    clock.now += 3700.0
+    progress.advance(6)
+    progress.stop()
+    progress.stop()
+    assert capsys.readouterr().err.splitlines() == ["slow 10/20  1:01:40  ETA 1:01:40  loss=2"]
+    progress.start(1, "other")
+    clock.now += 60.0
+    progress.advance()
+    assert capsys.readouterr().err.splitlines() == ["other 1/1  0:01:00  ETA 0:00:00"]
+
+
+def test_a_resumed_stage_estimates_from_its_own_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    progress = RichProgress(clock=clock)
+    progress.start(100, "distil", done=80)
+    clock.now += 15.0
+    progress.advance(0)
+    clock.now += 15.0
+    progress.advance(10)
+    assert capsys.readouterr().err.splitlines() == [
+        "distil 80/100  0:00:15  ETA ?",
+        "distil 90/100  0:00:30  ETA 0:00:30",
+    ]
+
+
+def test_a_note_is_a_line_at_once_and_no_field(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    with RichProgress(clock=clock) as progress:
+        progress.start(20, "distil")
+        progress.advance(1, loss=2.0)
+        progress.advance(0, note="iteration 2: back [to] 1")
+        assert capsys.readouterr().err == "distil: iteration 2: back [to] 1\n"
+        clock.now += 10.0
+        progress.advance(9)
+    assert capsys.readouterr().err.splitlines() == ["distil 10/20  0:00:10  ETA 0:00:10  loss=2"]
+
+
+def test_on_a_terminal_a_note_stays_whole_above_the_bar() -> None:
+    note = "iteration [2]: " + "word " * 40 + "end"
+    with terminal() as stream, RichProgress() as progress:
+        progress.start(2, "distil")
+        progress.advance(0, note=note)
+        progress.advance(2)
+    assert f"distil: {note}\n" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
+
+
+def test_a_stream_that_is_gone_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    with RichProgress(interval_seconds=0.0) as progress:
+        progress.start(3, "distil")
+        progress.advance(1, note="read me")
+
+
+def test_on_a_terminal_a_bar_with_label_counts_times_and_fields() -> None:
+    with terminal() as stream, RichProgress() as progress:
+        progress.start(200, "distil [bold]", done=50)
+        progress.advance(50, loss=0.6512345)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
+    last = [line for line in re.split(r"[\r\n]", shown) if line.strip()][-1]
+    assert re.fullmatch(r"distil \[bold\] \S.*100/200 0:00:0\d ETA (-:--:--|0:00:0\d) loss=0\.6512\s*", last)
+    assert "\x1b[?25h" in stream.getvalue()  # the cursor is given back
+
+
+def test_a_new_stage_ends_the_bar_of_the_one_before() -> None:
+    with terminal() as stream, RichProgress() as progress:
+        progress.start(2, "first")
+        progress.start(2, "second")
+    assert stream.getvalue().count("\x1b[?25l") == stream.getvalue().count("\x1b[?25h") == 2
+
+
+def test_the_bar_ends_when_the_body_fails() -> None:
+    def fail() -> None:
+        with RichProgress() as progress:
+            progress.start(2, "distil")
+            raise KeyError
+
+    with terminal() as stream, pytest.raises(KeyError):
+        fail()
+    assert stream.getvalue().rstrip().endswith("\x1b[?25h")
+
+
+def test_what_a_command_prints_is_not_drawn_into_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    with terminal() as stream, RichProgress() as progress:
+        progress.start(2, "distil")
+        print('{"json": 1}')
+        progress.advance()
+    assert capsys.readouterr().out == '{"json": 1}\n'
+    assert "json" not in stream.getvalue()
+
+
+def test_stdout_stays_clean_and_rich_unloaded_without_a_terminal() -> None:
+    code = (
+        "import sys; from omnidistill.io.tracking import RichProgress\n"
+        "with RichProgress(interval_seconds=0.0) as progress:\n"
+        "    progress.start(4, 'distil'); progress.advance(1, loss=0.5); print('result')\n"
+        "assert not any(name.split('.')[0] in ('rich', 'torch') for name in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "result\n"
+    assert re.fullmatch(r"distil 1/4  0:00:00  ETA 0:00:00  loss=0\.5\n", done.stderr)

@@ -1,0 +1,255 @@
+"""Views of a log, with the real packages: every step once, whatever happened, and never in the way of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omnidistill.core.errors import InputError
+from omnidistill.io.tracking import TRACKERS, JsonlTracker, Tracker, Viewed, Views, check_trackers
+from small_runs import SMALL, Loop, Told, cli, contents, features, packed, records, small_config
+
+Shown = dict[int, float]
+"""The loss by step."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _own_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Trackio looks for its place when it is imported, and nothing is to be written at home."""
+    with pytest.MonkeyPatch.context() as patch:
+        place = tmp_path_factory.mktemp("home")
+        patch.setenv("TRACKIO_DIR", str(place / "trackio"))
+        patch.setenv("WANDB_CACHE_DIR", str(place / "wandb"))
+        patch.setenv("WANDB_CONFIG_DIR", str(place / "wandb"))
+        patch.delenv("WANDB_MODE", raising=False)
+        yield
+
+
+def in_tensorboard(folder: Path, name: str = "loss") -> Shown:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    read = EventAccumulator(str(folder / "tensorboard"))
+    read.Reload()
+    found = read.Scalars(name) if name in read.Tags()["scalars"] else []
+    return once([(event.step, event.value) for event in found])
+
+
+def in_wandb(folder: Path, name: str = "loss") -> Shown:
+    from wandb.proto import wandb_internal_pb2 as proto
+
+    (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    written: list[Any] = []
+    while not any(record.HasField("exit") for record in written):  # its own process writes, and is not waited for
+        time.sleep(0.02)
+        written = [proto.Record.FromString(data) for data in leveldb_records(file.read_bytes())]
+    found = []
+    for record in written:
+        items = {item.nested_key[0] if item.nested_key else item.key: item for item in record.history.item}
+        if name in items:
+            found.append((int(items["_step"].value_json), float(items[name].value_json)))
+    return once(found)
+
+
+def leveldb_records(data: bytes) -> Iterator[bytes]:
+    """The records of a log in LevelDB's format: blocks of 32 kB, each part with checksum, length and type; 7 bytes of
+    a header come first.
+    """
+    at, parts = 7, b""
+    while at + 7 <= len(data):
+        if 32768 - at % 32768 < 7:
+            at += 32768 - at % 32768
+        length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+        parts += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            yield parts
+            parts = b""
+
+
+def in_trackio(folder: Path, name: str = "loss") -> Shown:
+    from trackio.sqlite_storage import SQLiteStorage
+
+    place = folder.resolve()
+    run = f"{place.name}-{hashlib.sha256(str(place).encode()).hexdigest()[:8]}"
+    rows = SQLiteStorage.get_logs("omnidistill", run)
+    return once([(row["step"], row[name]) for row in rows if name in row])
+
+
+def once(found: list[tuple[int, float]]) -> Shown:
+    assert len(dict(found)) == len(found), f"a step is there twice: {found}"
+    return dict(found)
+
+
+READ: dict[str, Callable[..., Shown]] = {"tensorboard": in_tensorboard, "wandb": in_wandb, "trackio": in_trackio}
+
+
+def opened(folder: Path, names: list[str], resume_at: int | None = None, told: list[str] | None = None) -> Viewed:
+    notes = [] if told is None else told
+    return Viewed(JsonlTracker(folder / "m.jsonl", resume_at), Views(names, folder, {"seed": 0}, notes.append))
+
+
+def losses(steps: range) -> Shown:
+    return {step: 1 / 2**step for step in steps}
+
+
+def log(tracker: Tracker, steps: range) -> None:
+    for step, loss in losses(steps).items():
+        tracker.log({"iteration": step, "loss": loss, "notes": ["text is for the log alone"]})
+
+
+def test_every_tracker_is_tried() -> None:
+    assert set(READ) == set(TRACKERS)
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_resumed_run_has_every_step_once(tmp_path: Path, name: str) -> None:
+    told: list[str] = []
+    with opened(tmp_path, [name], told=told) as tracker:
+        log(tracker, range(3))
+        position = tracker.position()
+        log(tracker, range(3, 6))  # after the checkpoint, then the process died
+    assert READ[name](tmp_path) == losses(range(6))
+    with opened(tmp_path, [name], position, told) as tracker:
+        log(tracker, range(3, 8))
+    assert READ[name](tmp_path) == losses(range(8))
+    with opened(tmp_path, [name], None, told) as tracker:  # the folder is used for another run
+        log(tracker, range(2))
+    assert READ[name](tmp_path) == losses(range(2))
+    assert told == []
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_view_that_is_added_later_shows_what_was_before(tmp_path: Path, name: str) -> None:
+    with opened(tmp_path, []) as tracker:
+        log(tracker, range(3))
+        position = tracker.position()
+    with opened(tmp_path, [name], position) as tracker:
+        log(tracker, range(3, 5))
+    assert READ[name](tmp_path) == losses(range(5))
+
+
+class Failing:
+    """Fails at one of the three things that a view does."""
+
+    last = -1
+
+    def __init__(self, at: str) -> None:
+        self.at, self.shown = at, 0
+        self._fail("open")
+
+    def show(self, step: int, numbers: Any) -> None:
+        self.shown += 1
+        self._fail("show")
+
+    def close(self) -> None:
+        self._fail("close")
+
+    def _fail(self, at: str) -> None:
+        if self.at == at:
+            raise ConnectionError("no\nsuch host")
+
+
+@pytest.mark.parametrize("at", ["open", "show", "close"])
+def test_a_view_that_fails_is_told_once_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    monkeypatch.setitem(TRACKERS, "wandb", lambda folder, settings: Failing(at))
+    told: list[str] = []
+    with opened(tmp_path, ["wandb", "tensorboard"], told=told) as tracker:
+        log(tracker, range(4))
+    assert told == ["tracker wandb failed (ConnectionError: no such host); the run goes on without it"]
+    assert [record["loss"] for record in log_of(tmp_path)] == list(losses(range(4)).values())
+    assert in_tensorboard(tmp_path) == losses(range(4))
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    (folder / "m.jsonl").rename(folder / "metrics.jsonl")
+    return records(folder)
+
+
+def test_a_view_goes_on_after_the_last_step_that_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = Failing("never")
+    view.last = 2
+    monkeypatch.setitem(TRACKERS, "wandb", lambda folder, settings: view)
+    with opened(tmp_path, ["wandb"]) as tracker:
+        log(tracker, range(5))
+    assert view.shown == 2
+
+
+def test_a_run_has_the_same_bits_with_all_views(tmp_path: Path) -> None:
+    loop, config, told = Loop.make(tmp_path / "experts"), small_config("distill.iterations=6"), Told()
+    loop.distill(tmp_path / "plain", config)
+    loop.distill(tmp_path / "viewed", config, trackers=list(READ), progress=told)
+    kept = {name: data for name, data in contents(tmp_path / "viewed").items() if name in contents(tmp_path / "plain")}
+    assert kept == contents(tmp_path / "plain")
+    assert told.notes == []
+    logged = {record["iteration"]: record["loss"] for record in records(tmp_path / "plain") if "loss" in record}
+    for name, read in READ.items():
+        assert read(tmp_path / "viewed") == pytest.approx(logged), name
+
+
+def test_an_interrupted_run_goes_on_in_its_views(tmp_path: Path) -> None:
+    loop, config = Loop.make(tmp_path / "experts"), small_config("distill.iterations=6")
+
+    def interrupt(done: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.distill(tmp_path / "run", config, trackers=["tensorboard"], on_iteration=interrupt)
+    loop.distill(tmp_path / "run", config, trackers=["tensorboard", "trackio"], resume=True)
+    logged = {record["iteration"]: record["loss"] for record in records(tmp_path / "run") if "loss" in record}
+    assert set(logged) == set(range(1, 7))
+    assert in_tensorboard(tmp_path / "run") == pytest.approx(logged)
+    assert in_trackio(tmp_path / "run") == pytest.approx(logged)
+
+
+def test_a_run_whose_views_all_fail_has_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, config, told = Loop.make(tmp_path / "experts"), small_config("distill.iterations=3"), Told()
+    loop.distill(tmp_path / "plain", config)
+    for name, at in zip(TRACKERS, ("open", "show", "close"), strict=True):
+        monkeypatch.setitem(TRACKERS, name, lambda folder, settings, at=at: Failing(at))
+    loop.distill(tmp_path / "failed", config, trackers=list(TRACKERS), progress=told)
+    assert contents(tmp_path / "failed") == contents(tmp_path / "plain")
+    assert len(told.notes) == 3
+
+
+def test_names_and_packages_are_checked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"tracker 'wand': unknown; known are tensorboard, wandb, trackio; did you"):
+        check_trackers(["wand"])
+    monkeypatch.setitem(sys.modules, "trackio", None)
+    done = cli("distill", packed(tmp_path / "SET"), *SMALL, "--tracker", "trackio", "-o", tmp_path / "RUN")
+    assert done.code == 2
+    assert "pip install 'omnidistill[trackio]'" in done.err
+    assert not (tmp_path / "RUN").exists()
+
+
+def test_a_method_without_iterations_has_nothing_to_show(tmp_path: Path) -> None:
+    arguments = ("--preset", "herding", "--set", "heads.width=8", "--size", 8, "--tracker", "tensorboard")
+    done = cli("distill", packed(tmp_path / "SET"), *arguments, "-o", tmp_path / "RUN")
+    assert done.code == 2
+    assert "tracker 'tensorboard': method 'herding' (kind select) has no iterations; leave it out" in done.err
+
+
+def test_experts_show_how_far_they_went(tmp_path: Path) -> None:
+    arguments = (packed(tmp_path / "SET", features(2)), *SMALL, "--tracker", "tensorboard")
+    for _ in range(2):  # a buffer that is there already is shown again
+        done = cli("experts", *arguments, "-o", tmp_path / "E")
+        assert done.code == 0, done.err
+        far = in_tensorboard(tmp_path / "E", "distance_from_start/a")
+        assert far[0] == 0
+        assert all(far[epoch] > 0 for epoch in range(1, len(far)))
+        assert len(far) == 4
+
+
+def test_the_mode_of_wandb_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    with opened(tmp_path, ["wandb"]) as tracker:
+        log(tracker, range(2))
+    assert not (tmp_path / "wandb").exists()

@@ -1,0 +1,216 @@
+"""What holds for every selector: distinct rows, groups take turns, nothing but the generator decides, all modalities
+count, chunks change nothing, and memory stays below n x n.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from select_problems import feature_set, random_problem, trajectory_from
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+
+from omnidistill.core.errors import InputError
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.methods.selectors import SELECTORS, USES_TRAJECTORY, Selector, prototypes, select_rows
+from omnidistill.methods.selectors.turns import first_by_turns
+from omnidistill.models.heads import Heads
+
+DRAW = {"random", "k-medoids", "aligned-k-medoids", "forgetting"}
+EVERY = pytest.mark.parametrize("name", list(SELECTORS))
+MODALITIES = pytest.mark.parametrize("num_modalities", [2, 3, 4])
+CHUNKED = [name for name, selector in SELECTORS.items() if "chunk_bytes" in inspect.signature(selector).parameters]
+
+
+def _select(
+    name: str, train: FeatureSet, heads: Heads, size: int, seed: int = 0, trajectory: list[Heads] | None = None
+) -> list[int]:
+    generator = torch.Generator().manual_seed(seed)
+    return select_rows(name, train, heads, size, generator, trajectory or trajectory_from(heads, 5, 0)).tolist()
+
+
+@EVERY
+@given(st.integers(2, 4), st.integers(1, 4), st.integers(1, 30), st.integers(0, 1000))
+@settings(deadline=None, max_examples=12)
+def test_rows_are_distinct_and_groups_take_turns(name, num_modalities, rows_per_group, size, seed):
+    train, heads = random_problem(num_modalities, 30, seed, rows_per_group)
+    rows = _select(name, train, heads, size, seed)
+    assert len(set(rows)) == len(rows) == size
+    assert all(0 <= row < 30 for row in rows)
+    if name != "aligned-k-medoids":  # its turns are among the rows that it keeps
+        given_rows = {group: sum(train.groups[row] == group for row in rows) for group in train.groups}
+        unfilled = [count for group, count in given_rows.items() if count < train.groups.count(group)]
+        assert max(given_rows.values()) <= min(unfilled, default=30) + 1
+
+
+@EVERY
+@MODALITIES
+def test_the_generator_decides_alone(name, num_modalities):
+    train, heads = random_problem(num_modalities, 40, seed=1)
+    first = _select(name, train, heads, 8, seed=1)
+    assert _select(name, train, heads, 8, seed=1) == first
+    others = [_select(name, train, heads, 8, seed=seed) for seed in range(2, 6)]
+    assert any(rows != first for rows in others) == (name in DRAW)
+
+
+@pytest.mark.parametrize("name", sorted(set(SELECTORS) - DRAW))
+@MODALITIES
+def test_the_order_of_rows_does_not_matter(name, num_modalities):
+    train, heads = random_problem(num_modalities, 30, seed=2, rows_per_group=2)
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(5))
+    moved = train.select(order)
+    expected = [train.ids[row] for row in _select(name, train, heads, 9)]
+    assert [moved.ids[row] for row in _select(name, moved, heads, 9)] == expected
+
+
+@pytest.mark.parametrize("name", sorted(set(SELECTORS) - DRAW))
+def test_the_order_of_modalities_does_not_matter(name):
+    train, heads = random_problem(3, 30, seed=3)
+    turned = feature_set(dict(reversed(train.features.items())))
+    assert _select(name, train, heads, 8) == _select(name, turned, heads, 8)
+
+
+@pytest.mark.parametrize("name", sorted(set(SELECTORS) - {"random"}))
+@MODALITIES
+def test_every_modality_counts(name, num_modalities):
+    train, heads = random_problem(num_modalities, 40, seed=4)
+    expected = _select(name, train, heads, 12)
+    for modality in train.modalities:
+        order = torch.randperm(40, generator=torch.Generator().manual_seed(6))
+        shuffled = feature_set({**train.features, modality: train.features[modality][order]})
+        assert set(_select(name, shuffled, heads, 12)) != set(expected)
+
+
+@EVERY
+def test_scaling_an_output_changes_only_what_weighs_gradients(name):
+    """Rows are directions: the length of one modality's head matters to no selector but those of gradients."""
+    train, heads = random_problem(3, 40, seed=5)
+    snapshots = trajectory_from(heads, 5, 0)
+    scaled = [{**snapshot, "b": 4 * snapshot["b"]} for snapshot in snapshots]
+    same = _select(name, train, heads, 10, 0, snapshots) == _select(name, train, scaled[0], 10, 0, scaled)
+    assert same == (name not in {"grand", "craig"})
+
+
+@pytest.mark.parametrize("name", CHUNKED)
+@pytest.mark.parametrize("chunk_bytes", [1, 4000, 100_000])
+def test_the_chunk_size_changes_nothing(name, chunk_bytes):
+    train, heads = random_problem(3, 50, seed=6, rows_per_group=2)
+    expected = _select(name, train, heads, 15)
+    selector: Any = SELECTORS[name]
+    generator = torch.Generator().manual_seed(0)
+    found = selector(train, heads, 15, generator, trajectory_from(heads, 5, 0), chunk_bytes=chunk_bytes)
+    assert found.tolist() == expected
+
+
+class _LargestTensor(TorchDispatchMode):
+    """Remembers the most elements that any operation returned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        sizes = [leaf.numel() for leaf in tree_flatten(out)[0] if isinstance(leaf, torch.Tensor)]
+        self.elements = max(self.elements, *sizes, 0)
+        return out
+
+
+@pytest.mark.parametrize("name", [*CHUNKED, "herding", "k-center", "prototypes"])
+def test_no_table_of_all_pairs_is_made(name):
+    train, heads = random_problem(3, 300, seed=7)
+    chunk_bytes = 2**16
+    selector: Any = prototypes if name == "prototypes" else SELECTORS[name]
+    options = {"chunk_bytes": chunk_bytes} if name in [*CHUNKED, "prototypes"] else {}
+    if name != "prototypes":
+        options["trajectory"] = trajectory_from(heads, 2, 0)
+    with _LargestTensor() as largest:
+        selector(train, heads, 10, torch.Generator(), **options)
+    assert 0 < largest.elements <= max(chunk_bytes // 4, 300 * 3 * 7)
+
+
+def test_random_rows_are_uniform_over_rows_of_distinct_groups():
+    train, heads = random_problem(2, 12, seed=8, rows_per_group=3)
+    counts = torch.zeros(12)
+    for seed in range(600):
+        rows = _select("random", train, heads, 4, seed)
+        assert len({train.groups[row] for row in rows}) == 4
+        counts[rows] += 1
+    assert bool((counts - 200).abs().max() < 5 * (600 * (1 / 3) * (2 / 3)) ** 0.5)
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.randoms())
+@settings(deadline=None)
+def test_turns_of_a_ranking(groups, random):
+    ranking = list(range(len(groups)))
+    random.shuffle(ranking)
+    codes = {group: code for code, group in enumerate(dict.fromkeys(groups))}
+    seen: dict[int, int] = {}
+    turn = {}
+    for row in ranking:
+        turn[row] = seen[groups[row]] = seen.get(groups[row], -1) + 1
+    expected = sorted(ranking, key=lambda row: turn[row])
+    found = first_by_turns(torch.tensor(ranking), torch.tensor([codes[group] for group in groups]), len(groups))
+    assert found.tolist() == expected
+
+
+@EVERY
+@pytest.mark.parametrize("size", [0, -3, 11])
+def test_a_size_without_rows_is_refused(name, size):
+    train, heads = random_problem(2, 10, seed=9)
+    with pytest.raises(InputError, match=f"size {size}: there are 10 training rows; use a size from 1 to 10"):
+        _select(name, train, heads, size)
+
+
+@EVERY
+@MODALITIES
+def test_all_rows_can_be_selected(name, num_modalities):
+    train, heads = random_problem(num_modalities, 10, seed=10, rows_per_group=3)
+    assert sorted(_select(name, train, heads, 10)) == list(range(10))
+
+
+@EVERY
+def test_identical_rows_can_be_selected(name):
+    train, heads = random_problem(3, 12, seed=11)
+    train = feature_set({modality: x[torch.arange(12) % 2] for modality, x in train.features.items()})
+    assert len(set(_select(name, train, heads, 9))) == 9
+
+
+@pytest.mark.parametrize("name", sorted(set(SELECTORS) - {"random"}))
+def test_heads_that_do_not_fit_are_refused(name):
+    train, heads = random_problem(3, 10, seed=12)
+    missing = [{modality: heads[modality] for modality in ("a", "b")}] * 3
+    with pytest.raises(InputError, match="no head for modality 'c'"):
+        _select(name, train, missing[0], 4, 0, missing)
+
+
+@EVERY
+def test_only_those_that_are_said_to_need_a_training_refuse_to_go_without(name):
+    train, heads = random_problem(2, 10, seed=15)
+    if name in USES_TRAJECTORY:
+        with pytest.raises(InputError, match="give a trajectory"):
+            select_rows(name, train, heads, 4, torch.Generator())
+    else:
+        assert len(select_rows(name, train, heads, 4, torch.Generator())) == 4
+
+
+def test_an_unknown_selector_is_refused_with_the_nearest():
+    train, heads = random_problem(2, 10, seed=13)
+    with pytest.raises(
+        InputError, match=r"selector 'k-centre': unknown; known are random, .*did you mean 'k-center'\?"
+    ):
+        _select("k-centre", train, heads, 4)
+
+
+def test_any_callable_of_the_signature_is_a_selector():
+    def first(train, start, size, generator, trajectory=None):
+        return torch.arange(size)
+
+    selector: Selector = first
+    train, heads = random_problem(2, 10, seed=14)
+    assert selector(train, heads, 3, torch.Generator(), None).tolist() == [0, 1, 2]

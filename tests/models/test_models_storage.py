@@ -1,0 +1,144 @@
+"""Latent, stored and trained rows: what training saw is what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from omnidistill.config import StorageConfig
+from omnidistill.models.storage import Bits, Half, Parametrisation, Plain, Views, parametrisation_from
+from omnidistill.testing import check_parametrisation
+
+Normal = Callable[..., Tensor]
+OURS: list[Parametrisation] = [
+    Plain(),
+    Half(),
+    *(Bits(bits) for bits in (2, 3, 4, 6, 8)),
+    Views(Plain(), 3),
+    Views(Half(), 1),
+    Views(Bits(4), 4),
+    Views(Bits(3), 2, seed=7),
+]
+
+
+@pytest.fixture
+def rows(normal: Normal) -> dict[str, Tensor]:
+    return {"b": normal(3, 13).float(), "a": normal(3, 6, seed=1).float()}
+
+
+@pytest.mark.parametrize("parametrisation", OURS, ids=repr)
+def test_ours_keep_the_contract(parametrisation: Parametrisation) -> None:
+    check_parametrisation(parametrisation)
+    assert isinstance(parametrisation, Parametrisation)
+
+
+def test_plain_expands_to_the_rows_it_was_given(rows: dict[str, Tensor]) -> None:
+    latent = Plain().init(rows)
+    for expanded in (Plain().expand(latent), Plain().load(Plain().store(latent))):
+        assert list(expanded) == ["b", "a"]
+        for name, matrix in rows.items():
+            assert torch.equal(expanded[name], matrix)
+
+
+def test_plain_learns_a_copy(normal: Normal) -> None:
+    rows = {"a": normal(3, 4)}
+    before = rows["a"].clone()
+    latent = Plain().init(rows)
+    latent["a"].add_(1)
+    assert torch.equal(rows["a"], before)
+
+
+@pytest.mark.parametrize(("bits", "code_bytes"), [(8, (13, 6)), (6, (10, 5)), (4, (7, 3)), (3, (5, 3)), (2, (4, 2))])
+def test_few_bits_take_their_bytes_and_a_step(bits: int, code_bytes: tuple[int, int], rows: dict[str, Tensor]) -> None:
+    stored = Bits(bits).store(rows)
+    assert {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in stored.items()} == {
+        "b/codes": ((3, code_bytes[0]), torch.uint8),
+        "b/step": ((3,), torch.float32),
+        "a/codes": ((3, code_bytes[1]), torch.uint8),
+        "a/step": ((3,), torch.float32),
+    }
+
+
+def test_half_is_float16(rows: dict[str, Tensor]) -> None:
+    rows["a"][0, 0], rows["a"][0, 1] = 1e6, -torch.finfo(torch.float32).max
+    stored = Half().store(rows)
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    assert torch.equal(Half().load(stored)["b"], rows["b"].half().float())
+    assert Half().load(stored)["a"][0, :2].tolist() == [65504, -65504]
+
+
+@pytest.mark.parametrize("kept", [Half(), Bits(2), Bits(4), Views(Bits(3), 3)], ids=repr)
+def test_the_gradient_is_that_of_plain_rows_at_what_is_stored(
+    kept: Parametrisation, rows: dict[str, Tensor], normal: Normal
+) -> None:
+    """A loss of all rows together that is not linear, differentiated at the stored rows as if they were learned."""
+
+    def loss(expanded: dict[str, Tensor]) -> Tensor:
+        terms = [(x @ x.mT).exp().mean() + (x**3 * normal(*x.shape).float()).sum() for x in expanded.values()]
+        return torch.stack(terms).sum()
+
+    latent = {name: x.requires_grad_() for name, x in kept.init(rows).items()}
+    found = torch.autograd.grad(loss(kept.expand(latent)), list(latent.values()))
+    inner = kept.inner if isinstance(kept, Views) else kept
+    plain = {name: x.requires_grad_() for name, x in inner.load(inner.store(latent)).items()}
+    spread = Views(Plain(), kept.num_views).expand(plain) if isinstance(kept, Views) else plain
+    expected = torch.autograd.grad(loss(spread), list(plain.values()))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_step_within_half_a_level_moves_nothing_but_the_latent_rows() -> None:
+    """So small steps add up: straight-through learning keeps what rounding would lose."""
+    latent = {"a": torch.tensor([[1.0, 0.3, -1.0]])}
+    before = Bits(3).expand(latent)["a"]
+    latent["a"][0, 1] += 0.01
+    assert torch.equal(Bits(3).expand(latent)["a"], before)
+    latent["a"][0, 1] += 0.3
+    assert not torch.equal(Bits(3).expand(latent)["a"], before)
+
+
+def test_views_are_rows_times_signs_the_first_as_it_is(rows: dict[str, Tensor]) -> None:
+    views = Views(Plain(), 3)
+    for name, expanded in views.expand(rows).items():
+        signs = views.signs(name, rows[name].shape[1])
+        assert signs.abs().eq(1).all()
+        assert signs[0].eq(1).all()
+        assert torch.equal(expanded, torch.cat([rows[name] * pattern for pattern in signs]))
+    assert views.store(rows).keys() == rows.keys()
+
+
+def test_patterns_are_of_seed_and_name_alone() -> None:
+    one = Views(Plain(), 5).signs("a", 40)
+    assert torch.equal(one, Views(Bits(2), 5).signs("a", 40))
+    assert not torch.equal(one, Views(Plain(), 5).signs("b", 40))
+    assert not torch.equal(one, Views(Plain(), 5, seed=1).signs("a", 40))
+    assert torch.equal(one[:3], Views(Plain(), 3).signs("a", 40))
+
+
+def test_patterns_stay_those_of_the_sets_on_disk() -> None:
+    """Another seed, stream or order of draws would silently make every set with views another set."""
+    drawn = Views(Plain(), 2).signs("image", 16)[1]
+    assert drawn.tolist() == [1, -1, 1, -1, -1, -1, -1, -1, 1, -1, -1, 1, -1, -1, -1, 1]
+
+
+def test_views_are_as_uncorrelated_as_random_signs_make_them_and_all_rows_independent(normal: Normal) -> None:
+    """E cos^2 = sum_k u_ik^2 u_jk^2 of unit rows in different views: also where rows i and j are all but the same."""
+    base = normal(8, 400)
+    rows = torch.nn.functional.normalize(torch.cat([base[:4], base[:4] + 0.01 * base[4:]]), dim=1).float()
+    expanded = Views(Plain(), 6).expand({"a": rows})["a"].view(6, 8, 400)
+    expected = rows.square() @ rows.square().T
+    cosines = torch.stack([expanded[v] @ expanded[w].T for v in range(6) for w in range(v)])
+    assert float((cosines.square() / expected).mean()) == pytest.approx(1, rel=0.25)
+    assert float((cosines.square() / expected).max()) < 5**2
+    assert int(torch.linalg.matrix_rank(expanded.flatten(0, 1).double())) == 48
+
+
+def test_a_configuration_names_one() -> None:
+    assert parametrisation_from(StorageConfig()) == Plain()
+    assert parametrisation_from(StorageConfig(bits=16)) == Half()
+    assert parametrisation_from(StorageConfig(bits=3)) == Bits(3)
+    assert parametrisation_from(StorageConfig(views=4)) == Views(Plain(), 4)
+    assert parametrisation_from(StorageConfig(bits=6, views=2)) == Views(Bits(6), 2)

@@ -1,0 +1,102 @@
+"""Cases against a search written out with plain loops; they are the same again, and survive the way to disk."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+import torch
+
+from omnidistill.core.errors import InputError
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.evaluation.line import Line
+from omnidistill.report.cases import COMPARED, find_cases, load_cases, save_cases
+from small_runs import features, small_heads
+
+
+@pytest.fixture(scope="module")
+def held_out() -> FeatureSet:
+    return features(3).split("test")
+
+
+@pytest.fixture(scope="module")
+def lines() -> dict[str, Line]:
+    data = features(3)
+    return {
+        name: Line(name, ({m: torch.stack([w, -w]) for m, w in small_heads(data, seed=seed).items()},), 0, 0.0, {})
+        for seed, name in enumerate(COMPARED)
+    }
+
+
+def cosines(line: Line, test: FeatureSet, row: int, pair: tuple[str, str]) -> list[float]:
+    heads = {name: matrix[0] for name, matrix in line.heads.items()}
+    query = heads[pair[0]] @ test.features[pair[0]][row]
+    return [float(torch.cosine_similarity(query, heads[pair[1]] @ x, dim=0)) for x in test.features[pair[1]]]
+
+
+def rank(line: Line, test: FeatureSet, row: int, pair: tuple[str, str]) -> int:
+    scores = cosines(line, test, row, pair)
+    best = max(score for score, group in zip(scores, test.groups, strict=True) if group == test.groups[row])
+    return 1 + sum(score > best for score in scores)
+
+
+def test_cases_are_the_largest_rises_and_falls_by_a_plain_search(lines: dict[str, Line], held_out: FeatureSet) -> None:
+    found = find_cases(lines, held_out)
+    changes = {
+        (pair, row): math.log2(rank(lines["zero_shot"], held_out, row, pair))
+        - math.log2(rank(lines["distilled"], held_out, row, pair))
+        for pair in permutations(held_out.modalities, 2)
+        for row in range(len(held_out))
+    }
+    values = list(changes.values())
+    assert (found.rose, found.fell) == (sum(v > 1e-9 for v in values), sum(v < -1e-9 for v in values))
+    assert found.rose + found.fell + found.stayed == len(values)
+    assert len(found.cases) == 12
+    groups = [held_out.groups[held_out.ids.index(case.query)] for case in found.cases]
+    assert len(set(groups)) == len(groups)
+    first = next(iter(permutations(held_out.modalities, 2)))
+    top = next(case for case in found.cases if case.rose and (case.query_modality, case.gallery_modality) == first)
+    best = max(value for (pair, _), value in changes.items() if pair == first)
+    assert changes[first, held_out.ids.index(top.query)] == pytest.approx(best)
+    for case in found.cases:
+        row, pair = held_out.ids.index(case.query), (case.query_modality, case.gallery_modality)
+        assert (changes[pair, row] > 0) == case.rose
+        for name, line in lines.items():
+            assert case.ranks[name] == rank(line, held_out, row, pair)
+            scores = cosines(line, held_out, row, pair)
+            order = sorted(range(len(scores)), key=lambda item: -scores[item])[:5]
+            assert [item.id for item in case.retrieved[name]] == [held_out.ids[item] for item in order]
+            assert any(item.hit for item in case.retrieved[name]) == (case.ranks[name] <= 5)
+
+
+def test_equal_lines_have_no_cases_and_equal_input_gives_equal_cases(
+    lines: dict[str, Line], held_out: FeatureSet
+) -> None:
+    assert find_cases(lines, held_out) == find_cases(lines, held_out)
+    same = find_cases({**lines, "distilled": replace(lines["zero_shot"])}, held_out)
+    assert (same.rose, same.fell, same.cases) == (0, 0, ())
+
+
+def test_cases_survive_the_way_to_disk(lines: dict[str, Line], held_out: FeatureSet, tmp_path: Path) -> None:
+    found = find_cases(lines, held_out)
+    save_cases(found, tmp_path / "cases.json")
+    assert load_cases(tmp_path / "cases.json") == found
+    assert load_cases(tmp_path / "absent.json") is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"schema": 2}, {"rose": "many"}, {"cases": [{"query": "a"}]}, {"cases": [3]}, {"cases": None}]
+)
+def test_damaged_cases_are_refused_in_one_line(
+    lines: dict[str, Line], held_out: FeatureSet, tmp_path: Path, change: dict[str, object]
+) -> None:
+    path = tmp_path / "cases.json"
+    save_cases(find_cases(lines, held_out), path)
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **change}), "utf-8")
+    with pytest.raises(InputError, match="evaluate the run again") as caught:
+        load_cases(path)
+    assert "\n" not in str(caught.value)

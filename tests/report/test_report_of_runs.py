@@ -1,0 +1,90 @@
+"""`report`: the page of run folders, before and after they are scored, alone and side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from test_report_page import Page, content
+
+from small_runs import SMALL, cli, features, packed
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SET, A and B (evaluated) and C (not) of the same data, and other data."""
+    folder = tmp_path_factory.mktemp("runs")
+    packed(folder / "SET", features(2))
+    for name, size in (("A", 8), ("B", 6), ("C", 5)):
+        heads = () if name == "A" else ("--heads", folder / "A" / "heads")
+        assert cli("distill", folder / "SET", "-o", folder / name, "--size", size, *heads, *SMALL).code == 0
+    for name in ("A", "B"):
+        assert cli("evaluate", folder / name, "--seeds", 2).code == 0
+    return folder
+
+
+def page(path: Path) -> Page:
+    return Page(path.read_text("utf-8"))
+
+
+def test_the_page_of_an_evaluated_run_is_the_one_that_evaluate_wrote(folder: Path, tmp_path: Path) -> None:
+    outcome = cli("report", folder / "A", "-o", tmp_path / "page.html")
+    assert outcome.code == 0
+    assert f"page   {tmp_path / 'page.html'} (0." in outcome.out
+    assert (tmp_path / "page.html").read_bytes() == (folder / "A" / "report.html").read_bytes()
+    told = content((tmp_path / "page.html").read_text("utf-8"))
+    start = {told["texts"][instance[1]] for instance in told["runs"][0]}
+    manifest = json.loads((folder / "A" / "distilled" / "manifest.json").read_text("utf-8"))
+    assert start == set(manifest["meta"]["initial_ids"])
+    text = page(tmp_path / "page.html").text
+    assert "To make it again" in text
+    assert "the first right item rose for" in text
+
+
+def test_a_run_that_was_not_scored_has_a_page_too(folder: Path) -> None:
+    outcome = cli("report", folder / "C")
+    assert outcome.code == 0
+    assert f"omnidistill evaluate {folder / 'C'}" in outcome.out
+    shown = page(folder / "C" / "report.html")
+    assert "This run was not scored" in shown.text
+    assert len(content((folder / "C" / "report.html").read_text("utf-8"))["runs"][0]) == 5
+
+
+def test_runs_side_by_side(folder: Path, tmp_path: Path) -> None:
+    assert cli("report", folder / "A", folder / "B", folder / "C", "-o", tmp_path / "page.html").code == 0
+    shown = page(tmp_path / "page.html")
+    assert shown.inside("h2")[:2] == ["Side by side", "Scores"]
+    assert {"smoke, 8 rows", "smoke, 6 rows", "smoke, 5 rows"} <= set(shown.inside("th"))
+
+
+def test_media_of_a_manifest_are_on_the_page(folder: Path, tmp_path: Path) -> None:
+    ids = features(2).ids
+    Image.new("RGB", (30, 20), "red").save(tmp_path / "red.png")
+    lines = [f"{name},red.png,item {number}" for number, name in enumerate(ids)]
+    (tmp_path / "items.csv").write_text("\n".join(["id,a:image,b:text", *lines]), "utf-8")
+    outcome = cli("report", folder / "A", "--media", tmp_path / "items.csv", "-o", tmp_path / "page.html")
+    assert outcome.code == 0, outcome.err
+    told = content((tmp_path / "page.html").read_text("utf-8"))
+    assert len(told["pictures"]) == 1
+    assert told["pictures"][0].startswith("data:image/webp;base64,")
+    assert all(text.startswith("item ") for text in told["texts"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("report", "SET"), "not a run folder"),
+        (("report", "A", "--data", "emoji"), "is not the data of"),
+        (("report", "A", "--media", "other.csv"), "are none of the set's"),
+        (("report", "A", "--media", "absent.csv"), "absent.csv"),
+    ],
+)
+def test_what_cannot_be_shown_is_told_in_one_line(folder: Path, arguments: tuple[str, ...], message: str) -> None:
+    (folder / "other.csv").write_text("id,text\nnobody,a text\n", "utf-8")
+    places = [str(folder / word) if (folder / word).exists() or word == "absent.csv" else word for word in arguments]
+    outcome = cli(*places)
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert outcome.err.count("\n") == 1

@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import subprocess
+import sys
+from itertools import permutations
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from omnidistill.core.errors import InputError
+from omnidistill.report.run_table import (
+    CSV_HEADER,
+    combine,
+    direction_rows,
+    human_bytes,
+    percent,
+    score_rows,
+    to_csv,
+    to_markdown,
+    to_rich,
+)
+
+KS = ("R@1", "R@5", "R@10")
+DIRECTIONS = [f"{query}->{gallery}" for query, gallery in permutations(("image", "text", "audio"), 2)]
+RECALLS = {
+    "zero_shot": ("zero-shot heads", (0.119, 0.235, 0.304)),
+    "random": ("random rows, 100", (0.101, 0.208, 0.274)),
+    "low_rank": ("rank-100 heads, all rows", (0.179, 0.336, 0.412)),
+    "equal_bytes": ("full update, same bytes", (0.149, 0.306, 0.382)),
+    "distilled": ("HoPA, 100 rows", (0.138, 0.277, 0.352)),
+    "full_own": ("all rows, HoPA", (0.189, 0.347, 0.429)),
+    "full": ("all rows, InfoNCE", (0.232, 0.387, 0.456)),
+}
+
+
+def sample(method: str = "hopa", label: str = "HoPA, 100 rows", shift: float = 0.0) -> dict[str, Any]:
+    """Scores as an evaluation writes them; `shift` moves what is the run's own."""
+    lines: dict[str, Any] = {}
+    zero, full = RECALLS["zero_shot"][1], RECALLS["full"][1]
+    for number, (name, (text, recalls)) in enumerate(RECALLS.items()):
+        means = [recall + (shift if name in ("distilled", "full_own") else 0.0) for recall in recalls]
+        gains = [(mean - low) / (high - low) for mean, low, high in zip(means, zero, full, strict=True)]
+        recall = {"mean": {k: {"mean": mean, "std": 0.004} for k, mean in zip(KS, means, strict=True)}}
+        for place, direction in enumerate(DIRECTIONS):
+            recall[direction] = {
+                k: {"mean": mean * (0.7 + 0.1 * place), "std": 0.006} for k, mean in zip(KS, means, strict=True)
+            }
+        lines[name] = {
+            "label": label if name == "distilled" else text,
+            "recall": recall,
+            "gain_retained": {
+                k: {"mean": gain, "low": gain - 0.07, "high": gain + 0.07} for k, gain in zip(KS, gains, strict=True)
+            },
+            "seconds": 10.0 * number,
+            "bytes": 123456 * number,
+        }
+    del lines["zero_shot"]["seconds"], lines["zero_shot"]["bytes"]
+    lines["distilled"]["difference_to_random"] = {
+        k: {"mean": 0.037, "low": 0.031, "high": 0.042} if k != "R@5" else None for k in KS
+    }
+    lines["distilled"]["settings"] = {"size": 100, "rollout": {"steps": 16, "batch": 25}, "optimiser": "adam"}
+    return {
+        "schema": 1,
+        "method": method,
+        "size": 100,
+        "num_seeds": 10,
+        "command": "omnidistill evaluate runs/demo --seeds 10",
+        "versions": {"omnidistill": "0.1.0", "torch": "2.8.0"},
+        "data": {
+            "name": "emoji",
+            "widths": {"image": 1280, "text": 384, "audio": 512},
+            "rows": {"heads": 1050, "train": 2250, "validation": 300, "test": 1086},
+            "licence": ["Noto Emoji: Apache-2.0", {"name": "Twemoji", "licence": "CC-BY-4.0"}],
+        },
+        "units": {"recall": "fraction", "gain_retained": "fraction of (full - zero_shot)"},
+        "lines": list(lines),
+        **lines,
+        "floor": {"image": 0.02, "text": 0.015, "audio": 0.025},
+        "matching_loss": 1.95,
+        "seconds": {"experts": 12.1, "distill": 80.0},
+        "bytes": {"features": 19584000, "distilled": 870400},
+    }
+
+
+def test_score_rows_show_each_line_in_percent_in_the_given_order() -> None:
+    table = score_rows(sample())
+    assert [row[0] for row in table.rows] == [label for label, _ in RECALLS.values()]
+    row = dict(zip(table.header, table.rows[4], strict=True))
+    assert row == {
+        "Line": "HoPA, 100 rows",
+        "R@1 %": "13.8 ± 0.4",
+        "R@5 %": "27.7 ± 0.4",
+        "R@10 %": "35.2 ± 0.4",
+        "gain retained R@1": "17 [10, 24] %",
+        "gain retained R@5": "28 [21, 35] %",
+        "gain retained R@10": "32 [25, 39] %",
+        "seconds": "40.0",
+        "bytes": "493.8 kB",
+    }
+    assert table.rows[1][4] == "−16 [−23, −9] %"
+    assert table.rows[0][-2:] == ("–", "–")
+
+
+@pytest.mark.parametrize("gain", [None, {}, {"R@1": None, "R@5": None, "R@10": None}])
+def test_undefined_gain_is_not_available_rather_than_zero(gain: Any) -> None:
+    scores = sample()
+    scores["distilled"]["gain_retained"] = gain
+    assert score_rows(scores).rows[4][4:7] == ("n/a", "n/a", "n/a")
+    del scores["distilled"]["gain_retained"]
+    assert score_rows(scores).rows[4][4:7] == ("n/a", "n/a", "n/a")
+
+
+def test_recall_levels_are_sorted_by_number_and_missing_spread_is_left_out() -> None:
+    scores = sample()
+    for name in scores["lines"]:
+        scores[name]["recall"]["mean"] = {"R@10": {"mean": 0.5}, "R@5": {"mean": 0.25, "std": None}}
+    table = score_rows(scores)
+    assert table.header[1:3] == ("R@5 %", "R@10 %")
+    assert table.rows[0][1:3] == ("25.0", "50.0")
+
+
+def test_unknown_keys_change_nothing() -> None:
+    scores = sample()
+    extended = copy.deepcopy(scores) | {"later": {"x": 1}}
+    extended["distilled"]["transfer"] = [1, 2]
+    assert score_rows(extended) == score_rows(scores)
+    assert to_csv(extended) == to_csv(scores)
+
+
+def test_direction_rows_hold_every_direction_of_every_line() -> None:
+    scores = sample()
+    table = direction_rows(scores)
+    assert len(table.rows) == 6 * len(scores["lines"])
+    cells = {(row[0], row[1]): row[2:] for row in table.rows}
+    expected = scores["full"]["recall"]["audio->text"]
+    assert cells["audio → text", "all rows, InfoNCE"] == tuple(f"{100 * expected[k]['mean']:.1f} ± 0.6" for k in KS)
+
+
+def test_csv_parses_back_to_the_exact_numbers() -> None:
+    scores = sample()
+    scores["distilled"]["gain_retained"]["R@5"] = None
+    records = list(csv.DictReader(io.StringIO(to_csv(scores))))
+    assert tuple(records[0]) == CSV_HEADER
+    assert len(records) == len(scores["lines"]) * 7 * 3
+    for record in records:
+        line, k = scores[record["line"]], f"R@{record['K']}"
+        assert float(record["mean"]) == line["recall"][record["direction"]][k]["mean"]
+        assert float(record["std"]) == line["recall"][record["direction"]][k]["std"]
+        gain = line["gain_retained"][k] if record["direction"] == "mean" else None
+        for part in ("mean", "low", "high"):
+            assert record[f"gain_{part}"] == ("" if gain is None else repr(gain[part]))
+
+
+def test_markdown_has_one_row_per_line_and_survives_bars_in_labels() -> None:
+    scores = sample()
+    scores["random"]["label"] = "random | stratified"
+    header, rule, *rows = to_markdown(scores).splitlines()
+    assert rule.count("---") == header.count("|") - 1 == 9
+    assert [row.replace("\\|", "").count("|") for row in rows] == [10] * len(scores["lines"])
+    assert "random \\| stratified" in rows[1]
+    assert "13.8 ± 0.4" in rows[4]
+
+
+def test_terminal_table_fits_eighty_columns_and_takes_labels_literally() -> None:
+    scores = sample()
+    scores["distilled"]["label"] = "[bold]set[/bold] [link=x]"
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(to_rich(scores))
+    text = console.export_text()
+    assert "[bold]set[/bold]" in text
+    assert "…" not in text
+    for cell in ("13.8 ± 0.4", "17 [10, 24]", "−16 [−23, −9]", "740.7 kB", "60.0"):
+        assert cell in text
+    scores["full"]["gain_retained"]["R@1"] = None
+    console.print(to_rich(scores))
+    assert "n/a" in console.export_text()
+
+
+def test_rich_is_not_imported_before_a_terminal_table_is_wanted() -> None:
+    code = "import sys, omnidistill.report.run_table; sys.exit('rich' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_combine_appends_what_is_the_further_runs_own() -> None:
+    first, second = sample(), sample("lors", "LoRS, 100 rows", shift=0.02)
+    table = score_rows(combine([first, second]))
+    assert [row[0] for row in table.rows[:-2]] == [row[0] for row in score_rows(first).rows]
+    assert [row[:2] for row in table.rows[-2:]] == [
+        ("LoRS, 100 rows", "15.8 ± 0.4"),
+        ("all rows, HoPA", "20.9 ± 0.4"),
+    ]
+    records = list(csv.DictReader(io.StringIO(to_csv(combine([first, second])))))
+    assert {record["line"] for record in records} >= {"distilled", "distilled (lors)", "full_own (lors)"}
+
+
+def test_combine_keeps_runs_of_one_method_apart_and_shows_an_equal_reference_once() -> None:
+    runs = [sample(), sample(label="seed 1"), sample(label="seed 2")]
+    labels = [row[0] for row in score_rows(combine(runs)).rows]
+    assert labels[-2:] == ["seed 1", "seed 2"]
+    assert labels.count("all rows, HoPA") == 1
+
+
+def test_combine_of_one_run_shows_that_run() -> None:
+    assert score_rows(combine([sample()])) == score_rows(sample())
+
+
+def test_combine_leaves_its_input_alone() -> None:
+    runs = [sample(), sample("lors", "LoRS", 0.02)]
+    before = copy.deepcopy(runs)
+    combine(runs)
+    assert runs == before
+
+
+def test_combine_refuses_other_data_other_references_and_nothing() -> None:
+    other_data, other_reference, no_reference = sample(), sample(), sample()
+    other_data["data"]["rows"]["train"] = 3000
+    with pytest.raises(InputError, match=r"run 2 .* data\.rows"):
+        combine([sample(), other_data])
+    other_reference["full"]["recall"]["mean"]["R@5"]["mean"] += 0.01
+    with pytest.raises(InputError, match=r"full reaches R@5 0\.3970 in run 2 and 0\.3870 in run 1"):
+        combine([sample(), other_reference])
+    no_reference["lines"].remove("full")
+    with pytest.raises(InputError, match="'full' is missing"):
+        combine([sample(), no_reference])
+    with pytest.raises(InputError, match="no scores"):
+        combine([])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": 2}, "schema is 2"),
+        ({"lines": []}, "at least one line"),
+        ({"lines": ["zero_shot", "gone"]}, "'gone' has no recall.mean"),
+        ({"full": {"label": "all"}}, "'full' has no recall.mean"),
+        ({"zero_shot": {"recall": {"mean": {"MRR": {"mean": 0.1}}}}}, "'MRR'"),
+    ],
+)
+def test_damaged_scores_are_refused_in_one_line(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        score_rows(sample() | change)
+    assert "\n" not in str(caught.value)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(0, 10**16))
+def test_human_bytes_keep_the_number(count: int) -> None:
+    number, unit = human_bytes(count).replace(",", "").split(" ")
+    scale = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}[unit]
+    assert abs(float(number) * scale - count) <= 0.0501 * scale
+    assert float(number) < 1000 or unit == "TB"
+
+
+@pytest.mark.parametrize(
+    ("fraction", "sign", "text"),
+    [
+        (0.1384, False, "13.8"),
+        (-0.2, False, "−20.0"),
+        (0.01, True, "+1.0"),
+        (-0.0001, True, "0.0"),
+        (1.0, False, "100.0"),
+    ],
+)
+def test_percent(fraction: float, sign: bool, text: str) -> None:
+    assert percent(fraction, sign=sign) == text
