@@ -1,0 +1,172 @@
+"""Registries: what can be chosen by name, built-in entries loaded when they are first asked for.
+
+Three ways to add an entry, none of which edits a file of this package:
+
+    @objectives.register("margin")                           from Python, before it is used
+    class Margin(Objective): ...
+
+    [project.entry-points."omnidistill.objectives"]          from an installed package, found by its entry point
+    margin = "my_package.margin:Margin"
+
+`Registry` holds any objects (factories of encoders, for example). `ComponentRegistry` holds components and is also the
+pydantic type of a settings field: `student: Annotated[Objective, objectives]` accepts an instance, a name, or a table
+with the key `kind`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar, cast
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema, to_json
+
+from omnidistill.core.errors import InputError, nearest
+from omnidistill.core.settings import Component
+
+T = TypeVar("T")
+C = TypeVar("C", bound=Component)
+
+
+class Registry(Generic[T]):
+    """Objects of one role by name.
+
+    Args:
+        role: what they are, in the singular, as errors say it: "encoder".
+        builtin: {name: module}; importing the module registers the object under the name.
+        group: entry points of this group add objects; None: the role has none.
+    """
+
+    def __init__(self, role: str, builtin: Mapping[str, str], group: str | None = None) -> None:
+        self.role, self.group = role, group
+        self._builtin = dict(builtin)
+        self._loaded: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that adds the object under `name`.
+
+        Raises:
+            InputError: the object does not keep the contract of the role, or the name is taken by another one.
+        """
+
+        def add(entry: T) -> T:
+            module = getattr(entry, "__module__", "")
+            self._add(name, entry, None if self._builtin.get(name) == module else module.partition(".")[0])
+            return entry
+
+        return add
+
+    def get(self, name: str) -> T:
+        """Return the object of this name, importing it if necessary.
+
+        Raises:
+            InputError: nothing of this name is installed (the message lists what is), or its package fails to load.
+        """
+        if name not in self._loaded:
+            if name in self._builtin:
+                importlib.import_module(self._builtin[name])
+            elif (point := self._entry_points().get(name)) is not None:
+                self._load(point)
+            else:
+                raise self.missing(name)
+        return self._loaded[name]
+
+    def missing(self, name: str, package: str | None = None) -> InputError:
+        """Return the error for a name that is not installed; `package` is known to provide it."""
+        known = self.names()
+        hint = f"; it comes with the package '{package}', install it" if package else nearest(name, known)
+        return InputError(f"{self.role} '{name}' is not installed; installed are {', '.join(known)}{hint}")
+
+    def names(self) -> tuple[str, ...]:
+        """Return every name that `get` accepts: built-in ones in their order, then others sorted. Imports nothing."""
+        others = {*self._loaded, *self._entry_points()} - set(self._builtin)
+        return (*self._builtin, *sorted(others))
+
+    def list(self) -> dict[str, str]:
+        """Return {name: first line of its documentation} of every entry."""
+        return {name: (inspect.getdoc(self.get(name)) or "").partition("\n")[0] for name in self.names()}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._builtin or name in self._loaded or name in self._entry_points()
+
+    def _entry_points(self) -> dict[str, EntryPoint]:
+        return {} if self.group is None else {point.name: point for point in entry_points(group=self.group)}
+
+    def _load(self, point: EntryPoint) -> None:
+        package = point.dist.name if point.dist else point.value.partition(".")[0]
+        try:
+            entry = point.load()
+        except Exception as error:
+            why = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InputError(f"{self.role} '{point.name}' of package '{package}' cannot be loaded ({why})") from error
+        self._loaded.pop(point.name, None)  # a class that also registers itself is the same one
+        self._add(point.name, entry, package)
+
+    def _add(self, name: str, entry: T, package: str | None) -> None:
+        where = f"{self.role} '{name}'" + (f" of package '{package}'" if package else "")
+        self._check(where, entry)
+        taken = self._loaded.get(name)
+        if (taken is not None and not _same(taken, entry)) or (package and name in self._builtin):
+            raise InputError(f"{where}: the name is taken by another {self.role}; choose another one")
+        self._loaded[name] = entry
+
+    def _check(self, where: str, entry: Any) -> None:
+        if not callable(entry):
+            raise InputError(f"{where}: {entry!r} cannot be called")
+
+
+class ComponentRegistry(Registry[type[C]]):
+    """Component classes of one role; a registry can annotate a settings field.
+
+    Args:
+        role: what they are, in the singular: "objective".
+        base: the class that every component of this role derives from.
+        builtin, group: as of `Registry`.
+    """
+
+    def __init__(self, role: str, base: type[C], builtin: Mapping[str, str], group: str | None = None) -> None:
+        super().__init__(role, builtin, group)
+        self.base = base
+
+    def build(self, spec: Any) -> C:
+        """Return the component that a name, a table with the key `kind`, or an instance stands for.
+
+        Raises:
+            InputError: an unknown kind.
+            pydantic.ValidationError: a setting that the component does not have or cannot take.
+        """
+        if isinstance(spec, self.base):
+            return spec
+        if isinstance(spec, str):
+            spec = {"kind": spec}
+        if not isinstance(spec, Mapping) or not isinstance(spec.get("kind"), str):
+            raise InputError(f"{self.role}: expected a name or a table with the key 'kind', found {spec!r}")
+        kind, package = spec["kind"], spec.get("package")
+        if kind not in self:
+            raise self.missing(kind, package if isinstance(package, str) else None)
+        settings = {name: value for name, value in spec.items() if name not in ("kind", "package")}
+        return cast("C", self.get(kind).model_validate_json(to_json(settings)))
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Let the registry stand in `Annotated[Base, registry]` as the type of a settings field."""
+        dump = core_schema.plain_serializer_function_ser_schema(lambda component: component.model_dump(mode="json"))
+        return core_schema.no_info_plain_validator_function(self.build, serialization=dump)
+
+    def _add(self, name: str, entry: type[C], package: str | None) -> None:
+        super()._add(name, entry, package)
+        entry.kind, entry.package = name, package
+
+    def _check(self, where: str, entry: Any) -> None:
+        if not (isinstance(entry, type) and issubclass(entry, self.base)):
+            raise InputError(f"{where}: {entry!r} does not derive from {self.base.__module__}.{self.base.__name__}")
+        if inspect.isabstract(entry):
+            lacking = ", ".join(sorted(entry.__abstractmethods__))
+            raise InputError(f"{where}: {entry.__name__} does not define {lacking}, which a {self.role} needs")
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two objects are one definition, perhaps of a module that was imported twice."""
+    return bool(getattr(one, "__qualname__", one) == getattr(other, "__qualname__", other))
