@@ -19,7 +19,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema, to_json
@@ -148,7 +148,7 @@ class ComponentRegistry(Registry[type[C]]):
         if kind not in self:
             raise self.missing(kind, package if isinstance(package, str) else None)
         settings = {name: value for name, value in spec.items() if name not in ("kind", "package")}
-        return cast("C", self.get(kind).model_validate_json(to_json(settings)))
+        return self.get(kind).model_validate_json(to_json(settings))
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Let the registry stand in `Annotated[Base, registry]` as the type of a settings field."""
