@@ -1,4 +1,4 @@
-"""`compare` and `presets` on the command line: what they print, what they return, and the tables of the paper."""
+"""The commands `compare` and `presets`: printed results, exit codes, and the tables of the paper."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_cli import HELP
 
 from comparison_problems import FLAGS, counted, line_of, tiny
 from omnidistill.config import describe_comparisons, describe_presets
@@ -48,7 +47,7 @@ def content(folder: Path, name: str = "comparison") -> dict[str, Any]:
 # presets
 
 
-def test_every_preset_and_comparison_is_listed_in_a_line() -> None:
+def test_every_preset_and_comparison_takes_one_line() -> None:
     outcome = cli("presets")
     assert (outcome.code, outcome.err) == (0, "")
     methods, comparisons = outcome.out.split("comparisons (--preset of compare)\n")
@@ -60,16 +59,10 @@ def test_every_preset_and_comparison_is_listed_in_a_line() -> None:
     assert any(line.startswith("  paper/hopa-msrvtt-100 ") for line in lines)
 
 
-def test_help_loads_nothing_heavy() -> None:
-    command = [sys.executable, "-c", HELP, "compare", "presets"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
 # compare
 
 
-def test_it_prints_the_table_and_where_it_lies(data: Path, tmp_path: Path) -> None:
+def test_compare_prints_the_table_and_its_path(data: Path, tmp_path: Path) -> None:
     command = ("compare", data, "--methods", "apm, hopa", "--sizes", "8,12", "--seeds", "1,0", "--students", 3, *FLAGS)
     outcome = cli(*command, "-o", tmp_path / "C")
     assert outcome.code == 0, outcome
@@ -79,15 +72,15 @@ def test_it_prints_the_table_and_where_it_lies(data: Path, tmp_path: Path) -> No
     assert {path.suffix for path in (tmp_path / "C").glob("comparison.*") if ".lock" not in path.name} == {
         *(".md", ".csv", ".tex", ".json")
     }
-    found = content(tmp_path / "C")
-    assert (found["seeds"], found["num_students"], found["layout"]) == ([1, 0], 3, "retrieval")
-    assert found["command"].startswith("omnidistill")
-    assert {line["name"] for line in found["lines"] if line["kind"] == "method"} == {
+    result = content(tmp_path / "C")
+    assert (result["seeds"], result["num_students"], result["layout"]) == ([1, 0], 3, "retrieval")
+    assert result["command"].startswith("omnidistill")
+    assert {line["name"] for line in result["lines"] if line["kind"] == "method"} == {
         *("apm@8", "apm@12", "hopa@8", "hopa@12")
     }
 
 
-def test_json_is_what_is_kept_and_nothing_else_is_printed(data: Path, tmp_path: Path) -> None:
+def test_json_prints_the_saved_comparison_only(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "C"
     assert cli("compare", data, *FEW, "-o", folder).code == 0
     with counted() as calls:
@@ -96,7 +89,7 @@ def test_json_is_what_is_kept_and_nothing_else_is_printed(data: Path, tmp_path: 
     assert json.loads(outcome.out) == content(folder)
 
 
-def test_a_comparison_of_ones_own_with_other_layout_and_heads(data: Path, tmp_path: Path) -> None:
+def test_a_comparison_from_a_file_with_layout_and_heads(data: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     settings = json.dumps(list(tiny("apm").settings))
     file.write_text(f'methods = ["apm"]\nsizes = [8]\nseeds = [0, 1]\nreferences = []\nsettings = {settings}\n')
@@ -106,13 +99,13 @@ def test_a_comparison_of_ones_own_with_other_layout_and_heads(data: Path, tmp_pa
     outcome = cli("compare", data, *arguments, "-o", tmp_path / "C")
     assert outcome.code == 0, outcome
     assert "students" in outcome.out
-    found = content(tmp_path / "C", "mine")
-    assert (found["name"], found["layout"], found["seeds"]) == ("mine", "cost", [0, 1])
-    assert found["heads"] == heads_fingerprint(heads)
-    assert [line["name"] for line in found["lines"]] == ["zero-shot", "full", "apm@8"]
+    result = content(tmp_path / "C", "mine")
+    assert (result["name"], result["layout"], result["seeds"]) == ("mine", "cost", [0, 1])
+    assert result["heads"] == heads_fingerprint(heads)
+    assert [line["name"] for line in result["lines"]] == ["zero-shot", "full", "apm@8"]
 
 
-def test_budgets_have_rows_of_their_own_and_a_figure(data: Path, tmp_path: Path) -> None:
+def test_budgets_have_their_own_rows_and_a_figure(data: Path, tmp_path: Path) -> None:
     few = ("--seeds", "0", "--students", "2", *FLAGS, "-o", tmp_path / "C")
     command = ("compare", data, "--methods", "apm,hopa", "--bytes", "50%, 3kB", "--layout", "curve", *few)
     outcome = cli(*command)
@@ -120,9 +113,9 @@ def test_budgets_have_rows_of_their_own_and_a_figure(data: Path, tmp_path: Path)
     for part in ("50 % (3.3 kB)", "45.1 % (3.0 kB)", "heads of equal", "APM", "HoPA", "of a budget"):
         assert part in outcome.out, outcome.out
     assert f"table  {tmp_path / 'C' / 'comparison.md'} (also .csv, .tex, .json, .svg)" in outcome.out
-    found = content(tmp_path / "C")
-    assert (tmp_path / "C" / "comparison.svg").read_text("utf-8") == gain_figure(found)
-    sizes = {line["name"]: line["size"] for line in found["lines"]}
+    result = content(tmp_path / "C")
+    assert (tmp_path / "C" / "comparison.svg").read_text("utf-8") == gain_figure(result)
+    sizes = {line["name"]: line["size"] for line in result["lines"]}
     assert (sizes["apm@3328B"], sizes["random@3328B"], sizes["equal-bytes@3328B"]) == (13, 32, None)
     assert sizes["hopa@3328B"] == 3328 // (4 * (26 + 1 + 2 * 2))
     with counted() as calls:
@@ -136,7 +129,7 @@ def no_luck(*_: Any) -> Any:
     raise RuntimeError("no luck")
 
 
-def test_a_method_that_failed_is_told_and_the_code_is_one(
+def test_a_failed_method_is_reported_with_exit_code_one(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ("compare", data, *FEW, "-o", tmp_path / "C")
@@ -144,9 +137,9 @@ def test_a_method_that_failed_is_told_and_the_code_is_one(
         patch.setitem(METHODS, "apm", no_luck)
         outcome = cli(*command)
         as_json = cli(*command, "--resume", "--json")
-    for found in (outcome, as_json):
-        assert found.code == 1
-        (line,) = (line for line in found.err.splitlines() if "no luck" in line)
+    for result in (outcome, as_json):
+        assert result.code == 1
+        (line,) = (line for line in result.err.splitlines() if "no luck" in line)
         assert line.startswith("omnidistill: apm-n8-s0-")
         assert line.endswith(": RuntimeError no luck")
     assert "APM, 8 rows, seed 0: RuntimeError no luck" in " ".join(outcome.out.split())
@@ -156,7 +149,7 @@ def test_a_method_that_failed_is_told_and_the_code_is_one(
     assert "no luck" not in again.out + again.err
 
 
-def test_an_interrupted_one_is_gone_on_with_by_resume(
+def test_resume_continues_an_interrupted_comparison(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: Any) -> Any:
@@ -167,16 +160,14 @@ def test_an_interrupted_one_is_gone_on_with_by_resume(
         patch.setitem(METHODS, "trajectory", interrupted)
         outcome = cli(*command)
     assert (outcome.code, outcome.out) == (130, "")
-    assert outcome.err.endswith(
-        "omnidistill: interrupted; what was finished is kept, repeat the command with --resume\n"
-    )
+    assert outcome.err.endswith("omnidistill: interrupted; finished work is saved, repeat the command with --resume\n")
     with counted() as calls:
         assert cli(*command, "--resume").code == 0
     assert calls == [("trajectory", 0)]
 
 
-def test_a_signal_while_it_works(data: Path, tmp_path: Path) -> None:
-    """A process of its own, stopped in the middle of a method."""
+def test_a_signal_during_a_method(data: Path, tmp_path: Path) -> None:
+    """A separate process receives the signal in the middle of a method."""
     endless = [part.replace("distill.iterations=4", "distill.iterations=100000") for part in FEW]
     command = [sys.executable, "-m", "omnidistill", "compare", str(data), *endless, "-o", str(tmp_path / "C")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -232,8 +223,8 @@ def test_tables_one_to_three_from_feature_files(shape: str, number: int, tmp_pat
     less = ("--sizes", "100", "--seeds", "0", "--students", 2, *flags)
     outcome = cli("compare", tmp_path / "SET", "--preset", f"paper-table-{number}", *less, "-o", tmp_path / "C")
     assert outcome.code == 0, outcome
-    found = content(tmp_path / "C", f"paper-table-{number}")
-    methods = [line for line in found["lines"] if line["kind"] == "method"]
+    result = content(tmp_path / "C", f"paper-table-{number}")
+    methods = [line for line in result["lines"] if line["kind"] == "method"]
     labels = ["MTT", "TESLA", "LoRS", "RepBlend"]
     assert [line["label"] for line in methods] == [
         *(f"{name} (pairs)" for name in labels),

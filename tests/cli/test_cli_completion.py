@@ -1,4 +1,4 @@
-"""Completion by a real bash; zsh and fish parse their scripts where they are installed."""
+"""The command `completion`: bash runs its script; zsh and fish parse theirs if they are installed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_bash_completes_verbs_options_and_values(script: Path) -> None:
+def test_bash_completes_commands_options_and_values(script: Path) -> None:
     assert completed(script, "dis") == {"distill"}
     assert {"demo", "doctor", "cite", "--help"} <= completed(script, "")
     assert completed(script, "distill", "--si") == {"--size"}
@@ -44,20 +44,20 @@ def test_bash_completes_verbs_options_and_values(script: Path) -> None:
     assert "paper-table-5" in completed(script, "compare", "--preset", "paper-table-")
     assert completed(script, "compare", "--methods", "hopa,apm,reco") == {"hopa,apm,recommended"}
     assert completed(script, "completion", "") == {"bash", "zsh", "fish"}
-    assert completed(script, "inspect", "some") == set()  # a file, which bash itself completes
+    assert completed(script, "inspect", "some") == set()  # bash itself completes files
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_bash_registers_it_with_files_as_a_last_resort(script: Path) -> None:
+def test_bash_registers_the_function_with_files_as_fallback(script: Path) -> None:
     asked = ["bash", "--norc", "-c", 'source "$1"; complete -p omnidistill', "ask", str(script)]
     done = subprocess.run(asked, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "complete -o default -F _omnidistill omnidistill"
 
 
 @pytest.mark.parametrize(("shell", "flag"), [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")])
-def test_scripts_parse_and_name_every_verb(shell: str, flag: str, tmp_path: Path) -> None:
+def test_scripts_parse_and_name_every_command(shell: str, flag: str, tmp_path: Path) -> None:
     text = cli("completion", shell).out
-    assert all(verb in text for verb in ("distill", "doctor", "inspect", "cite", "compare"))
+    assert all(name in text for name in ("distill", "doctor", "inspect", "cite", "compare"))
     (tmp_path / "script").write_text(text)
     if shutil.which(shell):
         done = subprocess.run([shell, flag, tmp_path / "script"], capture_output=True, text=True, check=False)
@@ -66,6 +66,6 @@ def test_scripts_parse_and_name_every_verb(shell: str, flag: str, tmp_path: Path
         assert text.count(quote) % 2 == 0
 
 
-def test_another_shell_is_refused() -> None:
+def test_an_unknown_shell_is_rejected() -> None:
     outcome = cli("completion", "tcsh")
     assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)

@@ -1,4 +1,4 @@
-"""What only a process of its own shows: closed pipes, terminals that lack letters, interruption and going on."""
+"""Behaviour that only a separate process shows: closed pipes, limited terminals, interruption and resuming."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def test_a_closed_pipe_is_quiet(words: tuple[str, ...]) -> None:
     done = subprocess.run([*PROGRAM, *words], stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
     assert done.stderr == ""
-    assert done.returncode in ((0, 1) if "--help" in words else (1,))  # argparse lets what it cannot print go
+    assert done.returncode in ((0, 1) if "--help" in words else (1,))  # argparse ignores errors while it prints
 
 
-def test_a_terminal_without_the_letters_is_no_reason_to_fail(tmp_path: Path) -> None:
+def test_a_terminal_that_cannot_print_every_character(tmp_path: Path) -> None:
     packed(tmp_path / "SET")
     assert cli("distill", tmp_path / "SET", *SMALL, "-o", tmp_path / "RUN").code == 0
     ascii_only = environment(PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C", COLUMNS="40")
@@ -58,13 +58,13 @@ sys.exit(main(["inspect", "emoji"]))
 """
 
 
-def test_sigint_while_torch_loads_ends_the_process_without_a_word() -> None:
-    """An extension module that is loading swallows a KeyboardInterrupt, or makes an ImportError of it."""
+def test_sigint_during_the_import_of_torch_ends_the_process_silently() -> None:
+    """An extension module that is being imported swallows KeyboardInterrupt or turns it into ImportError."""
     done = subprocess.run([sys.executable, "-c", LOADING], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
-def test_sigint_leaves_a_run_that_goes_on_to_the_same_set(tmp_path: Path) -> None:
+def test_a_run_resumed_after_sigint_gives_the_same_set(tmp_path: Path) -> None:
     packed(tmp_path / "SET")
     settings = [*SMALL, "--set", "distill.iterations=100", "--set", "distill.validate_every=0"]
     command = [*PROGRAM, "distill", str(tmp_path / "SET"), *settings, "--json"]
@@ -94,16 +94,16 @@ def test_sigint_leaves_a_run_that_goes_on_to_the_same_set(tmp_path: Path) -> Non
     }
 
 
-def test_an_interrupted_dry_run_promises_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_interrupted_dry_run_saves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def interrupted(*arguments: object, **settings: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("omnidistill.experiments.dry_run.rehearse_distill", interrupted)
     outcome = cli("distill", "emoji", *SMALL, "-o", tmp_path / "RUN", "--dry-run")
-    assert (outcome.code, outcome.err) == (130, "omnidistill: interrupted; a dry run keeps nothing\n")
+    assert (outcome.code, outcome.err) == (130, "omnidistill: interrupted; a dry run saves nothing\n")
 
 
-def test_what_does_not_fit_in_memory_is_one_line(tmp_path: Path) -> None:
+def test_out_of_memory_is_reported_in_one_line(tmp_path: Path) -> None:
     outcome = cli("heads", "emoji", "--set", "heads.width=1000000000", "-o", tmp_path / "HEADS")
     assert (outcome.code, outcome.out) == (1, "")
     assert outcome.err.startswith("omnidistill: out of memory; ")

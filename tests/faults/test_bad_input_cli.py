@@ -218,12 +218,12 @@ def with_nan(heads: dict[str, torch.Tensor]) -> None:
         (with_nan, ("'a'", "NaN or Inf")),
     ],
 )
-@pytest.mark.parametrize("verb", ["distill", "experts", "heads"])
+@pytest.mark.parametrize("command", ["distill", "experts", "heads"])
 def test_heads_that_do_not_fit(
-    verb: str, change: Callable[[dict[str, torch.Tensor]], Any], told: tuple[str, ...], made: Path, tmp_path: Path
+    command: str, change: Callable[[dict[str, torch.Tensor]], Any], told: tuple[str, ...], made: Path, tmp_path: Path
 ) -> None:
     file = heads_file(tmp_path, change)
-    refused(cli(verb, made / "SET", *SMALL, "--heads", file, "-o", tmp_path / "OUT"), str(file), *told)
+    refused(cli(command, made / "SET", *SMALL, "--heads", file, "-o", tmp_path / "OUT"), str(file), *told)
     assert litter(tmp_path) == ["heads.safetensors"]
 
 
@@ -287,9 +287,9 @@ def test_an_unknown_key_in_a_file(made: Path, tmp_path: Path) -> None:
         (("--bytes", "nan%"), ("'nan%'", "must be finite")),
         (("--bytes", "101%"), ("'101%'", "10,752 bytes", "use all rows")),
         (("--bytes", "1%"), ("'1%'", "of 2 rows (smoke)", "give at least 376")),
-        (("--bytes", "20%", "--size", "9"), ("--bytes 20% and --size 9", "give one")),
-        (("--bytes", "20%", *overrides("distill.size = 9")), ("--bytes 20%", "--set distill.size=9", "give one")),
-        (("--bytes", "20%", *overrides("distill={size=9}")), ("--bytes 20%", "--set distill.size=9", "give one")),
+        (("--bytes", "20%", "--size", "9"), ("--bytes 20% and --size 9", "use only one")),
+        (("--bytes", "20%", *overrides("distill.size = 9")), ("--bytes 20%", "--set distill.size=9", "use only one")),
+        (("--bytes", "20%", *overrides("distill={size=9}")), ("--bytes 20%", "--set distill.size=9", "use only one")),
     ],
 )
 def test_a_budget(arguments: tuple[str, ...], told: tuple[str, ...], made: Path, tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_a_budget_beside_the_size_of_a_file(made: Path, tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     arguments = ("distill", made / "SET", "--config", file, "--bytes", "20%", "-o", tmp_path / "RUN")
     file.write_text('extends = "smoke"\n[distill]\nsize = 10\n')
-    refused(cli(*arguments), "--bytes 20%", f"distill.size of {file}", "give one")
+    refused(cli(*arguments), "--bytes 20%", f"distill.size of {file}", "use only one")
     assert litter(tmp_path) == ["run.toml"]
     file.write_text("distill = 10\n")
     refused(cli(*arguments), str(file), "distill")
@@ -310,10 +310,10 @@ def test_a_budget_beside_the_size_of_a_file(made: Path, tmp_path: Path) -> None:
     assert cli(*arguments).code == 0
 
 
-def test_a_setting_that_a_flag_decides_as_well(made: Path, tmp_path: Path) -> None:
+def test_a_setting_that_an_option_sets_too(made: Path, tmp_path: Path) -> None:
     for flag, key in ((("--size", "9"), "distill.size"), (("--seed", "9"), "seed")):
         command = ("distill", made / "SET", *SMALL, *flag, "--set", f"{key}=8", "-o", tmp_path / "RUN")
-        refused(cli(*command), f"{' '.join(flag)} and --set {key}=8: both decide {key}; give one")
+        refused(cli(*command), f"{' '.join(flag)} and --set {key}=8: both set {key}; use only one")
     assert litter(tmp_path) == []
 
 
@@ -431,8 +431,8 @@ def test_a_folder_of_something_else(made: Path, tmp_path: Path) -> None:
     assert {name for name in litter(tmp_path) if name != ".lock"} == {"notes.txt"}
 
 
-@pytest.mark.parametrize("verb", ["distill", "experts", "heads", "pack"])
-def test_an_output_that_cannot_be_written(verb: str, made: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["distill", "experts", "heads", "pack"])
+def test_an_output_that_cannot_be_written(command: str, made: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     arrays, rows = raw()
     np.savez(tmp_path / "features.npz", **arrays)
@@ -442,7 +442,7 @@ def test_an_output_that_cannot_be_written(verb: str, made: Path, tmp_path: Path)
     }
     before = contents(tmp_path)
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
-        refused(cli(verb, *inputs.get(verb, (made / "SET", *SMALL)), "-o", place), str(tmp_path / "file"))
+        refused(cli(command, *inputs.get(command, (made / "SET", *SMALL)), "-o", place), str(tmp_path / "file"))
     assert contents(tmp_path) == before
 
 
@@ -587,7 +587,7 @@ def test_other_data_than_the_run_was_made_of(made: Path) -> None:
         ("pack", "-o", "SET"),
     ],
 )
-def test_arguments_that_no_verb_takes(arguments: tuple[str, ...]) -> None:
+def test_arguments_that_no_command_takes(arguments: tuple[str, ...]) -> None:
     refused(cli(*arguments), "--help")
 
 

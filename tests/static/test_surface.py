@@ -1,7 +1,7 @@
-"""The surface that others build on: public names and the flags of every verb, as texts in `snapshots/`.
+"""The public interface: names of the package and options of every command, as texts in `snapshots/`.
 
-A change of either is a change for every user: if it is meant, `python tests/static/test_surface.py` writes the texts
-anew, and the difference shows in review.
+A change of either affects every user: if it is intended, `python tests/static/test_surface.py` rewrites the texts, and
+the review shows the difference.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def argument(parameter: inspect.Parameter) -> str:
     return f"{star.get(parameter.kind, '')}{parameter.name}{optional}"
 
 
-def verbs(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+def commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
     yield "", parser
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -46,10 +46,10 @@ def verbs(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Argum
 
 
 def flags() -> str:
-    """A block per verb, a line per argument: names, what it takes, whether it is required, its default."""
+    """One block per command, one line per argument: names, metavar, whether it is required, default."""
     blocks = []
-    for verb, parser in verbs(cli.make_parser()):
-        lines = [f"omnidistill {verb}".rstrip()]
+    for command, parser in commands(cli.make_parser()):
+        lines = [f"omnidistill {command}".rstrip()]
         for action in parser._actions:
             if isinstance(action, argparse._SubParsersAction):
                 continue
@@ -87,10 +87,10 @@ def test_every_public_name_is_documented() -> None:
 
 
 def test_every_flag_is_explained() -> None:
-    for verb, parser in verbs(cli.make_parser()):
+    for command, parser in commands(cli.make_parser()):
         for action in parser._actions:
             if action.option_strings and action.dest != "output":
-                assert action.help, (verb, action.option_strings)
+                assert action.help, (command, action.option_strings)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The command line. Nothing heavy is imported before a verb needs it, so help is instant.
+"""The command line. Heavy packages are imported only when a command needs them, so that help is fast.
 
-Exit codes: 0 done; 1 a part of a comparison failed, out of memory, or a broken installation; 2 bad input (one line says
-what, where, what to do); 3 a computation became NaN or Inf; 130 interrupted (resumable).
+Exit codes: 0 success; 1 part of a comparison failed, out of memory, or a broken installation; 2 invalid input (one line
+says what is wrong, where, and what to do); 3 a computation produced NaN or Inf; 130 interrupted (can be resumed).
 """
 
 from __future__ import annotations
@@ -15,76 +15,83 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
-from omnidistill.cli.arguments import make_parser
+from omnidistill.cli.command_list import make_parser
 from omnidistill.core.errors import OmnidistillError
 
 __all__ = ["main", "make_parser"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb; returns the exit code."""
+    """Run a command and return its exit code.
+
+    Args:
+        arguments: The words after the name of the program (default: those of `sys.argv`).
+    """
     options = argparse.Namespace()
     try:
         try:
             return _run(arguments, options)
-        finally:  # of help and --version too, which end by SystemExit
+        finally:  # also after --help and --version, which raise SystemExit
             _flush_stdout()
     except OmnidistillError as error:
-        return _told(" ".join(str(error).split()), error.exit_code)  # one line, whatever a name holds
+        return _print_error(" ".join(str(error).split()), error.exit_code)  # one line, even if a name has line breaks
     except KeyboardInterrupt:
-        return _told(_interrupted(options), 130)
+        return _print_error(_interrupted(options), 130)
     except BrokenPipeError:
-        _drop_stdout()
+        _discard_stdout()
         return 1
     except MemoryError:
-        return _told(_NO_MEMORY, 1)
+        return _print_error(_OUT_OF_MEMORY, 1)
     except RuntimeError as error:
-        if not any(words in str(error) for words in _TORCH_NO_MEMORY):
+        if not any(phrase in str(error) for phrase in _OUT_OF_MEMORY_IN_TORCH):
             raise
-        return _told(_NO_MEMORY, 1)
+        return _print_error(_OUT_OF_MEMORY, 1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _told(f"{where}{error.strerror or error}", 2)
+        return _print_error(f"{where}{error.strerror or error}", 2)
 
 
-_NO_MEMORY = "out of memory; use fewer experts, a smaller width or fewer seeds"
-_TORCH_NO_MEMORY = ("can't allocate memory", "out of memory")  # on a CPU, on a GPU
+_OUT_OF_MEMORY = "out of memory; use fewer experts, a smaller width or fewer seeds"
+_OUT_OF_MEMORY_IN_TORCH = ("can't allocate memory", "out of memory")  # on a CPU, on a GPU
 
 
 def _run(arguments: Sequence[str] | None, options: argparse.Namespace) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that lacks a letter is no reason to fail
+            stream.reconfigure(errors="replace")  # not every terminal can print every character
     _, extra = make_parser().parse_known_args(arguments, options)
     if extra:
-        options.parser.refuse(extra)
-    if options.verb is None:
+        options.parser.reject(extra)
+    if options.command is None:
         options.parser.print_help(sys.stderr)
         return 2
-    if not options.light:
-        _load_torch()
-    return int(options.verb(options) or 0)
+    if options.needs_torch:
+        _import_torch()
+    return int(options.command(options) or 0)
 
 
-def _load_torch() -> None:
-    """While extension modules load they swallow Ctrl-C, or make another error of it: until then it ends the process."""
+def _import_torch() -> None:
+    """Import torch while Ctrl-C ends the process.
+
+    An extension module that is being imported swallows KeyboardInterrupt or turns it into another error.
+    """
     main = threading.current_thread() is threading.main_thread()
-    ours = main and signal.getsignal(signal.SIGINT) is signal.default_int_handler and "torch" not in sys.modules
-    if ours:
+    replace = main and signal.getsignal(signal.SIGINT) is signal.default_int_handler and "torch" not in sys.modules
+    if replace:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         import torch  # noqa: F401
     finally:
-        if ours:
+        if replace:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _flush_stdout() -> None:
-    if sys.stdout is not None:  # as where it was closed
+    if sys.stdout is not None:  # it is None if the caller closed it
         sys.stdout.flush()
 
 
-def _told(line: str, code: int) -> int:
+def _print_error(line: str, code: int) -> int:
     with suppress(OSError):
         print(f"omnidistill: {line}", file=sys.stderr)
     return code
@@ -92,12 +99,12 @@ def _told(line: str, code: int) -> int:
 
 def _interrupted(options: argparse.Namespace) -> str:
     if getattr(options, "dry_run", False):
-        return "interrupted; a dry run keeps nothing"
-    how = "with --resume" if hasattr(options, "resume") else "to go on"
-    return f"interrupted; what was finished is kept, repeat the command {how}"
+        return "interrupted; a dry run saves nothing"
+    how = "with --resume" if hasattr(options, "resume") else "to continue"
+    return f"interrupted; finished work is saved, repeat the command {how}"
 
 
-def _drop_stdout() -> None:
-    """Whoever read it has gone; what is still to be written must not be missed when the process ends."""
+def _discard_stdout() -> None:
+    """Redirect stdout to the null device, because the final flush of a closed pipe would fail."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

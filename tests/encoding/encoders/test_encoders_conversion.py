@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 import torch
 from published_problems import TINY_IMAGEBIND, languagebind_folder, languagebind_state, weights, write_vocabulary
 
-from omnidistill.cli.convert_verb import add_convert_verb
+from omnidistill.cli import make_parser
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.encoders.convert import convert
 from omnidistill.encoding.encoders.encoder import Item
@@ -28,10 +27,8 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*typed: object) -> None:
-    parser = argparse.ArgumentParser()
-    add_convert_verb(parser.add_subparsers(required=True))
-    options = parser.parse_args(["convert", *map(str, typed)])
-    options.verb(options)
+    options = make_parser().parse_args(["convert", *map(str, typed)])
+    options.command(options)
 
 
 def checkpoint(folder: Path, **changes: Any) -> Path:
@@ -71,7 +68,7 @@ def test_languagebind_needs_its_modality(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_without_a_vocabulary_it_says_what_texts_need(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("imagebind", checkpoint(tmp_path / "given"), "-o", tmp_path / "IB")
-    assert f"to encode texts, put CLIP's merges.txt into {tmp_path / 'IB'}" in capsys.readouterr().out
+    assert f"to encode text, copy CLIP's merges.txt to {tmp_path / 'IB'}" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"none of merges\.txt, .* in it; these files hold the vocabulary of CLIP"):
         open_encoder(f"imagebind-text:{tmp_path / 'IB'}").prepare(Item("the sea"))
 

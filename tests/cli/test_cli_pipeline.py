@@ -1,4 +1,4 @@
-"""The command line from feature files to scores, for two and for four modalities, and what help may load."""
+"""The commands from feature files to scores, for two and four modalities, and the speed of help."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from omnidistill.cli import make_parser
 from omnidistill.data.planted import planted
 from omnidistill.data.raw import RawFeatures
 from omnidistill.data.store import load_features
@@ -24,31 +25,13 @@ from omnidistill.experiments.run import open_run, versions
 from omnidistill.models.heads import load_heads
 from small_runs import ROWS, SMALL, Outcome, cli, contents, features, packed, widths
 
-LINES = ("zero_shot", "random", "low_rank", "equal_bytes", "cca", "distilled", "full_own", "full")
-WANTED = {"zero_shot", "random", "full", "equal_bytes", "low_rank", "distilled"}
-VERBS = (
-    "demo",
-    "pack",
-    "manifest",
-    "recipe",
-    "convert",
-    "encode",
-    "heads",
-    "experts",
-    "distill",
-    "evaluate",
-    "report",
-    "compare",
-    "export",
-    "push",
-    "pull",
-    "presets",
-    "config",
-)
+BASELINES = ("zero_shot", "random", "low_rank", "equal_bytes", "cca", "distilled", "full_own", "full")
+REQUIRED = {"zero_shot", "random", "full", "equal_bytes", "low_rank", "distilled"}
+COMMANDS = [name for group in make_parser().command_groups for name in group.parsers]
 
 
 def write_npz(folder: Path, raw: RawFeatures) -> None:
-    """What a user has: one array per modality, and a table of the same row order."""
+    """Write the files that a user has: one array per modality, and a table in the same row order."""
     np.savez(folder / "features.npz", **{name: x.numpy() for name, x in raw.features.items()})
     with (folder / "rows.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -57,8 +40,8 @@ def write_npz(folder: Path, raw: RawFeatures) -> None:
 
 
 @dataclass(frozen=True)
-class Made:
-    """All verbs in their order, over one set."""
+class Pipeline:
+    """The outcomes of the commands in their usual order on one set."""
 
     folder: Path
     raw: RawFeatures
@@ -74,7 +57,7 @@ class Made:
 
 
 @pytest.fixture(scope="module", params=[2, 4], ids=["M=2", "M=4"])
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def pipeline(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     folder = tmp_path_factory.mktemp("cli")
     raw = planted(widths(request.param), ROWS, latent=6, positives_per_group=2)
     write_npz(folder, raw)
@@ -87,48 +70,50 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         "distill": cli("distill", data, *SMALL, "--size", 9, "--heads", heads, "--experts", experts, "-o", run),
         "evaluate": cli("evaluate", run, "--json"),
     }
-    return Made(folder, raw, outcomes)
+    return Pipeline(folder, raw, outcomes)
 
 
-def test_every_verb_succeeds_and_says_what_comes_next(made: Made) -> None:
-    assert {verb: outcome.code for verb, outcome in made.outcomes.items()} == dict.fromkeys(made.outcomes, 0), made
-    for verb in ("pack", "heads", "experts"):
-        assert f"next   {'  ' if verb == 'experts' else ''}omnidistill distill {made.folder / 'SET'}" in (
-            made.outcomes[verb].out
+def test_every_command_succeeds_and_prints_the_next_one(pipeline: Pipeline) -> None:
+    assert {name: outcome.code for name, outcome in pipeline.outcomes.items()} == dict.fromkeys(pipeline.outcomes, 0), (
+        pipeline
+    )
+    for command in ("pack", "heads", "experts"):
+        assert f"next   {'  ' if command == 'experts' else ''}omnidistill distill {pipeline.folder / 'SET'}" in (
+            pipeline.outcomes[command].out
         )
-    assert f"omnidistill evaluate {made.folder / 'RUN'}" in made.outcomes["distill"].out
-    assert "9 rows" in made.outcomes["distill"].out
-    assert "rank floor of 9 rows" in made.outcomes["distill"].out
+    assert f"omnidistill evaluate {pipeline.folder / 'RUN'}" in pipeline.outcomes["distill"].out
+    assert "9 rows" in pipeline.outcomes["distill"].out
+    assert "rank floor of 9 rows" in pipeline.outcomes["distill"].out
 
 
-def test_pack_reports_what_it_read_and_keeps_every_row(made: Made) -> None:
-    report = made.outcomes["pack"].out
+def test_pack_reports_its_input_and_saves_every_row(pipeline: Pipeline) -> None:
+    report = pipeline.outcomes["pack"].out
     assert f"{sum(ROWS.values())} rows" in report
     assert all(f"{split} {count}" in report for split, count in ROWS.items())
-    assert all(f"{name} {width} wide (float32)" in report for name, width in widths(len(made.modalities)).items())
-    data = load_features(made.folder / "SET")
-    assert (data.ids, data.groups, data.splits) == (made.raw.ids, made.raw.groups, made.raw.splits)
-    train = [row for row, split in enumerate(made.raw.splits) if split == "train"]
-    for name, x in made.raw.features.items():
+    assert all(f"{name} {width} wide (float32)" in report for name, width in widths(len(pipeline.modalities)).items())
+    data = load_features(pipeline.folder / "SET")
+    assert (data.ids, data.groups, data.splits) == (pipeline.raw.ids, pipeline.raw.groups, pipeline.raw.splits)
+    train = [row for row, split in enumerate(pipeline.raw.splits) if split == "train"]
+    for name, x in pipeline.raw.features.items():
         rows = x.double().numpy()
         rows = (rows - rows.mean(1, keepdims=True)) / rows.std(1, keepdims=True)
         np.testing.assert_allclose(data.features[name].numpy(), rows - rows[train].mean(0), atol=1e-3)
 
 
-def test_the_experts_and_students_start_from_the_given_heads(made: Made) -> None:
-    data = load_features(made.folder / "SET")
-    given = load_heads(made.folder / "HEADS", data.widths)[0]
-    run = open_run(made.folder / "RUN")
+def test_the_experts_and_students_start_from_the_given_heads(pipeline: Pipeline) -> None:
+    data = load_features(pipeline.folder / "SET")
+    given = load_heads(pipeline.folder / "HEADS", data.widths)[0]
+    run = open_run(pipeline.folder / "RUN")
     assert all(torch.equal(given[name], matrix) for name, matrix in run.heads(data).items())
-    assert not (made.folder / "RUN" / "experts").exists()
+    assert not (pipeline.folder / "RUN" / "experts").exists()
 
 
-def test_json_holds_every_line_with_recall_by_direction(made: Made) -> None:
-    scores = made.scores
-    assert scores["lines"] == list(LINES)
-    assert set(scores) > WANTED
-    directions = {"->".join(pair) for pair in permutations(made.modalities, 2)}
-    for name in LINES:
+def test_json_has_every_baseline_with_recall_by_direction(pipeline: Pipeline) -> None:
+    scores = pipeline.scores
+    assert scores["lines"] == list(BASELINES)
+    assert set(scores) > REQUIRED
+    directions = {"->".join(pair) for pair in permutations(pipeline.modalities, 2)}
+    for name in BASELINES:
         line = scores[name]
         assert set(line["recall"]) == directions | {"mean"}
         for recall in line["recall"].values():
@@ -143,17 +128,17 @@ def test_json_holds_every_line_with_recall_by_direction(made: Made) -> None:
         assert line["bytes"] >= 0
         assert line["label"]
         assert set(line["gain_retained"]) == {"R@1", "R@5", "R@10"}
-    for line in [scores, *(scores[name] for name in LINES)]:
+    for line in [scores, *(scores[name] for name in BASELINES)]:
         for interval in line["gain_retained"].values():
             assert interval is None or set(interval) == {"mean", "low", "high"}
     assert scores["gain_retained"] == scores["distilled"]["gain_retained"]
 
 
-def test_json_holds_costs_versions_and_command(made: Made) -> None:
-    scores = made.scores
+def test_json_has_costs_versions_and_command(pipeline: Pipeline) -> None:
+    scores = pipeline.scores
     assert set(scores["seconds"]) == {"heads", "experts", "distill", "evaluate"}
     assert all(seconds >= 0 for seconds in scores["seconds"].values())
-    total = sum(widths(len(made.modalities)).values())
+    total = sum(widths(len(pipeline.modalities)).values())
     assert scores["bytes"]["features"] == 4 * ROWS["train"] * total
     # rows, diagonal and two factors of rank 2
     assert scores["bytes"]["distilled"] == scores["distilled"]["bytes"] == 4 * 9 * (total + 1 + 2 * 2)
@@ -163,33 +148,33 @@ def test_json_holds_costs_versions_and_command(made: Made) -> None:
     assert scores["command"].startswith("omnidistill")
     assert scores["size"] == 9
     assert scores["num_seeds"] == 2
-    assert scores["data"]["widths"] == widths(len(made.modalities))
+    assert scores["data"]["widths"] == widths(len(pipeline.modalities))
     assert scores["data"]["rows"] == ROWS
-    assert set(scores["floor"]) == set(made.modalities)
+    assert set(scores["floor"]) == set(pipeline.modalities)
     assert math.isfinite(scores["matching_loss"])
 
 
-def test_what_is_printed_is_what_is_kept(made: Made) -> None:
-    """`--json` prints one line and nothing else; the run folder has the same, and the table and the page."""
-    assert made.outcomes["evaluate"].out.count("\n") == 1
-    run = made.folder / "RUN"
-    assert json.loads((run / "scores.json").read_text("utf-8")) == made.scores
+def test_the_printed_scores_are_the_saved_ones(pipeline: Pipeline) -> None:
+    """`--json` prints one line only; the run folder holds the same scores, the table and the page."""
+    assert pipeline.outcomes["evaluate"].out.count("\n") == 1
+    run = pipeline.folder / "RUN"
+    assert json.loads((run / "scores.json").read_text("utf-8")) == pipeline.scores
     assert "distilled" in (run / "scores.csv").read_text("utf-8")
     assert (run / "report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
 
 
-def test_the_table_for_people(made: Made) -> None:
-    outcome = cli("evaluate", made.folder / "RUN", "--seeds", 3)
+def test_the_table_for_people(pipeline: Pipeline) -> None:
+    outcome = cli("evaluate", pipeline.folder / "RUN", "--seeds", 3)
     assert outcome.code == 0
     assert "R@10" in outcome.out
-    assert f"page   {made.folder / 'RUN' / 'report.html'}" in outcome.out
-    assert json.loads((made.folder / "RUN" / "scores.json").read_text("utf-8"))["num_seeds"] == 3
+    assert f"page   {pipeline.folder / 'RUN' / 'report.html'}" in outcome.out
+    assert json.loads((pipeline.folder / "RUN" / "scores.json").read_text("utf-8"))["num_seeds"] == 3
 
 
-# what is made when it is missing, and resuming
+# missing heads and experts, and resuming
 
 
-def test_distill_alone_makes_heads_and_experts_and_is_reused(tmp_path: Path) -> None:
+def test_distill_alone_trains_heads_and_experts_and_can_be_repeated(tmp_path: Path) -> None:
     packed(tmp_path / "SET")
     distil = ("distill", tmp_path / "SET", *SMALL, "--seed", 3, "-o", tmp_path / "RUN")
     first = cli(*distil)
@@ -202,8 +187,8 @@ def test_distill_alone_makes_heads_and_experts_and_is_reused(tmp_path: Path) -> 
     assert contents(tmp_path / "RUN") == before
 
 
-def test_a_budget_decides_the_rows_and_is_told(tmp_path: Path) -> None:
-    """That of a preset's size is replaced; the summary has rows, bits, bytes and their share of the training rows."""
+def test_a_budget_determines_the_rows_and_is_printed(tmp_path: Path) -> None:
+    """It replaces the size of a preset; the summary has rows, bits, bytes and the share of the training features."""
     packed(tmp_path / "SET")
     whole = 4 * ROWS["train"] * sum(widths(3).values())
     distil = ("distill", tmp_path / "SET", *SMALL, "--set", "distill.storage.bits=8", "--bytes", "5%", "-o")
@@ -211,36 +196,39 @@ def test_a_budget_decides_the_rows_and_is_told(tmp_path: Path) -> None:
     assert outcome.code == 0, outcome
     row = sum(widths(3).values()) + 3 * 4 + 4 * (1 + 2 * 2)  # a byte a number, steps; diagonal and two factors
     size = whole // 20 // row
-    made = open_run(tmp_path / "RUN").distilled()
-    assert (made.size, made.bytes) == (size, size * row)
-    told = f"({size} rows of 8 bits, {size * row:,} bytes, {100 * size * row / whole:.3g} % of the training features)"
-    assert told in outcome.out
+    distilled = open_run(tmp_path / "RUN").distilled()
+    assert (distilled.size, distilled.bytes) == (size, size * row)
+    line = f"({size} rows of 8 bits, {size * row:,} bytes, {100 * size * row / whole:.3g} % of the training features)"
+    assert line in outcome.out
     assert "similarity.rank" not in outcome.out
     assert cli(*distil, tmp_path / "RUN", "--resume").out == outcome.out
 
 
-def test_a_rank_that_a_budget_lowers_is_told(tmp_path: Path) -> None:
+def test_a_rank_that_a_budget_reduces_is_reported(tmp_path: Path) -> None:
     packed(tmp_path / "SET")
-    asked = (*SMALL, "--set", "distill.similarity.rank=20", "--bytes", "5%")
-    outcome = cli("distill", tmp_path / "SET", *asked, "-o", tmp_path / "RUN")
+    options = (*SMALL, "--set", "distill.similarity.rank=20", "--bytes", "5%")
+    outcome = cli("distill", tmp_path / "SET", *options, "-o", tmp_path / "RUN")
     assert outcome.code == 0, outcome
     size = open_run(tmp_path / "RUN").distilled().size
     assert size < 20
-    assert f"note     distill.similarity.rank = {size} instead of 20: the budget holds no more rows\n" in outcome.out
+    assert (
+        f"note     distill.similarity.rank reduced from 20 to {size}, the number of rows that fit the budget\n"
+        in outcome.out
+    )
 
 
-def test_a_budget_of_pairs_is_that_of_all_their_sets(tmp_path: Path) -> None:
+def test_a_budget_of_pairs_is_shared_by_their_sets(tmp_path: Path) -> None:
     packed(tmp_path / "SET")
     whole = 4 * ROWS["train"] * sum(widths(3).values())
     outcome = cli("distill", tmp_path / "SET", *SMALL, "--set", "joint=false", "--bytes", "20%", "-o", tmp_path / "RUN")
     assert outcome.code == 0, outcome
     total = sum(each.bytes for each in open_run(tmp_path / "RUN").sets())
-    told = f"all      3 sets, {total:,} bytes, {100 * total / whole:.3g} % of the training features"
-    assert told in outcome.out
+    line = f"total    3 sets, {total:,} bytes, {100 * total / whole:.3g} % of the training features"
+    assert line in outcome.out
     assert 0.15 * whole < total <= 0.2 * whole
 
 
-def test_evaluating_an_unfinished_run_tells_how_to_finish_it(tmp_path: Path) -> None:
+def test_evaluate_rejects_an_unfinished_run(tmp_path: Path) -> None:
     packed(tmp_path / "SET")
     settings = (*SMALL, "--set", "distill.optimiser.rows=1e30")
     assert cli("distill", tmp_path / "SET", *settings, "-o", tmp_path / "RUN").code == 3
@@ -265,7 +253,7 @@ def test_without_a_heads_split_retrieval_starts_at_random(tmp_path: Path) -> Non
     assert "heads" not in json.loads(outcome.out)["data"]["rows"]
 
 
-def test_data_that_moved_are_named_again(tmp_path: Path) -> None:
+def test_evaluate_takes_the_new_location_of_the_data(tmp_path: Path) -> None:
     packed(tmp_path / "SET")
     assert cli("distill", tmp_path / "SET", *SMALL, "-o", tmp_path / "RUN").code == 0
     (tmp_path / "SET").rename(tmp_path / "MOVED")
@@ -279,7 +267,7 @@ def test_data_that_moved_are_named_again(tmp_path: Path) -> None:
     assert cli("evaluate", tmp_path / "RUN", "--data", tmp_path / "MOVED", "--json").code == 0
 
 
-def test_config_shows_what_is_in_effect_and_explains_it() -> None:
+def test_config_prints_and_explains_the_settings() -> None:
     shown = json.loads(cli("config", "--preset", "smoke", "--set", "distill.size=7", "--seed", "4").out)
     assert (shown["distill"]["size"], shown["seed"], shown["experts"]["num_experts"]) == (7, 4, 2)
     explained = cli("config", "--explain").out
@@ -287,10 +275,10 @@ def test_config_shows_what_is_in_effect_and_explains_it() -> None:
     assert "Outer iterations" in explained
 
 
-# a fresh process
+# a new process
 
 
-def test_as_a_module_it_tells_its_version() -> None:
+def test_the_module_prints_its_version() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "omnidistill", "--version"], capture_output=True, text=True, check=True
     )
@@ -300,7 +288,7 @@ def test_as_a_module_it_tells_its_version() -> None:
 HELP = """
 import contextlib, io, sys
 from omnidistill.cli import main
-for arguments in (["--help"], *([verb, "--help"] for verb in sys.argv[1:])):
+for arguments in (["--help"], *([name, "--help"] for name in sys.argv[1:])):
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
         try:
@@ -313,18 +301,18 @@ for arguments in (["--help"], *([verb, "--help"] for verb in sys.argv[1:])):
 """
 
 
-def test_help_of_every_verb_loads_nothing_heavy() -> None:
-    done = subprocess.run([sys.executable, "-c", HELP, *VERBS], capture_output=True, text=True, check=False)
+def test_help_of_every_command_imports_no_heavy_package() -> None:
+    done = subprocess.run([sys.executable, "-c", HELP, *COMMANDS], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_help_names_every_verb() -> None:
+def test_help_names_every_command() -> None:
     text = cli("--help").out
-    assert all(verb in text for verb in VERBS)
+    assert all(name in text for name in COMMANDS)
 
 
 @pytest.mark.parametrize("arguments", [("distil",), ("evaluate",), ("distill", "SET", "--siz", "3", "-o", "R")])
-def test_a_wrong_command_is_told_in_one_line(arguments: tuple[str, ...]) -> None:
+def test_a_wrong_command_is_reported_in_one_line(arguments: tuple[str, ...]) -> None:
     outcome = cli(*arguments)
     assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
     assert outcome.err.startswith("omnidistill: ")

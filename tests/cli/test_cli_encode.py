@@ -1,6 +1,7 @@
+"""The command `encode`."""
+
 from __future__ import annotations
 
-import argparse
 import json
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from encoding_problems import Files, Letters, write_manifest
-from omnidistill.cli.encode_verb import add_encode_verb
+from omnidistill.cli import make_parser
 from omnidistill.core.errors import InputError
 from omnidistill.data.store import load_features
 from omnidistill.encoding.encoders import registry
@@ -46,10 +47,8 @@ def manifest(tmp_path: Path) -> Path:
 
 
 def run(*typed: object) -> None:
-    parser = argparse.ArgumentParser()
-    add_encode_verb(parser.add_subparsers(required=True))
-    options = parser.parse_args(["encode", *map(str, typed)])
-    options.verb(options)
+    options = make_parser().parse_args(["encode", *map(str, typed)])
+    options.command(options)
 
 
 def test_a_manifest_becomes_a_set(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +68,7 @@ def test_a_manifest_becomes_a_set(manifest: Path, tmp_path: Path, capsys: pytest
     ]
 
 
-def test_a_dry_run_keeps_nothing(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_writes_nothing(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(manifest, "--encoder", "letters", "--encoder", "sound=sounds", "-o", tmp_path / "set", "--dry-run",
         "--limit", 8)  # fmt: skip
     lines = capsys.readouterr().out.splitlines()
@@ -83,13 +82,16 @@ def test_a_dry_run_keeps_nothing(manifest: Path, tmp_path: Path, capsys: pytest.
     ("typed", "message"),
     [
         (["--encoder", "letters"], r"one encoder only \(text\)"),
-        (["--encoder", "letters", "--encoder", "letters:2"], r"'text' has one already; give MODALITY=letters:2"),
+        (["--encoder", "letters", "--encoder", "letters:2"], r"'text' already has an encoder; use MODALITY=letters:2"),
         (["--encoder", "letters", "--encoder", "sounds"], r"modality 'audio': no column of the manifest"),
-        (["--encoder", "letters", "--encoder", "sound=sounds", "--limit", 0], r"--limit 0: give the number of rows"),
+        (
+            ["--encoder", "letters", "--encoder", "sound=sounds", "--limit", 0],
+            r"--limit 0: the number of rows must be at least 1",
+        ),
         (["--encoder", "leters", "--encoder", "sound=sounds"], r"did you mean 'letters'\?"),
     ],
 )
-def test_what_was_typed_wrong_is_told_before_anything_is_done(
+def test_bad_input_is_reported_before_any_work(
     manifest: Path, tmp_path: Path, typed: list[object], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
@@ -97,14 +99,14 @@ def test_what_was_typed_wrong_is_told_before_anything_is_done(
     assert not (tmp_path / "set").exists()
 
 
-def test_rows_to_train_on_are_asked_for_early(tmp_path: Path) -> None:
+def test_a_missing_train_split_is_reported_before_any_work(tmp_path: Path) -> None:
     table = tmp_path / "items.jsonl"
     table.write_text('{"id": "a", "split": "test", "text": "abc", "sound:audio": "a.bin"}\n')
     with pytest.raises(InputError, match="split 'train': no rows"):
         run(table, "--encoder", "letters", "--encoder", "sound=sounds", "-o", tmp_path / "set")
 
 
-def test_a_licence_is_shown_before_use_and_goes_into_the_set(
+def test_a_licence_is_printed_before_use_and_saved_with_the_set(
     manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = []
@@ -117,7 +119,7 @@ def test_a_licence_is_shown_before_use_and_goes_into_the_set(
     assert load_features(out).provenance["licences"] == {"text": licence}
 
 
-def test_heads_keep_the_licence_of_their_encoder(
+def test_heads_have_the_licence_of_their_encoder(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Files, "licence", "FILES-NC", raising=False)
@@ -126,9 +128,9 @@ def test_heads_keep_the_licence_of_their_encoder(
     assert load_heads(out / "heads", {"sound": 4})[1]["licences"] == {"sound": "FILES-NC"}
 
 
-def test_an_encoding_can_be_gone_on_with_in_so_many_words(manifest: Path, tmp_path: Path) -> None:
+def test_resume_continues_an_encoding(manifest: Path, tmp_path: Path) -> None:
     typed = (manifest, "--encoder", "letters", "--encoder", "sound=sounds", "--out", tmp_path / "set", "--workers", 0)
-    with pytest.raises(InputError, match=r"--resume: no encoding was begun in .*set; leave --resume out"):
+    with pytest.raises(InputError, match=r"--resume: .*set contains no encoding to resume; omit --resume"):
         run(*typed, "--resume")
     assert not (tmp_path / "set").exists()
     run(*typed, "--limit", 9)

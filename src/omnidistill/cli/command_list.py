@@ -1,0 +1,90 @@
+"""All commands, and the heading under which help lists each."""
+
+from __future__ import annotations
+
+import argparse
+from types import ModuleType
+from typing import Any
+
+from omnidistill.cli.commands import (
+    cite,
+    compare,
+    completion,
+    config,
+    convert,
+    demo,
+    distill,
+    doctor,
+    encode,
+    evaluate,
+    experts,
+    export,
+    heads,
+    inspect,
+    manifest,
+    pack,
+    presets,
+    pull,
+    push,
+    recipe,
+    report,
+)
+from omnidistill.cli.parser import CommandGroup, Parser
+
+COMMANDS: dict[str, tuple[ModuleType, ...]] = {
+    "getting started": (demo, doctor),
+    "data": (pack, encode, manifest, recipe, convert),
+    "distillation": (distill, experts, heads),
+    "evaluation": (evaluate, compare, report),
+    "sharing": (export, push, pull),
+    "information": (inspect, presets, config, cite, completion),
+}
+"""Modules of commands by heading, the most common ones first."""
+
+_DESCRIPTION = (
+    "Compress a paired multimodal dataset into a few hundred synthetic instances on which projection heads train "
+    "almost as well as on the full data."
+)
+
+_EPILOG = """examples:
+  omnidistill demo                            bundled data; writes a report page
+  omnidistill pack --features feats.npz --table rows.csv -o SET
+  omnidistill distill SET --size 100 -o RUN   100 rows; trains heads and experts
+  omnidistill distill SET --bytes 1% -o RUN   1 % of the training features
+  omnidistill evaluate RUN
+
+SET is a folder written by 'pack' or 'encode', or 'emoji' (bundled data).
+Run 'omnidistill COMMAND --help' for the options and examples of a command.
+
+exit codes:
+  0    success
+  1    part of a comparison failed, out of memory, or broken installation
+  2    invalid input
+  3    a computation produced NaN or Inf
+  130  interrupted; finished work is saved"""
+
+
+def make_parser() -> Parser:
+    """Build the parser of the program with all commands.
+
+    The parsed options have these attributes in addition to those of the command: `command`, the function to call (None
+    if no command was given); `parser`, the parser of the command; `program`, this parser; and `needs_torch`.
+    """
+    parser = Parser(prog="omnidistill", description=_DESCRIPTION, epilog=_EPILOG)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    parser.set_defaults(command=None, parser=parser, program=parser, needs_torch=False)
+    subparsers = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
+    for heading, modules in COMMANDS.items():
+        group = CommandGroup(heading, subparsers)
+        for module in modules:
+            module.add(group)
+        parser.command_groups.append(group)
+    return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"omnidistill {version('omnidistill')}")
+        raise SystemExit(0)

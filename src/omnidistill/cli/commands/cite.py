@@ -1,0 +1,35 @@
+"""The command `cite`."""
+
+from __future__ import annotations
+
+import argparse
+
+from omnidistill.cli.options import add_json
+from omnidistill.cli.output import print_result
+from omnidistill.cli.parser import CommandGroup
+
+
+def add(group: CommandGroup) -> None:
+    """Add the command to a group."""
+    parser = group.add_command(
+        "cite",
+        run,
+        "print BibTeX entries for the methods and encoders used",
+        examples=("omnidistill cite RUN > used.bib", "omnidistill cite hopa imagebind-video"),
+        needs_torch=False,
+    )
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="RUN|METHOD",
+        help="runs, comparisons, methods, encoders (default: omnidistill itself)",
+    )
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print BibTeX entries."""
+    from omnidistill.experiments.cite import cite
+
+    entries = cite(options.names)
+    print_result(options, entries, ["\n\n".join(entries.values())])

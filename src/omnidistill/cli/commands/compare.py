@@ -1,0 +1,104 @@
+"""The command `compare`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from omnidistill.cli.options import add_dry_run, add_engine, add_json, names, numbers
+from omnidistill.cli.output import print_result, print_table, progress, typed_command
+from omnidistill.cli.parser import CommandGroup
+
+
+def add(group: CommandGroup) -> None:
+    """Add the command to a group."""
+    parser = group.add_command(
+        "compare",
+        run,
+        "create and score a set for every method, size and seed",
+        main_options=("--preset", "--methods", "--sizes", "--bytes", "--seeds", "--resume", "--dry-run"),
+        examples=(
+            "omnidistill compare emoji --preset quick -o CMP --dry-run",
+            "omnidistill compare SET --methods recommended,apm,k-medoids --sizes 100,200 -o CMP",
+        ),
+    )
+    parser.add_argument("set", metavar="SET", help="folder written by 'pack' or 'encode', or 'emoji'")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write; may hold several comparisons"
+    )
+    parser.add_argument("--preset", metavar="NAME", help="comparison included in the package: paper-table-1 ...")
+    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="file with your own comparison")
+    parser.add_argument("--methods", type=names, metavar="A,B", help="presets of methods, see 'omnidistill presets'")
+    parser.add_argument("--sizes", type=numbers, metavar="N,N", help="numbers of synthetic rows (default: 100)")
+    parser.add_argument("--bytes", type=names, metavar="B,B", help="budgets instead of sizes: 0.1%%,1%% or 20kB,200kB")
+    parser.add_argument(
+        "--seeds", type=numbers, metavar="N,N", help="seeds; one set is created per seed (default: 0,1,2)"
+    )
+    parser.add_argument("--students", type=int, metavar="R", help="students trained per set (default: 5)")
+    parser.add_argument("--layout", metavar="NAME", help="table layout: retrieval, variants, cost, directions or curve")
+    parser.add_argument("--heads", type=Path, metavar="FILE|DIR", help="initial heads of all students")
+    parser.add_argument(
+        "--set",
+        dest="set_values",
+        action="append",
+        metavar="KEY=VALUE",
+        help="change a setting of every method that has it, repeatable",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="resume the comparison in DIR, or add another comparison to DIR"
+    )
+    add_dry_run(parser)
+    add_json(parser)
+    add_engine(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the missing parts of a comparison and print its table; return 1 if a method failed.
+
+    With `--dry-run`, print the estimated cost.
+    """
+    from omnidistill.config import load_comparison
+    from omnidistill.core.engines import engine_from
+    from omnidistill.experiments.comparison import compare
+    from omnidistill.report.comparison_table import to_rich
+
+    name, comparison = load_comparison(
+        options.config,
+        options.preset,
+        options.methods or (),
+        sizes=options.sizes,
+        bytes=options.bytes,
+        seeds=options.seeds,
+        num_students=options.students,
+        layout=options.layout,
+        settings=options.set_values,
+    )
+    if options.dry_run:
+        from omnidistill.experiments.dry_run import rehearse_comparison
+
+        estimate = rehearse_comparison(options.set, comparison, options.heads, progress(), engine_from(options.engine))
+        print_result(options, estimate.content(), estimate.lines())
+        return 0
+    with engine_from(options.engine) as engine:
+        compared = compare(
+            options.set,
+            comparison,
+            options.output,
+            name=name,
+            heads=options.heads,
+            resume=options.resume,
+            command=typed_command(),
+            progress=progress(),
+            engine=engine,
+        )
+    if options.json:
+        print(json.dumps(compared.content, allow_nan=False))
+    else:
+        print_table(to_rich(compared.content), width=100)
+        print(f"table  {compared.table} (also .csv, .tex, .json{', .svg' if compared.figure else ''})")
+        print(f"next   omnidistill cite {options.output}")
+    for cell, error in compared.failures.items():
+        print(f"omnidistill: {cell}: {error}", file=sys.stderr)
+    return 1 if compared.failures else 0

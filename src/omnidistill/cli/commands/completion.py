@@ -1,0 +1,28 @@
+"""The command `completion`."""
+
+from __future__ import annotations
+
+import argparse
+
+from omnidistill.cli.completion_scripts import SHELLS, completion_script
+from omnidistill.cli.parser import CommandGroup
+
+
+def add(group: CommandGroup) -> None:
+    """Add the command to a group."""
+    parser = group.add_command(
+        "completion",
+        run,
+        "print the script that completes commands and options in a shell",
+        examples=(
+            'eval "$(omnidistill completion bash)"',
+            "omnidistill completion fish > ~/.config/fish/completions/omnidistill.fish",
+        ),
+        needs_torch=False,
+    )
+    parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help=f"one of {', '.join(SHELLS)}")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the completion script of a shell."""
+    print(completion_script(options.program, options.shell), end="")

@@ -1,0 +1,38 @@
+"""The command `config`."""
+
+from __future__ import annotations
+
+import argparse
+
+from omnidistill.cli.options import add_json, add_settings, config_of
+from omnidistill.cli.output import print_result
+from omnidistill.cli.parser import CommandGroup
+
+
+def add(group: CommandGroup) -> None:
+    """Add the command to a group."""
+    parser = group.add_command(
+        "config",
+        run,
+        "print the resolved settings, or explain every setting",
+        main_options=("--preset", "--set", "--explain"),
+        examples=("omnidistill config --preset hopa > run.json", "omnidistill config --explain"),
+        needs_torch=False,
+    )
+    add_settings(parser)
+    parser.add_argument("--explain", action="store_true", help="print default, unit and purpose of every setting")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the resolved settings, or with `--explain` the meaning of every setting."""
+    from omnidistill.config import describe_fields
+
+    if options.explain:
+        fields = list(describe_fields())
+        content = {key: {"default": default or None, "explanation": text} for key, default, text in fields}
+        print_result(options, content, [f"{key:42} {default:>16}  {text}" if default else f"\n{key}: {text}"
+                                        for key, default, text in fields])  # fmt: skip
+    else:
+        config = config_of(options)
+        print_result(options, config.model_dump(mode="json"), [config.model_dump_json(indent=1)])

@@ -1,0 +1,65 @@
+"""The command `convert`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from omnidistill.cli.options import add_json
+from omnidistill.cli.output import print_note, print_result
+from omnidistill.cli.parser import CommandGroup
+
+_NOTES = """imagebind WEIGHTS: the file imagebind_huge.pth, which you download yourself.
+Its licence is CC-BY-NC 4.0: no commercial use.
+languagebind WEIGHTS: the folder of a published model with config.json and weights; convert one folder per model.
+Pickled weights are read as tensors only; files that would run code are rejected."""
+
+
+def add(group: CommandGroup) -> None:
+    """Add the command to a group."""
+    parser = group.add_command(
+        "convert",
+        run,
+        "convert published ImageBind or LanguageBind weights to encoders",
+        examples=(
+            "omnidistill convert imagebind imagebind_huge.pth -o ImageBind",
+            "omnidistill convert languagebind LanguageBind_Audio/ --modality audio -o LanguageBind",
+        ),
+        notes=_NOTES,
+    )
+    parser.add_argument(
+        "model", choices=("imagebind", "languagebind"), metavar="MODEL", help="imagebind or languagebind"
+    )
+    parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="file or folder of the model, see below")
+    parser.add_argument(
+        "--modality", choices=("video", "image", "audio"), help="modality that the LanguageBind model encodes"
+    )
+    parser.add_argument(
+        "--vocabulary",
+        type=Path,
+        metavar="FILE",
+        help="CLIP's merges.txt, needed to encode text (default: the one next to the weights)",
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the licence, convert the weights, and print the encoders."""
+    from omnidistill.encoding.encoders.convert import LICENCES, convert
+
+    print_note(options, f"licence  {LICENCES[options.model]}")
+    result = convert(options.model, options.weights, options.output, options.modality, options.vocabulary)
+    encoders = " ".join(f"--encoder {reference}" for reference in result.encoders)
+    following = f"omnidistill encode MANIFEST {encoders} -o SET"
+    lines = []
+    for tower in result.towers:
+        size = f"{tower.parameters:,} parameters, {tower.bytes:,} bytes, sha256 {tower.sha256[:12]}..."
+        lines.append(f"tower    {options.output / tower.name} ({size})")
+    if result.vocabulary is None:
+        lines.append(
+            f"note     no vocabulary next to the weights; to encode text, copy CLIP's merges.txt to {options.output}"
+        )
+    content = {"output": options.output, "licence": LICENCES[options.model], **asdict(result), "next": following}
+    print_result(options, content, [*lines, f"next     {following}"])

@@ -1,0 +1,43 @@
+"""The command `demo`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from omnidistill.cli.options import add_json
+from omnidistill.cli.output import print_result, print_table, progress
+from omnidistill.cli.parser import CommandGroup
+
+
+def add(group: CommandGroup) -> None:
+    """Add the command to a group."""
+    parser = group.add_command(
+        "demo",
+        run,
+        "distil the bundled image-text-audio dataset (takes four minutes)",
+        examples=("omnidistill demo", "omnidistill demo -o first-look"),
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("demo-run"),
+        metavar="DIR",
+        help="folder to write (default: demo-run)",
+    )
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the demonstration; print its table and the path of the report page."""
+    from omnidistill.experiments.demo import PRESETS, run_demo
+    from omnidistill.report.run_table import to_rich
+
+    demo = run_demo(options.output, progress=progress())
+    following = f"omnidistill inspect {options.output / PRESETS[-1]}"
+    if not options.json:
+        print_table(to_rich(demo.scores))
+    content = {"scores": demo.scores, "own_gains": demo.own_gains, "table": demo.table, "page": demo.page}
+    lines = [*demo.own_gains, f"table  {demo.table}", f"page   {demo.page}", f"next   {following}"]
+    print_result(options, {**content, "next": following}, lines)

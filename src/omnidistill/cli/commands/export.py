@@ -1,0 +1,43 @@
+"""The command `export`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from omnidistill.cli.options import add_json
+from omnidistill.cli.output import print_result
+from omnidistill.cli.parser import CommandGroup
+
+
+def add(group: CommandGroup) -> None:
+    """Add the command to a group."""
+    parser = group.add_command(
+        "export",
+        run,
+        "write the rows of a set in a format that other tools read",
+        examples=("omnidistill export RUN -o set.parquet",),
+    )
+    parser.add_argument("source", type=Path, metavar="RUN|SET", help="finished run, or the folder of its set")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help=".parquet or .npz file, or a folder for the Hugging Face library 'datasets'",
+    )
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the rows of a set; print the path."""
+    from omnidistill.experiments.run import load_begun
+    from omnidistill.experiments.sharing import export
+
+    distilled = load_begun(options.source)
+    path = export(distilled, options.output)
+    following = f"omnidistill inspect {path}"
+    content = {"output": path, "rows": len(distilled), "modalities": distilled.modalities, "next": following}
+    where = f"export {path} ({len(distilled)} rows of {', '.join(distilled.modalities)})"
+    print_result(options, content, [where, f"next   {following}"])

@@ -1,0 +1,34 @@
+"""The command `inspect`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from omnidistill.cli.options import add_json
+from omnidistill.cli.output import print_result
+from omnidistill.cli.parser import CommandGroup
+
+
+def add(group: CommandGroup) -> None:
+    """Add the command to a group."""
+    parser = group.add_command(
+        "inspect",
+        run,
+        "describe a folder or file: shapes, sizes, licences",
+        main_options=("--verify", "--json"),
+        examples=("omnidistill inspect RUN", "omnidistill inspect SET --verify --json"),
+    )
+    parser.add_argument(
+        "path", type=Path, metavar="PATH", help="a set, heads, experts, a run, a comparison, a manifest, an export ..."
+    )
+    parser.add_argument("--verify", action="store_true", help="read all data and compare them with their checksums")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print a description of the folder or file."""
+    from omnidistill.experiments.inspection import inspect
+
+    result = inspect(options.path, options.verify)
+    print_result(options, result.content(), result.lines())

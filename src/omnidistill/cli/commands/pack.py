@@ -1,0 +1,66 @@
+"""The command `pack`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from omnidistill.cli.options import add_json, add_preprocessing
+from omnidistill.cli.output import folder_size, print_result
+from omnidistill.cli.parser import CommandGroup
+
+
+def add(group: CommandGroup) -> None:
+    """Add the command to a group."""
+    parser = group.add_command(
+        "pack",
+        run,
+        "create a SET from feature files and a table of their rows",
+        main_options=("--features", "--table"),
+        examples=(
+            "omnidistill pack --features feats.npz --table rows.csv -o SET",
+            "omnidistill pack --features features/ --table rows.jsonl --group video_id -o SET",
+        ),
+    )
+    parser.add_argument(
+        "--features",
+        type=Path,
+        required=True,
+        metavar="FILE|DIR",
+        help=".npz, .safetensors or .parquet file with one array per modality, or a folder of .npy/.safetensors files",
+    )
+    parser.add_argument(
+        "--table",
+        type=Path,
+        metavar="FILE",
+        help=".jsonl, .csv or .parquet file with rows in the order of the features",
+    )
+    for column in ("id", "group", "split"):
+        parser.add_argument(
+            f"--{column}", default=column, metavar="COLUMN", help=f"column of the {column} (default: {column})"
+        )
+    add_preprocessing(parser)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="SET", help="folder to write")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Create a set from feature files; print what the set contains."""
+    from dataclasses import asdict
+
+    from omnidistill.data.pack import pack
+
+    report = pack(
+        options.features,
+        options.table,
+        options.output,
+        id_column=options.id,
+        group_column=options.group,
+        split_column=options.split,
+        standardise=not options.no_standardise,
+        centre=not options.no_centre,
+    )
+    num_bytes, following = folder_size(options.output), f"omnidistill distill {options.output} --size 100 -o RUN"
+    content = {**asdict(report), "output": str(options.output), "bytes": num_bytes, "next": following}
+    where = f"set    {options.output} ({num_bytes:,} bytes)"
+    print_result(options, content, [*report.lines(), where, f"next   {following}"])

@@ -1,0 +1,48 @@
+"""The command `pull`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from omnidistill.cli.options import add_json
+from omnidistill.cli.output import print_result
+from omnidistill.cli.parser import CommandGroup
+
+
+def add(group: CommandGroup) -> None:
+    """Add the command to a group."""
+    parser = group.add_command(
+        "pull",
+        run,
+        "download a set from the Hugging Face Hub and verify it",
+        examples=("omnidistill pull me/my-set -o SET",),
+    )
+    parser.add_argument(
+        "reference",
+        metavar="OWNER/NAME[@REVISION]",
+        help="dataset on the Hub, with a commit hash to pin a version (default: latest)",
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Download a set; print its path and the commit that pins it."""
+    from omnidistill.experiments.sharing import pull
+
+    pulled = pull(options.reference, options.output)
+    name = options.reference.partition("@")[0]
+    content = {
+        "output": pulled.folder,
+        "rows": len(pulled.distilled),
+        "bytes": pulled.distilled.bytes,
+        "pinned": f"{name}@{pulled.commit}",
+        "next": f"omnidistill inspect {pulled.folder}",
+    }
+    lines = [
+        f"set     {pulled.folder} ({len(pulled.distilled)} rows, {pulled.distilled.bytes:,} bytes, verified)",
+        f"pinned  {content['pinned']}",
+        f"next    {content['next']}",
+    ]
+    print_result(options, content, lines)

@@ -1,0 +1,58 @@
+"""The command `push`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from omnidistill.cli.options import add_json
+from omnidistill.cli.output import print_result
+from omnidistill.cli.parser import CommandGroup
+
+
+def add(group: CommandGroup) -> None:
+    """Add the command to a group."""
+    parser = group.add_command(
+        "push",
+        run,
+        "upload a set to the Hugging Face Hub, with card and licence",
+        main_options=("--licence", "--dry-run"),
+        examples=("omnidistill push RUN me/my-set --dry-run",),
+    )
+    parser.add_argument("source", type=Path, metavar="RUN|SET", help="finished run, or the folder of its set")
+    parser.add_argument("name", metavar="OWNER/NAME", help="dataset on the Hub; created if it does not exist")
+    parser.add_argument(
+        "--licence", metavar="SPDX", help="licence of the data if the set does not record it: CC-BY-4.0 ..."
+    )
+    parser.add_argument("--private", action="store_true", help="make a new dataset visible to its owner only")
+    parser.add_argument("--dry-run", action="store_true", help="print the files and the card; upload nothing")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Upload a set; print the files, the licence and the commit, or with `--dry-run` the card."""
+    from omnidistill.experiments.sharing import push
+
+    pushed = push(
+        options.source, options.name, licence=options.licence, private=options.private, dry_run=options.dry_run
+    )
+    total = sum(pushed.files.values())
+    lines = [f"{size:>12,} {path}" for path, size in pushed.files.items()]
+    lines.append(f"licence {pushed.licence.name}{' (non-commercial)' if pushed.licence.non_commercial else ''}")
+    following = f"omnidistill pull {options.name}{f'@{pushed.commit}' if pushed.commit else ''} -o SET"
+    if pushed.commit is None:
+        lines.append(f"dry run: would upload {total:,} bytes with this card:\n\n{pushed.card}")
+    else:
+        lines += [f"commit  {pushed.commit}", f"page    {pushed.url}", f"next    {following}"]
+    content = {
+        "dry_run": pushed.commit is None,
+        "files": pushed.files,
+        "bytes": total,
+        "licence": pushed.licence.name,
+        "non_commercial": pushed.licence.non_commercial,
+        "commit": pushed.commit,
+        "url": pushed.url,
+        "card": pushed.card,
+        "next": following,
+    }
+    print_result(options, content, lines)

@@ -1,0 +1,46 @@
+"""The command `recipe`."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+from omnidistill.cli.options import add_json, add_manifest_output
+from omnidistill.cli.output import print_result
+from omnidistill.cli.parser import CommandGroup
+
+
+def add(group: CommandGroup) -> None:
+    """Add the command to a group."""
+    parser = group.add_command(
+        "recipe",
+        run,
+        "create the manifest of a benchmark from its distributed files",
+        examples=("omnidistill recipe msrvtt-1ka MSRVTT/ -o MSRVTT/items.csv",),
+        needs_torch=False,
+    )
+    parser.add_argument("name", metavar="NAME", help="msrvtt-1ka, didemo or vggsound-s")
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="folder with annotation files and videos, also in subfolders"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed for random sampling (vggsound-s)")
+    add_manifest_output(parser, required=True)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Create the manifest of a benchmark; print its splits and the missing videos."""
+    from omnidistill.encoding.manifests.benchmarks import make_recipe
+    from omnidistill.encoding.manifests.manifest import write_manifest
+
+    result = make_recipe(options.name, options.folder, options.missing, options.seed)
+    splits = dict(Counter(row.split for row in result.manifest.rows))
+    following = f"omnidistill manifest {options.output} -o {options.output}"
+    lines = [", ".join(f"{split} {count:,}" for split, count in splits.items())]
+    if result.missing:
+        lines.append(f"missing videos: {len(result.missing):,}, for example {', '.join(result.missing[:3])}")
+    write_manifest(result.manifest, options.output)
+    lines += [*(f"note   {note}" for note in result.notes), f"saved  {options.output}", f"next   {following}"]
+    content = {"output": options.output, "splits": splits, "missing": list(result.missing), "notes": list(result.notes)}
+    print_result(options, {**content, "next": following}, lines)

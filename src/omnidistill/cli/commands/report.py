@@ -1,0 +1,55 @@
+"""The command `report`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from omnidistill.cli.options import add_json
+from omnidistill.cli.output import print_result
+from omnidistill.cli.parser import CommandGroup
+
+
+def add(group: CommandGroup) -> None:
+    """Add the command to a group."""
+    summary = "write the report page of one run, or of several side by side"
+    parser = group.add_command(
+        "report",
+        run,
+        summary,
+        description=f"{summary}: scores, curves, synthetic instances, retrieval examples",
+        main_options=("--media",),
+        examples=("omnidistill report RUN", "omnidistill report RUN OTHER -o both.html"),
+    )
+    parser.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="finished run; the page shows scores after 'evaluate'"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="file to write (default: report.html in the first RUN)"
+    )
+    parser.add_argument(
+        "--media", type=Path, metavar="MANIFEST", help="manifest of the encoded items: captions, images, audio"
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        metavar="DIR",
+        help="folder that paths in the manifest are relative to (default: the manifest's folder)",
+    )
+    parser.add_argument("--data", metavar="SET", help="current location of the data, if they were moved")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the page; print its path and size, and the runs without scores."""
+    from omnidistill.encoding.manifests.manifest import read_manifest
+    from omnidistill.experiments.run_page import write_report
+
+    output = options.output or options.runs[0] / "report.html"
+    media = None if options.media is None else read_manifest(options.media, options.root)
+    views = write_report(options.runs, output, media=media, data_reference=options.data)
+    unscored = [str(run) for run, view in zip(options.runs, views, strict=True) if not view.scored]
+    num_bytes = output.stat().st_size
+    lines = [f"note   {run} has no scores; to compute them: omnidistill evaluate {run}" for run in unscored]
+    lines += [f"page   {output} ({num_bytes / 1e6:.2f} MB)", "next   open the page in a browser"]
+    print_result(options, {"output": output, "bytes": num_bytes, "runs": len(views), "unscored": unscored}, lines)

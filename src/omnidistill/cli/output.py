@@ -1,0 +1,46 @@
+"""Printing: results go to stdout, progress goes to stderr, and `--json` prints one JSON object."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def print_result(options: argparse.Namespace, content: Mapping[str, Any], lines: Sequence[str]) -> None:
+    """Print the result of a command: `content` as one JSON object with `--json`, otherwise `lines`."""
+    print(json.dumps(content, allow_nan=False, default=str) if options.json else "\n".join(lines))
+
+
+def print_note(options: argparse.Namespace, line: str) -> None:
+    """Print a line before the result; with `--json` it goes to stderr."""
+    print(line, file=sys.stderr if options.json else sys.stdout, flush=True)
+
+
+def print_table(table: Any, width: int = 0) -> None:
+    """Print a table that is at least `width` characters wide; without colour if NO_COLOR is set."""
+    from rich.console import Console
+
+    plain: dict[str, Any] = {"color_system": None} if os.environ.get("NO_COLOR") else {}
+    Console(width=max(Console().width, width), **plain).print(table)
+
+
+def progress() -> Any:
+    """Return a progress display on stderr."""
+    from omnidistill.io.tracking import RichProgress
+
+    return RichProgress()
+
+
+def typed_command() -> str:
+    """Return the command as the user typed it, for the record of a run."""
+    return " ".join(["omnidistill", *sys.argv[1:]])
+
+
+def folder_size(folder: Path) -> int:
+    """Return the total size in bytes of all files in a folder and its subfolders."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
