@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import RESULTS, machine
-from omnidistill.config import describe_comparisons
+from omnidistill.experiments.config import describe_comparisons
 from omnidistill.report.comparison_table import to_markdown
 from omnidistill.report.gain_figure import gain_figure
 

@@ -17,14 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from omnidistill.evaluation.line import Line
+
 from measuring import RESULTS, machine
-from omnidistill.config import load_config
 from omnidistill.data.emoji import load_emoji
 from omnidistill.data.featureset import prepare
 from omnidistill.data.planted import planted
 from omnidistill.data.raw import RawFeatures
 from omnidistill.data.store import save_features
-from omnidistill.evaluation.line import Line
+from omnidistill.experiments.config import load_config
 from omnidistill.experiments.evaluate_run import evaluate_run
 from omnidistill.experiments.run import run_distill
 

@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from measuring import RESULTS, Cell, Table, interleaved, machine, ratio, spread
-from omnidistill.config import load_comparison
 from omnidistill.core.engines import Engine, LocalEngine, RayEngine
 from omnidistill.core.optional import require
 from omnidistill.data.featureset import prepare
@@ -32,6 +31,7 @@ from omnidistill.encoding.encoders.encoder import Item
 from omnidistill.encoding.extraction import EncodeSettings, encode
 from omnidistill.encoding.manifests.manifest import Manifest, Row
 from omnidistill.experiments.comparison import compare
+from omnidistill.experiments.config import load_comparison
 
 WORKERS = 2
 

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from measuring import RESULTS, Table, machine, memory_status
-from omnidistill.config import RunConfig, load_config
 from omnidistill.data.featureset import prepare
 from omnidistill.data.planted import planted
 from omnidistill.data.store import save_features
+from omnidistill.experiments.config import RunConfig, load_config
 from omnidistill.experiments.run import run_distill
 from omnidistill.io.tracking import SilentProgress
 

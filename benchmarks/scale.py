@@ -24,13 +24,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from omnidistill.evaluation.lines import zero_shot_line
 
 from measuring import RESULTS, Table, machine, memory_status
-from omnidistill.config import load_config
 from omnidistill.data.pack import pack
-from omnidistill.evaluation.lines import zero_shot_line
 from omnidistill.evaluation.retrieval import first_positive_ranks
 from omnidistill.evaluation.scores import line_ranks
+from omnidistill.experiments.config import load_config
 from omnidistill.experiments.run import fingerprint, make_heads, open_data
 from omnidistill.experiments.run.expert_stage import make_experts
 from omnidistill.methods import METHODS, Task

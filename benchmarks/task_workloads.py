@@ -17,7 +17,7 @@ from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.distill import TaskLoss
 from omnidistill.models.objectives import InfoNCE
 from omnidistill.models.objectives.pairs import modality_pairs
-from omnidistill.models.storage import Parametrisation, Plain, Views
+from omnidistill.models.storages import Parametrisation, Plain, Views
 from omnidistill.training.rollout import dual_rollout
 from workloads import Problem, problem
 

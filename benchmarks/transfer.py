@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from measuring import RESULTS, machine
-from omnidistill.config import RunConfig, load_config
 from omnidistill.evaluation.line import Line
+
+from measuring import RESULTS, machine
+from omnidistill.experiments.config import RunConfig, load_config
 from omnidistill.experiments.evaluate_run import evaluate_run
 from omnidistill.experiments.run import make_heads, open_data, run_distill
 

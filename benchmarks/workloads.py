@@ -19,7 +19,7 @@ from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.evaluation.retrieval import first_positive_ranks
 from omnidistill.models.heads import Heads, random_heads
 from omnidistill.models.objectives import Hopa, InfoNCE, Objective, PairwiseWbce
-from omnidistill.models.similarity import LowRank
+from omnidistill.models.similarities import LowRank
 from omnidistill.training.experts.epochs import stack_runs, train_epochs
 from omnidistill.training.rollout import Rollout, Target, bptt_rollout, dual_rollout, tesla_rollout
 from omnidistill.training.rollout.students import draw_batches, train_students
@@ -72,7 +72,7 @@ def problem(
     goal = {name: matrix + 0.01 * moved[name] for name, matrix in start.items()}
     shared = torch.randn(num_rows, max(WIDTHS), generator=generator)
     rows = {name: shared[:, :p] + torch.randn(num_rows, p, generator=generator) for name, p in named.items()}
-    similarity = LowRank(10, 1.0)
+    similarity = LowRank(rank=10, alpha=1.0)
     factors = similarity.init(num_rows * num_views, generator)
     sizes = torch.full((len(widths),), -2.0)
     batches = draw_batches(num_rows * num_views, batch_size, num_steps, generator)

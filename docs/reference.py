@@ -15,7 +15,7 @@ from typing import Any
 import omnidistill as od
 from omnidistill import testing
 from omnidistill.cli import make_parser
-from omnidistill.config import describe_comparisons, describe_fields, describe_presets
+from omnidistill.experiments.config import describe_comparisons, describe_fields, describe_presets
 
 
 def pages() -> dict[str, str]:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from omnidistill.config import ComparisonConfig, has_setting, load_config
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import Distillation
 from omnidistill.experiments.comparison import Compared, compare
+from omnidistill.experiments.config import ComparisonConfig, has_setting, load_config
 from omnidistill.methods import METHODS, Method, Task
 from small_runs import contents, packed
 
@@ -26,8 +26,8 @@ TINY = (
     "experts.batch_size=16",
     "distill.iterations=4",
     "distill.num_student_steps=2",
-    "distill.max_start_epoch=2",
-    "distill.num_expert_epochs=1",
+    "distill.outer.max_start_epoch=2",
+    "distill.outer.num_expert_epochs=1",
     "distill.validate_every=2",
     "distill.similarity.rank=2",
     "distill.max_steps=16",

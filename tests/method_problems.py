@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omnidistill.config import LearnedConfig, RunConfig, has_setting, load_config
 from omnidistill.data.featureset import FeatureSet
+from omnidistill.experiments.config import RunConfig, has_setting, load_config
 from omnidistill.experiments.run import make_experts
 from omnidistill.methods import Task
 from omnidistill.models.heads import Heads
@@ -26,8 +26,8 @@ EVERY = ("heads.width=8", "experts.num_experts=2", "experts.num_epochs=3", "expe
 LEARNED = (
     "distill.iterations=2",
     "distill.num_student_steps=2",
-    "distill.max_start_epoch=2",
-    "distill.num_expert_epochs=1",
+    "distill.outer.max_start_epoch=2",
+    "distill.outer.num_expert_epochs=1",
     "distill.validate_every=2",
     "distill.batch_size=4",
 )

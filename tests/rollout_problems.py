@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from omnidistill.models.objectives import Hopa, Objective
-from omnidistill.models.similarity import LowRank, Similarity
+from omnidistill.models.similarities import LowRank, Similarity
 from omnidistill.training.rollout import Endpoint, Rollout, Target
 
 

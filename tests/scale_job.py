@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-
-from omnidistill.config import load_config
-from omnidistill.data.pack import pack
 from omnidistill.evaluation.lines import distilled_line, full_line, zero_shot_line
+
+from omnidistill.data.pack import pack
 from omnidistill.evaluation.scores import score_lines
+from omnidistill.experiments.config import load_config
 from omnidistill.experiments.run import open_data, run_distill
 from omnidistill.models.objectives import InfoNCE
 
@@ -39,7 +39,7 @@ SETTINGS = (
     "evaluate.learning_rates=[0.3]",
     "evaluate.batch_size=512",
 )
-MATCHED = ("distill.num_expert_epochs=1", "distill.max_start_epoch=1")
+MATCHED = ("distill.outer.num_expert_epochs=1", "distill.outer.max_start_epoch=1")
 
 
 class Peak:
@@ -94,7 +94,7 @@ def job(folder: Path, num_train: int) -> dict[str, int]:
         lines = {
             "zero_shot": zero_shot_line(start),
             "distilled": distilled_line(run.sets(), start, evaluate, 0),
-            "full": full_line(InfoNCE(evaluate.tau), "all rows", start, data.development(), evaluate, 0),
+            "full": full_line(InfoNCE(tau=evaluate.tau), "all rows", start, data.development(), evaluate, 0),
         }
         score_lines(lines, data.split("test"))
     return {"peak": peak.bytes, "data": data.bytes}

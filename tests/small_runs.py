@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from omnidistill.cli import main
-from omnidistill.config import RunConfig, load_config
 from omnidistill.data.featureset import FeatureSet, prepare
 from omnidistill.data.planted import planted
 from omnidistill.data.store import save_features
 from omnidistill.distill import Distillation, DistilledSet, Judge, Outer, TrajectoryMatching, Verdict, distill
 from omnidistill.evaluation.validation import judge_set
+from omnidistill.experiments.config import RunConfig, load_config
 from omnidistill.io.tracking import SilentProgress
 from omnidistill.models.heads import Heads, random_heads
 from omnidistill.training.experts import ExpertBuffer, Start, train_experts
@@ -56,7 +56,7 @@ def small_experts(folder: Path, config: RunConfig, data: FeatureSet | None = Non
         config.experts,
         folder,
         seed=seed,
-        spectrum_epochs=config.distill.num_expert_epochs,
+        spectrum_epochs=config.distill.outer.num_expert_epochs,
     )
 
 
@@ -129,7 +129,9 @@ class Loop:
         return Loop(data, small_heads(data), small_experts(folder, small_config(), data))
 
     def outer(self, config: RunConfig) -> TrajectoryMatching:
-        return TrajectoryMatching(self.buffer, config.distill.num_expert_epochs, config.distill.max_start_epoch)
+        return TrajectoryMatching(
+            self.buffer, config.distill.outer.num_expert_epochs, config.distill.outer.max_start_epoch
+        )
 
     def judge(self, distilled: DistilledSet) -> Verdict:
         return judge_set(distilled, self.start, self.data.development().validation)

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omnidistill.config import LearnedConfig, has_setting, parse_config, reading
 from omnidistill.data.emoji import emoji_picture, load_emoji
 from omnidistill.data.featureset import prepare
 from omnidistill.data.planted import planted
 from omnidistill.data.store import save_features
+from omnidistill.experiments.config import has_setting, parse_config, reading
 from omnidistill.experiments.run import run_distill
 
 ROOT = Path(__file__).parents[1]
@@ -40,8 +40,8 @@ EVERY = (
 LEARNED = (
     "distill.iterations=2",
     "distill.num_student_steps=4",
-    "distill.num_expert_epochs=1",
-    "distill.max_start_epoch=1",
+    "distill.outer.num_expert_epochs=1",
+    "distill.outer.max_start_epoch=1",
     "distill.validate_every=2",
 )
 CHOSEN = ("distill.learning_rates=[1.0]", "distill.max_steps=8")

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from comparison_problems import FLAGS, counted, line_of, tiny
-from omnidistill.config import describe_comparisons, describe_presets
 from omnidistill.data.planted import planted
 from omnidistill.experiments.comparison import cells
+from omnidistill.experiments.config import describe_comparisons, describe_presets
 from omnidistill.experiments.run import heads_fingerprint
 from omnidistill.methods import METHODS
 from omnidistill.models.heads import save_heads

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from omnidistill.config import RunConfig
 from omnidistill.distill import DistilledSet, Verdict
+from omnidistill.experiments.config import RunConfig
 from omnidistill.io.artifacts import load_artifact
 from small_runs import Loop, contents, records, small_config
 

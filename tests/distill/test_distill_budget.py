@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from method_problems import task_of, tiny
-from omnidistill.config import LowRankConfig, RunConfig, load_config
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill.budget import BudgetTooSmallError, parse_budget, run_bytes, training_bytes, with_budget
+from omnidistill.experiments.config import RunConfig, load_config
 from omnidistill.experiments.run import run_distill
 from omnidistill.methods import METHODS
+from omnidistill.models.similarities import LowRank
 from small_runs import ROWS, features, packed, small_config, widths
 
 WHOLE = 4 * ROWS["train"] * sum(widths(3).values())
@@ -132,7 +133,7 @@ def test_the_sets_of_all_pairs_weigh_what_is_foretold(
     assert len({each.size for each in sets}) == 1
     total = sum(each.bytes for each in sets)
     assert total == run_bytes(run.config, data.widths)
-    larger = run.config.model_copy(update={"distill": run.config.distill.model_copy(update={"size": sets[0].size + 1})})
+    larger = run.config.model_copy(update={"distill": run.config.distill.evolve(size=sets[0].size + 1)})
     assert total <= 0.4 * WHOLE < run_bytes(larger, data.widths)
 
 
@@ -180,7 +181,7 @@ def test_a_rank_that_does_not_fit_is_lowered_to_the_rows_trained_on(views: int, 
     four = 4 * (sum(widths(3).values()) * 4 + 4 * views * (1 + 2 * rank))
     fitted = with_budget(config, str(four), data)
     assert fitted.distill.size == 4
-    assert isinstance(fitted.distill.similarity, LowRankConfig)
+    assert isinstance(fitted.distill.similarity, LowRank)
     assert fitted.distill.similarity.rank == rank
 
 

@@ -18,7 +18,7 @@ from omnidistill.core.streams import Streams
 from omnidistill.distill import DistilledSet, Episode, Outer, Verdict
 from omnidistill.distill.outer_loop import LAST_GOOD
 from omnidistill.io.artifacts import load_artifact, save_artifact
-from omnidistill.models.similarity import LowRank
+from omnidistill.models.similarities import LowRank
 from small_runs import Loop, Told, contents, records, small_config
 
 OBJECTIVES = ("hopa", "pairwise-wbce", "infonce")

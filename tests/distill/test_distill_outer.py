@@ -17,7 +17,7 @@ from small_runs import small_config, small_experts
 
 @pytest.fixture(scope="module")
 def buffer(tmp_path_factory: pytest.TempPathFactory) -> ExpertBuffer:
-    config = small_config("experts.num_experts=5", "experts.num_epochs=5", "distill.num_expert_epochs=2")
+    config = small_config("experts.num_experts=5", "experts.num_epochs=5", "distill.outer.num_expert_epochs=2")
     return small_experts(tmp_path_factory.mktemp("experts"), config)
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from omnidistill.config import RunConfig
 from omnidistill.core.errors import InputError
 from omnidistill.core.streams import Streams
 from omnidistill.distill import Episode, Outer
+from omnidistill.experiments.config import RunConfig
 from omnidistill.io.artifacts import load_artifact
 from small_runs import Loop, contents, records, small_config
 

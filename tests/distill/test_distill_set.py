@@ -14,7 +14,6 @@ from omnidistill.core.streams import Streams
 from omnidistill.distill import DistilledSet, Recipe
 from omnidistill.io.artifacts import load_artifact, save_artifact
 from omnidistill.models.heads import Heads
-from omnidistill.models.objectives import objective_from
 from omnidistill.training.rollout.students import draw_batches
 from small_runs import Loop, small_config, widths
 
@@ -65,7 +64,7 @@ def test_training_is_plain_sgd_by_the_recipe(student: str, loop: Loop, tmp_path:
     heads = {name: matrix.double().clone().requires_grad_() for name, matrix in loop.start.items()}
     groups = [{"params": [matrix], "lr": size} for matrix, size in zip(heads.values(), recipe.step_sizes, strict=True)]
     optimiser = torch.optim.SGD(groups, momentum=0.6, weight_decay=0.01)
-    objective = objective_from(made.config.distill.student, made.modalities)
+    objective = made.config.distill.student.bind(made.modalities)
     similarity = made.similarity().double()
     for batch in draw_batches(len(made), 4, 7, Streams(3)["students/0"]):
         outputs = torch.stack([made.rows()[name][batch].double() @ matrix.T for name, matrix in heads.items()])
@@ -92,7 +91,7 @@ def test_train_is_the_first_of_the_students(distilled: DistilledSet, loop: Loop)
 def test_a_recipe_that_names_its_batches_gives_every_student_the_same(loop: Loop, tmp_path: Path) -> None:
     """What the outer loop matched is what its users train: the loss of the first iteration, by hand."""
     config = small_config(
-        "distill.order=fixed", "distill.iterations=1", "distill.batch_size=4", "distill.max_start_epoch=1", seed=5
+        "distill.order=fixed", "distill.iterations=1", "distill.batch_size=4", "distill.outer.max_start_epoch=1", seed=5
     )
     run = loop.distill(tmp_path, config)
     made = run.distilled
@@ -107,7 +106,7 @@ def test_a_recipe_that_names_its_batches_gives_every_student_the_same(loop: Loop
 
 def test_a_fixed_order_is_that_of_the_iterations(loop: Loop, tmp_path: Path) -> None:
     """Rows that hardly move train the same student in every iteration, unless its batches change."""
-    still = ["distill.iterations=3", "distill.batch_size=4", "distill.max_start_epoch=1", "experts.num_experts=1"]
+    still = ["distill.iterations=3", "distill.batch_size=4", "distill.outer.max_start_epoch=1", "experts.num_experts=1"]
     still += [f"distill.optimiser={{ kind='adam', {', '.join(f'{name}=1e-12' for name in RATES)} }}"]
     for order, same in (("fixed", True), ("any", False)):
         loop.distill(tmp_path / order, small_config(f"distill.order={order}", *still))
@@ -208,7 +207,7 @@ def test_a_manifest_without_a_field_is_refused_by_name(field: str, distilled: Di
 def test_a_set_goes_on_from_another(distilled: DistilledSet, loop: Loop, tmp_path: Path) -> None:
     """Rows, similarity and step sizes are those of the other before the first iteration; the log tells its loss."""
     config = small_config("distill.iterations=1")
-    on = loop.distill(tmp_path / "on", config, begun=distilled).distilled
+    on = loop.distill(tmp_path / "on", config, initial_set=distilled).distilled
     fresh = loop.distill(tmp_path / "fresh", config).distilled
     assert on.initial_ids == distilled.initial_ids
     largest = {name: float((on.rows()[name] - rows).abs().max()) for name, rows in distilled.rows().items()}
@@ -220,7 +219,7 @@ def test_a_set_goes_on_from_another(distilled: DistilledSet, loop: Loop, tmp_pat
 
 def test_a_similarity_of_another_form_begins_anew(distilled: DistilledSet, loop: Loop, tmp_path: Path) -> None:
     config = small_config("distill.iterations=1", "distill.similarity.kind=identity", "distill.storage.bits=8")
-    made = loop.distill(tmp_path, config, begun=distilled).distilled
+    made = loop.distill(tmp_path, config, initial_set=distilled).distilled
     assert torch.equal(made.similarity(), torch.eye(len(made)))
     for name, rows in distilled.rows().items():
         assert float((made.rows()[name] - rows).abs().max()) < 0.2

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from method_problems import task_of, tiny
-from omnidistill.config import RunConfig
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import DistilledSet
+from omnidistill.experiments.config import RunConfig
 from omnidistill.io.artifacts import load_artifact, save_artifact
 from omnidistill.methods import METHODS
-from omnidistill.models.storage import Views
+from omnidistill.models.storages import Views
 from omnidistill.report.instances import trace_instances
 from omnidistill.testing import check_method
 from small_runs import Loop, contents, features, records, small_config, widths

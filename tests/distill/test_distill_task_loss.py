@@ -25,7 +25,7 @@ from small_runs import Loop, contents, records, small_config
 
 EXACT = 1e-9
 TAU = 0.3
-STUDENTS = {"hopa": Hopa(), "wbce": PairwiseWbce(0.2), "infonce": InfoNCE(0.2)}
+STUDENTS = {"hopa": Hopa(), "wbce": PairwiseWbce(tau=0.2), "infonce": InfoNCE(tau=0.2)}
 
 
 def real_rows(num_modalities: int = 3, count: int = 24, positives_per_group: int = 3) -> FeatureSet:
@@ -281,7 +281,7 @@ def bytes_kept(rollout: Rollout, num_steps: int) -> int:
     widths = {"m0": 1500, "m1": 2000}
     train = prepare(planted(widths, {"train": 12, "validation": 2}, latent=4)).split("train")
     train.features.update({name: x.double() for name, x in train.features.items()})
-    made = problem(num_modalities=2, num_steps=num_steps, objective=InfoNCE(0.2), widths=(1500, 2000))
+    made = problem(num_modalities=2, num_steps=num_steps, objective=InfoNCE(tau=0.2), widths=(1500, 2000))
     kept: dict[int, int] = {}
 
     def keep(x: Tensor) -> Tensor:

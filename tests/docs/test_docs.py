@@ -16,7 +16,7 @@ import pytest
 import omnidistill as od
 import snippets
 from omnidistill.cli import main, make_parser
-from omnidistill.config import describe_comparisons, describe_fields, preset_names
+from omnidistill.experiments.config import describe_comparisons, describe_fields, preset_names
 from snippets import ROOT
 
 PAGES = snippets.pages()

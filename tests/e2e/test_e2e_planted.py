@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from omnidistill.config import RunConfig, load_config
 from omnidistill.data.featureset import FeatureSet, prepare
 from omnidistill.data.planted import planted
 from omnidistill.data.store import save_features
+from omnidistill.experiments.config import RunConfig, load_config
 from omnidistill.experiments.evaluate_run import LINES, Evaluated, evaluate_run
 from omnidistill.experiments.run import run_distill
 from omnidistill.training.experts import load_experts
@@ -42,8 +42,8 @@ def config_of(seed: int = 0, *overrides: str) -> RunConfig:
         "distill.iterations=150",
         "distill.validate_every=50",
         "distill.num_student_steps=8",
-        "distill.num_expert_epochs=3",
-        "distill.max_start_epoch=1",
+        "distill.outer.num_expert_epochs=3",
+        "distill.outer.max_start_epoch=1",
         "distill.similarity.rank=4",
         "evaluate.num_seeds=3",
         "evaluate.max_epochs=8",

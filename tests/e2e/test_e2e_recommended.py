@@ -115,7 +115,7 @@ def scores(folder: Path) -> dict[str, Any]:
 def test_one_outer_objective_goes_on_from_the_other(made: tuple[Path, Outcome]) -> None:
     """By the folder of a run, with its number of rows; the run's record says from what."""
     folder, _ = made
-    task = ("--preset", "task", *QUICK[:4], *QUICK[6:14], "--set", "distill.task.rows=32", "--set", "heads.width=8")
+    task = ("--preset", "task", *QUICK[:4], *QUICK[6:14], "--set", "distill.outer.rows=32", "--set", "heads.width=8")
     outcome = cli("distill", folder / "SET", *task, "--from", folder / "RUN", "-o", folder / "ON")
     assert outcome.code == 0, outcome.err
     found = DistilledSet.load(folder / "ON" / "distilled")

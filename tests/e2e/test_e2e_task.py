@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from comparison_problems import tiny
-from omnidistill.config import load_config
 from omnidistill.data.featureset import prepare
 from omnidistill.data.planted import planted
 from omnidistill.data.store import save_features
@@ -19,6 +18,7 @@ from omnidistill.evaluation import validation as choosing
 from omnidistill.experiments.comparison import compare
 from omnidistill.experiments.comparison.cells import Place, judged_of, load_result, make_cell
 from omnidistill.experiments.comparison.plan import plan_cells
+from omnidistill.experiments.config import load_config
 from omnidistill.experiments.evaluate_run import evaluate_run
 from omnidistill.experiments.run import Run, open_run, run_distill
 from omnidistill.io.tracking import SilentProgress
@@ -28,15 +28,15 @@ from small_runs import features, packed, records, small_config, small_heads
 WIDTHS = {"a": 24, "b": 28, "c": 32}
 ROWS = {"heads": 32, "train": 240, "validation": 48, "test": 120}
 ALONE = (
-    "distill.kind=task",
+    "distill.outer.kind=task",
     "distill.size=10",
     "distill.iterations=6",
     "distill.num_student_steps=4",
     "distill.validate_every=3",
     "distill.similarity.rank=2",
-    "distill.task.rows=20",
+    "distill.outer.rows=20",
 )
-METHOD = {"preset": "hopa", "label": "task loss", "settings": ["distill.kind=task", "distill.task.rows=32"]}
+METHOD = {"preset": "hopa", "label": "task loss", "settings": ["distill.outer.kind=task", "distill.outer.rows=32"]}
 
 
 # planted data
@@ -48,7 +48,7 @@ def scores_of(folder: Path, seed: int, shuffle_pairs: bool = False) -> dict[str,
     save_features(prepare(data), folder / "SET")
     settings = (
         "heads.width=16",
-        "distill.kind=task",
+        "distill.outer.kind=task",
         "distill.student.kind=infonce",
         "distill.size=20",
         "distill.batch_size=12",
@@ -56,7 +56,7 @@ def scores_of(folder: Path, seed: int, shuffle_pairs: bool = False) -> dict[str,
         "distill.validate_every=50",
         "distill.num_student_steps=8",
         "distill.similarity.rank=4",
-        "distill.task.rows=64",
+        "distill.outer.rows=64",
         "evaluate.num_seeds=3",
         "evaluate.max_epochs=8",
         "evaluate.learning_rates=[0.3, 3.0]",
@@ -117,7 +117,7 @@ def test_a_run_trains_no_experts_and_its_page_tells_of_no_matching(tmp_path: Pat
 
 def test_beside_matched_trajectories_each_loss_has_its_curve(tmp_path: Path) -> None:
     """The sum is called neither; the floor bounds the matched part alone and is drawn there and nowhere else."""
-    run = made(tmp_path, "distill.task_weight=0.5")
+    run = made(tmp_path, "distill.outer.task_weight=0.5")
     scores = evaluate_run(run).scores
     matched = [sum(record[f"loss/{name}"] for name in "abc") for record in records(run.folder)[1:]]
     assert scores["matching_loss"] == pytest.approx(matched[-1], rel=1e-6)
@@ -149,7 +149,7 @@ def test_any_number_of_modalities_is_evaluated(tmp_path: Path) -> None:
 
 def test_a_modality_may_be_called_task(tmp_path: Path) -> None:
     packed(tmp_path / "SET", prepare(planted({"task": 12, "b": 14}, {**ROWS, "train": 40}, latent=6)))
-    run = run_distill(str(tmp_path / "SET"), small_config("distill.task_weight=0.5"), tmp_path / "RUN")
+    run = run_distill(str(tmp_path / "SET"), small_config("distill.outer.task_weight=0.5"), tmp_path / "RUN")
     last = records(run.folder)[-1]
     assert {name for name in last if name.startswith("loss/")} == {"loss/task", "loss/b", "loss/task/infonce"}
     assert evaluate_run(run, wanted=()).scores["matching_loss"] == last["loss/task"] + last["loss/b"]

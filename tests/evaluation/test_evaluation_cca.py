@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from omnidistill.evaluation.lines import cca_line
 
 from method_problems import Array, centred, cross_of, cross_of_groups, off_centre, score_by_hand
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.evaluation import lines
-from omnidistill.evaluation.lines import cca_line
 from omnidistill.models.heads import Heads
 from small_runs import ROWS, features, small_heads
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
-from omnidistill.config import StorageConfig
 from omnidistill.evaluation.equal_bytes import equal_bytes_line
 from omnidistill.evaluation.line import Line
+
 from omnidistill.models.heads import Heads
+from omnidistill.models.storages import RowStorage
 from small_runs import features, small_heads
 
 
@@ -65,7 +65,7 @@ def test_few_bits_hold_more_rank(bits: int, full: Line) -> None:
     """Each factor's rows with a step of their own; close to the truncated update, as close as the bits allow."""
     start = small_heads(features())
     budget = 4 * 3 * sum(sum(matrix.shape) for matrix in start.values())
-    line = equal_bytes_line(full, start, budget, StorageConfig(bits=bits, views=4))
+    line = equal_bytes_line(full, start, budget, RowStorage(bits=bits, views=4))
     weight = sum(-(-side * bits // 8) + 4 for matrix in start.values() for side in matrix.shape)
     assert line.settings == {"rank": min(8, budget // weight), "bits": bits}
     assert line.settings["rank"] > 3

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from method_problems import score_by_hand
-from omnidistill.config import RunConfig
 from omnidistill.data.featureset import FeatureSet, prepare
 from omnidistill.data.planted import planted
 from omnidistill.evaluation.gain import Gain, experts_gain_nothing, gain_of, row_hits
+from omnidistill.experiments.config import RunConfig
 from omnidistill.models.heads import Heads
 from omnidistill.training.experts import ExpertBuffer
 from small_runs import features, small_config, small_experts, small_heads

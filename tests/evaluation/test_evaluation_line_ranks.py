@@ -7,11 +7,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from omnidistill.evaluation.line import Line
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.evaluation.line import Line
 from omnidistill.evaluation.scores import line_ranks
 from small_runs import features
 

@@ -8,11 +8,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-
-from omnidistill.config import EvaluateConfig
-from omnidistill.data.featureset import Development
-from omnidistill.distill import DistilledSet
-from omnidistill.evaluation import lines
 from omnidistill.evaluation.equal_bytes import equal_bytes_line
 from omnidistill.evaluation.line import Line
 from omnidistill.evaluation.lines import (
@@ -23,6 +18,11 @@ from omnidistill.evaluation.lines import (
     zero_shot_line,
 )
 from omnidistill.evaluation.low_rank import low_rank_line
+
+from omnidistill.data.featureset import Development
+from omnidistill.distill import DistilledSet
+from omnidistill.evaluation import lines
+from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.validation import run_of, step_choices, validation_score
 from omnidistill.models.heads import Heads
 from omnidistill.models.objectives import Hopa, InfoNCE
@@ -183,7 +183,7 @@ def test_no_line_can_be_given_a_test_split() -> None:
 
 
 def test_a_rate_that_diverges_is_passed_over(loop: Loop) -> None:
-    config = CONFIG.model_copy(update={"learning_rates": (float("inf"), 0.5)})
+    config = CONFIG.evolve(learning_rates=(float("inf"), 0.5))
     line = full_line(InfoNCE(), "", loop.start, features().development(), config, 0)
     assert line.settings["learning_rate"] == 0.5
     assert all(bool(torch.isfinite(matrix).all()) for matrix in line.heads.values())

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from omnidistill.evaluation.low_rank import low_rank_line
 
-from omnidistill.config import EvaluateConfig
 from omnidistill.core.streams import Streams
 from omnidistill.evaluation import low_rank
-from omnidistill.evaluation.low_rank import low_rank_line
+from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.validation import run_of, validation_score
 from omnidistill.models.heads import shared_groups
 from omnidistill.models.objectives import InfoNCE
@@ -29,7 +29,7 @@ def test_the_gradient_of_the_factors_is_that_of_autograd() -> None:
     for matrix in factors.left.values():
         matrix.copy_(torch.randn(matrix.shape, generator=generator))
     batch = torch.stack([torch.randperm(64, generator=generator)[:16] for _ in range(2)])
-    factors._gradients(InfoNCE(0.2), data, batch)
+    factors._gradients(InfoNCE(tau=0.2), data, batch)
     leaves = {
         side: {name: x.detach().double().requires_grad_() for name, x in getattr(factors, side).items()}
         for side in SIDES
@@ -41,7 +41,7 @@ def test_the_gradient_of_the_factors_is_that_of_autograd() -> None:
         ],
         dim=1,
     )
-    InfoNCE(0.2).value(outputs, shared_groups(data.group_codes[batch]).double()).sum().backward()  # type: ignore[no-untyped-call]
+    InfoNCE(tau=0.2).value(outputs, shared_groups(data.group_codes[batch]).double()).sum().backward()  # type: ignore[no-untyped-call]
     for side, found in leaves.items():
         for name, leaf in found.items():
             gradient = getattr(factors, side)[name].grad
@@ -81,7 +81,7 @@ def test_heads_of_low_rank_are_trained_as_adam_on_autograd_would() -> None:
                 heads = {name: matrix + left[name] @ right[name].mT for name, matrix in start.items()}
                 outputs = torch.stack([data.train.features[name][batch] @ heads[name].mT for name in start], dim=1)
                 adam.zero_grad()
-                InfoNCE(CONFIG.tau).value(outputs, shared_groups(data.train.group_codes[batch])).sum().backward()  # type: ignore[no-untyped-call]
+                InfoNCE(tau=CONFIG.tau).value(outputs, shared_groups(data.train.group_codes[batch])).sum().backward()  # type: ignore[no-untyped-call]
                 adam.step()
             yield {name: matrix + (left[name] @ right[name].mT).detach() for name, matrix in start.items()}
 
@@ -103,6 +103,6 @@ def test_heads_of_low_rank_are_trained_as_adam_on_autograd_would() -> None:
 
 def test_training_heads_of_low_rank_raises_validation() -> None:
     start, data = small_heads(features()), features().development()
-    line = low_rank_line(4, start, data, CONFIG.model_copy(update={"max_epochs": 20}), 0)
+    line = low_rank_line(4, start, data, CONFIG.evolve(max_epochs=20), 0)
     scores = [validation_score(run_of(line.heads, run), data.validation) for run in range(3)]
     assert min(scores) > validation_score(start, data.validation) + 0.02

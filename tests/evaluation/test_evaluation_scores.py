@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from omnidistill.evaluation.line import Line
 
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.evaluation.line import Line
 from omnidistill.evaluation.scores import score_lines
 from omnidistill.models.heads import Heads
 from omnidistill.models.objectives import InfoNCE

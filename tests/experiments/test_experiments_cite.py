@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from omnidistill.config import preset_names
 from omnidistill.core.errors import InputError
 from omnidistill.experiments.cite import SELF, cite, works
+from omnidistill.experiments.config import preset_names
 from small_runs import SMALL, cli, packed
 
 _ENTRY = re.compile(r"@\w+\{[\w-]+,\n(?:  \w+ = \{.*\},?\n)+\}", re.DOTALL)

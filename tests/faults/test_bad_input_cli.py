@@ -242,7 +242,7 @@ def overrides(*pairs: str) -> list[str]:
         (overrides("distill.itertions=5"), ("distill.itertions", "did you mean 'iterations'")),
         (overrides("distill.student.kind=infonce", "distill.student.anchor=z"), ("anchor 'z'", "a, b, c")),
         (overrides("experts.objective.kind=infonce", "experts.objective.anchor=z"), ("anchor 'z'", "a, b, c")),
-        (overrides("distill.max_start_epoch=9"), ("experts.num_epochs",)),
+        (overrides("distill.outer.max_start_epoch=9"), ("experts.num_epochs",)),
         (overrides("seed=2020-01-01"), ("date",)),
         (overrides("seed"), ("key=value",)),
         (("--seed", "-1"), ("seed",)),
@@ -394,7 +394,7 @@ def test_experts_of_other_data_or_heads(made: Path, tmp_path: Path) -> None:
     refused(cli("distill", made / "OTHER", *SMALL, *arguments), "other data")
     heads = heads_file(tmp_path, lambda heads: None)
     refused(cli("distill", made / "SET", *SMALL, "--heads", heads, *arguments), "other heads")
-    longer = overrides("experts.num_epochs=4", "distill.max_start_epoch=4")
+    longer = overrides("experts.num_epochs=4", "distill.outer.max_start_epoch=4")
     refused(cli("distill", made / "SET", *SMALL, *longer, *arguments), "3 epochs", "epoch 4")
     assert litter(tmp_path) == ["heads.safetensors"]
 
@@ -402,11 +402,11 @@ def test_experts_of_other_data_or_heads(made: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "kind"),
     [
-        (("hopa", *overrides("distill.kind=task")), "task"),
+        (("hopa", *overrides("distill.outer.kind=task")), "task"),
         (("random",), "select"),
         (("covmatch",), "covmatch"),
         (("apm",), "apm"),
-        (("lors-separate", *overrides("distill.kind=task")), "task"),
+        (("lors-separate", *overrides("distill.outer.kind=task")), "task"),
     ],
 )
 def test_experts_for_a_method_that_reads_none(method: tuple[str, ...], kind: str, made: Path, tmp_path: Path) -> None:

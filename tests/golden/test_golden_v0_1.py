@@ -23,10 +23,15 @@ import torch
 from torch import Tensor
 
 import omnidistill
-from omnidistill.artifacts import load_artifact
 from omnidistill.cli import main
+from omnidistill.io.artifacts import load_artifact
 
 GOLDEN = Path(__file__).parent / "v0_1"
+COMPARISON = Path(__file__).parent / "comparison.toml"
+"""The settings of v0_1/comparison.toml under today's names."""
+CHANGED = {"random", "equal_bytes"}
+"""Baselines of an evaluation that are on purpose not what they were in version 0.1: random rows are trained as in a
+comparison (InfoNCE, batches of 128), and heads of equal bytes are stored in 32 bits."""
 NUMBERS: dict[str, Any] = json.loads((GOLDEN / "numbers.json").read_text("utf-8"))
 EXACT = os.environ.get("OMNIDISTILL_GOLDEN_EXACT") == "1"
 WIDTHS = {"a": 12, "b": 14, "c": 16}
@@ -84,14 +89,11 @@ def parts_of(run: Path) -> list[Path]:
 
 def again(golden: Path, name: str, folder: Path) -> None:
     """The run from the beginning, in another folder, with the settings that are recorded in the golden one."""
-    given = GIVEN[name]
-    omnidistill.run_distill(
-        str(golden / "SET"),
-        omnidistill.open_run(golden / name).config,
-        folder,
-        heads=golden / given["heads"] if "heads" in given else None,
-        budget=given.get("budget"),
-    )
+    given, config = GIVEN[name], omnidistill.open_run(golden / name).config
+    if "budget" in given:
+        config = config.evolve(distill=config.distill.evolve(size=given["budget"]))
+    heads = golden / given["heads"] if "heads" in given else None
+    omnidistill.run_distill(str(golden / "SET"), config, folder, heads=heads)
 
 
 def resume(golden: Path, run: Path) -> None:
@@ -106,7 +108,7 @@ def evaluate(golden: Path, run: Path) -> dict[str, Any]:
 
 def compare(golden: Path, folder: Path, *options: str) -> dict[str, Any]:
     """The table of the golden comparison."""
-    command("compare", golden / "SET", "--config", golden / "comparison.toml", *options, "-o", folder)
+    command("compare", golden / "SET", "--config", COMPARISON, *options, "-o", folder)
     return dict(json.loads((folder / "comparison.json").read_text("utf-8")))
 
 
@@ -254,7 +256,7 @@ def test_a_set_loads_and_trains_heads(golden: Path, name: str) -> None:
         key: each["sha256"] for key, each in wanted["tensors"].items()
     }
     require_same_recipe(distilled.recipe, wanted["recipe"])
-    assert (len(distilled), distilled.bytes, list(distilled.initial_ids)) == (
+    assert (len(distilled), distilled.bytes, list(distilled.provenance.initial_ids)) == (
         *(wanted["length"], wanted["bytes"], wanted["initial_ids"]),
     )
     require_all_described(distilled.rows(), wanted["rows"])
@@ -286,16 +288,16 @@ def test_a_run_from_the_beginning_gives_the_golden_set(golden: Path, tmp_path: P
         require_alike(start_heads(part, golden), start_heads(golden / place, golden))
         require_same_records(part, wanted["records"])
         require_same_recipe(distilled.recipe, wanted["recipe"])
-        assert list(distilled.initial_ids) == wanted["initial_ids"]
+        assert list(distilled.provenance.initial_ids) == wanted["initial_ids"]
         assert list(distilled.tensors) == list(wanted["tensors"])
         require_alike(determined(part, distilled.tensors), determined(part, open_set(golden / place).tensors))
 
 
 def test_the_evaluation_of_the_float_run_gives_the_golden_scores(golden: Path, own_copy: Callable[[str], Path]) -> None:
     scores, wanted = evaluate(golden, own_copy("RUN-float")), NUMBERS["scores"]["RUN-float"]
-    assert scores["lines"] == list(wanted)
-    for line, directions in wanted.items():
-        require_same_recall(scores[line]["recall"], directions)
+    assert set(wanted) - set(scores["lines"]) == {"low_rank"}  # rank 8 does not restrict heads of width 8
+    for line in set(wanted) & set(scores["lines"]) - CHANGED:
+        require_same_recall(scores[line]["recall"], wanted[line])
 
 
 def test_a_page_is_written_of_the_golden_run(golden: Path, tmp_path: Path) -> None:
@@ -304,11 +306,16 @@ def test_a_page_is_written_of_the_golden_run(golden: Path, tmp_path: Path) -> No
 
 
 def test_the_comparison_is_complete_and_gives_the_golden_table(golden: Path, own_copy: Callable[[str], Path]) -> None:
-    """`--resume` makes no result again, and the table is computed from the ranks that are stored."""
+    """`--resume` makes only heads of equal bytes again; the table is computed from the ranks that are stored."""
     folder = own_copy("COMPARISON")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("manifest.json")}
     require_golden_table(compare(golden, folder, "--resume"), tolerance=1e-9)
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("manifest.json")} == before
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("manifest.json")}
+    assert {path: after[path] for path in before} == before
+    assert {path.parent.name.split("-n8")[0] for path in set(after) - set(before)} == {
+        "equal-bytes",
+        "equal-bytes-4-bit",
+    }
 
 
 def test_a_comparison_from_the_beginning_gives_the_golden_table(golden: Path, tmp_path: Path) -> None:
@@ -317,8 +324,10 @@ def test_a_comparison_from_the_beginning_gives_the_golden_table(golden: Path, tm
 
 def require_golden_table(table: Mapping[str, Any], tolerance: float) -> None:
     found = {line["name"]: line for line in table["lines"]}
-    assert list(found) == list(NUMBERS["comparison"])
+    assert set(NUMBERS["comparison"]) - set(found) == {"low-rank@8"}  # rank 8 does not restrict heads of width 8
     for name, wanted in NUMBERS["comparison"].items():
+        if name.startswith(("low-rank", "equal-bytes")):  # those have the bytes of the largest set now, not of N rows
+            continue
         assert [found[name][key] for key in ("kind", "size", "bytes")] == [
             wanted[key] for key in ("kind", "size", "bytes")
         ]

@@ -9,19 +9,22 @@ import pytest
 import torch
 
 from method_problems import task_of, tiny
-from omnidistill.config import RunConfig
 from omnidistill.data.featureset import FeatureSet
+from omnidistill.experiments.config import RunConfig
 from omnidistill.methods import METHODS, Method
 from omnidistill.testing import check_method
 from small_runs import features
 
-WITH_TASK = "hopa distill.task_weight=0.5"
+WITH_TASK = "hopa distill.outer.task_weight=0.5"
 PRESETS = {
     "trajectory": ("hopa", WITH_TASK, "shortcut", "lors-diagonal", "repblend", "tesla"),
     "select": ("random", "k-medoids", "forgetting", "prototypes", "group-means"),
     "covmatch": ("covmatch", "covmatch-errors"),
     "apm": ("apm",),
-    "task": ("hopa distill.kind=task distill.task.rows=20", "hopa distill.kind=task distill.rollout=tesla"),
+    "task": (
+        "hopa distill.outer.kind=task distill.outer.rows=20",
+        "hopa distill.outer.kind=task distill.rollout=tesla",
+    ),
 }
 CASES = [(kind, preset) for kind, presets in PRESETS.items() for preset in presets]
 

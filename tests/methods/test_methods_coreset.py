@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from method_problems import task_of, tiny, without_experts
-from omnidistill.config import SelectConfig
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import DistilledSet
 from omnidistill.methods import Task, choose_rows
+from omnidistill.methods.select import Select
 from omnidistill.methods.selectors import SELECTORS, USES_TRAJECTORY, group_means, prototypes, select_rows
 from small_runs import features, small_heads
 
@@ -41,9 +41,9 @@ def stream(seed: int = 0) -> torch.Generator:
 
 
 def test_every_selector_can_be_asked_for_by_name() -> None:
-    named = get_args(SelectConfig.model_fields["selector"].annotation)
+    named = get_args(Select.model_fields["selector"].annotation)
     assert named == (*SELECTORS, *AVERAGES)
-    assert {name for name in named if SelectConfig(selector=name).uses_experts} == USES_TRAJECTORY
+    assert {name for name in named if Select(selector=name).uses_experts} == USES_TRAJECTORY
 
 
 @pytest.mark.parametrize("seed", [0, 3])

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from method_problems import task_of, tiny
-from omnidistill.config import RunConfig
 from omnidistill.data.featureset import FeatureSet, prepare
 from omnidistill.data.planted import planted
 from omnidistill.distill import Distillation
+from omnidistill.experiments.config import RunConfig
 from omnidistill.methods import METHODS
 from small_runs import ROWS, Told, features, records
 
@@ -27,7 +27,7 @@ def made(folder: Path, config: RunConfig, data: FeatureSet) -> tuple[Distillatio
 
 # a validation split that is small
 
-KINDS = {"trajectory": "hopa", "task": "hopa distill.kind=task distill.task.rows=20"}
+KINDS = {"trajectory": "hopa", "task": "hopa distill.outer.kind=task distill.outer.rows=20"}
 
 
 def of_groups(groups: int) -> FeatureSet:
@@ -98,7 +98,7 @@ def trajectory() -> RunConfig:
 
 
 def by_task() -> RunConfig:
-    return tiny("hopa", "distill.kind=task", "distill.task.rows=64", *LEARNING)
+    return tiny("hopa", "distill.outer.kind=task", "distill.outer.rows=64", *LEARNING)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

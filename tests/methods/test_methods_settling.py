@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from method_problems import task_of
-from omnidistill.config import RunConfig, load_config
 from omnidistill.core.errors import InputError
+from omnidistill.experiments.config import RunConfig, load_config
 from omnidistill.experiments.run.start_heads import CHOSEN
 from omnidistill.methods import METHODS
 from omnidistill.methods.inferred_settings import settled
@@ -45,12 +45,12 @@ def test_a_set_carries_the_numbers_and_the_reasons(tmp_path: Path) -> None:
     assert set(choices) == {
         "experts.learning_rate",
         "experts.num_epochs",
-        "distill.num_expert_epochs",
+        "distill.outer.num_expert_epochs",
         "distill.initial_step_size",
         "distill.storage.views",
     }
     assert choices["experts.learning_rate"].startswith(f"{trained['learning_rate']:g}, ")
-    assert choices["distill.num_expert_epochs"].startswith(f"{trained['num_epochs']}, ")
+    assert choices["distill.outer.num_expert_epochs"].startswith(f"{trained['num_epochs']}, ")
     assert choices["distill.storage.views"] == "16, so that 6 stored rows become 96 to train on"
 
 
@@ -67,7 +67,7 @@ def test_experts_take_what_validates_best_and_keep_it(tmp_path: Path) -> None:
 
 def test_what_is_given_is_taken(tmp_path: Path) -> None:
     given = ("experts.learning_rate=0.7", "experts.num_epochs=2", "distill.initial_step_size=0.4")
-    task = task_of(tmp_path, open_config(*given, "distill.storage.views=2", "distill.num_expert_epochs=1"))
+    task = task_of(tmp_path, open_config(*given, "distill.storage.views=2", "distill.outer.num_expert_epochs=1"))
     done = settled(task, task.experts())
     assert done == task
     assert not (tmp_path / "experts" / CHOSEN).exists()
@@ -89,4 +89,4 @@ def test_few_rows_have_many_views(size: int, rows: int) -> None:
 
 def test_all_epochs_have_one_start() -> None:
     with pytest.raises(InputError, match="max_start_epoch above 1 leaves no room"):
-        load_config(preset="recommended", overrides=["distill.max_start_epoch=2"])
+        load_config(preset="recommended", overrides=["distill.outer.max_start_epoch=2"])

@@ -12,7 +12,7 @@ from omnidistill.distill import Outer, TaskLoss, TrajectoryMatching, WithTask, d
 from omnidistill.methods import Task, match_task, match_trajectories
 from small_runs import records
 
-TASK = ("distill.validate_every=0", "distill.task.rows=20", "distill.task.tau=0.2")
+TASK = ("distill.validate_every=0", "distill.outer.rows=20", "distill.outer.tau=0.2")
 
 
 def losses(folder: Path) -> list[dict[str, float]]:
@@ -29,7 +29,7 @@ def assert_is(made: Task, outer: Outer, folder: Path, rows: dict[str, torch.Tens
 
 def test_the_settings_say_how_many_rows_and_how_hot(tmp_path: Path) -> None:
     """From the task's start, and no expert is asked for."""
-    given = without_experts(task_of(tmp_path / "method", tiny("hopa", "distill.kind=task", *TASK)))
+    given = without_experts(task_of(tmp_path / "method", tiny("hopa", "distill.outer.kind=task", *TASK)))
     made = match_task(given).distilled
     assert_is(given, TaskLoss(given.development.train, given.start, 20, 0.2), tmp_path / "loop", made.rows())
     assert "experts" not in made.provenance
@@ -37,7 +37,7 @@ def test_the_settings_say_how_many_rows_and_how_hot(tmp_path: Path) -> None:
 
 
 def test_a_weight_adds_the_task_to_what_is_matched(tmp_path: Path) -> None:
-    given = task_of(tmp_path / "method", tiny("hopa", *TASK, "distill.task_weight=0.3"))
+    given = task_of(tmp_path / "method", tiny("hopa", *TASK, "distill.outer.task_weight=0.3"))
     made = match_trajectories(given).distilled
     outer = WithTask(
         TrajectoryMatching(given.experts(), 1, 2), TaskLoss(given.development.train, given.start, 20, 0.2), 0.3
@@ -49,12 +49,12 @@ def test_a_weight_adds_the_task_to_what_is_matched(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("weight", [0.0, 0.3])
 def test_no_weight_no_task(weight: float, tmp_path: Path) -> None:
-    match_trajectories(task_of(tmp_path, tiny("hopa", *TASK, f"distill.task_weight={weight}")))
+    match_trajectories(task_of(tmp_path, tiny("hopa", *TASK, f"distill.outer.task_weight={weight}")))
     assert all(("loss/task/infonce" in record) == (weight > 0) for record in losses(tmp_path))
 
 
 def test_the_set_that_validates_best_is_kept(tmp_path: Path) -> None:
-    settings = ("distill.kind=task", "distill.iterations=6", "distill.validate_every=1", "distill.task.rows=20")
+    settings = ("distill.outer.kind=task", "distill.iterations=6", "distill.validate_every=1", "distill.outer.rows=20")
     made = match_task(task_of(tmp_path, tiny("hopa", *settings))).distilled
     verdicts = [record["validation"] for record in records(tmp_path)]
     assert len(verdicts) == 7

@@ -16,11 +16,11 @@ from omnidistill.methods import Task, match_trajectories
 from small_runs import records
 
 OUTERS = {"trajectory": TrajectoryMatching, "shortcut": ShortcutMatching}
-SETTINGS = ("experts.num_epochs=4", "distill.num_expert_epochs=2", "distill.max_start_epoch=3")
+SETTINGS = ("experts.num_epochs=4", "distill.outer.num_expert_epochs=2", "distill.outer.max_start_epoch=3")
 
 
 def task(folder: Path, target: str, *more: str) -> Task:
-    return task_of(folder, tiny("hopa", *SETTINGS, f"distill.target={target}", *more))
+    return task_of(folder, tiny("hopa", *SETTINGS, f"distill.outer.kind={target}", *more))
 
 
 @pytest.mark.parametrize("target", OUTERS)
@@ -42,7 +42,7 @@ def test_the_settings_name_what_is_matched(target: str, tmp_path: Path) -> None:
 def test_the_last_share_of_the_iterations_matches_own_experts_alone(share: float, tmp_path: Path) -> None:
     """As a loop whose outer objective is told from which iteration on."""
     starts = ("experts.num_starts=2", "experts.random_starts=1", "experts.num_experts=4", "distill.validate_every=0")
-    given = task(tmp_path / "method", "trajectory", *starts, "distill.iterations=8", f"distill.own_share={share}")
+    given = task(tmp_path / "method", "trajectory", *starts, "distill.iterations=8", f"distill.outer.own_share={share}")
     match_trajectories(given)
     assert given.experts().own == (True, False, True, False)
     outer = TrajectoryMatching(given.experts(), 2, 3, round(8 * (1 - share)))

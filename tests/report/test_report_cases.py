@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from omnidistill.evaluation.line import Line
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.evaluation.line import Line
 from omnidistill.report.cases import COMPARED, find_cases, load_cases, save_cases
 from small_runs import features, small_heads
 

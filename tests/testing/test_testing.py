@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from omnidistill.models.objectives import Hopa, InfoNCE, Objective, PairwiseWbce
-from omnidistill.models.similarity import Diagonal, FixedIdentity, Full, LowRank, SharedGroups, Similarity
+from omnidistill.models.similarities import Diagonal, FixedIdentity, Full, LowRank, SharedGroups, Similarity
 from omnidistill.testing import check_objective, check_similarity
 
 

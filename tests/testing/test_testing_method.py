@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from method_problems import task_of, tiny, without_experts
-from omnidistill.config import RunConfig
 from omnidistill.distill import Distillation, DistilledSet
+from omnidistill.experiments.config import RunConfig
 from omnidistill.methods import Task, choose_rows
 from omnidistill.testing import check_method
 
@@ -40,7 +40,7 @@ class BrokenMethod:
             case "no more than there are":
                 return replace(task, config=resized(task, min(settings.size, len(train))))
             case "other settings":
-                return replace(task, config=task.config.model_copy(update={"method": "another"}))
+                return replace(task, config=task.config.evolve(method="another"))
             case "provenance lost":
                 return replace(task, provenance={})
             case "global randomness":
@@ -75,7 +75,7 @@ class BrokenMethod:
 
 
 def resized(task: Task, size: int) -> RunConfig:
-    return task.config.model_copy(update={"distill": task.config.distill.model_copy(update={"size": size})})
+    return task.config.model_copy(update={"distill": task.config.distill.evolve(size=size)})
 
 
 @pytest.mark.parametrize(

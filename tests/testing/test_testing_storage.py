@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from omnidistill.models.storage import Bits, Plain, straight_through
-from omnidistill.testing import check_parametrisation
+from omnidistill.models.storages import Bits, Plain, straight_through
+from omnidistill.testing import check_storage
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Factors(Plain):
 
 
 def test_a_parametrisation_of_someone_else_passes() -> None:
-    check_parametrisation(Factors())
+    check_storage(Factors())
 
 
 @dataclass(frozen=True)
@@ -121,5 +121,5 @@ class Broken(Bits):
 def test_a_broken_parametrisation_is_named(how: str, message: str) -> None:
     state = torch.get_rng_state()
     with pytest.raises(AssertionError, match=message):
-        check_parametrisation(Broken(4, how))
+        check_storage(Broken(4, how))
     torch.set_rng_state(state)

@@ -59,7 +59,7 @@ def completion_script(program: Parser, shell: str) -> str:
         program: The parser of the program.
         shell: One of `SHELLS`.
     """
-    from omnidistill.config import describe_comparisons, preset_names
+    from omnidistill.experiments.config import describe_comparisons, preset_names
 
     methods, comparisons = tuple(preset_names()), tuple(describe_comparisons())
     commands = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from omnidistill.core.errors import InputError
 
 if TYPE_CHECKING:
-    from omnidistill.config import RunConfig
+    from omnidistill.experiments.config import RunConfig
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -117,23 +117,23 @@ def numbers(text: str) -> list[int]:
 
 
 def config_of(options: argparse.Namespace) -> RunConfig:
-    """Return the settings of `heads`, `experts`, `distill` and `config`; with `--bytes` the size is still undetermined.
+    """Return the settings of `heads`, `experts`, `distill` and `config`; with `--bytes` the size is a budget.
 
     Raises:
         InputError: Two options determine the same setting.
     """
-    from omnidistill.config import UNSIZED, load_config
+    from omnidistill.experiments.config import load_config
 
     size, initial_set, budget = (getattr(options, name, None) for name in ("size", "initial_set", "bytes"))
     of_file = [] if budget is None else _size_of_file(options.config)
     _require_one(options, "distill.size", {"--bytes": budget, "--size": size}, of_file)
     _require_one(options, "seed", {"--seed": options.seed})
     if budget is not None:
-        size = UNSIZED
+        size = budget
     elif initial_set is not None and size is None:
-        from omnidistill.experiments.run import load_begun
+        from omnidistill.experiments.run import load_initial_set
 
-        size = load_begun(initial_set).size
+        size = load_initial_set(initial_set).size
     usual = "compact" if budget is not None and not options.config else None
     fixed = {"distill__size": size, "seed": options.seed}
     return load_config(options.config, options.preset or usual, options.set_values or (), **fixed)
@@ -143,12 +143,12 @@ def _require_one(
     options: argparse.Namespace, key: str, flags: Mapping[str, object], others: Sequence[str] = ()
 ) -> None:
     """Raise InputError if a flag and another source, such as `--set`, determine the same setting."""
-    from omnidistill.config import spelt_out
+    from omnidistill.experiments.config import split_tables
 
     sources = [f"{flag} {value}" for flag, value in flags.items() if value is not None]
     if not sources:
         return
-    sources += [f"--set {each}" for each in spelt_out(options.set_values or ()) if each.partition("=")[0] == key]
+    sources += [f"--set {each}" for each in split_tables(options.set_values or ()) if each.partition("=")[0] == key]
     sources += others
     if len(sources) > 1:
         raise InputError(f"{sources[0]} and {sources[1]}: both set {key}; use only one")
@@ -156,7 +156,7 @@ def _require_one(
 
 def _size_of_file(path: Path | None) -> list[str]:
     """Return [`distill.size of FILE`] if the file itself sets it; the size of a preset that it extends is a default."""
-    from omnidistill.config.files import read_file
+    from omnidistill.experiments.config.toml_files import read_file
 
     section = {} if path is None else read_file(path).get("distill")
     return [f"distill.size of {path}"] if isinstance(section, dict) and "size" in section else []

@@ -11,18 +11,19 @@ tree it stands as a table with the key `kind`, or as its name alone where every 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
 )
 
 from omnidistill.core.errors import InputError
+
+S = TypeVar("S", bound="Settings")
 
 Positive = Annotated[float, Field(gt=0, le=1e30)]  # above, float32 overflows
 Count = Annotated[int, Field(ge=1)]
@@ -36,7 +37,7 @@ class Settings(BaseModel):
         frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
 
-    def evolve(self, **changes: Any) -> Self:
+    def evolve(self: S, **changes: Any) -> S:
         """Return a copy with some fields changed, validated like a new one.
 
         Raises:
@@ -68,6 +69,6 @@ class Component(Settings):
         return self.cites
 
     @model_serializer(mode="wrap")
-    def _with_kind(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _with_kind(self, handler: Any) -> dict[str, Any]:
         package = {"package": self.package} if self.package else {}
         return {"kind": self.kind, **package, **handler(self)}

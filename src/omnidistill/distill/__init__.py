@@ -1,9 +1,10 @@
-"""Distillation: the outer loop, what it is judged by, and the set it makes."""
+"""Distillation: the distilled set, and the outer loop that learns one by an outer objective."""
 
-from omnidistill.distill.distilled_set import DistilledSet, Recipe
-from omnidistill.distill.outer import Episode, Outer, ShortcutMatching, TrajectoryMatching
+from omnidistill.distill.distilled_set import DistilledSet
+from omnidistill.distill.outer import Episode, Outer, ShortcutMatching, TaskLoss, TrajectoryMatching, WithTask
 from omnidistill.distill.outer_loop import Distillation, Halt, Judge, Verdict, distill
-from omnidistill.distill.task_loss import TaskLoss, WithTask
+from omnidistill.distill.provenance import Provenance
+from omnidistill.distill.set_spec import SetSpec
 
 __all__ = [
     "Distillation",
@@ -12,7 +13,8 @@ __all__ = [
     "Halt",
     "Judge",
     "Outer",
-    "Recipe",
+    "Provenance",
+    "SetSpec",
     "ShortcutMatching",
     "TaskLoss",
     "TrajectoryMatching",

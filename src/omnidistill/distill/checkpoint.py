@@ -13,6 +13,7 @@ from torch import Tensor
 from omnidistill.core.errors import InputError
 from omnidistill.distill.learnable import optimiser_tensors, restore_optimiser
 from omnidistill.distill.learner import Good, Learner
+from omnidistill.distill.version_0_1 import upgraded_config
 from omnidistill.io.artifacts import load_artifact, save_artifact
 
 
@@ -86,7 +87,8 @@ def load_checkpoint(folder: Path, identity: Mapping[str, Any], learner: Learner)
     """
     artifact = load_artifact(folder, "checkpoint")
     meta = artifact.meta
-    if meta["identity"] != identity:
+    stored = dict(meta["identity"])
+    if {**stored, "config": upgraded_config(stored.get("config", {}))} != identity:
         raise InputError(
             f"{folder}: is the checkpoint of another run (data, heads or settings differ); start a new run folder"
         )

@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.config import AdamConfig, LearnedConfig, OptimiserConfig
 from omnidistill.core.errors import InputError
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.models.similarity import similarity_from
-from omnidistill.models.storage import Parametrisation
+from omnidistill.distill.loop_settings import LoopSettings
+from omnidistill.distill.optimisers import SetOptimiser
+from omnidistill.models.storages import RowForm
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,11 @@ class Learnable:
     average: dict[str, Tensor] = field(default_factory=dict)  # of every leaf by name; empty where none is kept
 
     @staticmethod
-    def begin(
-        initial: FeatureSet, config: LearnedConfig, parametrisation: Parametrisation, streams: Streams
-    ) -> Learnable:
+    def begin(initial: FeatureSet, config: LoopSettings, storage: RowForm, streams: Streams) -> Learnable:
         """Real rows, S = I and the configured step size, or 0.1."""
-        similarity = similarity_from(config.similarity).init(config.num_rows, streams["similarity"])
+        similarity = config.similarity.init(config.num_rows, streams["similarity"])
         steps = torch.full((len(initial.modalities),), math.log(config.initial_step_size or 0.1))
-        made = Learnable(parametrisation.init(initial.features), similarity, steps)
+        made = Learnable(storage.init(initial.features), similarity, steps)
         if config.average:
             made.average.update(made.copy())
         for leaf in made.tensors().values():
@@ -83,17 +81,9 @@ class Learnable:
             for name, leaf in self.state().items():
                 leaf.copy_(tensors[name])
 
-    def optimiser(self, config: OptimiserConfig) -> torch.optim.Optimizer:
-        """SGD or Adam with one learning rate for rows, similarity and log step sizes each."""
-        groups = [
-            {"params": list(self.rows.values()), "lr": config.rows},
-            {"params": list(self.similarity.values()), "lr": config.similarity},
-            {"params": [self.log_step_sizes], "lr": config.step_sizes},
-        ]
-        groups = [group for group in groups if group["params"]]
-        if isinstance(config, AdamConfig):
-            return torch.optim.Adam(groups)
-        return torch.optim.SGD(groups, momentum=config.momentum)
+    def optimiser(self, config: SetOptimiser) -> torch.optim.Optimizer:
+        """Return the optimiser of rows, similarity and log step sizes, with a learning rate each."""
+        return config.build(self.rows.values(), self.similarity.values(), [self.log_step_sizes])
 
 
 def random_rows(train: FeatureSet, size: int, generator: torch.Generator) -> FeatureSet:

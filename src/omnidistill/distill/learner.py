@@ -16,16 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from omnidistill.config import LearnedConfig
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill.distilled_set import DistilledSet
+from omnidistill.distill.distilled_set import DistilledSet, sgd_recipe
 from omnidistill.distill.learnable import Learnable, random_rows
-from omnidistill.distill.outer import Outer
-from omnidistill.models.objectives import objective_from
-from omnidistill.models.similarity import similarity_from
-from omnidistill.models.storage import parametrisation_from
+from omnidistill.distill.loop_settings import LoopSettings
+from omnidistill.distill.outer.outer import Outer
 from omnidistill.training.rollout import Blend, Rollout, rollout_named
 from omnidistill.training.rollout.students import draw_batches, recipe_order
 
@@ -47,26 +44,27 @@ class Learner:
         train: FeatureSet,
         outer: Outer,
         width: int,
-        settings: LearnedConfig,
+        settings: LoopSettings,
         streams: Streams,
-        begun: DistilledSet | None = None,
+        initial_set: DistilledSet | None = None,
     ) -> None:
         self.outer, self.settings, self.streams = outer, settings, streams
         self.modalities = train.modalities
-        self.initial = random_rows(train, settings.size, streams["initial rows"])
-        self.parametrisation = parametrisation_from(settings.counted_storage)
-        self.learnable = Learnable.begin(self.initial, settings, self.parametrisation, streams)
+        self.initial = random_rows(train, settings.num_stored, streams["initial rows"])
+        self.storage = settings.resolved_storage
+        self.learnable = Learnable.begin(self.initial, settings, self.storage, streams)
         self.initial_ids = self.initial.ids
-        if begun is not None:
-            self.initial_ids = begun.initial_ids
-            stored = {name: matrix[: begun.size] for name, matrix in begun.rows().items()}
-            self.learnable.take(stored, begun.similarity_tensors, torch.tensor(begun.recipe.step_sizes))
+        if initial_set is not None:
+            self.initial_ids = initial_set.provenance.initial_ids
+            stored = {name: matrix[: initial_set.size] for name, matrix in initial_set.rows().items()}
+            step_sizes = torch.tensor(sgd_recipe(initial_set).step_sizes)
+            self.learnable.take(stored, initial_set.similarity_tensors, step_sizes)
         self.optimiser = self.learnable.optimiser(settings.optimiser)
         self.base_rates = [group["lr"] for group in self.optimiser.param_groups]
         self.restarts = 0
         self.last_good = Good(self.learnable.copy())
-        self.objective = objective_from(settings.student, self.modalities)
-        self.similarity = similarity_from(settings.similarity)
+        self.objective = settings.student.bind(self.modalities)
+        self.similarity = settings.similarity
         self.rollout: Rollout = rollout_named(
             settings.rollout,
             num_rows=settings.num_rows,
@@ -94,7 +92,7 @@ class Learner:
         endpoint = self.rollout(
             self.objective,
             episode.start,
-            self.parametrisation.expand(learnable.rows),
+            self.storage.expand(learnable.rows),
             self.similarity.targets(learnable.similarity, batches),
             batches,
             learnable.log_step_sizes.exp(),

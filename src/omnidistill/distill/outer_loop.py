@@ -14,23 +14,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from omnidistill.config import LearnedConfig, RunConfig
 from omnidistill.core.errors import InputError, NotFiniteError
 from omnidistill.core.interrupts import interrupt_deferred
 from omnidistill.core.streams import Streams
 from omnidistill.core.threads import threads_for
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill.checkpoint import Best, Course, load_checkpoint, save_checkpoint
-from omnidistill.distill.distilled_set import DistilledSet, Recipe, as_stored
+from omnidistill.distill.distilled_set import DistilledSet, as_stored
 from omnidistill.distill.learner import Learner
-from omnidistill.distill.outer import Outer
+from omnidistill.distill.loop_settings import LoopSettings
+from omnidistill.distill.outer.outer import Outer
+from omnidistill.distill.provenance import Provenance
+from omnidistill.distill.set_spec import SetSpec
 from omnidistill.io.tracking import JsonlTracker, Progress, SilentProgress, Tracker, Viewed, Views
+from omnidistill.training.recipes import Sgd
 
 
 @dataclass(frozen=True)
@@ -69,31 +72,35 @@ def distill(
     train: FeatureSet,
     outer: Outer,
     width: int,
-    config: RunConfig,
+    settings: LoopSettings,
     folder: Path,
     *,
-    begun: DistilledSet | None = None,
+    seed: int,
+    initial_set: DistilledSet | None = None,
     judge: Judge | None = None,
     halt: Halt | None = None,
     notes: Sequence[str] = (),
-    identity: Mapping[str, Any] | None = None,
+    provenance: Provenance | None = None,
     resume: bool = False,
     trackers: Sequence[str] = (),
     progress: Progress | None = None,
     on_iteration: Callable[[int], None] | None = None,
 ) -> Distillation:
-    """Learn a set of `config.distill.size` rows; writes FOLDER/distilled, metrics.jsonl and checkpoints.
+    """Learn a set of `settings.size` rows; writes FOLDER/distilled, metrics.jsonl and checkpoints.
 
     Args:
         train: the real training rows (initial rows are drawn from them).
         outer: what a rollout is judged by.
         width: embedding width d of the heads.
-        begun: a set of as many rows to go on from; without one, random training rows.
+        settings: of the outer loop.
+        folder: where everything is written.
+        seed: of every random stream.
+        initial_set: a set of as many rows to continue from; without one, random training rows.
         judge: scores a set on validation; None, or `validate_every` = 0: the last set is kept.
         halt: ends the run early, with the best set so far.
         notes: what the user should know of this run, one line each; told once.
-        identity: names data, heads and experts; a checkpoint of another identity is refused, and the set carries it
-            as provenance.
+        provenance: names data, heads, experts and the run's configuration; a checkpoint of another provenance is
+            refused, and the set carries it.
         resume: continue from the checkpoint in the folder, if there is one.
         trackers: where the log is shown as well (`tracking.TRACKERS`).
         on_iteration: called after each iteration (tests interrupt here).
@@ -104,13 +111,11 @@ def distill(
             last good set is saved before.
         KeyboardInterrupt: passed on after a checkpoint was written.
     """
-    if not isinstance(config.distill, LearnedConfig):
-        raise InputError(f"distill.kind = {config.distill.kind}: has no outer loop; use kind = trajectory or task")
-    learner = Learner(train, outer, width, config.distill, Streams(config.seed), begun)
+    learner = Learner(train, outer, width, settings, Streams(seed), initial_set)
     loop = _Loop(
-        learner, config, folder, judge, halt, dict(identity or {}), tuple(trackers), progress or SilentProgress()
+        learner, seed, folder, judge, halt, provenance or Provenance(), tuple(trackers), progress or SilentProgress()
     )
-    with threads_for(config.distill.num_rows, train.widths, width):
+    with threads_for(settings.num_rows, train.widths, width):
         return loop.run(notes, resume, on_iteration)
 
 
@@ -118,18 +123,19 @@ class _Loop:
     def __init__(
         self,
         learner: Learner,
-        config: RunConfig,
+        seed: int,
         folder: Path,
         judge: Judge | None,
         halt: Halt | None,
-        identity: dict[str, Any],
+        provenance: Provenance,
         trackers: tuple[str, ...],
         progress: Progress,
     ) -> None:
-        self.learner, self.config, self.folder, self.judge, self.halt = learner, config, folder, judge, halt
+        self.learner, self.seed, self.folder, self.judge, self.halt = learner, seed, folder, judge, halt
         self.trackers = trackers
         self.settings = learner.settings
-        self.identity = {"config": config.model_dump(mode="json", exclude={"evaluate"}), "provenance": identity}
+        self.provenance = provenance
+        self.identity = checkpoint_identity(self.settings, seed, provenance)
         self.progress = progress
         self.course = Course()
 
@@ -154,7 +160,7 @@ class _Loop:
                 course.tracker_position, course.seconds = tracker.position(), time.monotonic() - begun
                 save_checkpoint(checkpoint, self.identity, course, self.learner)
 
-            progress.start(total, f"distill {self.settings.size} rows", course.done)
+            progress.start(total, f"distill {self.settings.num_stored} rows", course.done)
             saved, over = time.monotonic(), False
             if course.done == 0:
                 over = self._told(self._validated({"iteration": 0}), notes, tracker)
@@ -187,8 +193,9 @@ class _Loop:
         return Distillation(result, time.monotonic() - begun)
 
     def _views(self) -> Views:
-        settings = self.config.model_dump(mode="json")
-        return Views(self.trackers, self.folder, settings, lambda line: self.progress.advance(0, note=line))
+        return Views(
+            self.trackers, self.folder, self.identity["config"], lambda line: self.progress.advance(0, note=line)
+        )
 
     def _validated(self, record: dict[str, Any]) -> dict[str, Any]:
         """The record with the verdict on the set as it is, where one is due."""
@@ -243,19 +250,29 @@ class _Loop:
         learner = self.learner
         tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
         sizes = tuple(tensors.pop("log_step_sizes").exp().tolist())
-        order = self.config.seed if self.settings.order == "fixed" else None
-        num_steps = best.num_steps if best and best.num_steps else self.settings.num_student_steps
-        provenance = {**self.identity["provenance"], "iteration": iteration}
-        if best and best.tensors:
-            provenance["validation"] = best.score
-        if self.course.notes:
-            provenance["notes"] = list(self.course.notes)
-        return DistilledSet(
-            as_stored(learner.parametrisation, tensors),
-            learner.modalities,
-            Recipe(sizes, num_steps, self.settings.batch, order=order),
-            self.config,
-            learner.initial.preprocessing,
-            provenance,
-            learner.initial_ids,
+        settings = self.settings
+        num_steps = best.num_steps if best and best.num_steps else settings.num_student_steps
+        order = self.seed if settings.order == "fixed" else None
+        spec = SetSpec(
+            {name: matrix.shape[1] for name, matrix in learner.initial.features.items()},
+            settings.num_stored,
+            learner.storage,
+            settings.similarity,
+            settings.student,
+            Sgd(step_sizes=sizes, num_steps=num_steps, batch_size=settings.batch, order=order),
         )
+        provenance = replace(
+            self.provenance,
+            initial_ids=learner.initial_ids,
+            iteration=iteration,
+            validation=best.score if best and best.tensors else None,
+            notes=tuple(self.course.notes),
+        )
+        return DistilledSet(as_stored(learner.storage, tensors), spec, learner.initial.preprocessing, provenance)
+
+
+def checkpoint_identity(settings: LoopSettings, seed: int, provenance: Provenance) -> dict[str, Any]:
+    """Return what a checkpoint must agree on with the run that resumes it: settings, seed, data, heads, experts."""
+    config = {**(provenance.config or {"seed": seed}), "distill": settings.model_dump(mode="json")}
+    known = {name: value for name, value in provenance.to_json().items() if name not in ("method", "config")}
+    return {"config": {name: value for name, value in config.items() if name != "evaluate"}, "provenance": known}

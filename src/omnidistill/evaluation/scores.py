@@ -1,8 +1,8 @@
-"""The one place that opens the test split: every line is scored on it once, and what the table says follows from that.
+"""The one place that opens the test split: every row of a table is scored on it once.
 
 Recall: all M (M - 1) directions, R@1/5/10, several positives, tie rule of `evaluation.retrieval`. Gain retained
-(line - zero_shot) / (full - zero_shot) with a paired bootstrap over groups of queries and runs; null where the full
-data gains nothing beyond noise. Recall and gain are fractions.
+(row - zero_shot) / (full - zero_shot) with a paired bootstrap over groups of queries and runs; null where training on
+all rows gains nothing beyond noise. Recall and gain are fractions.
 """
 
 from __future__ import annotations
@@ -17,64 +17,65 @@ from torch import Tensor
 
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.evaluation.intervals import Interval, gain_retained, mean_std, paired_difference
-from omnidistill.evaluation.line import Line
 from omnidistill.evaluation.retrieval import RECALL_AT, hits, ranks_by_direction
+from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.evaluation.validation import run_of
 from omnidistill.models.heads import embed
 
+Json = dict[str, Any]
+"""A JSON object."""
+Ranks = dict[tuple[str, str], Float[Tensor, " n"]]
+"""(query modality, gallery modality) -> 1-based rank of the first positive, one per query."""
 
-def score_lines(lines: Mapping[str, Line], test: FeatureSet, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """Score every line on the test split; JSON-ready, by line: label, recall, gain_retained, seconds, bytes, settings.
 
-    Lines must include "zero_shot", "distilled" and "full". Every other line also gets its paired difference to
-    zero-shot and to random rows; "distilled" also gets `gain_retained_own`, its share of what its own objective gains
-    on all rows.
+def score_rows(rows: Mapping[str, TrainedHeads], test: FeatureSet, seed: int = 0) -> dict[str, Json]:
+    """Score every row on the test split; JSON-ready, by row: label, recall, gain_retained, seconds, bytes, settings.
+
+    Rows must include "zero_shot", "distilled" and "full". Every other row also gets its paired difference to zero_shot
+    and to random rows; "distilled" also gets `gain_retained_own`, its share of what its own objective gains on all
+    rows.
     """
-    measured = {name: line_ranks(line, test) for name, line in lines.items()}
+    measured = {name: ranks_on_test(row, test) for name, row in rows.items()}
     per_query = {name: torch.stack([hits(run, RECALL_AT) for run in runs]) for name, runs in measured.items()}
     groups = test.group_codes
-    scores: dict[str, dict[str, Any]] = {}
-    for name, line in lines.items():
+    scores: dict[str, Json] = {}
+    for name, row in rows.items():
         gain = gain_retained(per_query["zero_shot"][0], per_query["full"], per_query[name], groups, seed=seed)
         scores[name] = {
-            "label": line.label,
+            "label": row.label,
             "recall": recall_table(measured[name]),
             "gain_retained": named_intervals(gain),
-            "seconds": line.seconds,
-            "bytes": line.bytes,
-            "settings": line.settings,
+            "seconds": row.seconds,
+            "bytes": row.bytes,
+            "settings": row.settings,
         }
         for other in ("random", "zero_shot"):
-            if other in lines and name not in ("zero_shot", other):
+            if other in rows and name not in ("zero_shot", other):
                 difference = paired_difference(per_query[name], per_query[other], groups, seed=seed)
                 scores[name][f"difference_to_{other}"] = named_intervals(difference)
-    if "full_own" in lines:
+    if "full_own" in rows:
         own = gain_retained(per_query["zero_shot"][0], per_query["full_own"], per_query["distilled"], groups, seed=seed)
         scores["distilled"]["gain_retained_own"] = named_intervals(own)
     return scores
 
 
-Ranks = dict[tuple[str, str], Float[Tensor, " n"]]
-"""(query modality, gallery modality) -> 1-based rank of the first positive, one a query."""
+def ranks_on_test(row: TrainedHeads, test: FeatureSet) -> list[Ranks]:
+    """Return the rank of the first positive for every query of every direction, one dict per run.
 
-
-def line_ranks(line: Line, test: FeatureSet) -> list[Ranks]:
-    """Rank of the first positive for every query of every direction, one dict a run; directions in the order of the
-    data, each by the first part of the line that has both its modalities.
+    Directions are in the order of the data, each scored by the first part of the row that has both its modalities.
     """
     runs: list[Ranks] = []
-    for run in range(line.num_runs):
-        found: Ranks = {}
-        for part in line.parts:
-            ranks = ranks_by_direction(embed(run_of(part, run), test.features, line.bias), test.group_codes)
-            found = {**ranks, **found}
-        runs.append({pair: found[pair] for pair in permutations(test.modalities, 2)})
+    for run in range(row.num_runs):
+        ranks: Ranks = {}
+        for part in row.parts:
+            ranks = {**ranks_by_direction(embed(run_of(part, run), test.features, row.bias), test.group_codes), **ranks}
+        runs.append({pair: ranks[pair] for pair in permutations(test.modalities, 2)})
     return runs
 
 
-def recall_table(runs: Sequence[Ranks]) -> dict[str, Any]:
-    """{"mean" or "query->gallery": {"R@K": {"mean", "std"}}} over runs; fractions."""
-    table: dict[str, Any] = {"mean": {}}
+def recall_table(runs: Sequence[Ranks]) -> Json:
+    """Return {"mean" or "query->gallery": {"R@K": {"mean", "std"}}} over runs; fractions."""
+    table: Json = {"mean": {}}
     for direction in runs[0]:
         table["->".join(direction)] = {
             f"R@{k}": _spread(torch.stack([(run[direction] <= k).double().mean() for run in runs])) for k in RECALL_AT
@@ -91,8 +92,8 @@ def _spread(values: Float[Tensor, " R"]) -> dict[str, float]:
 
 
 def named_intervals(intervals: Sequence[Interval | None]) -> dict[str, dict[str, float] | None]:
-    """{"R@K": {"mean", "low", "high"}}; None where there is no telling."""
+    """Return {"R@K": {"mean", "low", "high"}}; None where the interval is not defined."""
     return {
-        f"R@{k}": None if found is None else {"mean": found.mean, "low": found.low, "high": found.high}
-        for k, found in zip(RECALL_AT, intervals, strict=True)
+        f"R@{k}": None if interval is None else {"mean": interval.mean, "low": interval.low, "high": interval.high}
+        for k, interval in zip(RECALL_AT, intervals, strict=True)
     }

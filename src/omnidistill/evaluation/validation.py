@@ -16,8 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.config import LearnedConfig
-from omnidistill.core.errors import InputError, NotFiniteError
+from omnidistill.core.errors import NotFiniteError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import DistilledSet, Verdict
 from omnidistill.evaluation.retrieval import mean_recall, ranks_by_direction
@@ -102,7 +101,7 @@ def choose_recipe(
     best, best_score, judged = distilled, -1.0, 0
     for rate in learning_rates:
         rates = (rate,) * len(distilled.modalities)
-        candidate = replace(distilled, recipe=replace(distilled.recipe, step_sizes=rates))
+        candidate = distilled.with_recipe(distilled.recipe.evolve(step_sizes=rates))
         peak, since = -1.0, 0
         for num_steps, heads in judged_students(candidate, start, steps, num_runs):
             score, judged = mean_score(heads, validation), judged + 1
@@ -132,15 +131,18 @@ def judged_students(
         yield num_steps, heads
 
 
-def judge_set(distilled: DistilledSet, start: Heads, validation: FeatureSet, num_runs: int = 2) -> Verdict:
-    """Train students on the set from `start` and take the number of steps that validates best; no longer trainings are
-    tried when three in a row have not risen above the best. Where the recipe names the batches, one student is enough.
+def judge_set(
+    distilled: DistilledSet, start: Heads, validation: FeatureSet, num_student_steps: int, num_runs: int = 2
+) -> Verdict:
+    """Train students on the set from `start` and return the number of steps that validates best.
+
+    Candidates are half to 16 times `num_student_steps`, the number that the set was learned with; no longer trainings
+    are tried when three in a row have not risen above the best. Where the recipe names the batches, one student is
+    enough.
     """
-    settings = distilled.config.distill
-    if not isinstance(settings, LearnedConfig):
-        raise InputError("judge_set: the set was not learned, so it has no horizon; use choose_recipe")
     best, since, judged = Verdict(-1.0, 0), 0, 0
-    steps, num_runs = step_choices(settings.num_student_steps), 1 if distilled.recipe.order is not None else num_runs
+    steps = step_choices(num_student_steps)
+    num_runs = 1 if getattr(distilled.recipe, "order", None) is not None else num_runs
     for num_steps, heads in judged_students(distilled, start, steps, num_runs):
         score, since, judged = mean_score(heads, validation), since + 1, judged + 1
         if score > best.score:

@@ -14,9 +14,9 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from omnidistill.config import RunConfig, load_config, parse_config, preset_names
-from omnidistill.config.files import read_toml
 from omnidistill.core.errors import InputError, nearest
+from omnidistill.experiments.config import RunConfig, load_config, parse_config, preset_names
+from omnidistill.experiments.config.toml_files import read_toml
 from omnidistill.io.artifacts import read_json
 
 SELF = "omnidistill"

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omnidistill.config import load_config
 from omnidistill.core.errors import InputError
-from omnidistill.evaluation.line import Line
+from omnidistill.evaluation.baselines import default_baselines
+from omnidistill.evaluation.trained_heads import TrainedHeads
+from omnidistill.experiments.config import load_config
 from omnidistill.experiments.evaluate_run import evaluate_run
 from omnidistill.experiments.run import EMOJI, open_data, run_distill
 from omnidistill.experiments.run_page import view
@@ -44,7 +45,7 @@ def run_demo(folder: Path, *, size: int = 100, progress: Progress | None = None)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; give a folder with -o")
     data = open_data(EMOJI)
-    shared: dict[str, Line] = {}
+    shared: dict[str, TrainedHeads] = {}
     views: list[RunView] = []
     scores: list[dict[str, Any]] = []
     for preset in PRESETS:
@@ -58,9 +59,9 @@ def run_demo(folder: Path, *, size: int = 100, progress: Progress | None = None)
             command=f"omnidistill demo (preset {preset})",
             progress=progress,
         )
-        wanted = ("random", "low_rank", "equal_bytes", "cca", "full_own") if not views else ("full_own",)
-        evaluated = evaluate_run(run, shared=shared, wanted=wanted, command="omnidistill demo", progress=progress)
-        shared = {name: evaluated.lines[name] for name in ("zero_shot", "full")}
+        baselines = default_baselines(["full-own"]) if views else None
+        evaluated = evaluate_run(run, shared=shared, baselines=baselines, command="omnidistill demo", progress=progress)
+        shared = {name: evaluated.rows[name] for name in ("zero_shot", "full")}
         scores.append(evaluated.scores)
         views.append(view(run, evaluated.scores, data))
     together = combine(scores)

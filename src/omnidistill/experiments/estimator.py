@@ -18,7 +18,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.config import RunConfig, load_config
 from omnidistill.core.errors import InputError, nearest
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
@@ -27,6 +26,7 @@ from omnidistill.data.raw import RawFeatures
 from omnidistill.data.raw_rows import RawRows
 from omnidistill.data.store import load_features, prepare_raw, save_features
 from omnidistill.distill import DistilledSet
+from omnidistill.experiments.config import RunConfig, load_config
 from omnidistill.experiments.run import fingerprint, run_distill
 from omnidistill.models.heads import Heads, embed, save_heads
 
@@ -120,7 +120,8 @@ class Distiller:
         if self.size is not None and self.budget is not None:
             raise InputError(f"size = {self.size}, budget = {self.budget!r}: both decide how many rows; give one")
         preset = self.preset or (None if self.budget is None else "compact")
-        return load_config(preset=preset, overrides=self.settings, distill__size=self.size, seed=self.seed)
+        size = self.size if self.budget is None else self.budget
+        return load_config(preset=preset, overrides=self.settings, distill__size=size, seed=self.seed)
 
     def _fit(self, features: RawFeatures | FeatureSet, config: RunConfig, folder: Path) -> Distiller:
         features, heads = _kept(features, folder / "SET"), None
@@ -131,7 +132,7 @@ class Distiller:
                     {name: _tensor(name, x).float() for name, x in self.heads.items()},
                 )
                 save_heads(given, heads, {"origin": "given"})
-            run = run_distill(str(folder / "SET"), config, folder / "RUN", budget=self.budget, heads=heads, resume=True)
+            run = run_distill(str(folder / "SET"), config, folder / "RUN", heads=heads, resume=True)
         # copies: what is read from a folder is mapped, and the folder may go
         self.distilled_: DistilledSet = copy.deepcopy(run.distilled())
         self.start_: Heads = copy.deepcopy(run.heads(features))

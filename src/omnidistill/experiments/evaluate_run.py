@@ -1,51 +1,49 @@
-"""Evaluating a run: the lines of its table, their scores on the test split, and the page. Opens the test split once."""
+"""Evaluating a run: its sets next to the baselines, scored on the test split once, and the page.
+
+An evaluation is a comparison with one entry: the baselines and what each may use are those of `experiments.table`.
+"""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from omnidistill.config import DistillConfig, EvaluateConfig, InfoNCEConfig, LearnedConfig
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import DistilledSet
-from omnidistill.evaluation.equal_bytes import equal_bytes_line
-from omnidistill.evaluation.line import Line
-from omnidistill.evaluation.lines import (
-    cca_line,
-    distilled_line,
-    full_line,
-    random_line,
-    zero_shot_line,
-)
-from omnidistill.evaluation.low_rank import low_rank_line
-from omnidistill.evaluation.scores import score_lines
-from omnidistill.evaluation.validation import doubling_steps, step_choices
+from omnidistill.distill.budget import parse_budget, training_bytes
+from omnidistill.evaluation.baselines import Baseline, default_baselines
+from omnidistill.evaluation.distilled_row import train_on_sets
+from omnidistill.evaluation.protocol import EvaluateConfig
+from omnidistill.evaluation.scores import score_rows
+from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.experiments.run import Run, fingerprint, open_data
 from omnidistill.experiments.run_page import CASES, SCORES, known, view
+from omnidistill.experiments.table import Group, check_result, in_order, setting_of, table_baselines, table_key
 from omnidistill.io.artifacts import write_atomic
 from omnidistill.io.tracking import Progress, SilentProgress
 from omnidistill.models.heads import Heads, load_heads
-from omnidistill.models.objectives import InfoNCE, objective_from
 from omnidistill.report.cases import find_cases, save_cases
 from omnidistill.report.page import render_page
 from omnidistill.report.run_table import to_csv
 
-LINES = ("zero_shot", "random", "low_rank", "equal_bytes", "cca", "distilled", "full_own", "full")
+_ORDER = ("zero_shot", "random", "low_rank", "equal_bytes", "equal_bytes_4_bit", "cca", "distilled", "full_own", "full")
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """Scores of a run as JSON, the trained lines (to be shared with another run over the same data and heads), and the
-    folder of it all.
+class Evaluation:
+    """The scores of a run.
+
+    scores: the content of scores.json. rows: the trained heads of every row, to be shared with another run over the
+    same data and heads. folder: where everything was written.
     """
 
     scores: dict[str, Any]
-    lines: dict[str, Line]
+    rows: dict[str, TrainedHeads]
     folder: Path
 
 
@@ -55,22 +53,25 @@ def evaluate_run(
     num_seeds: int | None = None,
     data_reference: str | None = None,
     heads: Path | None = None,
-    shared: Mapping[str, Line] | None = None,
-    wanted: Sequence[str] = LINES,
+    shared: Mapping[str, TrainedHeads] | None = None,
+    baselines: Sequence[Baseline] | None = None,
     command: str = "",
     progress: Progress | None = None,
-) -> Evaluated:
-    """Train every line on the development splits, score all of them on the test split, write scores.json,
-    scores.csv, cases.json, report.html.
+) -> Evaluation:
+    """Train every row on the development splits and score all of them on the test split.
+
+    Writes scores.json, scores.csv, cases.json and report.html into the run folder.
 
     Args:
         run: a finished run.
-        num_seeds: students a line; default from the run's configuration.
+        num_seeds: students per row; by default that of the run's configuration.
         data_reference: where the data are now, if they moved.
         heads: heads to train instead of those that the set was made for; everything is written to RUN/from-NAME.
-        shared: lines that another run over the same data and heads has trained already.
-        wanted: the lines of the table; zero_shot, distilled and full are always among them.
+        shared: rows that another run over the same data and heads has trained already.
+        baselines: what the set is compared with (by default `evaluation.baselines.DEFAULT`); zero-shot and full are
+            always among them.
         command: recorded in the scores.
+        progress: shown while it works.
 
     Raises:
         InputError: unfinished run, data that are not those of the run, fewer than two seeds.
@@ -85,94 +86,60 @@ def evaluate_run(
     if heads is not None:
         start, place = load_heads(heads, data.widths)[0], run.folder / f"from-{heads.resolve().stem}"
         place.mkdir(exist_ok=True)
-    test = data.split("test")  # a missing one is told before an hour is spent
-    config = (
-        run.config.evaluate if num_seeds is None else run.config.evaluate.model_copy(update={"num_seeds": num_seeds})
-    )
-    begun = time.monotonic()
-    lines = train_lines(run, sets, data, start, config, dict(shared or {}), wanted, progress or SilentProgress())
-    scored = score_lines(lines, test, run.config.seed)
+    test = data.split("test")  # a missing one is reported before an hour is spent
+    config = run.config.evaluate if num_seeds is None else run.config.evaluate.evolve(num_seeds=num_seeds)
+    started_at = time.monotonic()
+    requested = table_baselines(baselines or default_baselines(), [run.config], config)
+    rows = train_rows(run, sets, data, start, config, requested, dict(shared or {}), progress or SilentProgress())
+    scored = score_rows(rows, test, run.config.seed)
     before = known(run, data)
     scores: dict[str, Any] = {
         **before,
         "num_seeds": config.num_seeds,
         "command": command,
         "units": {"recall": "fraction", "gain_retained": "fraction of (full - zero_shot)"},
-        "lines": list(lines),
+        "lines": list(rows),
         **scored,
         "gain_retained": scored["distilled"]["gain_retained"],
-        "seconds": {**before["seconds"], "evaluate": time.monotonic() - begun},
+        "seconds": {**before["seconds"], "evaluate": time.monotonic() - started_at},
     }
     write_atomic(place / SCORES, json.dumps(scores, indent=1, allow_nan=False).encode())
     write_atomic(place / "scores.csv", to_csv(scores).encode())
-    save_cases(find_cases(lines, test), place / CASES)
+    save_cases(find_cases(rows, test), place / CASES)
     write_atomic(place / "report.html", render_page([view(run, scores, data, place)]).encode())
-    return Evaluated(scores, lines, place)
+    return Evaluation(scores, rows, place)
 
 
-def train_lines(
+def train_rows(
     run: Run,
     sets: Sequence[DistilledSet],
     data: FeatureSet,
     start: Heads,
     config: EvaluateConfig,
-    known: dict[str, Line],
-    wanted: Sequence[str],
+    requested: Sequence[Baseline],
+    trained: dict[str, TrainedHeads],
     progress: Progress,
-) -> dict[str, Line]:
-    """The wanted lines in table order, from these heads; known ones are taken as they are."""
-    development, seed = data.development(), run.config.seed
-    student, size = run.config.distill.student, sets[0].size
-    makers = {
-        "zero_shot": lambda: zero_shot_line(start),
-        "full": lambda: full_line(InfoNCE(config.tau), "all rows, InfoNCE", start, development, config, seed),
-        "full_own": lambda: full_line(
-            objective_from(student, data.modalities),
-            f"all rows, {_objective_name(student.kind)}",
-            start,
-            development,
-            config,
-            seed,
-        ),
-        "distilled": lambda: distilled_line(sets, start, config, seed),
-        "random": lambda: random_line(
-            objective_from(student, data.modalities),
-            size,
-            start,
-            development,
-            config,
-            seed,
-            batch_size=min(sets[0].recipe.batch_size, size),
-            steps=_steps(run.config.distill),
-        ),
-        "low_rank": lambda: low_rank_line(min(len(sets[0]), _least_side(start)), start, development, config, seed),
-        "equal_bytes": lambda: equal_bytes_line(
-            known["full"], start, sum(each.bytes for each in sets), sets[0].config.distill.storage
-        ),
-        "cca": lambda: cca_line(start, development),
-    }
-    names = [name for name in LINES if name in wanted or name in ("zero_shot", "distilled", "full")]
-    if isinstance(student, InfoNCEConfig):
-        names = [name for name in names if name != "full_own"]
+) -> dict[str, TrainedHeads]:
+    """Return the rows in table order; those that are trained already are taken as they are."""
+    budget = None if run.budget is None else parse_budget(run.budget, training_bytes(data))
+    group, development, seed = Group((run.config,), budget), data.development(), run.config.seed
+    names = []
     with progress:
-        progress.start(len(names), "evaluate")
-        for name in sorted(names, key=["zero_shot", "full"].__contains__, reverse=True):  # equal_bytes needs full
-            if name not in known:
-                known[name] = makers[name]()
-            progress.advance(1, line=name)
-    return {name: known[name] for name in names}
-
-
-def _steps(settings: DistillConfig) -> list[int]:
-    """Numbers of steps that as many random rows may be trained for: those that the set's recipe was chosen from."""
-    if isinstance(settings, LearnedConfig):
-        return step_choices(settings.num_student_steps)
-    return doubling_steps(settings.max_steps)
-
-
-def _least_side(heads: Heads) -> int:
-    return min(min(matrix.shape) for matrix in heads.values())
-
-
-def _objective_name(kind: str) -> str:
-    return {"hopa": "HoPA", "pairwise-wbce": "pairwise wBCE", "infonce": "InfoNCE"}[kind]
+        progress.start(len(requested) + 1, "evaluate")
+        for baseline in in_order(requested):
+            key = table_key(baseline)
+            setting = setting_of(baseline, data, development, start, config, seed, group)
+            if setting is not None and key not in trained:
+                fitted = {name: trained[name.replace("-", "_")] for name in baseline.needs}
+                trained[key] = check_result(baseline, baseline.fit(replace(setting, fitted=fitted)), start)
+            if setting is not None:
+                names.append(key)
+            progress.advance(1, row=baseline.name)
+        students = train_on_sets(sets, start, config, seed)
+        spent = run.seconds()
+        seconds = students.seconds + sum(spent.get(stage, 0.0) for stage in ("experts", "distill"))
+        trained["distilled"] = replace(students, label=f"{run.config.method}, {sets[0].size} rows", seconds=seconds)
+        progress.advance(1, row="distilled")
+    order = [*_ORDER[: _ORDER.index("distilled")], *(name for name in names if name not in _ORDER)]
+    order += [*_ORDER[_ORDER.index("distilled") :]]
+    return {name: trained[name] for name in order if name in names or name == "distilled"}

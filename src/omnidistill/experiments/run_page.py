@@ -86,8 +86,8 @@ def view(
         run.folder.resolve().name,
         list(dict.fromkeys([str(command), str(scores.get("command") or "")])),
         {
-            "Chosen by the data": provenance.get("choices") or {},
-            "Notes": {str(number): note for number, note in enumerate(provenance.get("notes") or (), start=1)},
+            "Chosen by the data": dict(provenance.choices),
+            "Notes": {str(number): note for number, note in enumerate(provenance.notes, start=1)},
             "Encoders": data.provenance.get("encoders") or {},
             "Settings": run.config.model_dump(mode="json"),
         },

@@ -2,30 +2,58 @@
 
     A_mn = S_m(eps)^{-1} C_mn S_n(eps)^{-1},   B_m B_n^T nearest to A_mn,   X~_m = 1 mu_m^T + c Q B_m^+
 
-so that least squares on the rows gives the projectors of the data, to N - 1 factors. See `closed_form.apm`.
+so that least squares on the rows gives the projectors of the data, to N - 1 factors. See `training.closed_form.apm`.
 """
 
 from __future__ import annotations
 
 import time
+from typing import Annotated, ClassVar, Literal
 
-from omnidistill.config import ApmConfig
+from pydantic import Field
+
+from omnidistill.core.settings import Positive
 from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import Distillation
-from omnidistill.methods.recipe_choice import tuned
+from omnidistill.methods.method import methods
+from omnidistill.methods.recipe_choice import TunedMethod
 from omnidistill.methods.task import Task
+from omnidistill.models.similarities import FixedIdentity, Similarity
 from omnidistill.training.closed_form import accumulate_moments, apm_rows
 
 
-def match_parameters(task: Task) -> Distillation:
-    """Compute the rows, then choose ridge, step size and number of steps on validation."""
-    settings = task.config.distill
-    assert isinstance(settings, ApmConfig)
-    begun = time.monotonic()
-    moments = accumulate_moments(task.development.train, settings.pairing)
-    candidates = []
-    for ridge in settings.ridges:
-        generator = Streams(task.config.seed)["rotation"]
-        rows = apm_rows(moments, settings.size, ridge, settings.rotation, generator, norm=settings.norm)
-        candidates.append(task.as_set({f"rows/{name}": x for name, x in rows.items()}))
-    return tuned(task, candidates, begun)
+@methods.register("apm")
+class Apm(TunedMethod):
+    """Rows on which least squares finds the analytic projectors of the data, in closed form (APM)."""
+
+    cites: ClassVar[tuple[str, ...]] = ("apm",)
+
+    pairing: Literal["rows", "groups"] = "groups"
+    """Cross-covariances of rows, or of group means."""
+    ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0,)
+    """Regularisation in units of the mean eigenvalue of each covariance; validation chooses."""
+    norm: Literal["plain", "whitened"] = "whitened"
+    """Nearest analytic parameters, or nearest outputs."""
+    rotation: Literal["random", "eye"] = "random"
+    """Which of the sets of equal parameters: one row per direction, or a random frame."""
+
+    @property
+    def set_similarity(self) -> Similarity:
+        """S = I."""
+        return FixedIdentity()
+
+    def most_rows(self, train: FeatureSet) -> int:
+        """Return one row more than the narrowest modality has directions, or all training rows."""
+        return min(len(train), 1 + min(train.widths.values()))
+
+    def run(self, task: Task) -> Distillation:
+        """Compute the rows, then choose ridge, step size and number of steps on validation."""
+        started_at = time.monotonic()
+        moments = accumulate_moments(task.development.train, self.pairing)
+        candidates = []
+        for ridge in self.ridges:
+            generator = Streams(task.seed)["rotation"]
+            rows = apm_rows(moments, self.num_stored, ridge, self.rotation, generator, norm=self.norm)
+            candidates.append(task.as_set(self, {f"rows/{name}": x for name, x in rows.items()}))
+        return self.tuned(task, candidates, started_at)

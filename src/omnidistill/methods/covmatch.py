@@ -3,36 +3,67 @@
     min over rows of  sum_{m<n} ||rho C_mn - C~_mn||_F^2  with equal means:   X~_m = 1 mu_m^T + sqrt(rho (N-1)) Q B_m^T
 
 C_mn are the cross-covariances of the data or, with weights = "errors", those that drive InfoNCE's gradient along an
-expert (C(gamma): UniCon, Sui et al. 2026, arXiv 2604.16678). See `closed_form.covmatch`.
+expert (C(gamma): UniCon, Sui et al. 2026, arXiv 2604.16678). See `training.closed_form.covmatch`.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import ClassVar, Literal
 
-from omnidistill.config import CovmatchConfig
+from omnidistill.core.settings import Positive
 from omnidistill.core.streams import Streams
 from omnidistill.distill import Distillation
-from omnidistill.methods.recipe_choice import tuned
+from omnidistill.methods.method import methods
+from omnidistill.methods.recipe_choice import TunedMethod
 from omnidistill.methods.task import Task
+from omnidistill.models.similarities import FixedIdentity, Similarity
 from omnidistill.training.closed_form import accumulate_moments, covmatch_rows, error_weighted_cross
 
 _EPOCHS = (0, 2, 5)  # of the first expert, at which errors are taken
 
 
-def match_covariances(task: Task) -> Distillation:
-    """Compute the rows, then choose step size and number of steps on validation."""
-    settings, train = task.config.distill, task.development.train
-    assert isinstance(settings, CovmatchConfig)
-    snapshots = []
-    if settings.weights == "errors":
-        buffer = task.experts()
-        task, snapshots = task.of(buffer), [buffer.heads(0, e) for e in _EPOCHS if e <= buffer.last_epochs[0]]
-    begun = time.monotonic()
-    moments = accumulate_moments(train, settings.pairing)
-    if snapshots:
-        moments = replace(moments, cross=error_weighted_cross(train, snapshots))
-    generator = Streams(task.config.seed)["rotation"]
-    rows = covmatch_rows(moments, settings.size, settings.rho, settings.rotation, generator)
-    return tuned(task, [task.as_set({f"rows/{name}": x for name, x in rows.items()})], begun)
+@methods.register("covmatch")
+class CovMatch(TunedMethod):
+    """Rows with the cross-covariances of the data, in closed form (CovMatch)."""
+
+    cites: ClassVar[tuple[str, ...]] = ("covmatch",)
+
+    pairing: Literal["rows", "groups"] = "groups"
+    """Cross-covariances of rows, or of group means."""
+    rho: Positive = 1.0
+    """Synthetic over real cross-covariance (paper: 2 at N = 100, 1 above)."""
+    rotation: Literal["random", "eye"] = "eye"
+    """Which of the sets of equal moments: one row per direction, or a random frame."""
+    weights: Literal["uniform", "errors"] = "uniform"
+    """Plain covariances, or those weighted by InfoNCE's errors along the first expert (C(gamma), UniCon)."""
+
+    @property
+    def set_similarity(self) -> Similarity:
+        """S = I."""
+        return FixedIdentity()
+
+    @property
+    def uses_experts(self) -> bool:
+        """For the errors along one."""
+        return self.weights == "errors"
+
+    def citations(self) -> tuple[str, ...]:
+        """Return the works behind the settings."""
+        return (*self.cites, *(("unicon",) if self.weights == "errors" else ()))
+
+    def run(self, task: Task) -> Distillation:
+        """Compute the rows, then choose step size and number of steps on validation."""
+        train, snapshots = task.development.train, []
+        if self.uses_experts:
+            buffer = task.experts()
+            task = task.with_experts(buffer)
+            snapshots = [buffer.heads(0, epoch) for epoch in _EPOCHS if epoch <= buffer.last_epochs[0]]
+        started_at = time.monotonic()
+        moments = accumulate_moments(train, self.pairing)
+        if snapshots:
+            moments = replace(moments, cross=error_weighted_cross(train, snapshots))
+        generator = Streams(task.seed)["rotation"]
+        rows = covmatch_rows(moments, self.num_stored, self.rho, self.rotation, generator)
+        return self.tuned(task, [task.as_set(self, {f"rows/{name}": x for name, x in rows.items()})], started_at)

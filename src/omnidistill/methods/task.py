@@ -1,64 +1,78 @@
-"""What a method is given, and what it promises."""
+"""What a method is given: data without a test split, start heads, expert trajectories on request."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from omnidistill.config import RunConfig
 from omnidistill.data.featureset import Development
-from omnidistill.distill import Distillation, DistilledSet, Recipe
+from omnidistill.distill import DistilledSet, Provenance, SetSpec
 from omnidistill.distill.distilled_set import as_stored
+from omnidistill.distill.set_settings import SetSettings
 from omnidistill.io.tracking import Progress, SilentProgress
 from omnidistill.models.heads import Heads
-from omnidistill.models.storage import parametrisation_from
-from omnidistill.training.experts import ExpertBuffer
+from omnidistill.training.experts import ExpertBuffer, ExpertsConfig
+from omnidistill.training.recipes import Sgd
 
 
 @dataclass(frozen=True)
 class Task:
-    """Data without a test split, start heads and settings; `experts` trains (or opens) trajectories when asked."""
+    """What a method works on.
+
+    Attributes:
+        development: the splits that training and choices may see.
+        start: the heads that students start from.
+        seed: of every random stream.
+        experts_config: how experts are trained.
+        folder: where the set, its log and checkpoints are written.
+        experts: trains (or opens) the expert trajectories when it is called.
+        provenance: the history of the set so far.
+        initial_set: the set that a learned set continues from.
+        resume: whether to continue from a checkpoint in the folder.
+        trackers: names of the trackers that mirror the metrics.
+        progress: shown while the method works.
+    """
 
     development: Development
     start: Heads
-    config: RunConfig
+    seed: int
+    experts_config: ExpertsConfig
     folder: Path
     experts: Callable[[], ExpertBuffer]
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    begun: DistilledSet | None = None  # what a learned set goes on from
+    provenance: Provenance = field(default_factory=Provenance)
+    initial_set: DistilledSet | None = None
     resume: bool = False
     trackers: tuple[str, ...] = ()
     progress: Progress = field(default_factory=SilentProgress)
 
-    def of(self, buffer: ExpertBuffer) -> Task:
-        """The same task, recording that these experts were used."""
-        trained = {name: buffer.meta["key"][name] for name in ("config", "starts", "seed")}
-        return replace(self, provenance={**self.provenance, "experts": trained})
+    @property
+    def width(self) -> int:
+        """Embedding width d of the heads."""
+        return next(iter(self.start.values())).shape[0]
 
-    def as_set(self, tensors: Mapping[str, Tensor], ids: tuple[str, ...] = ()) -> DistilledSet:
-        """These rows and similarity ("rows/NAME", "similarity/..."), stored as the settings say, as a set whose recipe
-        is still to be chosen.
+    def with_experts(self, buffer: ExpertBuffer) -> Task:
+        """Return the same task, recording that these experts were used."""
+        key = buffer.key.to_json()
+        trained = {name: key[name] for name in ("config", "starts", "seed")}
+        return replace(self, provenance=replace(self.provenance, experts=trained))
+
+    def as_set(self, settings: SetSettings, tensors: Mapping[str, Tensor], ids: tuple[str, ...] = ()) -> DistilledSet:
+        """Return a set of latent rows and similarity ("rows/NAME", "similarity/..."), its recipe still to be chosen.
+
+        The rows are stored as the settings say.
         """
-        train, settings = self.development.train, self.config.distill
-        recipe = Recipe((1.0,) * len(train.modalities), 1, settings.batch)
-        stored = as_stored(parametrisation_from(settings.counted_storage), tensors)
-        return DistilledSet(
-            stored, train.modalities, recipe, self.config, train.preprocessing, dict(self.provenance), ids
+        train = self.development.train
+        recipe = Sgd(step_sizes=(1.0,) * len(train.modalities), num_steps=1, batch_size=settings.batch)
+        spec = SetSpec(
+            train.widths,
+            settings.num_stored,
+            settings.resolved_storage,
+            settings.set_similarity,
+            settings.student,
+            recipe,
         )
-
-
-@runtime_checkable
-class Method(Protocol):
-    """Makes a set of `task.config.distill.size` rows and saves it in FOLDER/distilled, its recipe chosen on validation.
-
-    Rows are stored as `task.config.distill.storage` says, and tuned as they are stored (`Task.as_set` does it). Sees no
-    test row; draws from named streams of the run's seed alone. Raises InputError for a size that cannot be.
-    """
-
-    def __call__(self, task: Task, /) -> Distillation:
-        """The set, and the seconds it took (experts not counted)."""
-        ...
+        stored = as_stored(settings.resolved_storage, tensors)
+        return DistilledSet(stored, spec, train.preprocessing, replace(self.provenance, initial_ids=ids))

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.evaluation.line import Line
-from omnidistill.evaluation.scores import line_ranks
+from omnidistill.evaluation.scores import ranks_on_test
+from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.evaluation.validation import run_of
 from omnidistill.io.artifacts import read_json, write_atomic
 from omnidistill.models.heads import embed
@@ -63,10 +63,10 @@ class Cases:
     cases: tuple[Case, ...]
 
 
-def find_cases(lines: Mapping[str, Line], test: FeatureSet) -> Cases:
+def find_cases(lines: Mapping[str, TrainedHeads], test: FeatureSet) -> Cases:
     """The cases of a scored run; `lines` hold those that are compared. Equal input gives equal cases."""
     first = {name: _first_student(lines[name]) for name in COMPARED}
-    ranks = {name: line_ranks(line, test)[0] for name, line in first.items()}
+    ranks = {name: ranks_on_test(line, test)[0] for name, line in first.items()}
     rises = {pair: (ranks["zero_shot"][pair] / ranks["distilled"][pair]).log2() for pair in ranks["zero_shot"]}
     everything = torch.cat(list(rises.values()))
     taken: set[str] = set()
@@ -131,11 +131,11 @@ def _case(entry: Any) -> Case:
     )
 
 
-def _first_student(line: Line) -> Line:
+def _first_student(line: TrainedHeads) -> TrainedHeads:
     return replace(line, parts=tuple({name: heads[:1] for name, heads in part.items()} for part in line.parts))
 
 
-def _retrieved(line: Line, test: FeatureSet, pair: tuple[str, str], row: int) -> tuple[Retrieved, ...]:
+def _retrieved(line: TrainedHeads, test: FeatureSet, pair: tuple[str, str], row: int) -> tuple[Retrieved, ...]:
     part = next(part for part in line.parts if set(pair) <= set(part))
     rows: dict[str, Float[Tensor, "_ _"]] = {
         pair[0]: test.features[pair[0]][row : row + 1],

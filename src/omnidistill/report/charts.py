@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from omnidistill.distill.task_loss import TASK
+from omnidistill.distill.outer.task import TASK
 from omnidistill.report.curves import Point, line_chart
 
 Scores = Mapping[str, Any]

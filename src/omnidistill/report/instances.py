@@ -65,7 +65,7 @@ class Instance:
 def trace_instances(distilled: DistilledSet, train: FeatureSet, first: int = 0) -> list[Instance]:
     """One instance for every stored row, numbered from `first`."""
     size, places = distilled.size, {name: row for row, name in enumerate(train.ids)}
-    begun = [places[name] for name in distilled.initial_ids if name in places]
+    begun = [places[name] for name in distilled.provenance.initial_ids if name in places]
     known = len(begun) == size
     traces: dict[str, list[Trace]] = {}
     for name, views in distilled.rows().items():
@@ -76,7 +76,7 @@ def trace_instances(distilled: DistilledSet, train: FeatureSet, first: int = 0) 
     return [
         Instance(
             first + row,
-            distilled.initial_ids[row] if known else None,
+            distilled.provenance.initial_ids[row] if known else None,
             {name: of_modality[row] for name, of_modality in traces.items()},
         )
         for row in range(size)

@@ -25,7 +25,7 @@ class SimilarityView:
 
 def similarity_view(distilled: DistilledSet, first: int = 0) -> SimilarityView:
     """The similarity of a set whose instances are numbered from `first`."""
-    kind = distilled.config.distill.similarity.kind
+    kind = distilled.spec.similarity.kind
     if kind == "identity":
         return SimilarityView("The similarity is the identity: each row matches itself and no other. None was learned.")
     if kind == "groups":

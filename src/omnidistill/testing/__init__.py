@@ -7,10 +7,10 @@
 A check raises AssertionError saying which promise is broken, and by how much. It draws from generators of its own.
 """
 
-from omnidistill.testing.encoder import check_encoder
-from omnidistill.testing.method import check_method
-from omnidistill.testing.objective import check_objective
-from omnidistill.testing.parametrisation import check_parametrisation
-from omnidistill.testing.similarity import check_similarity
+from omnidistill.testing.encoder_contract import check_encoder
+from omnidistill.testing.method_contract import check_method
+from omnidistill.testing.objective_contract import check_objective
+from omnidistill.testing.similarity_contract import check_similarity
+from omnidistill.testing.storage_contract import check_storage
 
-__all__ = ["check_encoder", "check_method", "check_objective", "check_parametrisation", "check_similarity"]
+__all__ = ["check_encoder", "check_method", "check_objective", "check_similarity", "check_storage"]

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 import torch
+from omnidistill.evaluation.equal_bytes import equal_bytes_line
+from omnidistill.evaluation.line import Line
+from omnidistill.evaluation.lines import distilled_line, zero_shot_line
 
 from comparison_problems import tiny
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet, prepare
 from omnidistill.data.planted import planted
 from omnidistill.evaluation import validation as choosing
-from omnidistill.evaluation.equal_bytes import equal_bytes_line
-from omnidistill.evaluation.line import Line
-from omnidistill.evaluation.lines import distilled_line, zero_shot_line
 from omnidistill.evaluation.scores import line_ranks
 from omnidistill.experiments.comparison.cells import Place, Result, judged_of, load_result, make_cell, make_reference
 from omnidistill.experiments.comparison.plan import AnyCell, Cell, ReferenceCell, plan_cells, plan_references

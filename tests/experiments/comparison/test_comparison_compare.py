@@ -184,7 +184,7 @@ def test_some_of_the_modalities(made: Made, tmp_path: Path) -> None:
     """The same table as over data that have no others."""
     packed(tmp_path / "PART", made.data.only(("a", "c")))
     plain = tiny("apm", SEPARATE, references=[])
-    chosen = plain.model_copy(update={"settings": (*plain.settings, 'modalities=["a", "c"]')})
+    chosen = plain.evolve(settings=(*plain.settings, 'modalities=["a", "c"]'))
     found = made.compare(tmp_path / "C", chosen).content
     expected = compare(str(tmp_path / "PART"), plain, tmp_path / "D").content
     assert without_costs(found) == without_costs(expected)

@@ -178,5 +178,5 @@ def test_what_cannot_be_leaves_nothing(made: Made, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no head for modality 'c'"):
         made.compare(tmp_path / "C", FEW, heads=tmp_path / "H")
     with pytest.raises(InputError, match="size 65"):
-        made.compare(tmp_path / "C", FEW.model_copy(update={"sizes": (65,)}))
+        made.compare(tmp_path / "C", FEW.evolve(sizes=(65,)))
     assert not (tmp_path / "C").exists()

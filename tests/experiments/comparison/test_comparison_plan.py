@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from comparison_problems import TINY, tiny
-from omnidistill.config import EvaluateConfig, MethodEntry, entry_config, load_config
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill.budget import BudgetTooSmallError, run_bytes, training_bytes, with_budget
+from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.experiments.comparison import Cell, plan_cells
 from omnidistill.experiments.comparison.plan import SIZED, budgets_of, plan_references
+from omnidistill.experiments.config import MethodEntry, entry_config, load_config
 from small_runs import features
 
 PUBLISHED = "paper/hopa-msrvtt-{size}"
@@ -97,7 +98,7 @@ def test_a_label_changes_nothing_but_the_label(data: FeatureSet) -> None:
     assert [cell.config.method for cell in named] == ["X", "Y", "APM"]
     for one, other in zip(plain, named[:2], strict=True):
         assert (one.method, one.folder) == (other.method, other.folder)
-        assert one.config == other.config.model_copy(update={"method": one.config.method})
+        assert one.config == other.config.evolve(method=one.config.method)
 
 
 @pytest.mark.parametrize(

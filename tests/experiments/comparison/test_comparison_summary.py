@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from comparison_problems import line_of, tiny
-from omnidistill.config import ComparisonConfig, EvaluateConfig
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.evaluation.intervals import Interval, gain_retained, paired_difference
+from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.experiments.comparison.cells import Result
 from omnidistill.experiments.comparison.plan import AnyCell, Cell, plan_cells, plan_references
 from omnidistill.experiments.comparison.summary import summarise
+from omnidistill.experiments.config import ComparisonConfig
 from omnidistill.report.comparison_content import read_comparison
 from small_runs import ROWS, features
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from omnidistill.config import load_comparison, load_config
 from omnidistill.core.errors import InputError
+from omnidistill.experiments.config import load_comparison, load_config
 from omnidistill.experiments.dry_run import Foreseen, rehearse_comparison, rehearse_distill, rehearse_experts
 from small_runs import SMALL, cli, packed, small_config
 
@@ -70,8 +70,8 @@ def test_a_comparison_counts_every_set_and_shared_experts_once(data: Path) -> No
         "heads.num_epochs=1",
         "experts.num_experts=1",
         "experts.num_epochs=2",
-        "distill.max_start_epoch=1",
-        "distill.num_expert_epochs=1",
+        "distill.outer.max_start_epoch=1",
+        "distill.outer.num_expert_epochs=1",
         "distill.iterations=2",
         "distill.num_student_steps=1",
         "evaluate.max_epochs=1",

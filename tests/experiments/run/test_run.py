@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from omnidistill.config import RunConfig
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet, prepare
 from omnidistill.data.raw import RawFeatures
+from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.run import (
     Run,
     begin_run,

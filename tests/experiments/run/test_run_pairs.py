@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from omnidistill.config import RunConfig
 from omnidistill.core.errors import InputError
 from omnidistill.evaluation.validation import run_of
+from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.evaluate_run import evaluate_run
 from omnidistill.experiments.run import (
     fingerprint,
@@ -75,7 +75,7 @@ def test_what_a_run_of_pairs_leaves(made: Path) -> None:
     assert [part.modalities for part in run.parts] == PAIRS
     assert [part.folder for part in run.parts] == [pair_folder(run.folder, pair) for pair in PAIRS]
     for part in run.parts:
-        assert part.config == config(joint=True).model_copy(update={"modalities": part.modalities})
+        assert part.config == config(joint=True).evolve(modalities=part.modalities)
         left = {path.name for path in part.folder.iterdir()}
         assert left >= {"heads", "experts", "distilled", "metrics.jsonl"}
         assert "checkpoint" not in left

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from omnidistill.config import RunConfig, load_config
 from omnidistill.core.errors import InputError
 from omnidistill.evaluation.full_training import choose_training
+from omnidistill.experiments.config import RunConfig, load_config
 from omnidistill.experiments.run import make_experts
 from omnidistill.experiments.run.start_heads import CHOSEN, make_starts
 from omnidistill.models.heads import load_heads
-from omnidistill.models.objectives import objective_from
 from omnidistill.training.experts import Start
 from small_runs import contents, features, small_heads
 
@@ -65,7 +64,7 @@ def test_every_start_takes_the_training_that_suits_it(tmp_path: Path) -> None:
     settings, data = config(), features()
     for number, start in enumerate(starts(tmp_path, settings)):
         best = choose_training(
-            objective_from(settings.experts.objective, data.modalities),
+            settings.experts.objective.bind(data.modalities),
             start.heads,
             data.development(),
             settings.evaluate.learning_rates,
@@ -99,7 +98,7 @@ def test_others_follow_from_the_seed_of_the_experts(tmp_path: Path) -> None:
 
 def test_epochs_that_are_matched_must_be_there(tmp_path: Path) -> None:
     """Told before experts are trained."""
-    data, settings = features(), config("evaluate.max_epochs=1", "distill.num_expert_epochs=2")
+    data, settings = features(), config("evaluate.max_epochs=1", "distill.outer.num_expert_epochs=2")
     with pytest.raises(InputError, match="experts have 1 epochs, but the settings read epoch 2; give more"):
         make_experts(data, small_heads(data), settings, tmp_path)
     assert not list(tmp_path.glob("epoch-*"))

@@ -28,14 +28,14 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from omnidistill.heads import random_heads
+from omnidistill.run import fingerprint, heads_fingerprint, versions
+from omnidistill.tracking import SilentProgress
 from safetensors.torch import save_file
 from torch import Tensor
 
 import omnidistill
 from omnidistill.cli import main
-from omnidistill.heads import random_heads
-from omnidistill.run import fingerprint, heads_fingerprint, versions
-from omnidistill.tracking import SilentProgress
 
 HERE = Path(__file__).resolve().parent
 WIDTHS = {"a": 12, "b": 14, "c": 16}

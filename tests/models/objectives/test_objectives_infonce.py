@@ -26,7 +26,7 @@ TARGETS = {"identity": IDENTITY, "several positives": SEVERAL, "graded, not symm
 def test_value_is_the_equation(normal: Normal, targets: Tensor, num_modalities: int, anchor: int | None) -> None:
     outputs = normal(num_modalities, 5, 6)
     expected = oracles.infonce(outputs.numpy(), targets.numpy(), 0.2, anchor)
-    assert InfoNCE(0.2, anchor).value(outputs, targets).item() == pytest.approx(expected, rel=1e-12)
+    assert InfoNCE(tau=0.2, anchor=anchor).value(outputs, targets).item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_with_the_identity_it_is_the_mean_of_two_cross_entropies(normal: Normal) -> None:
@@ -40,7 +40,7 @@ def test_with_the_identity_it_is_the_mean_of_two_cross_entropies(normal: Normal)
 @pytest.mark.parametrize("targets", TARGETS.values(), ids=TARGETS)
 @pytest.mark.parametrize(("num_modalities", "anchor"), [(2, None), (3, None), (4, 1)])
 def test_derivatives(normal: Normal, targets: Tensor, num_modalities: int, anchor: int | None) -> None:
-    objective = InfoNCE(0.2, anchor)
+    objective = InfoNCE(tau=0.2, anchor=anchor)
     outputs, targets = normal(num_modalities, 5, 3).requires_grad_(), targets.clone().requires_grad_()
     (by_autograd,) = torch.autograd.grad(objective.value(outputs, targets), outputs)
     torch.testing.assert_close(objective.gradient(outputs, targets), by_autograd, rtol=1e-12, atol=1e-14)
@@ -59,7 +59,7 @@ def test_a_row_without_a_positive_only_repels(normal: Normal) -> None:
     """Its own cross-entropy vanishes and nothing becomes NaN."""
     outputs, targets = normal(2, 5, 6), IDENTITY.clone()
     targets[3, 3] = 0
-    value, gradient = InfoNCE(0.2).value(outputs, targets), InfoNCE(0.2).gradient(outputs, targets)
+    value, gradient = InfoNCE(tau=0.2).value(outputs, targets), InfoNCE(tau=0.2).gradient(outputs, targets)
     first, second = torch.nn.functional.normalize(outputs, dim=-1)
     logits = first @ second.mT / 0.2
     kept = [0, 1, 2, 4]
@@ -70,7 +70,7 @@ def test_a_row_without_a_positive_only_repels(normal: Normal) -> None:
 
 def test_low_temperatures_stay_finite_in_float32(normal: Normal) -> None:
     outputs, targets = normal(3, 5, 6).float().requires_grad_(), IDENTITY.float()
-    assert InfoNCE(0.005).value(outputs, targets).isfinite()
-    gradient = InfoNCE(0.005).gradient(outputs, targets)
+    assert InfoNCE(tau=0.005).value(outputs, targets).isfinite()
+    gradient = InfoNCE(tau=0.005).gradient(outputs, targets)
     assert gradient.isfinite().all()
     assert torch.autograd.grad(gradient.square().sum(), outputs)[0].isfinite().all()

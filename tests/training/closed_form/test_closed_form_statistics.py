@@ -138,7 +138,7 @@ def test_infonce_at_high_temperature_sees_cross_covariances_alone():
     limit = -sum(float(block.trace()) for block in moments.cross.values()) * 49 / 50
     outputs = torch.stack(list(same.values())).double()
     tau = 1e4
-    loss = float(InfoNCE(tau).value(outputs, torch.eye(50, dtype=torch.float64)))
+    loss = float(InfoNCE(tau=tau).value(outputs, torch.eye(50, dtype=torch.float64)))
     assert tau * (loss - 3 * np.log(50)) == pytest.approx(limit, abs=1e-3)
 
 

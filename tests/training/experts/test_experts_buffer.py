@@ -15,11 +15,10 @@ import torch
 
 from omnidistill.core.errors import InputError, NotFiniteError
 from omnidistill.io.artifacts import load_artifact, save_artifact
-from omnidistill.models.objectives import objective_from
 from omnidistill.training.experts import ExpertBuffer, Start, load_experts, stack_runs, train_epochs, train_experts
 from small_runs import contents, features, small_config, small_experts, small_heads, small_start, without_seconds
 
-CONFIG = small_config("experts.num_epochs=4", "distill.num_expert_epochs=2")
+CONFIG = small_config("experts.num_epochs=4", "distill.outer.num_expert_epochs=2")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +42,7 @@ def test_every_epoch_is_the_training_up_to_it(buffer: ExpertBuffer) -> None:
     for expert in range(2):
         assert all(torch.equal(buffer.heads(expert, 0)[name], start[name]) for name in start)
     epochs = train_epochs(
-        objective_from(CONFIG.experts.objective, data.modalities),
+        CONFIG.experts.objective.bind(data.modalities),
         heads,
         data,
         torch.full((2,), CONFIG.experts.learning_rate),
@@ -130,7 +129,7 @@ def test_the_buffer_of_another_run_is_refused(
     if done == "interrupted":
         interrupt(tmp_path / "BUFFER", 2)
     before = contents(tmp_path)
-    other = small_config("experts.num_epochs=4", "distill.num_expert_epochs=2", *overrides)
+    other = small_config("experts.num_epochs=4", "distill.outer.num_expert_epochs=2", *overrides)
     with pytest.raises(InputError, match=f"another run .different {told}"):
         small_experts(tmp_path / "BUFFER", other, seed=seed)
     assert contents(tmp_path) == before
@@ -173,7 +172,7 @@ def killing(*arguments):
         os.kill(os.getpid(), signal.SIGKILL)
     return result
 module.{function} = killing
-small_experts(Path(sys.argv[1]), small_config("experts.num_epochs=4", "distill.num_expert_epochs=2"))
+small_experts(Path(sys.argv[1]), small_config("experts.num_epochs=4", "distill.outer.num_expert_epochs=2"))
 """
 
 

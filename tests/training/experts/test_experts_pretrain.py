@@ -7,12 +7,11 @@ import math
 
 import torch
 
-from omnidistill.config import HeadsConfig
 from omnidistill.data.featureset import Development
 from omnidistill.evaluation.validation import validation_score
 from omnidistill.models.heads import Heads
 from omnidistill.models.objectives import InfoNCE
-from omnidistill.training.experts import pretrain_heads, stack_runs, train_epochs
+from omnidistill.training.experts import HeadsConfig, pretrain_heads, stack_runs, train_epochs
 from small_runs import features, widths
 
 CONFIG = HeadsConfig(width=8, num_epochs=5, batch_size=16, learning_rate=0.5)
@@ -45,7 +44,7 @@ def test_the_judge_sees_the_start_and_every_epoch() -> None:
     data = development()
     assert data.heads is not None
     epochs = train_epochs(
-        InfoNCE(CONFIG.tau),
+        InfoNCE(tau=CONFIG.tau),
         heads,
         data.heads,
         torch.tensor([0.5]),

@@ -48,7 +48,7 @@ def test_each_expert_is_trained_as_its_start_says(buffer: ExpertBuffer, tmp_path
     assert buffer.own_experts == (0, 2, 4)
     assert buffer.last_epochs == (2, 4, 2, 1, 2, 4)
     assert buffer.num_epochs == 4
-    one = CONFIG.model_copy(update={"num_starts": 1, "random_starts": 0})
+    one = CONFIG.evolve(num_starts=1, random_starts=0)
     alone = [train_experts([start], TRAIN, one, tmp_path / str(number), seed=0) for number, start in enumerate(STARTS)]
     for expert, turn in enumerate(TURNS):
         for epoch in range(5):

@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from omnidistill.config import HopaConfig, InfoNCEConfig, ObjectiveConfig, PairwiseConfig
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.data.featureset import FeatureSet
+from omnidistill.experiments.config import ObjectiveConfig
 from omnidistill.models.heads import Heads
-from omnidistill.models.objectives import InfoNCE, objective_from
+from omnidistill.models.objectives import Hopa, InfoNCE, PairwiseWbce
 from omnidistill.training.experts.epochs import StackedHeads, epoch_orders, stack_runs, train_epochs
 from small_runs import features, small_heads
 
 OBJECTIVES: dict[str, ObjectiveConfig] = {
-    "hopa": HopaConfig(),
-    "pairwise-wbce": PairwiseConfig(),
-    "infonce": InfoNCEConfig(),
+    "hopa": Hopa(),
+    "pairwise-wbce": PairwiseWbce(),
+    "infonce": InfoNCE(),
 }
 RATES = torch.tensor([0.05, 0.3, 1.0])
 
@@ -57,7 +57,7 @@ def alone(
 def test_stacked_runs_are_each_run_alone(name: str) -> None:
     """64 rows in batches of 24: two steps an epoch, the 16 rows left over are dropped."""
     data = train()
-    start, objective = small_heads(data), objective_from(OBJECTIVES[name], data.modalities)
+    start, objective = small_heads(data), OBJECTIVES[name].bind(data.modalities)
     heads = stack_runs(start, 3)
     done = list(
         train_epochs(objective, heads, data, RATES, batch_size=24, num_epochs=3, seed=7, purpose="some purpose")
@@ -131,7 +131,7 @@ def test_a_run_does_not_depend_on_how_many_there_are() -> None:
 def test_how_many_runs_go_at_once_changes_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One at a time, two and then the third, all together; each time over two epochs, with steps of their own."""
     data = train()
-    objective = objective_from(OBJECTIVES[name], data.modalities)
+    objective = OBJECTIVES[name].bind(data.modalities)
     found, widths = [], []
 
     def watched(*arguments: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from omnidistill.models.heads import stack
 from omnidistill.models.objectives import Hopa, InfoNCE, Objective, PairwiseWbce
-from omnidistill.models.similarity import Full, LowRank, Similarity
+from omnidistill.models.similarities import Full, LowRank, Similarity
 from omnidistill.training.rollout import DualEndpoint, Rollout, bptt_rollout, dual_rollout, tesla_rollout
 from omnidistill.training.rollout.dual import DualState, dual_steps
 from rollout_problems import Problem, answers, assert_close, matching_gradients, problem, relative_error, roll
@@ -32,8 +32,10 @@ def test_equals_backpropagation_for_any_number_of_modalities(
     )
 
 
-@pytest.mark.parametrize("objective", [Hopa(), PairwiseWbce(0.2, anchor=1), PairwiseWbce(0.2), InfoNCE(0.2)])
-@pytest.mark.parametrize("similarity", [LowRank(3, 0.7), Full()])
+@pytest.mark.parametrize(
+    "objective", [Hopa(), PairwiseWbce(tau=0.2, anchor=1), PairwiseWbce(tau=0.2), InfoNCE(tau=0.2)]
+)
+@pytest.mark.parametrize("similarity", [LowRank(rank=3, alpha=0.7), Full()])
 @pytest.mark.parametrize("per_step", [False, True])
 def test_equals_backpropagation_for_any_objective_similarity_and_step_sizes(
     objective: Objective, similarity: Similarity, per_step: bool
@@ -55,7 +57,7 @@ def test_equals_backpropagation_for_any_objective_similarity_and_step_sizes(
         problem(num_steps=1, per_step=True),
         problem(batch_size=1, num_steps=3, similarity=Full()),
         problem(num_rows=40, num_steps=3),
-        problem(num_rows=3, batch_size=3, similarity=LowRank(3)),
+        problem(num_rows=3, batch_size=3, similarity=LowRank(rank=3)),
         problem(bias=True, per_step=True),
         problem(num_steps=30, step_size=0.3),
     ],
@@ -93,13 +95,13 @@ def test_equals_backpropagation_for_any_shape(
         batch_size=1 + round(share * (num_rows - 1)),
         num_steps=num_steps,
         per_step=per_step,
-        objective=PairwiseWbce(0.3),
+        objective=PairwiseWbce(tau=0.3),
         seed=seed,
     )
     assert_close(answers(dual_rollout, made, *optimiser), answers(bptt_rollout, made, *optimiser), EXACT)
 
 
-@pytest.mark.parametrize("objective", [Hopa(), PairwiseWbce(0.2), InfoNCE(0.2)])
+@pytest.mark.parametrize("objective", [Hopa(), PairwiseWbce(tau=0.2), InfoNCE(tau=0.2)])
 @pytest.mark.parametrize(("momentum", "weight_decay"), OPTIMISERS)
 @pytest.mark.parametrize("rollout", [dual_rollout, bptt_rollout])
 def test_trains_as_linear_layers_under_the_optimiser_of_pytorch(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.models.objectives import Hopa, Objective, PairwiseWbce
-from omnidistill.models.similarity import Full, LowRank, Similarity
+from omnidistill.models.similarities import Full, LowRank, Similarity
 from omnidistill.training.rollout import bptt_rollout, dual_rollout, tesla_rollout
 from rollout_problems import Problem, answers, assert_close, matching_gradients, problem, relative_error, roll
 
@@ -69,8 +69,8 @@ def two_passes(made: Problem) -> dict[str, Tensor]:
     return gradients
 
 
-@pytest.mark.parametrize("objective", [Hopa(), PairwiseWbce(0.2)])
-@pytest.mark.parametrize("similarity", [LowRank(2, 0.5), Full()])
+@pytest.mark.parametrize("objective", [Hopa(), PairwiseWbce(tau=0.2)])
+@pytest.mark.parametrize("similarity", [LowRank(rank=2, alpha=0.5), Full()])
 @pytest.mark.parametrize("num_modalities", [2, 4])
 def test_tesla_is_its_two_passes(objective: Objective, similarity: Similarity, num_modalities: int) -> None:
     made = problem(objective=objective, similarity=similarity, num_modalities=num_modalities)
@@ -97,7 +97,7 @@ def frozen_path(made: Problem, momentum: float) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
 @pytest.mark.parametrize("per_step", [False, True])
-@pytest.mark.parametrize("objective", [Hopa(), PairwiseWbce(0.2)])
+@pytest.mark.parametrize("objective", [Hopa(), PairwiseWbce(tau=0.2)])
 def test_tesla_holds_the_path_constant_with_momentum_too(momentum: float, per_step: bool, objective: Objective) -> None:
     made = problem(objective=objective, per_step=per_step, similarity=Full())
     found = matching_gradients(tesla_rollout, made, momentum)
@@ -105,7 +105,7 @@ def test_tesla_holds_the_path_constant_with_momentum_too(momentum: float, per_st
     assert_close(found, frozen_path(made, momentum), EXACT)
 
 
-@pytest.mark.parametrize("objective", [Hopa(), PairwiseWbce(0.2)])
+@pytest.mark.parametrize("objective", [Hopa(), PairwiseWbce(tau=0.2)])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_tesla_reaches_the_same_heads_and_after_one_step_has_the_exact_gradient(
     objective: Objective, momentum: float
@@ -117,7 +117,7 @@ def test_tesla_reaches_the_same_heads_and_after_one_step_has_the_exact_gradient(
     assert_close(*ends, EXACT)
 
 
-@pytest.mark.parametrize("objective", [Hopa(), PairwiseWbce(0.2)])
+@pytest.mark.parametrize("objective", [Hopa(), PairwiseWbce(tau=0.2)])
 def test_tesla_departs_from_the_exact_gradient_as_steps_grow(objective: Objective) -> None:
     def departure(step_size: float) -> float:
         made = problem(objective=objective, num_steps=8, step_size=step_size)

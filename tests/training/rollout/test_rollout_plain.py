@@ -10,7 +10,7 @@ from torch import Tensor
 
 from omnidistill.models.heads import stack
 from omnidistill.models.objectives import Hopa, InfoNCE, Objective, PairwiseWbce
-from omnidistill.models.similarity import Full
+from omnidistill.models.similarities import Full
 from omnidistill.training.rollout import bptt_rollout, dual_rollout
 from omnidistill.training.rollout.dual import DualState, dual_steps
 from omnidistill.training.rollout.plain_sgd import plain_steps
@@ -47,7 +47,7 @@ def gradients(coefficients: Tensor, tensors: tuple[Tensor, ...]) -> dict[str, Te
     return dict(zip(NAMES, found, strict=True))
 
 
-@pytest.mark.parametrize("objective", [Hopa(), Hopa(lambda_ins=0.0), PairwiseWbce(0.2), InfoNCE(0.2)])
+@pytest.mark.parametrize("objective", [Hopa(), Hopa(lambda_ins=0.0), PairwiseWbce(tau=0.2), InfoNCE(tau=0.2)])
 @pytest.mark.parametrize(
     "shape",
     [

@@ -59,9 +59,9 @@ def run(options: argparse.Namespace) -> int:
 
     With `--dry-run`, print the estimated cost.
     """
-    from omnidistill.config import load_comparison
     from omnidistill.core.engines import engine_from
     from omnidistill.experiments.comparison import compare
+    from omnidistill.experiments.config import load_comparison
     from omnidistill.report.comparison_table import to_rich
 
     name, comparison = load_comparison(

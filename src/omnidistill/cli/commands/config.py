@@ -26,10 +26,10 @@ def add(group: CommandGroup) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the resolved settings, or with `--explain` the meaning of every setting."""
-    from omnidistill.config import describe_fields
+    from omnidistill.experiments.config import RunConfig, describe_fields
 
     if options.explain:
-        fields = list(describe_fields())
+        fields = list(describe_fields(RunConfig))
         content = {key: {"default": default or None, "explanation": text} for key, default, text in fields}
         print_result(options, content, [f"{key:42} {default:>16}  {text}" if default else f"\n{key}: {text}"
                                         for key, default, text in fields])  # fmt: skip

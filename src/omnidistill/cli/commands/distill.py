@@ -57,7 +57,6 @@ def run(options: argparse.Namespace) -> None:
         estimate = rehearse_distill(
             options.set,
             config,
-            budget=options.bytes,
             heads=options.heads,
             experts=options.experts,
             progress=progress(),
@@ -68,10 +67,9 @@ def run(options: argparse.Namespace) -> None:
         options.set,
         config,
         options.output,
-        budget=options.bytes,
         heads=options.heads,
         experts=options.experts,
-        begun=options.initial_set,
+        initial_set=options.initial_set,
         resume=options.resume,
         command=typed_command(),
         trackers=options.trackers,
@@ -82,8 +80,6 @@ def run(options: argparse.Namespace) -> None:
 
 def _summary(run: Any, requested: Any) -> tuple[dict[str, Any], list[str]]:
     """Return the JSON object and the lines that describe a finished run."""
-    from dataclasses import asdict
-
     from omnidistill.distill.budget import training_bytes
     from omnidistill.experiments.run import open_data
     from omnidistill.experiments.run_page import floor_of, matching_loss_of
@@ -92,17 +88,16 @@ def _summary(run: Any, requested: Any) -> tuple[dict[str, Any], list[str]]:
     lines, sets = [], []
     for part, distilled in zip(run.parts, run.sets(), strict=True):
         recipe, provenance = distilled.recipe, distilled.provenance
-        steps = ", ".join(f"{size:.3g}" for size in recipe.step_sizes)
-        rows = f"{distilled.size} rows of {distilled.config.distill.storage.bits} bits"
+        rows = f"{distilled.size} rows of {distilled.spec.storage.title}"
         lines.append(f"set      {part.folder / 'distilled'} ({rows}, {_size(distilled.bytes, full)})")
         total += distilled.bytes
         loss, floors = matching_loss_of(part.folder, distilled.modalities), floor_of(part.folder)
         if loss is not None:
             bound = f" (rank floor of {len(distilled)} rows: {sum(floors.values()):.3f})" if floors else ""
             lines.append(f"matching loss {loss:.3f}{bound}")
-        lines.append(f"recipe   {recipe.num_steps} steps of {recipe.batch_size} rows, step sizes {steps}")
-        lines += [f"chosen   {name} = {reason}" for name, reason in provenance.get("choices", {}).items()]
-        lines += [f"note     {line}" for line in provenance.get("notes", ())]
+        lines.append(f"recipe   {recipe.title}")
+        lines += [f"chosen   {name} = {reason}" for name, reason in provenance.choices.items()]
+        lines += [f"note     {line}" for line in provenance.notes]
         sets.append(
             {
                 "path": str(part.folder / "distilled"),
@@ -111,10 +106,10 @@ def _summary(run: Any, requested: Any) -> tuple[dict[str, Any], list[str]]:
                 "bytes": distilled.bytes,
                 "matching_loss": loss,
                 "rank_floor": floors,
-                "recipe": asdict(recipe),
-                "validation": provenance.get("validation"),
-                "choices": provenance.get("choices", {}),
-                "notes": list(provenance.get("notes", ())),
+                "recipe": recipe.model_dump(mode="json"),
+                "validation": provenance.validation,
+                "choices": dict(provenance.choices),
+                "notes": list(provenance.notes),
             }
         )
     rank_notes = _rank_notes(requested, run.config)
@@ -137,7 +132,9 @@ def _summary(run: Any, requested: Any) -> tuple[dict[str, Any], list[str]]:
 
 def _rank_notes(requested: Any, actual: Any) -> list[str]:
     """Return a note if the budget holds fewer rows than the requested rank of the similarity matrix."""
-    before, after = (getattr(config.distill.similarity, "rank", None) for config in (requested, actual))
+    before, after = (
+        getattr(getattr(config.distill, "similarity", None), "rank", None) for config in (requested, actual)
+    )
     if after == before:
         return []
     return [f"distill.similarity.rank reduced from {before} to {after}, the number of rows that fit the budget"]

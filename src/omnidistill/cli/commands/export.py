@@ -32,10 +32,10 @@ def add(group: CommandGroup) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the rows of a set; print the path."""
-    from omnidistill.experiments.run import load_begun
+    from omnidistill.experiments.run import load_initial_set
     from omnidistill.experiments.sharing import export
 
-    distilled = load_begun(options.source)
+    distilled = load_initial_set(options.source)
     path = export(distilled, options.output)
     following = f"omnidistill inspect {path}"
     content = {"output": path, "rows": len(distilled), "modalities": distilled.modalities, "next": following}

@@ -24,7 +24,7 @@ def add(group: CommandGroup) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """List the presets of methods and comparisons."""
-    from omnidistill.config import describe_comparisons, describe_presets
+    from omnidistill.experiments.config import describe_comparisons, describe_presets
 
     presets, comparisons = describe_presets(), describe_comparisons()
     width = max(map(len, [*presets, *comparisons]))

@@ -1,47 +1,40 @@
-"""Making one cell or reference and keeping its result: the rank of the first positive of every test query, and costs.
+"""One cell or baseline, and its stored result: the rank of the first positive of every test query, and costs.
 
 A result is an artifact of kind "result": tensors "query->gallery" (R runs x n queries, float64), meta size, seconds,
-bytes, peak_bytes, judged, settings, and the label of a reference. What is there is not made again, so a comparison goes
-on where it was cut. The full run keeps its heads too: the line of equal bytes is cut from them.
+bytes, peak_bytes, judged, settings, and the label of a baseline. What is stored is not made again, so an interrupted
+comparison continues. The baseline `full` stores its heads too, since heads of equal bytes are cut from them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from omnidistill.config import HopaConfig, PairwiseConfig, Reference, RunConfig, StorageConfig
+from omnidistill.core.errors import InputError
 from omnidistill.core.memory import peak_memory
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.evaluation.equal_bytes import equal_bytes_line
-from omnidistill.evaluation.line import Line
-from omnidistill.evaluation.lines import (
-    cca_line,
-    distilled_line,
-    full_line,
-    random_line,
-    zero_shot_line,
-)
-from omnidistill.evaluation.low_rank import low_rank_line
-from omnidistill.evaluation.scores import Ranks, line_ranks
-from omnidistill.evaluation.validation import doubling_steps
-from omnidistill.experiments.comparison.plan import AnyCell, Cell, ReferenceCell
-from omnidistill.experiments.run import Run, fingerprint, heads_fingerprint, run_distill
+from omnidistill.evaluation.baselines import Setting, baselines
+from omnidistill.evaluation.distilled_row import train_on_sets
+from omnidistill.evaluation.scores import Ranks, ranks_on_test
+from omnidistill.evaluation.trained_heads import TrainedHeads
+from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell
+from omnidistill.experiments.config import RunConfig
+from omnidistill.experiments.run import Run, fingerprint, heads_fingerprint, open_run, run_distill
 from omnidistill.experiments.run_page import read_records
+from omnidistill.experiments.table import check_result
 from omnidistill.io.artifacts import load_artifact, save_artifact
 from omnidistill.io.tracking import Progress
 from omnidistill.models.heads import Heads
-from omnidistill.models.objectives import InfoNCE, objective_from
 from omnidistill.training.experts.epochs import StackedHeads
 
 KIND = "result"
-_RANDOM_BATCH, _RANDOM_STEPS = 128, 2048  # as for sets whose recipe is chosen
 
 
 @dataclass(frozen=True)
@@ -67,14 +60,34 @@ class Place:
         return self.folder / "experts" / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
     def result(self, cell: AnyCell) -> Path:
-        """Where a result is kept."""
+        """Return where a result is stored."""
         if isinstance(cell, Cell):
-            return self.folder / "cells" / cell.folder / "result"
-        return self.folder / "references" / cell.folder
+            return self.cell_folder(cell) / "result"
+        stored = self.folder / "references" / cell.folder  # where version 0.1 stored the same baselines
+        return stored if stored.exists() else self.folder / "baselines" / cell.folder
+
+    def cell_folder(self, cell: Cell) -> Path:
+        """Return the folder of a cell: the one that holds a run with these settings already, or a new one."""
+        folder = self.folder / "cells" / cell.folder
+        return folder if folder.exists() else self._stored.get(_key(cell.config), folder)
+
+    @cached_property
+    def _stored(self) -> dict[str, Path]:
+        """The folders of earlier cells by their settings; an earlier version may have named them differently."""
+        found = {}
+        for state in sorted(self.folder.glob("cells/*/run/run.json")):
+            with suppress(InputError):
+                found[_key(open_run(state.parent).config)] = state.parents[1]
+        return found
 
     def has(self, cell: AnyCell) -> bool:
         """Whether the result is there, whole."""
         return (self.result(cell) / "manifest.json").exists()
+
+
+def _key(config: RunConfig) -> str:
+    """What decides a cell: all settings but the name in tables."""
+    return config.evolve(method="").model_dump_json()
 
 
 def make_cell(place: Place, cell: Cell, command: str, progress: Progress) -> None:
@@ -82,29 +95,31 @@ def make_cell(place: Place, cell: Cell, command: str, progress: Progress) -> Non
     with peak_memory() as peak:
         run = run_distill(
             place.reference,
-            cell.config.model_copy(update={"method": cell.method}),  # what it is called in tables changes no run
-            place.folder / "cells" / cell.folder / "run",
+            cell.config.evolve(method=cell.method),  # what it is called in tables changes no run
+            place.cell_folder(cell) / "run",
             heads=place.folder / "heads",
-            shelf=place.experts,
+            expert_cache=place.experts,
             resume=True,
             command=command,
             progress=progress,
         )
-        line = distilled_line(run.sets(), place.start, cell.config.evaluate, cell.config.seed)
+        row = train_on_sets(run.sets(), place.start, cell.config.evaluate, cell.config.seed)
         used = peak()
-    seconds = {**{stage: run.seconds().get(stage, 0.0) for stage in ("experts", "distill")}, "students": line.seconds}
+    seconds = {**{stage: run.seconds().get(stage, 0.0) for stage in ("experts", "distill")}, "students": row.seconds}
     more = {"size": cell.size, "seconds": seconds, "peak_bytes": used, "judged": judged_of(run)}
-    _keep(place, cell, line, more)
+    _save(place, cell, row, more)
 
 
-def make_reference(place: Place, cell: ReferenceCell) -> None:
-    """Train a reference line and keep how it ranks the test split."""
+def fit_baseline(place: Place, cell: BaselineCell) -> None:
+    """Fit a baseline and store how it ranks the test split; heads that others are derived from are stored too."""
+    fitted = {name: _stored_heads(place, cell, name) for name in cell.baseline.needs}
+    setting = Setting(place.data.development(), place.start, cell.evaluate, cell.seed, cell.allowance, fitted)
     with peak_memory() as peak:
-        line = _makers(place, cell)[cell.name]()
+        row = check_result(cell.baseline, cell.baseline.fit(setting), place.start)
         used = peak()
-    seconds = {"students": line.seconds}
-    more = {"size": cell.size, "seconds": seconds, "peak_bytes": used, "judged": line.judged, "label": line.label}
-    _keep(place, cell, line, more, line.heads if cell.name == "full" else None)
+    seconds = {"students": row.seconds}
+    more = {"size": cell.size, "seconds": seconds, "peak_bytes": used, "judged": row.judged, "label": row.label}
+    _save(place, cell, row, more, row.heads if cell.baseline.kind == "full" else None)
 
 
 def load_result(place: Place, cell: AnyCell) -> Result:
@@ -125,49 +140,19 @@ def judged_of(run: Run) -> int:
     return sum(int(record.get("judged", 0)) for part in run.parts for record in read_records(part.folder))
 
 
-def _makers(place: Place, cell: ReferenceCell) -> dict[Reference, Callable[[], Line]]:
-    data, start, evaluate, seed = place.data.development(), place.start, cell.evaluate, cell.seed
-    size, row_bytes = cell.size or 0, 4 * sum(place.data.widths.values())
-    names = place.data.modalities
-    least_side = min(min(matrix.shape) for matrix in start.values())
-
-    def own(objective: HopaConfig | PairwiseConfig, label: str) -> Line:
-        return full_line(objective_from(objective, names), f"all rows, {label}", start, data, evaluate, seed)
-
-    return {
-        "zero-shot": lambda: zero_shot_line(start),
-        "full": lambda: full_line(InfoNCE(evaluate.tau), "all rows, InfoNCE", start, data, evaluate, seed),
-        "full-hopa": lambda: own(HopaConfig(), "HoPA"),
-        "full-pairwise-wbce": lambda: own(PairwiseConfig(), "pairwise wBCE"),
-        "cca": lambda: cca_line(start, data),
-        "random": lambda: random_line(
-            InfoNCE(evaluate.tau),
-            size,
-            start,
-            data,
-            evaluate,
-            seed,
-            batch_size=min(_RANDOM_BATCH, size),
-            steps=doubling_steps(_RANDOM_STEPS),
-        ),
-        "low-rank": lambda: low_rank_line(min(size, least_side), start, data, evaluate, seed),
-        "equal-bytes": lambda: equal_bytes_line(_full(place, cell), start, cell.budget or size * row_bytes),
-        "equal-bytes-4-bit": lambda: equal_bytes_line(
-            _full(place, cell), start, cell.budget or size * row_bytes, StorageConfig(bits=4)
-        ),
-    }
-
-
-def _full(place: Place, cell: ReferenceCell) -> Line:
-    """The full line as it was kept."""
-    artifact = load_artifact(place.result(replace(cell, name="full", size=None, budget=None)), KIND)
+def _stored_heads(place: Place, cell: BaselineCell, name: str) -> TrainedHeads:
+    """A baseline without a size, as it was stored."""
+    needed = BaselineCell(baselines.build(name), cell.evaluate, cell.seed)
+    artifact = load_artifact(place.result(needed), KIND)
     heads: StackedHeads = {name: artifact.tensors[f"heads/{name}"] for name in place.start}
     meta = artifact.meta
-    return Line(meta["label"], (heads,), 0, meta["seconds"]["students"], {}, meta["judged"])
+    return TrainedHeads(meta["label"], (heads,), 0, meta["seconds"]["students"], {}, meta["judged"])
 
 
-def _keep(place: Place, cell: AnyCell, line: Line, more: dict[str, Any], heads: StackedHeads | None = None) -> None:
-    runs = line_ranks(line, place.data.split("test"))
+def _save(
+    place: Place, cell: AnyCell, row: TrainedHeads, more: dict[str, Any], heads: StackedHeads | None = None
+) -> None:
+    runs = ranks_on_test(row, place.data.split("test"))
     tensors = {"->".join(pair): torch.stack([run[pair] for run in runs]) for pair in runs[0]}
     tensors |= {f"heads/{name}": stacked for name, stacked in (heads or {}).items()}
-    save_artifact(place.result(cell), KIND, tensors, {"bytes": line.bytes, "settings": line.settings, **more})
+    save_artifact(place.result(cell), KIND, tensors, {"bytes": row.bytes, "settings": dict(row.settings), **more})

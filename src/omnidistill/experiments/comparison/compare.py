@@ -1,8 +1,8 @@
-"""The comparison itself: references and cells, by an engine, what is finished kept, what fails told at the end.
+"""A comparison: baselines and cells, run by an engine; what is finished is stored, failures are reported at the end.
 
     FOLDER/heads/             where every student starts
     FOLDER/experts/<key>/     shared by all methods that want them
-    FOLDER/references/, FOLDER/cells/   results
+    FOLDER/baselines/, FOLDER/cells/   results
     FOLDER/<name>.json, .md, .csv, .tex   the table; of the layout "curve" also .svg, its figure
 
 The folder belongs to data and heads, not to one table: another comparison in it takes what is there already.
@@ -18,15 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omnidistill.config import SHARED, ComparisonConfig, RunConfig, load_config
 from omnidistill.core.engines import Engine, LocalEngine
 from omnidistill.core.errors import InputError, OmnidistillError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.experiments.comparison.cells import Place, load_result, make_cell, make_reference
-from omnidistill.experiments.comparison.plan import AnyCell, Cell, plan_cells, plan_references
+from omnidistill.experiments.comparison.cells import Place, fit_baseline, load_result, make_cell
+from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell, plan_baselines, plan_cells
 from omnidistill.experiments.comparison.remaining_time import Pace, Within
 from omnidistill.experiments.comparison.summary import summarise
 from omnidistill.experiments.comparison.units import Making, SharedExperts, plan_units
+from omnidistill.experiments.config import SHARED, ComparisonConfig, RunConfig, load_config
 from omnidistill.experiments.run import fingerprint, heads_fingerprint, make_heads, open_data, versions
 from omnidistill.io.artifacts import exclusive, read_json, write_atomic
 from omnidistill.io.tracking import Progress, SilentProgress
@@ -85,7 +85,6 @@ def compare(
     data = open_data(reference, base)
     data.development(), data.split("test")  # a missing split is told before an hour is spent
     cells = plan_cells(comparison, data)
-    references = plan_references(comparison, base.evaluate, data)
     if heads is not None:
         load_heads(heads, data.widths)
     with exclusive(folder):
@@ -94,7 +93,8 @@ def compare(
         if heads is None:
             _require_heads_of(base, folder / "heads", data)
         place = Place(reference, data, start, folder)
-        every: list[AnyCell] = [*references, *cells]
+        baselines = plan_baselines(comparison, base.evaluate, cells, data, start)
+        every: list[AnyCell] = [*_needed_first(baselines), *cells]
         failures = _make_all(place, base, every, command, engine or LocalEngine(), progress)
         results = {cell: load_result(place, cell) for cell in every if place.has(cell)}
         content = {
@@ -104,7 +104,7 @@ def compare(
             "layout": comparison.layout,
             "versions": versions(),
             "heads": heads_fingerprint(start),
-            **summarise(comparison, references, cells, results, failures, data),
+            **summarise(comparison, baselines, cells, results, failures, data),
         }
         write_atomic(folder / f"{name}.json", json.dumps(content, indent=1, allow_nan=False).encode())
         for suffix, render in (("md", to_markdown), ("csv", to_csv), ("tex", to_latex)):
@@ -195,7 +195,13 @@ def _make(place: Place, cell: AnyCell, command: str, progress: Progress) -> None
     else:
         with progress:
             progress.start(1, "train")
-            make_reference(place, cell)
+            fit_baseline(place, cell)
+
+
+def _needed_first(cells: Sequence[BaselineCell]) -> list[BaselineCell]:
+    """The baselines, those that others are derived from first."""
+    needed = {name for cell in cells for name in cell.baseline.needs}
+    return sorted(cells, key=lambda cell: cell.baseline.kind not in needed)
 
 
 def _failure(result: Callable[[], None]) -> str | None:

@@ -1,33 +1,27 @@
-"""What a comparison consists of: cells (a method at a size and a seed) and references (at a size, or of none).
+"""What a comparison consists of: cells (a method at a size and a seed) and baselines (at a size, or of none).
 
-With budgets instead of sizes, the size of each method is what its budget buys.
+With budgets instead of sizes, the size of each method is the largest that fits its budget.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
-from omnidistill.config import (
-    ComparisonConfig,
-    EvaluateConfig,
-    MethodEntry,
-    Reference,
-    RunConfig,
-    entry_config,
-    has_setting,
-)
 from omnidistill.core.errors import InputError, nearest
+from omnidistill.core.settings import Settings
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill.budget import LEAST_ROWS, BudgetTooSmallError, parse_budget, training_bytes, with_budget
-from omnidistill.models.objectives import objective_from
-
-SIZED: frozenset[Reference] = frozenset({"random", "low-rank", "equal-bytes", "equal-bytes-4-bit"})
-"""References that depend on the size of the sets."""
+from omnidistill.distill.budget import BudgetTooSmallError, parse_budget, training_bytes
+from omnidistill.evaluation.baselines import Allowance, Baseline
+from omnidistill.evaluation.protocol import EvaluateConfig
+from omnidistill.experiments.config import ComparisonConfig, MethodEntry, RunConfig, entry_config, has_setting
+from omnidistill.experiments.config.budgets import resolve_size
+from omnidistill.experiments.config.settings_tree import keys
+from omnidistill.experiments.table import Group, setting_of, table_baselines
+from omnidistill.models.heads import Heads
 
 
 @dataclass(frozen=True)
@@ -43,7 +37,7 @@ class Cell:
     @property
     def size(self) -> int:
         """Rows of the set."""
-        return self.config.distill.size
+        return self.config.distill.num_stored
 
     @property
     def group(self) -> int:
@@ -57,28 +51,37 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class ReferenceCell:
-    """One reference line to train."""
+class BaselineCell:
+    """One baseline to fit. size, budget: those of the sets that it is compared with; None of a baseline without."""
 
-    name: Reference
-    size: int | None
+    baseline: Baseline
     evaluate: EvaluateConfig
     seed: int
+    size: int | None = None
     budget: int | None = None
+    allowance: Allowance | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the row of the table."""
+        return self.baseline.name
 
     @property
     def group(self) -> int | None:
-        """As that of a cell; None for what depends on neither."""
+        """What rows are compared within: the budget, or else the size; None for what depends on neither."""
         return self.size if self.budget is None else self.budget
 
     @property
     def folder(self) -> str:
-        """Unique to the line, its size or else budget, seed and all settings."""
-        size = f"-n{self.size}" if self.size else f"-b{self.budget}" if self.budget else ""
-        return f"{self.name}{size}-s{self.seed}-{_digest(self.evaluate)}"
+        """Unique to the baseline, what it may use, seed and all settings."""
+        size = f"-b{self.budget}" if self.budget else f"-n{self.size}" if self.size else ""
+        allowed = f"-{self.allowance.bytes}B" if self.allowance and self.baseline.needs else ""
+        named = self.baseline == type(self.baseline)() or self.name != self.baseline.kind  # the name says everything
+        settings = "" if named else f"-{_digest(self.baseline)}"
+        return f"{self.name}{size}-s{self.seed}-{_digest(self.evaluate)}{allowed}{settings}"
 
 
-AnyCell = Cell | ReferenceCell
+AnyCell = Cell | BaselineCell
 
 
 def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
@@ -104,34 +107,42 @@ def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
         ]
     for setting in comparison.settings:
         if not any(has_setting(cell.config, setting) for cell in cells):
-            known = {key for cell in cells for key in _keys(cell.config.model_dump())}
+            known = {key for cell in cells for key in keys(cell.config.model_dump())}
             hint = nearest(setting.partition("=")[0].strip(), known)
             raise InputError(f"--set {setting}: no method of this comparison has that setting{hint}")
     for cell in cells:
         for part in [data.modalities] if cell.config.joint else combinations(data.modalities, 2):
             for objective in (cell.config.distill.student, cell.config.experts.objective):
-                objective_from(objective, part)
+                objective.bind(part)
     return cells
 
 
-def plan_references(comparison: ComparisonConfig, evaluate: EvaluateConfig, data: FeatureSet) -> list[ReferenceCell]:
-    """Every reference, with the smallest seed; zero-shot and full first: the others are read beside them. At a budget
-    rows count as float32, and heads of equal bytes have all of it.
+def plan_baselines(
+    comparison: ComparisonConfig, evaluate: EvaluateConfig, cells: Sequence[Cell], data: FeatureSet, start: Heads
+) -> list[BaselineCell]:
+    """Return every baseline with the smallest seed; those that gain is measured between first, sized ones per group.
+
+    A baseline without meaning (a rank that does not restrict the heads, a budget of less than two rows) is left out.
     """
-    wanted = ["zero-shot", "full", *(name for name in comparison.references if name not in ("zero-shot", "full"))]
-    rows, seed = data.split_sizes["train"], min(comparison.seeds)
-    cells = []
-    for name in wanted:
-        if name not in SIZED:
-            cells.append(ReferenceCell(name, None, evaluate, seed))
-        elif not comparison.bytes:
-            cells += [ReferenceCell(name, size, evaluate, seed) for size in comparison.sizes]
-        else:
-            for budget in budgets_of(comparison, data):
-                size = None if name.startswith("equal-bytes") else min(rows, budget * rows // training_bytes(data))
-                if size is None or size >= LEAST_ROWS:
-                    cells.append(ReferenceCell(name, size, evaluate, seed, budget))
-    return cells
+    groups: dict[tuple[int, int | None], list[RunConfig]] = {}
+    for cell in cells:
+        groups.setdefault((cell.group, cell.budget), []).append(cell.config)
+    if comparison.bytes:  # also where no method fits
+        for budget in budgets_of(comparison, data):
+            groups.setdefault((budget, budget), [])
+    development, seed = data.development(), min(comparison.seeds)
+    planned = []
+    for baseline in table_baselines(comparison.baselines, [cell.config for cell in cells], evaluate):
+        if not baseline.sized:
+            planned.append(BaselineCell(baseline, evaluate, seed))
+            continue
+        for (number, group_budget), configs in groups.items():
+            group = Group(tuple(configs), group_budget)
+            setting = setting_of(baseline, data, development, start, evaluate, seed, group)
+            if setting is not None:
+                size = number if group_budget is None else None
+                planned.append(BaselineCell(baseline, evaluate, seed, size, group_budget, setting.allowance))
+    return planned
 
 
 def budgets_of(comparison: ComparisonConfig, data: FeatureSet) -> list[int]:
@@ -152,7 +163,7 @@ def _cells_of_budgets(
         for text, budget in zip(comparison.bytes or (), budgets_of(comparison, data), strict=True):
             for name, entry in entries:
                 try:
-                    config = with_budget(entry_config(entry, None, seed, comparison), text, data)
+                    config = resolve_size(entry_config(entry, None, seed, comparison, text), data)
                     cells.append(Cell(name, config, budget))
                 except BudgetTooSmallError as error:
                     refused[name] = error
@@ -179,27 +190,15 @@ def _entries(methods: Sequence[MethodEntry], modalities: Sequence[str]) -> list[
 
 def _by_anchor(entry: MethodEntry, modalities: Sequence[str]) -> list[MethodEntry]:
     return [
-        entry.model_copy(
-            update={
-                "label": f"{entry.label or entry.preset} ({name})",
-                "settings": (
-                    *entry.settings,
-                    f'distill.student.anchor="{name}"',
-                    f'experts.objective.anchor="{name}"',
-                ),
-            }
+        entry.evolve(
+            label=f"{entry.label or entry.preset} ({name})",
+            settings=(*entry.settings, f'distill.student.anchor="{name}"', f'experts.objective.anchor="{name}"'),
         )
         for name in modalities
     ]
 
 
-def _digest(settings: RunConfig | EvaluateConfig | MethodEntry) -> str:
+def _digest(settings: Settings) -> str:
     """Eight hex digits of what decides a result: all settings but names in tables."""
     tree = settings.model_dump(mode="json", exclude={"method", "label"})
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def _keys(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Dotted keys of all values."""
-    for name, value in tree.items():
-        yield from _keys(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [prefix + name]

@@ -8,26 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.config import ComparisonConfig, Reference
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill.budget import LEAST_ROWS, training_bytes
+from omnidistill.evaluation.baselines import baselines
 from omnidistill.evaluation.intervals import gain_retained, paired_difference
 from omnidistill.evaluation.retrieval import RECALL_AT, hits
 from omnidistill.evaluation.scores import named_intervals, recall_table
 from omnidistill.experiments.comparison.cells import Result
-from omnidistill.experiments.comparison.plan import AnyCell, Cell, ReferenceCell, budgets_of
+from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell, budgets_of
+from omnidistill.experiments.config import ComparisonConfig
 from omnidistill.report.run_table import human_bytes
 
 
 def summarise(
     comparison: ComparisonConfig,
-    references: Sequence[ReferenceCell],
+    fitted: Sequence[BaselineCell],
     cells: Sequence[Cell],
     results: Mapping[AnyCell, Result],
     failures: Mapping[AnyCell, str],
@@ -35,7 +36,7 @@ def summarise(
 ) -> dict[str, Any]:
     """Data, protocol, seeds and one entry a line (see `report.comparison_fields`), JSON-ready."""
     rows: dict[tuple[str, int | None], list[AnyCell]] = {}
-    every: list[AnyCell] = [*references, *cells]
+    every: list[AnyCell] = [*fitted, *cells]
     for each in every:
         rows.setdefault((_row(each), each.group), []).append(each)
     lines = [_Line(method, of, results, failures) for (method, _), of in rows.items()]
@@ -123,9 +124,9 @@ class _Line:
 
 def _row(cell: AnyCell) -> str:
     """The name of a line over all groups; a method that is called like a reference is told from it."""
-    if isinstance(cell, ReferenceCell):
+    if isinstance(cell, BaselineCell):
         return cell.name
-    return f"{cell.method}-set" if cell.method in get_args(Reference) else cell.method
+    return f"{cell.method}-set" if cell.method in baselines else cell.method
 
 
 def _best(lines: Sequence[_Line], group: int | None) -> _Line | None:
@@ -145,7 +146,8 @@ def _protocol(comparison: ComparisonConfig, lines: Sequence[_Line], budgets: Seq
         "The test split was scored after all choices, once.",
         "Intervals are 95 % paired bootstraps over groups of queries and runs.",
         "Gain retained is (line - zero-shot) / (all rows by InfoNCE - zero-shot).",
-        "Seconds are those of one set, its experts counted in full though methods share them.",
+        "Seconds of a method are those of one set: experts (in full, though shared), distillation and students.",
+        "Seconds of a baseline are those of tuning it and of training all its runs.",
     ]
 
 

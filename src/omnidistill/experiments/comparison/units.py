@@ -12,12 +12,13 @@ from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 
-from omnidistill.config import ExpertsConfig, RunConfig
-from omnidistill.experiments.comparison.cells import Place, make_cell, make_reference
-from omnidistill.experiments.comparison.plan import AnyCell, Cell, ReferenceCell
+from omnidistill.experiments.comparison.cells import Place, fit_baseline, make_cell
+from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell
+from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.run import make_experts, open_data
 from omnidistill.io.tracking import SilentProgress
 from omnidistill.models.heads import load_heads
+from omnidistill.training.experts import ExpertsConfig
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ class Making:
         match unit:
             case Cell():
                 make_cell(self.place, unit, self.command, SilentProgress())
-            case ReferenceCell():
-                make_reference(self.place, unit)
+            case BaselineCell():
+                fit_baseline(self.place, unit)
             case SharedExperts():
                 data, start = self.place.data.only(unit.modalities), self.place.start
                 make_experts(data, {name: start[name] for name in unit.modalities}, unit.config, unit.folder)
@@ -73,11 +74,12 @@ def plan_units(place: Place, cells: Sequence[AnyCell]) -> tuple[list[AnyUnit], d
             wanted.setdefault(cell, []).append(key)
     numbers = {key: number for number, key in enumerate(shared)}
     units: list[AnyUnit] = [*shared.values(), *cells]
-    full = [number for number, unit in enumerate(units) if isinstance(unit, ReferenceCell) and unit.name == "full"]
+    fitted = {unit.baseline.kind: number for number, unit in enumerate(units) if isinstance(unit, BaselineCell)}
     after = {}
     for number, cell in enumerate(cells, start=len(shared)):
-        waits = isinstance(cell, ReferenceCell) and cell.name.startswith("equal-bytes")
-        after[number] = full if waits else [numbers[key] for key in wanted.get(cell, ())]
+        needs = cell.baseline.needs if isinstance(cell, BaselineCell) else ()
+        after[number] = [fitted[name] for name in needs if name in fitted]
+        after[number] += [numbers[key] for key in wanted.get(cell, ())]
     return units, after
 
 
@@ -92,7 +94,7 @@ def _runs(place: Place, cell: AnyCell) -> Iterator[tuple[tuple[str, ...], RunCon
         yield place.data.modalities, cell.config
         return
     for pair in combinations(place.data.modalities, 2):
-        yield pair, cell.config.model_copy(update={"modalities": pair, "joint": True})
+        yield pair, cell.config.evolve(modalities=pair, joint=True)
 
 
 def _experts(place: Place, part: tuple[str, ...], config: RunConfig) -> SharedExperts:

@@ -7,16 +7,24 @@ from dataclasses import replace
 
 import torch
 
-from omnidistill.config import HopaConfig, LearnedConfig, PairwiseConfig, RunConfig, SelectConfig
 from omnidistill.core.streams import Streams
-from omnidistill.evaluation.low_rank import RATES, LowRankHeads, low_rank_line
+from omnidistill.distill.loop_settings import LoopSettings
+from omnidistill.evaluation.baselines import Allowance, Setting
+from omnidistill.evaluation.baselines.all_rows import AllRows, AllRowsOwn
+from omnidistill.evaluation.baselines.equal_bytes import EqualBytes
+from omnidistill.evaluation.baselines.low_rank import LowRank, LowRankHeads
+from omnidistill.evaluation.baselines.random_rows import RandomRows
+from omnidistill.evaluation.baselines.ridge_cca import RidgeCca
+from omnidistill.evaluation.baselines.zero_shot import ZeroShot
 from omnidistill.evaluation.validation import run_of, validation_score
-from omnidistill.experiments.comparison.plan import ReferenceCell
+from omnidistill.experiments.comparison.plan import BaselineCell
+from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.dry_run.cost_estimate import Stage
 from omnidistill.experiments.dry_run.method_stages import STUDENT_STEPS, set_of_random_rows, step_seconds
 from omnidistill.experiments.dry_run.search_estimate import Run, tried_search
 from omnidistill.experiments.dry_run.training_stages import Measured, epoch_seconds, usual_seconds
-from omnidistill.models.objectives import InfoNCE, Objective, objective_from
+from omnidistill.methods.select import Select
+from omnidistill.models.objectives import InfoNCE, Objective
 from omnidistill.training.closed_form import accumulate_moments, ridge_cca_heads
 from omnidistill.training.rank_floor import singular_values
 
@@ -28,36 +36,48 @@ _CCA_SOLVES = 5  # ridges of a pairing
 def cell_students(measured: Measured, config: RunConfig, scoring: float) -> Stage:
     """Students trained on a set and scored; it has a matched number of steps, or usually 64."""
     settings, num_runs = config.distill, config.evaluate.num_seeds
-    steps = settings.num_student_steps if isinstance(settings, LearnedConfig) else STUDENT_STEPS
+    steps = settings.num_student_steps if isinstance(settings, LoopSettings) else STUDENT_STEPS
     seconds = steps * step_seconds(measured, set_of_random_rows(measured, config), num_runs)
     return Stage("students", steps, "steps", seconds + num_runs * scoring)
 
 
-def reference_stage(measured: Measured, cell: ReferenceCell, scoring: float) -> Stage:
+def reference_stage(measured: Measured, cell: BaselineCell, scoring: float) -> Stage:
     """The stage that trains a reference line and scores its runs; each by its own rule."""
     evaluate, num_runs, names = cell.evaluate, cell.evaluate.num_seeds, tuple(measured.start)
-    match cell.name:
-        case "zero-shot":
+    match cell.baseline:
+        case ZeroShot():
             return Stage(cell.name, 1, "scores", scoring)
-        case "full":
+        case AllRows():
             heads = num_runs * measured.bytes
-            return _full(measured, cell, InfoNCE(evaluate.tau), num_runs * scoring, heads)
-        case "full-hopa":
-            return _full(measured, cell, objective_from(HopaConfig(), names), num_runs * scoring)
-        case "full-pairwise-wbce":
-            return _full(measured, cell, objective_from(PairwiseConfig(), names), num_runs * scoring)
-        case "cca":
+            return _full(measured, cell, InfoNCE(tau=evaluate.tau), num_runs * scoring, heads)
+        case AllRowsOwn(objective=objective) if objective is not None:
+            return _full(measured, cell, objective.bind(names), num_runs * scoring)
+        case RidgeCca():
             return _cca(measured, scoring)
-        case "random":
+        case RandomRows():
             return _random(measured, cell, num_runs * scoring)
-        case "low-rank":
+        case LowRank():
             return _low_rank(measured, cell, num_runs * scoring)
-        case _:  # heads of equal bytes: the update of every run, cut
+        case EqualBytes():  # the update of every run, cut
             cutting = usual_seconds(lambda: [singular_values(matrix) for matrix in measured.start.values()])
             return Stage(_sized(cell), num_runs, "heads", num_runs * (cutting + scoring))
+        case _:
+            return _unknown(measured, cell, num_runs * scoring)
 
 
-def _full(measured: Measured, cell: ReferenceCell, objective: Objective, scoring: float, kept: int = 0) -> Stage:
+def _unknown(measured: Measured, cell: BaselineCell, scoring: float) -> Stage:
+    """A baseline of another package: fitted to a few rows, its time taken to grow with their number."""
+    train = measured.data.train
+    few = train.select(torch.arange(min(len(train), 4 * cell.evaluate.batch_size)))
+    allowance = cell.allowance and Allowance(min(cell.allowance.rows, len(few)), cell.allowance.bytes)
+    setting = Setting(replace(measured.data, train=few), measured.start, cell.evaluate, cell.seed, allowance)
+    if cell.baseline.needs:
+        return Stage(_sized(cell), 1, "fits", scoring, usual=True)
+    took = usual_seconds(lambda: cell.baseline.fit(setting))
+    return Stage(_sized(cell), 1, "fits", took * len(train) / len(few) + scoring, usual=True)
+
+
+def _full(measured: Measured, cell: BaselineCell, objective: Objective, scoring: float, kept: int = 0) -> Stage:
     evaluate = cell.evaluate
     alone, together = (
         epoch_seconds(objective, measured.start, num_runs, measured.data.train, evaluate.batch_size)
@@ -89,9 +109,9 @@ def _cca(measured: Measured, scoring: float) -> Stage:
     return Stage("cca", count, "solves", pairings * read + count * (solve + measured.score) + scoring)
 
 
-def _random(measured: Measured, cell: ReferenceCell, scoring: float) -> Stage:
-    evaluate, size = cell.evaluate, cell.size or 2
-    settings = SelectConfig(size=size, batch_size=max(2, min(_RANDOM_BATCH, size)))
+def _random(measured: Measured, cell: BaselineCell, scoring: float) -> Stage:
+    evaluate, size = cell.evaluate, cell.allowance.rows if cell.allowance else 2
+    settings = Select(size=size, batch_size=max(2, min(_RANDOM_BATCH, size)))
     distilled = set_of_random_rows(measured, RunConfig(distill=settings))
     count = 2 * len(evaluate.learning_rates)
     steps = count * _RANDOM_STEPS + evaluate.num_seeds * STUDENT_STEPS
@@ -99,28 +119,34 @@ def _random(measured: Measured, cell: ReferenceCell, scoring: float) -> Stage:
     return Stage(_sized(cell), steps, "steps", seconds)
 
 
-def _low_rank(measured: Measured, cell: ReferenceCell, scoring: float) -> Stage:
+def _low_rank(measured: Measured, cell: BaselineCell, scoring: float) -> Stage:
     """A short training of the line itself: an epoch of a few rows at every rate, and one of all runs."""
     evaluate, train = cell.evaluate, measured.data.train
-    rank = min(cell.size or 1, *(side for matrix in measured.start.values() for side in matrix.shape))
+    rates = LowRank().learning_rates
+    rank = min(
+        cell.allowance.rows if cell.allowance else 1,
+        *(side for matrix in measured.start.values() for side in matrix.shape),
+    )
     few = train.select(torch.arange(min(len(train), 4 * evaluate.batch_size)))
-    short = evaluate.model_copy(update={"max_epochs": 1})
+    short = evaluate.evolve(max_epochs=1)
     data = replace(measured.data, train=few)
-    took = usual_seconds(lambda: low_rank_line(rank, measured.start, data, short, cell.seed))
-    took -= len(RATES) * measured.score
-    epoch = max(took, 0.0) / (len(RATES) + evaluate.num_seeds) * len(train) / len(few)
-    runs = (_low_rank_run(measured, rank, rate, cell) for rate in RATES)
-    found = tried_search(runs, len(RATES), evaluate.max_epochs, epoch + measured.score)
+    took = usual_seconds(lambda: LowRank().fit(Setting(data, measured.start, short, cell.seed, Allowance(rank, 0))))
+    took -= len(rates) * measured.score
+    epoch = max(took, 0.0) / (len(rates) + evaluate.num_seeds) * len(train) / len(few)
+    runs = (_low_rank_run(measured, rank, rate, cell) for rate in rates)
+    found = tried_search(runs, len(rates), evaluate.max_epochs, epoch + measured.score)
     seconds = found.judged * (epoch + measured.score) + found.chosen * evaluate.num_seeds * epoch + scoring
     return Stage(_sized(cell), found.judged + found.chosen, "epochs", seconds, usual=True)
 
 
-def _low_rank_run(measured: Measured, rank: int, rate: float, cell: ReferenceCell) -> Run:
+def _low_rank_run(measured: Measured, rank: int, rate: float, cell: BaselineCell) -> Run:
     purpose, data, evaluate = "low rank/tune", measured.data, cell.evaluate
     heads = LowRankHeads(measured.start, rank, 1, Streams(cell.seed)[purpose])
     epochs = heads.epochs(data.train, rate, evaluate, evaluate.max_epochs, cell.seed, purpose)
     return epochs, lambda: validation_score(run_of(heads.heads(), 0), data.validation)
 
 
-def _sized(cell: ReferenceCell) -> str:
-    return f"{cell.name}, {cell.size} rows" if cell.size is not None else f"{cell.name}, {cell.budget:,} B"
+def _sized(cell: BaselineCell) -> str:
+    if cell.budget is not None:
+        return f"{cell.name}, {cell.budget:,} B"
+    return cell.name if cell.size is None else f"{cell.name}, {cell.size} rows"

@@ -10,16 +10,17 @@ from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from omnidistill.config import SHARED, ComparisonConfig, RunConfig, load_config
 from omnidistill.core.engines import Engine, LocalEngine
 from omnidistill.core.errors import InputError
 from omnidistill.core.memory import peak_memory
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import Development, FeatureSet
-from omnidistill.distill.budget import with_budget
+from omnidistill.evaluation.baselines import baselines
 from omnidistill.evaluation.validation import validation_score
 from omnidistill.experiments.comparison import Cell
-from omnidistill.experiments.comparison.plan import ReferenceCell, plan_cells, plan_references
+from omnidistill.experiments.comparison.plan import BaselineCell, plan_baselines, plan_cells
+from omnidistill.experiments.config import SHARED, ComparisonConfig, RunConfig, load_config
+from omnidistill.experiments.config.budgets import resolve_size
 from omnidistill.experiments.dry_run.comparison_stages import cell_students, reference_stage
 from omnidistill.experiments.dry_run.cost_estimate import Foreseen, Stage
 from omnidistill.experiments.dry_run.method_stages import set_stages
@@ -30,7 +31,6 @@ from omnidistill.experiments.run import open_data
 from omnidistill.experiments.run.expert_stage import given_experts
 from omnidistill.io.tracking import Progress, SilentProgress
 from omnidistill.models.heads import Heads, load_heads, random_heads
-from omnidistill.models.objectives import objective_from
 from omnidistill.training.experts import pretrain_heads
 
 
@@ -44,7 +44,7 @@ def rehearse_experts(
     """What `run_experts` will take. Raises InputError for what it refuses before it begins."""
     with _rehearsal(progress, 2) as (place, told):
         data = open_data(reference, config)
-        objective_from(config.experts.objective, data.modalities)
+        config.experts.objective.bind(data.modalities)
         spread = Spread.of(engine or LocalEngine())
         measured, stages = _start(data, config, heads)
         told.advance(1)
@@ -59,7 +59,6 @@ def rehearse_distill(
     reference: str,
     config: RunConfig,
     *,
-    budget: str | None = None,
     heads: Path | None = None,
     experts: Path | None = None,
     progress: Progress | None = None,
@@ -67,8 +66,7 @@ def rehearse_distill(
     """What `run_distill` will take. Raises InputError for what it refuses before it begins."""
     with _rehearsal(progress, 2) as (place, told), peak_memory() as peak:
         data = open_data(reference, config)
-        if budget is not None:
-            config = with_budget(config, budget, data)
+        config = resolve_size(config, data)
         _require_rows(data, config)
         if experts is not None and config.joint:
             given_experts(experts, data, config, heads)
@@ -104,7 +102,13 @@ def rehearse_comparison(
     )
     data = open_data(reference, base)
     data.split("test")  # a missing one is told now
-    cells, references = plan_cells(comparison, data), plan_references(comparison, base.evaluate, data)
+    cells = plan_cells(comparison, data)
+    shape = (
+        load_heads(heads, data.widths)[0]
+        if heads
+        else random_heads(data.widths, base.heads.width, Streams(0)["rehearsal"])
+    )
+    references = plan_baselines(comparison, base.evaluate, cells, data, shape)
     spread = Spread.of(engine or LocalEngine())
     distinct: dict[tuple[str, int, int | None], list[Cell]] = {}
     for cell in cells:
@@ -145,10 +149,13 @@ class _Units:
     experts: dict[str, list[Stage]] = field(default_factory=dict)
     references: dict[str, Stage] = field(default_factory=dict)
     cells: list[tuple[Stage, list[str]]] = field(default_factory=list)
+    after: dict[str, list[str]] = field(default_factory=dict)
 
-    def add_reference(self, cell: ReferenceCell, stage: Stage) -> None:
+    def add_reference(self, cell: BaselineCell, stage: Stage) -> None:
         """A line to read sets beside."""
         self.references[cell.folder] = stage
+        needed = [BaselineCell(baselines.build(name), cell.evaluate, cell.seed).folder for name in cell.baseline.needs]
+        self.after[cell.folder] = [name for name in needed if name in self.references]
 
     def add_cells(self, stage: Stage, experts: list[str]) -> None:
         """Cells of a method and size (the steps of the stage), and the experts that each reads."""
@@ -163,8 +170,7 @@ class _Units:
         """From begin to end, side by side; heads of equal bytes come after the run on all rows."""
         units = {key: sum(stage.seconds for stage in stages) for key, stages in self.experts.items()}
         units |= {name: stage.seconds for name, stage in self.references.items()}
-        full = [name for name, stage in self.references.items() if stage.name == "full"]
-        after = {name: full for name in self.references if name.startswith("equal-bytes")}
+        after = dict(self.after)
         for number, (stage, experts) in enumerate(self.cells):
             for turn in range(stage.steps):
                 units[f"{number}/{turn}"] = stage.seconds / stage.steps
@@ -208,7 +214,7 @@ def _of(measured: Measured, modalities: tuple[str, ...]) -> Measured:
 
 
 def _require_rows(data: FeatureSet, config: RunConfig) -> None:
-    rows, size = data.split_sizes.get("train", 0), config.distill.size
+    rows, size = data.split_sizes.get("train", 0), config.distill.num_stored
     if size > rows:
         raise InputError(f"distill.size = {size} exceeds the {rows} training rows; use at most {rows}")
 

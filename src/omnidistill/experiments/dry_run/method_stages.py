@@ -14,23 +14,26 @@ from pathlib import Path
 
 import torch
 
-from omnidistill.config import ExpertsConfig, LearnedConfig, RunConfig, SelectConfig, TrajectoryConfig
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.core.streams import Streams
 from omnidistill.core.threads import threads_for
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import DistilledSet
-from omnidistill.distill.budget import run_bytes
 from omnidistill.distill.learnable import random_rows
+from omnidistill.distill.loop_settings import LoopSettings
+from omnidistill.distill.outer import TrajectoryObjective
 from omnidistill.evaluation.validation import choose_recipe, doubling_steps
+from omnidistill.experiments.config import RunConfig
+from omnidistill.experiments.config.budgets import run_bytes
 from omnidistill.experiments.dry_run.cost_estimate import Stage
 from omnidistill.experiments.dry_run.search_estimate import USUAL_EPOCHS
 from omnidistill.experiments.dry_run.training_stages import Measured, usual_seconds
 from omnidistill.io.tracking import JSON, SilentProgress
-from omnidistill.methods import METHODS, Task
-from omnidistill.models.similarity import similarity_from
-from omnidistill.models.storage import parametrisation_from
-from omnidistill.training.experts import ExpertBuffer, Start, train_experts
+from omnidistill.methods import Method, Task
+from omnidistill.methods.recipe_choice import TunedMethod
+from omnidistill.methods.select import Select
+from omnidistill.methods.selectors.random_rows import RandomRows
+from omnidistill.training.experts import ExpertBuffer, ExpertsConfig, Start, train_experts
 from omnidistill.training.experts.starts import OWN, starts_of_experts
 
 _USUAL_SPANS, _USUAL_SCORES = 3, 6  # of a learned set: matched steps, and numbers of steps judged
@@ -81,26 +84,25 @@ def set_stages(measured: Measured, config: RunConfig, place: Path, seconds: floa
     """
     settings = config.distill
     judging = _judging(measured, config)
-    if isinstance(settings, LearnedConfig):
+    if isinstance(settings, LoopSettings):
         watch = _Stopwatch(seconds, 20)
         before = _rehearse(measured, _unjudged(config), place, watch)
         learning = before + settings.iterations * watch.mean()
         made = Stage("distill", settings.iterations, "iterations", learning, _bytes(measured, config))
         return [made, *judging]
     before = _rehearse(measured, config, place, _Stopwatch(0.0, 0))
-    return [Stage("choose rows", settings.size, "rows", before, _bytes(measured, config)), *judging]
+    return [Stage("choose rows", settings.num_stored, "rows", before, _bytes(measured, config)), *judging]
 
 
 def set_of_random_rows(measured: Measured, config: RunConfig) -> DistilledSet:
     """A set of the size, storage and similarity that the settings say; costs what any such set costs to train on."""
     settings, streams = config.distill, Streams(0)
-    form = parametrisation_from(settings.counted_storage)
-    rows = random_rows(measured.data.train, settings.size, streams["rehearsal"])
-    trained = settings.num_rows if isinstance(settings, LearnedConfig) else settings.size
-    similarity = similarity_from(settings.similarity).init(trained, streams["rehearsal"])
-    tensors = {f"rows/{name}": x for name, x in form.init(rows.features).items()}
+    rows = random_rows(measured.data.train, settings.num_stored, streams["rehearsal"])
+    shared = settings.set_similarity.shared_rows(settings.num_stored, settings.num_rows)
+    similarity = settings.set_similarity.init(shared, streams["rehearsal"])
+    tensors = {f"rows/{name}": x for name, x in settings.resolved_storage.init(rows.features).items()}
     return _task(measured, config, Path()).as_set(
-        {**tensors, **{f"similarity/{name}": x for name, x in similarity.items()}}
+        settings, {**tensors, **{f"similarity/{name}": x for name, x in similarity.items()}}
     )
 
 
@@ -118,7 +120,7 @@ def expert_buffer(measured: Measured, config: RunConfig, place: Path, num_epochs
     """A buffer of one expert that saw a few rows: what is read from it costs what it costs."""
     start = Start(measured.start, config.experts.learning_rate or 0.1, num_epochs)
     some = measured.data.train.select(torch.arange(min(len(measured.data.train), 2 * config.experts.batch_size)))
-    alone: ExpertsConfig = config.experts.model_copy(update={"num_experts": 1, "num_starts": 1, "random_starts": 0})
+    alone: ExpertsConfig = config.experts.evolve(num_experts=1, num_starts=1, random_starts=0)
     return train_experts([start], some, alone, place, seed=0)
 
 
@@ -129,18 +131,18 @@ def _rehearse(measured: Measured, config: RunConfig, place: Path, watch: _Stopwa
     few = replace(measured, data=replace(measured.data, train=rows))
     task = _task(few, config, place, watch)
     if settings.uses_experts:
-        epochs = settings.last_epoch if isinstance(settings, TrajectoryConfig) else config.experts.num_epochs
+        epochs = settings.last_expert_epoch or config.experts.num_epochs
         buffer = expert_buffer(few, config, place / "experts", epochs or USUAL_EPOCHS)
         task = replace(task, experts=lambda: buffer)
     begun = time.monotonic()
     with suppress(_EnoughError):
-        METHODS[settings.kind](task)
+        settings.run(task)
     return scale * (watch.begun - begun)
 
 
 def _judging(measured: Measured, config: RunConfig) -> list[Stage]:
     settings, distilled = config.distill, set_of_random_rows(measured, config)
-    if isinstance(settings, LearnedConfig):
+    if isinstance(settings, LoopSettings):
         if not settings.validate_every:
             return []
         num_runs = 1 if settings.order == "fixed" else 2
@@ -152,18 +154,20 @@ def _judging(measured: Measured, config: RunConfig) -> list[Stage]:
         seconds = count * (steps * step + scores * measured.score) + experts * measured.score
         return [Stage("judge the set", count, "times", seconds)]
     step = step_seconds(measured, distilled, 2)
+    if not isinstance(settings, TunedMethod):
+        return []
     choices = doubling_steps(settings.max_steps)
     count = len(settings.learning_rates) * len(getattr(settings, "ridges", (1.0,)))
     steps, judged = count * choices[-1], count * len(choices)
-    if isinstance(settings, SelectConfig):
+    if isinstance(settings, Select):
         steps, judged = _searched(measured, distilled, settings)
     seconds = steps * step + 2 * judged * measured.score
     return [Stage("choose its recipe", steps, "steps", seconds, usual=True)]
 
 
-def _searched(measured: Measured, distilled: DistilledSet, settings: SelectConfig) -> tuple[int, int]:
+def _searched(measured: Measured, distilled: DistilledSet, settings: Select) -> tuple[int, int]:
     """Steps and scores of the search for a recipe of random rows, over all step sizes."""
-    key = f"recipe {settings.model_copy(update={'selector': 'random'})!r}"
+    key = f"recipe {settings.evolve(selector=RandomRows())!r}"
     if key not in measured.known:
         choices = doubling_steps(settings.max_steps)
         few = [steps for steps in choices if steps <= _TRIED_STEPS] or choices
@@ -180,25 +184,27 @@ def _searched(measured: Measured, distilled: DistilledSet, settings: SelectConfi
 
 def _unjudged(config: RunConfig) -> RunConfig:
     """The same iterations, without a look at validation that could end them."""
-    update: dict[str, object] = {"validate_every": 0}
-    if isinstance(config.distill, TrajectoryConfig) and config.distill.num_expert_epochs is None:
-        update["num_expert_epochs"] = 1
-    return config.model_copy(update={"distill": config.distill.model_copy(update=update)})
+    method: Method = config.distill
+    changes: dict[str, object] = {"validate_every": 0}
+    outer = getattr(method, "outer", None)
+    if isinstance(outer, TrajectoryObjective) and outer.num_expert_epochs is None:
+        changes["outer"] = outer.evolve(num_expert_epochs=1)
+    return config.evolve(distill=method.evolve(**changes))
 
 
 def _fewer(train: FeatureSet, config: RunConfig) -> tuple[FeatureSet, float]:
     """Rows to choose from, and how much longer it takes with all: as their number, or its square for those who compare
     every row with every other.
     """
-    if isinstance(config.distill, LearnedConfig) or len(train) <= _FEW_ROWS:
+    if isinstance(config.distill, LoopSettings) or len(train) <= _FEW_ROWS:
         return train, 1.0
-    power = 2 if isinstance(config.distill, SelectConfig) else 1
+    power = 2 if isinstance(config.distill, Select) else 1
     return train.select(torch.arange(_FEW_ROWS)), (len(train) / _FEW_ROWS) ** power
 
 
 def _bytes(measured: Measured, config: RunConfig) -> int:
     """Of the set: rows, similarity and the means that it is centred by."""
-    joint = config.model_copy(update={"joint": True})
+    joint = config.evolve(joint=True)
     train = measured.data.train
     return run_bytes(joint, train.widths) + sum(
         mean.numel() * mean.element_size() for mean in train.preprocessing.means.values()
@@ -210,4 +216,5 @@ def _no_experts() -> ExpertBuffer:
 
 
 def _task(measured: Measured, config: RunConfig, place: Path, watch: SilentProgress | None = None) -> Task:
-    return Task(measured.data, measured.start, config, place, _no_experts, progress=watch or SilentProgress())
+    progress = watch or SilentProgress()
+    return Task(measured.data, measured.start, config.seed, config.experts, place, _no_experts, progress=progress)

@@ -13,16 +13,17 @@ from typing import Any
 
 import torch
 
-from omnidistill.config import EvaluateConfig, ExpertsConfig, RunConfig, TrajectoryConfig
 from omnidistill.data.featureset import Development, FeatureSet
+from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.validation import run_of, validation_score
+from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.dry_run.cost_estimate import Stage
 from omnidistill.experiments.dry_run.parallel_estimate import Spread
 from omnidistill.experiments.dry_run.search_estimate import USUAL_EPOCHS, Run, Searched, tried_search
 from omnidistill.io.artifacts import write_tensors
 from omnidistill.models.heads import Heads
-from omnidistill.models.objectives import InfoNCE, Objective, objective_from
-from omnidistill.training.experts import stack_runs, train_epochs
+from omnidistill.models.objectives import InfoNCE, Objective
+from omnidistill.training.experts import ExpertsConfig, stack_runs, train_epochs
 from omnidistill.training.experts.epochs import run_blocks
 from omnidistill.training.rank_floor import singular_values
 
@@ -112,7 +113,7 @@ class Measured:
         settings, rows = config.heads, self.data.heads
         if rows is None or not settings.num_epochs:
             return Stage(name, 0, "epochs", 0.0, self.bytes)
-        epoch = epoch_seconds(InfoNCE(settings.tau), self.start, 1, rows, settings.batch_size)
+        epoch = epoch_seconds(InfoNCE(tau=settings.tau), self.start, 1, rows, settings.batch_size)
         return Stage(name, settings.num_epochs, "epochs", settings.num_epochs * (epoch + self.score), self.bytes)
 
     def choosing(
@@ -123,7 +124,7 @@ class Measured:
             return [], settings
         rates = evaluate.learning_rates if settings.learning_rate is None else (settings.learning_rate,)
         longest = settings.num_epochs or evaluate.max_epochs
-        objective = objective_from(settings.objective, tuple(self.start))
+        objective = settings.objective.bind(tuple(self.start))
         epoch = epoch_seconds(objective, self.start, 1, self.data.train, settings.batch_size)
         found = self.search(
             objective,
@@ -137,7 +138,7 @@ class Measured:
         count = settings.num_starts * found.judged
         chosen = {"learning_rate": rates[0], "num_epochs": settings.num_epochs or found.chosen}
         stage = Stage("choose the experts' training", count, "epochs", count * (epoch + self.score), usual=True)
-        return [stage], settings.model_copy(update=chosen)
+        return [stage], settings.evolve(**chosen)
 
     def experts(self, config: RunConfig, place: Path, spread: Spread | None = None) -> list[Stage]:
         """The stages up to the buffer; `place` is written to. spread: of blocks of runs, where they are units."""
@@ -150,7 +151,7 @@ class Measured:
             stages.append(
                 Stage("other starts", trained * made.steps, "epochs", trained * made.seconds, others * made.bytes)
             )
-        objective = objective_from(settings.objective, tuple(self.start))
+        objective = settings.objective.bind(tuple(self.start))
         epoch = epoch_seconds(objective, self.start, num_runs, self.data.train, settings.batch_size)
         stacked, count = stack_runs(self.start, num_runs), num_epochs + 1
         writing = usual_seconds(lambda: write_tensors(place / "snapshot.safetensors", stacked))
@@ -184,6 +185,4 @@ class Measured:
 
 def _span(config: RunConfig, num_epochs: int) -> int:
     """Epochs that the differences of the spectra span."""
-    settings = config.distill
-    span = settings.num_expert_epochs or num_epochs if isinstance(settings, TrajectoryConfig) else 1
-    return min(span, num_epochs)
+    return min(config.distill.expert_span or num_epochs, num_epochs)

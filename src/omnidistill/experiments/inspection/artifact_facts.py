@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from omnidistill.distill.distilled_set import PROVENANCE
+from omnidistill.distill.version_0_1 import upgraded_set
 from omnidistill.experiments.inspection.findings import Facts
 from omnidistill.io.artifacts import Artifact
 
@@ -70,21 +72,25 @@ def _experts(artifact: Artifact) -> Facts:
 
 
 def _distilled(artifact: Artifact) -> Facts:
-    meta, settings = artifact.meta, artifact.meta["config"]["distill"]
-    found = meta["provenance"]
-    more = ("validation", "iteration", "choices", "experts", "data", "heads")
+    spec, found = artifact.meta, artifact.sidecars.get(PROVENANCE, {})
+    if "schema" not in spec:
+        spec, found = upgraded_set(artifact.meta, artifact.tensors, "manifest.json")
+    config, more = found.get("config", {}), ("validation", "iteration", "choices", "experts", "data", "heads")
+    ids = found.get("initial_ids")
     return {
-        "method": meta["config"]["method"],
-        "made by": settings["kind"],
-        "rows": settings["size"],
-        "modalities": meta["modalities"],
-        "storage": settings["storage"],
+        "method": found.get("method", ""),
+        "made by": config.get("distill", {}).get("kind", ""),
+        "rows": spec["size"],
+        "modalities": list(spec["modalities"]),
+        "storage": spec["storage"],
+        "similarity": spec["similarity"],
+        "objective": spec["objective"],
         "set bytes": sum(
             x.numel() * x.element_size() for n, x in artifact.tensors.items() if n.startswith(("rows/", "similarity/"))
         ),
-        "recipe": meta["recipe"],
-        "begun from": f"{len(meta['initial_ids'])} real rows" if meta["initial_ids"] else "no single real rows",
-        "seed": meta["config"]["seed"],
+        "recipe": spec["recipe"],
+        "initial rows": f"{len(ids)} real rows" if ids else "not single real rows",
+        "seed": config.get("seed"),
         **{name: found[name] for name in more if name in found},
         **provenance(found),
     }

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.store import save_features
+from omnidistill.distill.distilled_set import PROVENANCE
 from omnidistill.encoding.extraction.encode import ENCODED, ENCODERS
 from omnidistill.experiments.inspection.artifact_facts import describe, provenance
 from omnidistill.experiments.inspection.file_facts import DATASET, FILES, dataset
@@ -65,7 +66,7 @@ def _artifact(path: Path, verify: bool) -> Finding:
     kind = read_json(path / "manifest.json").get("kind")
     if not isinstance(kind, str):
         raise InputError(f"{path / 'manifest.json'}: field 'kind' is {kind!r}: not written by omnidistill")
-    artifact = load_artifact(path, kind, verify)
+    artifact = load_artifact(path, kind, verify, (PROVENANCE,))
     if kind == "experts":
         load_experts(path, verify)  # its snapshots too
     try:

@@ -1,6 +1,6 @@
 """Runs: a folder, the stages that fill it, and the set that it ends with."""
 
-from omnidistill.experiments.run.distill_run import Shelf, load_begun, run_distill
+from omnidistill.experiments.run.distill_run import ExpertCache, load_initial_set, run_distill
 from omnidistill.experiments.run.expert_stage import make_experts, run_experts
 from omnidistill.experiments.run.run_folder import (
     EMOJI,
@@ -19,12 +19,12 @@ from omnidistill.experiments.run.start_heads import make_heads
 __all__ = [
     "EMOJI",
     "STAGES",
+    "ExpertCache",
     "Run",
-    "Shelf",
     "begin_run",
     "fingerprint",
     "heads_fingerprint",
-    "load_begun",
+    "load_initial_set",
     "make_experts",
     "make_heads",
     "open_data",

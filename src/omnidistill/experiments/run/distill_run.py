@@ -6,17 +6,16 @@ With `joint = false` the run is one of every pair of modalities, from the same h
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
-from omnidistill.config import LearnedConfig, RunConfig
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill import DistilledSet
-from omnidistill.distill.budget import with_budget
+from omnidistill.distill import DistilledSet, Provenance
+from omnidistill.experiments.config import RunConfig
+from omnidistill.experiments.config.budgets import resolve_size
 from omnidistill.experiments.run.expert_stage import given_experts, make_experts
 from omnidistill.experiments.run.run_folder import (
     Run,
@@ -29,13 +28,12 @@ from omnidistill.experiments.run.run_folder import (
 from omnidistill.experiments.run.start_heads import make_heads
 from omnidistill.io.artifacts import exclusive
 from omnidistill.io.tracking import Progress, SilentProgress, check_trackers
-from omnidistill.methods import METHODS, Task
+from omnidistill.methods import Task
 from omnidistill.models.heads import Heads, load_heads, save_heads
-from omnidistill.models.objectives import objective_from
 from omnidistill.training.experts import ExpertBuffer
 
-Shelf = Callable[[FeatureSet, Heads, RunConfig], Path]
-"""Where the experts of these data, heads and settings are kept, for several runs to share."""
+ExpertCache = Callable[[FeatureSet, Heads, RunConfig], Path]
+"""Where the experts of these data, heads and settings are stored, for several runs to share."""
 
 
 def run_distill(
@@ -43,11 +41,10 @@ def run_distill(
     config: RunConfig,
     folder: Path,
     *,
-    budget: str | None = None,
     heads: Path | None = None,
     experts: Path | None = None,
-    begun: Path | None = None,
-    shelf: Shelf | None = None,
+    initial_set: Path | None = None,
+    expert_cache: ExpertCache | None = None,
     resume: bool = False,
     command: str = "",
     trackers: Sequence[str] = (),
@@ -59,12 +56,10 @@ def run_distill(
         reference: a packed set, or "emoji".
         config: the settings.
         folder: the run folder.
-        budget: what the set (or the sets of all pairs) may weigh, as bytes ("64kB") or a share of the training features
-            ("1%"); the largest size that fits replaces that of the settings.
         heads: heads to start from.
         experts: a buffer made before, by 'experts'.
-        begun: a set (or the run of one) of these data and as many rows, to go on from.
-        shelf: where to keep (and look for) experts instead of the run folder.
+        initial_set: a set (or the run of one) of these data and as many rows, to continue from.
+        expert_cache: where to store (and look for) experts instead of the run folder.
         resume: continue or reuse the run in the folder.
         command: recorded in the run.
         trackers: where the metrics are shown as well: "tensorboard", "wandb", "trackio".
@@ -76,8 +71,8 @@ def run_distill(
     """
     _check_trackers(trackers, config)
     data = open_data(reference, config)
-    if budget is not None:
-        config = with_budget(config, budget, data)
+    budget = config.distill.size if isinstance(config.distill.size, str) else None
+    config = resolve_size(config, data)
     for part in [data] if config.joint else [data.only(pair) for pair in combinations(data.modalities, 2)]:
         _check(part, config, reference)
     if heads is not None:
@@ -90,8 +85,19 @@ def run_distill(
         if not config.joint:
             raise InputError(f"--experts {experts}: with joint = false every pair trains its own; leave it out")
         given = given_experts(experts, data, config, heads)
-    first = None if begun is None else _begun(begun, data, config)
-    how = _How(reference, heads, given, first, shelf, resume, command, tuple(trackers), progress or SilentProgress())
+    first = None if initial_set is None else _initial_set(initial_set, data, config)
+    how = _How(
+        reference,
+        heads,
+        given,
+        first,
+        expert_cache,
+        resume,
+        command,
+        tuple(trackers),
+        progress or SilentProgress(),
+        budget,
+    )
     with exclusive(folder):
         return _joint(data, config, folder, how) if config.joint else _pairs(data, config, folder, how)
 
@@ -103,20 +109,21 @@ class _How:
     reference: str
     heads: Path | None
     experts: ExpertBuffer | None
-    begun: DistilledSet | None
-    shelf: Shelf | None
+    initial_set: DistilledSet | None
+    expert_cache: ExpertCache | None
     resume: bool
     command: str
     trackers: tuple[str, ...]
     progress: Progress
+    budget: str | None
 
 
 def _pairs(data: FeatureSet, config: RunConfig, folder: Path, how: _How) -> Run:
     """A run of every pair, one after the other, from the same heads."""
-    run = begin_run(folder, how.reference, data, config, how.command, how.resume)
+    run = begin_run(folder, how.reference, data, config, how.command, how.resume, how.budget)
     _start(run, data, config, how)
     for pair in combinations(data.modalities, 2):
-        part, place = config.model_copy(update={"modalities": pair, "joint": True}), pair_folder(folder, pair)
+        part, place = config.evolve(modalities=pair, joint=True), pair_folder(folder, pair)
         with exclusive(place):
             _joint(data.only(pair), part, place, replace(how, heads=folder / "heads", resume=True))
     return run
@@ -124,7 +131,7 @@ def _pairs(data: FeatureSet, config: RunConfig, folder: Path, how: _How) -> Run:
 
 def _joint(data: FeatureSet, config: RunConfig, folder: Path, how: _How) -> Run:
     """One set of all modalities of the data."""
-    run = begin_run(folder, how.reference, data, config, how.command, how.resume)
+    run = begin_run(folder, how.reference, data, config, how.command, how.resume, how.budget)
     if run.finished:
         _remove_checkpoint(folder / "checkpoint")
         return run
@@ -135,27 +142,25 @@ def _joint(data: FeatureSet, config: RunConfig, folder: Path, how: _How) -> Run:
         )
 
     def experts() -> ExpertBuffer:
-        place = folder / "experts" if how.shelf is None else how.shelf(data, start, config)
+        place = folder / "experts" if how.expert_cache is None else how.expert_cache(data, start, config)
         buffer = how.experts or make_experts(data, start, config, place, how.progress)
         run.record_seconds("experts", buffer.seconds)
         return buffer
 
-    provenance = _provenance(data, start)
-    if how.begun is not None:
-        provenance["begun"] = {"method": how.begun.config.method, "rows": heads_fingerprint(how.begun.rows())}
     task = Task(
         data.development(),
         start,
-        config,
+        config.seed,
+        config.experts,
         folder,
         experts,
-        provenance,
-        begun=how.begun,
+        _provenance(data, start, config, how.initial_set),
+        initial_set=how.initial_set,
         resume=how.resume,
         trackers=how.trackers,
         progress=how.progress,
     )
-    made = METHODS[config.distill.kind](task)
+    made = config.distill.run(task)
     run.record_seconds("distill", made.seconds)
     _remove_checkpoint(folder / "checkpoint")
     return run
@@ -173,10 +178,10 @@ def _start(run: Run, data: FeatureSet, config: RunConfig, how: _How) -> Heads:
     return start
 
 
-def _begun(place: Path, data: FeatureSet, config: RunConfig) -> DistilledSet:
+def _initial_set(place: Path, data: FeatureSet, config: RunConfig) -> DistilledSet:
     """The set to go on from, which must be of the features and the size of this run."""
-    found = load_begun(place)
-    if not isinstance(config.distill, LearnedConfig) or not config.joint:
+    found = load_initial_set(place)
+    if not config.distill.has_iterations or not config.joint:
         raise InputError(f"--from {place}: only sets of all modalities that are learned row by row go on from another")
     if {name: rows.shape[1] for name, rows in found.rows().items()} != data.widths:
         raise InputError(f"--from {place}: is a set of other modalities or widths than the data's {data.widths}")
@@ -185,7 +190,7 @@ def _begun(place: Path, data: FeatureSet, config: RunConfig) -> DistilledSet:
     return found
 
 
-def load_begun(place: Path) -> DistilledSet:
+def load_initial_set(place: Path) -> DistilledSet:
     """The set in a folder, or that of the run in it."""
     inner = place / "distilled"
     return DistilledSet.load(inner if inner.is_dir() else place)
@@ -194,27 +199,36 @@ def load_begun(place: Path) -> DistilledSet:
 def _check(data: FeatureSet, config: RunConfig, reference: str) -> None:
     """What can be told before anything is written."""
     settings, rows = config.distill, len(data.development().train)
-    if settings.size > rows:
-        raise InputError(f"distill.size = {settings.size} exceeds the {rows} training rows of {reference}")
-    objective_from(settings.student, data.modalities)
+    if settings.num_stored > rows:
+        raise InputError(f"distill.size = {settings.num_stored} exceeds the {rows} training rows of {reference}")
+    settings.student.bind(data.modalities)
     if settings.uses_experts:
-        objective_from(config.experts.objective, data.modalities)
+        config.experts.objective.bind(data.modalities)
 
 
 def _check_trackers(trackers: Sequence[str], config: RunConfig) -> None:
     check_trackers(trackers)
-    if trackers and not isinstance(config.distill, LearnedConfig):
+    if trackers and not config.distill.has_iterations:
         raise InputError(
             f"tracker {trackers[0]!r}: method '{config.method}' (kind {config.distill.kind}) has no iterations; "
             "leave it out"
         )
 
 
-def _provenance(data: FeatureSet, start: Heads) -> dict[str, Any]:
-    kept: Mapping[str, Any] = {
-        key: data.provenance[key] for key in ("name", "licences", "encoders") if key in data.provenance
-    }
-    return {**kept, "data": fingerprint(data), "heads": heads_fingerprint(start)}
+def _provenance(data: FeatureSet, start: Heads, config: RunConfig, initial_set: DistilledSet | None) -> Provenance:
+    source = None
+    if initial_set is not None:
+        source = {"method": initial_set.provenance.method, "rows": heads_fingerprint(initial_set.rows())}
+    return Provenance(
+        config.method,
+        config.model_dump(mode="json"),
+        data.provenance.get("name"),
+        fingerprint(data),
+        heads_fingerprint(start),
+        data.provenance.get("licences"),
+        data.provenance.get("encoders"),
+        initial_set=source,
+    )
 
 
 def _remove_checkpoint(folder: Path) -> None:

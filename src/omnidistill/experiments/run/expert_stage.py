@@ -7,16 +7,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from omnidistill.config import RunConfig, TrajectoryConfig
 from omnidistill.core.engines import Engine
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
+from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.run.run_folder import fingerprint, heads_fingerprint, open_data
 from omnidistill.experiments.run.start_heads import make_heads, make_starts
 from omnidistill.io.artifacts import exclusive
 from omnidistill.io.tracking import Progress, SilentProgress, Views, check_trackers
 from omnidistill.models.heads import Heads, load_heads
-from omnidistill.models.objectives import objective_from
 from omnidistill.training.experts import ExpertBuffer, load_experts, train_experts
 
 
@@ -36,7 +35,7 @@ def make_experts(
     Raises InputError where a training has fewer epochs than are read, and for what `train_experts` refuses.
     """
     seed = config.seed if config.experts.seed is None else config.experts.seed
-    begun, settings = time.monotonic(), config.distill
+    started_at = time.monotonic()
     starts = make_starts(data, heads, config, folder, seed, progress)
     _require_epochs(min(start.num_epochs for start in starts), config, folder)
     return train_experts(
@@ -45,8 +44,8 @@ def make_experts(
         config.experts,
         folder,
         seed=seed,
-        seconds=time.monotonic() - begun,
-        spectrum_epochs=settings.num_expert_epochs if isinstance(settings, TrajectoryConfig) else 1,
+        seconds=time.monotonic() - started_at,
+        spectrum_epochs=config.distill.expert_span,
         identity={"data": fingerprint(data), "heads": heads_fingerprint(heads)},
         progress=progress,
         engine=engine,
@@ -73,7 +72,7 @@ def run_experts(
     """
     check_trackers(trackers)
     data = open_data(reference, config)
-    objective_from(config.experts.objective, data.modalities)
+    config.experts.objective.bind(data.modalities)
     if heads is not None:
         load_heads(heads, data.widths)
     with exclusive(folder):
@@ -101,7 +100,7 @@ def given_experts(given: Path, data: FeatureSet, config: RunConfig, heads: Path 
     Raises InputError for experts of other data or heads, or with fewer epochs than are read.
     """
     buffer = load_experts(given / "buffer" if (given / "buffer").is_dir() else given)
-    identity = buffer.meta["key"]["identity"]
+    identity = buffer.key.identity
     other_heads = heads is not None and heads_fingerprint(load_heads(heads, data.widths)[0]) != identity.get("heads")
     if identity.get("data") != fingerprint(data) or other_heads:
         raise InputError(f"{given}: experts were trained on other data or from other heads; train them again")
@@ -110,10 +109,9 @@ def given_experts(given: Path, data: FeatureSet, config: RunConfig, heads: Path 
 
 
 def _require_epochs(shortest: int, config: RunConfig, where: Path) -> None:
-    settings = config.distill
-    last = settings.last_epoch if isinstance(settings, TrajectoryConfig) else 0
+    last = config.distill.last_expert_epoch
     if last > shortest:
         raise InputError(
             f"{where}: experts have {shortest} epochs, but the settings read epoch {last}; "
-            "give more experts.num_epochs, or fewer distill.num_expert_epochs"
+            "give more experts.num_epochs, or fewer distill.outer.num_expert_epochs"
         )

@@ -26,12 +26,13 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from omnidistill.config import RunConfig, parse_config
 from omnidistill.core.errors import InputError
 from omnidistill.data.emoji import load_emoji
 from omnidistill.data.featureset import FeatureSet, prepare
 from omnidistill.data.store import load_features
 from omnidistill.distill import DistilledSet
+from omnidistill.distill.version_0_1 import upgraded_config
+from omnidistill.experiments.config import RunConfig, parse_config
 from omnidistill.io.artifacts import read_json, write_atomic
 from omnidistill.models.heads import Heads, load_heads
 
@@ -48,6 +49,7 @@ class Run:
     data_reference: str
     fingerprint: str
     modalities: tuple[str, ...]
+    budget: str | None = None  # what the size was derived from
 
     @property
     def parts(self) -> tuple[Run, ...]:
@@ -168,11 +170,20 @@ def open_run(folder: Path) -> Run:
         raise InputError(
             f"{folder}/run.json: config, data, fingerprint or modalities is of another type; the file was altered"
         )
-    config = parse_config(tree, f"{folder}/run.json, field 'config'")
-    return Run(folder, config, reference, mark, tuple(names))
+    config = parse_config(upgraded_config(tree), f"{folder}/run.json, field 'config'")
+    budget = state.get("budget")
+    return Run(folder, config, reference, mark, tuple(names), budget if isinstance(budget, str) else None)
 
 
-def begin_run(folder: Path, reference: str, data: FeatureSet, config: RunConfig, command: str, resume: bool) -> Run:
+def begin_run(
+    folder: Path,
+    reference: str,
+    data: FeatureSet,
+    config: RunConfig,
+    command: str,
+    resume: bool,
+    budget: str | None = None,
+) -> Run:
     """Make a run folder, or reopen the same run.
 
     Raises:
@@ -200,9 +211,10 @@ def begin_run(folder: Path, reference: str, data: FeatureSet, config: RunConfig,
         "modalities": list(data.modalities),
         "versions": versions(),
         "command": command,
+        **({"budget": budget} if budget else {}),
     }
     write_atomic(folder / "run.json", json.dumps(state, indent=1).encode())
-    return Run(folder, config, reference, mark, data.modalities)
+    return Run(folder, config, reference, mark, data.modalities, budget)
 
 
 def heads_fingerprint(heads: Mapping[str, torch.Tensor]) -> str:

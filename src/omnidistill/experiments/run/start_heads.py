@@ -13,17 +13,16 @@ from pathlib import Path
 
 import torch
 
-from omnidistill.config import RunConfig
 from omnidistill.core.errors import InputError
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.evaluation.full_training import Training, choose_training
 from omnidistill.evaluation.validation import validation_score
+from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.run.run_folder import fingerprint, heads_fingerprint
 from omnidistill.io.artifacts import read_json, write_atomic
 from omnidistill.io.tracking import Progress, SilentProgress
 from omnidistill.models.heads import Heads, load_heads, save_heads
-from omnidistill.models.objectives import objective_from
 from omnidistill.training.experts import Start, pretrain_heads
 
 CHOSEN = "chosen.json"
@@ -83,7 +82,7 @@ def _settings_of_other(number: int, width: int, config: RunConfig, seed: int) ->
     drawn = torch.randint(2**62, (1,), generator=Streams(seed)[f"experts/start/{number}"])
     random = number >= config.experts.num_starts - config.experts.random_starts
     update = {"width": width, **({"num_epochs": 0} if random else {})}
-    return config.model_copy(update={"seed": int(drawn), "heads": config.heads.model_copy(update=update)})
+    return config.evolve(seed=int(drawn), heads=config.heads.evolve(**update))
 
 
 def _trained(
@@ -109,7 +108,7 @@ def _trained(
         with progress:
             progress.start(len(rates), "choose the experts' training")
             found = choose_training(
-                objective_from(config.objective, data.modalities),
+                config.objective.bind(data.modalities),
                 heads,
                 data.development(),
                 rates,

@@ -52,10 +52,8 @@ def card(
 
 def _front_matter(name: str, distilled: DistilledSet, licence: Licence) -> str:
     """YAML; every text is written as JSON, which is YAML too."""
-    languages = distilled.provenance.get("languages") or []
     fields: dict[str, Any] = {
         **licence.card,
-        **({"language": list(languages)} if isinstance(languages, list | tuple) and languages else {}),
         "pretty_name": name.split("/")[-1],
         "size_categories": [_size_category(len(distilled))],
         "tags": ["omnidistill", "dataset-distillation", "multimodal", "features", *distilled.modalities],
@@ -70,12 +68,12 @@ def _size_category(rows: int) -> str:
 
 
 def _what(distilled: DistilledSet, widths: Mapping[str, int]) -> str:
-    source = _plain(str(distilled.provenance.get("name", "features of the user")))
+    source = _plain(str(distilled.provenance.name or "features of the user"))
     listed = ", ".join(f"{name} ({width} wide)" for name, width in widths.items())
     return (
         f"{len(distilled)} synthetic rows of {listed}, distilled from *{source}* with the method "
-        f"`{distilled.config.method}` of omnidistill, to train projection heads on. Rows are features, not media: they "
-        "fit features of the same encoders only."
+        f"`{distilled.provenance.method}` of omnidistill, to train projection heads on. Rows are features, not media: "
+        "they fit features of the same encoders only."
     )
 
 
@@ -95,10 +93,8 @@ def _training(name: str, widths: Mapping[str, int], heads: bool) -> str:
 
 
 def _recipe(distilled: DistilledSet) -> str:
-    recipe = distilled.recipe
-    sizes = ", ".join(f"{name} {size:.4g}" for name, size in zip(distilled.modalities, recipe.step_sizes, strict=True))
     return (
-        f"Recipe: {recipe.num_steps} SGD steps of {recipe.batch_size} rows, step sizes {sizes}. "
+        f"Recipe: {distilled.recipe.title}. "
         f"`manifest.json` and the tensors ({distilled.bytes:,} bytes) are the set; `rows.parquet` has the rows and the "
         "recipe for other tools."
     )
@@ -128,12 +124,12 @@ def _licence(licence: Licence) -> str:
 
 
 def _made_by(distilled: DistilledSet, command: str) -> str:
-    encoders = distilled.provenance.get("encoders") or {}
+    encoders = distilled.provenance.encoders or {}
     words = [Path(word).name if Path(word).is_absolute() else word for word in command.split()]  # not whose machine
     lines = [f"    {' '.join(words)}\n"] if words else []
     lines += [f"* {_plain(name)}: {_plain(_title(made_by))}" for name, made_by in dict(encoders).items()]
-    lines.append(f"* data: sha256 {distilled.provenance.get('data', 'not recorded')}")
-    lines += [f"* note: {_plain(str(note))}" for note in distilled.provenance.get("notes", ())]
+    lines.append(f"* data: sha256 {distilled.provenance.data or 'not recorded'}")
+    lines += [f"* note: {_plain(str(note))}" for note in distilled.provenance.notes]
     return "\n".join(lines)
 
 

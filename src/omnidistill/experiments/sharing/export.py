@@ -16,7 +16,6 @@ import json
 import os
 import secrets
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +50,11 @@ def metadata_of(distilled: DistilledSet) -> dict[str, Any]:
     """What is needed to train on the rows and to know where they come from; JSON."""
     return {
         "modalities": list(distilled.modalities),
-        "recipe": asdict(distilled.recipe),
+        "recipe": distilled.recipe.model_dump(mode="json"),
         "preprocessing": distilled.preprocessing.to_meta(),
-        "config": distilled.config.model_dump(mode="json"),
-        "provenance": distilled.provenance,
-        "initial_ids": list(distilled.initial_ids),
+        "config": dict(distilled.provenance.config),
+        "provenance": {name: value for name, value in distilled.provenance.to_json().items() if name != "config"},
+        "initial_ids": list(distilled.provenance.initial_ids),
     }
 
 

@@ -164,7 +164,7 @@ def _content(source: Path, name: str, said: str | None) -> _Content:
         scores = read_json(source / "scores.json") if (source / "scores.json").exists() else None
     else:
         distilled, place = DistilledSet.load(source), source
-    licence = licence_of(_provenance(distilled.provenance, heads), said)
+    licence = licence_of(_provenance(distilled.provenance.to_json(), heads), said)
     text = card(name, distilled, licence, scores, command, heads is not None)
     files: dict[str, Path | bytes] = {"README.md": text.encode(), **_artifact(place, "distilled", "")}
     if heads is not None:

@@ -1,6 +1,7 @@
 """An artifact: a folder of tensors and a manifest, replaced in one step.
 
     tensors-<first 12 hex digits of its sha256>.safetensors
+    NAME.json       sidecars, if any: JSON that a reader can do without; each names the tensors that it belongs to
     manifest.json   {"format": "omnidistill", "version": 1, "kind", "files", "meta", "sha256": checksum of the rest}
 
 The tensors are named by their content, so those of the version before stay until the new manifest, the commit point, is
@@ -14,9 +15,9 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,19 @@ class Artifact:
     tensors: dict[str, Tensor]
     meta: dict[str, Any]
     files: tuple[FileRecord, ...]
+    sidecars: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def save_artifact(folder: Path, kind: str, tensors: Mapping[str, Tensor | Pieces], meta: Mapping[str, Any]) -> None:
+def save_artifact(
+    folder: Path,
+    kind: str,
+    tensors: Mapping[str, Tensor | Pieces],
+    meta: Mapping[str, Any],
+    sidecars: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
     """Write the artifact in `folder` (made if missing), or replace the one there; `meta` is JSON without NaN and Inf.
+
+    `sidecars` are JSON objects by file name, written before the manifest; a reader does not need them.
 
     Raises InputError if something cannot be stored or written, if `folder` is a file, holds another kind or a damaged
     manifest, or another process is saving to it; what was there is then untouched, and nothing left behind.
@@ -60,6 +70,9 @@ def save_artifact(folder: Path, kind: str, tensors: Mapping[str, Tensor | Pieces
         clear_temps(folder)
         try:
             file = replace(folder / "tensors.safetensors", serialised(folder, tensors), named_by_content=True)
+            for name, content in (sidecars or {}).items():
+                plain = _plain(content, f"{folder}/{name}")
+                write_atomic(folder / name, json.dumps({"tensors": file.name, **plain}, indent=1).encode() + b"\n")
             body["files"] = [asdict(file)]
             body["sha256"] = _checksum(body)
             write_atomic(folder / MANIFEST, json.dumps(body, indent=1).encode() + b"\n")
@@ -70,8 +83,10 @@ def save_artifact(folder: Path, kind: str, tensors: Mapping[str, Tensor | Pieces
         _clear_tensors(folder, keep=file.name)
 
 
-def load_artifact(folder: Path, kind: str, verify: bool = True) -> Artifact:
+def load_artifact(folder: Path, kind: str, verify: bool = True, sidecars: Sequence[str] = ()) -> Artifact:
     """Read the artifact of this kind; `verify` compares the sha256 of the tensors too, which reads them once in full.
+
+    Sidecars that are missing, or belong to other tensors, are left out.
 
     Raises InputError, naming file and field, for what is missing, truncated, altered, of another kind or too new.
     """
@@ -80,7 +95,8 @@ def load_artifact(folder: Path, kind: str, verify: bool = True) -> Artifact:
         file = _record(folder, manifest)
         try:
             check(folder / file.name, file, verify)
-            return Artifact(read_tensors(folder / file.name), manifest["meta"], (file,))
+            extra = {name: found for name in sidecars if (found := _sidecar(folder / name, file.name)) is not None}
+            return Artifact(read_tensors(folder / file.name), manifest["meta"], (file,), extra)
         except InputError:
             latest = _manifest(folder, kind)
             if latest == manifest:  # if not, a writer replaced the artifact since we read its manifest
@@ -123,6 +139,15 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
     if not isinstance(manifest["meta"], dict):
         raise InputError(f"{path}: field 'meta' is not an object")
     return manifest
+
+
+def _sidecar(path: Path, tensors: str) -> dict[str, Any] | None:
+    """The content of a sidecar without the name of its tensors; None if it is missing or of another version."""
+    if not os.path.lexists(path):
+        return None
+    regular_file(path)
+    content: dict[str, Any] = read_json(path)
+    return content if content.pop("tensors", None) == tensors else None
 
 
 def _record(folder: Path, manifest: Mapping[str, Any]) -> FileRecord:

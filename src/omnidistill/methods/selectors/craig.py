@@ -9,6 +9,7 @@ It is facility location with the similarity -||g_i - g_j||, and maximised greedi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.methods.selectors.cover import greedy_cover
-from omnidistill.methods.selectors.selector import CHUNK_BYTES, check_size
+from omnidistill.methods.selectors.selector import CHUNK_BYTES, RowSelector, check_size, selectors
 from omnidistill.methods.selectors.softmax_errors import row_deltas, squared_lengths
 from omnidistill.models.heads import Heads
 
@@ -52,3 +53,21 @@ def gradient_products(
     for m, x in enumerate(train.features.values()):
         products += (deltas[rows, m] @ deltas[:, m].mT) * (x[rows] @ x.mT)
     return products
+
+
+@selectors.register("craig")
+class Craig(RowSelector):
+    """Rows whose gradients represent those of all rows (CRAIG)."""
+
+    cites: ClassVar[tuple[str, ...]] = ("craig",)
+
+    def rows(
+        self,
+        train: FeatureSet,
+        start: Heads,
+        size: int,
+        generator: torch.Generator,
+        trajectory: Sequence[Heads] | None = None,
+    ) -> Int[Tensor, " N"]:
+        """Return the chosen row numbers."""
+        return craig(train, start, size, generator, trajectory)

@@ -6,6 +6,7 @@ score_i = ( sum over directions (m, n) of || softmax_j(<z_im, z_jn> / tau) - T_i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.methods.selectors.embeddings import unit_embeddings
-from omnidistill.methods.selectors.selector import CHUNK_BYTES, check_size
+from omnidistill.methods.selectors.selector import CHUNK_BYTES, RowSelector, check_size, selectors
 from omnidistill.methods.selectors.softmax_errors import early_heads, softmax_errors
 from omnidistill.methods.selectors.turns import first_by_turns
 from omnidistill.models.heads import Heads
@@ -46,3 +47,21 @@ def el2n_scores(train: FeatureSet, heads: Heads, chunk_bytes: int = CHUNK_BYTES)
         squares[rows] += forth.square().sum(1)
         squares += back.square().sum(0)
     return squares.sqrt()
+
+
+@selectors.register("el2n")
+class El2n(RowSelector):
+    """Rows with the largest error norm early in training (EL2N)."""
+
+    cites: ClassVar[tuple[str, ...]] = ("data-diet",)
+
+    def rows(
+        self,
+        train: FeatureSet,
+        start: Heads,
+        size: int,
+        generator: torch.Generator,
+        trajectory: Sequence[Heads] | None = None,
+    ) -> Int[Tensor, " N"]:
+        """Return the chosen row numbers."""
+        return el2n(train, start, size, generator, trajectory)

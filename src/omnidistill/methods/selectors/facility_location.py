@@ -6,6 +6,7 @@ max_S sum_i max_{j in S} (k(i, j) + 1),        k = mean over modalities of the c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Int
@@ -14,7 +15,7 @@ from torch import Tensor
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.methods.selectors.cover import greedy_cover
 from omnidistill.methods.selectors.embeddings import joint_embeddings
-from omnidistill.methods.selectors.selector import CHUNK_BYTES, check_size
+from omnidistill.methods.selectors.selector import CHUNK_BYTES, RowSelector, check_size, selectors
 from omnidistill.models.heads import Heads
 
 
@@ -32,3 +33,21 @@ def facility_location(
     points = joint_embeddings(train, start)
     codes = train.group_codes.to(points.device)
     return greedy_cover(lambda rows: points[rows] @ points.mT, -1.0, codes, size, chunk_bytes)
+
+
+@selectors.register("facility-location")
+class FacilityLocation(RowSelector):
+    """Rows that represent all others best (greedy facility location)."""
+
+    cites: ClassVar[tuple[str, ...]] = ("facility-location",)
+
+    def rows(
+        self,
+        train: FeatureSet,
+        start: Heads,
+        size: int,
+        generator: torch.Generator,
+        trajectory: Sequence[Heads] | None = None,
+    ) -> Int[Tensor, " N"]:
+        """Return the chosen row numbers."""
+        return facility_location(train, start, size, generator, trajectory)

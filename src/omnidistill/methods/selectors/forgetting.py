@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Int
@@ -16,7 +17,7 @@ from torch import Tensor
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.methods.selectors.embeddings import row_chunks, unit_embeddings
-from omnidistill.methods.selectors.selector import CHUNK_BYTES, check_size
+from omnidistill.methods.selectors.selector import CHUNK_BYTES, RowSelector, check_size, selectors
 from omnidistill.methods.selectors.turns import first_by_turns
 from omnidistill.models.heads import Heads
 
@@ -72,3 +73,22 @@ def _right(train: FeatureSet, heads: Heads, chunk_bytes: int) -> Bool[Tensor, " 
             own, other = torch.maximum(own, within.amax(0)), torch.maximum(other, across.amax(0))
         hits += own > other
     return 2 * hits > num_modalities * (num_modalities - 1)
+
+
+@selectors.register("forgetting")
+class Forgetting(RowSelector):
+    """Rows that training forgets most often."""
+
+    cites: ClassVar[tuple[str, ...]] = ("forgetting",)
+    uses_trajectory: ClassVar[bool] = True
+
+    def rows(
+        self,
+        train: FeatureSet,
+        start: Heads,
+        size: int,
+        generator: torch.Generator,
+        trajectory: Sequence[Heads] | None = None,
+    ) -> Int[Tensor, " N"]:
+        """Return the chosen row numbers."""
+        return forgetting(train, start, size, generator, trajectory)

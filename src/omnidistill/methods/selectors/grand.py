@@ -6,13 +6,14 @@ score_i = ( sum_m || delta_im x_im^T ||_F^2 )^(1/2) = ( sum_m ||delta_im||^2 ||x
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.methods.selectors.selector import CHUNK_BYTES, check_size
+from omnidistill.methods.selectors.selector import CHUNK_BYTES, RowSelector, check_size, selectors
 from omnidistill.methods.selectors.softmax_errors import early_heads, row_deltas, squared_lengths
 from omnidistill.methods.selectors.turns import first_by_turns
 from omnidistill.models.heads import Heads
@@ -40,3 +41,21 @@ def grand_scores(train: FeatureSet, heads: Heads, chunk_bytes: int = CHUNK_BYTES
     """Norm of every row's share of the gradient of InfoNCE, over all heads."""
     deltas = row_deltas(train, heads, chunk_bytes)
     return (deltas.square().sum(-1) * squared_lengths(train)).sum(1).sqrt()
+
+
+@selectors.register("grand")
+class Grand(RowSelector):
+    """Rows with the largest gradient norm early in training (GraNd)."""
+
+    cites: ClassVar[tuple[str, ...]] = ("data-diet",)
+
+    def rows(
+        self,
+        train: FeatureSet,
+        start: Heads,
+        size: int,
+        generator: torch.Generator,
+        trajectory: Sequence[Heads] | None = None,
+    ) -> Int[Tensor, " N"]:
+        """Return the chosen row numbers."""
+        return grand(train, start, size, generator, trajectory)

@@ -9,6 +9,7 @@ Herding each modality on its own would break the pairs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Int
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.methods.selectors.embeddings import joint_embeddings
-from omnidistill.methods.selectors.selector import check_size
+from omnidistill.methods.selectors.selector import RowSelector, check_size, selectors
 from omnidistill.methods.selectors.turns import GroupTurns
 from omnidistill.models.heads import Heads
 
@@ -40,3 +41,21 @@ def herding(
         turns.take(row)
         wanted += mean - points[row]
     return torch.tensor(chosen)
+
+
+@selectors.register("herding")
+class Herding(RowSelector):
+    """Rows whose running mean follows the mean embedding (herding)."""
+
+    cites: ClassVar[tuple[str, ...]] = ("herding",)
+
+    def rows(
+        self,
+        train: FeatureSet,
+        start: Heads,
+        size: int,
+        generator: torch.Generator,
+        trajectory: Sequence[Heads] | None = None,
+    ) -> Int[Tensor, " N"]:
+        """Return the chosen row numbers."""
+        return herding(train, start, size, generator, trajectory)

@@ -8,6 +8,7 @@ The largest distance of any row to its nearest chosen row is at most twice the b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Int
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.methods.selectors.embeddings import joint_embeddings, squared_distances
-from omnidistill.methods.selectors.selector import check_size
+from omnidistill.methods.selectors.selector import RowSelector, check_size, selectors
 from omnidistill.methods.selectors.turns import GroupTurns
 from omnidistill.models.heads import Heads
 
@@ -43,3 +44,21 @@ def k_center(
         turns.take(row)
         radius = torch.minimum(radius, squared_distances(points, points[row : row + 1])[:, 0])
     return torch.tensor(chosen)
+
+
+@selectors.register("k-center")
+class KCenter(RowSelector):
+    """Rows that leave no row far from its nearest chosen one (greedy k-center)."""
+
+    cites: ClassVar[tuple[str, ...]] = ("k-center",)
+
+    def rows(
+        self,
+        train: FeatureSet,
+        start: Heads,
+        size: int,
+        generator: torch.Generator,
+        trajectory: Sequence[Heads] | None = None,
+    ) -> Int[Tensor, " N"]:
+        """Return the chosen row numbers."""
+        return k_center(train, start, size, generator, trajectory)

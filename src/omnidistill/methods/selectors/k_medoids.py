@@ -5,6 +5,7 @@ MDM, arXiv 2605.23482, and AMD).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -13,7 +14,7 @@ from torch import Tensor
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.methods.selectors.embeddings import joint_embeddings, squared_distances
 from omnidistill.methods.selectors.k_means import cluster_means, k_means
-from omnidistill.methods.selectors.selector import CHUNK_BYTES, check_size
+from omnidistill.methods.selectors.selector import CHUNK_BYTES, RowSelector, check_size, selectors
 from omnidistill.methods.selectors.turns import GroupTurns
 from omnidistill.models.heads import Heads
 
@@ -50,3 +51,21 @@ def nearest_members(
         chosen.append(row)
         turns.take(row)
     return torch.tensor(chosen)
+
+
+@selectors.register("k-medoids")
+class KMedoids(RowSelector):
+    """Rows in the middle of clusters (k-medoids)."""
+
+    cites: ClassVar[tuple[str, ...]] = ("mdm",)
+
+    def rows(
+        self,
+        train: FeatureSet,
+        start: Heads,
+        size: int,
+        generator: torch.Generator,
+        trajectory: Sequence[Heads] | None = None,
+    ) -> Int[Tensor, " N"]:
+        """Return the chosen row numbers."""
+        return k_medoids(train, start, size, generator, trajectory)

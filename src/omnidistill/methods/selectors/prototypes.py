@@ -7,6 +7,9 @@ leaves pairs without a common member.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -14,7 +17,7 @@ from torch import Tensor
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.methods.selectors.embeddings import joint_embeddings
 from omnidistill.methods.selectors.k_means import cluster_means, k_means
-from omnidistill.methods.selectors.selector import CHUNK_BYTES, check_size
+from omnidistill.methods.selectors.selector import CHUNK_BYTES, Selection, Selector, check_size, selectors
 from omnidistill.models.heads import Heads
 
 
@@ -42,3 +45,41 @@ def group_means(train: FeatureSet, size: int, generator: torch.Generator) -> dic
         name: cluster_means(x, train.group_codes.to(x.device), num_groups)[drawn.to(x.device)]
         for name, x in train.features.items()
     }
+
+
+@selectors.register("prototypes")
+class Prototypes(Selector):
+    """Means of the clusters of joint embeddings (k-means)."""
+
+    cites: ClassVar[tuple[str, ...]] = ("pds",)
+
+    def choose(
+        self,
+        train: FeatureSet,
+        start: Heads,
+        size: int,
+        generator: torch.Generator,
+        trajectory: Sequence[Heads] | None = None,
+    ) -> Selection:
+        """Return one averaged row per cluster."""
+        return Selection(prototypes(train, start, size, generator), torch.arange(size))
+
+
+@selectors.register("group-means")
+class GroupMeans(Selector):
+    """Means of random groups."""
+
+    def choose(
+        self,
+        train: FeatureSet,
+        start: Heads,
+        size: int,
+        generator: torch.Generator,
+        trajectory: Sequence[Heads] | None = None,
+    ) -> Selection:
+        """Return one averaged row per group."""
+        return Selection(group_means(train, size, generator), torch.arange(size))
+
+    def most_rows(self, train: FeatureSet) -> int:
+        """Return the number of training groups."""
+        return len(set(train.groups))

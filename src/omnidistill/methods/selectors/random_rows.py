@@ -9,7 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.methods.selectors.selector import check_size
+from omnidistill.methods.selectors.selector import RowSelector, check_size, selectors
 from omnidistill.methods.selectors.turns import first_by_turns
 from omnidistill.models.heads import Heads
 
@@ -24,3 +24,19 @@ def random_rows(
     """Uniformly random rows; groups take turns. Uses no heads."""
     check_size(size, len(train))
     return first_by_turns(torch.randperm(len(train), generator=generator), train.group_codes, size)
+
+
+@selectors.register("random")
+class RandomRows(RowSelector):
+    """Uniform random rows, of distinct groups as far as there are enough."""
+
+    def rows(
+        self,
+        train: FeatureSet,
+        start: Heads,
+        size: int,
+        generator: torch.Generator,
+        trajectory: Sequence[Heads] | None = None,
+    ) -> Int[Tensor, " N"]:
+        """Return the chosen row numbers."""
+        return random_rows(train, start, size, generator, trajectory)

@@ -26,31 +26,43 @@ Shapes: M modalities, b instances, d embedding width, `*r` leading run dimension
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
+from omnidistill.core.settings import Positive
+from omnidistill.models.objectives.objective import Objective, objectives
 from omnidistill.models.objectives.softmax import infonce, infonce_gradient
 from omnidistill.models.objectives.sphere import LEAST_NORM, gram, inner_products, normalise
 from omnidistill.models.objectives.wbce import Reduction, wbce, wbce_gradient
 from omnidistill.models.spectrum import Spectrum, spectrum
 
 
-@dataclass(frozen=True)
-class Hopa:
-    """The HoPA objective for any M >= 2; symmetric in the modalities."""
+@objectives.register("hopa")
+class Hopa(Objective):
+    """The HoPA objective (eq. 8) for any M >= 2; symmetric in the modalities."""
 
-    tau_mod: float = 0.1
-    tau_ins: float = 0.2
-    lambda_ins: float = 1.0
+    cites: ClassVar[tuple[str, ...]] = ("hopa",)
+
+    tau_mod: Positive = 0.1
+    """Temperature of the softmax over singular values (paper tables: 0.1)."""
+    tau_ins: Positive = 0.2
+    """Temperature of the proxy similarity (paper tables: 0.2)."""
+    lambda_ins: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the instance term; the other reading of the tables is tau_ins = 0.1, lambda_ins = 0.2."""
     threshold: float = 0.5
+    """Targets above it count as positives in wBCE."""
     reduction: Reduction = "sum"
+    """wBCE as the sum of its two means (paper), their mean (public LoRS code), or the ordinary BCE ("plain")."""
     modality_term: Literal["softmax", "single", "none"] = "softmax"
+    """L_mod: softmax over singular values (eq. 8a), the single-mode -sigma_1, or left out."""
     instance_term: Literal["wbce", "infonce"] = "wbce"
-    proxy_rank: int = 1
+    """L_ins: wBCE (eq. 9) or InfoNCE of the proxy similarity; lambda_ins = 0 leaves it out."""
+    proxy_rank: Annotated[int, Field(ge=1, le=2)] = 1
+    """Modes in the proxy similarity; 2 is the paper's ablation."""
 
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
         """Loss of head outputs (not normalised) against target similarities."""

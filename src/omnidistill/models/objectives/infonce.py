@@ -1,6 +1,5 @@
-"""Symmetric InfoNCE over pairs of modalities, with several positives (the loss of experts in LoRS and MTT-VL, and of
-our
-full-data heads).
+"""Symmetric InfoNCE over pairs of modalities, with several positives (the loss of experts in LoRS and
+MTT-VL, and of the heads trained on all rows).
 
     L = sum_{(m,n)} InfoNCE(z_m . z_n / tau, T)
 
@@ -9,34 +8,45 @@ Targets are affinities >= 0: identity, or 1 where two rows belong to one group; 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
 
+from omnidistill.core.settings import Positive
+from omnidistill.models.objectives.objective import Objective, anchor_index, objectives, require_index
 from omnidistill.models.objectives.pair_gradient import pair_gradient
 from omnidistill.models.objectives.pairs import cosines, modality_pairs
 from omnidistill.models.objectives.softmax import infonce, infonce_gradient
 from omnidistill.models.objectives.sphere import normalise
 
 
-@dataclass(frozen=True)
-class InfoNCE:
-    """Symmetric cross-entropy over all pairs of modalities, or over the pairs of one anchor modality (its index)."""
+@objectives.register("infonce")
+class InfoNCE(Objective):
+    """Symmetric InfoNCE over pairs of modalities, several positives allowed."""
 
-    tau: float = 0.07
-    anchor: int | None = None
+    cites: ClassVar[tuple[str, ...]] = ("infonce", "clip")
+
+    tau: Positive = 0.07
+    """Temperature of the cosine."""
+    anchor: str | int | None = None
+    """Modality that every pair must contain (T-bind, V-bind), by name or index; absent: all pairs."""
+
+    def bind(self, modalities: Sequence[str]) -> InfoNCE:
+        """Return the objective with its anchor as an index."""
+        return self.evolve(anchor=anchor_index(self.anchor, modalities))
 
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
         """Loss of head outputs (not normalised) against target affinities."""
-        left, right = modality_pairs(outputs.shape[-3], self.anchor, outputs.device)
+        left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         return infonce(cosines(normalise(outputs)[0], left, right), targets.unsqueeze(-3), self.tau).sum(-1)
 
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
         """dL/d outputs in closed form; itself differentiable with respect to both arguments."""
-        left, right = modality_pairs(outputs.shape[-3], self.anchor, outputs.device)
+        left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         return pair_gradient(
             lambda c, wanted: infonce_gradient(c, wanted.unsqueeze(-3), self.tau),
             outputs,

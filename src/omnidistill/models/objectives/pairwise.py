@@ -8,29 +8,42 @@ The same target matrix S serves every pair; S_ij speaks of row i of m against ro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
 
+from omnidistill.core.settings import Positive
+from omnidistill.models.objectives.objective import Objective, anchor_index, objectives, require_index
 from omnidistill.models.objectives.pair_gradient import pair_gradient
 from omnidistill.models.objectives.pairs import cosines, modality_pairs
 from omnidistill.models.objectives.sphere import normalise
 from omnidistill.models.objectives.wbce import Reduction, wbce, wbce_gradient
 
 
-@dataclass(frozen=True)
-class PairwiseWbce:
-    """wBCE over all pairs of modalities, or over the pairs of one anchor modality (its index)."""
+@objectives.register("pairwise-wbce")
+class PairwiseWbce(Objective):
+    """wBCE over pairs of modalities (the LoRS student)."""
 
-    tau: float = 0.07
+    cites: ClassVar[tuple[str, ...]] = ("lors",)
+
+    tau: Positive = 0.07
+    """Temperature of the cosine."""
     threshold: float = 0.5
+    """Targets above it count as positives."""
     reduction: Reduction = "mean"
-    anchor: int | None = None
+    """Mean of the two means (public LoRS code), their sum (the paper's equation), or the ordinary BCE ("plain")."""
+    anchor: str | int | None = None
+    """Modality that every pair must contain (T-bind, V-bind), by name or index; absent: all pairs."""
+
+    def bind(self, modalities: Sequence[str]) -> PairwiseWbce:
+        """Return the objective with its anchor as an index."""
+        return self.evolve(anchor=anchor_index(self.anchor, modalities))
 
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
         """Loss of head outputs (not normalised) against target similarities."""
-        left, right = modality_pairs(outputs.shape[-3], self.anchor, outputs.device)
+        left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         similarity = cosines(normalise(outputs)[0], left, right)
         losses = wbce(similarity, targets.unsqueeze(-3).expand_as(similarity), self.tau, self.threshold, self.reduction)
         return losses.sum(-1)
@@ -39,7 +52,7 @@ class PairwiseWbce:
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
         """dL/d outputs in closed form; itself differentiable with respect to both arguments."""
-        left, right = modality_pairs(outputs.shape[-3], self.anchor, outputs.device)
+        left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         return pair_gradient(
             lambda c, wanted: wbce_gradient(c, wanted.unsqueeze(-3), self.tau, self.threshold, self.reduction),
             outputs,

@@ -16,13 +16,12 @@ from pathlib import Path
 
 import torch
 
-from omnidistill.config import ExpertsConfig
 from omnidistill.core.engines import Engine
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.io.artifacts import exclusive, read_tensors
 from omnidistill.io.tracking import Progress
-from omnidistill.models.objectives import objective_from
 from omnidistill.training.experts.epochs import StackedHeads, run_blocks, train_epochs
+from omnidistill.training.experts.experts_config import ExpertsConfig
 from omnidistill.training.experts.snapshots import Trail, snapshot_path
 
 BLOCKS = "blocks"
@@ -103,7 +102,7 @@ class BlockTraining:
         """Trains these runs in place, from `done` epochs after `first_epoch` on; gives the number of each epoch."""
         runs = slice(first_run, first_run + len(next(iter(heads.values()))))
         return train_epochs(
-            objective_from(self.config.objective, self.modalities),
+            self.config.objective.bind(self.modalities),
             heads,
             self.train,
             torch.tensor(self.learning_rates[runs]),

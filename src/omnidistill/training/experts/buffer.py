@@ -19,13 +19,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.config import ExpertsConfig
 from omnidistill.core.engines import Engine, LocalEngine
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
@@ -33,6 +31,8 @@ from omnidistill.io.artifacts import FileRecord, exclusive, load_artifact, save_
 from omnidistill.io.tracking import Progress, SilentProgress
 from omnidistill.models.heads import Heads
 from omnidistill.training.experts.blocks import BLOCKS, BlockTraining, train_blocks
+from omnidistill.training.experts.expert_key import ExpertKey, StartTraining
+from omnidistill.training.experts.experts_config import ExpertsConfig
 from omnidistill.training.experts.snapshots import Snapshots, Trail, open_snapshots, require_same
 from omnidistill.training.experts.starts import OWN, Start, require_alike, starts_of_experts
 from omnidistill.training.rank_floor import singular_values
@@ -50,7 +50,7 @@ class ExpertBuffer:
     last_epochs: tuple[int, ...]  # of every expert, which stands still after it
     modalities: tuple[str, ...]
     seconds: float
-    meta: dict[str, Any]
+    key: ExpertKey
 
     @property
     def num_experts(self) -> int:
@@ -81,7 +81,7 @@ def train_experts(
     seed: int,
     seconds: float = 0.0,
     spectrum_epochs: int | None = None,
-    identity: Mapping[str, Any] | None = None,
+    identity: Mapping[str, str] | None = None,
     progress: Progress | None = None,
     engine: Engine | None = None,
     reopen: Callable[[], FeatureSet] | None = None,
@@ -106,17 +106,13 @@ def train_experts(
     turns = starts_of_experts(config.num_experts, len(starts))
     rates = tuple(starts[turn].learning_rate for turn in turns)
     last_epochs = tuple(starts[turn].num_epochs for turn in turns)
-    key = {
-        "config": config.model_dump(mode="json"),
-        "starts": [{"learning_rate": start.learning_rate, "num_epochs": start.num_epochs} for start in starts],
-        "seed": seed,
-        "identity": dict(identity or {}),
-    }
+    trainings = [StartTraining(start.learning_rate, start.num_epochs) for start in starts]
+    key = ExpertKey(config.model_dump(mode="json"), trainings, seed, dict(identity or {})).to_json()
     progress, engine = progress or SilentProgress(), engine or LocalEngine()
     with exclusive(folder):
         if (folder / "manifest.json").exists():
             buffer = load_experts(folder)
-            require_same(folder, buffer.meta["key"], key)
+            require_same(folder, buffer.key.to_json(), key)
             return buffer
         trail, modalities = Trail.found(folder, key, seconds), tuple(starts[OWN].heads)
         heads = trail.last(modalities) if trail.records else _stacked([starts[turn].heads for turn in turns])
@@ -172,7 +168,7 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
             tuple(meta["last_epochs"]),
             modalities,
             meta["seconds"],
-            meta,
+            ExpertKey.from_json(meta["key"], str(folder)),
         )
     except (KeyError, TypeError) as error:
         raise InputError(f"{folder}: experts of another version, or damaged ({error}); train them again") from error

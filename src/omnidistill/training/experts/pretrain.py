@@ -8,16 +8,34 @@ learned from the set.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
+from pydantic import Field
 
-from omnidistill.config import HeadsConfig
+from omnidistill.core.settings import Count, Positive, Settings
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import Development
 from omnidistill.io.tracking import Progress, SilentProgress
 from omnidistill.models.heads import Heads, random_heads
 from omnidistill.models.objectives import InfoNCE
 from omnidistill.training.experts.epochs import stack_runs, train_epochs
+
+
+class HeadsConfig(Settings):
+    """Pre-training of the heads on the `heads` split by InfoNCE, when none are given."""
+
+    width: Count = 256
+    """Width d of the embeddings."""
+    num_epochs: Annotated[int, Field(ge=0)] = 30
+    """Passes over the `heads` split; the best epoch on validation is used. 0: random heads."""
+    batch_size: Annotated[int, Field(ge=2)] = 256
+    """Rows per step."""
+    learning_rate: Positive = 1.0
+    """SGD step size."""
+    tau: Positive = 0.07
+    """Temperature of InfoNCE."""
+
 
 Judge = Callable[[Heads], float]
 """Scores heads on the validation split; higher is better."""
@@ -36,7 +54,7 @@ def pretrain_heads(
     with progress:
         progress.start(config.num_epochs, "heads")
         epochs = train_epochs(
-            InfoNCE(config.tau),
+            InfoNCE(tau=config.tau),
             heads,
             data.heads,
             torch.tensor([config.learning_rate]),

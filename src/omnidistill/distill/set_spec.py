@@ -1,0 +1,116 @@
+"""The specification of a set: all that is needed, next to its tensors, to load it and to train on it.
+
+    {"schema": 1, "modalities": {NAME: p_m}, "size": N, "storage": .., "similarity": .., "objective": .., "recipe": ..,
+     "preprocessing": ..}
+
+It is the metadata of the artifact and takes at most 1 kB. The run configuration is not part of it: it is provenance,
+so renaming a setting of the program never breaks a stored set.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from omnidistill.core.errors import InputError
+from omnidistill.core.registry import ComponentRegistry
+from omnidistill.models.objectives import Objective, objectives
+from omnidistill.models.similarities import Similarity, similarities
+from omnidistill.models.storages import Storage, storages
+from omnidistill.training.recipes import Recipe, recipes
+
+SCHEMA = 1
+_COMPONENTS: dict[str, ComponentRegistry[Any]] = {
+    "storage": storages,
+    "similarity": similarities,
+    "objective": objectives,
+    "recipe": recipes,
+}
+
+
+@dataclass(frozen=True)
+class SetSpec:
+    """How a set is stored and trained on.
+
+    modalities: {name: p_m}. size: stored rows. preprocessing: which steps prepared the rows, as JSON; their means are
+    tensors of the set.
+    """
+
+    modalities: Mapping[str, int]
+    size: int
+    storage: Storage
+    similarity: Similarity
+    objective: Objective
+    recipe: Recipe
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the metadata of the artifact."""
+        components = {name: getattr(self, name).model_dump(mode="json") for name in _COMPONENTS}
+        return {
+            "schema": SCHEMA,
+            "modalities": dict(self.modalities),
+            "size": self.size,
+            **components,
+            "preprocessing": dict(self.preprocessing),
+        }
+
+    @staticmethod
+    def from_json(tree: Mapping[str, Any], where: str) -> SetSpec:
+        """Read what `to_json` wrote. Fields that are not known here (of a later version) give a warning.
+
+        Raises:
+            InputError: a newer schema, a component that is not installed (with the package that provides it), or a
+                damaged field; names the file and the field.
+        """
+        schema = tree.get("schema")
+        if not isinstance(schema, int) or schema < 1:
+            raise InputError(f"{where}: field 'schema' is {schema!r}, expected a number; the file was altered")
+        if schema > SCHEMA:
+            raise InputError(
+                f"{where}: the set has schema {schema}, and this version of omnidistill reads up to {SCHEMA}; upgrade "
+                "omnidistill"
+            )
+        expected = {"schema", "modalities", "size", "preprocessing", *_COMPONENTS}
+        for name in sorted(set(tree) - expected):
+            _warn(where, name)
+        modalities, size, preprocessing = tree.get("modalities"), tree.get("size"), tree.get("preprocessing")
+        sound = (
+            isinstance(modalities, dict) and len(modalities) > 1 and all(type(p) is int for p in modalities.values())
+        )
+        if not sound or type(size) is not int or size < 1 or not isinstance(preprocessing, dict):
+            raise InputError(f"{where}: field modalities, size or preprocessing is malformed; the file was altered")
+        built = {name: _component(registry, tree, name, where) for name, registry in _COMPONENTS.items()}
+        return SetSpec(dict(modalities or {}), size, **built, preprocessing=preprocessing)
+
+
+def _component(registry: ComponentRegistry[Any], tree: Mapping[str, Any], name: str, where: str) -> Any:
+    spec = tree.get(name)
+    if not isinstance(spec, dict) or not isinstance(spec.get("kind"), str):
+        raise InputError(f"{where}: field '{name}' is missing or malformed; the file was altered")
+    try:
+        kind, package = spec["kind"], spec.get("package")
+        if kind not in registry:
+            raise registry.missing(kind, package if isinstance(package, str) else None)
+        known = {"kind", "package", *registry.get(kind).model_fields}
+        for unknown in sorted(set(spec) - known):
+            _warn(where, f"{name}.{unknown}")
+        return registry.build({key: value for key, value in spec.items() if key in known})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join([name, *(str(part) for part in problem["loc"])])
+        raise InputError(
+            f"{where}: {place} = {json.dumps(problem.get('input'), default=str)}: {problem['msg']}"
+        ) from None
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _warn(where: str, name: str) -> None:
+    message = f"{where}: field '{name}' is not known to this version of omnidistill and is ignored"
+    warnings.warn(message, UserWarning, stacklevel=4)

@@ -1,0 +1,28 @@
+"""Baselines: what sets are compared with, one file each; `baselines` lists them by name."""
+
+from collections.abc import Iterable
+
+from omnidistill.evaluation.baselines.baseline import Allowance, AnyBaseline, Baseline, Setting, baselines
+
+REQUIRED = ("zero-shot", "full")
+"""Gain retained is measured between these two, so every table has them."""
+
+DEFAULT = ("zero-shot", "random", "low-rank", "equal-bytes", "equal-bytes-4-bit", "cca", "full-own", "full")
+"""The baselines of a table that names none."""
+
+
+def default_baselines(names: Iterable[str] = DEFAULT) -> tuple[Baseline, ...]:
+    """Return the baselines of these names, with their default settings."""
+    return tuple(baselines.build(name) for name in names)
+
+
+__all__ = [
+    "DEFAULT",
+    "REQUIRED",
+    "Allowance",
+    "AnyBaseline",
+    "Baseline",
+    "Setting",
+    "baselines",
+    "default_baselines",
+]

@@ -1,0 +1,90 @@
+"""Heads trained on all rows: step size and number of epochs chosen on validation, then fresh runs with those.
+
+`full` minimises group-aware InfoNCE and is what gain retained is measured against; `full-own` minimises what the
+students of a set minimise, which says how much of a difference the objective makes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+
+from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
+from omnidistill.evaluation.full_training import choose_training
+from omnidistill.evaluation.protocol import EvaluateConfig
+from omnidistill.evaluation.trained_heads import TrainedHeads
+from omnidistill.models.objectives import AnyObjective, InfoNCE, Objective
+from omnidistill.training.experts.epochs import stack_runs, train_epochs
+
+_TITLES = {"hopa": "HoPA", "pairwise-wbce": "pairwise wBCE", "infonce": "InfoNCE"}
+
+
+@baselines.register("full")
+class AllRows(Baseline):
+    """All rows, by InfoNCE."""
+
+    def fit(self, setting: Setting) -> TrainedHeads:
+        """Train on all rows by InfoNCE at the temperature of the protocol."""
+        return train_on_all_rows(InfoNCE(tau=setting.evaluate.tau), "all rows, InfoNCE", setting)
+
+
+@baselines.register("full-own")
+class AllRowsOwn(Baseline):
+    """All rows, by the student's own objective."""
+
+    objective: AnyObjective | None = None
+    """The objective; absent: that of every set in the table, unless it is the InfoNCE of the protocol."""
+
+    def fit(self, setting: Setting) -> TrainedHeads:
+        """Train on all rows by the objective."""
+        assert self.objective is not None
+        return train_on_all_rows(self.objective, f"all rows, {_title(self.objective)}", setting)
+
+    def for_students(self, students: Sequence[Objective], evaluate: EvaluateConfig) -> tuple[Baseline, ...]:
+        """Return one baseline for each objective other than the InfoNCE of the protocol."""
+        if self.objective is not None:
+            return (self,)
+        own = dict.fromkeys(student for student in students if student != InfoNCE(tau=evaluate.tau))
+        return tuple(self.evolve(objective=objective) for objective in own)
+
+    @property
+    def name(self) -> str:
+        """ "full-" and the objective."""
+        return self.kind if self.objective is None else f"full-{self.objective.title.replace(' ', '-')}"
+
+
+def train_on_all_rows(objective: Objective, label: str, setting: Setting) -> TrainedHeads:
+    """Return heads trained on all rows by an objective; step size and epochs chosen on validation."""
+    started_at, data, start, evaluate = time.monotonic(), setting.data, setting.start, setting.evaluate
+    bound = objective.bind(tuple(start))
+    chosen = choose_training(
+        bound,
+        start,
+        data,
+        evaluate.learning_rates,
+        batch_size=evaluate.batch_size,
+        max_epochs=evaluate.max_epochs,
+        seed=setting.seed,
+        purpose="full/tune",
+    )
+    heads = stack_runs(start, evaluate.num_seeds)
+    for _ in train_epochs(
+        bound,
+        heads,
+        data.train,
+        torch.full((evaluate.num_seeds,), chosen.learning_rate),
+        batch_size=evaluate.batch_size,
+        num_epochs=chosen.num_epochs,
+        seed=setting.seed,
+        purpose="full",
+    ):
+        pass
+    settings = {"learning_rate": chosen.learning_rate, "num_epochs": chosen.num_epochs}
+    seconds = time.monotonic() - started_at
+    return TrainedHeads(label, (heads,), data.train.bytes, seconds, settings, chosen.judged)
+
+
+def _title(objective: Objective) -> str:
+    return objective.title.replace(objective.kind, _TITLES.get(objective.kind, objective.kind), 1)

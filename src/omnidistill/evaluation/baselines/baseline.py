@@ -1,0 +1,92 @@
+"""What a baseline is: heads trained in another way from the same start, to compare sets with.
+
+Every choice is made on validation; nothing here can see the test split, since a `Development` has none. A baseline
+depends on its settings, the start, the data, the evaluation protocol, a seed and (if it is sized) an allowance, and on
+nothing else: the same label means the same number wherever it is shown.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
+
+from omnidistill.core.registry import ComponentRegistry
+from omnidistill.core.settings import Component
+from omnidistill.data.featureset import Development
+from omnidistill.evaluation.protocol import EvaluateConfig
+from omnidistill.evaluation.trained_heads import TrainedHeads
+from omnidistill.models.heads import Heads
+from omnidistill.models.objectives import Objective
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What a sized baseline may use: real rows (in float32), and bytes of stored heads."""
+
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a baseline is fitted to.
+
+    allowance: None for baselines that are not sized. fitted: results of the baselines that this one `needs`.
+    """
+
+    data: Development
+    start: Heads
+    evaluate: EvaluateConfig
+    seed: int
+    allowance: Allowance | None = None
+    fitted: Mapping[str, TrainedHeads] = field(default_factory=dict)
+
+
+class Baseline(Component):
+    """A row of the table that is not a set."""
+
+    sized: ClassVar[bool] = False
+    """Whether it depends on the size of the sets."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Names of baselines that it is derived from."""
+
+    @abstractmethod
+    def fit(self, setting: Setting) -> TrainedHeads:
+        """Train the heads; one run per student of the protocol, or a single one where nothing is random."""
+
+    def applies(self, setting: Setting) -> bool:
+        """Return whether the baseline means anything here; a row without meaning is not shown."""
+        return True
+
+    def for_students(self, students: Sequence[Objective], evaluate: EvaluateConfig) -> tuple[Baseline, ...]:
+        """Return the baselines that this one stands for in a table whose sets have these student objectives."""
+        return (self,)
+
+    @property
+    def name(self) -> str:
+        """Name of the row, unique in a table."""
+        return self.kind
+
+
+_HERE = "omnidistill.evaluation.baselines"
+baselines: ComponentRegistry[Baseline] = ComponentRegistry(
+    "baseline",
+    Baseline,  # type: ignore[type-abstract]
+    {
+        "zero-shot": f"{_HERE}.zero_shot",
+        "random": f"{_HERE}.random_rows",
+        "low-rank": f"{_HERE}.low_rank",
+        "equal-bytes": f"{_HERE}.equal_bytes",
+        "equal-bytes-4-bit": f"{_HERE}.equal_bytes",
+        "cca": f"{_HERE}.ridge_cca",
+        "full-own": f"{_HERE}.all_rows",
+        "full": f"{_HERE}.all_rows",
+    },
+    group="omnidistill.baselines",
+)
+"""Every baseline by name, in the order of tables."""
+
+AnyBaseline = Annotated[Baseline, baselines]
+"""Type of a settings field that holds a baseline."""

@@ -1,0 +1,78 @@
+"""Heads of equal bytes: what the bytes of a set hold when they hold the trained heads instead.
+
+    W = W_0 + L^T R
+
+L^T R is the update of the heads trained on all rows, truncated to the largest rank r that fits (Eckart and Young); the
+rows of L (r x d) and R (r x p_m) are stored in 32 or 4 bits per number.
+
+A set that loses to it must have other merits: it trains heads of other seeds and widths, and its rows can be looked at.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnidistill.distill.budget import row_bytes
+from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
+from omnidistill.evaluation.trained_heads import TrainedHeads
+from omnidistill.models.storages import RowForm, RowStorage
+
+
+@baselines.register("equal-bytes")
+class EqualBytes(Baseline):
+    """The trained heads cut to the bytes of a set, 32 bits per number."""
+
+    sized: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("full",)
+
+    bits: Literal[32, 16, 8, 6, 4, 3, 2] = 32
+    """Bits per number of the stored factors."""
+
+    def applies(self, setting: Setting) -> bool:
+        """Return whether the bytes hold a rank of at least 1."""
+        return self._rank(setting) > 0
+
+    def fit(self, setting: Setting) -> TrainedHeads:
+        """Truncate the update of every head to the largest rank that fits."""
+        started_at, full, rank = time.monotonic(), setting.fitted["full"], self._rank(setting)
+        form = RowStorage(bits=self.bits)
+        start = setting.start
+        heads = {name: matrix + _truncated(full.heads[name] - matrix, rank, form) for name, matrix in start.items()}
+        seconds = full.seconds + time.monotonic() - started_at
+        bits = "" if self.bits == 32 else f", {self.bits} bits"
+        label, settings = f"heads of equal bytes (rank {rank}{bits})", {"rank": rank, "bits": self.bits}
+        return TrainedHeads(label, (heads,), rank * self._rank_bytes(setting), seconds, settings, full.judged)
+
+    def _rank(self, setting: Setting) -> int:
+        assert setting.allowance is not None
+        sides = [side for matrix in setting.start.values() for side in matrix.shape]
+        return min(setting.allowance.bytes // self._rank_bytes(setting), *sides)
+
+    def _rank_bytes(self, setting: Setting) -> int:
+        form = RowStorage(bits=self.bits)
+        return sum(row_bytes(form, side) for matrix in setting.start.values() for side in matrix.shape)
+
+
+@baselines.register("equal-bytes-4-bit")
+class EqualBytes4Bit(EqualBytes):
+    """The trained heads cut to the bytes of a set, 4 bits per number."""
+
+    bits: Literal[32, 16, 8, 6, 4, 3, 2] = 4
+    """Bits per number of the stored factors."""
+
+
+def _truncated(update: Float[Tensor, "R d p"], rank: int, form: RowForm) -> Float[Tensor, "R d p"]:
+    """Best approximation of each update by a matrix of at most that rank, as its stored factors give it."""
+    if not rank:
+        return torch.zeros_like(update)
+    values = update if update.shape[1] <= update.shape[2] else update.mT
+    basis = torch.linalg.eigh(values @ values.mT)[1][..., -rank:]
+    pairs = zip(basis.mT, basis.mT @ values, strict=True)
+    factors = [form.load(form.store({"left": left, "right": right})) for left, right in pairs]
+    kept = torch.stack([each["left"].mT @ each["right"] for each in factors])
+    return kept if values is update else kept.mT

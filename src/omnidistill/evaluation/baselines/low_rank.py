@@ -1,0 +1,117 @@
+"""Heads W_0 + U V^T of rank N, trained on all rows by InfoNCE with Adam.
+
+N synthetic rows change a head by a matrix of rank N at most, so rank-N heads trained directly are what a set of N rows
+is compared with. A rank that does not restrict the heads is not shown: it would be training on all rows once more.
+
+Shapes: R runs, r rank, d embedding width, p_m feature width, b mini-batch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Annotated, ClassVar
+
+import torch
+from jaxtyping import Int
+from pydantic import Field
+from torch import Tensor
+
+from omnidistill.core.settings import Positive
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.distill.budget import LEAST_ROWS
+from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
+from omnidistill.evaluation.full_training import best_epoch
+from omnidistill.evaluation.protocol import EvaluateConfig
+from omnidistill.evaluation.trained_heads import TrainedHeads
+from omnidistill.evaluation.validation import run_of, validation_score
+from omnidistill.models.heads import Heads, shared_groups
+from omnidistill.models.objectives import InfoNCE, Objective
+from omnidistill.training.experts.epochs import StackedHeads, epoch_orders
+
+
+@baselines.register("low-rank")
+class LowRank(Baseline):
+    """Heads of rank N, trained on all rows."""
+
+    sized: ClassVar[bool] = True
+
+    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.001, 0.003, 0.01)
+    """Step sizes of Adam that validation chooses from."""
+
+    def applies(self, setting: Setting) -> bool:
+        """Return whether the rank restricts the heads."""
+        assert setting.allowance is not None
+        return (
+            LEAST_ROWS
+            <= setting.allowance.rows
+            < min(side for matrix in setting.start.values() for side in matrix.shape)
+        )
+
+    def fit(self, setting: Setting) -> TrainedHeads:
+        """Choose rate and epochs on validation, then train every run."""
+        assert setting.allowance is not None
+        started_at, data, start, evaluate = time.monotonic(), setting.data, setting.start, setting.evaluate
+        rank, seed = setting.allowance.rows, setting.seed
+        best, judged = (-1.0, self.learning_rates[0], 1), 0
+        for rate in self.learning_rates:
+            factors = LowRankHeads(start, rank, 1, Streams(seed)["low rank/tune"])
+            epochs = factors.epochs(data.train, rate, evaluate, evaluate.max_epochs, seed, "low rank/tune")
+            score, epoch, count = best_epoch(
+                epochs,
+                lambda factors=factors: validation_score(run_of(factors.heads(), 0), data.validation),  # type: ignore[misc]
+            )
+            judged += count
+            best = max(best, (score, rate, epoch), key=lambda choice: choice[0])
+        _, rate, num_epochs = best
+        factors = LowRankHeads(start, rank, evaluate.num_seeds, Streams(seed)["low rank"])
+        for _ in factors.epochs(data.train, rate, evaluate, num_epochs, seed, "low rank"):
+            pass
+        num_bytes = 4 * rank * sum(sum(matrix.shape) for matrix in start.values())
+        settings = {"learning_rate": rate, "num_epochs": num_epochs, "rank": rank}
+        label, seconds = f"heads of rank {rank}, all rows", time.monotonic() - started_at
+        return TrainedHeads(label, (factors.heads(),), num_bytes, seconds, settings, judged)
+
+
+class LowRankHeads:
+    """Heads W_0 + U V^T of several runs, updated by Adam on the closed-form InfoNCE gradient."""
+
+    def __init__(self, start: Heads, rank: int, num_runs: int, generator: torch.Generator) -> None:
+        self.start = start
+        self.left = {name: torch.zeros(num_runs, matrix.shape[0], rank) for name, matrix in start.items()}
+        self.right = {
+            name: torch.randn(num_runs, matrix.shape[1], rank, generator=generator) / matrix.shape[1] ** 0.5
+            for name, matrix in start.items()
+        }
+
+    def heads(self) -> StackedHeads:
+        """W_0 + U V^T of every run."""
+        return {name: matrix + self.left[name] @ self.right[name].mT for name, matrix in self.start.items()}
+
+    def epochs(
+        self, train: FeatureSet, rate: float, config: EvaluateConfig, num_epochs: int, seed: int, purpose: str
+    ) -> Iterator[int]:
+        """Train all runs, each on batches of its own; gives the number of epochs after each."""
+        objective = InfoNCE(tau=config.tau)
+        leaves = [*self.left.values(), *self.right.values()]
+        optimiser = torch.optim.Adam(leaves, lr=rate)
+        size, num_runs = min(config.batch_size, len(train)), len(leaves[0])
+        for epoch in range(num_epochs):
+            orders = epoch_orders(num_runs, len(train), seed=seed, purpose=purpose, epoch=epoch)
+            for begin in range(0, len(train) - size + 1, size):
+                self._gradients(objective, train, orders[:, begin : begin + size])
+                optimiser.step()
+            yield epoch + 1
+
+    def _gradients(self, objective: Objective, train: FeatureSet, batch: Int[Tensor, "R b"]) -> None:
+        inputs = {name: train.features[name][batch] for name in self.start}
+        inner = {name: x @ self.right[name] for name, x in inputs.items()}
+        outputs = torch.stack(
+            [inputs[name] @ matrix.mT + inner[name] @ self.left[name].mT for name, matrix in self.start.items()], dim=1
+        )
+        deltas = objective.gradient(outputs, shared_groups(train.group_codes[batch]))
+        for m, name in enumerate(self.start):
+            delta = deltas[:, m]
+            self.left[name].grad = delta.mT @ inner[name]
+            self.right[name].grad = inputs[name].mT @ (delta @ self.left[name])

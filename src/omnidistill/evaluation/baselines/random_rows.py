@@ -1,0 +1,93 @@
+"""Random real rows, as many as the sets have (in float32): others in every run, by InfoNCE.
+
+Step size and number of steps are chosen on validation, as for sets whose recipe is chosen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any, ClassVar
+
+import torch
+
+from omnidistill.core.errors import NotFiniteError
+from omnidistill.core.settings import Count
+from omnidistill.core.streams import Streams
+from omnidistill.core.threads import threads_for
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.distill.budget import LEAST_ROWS
+from omnidistill.distill.learnable import random_rows
+from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
+from omnidistill.evaluation.trained_heads import TrainedHeads
+from omnidistill.evaluation.validation import doubling_steps, mean_score
+from omnidistill.models.heads import shared_groups
+from omnidistill.models.objectives import InfoNCE
+from omnidistill.training.rollout.students import train_students
+
+
+@baselines.register("random")
+class RandomRows(Baseline):
+    """Random real rows, trained on by InfoNCE."""
+
+    sized: ClassVar[bool] = True
+
+    batch_size: Count = 128
+    """Rows per step, or all if there are fewer."""
+    max_steps: Count = 2048
+    """Longest training that validation may choose; candidates double from 8."""
+
+    def applies(self, setting: Setting) -> bool:
+        """Return whether there are enough rows to tell one from another."""
+        assert setting.allowance is not None
+        return setting.allowance.rows >= LEAST_ROWS
+
+    def fit(self, setting: Setting) -> TrainedHeads:
+        """Choose step size and number of steps on two draws of rows, then train every run on rows of its own."""
+        assert setting.allowance is not None
+        started_at, streams, evaluate = time.monotonic(), Streams(setting.seed), setting.evaluate
+        train_rows, start, size = setting.data.train, setting.start, setting.allowance.rows
+        steps, objective = doubling_steps(self.max_steps), InfoNCE(tau=evaluate.tau)
+
+        def train(rows: FeatureSet, rate: float, checkpoints: Sequence[int], stream: str) -> Iterator[Any]:
+            return train_students(
+                objective,
+                start,
+                rows.features,
+                lambda batches: shared_groups(rows.group_codes[batches]),
+                torch.full((len(start),), rate),
+                batch_size=min(self.batch_size, size),
+                checkpoints=checkpoints,
+                generators=[streams[stream]],
+            )
+
+        with threads_for(size, train_rows.widths, next(iter(start.values())).shape[0]):
+            best, judged = (-1.0, evaluate.learning_rates[0], steps[0]), 0
+            tuning = [random_rows(train_rows, size, streams[f"random/tune/{draw}"]) for draw in range(2)]
+            for rate in evaluate.learning_rates:
+                curves = [
+                    _curve(train(rows, rate, steps, f"random/tune/batches/{draw}"), len(steps), setting.data.validation)
+                    for draw, rows in enumerate(tuning)
+                ]
+                judged += sum(score >= 0 for score in curves[0])
+                for num_steps, *scores in zip(steps, *curves, strict=True):
+                    best = max(best, (sum(scores) / len(scores), rate, num_steps), key=lambda choice: choice[0])
+            _, rate, num_steps = best
+            runs = []
+            for run in range(evaluate.num_seeds):
+                rows = random_rows(train_rows, size, streams[f"random/{run}"])
+                runs.append(next(train(rows, rate, [num_steps], f"random/batches/{run}"))[1])
+        heads = {name: torch.cat([run[name] for run in runs]) for name in start}
+        num_bytes = 4 * size * sum(train_rows.widths.values())
+        settings = {"step_size": rate, "num_steps": num_steps}
+        label, seconds = f"random, {size} rows", time.monotonic() - started_at
+        return TrainedHeads(label, (heads,), num_bytes, seconds, settings, judged)
+
+
+def _curve(students: Iterator[Any], length: int, validation: FeatureSet) -> list[float]:
+    """Validation score at every checkpoint; -1 from where training diverged."""
+    scores: list[float] = []
+    with suppress(NotFiniteError):
+        scores += (mean_score(heads, validation) for _, heads in students)
+    return scores + [-1.0] * (length - len(scores))

@@ -1,0 +1,44 @@
+"""Ridge CCA heads with bias, in one solve over all rows; ridge and pairing chosen on validation."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from omnidistill.core.settings import Positive
+from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
+from omnidistill.evaluation.trained_heads import TrainedHeads
+from omnidistill.evaluation.validation import validation_score
+from omnidistill.training.closed_form import accumulate_moments, ridge_cca_heads
+from omnidistill.training.experts.epochs import stack_runs
+
+
+@baselines.register("cca")
+class RidgeCca(Baseline):
+    """Ridge CCA heads, in one solve over all rows; as wide as the start if the features are."""
+
+    cites: ClassVar[tuple[str, ...]] = ()
+
+    ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0)
+    """Ridges that validation chooses from, in units of the mean eigenvalue of each covariance."""
+
+    def fit(self, setting: Setting) -> TrainedHeads:
+        """Solve for every pairing and ridge; return the heads that validate best."""
+        started_at, train = time.monotonic(), setting.data.train
+        widths = {name: matrix.shape[1] for name, matrix in setting.start.items()}
+        rank = min(next(iter(setting.start.values())).shape[0], *widths.values())
+        best, judged = None, 0
+        for pairing in ("groups", "rows") if train.pairing is None else ("rows",):
+            moments = accumulate_moments(train, pairing)
+            for ridge in self.ridges:
+                heads, bias = ridge_cca_heads(moments, rank, ridge)
+                score, judged = validation_score(heads, setting.data.validation, bias), judged + 1
+                if best is None or score > best[0]:
+                    best = score, heads, bias, {"ridge": ridge, "pairing": pairing, "rank": rank}
+        assert best is not None
+        _, heads, bias, settings = best
+        num_bytes, seconds = 4 * (rank + 1) * sum(widths.values()), time.monotonic() - started_at
+        label = "ridge CCA heads, all rows"
+        return TrainedHeads(label, (stack_runs(heads, 1),), num_bytes, seconds, settings, judged, bias)

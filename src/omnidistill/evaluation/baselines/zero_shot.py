@@ -1,0 +1,16 @@
+"""The initial heads, untrained: where every student starts (zero-shot)."""
+
+from __future__ import annotations
+
+from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
+from omnidistill.evaluation.trained_heads import TrainedHeads
+from omnidistill.training.experts.epochs import stack_runs
+
+
+@baselines.register("zero-shot")
+class ZeroShot(Baseline):
+    """The initial heads, untrained."""
+
+    def fit(self, setting: Setting) -> TrainedHeads:
+        """Return the heads as they are."""
+        return TrainedHeads("zero-shot heads", (stack_runs(setting.start, 1),), 0, 0.0, {})

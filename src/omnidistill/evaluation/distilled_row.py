@@ -1,0 +1,34 @@
+"""The row of a set: students trained by its recipe on the set, or on that of every pair of modalities."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omnidistill.core.threads import threads_for
+from omnidistill.distill import DistilledSet
+from omnidistill.evaluation.protocol import EvaluateConfig
+from omnidistill.evaluation.trained_heads import TrainedHeads
+from omnidistill.models.heads import Heads
+
+
+def train_on_sets(sets: Sequence[DistilledSet], start: Heads, config: EvaluateConfig, seed: int) -> TrainedHeads:
+    """Return students of the sets, as many runs as the protocol says; seconds are those of training the students."""
+    started_at, parts = time.monotonic(), []
+    for distilled in sets:
+        width = next(iter(start.values())).shape[0]
+        with threads_for(len(distilled), {name: start[name].shape[1] for name in distilled.modalities}, width):
+            parts.append(next(distilled.students(start, seed=seed, num_runs=config.num_seeds))[1])
+    recipes = [_settings(distilled) for distilled in sets]
+    settings = recipes[0]
+    if len(sets) > 1:
+        settings = {name: [recipe[name] for recipe in recipes] for name in recipes[0]}
+    label = f"{sets[0].provenance.method or 'set'}, {sets[0].size} rows"
+    num_bytes = sum(each.bytes for each in sets)
+    return TrainedHeads(label, tuple(parts), num_bytes, time.monotonic() - started_at, settings)
+
+
+def _settings(distilled: DistilledSet) -> Mapping[str, Any]:
+    settings = distilled.recipe.model_dump(mode="json")
+    return {name: settings[name] for name in ("num_steps", "step_sizes") if name in settings}

@@ -1,0 +1,51 @@
+"""Runs with a budget instead of a number of rows: the largest N whose set (or sets of all pairs) fits."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from itertools import combinations
+
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.distill.budget import LEAST_ROWS, BudgetTooSmallError, parse_budget, set_bytes, training_bytes
+from omnidistill.distill.loop_settings import LoopSettings
+from omnidistill.experiments.config.run_config import RunConfig
+from omnidistill.methods import Method
+
+
+def resolve_size(config: RunConfig, data: FeatureSet) -> RunConfig:
+    """Return the run with a number of rows: as many as fit its budget, if it has one, and the method can make.
+
+    A similarity that needs more rows than fit (a rank above their number) is lowered to them.
+
+    Raises:
+        BudgetTooSmallError: fewer than 2 rows fit; says the least budget.
+        InputError: the budget exceeds the training features.
+    """
+    budget = config.distill.size
+    if not isinstance(budget, str):
+        return config
+    most = parse_budget(budget, training_bytes(data))
+    sizes = range(LEAST_ROWS, config.distill.most_rows(data.split("train")) + 1)
+    fitting = bisect_right(sizes, most, key=lambda size: run_bytes(_resized(config, size), data.widths))
+    if not fitting:
+        least = run_bytes(_resized(config, LEAST_ROWS), data.widths)
+        raise BudgetTooSmallError(
+            f"budget {budget!r}: is below the {least:,} bytes of {LEAST_ROWS} rows ({config.method}), the least a "
+            f"student can learn from; give at least {least}, or store rows in fewer bits (distill.storage.bits)"
+        )
+    return _resized(config, sizes[fitting - 1])
+
+
+def run_bytes(config: RunConfig, widths: Mapping[str, int]) -> int:
+    """Return the bytes of the set, or of the sets of all pairs, that the run makes of features of these widths."""
+    parts = [tuple(widths)] if config.joint else combinations(widths, 2)
+    return sum(set_bytes(config.distill, [widths[name] for name in part]) for part in parts)
+
+
+def _resized(config: RunConfig, size: int) -> RunConfig:
+    method: Method = config.distill
+    changes: dict[str, object] = {"size": size}
+    if isinstance(method, LoopSettings):
+        changes["similarity"] = method.similarity.fit_to(method.storage.num_rows(size))
+    return config.evolve(distill=method.evolve(**changes))

@@ -1,0 +1,209 @@
+"""From TOML, presets and `key=value` overrides to validated settings; every error says what to type."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import to_jsonable_python
+
+from omnidistill.core.errors import InputError, nearest
+from omnidistill.distill.version_0_1 import RENAMED, RENAMED_VALUES
+from omnidistill.experiments.config.run_config import RunConfig
+from omnidistill.experiments.config.settings_tree import (
+    Tree,
+    explain,
+    key_of,
+    merged,
+    registry_of,
+    submodel,
+    with_kinds,
+)
+from omnidistill.experiments.config.toml_files import headlines, read_file, read_toml, shipped
+
+DEFAULT = "recommended"
+"""The preset of a run that names none."""
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets that ship with the package; those of a folder are "folder/name"."""
+    return list(shipped("presets"))
+
+
+def describe_presets() -> dict[str, str]:
+    """Return one line about every preset: the first line of its comment."""
+    return headlines("presets")
+
+
+def load_config(
+    path: Path | None = None, preset: str | None = None, overrides: Sequence[str] = (), **fixed: Any
+) -> RunConfig:
+    """Read a TOML file or a preset (default: "recommended") and apply overrides.
+
+    A file or preset that `extends` a preset holds only what differs from it; naming another `kind` of a component drops
+    the settings of the former one.
+
+    Args:
+        path: a TOML file.
+        preset: the name of a preset, instead of a file.
+        overrides: "key=value" with a dotted key and a TOML literal, for example "distill.iterations=500".
+        fixed: values by key, with "__" for the dots; None is ignored.
+
+    Raises:
+        InputError: unreadable TOML, unknown preset, unknown, renamed or impossible setting; names the key and the
+            nearest known one.
+    """
+    if path is not None and preset is not None:
+        raise InputError("give --preset or --config, not both")
+    preset = preset or DEFAULT
+    where = f"preset {preset}" if path is None else str(path)
+    tree = _preset(preset) if path is None else _extended(read_file(path), where)
+    pairs = [_pair(each) for each in split_tables(overrides)]
+    for key, value in _kinds_first(pairs, tree):
+        _assign(tree, key, value, f"--set {key}={json.dumps(value, default=str)}")
+    given = {key.replace("__", "."): value for key, value in fixed.items() if value is not None}
+    for key, value in given.items():
+        _assign(tree, key, value, where)
+    return parse_config(tree, where, [*(key for key, _ in pairs), *given])
+
+
+def parse_config(tree: Mapping[str, Any], where: str, given: Sequence[str] = ()) -> RunConfig:
+    """Validate a tree of plain values.
+
+    Args:
+        tree: the settings.
+        where: the source of the tree, for errors.
+        given: keys that came from elsewhere (the command line); an error in one of them does not name the source.
+
+    Raises:
+        InputError: a setting that is unknown, renamed, of another type or out of range.
+    """
+    _refuse_renamed(tree, where)
+    filled = with_kinds(tree, RunConfig)
+    try:
+        return RunConfig.model_validate_json(json.dumps(filled, default=_no_setting))
+    except ValidationError as error:
+        source = "" if key_of(error) in given or f"{key_of(error)}.kind" in given else f"{where}: "
+        raise InputError(f"{source}{explain(error, RunConfig, filled)}") from None
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def split_tables(overrides: Iterable[str]) -> tuple[str, ...]:
+    """Return each override by the dotted key of one setting: `a={b=1, c=2}` becomes `a.b=1` and `a.c=2`."""
+    return tuple(setting for override in overrides for setting in _split_table(override))
+
+
+def _split_table(override: str) -> Iterator[str]:
+    key, found, text = (part.strip() for part in override.partition("="))
+    value = _literal(text)
+    if isinstance(value, dict):
+        yield from (f"{each}={json.dumps(leaf, ensure_ascii=False, default=str)}" for each, leaf in _leaves(key, value))
+    else:
+        yield f"{key}{found}{text}"
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, dict) or not value:
+        yield key, value
+        return
+    for name, inner in value.items():
+        yield from _leaves(f"{key}.{name}", inner)
+
+
+def _pair(override: str) -> tuple[str, Any]:
+    key, found, text = override.partition("=")
+    if not found:
+        raise InputError(f"--set {override}: expected key=value, for example --set distill.iterations=500")
+    return key.strip(), _literal(text)
+
+
+def _literal(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except ValueError:
+        return text.strip()
+
+
+def _preset(name: str) -> Tree:
+    presets = shipped("presets")
+    if name not in presets:
+        raise InputError(f"unknown preset '{name}'{nearest(name, presets)}; 'omnidistill presets' lists them")
+    return _extended(read_toml(presets[name], f"preset {name}"), f"preset {name}")
+
+
+def _extended(tree: Tree, where: str) -> Tree:
+    """The preset that the tree extends, with what the tree says instead; every component names its kind."""
+    base = tree.pop("extends", None)
+    if base is None:
+        return with_kinds(tree, RunConfig)
+    if not isinstance(base, str):
+        raise InputError(f"{where}: extends = {base!r} must be the name of a preset")
+    return with_kinds(merged(_preset(base), tree), RunConfig)
+
+
+def _kinds_first(pairs: Iterable[tuple[str, Any]], tree: Tree) -> list[tuple[str, Any]]:
+    """Choices of components before what refines them, outer choices before inner ones."""
+
+    def rank(pair: tuple[str, Any]) -> tuple[bool, int]:
+        key, value = pair
+        chooses = key.endswith(".kind") or (isinstance(value, str) and _is_component(key, tree))
+        return not chooses, key.count(".") if chooses else 0
+
+    return sorted(((key, value) for key, value in pairs), key=rank)
+
+
+def _is_component(key: str, tree: Mapping[str, Any]) -> bool:
+    model: Any = RunConfig
+    *parents, leaf = key.split(".")
+    for part in parents:
+        section = tree.get(part, {}) if isinstance(tree, Mapping) else {}
+        model, tree = submodel(model, part, section), section
+        if model is None:
+            return False
+    return registry_of(model, leaf) is not None
+
+
+def _assign(tree: Tree, key: str, value: Any, where: str) -> None:
+    if _is_component(key, tree) and isinstance(value, str):
+        key = f"{key}.kind"
+    elif _is_component(key, tree) and hasattr(value, "kind"):
+        value = to_jsonable_python(value)
+    *parents, leaf = key.split(".")
+    root, section = tree, tree
+    for parent in parents:
+        section = section.setdefault(parent, {})
+        if not isinstance(section, dict):
+            raise InputError(f"{where}: '{parent}' is a value, not a section")
+    if leaf == "kind":
+        current = with_kinds(root, RunConfig)
+        for parent in parents:
+            current = current[parent]
+        if current.get("kind", value) != value:
+            section.clear()  # another kind has other settings
+    section[leaf] = value
+
+
+def _refuse_renamed(tree: Mapping[str, Any], where: str) -> None:
+    """Raise InputError for a setting of version 0.1, with its name today."""
+    for old, new in RENAMED.items():
+        if _at(tree, old) is not None:
+            raise InputError(f"{where}: setting '{old}' is now '{new}'; see docs/upgrading.md")
+    for (key, value), today in RENAMED_VALUES.items():
+        found = _at(tree, key)
+        if found == value and type(found) is type(value):
+            raise InputError(f"{where}: {key} = {json.dumps(value)} is now {today}; see docs/upgrading.md")
+
+
+def _at(tree: Any, key: str) -> Any:
+    for part in key.split("."):
+        tree = tree.get(part) if isinstance(tree, Mapping) else None
+    return tree
+
+
+def _no_setting(value: Any) -> Any:
+    raise ValueError(f"{value} is a {type(value).__name__}; settings are numbers, text, true or false, lists, tables")

@@ -1,0 +1,138 @@
+"""Walking a settings tree: plain dicts as TOML gives them, next to the models that will validate them.
+
+A component stands in a tree as a table with the key `kind`, or as its name alone. `with_kinds` writes every component
+as a table that names its kind, so that two trees can be merged: another kind has other settings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from omnidistill.core.errors import nearest
+from omnidistill.core.registry import ComponentRegistry
+from omnidistill.core.settings import Component
+
+Tree = dict[str, Any]
+Model = type[BaseModel]
+
+
+def registry_of(model: Model, name: str) -> ComponentRegistry[Any] | None:
+    """Return the registry that the field of a model takes its components from; None for any other field."""
+    field = model.model_fields.get(name)
+    found = [each for each in field.metadata if isinstance(each, ComponentRegistry)] if field else []
+    return found[0] if found else None
+
+
+def submodel(model: Model, name: str, tree: Any) -> Model | None:
+    """Return the model of a section, by its `kind` in the tree or else by default; None for a plain value."""
+    field = model.model_fields.get(name)
+    if field is None:
+        return None
+    default = field.get_default(call_default_factory=True)
+    registry = registry_of(model, name)
+    kind = tree if isinstance(tree, str) else tree.get("kind") if isinstance(tree, Mapping) else None
+    if registry is not None and isinstance(kind, str) and kind in registry:
+        component: Model = registry.get(kind)
+        return component
+    return type(default) if isinstance(default, BaseModel) else None
+
+
+def with_kinds(tree: Mapping[str, Any], model: Model) -> Tree:
+    """Return the tree with every component as a table that names its kind."""
+    filled = dict(tree)
+    for name in model.model_fields:
+        section, registry = filled.get(name), registry_of(model, name)
+        if registry is not None and isinstance(section, str):
+            section = {"kind": section}
+        if not isinstance(section, Mapping):
+            continue
+        below = submodel(model, name, section)
+        if registry is not None and below is not None and "kind" not in section and issubclass(below, Component):
+            section = {"kind": below.kind, **section}
+        filled[name] = with_kinds(section, below) if below is not None else dict(section)
+    return filled
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Tree:
+    """Return the base (with kinds) with what the changes say instead; another kind drops the settings of the former."""
+    kind = changes.get("kind")
+    result = {} if kind is not None and "kind" in base and kind != base["kind"] else dict(base)
+    for name, value in changes.items():
+        below = result.get(name)
+        if isinstance(below, dict) and "kind" in below and isinstance(value, str):
+            value = {"kind": value}
+        result[name] = merged(below, value) if isinstance(value, dict) and isinstance(below, dict) else value
+    return result
+
+
+def describe_fields(model: Model, prefix: str = "") -> list[tuple[str, str, str]]:
+    """Return (dotted key, default, documentation) of every setting; components are listed by kind."""
+    lines: list[tuple[str, str, str]] = []
+    for name, field in model.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        registry = registry_of(model, name)
+        if registry is not None:
+            for kind in registry.names():
+                component = registry.get(kind)
+                lines.append((f"{prefix}{name} (kind = {kind})", "", _first_paragraph(component)))
+                lines += [line for line in describe_fields(component, f"{prefix}{name}.") if line not in lines]
+        elif isinstance(default, BaseModel):
+            lines.append((f"{prefix}{name}", "", _first_paragraph(type(default))))
+            lines += describe_fields(type(default), f"{prefix}{name}.")
+        else:
+            value = "required" if field.is_required() else json.dumps(default)
+            lines.append((f"{prefix}{name}", value, field.description or ""))
+    return lines
+
+
+def components_of(settings: BaseModel) -> Iterator[tuple[str, Component]]:
+    """Yield (dotted key, component) of every component in a validated tree, outer ones first."""
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, Component):
+            yield name, value
+        if isinstance(value, BaseModel):
+            yield from ((f"{name}.{key}", found) for key, found in components_of(value))
+
+
+def explain(error: ValidationError, model: Model, tree: Mapping[str, Any]) -> str:
+    """Return what is wrong with a setting of a tree, and what to type instead."""
+    first, key = error.errors()[0], key_of(error)
+    if first["type"] == "extra_forbidden":
+        location = [str(part) for part in first["loc"]]
+        known = sorted(_model_at(location[:-1], model, tree).model_fields)
+        hint = nearest(location[-1], known) or f"; known here: {', '.join(known)}"
+        return f"unknown setting '{key}'{hint}"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    if first["type"] == "value_error":
+        return f"{key}: {message}" if isinstance(first.get("input"), str | Mapping) and key else message
+    return f"{key or 'run'} = {json.dumps(first.get('input'), default=str)}: {message}"
+
+
+def key_of(error: ValidationError) -> str:
+    """Return the dotted key of the setting that is wrong; empty where several are, together."""
+    return ".".join(str(part) for part in error.errors()[0]["loc"])
+
+
+def keys(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys of all values."""
+    for name, value in tree.items():
+        yield from keys(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [prefix + name]
+
+
+def _model_at(location: Sequence[str], model: Model, tree: Any) -> Model:
+    for part in location:
+        section = tree.get(part) if isinstance(tree, Mapping) else None
+        below = submodel(model, part, section)
+        if below is None:
+            break
+        model, tree = below, section
+    return model
+
+
+def _first_paragraph(model: Model) -> str:
+    return " ".join((model.__doc__ or "").strip().partition("\n\n")[0].split())

@@ -1,0 +1,93 @@
+"""What `evaluate` and `compare` share: the baselines of a table, what each may use, and fitting them.
+
+A comparison has one table entry per method, size (or budget) and seed; an evaluation is a comparison with one entry.
+Both fit the same baselines to the same settings, so the same label means the same number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from omnidistill.core.errors import InputError
+from omnidistill.data.featureset import Development, FeatureSet
+from omnidistill.distill.budget import training_bytes
+from omnidistill.evaluation.baselines import REQUIRED, Allowance, Baseline, Setting, baselines
+from omnidistill.evaluation.protocol import EvaluateConfig
+from omnidistill.evaluation.trained_heads import TrainedHeads
+from omnidistill.experiments.config import RunConfig
+from omnidistill.experiments.config.budgets import run_bytes
+from omnidistill.models.heads import Heads
+
+
+@dataclass(frozen=True)
+class Group:
+    """The sets that are compared with each other: of one size, or of one budget (bytes)."""
+
+    configs: tuple[RunConfig, ...]
+    budget: int | None = None
+
+    def allowance(self, data: FeatureSet) -> Allowance:
+        """Return what sized baselines may use.
+
+        By size: as many real rows, and the bytes of the largest set of the group. By budget: the rows that it holds in
+        float32, and all of it.
+        """
+        if self.budget is None:
+            size = max(config.distill.num_stored for config in self.configs)
+            return Allowance(size, max(run_bytes(config, data.widths) for config in self.configs))
+        rows = data.split_sizes["train"]
+        return Allowance(min(rows, self.budget * rows // training_bytes(data)), self.budget)
+
+
+def table_baselines(
+    requested: Sequence[Baseline], configs: Sequence[RunConfig], evaluate: EvaluateConfig
+) -> tuple[Baseline, ...]:
+    """Return the baselines of a table, the required ones first, each once; `full-own` for every student objective."""
+    students = [config.distill.student for config in configs]
+    every = [*(baselines.build(name) for name in REQUIRED), *requested]
+    found = [baseline for each in every for baseline in each.for_students(students, evaluate)]
+    return tuple({baseline.name: baseline for baseline in found}.values())
+
+
+def setting_of(
+    baseline: Baseline,
+    data: FeatureSet,
+    development: Development,
+    start: Heads,
+    evaluate: EvaluateConfig,
+    seed: int,
+    group: Group | None,
+) -> Setting | None:
+    """Return what a baseline is fitted to; None where it has no meaning."""
+    allowance = group.allowance(data) if baseline.sized and group is not None else None
+    setting = Setting(development, start, evaluate, seed, allowance)
+    return setting if baseline.applies(setting) else None
+
+
+def in_order(requested: Sequence[Baseline]) -> list[Baseline]:
+    """Return the baselines with those first that others need."""
+    needed = {name for baseline in requested for name in baseline.needs}
+    return sorted(requested, key=lambda baseline: baseline.kind not in needed)
+
+
+def check_result(baseline: Baseline, result: TrainedHeads, start: Heads) -> TrainedHeads:
+    """Return the result of a baseline if it keeps the contract.
+
+    Raises:
+        InputError: it is not of type TrainedHeads, or its heads are not R x d x p_m of the modalities of the start.
+    """
+    where = f"baseline '{baseline.kind}'" + (f" of package '{baseline.package}'" if baseline.package else "")
+    if not isinstance(result, TrainedHeads):
+        raise InputError(f"{where}: fit returned a {type(result).__name__}, expected TrainedHeads")
+    for part in result.parts:
+        for name, heads in part.items():
+            if name not in start or heads.ndim != 3 or heads.shape[2] != start[name].shape[1]:
+                shape = f"runs x d x {start[name].shape[1]}" if name in start else "no such modality"
+                raise InputError(f"{where}: heads of '{name}' have shape {tuple(heads.shape)}, expected {shape}")
+    return result
+
+
+def table_key(baseline: Baseline) -> str:
+    """Return the key of a baseline in scores.json."""
+    return baseline.kind.replace("-", "_")

@@ -1,0 +1,102 @@
+"""Rows learned by the outer loop: the composition that most published methods are an instance of.
+
+    min over rows, S, step sizes of  L(student trained on the rows)         L: the outer objective
+
+Cazenavette et al. 2022; Wu et al. 2024 (MTT-VL), Xu et al. 2024 (LoRS), Zhang et al. 2025 (RepBlend), Gao et al. 2026
+(HoPA, eq. 7), Guo et al. 2026 (PTM-ST): which of them follows from student, experts, similarity, outer objective and
+rollout. The set that validates best is the result. A validation split of fewer than 20 groups would choose by luck;
+then the last set is the result, with the matched number of steps. The loop ends early where there is nothing to gain:
+before it begins if experts gain nothing on validation, after a third of the iterations if students of the best set do
+not.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import ClassVar
+
+from omnidistill.distill import Distillation, DistilledSet, distill
+from omnidistill.distill.loop_settings import LoopSettings
+from omnidistill.distill.outer import AnyOuter, Material, TrajectoryObjective
+from omnidistill.evaluation.gain import experts_gain_nothing, students_gain_nothing
+from omnidistill.evaluation.validation import can_choose, doubt, judge_set
+from omnidistill.io.artifacts import write_atomic
+from omnidistill.methods.inferred_settings import infer_settings
+from omnidistill.methods.method import Method, methods
+from omnidistill.methods.task import Task
+from omnidistill.training.experts import ExpertBuffer
+
+
+@methods.register("learn")
+class Learn(LoopSettings, Method):
+    """Rows learned through the training of a student, by an outer objective."""
+
+    has_iterations: ClassVar[bool] = True
+
+    outer: AnyOuter = TrajectoryObjective()
+    """What the rows are learned by: matched trajectories, or the loss of the trained student on real rows."""
+
+    @property
+    def uses_experts(self) -> bool:
+        """Whether the outer objective does."""
+        return self.outer.uses_experts
+
+    @property
+    def last_expert_epoch(self) -> int:
+        """The last expert epoch that is certain to be read."""
+        return self.outer.last_epoch
+
+    @property
+    def expert_span(self) -> int | None:
+        """Expert epochs between a student's start and its target."""
+        return self.outer.span
+
+    def run(self, task: Task) -> Distillation:
+        """Learn the rows. With trajectory matching, the rank floor is written next to the set."""
+        buffer = task.experts() if self.uses_experts else None
+        if buffer is not None:
+            task = task.with_experts(buffer)
+        settings, task = infer_settings(self, task, buffer)
+        material = Material(task.development.train, task.start, settings.iterations, buffer)
+        if isinstance(self.outer, TrajectoryObjective):
+            rank = min(settings.num_rows, settings.num_student_steps * settings.batch)
+            floor = self.outer.matching(material).floor(rank)
+            write_atomic(task.folder / "floor.json", json.dumps({"floor": floor}).encode())
+        validation, notes = task.development.validation, []
+        chosen = can_choose(validation)
+        if settings.validate_every and (doubtful := doubt(validation)):
+            last = f"the last set is the result, with the matched {settings.num_student_steps} steps"
+            notes.append(f"{doubtful}; {'the set that it chooses may be the luckiest' if chosen else last}")
+
+        def halt(done: int, best: DistilledSet) -> str | None:
+            return _nothing_to_gain(done, best, task, settings, buffer)
+
+        return distill(
+            task.development.train,
+            self.outer.bind(material),
+            task.width,
+            settings,
+            task.folder,
+            seed=task.seed,
+            initial_set=task.initial_set,
+            judge=(lambda found: judge_set(found, task.start, validation, settings.num_student_steps))
+            if chosen
+            else None,
+            halt=halt,
+            notes=notes,
+            provenance=task.provenance,
+            resume=task.resume,
+            trackers=task.trackers,
+            progress=task.progress,
+        )
+
+
+def _nothing_to_gain(
+    done: int, best: DistilledSet, task: Task, settings: LoopSettings, buffer: ExpertBuffer | None
+) -> str | None:
+    """Why the loop should end, or None."""
+    if buffer is not None:
+        return None if done else experts_gain_nothing(buffer, task.start, task.development.validation)
+    if done < settings.iterations / 3:
+        return None
+    return students_gain_nothing(best, task.start, task.development.validation)

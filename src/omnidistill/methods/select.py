@@ -1,0 +1,55 @@
+"""Coresets and prototypes: real rows, or averages of real rows, no row learned.
+
+What each selector maximises or counts, and whose it is, stands in its file in `selectors/`. Rows of one group stay
+positives of each other.
+"""
+
+from __future__ import annotations
+
+import time
+
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.distill import Distillation
+from omnidistill.methods.method import methods
+from omnidistill.methods.recipe_choice import TunedMethod
+from omnidistill.methods.selectors.random_rows import RandomRows
+from omnidistill.methods.selectors.selector import AnySelector
+from omnidistill.methods.task import Task
+from omnidistill.models.similarities import SharedGroups, Similarity
+
+
+@methods.register("select")
+class Select(TunedMethod):
+    """Real rows chosen by a selector, or averages of real rows."""
+
+    selector: AnySelector = RandomRows()
+    """How rows are chosen."""
+
+    @property
+    def set_similarity(self) -> Similarity:
+        """Rows of one group are positives."""
+        return SharedGroups()
+
+    @property
+    def uses_experts(self) -> bool:
+        """Whether the selector looks at a training."""
+        return self.selector.uses_trajectory
+
+    def most_rows(self, train: FeatureSet) -> int:
+        """Return the largest size of the selector."""
+        return self.selector.most_rows(train)
+
+    def run(self, task: Task) -> Distillation:
+        """Choose the rows, then step size and number of steps on validation."""
+        trajectory = None
+        if self.uses_experts:
+            buffer = task.experts()
+            task = task.with_experts(buffer)
+            trajectory = [buffer.heads(0, epoch) for epoch in range(buffer.last_epochs[0] + 1)]
+        started_at = time.monotonic()
+        generator = Streams(task.seed)["select"]
+        chosen = self.selector.choose(task.development.train, task.start, self.num_stored, generator, trajectory)
+        tensors = {f"rows/{name}": x for name, x in chosen.rows.items()}
+        tensors["similarity/groups"] = chosen.group_codes.int()
+        return self.tuned(task, [task.as_set(self, tensors, chosen.ids)], started_at)

@@ -1,0 +1,45 @@
+"""k-medoids among the rows that agree best (the filter of PDS, arXiv 2602.19756).
+
+The share `dropped` of rows whose modalities agree least is left out, but never so many that fewer than `size` remain.
+Groups take turns among the rows that remain, so rows of one group repeat only if too few groups remain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
+
+import torch
+from jaxtyping import Int
+from pydantic import Field
+from torch import Tensor
+
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.methods.selectors.agreement import agreement_scores
+from omnidistill.methods.selectors.k_medoids import k_medoids
+from omnidistill.methods.selectors.selector import RowSelector, check_size, selectors
+from omnidistill.models.heads import Heads
+
+
+@selectors.register("aligned-k-medoids")
+class AlignedKMedoids(RowSelector):
+    """k-medoids among the rows whose modalities agree best."""
+
+    cites: ClassVar[tuple[str, ...]] = ("pds",)
+
+    dropped: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Share of the rows that is left out."""
+
+    def rows(
+        self,
+        train: FeatureSet,
+        start: Heads,
+        size: int,
+        generator: torch.Generator,
+        trajectory: Sequence[Heads] | None = None,
+    ) -> Int[Tensor, " N"]:
+        """Return the chosen row numbers."""
+        check_size(size, len(train))
+        ranking = agreement_scores(train, start).argsort(descending=True, stable=True).cpu()
+        remaining = ranking[: max(size, len(train) - int(self.dropped * len(train)))].sort().values
+        return remaining[k_medoids(train.select(remaining), start, size, generator, trajectory)]

@@ -1,0 +1,94 @@
+"""What an objective is: a scalar loss of head outputs and target similarities, with its gradient in closed form.
+
+`gradient` must be differentiable once more with respect to outputs and targets, since distillation differentiates
+through the student's training steps; `omnidistill.testing.check_objective` checks it.
+
+Shapes: M modalities, b instances, d embedding width, `*r` leading run dimensions.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Annotated
+
+from jaxtyping import Float
+from torch import Tensor
+
+from omnidistill.core.errors import InputError, nearest
+from omnidistill.core.registry import ComponentRegistry
+from omnidistill.core.settings import Component
+
+
+class Objective(Component):
+    """A loss L(Y, S) of head outputs Y (M x b x d) and target similarities S (b x b)."""
+
+    @abstractmethod
+    def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
+        """Return L, one number per leading index; the outputs are not normalised."""
+
+    @abstractmethod
+    def gradient(
+        self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
+    ) -> Float[Tensor, "*r M b d"]:
+        """Return dL/dY in closed form."""
+
+    def bind(self, modalities: Sequence[str]) -> Objective:
+        """Return this objective for outputs in the given order of modalities.
+
+        Raises:
+            InputError: the settings name a modality that is not among them.
+        """
+        return self
+
+    @property
+    def title(self) -> str:
+        """Name for tables: that of the kind, with the settings that differ from their defaults."""
+        changed = [
+            f"{name} {getattr(self, name)}"
+            for name, field in type(self).model_fields.items()
+            if getattr(self, name) != field.get_default(call_default_factory=True)
+        ]
+        return self.kind + (f" ({', '.join(changed)})" if changed else "")
+
+
+def anchor_index(anchor: str | int | None, modalities: Sequence[str]) -> int | None:
+    """Return the position of an anchor modality, which may be given by name.
+
+    Raises:
+        InputError: no modality has this name.
+    """
+    if not isinstance(anchor, str):
+        return anchor
+    if anchor not in modalities:
+        raise InputError(
+            f"anchor '{anchor}' is not a modality of the data ({', '.join(modalities)}){nearest(anchor, modalities)}"
+        )
+    return list(modalities).index(anchor)
+
+
+def require_index(anchor: str | int | None) -> int | None:
+    """Return the anchor of a bound objective.
+
+    Raises:
+        InputError: it is still a name, so the order of the modalities is not known.
+    """
+    if isinstance(anchor, str):
+        raise InputError(f"anchor '{anchor}' is a name; call bind(modalities) before the objective is used")
+    return anchor
+
+
+objectives: ComponentRegistry[Objective] = ComponentRegistry(
+    "objective",
+    Objective,  # type: ignore[type-abstract]
+    {
+        "hopa": "omnidistill.models.objectives.hopa",
+        "pairwise-wbce": "omnidistill.models.objectives.pairwise",
+        "infonce": "omnidistill.models.objectives.infonce",
+    },
+    group="omnidistill.objectives",
+)
+"""Every objective by name."""
+
+AnyObjective = Annotated[Objective, objectives]
+"""Type of a settings field that holds an objective."""

@@ -1,0 +1,27 @@
+"""S = diag(a): how much the own pair of each row counts. Costs N numbers (an ablation of LoRS)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.models.similarities.similarity import Similarity, similarities
+
+
+@similarities.register("diagonal")
+class Diagonal(Similarity):
+    """S = diag(a), learned."""
+
+    cites: ClassVar[tuple[str, ...]] = ("lors",)
+
+    def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return a (N), all ones."""
+        return {"diagonal": torch.ones(num_rows)}
+
+    def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
+        """Return diag(a_I)."""
+        return torch.diag_embed(tensors["diagonal"][batches])

@@ -1,0 +1,27 @@
+"""S with every entry learned, from the identity. Costs N^2 numbers (an ablation of LoRS)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.models.similarities.similarity import Similarity, similarities
+
+
+@similarities.register("full")
+class Full(Similarity):
+    """Every entry of S is learned."""
+
+    cites: ClassVar[tuple[str, ...]] = ("lors",)
+
+    def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the N x N matrix, the identity."""
+        return {"matrix": torch.eye(num_rows)}
+
+    def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
+        """Return S[I, I]."""
+        return tensors["matrix"][batches.unsqueeze(-1), batches.unsqueeze(-2)]

@@ -1,0 +1,25 @@
+"""S = I: every synthetic row matches itself alone, and nothing is learned ("without similarity mining")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.models.similarities.similarity import Similarity, similarities
+
+
+@similarities.register("identity")
+class FixedIdentity(Similarity):
+    """S = I, not learned."""
+
+    def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return no tensors."""
+        return {}
+
+    def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
+        """Return the identity for every batch."""
+        size = batches.shape[-1]
+        return torch.eye(size, device=batches.device).expand(*batches.shape, size)

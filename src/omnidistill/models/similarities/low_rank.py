@@ -1,0 +1,50 @@
+"""S = diag(a) + (alpha / r) L R^T, learned by LoRS and HoPA ("similarity mining", Xu et al. 2024).
+
+It starts at S = I with a = 1, L ~ N(0, 1), R = 0, and costs N (1 + 2 r) numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.core.errors import InputError
+from omnidistill.core.settings import Count
+from omnidistill.models.similarities.similarity import Similarity, similarities
+
+
+@similarities.register("low-rank")
+class LowRank(Similarity):
+    """S = diag(a) + (alpha / rank) L R^T, learned."""
+
+    cites: ClassVar[tuple[str, ...]] = ("lors",)
+
+    rank: Count = 10
+    """Columns of L and R; at most the rows that are trained on."""
+    alpha: float = 1.0
+    """Scale of the low-rank part."""
+
+    def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return a (N), L (N x r) and R (N x r)."""
+        if self.rank > num_rows:
+            raise InputError(
+                f"similarity.rank = {self.rank} exceeds the {num_rows} synthetic rows; use at most {num_rows}"
+            )
+        return {
+            "diagonal": torch.ones(num_rows),
+            "left": torch.randn(num_rows, self.rank, generator=generator),
+            "right": torch.zeros(num_rows, self.rank),
+        }
+
+    def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
+        """Return diag(a_I) + (alpha / r) L_I R_I^T."""
+        left, right = tensors["left"][batches], tensors["right"][batches]
+        return torch.diag_embed(tensors["diagonal"][batches]) + (self.alpha / self.rank) * (left @ right.mT)
+
+    def fit_to(self, num_rows: int) -> LowRank:
+        """Return the similarity with its rank lowered to the number of rows where it is higher."""
+        return self.evolve(rank=min(self.rank, num_rows))

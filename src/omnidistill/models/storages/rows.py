@@ -1,0 +1,70 @@
+"""Rows stored one by one: as floats or as few-bit integers, with sign views.
+
+A view is the stored row times a fixed pattern of signs, so V views give V rows to train on for the bytes of one; the
+first view is the row itself. Fewer than 16 bits are integers with one float32 step per row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from omnidistill.core.settings import Count
+from omnidistill.models.storages.forms import Bits, Half, Plain, RowForm, Views
+from omnidistill.models.storages.storage import Storage, storages
+
+_ROWS_WITH_VIEWS, _MOST_VIEWS = 256, 16
+
+
+@storages.register("rows")
+class RowStorage(Storage):
+    """Rows of 2 to 32 bits per number, each seen under one or more sign patterns."""
+
+    bits: Literal[32, 16, 8, 6, 4, 3, 2] = 32
+    """Bits per number of a row; 32 and 16 are floats, fewer are integers with one scale per row."""
+    views: Count | Literal["auto"] = 1
+    """Rows to train on for each stored one: the row itself, and the row times fixed patterns of signs. "auto": as many
+    as give about 256 rows, at most 16."""
+
+    def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
+        """Return a copy of the rows."""
+        return self._form.init(rows)
+
+    def expand(self, latent: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
+        """Return all views of the rows, rounded as they will be stored."""
+        return self._form.expand(latent)
+
+    def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the rows as floats, or as integers with their steps."""
+        return self._form.store(latent)
+
+    def load(self, stored: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
+        """Return all views of the stored rows."""
+        return self._form.load(stored)
+
+    def resolved(self, num_stored: int) -> RowStorage:
+        """Return the storage with a number of views."""
+        if self.views != "auto":
+            return self
+        return self.evolve(views=min(_MOST_VIEWS, max(1, round(_ROWS_WITH_VIEWS / num_stored))))
+
+    def num_rows(self, num_stored: int) -> int:
+        """Return the stored rows times their views."""
+        views = self.resolved(num_stored).views
+        assert views != "auto"
+        return num_stored * views
+
+    @property
+    def title(self) -> str:
+        """Bits per number."""
+        return f"{self.bits} bits"
+
+    @property
+    def _form(self) -> RowForm:
+        inner = {32: Plain(), 16: Half()}.get(self.bits) or Bits(self.bits)
+        if self.views == "auto":
+            return inner  # what is stored does not depend on the number of views
+        return Views(inner, self.views) if self.views > 1 else inner

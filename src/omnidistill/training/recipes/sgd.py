@@ -1,0 +1,81 @@
+"""SGD from the heads that the set was distilled for: one step size per modality, a number of steps, a batch size.
+
+The steps are those of the rollout that the set was learned through (`training.rollout`), so a set works at the horizon
+and step sizes that it was matched for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.core.settings import Count, Seed
+from omnidistill.core.streams import Streams
+from omnidistill.models.heads import Heads
+from omnidistill.models.objectives import Objective
+from omnidistill.training.recipes.recipe import Recipe, StackedHeads, Targets, recipes
+from omnidistill.training.rollout.students import draw_batches, recipe_order, train_students
+
+
+@recipes.register("sgd")
+class Sgd(Recipe):
+    """SGD on mini-batches of the synthetic rows."""
+
+    step_sizes: tuple[float, ...]
+    """One per modality."""
+    batch_size: Count
+    """Rows per step."""
+    momentum: float = 0.0
+    """Momentum of SGD."""
+    weight_decay: float = 0.0
+    """Weight decay of SGD."""
+    order: Seed | None = None
+    """Seed of the mini-batches that the set was made for; absent: any will do, and each student draws its own."""
+
+    def students(
+        self,
+        objective: Objective,
+        start: Heads,
+        rows: Mapping[str, Float[Tensor, "_ _"]],
+        targets: Targets,
+        *,
+        seed: int,
+        num_runs: int,
+        checkpoints: Sequence[int],
+    ) -> Iterator[tuple[int, StackedHeads]]:
+        """Train the students; where the recipe names the mini-batches, all runs are the same."""
+        trained = train_students(
+            objective,
+            start,
+            rows,
+            targets,
+            torch.tensor(self.step_sizes),
+            batch_size=self.batch_size,
+            checkpoints=checkpoints,
+            generators=self._orders(seed, num_runs),
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+        )
+        for steps, heads in trained:
+            yield steps, {name: matrix.expand(num_runs, -1, -1) for name, matrix in heads.items()}
+
+    def batches(self, num_rows: int, seed: int) -> Int[Tensor, "T b"]:
+        """Return the row numbers of every step."""
+        (order,) = self._orders(seed, 1)
+        return draw_batches(num_rows, self.batch_size, self.num_steps, order)
+
+    @property
+    def title(self) -> str:
+        """Steps, rows per step and step sizes."""
+        sizes = ", ".join(f"{size:.3g}" for size in self.step_sizes)
+        return f"{self.num_steps} steps of {self.batch_size} rows, step sizes {sizes}"
+
+    def _orders(self, seed: int, num_runs: int) -> list[torch.Generator]:
+        """One generator of mini-batches per student; a single one where the recipe names them."""
+        if self.order is not None:
+            return [recipe_order(self.order)]
+        streams = Streams(seed)
+        return [streams[f"students/{run}"] for run in range(num_runs)]

@@ -1,0 +1,350 @@
+"""The settings of a comparison: from a file, a shipped name or methods by name; what cannot take effect is refused."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from omnidistill.core.errors import InputError
+from omnidistill.data.featureset import FeatureSet, prepare
+from omnidistill.data.planted import planted
+from omnidistill.experiments.comparison import plan_cells
+from omnidistill.experiments.config import (
+    UNSIZED,
+    ComparisonConfig,
+    MethodEntry,
+    describe_comparisons,
+    describe_presets,
+    entry_config,
+    has_setting,
+    load_comparison,
+    load_config,
+)
+from omnidistill.models.objectives import InfoNCE
+
+FOLDER = Path(str(resources.files("omnidistill") / "comparisons"))
+NAMES = list(describe_comparisons())
+FILE = """
+layout = "cost"
+sizes = [20, 30]
+methods = ["hopa", { preset = "lors", label = "LoRS (ours)", settings = ["distill.rollout=auto"] }]
+references = ["cca"]
+"""
+
+
+def refusal(*arguments: Any, **named: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        load_comparison(*arguments, **named)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(FILE)
+    return path
+
+
+# where it comes from
+
+
+def test_a_file_gives_its_stem_as_the_name(file: Path) -> None:
+    name, found = load_comparison(file)
+    assert name == "mine"
+    assert found == ComparisonConfig(
+        layout="cost",
+        sizes=(20, 30),
+        methods=(
+            MethodEntry(preset="hopa"),
+            MethodEntry(preset="lors", label="LoRS (ours)", settings=("distill.rollout=auto",)),
+        ),
+        references=("cca",),
+    )
+    assert (found.seeds, found.num_students) == ((0, 1, 2), 5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_one_is_the_file_of_its_name(name: str) -> None:
+    loaded, found = load_comparison(preset=name)
+    assert loaded == name
+    tree = tomllib.loads((FOLDER / f"{name}.toml").read_text("utf-8"))
+    assert [entry.preset for entry in found.methods] == [
+        entry if isinstance(entry, str) else entry["preset"] for entry in tree["methods"]
+    ]
+    assert found.sizes == tuple(tree.get("sizes", (100,)))
+    assert found.bytes == (tuple(tree["bytes"]) if "bytes" in tree else None)
+
+
+def test_methods_by_name_alone() -> None:
+    name, found = load_comparison(methods=["hopa", "paper/hopa-msrvtt-{size}"])
+    assert name == "comparison"
+    assert found == ComparisonConfig(
+        methods=(MethodEntry(preset="hopa"), MethodEntry(preset="paper/hopa-msrvtt-{size}"))
+    )
+
+
+def test_given_values_replace_those_of_the_file_and_none_does_not(file: Path) -> None:
+    given_values: dict[str, Any] = {
+        "sizes": [7],
+        "seeds": [3],
+        "num_students": 2,
+        "layout": None,
+        "settings": ["heads.width=8"],
+    }
+    name, found = load_comparison(file, methods=["apm"], **given_values)
+    assert name == "mine"
+    assert found == ComparisonConfig(
+        layout="cost",
+        methods=(MethodEntry(preset="apm"),),
+        sizes=(7,),
+        seeds=(3,),
+        num_students=2,
+        references=("cca",),
+        settings=("heads.width=8",),
+    )
+
+
+@pytest.mark.parametrize("amounts", ["sizes = [20, 30]", 'bytes = ["1%"]', ""])
+def test_given_sizes_or_bytes_replace_either_of_the_file(amounts: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f'methods = ["hopa"]\n{amounts}\n')
+    by_bytes, by_size = load_comparison(file, bytes=["2%", "64kB"])[1], load_comparison(file, sizes=[7])[1]
+    assert by_bytes == ComparisonConfig(methods=(MethodEntry(preset="hopa"),), bytes=("2%", "64kB"))
+    assert by_size == ComparisonConfig(methods=(MethodEntry(preset="hopa"),), sizes=(7,))
+    assert "give one of them" in refusal(file, sizes=[7], bytes=["2%"])
+
+
+# refused
+
+
+def test_a_file_and_a_name_together(file: Path) -> None:
+    assert "--preset or --config, not both" in refusal(file, preset="quick")
+
+
+def test_nothing_to_compare() -> None:
+    assert "--methods a,b,c or --preset NAME" in refusal()
+    assert "--methods a,b,c or --preset NAME" in refusal(sizes=[10])
+
+
+def test_an_unknown_name_suggests_the_nearest() -> None:
+    message = refusal(preset="paper-tabel-1")
+    assert "unknown comparison 'paper-tabel-1'; did you mean 'paper-table-1'?" in message
+    assert "omnidistill presets" in message
+    assert "--methods hopa" in refusal(preset="hopa")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("sise = [10]", "unknown setting 'sise'; did you mean 'sizes'?"),
+        ("xyzzy = 1", "unknown setting 'xyzzy'; known here: bytes, layout, methods, num_students"),
+        ('methods = [{ preset = "hopa", setings = [] }]', "did you mean 'settings'?"),
+        ('methods = [{ label = "x" }]', "methods.0.preset"),
+        ("methods = [5]", "methods.0"),
+        ("methods = []", "methods"),
+        ('methods = "hopa"', "methods"),
+        ("sizes = []", "sizes"),
+        ("sizes = [0]", "sizes.0 = 0"),
+        ("sizes = [1.5]", "sizes.0 = 1.5"),
+        ("sizes = 100", "sizes = 100"),
+        ("sizes = [10, 20, 10]", "sizes = [10, 20, 10]: one is given twice"),
+        ('bytes = ["1%", "1%"]', "bytes = ['1%', '1%']: one is given twice"),
+        ("bytes = [1000]", "bytes.0 = 1000"),
+        ("bytes = []", "bytes = []"),
+        ('sizes = [10]\nbytes = ["1%"]', "sizes and bytes both decide how many rows there are; give one"),
+        ("seeds = [1, 1]", "seeds = [1, 1]: one is given twice"),
+        ("seeds = [-1]", "seeds.0 = -1"),
+        ("seeds = [2020-01-01]", "seeds.0"),
+        ("num_students = 1", "num_students = 1"),
+        ('layout = "tabel"', "retrieval"),
+        ('references = ["randon"]', "random"),
+        ('references = ["cca", "cca"]', "one is given twice"),
+        ('settings = ["distill.size=10"]', "distill.size by its sizes (--sizes)"),
+        ('settings = [" seed = 10"]', "seed by its seeds (--seeds)"),
+        ('settings = ["experts.seed=10"]', "seeds (--seeds)"),
+        ('settings = ["evaluate.num_seeds=10"]', "num_students (--students)"),
+        ('methods = [{ preset = "hopa", settings = ["seed=1"] }]', "seeds (--seeds)"),
+        ('methods = [{ preset = "hopa", settings = ["heads.width=8"] }]', "a setting of the comparison"),
+        ('methods = [{ preset = "hopa", settings = ["evaluate.tau=0.1"] }]', "a setting of the comparison"),
+        ('methods = [{ preset = "hopa", settings = ["modalities=[]"] }]', "a setting of the comparison"),
+        ("[", "not valid TOML"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_told_with_its_place(line: str, told: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    methods = "" if line.startswith("methods") else 'methods = ["hopa"]\n'
+    file.write_text(f"{methods}{line}\n")
+    message = refusal(file)
+    assert message.startswith(str(file))
+    assert told in message
+
+
+def test_no_file(tmp_path: Path) -> None:
+    assert "no such file" in refusal(tmp_path / "none.toml")
+
+
+def taken_or_refused(file: Path) -> str:
+    """What the refusal says; "" for a comparison."""
+    try:
+        load_comparison(file)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+@given(text=st.text(max_size=40))
+@example(text="methods = [{}]")
+@example(text='methods = ["hopa"]\nseeds = [9999999999999999999999]')
+@settings(deadline=None, max_examples=60)
+def test_any_file_is_taken_or_refused_in_one_line(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = tmp_path_factory.mktemp("config") / "mine.toml"
+    file.write_text(text, "utf-8")
+    assert "\n" not in taken_or_refused(file)
+
+
+# one run of it
+
+
+def entry(preset: str, *own: str, label: str | None = None) -> MethodEntry:
+    return MethodEntry(preset=preset, settings=own, label=label)
+
+
+def comparison(*shared: str, **given_values: Any) -> ComparisonConfig:
+    return ComparisonConfig(methods=(entry("hopa"),), settings=shared, **given_values)
+
+
+def test_a_run_is_the_preset_at_size_and_seed() -> None:
+    found = entry_config(entry("tesla"), 30, 5, comparison(seeds=(7, 5), num_students=3))
+    assert found == load_config(preset="tesla", distill__size=30, seed=5, experts__seed=5, evaluate__num_seeds=3)
+    assert entry_config(entry("tesla", label="X"), 30, 5, comparison()).method == "X"
+
+
+def test_where_a_budget_decides_the_size_every_rank_fits() -> None:
+    config = entry_config(entry("hopa", "distill.similarity.rank=3000"), None, 0, comparison())
+    assert (config.distill.size, config.distill.similarity.rank) == (UNSIZED, 3000)
+
+
+def test_a_table_is_its_settings() -> None:
+    """So what a comparison decides is told from what it does not, and shared from a method's own."""
+    given = comparison("heads={width=8, num_epochs=1}", 'distill.student={kind="infonce",tau=0.1}')
+    assert given.settings == (
+        "heads.width=8",
+        "heads.num_epochs=1",
+        'distill.student.kind="infonce"',
+        "distill.student.tau=0.1",
+    )
+    assert entry_config(entry("hopa"), 30, 0, given).distill.student == InfoNCE(tau=0.1)
+    with pytest.raises(ValidationError, match=r"distill\.size=5: a comparison decides distill\.size by its sizes"):
+        comparison("distill={size=5}")
+    with pytest.raises(InputError, match=r"paper/hopa-didemo-\{size\}: is published size by size; compare it by sizes"):
+        entry_config(entry("paper/hopa-didemo-{size}"), None, 0, comparison())
+    with pytest.raises(InputError, match=r"method hopa: .*'distill\.rho'"):
+        entry_config(entry("hopa", "distill.rho=1.0"), None, 0, comparison())
+
+
+def test_the_size_in_a_name_is_put_in() -> None:
+    found = entry_config(entry("paper/hopa-didemo-{size}"), 500, 0, comparison())
+    assert found.distill == load_config(preset="paper/hopa-didemo-500").distill
+
+
+def test_shared_settings_reach_those_that_have_them_and_own_ones_win() -> None:
+    shared = comparison("distill.iterations=7", "experts.num_epochs=9")
+    assert entry_config(entry("hopa"), 30, 0, shared).distill.iterations == 7  # type: ignore[union-attr]
+    assert entry_config(entry("hopa", "distill.iterations=8"), 30, 0, shared).distill.iterations == 8  # type: ignore[union-attr]
+    apm = entry_config(entry("apm"), 30, 0, shared)
+    assert apm.distill == load_config(preset="apm", distill__size=30).distill
+    assert apm.experts.num_epochs == 9
+
+
+def test_a_run_that_cannot_be_names_the_method_and_the_size() -> None:
+    with pytest.raises(InputError, match=r"method hopa, 5 rows: .*rank = 10 exceeds size = 5"):
+        entry_config(entry("hopa"), 5, 0, comparison())
+    with pytest.raises(InputError, match=r"method mine, 30 rows: .*'distill.rho'"):
+        entry_config(entry("hopa", "distill.rho=1.0", label="mine"), 30, 0, comparison())
+    with pytest.raises(InputError, match=r"unknown preset 'hopaa'; did you mean 'hopa'\?"):
+        entry_config(entry("hopaa"), 30, 0, comparison())
+
+
+@pytest.mark.parametrize(
+    ("preset", "setting", "has"),
+    [
+        ("hopa", "distill.iterations=5", True),
+        ("hopa", " distill.similarity.rank = 5", True),
+        ("hopa", "distill.similarity={}", True),
+        ("hopa", "distill.student.tau=0.1", False),
+        ("lors", "distill.student.tau=0.1", True),
+        ("lors", "distill.student.tau_mod=0.1", False),
+        ("herding", "distill.similarity.rank=5", False),
+        ("herding", "distill.max_steps=5", True),
+        ("herding", "distill.similarity.kind=full", False),
+        ("hopa", "distill.batch=5", False),
+        ("hopa", "distill.size.deeper=5", False),
+        ("hopa", "nonsense=5", False),
+        ("hopa", "", False),
+    ],
+)
+def test_whether_a_run_has_a_setting(preset: str, setting: str, has: bool) -> None:
+    assert has_setting(load_config(preset=preset), setting) is has
+
+
+# those that ship
+
+
+@pytest.fixture(scope="module")
+def sets() -> dict[int, FeatureSet]:
+    rows = {"heads": 4, "train": 500, "validation": 4, "test": 4}
+    names = ("video", "audio", "text", "depth")
+    return {m: prepare(planted(dict.fromkeys(names[:m], 3), rows, latent=2)) for m in (2, 3, 4)}
+
+
+@pytest.mark.parametrize("num_modalities", [2, 3, 4])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_of_a_shipped_one_can_be_planned(
+    name: str, num_modalities: int, sets: dict[int, FeatureSet]
+) -> None:
+    data = sets[num_modalities]
+    _, found = load_comparison(preset=name, seeds=[0])
+    cells = plan_cells(found, data)
+    rows = sum(num_modalities if each.each_anchor else 1 for each in found.methods)
+    if found.bytes:
+        assert len({(cell.method, cell.budget) for cell in cells}) == len(cells) <= rows * len(found.bytes)
+    else:
+        assert len(cells) == rows * len(found.sizes)
+    labels = {cell.method: cell.config.method for cell in cells}
+    assert len(set(labels.values())) == len(labels) == rows, "a table tells its rows apart"
+
+
+def test_each_is_described_in_a_line_of_its_own() -> None:
+    described = describe_comparisons()
+    assert list(described) == sorted(path.stem for path in FOLDER.glob("*.toml"))
+    assert len(set(described.values())) == len(described)
+    for name, text in described.items():
+        assert (FOLDER / f"{name}.toml").read_text("utf-8").startswith(f"# {text}\n")
+        assert 10 < len(text) <= 100
+
+
+def test_a_comparison_and_a_method_never_have_one_name() -> None:
+    assert not set(describe_comparisons()) & set(describe_presets())
+
+
+def test_the_tables_of_the_paper_have_its_rivals_and_both_of_its_settings() -> None:
+    for number, data in ((1, "msrvtt"), (2, "vggsound"), (3, "didemo")):
+        _, found = load_comparison(preset=f"paper-table-{number}")
+        names = [each.preset for each in found.methods]
+        assert f"paper/hopa-{data}-{{size}}" in names
+        assert {f"{rival}{way}" for rival in ("mtt", "tesla", "lors", "repblend") for way in ("", "-separate")} < set(
+            names
+        )
+        assert (found.sizes, found.layout) == ((100, 200, 500), "retrieval")
+        assert len(found.seeds) >= 3
+    layouts = {name: load_comparison(preset=name)[1].layout for name in NAMES}
+    assert (layouts["paper-table-5"], layouts["paper-table-6"]) == ("variants", "variants")
+    assert (layouts["paper-table-7"], layouts["paper-table-10"]) == ("cost", "directions")
