@@ -11,13 +11,13 @@ tree it stands as a table with the key `kind`, or as its name alone where every 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Self
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
 )
@@ -28,6 +28,8 @@ Positive = Annotated[float, Field(gt=0, le=1e30)]  # above, float32 overflows
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
+S = TypeVar("S", bound="Settings")  # not typing.Self, which beartype accepts in decorated classes only
+
 
 class Settings(BaseModel):
     """A group of settings: frozen, every field of its own type, no unknown fields, no NaN or Inf."""
@@ -36,7 +38,7 @@ class Settings(BaseModel):
         frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
 
-    def evolve(self, **changes: Any) -> Self:
+    def evolve(self: S, **changes: Any) -> S:
         """Return a copy with some fields changed, validated like a new one.
 
         Raises:
@@ -68,6 +70,6 @@ class Component(Settings):
         return self.cites
 
     @model_serializer(mode="wrap")
-    def _with_kind(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _with_kind(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         package = {"package": self.package} if self.package else {}
         return {"kind": self.kind, **package, **handler(self)}
