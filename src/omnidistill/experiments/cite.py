@@ -1,7 +1,8 @@
 """What to cite: BibTeX of this program and of the works that a run, a preset or an encoder rests on.
 
 citations/works.bib     the works, by key
-citations/uses.toml     which of them a setting or an encoder rests on
+citations/uses.toml     which of them a setting rests on
+encoders.encoder_works  which of them an encoder rests on, as it is registered
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from typing import Any
 from omnidistill.config import RunConfig, load_config, parse_config, preset_names
 from omnidistill.config.files import read_toml
 from omnidistill.core.errors import InputError, nearest
+from omnidistill.encoding.encoders import encoder_works
 from omnidistill.io.artifacts import read_json
 
 SELF = "omnidistill"
 """The key of this program."""
+
+_KEY = r"\s*@\w+\{\s*([^,\s]+)\s*,"
 
 
 def cite(names: Sequence[str] = ()) -> dict[str, str]:
@@ -30,7 +34,7 @@ def cite(names: Sequence[str] = ()) -> dict[str, str]:
     Raises InputError for a name that is none of these, with the nearest that is.
     """
     wanted = [SELF, *(key for name in names for key in _keys_of(name))]
-    return {key: works()[key] for key in dict.fromkeys(wanted)}
+    return dict(_entry(work) for work in dict.fromkeys(wanted))
 
 
 def keys_of_run(config: RunConfig, encoders: Iterable[str] = ()) -> list[str]:
@@ -50,7 +54,16 @@ def works() -> dict[str, str]:
     text = (resources.files("omnidistill") / "citations" / "works.bib").read_text("utf-8")
     text = text.replace("{VERSION}", f"{{{metadata.version(SELF)}}}")
     entries = [entry.strip() for entry in re.split(r"\n(?=@)", text)]
-    return {re.match(r"@\w+\{([^,]+),", entry)[1]: entry for entry in entries}  # type: ignore[index]
+    return {re.match(_KEY, entry)[1]: entry for entry in entries}  # type: ignore[index]
+
+
+def _entry(work: str) -> tuple[str, str]:
+    """Return key and BibTeX entry of a work: a key of works.bib, or a complete entry of a component's own."""
+    if match := re.match(_KEY, work):
+        return match[1], work
+    if work not in works():
+        raise InputError(f"{work!r}: no work of this key is known, and it is no BibTeX entry (@misc{{key, ...}})")
+    return work, works()[work]
 
 
 def _keys_of(name: str) -> list[str]:
@@ -66,7 +79,7 @@ def _keys_of(name: str) -> list[str]:
         return encoder
     if name in works():
         return [name]
-    known = [*preset_names(), *works(), *_encoders()]
+    known = [*preset_names(), *works(), *encoder_works()]
     raise InputError(f"{name}: neither a folder nor a method, an encoder or a work that is known{nearest(name, known)}")
 
 
@@ -94,22 +107,15 @@ def _config(state: Mapping[str, Any], where: Path) -> RunConfig:
 def _of_encoder(name: str) -> list[str]:
     """By the longest beginning that is known, at the end of a word."""
     plain = re.sub(r"[\s_]+", "-", name.lower())
-    fitting = [known for known in _encoders() if re.match(rf"{re.escape(known)}(?![a-z])", plain)]
-    return list(_encoders()[max(fitting, key=len)]) if fitting else []
+    known = {re.sub(r"[\s_]+", "-", each.lower()): cites for each, cites in encoder_works().items()}
+    fitting = [each for each in known if re.match(rf"{re.escape(each)}(?![a-z])", plain)]
+    return list(known[max(fitting, key=len)]) if fitting else []
 
 
 @cache
-def _table() -> dict[str, dict[str, list[str]]]:
+def _uses() -> dict[str, dict[str, list[str]]]:
     place = resources.files("omnidistill") / "citations" / "uses.toml"
     return read_toml(place.read_text("utf-8"), "citations/uses.toml")
-
-
-def _uses() -> dict[str, dict[str, list[str]]]:
-    return {setting: values for setting, values in _table().items() if setting != "encoder"}
-
-
-def _encoders() -> dict[str, list[str]]:
-    return _table()["encoder"]
 
 
 def _at(tree: Mapping[str, Any], setting: str) -> Any:

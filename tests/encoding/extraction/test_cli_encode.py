@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from importlib.metadata import EntryPoint
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,10 +12,11 @@ from encoding_problems import Files, Letters, write_manifest
 from omnidistill.cli.encode_verb import add_encode_verb
 from omnidistill.core.errors import InputError
 from omnidistill.data.store import load_features
-from omnidistill.encoding.encoders import registry
+from omnidistill.encoding.encoders import encoders
 from omnidistill.encoding.encoders.encoder import Encoder
 from omnidistill.encoding.manifests.manifest import write_manifest as save_manifest
 from omnidistill.models.heads import load_heads
+from plugins import installed
 
 exact = Letters.prepare
 
@@ -33,9 +34,9 @@ def sounds(source: str | None, device: str) -> Encoder:
 
 
 @pytest.fixture(autouse=True)
-def _encoders(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = [EntryPoint(name, f"{__name__}:{name}", registry.GROUP) for name in ("letters", "lettered", "sounds")]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+def _encoders() -> Iterator[None]:
+    with installed(encoders, {name: f"{__name__}:{name}" for name in ("letters", "lettered", "sounds")}):
+        yield
 
 
 @pytest.fixture
