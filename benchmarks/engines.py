@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from measuring import RESULTS, Cell, Table, interleaved, machine, ratio, spread
-from omnidistill.core.engines import Engine, LocalEngine, RayEngine
+from omnidistill.core.engines import Engine, LocalEngine
+from omnidistill.core.engines.ray_cluster import RayEngine
 from omnidistill.core.optional import require
 from omnidistill.data.featureset import prepare
 from omnidistill.data.planted import planted

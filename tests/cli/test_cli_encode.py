@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import EntryPoint
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,11 @@ from encoding_problems import Files, Letters, write_manifest
 from omnidistill.cli import make_parser
 from omnidistill.core.errors import InputError
 from omnidistill.data.store import load_features
-from omnidistill.encoding.encoders import registry
+from omnidistill.encoding.encoders import encoders
 from omnidistill.encoding.encoders.encoder import Encoder
 from omnidistill.encoding.manifests.manifest import write_manifest as save_manifest
 from omnidistill.models.heads import load_heads
+from plugins import installed
 
 exact = Letters.prepare
 
@@ -34,9 +35,9 @@ def sounds(source: str | None, device: str) -> Encoder:
 
 
 @pytest.fixture(autouse=True)
-def _encoders(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = [EntryPoint(name, f"{__name__}:{name}", registry.GROUP) for name in ("letters", "lettered", "sounds")]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+def _encoders() -> Iterator[None]:
+    with installed(encoders, {name: f"{__name__}:{name}" for name in ("letters", "lettered", "sounds")}):
+        yield
 
 
 @pytest.fixture

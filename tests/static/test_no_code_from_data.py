@@ -17,6 +17,7 @@ ALLOWED = {  # (file below the package, what), each with its reason
         "torch.load",
     ),  # published checkpoints exist as nothing else; weights_only=True
     ("core/optional.py", "importlib.import_module"),  # optional packages, by names that stand in the code
+    ("core/registry.py", "importlib.import_module"),  # modules of built-in components, which the code names
 }
 
 MODULES = {

@@ -44,6 +44,7 @@ class Registry(Generic[T]):
         self.role, self.group = role, group
         self._builtin = dict(builtin)
         self._loaded: dict[str, T] = {}
+        self._packages: dict[str, str | None] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that adds the object under `name`.
@@ -72,7 +73,18 @@ class Registry(Generic[T]):
                 self._load(point)
             else:
                 raise self.missing(name)
+        if name not in self._loaded:  # a mistake in `builtin`, not of the user
+            raise LookupError(f"{self.role} '{name}': module {self._builtin[name]} does not register it")
         return self._loaded[name]
+
+    def package(self, name: str) -> str | None:
+        """Return the package that provides the object of this name, None for a built-in one.
+
+        Raises:
+            InputError: as `get`, which this calls.
+        """
+        self.get(name)
+        return self._packages[name]
 
     def missing(self, name: str, package: str | None = None) -> InputError:
         """Return the error for a name that is not installed; `package` is known to provide it."""
@@ -86,17 +98,23 @@ class Registry(Generic[T]):
         return (*self._builtin, *sorted(others))
 
     def list(self) -> dict[str, str]:
-        """Return {name: first line of its documentation} of every entry."""
-        return {name: (inspect.getdoc(self.get(name)) or "").partition("\n")[0] for name in self.names()}
+        """Return {name: first line of its documentation} of every entry, or why it cannot be loaded."""
+        return {name: self._summary(name) for name in self.names()}
 
     def __contains__(self, name: object) -> bool:
         return name in self._builtin or name in self._loaded or name in self._entry_points()
+
+    def _summary(self, name: str) -> str:
+        try:
+            return (inspect.getdoc(self.get(name)) or "").partition("\n")[0]
+        except InputError as error:
+            return str(error)
 
     def _entry_points(self) -> dict[str, EntryPoint]:
         return {} if self.group is None else {point.name: point for point in entry_points(group=self.group)}
 
     def _load(self, point: EntryPoint) -> None:
-        package = point.dist.name if point.dist else point.value.partition(".")[0]
+        package = point.dist.name if point.dist else point.module.partition(".")[0]
         try:
             entry = point.load()
         except Exception as error:
@@ -111,7 +129,7 @@ class Registry(Generic[T]):
         taken = self._loaded.get(name)
         if (taken is not None and not _same(taken, entry)) or (package and name in self._builtin):
             raise InputError(f"{where}: the name is taken by another {self.role}; choose another one")
-        self._loaded[name] = entry
+        self._loaded[name], self._packages[name] = entry, package
 
     def _check(self, where: str, entry: Any) -> None:
         if not callable(entry):
@@ -155,7 +173,7 @@ class ComponentRegistry(Registry[type[C]]):
         dump = core_schema.plain_serializer_function_ser_schema(lambda component: component.model_dump(mode="json"))
         return core_schema.no_info_plain_validator_function(self.build, serialization=dump)
 
-    def _add(self, name: str, entry: type[C], package: str | None) -> None:
+    def _add(self, name: str, entry: Any, package: str | None) -> None:
         super()._add(name, entry, package)
         entry.kind, entry.package = name, package
 
@@ -168,5 +186,7 @@ class ComponentRegistry(Registry[type[C]]):
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two objects are one definition, perhaps of a module that was imported twice."""
-    return bool(getattr(one, "__qualname__", one) == getattr(other, "__qualname__", other))
+    """Return whether two objects have one definition: a module that was reloaded, or that also runs as `__main__`."""
+    modules = {getattr(each, "__module__", None) for each in (one, other)}
+    names = {getattr(each, "__qualname__", each) for each in (one, other)}
+    return len(names) == 1 and len(modules - {"__main__"}) <= 1

@@ -11,6 +11,7 @@ tree it stands as a table with the key `kind`, or as its name alone where every 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
@@ -29,6 +30,8 @@ Positive = Annotated[float, Field(gt=0, le=1e30)]  # above, float32 overflows
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
+S = TypeVar("S", bound="Settings")  # not typing.Self, which beartype accepts in decorated classes only
+
 
 class Settings(BaseModel):
     """A group of settings: frozen, every field of its own type, no unknown fields, no NaN or Inf."""
@@ -36,6 +39,12 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
+    cites: ClassVar[tuple[str, ...]] = ()
+    """Keys of `citations/works.bib`, or complete BibTeX entries, of the works that these settings rest on."""
+
+    def citations(self) -> tuple[str, ...]:
+        """Return the works to cite for these settings, without those of the settings below them."""
+        return self.cites
 
     def evolve(self: S, **changes: Any) -> S:
         """Return a copy with some fields changed, validated like a new one.
@@ -61,14 +70,8 @@ class Component(Settings):
 
     kind: ClassVar[str] = ""
     package: ClassVar[str | None] = None
-    cites: ClassVar[tuple[str, ...]] = ()
-    """Keys of `citations/works.bib`, or complete BibTeX entries, of the works that this component rests on."""
-
-    def citations(self) -> tuple[str, ...]:
-        """Return the works to cite for these settings; components whose settings matter override it."""
-        return self.cites
 
     @model_serializer(mode="wrap")
-    def _with_kind(self, handler: Any) -> dict[str, Any]:
+    def _with_kind(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         package = {"package": self.package} if self.package else {}
         return {"kind": self.kind, **package, **handler(self)}

@@ -32,7 +32,7 @@ from omnidistill.distill.loop_settings import LoopSettings
 from omnidistill.distill.outer.outer import Outer
 from omnidistill.distill.provenance import Provenance
 from omnidistill.distill.set_spec import SetSpec
-from omnidistill.io.tracking import JsonlTracker, Progress, SilentProgress, Tracker, Viewed, Views
+from omnidistill.io.tracking import JsonlLog, MetricsLog, Progress, SilentProgress, TrackedLog, TrackerGroup
 from omnidistill.training.recipes import Sgd
 
 
@@ -102,7 +102,7 @@ def distill(
         provenance: names data, heads, experts and the run's configuration; a checkpoint of another provenance is
             refused, and the set carries it.
         resume: continue from the checkpoint in the folder, if there is one.
-        trackers: where the log is shown as well (`tracking.TRACKERS`).
+        trackers: names of trackers that mirror the log (`io.tracking.trackers`).
         on_iteration: called after each iteration (tests interrupt here).
 
     Raises:
@@ -151,7 +151,7 @@ class _Loop:
         begun = time.monotonic() - course.seconds
         self.folder.mkdir(parents=True, exist_ok=True)
         with (
-            Viewed(JsonlTracker(self.folder / "metrics.jsonl", course.tracker_position), self._views()) as tracker,
+            TrackedLog(JsonlLog(self.folder / "metrics.jsonl", course.tracker_position), self._group()) as tracker,
             progress,
             interrupt_deferred() as interrupted,
         ):
@@ -192,10 +192,9 @@ class _Loop:
         result.save(self.folder / "distilled")
         return Distillation(result, time.monotonic() - begun)
 
-    def _views(self) -> Views:
-        return Views(
-            self.trackers, self.folder, self.identity["config"], lambda line: self.progress.advance(0, note=line)
-        )
+    def _group(self) -> TrackerGroup:
+        settings = self.identity["config"]
+        return TrackerGroup(self.trackers, self.folder, settings, lambda line: self.progress.advance(0, note=line))
 
     def _validated(self, record: dict[str, Any]) -> dict[str, Any]:
         """The record with the verdict on the set as it is, where one is due."""
@@ -207,7 +206,7 @@ class _Loop:
         self.course.best.offer(verdict.score, iteration, verdict.num_steps, self.learner)
         return {**record, "validation": verdict.score, "validation_steps": verdict.num_steps, "judged": verdict.judged}
 
-    def _told(self, record: dict[str, Any], notes: Sequence[str], tracker: Tracker) -> bool:
+    def _told(self, record: dict[str, Any], notes: Sequence[str], tracker: MetricsLog) -> bool:
         """Keep the record with all that is to be noted; says whether the run is over."""
         best, reason = self.course.best, None
         if self.halt and "validation" in record and best.num_steps:
@@ -218,13 +217,13 @@ class _Loop:
         self._note(record, notes, tracker)
         return reason is not None
 
-    def _note(self, record: Mapping[str, Any], notes: Sequence[str], tracker: Tracker) -> None:
+    def _note(self, record: Mapping[str, Any], notes: Sequence[str], tracker: MetricsLog) -> None:
         tracker.log({**record, "notes": list(notes)} if notes else record)
         self.course.notes.extend(notes)
         for line in notes:
             self.progress.advance(0, note=line)
 
-    def _restart(self, error: NotFiniteError, tracker: Tracker) -> None:
+    def _restart(self, error: NotFiniteError, tracker: MetricsLog) -> None:
         """Go back to the best validated set, or else to the last with a finite loss and gradient; give up when that
         was done often enough.
         """

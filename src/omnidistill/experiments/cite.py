@@ -1,26 +1,33 @@
 """What to cite: BibTeX of this program and of the works that a run, a preset or an encoder rests on.
 
-citations/works.bib     the works, by key
-citations/uses.toml     which of them a setting or an encoder rests on
+citations/works.bib      the works, by key
+Settings.citations       which of them a component or a group of settings rests on
+encoders.encoder_works   which of them an encoder rests on, as it is registered
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
 from omnidistill.core.errors import InputError, nearest
+from omnidistill.distill import DistilledSet
+from omnidistill.distill.distilled_set import KIND
+from omnidistill.distill.version_0_1 import upgraded_config
+from omnidistill.encoding.encoders import encoder_works
 from omnidistill.experiments.config import RunConfig, load_config, parse_config, preset_names
-from omnidistill.experiments.config.toml_files import read_toml
+from omnidistill.experiments.config.settings_tree import sections_of
 from omnidistill.io.artifacts import read_json
 
 SELF = "omnidistill"
 """The key of this program."""
+
+_KEY = r"\s*@\w+\{\s*([^,\s]+)\s*,"
 
 
 def cite(names: Sequence[str] = ()) -> dict[str, str]:
@@ -30,17 +37,17 @@ def cite(names: Sequence[str] = ()) -> dict[str, str]:
     Raises InputError for a name that is none of these, with the nearest that is.
     """
     wanted = [SELF, *(key for name in names for key in _keys_of(name))]
-    return {key: works()[key] for key in dict.fromkeys(wanted)}
+    return dict(_entry(work) for work in dict.fromkeys(wanted))
 
 
 def keys_of_run(config: RunConfig, encoders: Iterable[str] = ()) -> list[str]:
-    """Keys of the works that a run with these settings, over features of these encoders, rests on."""
-    tree = config.model_dump(mode="json")
-    keys: list[str] = []
-    for setting, works_of in _uses().items():
-        if setting.startswith("experts.") and not config.distill.uses_experts:
-            continue
-        keys += works_of.get(_literal(_at(tree, setting)), works_of.get("*", ()))
+    """Return the keys of the works that a run with these settings, over features of these encoders, rests on."""
+    keys = [
+        key
+        for section, settings in sections_of(config)
+        if config.distill.uses_experts or not section.startswith("experts")
+        for key in settings.citations()
+    ]
     return list(dict.fromkeys([*keys, *(key for name in encoders for key in _of_encoder(name))]))
 
 
@@ -50,7 +57,16 @@ def works() -> dict[str, str]:
     text = (resources.files("omnidistill") / "citations" / "works.bib").read_text("utf-8")
     text = text.replace("{VERSION}", f"{{{metadata.version(SELF)}}}")
     entries = [entry.strip() for entry in re.split(r"\n(?=@)", text)]
-    return {re.match(r"@\w+\{([^,]+),", entry)[1]: entry for entry in entries}  # type: ignore[index]
+    return {re.match(_KEY, entry)[1]: entry for entry in entries}  # type: ignore[index]
+
+
+def _entry(work: str) -> tuple[str, str]:
+    """Return key and BibTeX entry of a work: a key of works.bib, or a complete entry of a component's own."""
+    if match := re.match(_KEY, work):
+        return match[1], work
+    if work not in works():
+        raise InputError(f"{work!r}: no work of this key is known, and it is no BibTeX entry (@misc{{key, ...}})")
+    return work, works()[work]
 
 
 def _keys_of(name: str) -> list[str]:
@@ -66,58 +82,38 @@ def _keys_of(name: str) -> list[str]:
         return encoder
     if name in works():
         return [name]
-    known = [*preset_names(), *works(), *_encoders()]
+    known = [*preset_names(), *works(), *encoder_works()]
     raise InputError(f"{name}: neither a folder nor a method, an encoder or a work that is known{nearest(name, known)}")
 
 
 def _keys_below(folder: Path) -> Iterator[str]:
-    """Of every run and every artifact below."""
-    for found in sorted(folder.rglob("run.json")):
-        yield from keys_of_run(_config(read_json(found), found))
-    for found in sorted(folder.rglob("manifest.json")):
-        manifest = read_json(found)
+    """Keys of every run and every artifact below a folder."""
+    for path in sorted(folder.rglob("run.json")):
+        yield from _keys_of_config(read_json(path).get("config"), f"{path}, field 'config'")
+    for path in sorted(folder.rglob("manifest.json")):
+        manifest = read_json(path)
         meta = manifest.get("meta", {})
-        if manifest.get("kind") == "distilled":
-            yield from keys_of_run(_config(meta, found))
         provenance = meta.get("provenance", {}) if isinstance(meta, dict) else {}
+        if manifest.get("kind") == KIND:
+            found = DistilledSet.load(path.parent)
+            for component in (found.spec.storage, found.spec.similarity, found.spec.objective, found.spec.recipe):
+                yield from component.citations()
+            with suppress(InputError):  # the configuration is provenance: one that cannot be read is no error
+                yield from _keys_of_config(found.provenance.config, str(path))
+            provenance = found.provenance.to_json()
         for encoder in provenance.get("encoders", {}).values():
             yield from _of_encoder(encoder.get("name", "") if isinstance(encoder, dict) else str(encoder))
 
 
-def _config(state: Mapping[str, Any], where: Path) -> RunConfig:
-    tree = state.get("config")
-    if not isinstance(tree, dict):
-        raise InputError(f"{where}: field 'config' is missing; the file was altered")
-    return parse_config(tree, f"{where}, field 'config'")
+def _keys_of_config(tree: Any, where: str) -> list[str]:
+    if not isinstance(tree, Mapping):
+        raise InputError(f"{where} is missing; the file was altered")
+    return keys_of_run(parse_config(upgraded_config(tree), where))
 
 
 def _of_encoder(name: str) -> list[str]:
     """By the longest beginning that is known, at the end of a word."""
     plain = re.sub(r"[\s_]+", "-", name.lower())
-    fitting = [known for known in _encoders() if re.match(rf"{re.escape(known)}(?![a-z])", plain)]
-    return list(_encoders()[max(fitting, key=len)]) if fitting else []
-
-
-@cache
-def _table() -> dict[str, dict[str, list[str]]]:
-    place = resources.files("omnidistill") / "citations" / "uses.toml"
-    return read_toml(place.read_text("utf-8"), "citations/uses.toml")
-
-
-def _uses() -> dict[str, dict[str, list[str]]]:
-    return {setting: values for setting, values in _table().items() if setting != "encoder"}
-
-
-def _encoders() -> dict[str, list[str]]:
-    return _table()["encoder"]
-
-
-def _at(tree: Mapping[str, Any], setting: str) -> Any:
-    place: Any = tree
-    for part in setting.split("."):
-        place = place.get(part) if isinstance(place, Mapping) else None
-    return place
-
-
-def _literal(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    known = {re.sub(r"[\s_]+", "-", each.lower()): cites for each, cites in encoder_works().items()}
+    fitting = [each for each in known if re.match(rf"{re.escape(each)}(?![a-z])", plain)]
+    return list(known[max(fitting, key=len)]) if fitting else []

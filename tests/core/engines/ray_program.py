@@ -23,7 +23,7 @@ from torch import Tensor
 
 from comparison_problems import tiny
 from encoding_problems import Files, Letters, write_manifest
-from omnidistill.core.engines import RayEngine
+from omnidistill.core.engines.ray_cluster import RayEngine
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.extraction import EncodeSettings, encode
 from omnidistill.experiments.comparison import compare

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from omnidistill.core.engines import Engine, LocalEngine, RayEngine
+from omnidistill.core.engines import Engine, LocalEngine
+from omnidistill.core.engines.ray_cluster import RayEngine
 
 
 def test_units_are_done_in_order_when_they_are_asked_for() -> None:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from omnidistill.core.engines import LocalEngine, RayEngine, engine_from
+from omnidistill.core.engines import LocalEngine, engine_from, engines
+from omnidistill.core.engines.ray_cluster import RayEngine
 from omnidistill.core.errors import InputError
+from plugins import installed
 from small_runs import cli
 
 
@@ -35,11 +39,11 @@ def test_local_and_gpus() -> None:
 @pytest.mark.parametrize(
     ("text", "device", "message"),
     [
-        ("rey", "cpu", r"--engine rey: unknown; known are local, ray and ray:ADDRESS; did you mean 'ray'\?"),
+        ("rey", "cpu", r"--engine rey: engine 'rey' is not installed; installed are local, ray; did you mean 'ray'\?"),
         ("locale", "cpu", r"did you mean 'local'\?"),
-        ("ray:", "cpu", r"--engine ray:: unknown"),
-        ("local:1", "cpu", r"--engine local:1: unknown"),
-        ("ray", "cuda:1", r"--device cuda:1: a Ray gives every task a GPU of its own; give --device cuda"),
+        ("ray:", "cpu", r"--engine ray:: no address after the colon; use --engine ray or ray:ADDRESS"),
+        ("local:1", "cpu", r"the engine 'local' takes no address; use --engine local"),
+        ("ray", "cuda:1", r"--device cuda:1: Ray assigns a GPU to every task; use --device cuda"),
     ],
 )
 def test_what_is_no_engine(text: str, device: str, message: str) -> None:
@@ -54,3 +58,45 @@ def test_verbs_tell_it_in_one_line(verb: str, tmp_path: Path) -> None:
     assert (told.code, told.out, len(told.err.splitlines())) == (2, "", 1)
     assert "did you mean 'ray'?" in told.err
     assert not (tmp_path / "out").exists()
+
+
+class Threads(LocalEngine):
+    """An engine of another package."""
+
+    def __init__(self, address: str | None, device: str) -> None:
+        self.address, self.device = address, device
+
+
+def no_engine(address: str | None, device: str) -> object:
+    return 3
+
+
+def test_an_engine_registered_from_python() -> None:
+    with installed(engines):
+        engines.register("threads")(Threads)
+        assert engines.names() == ("local", "ray", "threads")
+        engine = engine_from("threads:8:x", "cuda:1")
+        assert isinstance(engine, Threads)
+        assert (engine.address, engine.device) == ("8:x", "cuda:1")
+    assert engines.names() == ("local", "ray")
+
+
+def test_engines_of_entry_points() -> None:
+    points = {"threads": "Threads", "absent": "Absent", "three": "no_engine", "local": "Threads"}
+    with installed(engines, {name: f"{__name__}:{value}" for name, value in points.items()}):
+        engine = engine_from("threads")
+        assert type(engine).__name__ == "Threads"
+        assert engine.address is None
+        assert type(engine_from("local")) is LocalEngine  # built-in names cannot be replaced
+        with pytest.raises(InputError, match=r"--engine absent: engine 'absent' of package .* cannot be loaded"):
+            engine_from("absent")
+        with pytest.raises(InputError, match=r"--engine three: int is no Engine"):
+            engine_from("three")
+        with pytest.raises(InputError, match=r"did you mean 'threads'\?"):
+            engine_from("thread")
+
+
+def test_the_registry_imports_no_ray() -> None:
+    code = "import sys; from omnidistill.core.engines import engines; print(engines.names(), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "('local', 'ray') False\n"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from comparison_problems import without_costs
-from omnidistill.core.engines import RayEngine
+from omnidistill.core.engines.ray_cluster import RayEngine
 from omnidistill.core.errors import InputError
 from small_runs import contents, without_seconds
 
@@ -26,7 +26,8 @@ TESTS = Path(__file__).parents[2]
 def folder() -> Iterator[Path]:
     """What the program left. Its sockets lie in a folder of a short name, as they must."""
     made = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
-    own = {"PYTHONPATH": str(TESTS), "HOME": str(made), "RAY_TMPDIR": str(made), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+    own = {"PYTHONPATH": path, "HOME": str(made), "RAY_TMPDIR": str(made), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(Path(__file__).parent / "ray_program.py"), str(made)]
     done = subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -97,7 +98,7 @@ def test_a_unit_waits_for_those_that_it_comes_after(found: dict[str, Any]) -> No
 
 
 def test_a_unit_that_kills_every_worker_is_given_up(found: dict[str, Any]) -> None:
-    assert found["alone"]["found"]["deadly"].startswith("WorkerDiedError: its worker died, and so did those that tried")
+    assert found["alone"]["found"]["deadly"].startswith("WorkerDiedError: its worker died, and so did those that")
     assert found["alone"]["done"].count("deadly") == 2
 
 
@@ -110,7 +111,7 @@ def test_what_is_under_way_is_interrupted_at_the_end_and_a_ray_of_others_lives_o
 
 def test_an_address_where_nobody_listens(found: dict[str, Any]) -> None:
     assert found["unreachable"].startswith(
-        "--engine ray:127.0.0.1:1: no Ray to be had ([Errno 111] Connection refused)"
+        "--engine ray:127.0.0.1:1: could not connect to a Ray cluster ([Errno 111] Connection refused)"
     )
 
 

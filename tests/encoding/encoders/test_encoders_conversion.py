@@ -57,7 +57,7 @@ def test_imagebind_becomes_a_folder_that_encoders_open(tmp_path: Path, capsys: p
 
 def test_languagebind_needs_its_modality(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = languagebind_folder(tmp_path / "model", languagebind_state())
-    with pytest.raises(InputError, match=r"say what the model reads .*: --modality video, image, audio"):
+    with pytest.raises(InputError, match=r"the modality of the model is missing; use --modality video, image, audio"):
         run("languagebind", source, "-o", tmp_path / "LB")
     vocabulary = write_vocabulary(tmp_path)
     run("languagebind", source, "--modality", "video", "--vocabulary", vocabulary, "-o", tmp_path / "LB")
@@ -69,7 +69,7 @@ def test_languagebind_needs_its_modality(tmp_path: Path, capsys: pytest.CaptureF
 def test_without_a_vocabulary_it_says_what_texts_need(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("imagebind", checkpoint(tmp_path / "given"), "-o", tmp_path / "IB")
     assert f"to encode text, copy CLIP's merges.txt to {tmp_path / 'IB'}" in capsys.readouterr().out
-    with pytest.raises(InputError, match=r"none of merges\.txt, .* in it; these files hold the vocabulary of CLIP"):
+    with pytest.raises(InputError, match=r"no vocabulary of CLIP in it; expected one of merges\.txt"):
         open_encoder(f"imagebind-text:{tmp_path / 'IB'}").prepare(Item("the sea"))
 
 
@@ -93,10 +93,10 @@ def test_what_does_not_fit_is_named_and_leaves_nothing(tmp_path: Path) -> None:
         convert("imagebind", file, tmp_path / "IB")
     with pytest.raises(InputError, match=r"none\.pth: no such file"):
         convert("imagebind", tmp_path / "none.pth", tmp_path / "IB")
-    with pytest.raises(InputError, match="leave --modality out"):
+    with pytest.raises(InputError, match="leave out --modality"):
         convert("imagebind", file, tmp_path / "IB", "video")
     (tmp_path / "given" / "merges.txt").write_text("#version\na b\n")
-    with pytest.raises(InputError, match=r"merges\.txt: 1 merges, expected 48894"):
+    with pytest.raises(InputError, match=r"merges\.txt: has 1 merges, expected 48894"):
         convert("imagebind", file, tmp_path / "IB")
     assert [path.name for path in tmp_path.iterdir()] == ["given"]
 
@@ -104,11 +104,11 @@ def test_what_does_not_fit_is_named_and_leaves_nothing(tmp_path: Path) -> None:
 def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:
     file = checkpoint(tmp_path / "given")
     (tmp_path / "IB").mkdir()
-    with pytest.raises(InputError, match=r"IB: exists already; choose another folder"):
+    with pytest.raises(InputError, match=r"IB: already exists; choose another folder"):
         convert("imagebind", file, tmp_path / "IB")
     shutil.rmtree(tmp_path / "IB")
     (tmp_path / "IB").write_text("mine")
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="already exists"):
         convert("imagebind", file, tmp_path / "IB")
     with pytest.raises(InputError, match=r"IB/sub: cannot be written \(Not a directory|File exists"):
         convert("imagebind", file, tmp_path / "IB" / "sub")

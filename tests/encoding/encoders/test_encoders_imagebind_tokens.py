@@ -118,13 +118,17 @@ def test_the_files_that_hold_the_vocabulary(tmp_path: Path, tokenizer: ClipToken
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("merges.txt", b"#version\na b\n", r"merges\.txt: 1 merges, expected 48894"),
-        ("merges.txt", b"#version\na b c\n", r"merges\.txt: cannot be read as merges"),
-        ("merges.txt", b"\xff\xfe", r"merges\.txt: cannot be read as merges"),
-        ("bpe_simple_vocab_16e6.txt.gz", b"no gzip", r"cannot be read as merges"),
-        ("bpe_simple_vocab_16e6.txt.gz", gzip.compress(b"#version\na b\n", mtime=0)[:-9], r"cannot be read as merges"),
-        ("tokenizer.json", b'{"model": {}}', r"tokenizer\.json: cannot be read as merges"),
-        ("vocab.json", b"{}", r"none of merges\.txt, .* in it"),
+        ("merges.txt", b"#version\na b\n", r"merges\.txt: has 1 merges, expected 48894"),
+        ("merges.txt", b"#version\na b c\n", r"merges\.txt: cannot be read as the merges"),
+        ("merges.txt", b"\xff\xfe", r"merges\.txt: cannot be read as the merges"),
+        ("bpe_simple_vocab_16e6.txt.gz", b"no gzip", r"cannot be read as the merges"),
+        (
+            "bpe_simple_vocab_16e6.txt.gz",
+            gzip.compress(b"#version\na b\n", mtime=0)[:-9],
+            r"cannot be read as the merges",
+        ),
+        ("tokenizer.json", b'{"model": {}}', r"tokenizer\.json: cannot be read as the merges"),
+        ("vocab.json", b"{}", r"expected one of merges\.txt"),
     ],
 )
 def test_files_that_do_not(tmp_path: Path, name: str, content: bytes, message: str) -> None:

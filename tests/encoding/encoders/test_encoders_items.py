@@ -36,12 +36,12 @@ def test_sound_is_the_clips_and_of_a_long_one_the_middle(clip: Path) -> None:
     whole = read_sound(clip, 8000).mean(0)
     assert sound_of(Item(clip), 8000).equal(whole)
     assert sound_of(Item(clip, 0.5, 1.5), 8000).shape == (8000,)
-    middle = sound_of(Item(clip, 0.0, 2.0), 8000, longest=0.5)
+    middle = sound_of(Item(clip, 0.0, 2.0), 8000, max_seconds=0.5)
     assert middle.equal(whole[6000:10000])
 
 
 def test_what_makes_no_sense_is_refused(clip: Path) -> None:
-    with pytest.raises(InputError, match=r"nothing between 2\.0 and 1\.0 s"):
+    with pytest.raises(InputError, match=r"no video between 2\.0 and 1\.0 s"):
         frames_of(Item(clip, 2.0, 1.0), 4)
     with pytest.raises(InputError, match="pictures are read from files"):
         picture_of(Item("https://a.b/c.png"))

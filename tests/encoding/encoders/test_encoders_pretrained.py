@@ -17,7 +17,7 @@ from torch.testing import assert_close
 import tiny_models
 from media_files import picture, write_media
 from omnidistill.core.errors import InputError
-from omnidistill.encoding.encoders.audio_towers import SoundTower
+from omnidistill.encoding.encoders.audio_towers import AudioTower
 from omnidistill.encoding.encoders.encoder import Item, licences_of
 from omnidistill.encoding.encoders.image_towers import ImageTower
 from omnidistill.encoding.encoders.registry import open_encoder
@@ -109,7 +109,7 @@ def whole(folder: Path) -> torch.nn.Module:
     return transformers.AutoModel.from_pretrained(folder).eval()
 
 
-def encoded(encoder: ImageTower | TextTower | SoundTower | VideoTower, item: Item) -> torch.Tensor:
+def encoded(encoder: ImageTower | TextTower | AudioTower | VideoTower, item: Item) -> torch.Tensor:
     return encoder.encode(encoder.prepare(item)[None])[:, 0]
 
 
@@ -162,7 +162,7 @@ def test_claps_features_are_the_models_and_of_a_long_sound_those_of_its_middle(
     family: str, model: Callable[[str], Path], tmp_path: Path
 ) -> None:
     folder = model(family)
-    audio, reference = SoundTower("clap", str(folder)), whole(folder)
+    audio, reference = AudioTower("clap", str(folder)), whole(folder)
     long = write_sound(tmp_path / "long.wav", 12.5)
     middle = read_sound(long, 48_000)[0, 60_000 : 60_000 + 480_000]  # of 12.5 s
     features = transformers.ClapFeatureExtractor.from_pretrained(folder)(
@@ -180,7 +180,7 @@ def test_pe_avs_audio_feature_is_what_its_head_takes(
     model: Callable[[str], Path], items: dict[str, list[Item]]
 ) -> None:
     folder = model("pe-av")
-    audio, reference = SoundTower("pe-av", str(folder)), whole(folder)
+    audio, reference = AudioTower("pe-av", str(folder)), whole(folder)
     found = reference.audio_model.audio_head(encoded(audio, items["audio"][0]))
     expected = reference.get_audio_embeds(audio.prepare(items["audio"][0])[None])
     assert_close(found, expected, atol=1e-4, rtol=1e-4)
@@ -216,13 +216,13 @@ def test_a_sentence_is_the_mean_of_its_tokens(model: Callable[[str], Path], item
     assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_what_sentence_transformers_says_of_a_model_is_kept_to(model: Callable[[str], Path], tmp_path: Path) -> None:
+def test_settings_of_sentence_transformers_are_respected(model: Callable[[str], Path], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(model("sentence"), tmp_path / "model"))
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 5}')
     assert len(open_encoder(f"sentence:{folder}").prepare(Item("a red cat and the sea"))) == 5
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": false}')
-    with pytest.raises(InputError, match="pools its tokens otherwise"):
+    with pytest.raises(InputError, match="does not average its tokens"):
         open_encoder(f"sentence:{folder}")
 
 
@@ -268,11 +268,13 @@ def test_pictures_are_seen_upright_and_in_colour(model: Callable[[str], Path], t
 
 @pytest.mark.parametrize(("family", "name"), [("clip", "clip-text"), ("siglip", "siglip-text"), ("clap", "clap-text"),
                                               ("pe-av", "pe-av-text"), ("sentence", "sentence")])  # fmt: skip
-def test_texts_that_are_longer_than_is_read_are_known(
+def test_longer_texts_are_truncated(
     family: str, name: str, model: Callable[[str], Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     encoder = open_encoder(f"{name}:{model(family)}")
-    fits, longer = (Item(" ".join(["sea"] * (encoder.longest - 2 + more))) for more in (0, 1))  # first and last token
+    fits, longer = (
+        Item(" ".join(["sea"] * (encoder.max_tokens - 2 + more))) for more in (0, 1)
+    )  # first and last token
     assert not encoder.truncates(fits)
     assert encoder.truncates(longer)
     assert torch.equal(encoder.prepare(fits), encoder.prepare(longer))

@@ -36,12 +36,12 @@ def test_it_comes_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("meta", [{"model": "other", "modality": "sound"}, {"model": "model"}, {}])
 def test_another_tower_is_refused(tmp_path: Path, meta: dict[str, Any]) -> None:
     save_artifact(tmp_path / "sound", "encoder", {}, meta)
-    with pytest.raises(InputError, match=r"sound: holds weights of .*, expected 'model', 'sound'"):
+    with pytest.raises(InputError, match=r"sound: contains weights of .*, expected 'model', 'sound'"):
         stored_tower(tmp_path, "model", "sound", Size, verify=True)
 
 
 @pytest.mark.parametrize("size", [None, {}, {"width": 3, "depth": 2}])
 def test_the_size_must_be_known(tmp_path: Path, size: Any) -> None:
     save_artifact(tmp_path / "sound", "encoder", {}, {"model": "model", "modality": "sound", "size": size})
-    with pytest.raises(InputError, match="does not say the size of the tower"):
+    with pytest.raises(InputError, match="the size of the tower is missing"):
         stored_tower(tmp_path, "model", "sound", Size, verify=True)

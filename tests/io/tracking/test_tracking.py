@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnidistill.core.errors import InputError, NotFiniteError
-from omnidistill.io.tracking import JsonlTracker, NullTracker, Progress, RichProgress, SilentProgress, Tracker
+from omnidistill.io.tracking import JsonlLog, MetricsLog, NullLog, Progress, RichProgress, SilentProgress
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
@@ -39,16 +39,16 @@ def test_a_resumed_log_equals_the_uninterrupted_one(
     tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]], at: int, lost: list[dict[str, Any]]
 ) -> None:
     whole, resumed = (tmp_path_factory.getbasetemp() / name for name in ("whole.jsonl", "resumed.jsonl"))
-    with JsonlTracker(whole) as tracker:
+    with JsonlLog(whole) as tracker:
         for record in records:
             tracker.log(record)
-    with JsonlTracker(resumed) as tracker:
+    with JsonlLog(resumed) as tracker:
         for record in records[:at]:
             tracker.log(record)
         position = tracker.position()
         for record in lost:  # logged after the checkpoint, then the process died
             tracker.log(record)
-    with JsonlTracker(resumed, resume_at=position) as tracker:
+    with JsonlLog(resumed, resume_at=position) as tracker:
         assert tracker.position() == position
         for record in records[at:]:
             tracker.log(record)
@@ -58,7 +58,7 @@ def test_a_resumed_log_equals_the_uninterrupted_one(
 
 
 def test_each_record_is_in_the_file_at_once(tmp_path: Path) -> None:
-    with JsonlTracker(tmp_path / "m") as tracker:
+    with JsonlLog(tmp_path / "m") as tracker:
         for step in range(3):
             tracker.log({"step": step})
             assert lines(tmp_path / "m")[-1] == {"step": step}
@@ -67,7 +67,7 @@ def test_each_record_is_in_the_file_at_once(tmp_path: Path) -> None:
 
 def test_position_syncs_what_was_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
-    with JsonlTracker(tmp_path / "m") as tracker:
+    with JsonlLog(tmp_path / "m") as tracker:
         tracker.log({"a": 1})
         fsync = os.fsync
         monkeypatch.setattr(os, "fsync", lambda handle: (synced.append(os.fstat(handle).st_size), fsync(handle)))
@@ -79,21 +79,21 @@ def test_position_syncs_what_was_logged(tmp_path: Path, monkeypatch: pytest.Monk
 def test_opening_syncs_the_name_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
     monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}")))
-    with JsonlTracker(tmp_path / "m"):
+    with JsonlLog(tmp_path / "m"):
         assert synced == [str(tmp_path)]
 
 
 def test_without_a_position_the_file_starts_anew(tmp_path: Path) -> None:
     (tmp_path / "m").write_text("an older, longer log\n" * 9)
     for resume_at in (None, 0):
-        with JsonlTracker(tmp_path / "m", resume_at) as tracker:
+        with JsonlLog(tmp_path / "m", resume_at) as tracker:
             tracker.log({"a": resume_at})
         assert lines(tmp_path / "m") == [{"a": resume_at}]
 
 
 def test_resuming_cuts_a_line_that_the_killed_process_left_unfinished(tmp_path: Path) -> None:
     (tmp_path / "m").write_bytes(b'{"a": 1}\n{"a": 2}\n{"a":')
-    with JsonlTracker(tmp_path / "m", resume_at=9) as tracker:
+    with JsonlLog(tmp_path / "m", resume_at=9) as tracker:
         tracker.log({"b": 1})
     assert lines(tmp_path / "m") == [{"a": 1}, {"b": 1}]
 
@@ -101,8 +101,8 @@ def test_resuming_cuts_a_line_that_the_killed_process_left_unfinished(tmp_path: 
 @pytest.mark.parametrize(
     ("content", "resume_at", "message"),
     [
-        (b'{"a": 1}\n', 10, "holds 9 bytes, the checkpoint expects 10 or more"),
-        (b"", 1, "holds 0 bytes, the checkpoint expects 1 or more"),
+        (b'{"a": 1}\n', 10, "has 9 bytes, the checkpoint expects 10 or more"),
+        (b"", 1, "has 0 bytes, the checkpoint expects 1 or more"),
         (b'{"a": 1}\n{"a": 2}\n', 10, "no line ends at byte 10"),
         (b'{"a": 1}\n', -1, "cannot be opened"),
         (None, 9, "cannot be opened .No such file or directory"),
@@ -115,7 +115,7 @@ def test_a_log_that_cannot_be_resumed_is_left_as_it_is(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=rf"m\.jsonl: .*{message}"):
-        JsonlTracker(path, resume_at)
+        JsonlLog(path, resume_at)
     assert (path.read_bytes() if path.exists() else None) == content
 
 
@@ -123,12 +123,12 @@ def test_a_folder_that_is_missing_or_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     for path in (tmp_path / "nowhere" / "m", tmp_path / "file" / "m", tmp_path):
         with pytest.raises(InputError, match="cannot be opened"):
-            JsonlTracker(path)
+            JsonlLog(path)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [1.0, -float("inf")], {"deep": float("nan")}])
 def test_numbers_that_are_not_finite_are_refused_and_not_written(tmp_path: Path, value: Any) -> None:
-    with JsonlTracker(tmp_path / "m") as tracker:
+    with JsonlLog(tmp_path / "m") as tracker:
         tracker.log({"a": 1})
         with pytest.raises(NotFiniteError, match=r"NaN or Inf in the record .*'loss'"):
             tracker.log({"step": 2, "loss": value})
@@ -155,7 +155,7 @@ def interrupted(handle: int, line: bytes, offset: int, pwrite: Callable[..., int
 def test_a_line_is_written_whole_or_not_at_all(
     tmp_path: Path, fault: Callable[..., int], error: type[BaseException]
 ) -> None:
-    with JsonlTracker(tmp_path / "m") as tracker:
+    with JsonlLog(tmp_path / "m") as tracker:
         tracker.log({"a": 1})
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "pwrite", fault)
@@ -170,7 +170,7 @@ def test_a_line_is_written_whole_or_not_at_all(
 
 
 def test_a_disk_that_does_not_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with JsonlTracker(tmp_path / "m") as tracker:
+    with JsonlLog(tmp_path / "m") as tracker:
         monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(errno.EIO, "Input/output error")))
         with pytest.raises(InputError, match=r"m: cannot be written .Input/output error"):
             tracker.position()
@@ -179,16 +179,16 @@ def test_a_disk_that_does_not_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_closed_tracker_can_be_closed_again_and_holds_no_file(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
-        tracker = JsonlTracker(tmp_path / "m")
+        tracker = JsonlLog(tmp_path / "m")
         tracker.close()
         tracker.close()
         with pytest.raises(InputError):
-            JsonlTracker(tmp_path / "m", resume_at=99)
+            JsonlLog(tmp_path / "m", resume_at=99)
     assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_null_and_silent_do_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    tracker: Tracker = NullTracker()
+    tracker: MetricsLog = NullLog()
     with tracker:
         tracker.log({"a": float("nan")})
         assert tracker.position() == 0

@@ -1,8 +1,10 @@
-"""Engines: where independent units of work are done, in this process or by a Ray."""
+"""Engines: they process independent units of work, in this process or on a Ray cluster.
+
+`engine_from` opens an engine by name; `engines` is the registry, to which other packages can add theirs.
+"""
 
 from omnidistill.core.engines.engine import Done, Engine
-from omnidistill.core.engines.factory import engine_from
 from omnidistill.core.engines.local import LocalEngine
-from omnidistill.core.engines.ray_cluster import RayEngine, WorkerDiedError
+from omnidistill.core.engines.registry import EngineFactory, engine_from, engines
 
-__all__ = ["Done", "Engine", "LocalEngine", "RayEngine", "WorkerDiedError", "engine_from"]
+__all__ = ["Done", "Engine", "EngineFactory", "LocalEngine", "engine_from", "engines"]

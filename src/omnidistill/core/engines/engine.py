@@ -1,9 +1,9 @@
-"""What an engine is: it does a task for every unit of a piece of work, and tells as units are done.
+"""The protocol of engines: an engine applies a task to every unit of work, and yields the results as they finish.
 
     (task, units) --run--> Done, Done, ...
 
-Units are independent but for what is said to come after what. A unit leaves what it makes on disk, in a folder that is
-written whole or gone on with, so a unit may be done again; what the task returns is small.
+Units are independent, except that one may have to wait for others. A unit leaves its output on disk, in a folder that
+is written atomically or resumed, so it can safely be processed again. The return value of the task is small.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Done(Generic[Result]):
-    """A unit that is done: its number, and what gives what the task returned, or raises what it raised."""
+    """A finished unit.
+
+    Attributes:
+        number: position of the unit in the sequence given to `run`.
+        result: returns what the task returned, or raises what the task raised.
+    """
 
     number: int
     result: Callable[[], Result]
@@ -26,17 +31,23 @@ class Done(Generic[Result]):
 
 @runtime_checkable
 class Engine(Protocol):
-    """Where units are done. Use it in a `with`, and close what `run` gives: units under way are then ended."""
+    """Processes units of work. Use it as a context manager; closing the generator of `run` ends running units."""
 
     @property
     def here(self) -> bool:
-        """Whether units are done in this process, in order: then a task may close over anything and tell how far it
-        is. Elsewhere it must be one that can be pickled; each process keeps one copy of it for all its units.
+        """Whether units are processed in this process, in order.
+
+        If so, a task may use any closure and report progress. Otherwise it must be picklable, and each worker process
+        has one copy of it for all of its units.
         """
         ...
 
     def at_once(self, helpers: int = 0) -> int:
-        """How many units are done side by side, each with work for so many helpers; asked within the `with`."""
+        """Return how many units are processed in parallel; call it inside the `with` block.
+
+        Args:
+            helpers: helper processes per unit, see `run`.
+        """
         ...
 
     def run(
@@ -47,10 +58,14 @@ class Engine(Protocol):
         after: Mapping[int, Sequence[int]] | None = None,
         helpers: int = 0,
     ) -> Generator[Done[Result], None, None]:
-        """Every unit once, as it is done.
+        """Process every unit once, and yield each when it is finished.
 
-        after: {number of a unit: numbers of earlier ones that it waits for}; where one of those raises, so may the unit
-        that waits. helpers: processes that a unit has work for besides the threads that it computes with.
+        Args:
+            task: called with each unit.
+            units: units of work.
+            after: {number of a unit: numbers of earlier units that it waits for}. If one of those raises an exception,
+                the waiting unit may raise it too.
+            helpers: helper processes that each unit keeps busy, in addition to its compute threads.
         """
         ...
 

@@ -1,19 +1,33 @@
-"""The engine of this process: one unit after the other."""
+"""The local engine: units one after another, in this process."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 
 from omnidistill.core.engines.engine import Done, Result, Unit
+from omnidistill.core.engines.registry import engines
+from omnidistill.core.errors import InputError
+
+
+@engines.register("local")
+def local_engine(address: str | None = None, device: str = "cpu") -> LocalEngine:
+    """Process units in this process, one after another.
+
+    Raises:
+        InputError: an address is given.
+    """
+    if address is not None:
+        raise InputError("the engine 'local' takes no address; use --engine local")
+    return LocalEngine()
 
 
 class LocalEngine:
-    """Units in order, here."""
+    """Processes units in order, in this process."""
 
     here = True
 
     def at_once(self, helpers: int = 0) -> int:
-        """One."""
+        """Return 1."""
         return 1
 
     def run(
@@ -24,7 +38,7 @@ class LocalEngine:
         after: Mapping[int, Sequence[int]] | None = None,
         helpers: int = 0,
     ) -> Generator[Done[Result], None, None]:
-        """Each unit when it is asked for; what comes after what is in order already."""
+        """Process each unit when the generator is advanced. The order of `units` satisfies `after`."""
         for number, unit in enumerate(units):
             yield Done(number, _outcome(task, unit))
 
@@ -32,12 +46,12 @@ class LocalEngine:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Nothing to end."""
+        """Do nothing."""
 
 
 def _outcome(task: Callable[[Unit], Result], unit: Unit) -> Callable[[], Result]:
     try:
-        found = task(unit)
+        result = task(unit)
     except Exception as error:
         raised = error
 
@@ -45,4 +59,4 @@ def _outcome(task: Callable[[Unit], Result], unit: Unit) -> Callable[[], Result]
             raise raised
 
         return fail
-    return lambda: found
+    return lambda: result

@@ -1,8 +1,9 @@
-"""The engine of a Ray: every unit a task, placed where its threads and GPUs are free, done anew when its worker dies.
+"""The Ray engine: every unit is a task of a Ray cluster, which runs it where enough CPUs and GPUs are free.
 
-A task computes with as many threads as this process would, since the bits of a matrix product depend on them, and
-counts as many CPUs. It works in the folder that this process is in, so relative paths mean the same: all machines must
-see the same files. What a task raises is not tried again; only a worker that dies is replaced.
+A task uses as many threads as this process would, because the bits of a matrix product depend on their number, and
+reserves as many CPUs. It runs in the working directory of this process, so that relative paths have the same meaning;
+all machines must therefore share a file system. A task that raises an exception is not repeated, one whose worker dies
+is.
 """
 
 from __future__ import annotations
@@ -22,41 +23,60 @@ from uuid import uuid4
 import torch
 
 from omnidistill.core.engines.engine import Done, Result, Unit
+from omnidistill.core.engines.registry import engines
 from omnidistill.core.errors import InputError, OmnidistillError
 from omnidistill.core.memory import cores
 from omnidistill.core.optional import require
 
-_IN_FLIGHT = 256  # units that Ray knows of at once: enough for a cluster to grow by
-_SECONDS_TO_END = 30.0  # for units to save where they are
+_IN_FLIGHT = 256  # units submitted to Ray at once: enough for an autoscaling cluster to grow
+_SECONDS_TO_END = 30.0  # time for interrupted units to save their state
 
 
 class WorkerDiedError(OmnidistillError):
-    """The processes that worked on a unit died, one after the other."""
+    """Every worker process that a unit was given to died."""
+
+
+@engines.register("ray")
+def ray_engine(address: str | None = None, device: str = "cpu") -> RayEngine:
+    """Process units as tasks of a Ray cluster: `ray` on this machine, `ray:ADDRESS` or `ray://HOST:PORT` on another.
+
+    Raises:
+        InputError: the device is a GPU with a number; Ray assigns the GPUs.
+    """
+    if device.startswith("cuda:"):
+        raise InputError(f"--device {device}: Ray assigns a GPU to every task; use --device cuda")
+    if address is not None and address.startswith("//"):
+        address = f"ray:{address}"
+    return RayEngine(address, gpus=int(device == "cuda"))
 
 
 class RayEngine:
-    """Units as tasks of a Ray: one that this process uses already, the one at `address`, or (None) one of this machine
-    that ends with the engine.
+    """Processes units as tasks of a Ray cluster.
 
-    address: HOST:PORT, ray://HOST:PORT, or "auto" for the one that runs on this machine. gpus: of every unit. retries:
-    workers that may die over a unit before it is given up.
+    If this process is connected to a Ray cluster, the engine uses that one.
+
+    Args:
+        address: HOST:PORT, ray://HOST:PORT, or "auto" for the cluster that runs on this machine. None starts a cluster
+            on this machine, which ends with the engine.
+        gpus: number of GPUs per unit.
+        retries: how often a unit is repeated after its worker died.
     """
 
     here = False
 
     def __init__(self, address: str | None = None, *, gpus: int = 0, retries: int = 3) -> None:
         self.address, self.gpus, self.retries = address, gpus, retries
-        self._ours = False
+        self._owns_connection = False
 
     def at_once(self, helpers: int = 0) -> int:
-        """As many as there are CPUs and GPUs for; of this machine no more than this process may use."""
+        """Return how many units have CPUs and GPUs; on this machine only CPUs that this process may use count."""
         ray = _ray()
-        there = ray.cluster_resources()
-        cpus = there.get("CPU", 1.0)
-        if self._ours and self.address is None:
+        resources = ray.cluster_resources()
+        cpus = resources.get("CPU", 1.0)
+        if self._owns_connection and self.address is None:
             cpus = min(cpus, cores())
         units = cpus / self._cpus(ray, helpers)
-        return max(1, int(min(units, there.get("GPU", 0.0) / self.gpus) if self.gpus else units))
+        return max(1, int(min(units, resources.get("GPU", 0.0) / self.gpus) if self.gpus else units))
 
     def run(
         self,
@@ -66,23 +86,25 @@ class RayEngine:
         after: Mapping[int, Sequence[int]] | None = None,
         helpers: int = 0,
     ) -> Generator[Done[Result], None, None]:
-        """Units as they are done; one that waits for another raises what that one raised.
+        """Yield units as they finish, see `Engine.run`.
 
-        Results raise WorkerDiedError for a unit over which `retries` + 1 workers died.
+        The result of a unit raises WorkerDiedError if `retries` + 1 workers died while they processed it. A unit that
+        waits for another one raises the exception of that one.
         """
         ray = _ray()
         options = {"num_cpus": self._cpus(ray, helpers), "num_gpus": self.gpus, "max_retries": self.retries}
         work = ray.remote(_work).options(name="omnidistill", **options)
-        here, kept = _Here(uuid4().hex, os.getcwd(), torch.get_num_threads()), [ray.put(task)]
+        context, stored_task = _Context(uuid4().hex, os.getcwd(), torch.get_num_threads()), [ray.put(task)]
         awaited = {number for numbers in (after or {}).values() for number in numbers}
-        coming, pending, first = iter(enumerate(units)), dict[Any, int](), dict[int, Any]()
+        remaining, pending, references = iter(enumerate(units)), dict[Any, int](), dict[int, Any]()
         try:
             while True:
-                for number, unit in islice(coming, _IN_FLIGHT - len(pending)):
-                    reference = work.remote(here, kept, unit, *(first[each] for each in (after or {}).get(number, ())))
+                for number, unit in islice(remaining, _IN_FLIGHT - len(pending)):
+                    earlier = (references[each] for each in (after or {}).get(number, ()))
+                    reference = work.remote(context, stored_task, unit, *earlier)
                     pending[reference] = number
                     if number in awaited:
-                        first[number] = reference
+                        references[number] = reference
                 if not pending:
                     return
                 (reference,), _ = ray.wait(list(pending), num_returns=1)
@@ -92,39 +114,39 @@ class RayEngine:
 
     def __enter__(self) -> RayEngine:
         ray = _ray()
-        if self._ours or ray.is_initialized():
+        if self._owns_connection or ray.is_initialized():
             return self
         where = {"address": self.address} if self.address else {"address": "local", "include_dashboard": False}
         try:
-            _require_open(self.address)
+            _check_listening(self.address)
             ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(
-                f"--engine {self._name()}: no Ray to be had ({_line(error)}); see that 'ray status' answers there, "
-                "or use --engine ray for one of this machine"
+                f"--engine {self._name()}: could not connect to a Ray cluster ({_line(error)}); check that "
+                "'ray status' works there, or use --engine ray to start one on this machine"
             ) from error
-        self._ours = True
+        self._owns_connection = True
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._ours:
+        if self._owns_connection:
             _ray().shutdown()
-            self._ours = False
+            self._owns_connection = False
 
     def _name(self) -> str:
-        """As typed."""
+        """Return the engine as it is written after `--engine`."""
         address = self.address or ""
         return address if address.startswith("ray://") else f"ray:{address}".rstrip(":")
 
     def _cpus(self, ray: Any, helpers: int) -> int:
-        """What a unit is counted as: all that it has work for, or the largest machine."""
+        """Return how many CPUs a unit reserves: its threads and helpers, at most those of the largest machine."""
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        if self.gpus and self._ours and self.address is None and not any("GPU" in each for each in machines):
+        if self.gpus and self._owns_connection and self.address is None and not any("GPU" in each for each in machines):
             raise InputError(
-                "--engine ray: this machine has no GPU; give --device cpu, or the address of a Ray with one"
+                "--engine ray: this machine has no GPU; use --device cpu, or the address of a cluster with a GPU"
             )
-        wanted = torch.get_num_threads() + helpers
-        return min(wanted, int(max((each.get("CPU", 0) for each in machines), default=0)) or wanted)
+        cpus = torch.get_num_threads() + helpers
+        return min(cpus, int(max((each.get("CPU", 0) for each in machines), default=0)) or cpus)
 
     def _result(self, reference: Any) -> Any:
         ray = _ray()
@@ -136,41 +158,42 @@ class RayEngine:
             raise OmnidistillError(_line(error)) from None
         except ray.exceptions.RayError as error:
             raise WorkerDiedError(
-                f"its worker died, and so did those that tried again ({type(error).__name__}); "
-                "most often for want of memory: give tasks more of it, or fewer of them a machine"
+                f"its worker died, and so did those that repeated it ({type(error).__name__}); the usual cause is "
+                "lack of memory: give tasks more memory, or run fewer of them per machine"
             ) from error
 
 
 @dataclass(frozen=True)
-class _Here:
-    """What a worker must have in common with this process. token: names the task, for the worker to keep it."""
+class _Context:
+    """State of this process that workers reproduce. `token` identifies the task, so that a worker loads it once."""
 
     token: str
     folder: str
     num_threads: int
 
 
-_kept: dict[str, Callable[[Any], Any]] = {}  # of a worker: the task it was last given
+_task_cache: dict[str, Callable[[Any], Any]] = {}  # in a worker: the last task, by its token
 
 
-def _work(here: _Here, kept: Sequence[Any], unit: Any, *_: Any) -> Any:
-    """Do a unit, in a worker."""
+def _work(context: _Context, stored_task: Sequence[Any], unit: Any, *_: Any) -> Any:
+    """Process a unit in a worker."""
     try:
-        os.chdir(here.folder)
+        os.chdir(context.folder)
     except OSError as error:
         raise InputError(
-            f"{here.folder}: is not there on a machine of the Ray; its machines must see the same files as this one"
+            f"{context.folder}: no such folder on a machine of the Ray cluster; all its machines must share this "
+            "file system"
         ) from error
-    if torch.get_num_threads() != here.num_threads:
-        torch.set_num_threads(here.num_threads)
-    if here.token not in _kept:
-        _kept.clear()
-        _kept[here.token] = _ray().get(kept[0])
-    return _kept[here.token](unit)
+    if torch.get_num_threads() != context.num_threads:
+        torch.set_num_threads(context.num_threads)
+    if context.token not in _task_cache:
+        _task_cache.clear()
+        _task_cache[context.token] = _ray().get(stored_task[0])
+    return _task_cache[context.token](unit)
 
 
 def _end(ray: Any, pending: Sequence[Any]) -> None:
-    """Interrupt what is under way as Ctrl-C would, so that it saves; then by force."""
+    """Interrupt running units as Ctrl-C would, so that they save their state, then kill those that still run."""
     if not pending:
         return
     for force in (False, True):
@@ -182,18 +205,18 @@ def _end(ray: Any, pending: Sequence[Any]) -> None:
             return
 
 
-def _require_open(address: str | None) -> None:
-    """Raise OSError at once where nobody listens: Ray would wait for minutes."""
-    place = urlsplit(address if address and "//" in address else f"//{address or ''}")
-    if place.port is not None:
-        socket.create_connection((place.hostname or "localhost", place.port), timeout=10).close()
+def _check_listening(address: str | None) -> None:
+    """Raise OSError if nothing listens at the address: Ray would wait for minutes."""
+    parts = urlsplit(address if address and "//" in address else f"//{address or ''}")
+    if parts.port is not None:
+        socket.create_connection((parts.hostname or "localhost", parts.port), timeout=10).close()
 
 
 def _ray() -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anyone
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
     return require("ray", "ray")
 
 
 def _line(error: BaseException) -> str:
-    """The first line of what it says."""
+    """Return the first line of the message of an error."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,1 +1,24 @@
-"""Frozen encoders: from one item (a file or a text) to the features that projection heads are trained on."""
+"""Frozen encoders: they turn an item (a media file or a text) into the features that projection heads are trained on.
+
+`open_encoder` opens one by name; `encoders` is the registry, to which other packages can add theirs.
+"""
+
+from omnidistill.encoding.encoders.registry import (
+    EncoderBuilder,
+    EncoderFactory,
+    encoder_factory,
+    encoder_names,
+    encoder_works,
+    encoders,
+    open_encoder,
+)
+
+__all__ = [
+    "EncoderBuilder",
+    "EncoderFactory",
+    "encoder_factory",
+    "encoder_names",
+    "encoder_works",
+    "encoders",
+    "open_encoder",
+]

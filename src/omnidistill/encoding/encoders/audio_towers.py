@@ -14,13 +14,14 @@ from omnidistill.core.optional import require
 from omnidistill.encoding.encoders.decode import sound_of
 from omnidistill.encoding.encoders.encoder import Item, Kind
 from omnidistill.encoding.encoders.pretrained import Pretrained
+from omnidistill.encoding.encoders.registry import encoder_factory, encoders
 
 
 @dataclass(frozen=True)
-class SoundTower(Pretrained):
-    """Sounds: a log-mel spectrogram of 10 s for CLAP, the waveform at 48 kHz for PE-AV.
+class AudioTower(Pretrained):
+    """Audio tower: CLAP reads a log-mel spectrogram of 10 s, PE-AV the waveform at 48 kHz.
 
-    Of a longer sound CLAP gets the middle: its own preparation would take a stretch at random.
+    Of a longer sound CLAP reads the middle 10 s, because its own preprocessing would crop at random.
     """
 
     kind: ClassVar[Kind] = "audio"
@@ -28,7 +29,7 @@ class SoundTower(Pretrained):
 
     @property
     def width(self) -> int:
-        """Of the pooled feature."""
+        """Width of the pooled feature."""
         config = self.full_config
         return int(
             config.audio_config.hidden_size
@@ -38,28 +39,42 @@ class SoundTower(Pretrained):
 
     @cached_property
     def extractor(self) -> Any:
-        """Spectrogram or padding, as the model's preprocessor_config.json says."""
+        """Feature extractor with the settings of preprocessor_config.json."""
         extractors = require("transformers", "encoders").AutoFeatureExtractor
         return extractors.from_pretrained(self.folder, local_files_only=True)
 
     def prepare(self, item: Item) -> Float[Tensor, "channels ..."]:
-        """The model's input for the clip."""
-        longest = float(self.extractor.max_length_s) if self.family == "clap" else None
-        return self.waves(sound_of(item, self.extractor.sampling_rate, longest))
+        """Return the model's input for the sound of the clip."""
+        max_seconds = float(self.extractor.max_length_s) if self.family == "clap" else None
+        return self.waves(sound_of(item, self.extractor.sampling_rate, max_seconds))
 
     def waves(self, sound: Float[Tensor, " samples"]) -> Float[Tensor, "channels ..."]:
-        """That of a waveform that is decoded already."""
-        made = self.extractor(sound.numpy(), sampling_rate=self.extractor.sampling_rate, return_tensors="pt")
-        values: Tensor = made["input_features" if self.family == "clap" else "input_values"][0]
+        """Return the model's input for a decoded waveform."""
+        inputs = self.extractor(sound.numpy(), sampling_rate=self.extractor.sampling_rate, return_tensors="pt")
+        values: Tensor = inputs["input_features" if self.family == "clap" else "input_values"][0]
         return values
 
     @torch.no_grad()
     def encode(self, batch: Float[Tensor, "n channels ..."]) -> Float[Tensor, "n 1 width"]:
-        """Pooled features."""
+        """Return pooled features."""
         batch = batch.to(self.device)
         if self.family == "clap":
-            whole = torch.zeros(len(batch), 1, dtype=torch.bool, device=self.device)
-            pooled: Tensor = self.model.audio_model(input_features=batch, is_longer=whole).pooler_output
+            is_longer = torch.zeros(len(batch), 1, dtype=torch.bool, device=self.device)
+            pooled: Tensor = self.model.audio_model(input_features=batch, is_longer=is_longer).pooler_output
         else:
             pooled = self.model.audio_model.audio_encoder(input_values=batch).pooler_output
         return pooled.float().cpu().unsqueeze(1)
+
+
+@encoders.register("clap-audio")
+@encoder_factory("required", cites=("clap",), aliases=("clap",))
+def clap_audio(source: str, device: str) -> AudioTower:
+    """Audio tower of CLAP: pooled feature of a clip of 10 s."""
+    return AudioTower("clap", source, device)
+
+
+@encoders.register("pe-av-audio")
+@encoder_factory("required")
+def pe_av_audio(source: str, device: str) -> AudioTower:
+    """Audio tower of PE-AV: pooled feature of a waveform."""
+    return AudioTower("pe-av", source, device)

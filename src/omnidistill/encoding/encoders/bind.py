@@ -1,7 +1,7 @@
-"""ImageBind and LanguageBind as encoders, from the folders that their `convert` wrote.
+"""ImageBind and LanguageBind as encoders, from the folder that `convert` wrote.
 
-Features are those that the pretrained projection reads, a row a view: 15 of a video and 3 of a sound for ImageBind, 1
-of anything else. The texts' vocabulary (CLIP's `merges.txt` or `tokenizer.json`) lies in the same folder.
+The features are the input of the pretrained projection. With ImageBind a video has 15 views and a sound has 3; all
+other items have 1. The folder also contains the vocabulary for texts (CLIP's `merges.txt` or `tokenizer.json`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float, Shaped
@@ -24,6 +24,9 @@ from omnidistill.encoding.encoders.imagebind import load_imagebind as imagebind_
 from omnidistill.encoding.encoders.imagebind.clip_tokens import ClipTokenizer
 from omnidistill.encoding.encoders.languagebind import languagebind_inputs as languagebind_input
 from omnidistill.encoding.encoders.languagebind import load_languagebind as languagebind_loading
+from omnidistill.encoding.encoders.registry import encoder_factory, encoders
+
+Model = Literal["imagebind", "languagebind"]
 
 _PREPARATION: dict[str, ModuleType] = {"imagebind": imagebind_input, "languagebind": languagebind_input}
 _IMAGEBIND_TOWERS: dict[Kind, imagebind_loading.Modality] = {
@@ -32,41 +35,49 @@ _IMAGEBIND_TOWERS: dict[Kind, imagebind_loading.Modality] = {
     "audio": "audio",
     "text": "text",
 }
+_LICENCES: dict[Model, str] = {"imagebind": imagebind_loading.LICENCE, "languagebind": languagebind_loading.LICENCE}
 _VIEWS = {("imagebind", "video"): 15, ("imagebind", "audio"): 3}
 
 
 @dataclass(frozen=True)
 class BindTower(Lazy):
-    """One tower. model: whose. kind: of its items. source: the folder. device: of the weights."""
+    """One tower of ImageBind or LanguageBind.
 
-    model: Literal["imagebind", "languagebind"]
+    Attributes:
+        model: name of the model.
+        kind: kind of its items.
+        source: folder of the converted weights.
+        device: device of the weights.
+    """
+
+    model: Model
     kind: Kind
     source: str
     device: str = "cpu"
 
     @property
     def name(self) -> str:
-        """`imagebind-video` and so on."""
+        """MODEL-KIND, such as `imagebind-video`."""
         return f"{self.model}-{self.kind}"
 
     @property
     def licence(self) -> str:
-        """Of the published weights."""
-        return languagebind_loading.LICENCE if self.model == "languagebind" else imagebind_loading.LICENCE
+        """Licence of the published weights."""
+        return _LICENCES[self.model]
 
     @property
     def width(self) -> int:
-        """Of a feature."""
+        """Width of a feature."""
         return int(self.tower.head().shape[1])
 
     @property
     def views(self) -> int:
-        """Features of an item."""
+        """Number of features per item."""
         return _VIEWS.get((self.model, self.kind), 1)
 
     @cached_property
     def loaded(self) -> Any:
-        """Tower and checksum."""
+        """Tower with its weights, and their checksum."""
         folder = Path(self.source)
         if self.model == "languagebind":
             return languagebind_loading.load(folder, self.kind)
@@ -74,36 +85,36 @@ class BindTower(Lazy):
 
     @cached_property
     def tower(self) -> Any:
-        """The model."""
+        """Tower on the device."""
         return self.loaded.tower.to(self.device)
 
     @cached_property
     def tokenizer(self) -> ClipTokenizer:
-        """Of the vocabulary in the folder."""
+        """Tokenizer with the vocabulary in the folder."""
         return ClipTokenizer.from_file(Path(self.source))
 
     def prepare(self, item: Item) -> Tensor:
-        """The item's views, as the published model is given them (see `preprocessing` of either)."""
+        """Return the views of the item, see `imagebind_inputs` and `languagebind_inputs`."""
         prepared = self._prepared(item)
         return prepared if self.views > 1 else prepared[None]
 
     def truncates(self, item: Item) -> bool:
-        """Whether it is a text of more than 75 tokens."""
+        """Return whether the item is a text of more than 75 tokens."""
         return self.kind == "text" and self.tokenizer([item.text]).num_truncated > 0
 
     @torch.no_grad()
     def encode(self, batch: Shaped[Tensor, "n views ..."]) -> Float[Tensor, "n views width"]:
-        """What the projection reads."""
+        """Return the input of the projection."""
         features: Tensor = self.tower.features(batch.flatten(0, 1).to(self.device))
         return features.float().cpu().view(len(batch), self.views, -1)
 
     def head(self) -> Float[Tensor, "d width"]:
-        """The pretrained projection."""
+        """Return the pretrained projection."""
         matrix: Tensor = self.tower.head()
         return matrix.cpu()
 
     def fingerprint(self) -> dict[str, str]:
-        """Weights, and the versions of what prepares."""
+        """Return the checksum of the weights, and the versions of the packages that prepare items."""
         return {
             "name": self.name,
             "weights": self.loaded.sha256,
@@ -125,3 +136,17 @@ class BindTower(Lazy):
                 times = preparation.frame_times(end - begin, frame_rate_of(item))
                 prepared = preparation.video_input(frames_at(item, [begin + time for time in times]))
         return prepared
+
+
+def _register(model: Model, kind: Kind, title: str) -> None:
+    @encoders.register(f"{model}-{kind}")
+    @encoder_factory("required", _LICENCES[model], cites=(model,), aliases=(model,))
+    def build(source: str, device: str) -> BindTower:
+        return BindTower(model, kind, source, device)
+
+    build.__doc__ = f"{kind.capitalize()} tower of {title}; SOURCE is the folder that `omnidistill convert` wrote."
+
+
+for _kind in get_args(Kind):
+    _register("imagebind", _kind, "ImageBind")
+    _register("languagebind", _kind, "LanguageBind")

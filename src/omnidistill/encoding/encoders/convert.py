@@ -1,9 +1,10 @@
-"""Published weights to a folder that encoders open: all is checked first, and a failed conversion leaves nothing.
+"""Conversion of published weights into a folder that encoders open.
 
     imagebind       imagebind_huge.pth                     -> DIR/vision, DIR/audio, DIR/text
     languagebind    the folder of a published model        -> DIR/MODALITY, DIR/text
 
-DIR also gets the vocabulary of CLIP, which texts are read by, where there is one beside the weights.
+CLIP's vocabulary, which the text towers need, is copied into DIR if it is next to the weights. All weights are checked
+before anything is written, and a failed conversion leaves no files.
 """
 
 from __future__ import annotations
@@ -27,12 +28,19 @@ Modality = Literal["video", "image", "audio"]
 MODELS: tuple[Model, ...] = get_args(Model)
 LICENCES: dict[Model, str] = {"imagebind": imagebind.LICENCE, "languagebind": languagebind.LICENCE}
 
-_READ: tuple[imagebind.Modality, ...] = ("vision", "audio", "text")  # the other towers have no encoder
+_CONVERTED: tuple[imagebind.Modality, ...] = ("vision", "audio", "text")  # no encoder uses the other towers
 
 
 @dataclass(frozen=True)
 class Tower:
-    """What was made of one. parameters: how many numbers. bytes: of its weights. sha256: theirs, 64 hex digits."""
+    """A converted tower.
+
+    Attributes:
+        name: modality of the tower.
+        parameters: number of parameters.
+        bytes: size of the weights.
+        sha256: checksum of the weights, 64 hex digits.
+    """
 
     name: str
     parameters: int
@@ -41,8 +49,14 @@ class Tower:
 
 
 @dataclass(frozen=True)
-class Converted:
-    """encoders: references that `open_encoder` takes. vocabulary: its file name, None where none was found."""
+class Conversion:
+    """Result of `convert`.
+
+    Attributes:
+        towers: the converted towers.
+        encoders: references that `open_encoder` accepts.
+        vocabulary: file name of the vocabulary, None if there is none.
+    """
 
     towers: tuple[Tower, ...]
     encoders: tuple[str, ...]
@@ -51,51 +65,60 @@ class Converted:
 
 def convert(
     model: Model, source: Path, folder: Path, modality: Modality | None = None, vocabulary: Path | None = None
-) -> Converted:
-    """Write the towers of published weights, and their vocabulary, into a new folder.
+) -> Conversion:
+    """Convert published weights, and the vocabulary, into a new folder.
 
-    source: see above. modality: of a LanguageBind model. vocabulary: CLIP's `merges.txt`,
-    `bpe_simple_vocab_16e6.txt.gz` or `tokenizer.json`; None: that beside the weights, if there is one.
+    Args:
+        model: name of the model.
+        source: file of ImageBind, or folder of a LanguageBind model.
+        folder: folder to create.
+        modality: modality of a LanguageBind model; None for ImageBind.
+        vocabulary: CLIP's `merges.txt`, `bpe_simple_vocab_16e6.txt.gz` or `tokenizer.json`; None uses the one next to
+            the weights, if there is one.
 
-    Raises InputError for a folder that exists, a modality that is missing or not wanted, files that are missing,
-    damaged or would run code, a key that is missing, unknown or of another shape, and what cannot be written.
+    Returns:
+        The converted towers, and how to open them.
+
+    Raises:
+        InputError: the folder exists; a modality is missing or superfluous; a file is missing, damaged or would execute
+            code; a key is missing, unknown or has another shape; or the folder cannot be written.
     """
     if os.path.lexists(folder):
-        raise InputError(f"{folder}: exists already; choose another folder or remove it")
+        raise InputError(f"{folder}: already exists; choose another folder or remove it")
     if (model == "languagebind") != (modality is not None):
-        raise InputError(f"convert {model}: {_ABOUT_MODALITY[model]}")
-    words = vocabulary or find_vocabulary(source if source.is_dir() else source.parent)
-    if words is not None:
-        ClipTokenizer.from_file(words)
+        raise InputError(f"convert {model}: {_MODALITY_HINT[model]}")
+    vocabulary = vocabulary or find_vocabulary(source if source.is_dir() else source.parent)
+    if vocabulary is not None:
+        ClipTokenizer.from_file(vocabulary)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=".omnidistill-converting-", dir=folder.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=".omnidistill-converting-", dir=folder.parent))
         try:
             if modality is None:
-                imagebind.convert(source, made, _READ)
+                imagebind.convert(source, temporary, _CONVERTED)
             else:
-                languagebind.convert(source, made, modality)
-            if words is not None:
-                shutil.copyfile(words, made / words.name)
-            made.chmod(0o755)  # a temporary folder is its owner's alone
-            made.rename(folder)
+                languagebind.convert(source, temporary, modality)
+            if vocabulary is not None:
+                shutil.copyfile(vocabulary, temporary / vocabulary.name)
+            temporary.chmod(0o755)  # mkdtemp gives access to the owner only
+            temporary.rename(folder)
         finally:
-            shutil.rmtree(made, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
-    towers = tuple(_tower(place) for place in sorted(folder.iterdir()) if place.is_dir())
+    towers = tuple(_tower(path) for path in sorted(folder.iterdir()) if path.is_dir())
     kinds = ("video", "audio", "text") if modality is None else (modality, "text")
     encoders = tuple(f"{model}-{kind}:{folder}" for kind in kinds)
-    return Converted(towers, encoders, None if words is None else words.name)
+    return Conversion(towers, encoders, None if vocabulary is None else vocabulary.name)
 
 
-_ABOUT_MODALITY: dict[Model, str] = {
-    "imagebind": "its file holds every modality; leave --modality out",
-    "languagebind": f"say what the model reads besides texts: --modality {', '.join(get_args(Modality))}",
+_MODALITY_HINT: dict[Model, str] = {
+    "imagebind": "the file contains all modalities; leave out --modality",
+    "languagebind": f"the modality of the model is missing; use --modality {', '.join(get_args(Modality))}",
 }
 
 
-def _tower(place: Path) -> Tower:
-    artifact = load_artifact(place, "encoder", verify=False)
-    numbers = sum(tensor.numel() for tensor in artifact.tensors.values())
-    return Tower(place.name, numbers, artifact.files[0].bytes, artifact.files[0].sha256)
+def _tower(path: Path) -> Tower:
+    artifact = load_artifact(path, "encoder", verify=False)
+    parameters = sum(tensor.numel() for tensor in artifact.tensors.values())
+    return Tower(path.name, parameters, artifact.files[0].bytes, artifact.files[0].sha256)

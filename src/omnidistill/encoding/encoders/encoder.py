@@ -1,8 +1,8 @@
-"""What an encoder is: a frozen model of one kind of media, in two halves.
+"""The protocol of encoders: an encoder is a frozen model for one kind of media, split into two steps.
 
     item --prepare--> model input, on CPU --encode--> n x views x width, the features before the model's own projection
 
-`prepare` runs in worker processes and must not need the weights; `encode` runs where the weights are.
+`prepare` runs in worker processes and must not need the weights; `encode` runs in the process that holds the weights.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ Kind = Literal["video", "audio", "image", "text"]
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to encode.
+    """One item to encode.
 
-    content: a file (Path), the address of one, or a text (str). start, end: what counts of a file, in seconds; None is
-    its beginning, or its end.
+    Attributes:
+        content: a file (Path), the URL of a file (str), or a text (str).
+        start: start of the clip within the file, in seconds; None is the start of the file.
+        end: end of the clip within the file, in seconds; None is the end of the file.
     """
 
     content: Path | str
@@ -36,16 +38,16 @@ class Item:
 
     @property
     def source(self) -> Path | str:
-        """The file, or its address; InputError for a text."""
+        """The file, or its URL. Raises InputError for a text."""
         if isinstance(self.content, str) and not is_address(self.content):
-            raise InputError(f"{self.content[:40]!r}: is a text, and a file is needed")
+            raise InputError(f"expected a file path or URL, found the text {self.content[:40]!r}")
         return self.content
 
     @property
     def text(self) -> str:
-        """The text; InputError for a file, or a text of white space only."""
+        """The text. Raises InputError for a file, and for a text without visible characters."""
         if isinstance(self.content, Path):
-            raise InputError(f"{self.content}: is a file, and a text is needed")
+            raise InputError(f"expected a text, found the file {self.content}")
         if not self.content.strip():
             raise InputError("the text is empty")
         return self.content
@@ -53,75 +55,82 @@ class Item:
 
 @runtime_checkable
 class Encoder(Protocol):
-    """One frozen encoder. It can be pickled, and what is pickled holds no weights (see `Lazy`)."""
+    """A frozen encoder. It can be pickled, and the pickle contains no weights (see `Lazy`)."""
 
     @property
     def name(self) -> str:
-        """What it is called, as in the registry."""
+        """Name of the encoder, as in the registry."""
         ...
 
     @property
     def kind(self) -> Kind:
-        """What its items are."""
+        """Kind of media that it encodes."""
         ...
 
     @property
     def width(self) -> int:
-        """Of a feature."""
+        """Width of a feature."""
         ...
 
     @property
     def views(self) -> int:
-        """Features that an item has."""
+        """Number of features (views) per item."""
         ...
 
     def prepare(self, item: Item) -> Tensor:
-        """The model's input for one item, on CPU: the same bits for the same item. Shapes may differ between items.
+        """Return the model's input for one item, on CPU.
 
-        Raises InputError, or whatever a decoder raises, for an item that cannot be used.
+        The same item gives the same bits. Different items may have different shapes.
+
+        Raises:
+            InputError: the item cannot be used. A decoder may raise other exceptions.
         """
         ...
 
     def encode(self, batch: Tensor) -> Float[Tensor, "n views width"]:
-        """Features before the projection, float32 on CPU, of n prepared items of one shape, stacked."""
+        """Return the features before the model's own projection, float32 on CPU.
+
+        Args:
+            batch: n prepared items of one shape, stacked.
+        """
         ...
 
     def head(self) -> Float[Tensor, "d width"] | None:
-        """The projection that the model was trained with, where it is one matrix applied to these features."""
+        """Return the projection that the model was trained with; None if it is not one matrix on these features."""
         ...
 
     def fingerprint(self) -> dict[str, str]:
-        """What decides the features: sha256 of the weights, settings of the preparation, versions that matter."""
+        """Return what determines the features: sha256 of the weights, settings of `prepare`, versions of packages."""
         ...
 
 
 @runtime_checkable
 class Licensed(Protocol):
-    """An encoder whose weights' licence is known: it is shown before use, and goes into all that is made with them."""
+    """An encoder whose licence is known. It is shown before use, and stored in every artifact made with the weights."""
 
     @property
     def licence(self) -> str | None:
-        """One line: whose weights, the licence, and what it does not allow; None where it is not known."""
+        """Owner of the weights, licence and restrictions in one line; None if the licence is not known."""
         ...
 
 
 @runtime_checkable
 class Truncating(Protocol):
-    """An encoder that cuts what is longer than its model reads; how many items were cut is counted."""
+    """An encoder that truncates items which are longer than its model reads. Truncated items are counted."""
 
     def truncates(self, item: Item) -> bool:
-        """Whether the end of this item is lost."""
+        """Return whether the end of this item is cut off."""
         ...
 
 
 def licences_of(encoders: Mapping[str, Encoder]) -> dict[str, str]:
-    """{modality: licence of the weights}, where it is known."""
+    """Return {modality: licence of the weights} of the encoders whose licence is known."""
     known = {name: encoder.licence for name, encoder in encoders.items() if isinstance(encoder, Licensed)}
     return {name: licence for name, licence in known.items() if licence}
 
 
 class Lazy:
-    """Base of encoders that load what they need on first use, as cached properties: those never travel to a worker."""
+    """Base class of encoders that load weights on first use, as cached properties, which are not pickled."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {

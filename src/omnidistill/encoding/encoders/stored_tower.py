@@ -1,7 +1,7 @@
-"""One tower's weights on disk: an artifact of kind "encoder", in FOLDER/MODALITY.
+"""Storage of one tower's weights: an artifact of kind "encoder" in FOLDER/MODALITY.
 
-It holds the tensors by their published names, and says the model, the modality, the size of the tower, the licence and
-the file that they came from.
+The artifact contains the tensors under their published names. Its metadata name the model, the modality, the size of
+the tower, the licence and the file from which the weights were converted.
 """
 
 from __future__ import annotations
@@ -22,8 +22,14 @@ _KIND = "encoder"
 
 
 @dataclass(frozen=True, eq=False)
-class Stored(Generic[Size]):
-    """tensors: mapped, never to be written to. sha256: of their file, 64 hex digits."""
+class StoredTower(Generic[Size]):
+    """Weights of a tower that were read from disk.
+
+    Attributes:
+        tensors: weights by their published names, memory-mapped and read-only.
+        size: size of the tower.
+        sha256: checksum of the tensor file, 64 hex digits.
+    """
 
     tensors: dict[str, Tensor]
     size: Size
@@ -41,27 +47,44 @@ def store_tower(
 ) -> None:
     """Write a tower of `model` into `folder`/`modality`.
 
-    size: a dataclass of numbers. source: `file` and `sha256` of what was published.
-    Raises InputError if it cannot be written; what was there before is then untouched.
+    Args:
+        folder: folder of the model.
+        model: name of the model.
+        modality: name of the tower.
+        tensors: weights by their published names.
+        size: a dataclass of numbers.
+        licence: licence of the weights.
+        source: name (`file`) and checksum (`sha256`) of the published file.
+
+    Raises:
+        InputError: the tower cannot be written; an earlier one in the folder is then unchanged.
     """
     meta = {"model": model, "modality": modality, "size": asdict(size), "licence": licence, "source": source}
     save_artifact(folder / modality, _KIND, tensors, meta)
 
 
-def stored_tower(folder: Path, model: str, modality: str, size: type[Size], verify: bool) -> Stored[Size]:
-    """Read it again, its size as an instance of `size`; `verify` compares the sha256 of the tensors first.
+def stored_tower(folder: Path, model: str, modality: str, size: type[Size], verify: bool) -> StoredTower[Size]:
+    """Read a tower from `folder`/`modality`.
 
-    Raises InputError if it is missing, damaged, or another tower.
+    Args:
+        folder: folder of the model.
+        model: expected name of the model.
+        modality: name of the tower.
+        size: dataclass of the size.
+        verify: whether to compare the sha256 of the tensors first.
+
+    Raises:
+        InputError: the tower is missing or damaged, or belongs to another model or modality.
     """
     artifact = load_artifact(folder / modality, _KIND, verify)
-    found = tuple(artifact.meta.get(field) for field in ("model", "modality"))
-    if found != (model, modality):
+    stored = tuple(artifact.meta.get(field) for field in ("model", "modality"))
+    if stored != (model, modality):
         raise InputError(
-            f"{folder / modality}: holds weights of {found[0]!r}, {found[1]!r}, expected {model!r}, {modality!r}"
+            f"{folder / modality}: contains weights of {stored[0]!r}, {stored[1]!r}, expected {model!r}, {modality!r}"
         )
     try:
-        return Stored(artifact.tensors, size(**artifact.meta["size"]), artifact.files[0].sha256)
+        return StoredTower(artifact.tensors, size(**artifact.meta["size"]), artifact.files[0].sha256)
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"{folder / modality}: does not say the size of the tower ({error}); convert it again"
+            f"{folder / modality}: the size of the tower is missing or wrong ({error}); convert the weights again"
         ) from error

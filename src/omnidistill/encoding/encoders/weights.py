@@ -1,6 +1,6 @@
-"""Where weights come from: a folder, or a repository of the Hugging Face hub at a fixed revision; and their checksum.
+"""Model folders: local, or a repository of the Hugging Face hub at a fixed revision; and checksums of their weights.
 
-Weights are safetensors only, and no code that lies beside them is run.
+Only safetensors files are read, and no code in the folder is executed.
 """
 
 from __future__ import annotations
@@ -17,70 +17,78 @@ from omnidistill.core.optional import require
 from omnidistill.io.artifacts import read_json
 
 _LICENCE_LINE = re.compile(r"""^(license(?:_name)?): *['"]?([\w.+-][\w .+-]*?)['"]? *$""", re.MULTILINE)
-_WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "README.md"]  # a star: in folders too, as 1_Pooling
+_PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.model", "README.md"]  # they match in subfolders too: 1_Pooling
 
 
 def model_folder(source: str) -> Path:
-    """The folder of a model: `source` itself, or that of `OWNER/NAME@REVISION` in the hub's cache, fetched if missing.
+    """Return the folder of a model, after downloading it if necessary.
 
-    Raises InputError for a folder without config.json or without safetensors, a hub id without revision, and one that
-    cannot be had.
+    Args:
+        source: a folder, or OWNER/NAME@REVISION of the Hugging Face hub, which is looked up in the hub's cache first.
+
+    Raises:
+        InputError: the folder has no config.json or no safetensors file, a hub id has no revision, or the download
+            fails.
     """
     folder = Path(source) if Path(source).is_dir() else _from_hub(source)
     if not (folder / "config.json").is_file():
-        raise InputError(f"{source}: no config.json in it; expected a model saved in the manner of transformers")
+        raise InputError(f"{source}: no config.json in it; expected a model saved by transformers (save_pretrained)")
     if not weight_files(folder):
         raise InputError(
-            f"{source}: no .safetensors in it; weights in other formats are not read: convert them with "
+            f"{source}: no .safetensors file in it; other formats of weights are not read: convert them with "
             "save_pretrained(safe_serialization=True)"
         )
     return folder
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors of a folder, sorted by name."""
+    """Return the safetensors files of a folder, sorted by name."""
     return sorted(folder.glob("*.safetensors"))
 
 
 def model_config(folder: Path) -> dict[str, Any]:
-    """config.json, as it is."""
+    """Return the content of config.json."""
     config: dict[str, Any] = read_json(folder / "config.json")
     return config
 
 
 def card_licence(folder: Path) -> str | None:
-    """The licence that a model's card (README.md) names in its head, None without a card or a licence in it."""
+    """Return the licence in the front matter of a model card (README.md), None if there is none."""
     try:
         card = (folder / "README.md").read_text("utf-8", errors="replace")
     except OSError:
         return None
     head = re.match(r"\s*---\n(.*?)\n---", card, re.DOTALL)
-    named = dict(_LICENCE_LINE.findall(head[1])) if head else {}
-    return named.get("license_name") or named.get("license")
+    fields = dict(_LICENCE_LINE.findall(head[1])) if head else {}
+    return fields.get("license_name") or fields.get("license")
 
 
 def sha256_of(files: Sequence[Path]) -> str:
-    """One sha256 (64 hex digits) of files: that of their own, in the order given."""
-    whole = hashlib.sha256()
+    """Return one sha256 (64 hex digits) for several files: the hash of their hashes, in the given order."""
+    total = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:
-            whole.update(hashlib.file_digest(file, "sha256").digest())
-    return whole.hexdigest()
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
 
 
 def digest(settings: Any) -> str:
-    """A short name (12 hex digits) for settings given as JSON values."""
+    """Return a short hash (12 hex digits) of settings that are JSON values."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 def _from_hub(source: str) -> Path:
     name, _, revision = source.partition("@")
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise InputError(f"{source}: no such folder; give the folder of a model, or OWNER/NAME@REVISION of the hub")
+        raise InputError(
+            f"{source}: no such folder; give the folder of a model, or OWNER/NAME@REVISION of the Hugging Face hub"
+        )
     if not revision:
-        raise InputError(f"{source}: the hub may change what it holds; name a revision: {source}@COMMIT")
+        raise InputError(f"{source}: no revision given, and a hub repository may change; use {source}@COMMIT")
     hub = require("huggingface_hub", "encoders")
     try:
-        return Path(hub.snapshot_download(name, revision=revision, allow_patterns=_WANTED))
-    except Exception as error:  # of the hub's client, its HTTP library or the system: all mean that it is not to be had
-        raise InputError(f"{source}: cannot be had from the hub ({' '.join(str(error).split())[:200]})") from error
+        return Path(hub.snapshot_download(name, revision=revision, allow_patterns=_PATTERNS))
+    except Exception as error:  # the hub client, its HTTP library and the system raise many types
+        raise InputError(
+            f"{source}: the download from the hub failed ({' '.join(str(error).split())[:200]})"
+        ) from error

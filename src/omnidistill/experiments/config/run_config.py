@@ -30,6 +30,10 @@ class RunConfig(Settings):
     distill: AnyMethod = Learn()
     evaluate: EvaluateConfig = EvaluateConfig()
 
+    def citations(self) -> tuple[str, ...]:
+        """Return the work on sets of pairs, where one is made of every pair."""
+        return () if self.joint else ("mtt-vl",)
+
     @model_validator(mode="after")
     def _enough_epochs(self) -> RunConfig:
         needed = self.distill.last_expert_epoch

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from omnidistill.core.errors import nearest
 from omnidistill.core.registry import ComponentRegistry
-from omnidistill.core.settings import Component
+from omnidistill.core.settings import Component, Settings
 
 Tree = dict[str, Any]
 Model = type[BaseModel]
@@ -89,14 +89,13 @@ def describe_fields(model: Model, prefix: str = "") -> list[tuple[str, str, str]
     return lines
 
 
-def components_of(settings: BaseModel) -> Iterator[tuple[str, Component]]:
-    """Yield (dotted key, component) of every component in a validated tree, outer ones first."""
+def sections_of(settings: Settings, key: str = "") -> Iterator[tuple[str, Settings]]:
+    """Yield (dotted key, settings) of a validated tree and of every group of settings and component in it."""
+    yield key, settings
     for name in type(settings).model_fields:
         value = getattr(settings, name)
-        if isinstance(value, Component):
-            yield name, value
-        if isinstance(value, BaseModel):
-            yield from ((f"{name}.{key}", found) for key, found in components_of(value))
+        if isinstance(value, Settings):
+            yield from sections_of(value, f"{key}.{name}".lstrip("."))
 
 
 def explain(error: ValidationError, model: Model, tree: Mapping[str, Any]) -> str:

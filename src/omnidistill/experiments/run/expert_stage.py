@@ -14,7 +14,7 @@ from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.run.run_folder import fingerprint, heads_fingerprint, open_data
 from omnidistill.experiments.run.start_heads import make_heads, make_starts
 from omnidistill.io.artifacts import exclusive
-from omnidistill.io.tracking import Progress, SilentProgress, Views, check_trackers
+from omnidistill.io.tracking import Progress, SilentProgress, TrackerGroup, check_trackers
 from omnidistill.models.heads import Heads, load_heads
 from omnidistill.training.experts import ExpertBuffer, load_experts, train_experts
 
@@ -88,10 +88,11 @@ def _show(buffer: ExpertBuffer, trackers: Sequence[str], folder: Path, config: R
     """||W_t - W_0||_F of every modality after every epoch t, mean over the experts that start from the run's heads."""
     own = buffer.own_experts
     gone = buffer.squared_distances[list(own), :, 0, : buffer.last_epochs[own[0]] + 1].sqrt().mean(0)
-    with Views(trackers, folder, config.model_dump(mode="json"), lambda line: progress.advance(0, note=line)) as views:
+    settings = config.model_dump(mode="json")
+    with TrackerGroup(trackers, folder, settings, lambda line: progress.advance(0, note=line)) as group:
         for epoch, distances in enumerate(gone.T.tolist()):
             named = zip(buffer.modalities, distances, strict=True)
-            views.show({"iteration": epoch, **{f"distance_from_start/{name}": far for name, far in named}})
+            group.log({"iteration": epoch, **{f"distance_from_start/{name}": far for name, far in named}})
 
 
 def given_experts(given: Path, data: FeatureSet, config: RunConfig, heads: Path | None) -> ExpertBuffer:

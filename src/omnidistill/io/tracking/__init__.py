@@ -1,23 +1,26 @@
-"""What a run tells while it runs: a `Tracker` keeps its numbers on disk, `Views` of it show them elsewhere, a
-`Progress` shows on stderr how far it is.
+"""Recording of a run's progress: a metrics log on disk, trackers that mirror it, and progress on stderr.
 
-Nothing that computes reads any of them: turning them on or off changes no bit of a result.
+`MetricsLog` is the source of truth. A `Tracker` shows the same numbers in another tool (TensorBoard, W&B, Trackio or
+one of another package, see `trackers`). `Progress` prints how far a stage is. None of them changes a result.
 """
 
-from omnidistill.io.tracking.metrics_log import JSON, JsonlTracker, NullTracker, Tracker
+from omnidistill.io.tracking.metrics_log import JSON, JsonlLog, MetricsLog, NullLog
 from omnidistill.io.tracking.progress import Progress, RichProgress, SilentProgress
-from omnidistill.io.tracking.trackers import TRACKERS, Viewed, Views, check_trackers
+from omnidistill.io.tracking.tracked_log import TrackedLog, TrackerGroup
+from omnidistill.io.tracking.tracker import Tracker, TrackerFactory, check_trackers, trackers
 
 __all__ = [
     "JSON",
-    "TRACKERS",
-    "JsonlTracker",
-    "NullTracker",
+    "JsonlLog",
+    "MetricsLog",
+    "NullLog",
     "Progress",
     "RichProgress",
     "SilentProgress",
+    "TrackedLog",
     "Tracker",
-    "Viewed",
-    "Views",
+    "TrackerFactory",
+    "TrackerGroup",
     "check_trackers",
+    "trackers",
 ]

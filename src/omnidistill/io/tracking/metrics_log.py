@@ -1,6 +1,6 @@
-"""The log of a run: JSON lines on disk, cut back to the checkpoint when a run is resumed.
+"""The metrics log of a run: JSON lines on disk, truncated to the position of the checkpoint when the run resumes.
 
-It is the source of truth; whatever else shows a run's numbers (`tracking.views`) is told what it holds.
+The log is the source of truth; trackers (`tracking.tracker`) show copies of it in other tools.
 """
 
 from __future__ import annotations
@@ -18,48 +18,53 @@ JSON = None | bool | int | float | str | Sequence[Any] | Mapping[str, Any]
 
 
 @runtime_checkable
-class Tracker(Protocol):
-    """Where a run's numbers go, one record a call. Use it in a `with`, or close it."""
+class MetricsLog(Protocol):
+    """Stores the metrics of a run, one record per call. Use it as a context manager, or call `close`."""
 
     def log(self, record: Mapping[str, JSON]) -> None:
-        """Keep one record."""
+        """Store one record."""
 
     def position(self) -> int:
-        """How many bytes are kept, for good: a checkpoint holds this, and resuming cuts the log back to it."""
+        """Return how many bytes are safely stored. A checkpoint records it, and resuming truncates the log to it."""
 
     def close(self) -> None:
-        """Log no more."""
+        """Release the log; nothing may be logged afterwards."""
 
-    def __enter__(self) -> Tracker: ...
+    def __enter__(self) -> MetricsLog: ...
 
     def __exit__(self, *error: object) -> None: ...
 
 
-class NullTracker:
-    """Keeps nothing."""
+class NullLog:
+    """A log that discards every record."""
 
     def log(self, record: Mapping[str, JSON]) -> None:
-        """Drop the record."""
+        """Discard the record."""
 
     def position(self) -> int:
-        """Nothing is kept: 0."""
+        """Return 0: nothing is stored."""
         return 0
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing."""
 
-    def __enter__(self) -> NullTracker:
+    def __enter__(self) -> NullLog:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
 
 
-class JsonlTracker:
-    """One JSON object a line in `path`, each handed to the system at once.
+class JsonlLog:
+    """A file with one JSON object per line; each line is handed to the operating system immediately.
 
-    `resume_at=None` starts the file anew; a number, which `position()` gave, keeps that many bytes and drops the rest.
-    Raises InputError if the file cannot be written, is shorter than `resume_at`, or has no line ending there.
+    Args:
+        path: the file.
+        resume_at: None starts an empty file; a number that `position` returned retains that many bytes and drops the
+            rest.
+
+    Raises:
+        InputError: the file cannot be written, is shorter than `resume_at`, or no line ends there.
     """
 
     def __init__(self, path: Path, resume_at: int | None = None) -> None:
@@ -67,7 +72,7 @@ class JsonlTracker:
         try:
             self._handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | (0 if resume_at else os.O_CREAT), 0o666)
             try:
-                self._end = self._cut(resume_at or 0)
+                self._end = self._truncate(resume_at or 0)
                 _sync_folder(path.parent)
             except BaseException:
                 os.close(self._handle)
@@ -76,7 +81,12 @@ class JsonlTracker:
             raise InputError(f"{path}: the metrics log cannot be opened ({error.strerror})") from error
 
     def log(self, record: Mapping[str, JSON]) -> None:
-        """Append a record, whole or not at all. Raises NotFiniteError for NaN or Inf, InputError for a full disk."""
+        """Append a record, completely or not at all.
+
+        Raises:
+            NotFiniteError: a number is NaN or Inf.
+            InputError: the disk is full.
+        """
         try:
             line = json.dumps(dict(record), allow_nan=False).encode() + b"\n"
         except ValueError as error:
@@ -94,7 +104,11 @@ class JsonlTracker:
             raise
 
     def position(self) -> int:
-        """Byte offset after the last record, all before it synced to disk. Raises InputError if the disk refuses."""
+        """Return the byte offset after the last record, after syncing the file to disk.
+
+        Raises:
+            InputError: the file cannot be synced.
+        """
         try:
             os.fsync(self._handle)
         except OSError as error:
@@ -102,23 +116,25 @@ class JsonlTracker:
         return self._end
 
     def close(self) -> None:
-        """Release the file; may be called twice."""
+        """Release the file. A second call does nothing."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
 
-    def __enter__(self) -> JsonlTracker:
+    def __enter__(self) -> JsonlLog:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _cut(self, end: int) -> int:
+    def _truncate(self, end: int) -> int:
         size = os.fstat(self._handle).st_size
         if end > size:
-            raise InputError(f"{self.path}: holds {size} bytes, the checkpoint expects {end} or more: lines were lost")
+            raise InputError(f"{self.path}: has {size} bytes, the checkpoint expects {end} or more: lines were lost")
         if end and os.pread(self._handle, 1, end - 1) != b"\n":
-            raise InputError(f"{self.path}: no line ends at byte {end}, where the checkpoint was made: it was altered")
+            raise InputError(
+                f"{self.path}: no line ends at byte {end}, the position in the checkpoint: the file was changed"
+            )
         os.ftruncate(self._handle, end)
         return end
 

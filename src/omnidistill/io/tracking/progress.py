@@ -1,4 +1,4 @@
-"""How far a stage is, shown on stderr: a bar, or plain lines where that is no terminal."""
+"""Progress of a stage on stderr: a bar in a terminal, otherwise plain lines."""
 
 from __future__ import annotations
 
@@ -16,14 +16,24 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Progress(Protocol):
-    """How far a stage is. Use it in a `with`, or stop it."""
+    """Shows the progress of one stage after another. Use it as a context manager, or call `stop`."""
 
     def start(self, total: int, label: str, done: int = 0) -> None:
-        """Begin a stage of `total` steps, `done` of them in an earlier run; the stage before it, if any, ends."""
+        """Start a stage and end the previous one, if any.
+
+        Args:
+            total: number of steps of the stage.
+            label: name of the stage.
+            done: how many of the steps an earlier, interrupted run has done.
+        """
 
     def advance(self, n: int = 1, **fields: JSON) -> None:
-        """`n` more steps are done; `fields` (loss=0.65) replace those shown. A `note` is a line that should be read:
-        it is shown at once and stays.
+        """Count `n` more steps.
+
+        Args:
+            n: number of steps done since the last call.
+            fields: values to show (loss=0.65), which replace the previous ones. The field `note` is a line for the
+                user: it is printed at once, and stays visible.
         """
 
     def stop(self) -> None:
@@ -35,16 +45,16 @@ class Progress(Protocol):
 
 
 class SilentProgress:
-    """Shows nothing."""
+    """A `Progress` that shows nothing."""
 
     def start(self, total: int, label: str, done: int = 0) -> None:
-        """Nothing to show."""
+        """Do nothing."""
 
     def advance(self, n: int = 1, **fields: JSON) -> None:
-        """Nothing to show."""
+        """Do nothing."""
 
     def stop(self) -> None:
-        """Nothing to end."""
+        """Do nothing."""
 
     def __enter__(self) -> SilentProgress:
         return self
@@ -54,9 +64,11 @@ class SilentProgress:
 
 
 class RichProgress:
-    """Label, bar, n/total, elapsed and remaining time and the last fields, on stderr.
+    """Show label, bar, n/total, elapsed and remaining time and the last fields on stderr.
 
-    Where that is no terminal: one plain line whenever `interval_seconds` have passed since the last.
+    Args:
+        interval_seconds: if stderr is no terminal, the minimum time between two plain lines.
+        clock: returns the time in seconds.
     """
 
     def __init__(self, interval_seconds: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -64,36 +76,36 @@ class RichProgress:
         self._bar: RichBar | None = None
         self._label, self._fields = "", ""
         self._total = self._done = self._resumed = 0
-        self._started = self._said = 0.0
+        self._started_at = self._printed_at = 0.0
 
     def start(self, total: int, label: str, done: int = 0) -> None:
-        """Begin a stage of `total` steps, `done` of them in an earlier run; the stage before it, if any, ends."""
+        """Start a stage and end the previous one, see `Progress.start`."""
         self.stop()
         self._label, self._fields = label, ""
         self._total, self._done, self._resumed = total, done, done
-        self._started = self._said = self._clock()
+        self._started_at = self._printed_at = self._clock()
         if sys.stderr.isatty():
             self._bar = _rich_bar()
             self._bar.add_task(label, total=total, completed=done, shown="")
             self._bar.start()
 
     def advance(self, n: int = 1, **fields: JSON) -> None:
-        """`n` more steps are done; `fields` replace those shown, a `note` is a line of its own."""
+        """Count `n` more steps, see `Progress.advance`."""
         self._done += n
         if (note := fields.pop("note", None)) is not None:
-            self._say(f"{self._label}: {note}" if self._label else str(note))
+            self._print(f"{self._label}: {note}" if self._label else str(note))
             if not (n or fields):
                 return
         if fields:
             self._fields = "  ".join(f"{name}={_short(value)}" for name, value in fields.items())
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], advance=n, shown=self._fields)
-        elif (now := self._clock()) - self._said >= self._interval:
-            self._said = now
-            self._say(self._line(now - self._started))
+        elif (now := self._clock()) - self._printed_at >= self._interval:
+            self._printed_at = now
+            self._print(self._line(now - self._started_at))
 
     def stop(self) -> None:
-        """End the stage; may be called twice."""
+        """End the stage. A second call does nothing."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -104,22 +116,22 @@ class RichProgress:
     def __exit__(self, *error: object) -> None:
         self.stop()
 
-    def _say(self, line: str) -> None:
-        with suppress(OSError):  # whoever read this has gone; the run goes on
+    def _print(self, line: str) -> None:
+        with suppress(OSError):  # the reader has closed the pipe; the run continues
             if self._bar is None:
                 print(line, file=sys.stderr, flush=True)
             else:
                 self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)  # above the bar
 
     def _line(self, elapsed: float) -> str:
-        here = self._done - self._resumed
-        left = _hms(elapsed * (self._total - self._done) / here) if here else "?"
-        parts = [f"{self._label} {self._done}/{self._total}", _hms(elapsed), f"ETA {left}", self._fields]
+        steps = self._done - self._resumed
+        remaining = _hms(elapsed * (self._total - self._done) / steps) if steps else "?"
+        parts = [f"{self._label} {self._done}/{self._total}", _hms(elapsed), f"ETA {remaining}", self._fields]
         return "  ".join(parts).rstrip()
 
 
 def _rich_bar() -> RichBar:
-    from rich.console import Console  # imported late: a command without a bar starts faster
+    from rich.console import Console  # imported here, so that a command without a bar starts faster
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -138,7 +150,7 @@ def _rich_bar() -> RichBar:
         TimeRemainingColumn(),
         TextColumn("{task.fields[shown]}", markup=False),
         console=Console(stderr=True),
-        redirect_stdout=False,  # what a command prints for a pipe is not the bar's business
+        redirect_stdout=False,  # the bar must not capture the output of the command
     )
 
 

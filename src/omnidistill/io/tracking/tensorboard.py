@@ -1,6 +1,8 @@
-"""TensorBoard: event files in FOLDER/tensorboard, written anew from the log whenever the run goes on.
+"""TensorBoard: event files in FOLDER/tensorboard. View them with
 
-tensorboard --logdir FOLDER
+    tensorboard --logdir FOLDER
+
+The event files are rewritten from the metrics log whenever the run resumes.
 """
 
 from __future__ import annotations
@@ -8,30 +10,33 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from omnidistill.io.tracking.metrics_log import JSON
+from omnidistill.io.tracking.tracker import trackers
 
 
-class TensorBoardView:
-    """A `tracking.views.View`."""
+@trackers.register("tensorboard")
+class TensorBoardTracker:
+    """Show the metrics in TensorBoard, one scalar per name."""
 
-    last = -1
+    extra: ClassVar[str] = "tensorboard"
+    last_step = -1
 
     def __init__(self, folder: Path, settings: Mapping[str, JSON]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        place = folder / "tensorboard"
-        for file in place.glob("events.out.tfevents.*"):
+        event_folder = folder / "tensorboard"
+        for file in event_folder.glob("events.out.tfevents.*"):
             file.unlink()
-        self._writer: Any = SummaryWriter(str(place), purge_step=0)
+        self._writer: Any = SummaryWriter(str(event_folder), purge_step=0)
         self._writer.add_text("settings", f"```json\n{json.dumps(settings, indent=1)}\n```", 0)
 
-    def show(self, step: int, numbers: Mapping[str, float]) -> None:
-        """One scalar a name."""
-        for name, number in numbers.items():
-            self._writer.add_scalar(name, number, step)
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Add one scalar per name."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Write the rest (the writer writes every two minutes)."""
+        """Write what is still buffered (the writer flushes every two minutes)."""
         self._writer.close()

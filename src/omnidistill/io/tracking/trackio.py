@@ -1,9 +1,9 @@
-"""Trackio: a local data base, in its own place (the environment variable TRACKIO_DIR moves it).
+"""Trackio: a local database in Trackio's own folder, which the environment variable TRACKIO_DIR sets. View it with
 
     trackio show --project omnidistill
 
-The run is named after its folder and a digest of where that is. It is written anew from the log when the run goes on,
-and takes the place of the earlier one (on a server, where the environment names one, it stands beside it).
+The run is named after its folder and a digest of the folder's path. It is rewritten from the metrics log when the run
+resumes, and replaces the earlier one. If the environment names a Trackio server, the earlier one stays next to it.
 """
 
 from __future__ import annotations
@@ -13,28 +13,31 @@ import hashlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from omnidistill.core.optional import require
 from omnidistill.io.tracking.metrics_log import JSON
+from omnidistill.io.tracking.tracker import trackers
 
 _PROJECT = "omnidistill"
 
 
-class TrackioView:
-    """A `tracking.views.View`."""
+@trackers.register("trackio")
+class TrackioTracker:
+    """Show the metrics in Trackio's local dashboard."""
 
-    last = -1
+    extra: ClassVar[str] = "trackio"
+    last_step = -1
 
     def __init__(self, folder: Path, settings: Mapping[str, JSON]) -> None:
         self._trackio = trackio = require("trackio", "trackio")
-        place = folder.resolve()
-        name = f"{place.name}-{hashlib.sha256(str(place).encode()).hexdigest()[:8]}"
-        with _quiet():
-            with contextlib.suppress(ValueError):  # there is no such project yet
-                for earlier in trackio.Api().runs(_PROJECT):
-                    if earlier.name == name:
-                        earlier.delete()
+        path = folder.resolve()
+        name = f"{path.name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+        with _silenced_stdout():
+            with contextlib.suppress(ValueError):  # the project does not exist yet
+                for run in trackio.Api().runs(_PROJECT):
+                    if run.name == name:
+                        run.delete()
             self._run: Any = trackio.init(
                 project=_PROJECT,
                 name=name,
@@ -44,16 +47,16 @@ class TrackioView:
                 auto_log_cpu=False,
             )
 
-    def show(self, step: int, numbers: Mapping[str, float]) -> None:
-        """One number a name."""
-        self._run.log(dict(numbers), step=step)
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Log the values of the step."""
+        self._run.log(dict(values), step=step)
 
     def close(self) -> None:
-        """Wait until all is written."""
-        with _quiet():
+        """Wait until everything is written."""
+        with _silenced_stdout():
             self._trackio.finish()
 
 
-def _quiet() -> contextlib.redirect_stdout[io.StringIO]:
-    """What Trackio prints is not what a command prints."""
+def _silenced_stdout() -> contextlib.redirect_stdout[io.StringIO]:
+    """Discard what Trackio prints, which would mix with the output of the command."""
     return contextlib.redirect_stdout(io.StringIO())

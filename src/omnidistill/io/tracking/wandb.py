@@ -1,9 +1,9 @@
-"""Weights & Biases: offline unless the environment variable WANDB_MODE says otherwise.
+"""Weights & Biases: offline unless the environment variable WANDB_MODE says otherwise. Upload an offline run with
 
     wandb sync FOLDER/wandb/offline-run-*
 
-Project "omnidistill" (or WANDB_PROJECT), the run named after the folder. A run that goes on keeps its identity: offline
-it is written anew from the log, online it goes on after the last step that the server has.
+The project is "omnidistill" (or WANDB_PROJECT), and the run is named after its folder. A run that resumes keeps its
+identity: an offline run is rewritten from the metrics log, an online run continues after the last step on the server.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from omnidistill.core.optional import require
 from omnidistill.io.tracking.metrics_log import JSON
+from omnidistill.io.tracking.tracker import trackers
 
 
-class WandbView:
-    """A `tracking.views.View`."""
+@trackers.register("wandb")
+class WandbTracker:
+    """Show the metrics in Weights & Biases."""
+
+    extra: ClassVar[str] = "wandb"
 
     def __init__(self, folder: Path, settings: Mapping[str, JSON]) -> None:
         wandb = require("wandb", "wandb")
@@ -48,12 +52,12 @@ class WandbView:
                 x_save_requirements=False,
             ),
         )
-        self.last = int(self._run.step) - 1
+        self.last_step = int(self._run.step) - 1
 
-    def show(self, step: int, numbers: Mapping[str, float]) -> None:
-        """One number a name."""
-        self._run.log(dict(numbers), step=step)
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Log the values of the step."""
+        self._run.log(dict(values), step=step)
 
     def close(self) -> None:
-        """Wait until all is written, or sent."""
+        """Wait until everything is written, or sent."""
         self._run.finish()

@@ -32,6 +32,10 @@ class ExpertsConfig(Settings):
     """SGD step size (paper: 0.01; HoPA's gradient is small, so standardised features need 1 to 3); absent: the one that
     validates best, for every start its own."""
 
+    def citations(self) -> tuple[str, ...]:
+        """Return the work on sets for random starts, where there are such."""
+        return ("dataset-distillation",) if self.random_starts else ()
+
     @model_validator(mode="after")
     def _starts_fit(self) -> ExpertsConfig:
         needed = 2 * (self.num_starts - 1)

@@ -1,1 +1,1 @@
-"""ImageBind: own towers for the published weights, which are for non-commercial use only."""
+"""ImageBind: an implementation of its towers for the published weights, which are for non-commercial use only."""

@@ -1,12 +1,12 @@
-"""CLIP's byte-pair encoding of texts (https://github.com/openai/CLIP), the tokens of ImageBind and LanguageBind.
+"""CLIP's byte-pair encoding (https://github.com/openai/CLIP), which ImageBind and LanguageBind use for texts.
 
     clean:  ftfy, HTML entities resolved twice, white space to single blanks, lower case
     split:  words, single digits, runs of anything else; their UTF-8 bytes as characters, the last one marked `</w>`
-    merge:  of all neighbours the pair that comes first in the merges, until none is left
+    merge:  repeatedly the neighbouring pair with the lowest rank in the merges, until no pair is in them
     ids:    start, at most 75 tokens, end, zeros up to 77
 
-Bytes, then bytes at the end of a word, then merges in their order, start and end make the vocabulary of 49,408. The
-merges are a file of CLIP's; none is shipped.
+The vocabulary of 49,408 consists of bytes, bytes at the end of a word, the merges in their order, start and end. The
+file of merges belongs to CLIP and is not part of this package.
 """
 
 from __future__ import annotations
@@ -38,43 +38,62 @@ _PIECES = rf"{re.escape(_START)}|{re.escape(_END)}|'s|'t|'re|'ve|'m|'ll|'d|[\p{{
 
 @dataclass(frozen=True, eq=False)
 class Tokenised:
-    """ids: n x 77. num_truncated: how many of the n texts were longer and were cut."""
+    """Token ids of n texts.
+
+    Attributes:
+        ids: n x 77.
+        num_truncated: number of texts that were truncated.
+    """
 
     ids: Int64[Tensor, "n 77"]
     num_truncated: int
 
 
 class ClipTokenizer:
-    """Texts to token ids, from the merges of the vocabulary, most frequent first."""
+    """Converts texts to token ids.
+
+    Args:
+        merges: merges of the vocabulary, the most frequent first.
+    """
 
     def __init__(self, merges: Sequence[tuple[str, str]]) -> None:
         letters = list(_byte_letters().values())
         words = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(pair) for pair in merges), _START, _END]
         self._ids = {word: index for index, word in enumerate(words)}
         self._ranks = {pair: rank for rank, pair in enumerate(merges)}
-        self._known: dict[str, list[int]] = {special: [self._ids[special]] for special in (_START, _END)}
+        self._cache: dict[str, list[int]] = {special: [self._ids[special]] for special in (_START, _END)}
 
     @classmethod
     def from_file(cls, path: Path, num_merges: int = _NUM_MERGES) -> ClipTokenizer:
-        """Read `merges.txt`, `bpe_simple_vocab_16e6.txt.gz` or `tokenizer.json`, or the first of them in a folder.
+        """Create a tokenizer from a vocabulary file.
 
-        Raises InputError if there is none, it cannot be read, or it has fewer merges than the vocabulary.
+        Args:
+            path: `merges.txt`, `bpe_simple_vocab_16e6.txt.gz` or `tokenizer.json`, or a folder, in which the first of
+                these is used.
+            num_merges: number of merges to read.
+
+        Raises:
+            InputError: there is no such file, it cannot be read, or it has fewer merges.
         """
         return cls(_read_merges(path, num_merges))
 
     def __call__(self, texts: Sequence[str]) -> Tokenised:
-        """The ids of every text, the end token always among them. Raises InputError without ftfy or regex."""
+        """Return the ids of the texts, truncated so that each has an end token.
+
+        Raises:
+            InputError: the package ftfy or regex is not installed.
+        """
         ids = torch.zeros(len(texts), CONTEXT, dtype=torch.int64)
         num_truncated = 0
         for row, text in zip(ids, texts, strict=True):
             tokens = self.tokens(text)
             num_truncated += len(tokens) > CONTEXT - 2
-            whole = [self._ids[_START], *tokens[: CONTEXT - 2], self._ids[_END]]
-            row[: len(whole)] = torch.tensor(whole)
+            complete = [self._ids[_START], *tokens[: CONTEXT - 2], self._ids[_END]]
+            row[: len(complete)] = torch.tensor(complete)
         return Tokenised(ids, num_truncated)
 
     def tokens(self, text: str) -> list[int]:
-        """The ids of a text, all of it, without start and end."""
+        """Return the ids of a complete text, without start and end."""
         return [index for piece in self._pieces.findall(_clean(text)) for index in self._piece(piece)]
 
     @cached_property
@@ -83,12 +102,12 @@ class ClipTokenizer:
         return regex.compile(_PIECES, regex.IGNORECASE)
 
     def _piece(self, piece: str) -> list[int]:
-        if piece not in self._known:
+        if piece not in self._cache:
             letters = _byte_letters()
             word = [letters[byte] for byte in piece.encode()]
             word[-1] += "</w>"
-            self._known[piece] = [self._ids[part] for part in self._merged(word)]
-        return self._known[piece]
+            self._cache[piece] = [self._ids[part] for part in self._merged(word)]
+        return self._cache[piece]
 
     def _merged(self, word: list[str]) -> list[str]:
         while len(word) > 1:
@@ -100,12 +119,12 @@ class ClipTokenizer:
 
 
 def _joined(word: list[str], pair: tuple[str, str]) -> Iterator[str]:
-    """`word` with every occurrence of `pair`, from the left, as one."""
+    """Yield the parts of `word`, with every occurrence of `pair` joined, from the left."""
     at = 0
     while at < len(word):
-        found = tuple(word[at : at + 2]) == pair
-        yield "".join(pair) if found else word[at]
-        at += 2 if found else 1
+        matches = tuple(word[at : at + 2]) == pair
+        yield "".join(pair) if matches else word[at]
+        at += 2 if matches else 1
 
 
 def _clean(text: str) -> str:
@@ -115,37 +134,39 @@ def _clean(text: str) -> str:
 
 @cache
 def _byte_letters() -> dict[int, str]:
-    """A printable character for each byte: itself if it is one, in order first; else one from 256 on."""
+    """Return a printable character per byte: first the printable bytes, then 256, 257, ... for the others."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     return {byte: chr(byte) for byte in printable} | {byte: chr(256 + n) for n, byte in enumerate(others)}
 
 
 def find_vocabulary(folder: Path) -> Path | None:
-    """The first of the files that may hold the vocabulary in a folder, None where there is none."""
+    """Return the first vocabulary file in a folder, None if there is none."""
     return next((folder / name for name in _FILES if (folder / name).is_file()), None)
 
 
 def _read_merges(path: Path, num_merges: int) -> list[tuple[str, str]]:
     if path.is_dir():
-        found = find_vocabulary(path)
-        if found is None:
-            raise InputError(f"{path}: none of {', '.join(_FILES)} in it; these files hold the vocabulary of CLIP")
-        path = found
+        file = find_vocabulary(path)
+        if file is None:
+            raise InputError(f"{path}: no vocabulary of CLIP in it; expected one of {', '.join(_FILES)}")
+        path = file
     try:
         pairs = _json_merges(path) if path.suffix == ".json" else _text_merges(path)
         merges = [(first, second) for first, second in pairs][:num_merges]
     except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
         raise InputError(
-            f"{path}: cannot be read as merges of a vocabulary ({' '.join(str(error).split())})"
+            f"{path}: cannot be read as the merges of a vocabulary ({' '.join(str(error).split())})"
         ) from error
     if len(merges) < num_merges:
-        raise InputError(f"{path}: {len(merges)} merges, expected {num_merges}: not CLIP's vocabulary, or truncated")
+        raise InputError(
+            f"{path}: has {len(merges)} merges, expected {num_merges}; it is truncated or not CLIP's vocabulary"
+        )
     return merges
 
 
 def _text_merges(path: Path) -> list[list[str]]:
-    """A pair a line, after a line that names the version."""
+    """Return one pair per line, after the first line, which names the version."""
     data = path.read_bytes()
     lines = (gzip.decompress(data) if path.suffix == ".gz" else data).decode().splitlines()
     return [line.split() for line in lines[1:] if line.strip()]

@@ -1,9 +1,10 @@
-"""What ImageBind's towers take, from decoded frames and sound: the views that the published model averages over.
+"""Inputs of ImageBind's towers from decoded frames and sound: the views that the published model averages over.
 
     image   1 view      3 x 224 x 224
     video   15 views    3 x 2 x 224 x 224: 5 clips of 2 s, the first and the last frame of each, three crops
     audio   3 views     1 x 128 x 204: 3 clips of 2 s at 16 kHz, log-mel filter banks
-Clips are evenly spaced, the first at the start, the last at the end; they coincide where the item is shorter than one.
+Clips are evenly spaced, the first at the start and the last at the end; if the item is shorter than a clip, all clips
+are equal.
 """
 
 from __future__ import annotations
@@ -30,13 +31,19 @@ image_input = picture_input
 
 
 def frame_times(duration: float, frame_rate: float) -> list[float]:
-    """When the ten frames of a video are shown, in seconds from its start: the first and last of each clip, in turn.
+    """Return the times of the ten frames of a video in seconds: the first and last frame of each clip, clip by clip.
 
-    duration in seconds, frame_rate in frames a second (their mean). A clip from s to e has the frames k with
-    s <= k / frame_rate < e; each time lies in the middle of its frame. Raises InputError if either is not above 0.
+    A clip from s to e has the frames k with s <= k / frame_rate < e; each time is in the middle of its frame.
+
+    Args:
+        duration: duration of the video in seconds.
+        frame_rate: mean number of frames per second.
+
+    Raises:
+        InputError: duration or frame rate is not above 0.
     """
     if not (duration > 0 and frame_rate > 0):
-        raise InputError(f"a video of {duration} s at {frame_rate} frames a second; both must be above 0")
+        raise InputError(f"the video has {duration} s and {frame_rate} frames per second; both must be above 0")
     num_frames = max(1, round(duration * frame_rate))
     times = []
     for start in _starts(duration, _VIDEO_CLIPS):
@@ -47,7 +54,7 @@ def frame_times(duration: float, frame_rate: float) -> list[float]:
 
 
 def video_input(frames: UInt8[Tensor, "10 3 height width"]) -> Float[Tensor, "15 3 2 224 224"]:
-    """The views of the frames shown at `frame_times`: a clip's left (upper), middle and right (lower) crop in turn."""
+    """Return the views of the frames at `frame_times`: left (upper), middle and right (lower) crop of each clip."""
     clips = torch.unflatten(scaled_frames(frames), 0, (_VIDEO_CLIPS, -1)).transpose(1, 2)
     slack = max(clips.shape[-2:]) - SIDE
     along = -1 if clips.shape[-1] > clips.shape[-2] else -2
@@ -56,20 +63,24 @@ def video_input(frames: UInt8[Tensor, "10 3 height width"]) -> Float[Tensor, "15
 
 
 def audio_input(waveform: Float[Tensor, " samples"]) -> Float[Tensor, "3 1 128 204"]:
-    """The views of a sound: one channel (the published model takes the first) in -1..1, 16,000 samples a second.
+    """Return the views of a sound.
 
-    Raises InputError for a sound shorter than 25 ms.
+    Args:
+        waveform: one channel (the published model uses the first) with values in -1..1, 16,000 samples per second.
+
+    Raises:
+        InputError: the sound is shorter than 25 ms.
     """
     starts = [int(start * RATE) for start in _starts(len(waveform) / RATE, _AUDIO_CLIPS)]
     views = []
     for start in starts:
         energies = fbank(waveform[start : start + _CLIP * RATE], RATE, _BINS).T
-        filled = F.pad(energies, (0, _FRAMES - energies.shape[1]))  # zeros before the scaling, as in training
-        views.append((filled - _AUDIO_MEAN) / _AUDIO_DEVIATION)
+        padded = F.pad(energies, (0, _FRAMES - energies.shape[1]))  # zeros before the scaling, as in training
+        views.append((padded - _AUDIO_MEAN) / _AUDIO_DEVIATION)
     return torch.stack(views).unsqueeze(1)
 
 
 def _starts(duration: float, num_clips: int) -> list[Fraction]:
-    """Where the clips begin, in seconds, exactly: what is cut to whole samples must not be rounded up before."""
+    """Return the start of each clip in seconds, as exact fractions: they are rounded down to samples later."""
     latest = max(Fraction(duration) - _CLIP, Fraction(0))
     return [latest * clip / (num_clips - 1) for clip in range(num_clips)]

@@ -1,4 +1,4 @@
-"""What the published `imagebind_huge` state dict calls the weights of a tower.
+"""Names of a tower's weights in the published state dict `imagebind_huge`.
 
 embed.*              modality_preprocessors.MODALITY.*
 pre_norm, blocks.*   modality_trunks.MODALITY.*
@@ -12,7 +12,7 @@ from omnidistill.encoding.encoders.imagebind.imagebind_towers import Modality
 
 
 def published_name(modality: Modality, name: str) -> str:
-    """The published key of the weight that the tower of this modality calls `name`."""
+    """Return the published key of the weight `name` of the tower of this modality."""
     part, _, rest = name.partition(".")
     match part:
         case "embed":

@@ -1,12 +1,12 @@
-"""The six towers of ImageBind (https://arxiv.org/abs/2305.05665), of the sizes and weights of `imagebind_huge`.
+"""The six towers of ImageBind (https://arxiv.org/abs/2305.05665), with the sizes and weights of `imagebind_huge`.
 
-    tokens = stem(x) + positions                   a learned class token in front; text: one token an id, no class token
+    tokens = stem(x) + positions                   a learned class token first; text: one token per id, no class token
     tokens = tokens + attention(norm_1(tokens))    then tokens + mlp(norm_2(tokens)), block after block
     feature = norm(pooled token)                   the class token; text: the token at the end of the text
     published output = scale * unit(projection @ feature), its mean over an item's views
 
-The feature is what a head reads. Audio, depth, thermal and IMU blocks attend to one learned key and value more than
-there are tokens.
+The feature is the input of a projection head. The blocks for audio, depth, thermal and IMU attend to one learned key
+and value in addition to the tokens.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LARGEST_SCALE = 100.0
 
 @dataclass(frozen=True)
 class Size:
-    """Of one tower: tokens are `width` numbers, published outputs `output`."""
+    """Size of a tower: `width` of its tokens, and width `output` of the published embeddings."""
 
     width: int
     num_blocks: int
@@ -45,11 +45,11 @@ HUGE: dict[Modality, Size] = {
     "thermal": Size(768, 12, 12),
     "imu": Size(512, 6, 8),
 }
-"""The sizes of the published `imagebind_huge`."""
+"""Sizes of the published `imagebind_huge`."""
 
 
 class Tower(nn.Module):
-    """One modality's encoder. Build it with `empty_tower`: the weights come from a file."""
+    """Encoder of one modality. Create it with `empty_tower` and load its weights."""
 
     def __init__(self, modality: Modality, size: Size) -> None:
         super().__init__()
@@ -63,10 +63,11 @@ class Tower(nn.Module):
         self.log_scale = None if modality == "vision" else nn.Parameter(torch.empty(()))
 
     def features(self, x: Float[Tensor, "n ..."] | Int64[Tensor, "n _"]) -> Float[Tensor, "n width"]:
-        """What enters the head, one row a view.
+        """Return the input of the projection head, one row per view.
 
-        x, n views of: vision 3 x 2 x 224 x 224, or 3 x 224 x 224, which is shown twice; audio 1 x 128 x 204; depth and
-        thermal 1 x 224 x 224; IMU 6 x 2000; text 77 token ids.
+        Args:
+            x: n views. vision: 3 x 2 x 224 x 224, or 3 x 224 x 224, which is repeated; audio: 1 x 128 x 204; depth and
+                thermal: 1 x 224 x 224; IMU: 6 x 2000; text: 77 token ids.
         """
         tokens = self.pre_norm(self.embed(x))
         for block in self.blocks:
@@ -76,24 +77,24 @@ class Tower(nn.Module):
         return features
 
     def head(self) -> Float[Tensor, "d width"]:
-        """The pretrained projection."""
+        """Return the pretrained projection."""
         return self.projection.weight.detach()
 
     def output(self, features: Float[Tensor, "n views width"]) -> Float[Tensor, "n d"]:
-        """The published embedding of n items from the features of all their views; not of unit length."""
+        """Return the published embedding of n items from the features of their views; it is not normalised."""
         unit = F.normalize(self.projection(features), dim=-1)
         scale = 1.0 if self.log_scale is None else self.log_scale.exp().clamp(max=_LARGEST_SCALE)
         return torch.mean(scale * unit, 1)
 
 
 def empty_tower(modality: Modality, size: Size) -> Tower:
-    """A tower on the meta device, without memory; `load_state_dict(..., assign=True)` gives it weights."""
+    """Return a tower on the meta device, without memory; `load_state_dict(..., assign=True)` adds its weights."""
     with torch.device("meta"):
         return Tower(modality, size).eval().requires_grad_(False)
 
 
 class TextTokens(nn.Module):
-    """Token ids -> tokens; each sees those before it."""
+    """Token ids to tokens, with a causal attention mask."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -102,17 +103,17 @@ class TextTokens(nn.Module):
         self.register_buffer("mask", torch.empty(CONTEXT, CONTEXT))
 
     def forward(self, ids: Int64[Tensor, "n tokens"]) -> Float[Tensor, "n tokens width"]:
-        """Their vectors, and those of their places."""
+        """Return token embeddings plus position embeddings."""
         tokens: Tensor = self.tokens(ids)
         return tokens + self.positions
 
     def pooled(self, ids: Int64[Tensor, "n tokens"]) -> Int64[Tensor, " n"]:
-        """Where the text ends: its end token has the largest id."""
+        """Return the position of the end token, which has the largest id."""
         return ids.argmax(-1)
 
 
 class MediaTokens(nn.Module):
-    """Patches of whatever is not text -> tokens, a class token in front; each sees all."""
+    """Patches of any modality but text to tokens, preceded by a class token, without an attention mask."""
 
     mask = None
 
@@ -123,17 +124,17 @@ class MediaTokens(nn.Module):
         self.positions = nn.Parameter(torch.empty(1, num_tokens, width))
 
     def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n tokens width"]:
-        """Class token and patches, and the vectors of their places."""
+        """Return class token and patches plus position embeddings."""
         patches = self.stem(x)
         return torch.cat([self.class_token.expand(len(patches), -1, -1), patches], 1) + self.positions
 
     def pooled(self, x: Float[Tensor, "n ..."]) -> Int64[Tensor, " n"]:
-        """The class token."""
+        """Return 0, the position of the class token."""
         return torch.zeros(len(x), dtype=torch.int64, device=x.device)
 
 
 class Patches(nn.Module):
-    """Pictures, clips and spectrograms, cut by a convolution."""
+    """Patches of pictures, clips and spectrograms, by a convolution."""
 
     def __init__(self, modality: Modality, width: int) -> None:
         super().__init__()
@@ -146,28 +147,28 @@ class Patches(nn.Module):
             self.proj, self.norm = nn.Conv2d(1, width, 16, stride, bias=False), nn.LayerNorm(width)
 
     def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n patches width"]:
-        """Row by row of the picture, frame pair by frame pair."""
+        """Return patches row by row, for each pair of frames."""
         if isinstance(self.proj, nn.Conv3d) and x.ndim == 4:
-            x = x.unsqueeze(2).expand(-1, -1, 2, -1, -1)  # a picture is a clip that stands still
+            x = x.unsqueeze(2).expand(-1, -1, 2, -1, -1)  # a picture is a clip of two equal frames
         tokens: Tensor = self.norm(self.proj(x).flatten(2).transpose(1, 2))
         return tokens
 
 
 class Windows(nn.Module):
-    """Six channels of motion, cut into windows of eight samples."""
+    """Patches of six motion channels: windows of eight samples."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.proj, self.norm = nn.Linear(48, width, bias=False), nn.LayerNorm(width)
 
     def forward(self, x: Float[Tensor, "n 6 samples"]) -> Float[Tensor, "n windows width"]:
-        """In the order of time."""
+        """Return windows in the order of time."""
         tokens: Tensor = self.norm(self.proj(x.unfold(-1, 8, 8).transpose(1, 2).flatten(2)))
         return tokens
 
 
 class Block(nn.Module):
-    """A transformer block, normalised before each part."""
+    """A transformer block with layer norm before attention and MLP."""
 
     def __init__(self, width: int, num_heads: int, extra_key: bool) -> None:
         super().__init__()
@@ -176,14 +177,14 @@ class Block(nn.Module):
         self.mlp = Mlp(width)
 
     def forward(self, x: Float[Tensor, "n t width"], mask: Float[Tensor, "t t"] | None) -> Float[Tensor, "n t width"]:
-        """mask: added to what a token (row) makes of the others before the softmax."""
+        """Apply the block; `mask` (tokens as rows) is added to the attention scores before the softmax."""
         x = x + self.attn(self.norm_1(x), mask)
         out: Tensor = x + self.mlp(self.norm_2(x))
         return out
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; `extra_key`: with one learned key and value after those of the tokens."""
+    """Multi-head self-attention; with `extra_key`, one learned key and value follow those of the tokens."""
 
     def __init__(self, width: int, num_heads: int, extra_key: bool) -> None:
         super().__init__()
@@ -195,9 +196,9 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, x: Float[Tensor, "n t width"], mask: Float[Tensor, "t t"] | None) -> Float[Tensor, "n t width"]:
-        """mask: as in `Block`; blocks with an extra key have none."""
+        """Apply attention; `mask` is as in `Block`, and None with an extra key."""
         query, key, value = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
-        key, value = _with(key, self.bias_k), _with(value, self.bias_v)
+        key, value = _append(key, self.bias_k), _append(value, self.bias_v)
         query, key, value = (torch.unflatten(y, -1, (self.num_heads, -1)).transpose(1, 2) for y in (query, key, value))
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
@@ -205,14 +206,14 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two layers, four times as wide between them, exact GELU."""
+    """Two layers with a hidden width of four times the width, and exact GELU."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
     def forward(self, x: Float[Tensor, "n t width"]) -> Float[Tensor, "n t width"]:
-        """Each token by itself."""
+        """Apply the layers to each token."""
         out: Tensor = self.fc2(F.gelu(self.fc1(x)))
         return out
 
@@ -221,5 +222,5 @@ def _norm(width: int) -> nn.LayerNorm:
     return nn.LayerNorm(width, eps=1e-6)
 
 
-def _with(rows: Tensor, extra: Tensor | None) -> Tensor:
+def _append(rows: Tensor, extra: Tensor | None) -> Tensor:
     return rows if extra is None else torch.cat([rows, extra.expand(len(rows), -1, -1)], 1)

@@ -1,6 +1,6 @@
-"""ImageBind's weights: the published file to one artifact a tower, and a tower from its artifact.
+"""ImageBind's weights: conversion of the published file into one artifact per tower, and loading of a tower.
 
-The published weights are not ours to ship: they are fetched by whoever uses them, under their licence.
+The licence of the weights does not allow us to distribute them; users download them under that licence.
 """
 
 from __future__ import annotations
@@ -40,24 +40,37 @@ def convert(
     modalities: Sequence[Modality] = MODALITIES,
     sizes: Mapping[Modality, Size] = HUGE,
 ) -> None:
-    """Write the towers of `modalities` into `folder`, from the published state dict (`imagebind_huge.pth`, 4.8 GB).
+    """Convert the published state dict (`imagebind_huge.pth`, 4.8 GB) into one artifact per tower.
 
-    Raises InputError if the file cannot be read, a key is missing, unknown or of another shape, or a tower cannot be
-    written.
+    Args:
+        checkpoint: file of the state dict.
+        folder: folder for the artifacts.
+        modalities: towers to convert.
+        sizes: sizes of all towers in the file.
+
+    Raises:
+        InputError: the file cannot be read, a key is missing, unknown or has another shape, or a tower cannot be
+            written.
     """
     tensors = read_checkpoint(checkpoint)
-    wanted = {modality: _weights(empty_tower(modality, size), modality) for modality, size in sizes.items()}
-    check_weights(tensors, {k: x for each in wanted.values() for k, x in each.items()}, checkpoint, _MODEL)
+    expected = {modality: _weights(empty_tower(modality, size), modality) for modality, size in sizes.items()}
+    check_weights(tensors, {k: x for each in expected.values() for k, x in each.items()}, checkpoint, _MODEL)
     source = {"file": checkpoint.name, "sha256": file_sha256(checkpoint)}
     for modality in modalities:
-        own = {key: tensors[key] for key in wanted[modality]}
+        own = {key: tensors[key] for key in expected[modality]}
         store_tower(folder, _MODEL, modality, own, sizes[modality], LICENCE, source)
 
 
 def load(folder: Path, modality: Modality, verify: bool = True) -> Loaded:
-    """A tower from what `convert` wrote, its weights mapped, on CPU; `verify` compares their sha256 first.
+    """Load a tower that `convert` wrote, with memory-mapped weights on CPU.
 
-    Raises InputError if they are missing, damaged, or those of another tower.
+    Args:
+        folder: folder of the artifacts.
+        modality: tower to load.
+        verify: whether to compare the sha256 of the weights first.
+
+    Raises:
+        InputError: the weights are missing or damaged, or belong to another tower.
     """
     stored = stored_tower(folder, _MODEL, modality, Size, verify)
     tower = empty_tower(modality, stored.size)

@@ -1,1 +1,1 @@
-"""LanguageBind: own towers for the published weights of video, image, audio, depth, thermal and text."""
+"""LanguageBind: an implementation of its towers for the published weights."""

@@ -1,11 +1,11 @@
-"""What LanguageBind's towers take, from decoded frames and sound; where the published transforms draw, these do not.
+"""Inputs of LanguageBind's towers from decoded frames and sound, without the randomness of the published transforms.
 
-    image   3 x 224 x 224
-    video   3 x 8 x 224 x 224: frames evenly spaced from the first to the last, the centre (published: a random crop,
-            flipped half of the time)
-    audio   3 x 112 x 1036: log-mel filter banks of 10.38 s at 16 kHz, three times; of a longer sound the first chunk in
-            each third of all (published: a random one), a shorter one again from its start
-Texts: the tokens of `encoders.imagebind.tokens`; what follows the end token has no say.
+image   3 x 224 x 224
+video   3 x 8 x 224 x 224: frames evenly spaced from the first to the last, centre crop (published: a random crop,
+        flipped with probability 1/2)
+audio   3 x 112 x 1036: log-mel filter banks of 10.38 s at 16 kHz, three chunks; a longer sound gives the first
+        chunk in each of three equal parts of all chunks (published: a random one), a shorter sound is repeated
+text    token ids of `encoders.imagebind.clip_tokens`; those after the end token have no effect
 """
 
 from __future__ import annotations
@@ -27,23 +27,35 @@ image_input = picture_input
 
 
 def frame_times(duration: float, frame_rate: float) -> list[float]:
-    """When the frames of a video are shown, in seconds from its start; each time lies in the middle of its frame.
+    """Return the times of the frames of a video in seconds; each time is in the middle of its frame.
 
-    duration in seconds, frame_rate in frames a second (their mean). Raises InputError if either is not above 0.
+    Args:
+        duration: duration of the video in seconds.
+        frame_rate: mean number of frames per second.
+
+    Raises:
+        InputError: duration or frame rate is not above 0.
     """
     if not (duration > 0 and frame_rate > 0):
-        raise InputError(f"a video of {duration} s at {frame_rate} frames a second; both must be above 0")
+        raise InputError(f"the video has {duration} s and {frame_rate} frames per second; both must be above 0")
     last = max(1, round(duration * frame_rate)) - 1
     return [(last * k // (NUM_FRAMES - 1) + 0.5) / frame_rate for k in range(NUM_FRAMES)]
 
 
 def video_input(frames: UInt8[Tensor, "8 3 height width"]) -> Float[Tensor, "3 8 224 224"]:
-    """The frames shown at `frame_times`."""
+    """Return the input for the frames at `frame_times`."""
     return centre(scaled_frames(frames)).transpose(0, 1).contiguous()
 
 
 def audio_input(waveform: Float[Tensor, " samples"]) -> Float[Tensor, "3 112 1036"]:
-    """A sound: one channel in -1..1, 16,000 samples a second. Raises InputError if it is shorter than 25 ms."""
+    """Return the input for a sound.
+
+    Args:
+        waveform: one channel with values in -1..1, 16,000 samples per second.
+
+    Raises:
+        InputError: the sound is shorter than 25 ms.
+    """
     energies = fbank(waveform, RATE, _BINS)
     if len(energies) < _FRAMES:
         energies = energies.repeat(-(-_FRAMES // len(energies)), 1)[:_FRAMES]

@@ -1,11 +1,11 @@
 """The towers of LanguageBind (https://arxiv.org/abs/2310.01852): CLIP's ViT-L/14 and its text model.
 
-    tokens = pre_norm(class token and patches + positions)    text: one token an id + positions
-    tokens = tokens + time, + temporal_attn(temporal norm)    videos: a learned vector a frame; attention at one place
-    tokens = tokens + self_attn(norm 1), then + mlp(norm 2)   exact GELU; text: each sees those before it
+    tokens = pre_norm(class token and patches + positions)    text: one token per id + positions
+    tokens = tokens + time, + temporal_attn(temporal norm)    video: a learned vector per frame; attention across frames
+    tokens = tokens + self_attn(norm 1), then + mlp(norm 2)   exact GELU; text: causal attention
     feature = post_norm(class token), its mean over frames    text: post_norm(token at the end of the text)
 
-The feature is what a head reads.
+The feature is the input of a projection head.
 """
 
 from __future__ import annotations
@@ -22,10 +22,17 @@ VOCABULARY, CONTEXT = 49_408, 77
 
 @dataclass(frozen=True)
 class Size:
-    """Of one tower: tokens are `width` numbers, published embeddings `output`.
+    """Size of a tower.
 
-    num_frames: of a video, 1 without temporal attention. patch: pixels, num_positions: patches and the class token;
-    both 0 for text.
+    Attributes:
+        width: width of the tokens.
+        num_layers: number of transformer blocks.
+        num_heads: number of attention heads.
+        mlp_width: hidden width of the MLPs.
+        output: width of the published embeddings.
+        num_frames: frames per video; 1 means no temporal attention.
+        patch: side of a patch in pixels, 0 for text.
+        num_positions: number of patches and the class token, 0 for text.
     """
 
     width: int
@@ -39,7 +46,7 @@ class Size:
 
 
 class VisionTower(nn.Module):
-    """Videos, pictures and spectrograms. Build it with `empty_tower`: the weights come from a file."""
+    """Tower for videos, pictures and spectrograms. Create it with `empty_tower` and load its weights."""
 
     def __init__(self, size: Size) -> None:
         super().__init__()
@@ -53,9 +60,10 @@ class VisionTower(nn.Module):
         self.projection = nn.Linear(size.width, size.output, bias=False)
 
     def features(self, x: Float[Tensor, "n 3 *frames rows columns"]) -> Float[Tensor, "n width"]:
-        """What enters the head, one row an item: n x 3 x frames x 224 x 224, or without frames where there are none.
+        """Return the input of the projection head, one row per item.
 
-        Spectrograms: n x 3 x 112 x 1036.
+        Args:
+            x: videos n x 3 x frames x 224 x 224, pictures n x 3 x 224 x 224, or spectrograms n x 3 x 112 x 1036.
         """
         frames = x.transpose(1, 2).flatten(0, 1) if x.ndim == 5 else x
         patches = self.patches(frames).flatten(2).transpose(1, 2)
@@ -67,12 +75,12 @@ class VisionTower(nn.Module):
         return torch.unflatten(pooled, 0, (-1, self.num_frames)).mean(1)
 
     def head(self) -> Float[Tensor, "d width"]:
-        """The pretrained projection."""
+        """Return the pretrained projection."""
         return self.projection.weight.detach()
 
 
 class TextTower(nn.Module):
-    """Texts. Build it with `empty_tower`: the weights come from a file."""
+    """Tower for texts. Create it with `empty_tower` and load its weights."""
 
     def __init__(self, size: Size) -> None:
         super().__init__()
@@ -83,7 +91,10 @@ class TextTower(nn.Module):
         self.projection = nn.Linear(size.width, size.output, bias=False)
 
     def features(self, ids: Int64[Tensor, "n 77"]) -> Float[Tensor, "n width"]:
-        """What enters the head, one row a text; the end token has the largest id, and what follows it has no say."""
+        """Return the input of the projection head, one row per text.
+
+        The end token has the largest id; tokens after it have no effect.
+        """
         tokens = self.tokens(ids) + self.positions.weight
         for layer in self.layers:
             tokens = layer(tokens, causal=True)
@@ -92,7 +103,7 @@ class TextTower(nn.Module):
         return features
 
     def head(self) -> Float[Tensor, "d width"]:
-        """The pretrained projection."""
+        """Return the pretrained projection."""
         return self.projection.weight.detach()
 
 
@@ -100,14 +111,14 @@ Tower = VisionTower | TextTower
 
 
 def empty_tower(size: Size) -> Tower:
-    """A tower on the meta device, without memory; `load_state_dict(..., assign=True)` gives it weights."""
+    """Return a tower on the meta device, without memory; `load_state_dict(..., assign=True)` adds its weights."""
     with torch.device("meta"):
         tower = VisionTower(size) if size.patch else TextTower(size)
     return tower.eval().requires_grad_(False)
 
 
 class Layer(nn.Module):
-    """A transformer block, normalised before each part; in videos, time comes before space."""
+    """A transformer block with layer norm before each part; for videos, temporal attention comes first."""
 
     def __init__(self, size: Size) -> None:
         super().__init__()
@@ -121,15 +132,15 @@ class Layer(nn.Module):
         self.mlp = Mlp(size.width, size.mlp_width)
 
     def forward(self, x: Float[Tensor, "m t width"], causal: bool) -> Float[Tensor, "m t width"]:
-        """m: frames of all items, one after the other; or texts."""
+        """Apply the block to m sequences: the frames of all items, item after item, or texts."""
         if self.num_frames > 1:
-            x = self._through_time(x)
+            x = self._temporal(x)
         x = x + self.self_attn(self.layer_norm1(x), causal)
         out: Tensor = x + self.mlp(self.layer_norm2(x))
         return out
 
-    def _through_time(self, x: Float[Tensor, "m t width"]) -> Float[Tensor, "m t width"]:
-        """Attention among the tokens at one place of all frames."""
+    def _temporal(self, x: Float[Tensor, "m t width"]) -> Float[Tensor, "m t width"]:
+        """Apply attention across the frames, among the tokens at the same position."""
         n, t = len(x) // self.num_frames, x.shape[1]
         places = torch.unflatten(x, 0, (n, self.num_frames)).transpose(1, 2).flatten(0, 1) + self.temporal_embedding
         places = places + self.temporal_attn(self.temporal_layer_norm1(places), causal=False)
@@ -137,7 +148,7 @@ class Layer(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; causal: each token sees those before it and itself."""
+    """Multi-head self-attention, optionally causal."""
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
@@ -145,7 +156,7 @@ class Attention(nn.Module):
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, x: Float[Tensor, "m t width"], causal: bool) -> Float[Tensor, "m t width"]:
-        """The sum over all tokens that each may see."""
+        """Apply attention; if `causal`, each token attends to itself and those before it."""
         query, key, value = (
             torch.unflatten(proj(x), -1, (self.num_heads, -1)).transpose(1, 2)
             for proj in (self.q_proj, self.k_proj, self.v_proj)
@@ -156,13 +167,13 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two layers, exact GELU between them."""
+    """Two layers with exact GELU."""
 
     def __init__(self, width: int, mlp_width: int) -> None:
         super().__init__()
         self.fc1, self.fc2 = nn.Linear(width, mlp_width), nn.Linear(mlp_width, width)
 
     def forward(self, x: Float[Tensor, "m t width"]) -> Float[Tensor, "m t width"]:
-        """Each token by itself."""
+        """Apply the layers to each token."""
         out: Tensor = self.fc2(F.gelu(self.fc1(x)))
         return out

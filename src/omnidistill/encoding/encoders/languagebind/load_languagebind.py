@@ -1,7 +1,8 @@
-"""LanguageBind's weights: a published model to one artifact a tower, and a tower from its artifact.
+"""LanguageBind's weights: conversion of a published model into one artifact per tower, and loading of a tower.
 
-Sizes are read off the shapes; the number of heads and the strength of adapters from config.json. A model with adapters
-(without `_FT` in its name) is stored merged. Those of V1.5 have another stem and are refused.
+Sizes follow from the shapes of the weights; config.json gives the number of heads and the strength of adapters. The
+adapters of a model (one without `_FT` in its name) are merged into the weights. Models of V1.5 have a different stem
+and are not supported.
 """
 
 from __future__ import annotations
@@ -53,38 +54,49 @@ class Loaded(NamedTuple):
 
 
 def convert(source: Path, folder: Path, modality: Modality) -> None:
-    """Write both towers of the model in `source` into `folder`: that of its modality, and `text`.
+    """Convert both towers of a published model, that of its modality and that of text.
 
-    source: a folder with config.json and the weights, as published. Raises InputError if one is missing or cannot be
-    read, a key is missing, unknown or of another shape, the model is of a kind that is not known, or a tower cannot be
-    written.
+    Args:
+        source: folder with config.json and the weights, as published.
+        folder: folder for the artifacts.
+        modality: modality of the model.
+
+    Raises:
+        InputError: a file is missing or cannot be read, a key is missing, unknown or has another shape, the kind of
+            model is not supported, or a tower cannot be written.
     """
     weights = next((source / name for name in _WEIGHTS if (source / name).is_file()), None)
     if weights is None:
-        raise InputError(f"{source}: no {' or '.join(_WEIGHTS)} in it; give the folder of a published model")
+        raise InputError(f"{source}: no {' or '.join(_WEIGHTS)} in it; expected the folder of a published model")
     vision, text = _configs(source / "config.json")
     tensors = _merged(weights, vision.get("lora_alpha"))
     sizes = {
         modality: _size(tensors, "vision_model", "visual_projection.weight", vision, weights),
         "text": _size(tensors, "text_model", "text_projection.weight", text, weights),
     }
-    found = (sizes[modality].num_frames, sizes[modality].num_positions)
-    if found != (expected := _FRAMES_AND_POSITIONS.get(modality, _STILL)):
+    shape = (sizes[modality].num_frames, sizes[modality].num_positions)
+    if shape != (expected := _FRAMES_AND_POSITIONS.get(modality, _STILL)):
         raise InputError(
-            f"{weights}: for {found[0]} frames of {found[1]} tokens; {modality} has {expected[0]} of {expected[1]}: "
-            "a model of another modality or input size"
+            f"{weights}: the model reads {shape[0]} frames of {shape[1]} tokens, but {modality} has {expected[0]} of "
+            f"{expected[1]}; it has another modality or input size"
         )
-    wanted = {name: _weights(empty_tower(size)) for name, size in sizes.items()}
-    check_weights(tensors, {k: x for each in wanted.values() for k, x in each.items()}, weights, _MODEL)
+    towers = {name: _weights(empty_tower(size)) for name, size in sizes.items()}
+    check_weights(tensors, {k: x for each in towers.values() for k, x in each.items()}, weights, _MODEL)
     origin = {"file": weights.name, "sha256": file_sha256(weights)}
     for name, size in sizes.items():
-        store_tower(folder, _MODEL, name, {key: tensors[key] for key in wanted[name]}, size, LICENCE, origin)
+        store_tower(folder, _MODEL, name, {key: tensors[key] for key in towers[name]}, size, LICENCE, origin)
 
 
 def load(folder: Path, modality: Modality | Literal["text"], verify: bool = True) -> Loaded:
-    """A tower from what `convert` wrote, its weights mapped, on CPU; `verify` compares their sha256 first.
+    """Load a tower that `convert` wrote, with memory-mapped weights on CPU.
 
-    Raises InputError if they are missing, damaged, or those of another tower.
+    Args:
+        folder: folder of the artifacts.
+        modality: tower to load.
+        verify: whether to compare the sha256 of the weights first.
+
+    Raises:
+        InputError: the weights are missing or damaged, or belong to another tower.
     """
     stored = stored_tower(folder, _MODEL, modality, Size, verify)
     tower = empty_tower(stored.size)
@@ -95,7 +107,7 @@ def load(folder: Path, modality: Modality | Literal["text"], verify: bool = True
 
 
 def published_name(tower: Tower, name: str) -> str:
-    """The published key of the tower's own `name`."""
+    """Return the published key of the tower's weight `name`."""
     part, dot, rest = name.partition(".")
     return f"{(_VISION if isinstance(tower, VisionTower) else _TEXT)[part]}{dot}{rest}"
 
@@ -105,10 +117,12 @@ def _weights(tower: Tower) -> dict[str, Tensor]:
 
 
 def _merged(path: Path, alpha: object) -> dict[str, Tensor]:
-    """The weights of both towers, adapters merged."""
+    """Return the weights of both towers, with adapters merged."""
     tensors = read_checkpoint(path)
     if any(key.endswith("patch_embedding.weight") and x.ndim == 5 for key, x in tensors.items()):
-        raise InputError(f"{path}: a model of V1.5, whose tubes of frames are not known; use one without V1.5")
+        raise InputError(
+            f"{path}: models of V1.5, which read tubes of frames, are not supported; use one without V1.5 in its name"
+        )
     try:
         tensors = merge_lora(tensors, float(alpha) if isinstance(alpha, int | float) else None)
     except InputError as error:
@@ -117,26 +131,26 @@ def _merged(path: Path, alpha: object) -> dict[str, Tensor]:
 
 
 def _configs(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What config.json says of the vision and of the text tower, as far as it is known here."""
+    """Return the configurations of the vision and the text tower in config.json."""
     config = read_json(path)
-    found = []
+    configs = []
     for part in ("vision_config", "text_config"):
         match config.get(part):
-            case {"num_attention_heads": int(), "hidden_act": "gelu"} as known:
-                found.append(known)
+            case {"num_attention_heads": int(), "hidden_act": "gelu"} as supported:
+                configs.append(supported)
             case dict(other):
                 heads, activation = other.get("num_attention_heads"), other.get("hidden_act")
                 raise InputError(
                     f"{path}: {part} has num_attention_heads {heads!r} and hidden_act {activation!r}; "
-                    "a number and 'gelu' are needed"
+                    "expected a number and 'gelu'"
                 )
             case _:
-                raise InputError(f"{path}: no {part}; expected that of a published LanguageBind model")
-    return found[0], found[1]
+                raise InputError(f"{path}: no {part} in it; expected the config.json of a published LanguageBind model")
+    return configs[0], configs[1]
 
 
-def _size(tensors: Mapping[str, Tensor], part: str, head: str, config: Mapping[str, Any], where: Path) -> Size:
-    """The size of a tower, from the shapes of its weights."""
+def _size(tensors: Mapping[str, Tensor], part: str, head: str, config: Mapping[str, Any], path: Path) -> Size:
+    """Return the size of a tower, from the shapes of its weights."""
     layers = f"{part}.encoder.layers"
     try:
         mlp_width, width = tensors[f"{layers}.0.mlp.fc1.weight"].shape
@@ -153,4 +167,4 @@ def _size(tensors: Mapping[str, Tensor], part: str, head: str, config: Mapping[s
             num_positions=len(tensors[f"{part}.embeddings.position_embedding.weight"]) if is_vision else 0,
         )
     except KeyError as error:
-        raise InputError(f"{where}: no {error.args[0]!r}, which {_MODEL} has") from error
+        raise InputError(f"{path}: key {error.args[0]!r} of {_MODEL} is missing") from error

@@ -1,18 +1,20 @@
-"""Views of a log, with the real packages: every step once, whatever happened, and never in the way of a run."""
+"""Trackers with the real packages: they show every step once, and never disturb a run."""
 
 from __future__ import annotations
 
 import hashlib
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from omnidistill.core.errors import InputError
-from omnidistill.io.tracking import TRACKERS, JsonlTracker, Tracker, Viewed, Views, check_trackers
+from omnidistill.io.tracking import JsonlLog, MetricsLog, TrackedLog, Tracker, TrackerGroup, check_trackers, trackers
+from plugins import installed
 from small_runs import SMALL, Loop, Told, cli, contents, features, packed, records, small_config
 
 Shown = dict[int, float]
@@ -89,22 +91,22 @@ def once(found: list[tuple[int, float]]) -> Shown:
 READ: dict[str, Callable[..., Shown]] = {"tensorboard": in_tensorboard, "wandb": in_wandb, "trackio": in_trackio}
 
 
-def opened(folder: Path, names: list[str], resume_at: int | None = None, told: list[str] | None = None) -> Viewed:
+def opened(folder: Path, names: list[str], resume_at: int | None = None, told: list[str] | None = None) -> TrackedLog:
     notes = [] if told is None else told
-    return Viewed(JsonlTracker(folder / "m.jsonl", resume_at), Views(names, folder, {"seed": 0}, notes.append))
+    return TrackedLog(JsonlLog(folder / "m.jsonl", resume_at), TrackerGroup(names, folder, {"seed": 0}, notes.append))
 
 
 def losses(steps: range) -> Shown:
     return {step: 1 / 2**step for step in steps}
 
 
-def log(tracker: Tracker, steps: range) -> None:
+def log(tracker: MetricsLog, steps: range) -> None:
     for step, loss in losses(steps).items():
         tracker.log({"iteration": step, "loss": loss, "notes": ["text is for the log alone"]})
 
 
 def test_every_tracker_is_tried() -> None:
-    assert set(READ) == set(TRACKERS)
+    assert tuple(READ) == trackers.names()
 
 
 @pytest.mark.parametrize("name", READ)
@@ -125,7 +127,7 @@ def test_a_resumed_run_has_every_step_once(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", READ)
-def test_a_view_that_is_added_later_shows_what_was_before(tmp_path: Path, name: str) -> None:
+def test_a_tracker_added_later_shows_earlier_steps(tmp_path: Path, name: str) -> None:
     with opened(tmp_path, []) as tracker:
         log(tracker, range(3))
         position = tracker.position()
@@ -135,17 +137,17 @@ def test_a_view_that_is_added_later_shows_what_was_before(tmp_path: Path, name: 
 
 
 class Failing:
-    """Fails at one of the three things that a view does."""
+    """A tracker that fails in one of its three methods."""
 
-    last = -1
+    last_step = -1
 
     def __init__(self, at: str) -> None:
-        self.at, self.shown = at, 0
+        self.at, self.steps = at, 0
         self._fail("open")
 
-    def show(self, step: int, numbers: Any) -> None:
-        self.shown += 1
-        self._fail("show")
+    def log(self, step: int, values: Any) -> None:
+        self.steps += 1
+        self._fail("log")
 
     def close(self) -> None:
         self._fail("close")
@@ -155,15 +157,15 @@ class Failing:
             raise ConnectionError("no\nsuch host")
 
 
-@pytest.mark.parametrize("at", ["open", "show", "close"])
-def test_a_view_that_fails_is_told_once_and_the_others_go_on(
+@pytest.mark.parametrize("at", ["open", "log", "close"])
+def test_a_failing_tracker_is_reported_once_and_the_others_continue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
-    monkeypatch.setitem(TRACKERS, "wandb", lambda folder, settings: Failing(at))
+    monkeypatch.setitem(trackers._loaded, "wandb", lambda folder, settings: Failing(at))
     told: list[str] = []
     with opened(tmp_path, ["wandb", "tensorboard"], told=told) as tracker:
         log(tracker, range(4))
-    assert told == ["tracker wandb failed (ConnectionError: no such host); the run goes on without it"]
+    assert told == ["tracker wandb failed (ConnectionError: no such host); the run continues without it"]
     assert [record["loss"] for record in log_of(tmp_path)] == list(losses(range(4)).values())
     assert in_tensorboard(tmp_path) == losses(range(4))
 
@@ -173,28 +175,28 @@ def log_of(folder: Path) -> list[dict[str, Any]]:
     return records(folder)
 
 
-def test_a_view_goes_on_after_the_last_step_that_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tracker_continues_after_its_last_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     view = Failing("never")
-    view.last = 2
-    monkeypatch.setitem(TRACKERS, "wandb", lambda folder, settings: view)
+    view.last_step = 2
+    monkeypatch.setitem(trackers._loaded, "wandb", lambda folder, settings: view)
     with opened(tmp_path, ["wandb"]) as tracker:
         log(tracker, range(5))
-    assert view.shown == 2
+    assert view.steps == 2
 
 
-def test_a_run_has_the_same_bits_with_all_views(tmp_path: Path) -> None:
+def test_trackers_do_not_change_a_run(tmp_path: Path) -> None:
     loop, config, told = Loop.make(tmp_path / "experts"), small_config("distill.iterations=6"), Told()
     loop.distill(tmp_path / "plain", config)
-    loop.distill(tmp_path / "viewed", config, trackers=list(READ), progress=told)
-    kept = {name: data for name, data in contents(tmp_path / "viewed").items() if name in contents(tmp_path / "plain")}
+    loop.distill(tmp_path / "tracked", config, trackers=list(READ), progress=told)
+    kept = {name: data for name, data in contents(tmp_path / "tracked").items() if name in contents(tmp_path / "plain")}
     assert kept == contents(tmp_path / "plain")
     assert told.notes == []
     logged = {record["iteration"]: record["loss"] for record in records(tmp_path / "plain") if "loss" in record}
     for name, read in READ.items():
-        assert read(tmp_path / "viewed") == pytest.approx(logged), name
+        assert read(tmp_path / "tracked") == pytest.approx(logged), name
 
 
-def test_an_interrupted_run_goes_on_in_its_views(tmp_path: Path) -> None:
+def test_trackers_continue_an_interrupted_run(tmp_path: Path) -> None:
     loop, config = Loop.make(tmp_path / "experts"), small_config("distill.iterations=6")
 
     def interrupt(done: int) -> None:
@@ -210,18 +212,20 @@ def test_an_interrupted_run_goes_on_in_its_views(tmp_path: Path) -> None:
     assert in_trackio(tmp_path / "run") == pytest.approx(logged)
 
 
-def test_a_run_whose_views_all_fail_has_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_trackers_do_not_change_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loop, config, told = Loop.make(tmp_path / "experts"), small_config("distill.iterations=3"), Told()
     loop.distill(tmp_path / "plain", config)
-    for name, at in zip(TRACKERS, ("open", "show", "close"), strict=True):
-        monkeypatch.setitem(TRACKERS, name, lambda folder, settings, at=at: Failing(at))
-    loop.distill(tmp_path / "failed", config, trackers=list(TRACKERS), progress=told)
+    for name, at in zip(READ, ("open", "log", "close"), strict=True):
+        monkeypatch.setitem(trackers._loaded, name, lambda folder, settings, at=at: Failing(at))
+    loop.distill(tmp_path / "failed", config, trackers=list(READ), progress=told)
     assert contents(tmp_path / "failed") == contents(tmp_path / "plain")
     assert len(told.notes) == 3
 
 
 def test_names_and_packages_are_checked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"tracker 'wand': unknown; known are tensorboard, wandb, trackio; did you"):
+    with pytest.raises(
+        InputError, match=r"tracker 'wand' is not installed; installed are tensorboard, wandb, trackio; did you"
+    ):
         check_trackers(["wand"])
     monkeypatch.setitem(sys.modules, "trackio", None)
     done = cli("distill", packed(tmp_path / "SET"), *SMALL, "--tracker", "trackio", "-o", tmp_path / "RUN")
@@ -230,14 +234,70 @@ def test_names_and_packages_are_checked_first(tmp_path: Path, monkeypatch: pytes
     assert not (tmp_path / "RUN").exists()
 
 
-def test_a_method_without_iterations_has_nothing_to_show(tmp_path: Path) -> None:
+def test_a_method_without_iterations_accepts_no_tracker(tmp_path: Path) -> None:
     arguments = ("--preset", "herding", "--set", "heads.width=8", "--size", 8, "--tracker", "tensorboard")
     done = cli("distill", packed(tmp_path / "SET"), *arguments, "-o", tmp_path / "RUN")
     assert done.code == 2
     assert "tracker 'tensorboard': method 'herding' (kind select) has no iterations; leave it out" in done.err
 
 
-def test_experts_show_how_far_they_went(tmp_path: Path) -> None:
+class Recorder:
+    """A tracker of another package."""
+
+    runs: ClassVar[list[Recorder]] = []
+    last_step = -1
+
+    def __init__(self, folder: Path, settings: Any) -> None:
+        self.folder, self.settings, self.closed = folder, settings, False
+        self.values: Shown = {}
+        self.runs.append(self)
+
+    def log(self, step: int, values: Any) -> None:
+        if "loss" in values:
+            self.values[step] = values["loss"]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("how", ["python", "entry point"])
+def test_trackers_of_other_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    monkeypatch.setattr(Recorder, "runs", [])
+    with installed(trackers, {"recorder": f"{__name__}:Recorder"} if how == "entry point" else {}):
+        if how == "python":
+            trackers.register("recorder")(Recorder)
+        assert trackers.names() == (*READ, "recorder")
+        check_trackers(["recorder", "tensorboard"])
+        loop = Loop.make(tmp_path / "experts")
+        loop.distill(tmp_path / "run", small_config("distill.iterations=3"), trackers=["recorder"])
+        (run,) = Recorder.runs
+        assert isinstance(run, Tracker)
+        assert (run.folder, run.settings["distill"]["iterations"], run.closed) == (tmp_path / "run", 3, True)
+        logged = {record["iteration"]: record["loss"] for record in records(tmp_path / "run") if "loss" in record}
+        assert run.values == logged
+    assert "recorder" not in trackers
+
+
+def test_an_object_that_is_no_tracker_is_reported(tmp_path: Path) -> None:
+    told: list[str] = []
+    with installed(trackers, {"path": "pathlib:PurePath"}), opened(tmp_path, ["path"], told=told) as tracker:
+        log(tracker, range(2))
+    assert len(told) == 1
+    assert "failed" in told[0]
+
+
+def test_the_registry_imports_no_tracker() -> None:
+    code = """if True:
+        import sys
+        from omnidistill.io.tracking import trackers
+        print(trackers.names(), sorted({"torch", "wandb", "trackio", "tensorboard"} & set(sys.modules)))
+        print([name for name in sys.modules if name.endswith((".wandb", ".trackio", ".tensorboard"))])
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "('tensorboard', 'wandb', 'trackio') []\n[]\n"
+
+
+def test_experts_log_their_distance_from_the_start(tmp_path: Path) -> None:
     arguments = (packed(tmp_path / "SET", features(2)), *SMALL, "--tracker", "tensorboard")
     for _ in range(2):  # a buffer that is there already is shown again
         done = cli("experts", *arguments, "-o", tmp_path / "E")

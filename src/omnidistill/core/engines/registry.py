@@ -1,0 +1,66 @@
+"""Engines by name, as the option `--engine` takes them: NAME, or NAME:ADDRESS.
+
+@engines.register("slurm")                         from Python
+def slurm_engine(address, device): ...
+
+[project.entry-points."omnidistill.engines"]       from an installed package
+slurm = "my_package:slurm_engine"
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from omnidistill.core.engines.engine import Engine
+from omnidistill.core.errors import InputError
+from omnidistill.core.registry import Registry
+
+
+class EngineFactory(Protocol):
+    """What `engines` holds: a function or class that creates an engine."""
+
+    def __call__(self, address: str | None, device: str) -> Engine:
+        """Create the engine.
+
+        Args:
+            address: text after the colon in `--engine NAME:ADDRESS`, None without one.
+            device: device on which the units compute: "cpu", "cuda" or "cuda:N".
+
+        Raises:
+            InputError: the engine cannot use the address or the device.
+        """
+
+
+engines: Registry[EngineFactory] = Registry(
+    "engine",
+    {"local": "omnidistill.core.engines.local", "ray": "omnidistill.core.engines.ray_cluster"},
+    group="omnidistill.engines",
+)
+"""Engines by name."""
+
+
+def engine_from(text: str, device: str = "cpu") -> Engine:
+    """Create the engine that NAME or NAME:ADDRESS describes: `local`, `ray`, `ray:ADDRESS`, `ray://HOST:PORT`.
+
+    Args:
+        text: name of the engine, with or without an address.
+        device: device on which the units compute.
+
+    Returns:
+        The engine, which connects to its workers when it is entered as a context manager.
+
+    Raises:
+        InputError: no engine has this name (the message names the nearest), the address is empty, or the engine cannot
+            use the address or the device.
+    """
+    name, colon, address = text.partition(":")
+    if colon and not address:
+        raise InputError(f"--engine {text}: no address after the colon; use --engine {name} or {name}:ADDRESS")
+    try:
+        factory = engines.get(name)
+    except InputError as error:
+        raise InputError(f"--engine {text}: {error}") from error
+    engine = factory(address or None, device)
+    if not isinstance(engine, Engine):
+        raise InputError(f"--engine {text}: {type(engine).__name__} is no Engine (here, at_once, run)")
+    return engine
