@@ -84,6 +84,11 @@ class FeatureSet:
         codes = {group: code for code, group in enumerate(dict.fromkeys(self.groups))}
         return torch.tensor([codes[group] for group in self.groups])
 
+    @cached_property
+    def fingerprints(self) -> dict[tuple[str, ...], str]:
+        """Fingerprints by the splits that they are of, filled by `data.fingerprint`; rows must not be changed."""
+        return {}
+
     def select(self, rows: Int[Tensor, " k"] | Sequence[int]) -> FeatureSet:
         """The set of these rows (0 <= row < N, each at most once), in the order given, copied.
 

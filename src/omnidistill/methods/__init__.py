@@ -11,4 +11,7 @@ A published method is a preset: a file that names one of these and its component
 from omnidistill.methods.method import AnyMethod, Method, methods
 from omnidistill.methods.task import Task
 
-__all__ = ["AnyMethod", "Method", "Task", "methods"]
+# `omnidistill.methods` is this package and the namespace of methods: the functions of the registry are its own.
+get, names, list, register = methods.get, methods.names, methods.list, methods.register
+
+__all__ = ["AnyMethod", "Method", "Task", "get", "list", "methods", "names", "register"]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
+import torch
+
+from omnidistill.core.errors import InputError
 from omnidistill.core.registry import ComponentRegistry
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import Distillation
@@ -46,6 +49,26 @@ class Method(SetSettings):
     def most_rows(self, train: FeatureSet) -> int:
         """Return the largest size that the method can make of these training rows."""
         return len(train)
+
+
+def check_result(method: Method, result: Any, task: Task) -> Distillation:
+    """Return the result of a method if it keeps its contract.
+
+    Raises:
+        InputError: it is no `Distillation`, or its set has other modalities, another size or NaN or Inf in its rows.
+    """
+    where = f"method '{method.kind}'" + (f" of package '{method.package}'" if method.package else "")
+    if not isinstance(result, Distillation):
+        raise InputError(f"{where}: run returned a {type(result).__name__}, expected a Distillation")
+    distilled, modalities = result.distilled, task.development.train.modalities
+    if distilled.modalities != modalities or distilled.size != method.num_stored:
+        raise InputError(
+            f"{where}: its set has {distilled.size} rows of {', '.join(distilled.modalities)}, expected "
+            f"{method.num_stored} of {', '.join(modalities)}"
+        )
+    if method.package and not all(bool(torch.isfinite(rows).all()) for rows in distilled.rows().values()):
+        raise InputError(f"{where}: the rows of its set hold NaN or Inf")
+    return result
 
 
 _HERE = "omnidistill.methods"

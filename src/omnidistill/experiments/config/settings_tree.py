@@ -76,8 +76,11 @@ def describe_fields(model: Model, prefix: str = "") -> list[tuple[str, str, str]
         default = field.get_default(call_default_factory=True)
         registry = registry_of(model, name)
         if registry is not None:
+            base = field.annotation if isinstance(field.annotation, type) else registry.base
             for kind in registry.names():
                 component = registry.get(kind)
+                if not issubclass(component, base):
+                    continue
                 lines.append((f"{prefix}{name} (kind = {kind})", "", _first_paragraph(component)))
                 lines += [line for line in describe_fields(component, f"{prefix}{name}.") if line not in lines]
         elif isinstance(default, BaseModel):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
+from omnidistill.data.fingerprint import fingerprint
 from omnidistill.distill import DistilledSet, Provenance
 from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.config.budgets import resolve_size
@@ -20,7 +21,6 @@ from omnidistill.experiments.run.expert_stage import given_experts, make_experts
 from omnidistill.experiments.run.run_folder import (
     Run,
     begin_run,
-    fingerprint,
     heads_fingerprint,
     open_data,
     pair_folder,
@@ -29,7 +29,9 @@ from omnidistill.experiments.run.start_heads import make_heads
 from omnidistill.io.artifacts import exclusive
 from omnidistill.io.tracking import Progress, SilentProgress, check_trackers
 from omnidistill.methods import Task
+from omnidistill.methods.method import check_result
 from omnidistill.models.heads import Heads, load_heads, save_heads
+from omnidistill.models.objectives.objective import check_contract
 from omnidistill.training.experts import ExpertBuffer
 
 ExpertCache = Callable[[FeatureSet, Heads, RunConfig], Path]
@@ -160,7 +162,7 @@ def _joint(data: FeatureSet, config: RunConfig, folder: Path, how: _How) -> Run:
         trackers=how.trackers,
         progress=how.progress,
     )
-    made = config.distill.run(task)
+    made = check_result(config.distill, config.distill.run(task), task)
     run.record_seconds("distill", made.seconds)
     _remove_checkpoint(folder / "checkpoint")
     return run
@@ -201,9 +203,9 @@ def _check(data: FeatureSet, config: RunConfig, reference: str) -> None:
     settings, rows = config.distill, len(data.development().train)
     if settings.num_stored > rows:
         raise InputError(f"distill.size = {settings.num_stored} exceeds the {rows} training rows of {reference}")
-    settings.student.bind(data.modalities)
+    check_contract(settings.student, data.modalities)
     if settings.uses_experts:
-        config.experts.objective.bind(data.modalities)
+        check_contract(config.experts.objective, data.modalities)
 
 
 def _check_trackers(trackers: Sequence[str], config: RunConfig) -> None:

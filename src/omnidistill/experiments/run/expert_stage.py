@@ -10,8 +10,9 @@ from pathlib import Path
 from omnidistill.core.engines import Engine
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
+from omnidistill.data.fingerprint import fingerprint
 from omnidistill.experiments.config import RunConfig
-from omnidistill.experiments.run.run_folder import fingerprint, heads_fingerprint, open_data
+from omnidistill.experiments.run.run_folder import heads_fingerprint, open_data
 from omnidistill.experiments.run.start_heads import make_heads, make_starts
 from omnidistill.io.artifacts import exclusive
 from omnidistill.io.tracking import Progress, SilentProgress, TrackerGroup, check_trackers

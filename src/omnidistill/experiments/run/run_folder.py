@@ -17,18 +17,18 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from itertools import combinations
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 import torch
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.emoji import load_emoji
 from omnidistill.data.featureset import FeatureSet, prepare
+from omnidistill.data.fingerprint import fingerprint
 from omnidistill.data.store import load_features
 from omnidistill.distill import DistilledSet
 from omnidistill.distill.version_0_1 import upgraded_config
@@ -124,36 +124,6 @@ def open_data(reference: str, config: RunConfig | None = None) -> FeatureSet:
             )
         data = load_features(path)
     return data if config is None or config.modalities is None else data.only(config.modalities)
-
-
-def fingerprint(data: FeatureSet, splits: Sequence[str] = ("heads", "train", "validation")) -> str:
-    """sha256 over the rows of splits, by default those that training and choices see: content, ids, groups, splits.
-
-    Reads the rows once, some at a time; asked again of the same rows, nothing is read.
-    """
-    marks = _marks.setdefault(data, {})
-    versions = tuple(int(x._version) for x in data.features.values())  # others after every change in place
-    key = tuple(splits), versions
-    if key not in marks:
-        marks[key] = _fingerprint(data, splits)
-    return marks[key]
-
-
-def _fingerprint(data: FeatureSet, splits: Sequence[str]) -> str:
-    digest = hashlib.sha256()
-    chosen = [row for row, split in enumerate(data.splits) if split in splits]
-    index = torch.tensor(chosen, dtype=torch.int64)
-    for name, matrix in sorted(data.features.items()):
-        digest.update(f"{name}{tuple(matrix.shape[1:])}".encode())
-        for rows in torch.split(index, _ROWS_AT_ONCE):
-            digest.update(matrix[rows].numpy().data)
-    for row in chosen:
-        digest.update(f"{data.ids[row]}\0{data.groups[row]}\0{data.splits[row]}\n".encode())
-    return digest.hexdigest()
-
-
-_marks: WeakKeyDictionary[FeatureSet, dict[tuple[tuple[str, ...], tuple[int, ...]], str]] = WeakKeyDictionary()
-_ROWS_AT_ONCE = 1024
 
 
 def open_run(folder: Path) -> Run:

@@ -16,10 +16,11 @@ import torch
 from omnidistill.core.errors import InputError
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
+from omnidistill.data.fingerprint import fingerprint
 from omnidistill.evaluation.full_training import Training, choose_training
 from omnidistill.evaluation.validation import validation_score
 from omnidistill.experiments.config import RunConfig
-from omnidistill.experiments.run.run_folder import fingerprint, heads_fingerprint
+from omnidistill.experiments.run.run_folder import heads_fingerprint
 from omnidistill.io.artifacts import read_json, write_atomic
 from omnidistill.io.tracking import Progress, SilentProgress
 from omnidistill.models.heads import Heads, load_heads, save_heads

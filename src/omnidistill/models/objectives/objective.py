@@ -12,6 +12,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -76,6 +77,38 @@ def require_index(anchor: str | int | None) -> int | None:
     if isinstance(anchor, str):
         raise InputError(f"anchor '{anchor}' is a name; call bind(modalities) before the objective is used")
     return anchor
+
+
+def check_contract(objective: Objective, modalities: Sequence[str]) -> Objective:
+    """Return the objective bound to these modalities; one of another package is tried on a few random outputs.
+
+    Raises:
+        InputError: the objective names an unknown modality, its value or gradient has the wrong shape or type, holds
+            NaN or Inf, or cannot be differentiated, or the gradient is not that of the value.
+    """
+    bound = objective.bind(modalities)
+    if not bound.package:
+        return bound
+    where = f"objective '{bound.kind}' of package '{bound.package}'"
+    draw = torch.Generator().manual_seed(0)
+    outputs = torch.randn(len(modalities), 3, 4, dtype=torch.float64, generator=draw).requires_grad_()
+    targets = torch.eye(3, dtype=torch.float64)
+    try:
+        value, gradient = bound.value(outputs, targets), bound.gradient(outputs, targets)
+    except Exception as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{where}: value or gradient failed for outputs {tuple(outputs.shape)} ({why})") from error
+    shapes = {"value": (value, ()), "gradient": (gradient, tuple(outputs.shape))}
+    for name, (found, expected) in shapes.items():
+        if not isinstance(found, Tensor) or tuple(found.shape) != expected:
+            shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise InputError(f"{where}: {name} has shape {shape}, expected {expected}")
+        if not bool(torch.isfinite(found).all()) or not found.requires_grad:
+            raise InputError(f"{where}: {name} holds NaN or Inf, or is not differentiable")
+    (by_autograd,) = torch.autograd.grad(value, outputs)
+    if not torch.allclose(gradient, by_autograd, rtol=1e-4, atol=1e-8):
+        raise InputError(f"{where}: gradient is not the derivative of value; check_objective says where they differ")
+    return bound
 
 
 objectives: ComponentRegistry[Objective] = ComponentRegistry(

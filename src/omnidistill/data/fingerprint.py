@@ -1,0 +1,39 @@
+"""The fingerprint of a feature set: sha256 over content, ids, groups and splits of its rows.
+
+It names the data that training and choices saw, so by default the test split does not enter it. The rows of a
+`FeatureSet` never change, so a fingerprint is computed once per set, reading some rows at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+
+from omnidistill.data.featureset import FeatureSet
+
+DEVELOPMENT = ("heads", "train", "validation")
+"""The splits that training and choices may see."""
+_ROWS_AT_ONCE = 1024
+
+
+def fingerprint(data: FeatureSet, splits: Sequence[str] = DEVELOPMENT) -> str:
+    """Return the sha256, as 64 hex digits, of the rows of some splits."""
+    key = tuple(splits)
+    if key not in data.fingerprints:
+        data.fingerprints[key] = _digest(data, key)
+    return data.fingerprints[key]
+
+
+def _digest(data: FeatureSet, splits: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    chosen = [row for row, split in enumerate(data.splits) if split in splits]
+    index = torch.tensor(chosen, dtype=torch.int64)
+    for name, matrix in sorted(data.features.items()):
+        digest.update(f"{name}{tuple(matrix.shape[1:])}".encode())
+        for rows in torch.split(index, _ROWS_AT_ONCE):
+            digest.update(matrix[rows].numpy().data)
+    for row in chosen:
+        digest.update(f"{data.ids[row]}\0{data.groups[row]}\0{data.splits[row]}\n".encode())
+    return digest.hexdigest()
