@@ -15,6 +15,7 @@ from omnidistill.core.errors import InputError, nearest
 from omnidistill.core.settings import Settings
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill.budget import BudgetTooSmallError, parse_budget, training_bytes
+from omnidistill.distill.version_0_1 import RENAMED
 from omnidistill.evaluation.baselines import Allowance, Baseline
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.experiments.config import ComparisonConfig, MethodEntry, RunConfig, entry_config, has_setting
@@ -107,8 +108,11 @@ def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
         ]
     for setting in comparison.settings:
         if not any(has_setting(cell.config, setting) for cell in cells):
-            known = {key for cell in cells for key in keys(cell.config.model_dump())}
-            hint = nearest(setting.partition("=")[0].strip(), known)
+            key = setting.partition("=")[0].strip()
+            if key in RENAMED:
+                raise InputError(f"--set {setting}: setting '{key}' is now '{RENAMED[key]}'; see docs/upgrading.md")
+            known = {each for cell in cells for each in keys(cell.config.model_dump())}
+            hint = nearest(key, known)
             raise InputError(f"--set {setting}: no method of this comparison has that setting{hint}")
     for cell in cells:
         for part in [data.modalities] if cell.config.joint else combinations(data.modalities, 2):
