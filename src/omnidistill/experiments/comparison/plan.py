@@ -48,7 +48,12 @@ class Cell:
     @property
     def folder(self) -> str:
         """Unique to method, size, seed and all settings."""
-        return f"{self.method.replace('/', '.')}-n{self.size}-s{self.config.seed}-{_digest(self.config)}"
+        return f"{self.title}-{_digest(self.config)}"
+
+    @property
+    def title(self) -> str:
+        """Method, size and seed, as progress shows them."""
+        return f"{self.method.replace('/', '.')}-n{self.size}-s{self.config.seed}"
 
 
 @dataclass(frozen=True)
@@ -75,11 +80,16 @@ class BaselineCell:
     @property
     def folder(self) -> str:
         """Unique to the baseline, what it may use, seed and all settings."""
-        size = f"-b{self.budget}" if self.budget else f"-n{self.size}" if self.size else ""
         allowed = f"-{self.allowance.bytes}B" if self.allowance and self.baseline.needs else ""
         named = self.baseline == type(self.baseline)() or self.name != self.baseline.kind  # the name says everything
         settings = "" if named else f"-{_digest(self.baseline)}"
-        return f"{self.name}{size}-s{self.seed}-{_digest(self.evaluate)}{allowed}{settings}"
+        return f"{self.title}-{_digest(self.evaluate)}{allowed}{settings}"
+
+    @property
+    def title(self) -> str:
+        """Name, size or budget, and seed, as progress shows them."""
+        size = f"-b{self.budget}" if self.budget else f"-n{self.size}" if self.size else ""
+        return f"{self.name}{size}-s{self.seed}"
 
 
 AnyCell = Cell | BaselineCell
