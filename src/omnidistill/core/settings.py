@@ -24,8 +24,6 @@ from pydantic import (
 
 from omnidistill.core.errors import InputError
 
-S = TypeVar("S", bound="Settings")
-
 Positive = Annotated[float, Field(gt=0, le=1e30)]  # above, float32 overflows
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
