@@ -73,7 +73,7 @@ def add_trackers(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="also log the metrics to tensorboard, wandb, trackio or a tracker of another package, repeatable; they stay "
+        help="also log the metrics to tensorboard, wandb, trackio or another tracker, repeatable; they stay "
         "on this machine unless you configure the tracker otherwise (docs/sharing.md)",
     )
 
