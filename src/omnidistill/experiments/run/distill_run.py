@@ -82,8 +82,9 @@ def run_distill(
     given = None
     if experts is not None:
         if not config.distill.uses_experts:
-            kind = config.distill.kind
-            raise InputError(f"--experts {experts}: method '{config.method}' (kind {kind}) uses none; leave it out")
+            outer = getattr(config.distill, "outer", None)
+            kind = f"kind {config.distill.kind}" + (f", outer objective {outer.kind}" if outer else "")
+            raise InputError(f"--experts {experts}: method '{config.method}' ({kind}) uses none; leave it out")
         if not config.joint:
             raise InputError(f"--experts {experts}: with joint = false every pair trains its own; leave it out")
         given = given_experts(experts, data, config, heads)
