@@ -79,7 +79,7 @@ def test_a_bias_is_added_before_outputs_are_normalised(unseen: FeatureSet) -> No
 
 def test_a_line_of_pairs_has_no_heads_for_all(unseen: FeatureSet) -> None:
     line = Line("LoRS (pairs)", (heads("ab", 0), heads("ac", 1), heads("bc", 2)), 0, 0.0, {})
-    with pytest.raises(InputError, match=r"line 'LoRS \(pairs\)': has heads for every pair"):
+    with pytest.raises(InputError, match=r"'LoRS \(pairs\)' has separate heads for every pair"):
         line.heads  # noqa: B018
     assert line.num_runs == RUNS
     whole = heads("abc", 7)

@@ -117,7 +117,7 @@ def _trained(
                 max_epochs=longest,
                 seed=seed,
                 purpose="experts/choose",
-                told=lambda score: progress.advance(1, validation=score),
+                report=lambda score: progress.advance(1, validation=score),
             )
         kept = {"key": key, "training": asdict(found)}
         folder.mkdir(parents=True, exist_ok=True)
