@@ -86,13 +86,12 @@ def evaluate_run(
     if heads is not None:
         start, place = load_heads(heads, data.widths)[0], run.folder / f"from-{heads.resolve().stem}"
         place.mkdir(exist_ok=True)
-    test = data.split("test")  # a missing one is reported before an hour is spent
+    test, before = data.split("test"), known(run, data)  # what is missing or damaged is reported before the work
     config = run.config.evaluate if num_seeds is None else run.config.evaluate.evolve(num_seeds=num_seeds)
     started_at = time.monotonic()
     requested = table_baselines(baselines or default_baselines(), [run.config], config)
     rows = train_rows(run, sets, data, start, config, requested, dict(shared or {}), progress or SilentProgress())
     scored = score_rows(rows, test, run.config.seed)
-    before = known(run, data)
     scores: dict[str, Any] = {
         **before,
         "num_seeds": config.num_seeds,

@@ -84,9 +84,10 @@ def run_distill(
     given = None
     if experts is not None:
         if not config.distill.uses_experts:
-            kind = config.distill.kind
+            outer = getattr(config.distill, "outer", None)
+            kind = f"kind {config.distill.kind}" + (f", outer objective {outer.kind}" if outer else "")
             raise InputError(
-                f"--experts {experts}: method '{config.method}' (kind {kind}) does not use experts; omit the option"
+                f"--experts {experts}: method '{config.method}' ({kind}) does not use experts; omit the option"
             )
         if not config.joint:
             raise InputError(
