@@ -1,8 +1,8 @@
-"""The one place that opens the test split: every row of a table is scored on it once.
+"""Scores on the test split, which no other module reads: every row of a table is scored once.
 
-Recall: all M (M - 1) directions, R@1/5/10, several positives, tie rule of `evaluation.retrieval`. Gain retained
-(row - zero_shot) / (full - zero_shot) with a paired bootstrap over groups of queries and runs; null where training on
-all rows gains nothing beyond noise. Recall and gain are fractions.
+Recall covers all M (M - 1) directions, R@1/5/10, with several positives and the tie rule of `evaluation.retrieval`.
+Gain retained is (row - zero_shot) / (full - zero_shot) with a paired bootstrap over groups of queries and runs; null if
+training on all rows gains nothing beyond noise. Recall and gain are fractions.
 """
 
 from __future__ import annotations
@@ -29,11 +29,15 @@ Ranks = dict[tuple[str, str], Float[Tensor, " n"]]
 
 
 def score_rows(rows: Mapping[str, TrainedHeads], test: FeatureSet, seed: int = 0) -> dict[str, Json]:
-    """Score every row on the test split; JSON-ready, by row: label, recall, gain_retained, seconds, bytes, settings.
+    """Score every row on the test split; return {row: {label, recall, gain_retained, seconds, bytes, settings}}, JSON.
 
-    Rows must include "zero_shot", "distilled" and "full". Every other row also gets its paired difference to zero_shot
-    and to random rows; "distilled" also gets `gain_retained_own`, its share of what its own objective gains on all
-    rows.
+    Every row except zero_shot also gets its paired difference to zero_shot, and to random rows. If there is a row
+    "full_own", "distilled" also gets `gain_retained_own`, its share of the gain of "full_own".
+
+    Args:
+        rows: must include "zero_shot", "distilled" and "full".
+        test: the test split.
+        seed: seed of the bootstrap.
     """
     measured = {name: ranks_on_test(row, test) for name, row in rows.items()}
     per_query = {name: torch.stack([hits(run, RECALL_AT) for run in runs]) for name, runs in measured.items()}
@@ -62,7 +66,7 @@ def score_rows(rows: Mapping[str, TrainedHeads], test: FeatureSet, seed: int = 0
 def ranks_on_test(row: TrainedHeads, test: FeatureSet) -> list[Ranks]:
     """Return the rank of the first positive for every query of every direction, one dict per run.
 
-    Directions are in the order of the data, each scored by the first part of the row that has both its modalities.
+    Directions are in the order of the data; each is scored by the first part of the row that has both its modalities.
     """
     runs: list[Ranks] = []
     for run in range(row.num_runs):
@@ -74,7 +78,7 @@ def ranks_on_test(row: TrainedHeads, test: FeatureSet) -> list[Ranks]:
 
 
 def recall_table(runs: Sequence[Ranks]) -> Json:
-    """Return {"mean" or "query->gallery": {"R@K": {"mean", "std"}}} over runs; fractions."""
+    """Return {"mean" or "query->gallery": {"R@K": {"mean", "std"}}} over runs, as fractions."""
     table: Json = {"mean": {}}
     for direction in runs[0]:
         table["->".join(direction)] = {
@@ -92,7 +96,7 @@ def _spread(values: Float[Tensor, " R"]) -> dict[str, float]:
 
 
 def named_intervals(intervals: Sequence[Interval | None]) -> dict[str, dict[str, float] | None]:
-    """Return {"R@K": {"mean", "low", "high"}}; None where the interval is not defined."""
+    """Return {"R@K": {"mean", "low", "high"}}; None if an interval is not defined."""
     return {
         f"R@{k}": None if interval is None else {"mean": interval.mean, "low": interval.low, "high": interval.high}
         for k, interval in zip(RECALL_AT, intervals, strict=True)

@@ -110,7 +110,7 @@ def test_duplicates_across_splits_are_told_by_their_bytes(root):
     assert [(pair.modality, pair.ids, pair.splits) for pair in found.duplicates] == [
         ("video", ("c", "a"), ("test", "train"))
     ]
-    assert found.lines()[1] == "WARNING: 1 items of test have the video of an item of train (leak): 'c' = 'a'"
+    assert found.lines()[1] == "WARNING: 1 items of test have the same video as items of train (leak): 'c' = 'a'"
     assert len(found.manifest) == 5
 
 

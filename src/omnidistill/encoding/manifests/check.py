@@ -191,4 +191,4 @@ def _same_bytes(name: str, rows: list[tuple[Row, Path]], digests: dict[Path, str
 def _warning(duplicates: list[Duplicate]) -> str:
     name, (split, other) = duplicates[0].modality, duplicates[0].splits
     pairs = ", ".join(f"{a!r} = {b!r}" for a, b in (duplicate.ids for duplicate in duplicates[:_EXAMPLES]))
-    return f"WARNING: {len(duplicates):,} items of {split} have the same {name} as an item of {other} (leak): {pairs}"
+    return f"WARNING: {len(duplicates):,} items of {split} have the same {name} as items of {other} (leak): {pairs}"
