@@ -85,7 +85,7 @@ def _check(variants: Sequence[str]) -> None:
             raise InputError(f"emoji variant {variant!r}: unknown; known variants are {', '.join(_WORDINGS)}{hint}")
     if not variants or len(set(variants)) < len(variants):
         raise InputError(
-            f"emoji variants {list(variants)}: empty or repeated; give at least one, once, of {', '.join(_WORDINGS)}"
+            f"emoji variants {list(variants)}: none or repeated; give at least one of {', '.join(_WORDINGS)}, each once"
         )
 
 

@@ -79,7 +79,8 @@ def read_splits(path: Path, columns: dict[str, list[Any]], name: str) -> tuple[t
         if required not in splits:
             present = ", ".join(split for split in SPLITS if split in splits)
             raise InputError(
-                f"{path}: column {name!r}: no {required!r} rows; found {present}, needed are train, validation and test"
+                f"{path}: column {name!r}: no {required!r} rows; found {present}, "
+                "but train, validation and test are required"
             )
     notes = [f"split {split!r} read as {_SYNONYMS[split]!r}" for split in dict.fromkeys(given) if split in _SYNONYMS]
     return splits, notes
