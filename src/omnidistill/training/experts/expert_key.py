@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from pydantic import JsonValue
 
 from omnidistill.core.errors import InputError
 
@@ -21,12 +23,15 @@ class StartTraining:
 class ExpertKey:
     """Names a training. Two buffers with equal keys hold the same bits.
 
-    config: the settings as JSON. starts: the trainings, that of the run's own heads first. identity: fingerprints of
-    "data" and "heads", where they are known.
+    Attributes:
+        config: the settings, as JSON.
+        starts: the training of every start, that of the run's own heads first.
+        seed: seed of every random stream.
+        identity: fingerprints of "data" and "heads", if they are known.
     """
 
-    config: Mapping[str, Any]
-    starts: Sequence[StartTraining]
+    config: Mapping[str, JsonValue]
+    starts: tuple[StartTraining, ...]
     seed: int
     identity: Mapping[str, str] = field(default_factory=dict)
 
