@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Int, UInt8
+from pydantic import JsonValue
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
@@ -31,8 +31,17 @@ from omnidistill.io.artifacts import Pieces, load_artifact, save_artifact
 KIND = "features"
 
 
-def save_features(features: FeatureSet, folder: Path, provenance: Mapping[str, Any] | None = None) -> None:
-    """Write the set to `folder`, with additions to its provenance; raises InputError if it cannot be written."""
+def save_features(features: FeatureSet, folder: Path, provenance: Mapping[str, JsonValue] | None = None) -> None:
+    """Write the set to a folder.
+
+    Args:
+        features: the set.
+        folder: folder of the artifact.
+        provenance: additions to the provenance of the set.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
     _save(features, features.features, folder, provenance)
 
 
@@ -102,7 +111,7 @@ def load_features(folder: Path, verify: bool = True) -> FeatureSet:
 
 
 def _save(
-    features: FeatureSet, rows: Mapping[str, Tensor | Pieces], folder: Path, provenance: Mapping[str, Any] | None
+    features: FeatureSet, rows: Mapping[str, Tensor | Pieces], folder: Path, provenance: Mapping[str, JsonValue] | None
 ) -> None:
     tensors: dict[str, Tensor | Pieces] = {f"features/{name}": x for name, x in rows.items()}
     tensors |= features.preprocessing.to_tensors()

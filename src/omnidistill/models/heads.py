@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import JsonValue
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
@@ -55,14 +55,26 @@ def shared_groups(groups: Int[Tensor, "*r b"]) -> Float[Tensor, "*r b b"]:
     return (groups.unsqueeze(-1) == groups.unsqueeze(-2)).float()
 
 
-def save_heads(heads: Heads, folder: Path, meta: Mapping[str, Any]) -> None:
-    """Write heads as an artifact of kind "heads"."""
+def save_heads(heads: Heads, folder: Path, meta: Mapping[str, JsonValue]) -> None:
+    """Write heads as an artifact of kind "heads".
+
+    Args:
+        heads: one matrix per modality.
+        folder: folder of the artifact.
+        meta: where the heads come from, such as {"origin": "pretrained"}; any JSON that is to be stored with them.
+    """
     save_artifact(folder, "heads", heads, {"modalities": list(heads), **meta})
 
 
-def load_heads(path: Path, widths: Mapping[str, int]) -> tuple[Heads, dict[str, Any]]:
-    """Read heads (artifact folder or bare .safetensors) for features of the given widths, float32, in the order of
-    `widths`.
+def load_heads(path: Path, widths: Mapping[str, int]) -> tuple[Heads, dict[str, JsonValue]]:
+    """Read heads for features of the given widths.
+
+    Args:
+        path: artifact folder, or a bare safetensors file with tensors named by modality.
+        widths: width of every modality that needs a head.
+
+    Returns:
+        The heads, float32, in the order of `widths`, and the JSON that was stored with them.
 
     Raises:
         InputError: a modality is missing, a matrix has the wrong input width, or the output widths differ.

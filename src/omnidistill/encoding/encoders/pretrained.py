@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from pydantic import JsonValue
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
@@ -90,7 +91,7 @@ class Pretrained(Lazy):
         return model_folder(self.source)
 
     @cached_property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, JsonValue]:
         """Content of config.json."""
         return model_config(self.folder)
 
