@@ -13,10 +13,12 @@ import pytest
 
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import Distillation
-from omnidistill.experiments.comparison import Compared, compare
+from omnidistill.evaluation.protocol import EvaluateConfig
+from omnidistill.experiments.comparison import Compared, compare, plan_cells
+from omnidistill.experiments.comparison.plan import BaselineCell, plan_baselines
 from omnidistill.experiments.config import ComparisonConfig, has_setting, load_config
 from omnidistill.methods import Method, Task, methods
-from small_runs import contents, packed
+from small_runs import contents, packed, small_heads
 
 TINY = (
     "heads.width=8",
@@ -51,6 +53,14 @@ def tiny(
     amounts = {} if "bytes" in more else {"sizes": sizes}
     tree = {"methods": entries, **amounts, "seeds": seeds, "settings": settings, "num_students": 2, **more}
     return ComparisonConfig.model_validate_json(json.dumps(tree))
+
+
+def planned(
+    comparison: ComparisonConfig, data: FeatureSet, evaluate: EvaluateConfig | None = None, width: int = 8
+) -> list[BaselineCell]:
+    """The baselines of a comparison over these data, from heads of this width."""
+    start, cells = small_heads(data, width), plan_cells(comparison, data)
+    return plan_baselines(comparison, evaluate or EvaluateConfig(), cells, data, start)
 
 
 def without_costs(content: dict[str, Any]) -> dict[str, Any]:

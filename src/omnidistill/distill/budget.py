@@ -41,7 +41,7 @@ def check_budget(text: str) -> str:
     Raises:
         InputError: it is neither, not finite, or less than a byte.
     """
-    parse_budget(text, 10**30)
+    _amount(text, 10**30)
     return text
 
 
@@ -51,6 +51,13 @@ def parse_budget(text: str, whole: int) -> int:
     Raises:
         InputError: anything else, an amount that is not finite, less than a byte, or more than `whole`.
     """
+    amount = _amount(text, whole)
+    if amount > whole:
+        raise InputError(f"budget {text!r}: exceeds the {whole:,} bytes of the training features; use all rows")
+    return int(amount)
+
+
+def _amount(text: str, whole: int) -> Decimal:
     try:
         number, unit = _AMOUNT.fullmatch(text).groups()  # type: ignore[union-attr]
         scale = Decimal(whole) / 100 if unit == "%" else Decimal(_UNITS[unit.lower().removesuffix("b")])
@@ -63,9 +70,7 @@ def parse_budget(text: str, whole: int) -> int:
         raise InputError(
             f"budget {text!r}: must be finite and at least a byte; give bytes such as 200000, 64kB, 1.5M or 1%"
         )
-    if amount > whole:
-        raise InputError(f"budget {text!r}: exceeds the {whole:,} bytes of the training features; use all rows")
-    return int(amount)
+    return amount
 
 
 def training_bytes(data: FeatureSet) -> int:

@@ -81,8 +81,8 @@ def test_what_a_run_leaves(made: Path) -> None:
     run = open_run(folder)
     assert run.config == CONFIG
     assert run.fingerprint == fingerprint(features())
-    assert run.distilled().config == CONFIG
-    assert heads_fingerprint(run.heads(features())) == run.distilled().provenance["heads"]
+    assert run.distilled().provenance.config == CONFIG.model_dump(mode="json")
+    assert heads_fingerprint(run.heads(features())) == run.distilled().provenance.heads
 
 
 def test_a_finished_run_is_reused(made: Path) -> None:
@@ -197,7 +197,7 @@ def test_experts_made_before_give_the_same_set(made: Path, tmp_path: Path) -> No
         distilled = run.distilled()
         expected = open_run(made / "RUN").distilled()
         assert all(torch.equal(distilled.tensors[name], expected.tensors[name]) for name in expected.tensors)
-        assert heads_fingerprint(run.heads(features())) == expected.provenance["heads"]
+        assert heads_fingerprint(run.heads(features())) == expected.provenance.heads
         assert not (run.folder / "experts").exists()
 
 
@@ -215,8 +215,8 @@ def test_the_set_tells_which_experts_made_it(made: Path, tmp_path: Path) -> None
     run_experts(str(made / "SET"), other, tmp_path / "EXPERTS")
     run = run_distill(str(made / "SET"), CONFIG, tmp_path / "RUN", experts=tmp_path / "EXPERTS")
     distilled = run.distilled()
-    assert distilled.provenance["experts"]["config"]["learning_rate"] == 0.25
-    assert load_experts(tmp_path / "EXPERTS" / "buffer").meta["key"]["seed"] == distilled.provenance["experts"]["seed"]
+    assert distilled.provenance.experts["config"]["learning_rate"] == 0.25
+    assert load_experts(tmp_path / "EXPERTS" / "buffer").key.seed == distilled.provenance.experts["seed"]
 
 
 def test_experts_are_of_their_data_and_heads(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ def add(group: CommandGroup) -> None:
         "list the methods and comparisons included in the package",
         main_options=("--json",),
         examples=("omnidistill presets",),
-        needs_torch=False,
     )
     add_json(parser)
 

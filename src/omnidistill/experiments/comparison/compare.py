@@ -169,7 +169,7 @@ def _make_all(
 
     def make(cell: AnyCell) -> None:
         begun = time.monotonic()
-        told = (f"{cells.index(cell) + 1}/{len(cells)}", pace.left(), cell.folder.rpartition("-")[0])
+        told = (f"{cells.index(cell) + 1}/{len(cells)}", pace.left(), cell.title)
         try:
             _make(place, cell, command, Within(progress, " ".join(filter(None, told))))
         finally:

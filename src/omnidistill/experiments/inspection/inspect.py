@@ -109,7 +109,7 @@ def _comparison(path: Path, verify: bool) -> Finding:
     facts: Facts = {
         "tables": tables,
         "cells": {"made": len(made), "begun": len(cells) - len(made)},
-        "references": len(list(path.glob("references/*/manifest.json"))),
+        "baselines": sum(len(list(path.glob(f"{folder}/*/manifest.json"))) for folder in ("baselines", "references")),
         "methods": sorted({cell.name.rsplit("-n", 1)[0] for cell in cells}),
         "buffers": len(list(path.glob("experts/*/manifest.json"))),
     }

@@ -2,6 +2,7 @@
 
     README.md        the card
     manifest.json, tensors-....safetensors      the set, as it is on disk
+    provenance.json  where the set comes from, if that is stored next to it
     rows.parquet     the same rows for other tools
     heads/...        where students start, of a run
 
@@ -24,6 +25,7 @@ from typing import Any
 from omnidistill.core.errors import InputError
 from omnidistill.core.optional import require
 from omnidistill.distill import DistilledSet
+from omnidistill.distill.distilled_set import PROVENANCE
 from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.experiments.run import open_run
 from omnidistill.experiments.run_page import SCORES
@@ -89,7 +91,7 @@ def push(
         stale = [
             path
             for path in api.list_repo_files(name, repo_type="dataset")
-            if path not in content.files and (_TENSORS.fullmatch(path) or path == f"heads/{_MANIFEST}")
+            if path not in content.files and (_TENSORS.fullmatch(path) or path in (f"heads/{_MANIFEST}", PROVENANCE))
         ]
         commit = api.create_commit(
             name,
@@ -135,8 +137,9 @@ def pull(reference: str, out: Path) -> Pulled:
                 if f"{part}{_MANIFEST}" in paths:
                     fetch(f"{part}{_MANIFEST}")
                     fetch(f"{part}{_tensors_of(staging / part / _MANIFEST)}")
-            if "README.md" in paths:
-                fetch("README.md")
+            for path in (PROVENANCE, "README.md"):
+                if path in paths:
+                    fetch(path)
         shutil.rmtree(staging / ".fetched", ignore_errors=True)
         distilled = DistilledSet.load(staging)
         if (staging / "heads").exists():
@@ -187,8 +190,10 @@ def _provenance(provenance: Mapping[str, Any], heads: Path | None) -> dict[str, 
 
 
 def _artifact(folder: Path, kind: str, prefix: str) -> dict[str, Path | bytes]:
-    (file,) = load_artifact(folder, kind).files
-    return {f"{prefix}{_MANIFEST}": folder / _MANIFEST, f"{prefix}{file.name}": folder / file.name}
+    """The files of an artifact by their paths in the repository; a sidecar of other tensors is left out."""
+    artifact = load_artifact(folder, kind, sidecars=(PROVENANCE,))
+    names = [_MANIFEST, *artifact.sidecars, *(file.name for file in artifact.files)]
+    return {f"{prefix}{name}": folder / name for name in names}
 
 
 def _tensors_of(manifest: Path) -> str:
