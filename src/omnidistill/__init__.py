@@ -7,6 +7,7 @@ The public names are those of `omnidistill.api`; they are loaded when first used
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,14 +16,12 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     if not name.startswith("_"):
-        import omnidistill.api as public
-
-        if name in public.__all__:
+        # While `api` is being loaded, it imports subpackages, which looks up their names here first.
+        public = import_module("omnidistill.api")
+        if name in getattr(public, "__all__", ()):
             return getattr(public, name)
     raise AttributeError(f"module 'omnidistill' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    import omnidistill.api as public
-
-    return list(public.__all__)
+    return list(import_module("omnidistill.api").__all__)
