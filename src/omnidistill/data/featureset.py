@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import cast
 
 import torch
 from jaxtyping import Int
+from pydantic import JsonValue
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
@@ -40,7 +41,7 @@ class FeatureSet:
     splits: tuple[str, ...]
     pairing: Tensor | None
     preprocessing: Preprocessing
-    provenance: dict[str, Any]
+    provenance: dict[str, JsonValue]
 
     def __post_init__(self) -> None:
         check_modality_names(self.features)
@@ -189,7 +190,7 @@ def _trusted(
     splits: tuple[str, ...],
     pairing: Tensor | None,
     preprocessing: Preprocessing,
-    provenance: Mapping[str, Any],
+    provenance: Mapping[str, JsonValue],
 ) -> FeatureSet:
     """A set of rows that a validated set already vouches for: no check runs again."""
     made = object.__new__(FeatureSet)

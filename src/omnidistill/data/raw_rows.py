@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import JsonValue
 from torch import Tensor
 
 from omnidistill.data.raw import RawFeatures
@@ -26,7 +26,7 @@ class RawRows:
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     splits: tuple[str, ...]
-    provenance: dict[str, Any]
+    provenance: dict[str, JsonValue]
     read: Callable[[str, Int[Tensor, " k"]], Float[Tensor, "k _"]]
 
     @classmethod

@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+from pydantic import JsonValue
+
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.encoding.manifests.manifest import Manifest
@@ -110,7 +112,7 @@ def run_view(
     for distilled in sets:
         similarities.append(similarity_view(distilled, first=len(instances)))
         instances += trace_instances(distilled, train, first=len(instances))
-    provenance = sets[0].provenance
+    provenance, encoders = sets[0].provenance, data.provenance.get("encoders")
     command = read_json(run.folder / "run.json").get("command") or ""
     return RunView(
         scores,
@@ -124,7 +126,7 @@ def run_view(
         {
             "Chosen by the data": dict(provenance.choices),
             "Notes": {str(number): note for number, note in enumerate(provenance.notes, start=1)},
-            "Encoders": data.provenance.get("encoders") or {},
+            "Encoders": encoders if isinstance(encoders, dict) else {},
             "Settings": run.config.model_dump(mode="json"),
         },
     )
@@ -224,10 +226,17 @@ def _recorded_versions(run: Run) -> dict[str, str]:
 
 
 def _describe(data: FeatureSet) -> RunData:
-    licences = data.provenance.get("licences") or {}
-    named = [f"{part}: {name}" for part, name in licences.items()] if isinstance(licences, Mapping) else list(licences)
+    match data.provenance.get("licences"):
+        case Mapping() as by_part:
+            licences: tuple[JsonValue, ...] = tuple(f"{part}: {licence}" for part, licence in by_part.items())
+        case [*listed]:
+            licences = tuple(listed)
+        case None | "":
+            licences = ()
+        case licence:
+            licences = (licence,)
     name = str(data.provenance.get("name", "data"))
-    return RunData(name=name, widths=data.widths, rows=data.split_sizes, licence=tuple(named))
+    return RunData(name=name, widths=data.widths, rows=data.split_sizes, licence=licences)
 
 
 def _folder_bytes(folder: Path) -> int:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import JsonValue
 
 from omnidistill.core.errors import InputError
 from omnidistill.core.optional import require
@@ -46,8 +47,8 @@ def export(distilled: DistilledSet, out: Path) -> Path:
     return out
 
 
-def metadata_of(distilled: DistilledSet) -> dict[str, Any]:
-    """What is needed to train on the rows and to know where they come from; JSON."""
+def metadata_of(distilled: DistilledSet) -> dict[str, JsonValue]:
+    """Return the JSON that is stored with the rows: what training on them needs, and their provenance."""
     return {
         "modalities": list(distilled.modalities),
         "recipe": distilled.recipe.model_dump(mode="json"),

@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from pydantic import JsonValue
 
 from omnidistill.core.errors import InputError
 
@@ -58,16 +59,16 @@ class Licence:
         return {"license": _HUB_NAMES.get(self.name, self.name.lower())}
 
 
-def licence_of(provenance: Mapping[str, Any], said: str | None = None) -> Licence:
-    """The licence of a set with this provenance.
+def licence_of(provenance: Mapping[str, JsonValue], said: str | None = None) -> Licence:
+    """Return the licence of a set.
 
     Args:
-        provenance: its "licences" ({part: licence}, a list, or one) are those of the data, except parts named as one of
-            the "encoders", which may also carry a "licence" of their own.
-        said: what the user says of sources whose licence is not known (SPDX).
+        provenance: provenance of the set, as JSON. Its "licences" ({part: licence}, a list, or one) are those of the
+            data, except for parts that are also named in "encoders", which may have a "licence" of their own.
+        said: the licence (SPDX) that the user states for sources whose licence is not known.
 
     Raises:
-        InputError: a source's licence forbids it, or is not known and nothing is said.
+        InputError: the licence of a source forbids sharing, or it is not known and the user states none.
     """
     data, weights = _sources(provenance)
     sources = {**data, **weights}
@@ -90,7 +91,7 @@ def licence_of(provenance: Mapping[str, Any], said: str | None = None) -> Licenc
     return Licence(" AND ".join(chosen), sources, any(_strictness(name) == _NON_COMMERCIAL for name in names))
 
 
-def _sources(provenance: Mapping[str, Any]) -> tuple[dict[str, str | None], dict[str, str | None]]:
+def _sources(provenance: Mapping[str, JsonValue]) -> tuple[dict[str, str | None], dict[str, str | None]]:
     """What parts of the data, and encoders, say of their licence."""
     stated = _texts(provenance.get("licences") or provenance.get("licence"))
     encoders = provenance.get("encoders")
@@ -102,7 +103,7 @@ def _sources(provenance: Mapping[str, Any]) -> tuple[dict[str, str | None], dict
     return {part: text for part, text in stated.items() if part not in named}, weights
 
 
-def _texts(licences: Any) -> dict[str, str | None]:
+def _texts(licences: JsonValue) -> dict[str, str | None]:
     match licences:
         case Mapping():
             return {str(part): str(text) for part, text in licences.items()}
