@@ -1,6 +1,6 @@
-"""Reading and writing of all on-disk formats: atomic, durable, checksummed, versioned. Nothing is ever unpickled.
+"""Reading and writing of all on-disk formats: atomic, durable, checksummed and versioned. Nothing is unpickled.
 
-Writing needs a POSIX system (flock, fsync of folders).
+Writing requires a POSIX system (flock, fsync of folders).
 """
 
 from omnidistill.io.artifacts.artifact import Artifact, load_artifact, save_artifact
