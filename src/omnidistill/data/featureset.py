@@ -14,10 +14,10 @@ from typing import cast
 
 import torch
 from jaxtyping import Int
-from pydantic import JsonValue
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 from omnidistill.data.names import SPLITS, check_modality_names, check_split_names
 from omnidistill.data.prepare import check_finite, fit_preprocessing, prepare_chunks
 from omnidistill.data.preprocessing import Preprocessing
@@ -44,7 +44,7 @@ class FeatureSet:
     splits: tuple[str, ...]
     pairing: Tensor | None
     preprocessing: Preprocessing
-    provenance: dict[str, JsonValue]
+    provenance: dict[str, Json]
 
     def __post_init__(self) -> None:
         check_modality_names(self.features)
@@ -208,7 +208,7 @@ def _trusted(
     splits: tuple[str, ...],
     pairing: Tensor | None,
     preprocessing: Preprocessing,
-    provenance: Mapping[str, JsonValue],
+    provenance: Mapping[str, Json],
 ) -> FeatureSet:
     """Build a set from parts of a validated set, without validating them again."""
     result = object.__new__(FeatureSet)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import JsonValue
 from torch import Tensor
 
+from omnidistill.core.json_value import Json
 from omnidistill.data.raw import RawFeatures
 
 _NUMBERS_AT_ONCE = 2**20
@@ -27,7 +27,7 @@ class RawRows:
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     splits: tuple[str, ...]
-    provenance: dict[str, JsonValue]
+    provenance: dict[str, Json]
     read: Callable[[str, Int[Tensor, " k"]], Float[Tensor, "k _"]]
 
     @classmethod

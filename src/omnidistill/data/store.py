@@ -18,10 +18,10 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Int, UInt8
-from pydantic import JsonValue
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.prepare import fit_preprocessing, prepare_chunks
 from omnidistill.data.preprocessing import Preprocessing
@@ -31,7 +31,7 @@ from omnidistill.io.artifacts import Pieces, load_artifact, save_artifact
 KIND = "features"
 
 
-def save_features(features: FeatureSet, folder: Path, provenance: Mapping[str, JsonValue] | None = None) -> None:
+def save_features(features: FeatureSet, folder: Path, provenance: Mapping[str, Json] | None = None) -> None:
     """Write the set to a folder.
 
     Args:
@@ -121,7 +121,7 @@ def load_features(folder: Path, verify: bool = True) -> FeatureSet:
 
 
 def _save(
-    features: FeatureSet, rows: Mapping[str, Tensor | Pieces], folder: Path, provenance: Mapping[str, JsonValue] | None
+    features: FeatureSet, rows: Mapping[str, Tensor | Pieces], folder: Path, provenance: Mapping[str, Json] | None
 ) -> None:
     tensors: dict[str, Tensor | Pieces] = {f"features/{name}": x for name, x in rows.items()}
     tensors |= features.preprocessing.to_tensors()

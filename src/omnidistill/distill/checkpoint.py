@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import JsonValue
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 from omnidistill.distill.learnable import optimiser_tensors, restore_optimiser
 from omnidistill.distill.learner import Good, Learner
 from omnidistill.distill.loop_settings import LoopSettings
@@ -71,8 +71,8 @@ class CheckpointIdentity:
         provenance: data, heads and experts.
     """
 
-    config: Mapping[str, JsonValue]
-    provenance: Mapping[str, JsonValue]
+    config: Mapping[str, Json]
+    provenance: Mapping[str, Json]
 
     @staticmethod
     def of(settings: LoopSettings, seed: int, provenance: Provenance) -> CheckpointIdentity:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-Json = Mapping[str, Any]
-"""A JSON object that is passed on, not interpreted."""
+from omnidistill.core.json_value import Json
 
 
 @dataclass(frozen=True)
@@ -29,14 +28,14 @@ class Provenance:
     """
 
     method: str = ""
-    config: Json = field(default_factory=dict)
+    config: Mapping[str, Json] = field(default_factory=dict)
     name: str | None = None
     data: str | None = None
     heads: str | None = None
-    licences: Any = None
-    encoders: Any = None
-    experts: Json | None = None
-    initial_set: Json | None = None
+    licences: Json = None
+    encoders: Json = None
+    experts: Mapping[str, Json] | None = None
+    initial_set: Mapping[str, Json] | None = None
     initial_ids: tuple[str, ...] = ()
     choices: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -50,7 +49,7 @@ class Provenance:
         return {name: value for name, value in tree.items() if value not in (None, "", [], {}, ())}
 
     @classmethod
-    def from_json(cls, tree: Json) -> Provenance:
+    def from_json(cls, tree: Mapping[str, Any]) -> Provenance:
         """Read what `to_json` wrote; unknown fields (of a later version) are dropped."""
         known = {each.name: tree[each.name] for each in fields(cls) if each.name in tree}
         for name in ("initial_ids", "notes"):

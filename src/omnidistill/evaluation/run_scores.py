@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
+from omnidistill.core.json_value import Json
 from omnidistill.evaluation.intervals import Interval
 from omnidistill.io.artifacts import JsonContent
 
@@ -68,7 +69,7 @@ class RowScores(JsonContent):
     gain_retained: Intervals | None = None
     seconds: Amount | None = None
     bytes: Count | None = None
-    settings: Mapping[str, JsonValue] = {}
+    settings: Mapping[str, Json] = {}
     differences: Mapping[str, Intervals] = {}
     gain_retained_own: Intervals | None = None
 
@@ -90,7 +91,7 @@ class RunData(JsonContent):
     name: str
     widths: Mapping[str, Count]
     rows: Mapping[str, Count]
-    licence: tuple[JsonValue, ...] = ()
+    licence: tuple[Json, ...] = ()
 
 
 class RunBytes(JsonContent):

@@ -11,9 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import JsonValue
-
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.encoding.manifests.manifest import Manifest
 from omnidistill.evaluation.run_scores import RunBytes, RunData, RunScores
@@ -228,7 +227,7 @@ def _recorded_versions(run: Run) -> dict[str, str]:
 def _describe(data: FeatureSet) -> RunData:
     match data.provenance.get("licences"):
         case Mapping() as by_part:
-            licences: tuple[JsonValue, ...] = tuple(f"{part}: {licence}" for part, licence in by_part.items())
+            licences: tuple[Json, ...] = tuple(f"{part}: {licence}" for part, licence in by_part.items())
         case [*listed]:
             licences = tuple(listed)
         case None | "":

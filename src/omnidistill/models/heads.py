@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import JsonValue
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 from omnidistill.io.artifacts import load_artifact, read_tensors, save_artifact
 
 Heads = dict[str, Float[Tensor, "_ _"]]
@@ -55,7 +55,7 @@ def shared_groups(groups: Int[Tensor, "*r b"]) -> Float[Tensor, "*r b b"]:
     return (groups.unsqueeze(-1) == groups.unsqueeze(-2)).float()
 
 
-def save_heads(heads: Heads, folder: Path, meta: Mapping[str, JsonValue]) -> None:
+def save_heads(heads: Heads, folder: Path, meta: Mapping[str, Json]) -> None:
     """Write heads as an artifact of kind "heads".
 
     Args:
@@ -66,7 +66,7 @@ def save_heads(heads: Heads, folder: Path, meta: Mapping[str, JsonValue]) -> Non
     save_artifact(folder, "heads", heads, {"modalities": list(heads), **meta})
 
 
-def load_heads(path: Path, widths: Mapping[str, int]) -> tuple[Heads, dict[str, JsonValue]]:
+def load_heads(path: Path, widths: Mapping[str, int]) -> tuple[Heads, dict[str, Json]]:
     """Read heads for features of the given widths.
 
     Args:

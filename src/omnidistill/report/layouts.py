@@ -283,13 +283,13 @@ def _estimate(row: ComparisonRow, estimate: Interval | None, absent: str, decima
     return interval(estimate, decimals, sign)
 
 
-def _amount(row: ComparisonRow, amount: float | None, written: Callable[[float], str]) -> str:
+def _amount(row: ComparisonRow, amount: int | float | None, written: Callable[[int | float], str]) -> str:
     if amount is None:
         return FAILED if row.recall is None else ABSENT
     return written(amount)
 
 
-def _in_seconds(seconds: float) -> str:
+def _in_seconds(seconds: int | float) -> str:
     return f"{seconds:,.1f}"
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from pydantic import JsonValue
-
+from omnidistill.core.json_value import Json
 from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.report.run_table import human_bytes
 
-Nested = JsonValue | Mapping[str, JsonValue]
 Facts = dict[str, list[tuple[str, str]]]
 
 
-def run_facts(scores: RunScores, others: Mapping[str, Mapping[str, JsonValue]]) -> Facts:
+def run_facts(scores: RunScores, others: Mapping[str, Mapping[str, Json]]) -> Facts:
     """Return the facts of a run by heading, without empty headings.
 
     Args:
@@ -31,7 +29,7 @@ def run_facts(scores: RunScores, others: Mapping[str, Mapping[str, JsonValue]]) 
     return {heading: named for heading, named in facts.items() if named}
 
 
-def flat(value: Nested, show: Callable[[float], str] | None = None, name: str = "") -> Iterator[tuple[str, str]]:
+def flat(value: Json, show: Callable[[float], str] | None = None, name: str = "") -> Iterator[tuple[str, str]]:
     """Yield nested values as (dotted name, text).
 
     Args:
@@ -48,7 +46,7 @@ def flat(value: Nested, show: Callable[[float], str] | None = None, name: str = 
         yield name, plain(value)
 
 
-def plain(value: Nested) -> str:
+def plain(value: Json) -> str:
     """Return a JSON value as text."""
     if isinstance(value, Mapping):
         return "; ".join(f"{key}: {plain(entry)}" for key, entry in value.items())

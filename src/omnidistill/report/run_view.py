@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pydantic import JsonValue
-
+from omnidistill.core.json_value import Json
 from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.io.tracking import MetricsRecord
 from omnidistill.report.cases import Cases
@@ -40,7 +39,7 @@ class RunView:
     cases: Cases | None = None
     name: str = ""
     commands: Sequence[str] = ()
-    facts: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict)
+    facts: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
 
     @property
     def scored(self) -> bool:

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from pydantic import JsonValue
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 from omnidistill.core.optional import require
 from omnidistill.encoding.encoders.decode import decoders
 from omnidistill.encoding.encoders.encoder import Kind, Lazy
@@ -91,7 +91,7 @@ class Pretrained(Lazy):
         return model_folder(self.source)
 
     @cached_property
-    def config(self) -> dict[str, JsonValue]:
+    def config(self) -> dict[str, Json]:
         """Content of config.json."""
         return model_config(self.folder)
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import JsonValue
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
@@ -113,9 +112,7 @@ def save_encoded(
     prepared = prepare_raw(open_rows(out), standardise, centre)
     heads = {name: matrix for name, encoder in encoders.items() if (matrix := encoder.head()) is not None}
     if heads:
-        licences: dict[str, JsonValue] = {
-            name: licence for name, licence in licences_of(encoders).items() if name in heads
-        }
-        source: dict[str, JsonValue] = {name: encoders[name].name for name in heads}
+        licences = {name: licence for name, licence in licences_of(encoders).items() if name in heads}
+        source = {name: encoders[name].name for name in heads}
         save_heads(heads, out / "heads", {"origin": "pretrained", "source": source, "licences": licences})
     return prepared.save(out)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from omnidistill.core.json_value import Json
 from omnidistill.distill import DistilledSet
 from omnidistill.evaluation.run_scores import MEAN, RunScores
 from omnidistill.experiments.sharing.licences import Licence
@@ -124,17 +125,18 @@ def _licence(licence: Licence) -> str:
 
 
 def _made_by(distilled: DistilledSet, command: str) -> str:
-    encoders = distilled.provenance.encoders or {}
+    encoders = distilled.provenance.encoders
     words = [Path(word).name if Path(word).is_absolute() else word for word in command.split()]  # not whose machine
     lines = [f"    {' '.join(words)}\n"] if words else []
-    lines += [f"* {_plain(name)}: {_plain(_title(made_by))}" for name, made_by in dict(encoders).items()]
+    if isinstance(encoders, Mapping):
+        lines += [f"* {_plain(name)}: {_plain(_title(encoder))}" for name, encoder in encoders.items()]
     lines.append(f"* data: sha256 {distilled.provenance.data or 'not recorded'}")
     lines += [f"* note: {_plain(str(note))}" for note in distilled.provenance.notes]
     return "\n".join(lines)
 
 
-def _title(made_by: Any) -> str:
-    return str(made_by.get("name", made_by)) if isinstance(made_by, Mapping) else str(made_by)
+def _title(encoder: Json) -> str:
+    return str(encoder.get("name", encoder)) if isinstance(encoder, Mapping) else str(encoder)
 
 
 def _plain(text: str) -> str:

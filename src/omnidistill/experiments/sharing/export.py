@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import JsonValue
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 from omnidistill.core.optional import require
 from omnidistill.distill import DistilledSet
 from omnidistill.io.artifacts import write_atomic
@@ -47,7 +47,7 @@ def export(distilled: DistilledSet, out: Path) -> Path:
     return out
 
 
-def metadata_of(distilled: DistilledSet) -> dict[str, JsonValue]:
+def metadata_of(distilled: DistilledSet) -> dict[str, Json]:
     """Return the JSON that is stored with the rows: what training on them needs, and their provenance."""
     return {
         "modalities": list(distilled.modalities),

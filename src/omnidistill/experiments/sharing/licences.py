@@ -13,9 +13,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pydantic import JsonValue
-
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 
 _CLASSES = (
     ("CC0-1.0", "PDDL-1.0", "Unlicense", "0BSD"),
@@ -59,7 +58,7 @@ class Licence:
         return {"license": _HUB_NAMES.get(self.name, self.name.lower())}
 
 
-def licence_of(provenance: Mapping[str, JsonValue], said: str | None = None) -> Licence:
+def licence_of(provenance: Mapping[str, Json], said: str | None = None) -> Licence:
     """Return the licence of a set.
 
     Args:
@@ -91,7 +90,7 @@ def licence_of(provenance: Mapping[str, JsonValue], said: str | None = None) -> 
     return Licence(" AND ".join(chosen), sources, any(_strictness(name) == _NON_COMMERCIAL for name in names))
 
 
-def _sources(provenance: Mapping[str, JsonValue]) -> tuple[dict[str, str | None], dict[str, str | None]]:
+def _sources(provenance: Mapping[str, Json]) -> tuple[dict[str, str | None], dict[str, str | None]]:
     """What parts of the data, and encoders, say of their licence."""
     stated = _texts(provenance.get("licences") or provenance.get("licence"))
     encoders = provenance.get("encoders")
@@ -103,7 +102,7 @@ def _sources(provenance: Mapping[str, JsonValue]) -> tuple[dict[str, str | None]
     return {part: text for part, text in stated.items() if part not in named}, weights
 
 
-def _texts(licences: JsonValue) -> dict[str, str | None]:
+def _texts(licences: Json) -> dict[str, str | None]:
     match licences:
         case Mapping():
             return {str(part): str(text) for part, text in licences.items()}

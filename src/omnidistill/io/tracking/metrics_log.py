@@ -8,14 +8,11 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from omnidistill.core.errors import InputError, NotFiniteError
 from omnidistill.io.tracking.metrics_record import MetricsRecord
-
-JSON = None | bool | int | float | str | Sequence[Any] | Mapping[str, Any]
 
 
 @runtime_checkable

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from omnidistill.io.tracking.metrics_log import JSON, JsonlLog
+from omnidistill.core.json_value import Json
+from omnidistill.io.tracking.metrics_log import JsonlLog
 from omnidistill.io.tracking.metrics_record import MetricsRecord, read_records
 from omnidistill.io.tracking.tracker import Tracker, trackers
 
@@ -23,7 +24,7 @@ class TrackerGroup:
     """
 
     def __init__(
-        self, names: Iterable[str], folder: Path, settings: Mapping[str, JSON], report: Callable[[str], None]
+        self, names: Iterable[str], folder: Path, settings: Mapping[str, Json], report: Callable[[str], None]
     ) -> None:
         self._report = report
         self._trackers: dict[str, Tracker] = {}
@@ -99,7 +100,7 @@ class TrackedLog:
         self.close()
 
 
-def _open(name: str, folder: Path, settings: Mapping[str, JSON]) -> Tracker:
+def _open(name: str, folder: Path, settings: Mapping[str, Json]) -> Tracker:
     tracker = trackers.get(name)(folder, settings)
     if not isinstance(tracker, Tracker):
         raise TypeError(f"{type(tracker).__name__} is no Tracker: it needs last_step, log and close")

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pydantic import JsonValue
-
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class ExpertKey:
         identity: fingerprints of "data" and "heads", if they are known.
     """
 
-    config: Mapping[str, JsonValue]
+    config: Mapping[str, Json]
     starts: tuple[StartTraining, ...]
     seed: int
     identity: Mapping[str, str] = field(default_factory=dict)
