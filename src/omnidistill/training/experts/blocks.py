@@ -22,7 +22,7 @@ from omnidistill.io.artifacts import exclusive, read_tensors
 from omnidistill.io.tracking import Progress
 from omnidistill.training.experts.epochs import StackedHeads, run_blocks, train_epochs
 from omnidistill.training.experts.experts_config import ExpertsConfig
-from omnidistill.training.experts.snapshots import Trail, snapshot_path
+from omnidistill.training.experts.snapshots import BlockKey, Trail, snapshot_path
 
 BLOCKS = "blocks"
 """Folder of a buffer that is being trained in blocks."""
@@ -34,13 +34,15 @@ def train_blocks(
     training: BlockTraining,
     num_rows: int,
     engine: Engine,
-    begun: float,
+    started_at: float,
     progress: Progress,
 ) -> None:
     """Train every block of these heads, which the trail ends with, and add the snapshots of all blocks to it.
 
-    begun: when the training did, by the monotonic clock. Raises NotFiniteError if a block diverges; finished epochs of
-    all blocks stay.
+    `started_at` is the value of `time.monotonic` at the start of the training.
+
+    Raises:
+        NotFiniteError: a block diverges; finished epochs of all blocks stay.
     """
     blocks = run_blocks(heads, min(training.config.batch_size, num_rows))
     progress.start(len(blocks), "experts, blocks of runs")
@@ -49,9 +51,9 @@ def train_blocks(
             done.result()
             progress.advance(1)
     for epoch in range(len(trail.records), training.num_epochs + 1):
-        found = [read_tensors(snapshot_path(training.folder(runs), epoch)) for runs in blocks]
-        heads = {name: torch.cat([part[name] for part in found]) for name in training.modalities}
-        trail.add(epoch, heads, time.monotonic() - begun)
+        parts = [read_tensors(snapshot_path(training.folder(runs), epoch)) for runs in blocks]
+        heads = {name: torch.cat([part[name] for part in parts]) for name in training.modalities}
+        trail.add(epoch, heads, time.monotonic() - started_at)
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class BlockTraining:
         """Train one block. Raises NotFiniteError if it diverges."""
         folder = self.folder(runs)
         with exclusive(folder):
-            trail = Trail.found(folder, {"runs": [runs.start, runs.stop]})
+            trail = Trail.open(folder, BlockKey((runs.start, runs.stop)))
             if trail.records:
                 heads = trail.last(self.modalities)
             else:

@@ -106,29 +106,29 @@ def train_experts(
     turns = starts_of_experts(config.num_experts, len(starts))
     rates = tuple(starts[turn].learning_rate for turn in turns)
     last_epochs = tuple(starts[turn].num_epochs for turn in turns)
-    trainings = [StartTraining(start.learning_rate, start.num_epochs) for start in starts]
-    key = ExpertKey(config.model_dump(mode="json"), trainings, seed, dict(identity or {})).to_json()
+    trainings = tuple(StartTraining(start.learning_rate, start.num_epochs) for start in starts)
+    key = ExpertKey(config.model_dump(mode="json"), trainings, seed, dict(identity or {}))
     progress, engine = progress or SilentProgress(), engine or LocalEngine()
     with exclusive(folder):
         if (folder / "manifest.json").exists():
             buffer = load_experts(folder)
-            require_same(folder, buffer.key.to_json(), key)
+            require_same(folder, buffer.key, key)
             return buffer
-        trail, modalities = Trail.found(folder, key, seconds), tuple(starts[OWN].heads)
+        trail, modalities = Trail.open(folder, key, seconds), tuple(starts[OWN].heads)
         heads = trail.last(modalities) if trail.records else _stacked([starts[turn].heads for turn in turns])
         with progress:
             if not trail.records:
                 trail.add(0, heads, seconds)
-            begun, done = time.monotonic() - trail.seconds, len(trail.records) - 1
+            started_at, done = time.monotonic() - trail.seconds, len(trail.records) - 1
             rows = (lambda: train) if engine.here or reopen is None else reopen
             training = BlockTraining(folder, modalities, done, rows, config, rates, last_epochs, seed)
             if engine.here:
                 progress.start(training.num_epochs, "experts", done)
                 for epoch in training.epochs(heads):
-                    trail.add(epoch, heads, time.monotonic() - begun)
+                    trail.add(epoch, heads, time.monotonic() - started_at)
                     progress.advance(1)
             elif done < training.num_epochs:
-                train_blocks(trail, heads, training, len(train), engine, begun, progress)
+                train_blocks(trail, heads, training, len(train), engine, started_at, progress)
         snapshots = open_snapshots(folder, trail.records, verify=False)
         span = min(spectrum_epochs or last_epochs[0], last_epochs[0])
         tensors = {
@@ -136,10 +136,10 @@ def train_experts(
             **_spectra(snapshots, modalities, span, last_epochs[0]),
         }
         meta = {
-            "key": key,
+            "key": key.to_json(),
             "files": [asdict(record) for record in trail.records],
             "modalities": list(modalities),
-            "seconds": time.monotonic() - begun,
+            "seconds": time.monotonic() - started_at,
             "spectrum_epochs": span,
             "own": [turn == OWN for turn in turns],
             "last_epochs": list(last_epochs),

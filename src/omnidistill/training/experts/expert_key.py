@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,15 @@ class StartTraining:
 class ExpertKey:
     """Names a training. Two buffers with equal keys hold the same bits.
 
-    config: the settings as JSON. starts: the trainings, that of the run's own heads first. identity: fingerprints of
-    "data" and "heads", where they are known.
+    Attributes:
+        config: the settings, as JSON.
+        starts: the training of every start, that of the run's own heads first.
+        seed: seed of every random stream.
+        identity: fingerprints of "data" and "heads", if they are known.
     """
 
-    config: Mapping[str, Any]
-    starts: Sequence[StartTraining]
+    config: Mapping[str, Json]
+    starts: tuple[StartTraining, ...]
     seed: int
     identity: Mapping[str, str] = field(default_factory=dict)
 
