@@ -1,7 +1,8 @@
 """From results to the content of a table: recall, gain retained, difference to the best method, costs.
 
 The runs of a line are the students of all its seeds. Intervals are paired over queries (groups stay together), take
-runs as exchangeable, and resample with the smallest seed, which is also that of the baselines. The best method of a size (or budget) is the one with the highest mean of R@1, R@5 and R@10.
+runs as exchangeable, and resample with the smallest seed, which is also that of the baselines. The best method of a
+size (or budget) is the one with the highest mean of R@1, R@5 and R@10.
 """
 
 from __future__ import annotations
