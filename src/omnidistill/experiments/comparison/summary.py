@@ -1,7 +1,8 @@
 """From results to the content of a table: recall, gain retained, difference to the best method, costs.
 
-The runs of a row are the students of all its seeds. Intervals are paired over queries (groups stay together) and
-take runs as exchangeable. The best method of a size (or budget) is the one with the highest mean of R@1, R@5 and R@10.
+The runs of a row are the students of all its seeds. Intervals are paired over queries (groups stay together), take
+runs as exchangeable, and resample with the smallest seed, which is also that of the baselines. The best method of a
+size (or budget) is the one with the highest mean of R@1, R@5 and R@10.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def summarise(
         protocol=_protocol(comparison, rows, budgets_of(comparison, data)),
         seeds=list(comparison.seeds),
         num_students=comparison.num_students,
-        rows=[row.content(zero, full, best[row.group], groups) for row in rows],
+        rows=[row.content(zero, full, best[row.group], groups, min(comparison.seeds)) for row in rows],
     )
 
 
@@ -113,8 +114,8 @@ class _Row:
         """Mean over runs, queries and cut-offs; -1 if every run failed."""
         return float(self.hits.mean()) if self.ranks else -1.0
 
-    def content(self, zero: _Row, full: _Row, best: _Row | None, groups: Tensor) -> ComparisonRow:
-        """Return the row as tables use it; `groups` are those of the test rows."""
+    def content(self, zero: _Row, full: _Row, best: _Row | None, groups: Tensor, seed: int) -> ComparisonRow:
+        """Return the row as tables use it; `groups` are those of the test rows, `seed` of the bootstrap."""
         group = "" if self.group is None else f"@{self.group}" if self.budget is None else f"@{self.budget}B"
         row = ComparisonRow(
             name=self.method + group,
@@ -130,9 +131,9 @@ class _Row:
             return row
         gain, difference = None, None
         if zero.ranks and full.ranks:
-            gain = named_intervals(gain_retained(zero.hits[0], full.hits, self.hits, groups))
+            gain = named_intervals(gain_retained(zero.hits[0], full.hits, self.hits, groups, seed=seed))
         if self.is_method and best is not None and best is not self:
-            difference = named_intervals(paired_difference(self.hits, best.hits, groups))
+            difference = named_intervals(paired_difference(self.hits, best.hits, groups, seed=seed))
         costs = [result.meta for result in self.results]
         stages = {stage for cost in costs for stage in cost["seconds"]}
         return row.evolve(
