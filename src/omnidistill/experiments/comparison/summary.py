@@ -1,7 +1,7 @@
 """From results to the content of a table: recall, gain retained, difference to the best method, costs.
 
-The runs of a line are the students of all its seeds. Intervals are paired over queries (groups stay together) and
-take runs as exchangeable. The best method of a size (or budget) is the one with the highest mean of R@1, R@5 and R@10.
+The runs of a line are the students of all its seeds. Intervals are paired over queries (groups stay together), take
+runs as exchangeable, and resample with the smallest seed, which is also that of the baselines. The best method of a size (or budget) is the one with the highest mean of R@1, R@5 and R@10.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def summarise(
         "protocol": _protocol(comparison, lines, budgets_of(comparison, data)),
         "seeds": list(comparison.seeds),
         "num_students": comparison.num_students,
-        "lines": [line.entry(zero, full, best[line.group], groups) for line in lines],
+        "lines": [line.entry(zero, full, best[line.group], groups, min(comparison.seeds)) for line in lines],
     }
 
 
@@ -86,7 +86,7 @@ class _Line:
     def score(self) -> float:
         return float(self.hits.mean()) if self.ranks else -1.0
 
-    def entry(self, zero: _Line, full: _Line, best: _Line | None, groups: Tensor) -> dict[str, Any]:
+    def entry(self, zero: _Line, full: _Line, best: _Line | None, groups: Tensor, seed: int) -> dict[str, Any]:
         group = "" if self.group is None else f"@{self.group}" if self.budget is None else f"@{self.budget}B"
         found: dict[str, Any] = {
             "name": self.method + group,
@@ -109,10 +109,10 @@ class _Line:
         metas = [result.meta for result in self.results]
         found["recall"] = recall_table(self.ranks)
         if zero.ranks and full.ranks:
-            gain = gain_retained(zero.hits[0], full.hits, self.hits, groups)
+            gain = gain_retained(zero.hits[0], full.hits, self.hits, groups, seed=seed)
             found["gain_retained"] = named_intervals(gain)
         if self.is_method and best is not None and best is not self:
-            found["difference_to_best"] = named_intervals(paired_difference(self.hits, best.hits, groups))
+            found["difference_to_best"] = named_intervals(paired_difference(self.hits, best.hits, groups, seed=seed))
         stages = {stage for meta in metas for stage in meta["seconds"]}
         found["seconds"] = {stage: fmean(meta["seconds"].get(stage, 0.0) for meta in metas) for stage in sorted(stages)}
         found["bytes"] = metas[0]["bytes"]
