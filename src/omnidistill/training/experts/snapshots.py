@@ -1,7 +1,7 @@
-"""Heads after every epoch of a training, on disk: what is there when it is cut, and what it goes on from.
+"""Snapshots of heads after every epoch of a training, from which an interrupted training resumes.
 
-FOLDER/epoch-00.safetensors ...     one file an epoch, {modality: E x d x p_m}
-FOLDER/progress.json                which of them are whole, of which training, and its seconds
+FOLDER/epoch-00.safetensors ...     one file per epoch, {modality: E x d x p_m}
+FOLDER/progress.json                the complete snapshots, the key of the training, and the seconds spent
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from omnidistill.io.artifacts import FileRecord, read_json, read_tensors, write_
 
 @dataclass(frozen=True)
 class Snapshots:
-    """The heads after each epoch, {modality: E x d x p_m}; each mapped anew when asked for, never to be written to."""
+    """The heads after each epoch, {modality: E x d x p_m}. Every access maps the file again; do not write to them."""
 
     paths: tuple[Path, ...]
 
@@ -33,9 +33,10 @@ class Snapshots:
 
 
 def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) -> Snapshots:
-    """The snapshots of these files; their lengths, or their contents too, are as recorded.
+    """Open snapshots, comparing the sizes of the files, and with `verify` their sha256, with the records.
 
-    Raises InputError where they are not.
+    Raises:
+        InputError: a file is missing or differs.
     """
     paths = tuple(folder / Path(record.name).name for record in records)
     for path, record in zip(paths, records, strict=True):
@@ -47,7 +48,10 @@ def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) ->
 
 @dataclass
 class Trail:
-    """The snapshots that a training has made so far, and the seconds it took. key: names the training."""
+    """The snapshots of a training so far.
+
+    key: identifies the training. seconds: time spent on it. records: one per finished epoch.
+    """
 
     folder: Path
     key: Mapping[str, Any]
@@ -55,30 +59,31 @@ class Trail:
     records: list[FileRecord] = field(default_factory=list)
 
     @staticmethod
-    def found(folder: Path, key: Mapping[str, Any], seconds: float = 0.0) -> Trail:
-        """What is in the folder; with none of its own, a training begins after `seconds`.
+    def open(folder: Path, key: Mapping[str, Any], seconds: float = 0.0) -> Trail:
+        """Return the snapshots in the folder, or an empty trail with `seconds` if there are none.
 
-        Raises InputError for a damaged folder, and one of another training.
+        Raises:
+            InputError: the folder is damaged or belongs to another training.
         """
         path = folder / "progress.json"
         if not path.exists():
             return Trail(folder, key, seconds)
         try:
             state = read_json(path)
-            found, seconds = dict(state["key"]), float(state["seconds"])
+            stored_key, seconds = dict(state["key"]), float(state["seconds"])
             records = [FileRecord(**{**record, "name": Path(record["name"]).name}) for record in state["files"]]
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: damaged ({error}); remove {folder} and train the experts again") from error
-        require_same(folder, found, key)
+        require_same(folder, stored_key, key)
         return Trail(folder, key, seconds, records)
 
     def last(self, modalities: Sequence[str]) -> dict[str, Tensor]:
-        """The heads of the last snapshot, in this order and memory of their own."""
+        """Return a copy of the heads of the last snapshot, in the given order."""
         heads = read_tensors(self.folder / self.records[-1].name, self.records[-1])
         return {name: heads[name].clone() for name in modalities}
 
     def add(self, epoch: int, heads: Mapping[str, Tensor], seconds: float) -> None:
-        """Keep the heads after an epoch; all that was done took `seconds`."""
+        """Save the heads after an epoch; `seconds` is the time spent so far."""
         self.records.append(write_tensors(snapshot_path(self.folder, epoch), heads))
         self.seconds = seconds
         state = {"key": self.key, "files": [asdict(record) for record in self.records], "seconds": seconds}
@@ -86,14 +91,14 @@ class Trail:
 
 
 def snapshot_path(folder: Path, epoch: int) -> Path:
-    """Where the heads after an epoch lie."""
+    """Return the file of the heads after an epoch."""
     return folder / f"epoch-{epoch:02d}.safetensors"
 
 
-def require_same(folder: Path, found: Any, wanted: Mapping[str, Any]) -> None:
-    """Raise InputError, naming what differs, if a folder is of another training."""
-    if found != json.loads(json.dumps(wanted)):
-        differing = [name for name in wanted if found.get(name) != json.loads(json.dumps(wanted[name]))]
+def require_same(folder: Path, stored_key: Any, key: Mapping[str, Any]) -> None:
+    """Raise InputError, naming the fields that differ, if a folder belongs to another training."""
+    if stored_key != json.loads(json.dumps(key)):
+        differing = [name for name in key if stored_key.get(name) != json.loads(json.dumps(key[name]))]
         raise InputError(
             f"{folder}: holds experts of another run (different {', '.join(differing)}); "
             "choose another folder or remove it"
