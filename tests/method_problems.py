@@ -1,9 +1,10 @@
-"""Tasks for methods, small enough for tests: planted data of any M, random heads, experts trained when asked for."""
+"""Small tasks for methods: planted data of any M, random heads, experts that are trained on request."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omnidistill.data.featureset import FeatureSet
+from omnidistill.distill import Provenance
+from omnidistill.distill.loop_settings import LoopSettings
 from omnidistill.experiments.config import RunConfig, has_setting, load_config
 from omnidistill.experiments.run import make_experts
 from omnidistill.methods import Task
@@ -35,15 +38,18 @@ CHOSEN = ("distill.learning_rates=[0.1, 1.0]", "distill.max_steps=16")
 
 
 def tiny(preset: str, *overrides: str) -> RunConfig:
-    """The settings of a preset, made to run in a moment."""
-    whole = load_config(preset=preset, overrides=overrides)
-    settings = (*EVERY, *(LEARNED if isinstance(whole.distill, LearnedConfig) else CHOSEN))
-    small = [each for each in settings if has_setting(whole, each)]
-    return load_config(preset=preset, overrides=[*small, *overrides])
+    """Return the settings of a preset, reduced so that a run takes a moment."""
+    config = load_config(preset=preset, overrides=overrides)
+    reduced = (*EVERY, *(LEARNED if isinstance(config.distill, LoopSettings) else CHOSEN))
+    applicable = [setting for setting in reduced if has_setting(config, setting)]
+    return load_config(preset=preset, overrides=[*applicable, *overrides])
 
 
 def task_of(folder: Path, config: RunConfig, data: FeatureSet | None = None) -> Task:
-    """A task over planted rows (two of a group) from random heads; experts once, in FOLDER/experts."""
+    """Return a task over planted rows (two per group) from random heads; experts are trained once, in FOLDER/experts.
+
+    `config.distill.run(task)` runs the method of the settings on it.
+    """
     data = data or features()
     start = small_heads(data)
 
@@ -51,16 +57,17 @@ def task_of(folder: Path, config: RunConfig, data: FeatureSet | None = None) -> 
     def experts() -> ExpertBuffer:
         return make_experts(data, start, config, folder / "experts")
 
-    return Task(data.development(), start, config, folder, experts, {"data": "planted"})
+    provenance = Provenance(config.method, config.model_dump(mode="json"), data="planted")
+    return Task(data.development(), start, config.seed, config.experts, folder, experts, provenance)
 
 
 def without_experts(task: Task) -> Task:
-    """The same task, in which asking for experts fails."""
+    """Return the same task, but asking it for experts fails."""
 
     def refuse() -> ExpertBuffer:
-        raise AssertionError("experts were asked for")
+        raise AssertionError("experts were requested")
 
-    return Task(task.development, task.start, task.config, task.folder, refuse, task.provenance)
+    return replace(task, experts=refuse)
 
 
 def off_centre(data: FeatureSet) -> FeatureSet:

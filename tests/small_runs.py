@@ -18,10 +18,21 @@ from omnidistill.cli import main
 from omnidistill.data.featureset import FeatureSet, prepare
 from omnidistill.data.planted import planted
 from omnidistill.data.store import save_features
-from omnidistill.distill import Distillation, DistilledSet, Judge, Outer, TrajectoryMatching, Verdict, distill
+from omnidistill.distill import (
+    Distillation,
+    DistilledSet,
+    Judge,
+    Outer,
+    Provenance,
+    TrajectoryMatching,
+    Verdict,
+    distill,
+)
+from omnidistill.distill.outer import TrajectoryObjective
 from omnidistill.evaluation.validation import judge_set
 from omnidistill.experiments.config import RunConfig, load_config
 from omnidistill.io.tracking import SilentProgress
+from omnidistill.methods.learn import Learn
 from omnidistill.models.heads import Heads, random_heads
 from omnidistill.training.experts import ExpertBuffer, Start, train_experts
 
@@ -56,7 +67,7 @@ def small_experts(folder: Path, config: RunConfig, data: FeatureSet | None = Non
         config.experts,
         folder,
         seed=seed,
-        spectrum_epochs=config.distill.outer.num_expert_epochs,
+        spectrum_epochs=config.distill.expert_span,
     )
 
 
@@ -117,7 +128,7 @@ SMALL = ("--preset", "smoke", "--set", "heads.width=8")
 
 @dataclass(frozen=True)
 class Loop:
-    """All that the outer loop needs, made once; `distill` runs it in a folder."""
+    """What the outer loop needs, built once; `distill` runs the loop in a folder."""
 
     data: FeatureSet
     start: Heads
@@ -129,12 +140,13 @@ class Loop:
         return Loop(data, small_heads(data), small_experts(folder, small_config(), data))
 
     def outer(self, config: RunConfig) -> TrajectoryMatching:
-        return TrajectoryMatching(
-            self.buffer, config.distill.outer.num_expert_epochs, config.distill.outer.max_start_epoch
-        )
+        outer = learn_settings(config).outer
+        assert isinstance(outer, TrajectoryObjective)
+        return TrajectoryMatching(self.buffer, outer.num_expert_epochs, outer.max_start_epoch)
 
     def judge(self, distilled: DistilledSet) -> Verdict:
-        return judge_set(distilled, self.start, self.data.development().validation)
+        """Score a set of the loop, whose recipe still has the number of steps that it is learned with."""
+        return judge_set(distilled, self.start, self.data.development().validation, distilled.recipe.num_steps)
 
     def distill(
         self,
@@ -144,17 +156,26 @@ class Loop:
         wrap: Callable[[Outer], Outer] = lambda outer: outer,
         judge: Judge | None = None,
         judged: bool = True,
-        **settings: Any,
+        **arguments: Any,
     ) -> Distillation:
+        """Run the outer loop with the settings of a run, recorded as a run records them."""
+        recorded = {"provenance": Provenance(method=config.method, config=config.model_dump(mode="json"))}
         return distill(
             self.data.split("train"),
             wrap(self.outer(config)),
             8,
-            config,
+            learn_settings(config),
             folder,
+            seed=config.seed,
             judge=(judge or self.judge) if judged else None,
-            **settings,
+            **{**recorded, **arguments},
         )
+
+
+def learn_settings(config: RunConfig) -> Learn:
+    """Return the settings of the outer loop, with the type that a checker needs."""
+    assert isinstance(config.distill, Learn)
+    return config.distill
 
 
 def records(folder: Path) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The contract suite of parametrisations accepts what is right and names what is wrong."""
+"""The contract check of storages passes correct ones and names what a broken one does wrong."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from omnidistill.models.storages import Bits, Plain, straight_through
+from omnidistill.models.storages import Bits, Plain
+from omnidistill.models.storages.forms import straight_through
 from omnidistill.testing import check_storage
 
 
 @dataclass(frozen=True)
 class Factors(Plain):
-    """Row = direction times length, both learned, lengths stored as float16: right, and unlike ours."""
+    """Row = direction times length, both learned, lengths stored as float16: correct, and unlike the built-in ones."""
 
     def init(self, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
         lengths = {name: x.norm(dim=1, keepdim=True).clamp_min(1e-6) for name, x in rows.items()}
@@ -34,7 +35,7 @@ class Factors(Plain):
         return {name: stored[f"{name}/length"].float() * stored[f"{name}/direction"] for name in names}
 
 
-def test_a_parametrisation_of_someone_else_passes() -> None:
+def test_a_storage_of_a_user_passes() -> None:
     check_storage(Factors())
 
 
@@ -118,7 +119,7 @@ class Broken(Bits):
         ("global randomness", "used torch's global random state"),
     ],
 )
-def test_a_broken_parametrisation_is_named(how: str, message: str) -> None:
+def test_a_broken_storage_is_named(how: str, message: str) -> None:
     state = torch.get_rng_state()
     with pytest.raises(AssertionError, match=message):
         check_storage(Broken(4, how))

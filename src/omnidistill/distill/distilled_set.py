@@ -181,9 +181,10 @@ class DistilledSet:
         tensors = {name: t for name, t in artifact.tensors.items() if name.startswith(("rows/", "similarity/"))}
         try:
             preprocessing = Preprocessing.from_parts(artifact.tensors, spec.preprocessing)
-            return DistilledSet(tensors, spec, preprocessing, Provenance.from_json(provenance))
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{where}: field {error} is missing or malformed; distil again") from None
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        source = f"{folder}/{PROVENANCE}" if "schema" in meta else where
+        return DistilledSet(tensors, spec, preprocessing, Provenance.from_json(provenance, source))
 
 
 def sgd_recipe(distilled: DistilledSet) -> Sgd:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from omnidistill.core.errors import InputError
+
 Json = Mapping[str, Any]
 """A JSON object that is passed on, not interpreted."""
 
@@ -50,9 +52,24 @@ class Provenance:
         return {name: value for name, value in tree.items() if value not in (None, "", [], {}, ())}
 
     @classmethod
-    def from_json(cls, tree: Json) -> Provenance:
-        """Read what `to_json` wrote; unknown fields (of a later version) are dropped."""
-        known = {each.name: tree[each.name] for each in fields(cls) if each.name in tree}
+    def from_json(cls, tree: Json, where: str) -> Provenance:
+        """Read what `to_json` wrote; unknown fields (of a later version) are dropped.
+
+        Raises:
+            InputError: a field of another type; names the file and the field.
+        """
+        known = {each.name: tree[each.name] for each in fields(cls) if tree.get(each.name) is not None}
+        for name, types in _TYPES.items():
+            if name in known and not isinstance(known[name], types):
+                raise InputError(f"{where}: field '{name}' is {known[name]!r}; the file was altered")
         for name in ("initial_ids", "notes"):
-            known[name] = tuple(str(each) for each in known.get(name) or ())
+            known[name] = tuple(str(each) for each in known.get(name, ()))
         return cls(**known)
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("method", "name", "data", "heads"), (str,)),
+    **dict.fromkeys(("config", "experts", "initial_set", "choices"), (dict,)),
+    **dict.fromkeys(("initial_ids", "notes"), (list,)),
+    **dict.fromkeys(("iteration", "validation"), (int, float)),
+}

@@ -71,7 +71,7 @@ def upgraded_set(
             "schema": 1,
             "modalities": widths,
             "size": size,
-            "storage": _resolved(distill["storage"], size),
+            "storage": _resolved(distill.get("storage") or {"kind": "rows", "views": 1}, size),
             "similarity": _similarity(distill),
             "objective": distill["student"],
             "recipe": {"kind": "sgd", **recipe},

@@ -11,13 +11,12 @@ from torch import Tensor
 
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.experiments.config import ObjectiveConfig
 from omnidistill.models.heads import Heads
-from omnidistill.models.objectives import Hopa, InfoNCE, PairwiseWbce
+from omnidistill.models.objectives import Hopa, InfoNCE, Objective, PairwiseWbce
 from omnidistill.training.experts.epochs import StackedHeads, epoch_orders, stack_runs, train_epochs
 from small_runs import features, small_heads
 
-OBJECTIVES: dict[str, ObjectiveConfig] = {
+OBJECTIVES: dict[str, Objective] = {
     "hopa": Hopa(),
     "pairwise-wbce": PairwiseWbce(),
     "infonce": InfoNCE(),
