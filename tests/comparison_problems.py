@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,12 @@ import pytest
 
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import Distillation
-from omnidistill.experiments.comparison import Compared, compare
+from omnidistill.evaluation.protocol import EvaluateConfig
+from omnidistill.experiments.comparison import Compared, compare, plan_cells
+from omnidistill.experiments.comparison.plan import BaselineCell, plan_baselines
 from omnidistill.experiments.config import ComparisonConfig, has_setting, load_config
-from omnidistill.methods import METHODS, Method, Task
-from small_runs import contents, packed
+from omnidistill.methods import Method, Task, methods
+from small_runs import contents, packed, small_heads
 
 TINY = (
     "heads.width=8",
@@ -53,6 +55,14 @@ def tiny(
     return ComparisonConfig.model_validate_json(json.dumps(tree))
 
 
+def planned(
+    comparison: ComparisonConfig, data: FeatureSet, evaluate: EvaluateConfig | None = None, width: int = 8
+) -> list[BaselineCell]:
+    """The baselines of a comparison over these data, from heads of this width."""
+    start, cells = small_heads(data, width), plan_cells(comparison, data)
+    return plan_baselines(comparison, evaluate or EvaluateConfig(), cells, data, start)
+
+
 def without_costs(content: dict[str, Any]) -> dict[str, Any]:
     """A table freed of how long things took and how much memory they had."""
     kept: dict[str, Any] = json.loads(json.dumps(content))
@@ -69,11 +79,11 @@ def line_of(content: dict[str, Any], name: str) -> dict[str, Any]:
 
 def results(folder: Path) -> dict[str, tuple[bytes, int]]:
     """Content and time of writing of every file of every result in a folder of comparisons."""
-    kept = (name for name in contents(folder) if name.startswith("references/") or "/result/" in name)
+    kept = (name for name in contents(folder) if name.startswith("baselines/") or "/result/" in name)
     return {name: ((folder / name).read_bytes(), (folder / name).stat().st_mtime_ns) for name in kept}
 
 
-FEW = tiny("apm", "hopa", seeds=(0, 1), references=["equal-bytes"])
+FEW = tiny("apm", "hopa", seeds=(0, 1), baselines=["equal-bytes"])
 """Two methods, two seeds."""
 
 
@@ -130,14 +140,14 @@ def counted() -> Iterator[list[tuple[str, int]]]:
     """(kind, seed) of every set that is made in the block."""
     calls: list[tuple[str, int]] = []
 
-    def noting(method: Method) -> Method:
-        def make(task: Task, /) -> Distillation:
-            calls.append((task.config.distill.kind, task.config.seed))
-            return method(task)
+    def noting(run: Callable[[Method, Task], Distillation]) -> Callable[[Method, Task], Distillation]:
+        def noted(method: Method, task: Task) -> Distillation:
+            calls.append((method.kind, task.seed))
+            return run(method, task)
 
-        return make
+        return noted
 
     with pytest.MonkeyPatch.context() as patch:
-        for kind, method in METHODS.items():
-            patch.setitem(METHODS, kind, noting(method))
+        for kind in methods.names():
+            patch.setattr(methods.get(kind), "run", noting(methods.get(kind).run))
         yield calls

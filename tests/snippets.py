@@ -18,7 +18,7 @@ from omnidistill.data.emoji import emoji_picture, load_emoji
 from omnidistill.data.featureset import prepare
 from omnidistill.data.planted import planted
 from omnidistill.data.store import save_features
-from omnidistill.experiments.config import has_setting, parse_config, reading
+from omnidistill.experiments.config import has_setting, load, load_config, parse_config
 from omnidistill.experiments.run import run_distill
 
 ROOT = Path(__file__).parents[1]
@@ -79,19 +79,19 @@ def quick(words: list[str]) -> list[str]:
 
 def make_presets_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every preset with few epochs, iterations and steps, whatever it says."""
-    whole = reading._preset
+    whole = load._preset
 
     def quick(name: str) -> dict[str, Any]:
         tree = whole(name)
         config = parse_config(deepcopy(tree), name)
-        settings = (*EVERY, *(LEARNED if isinstance(config.distill, LearnedConfig) else CHOSEN))
+        settings = (*EVERY, *(LEARNED if config.distill.has_iterations else CHOSEN))
         for setting in settings:
             key, _, literal = setting.partition("=")
             if has_setting(config, setting):
-                reading._assign(tree, key, reading._literal(literal), name)
+                load._assign(tree, key, load._literal(literal), name)
         return tree
 
-    monkeypatch.setattr(reading, "_preset", quick)
+    monkeypatch.setattr(load, "_preset", quick)
 
 
 def plant(folder: Path) -> None:
@@ -102,7 +102,7 @@ def plant(folder: Path) -> None:
     rows = zip(raw.ids, raw.groups, raw.splits, strict=True)
     lines = ["id,group,split", *(",".join(row) for row in rows)]
     (folder / "rows.csv").write_text("\n".join(lines) + "\n", "utf-8")
-    config = reading.load_config(preset="recommended", overrides=["distill.size=30"])
+    config = load_config(preset="recommended", overrides=["distill.size=30"])
     run_distill(str(folder / "SET"), config, folder / "RUN")
     (folder / "MEDIA").mkdir()
     drawn = load_emoji(["noto"])

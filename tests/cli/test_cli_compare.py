@@ -17,10 +17,12 @@ import pytest
 
 from comparison_problems import FLAGS, counted, line_of, tiny
 from omnidistill.data.planted import planted
-from omnidistill.experiments.comparison import cells
+from omnidistill.evaluation.baselines import random_rows
+from omnidistill.evaluation.validation import doubling_steps
 from omnidistill.experiments.config import describe_comparisons, describe_presets
 from omnidistill.experiments.run import heads_fingerprint
-from omnidistill.methods import METHODS
+from omnidistill.methods.apm import Apm
+from omnidistill.methods.learn import Learn
 from omnidistill.models.heads import save_heads
 from omnidistill.report.gain_figure import gain_figure
 from small_runs import cli, features, packed, small_heads
@@ -30,8 +32,9 @@ FEW = ("--methods", "apm,hopa", "--sizes", "8", "--seeds", "0", "--students", "2
 
 @pytest.fixture(scope="module", autouse=True)
 def _few_steps_on_random_rows() -> Iterator[None]:
+    few = doubling_steps(16)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cells, "_RANDOM_STEPS", 16)
+        patch.setattr(random_rows, "doubling_steps", lambda most: few)
         yield
 
 
@@ -92,7 +95,7 @@ def test_json_prints_the_saved_comparison_only(data: Path, tmp_path: Path) -> No
 def test_a_comparison_from_a_file_with_layout_and_heads(data: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     settings = json.dumps(list(tiny("apm").settings))
-    file.write_text(f'methods = ["apm"]\nsizes = [8]\nseeds = [0, 1]\nreferences = []\nsettings = {settings}\n')
+    file.write_text(f'methods = ["apm"]\nsizes = [8]\nseeds = [0, 1]\nbaselines = []\nsettings = {settings}\n')
     heads = small_heads(features(2), seed=5)
     save_heads(heads, tmp_path / "H", {})
     arguments = ("--config", file, "--layout", "cost", "--students", 2, "--heads", tmp_path / "H")
@@ -116,12 +119,13 @@ def test_budgets_have_their_own_rows_and_a_figure(data: Path, tmp_path: Path) ->
     result = content(tmp_path / "C")
     assert (tmp_path / "C" / "comparison.svg").read_text("utf-8") == gain_figure(result)
     sizes = {line["name"]: line["size"] for line in result["lines"]}
-    assert (sizes["apm@3328B"], sizes["random@3328B"], sizes["equal-bytes@3328B"]) == (13, 32, None)
+    assert any(line["label"] == "random, 32 rows" for line in result["lines"])
+    assert (sizes["apm@3328B"], sizes["random@3328B"], sizes["equal-bytes@3328B"]) == (13, None, None)
     assert sizes["hopa@3328B"] == 3328 // (4 * (26 + 1 + 2 * 2))
     with counted() as calls:
         by_size = cli("compare", data, "--methods", "apm,hopa", "--sizes", "13", *few, "--resume")
     assert by_size.code == 0, by_size
-    assert calls == [("trajectory", 0)]
+    assert calls == [("learn", 0)]
     assert "(also .csv, .tex, .json)" in by_size.out
 
 
@@ -134,7 +138,7 @@ def test_a_failed_method_is_reported_with_exit_code_one(
 ) -> None:
     command = ("compare", data, *FEW, "-o", tmp_path / "C")
     with monkeypatch.context() as patch:
-        patch.setitem(METHODS, "apm", no_luck)
+        patch.setattr(Apm, "run", no_luck)
         outcome = cli(*command)
         as_json = cli(*command, "--resume", "--json")
     for result in (outcome, as_json):
@@ -157,13 +161,13 @@ def test_resume_continues_an_interrupted_comparison(
 
     command = ("compare", data, *FEW, "-o", tmp_path / "C")
     with monkeypatch.context() as patch:
-        patch.setitem(METHODS, "trajectory", interrupted)
+        patch.setattr(Learn, "run", interrupted)
         outcome = cli(*command)
     assert (outcome.code, outcome.out) == (130, "")
     assert outcome.err.endswith("omnidistill: interrupted; finished work is saved, repeat the command with --resume\n")
     with counted() as calls:
         assert cli(*command, "--resume").code == 0
-    assert calls == [("trajectory", 0)]
+    assert calls == [("learn", 0)]
 
 
 def test_a_signal_during_a_method(data: Path, tmp_path: Path) -> None:
@@ -194,8 +198,8 @@ SHORTER = (
     "distill.iterations=1",
     "distill.validate_every=1",
     "distill.num_student_steps=1",
-    "distill.max_start_epoch=1",
-    "distill.num_expert_epochs=1",
+    "distill.outer.max_start_epoch=1",
+    "distill.outer.num_expert_epochs=1",
     "evaluate.max_epochs=1",
     "evaluate.learning_rates=[1.0]",
 )

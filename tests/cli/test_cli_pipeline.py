@@ -25,7 +25,17 @@ from omnidistill.experiments.run import open_run, versions
 from omnidistill.models.heads import load_heads
 from small_runs import ROWS, SMALL, Outcome, cli, contents, features, packed, widths
 
-BASELINES = ("zero_shot", "random", "low_rank", "equal_bytes", "cca", "distilled", "full_own", "full")
+BASELINES = (
+    "zero_shot",
+    "random",
+    "low_rank",
+    "equal_bytes",
+    "equal_bytes_4_bit",
+    "cca",
+    "distilled",
+    "full_own",
+    "full",
+)
 REQUIRED = {"zero_shot", "random", "full", "equal_bytes", "low_rank", "distilled"}
 COMMANDS = [name for group in make_parser().command_groups for name in group.parsers]
 
@@ -67,7 +77,7 @@ def pipeline(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         "pack": cli("pack", *tables, "-o", data),
         "heads": cli("heads", data, *SMALL, "-o", heads),
         "experts": cli("experts", data, *SMALL, "--heads", heads, "-o", experts),
-        "distill": cli("distill", data, *SMALL, "--size", 9, "--heads", heads, "--experts", experts, "-o", run),
+        "distill": cli("distill", data, *SMALL, "--size", 7, "--heads", heads, "--experts", experts, "-o", run),
         "evaluate": cli("evaluate", run, "--json"),
     }
     return Pipeline(folder, raw, outcomes)
@@ -82,8 +92,8 @@ def test_every_command_succeeds_and_prints_the_next_one(pipeline: Pipeline) -> N
             pipeline.outcomes[command].out
         )
     assert f"omnidistill evaluate {pipeline.folder / 'RUN'}" in pipeline.outcomes["distill"].out
-    assert "9 rows" in pipeline.outcomes["distill"].out
-    assert "rank floor of 9 rows" in pipeline.outcomes["distill"].out
+    assert "7 rows" in pipeline.outcomes["distill"].out
+    assert "rank floor of 7 rows" in pipeline.outcomes["distill"].out
 
 
 def test_pack_reports_its_input_and_saves_every_row(pipeline: Pipeline) -> None:
@@ -141,12 +151,12 @@ def test_json_has_costs_versions_and_command(pipeline: Pipeline) -> None:
     total = sum(widths(len(pipeline.modalities)).values())
     assert scores["bytes"]["features"] == 4 * ROWS["train"] * total
     # rows, diagonal and two factors of rank 2
-    assert scores["bytes"]["distilled"] == scores["distilled"]["bytes"] == 4 * 9 * (total + 1 + 2 * 2)
-    assert scores["random"]["bytes"] == 4 * 9 * total
+    assert scores["bytes"]["distilled"] == scores["distilled"]["bytes"] == 4 * 7 * (total + 1 + 2 * 2)
+    assert scores["random"]["bytes"] == 4 * 7 * total
     assert scores["equal_bytes"]["bytes"] <= scores["bytes"]["distilled"]
     assert scores["versions"] == versions()
     assert scores["command"].startswith("omnidistill")
-    assert scores["size"] == 9
+    assert scores["size"] == 7
     assert scores["num_seeds"] == 2
     assert scores["data"]["widths"] == widths(len(pipeline.modalities))
     assert scores["data"]["rows"] == ROWS

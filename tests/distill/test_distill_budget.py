@@ -69,7 +69,7 @@ def test_an_amount_is_its_exact_value_rounded_down(digits: int, decimals: int, u
     scale = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "%": Fraction(whole, 100)}[unit]
     text = f"{digits / 10**decimals:.{decimals}f}{unit}"
     if number * scale < 1:
-        assert "at least a byte" in refusal(text, whole)
+        assert "at least one byte" in refusal(text, whole)
     elif number * scale <= whole:
         assert parse_budget(text, whole) == math.floor(number * scale)
     else:
@@ -80,12 +80,12 @@ def test_an_amount_is_its_exact_value_rounded_down(digits: int, decimals: int, u
     "text", ["", " ", "%", "kB", "1x", "1/3", "1,5k", "1 0", "1kk", "--3", "0x10", "1\n2", "1e9999999"]
 )
 def test_what_is_no_amount(text: str) -> None:
-    assert "is not an amount of bytes; give one such as 200000, 64kB, 1.5M or 1%" in refusal(text)
+    assert "not an amount of bytes; pass one such as 200000, 64kB, 1.5M or 1%" in refusal(text)
 
 
 @pytest.mark.parametrize("text", ["0", "0.9", "0.00005%", "-1", "-0.5%", "nan", "NaN%", "inf", "-infinity kB"])
 def test_what_is_not_finite_or_less_than_a_byte(text: str) -> None:
-    assert "must be finite and at least a byte" in refusal(text)
+    assert "must be finite and at least one byte" in refusal(text)
 
 
 @pytest.mark.parametrize("text", ["1000001", "100.1%", "1G"])

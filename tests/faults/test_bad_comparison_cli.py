@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from comparison_problems import FLAGS
-from omnidistill.experiments.comparison import cells
+from omnidistill.evaluation.baselines import random_rows
+from omnidistill.evaluation.validation import doubling_steps
 from omnidistill.io.artifacts import exclusive
 from omnidistill.models.heads import save_heads
 from small_runs import SMALL, Outcome, cli, contents, features, packed, small_heads
@@ -23,8 +24,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("made")
     packed(folder / "SET")
     packed(folder / "OTHER", features(seed=9))
+    few = doubling_steps(16)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cells, "_RANDOM_STEPS", 16)
+        patch.setattr(random_rows, "doubling_steps", lambda most: few)
         assert cli("compare", folder / "SET", *FEW, "-o", folder / "C").code == 0
         yield folder
 
@@ -167,7 +169,7 @@ def a_result(folder: Path) -> Path:
 
 
 def tensors(folder: Path) -> Path:
-    return next(folder.glob("references/full-*/tensors-*.safetensors"))
+    return next(folder.glob("baselines/full-*/tensors-*.safetensors"))
 
 
 def lock(folder: Path) -> Path:

@@ -283,7 +283,7 @@ def test_an_unknown_key_in_a_file(made: Path, tmp_path: Path) -> None:
     ("arguments", "told"),
     [
         (("--bytes", "much"), ("'much'", "not an amount of bytes", "1.5M")),
-        (("--bytes", "-3"), ("'-3'", "at least a byte")),
+        (("--bytes", "-3"), ("'-3'", "at least one byte")),
         (("--bytes", "nan%"), ("'nan%'", "must be finite")),
         (("--bytes", "101%"), ("'101%'", "10,752 bytes", "use all rows")),
         (("--bytes", "1%"), ("'1%'", "of 2 rows (smoke)", "give at least 376")),
@@ -324,7 +324,7 @@ def test_a_rank_is_compared_with_the_rows_that_fit_the_budget(made: Path, tmp_pa
     assert cli(*command, "--bytes", "60%").code == 0
     made_set = open_run(tmp_path / "RUN").sets()[0]
     assert made_set.size > 12
-    assert made_set.config.distill.similarity.rank == 12
+    assert made_set.spec.similarity.rank == 12  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("missing", ["train", "validation"])
@@ -402,11 +402,11 @@ def test_experts_of_other_data_or_heads(made: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "kind"),
     [
-        (("hopa", *overrides("distill.outer.kind=task")), "task"),
+        (("hopa", *overrides("distill.outer.kind=task")), "learn, outer objective task"),
         (("random",), "select"),
         (("covmatch",), "covmatch"),
         (("apm",), "apm"),
-        (("lors-separate", *overrides("distill.outer.kind=task")), "task"),
+        (("lors-separate", *overrides("distill.outer=task")), "learn, outer objective task"),
     ],
 )
 def test_experts_for_a_method_that_reads_none(method: tuple[str, ...], kind: str, made: Path, tmp_path: Path) -> None:

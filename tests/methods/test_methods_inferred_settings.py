@@ -93,5 +93,5 @@ def test_few_rows_have_many_views(size: int, rows: int) -> None:
 
 
 def test_all_epochs_have_one_start() -> None:
-    with pytest.raises(InputError, match="max_start_epoch above 1 leaves no room"):
+    with pytest.raises(InputError, match="max_start_epoch above 1 requires num_expert_epochs"):
         load_config(preset="recommended", overrides=["distill.outer.max_start_epoch=2"])

@@ -41,7 +41,7 @@ def test_below_twenty_groups_the_last_set_is_the_result(outer: str, tmp_path: Pa
     small, notes = made(tmp_path / "small", tiny(*settings, "distill.validate_every=1"), of_groups(19))
     (line,) = notes
     assert "19 groups (38 rows)" in line
-    assert "11 points; the last set is the result, with the matched 3 steps" in line
+    assert "11 points; the last set is the result, with the 3 steps that it was learned with" in line
     found = records(tmp_path / "small")
     assert [record.get("notes") for record in found] == [[line], None, None, None, None]
     assert not any("validation" in record for record in found)
@@ -116,7 +116,7 @@ def test_experts_that_gain_nothing_are_not_matched(seed: int, tmp_path: Path) ->
 @pytest.mark.parametrize("seed", [0, 1])
 def test_students_that_gain_nothing_end_it_after_a_third(seed: int, tmp_path: Path) -> None:
     ended, (line,) = made(tmp_path, by_task(), pairs(seed, True))
-    assert line.startswith("nothing to gain: students of the best set so far validate ")
+    assert line.startswith("nothing to gain: students of the best set so far change validation by ")
     found = records(tmp_path)
     assert found[-1]["notes"] == [line]
     assert 4 <= found[-1]["iteration"] < 12

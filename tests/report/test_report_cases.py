@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from omnidistill.evaluation.line import Line
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
+from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.report.cases import COMPARED, find_cases, load_cases, save_cases
 from small_runs import features, small_heads
 
@@ -24,27 +24,31 @@ def held_out() -> FeatureSet:
 
 
 @pytest.fixture(scope="module")
-def lines() -> dict[str, Line]:
+def lines() -> dict[str, TrainedHeads]:
     data = features(3)
     return {
-        name: Line(name, ({m: torch.stack([w, -w]) for m, w in small_heads(data, seed=seed).items()},), 0, 0.0, {})
+        name: TrainedHeads(
+            name, ({m: torch.stack([w, -w]) for m, w in small_heads(data, seed=seed).items()},), 0, 0.0, {}
+        )
         for seed, name in enumerate(COMPARED)
     }
 
 
-def cosines(line: Line, test: FeatureSet, row: int, pair: tuple[str, str]) -> list[float]:
+def cosines(line: TrainedHeads, test: FeatureSet, row: int, pair: tuple[str, str]) -> list[float]:
     heads = {name: matrix[0] for name, matrix in line.heads.items()}
     query = heads[pair[0]] @ test.features[pair[0]][row]
     return [float(torch.cosine_similarity(query, heads[pair[1]] @ x, dim=0)) for x in test.features[pair[1]]]
 
 
-def rank(line: Line, test: FeatureSet, row: int, pair: tuple[str, str]) -> int:
+def rank(line: TrainedHeads, test: FeatureSet, row: int, pair: tuple[str, str]) -> int:
     scores = cosines(line, test, row, pair)
     best = max(score for score, group in zip(scores, test.groups, strict=True) if group == test.groups[row])
     return 1 + sum(score > best for score in scores)
 
 
-def test_cases_are_the_largest_rises_and_falls_by_a_plain_search(lines: dict[str, Line], held_out: FeatureSet) -> None:
+def test_cases_are_the_largest_rises_and_falls_by_a_plain_search(
+    lines: dict[str, TrainedHeads], held_out: FeatureSet
+) -> None:
     found = find_cases(lines, held_out)
     changes = {
         (pair, row): math.log2(rank(lines["zero_shot"], held_out, row, pair))
@@ -74,14 +78,14 @@ def test_cases_are_the_largest_rises_and_falls_by_a_plain_search(lines: dict[str
 
 
 def test_equal_lines_have_no_cases_and_equal_input_gives_equal_cases(
-    lines: dict[str, Line], held_out: FeatureSet
+    lines: dict[str, TrainedHeads], held_out: FeatureSet
 ) -> None:
     assert find_cases(lines, held_out) == find_cases(lines, held_out)
     same = find_cases({**lines, "distilled": replace(lines["zero_shot"])}, held_out)
     assert (same.rose, same.fell, same.cases) == (0, 0, ())
 
 
-def test_cases_survive_the_way_to_disk(lines: dict[str, Line], held_out: FeatureSet, tmp_path: Path) -> None:
+def test_cases_survive_the_way_to_disk(lines: dict[str, TrainedHeads], held_out: FeatureSet, tmp_path: Path) -> None:
     found = find_cases(lines, held_out)
     save_cases(found, tmp_path / "cases.json")
     assert load_cases(tmp_path / "cases.json") == found
@@ -92,7 +96,7 @@ def test_cases_survive_the_way_to_disk(lines: dict[str, Line], held_out: Feature
     "change", [{"schema": 2}, {"rose": "many"}, {"cases": [{"query": "a"}]}, {"cases": [3]}, {"cases": None}]
 )
 def test_damaged_cases_are_refused_in_one_line(
-    lines: dict[str, Line], held_out: FeatureSet, tmp_path: Path, change: dict[str, object]
+    lines: dict[str, TrainedHeads], held_out: FeatureSet, tmp_path: Path, change: dict[str, object]
 ) -> None:
     path = tmp_path / "cases.json"
     save_cases(find_cases(lines, held_out), path)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill import DistilledSet
+from omnidistill.distill import DistilledSet, Provenance
 from omnidistill.experiments.run import open_data, run_distill
 from omnidistill.report.heatmap import shrink, strongest_pairs
 from omnidistill.report.instances import trace_instances
@@ -52,7 +52,7 @@ def test_nearest_items_are_those_of_a_plain_search_each_of_another_group(
 def test_a_row_moved_from_the_real_row_that_it_began_as(made: tuple[DistilledSet, FeatureSet]) -> None:
     distilled, train = made
     instances = trace_instances(distilled, train)
-    assert [instance.start for instance in instances] == list(distilled.initial_ids)
+    assert [instance.start for instance in instances] == list(distilled.provenance.initial_ids)
     for instance in instances:
         start = train.ids.index(instance.start)
         for name, trace in instance.traces.items():
@@ -64,7 +64,7 @@ def test_a_row_moved_from_the_real_row_that_it_began_as(made: tuple[DistilledSet
         tensors={
             **distilled.tensors,
             **{
-                f"rows/{m}": train.features[m][[train.ids.index(i) for i in distilled.initial_ids]]
+                f"rows/{m}": train.features[m][[train.ids.index(i) for i in distilled.provenance.initial_ids]]
                 for m in train.modalities
             },
         },
@@ -77,7 +77,7 @@ def test_a_row_moved_from_the_real_row_that_it_began_as(made: tuple[DistilledSet
 
 def test_rows_that_began_as_none_have_no_move(made: tuple[DistilledSet, FeatureSet]) -> None:
     distilled, train = made
-    for instance in trace_instances(replace(distilled, initial_ids=()), train):
+    for instance in trace_instances(replace(distilled, provenance=Provenance()), train):
         assert instance.start is None
         assert all(trace.move is None for trace in instance.traces.values())
 

@@ -36,8 +36,8 @@ def test_the_page_of_an_evaluated_run_is_the_one_that_evaluate_wrote(folder: Pat
     assert (tmp_path / "page.html").read_bytes() == (folder / "A" / "report.html").read_bytes()
     told = content((tmp_path / "page.html").read_text("utf-8"))
     start = {told["texts"][instance[1]] for instance in told["runs"][0]}
-    manifest = json.loads((folder / "A" / "distilled" / "manifest.json").read_text("utf-8"))
-    assert start == set(manifest["meta"]["initial_ids"])
+    provenance = json.loads((folder / "A" / "distilled" / "provenance.json").read_text("utf-8"))
+    assert start == set(provenance["initial_ids"])
     text = page(tmp_path / "page.html").text
     assert "To make it again" in text
     assert "the first right item rose for" in text

@@ -105,13 +105,13 @@ class Broken(Objective):
         ("scaled", "gradient is not the derivative of value"),
         ("detached", "gradient is not differentiable.*detached from the outputs"),
         ("detached targets", "gradient is not differentiable"),
-        ("in place", "changed its arguments in place"),
+        ("in place", "modified its arguments in place"),
         ("float32", r"gradient of torch.float64 outputs is torch.float32"),
         ("one modality", r"gradient has shape \(1, 4, 5\), the outputs \(2, 4, 5\)"),
         ("value per instance", r"value of one run has shape \(1,\), not \(\)"),
         ("weights instances", "permuting instances changes the value"),
         ("sums runs", "gradient is not the derivative of value"),
-        ("mixes runs", r"gradient with leading dimensions \(4,\) is not the one of each run alone"),
+        ("mixes runs", r"gradient with leading dimensions \(4,\) differs from that of each run alone"),
         ("not finite at zero", r"a zero output.*(value|gradient) is not finite"),
     ],
 )
@@ -126,7 +126,9 @@ def test_an_objective_with_mixed_values_is_named() -> None:
             value = self.right.value(outputs, targets)
             return value + 1e-3 * (value.sum() - value)
 
-    with pytest.raises(AssertionError, match=r"value with leading dimensions \(4,\) is not the one of each run alone"):
+    with pytest.raises(
+        AssertionError, match=r"value with leading dimensions \(4,\) differs from that of each run alone"
+    ):
         check_objective(Mixed(how="values mixed"), num_modalities=(3,))
 
 
@@ -191,9 +193,9 @@ class BrokenSimilarity(Similarity):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("starts elsewhere", "a fresh similarity is not the identity"),
+        ("starts elsewhere", "the initial similarity is not the identity"),
         ("integers", r"targets are torch.int64, not floating point"),
-        ("own randomness", "init differs for equal generators, in 'matrix'"),
+        ("own randomness", "init of 'matrix' differs for equal generators"),
         ("first batch only", r"targets of batches \(2, 3\) are not the submatrices"),
         ("detached", "targets are not differentiable with respect to matrix"),
     ],

@@ -72,10 +72,9 @@ def add_trackers(parser: argparse.ArgumentParser) -> None:
         dest="trackers",
         action="append",
         default=[],
-        choices=("tensorboard", "wandb", "trackio"),
         metavar="NAME",
-        help="also log the metrics to tensorboard, wandb or trackio, repeatable; they stay on this machine unless you "
-        "configure the tracker otherwise (docs/sharing.md)",
+        help="also log the metrics to tensorboard, wandb, trackio or another tracker, repeatable; they stay "
+        "on this machine unless you configure the tracker otherwise (docs/sharing.md)",
     )
 
 

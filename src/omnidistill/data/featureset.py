@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import cast
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 from omnidistill.data.names import SPLITS, check_modality_names, check_split_names
 from omnidistill.data.prepare import check_finite, fit_preprocessing, prepare_chunks
 from omnidistill.data.preprocessing import Preprocessing
@@ -43,7 +44,7 @@ class FeatureSet:
     splits: tuple[str, ...]
     pairing: Tensor | None
     preprocessing: Preprocessing
-    provenance: dict[str, Any]
+    provenance: dict[str, Json]
 
     def __post_init__(self) -> None:
         check_modality_names(self.features)
@@ -207,7 +208,7 @@ def _trusted(
     splits: tuple[str, ...],
     pairing: Tensor | None,
     preprocessing: Preprocessing,
-    provenance: Mapping[str, Any],
+    provenance: Mapping[str, Json],
 ) -> FeatureSet:
     """Build a set from parts of a validated set, without validating them again."""
     result = object.__new__(FeatureSet)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.duplicates import Duplicates, across_splits, digest_rows, repeated_in_test
@@ -90,8 +93,8 @@ def read_raw(
         provenance={
             "name": features.stem,
             "sources": {file.name: _sha256(file) for file in sources},
-            "dtypes": {name: str(x.dtype).removeprefix("torch.") for name, x in tensors.items()},
-            "notes": notes,
+            "dtypes": {**_dtypes(tensors)},
+            "notes": [*notes],
         },
     )
 
@@ -130,6 +133,7 @@ def pack(
 
 
 def _report(raw: RawFeatures, prepared: FeatureSet) -> PackReport:
+    notes = raw.provenance.get("notes")
     digests = digest_rows(raw)
     repeats = [
         f"{count:,} test rows repeat the {name} row of another group; put them in one group if both are right answers"
@@ -139,10 +143,14 @@ def _report(raw: RawFeatures, prepared: FeatureSet) -> PackReport:
         rows=prepared.split_sizes,
         groups=len(set(raw.groups)),
         widths=prepared.widths,
-        dtypes=raw.provenance["dtypes"],
+        dtypes=_dtypes(raw.features),
         duplicates=across_splits(raw, digests),
-        notes=(_steps(prepared.preprocessing), *raw.provenance["notes"], *repeats),
+        notes=(_steps(prepared.preprocessing), *(map(str, notes) if isinstance(notes, list) else ()), *repeats),
     )
+
+
+def _dtypes(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    return {name: str(x.dtype).removeprefix("torch.") for name, x in tensors.items()}
 
 
 def _steps(steps: Preprocessing) -> str:

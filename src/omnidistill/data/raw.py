@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class RawFeatures:
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     splits: tuple[str, ...]
-    provenance: dict[str, Any]
+    provenance: dict[str, Json]
     captions: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from omnidistill.core.json_value import Json
 from omnidistill.data.raw import RawFeatures
 
 _NUMBERS_AT_ONCE = 2**20
@@ -27,7 +27,7 @@ class RawRows:
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     splits: tuple[str, ...]
-    provenance: dict[str, Any]
+    provenance: dict[str, Json]
     read: Callable[[str, Int[Tensor, " k"]], Float[Tensor, "k _"]]
 
     @classmethod

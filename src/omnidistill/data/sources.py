@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from torch import Tensor
 from omnidistill.core.errors import InputError
 from omnidistill.data.names import check_modality_names
 from omnidistill.io.artifacts import map_file, read_tensors
+
+if TYPE_CHECKING:
+    import pyarrow
 
 _PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib"}
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -53,12 +56,15 @@ def read_sources(path: Path) -> tuple[dict[str, Float[Tensor, "_ _"]], tuple[Pat
     return tensors, files
 
 
-def parquet_columns(path: Path, modalities: bool) -> dict[str, Any]:
-    """Read columns of a Parquet file as pyarrow ChunkedArrays.
+def parquet_columns(path: Path, modalities: bool) -> dict[str, pyarrow.ChunkedArray]:
+    """Read columns of a Parquet file.
 
     Args:
-        path: of the file.
-        modalities: whether to read the columns that contain lists of numbers, or all other columns.
+        path: the file.
+        modalities: whether to read the columns that hold lists of numbers, or all the others.
+
+    Returns:
+        The columns by name.
 
     Raises:
         InputError: pyarrow is not installed, or the file is missing or damaged.

@@ -15,13 +15,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.prepare import fit_preprocessing, prepare_chunks
 from omnidistill.data.preprocessing import Preprocessing
@@ -31,8 +31,13 @@ from omnidistill.io.artifacts import Pieces, load_artifact, save_artifact
 KIND = "features"
 
 
-def save_features(features: FeatureSet, folder: Path, provenance: Mapping[str, Any] | None = None) -> None:
-    """Save the set to `folder`; `provenance` is added to that of the set.
+def save_features(features: FeatureSet, folder: Path, provenance: Mapping[str, Json] | None = None) -> None:
+    """Write the set to a folder.
+
+    Args:
+        features: the set.
+        folder: folder of the artifact.
+        provenance: additions to the provenance of the set.
 
     Raises:
         InputError: the folder cannot be written.
@@ -116,7 +121,7 @@ def load_features(folder: Path, verify: bool = True) -> FeatureSet:
 
 
 def _save(
-    features: FeatureSet, rows: Mapping[str, Tensor | Pieces], folder: Path, provenance: Mapping[str, Any] | None
+    features: FeatureSet, rows: Mapping[str, Tensor | Pieces], folder: Path, provenance: Mapping[str, Json] | None
 ) -> None:
     tensors: dict[str, Tensor | Pieces] = {f"features/{name}": x for name, x in rows.items()}
     tensors |= features.preprocessing.to_tensors()

@@ -36,7 +36,7 @@ class Apm(TunedMethod):
     norm: Literal["plain", "whitened"] = "whitened"
     """Nearest analytic parameters, or nearest outputs."""
     rotation: Literal["random", "eye"] = "random"
-    """Which of the sets of equal parameters: one row per direction, or a random frame."""
+    """Which of the sets with equal parameters to return: one row per direction, or rows in a random rotation."""
 
     @property
     def set_similarity(self) -> Similarity:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 from omnidistill.io.artifacts import load_artifact, read_tensors, save_artifact
 
 Heads = dict[str, Float[Tensor, "_ _"]]
@@ -61,20 +61,26 @@ def shared_groups(groups: Int[Tensor, "*r b"]) -> Float[Tensor, "*r b b"]:
     return (groups.unsqueeze(-1) == groups.unsqueeze(-2)).float()
 
 
-def save_heads(heads: Heads, folder: Path, meta: Mapping[str, Any]) -> None:
-    """Save heads as an artifact of kind "heads"; `meta` is added to its metadata."""
+def save_heads(heads: Heads, folder: Path, meta: Mapping[str, Json]) -> None:
+    """Write heads as an artifact of kind "heads".
+
+    Args:
+        heads: one matrix per modality.
+        folder: folder of the artifact.
+        meta: where the heads come from, such as {"origin": "pretrained"}; any JSON that is to be stored with them.
+    """
     save_artifact(folder, "heads", heads, {"modalities": list(heads), **meta})
 
 
-def load_heads(path: Path, widths: Mapping[str, int]) -> tuple[Heads, dict[str, Any]]:
-    """Load heads from an artifact or a safetensors file.
+def load_heads(path: Path, widths: Mapping[str, int]) -> tuple[Heads, dict[str, Json]]:
+    """Read heads for features of the given widths.
 
     Args:
-        path: folder of the artifact, or the file.
-        widths: {modality: p_m} of the features.
+        path: artifact folder, or a bare safetensors file with tensors named by modality.
+        widths: width of every modality that needs a head.
 
     Returns:
-        The heads in float32, in the order of `widths`, and their metadata.
+        The heads, float32, in the order of `widths`, and the JSON that was stored with them.
 
     Raises:
         InputError: a modality is missing, a matrix has the wrong input width, or the output widths differ.

@@ -1,4 +1,4 @@
-"""One cell or reference: what is kept of it is what its students did, and what several cells may share they share."""
+"""One cell or baseline: what is stored is what its students did, and cells share what they can."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 import torch
-from omnidistill.evaluation.equal_bytes import equal_bytes_line
-from omnidistill.evaluation.line import Line
-from omnidistill.evaluation.lines import distilled_line, zero_shot_line
 
 from comparison_problems import tiny
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet, prepare
 from omnidistill.data.planted import planted
 from omnidistill.evaluation import validation as choosing
-from omnidistill.evaluation.scores import line_ranks
-from omnidistill.experiments.comparison.cells import Place, Result, judged_of, load_result, make_cell, make_reference
-from omnidistill.experiments.comparison.plan import AnyCell, Cell, ReferenceCell, plan_cells, plan_references
+from omnidistill.evaluation.baselines import Allowance, Baseline, Setting, baselines
+from omnidistill.evaluation.distilled_row import train_on_sets
+from omnidistill.evaluation.scores import ranks_on_test
+from omnidistill.evaluation.trained_heads import TrainedHeads
+from omnidistill.experiments.comparison.cells import Place, Result, fit_baseline, judged_of, load_result, make_cell
+from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell, plan_baselines, plan_cells
 from omnidistill.experiments.run import Run, open_run
 from omnidistill.io.artifacts import load_artifact
 from omnidistill.io.tracking import SilentProgress
@@ -31,17 +31,19 @@ from small_runs import ROWS, contents, packed, small_heads
 
 METHODS = ("herding", "apm", "forgetting", "lors", "mtt", "lors-separate", "hopa")
 SIZED = ("random", "low-rank", "equal-bytes", "equal-bytes-4-bit")
-REFERENCES = ("zero-shot", "full", "full-hopa", "full-pairwise-wbce", "cca", *SIZED)
+NAMES = ("zero-shot", "full", "full-hopa", "full-pairwise-wbce", "cca", *SIZED)
+WIDTH = 10
+"""Of the heads; above the 8 rows of a set, so that a rank of 8 restricts them."""
 WIDTHS = {"text": 12, "audio": 14, "image": 16}  # not in the order of the alphabet
 
 
 @dataclass(frozen=True)
 class Made:
-    """Every cell and reference, made once, and how many students each cell compared."""
+    """Every cell and baseline, created once, and how many students each cell compared."""
 
     place: Place
     cells: Mapping[str, Cell]
-    references: Mapping[str, ReferenceCell]
+    baselines: Mapping[str, BaselineCell]
     compared: Mapping[str, int]
 
     def run(self, method: str) -> Run:
@@ -56,9 +58,10 @@ class Made:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("cells")
     data = prepare(planted(WIDTHS, ROWS, latent=6, positives_per_group=2))
-    place = Place(str(packed(folder / "SET", data)), data, small_heads(data), folder / "C")
+    place = Place(str(packed(folder / "SET", data)), data, small_heads(data, WIDTH), folder / "C")
     save_heads(place.start, place.folder / "heads", {})
-    comparison = tiny(*METHODS, references=REFERENCES)
+    own = [{"kind": "full-own", "objective": kind} for kind in ("hopa", "pairwise-wbce")]
+    comparison = tiny(*METHODS, baselines=["zero-shot", "full", *own, "cca", *SIZED])
     cells = plan_cells(comparison, data)
     compared = {}
     score = choosing.mean_score
@@ -68,14 +71,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
             patch.setattr(choosing, "mean_score", lambda *given, calls=calls: calls.append(1) or score(*given))
             make_cell(place, cell, "omnidistill compare ...", SilentProgress())
             compared[cell.method] = len(calls)
-    references = plan_references(comparison, cells[0].config.evaluate, data)
-    for reference in references:
-        make_reference(place, reference)
-    return Made(place, {cell.method: cell for cell in cells}, {cell.name: cell for cell in references}, compared)
+    fitted = plan_baselines(comparison, cells[0].config.evaluate, cells, data, place.start)
+    for baseline in sorted(fitted, key=lambda cell: cell.name != "full"):
+        fit_baseline(place, baseline)
+    return Made(place, {cell.method: cell for cell in cells}, {cell.name: cell for cell in fitted}, compared)
 
 
-def same_ranks(found: Result, line: Line, test: FeatureSet) -> None:
-    expected = line_ranks(line, test)
+def same_ranks(found: Result, row: TrainedHeads, test: FeatureSet) -> None:
+    expected = ranks_on_test(row, test)
     assert len(found.ranks) == len(expected)
     for one, other in zip(found.ranks, expected, strict=True):
         assert list(one) == list(permutations(test.modalities, 2))
@@ -87,71 +90,110 @@ def test_a_kept_result_is_how_students_of_the_set_rank_the_test_split(method: st
     cell, sets = made.cells[method], made.run(method).sets()
     assert len(sets) == (3 if method == "lors-separate" else 1)
     found = load_result(made.place, cell)
-    same_ranks(found, distilled_line(sets, made.place.start, cell.config.evaluate, seed=0), made.test)
+    same_ranks(found, train_on_sets(sets, made.place.start, cell.config.evaluate, seed=0), made.test)
     assert found.meta["bytes"] == sum(each.bytes for each in sets)
     assert found.meta["size"] == 8
 
 
-def test_references_are_kept_as_they_were_trained(made: Made) -> None:
-    found = {name: load_result(made.place, cell) for name, cell in made.references.items()}
-    same_ranks(found["zero-shot"], zero_shot_line(made.place.start), made.test)
+def test_baselines_are_stored_as_they_were_trained(made: Made) -> None:
+    found = {name: load_result(made.place, cell) for name, cell in made.baselines.items()}
+    evaluate, development = made.baselines["cca"].evaluate, made.place.data.development()
+    setting = Setting(development, made.place.start, evaluate, made.baselines["cca"].seed)
+    for name in ("zero-shot", "cca"):
+        same_ranks(found[name], made.baselines[name].baseline.fit(setting), made.test)
     assert {name: len(result.ranks) for name, result in found.items()} == {
-        name: 1 if name in ("zero-shot", "cca") else 2 for name in REFERENCES
+        name: 1 if name in ("zero-shot", "cca") else 2 for name in NAMES
     }
     assert {name: result.meta["size"] for name, result in found.items()} == {
-        name: 8 if name in SIZED else None for name in REFERENCES
+        name: 8 if name in SIZED else None for name in NAMES
     }
     labels = {name: result.meta["label"] for name, result in found.items()}
     assert labels["full-hopa"] == "all rows, HoPA"
     assert labels["full-pairwise-wbce"] == "all rows, pairwise wBCE"
-    assert len(set(labels.values())) == len(REFERENCES)
+    assert len(set(labels.values())) == len(NAMES)
 
 
-def test_the_line_of_equal_bytes_is_cut_from_the_full_run_that_was_kept(made: Made) -> None:
-    artifact = load_artifact(made.place.result(made.references["full"]), "result")
-    heads = {name: artifact.tensors[f"heads/{name}"] for name in WIDTHS}
-    full = Line("full", (heads,), 0, 0.0, {})
-    same_ranks(load_result(made.place, made.references["full"]), full, made.test)
-    num_bytes = 4 * 8 * sum(WIDTHS.values())
-    cut = load_result(made.place, made.references["equal-bytes"])
-    same_ranks(cut, equal_bytes_line(full, made.place.start, num_bytes), made.test)
-    assert 0 < cut.meta["bytes"] <= num_bytes
-
-
-def test_the_line_of_equal_bytes_at_a_budget_has_all_of_it(made: Made, tmp_path: Path) -> None:
-    """Also where a size is known: a float32 row more would weigh less than the budget allows."""
-    full = made.references["full"]
-    shutil.copytree(made.place.result(full), tmp_path / "references" / full.folder)
-    place = replace(made.place, folder=tmp_path)
-    budget = 4 * (3 * 8 + sum(WIDTHS.values())) * 2 + 3  # factors of rank 2 for three 8-wide heads
-    cell = ReferenceCell("equal-bytes", None, full.evaluate, full.seed, budget)
-    make_reference(place, cell)
+def stored_full(place: Place, full: BaselineCell) -> TrainedHeads:
     artifact = load_artifact(place.result(full), "result")
-    line = Line("full", ({name: artifact.tensors[f"heads/{name}"] for name in WIDTHS},), 0, 0.0, {})
+    return TrainedHeads("full", ({name: artifact.tensors[f"heads/{name}"] for name in WIDTHS},), 0, 0.0, {})
+
+
+def cut_to(num_bytes: int, made: Made, full: TrainedHeads) -> TrainedHeads:
+    """The trained heads, cut to these bytes."""
+    cell, baseline = made.baselines["full"], baselines.build("equal-bytes")
+    allowance = Allowance(0, num_bytes)
+    setting = Setting(made.place.data.development(), made.place.start, cell.evaluate, 0, allowance, {"full": full})
+    return baseline.fit(setting)
+
+
+def test_heads_of_equal_bytes_are_cut_from_the_full_run_that_was_stored(made: Made) -> None:
+    full = stored_full(made.place, made.baselines["full"])
+    same_ranks(load_result(made.place, made.baselines["full"]), full, made.test)
+    num_bytes = max(load_result(made.place, cell).meta["bytes"] for cell in made.cells.values())
+    cut = load_result(made.place, made.baselines["equal-bytes"])
+    same_ranks(cut, cut_to(num_bytes, made, full), made.test)
+    assert 0 < cut.meta["bytes"] <= num_bytes
+    assert num_bytes == load_result(made.place, made.cells["lors-separate"]).meta["bytes"]
+
+
+def test_heads_of_equal_bytes_at_a_budget_have_all_of_it(made: Made, tmp_path: Path) -> None:
+    """Also where a size is known: a float32 row more would take fewer bytes than the budget allows."""
+    full = made.baselines["full"]
+    shutil.copytree(made.place.result(full), tmp_path / "baselines" / full.folder)
+    place = replace(made.place, folder=tmp_path)
+    budget = 4 * (3 * WIDTH + sum(WIDTHS.values())) * 2 + 3  # factors of rank 2 for three heads
+    equal = baselines.build("equal-bytes")
+    cell = BaselineCell(equal, full.evaluate, full.seed, None, budget, Allowance(8, budget))
+    fit_baseline(place, cell)
     found = load_result(place, cell)
-    same_ranks(found, equal_bytes_line(line, place.start, budget), made.test)
+    same_ranks(found, cut_to(budget, made, stored_full(place, full)), made.test)
     assert (found.meta["bytes"], found.meta["label"]) == (budget - 3, "heads of equal bytes (rank 2)")
+
+
+def test_a_baseline_that_version_0_1_stored_is_not_fitted_again(made: Made, tmp_path: Path) -> None:
+    place, cell = replace(made.place, folder=tmp_path), made.baselines["cca"]
+    assert not place.has(cell)
+    shutil.copytree(made.place.result(cell), tmp_path / "references" / cell.folder)
+    assert place.has(cell)
+    assert load_result(place, cell).meta == load_result(made.place, cell).meta
+
+
+class WrongShape(Baseline):
+    """Heads of another width than the features."""
+
+    kind = "wrong-shape"
+
+    def fit(self, setting: Setting) -> TrainedHeads:
+        heads = {name: torch.zeros(1, WIDTH, 3) for name in setting.start}
+        return TrainedHeads("wrong", (heads,), 0, 0.0, {})
+
+
+def test_a_baseline_that_returns_heads_of_another_shape_is_an_error(made: Made, tmp_path: Path) -> None:
+    cell = BaselineCell(WrongShape(), made.baselines["cca"].evaluate, 0)
+    message = r"baseline 'wrong-shape': heads of 'text' have shape \(1, 10, 3\), expected runs x d x 12"
+    with pytest.raises(InputError, match=message):
+        fit_baseline(replace(made.place, folder=tmp_path), cell)
 
 
 # what is shared
 
 
-def test_equal_expert_settings_share_one_shelf_and_others_do_not(made: Made) -> None:
+def test_equal_expert_settings_share_one_buffer_and_others_do_not(made: Made) -> None:
     """By data, heads, settings and seed of the experts, not by method."""
     place, data, start = made.place, made.place.data, made.place.start
     config = {name: cell.config for name, cell in made.cells.items()}
-    shelf = place.experts(data, start, config["lors"])
-    assert shelf == place.experts(data, start, config["mtt"]) == place.experts(data, start, config["forgetting"])
+    buffer = place.experts(data, start, config["lors"])
+    assert buffer == place.experts(data, start, config["mtt"]) == place.experts(data, start, config["forgetting"])
     pairs = [data.only(pair) for pair in combinations(data.modalities, 2)]
     (later,) = plan_cells(tiny("lors", seeds=(1,)), data)
     others = [
         place.experts(data, start, config["hopa"]),
         place.experts(data, start, later.config),
-        place.experts(data, small_heads(data, seed=1), config["lors"]),
+        place.experts(data, small_heads(data, WIDTH, seed=1), config["lors"]),
         *(place.experts(pair, {name: start[name] for name in pair.modalities}, config["lors"]) for pair in pairs),
     ]
-    assert len({shelf, *others}) == 1 + len(others)
-    used = {shelf, others[0], *others[-3:]}
+    assert len({buffer, *others}) == 1 + len(others)
+    used = {buffer, others[0], *others[-3:]}
     assert set((place.folder / "experts").iterdir()) == used
     assert not list(place.folder.glob("cells/*/run/**/experts"))
 
@@ -190,7 +232,7 @@ def test_every_student_that_validation_compared_is_counted(method: str, made: Ma
 
 
 def test_memory_is_that_of_the_process(made: Made) -> None:
-    every: list[AnyCell] = [*made.cells.values(), *made.references.values()]
+    every: list[AnyCell] = [*made.cells.values(), *made.baselines.values()]
     peaks = [load_result(made.place, cell).meta["peak_bytes"] for cell in every]
     assert all(peak is None or peak > 2**24 for peak in peaks)
 
@@ -212,7 +254,7 @@ def altered(result: Path) -> None:
 def test_a_damaged_result_is_told_by_its_place(damage: Any, made: Made, tmp_path: Path) -> None:
     shutil.copytree(made.place.folder, tmp_path / "C")
     place = replace(made.place, folder=tmp_path / "C")
-    for cell in (made.cells["apm"], made.references["random"]):
+    for cell in (made.cells["apm"], made.baselines["random"]):
         damage(place.result(cell))
         with pytest.raises(InputError, match=str(place.result(cell))):
             load_result(place, cell)

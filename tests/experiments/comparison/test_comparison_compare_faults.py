@@ -15,9 +15,11 @@ from comparison_problems import FEW, Made, counted, line_of, tiny, without_costs
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import Distillation
-from omnidistill.experiments.comparison import cells, compare
+from omnidistill.evaluation.baselines.all_rows import AllRows
+from omnidistill.experiments.comparison import compare
 from omnidistill.io.artifacts import load_artifact
-from omnidistill.methods import METHODS, Method, Task
+from omnidistill.methods import Method, Task, methods
+from omnidistill.methods.apm import Apm
 from omnidistill.models.heads import save_heads
 from small_runs import contents, features, packed, small_heads
 
@@ -32,7 +34,7 @@ def test_a_method_that_fails_is_told_and_tried_again(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setitem(METHODS, "apm", no_luck)
+        patch.setattr(Apm, "run", no_luck)
         failed = made.compare(tmp_path / "C", FEW)
     assert [name.rpartition("-")[0] for name in failed.failures] == ["apm-n8-s0", "apm-n8-s1"]
     assert set(failed.failures.values()) == {"RuntimeError no luck"}
@@ -51,7 +53,7 @@ def test_a_method_that_fails_is_told_and_tried_again(
 def test_the_seeds_that_do_not_fail_count(made: Made, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for result in copied.glob("cells/apm-n8-s1-*"):
         shutil.rmtree(result)
-    monkeypatch.setitem(METHODS, "apm", no_luck)
+    monkeypatch.setattr(Apm, "run", no_luck)
     line = line_of(made.compare(copied, FEW, resume=True).content, "apm@8")
     assert [failure["seed"] for failure in line["failures"]] == [1]
     assert line["recall"]["mean"] != line_of(made.compared.content, "apm@8")["recall"]["mean"]
@@ -59,7 +61,7 @@ def test_the_seeds_that_do_not_fail_count(made: Made, copied: Path, monkeypatch:
 
 def test_students_that_diverge_are_a_failure_in_plain_words(made: Made, tmp_path: Path) -> None:
     wild = {"preset": "hopa", "settings": ["distill.optimiser.rows=1e30"], "label": "wild"}
-    compared = made.compare(tmp_path / "C", tiny(wild, "apm", references=[]))
+    compared = made.compare(tmp_path / "C", tiny(wild, "apm", baselines=[]))
     ((name, error),) = compared.failures.items()
     assert name.startswith("hopa-")
     assert "NaN or Inf" in error
@@ -67,11 +69,13 @@ def test_students_that_diverge_are_a_failure_in_plain_words(made: Made, tmp_path
     assert [line["label"] for line in compared.content["lines"] if line["failures"]] == ["wild"]
 
 
-def test_a_reference_that_fails_is_told_too(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_baseline_that_fails_is_told_too(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the full run no gain can be told, and nothing can be cut from it."""
-    monkeypatch.setattr(cells, "full_line", no_luck)
-    compared = made.compare(tmp_path / "C", tiny("apm", seeds=(4,), references=["equal-bytes"]))
-    assert [name.rpartition("-")[0] for name in compared.failures] == ["full-s4", "equal-bytes-n8-s4"]
+    monkeypatch.setattr(AllRows, "fit", no_luck)
+    compared = made.compare(tmp_path / "C", tiny("apm", seeds=(4,), baselines=["equal-bytes"]))
+    full, cut = compared.failures
+    assert full.startswith("full-s4-")
+    assert cut.startswith("equal-bytes-n8-s4-")
     assert line_of(compared.content, "full")["failures"] == [{"seed": 4, "error": "RuntimeError no luck"}]
     assert line_of(compared.content, "apm@8")["recall"] is not None
     assert all(line["gain_retained"] is None for line in compared.content["lines"])
@@ -90,17 +94,17 @@ def test_a_damaged_result_ends_it_with_the_place(made: Made, copied: Path) -> No
 def test_no_method_is_given_test_rows(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[str] = set()
 
-    def looking(method: Method) -> Method:
-        def make(task: Task, /) -> Distillation:
+    def looking(run: Callable[[Method, Task], Distillation]) -> Callable[[Method, Task], Distillation]:
+        def looked(method: Method, task: Task) -> Distillation:
             for rows in vars(task.development).values():
                 seen.update(rows.splits)
-            return method(task)
+            return run(method, task)
 
-        return make
+        return looked
 
-    for kind, method in METHODS.items():
-        monkeypatch.setitem(METHODS, kind, looking(method))
-    assert made.compare(tmp_path / "C", tiny("hopa", "prototypes", "covmatch", "apm", references=[])).failures == {}
+    for kind in methods.names():
+        monkeypatch.setattr(methods.get(kind), "run", looking(methods.get(kind).run))
+    assert made.compare(tmp_path / "C", tiny("hopa", "prototypes", "covmatch", "apm", baselines=[])).failures == {}
     assert seen == {"heads", "train", "validation"}
 
 
@@ -119,7 +123,7 @@ def test_other_test_rows_change_scores_and_nothing_else(made: Made, tmp_path: Pa
         *(f"cells/{path.name}/run/distilled" for path in (made.folder / "C/cells").iterdir()),
     ):
         assert tensors(tmp_path / "C" / folder) == tensors(made.folder / "C" / folder) != {}
-    kept = [load_artifact(next((place / "C/references").glob("full-*")), "result") for place in (tmp_path, made.folder)]
+    kept = [load_artifact(next((place / "C/baselines").glob("full-*")), "result") for place in (tmp_path, made.folder)]
     assert all(torch.equal(kept[0].tensors[f"heads/{m}"], kept[1].tensors[f"heads/{m}"]) for m in made.data.modalities)
     assert not torch.equal(kept[0].tensors["a->b"], kept[1].tensors["a->b"])
 

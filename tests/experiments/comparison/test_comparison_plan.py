@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-from comparison_problems import TINY, tiny
+from comparison_problems import TINY, planned, tiny
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill.budget import BudgetTooSmallError, run_bytes, training_bytes, with_budget
+from omnidistill.distill.budget import BudgetTooSmallError, training_bytes
+from omnidistill.evaluation.baselines import Allowance, baselines
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.experiments.comparison import Cell, plan_cells
-from omnidistill.experiments.comparison.plan import SIZED, budgets_of, plan_references
+from omnidistill.experiments.comparison.plan import budgets_of
 from omnidistill.experiments.config import MethodEntry, entry_config, load_config
+from omnidistill.experiments.config.budgets import resolve_size, run_bytes
 from small_runs import features
 
 PUBLISHED = "paper/hopa-msrvtt-{size}"
@@ -126,29 +128,70 @@ def test_a_folder_is_one_folder(data: FeatureSet) -> None:
     assert "/" not in cell.folder
 
 
-# references
+# baselines
 
 
-def test_references_begin_with_zero_shot_and_full_and_sized_ones_come_once_a_size(data: FeatureSet) -> None:
-    comparison = tiny("hopa", sizes=(12, 20), seeds=(3, 1), references=["cca", "random", "full"])
-    cells = plan_references(comparison, EvaluateConfig(), data)
+def test_baselines_begin_with_zero_shot_and_full_and_sized_ones_come_once_a_size(data: FeatureSet) -> None:
+    cells = planned(tiny("hopa", sizes=(12, 20), seeds=(3, 1), baselines=["cca", "random", "full"]), data)
     assert [(cell.name, cell.size) for cell in cells] == [
         *(("zero-shot", None), ("full", None), ("cca", None), ("random", 12), ("random", 20)),
     ]
     assert {cell.seed for cell in cells} == {1}
-    assert set(SIZED) == {"random", "low-rank", "equal-bytes", "equal-bytes-4-bit"}
+    sized = {name for name in baselines.names() if baselines.get(name).sized}
+    assert sized == {"random", "low-rank", "equal-bytes", "equal-bytes-4-bit"}
 
 
-def test_references_of_other_settings_have_other_folders(data: FeatureSet) -> None:
+def test_a_rank_that_does_not_restrict_the_heads_is_not_a_baseline(data: FeatureSet) -> None:
+    """Heads 11 wide have rank 11 at most, and rank 11 is training on all rows once more."""
+    comparison = tiny("apm", sizes=(10, 11, 12), baselines=["low-rank"])
+    assert [(cell.name, cell.size) for cell in planned(comparison, data, width=11)][2:] == [("low-rank", 10)]
+
+
+def test_full_own_stands_for_every_objective_of_a_student(data: FeatureSet) -> None:
+    names = [cell.name for cell in planned(tiny("hopa", "lors", "hopa-no-ins", "lors-full", sizes=(12,)), data)]
+    own = [name for name in names if name.startswith("full-")]
+    assert len(own) == len(set(own)) == 3  # LoRS and its variant have one objective
+    assert own[0] == "full-hopa"
+    assert not any(name.startswith("full-") for name in (cell.name for cell in planned(tiny("tesla"), data, width=9)))
+    given = [{"kind": "full-own", "objective": "hopa"}, {"kind": "full-own", "objective": {"kind": "hopa"}}]
+    assert [cell.name for cell in planned(tiny("apm", baselines=given[:1]), data)] == ["zero-shot", "full", "full-hopa"]
+    with pytest.raises(ValueError, match="one is given twice"):
+        tiny("apm", baselines=given)
+
+
+def test_sized_baselines_have_the_bytes_of_the_largest_set_of_their_size(data: FeatureSet) -> None:
+    few_bits = {"preset": "covmatch", "settings": ["distill.storage.bits=4"]}
+    comparison = tiny(few_bits, "lors", sizes=(12, 20), settings=())
+    cells = plan_cells(comparison, data)
+    largest = {size: max(run_bytes(c.config, data.widths) for c in cells if c.size == size) for size in (12, 20)}
+    lors = {cell.size: run_bytes(cell.config, data.widths) for cell in cells if cell.method == "lors"}
+    assert largest == lors
+    found = {(cell.name, cell.size): cell.allowance for cell in planned(comparison, data) if cell.size}
+    assert found == {
+        (name, size): Allowance(size, largest[size])
+        for name in ("random", "equal-bytes", "equal-bytes-4-bit")
+        for size in (12, 20)
+    }
+
+
+def test_baselines_of_other_settings_have_other_folders(data: FeatureSet) -> None:
     def folders(seeds: tuple[int, ...], evaluate: EvaluateConfig) -> set[str]:
-        cells = plan_references(tiny("hopa", sizes=(12, 20), seeds=seeds), evaluate, data)
-        assert len({cell.folder for cell in cells}) == len(cells) == 9
+        cells = planned(tiny("hopa", sizes=(12, 20), seeds=seeds), data, evaluate)
+        assert len({cell.folder for cell in cells}) == len(cells) == 10
         return {cell.folder for cell in cells}
 
     usual = folders((0, 1), EvaluateConfig())
     assert usual == folders((1, 0, 2), EvaluateConfig())
     assert usual.isdisjoint(folders((1,), EvaluateConfig()))
     assert usual.isdisjoint(folders((0,), EvaluateConfig(max_epochs=3)))
+
+
+def test_a_baseline_with_settings_of_its_own_has_a_folder_of_its_own(data: FeatureSet) -> None:
+    def folder(baseline: Any) -> str:
+        return planned(tiny("apm", baselines=[baseline]), data)[-1].folder
+
+    assert folder("random") == folder({"kind": "random", "max_steps": 2048})
+    assert folder("random") != folder({"kind": "random", "max_steps": 64})
 
 
 # budgets
@@ -177,7 +220,7 @@ def test_a_cell_of_a_budget_is_that_of_its_size(data: FeatureSet) -> None:
     """And takes its place, so that comparisons by sizes and by bytes share sets."""
     comparison = tiny("hopa", settings=(), bytes=["40%"], num_students=4)
     (cell,) = plan_cells(comparison, data)
-    assert cell.config == with_budget(entry_config(MethodEntry(preset="hopa"), None, 0, comparison), "40%", data)
+    assert cell.config == resolve_size(entry_config(MethodEntry(preset="hopa"), None, 0, comparison, "40%"), data)
     assert cell.config.evaluate.num_seeds == 4
     (sized,) = plan(data, "hopa", sizes=(cell.size,), num_students=4)
     assert (sized.config, sized.folder) == (cell.config, cell.folder)
@@ -195,23 +238,26 @@ def test_a_budget_that_is_too_small_for_a_method_has_no_cell_of_it(data: Feature
         plan_bytes(data, "apm", "lors-separate", bytes=["10", "400"])
 
 
-def test_references_at_a_budget_have_its_float32_rows_and_its_bytes(data: FeatureSet) -> None:
+def test_baselines_at_a_budget_have_its_float32_rows_and_its_bytes(data: FeatureSet) -> None:
     row = 4 * sum(data.widths.values())
-    comparison = tiny("apm", bytes=[f"{12 * row + 1}", "100%", f"{2 * row - 1}"], seeds=(3, 1))
+    comparison = tiny("apm", bytes=[f"{11 * row + 1}", "100%", f"{2 * row - 1}"], seeds=(3, 1))
     whole = training_bytes(data)
-    cells = plan_references(comparison, EvaluateConfig(), data)
-    assert [(cell.name, cell.size, cell.budget) for cell in cells] == [
+    budgets = (11 * row + 1, whole, 2 * row - 1)
+    cells = planned(comparison, data, width=16)
+    assert [(cell.name, cell.budget, cell.allowance) for cell in cells] == [
         *(("zero-shot", None, None), ("full", None, None)),
-        *(("random", 12, 12 * row + 1), ("random", 64, whole)),
-        *(("low-rank", 12, 12 * row + 1), ("low-rank", 64, whole)),
-        *(("equal-bytes", None, budget) for budget in (12 * row + 1, whole, 2 * row - 1)),
+        *(("random", budget, Allowance(rows, budget)) for budget, rows in zip(budgets[:2], (11, 64), strict=True)),
+        ("low-rank", budgets[0], Allowance(11, budgets[0])),
+        *(("equal-bytes", budget, Allowance(budget // row, budget)) for budget in budgets[:2]),  # 335 B hold no rank
+        *(("equal-bytes-4-bit", budget, Allowance(budget // row, budget)) for budget in budgets),
         ("cca", None, None),
     ]
     assert [cell.group for cell in cells] == [cell.budget for cell in cells]
+    assert [cell.size for cell in cells] == [None] * len(cells)
     assert len({cell.folder for cell in cells}) == len(cells)
-    sized = plan_references(tiny("apm", sizes=(12,), seeds=(1,)), EvaluateConfig(), data)
+    sized = planned(tiny("apm", sizes=(11,), seeds=(1,)), data, width=16)
     shared = {cell.folder for cell in sized} & {cell.folder for cell in cells}
-    assert {name.rpartition("-s1-")[0] for name in shared} == {"zero-shot", "full", "random-n12", "low-rank-n12", "cca"}
+    assert {name.rpartition("-s1-")[0] for name in shared} == {"zero-shot", "full", "cca"}
 
 
 @pytest.mark.parametrize(
@@ -291,6 +337,8 @@ def test_all_the_settings_of_these_tests_are_used(data: FeatureSet) -> None:
         (("herding", "apm"), {"settings": ("distill.iterations=7",)}, ("distill.iterations=7", "no method")),
         (("hopa",), {"settings": ("distill.itertions=7",)}, ("no method", "did you mean 'distill.iterations'")),
         (("hopa",), {"settings": ("iterations",)}, ("--set iterations", "no method")),
+        (("hopa",), {"settings": ("distill.target=task",)}, ("--set distill.target", "is now 'distill.outer.kind'")),
+        (({"preset": "hopa", "settings": ["distill.kind=task"]},), {}, ("hopa, 12 rows", "--set distill.kind: ")),
         (("hopa",), {"settings": ("distill.iterations",)}, ("hopa, 12 rows", "key=value")),
         (("apm", "hopa"), {"settings": ("distill.iterations=0",)}, ("HoPA", "distill.iterations = 0")),
         (("hopa",), {"sizes": (9,)}, ("hopa, 9 rows", "similarity.rank = 10 exceeds size = 9")),

@@ -12,12 +12,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from comparison_problems import line_of, tiny
+from comparison_problems import line_of, planned, tiny
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.evaluation.intervals import Interval, gain_retained, paired_difference
-from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.experiments.comparison.cells import Result
-from omnidistill.experiments.comparison.plan import AnyCell, Cell, plan_cells, plan_references
+from omnidistill.experiments.comparison.plan import AnyCell, Cell, plan_cells
 from omnidistill.experiments.comparison.summary import summarise
 from omnidistill.experiments.config import ComparisonConfig
 from omnidistill.report.comparison_content import read_comparison
@@ -28,6 +27,8 @@ CUT_OFFS = (1, 5, 10)
 MODALITIES = ("a", "b", "c")
 DIRECTIONS = list(permutations(MODALITIES, 2))
 COMPARISON = tiny("hopa", {"preset": "apm", "label": "ours"}, "herding", sizes=(8, 12), seeds=(4, 2))
+WIDTH = 10
+"""Of the heads: a rank of 8 restricts them, one of 12 does not, so there is one row `low-rank`."""
 WORST = {"zero-shot": 200, "full": 8, "random": 10}
 """Ranks are drawn from 1 to this; the best method is another one at each size, and random rows are better."""
 WORST_OF = {
@@ -54,7 +55,7 @@ def result(ranks: Array, **meta: Any) -> Result:
 
 @dataclass(frozen=True)
 class Made:
-    """Cells, references and hand-made results."""
+    """Cells, baselines and hand-made results."""
 
     data: FeatureSet
     comparison: ComparisonConfig
@@ -66,12 +67,12 @@ class Made:
 
     def summary(self, *without: str, failures: Mapping[str, str] | None = None, **changed: Result) -> dict[str, Any]:
         """The table without these lines' results ("method" or "method@size"); failures by name of the line."""
-        references = plan_references(self.comparison, EvaluateConfig(), self.data)
-        every: list[AnyCell] = [*references, *self.cells]
+        fitted = planned(self.comparison, self.data, width=WIDTH)
+        every: list[AnyCell] = [*fitted, *self.cells]
         kept = {cell: self.results[cell] for cell in every if not {method_of(cell), name_of(cell)} & set(without)}
         kept = {cell: changed.get(method_of(cell).replace("-", "_"), found) for cell, found in kept.items()}
         failed = {cell: (failures or {})[name_of(cell)] for cell in every if name_of(cell) in (failures or {})}
-        content = summarise(self.comparison, references, self.cells, kept, failed, self.data)
+        content = summarise(self.comparison, fitted, self.cells, kept, failed, self.data)
         read_comparison({"schema": 1, "name": "made", "layout": "retrieval", **content})
         return content
 
@@ -93,11 +94,9 @@ def name_of(cell: AnyCell) -> str:
 def made() -> Made:
     data = features(3)
     results: dict[AnyCell, Result] = {}
-    for number, reference in enumerate(plan_references(COMPARISON, EvaluateConfig(), data)):
-        num_runs = 1 if reference.name in ("zero-shot", "cca") else 2
-        results[reference] = result(
-            drawn(WORST.get(reference.name, 50), num_runs, number), label=reference.name.upper()
-        )
+    for number, baseline in enumerate(planned(COMPARISON, data, width=WIDTH)):
+        num_runs = 1 if baseline.name in ("zero-shot", "cca") else 2
+        results[baseline] = result(drawn(WORST.get(baseline.name, 50), num_runs, number), label=baseline.name.upper())
     for number, cell in enumerate(plan_cells(COMPARISON, data)):
         first = cell.config.seed == 4
         meta = {
@@ -116,7 +115,8 @@ def content(made: Made) -> dict[str, Any]:
 
 
 METHOD_LINES = [f"{method}@{size}" for method, size in WORST_OF]
-LINES = ["zero-shot", "full", "random@8", "random@12", "low-rank@8", "equal-bytes@12", "cca", *METHOD_LINES]
+SIZED = [f"{name}@{size}" for name in ("random", "equal-bytes", "equal-bytes-4-bit") for size in (8, 12)]
+LINES = ["zero-shot", "full", *SIZED[:2], "low-rank@8", *SIZED[2:], "cca", "full-hopa", *METHOD_LINES]
 
 
 @pytest.mark.parametrize("name", LINES)
@@ -198,7 +198,7 @@ def test_lines_are_named_by_method_and_size_and_labelled_for_readers(content: di
     assert labels["hopa@8"] == "HoPA"
     assert labels["random@12"] == "RANDOM"
     names = [line["name"] for line in content["lines"]]
-    assert names[:2] == ["zero-shot", "full"]
+    assert names == LINES[:-6] + names[-6:]
     assert names[-6:] == ["hopa@8", "apm@8", "herding@8", "hopa@12", "apm@12", "herding@12"]
 
 
@@ -210,7 +210,7 @@ def test_the_protocol_is_told_in_numbers(content: dict[str, Any], made: Made) ->
     assert "no students compared" in " ".join(made.summary("hopa", "apm", "herding")["protocol"])
     one = summarise(
         tiny("apm"),
-        plan_references(tiny("apm"), EvaluateConfig(), made.data),
+        planned(tiny("apm"), made.data, width=WIDTH),
         plan_cells(tiny("apm"), made.data),
         {},
         {},
@@ -226,20 +226,28 @@ def test_lines_at_a_budget_are_named_by_it_and_compared_within_it(made: Made) ->
     """Sizes differ within a budget; at the least one APM alone fits, in few bits."""
     few = {"preset": "apm", "settings": ["distill.storage.bits=2"]}
     comparison = tiny("hopa", few, "herding", bytes=["60", "50%"], seeds=(4, 2), settings=())
-    references, cells = plan_references(comparison, EvaluateConfig(), made.data), plan_cells(comparison, made.data)
+    fitted, cells = planned(comparison, made.data, width=WIDTH), plan_cells(comparison, made.data)
     worst = {"hopa": 20, "herding": 100}
     results: dict[AnyCell, Result] = {
-        cell: result(drawn(worst.get(method_of(cell), 60), 2, number))
-        for number, cell in enumerate([*references, *cells])
+        cell: result(drawn(worst.get(method_of(cell), 60), 2, number)) for number, cell in enumerate([*fitted, *cells])
     }
-    content = summarise(comparison, references, cells, results, {}, made.data)
+    content = summarise(comparison, fitted, cells, results, {}, made.data)
     read_comparison({"schema": 1, "name": "made", "layout": "curve", **content})
     half = made.data.split("train").bytes // 2
     assert content["data"]["bytes"] == 2 * half
     (apm,) = {cell.method for cell in cells if cell.method.startswith("apm")}
     assert [line["name"] for line in content["lines"]] == [
-        *("zero-shot", "full", f"random@{half}B", f"low-rank@{half}B", "equal-bytes@60B", f"equal-bytes@{half}B"),
-        *("cca", f"{apm}@60B", f"hopa@{half}B", f"{apm}@{half}B", f"herding@{half}B"),
+        *("zero-shot", "full", f"random@{half}B", f"equal-bytes@{half}B"),
+        *(
+            "equal-bytes-4-bit@60B",
+            f"equal-bytes-4-bit@{half}B",
+            "cca",
+            "full-hopa",
+            f"{apm}@60B",
+            f"hopa@{half}B",
+            f"{apm}@{half}B",
+            f"herding@{half}B",
+        ),
     ]
     for line in content["lines"]:
         assert line["budget"] == (60 if "@60B" in line["name"] else half if "@" in line["name"] else None)
@@ -254,12 +262,12 @@ def test_lines_at_a_budget_are_named_by_it_and_compared_within_it(made: Made) ->
 
 def test_a_method_called_like_a_reference_has_a_line_of_its_own(made: Made) -> None:
     """Random rows are both: one draw, and the mean of many."""
-    comparison = tiny("random", references=["random"])
-    references, cells = plan_references(comparison, EvaluateConfig(), made.data), plan_cells(comparison, made.data)
+    comparison = tiny("random", baselines=["random"])
+    fitted, cells = planned(comparison, made.data, width=WIDTH), plan_cells(comparison, made.data)
     results: dict[AnyCell, Result] = {
-        cell: result(drawn(60, 2, number)) for number, cell in enumerate([*references, *cells])
+        cell: result(drawn(60, 2, number)) for number, cell in enumerate([*fitted, *cells])
     }
-    content = summarise(comparison, references, cells, results, {}, made.data)
+    content = summarise(comparison, fitted, cells, results, {}, made.data)
     read_comparison({"schema": 1, "name": "made", "layout": "retrieval", **content})
     kinds = {line["name"]: line["kind"] for line in content["lines"]}
     assert kinds == {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,14 @@ from pydantic import BaseModel
 
 from omnidistill.core.errors import InputError
 from omnidistill.distill.optimisers import AdamOptimiser, SgdOptimiser
+from omnidistill.distill.outer import TrajectoryObjective
+from omnidistill.distill.version_0_1 import RENAMED
 from omnidistill.experiments.config import RunConfig, describe_fields, load_config, parse_config
+from omnidistill.experiments.config.settings_tree import components_of
+from omnidistill.methods.learn import Learn
 from omnidistill.models.objectives import Hopa, InfoNCE, PairwiseWbce
 from omnidistill.models.similarities import FixedIdentity, Full, LowRank
+from omnidistill.models.storages import RowStorage
 
 
 def refusal(*overrides: str, preset: str = "smoke") -> str:
@@ -102,9 +108,85 @@ def test_a_setting_that_was_given_is_not_blamed_on_the_preset() -> None:
     assert refusal("distill.iterations=0") == "distill.iterations = 0: must be greater than or equal to 1"
     assert refusal("distill.iteration=4") == "unknown setting 'distill.iteration'; did you mean 'iterations'?"
     assert refusal("distill.similarity.kind=x") == (
-        'distill.similarity.kind = "x": known are identity, low-rank, diagonal, full'
+        "distill.similarity: similarity 'x' is not installed; installed are identity, low-rank, diagonal, full, groups"
     )
-    assert refusal("distill.similarity.rank=11").startswith("preset smoke: similarity.rank = 11 exceeds")
+    assert refusal("distill.similarity=x") == refusal("distill.similarity.kind=x")
+    assert refusal("modalities=[1]") == "modalities.0 = 1: must be a valid string"
+    assert refusal("distill.similarity.rank=11").startswith("preset smoke: distill: similarity.rank = 11 exceeds")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("distill.size=0", "distill.size = 0: must be greater than or equal to 1"),
+        ("distill.size=true", "distill.size = true: must be a valid integer or a valid string"),
+        ("distill.size=1.5", "distill.size = 1.5: must be a valid integer or a valid string"),
+        (
+            "distill.size=1 percent",
+            "distill.size: budget '1 percent': is not an amount of bytes; give one such as 200000, 64kB, 1.5M or 1%",
+        ),
+        ("distill.storage.views=-1", "distill.storage.views = -1: must be greater than or equal to 1 or 'auto'"),
+        ("distill.optimiser=5", "expected a name or a table with the key 'kind', found 5"),
+    ],
+)
+def test_a_setting_of_several_types_names_what_each_of_them_accepts(override: str, message: str) -> None:
+    """Pydantic's own names of the alternatives of a type (`constrained-int`) are not part of a key."""
+    assert message in refusal(override)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("distill.target=shortcut", "--set distill.target: setting 'distill.target' is now 'distill.outer.kind'"),
+        (
+            "distill.own_share=0.5",
+            "--set distill.own_share: setting 'distill.own_share' is now 'distill.outer.own_share'",
+        ),
+        ("distill.task.rows=5", "--set distill.task.rows: setting 'distill.task.rows' is now 'distill.outer.task."),
+        ("distill={max_start_epoch=2}", "setting 'distill.max_start_epoch' is now 'distill.outer.max_start_epoch'"),
+        ("distill.kind=task", '--set distill.kind: distill.kind = "task" is now distill.kind = "learn" with '),
+        ("distill.storage.views=0", "--set distill.storage.views: distill.storage.views = 0 is now distill.storage"),
+    ],
+)
+def test_an_old_setting_on_the_command_line_gives_its_new_name(override: str, message: str) -> None:
+    for preset in ("smoke", "recommended"):
+        refused = refusal(override, preset=preset)
+        assert message in refused
+        assert refused.endswith("; see docs/upgrading.md")
+        assert "preset" not in refused
+
+
+def test_every_old_name_of_a_setting_is_known_and_its_new_name_is_a_setting(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    keys = {key for key, _, _ in describe_fields(RunConfig)}
+    for old, new in RENAMED.items():
+        file.write_text(f"{old} = 2\n")
+        with pytest.raises(InputError, match="is now") as caught:
+            load_config(file)
+        assert str(caught.value) == f"{file}: setting '{old}' is now '{new}'; see docs/upgrading.md"
+        assert new.removesuffix(".kind") in keys or any(
+            key.startswith(f"{new.removesuffix('.kind')} (") for key in keys
+        )
+    file.write_text('[distill]\nkind = "trajectory"\n')
+    with pytest.raises(
+        InputError, match=re.escape(f'{file}: distill.kind = "trajectory" is now distill.kind = "learn"')
+    ):
+        load_config(file)
+
+
+def test_a_component_is_named_alone_or_by_a_table() -> None:
+    for override in ("distill.student=infonce", "distill.student.kind=infonce", 'distill.student={kind="infonce"}'):
+        assert load_config(preset="hopa", overrides=[override]).distill.student == InfoNCE()
+    typed = ["distill.student.tau=0.1", "distill.student=infonce"]
+    for overrides in (typed, typed[::-1]):
+        assert load_config(preset="hopa", overrides=overrides).distill.student == InfoNCE(tau=0.1)
+
+
+def test_a_component_named_alone_in_a_file_keeps_its_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text('extends = "hopa"\n[distill]\nstudent = "infonce"\n')
+    assert load_config(file).distill.student == InfoNCE()
+    assert load_config(file).distill.similarity == load_config(preset="hopa").distill.similarity
 
 
 def test_an_unknown_kind_lists_the_known_ones() -> None:
@@ -181,7 +263,7 @@ def test_whole_numbers_are_good_where_a_fraction_is() -> None:
         ("experts.learning_rate", "2020-01-01"),
         ("distill.student.threshold", "nan"),
         ("distill.student.threshold", "-inf"),
-        ("distill.optimiser", "adam"),
+        ("distill.optimiser", "adamw"),
         ("distill.schedule", "linear"),
         ("distill.rollout", "DUAL"),
         ("evaluate.num_seeds", "1"),
@@ -319,26 +401,25 @@ def test_json_gives_the_same_config_back() -> None:
 
 
 def models(model: type[BaseModel]) -> set[type[BaseModel]]:
-    """The model and every one that can be below it."""
-    found = {model}
-    for field in model.model_fields.values():
-        for kind in (field.annotation, *getattr(field.annotation, "__args__", ())):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                found |= models(kind)
-    return found
+    """The model and every one that can be below it: groups of settings, and every component of a registry."""
+    below = [field.get_default(call_default_factory=True) for field in model.model_fields.values()]
+    kinds = {type(default) for default in below if isinstance(default, BaseModel)}
+    for name in model.model_fields:
+        kinds |= set(components_of(model, name).values())
+    return {model}.union(*(models(kind) for kind in kinds if kind is not model))
 
 
 def test_every_setting_is_documented_and_described() -> None:
-    described = describe_fields()
+    described = describe_fields(RunConfig)
     keys = {key for key, _, _ in described}
     every = models(RunConfig)
-    assert len(every) == 20
+    assert {RunConfig, Hopa, LowRank, Learn, TrajectoryObjective, RowStorage, SgdOptimiser} < every
     for model in every:
         assert model.__doc__
         for name, field in model.model_fields.items():
-            if name != "kind" and not (isinstance(field.get_default(), BaseModel)):
+            if not isinstance(field.get_default(), BaseModel):
                 assert field.description, f"{model.__name__}.{name} has no documentation"
-                assert any(key.endswith(name) for key in keys)
+            assert any(key.endswith(name) or f".{name} (kind = " in key or key.startswith(f"{name} (") for key in keys)
     for key in ("distill.student.tau_mod", "distill.student.anchor", "distill.similarity.rank", "seed"):
         assert key in keys
     for kind in (
@@ -351,17 +432,21 @@ def test_every_setting_is_documented_and_described() -> None:
         "sgd",
         "adam",
         "task",
+        "learn",
+        "trajectory",
+        "shortcut",
+        "rows",
         "select",
         "covmatch",
         "apm",
     ):
         assert any(key.endswith(f"(kind = {kind})") for key in keys)
-    assert all(text for _, _, text in described)
+    assert all(text and "\n" not in text for _, _, text in described)
     assert ("seed", "0", "Every random stream is named and derives from this number.") in described
 
 
 def test_defaults_described_are_those_in_effect() -> None:
-    described = {key: default for key, default, _ in describe_fields() if default}
+    described = {key: default for key, default, _ in describe_fields(RunConfig) if default}
     tree = RunConfig().model_dump(mode="json")
     for path in ("distill.iterations", "experts.num_experts", "evaluate.learning_rates", "distill.batch_size"):
         found: Any = tree
@@ -381,16 +466,15 @@ for arguments in (["--help"], ["distill", "--help"], ["--version"]):
 print("HELP", loaded("torch", "pydantic", "numpy", "rich", "safetensors"), file=sys.stderr)
 import omnidistill
 print("PACKAGE", loaded("torch", "pydantic"), file=sys.stderr)
-import omnidistill.experiments.config
-omnidistill.config.load_config()
-print("CONFIG", loaded("torch", "numpy"), file=sys.stderr)
+import omnidistill.core.settings, omnidistill.core.registry
+print("SETTINGS", loaded("torch", "numpy"), file=sys.stderr)
 """
 
 
 def test_help_and_settings_need_nothing_heavy() -> None:
-    """Help is instant only while neither torch nor pydantic is imported for it."""
+    """Help is instant only while neither torch nor pydantic is imported for it; the base of settings needs no torch."""
     done = subprocess.run([sys.executable, "-c", DRIVER], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines() == ["HELP []", "PACKAGE []", "CONFIG []"]
+    assert done.stderr.splitlines() == ["HELP []", "PACKAGE []", "SETTINGS []"]
     assert "usage: omnidistill" in done.stdout
     assert "--preset" in done.stdout

@@ -15,9 +15,10 @@ from pydantic import ValidationError
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet, prepare
 from omnidistill.data.planted import planted
+from omnidistill.evaluation.baselines import DEFAULT, baselines, default_baselines
+from omnidistill.evaluation.baselines.all_rows import AllRowsOwn
 from omnidistill.experiments.comparison import plan_cells
 from omnidistill.experiments.config import (
-    UNSIZED,
     ComparisonConfig,
     MethodEntry,
     describe_comparisons,
@@ -27,7 +28,7 @@ from omnidistill.experiments.config import (
     load_comparison,
     load_config,
 )
-from omnidistill.models.objectives import InfoNCE
+from omnidistill.models.objectives import Hopa, InfoNCE
 
 FOLDER = Path(str(resources.files("omnidistill") / "comparisons"))
 NAMES = list(describe_comparisons())
@@ -35,7 +36,7 @@ FILE = """
 layout = "cost"
 sizes = [20, 30]
 methods = ["hopa", { preset = "lors", label = "LoRS (ours)", settings = ["distill.rollout=auto"] }]
-references = ["cca"]
+baselines = ["cca"]
 """
 
 
@@ -66,7 +67,7 @@ def test_a_file_gives_its_stem_as_the_name(file: Path) -> None:
             MethodEntry(preset="hopa"),
             MethodEntry(preset="lors", label="LoRS (ours)", settings=("distill.rollout=auto",)),
         ),
-        references=("cca",),
+        baselines=default_baselines(["cca"]),
     )
     assert (found.seeds, found.num_students) == ((0, 1, 2), 5)
 
@@ -81,6 +82,18 @@ def test_a_shipped_one_is_the_file_of_its_name(name: str) -> None:
     ]
     assert found.sizes == tuple(tree.get("sizes", (100,)))
     assert found.bytes == (tuple(tree["bytes"]) if "bytes" in tree else None)
+    assert found.baselines == tuple(baselines.build(each) for each in tree.get("baselines", DEFAULT))
+
+
+def test_a_baseline_is_named_alone_or_with_its_settings(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    own = (
+        '{ kind = "full-own", objective = "hopa" }, { kind = "full-own", objective = { kind = "infonce", tau = 0.1 } }'
+    )
+    file.write_text(f'methods = ["apm"]\nbaselines = ["cca", "full-own", {own}]\n')
+    found = load_comparison(file)[1].baselines
+    assert found[:2] == default_baselines(["cca", "full-own"])
+    assert found[2:] == (AllRowsOwn(objective=Hopa()), AllRowsOwn(objective=InfoNCE(tau=0.1)))
 
 
 def test_methods_by_name_alone() -> None:
@@ -107,7 +120,7 @@ def test_given_values_replace_those_of_the_file_and_none_does_not(file: Path) ->
         sizes=(7,),
         seeds=(3,),
         num_students=2,
-        references=("cca",),
+        baselines=default_baselines(["cca"]),
         settings=("heads.width=8",),
     )
 
@@ -145,8 +158,9 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
     ("line", "told"),
     [
         ("sise = [10]", "unknown setting 'sise'; did you mean 'sizes'?"),
-        ("xyzzy = 1", "unknown setting 'xyzzy'; known here: bytes, layout, methods, num_students"),
+        ("xyzzy = 1", "unknown setting 'xyzzy'; known here: baselines, bytes, layout, methods"),
         ('methods = [{ preset = "hopa", setings = [] }]', "did you mean 'settings'?"),
+        ('methods = [{ preset = "hopa", xyzzy = 1 }]', "known here: each_anchor, label, preset, settings"),
         ('methods = [{ label = "x" }]', "methods.0.preset"),
         ("methods = [5]", "methods.0"),
         ("methods = []", "methods"),
@@ -165,8 +179,16 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
         ("seeds = [2020-01-01]", "seeds.0"),
         ("num_students = 1", "num_students = 1"),
         ('layout = "tabel"', "retrieval"),
-        ('references = ["randon"]', "random"),
-        ('references = ["cca", "cca"]', "one is given twice"),
+        ('references = ["cca"]', "setting 'references' is now 'baselines'; see docs/upgrading.md"),
+        ('baselines = ["randon"]', "baseline 'randon' is not installed; installed are zero-shot, random"),
+        ('baselines = ["cca", "cca"]', "baselines = ['cca', 'cca']: one is given twice"),
+        ('baselines = ["cca", { kind = "cca" }]', "one is given twice"),
+        (
+            'baselines = [{ kind = "cca", ridge = [0.1] }]',
+            "unknown setting 'baselines.0.ridge'; did you mean 'ridges'?",
+        ),
+        ('baselines = [{ kind = "full-own", objective = "hoppa" }]', "objective 'hoppa' is not installed"),
+        ('baselines = "cca"', "baselines"),
         ('settings = ["distill.size=10"]', "distill.size by its sizes (--sizes)"),
         ('settings = [" seed = 10"]', "seed by its seeds (--seeds)"),
         ('settings = ["experts.seed=10"]', "seeds (--seeds)"),
@@ -228,8 +250,8 @@ def test_a_run_is_the_preset_at_size_and_seed() -> None:
 
 
 def test_where_a_budget_decides_the_size_every_rank_fits() -> None:
-    config = entry_config(entry("hopa", "distill.similarity.rank=3000"), None, 0, comparison())
-    assert (config.distill.size, config.distill.similarity.rank) == (UNSIZED, 3000)
+    config = entry_config(entry("hopa", "distill.similarity.rank=3000"), None, 0, comparison(), "64kB")
+    assert (config.distill.size, config.distill.similarity.rank) == ("64kB", 3000)  # type: ignore[union-attr]
 
 
 def test_a_table_is_its_settings() -> None:
@@ -242,12 +264,18 @@ def test_a_table_is_its_settings() -> None:
         "distill.student.tau=0.1",
     )
     assert entry_config(entry("hopa"), 30, 0, given).distill.student == InfoNCE(tau=0.1)
+    for override in (
+        "distill.student=infonce",
+        "distill.student.kind=infonce",
+    ):  # its settings may come before or after
+        for shared in ((override, "distill.student.tau=0.2"), ("distill.student.tau=0.2", override)):
+            assert entry_config(entry("hopa"), 30, 0, comparison(*shared)).distill.student == InfoNCE(tau=0.2)
     with pytest.raises(ValidationError, match=r"distill\.size=5: a comparison decides distill\.size by its sizes"):
         comparison("distill={size=5}")
     with pytest.raises(InputError, match=r"paper/hopa-didemo-\{size\}: is published size by size; compare it by sizes"):
-        entry_config(entry("paper/hopa-didemo-{size}"), None, 0, comparison())
+        entry_config(entry("paper/hopa-didemo-{size}"), None, 0, comparison(), "1%")
     with pytest.raises(InputError, match=r"method hopa: .*'distill\.rho'"):
-        entry_config(entry("hopa", "distill.rho=1.0"), None, 0, comparison())
+        entry_config(entry("hopa", "distill.rho=1.0"), None, 0, comparison(), "1%")
 
 
 def test_the_size_in_a_name_is_put_in() -> None:
@@ -279,6 +307,9 @@ def test_a_run_that_cannot_be_names_the_method_and_the_size() -> None:
         ("hopa", "distill.iterations=5", True),
         ("hopa", " distill.similarity.rank = 5", True),
         ("hopa", "distill.similarity={}", True),
+        ("hopa", "distill.similarity.kind=full", True),
+        ("hopa", "distill.kind=learn", True),
+        ("hopa", "distill.iterations.kind=learn", False),
         ("hopa", "distill.student.tau=0.1", False),
         ("lors", "distill.student.tau=0.1", True),
         ("lors", "distill.student.tau_mod=0.1", False),

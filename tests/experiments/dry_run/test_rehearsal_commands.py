@@ -81,7 +81,7 @@ def test_a_comparison_counts_every_set_and_shared_experts_once(data: Path) -> No
         "sizes": (12,),
         "seeds": (0, 1),
         "num_students": 2,
-        "references": ("full", "equal-bytes"),
+        "baselines": ("full", "equal-bytes"),
         "settings": settings,
     }
     _, comparison = load_comparison(methods=("hopa", "hopa-no-ins", "apm"), **given)

@@ -24,7 +24,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("rows.npz", "rows.parquet", "rows"):
         assert cli("export", folder / "RUN", "-o", folder / name).code == 0
     (folder / "few.toml").write_text(
-        'methods = ["k-medoids"]\nsizes = [8]\nseeds = [0]\nreferences = []\n'
+        'methods = ["k-medoids"]\nsizes = [8]\nseeds = [0]\nbaselines = []\n'
         'settings = ["heads.width=8", "heads.num_epochs=1"]\n'
     )
     few = ("--config", folder / "few.toml", "--students", 2)
@@ -77,7 +77,9 @@ def test_it_tells_what_is_in_them(made: Path) -> None:
         tensors = inspect(made / name).tensors
         assert (tensors["a"].dtype, tensors["a"].shape, tensors["similarity"].shape) == ("F32", (9, 12), (9, 9))
     assert inspect(made / "items.csv").facts["items"] == {"image": 1, "text": 2}
-    assert inspect(made / "CMP").facts["cells"] == {"made": 1, "begun": 0}
+    comparison = inspect(made / "CMP").facts
+    assert (comparison["cells"], comparison["baselines"]) == ({"made": 1, "begun": 0}, 2)  # zero-shot and full
+    assert inspect(made / "RUN/distilled").facts["method"] == "smoke"
 
 
 def test_an_unfinished_run_shows_its_checkpoint(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,10 @@ from urllib.parse import unquote, urlsplit
 
 import torch
 
-from omnidistill.distill import DistilledSet, Recipe
+from omnidistill.distill import DistilledSet, Provenance, SetSpec
 from omnidistill.experiments.run import begin_run
 from omnidistill.models.heads import save_heads
+from omnidistill.training.recipes import Sgd
 from small_runs import features, small_config, small_heads
 
 LICENCES = {"drawings": "Apache-2.0", "texts": "CC-BY-4.0"}
@@ -32,22 +33,20 @@ def small_set(num_modalities: int = 2, rows: int = 6, **provenance: Any) -> Dist
     tensors = {f"rows/{name}": torch.randn(rows, p, generator=generator) for name, p in data.widths.items()}
     factors = {"left": torch.randn(rows, 2, generator=generator), "right": torch.randn(rows, 2, generator=generator)}
     similar = {f"similarity/{name}": factor for name, factor in {"diagonal": torch.ones(rows), **factors}.items()}
-    settings = small_config("distill.similarity.rank=2", distill__size=rows)
-    return DistilledSet(
-        {**tensors, **similar},
-        data.modalities,
-        Recipe((0.5,) * num_modalities, 4, 5),
-        settings,
-        data.preprocessing,
-        {"name": "planted", "licences": LICENCES, "data": "0" * 64, **provenance},
-        data.ids[:rows],
-    )
+    config = small_config("distill.similarity.rank=2", distill__size=rows)
+    recipe = Sgd(step_sizes=(0.5,) * num_modalities, num_steps=4, batch_size=5)
+    method = config.distill
+    spec = SetSpec(data.widths, rows, method.resolved_storage, method.set_similarity, method.student, recipe)
+    known = {"name": "planted", "licences": LICENCES, "data": "0" * 64, **provenance}
+    origin = Provenance(config.method, config.model_dump(mode="json"), initial_ids=data.ids[:rows], **known)
+    return DistilledSet({**tensors, **similar}, spec, data.preprocessing, origin)
 
 
 def small_run(folder: Path, command: str = "omnidistill distill SET -o RUN", **provenance: Any) -> Path:
     """A finished run with heads, as 'distill' leaves it."""
     distilled, data = small_set(**provenance), features(2)
-    begin_run(folder, "SET", data, distilled.config, command, resume=False)
+    config = small_config("distill.similarity.rank=2", distill__size=distilled.size)
+    begin_run(folder, "SET", data, config, command, resume=False)
     save_heads(small_heads(data), folder / "heads", {"origin": "random"})
     distilled.save(folder / "distilled")
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from sharing_problems import Hub, serving, small_run, small_set
 
 from omnidistill.core.errors import InputError
-from omnidistill.distill import DistilledSet
+from omnidistill.distill import DistilledSet, Provenance
 from omnidistill.experiments.sharing import pull, push
 from omnidistill.io.artifacts import load_artifact
 from omnidistill.models.heads import load_heads
@@ -55,6 +56,7 @@ def test_a_run_is_pushed_as_it_is_and_pulled_the_same(hub: Hub, tmp_path: Path) 
     pushed = push(run, NAME)
     on_disk = contents(run / "distilled") | {f"heads/{path}": data for path, data in contents(run / "heads").items()}
     files = files_of(hub)
+    assert "provenance.json" in on_disk
     assert {path: files[path] for path in on_disk} == on_disk
     assert set(files) == {*on_disk, "README.md", "rows.parquet"}
     assert pushed.files == {path: len(data) for path, data in files.items()}
@@ -118,6 +120,35 @@ def test_a_revision_pins_what_is_pulled(hub: Hub, tmp_path: Path) -> None:
     assert len(pull(f"{NAME}@{first}", tmp_path / "A").distilled) == 6
     newest = pull(NAME, tmp_path / "B")
     assert (len(newest.distilled), newest.commit) == (4, second)
+
+
+def test_a_set_without_provenance_replaces_one_that_has_it(hub: Hub, tmp_path: Path) -> None:
+    """As a set that version 0.1 wrote, or one whose provenance was removed."""
+    small_set(rows=6).save(tmp_path / "six")
+    small_set(rows=4).save(tmp_path / "four")
+    push(tmp_path / "six", NAME)
+    assert "provenance.json" in files_of(hub)
+    (tmp_path / "four" / "provenance.json").unlink()
+    push(tmp_path / "four", NAME, licence="MIT")
+    assert "provenance.json" not in files_of(hub)
+    assert pull(NAME, tmp_path / "SET").distilled.provenance == Provenance()
+
+
+def test_provenance_of_other_rows_is_not_shared(hub: Hub, tmp_path: Path) -> None:
+    small_set(rows=6).save(tmp_path / "six")
+    small_set(rows=4).save(tmp_path / "four")
+    shutil.copy(tmp_path / "six" / "provenance.json", tmp_path / "four")
+    push(tmp_path / "four", NAME, licence="MIT")
+    assert "provenance.json" not in files_of(hub)
+
+
+def test_licences_travel_with_a_set(hub: Hub, tmp_path: Path) -> None:
+    """A set that was pulled is pushed again under the licences of its sources, with nothing to say about them."""
+    small_set(licences={"a": "CC-BY-NC-4.0"}).save(tmp_path / "SET")
+    push(tmp_path / "SET", NAME)
+    pull(NAME, tmp_path / "PULLED")
+    again = push(tmp_path / "PULLED", "someone/else", dry_run=True)
+    assert again.licence.name == "CC-BY-NC-4.0"
 
 
 def test_a_set_without_its_run_needs_heads_from_elsewhere(hub: Hub, tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ def add(group: CommandGroup) -> None:
         "print the resolved settings, or explain every setting",
         main_options=("--preset", "--set", "--explain"),
         examples=("omnidistill config --preset hopa > run.json", "omnidistill config --explain"),
-        needs_torch=False,
     )
     add_settings(parser)
     parser.add_argument("--explain", action="store_true", help="print default, unit and purpose of every setting")

@@ -1,4 +1,4 @@
-"""Outer objectives: what the outer loop minimises, one file each; `outer_objectives` lists them by name."""
+"""Outer objectives: losses that the outer loop minimises, one file each; `outer_objectives` lists them by name."""
 
 from omnidistill.distill.outer.outer import AnyOuter, Episode, Material, Outer, OuterObjective, outer_objectives
 from omnidistill.distill.outer.shortcut import ShortcutMatching, ShortcutObjective

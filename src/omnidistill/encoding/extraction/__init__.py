@@ -1,4 +1,4 @@
-"""From a table of items to features: every item through frozen encoders, in shards that a killed run keeps."""
+"""Feature extraction: encode the items of a manifest with frozen encoders, in shards, so that a run can resume."""
 
 from omnidistill.encoding.extraction.encode import Encoded, encode, is_begun
 from omnidistill.encoding.extraction.estimate import Estimate, estimate

@@ -15,6 +15,7 @@ from omnidistill.core.errors import InputError, nearest
 from omnidistill.core.settings import Settings
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill.budget import BudgetTooSmallError, parse_budget, training_bytes
+from omnidistill.distill.version_0_1 import RENAMED
 from omnidistill.evaluation.baselines import Allowance, Baseline
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.experiments.config import ComparisonConfig, MethodEntry, RunConfig, entry_config, has_setting
@@ -47,7 +48,12 @@ class Cell:
     @property
     def folder(self) -> str:
         """Unique to method, size, seed and all settings."""
-        return f"{self.method.replace('/', '.')}-n{self.size}-s{self.config.seed}-{_digest(self.config)}"
+        return f"{self.title}-{_digest(self.config)}"
+
+    @property
+    def title(self) -> str:
+        """Method, size and seed, as progress shows them."""
+        return f"{self.method.replace('/', '.')}-n{self.size}-s{self.config.seed}"
 
 
 @dataclass(frozen=True)
@@ -74,11 +80,16 @@ class BaselineCell:
     @property
     def folder(self) -> str:
         """Unique to the baseline, what it may use, seed and all settings."""
-        size = f"-b{self.budget}" if self.budget else f"-n{self.size}" if self.size else ""
         allowed = f"-{self.allowance.bytes}B" if self.allowance and self.baseline.needs else ""
         named = self.baseline == type(self.baseline)() or self.name != self.baseline.kind  # the name says everything
         settings = "" if named else f"-{_digest(self.baseline)}"
-        return f"{self.name}{size}-s{self.seed}-{_digest(self.evaluate)}{allowed}{settings}"
+        return f"{self.title}-{_digest(self.evaluate)}{allowed}{settings}"
+
+    @property
+    def title(self) -> str:
+        """Name, size or budget, and seed, as progress shows them."""
+        size = f"-b{self.budget}" if self.budget else f"-n{self.size}" if self.size else ""
+        return f"{self.name}{size}-s{self.seed}"
 
 
 AnyCell = Cell | BaselineCell
@@ -107,8 +118,11 @@ def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
         ]
     for setting in comparison.settings:
         if not any(has_setting(cell.config, setting) for cell in cells):
-            known = {key for cell in cells for key in keys(cell.config.model_dump())}
-            hint = nearest(setting.partition("=")[0].strip(), known)
+            key = setting.partition("=")[0].strip()
+            if key in RENAMED:
+                raise InputError(f"--set {setting}: setting '{key}' is now '{RENAMED[key]}'; see docs/upgrading.md")
+            known = {each for cell in cells for each in keys(cell.config.model_dump())}
+            hint = nearest(key, known)
             raise InputError(f"--set {setting}: no method of this comparison has that setting{hint}")
     for cell in cells:
         for part in [data.modalities] if cell.config.joint else combinations(data.modalities, 2):

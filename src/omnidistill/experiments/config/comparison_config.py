@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from omnidistill.core.errors import InputError, nearest
-from omnidistill.core.settings import Count, Seed, Settings
+from omnidistill.core.settings import Component, Count, Seed, Settings
 from omnidistill.evaluation.baselines import AnyBaseline, Baseline, default_baselines
 from omnidistill.experiments.config.load import load_config, split_tables
 from omnidistill.experiments.config.run_config import RunConfig
@@ -147,7 +147,7 @@ def entry_config(
     name = entry.preset.replace("{size}", str(size))
     plain = load_config(preset=name)
     try:
-        choices = [each for each in (*comparison.settings, *entry.settings) if _key(each).endswith(".kind")]
+        choices = [each for each in (*comparison.settings, *entry.settings) if _chooses(plain, each)]
         if chosen := [each for each in choices if has_setting(plain, each)]:
             plain = load_config(preset=name, overrides=chosen)  # another choice has other settings
         shared = [setting for setting in comparison.settings if has_setting(plain, setting)]
@@ -169,10 +169,22 @@ def has_setting(config: RunConfig, setting: str) -> bool:
     """Whether a run of this kind uses the setting of a key=value."""
     place: Any = config
     for part in _key(setting).split("."):
-        if part not in getattr(type(place), "model_fields", {}):
+        if part not in getattr(type(place), "model_fields", {}) and not (
+            part == "kind" and isinstance(place, Component)
+        ):
             return False
         place = getattr(place, part)
     return True
+
+
+def _chooses(config: RunConfig, setting: str) -> bool:
+    """Whether a key=value names a component: by its kind, or by its name alone."""
+    place: Any = config
+    for part in _key(setting).split("."):
+        if part == "kind":
+            return isinstance(place, Component)
+        place = getattr(place, part, None)
+    return isinstance(place, Component)
 
 
 def _key(setting: str) -> str:

@@ -68,26 +68,30 @@ def load_config(
     given = {key.replace("__", "."): value for key, value in fixed.items() if value is not None}
     for key, value in given.items():
         _assign(tree, key, value, where)
-    return parse_config(tree, where, [*(key for key, _ in pairs), *given])
+    return parse_config(tree, where, {**{key: f"--set {key}" for key, _ in pairs}, **{key: key for key in given}})
 
 
-def parse_config(tree: Mapping[str, Any], where: str, given: Sequence[str] = ()) -> RunConfig:
+def parse_config(tree: Mapping[str, Any], where: str, given: Mapping[str, str] | None = None) -> RunConfig:
     """Validate a tree of plain values.
 
     Args:
         tree: the settings.
         where: the source of the tree, for errors.
-        given: keys that came from elsewhere (the command line); an error in one of them does not name the source.
+        given: {key: source} of settings from elsewhere, such as the command line; an error in one of them does not name
+            the source of the tree.
 
     Raises:
         InputError: a setting that is unknown, renamed, of another type or out of range.
     """
-    _refuse_renamed(tree, where)
+    given = given or {}
+    _refuse_renamed(tree, where, given)
     filled = with_kinds(tree, RunConfig)
     try:
         return RunConfig.model_validate_json(json.dumps(filled, default=_no_setting))
     except ValidationError as error:
-        source = "" if key_of(error) in given or f"{key_of(error)}.kind" in given else f"{where}: "
+        key = key_of(error)
+        known = f"{key}.kind" in given or any(f"{key}.".startswith(f"{name}.") for name in given)
+        source = "" if known else f"{where}: "
         raise InputError(f"{source}{explain(error, RunConfig, filled)}") from None
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None
@@ -188,15 +192,19 @@ def _assign(tree: Tree, key: str, value: Any, where: str) -> None:
     section[leaf] = value
 
 
-def _refuse_renamed(tree: Mapping[str, Any], where: str) -> None:
-    """Raise InputError for a setting of version 0.1, with its name today."""
+def _refuse_renamed(tree: Mapping[str, Any], where: str, given: Mapping[str, str]) -> None:
+    """Raise InputError for a setting of version 0.1, naming its source and what to write today."""
+
+    def source(key: str) -> str:
+        return next((text for name, text in given.items() if f"{name}.".startswith(f"{key}.")), where)
+
     for old, new in RENAMED.items():
         if _at(tree, old) is not None:
-            raise InputError(f"{where}: setting '{old}' is now '{new}'; see docs/upgrading.md")
+            raise InputError(f"{source(old)}: setting '{old}' is now '{new}'; see docs/upgrading.md")
     for (key, value), today in RENAMED_VALUES.items():
-        found = _at(tree, key)
-        if found == value and type(found) is type(value):
-            raise InputError(f"{where}: {key} = {json.dumps(value)} is now {today}; see docs/upgrading.md")
+        current = _at(tree, key)
+        if current == value and type(current) is type(value):
+            raise InputError(f"{source(key)}: {key} = {json.dumps(value)} is now {today}; see docs/upgrading.md")
 
 
 def _at(tree: Any, key: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -25,6 +25,14 @@ def registry_of(model: Model, name: str) -> ComponentRegistry[Any] | None:
     field = model.model_fields.get(name)
     found = [each for each in field.metadata if isinstance(each, ComponentRegistry)] if field else []
     return found[0] if found else None
+
+
+def components_of(model: Model, name: str) -> dict[str, type[Component]]:
+    """Return the components by kind that the field of a model can hold; empty for any other field."""
+    registry, allowed = registry_of(model, name), model.model_fields[name].annotation
+    if registry is None or not isinstance(allowed, type):
+        return {}
+    return {kind: registry.get(kind) for kind in registry.names() if issubclass(registry.get(kind), allowed)}
 
 
 def submodel(model: Model, name: str, tree: Any) -> Model | None:
@@ -74,13 +82,9 @@ def describe_fields(model: Model, prefix: str = "") -> list[tuple[str, str, str]
     lines: list[tuple[str, str, str]] = []
     for name, field in model.model_fields.items():
         default = field.get_default(call_default_factory=True)
-        registry = registry_of(model, name)
-        if registry is not None:
-            base = field.annotation if isinstance(field.annotation, type) else registry.base
-            for kind in registry.names():
-                component = registry.get(kind)
-                if not issubclass(component, base):
-                    continue
+        components = components_of(model, name)
+        if components:
+            for kind, component in components.items():
                 lines.append((f"{prefix}{name} (kind = {kind})", "", _first_paragraph(component)))
                 lines += [line for line in describe_fields(component, f"{prefix}{name}.") if line not in lines]
         elif isinstance(default, BaseModel):
@@ -88,7 +92,7 @@ def describe_fields(model: Model, prefix: str = "") -> list[tuple[str, str, str]
             lines += describe_fields(type(default), f"{prefix}{name}.")
         else:
             value = "required" if field.is_required() else json.dumps(default)
-            lines.append((f"{prefix}{name}", value, field.description or ""))
+            lines.append((f"{prefix}{name}", value, " ".join((field.description or "").split())))
     return lines
 
 
@@ -105,19 +109,33 @@ def explain(error: ValidationError, model: Model, tree: Mapping[str, Any]) -> st
     """Return what is wrong with a setting of a tree, and what to type instead."""
     first, key = error.errors()[0], key_of(error)
     if first["type"] == "extra_forbidden":
-        location = [str(part) for part in first["loc"]]
-        known = sorted(_model_at(location[:-1], model, tree).model_fields)
-        hint = nearest(location[-1], known) or f"; known here: {', '.join(known)}"
+        *location, name = first["loc"]
+        known = sorted(_model_at(location, model, tree).model_fields)
+        hint = nearest(str(name), known) or f"; known here: {', '.join(known)}"
         return f"unknown setting '{key}'{hint}"
-    message = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
-    if first["type"] == "value_error":
-        return f"{key}: {message}" if isinstance(first.get("input"), str | Mapping) and key else message
+    problems = [each for each in error.errors() if _key(each) == key]  # one per type that the setting may have
+    for each in problems:
+        if each["type"] == "value_error":
+            message = each["msg"].removeprefix("Value error, ")
+            return f"{key}: {message}" if key else message
+    relevant = [each for each in problems if not each["type"].endswith("_type")] or problems
+    messages = dict.fromkeys(each["msg"].replace("Input should", "must") for each in relevant)
+    message = " or ".join(messages).replace(" or must be ", " or ")
     return f"{key or 'run'} = {json.dumps(first.get('input'), default=str)}: {message}"
 
 
 def key_of(error: ValidationError) -> str:
     """Return the dotted key of the setting that is wrong; empty where several are, together."""
-    return ".".join(str(part) for part in error.errors()[0]["loc"])
+    return _key(error.errors()[0])
+
+
+def _key(problem: Any) -> str:
+    """Return the dotted key, without the names that pydantic gives to the alternatives of a type."""
+    return ".".join(str(part) for part in problem["loc"] if problem["type"] == "extra_forbidden" or not _is_type(part))
+
+
+def _is_type(part: int | str) -> bool:
+    return isinstance(part, str) and (part in ("int", "float", "str", "bool") or not part.replace("_", "").isalnum())
 
 
 def keys(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -126,14 +144,32 @@ def keys(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         yield from keys(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [prefix + name]
 
 
-def _model_at(location: Sequence[str], model: Model, tree: Any) -> Model:
-    for part in location:
+def _model_at(location: Sequence[int | str], model: Model, tree: Any) -> Model:
+    """Return the model of the section at a location of a tree."""
+    parts = iter(location)
+    for part in parts:
         section = tree.get(part) if isinstance(tree, Mapping) else None
-        below = submodel(model, part, section)
+        if isinstance(section, list) and isinstance(number := next(parts, None), int):
+            section = section[number]
+            below = _item_model(model, str(part), section)
+        else:
+            below = submodel(model, str(part), section)
         if below is None:
             break
         model, tree = below, section
     return model
+
+
+def _item_model(model: Model, name: str, item: Any) -> Model | None:
+    """Return the model of an item of a list of settings or components."""
+    for kind in get_args(model.model_fields[name].annotation):
+        for registry in getattr(kind, "__metadata__", ()):
+            if isinstance(registry, ComponentRegistry) and item.get("kind") in registry:
+                component: Model = registry.get(item["kind"])
+                return component
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
 
 
 def _first_paragraph(model: Model) -> str:

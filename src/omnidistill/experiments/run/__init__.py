@@ -1,4 +1,4 @@
-"""Runs: a folder, the stages that fill it, and the set that it ends with."""
+"""Runs: a run folder, and the stages that produce heads, experts and the distilled set in it."""
 
 from omnidistill.data.fingerprint import fingerprint
 from omnidistill.experiments.run.distill_run import ExpertCache, load_initial_set, run_distill

@@ -22,7 +22,7 @@ from omnidistill.io.artifacts import exclusive, read_tensors
 from omnidistill.io.tracking import Progress
 from omnidistill.training.experts.epochs import StackedHeads, run_blocks, train_epochs
 from omnidistill.training.experts.experts_config import ExpertsConfig
-from omnidistill.training.experts.snapshots import Trail, snapshot_path
+from omnidistill.training.experts.snapshots import BlockKey, Trail, snapshot_path
 
 BLOCKS = "blocks"
 """Folder, within an unfinished buffer, of the snapshots of blocks."""
@@ -102,7 +102,7 @@ class BlockTraining:
         """
         folder = self.folder(runs)
         with exclusive(folder):
-            trail = Trail.open(folder, {"runs": [runs.start, runs.stop]})
+            trail = Trail.open(folder, BlockKey((runs.start, runs.stop)))
             if trail.records:
                 heads = trail.last(self.modalities)
             else:

@@ -115,13 +115,13 @@ def train_experts(
     turns = starts_of_experts(config.num_experts, len(starts))
     rates = tuple(starts[turn].learning_rate for turn in turns)
     last_epochs = tuple(starts[turn].num_epochs for turn in turns)
-    trainings = [StartTraining(start.learning_rate, start.num_epochs) for start in starts]
-    key = ExpertKey(config.model_dump(mode="json"), trainings, seed, dict(identity or {})).to_json()
+    trainings = tuple(StartTraining(start.learning_rate, start.num_epochs) for start in starts)
+    key = ExpertKey(config.model_dump(mode="json"), trainings, seed, dict(identity or {}))
     progress, engine = progress or SilentProgress(), engine or LocalEngine()
     with exclusive(folder):
         if (folder / "manifest.json").exists():
             buffer = load_experts(folder)
-            require_same(folder, buffer.key.to_json(), key)
+            require_same(folder, buffer.key, key)
             return buffer
         trail, modalities = Trail.open(folder, key, seconds), tuple(starts[OWN].heads)
         heads = trail.last(modalities) if trail.records else _stacked([starts[turn].heads for turn in turns])
@@ -145,7 +145,7 @@ def train_experts(
             **_spectra(snapshots, modalities, span, last_epochs[0]),
         }
         meta = {
-            "key": key,
+            "key": key.to_json(),
             "files": [asdict(record) for record in trail.records],
             "modalities": list(modalities),
             "seconds": time.monotonic() - started_at,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,15 @@ class StartTraining:
 class ExpertKey:
     """Identifies a training. Two buffers with equal keys are bitwise the same.
 
-    config: the settings as JSON. starts: the training from every start, that from the initial heads of the run first.
-    identity: fingerprints of "data" and "heads", if known.
+    Attributes:
+        config: the settings, as JSON.
+        starts: the training of every start, that from the initial heads of the run first.
+        seed: seed of the random streams.
+        identity: fingerprints of "data" and "heads", if they are known.
     """
 
-    config: Mapping[str, Any]
-    starts: Sequence[StartTraining]
+    config: Mapping[str, Json]
+    starts: tuple[StartTraining, ...]
     seed: int
     identity: Mapping[str, str] = field(default_factory=dict)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.io.artifacts import FileRecord, read_json, read_tensors, write_atomic, write_tensors
+from omnidistill.training.experts.expert_key import ExpertKey
 
 
 @dataclass(frozen=True)
@@ -46,47 +47,86 @@ def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) ->
     return Snapshots(paths)
 
 
+@dataclass(frozen=True)
+class BlockKey:
+    """Names the training of a block of runs within a buffer: the first run, and the one after the last."""
+
+    runs: tuple[int, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the key as progress.json stores it."""
+        return {"runs": list(self.runs)}
+
+    @staticmethod
+    def from_json(tree: Mapping[str, Any], where: str) -> BlockKey:
+        """Read what `to_json` wrote.
+
+        Raises:
+            InputError: the runs are missing or not two numbers.
+        """
+        try:
+            start, stop = tree["runs"]
+            return BlockKey((int(start), int(stop)))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{where}: the key of the training is damaged ({error}); train the experts again"
+            ) from error
+
+
+TrainingKey = ExpertKey | BlockKey
+"""Names a training: of a complete buffer, or of a block of its runs."""
+
+
 @dataclass
 class Trail:
-    """The snapshots of a training so far.
+    """The snapshots that a training has written so far.
 
-    key: identifies the training. seconds: time spent on it. records: one per finished epoch.
+    Attributes:
+        folder: folder of the snapshots.
+        key: names the training.
+        seconds: time that the training has taken.
+        records: the files of the snapshots, in the order of the epochs.
     """
 
     folder: Path
-    key: Mapping[str, Any]
+    key: TrainingKey
     seconds: float = 0.0
     records: list[FileRecord] = field(default_factory=list)
 
     @staticmethod
-    def open(folder: Path, key: Mapping[str, Any], seconds: float = 0.0) -> Trail:
-        """Return the snapshots in the folder, or an empty trail with `seconds` if there are none.
+    def open(folder: Path, key: TrainingKey, seconds: float = 0.0) -> Trail:
+        """Return the snapshots in a folder, or an empty trail if it has none.
+
+        Args:
+            folder: folder of the snapshots.
+            key: names the training.
+            seconds: time that was spent before the first snapshot.
 
         Raises:
-            InputError: the folder is damaged or belongs to another training.
+            InputError: the folder is damaged, or it belongs to another training.
         """
         path = folder / "progress.json"
         if not path.exists():
             return Trail(folder, key, seconds)
         try:
             state = read_json(path)
-            stored_key, seconds = dict(state["key"]), float(state["seconds"])
+            stored, seconds = dict(state["key"]), float(state["seconds"])
             records = [FileRecord(**{**record, "name": Path(record["name"]).name}) for record in state["files"]]
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: damaged ({error}); remove {folder} and train the experts again") from error
-        require_same(folder, stored_key, key)
+        require_same(folder, type(key).from_json(stored, str(path)), key)
         return Trail(folder, key, seconds, records)
 
     def last(self, modalities: Sequence[str]) -> dict[str, Tensor]:
-        """Return a copy of the heads of the last snapshot, in the given order."""
+        """Return a copy of the heads of the last snapshot, in the given order of modalities."""
         heads = read_tensors(self.folder / self.records[-1].name, self.records[-1])
         return {name: heads[name].clone() for name in modalities}
 
     def add(self, epoch: int, heads: Mapping[str, Tensor], seconds: float) -> None:
-        """Save the heads after an epoch; `seconds` is the time spent so far."""
+        """Write the heads after an epoch; the training has taken `seconds` so far."""
         self.records.append(write_tensors(snapshot_path(self.folder, epoch), heads))
         self.seconds = seconds
-        state = {"key": self.key, "files": [asdict(record) for record in self.records], "seconds": seconds}
+        state = {"key": self.key.to_json(), "files": [asdict(record) for record in self.records], "seconds": seconds}
         write_atomic(self.folder / "progress.json", json.dumps(state).encode())
 
 
@@ -95,10 +135,15 @@ def snapshot_path(folder: Path, epoch: int) -> Path:
     return folder / f"epoch-{epoch:02d}.safetensors"
 
 
-def require_same(folder: Path, stored_key: Any, key: Mapping[str, Any]) -> None:
-    """Raise InputError, naming the fields that differ, if a folder belongs to another training."""
-    if stored_key != json.loads(json.dumps(key)):
-        differing = [name for name in key if stored_key.get(name) != json.loads(json.dumps(key[name]))]
+def require_same(folder: Path, stored: TrainingKey, expected: TrainingKey) -> None:
+    """Check that a folder belongs to a training.
+
+    Raises:
+        InputError: it belongs to another one; the message names the parts of the key that differ.
+    """
+    if stored != expected:
+        names = [each.name for each in fields(expected)]
+        differing = [name for name in names if getattr(stored, name) != getattr(expected, name)]
         raise InputError(
             f"{folder}: holds experts of another run (different {', '.join(differing)}); "
             "choose another folder or remove it"
