@@ -128,9 +128,9 @@ def test_one_outer_objective_goes_on_from_the_other(made: tuple[Path, Outcome]) 
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (("--size", "7"), "has 10 rows, not 7; give --size 10"),
-        (("--preset", "random"), "only sets of all modalities that are learned row by row"),
-        (("--bytes", "20%"), "give --size 10"),
+        (("--size", "7"), "has 10 rows, not 7; use --size 10"),
+        (("--preset", "random"), "cannot continue from a set; only methods that learn one set of all modalities"),
+        (("--bytes", "20%"), "use --size 10"),
     ],
 )
 def test_what_cannot_go_on_is_refused(made: tuple[Path, Outcome], more: tuple[str, ...], told: str) -> None:

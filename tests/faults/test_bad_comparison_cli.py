@@ -129,7 +129,7 @@ def test_given_experts_are_of_all_modalities(made: Path, tmp_path: Path) -> None
     assert cli("experts", made / "SET", *SMALL, "-o", tmp_path / "E").code == 0
     before = contents(tmp_path)
     pairs = (*SMALL, *sets("joint=false"), "--experts", tmp_path / "E")
-    refused(cli("distill", made / "SET", *pairs, "-o", tmp_path / "RUN"), "joint = false", "leave it out")
+    refused(cli("distill", made / "SET", *pairs, "-o", tmp_path / "RUN"), "joint = false", "omit the option")
     assert contents(tmp_path) == before
 
 

@@ -372,7 +372,7 @@ def test_a_folder_of_a_run_over_other_data(made: Path) -> None:
 
 def test_a_folder_of_this_run_without_resume(made: Path) -> None:
     before = contents(made / "RUN")
-    refused(cli("distill", made / "SET", *SMALL, "-o", made / "RUN"), "holds this run already", "--resume")
+    refused(cli("distill", made / "SET", *SMALL, "-o", made / "RUN"), "contains this run already", "--resume")
     assert contents(made / "RUN") == before
 
 
@@ -412,7 +412,7 @@ def test_experts_of_other_data_or_heads(made: Path, tmp_path: Path) -> None:
 def test_experts_for_a_method_that_reads_none(method: tuple[str, ...], kind: str, made: Path, tmp_path: Path) -> None:
     arguments = ("--preset", *method, "--size", "10", "--experts", made / "EXPERTS", "-o", tmp_path / "RUN")
     refused(
-        cli("distill", made / "SET", *arguments), str(made / "EXPERTS"), f"kind {kind}", "uses none", "leave it out"
+        cli("distill", made / "SET", *arguments), str(made / "EXPERTS"), f"kind {kind}", "does not use experts", "omit the option"
     )
     assert litter(tmp_path) == []
 

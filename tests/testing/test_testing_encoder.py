@@ -93,9 +93,9 @@ class Heavy(Letters):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("of no kind", "kind 'smell' is none of video, audio, image, text"),
+        ("of no kind", "kind 'smell' is not one of video, audio, image, text"),
         ("prepares at random", "prepare returned other bits the second time"),
-        ("prepares on another device", "no plain tensor on CPU"),
+        ("prepares on another device", "prepare did not return a dense tensor on CPU"),
         ("uses the global generator", "used torch's global random state"),
         ("encodes at random", "encode returned other bits the second time"),
         ("flat", r"features of shape \(1, 26\), not \(1, 1, 26\)"),
@@ -125,5 +125,5 @@ def test_weights_that_would_travel_are_found() -> None:
 
 
 def test_one_item_is_not_enough() -> None:
-    with pytest.raises(AssertionError, match="give two or more"):
+    with pytest.raises(AssertionError, match="pass two or more"):
         check_encoder(Letters(), [Item(Path("a"))])

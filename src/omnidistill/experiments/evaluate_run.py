@@ -1,6 +1,7 @@
 """Evaluating a run: its sets next to the baselines, scored on the test split once, and the page.
 
-An evaluation is a comparison with one entry: the baselines and what each may use are those of `experiments.table`.
+An evaluation is a comparison with one entry: the baselines and what each may use are those of
+`experiments.table_baselines`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ from omnidistill.evaluation.scores import score_rows
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.experiments.run import Run, fingerprint, open_data
 from omnidistill.experiments.run_page import CASES, SCORES, run_view, unscored
-from omnidistill.experiments.table import Group, check_result, in_order, setting_of, table_baselines, table_key
+from omnidistill.experiments.table_baselines import (
+    Group,
+    check_result,
+    in_order,
+    setting_of,
+    table_baselines,
+    table_key,
+)
 from omnidistill.io.artifacts import write_atomic
 from omnidistill.io.tracking import Progress, SilentProgress
 from omnidistill.models.heads import Heads, load_heads

@@ -85,7 +85,7 @@ def test_what_a_run_of_pairs_leaves(made: Path) -> None:
             {name: run.heads(features())[name] for name in part.modalities}
         )
     assert [found.modalities for found in run.sets()] == PAIRS
-    with pytest.raises(InputError, match="holds 3 sets, one of every pair of modalities"):
+    with pytest.raises(InputError, match="contains 3 sets, one per pair of modalities"):
         run.distilled()
 
 
@@ -189,13 +189,13 @@ def test_another_run_is_refused(other: RunConfig, made: Path) -> None:
 def test_given_experts_are_refused(made: Path, tmp_path: Path) -> None:
     """They are of all modalities, or of one pair: no pair could say which of its steps they took."""
     run_experts(str(made / "SET"), config(), tmp_path / "EXPERTS")
-    with pytest.raises(InputError, match=r"--experts .*EXPERTS: with joint = false every pair trains its own"):
+    with pytest.raises(InputError, match=r"--experts .*EXPERTS: with joint = false every pair trains its own experts"):
         run_distill(str(made / "SET"), config(), tmp_path / "RUN", experts=tmp_path / "EXPERTS")
     settings = [argument for setting in (*LEARNED, "heads.width=8", "joint=false") for argument in ("--set", setting)]
     arguments = ("distill", made / "SET", "--preset", "smoke", *settings, "--experts", tmp_path / "EXPERTS")
     outcome = cli(*arguments, "-o", tmp_path / "RUN")
     assert outcome.code == 2
-    assert "leave it out" in outcome.err
+    assert "omit the option" in outcome.err
     assert not (tmp_path / "RUN").exists()
 
 

@@ -28,7 +28,7 @@ from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell
 from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.run import Run, fingerprint, heads_fingerprint, open_run, run_distill
 from omnidistill.experiments.run_page import METRICS
-from omnidistill.experiments.table import check_result
+from omnidistill.experiments.table_baselines import check_result
 from omnidistill.io.artifacts import load_artifact, save_artifact
 from omnidistill.io.tracking import Progress, read_records
 from omnidistill.models.heads import Heads

@@ -115,7 +115,7 @@ class _Row:
         return float(self.hits.mean()) if self.ranks else -1.0
 
     def content(self, zero: _Row, full: _Row, best: _Row | None, groups: Tensor, seed: int) -> ComparisonRow:
-        """Return the row as tables use it; `groups` are those of the test rows, `seed` that of the bootstrap."""
+        """Return the row as tables use it; `groups` are those of the test rows, `seed` of the bootstrap."""
         group = "" if self.group is None else f"@{self.group}" if self.budget is None else f"@{self.budget}B"
         row = ComparisonRow(
             name=self.method + group,

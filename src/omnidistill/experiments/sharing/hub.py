@@ -195,7 +195,7 @@ def _provenance(provenance: Mapping[str, Any], heads: Path | None) -> dict[str, 
 
 
 def _artifact(folder: Path, kind: str, prefix: str) -> dict[str, Path | bytes]:
-    """The files of an artifact by their paths in the repository; a sidecar of other tensors is left out."""
+    """Return the files of an artifact, by path in the repository; sidecars of other tensors are omitted."""
     artifact = load_artifact(folder, kind, sidecars=(PROVENANCE,))
     names = [_MANIFEST, *artifact.sidecars, *(file.name for file in artifact.files)]
     return {f"{prefix}{name}": folder / name for name in names}

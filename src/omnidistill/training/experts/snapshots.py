@@ -1,7 +1,7 @@
-"""Heads after every epoch of a training, on disk, so that an interrupted training can continue.
+"""Snapshots of heads after every epoch of a training, from which an interrupted training resumes.
 
 FOLDER/epoch-00.safetensors ...     one file per epoch, {modality: E x d x p_m}
-FOLDER/progress.json                the complete files, the key of the training, and its seconds
+FOLDER/progress.json                the complete snapshots, the key of the training, and the seconds spent
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from omnidistill.training.experts.expert_key import ExpertKey
 
 @dataclass(frozen=True)
 class Snapshots:
-    """The heads after each epoch, {modality: E x d x p_m}; each mapped anew when asked for, never to be written to."""
+    """The heads after each epoch, {modality: E x d x p_m}. Every access maps the file again; do not write to them."""
 
     paths: tuple[Path, ...]
 
@@ -34,9 +34,10 @@ class Snapshots:
 
 
 def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) -> Snapshots:
-    """The snapshots of these files; their lengths, or their contents too, are as recorded.
+    """Open snapshots, comparing the sizes of the files, and with `verify` their sha256, with the records.
 
-    Raises InputError where they are not.
+    Raises:
+        InputError: a file is missing or differs.
     """
     paths = tuple(folder / Path(record.name).name for record in records)
     for path, record in zip(paths, records, strict=True):
