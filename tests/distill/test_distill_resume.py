@@ -13,6 +13,7 @@ import pytest
 from omnidistill.core.errors import InputError
 from omnidistill.core.streams import Streams
 from omnidistill.distill import Episode, Outer, Provenance
+from omnidistill.distill.checkpoint import CheckpointIdentity
 from omnidistill.experiments.config import RunConfig
 from omnidistill.io.artifacts import load_artifact
 from small_runs import Loop, contents, records, small_config
@@ -152,6 +153,14 @@ def test_a_checkpoint_of_other_data_is_refused(loop: Loop, tmp_path: Path) -> No
         loop.distill(tmp_path, small_config(), provenance=Provenance(data="a"), on_iteration=interrupt_after(2))
     with pytest.raises(InputError, match="checkpoint of another run"):
         loop.distill(tmp_path, small_config(), provenance=Provenance(data="b"), resume=True)
+
+
+def test_a_damaged_identity_is_refused() -> None:
+    identity = CheckpointIdentity({"seed": 1, "distill": {}}, {"data": "a"})
+    assert CheckpointIdentity.from_json(identity.to_json(), "checkpoint") == identity
+    for tree in ({}, {"config": 5, "provenance": {}}, {"config": {}, "provenance": 5}):
+        with pytest.raises(InputError, match=r"^checkpoint: the identity in the checkpoint is damaged"):
+            CheckpointIdentity.from_json(tree, "checkpoint")
 
 
 def test_evaluation_settings_may_change_between_parts(loop: Loop, tmp_path: Path) -> None:

@@ -184,6 +184,6 @@ def test_a_comparison_runs_it_beside_the_others(tmp_path: Path) -> None:
     (loaded,) = [
         DistilledSet.load(path)
         for path in (tmp_path / "C").glob("cells/*/run/distilled")
-        if json.loads((path.parent / "run.json").read_text())["config"]["distill"]["kind"] == "task"
+        if json.loads((path.parent / "run.json").read_text())["config"]["distill"]["kind"] == "learn"
     ]
     assert len(loaded) == 8

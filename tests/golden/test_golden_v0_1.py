@@ -24,7 +24,9 @@ from torch import Tensor
 
 import omnidistill
 from omnidistill.cli import main
+from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.io.artifacts import load_artifact
+from omnidistill.report.comparison_content import Comparison
 
 GOLDEN = Path(__file__).parent / "v0_1"
 COMPARISON = Path(__file__).parent / "comparison.toml"
@@ -298,6 +300,12 @@ def test_the_evaluation_of_the_float_run_gives_the_golden_scores(golden: Path, o
     assert set(wanted) - set(scores["lines"]) == {"low_rank"}  # rank 8 does not restrict heads of width 8
     for line in set(wanted) & set(scores["lines"]) - CHANGED:
         require_same_recall(scores[line]["recall"], wanted[line])
+
+
+def test_stored_scores_and_comparisons_are_read_and_written_alike(golden: Path) -> None:
+    for model, name in ((RunScores, "RUN-float/scores.json"), (Comparison, "COMPARISON/comparison.json")):
+        tree = json.loads((golden / name).read_text("utf-8"))
+        assert json.dumps(model.from_json(tree, name).to_json()) == json.dumps(tree)
 
 
 def test_a_page_is_written_of_the_golden_run(golden: Path, tmp_path: Path) -> None:

@@ -63,9 +63,14 @@ class Cases:
     cases: tuple[Case, ...]
 
 
-def find_cases(lines: Mapping[str, TrainedHeads], test: FeatureSet) -> Cases:
-    """The cases of a scored run; `lines` hold those that are compared. Equal input gives equal cases."""
-    first = {name: _first_student(lines[name]) for name in COMPARED}
+def find_cases(rows: Mapping[str, TrainedHeads], test: FeatureSet) -> Cases:
+    """Return the cases of a run; equal input gives equal cases.
+
+    Args:
+        rows: the trained heads by name of the row; they must include those in `COMPARED`.
+        test: rows of the test split.
+    """
+    first = {name: _first_student(rows[name]) for name in COMPARED}
     ranks = {name: ranks_on_test(line, test)[0] for name, line in first.items()}
     rises = {pair: (ranks["zero_shot"][pair] / ranks["distilled"][pair]).log2() for pair in ranks["zero_shot"]}
     everything = torch.cat(list(rises.values()))
@@ -97,12 +102,16 @@ def find_cases(lines: Mapping[str, TrainedHeads], test: FeatureSet) -> Cases:
 
 
 def save_cases(cases: Cases, path: Path) -> None:
-    """Keep the cases as JSON."""
+    """Write the cases as JSON."""
     write_atomic(path, json.dumps({"schema": 1, **asdict(cases)}, ensure_ascii=False, allow_nan=False).encode())
 
 
 def load_cases(path: Path) -> Cases | None:
-    """The cases in a file, None without one. Raises InputError for a file that is damaged or of another version."""
+    """Return the cases in a file, None if there is no such file.
+
+    Raises:
+        InputError: the file is damaged or of another version.
+    """
     if not path.exists():
         return None
     content = read_json(path)
@@ -131,8 +140,8 @@ def _case(entry: Any) -> Case:
     )
 
 
-def _first_student(line: TrainedHeads) -> TrainedHeads:
-    return replace(line, parts=tuple({name: heads[:1] for name, heads in part.items()} for part in line.parts))
+def _first_student(row: TrainedHeads) -> TrainedHeads:
+    return replace(row, parts=tuple({name: heads[:1] for name, heads in part.items()} for part in row.parts))
 
 
 def _retrieved(line: TrainedHeads, test: FeatureSet, pair: tuple[str, str], row: int) -> tuple[Retrieved, ...]:
