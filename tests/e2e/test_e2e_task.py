@@ -18,6 +18,7 @@ from omnidistill.evaluation import validation as choosing
 from omnidistill.experiments.comparison import compare
 from omnidistill.experiments.comparison.cells import Place, judged_of, load_result, make_cell
 from omnidistill.experiments.comparison.plan import plan_cells
+from omnidistill.evaluation.baselines import default_baselines
 from omnidistill.experiments.config import load_config
 from omnidistill.experiments.evaluate_run import evaluate_run
 from omnidistill.experiments.run import Run, open_run, run_distill
@@ -63,7 +64,7 @@ def scores_of(folder: Path, seed: int, shuffle_pairs: bool = False) -> dict[str,
         "evaluate.batch_size=48",
     )
     run = run_distill(str(folder / "SET"), load_config(preset="smoke", overrides=settings, seed=seed), folder / "RUN")
-    return evaluate_run(run, wanted=("random",)).scores
+    return evaluate_run(run, baselines=default_baselines(["random"])).scores
 
 
 def test_a_set_learned_by_the_task_finds_the_planted_signal(tmp_path: Path) -> None:
@@ -144,7 +145,9 @@ def test_any_number_of_modalities_is_evaluated(tmp_path: Path) -> None:
         folder = tmp_path / str(num_modalities)
         packed(folder / "SET", features(num_modalities))
         run = run_distill(str(folder / "SET"), small_config(*ALONE), folder / "RUN")
-        assert len(evaluate_run(run, wanted=()).scores["distilled"]["recall"]) == num_modalities**2 - num_modalities + 1
+        assert (
+            len(evaluate_run(run, baselines=()).scores["distilled"]["recall"]) == num_modalities**2 - num_modalities + 1
+        )
 
 
 def test_a_modality_may_be_called_task(tmp_path: Path) -> None:
@@ -152,7 +155,7 @@ def test_a_modality_may_be_called_task(tmp_path: Path) -> None:
     run = run_distill(str(tmp_path / "SET"), small_config("distill.outer.task_weight=0.5"), tmp_path / "RUN")
     last = records(run.folder)[-1]
     assert {name for name in last if name.startswith("loss/")} == {"loss/task", "loss/b", "loss/task/infonce"}
-    assert evaluate_run(run, wanted=()).scores["matching_loss"] == last["loss/task"] + last["loss/b"]
+    assert evaluate_run(run, baselines=()).scores["matching_loss"] == last["loss/task"] + last["loss/b"]
     assert {"Matching loss by modality", "Task loss: the trained student on real rows"} <= set(captions(run))
 
 
