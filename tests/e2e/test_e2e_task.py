@@ -64,7 +64,7 @@ def scores_of(folder: Path, seed: int, shuffle_pairs: bool = False) -> dict[str,
         "evaluate.batch_size=48",
     )
     run = run_distill(str(folder / "SET"), load_config(preset="smoke", overrides=settings, seed=seed), folder / "RUN")
-    return evaluate_run(run, baselines=default_baselines(("random",))).scores.to_json()
+    return evaluate_run(run, baselines=default_baselines(["random"])).scores.to_json()
 
 
 def test_a_set_learned_by_the_task_finds_the_planted_signal(tmp_path: Path) -> None:
