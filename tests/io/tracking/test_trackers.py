@@ -238,7 +238,7 @@ def test_a_method_without_iterations_accepts_no_tracker(tmp_path: Path) -> None:
     arguments = ("--preset", "herding", "--set", "heads.width=8", "--size", 8, "--tracker", "tensorboard")
     done = cli("distill", packed(tmp_path / "SET"), *arguments, "-o", tmp_path / "RUN")
     assert done.code == 2
-    assert "tracker 'tensorboard': method 'herding' (kind select) has no iterations to record; omit the tracker" in done.err
+    assert "tracker 'tensorboard': method 'herding' (kind select) has no iterations to record;" in done.err
 
 
 class Recorder:
