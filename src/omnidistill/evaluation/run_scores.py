@@ -179,8 +179,7 @@ class RunScores(JsonContent):
         Raises:
             InputError: names the first field that is missing or has an invalid value.
         """
-        if tree.get("schema") != SCHEMA:
-            raise cls.damaged(where, f"schema is {tree.get('schema')!r}, this version reads {SCHEMA}")
+        cls.require_schema(tree, SCHEMA, where)
         names = tree.get("lines", [])
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise cls.damaged(where, "lines is not a list of names of rows")

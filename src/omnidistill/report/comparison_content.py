@@ -189,8 +189,7 @@ class Comparison(JsonContent):
         Raises:
             InputError: names the first field that is missing or has an invalid value.
         """
-        if tree.get("schema") != SCHEMA:
-            raise cls.damaged(where, f"schema is {tree.get('schema')!r}, this version reads {SCHEMA}")
+        cls.require_schema(tree, SCHEMA, where)
         fields = {name: value for name, value in tree.items() if name not in ("schema", "rows", "lines")}
         comparison = super().from_json(fields | ({"rows": tree["lines"]} if "lines" in tree else {}), where)
         _require_unique_names(comparison.rows, where)

@@ -57,6 +57,18 @@ class JsonContent(BaseModel):
             raise cls.damaged(where, f"{field} is {reprlib.repr(first['input'])}: {first['msg']}") from None
 
     @classmethod
+    def require_schema(cls, tree: Mapping[str, Any], expected: int, where: str) -> None:
+        """Check the version of a file's layout, its field "schema".
+
+        Raises:
+            InputError: the field is missing, or the layout is that of another version.
+        """
+        if "schema" not in tree:
+            raise cls.damaged(where, "schema is missing")
+        if tree["schema"] != expected:
+            raise cls.damaged(where, f"schema is {tree['schema']!r}, this version reads {expected}")
+
+    @classmethod
     def damaged(cls, where: str, problem: str) -> InputError:
         """Return the error for a file whose content is damaged; `problem` starts with the name of the field."""
         return InputError(f"{where}: field {' '.join(problem.split())}; {cls.remedy}")
