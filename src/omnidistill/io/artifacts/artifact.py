@@ -159,7 +159,7 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def _sidecar(path: Path, tensors: str) -> dict[str, Any] | None:
-    """Return the content of a sidecar, or None if it is missing, damaged (with a warning) or belongs to other tensors."""
+    """Return the content of a sidecar; None if it is missing, damaged (with a warning) or of other tensors."""
     if not os.path.lexists(path):
         return None
     try:
