@@ -99,7 +99,7 @@ def evaluate_run(
     test, facts = data.split("test"), unscored(run, data)  # anything missing or damaged is reported before the work
     config = run.config.evaluate if num_seeds is None else run.config.evaluate.evolve(num_seeds=num_seeds)
     started_at = time.monotonic()
-    requested = table_baselines(baselines or default_baselines(), [run.config], config)
+    requested = table_baselines(default_baselines() if baselines is None else baselines, [run.config], config)
     rows = train_rows(run, sets, data, start, config, requested, dict(shared or {}), progress or SilentProgress())
     scored = score_rows(rows, test, run.config.seed)
     scores = facts.evolve(
