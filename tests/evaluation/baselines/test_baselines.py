@@ -19,7 +19,9 @@ from omnidistill.evaluation.baselines import (
     Setting,
     baselines,
     default_baselines,
-    random_rows,
+)
+from omnidistill.evaluation.baselines import (
+    random_real_rows as random_rows,
 )
 from omnidistill.evaluation.baselines.all_rows import AllRows, AllRowsOwn
 from omnidistill.evaluation.baselines.low_rank_heads import LowRank
