@@ -121,7 +121,7 @@ def test_one_outer_objective_goes_on_from_the_other(made: tuple[Path, Outcome]) 
     outcome = cli("distill", folder / "SET", *task, "--from", folder / "RUN", "-o", folder / "ON")
     assert outcome.code == 0, outcome.err
     found = DistilledSet.load(folder / "ON" / "distilled")
-    assert (found.size, found.provenance["begun"]["method"]) == (10, "recommended")
+    assert (found.size, found.provenance.initial_set["method"]) == (10, "recommended")
     assert found.initial_ids == DistilledSet.load(folder / "RUN" / "distilled").initial_ids
 
 

@@ -33,7 +33,7 @@ from small_runs import cli, features, packed, small_heads
 
 COMPARED = tiny(
     "apm", "hopa", {"preset": "hopa", "label": "never", "settings": ["experts.learning_rate=1e30"]},
-    seeds=(0, 1), references=["equal-bytes"],
+    seeds=(0, 1), baselines=["equal-bytes"],
 )  # fmt: skip
 
 
