@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omnidistill.evaluation.line import Line
-
 from measuring import RESULTS, machine
 from omnidistill.data.emoji import load_emoji
 from omnidistill.data.featureset import prepare
 from omnidistill.data.planted import planted
 from omnidistill.data.raw import RawFeatures
 from omnidistill.data.store import save_features
+from omnidistill.evaluation.baselines import default_baselines
+from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.experiments.config import load_config
 from omnidistill.experiments.evaluate_run import evaluate_run
 from omnidistill.experiments.run import run_distill
@@ -91,20 +91,19 @@ def main() -> None:
 
 
 def _row(place: Path, students: int) -> dict[str, Any]:
-    """Every set of one data set, all from the same heads; the references are trained once."""
-    shared: dict[str, Line] = {}
+    """Every set of one data set, all from the same heads; the baselines are trained once."""
+    shared: dict[str, TrainedHeads] = {}
     kept: dict[str, Any] = {}
     for number, made in enumerate(SETS):
         run = run_distill(
             str(place / "SET"),
-            load_config(preset=made.preset),
+            load_config(preset=made.preset, distill__size=made.budget),
             place / str(number),
-            budget=made.budget,
             heads=place / "0" / "heads" if number else None,
         )
-        wanted = ("zero_shot", "distilled", "full", "equal_bytes")
-        evaluated = evaluate_run(run, num_seeds=students, shared=shared, wanted=wanted)
-        shared = {line: evaluated.lines[line] for line in ("zero_shot", "full")}
+        baselines = default_baselines(["equal-bytes"])
+        evaluated = evaluate_run(run, num_seeds=students, shared=shared, baselines=baselines)
+        shared = {line: evaluated.rows[line] for line in ("zero_shot", "full")}
         scores = evaluated.scores
         kept |= {line: _recall(scores, line) for line in ("zero_shot", "full")}
         kept[made.label] = {

@@ -110,15 +110,15 @@ def resources(stages: list[Stage], before: float, config: RunConfig) -> Table:
         (stage.name, stage.seconds, stage.peak, stage.peak - features, stage.anonymous) for stage in [*stages, total]
     )
     settings: Any = config.distill
-    experts = config.experts
+    experts, outer = config.experts, settings.outer
     note = (
         f"{sum(ROWS.values()):,} rows ({', '.join(f'{count:,} {split}' for split, count in ROWS.items())}) of "
         f"{', '.join(f'{name} {width}' for name, width in WIDTHS.items())}: {features:.0f} MB in float32, planted with "
         f"latent {LATENT} and noise {NOISE:g}, heads {config.heads.width} wide. "
         f"{experts.num_experts} experts x {experts.num_epochs} epochs, batch {experts.batch_size}, step size "
         f"{experts.learning_rate:g}; N = {settings.size}, {settings.iterations:,} iterations, T = "
-        f"{settings.num_student_steps}, b = {settings.batch}, {settings.num_expert_epochs} expert epochs from starts "
-        f"below {settings.max_start_epoch}, a validation every {settings.validate_every} iterations; exact gradients, "
+        f"{settings.num_student_steps}, b = {settings.batch}, {outer.num_expert_epochs} expert epochs from starts "
+        f"below {outer.max_start_epoch}, a validation every {settings.validate_every} iterations; exact gradients, "
         f"Adam. Peak: MB resident (VmHWM), of which {before:.0f} are Python and torch before anything is opened; "
         "beside features: less the features once; anonymous: the part that no file backs (sampled)."
     )

@@ -24,16 +24,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from omnidistill.evaluation.lines import zero_shot_line
 
 from measuring import RESULTS, Table, machine, memory_status
 from omnidistill.data.pack import pack
+from omnidistill.evaluation.baselines import Setting, baselines
 from omnidistill.evaluation.retrieval import first_positive_ranks
-from omnidistill.evaluation.scores import line_ranks
+from omnidistill.evaluation.scores import ranks_on_test
 from omnidistill.experiments.config import load_config
 from omnidistill.experiments.run import fingerprint, make_heads, open_data
 from omnidistill.experiments.run.expert_stage import make_experts
-from omnidistill.methods import METHODS, Task
+from omnidistill.methods import Task
 
 WIDTHS = {"vision": 128, "text": 128, "audio": 128}
 OTHERS = {"heads": 500, "validation": 500, "test": 1000}
@@ -108,9 +108,11 @@ def job(folder: Path) -> dict[str, Any]:
     stages.of("fingerprint", lambda: fingerprint(data))
     start = stages.of("heads", lambda: make_heads(data, config, folder / "heads"))
     buffer = stages.of("experts", lambda: make_experts(data, start, config, folder / "experts"))
-    task = Task(data.development(), start, config, folder, lambda: buffer)
-    stages.of("distil", lambda: METHODS["trajectory"](task))
-    stages.of("recall", lambda: line_ranks(zero_shot_line(start), data.split("test")))
+    task = Task(data.development(), start, config.seed, config.experts, folder, lambda: buffer)
+    stages.of("distil", lambda: config.distill.run(task))
+    setting = Setting(task.development, start, config.evaluate, config.seed)
+    zero_shot = baselines.build("zero-shot").fit(setting)
+    stages.of("recall", lambda: ranks_on_test(zero_shot, data.split("test")))
     return {"rows": len(data), "train": data.split_sizes["train"], "bytes": data.bytes, "stages": stages.all}
 
 

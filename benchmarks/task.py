@@ -91,6 +91,6 @@ def _times(posed: TaskProblem, turns: int, *, matching: bool) -> dict[str, list[
     }
     start = posed.made.start
     widths = {name: matrix.shape[1] for name, matrix in start.items()}
-    num_rows = len(next(iter(posed.parametrisation.expand(posed.made.rows).values())))
+    num_rows = len(next(iter(posed.form.expand(posed.made.rows).values())))
     with threads_for(num_rows, widths, len(next(iter(start.values())))):
         return interleaved(cases, turns)

@@ -17,7 +17,7 @@ from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.distill import TaskLoss
 from omnidistill.models.objectives import InfoNCE
 from omnidistill.models.objectives.pairs import modality_pairs
-from omnidistill.models.storages import Parametrisation, Plain, Views
+from omnidistill.models.storages import Plain, RowForm, Views
 from omnidistill.training.rollout import dual_rollout
 from workloads import Problem, problem
 
@@ -33,7 +33,7 @@ class TaskProblem:
     """A student's training, what its rows are stored as, and the real rows that judge it."""
 
     made: Problem
-    parametrisation: Parametrisation
+    form: RowForm
     task: TaskLoss
     batch: Tensor  # of real rows
     num_visited: int  # synthetic rows that take part
@@ -51,8 +51,8 @@ def task_problem(
     ids = tuple(map(str, range(count)))
     train = FeatureSet(features, ids, ids, ("train",) * count, None, Preprocessing(False, 0.0, {}), {})
     batch = torch.randperm(count, generator=generator)[:num_real]
-    parametrisation = Views(Plain(), num_views) if num_views > 1 else Plain()
-    return TaskProblem(made, parametrisation, TaskLoss(train, made.start, num_real), batch, made.num_visited)
+    form = Views(Plain(), num_views) if num_views > 1 else Plain()
+    return TaskProblem(made, form, TaskLoss(train, made.start, num_real), batch, made.num_visited)
 
 
 def task_iteration(posed: TaskProblem, *, matching: bool) -> Tensor:
@@ -63,7 +63,7 @@ def task_iteration(posed: TaskProblem, *, matching: bool) -> Tensor:
     endpoint = dual_rollout(
         InfoNCE(),
         made.start,
-        posed.parametrisation.expand(made.rows),
+        posed.form.expand(made.rows),
         made.similarity.targets(made.factors, made.batches),
         made.batches,
         made.log_step_sizes.exp(),

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omnidistill.evaluation.line import Line
-
 from measuring import RESULTS, machine
+from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.experiments.config import RunConfig, load_config
 from omnidistill.experiments.evaluate_run import evaluate_run
 from omnidistill.experiments.run import make_heads, open_data, run_distill
@@ -58,9 +57,10 @@ def main() -> None:
     rows: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        known: dict[str, dict[str, Line]] = {}
+        known: dict[str, dict[str, TrainedHeads]] = {}
         for index, made in enumerate(SETS):
-            run = run_distill("emoji", load_config(preset=made.preset), folder / f"set-{index}", budget=made.budget)
+            config = load_config(preset=made.preset, distill__size=made.budget)
+            run = run_distill("emoji", config, folder / f"set-{index}")
             for name, settings in HEADS.items():
                 place = folder / "heads" / name.replace(" ", "-")
                 make_heads(data, load_config(preset=made.preset, overrides=settings), place)
@@ -69,9 +69,9 @@ def main() -> None:
                     num_seeds=arguments.students,
                     heads=None if name == "its own" else place,
                     shared=known.get(name),
-                    wanted=("zero_shot", "distilled", "full"),
+                    baselines=(),
                 )
-                known[name] = {line: evaluated.lines[line] for line in ("zero_shot", "full")}
+                known[name] = {line: evaluated.rows[line] for line in ("zero_shot", "full")}
                 rows.setdefault(made.label, {})[name] = _kept(evaluated.scores)
                 print(made.label, name, rows[made.label][name]["gain"], flush=True)
     minutes = (time.monotonic() - begun) / 60

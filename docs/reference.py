@@ -15,7 +15,7 @@ from typing import Any
 import omnidistill as od
 from omnidistill import testing
 from omnidistill.cli import make_parser
-from omnidistill.experiments.config import describe_comparisons, describe_fields, describe_presets
+from omnidistill.experiments.config import RunConfig, describe_comparisons, describe_fields, describe_presets
 
 
 def pages() -> dict[str, str]:
@@ -44,7 +44,7 @@ def api() -> str:
 def settings() -> str:
     """Every setting with its default, alternatives by kind; a part's own settings stand before the parts of it."""
     sections: list[tuple[str, str, list[str]]] = [("", "", [])]
-    for key, default, text in describe_fields():
+    for key, default, text in describe_fields(RunConfig):
         told = " ".join(text.split()).replace("|", "\\|")
         if default:
             part = key.rpartition(".")[0]

@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-from omnidistill.evaluation.lines import distilled_line, full_line, zero_shot_line
 
 from omnidistill.data.pack import pack
-from omnidistill.evaluation.scores import score_lines
+from omnidistill.evaluation.baselines import Setting, baselines
+from omnidistill.evaluation.distilled_row import train_on_sets
+from omnidistill.evaluation.scores import score_rows
 from omnidistill.experiments.config import load_config
 from omnidistill.experiments.run import open_data, run_distill
-from omnidistill.models.objectives import InfoNCE
 
 WIDTHS = {"image": 512, "sound": 512}
 OTHERS = {"heads": 256, "validation": 128, "test": 256}
@@ -91,12 +91,13 @@ def job(folder: Path, num_train: int) -> dict[str, int]:
         run = run_distill(str(folder / "SET"), config, folder / name)
         data, evaluate = open_data(run.data_reference, config), config.evaluate
         start = run.heads(data)
-        lines = {
-            "zero_shot": zero_shot_line(start),
-            "distilled": distilled_line(run.sets(), start, evaluate, 0),
-            "full": full_line(InfoNCE(tau=evaluate.tau), "all rows", start, data.development(), evaluate, 0),
+        setting = Setting(data.development(), start, evaluate, 0)
+        rows = {
+            "zero_shot": baselines.build("zero-shot").fit(setting),
+            "distilled": train_on_sets(run.sets(), start, evaluate, 0),
+            "full": baselines.build("full").fit(setting),
         }
-        score_lines(lines, data.split("test"))
+        score_rows(rows, data.split("test"))
     return {"peak": peak.bytes, "data": data.bytes}
 
 

@@ -1,6 +1,6 @@
 """The public names, in one place; `import omnidistill` offers them all and loads torch only when one is used."""
 
-from omnidistill import methods
+import omnidistill.methods as methods
 from omnidistill.core.errors import InputError, NotFiniteError, OmnidistillError
 from omnidistill.data.emoji import load_emoji
 from omnidistill.data.featureset import Development, FeatureSet, prepare

@@ -22,7 +22,9 @@ from omnidistill.data.planted import planted
 from omnidistill.data.raw import RawFeatures
 from omnidistill.data.store import load_features
 from omnidistill.experiments.run import open_run, versions
+from omnidistill.io.tracking import trackers
 from omnidistill.models.heads import load_heads
+from plugins import installed
 from small_runs import ROWS, SMALL, Outcome, cli, contents, features, packed, widths
 
 BASELINES = (
@@ -327,3 +329,31 @@ def test_a_wrong_command_is_reported_in_one_line(arguments: tuple[str, ...]) -> 
     assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
     assert outcome.err.startswith("omnidistill: ")
     assert "--help" in outcome.err
+
+
+class Recorder:
+    """A tracker of another package."""
+
+    last_step = -1
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.file = folder / "recorded.txt"
+        self.file.write_text("")
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        self.file.write_text(f"{self.file.read_text()}{step}\n")
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_tracker_of_another_package_is_named_as_the_built_in_ones_are(pipeline: Pipeline, tmp_path: Path) -> None:
+    command = ("distill", pipeline.folder / "SET", *SMALL, "--size", 6, "-o", tmp_path / "RUN", "--tracker")
+    unknown = cli(*command, "recordr")
+    assert (unknown.code, unknown.err.count("\n")) == (2, 1)
+    assert "tracker 'recordr' is not installed; installed are tensorboard, wandb, trackio" in unknown.err
+    assert not (tmp_path / "RUN").exists()
+    with installed(trackers, {"recorder": f"{__name__}:Recorder"}):
+        assert "did you mean 'recorder'?" in cli(*command, "recordr").err
+        assert cli(*command, "recorder").code == 0
+    assert (tmp_path / "RUN" / "recorded.txt").read_text().split() == [str(step) for step in range(7)]

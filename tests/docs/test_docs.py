@@ -16,7 +16,10 @@ import pytest
 import omnidistill as od
 import snippets
 from omnidistill.cli import main, make_parser
-from omnidistill.experiments.config import describe_comparisons, describe_fields, preset_names
+from omnidistill.experiments.config import RunConfig, describe_comparisons, describe_fields, preset_names
+from omnidistill.methods import methods
+from omnidistill.models.objectives import objectives
+from plugins import installed
 from snippets import ROOT
 
 PAGES = snippets.pages()
@@ -80,8 +83,9 @@ def verbs() -> list[str]:
 def test_python_runs(name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = ModuleType("page")  # a module, as what looks classes up expects
     monkeypatch.setitem(sys.modules, "page", page)
-    for number, block in enumerate(snippets.python_blocks(text_of(name)), start=1):
-        exec(compile(block, f"{name}, block {number}", "exec"), vars(page))
+    with installed(objectives), installed(methods):  # what a page registers is gone after it
+        for number, block in enumerate(snippets.python_blocks(text_of(name)), start=1):
+            exec(compile(block, f"{name}, block {number}", "exec"), vars(page))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if snippets.commands(text_of(name))])
@@ -120,7 +124,7 @@ def test_presets_and_settings_exist(name: str) -> None:
     for listed in re.findall(r"--(?:preset|methods) ([\w/,-]+)", text):
         for preset in listed.split(","):
             assert preset in known, preset
-    settings = {key.split(" ")[0] for key, _, _ in describe_fields()}
+    settings = {key.split(" ")[0] for key, _, _ in describe_fields(RunConfig)}
     for setting in re.findall(r"`((?:heads|experts|distill|evaluate)\.[a-z_.]+)(?: = [^`]*|=[^`]*)?`", text):
         assert setting in settings, setting
 
@@ -149,7 +153,7 @@ def test_the_reference_has_every_name_setting_preset_and_verb() -> None:
     pages = module(ROOT / "docs/reference.py").pages()
     for name in od.api.__all__:
         assert f"\n## {name}\n" in pages["reference/api.md"]
-    for key, default, _ in describe_fields():
+    for key, default, _ in describe_fields(RunConfig):
         assert key in pages["reference/settings.md"]
         part = key.rpartition(".")[0]
         if default and part:

@@ -13,8 +13,9 @@ import torch
 from omnidistill.data.featureset import FeatureSet, prepare
 from omnidistill.data.planted import planted
 from omnidistill.data.store import save_features
+from omnidistill.evaluation.baselines import default_baselines
 from omnidistill.experiments.config import RunConfig, load_config
-from omnidistill.experiments.evaluate_run import LINES, Evaluated, evaluate_run
+from omnidistill.experiments.evaluate_run import Evaluation, evaluate_run
 from omnidistill.experiments.run import run_distill
 from omnidistill.training.experts import load_experts
 from small_runs import contents, records, without_seconds
@@ -62,7 +63,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Any:
         folder = tmp_path_factory.mktemp("planted")
         save_features(data_of(seed, shuffle_pairs), folder / "SET")
         run = run_distill(str(folder / "SET"), config_of(seed), folder / "RUN")
-        return evaluate_run(run, wanted=("random",)).scores
+        return evaluate_run(run, baselines=default_baselines(("random",))).scores.to_json()
 
     return make
 
@@ -142,7 +143,7 @@ def test_the_test_split_changes_scores_and_nothing_else(tmp_path: Path) -> None:
     }
     other = FeatureSet(swapped, data.ids, data.groups, data.splits, None, data.preprocessing, data.provenance)
     config = config_of(0, "distill.iterations=40", "distill.validate_every=20", "evaluate.max_epochs=3")
-    made: list[tuple[dict[str, Any], Evaluated]] = []
+    made: list[tuple[dict[str, Any], Evaluation]] = []
     for place, features in (("one", data), ("other", other)):
         save_features(features, tmp_path / place / "SET")
         run = run_distill(str(tmp_path / place / "SET"), config, tmp_path / place / "RUN")
@@ -154,8 +155,9 @@ def test_the_test_split_changes_scores_and_nothing_else(tmp_path: Path) -> None:
         made.append((artifacts, evaluate_run(run)))
     (artifacts, one), (other_artifacts, two) = made
     assert artifacts == other_artifacts
-    assert set(one.lines) == set(LINES) - {"full_own"}  # the student's objective is InfoNCE: `full` is its own
-    for name, line in one.lines.items():
-        assert two.lines[name].settings == line.settings, name
-        assert all(torch.equal(two.lines[name].heads[modality], line.heads[modality]) for modality in WIDTHS), name
-        assert two.scores[name]["recall"] != one.scores[name]["recall"]
+    assert {"zero_shot", "random", "distilled", "full"} <= set(one.rows) == set(two.rows)
+    assert "full_own" not in one.rows  # the student's objective is InfoNCE: `full` is its own
+    for name, row in one.rows.items():
+        assert two.rows[name].settings == row.settings, name
+        assert all(torch.equal(two.rows[name].heads[modality], row.heads[modality]) for modality in WIDTHS), name
+        assert two.scores.rows[name].recall != one.scores.rows[name].recall

@@ -90,6 +90,10 @@ def test_the_settings_explain_the_components(run: Run) -> None:
     text = run("config", "--explain").stdout
     assert "distill (kind = every-kth)" in text
     assert "distill.student (kind = margin)" in text
+    listed = json.loads(run("presets", "--json").stdout)["components"]
+    assert "margin" in listed["distill.student, experts.objective"]
+    assert "every-kth" in listed["distill.kind"]
+    assert "scaled" in listed["baselines of a comparison"]
     assert "Cosine above which a pair that does not match costs something." in text
 
 

@@ -75,7 +75,9 @@ def test_experts_start_from_heads_of_their_own(made: tuple[Path, Outcome]) -> No
     for expert, heads in enumerate([run, others[0][0], run, others[1][0]]):
         assert all(torch.equal(buffer.heads(expert, 0)[name], heads[name]) for name in run)
     own, *rest = (start["num_epochs"] for start in buffer.meta["key"]["starts"])
-    assert f"{own}, which validates best when heads are trained on all rows (for the other initial heads: " in outcome.out
+    assert (
+        f"{own}, which validates best when heads are trained on all rows (for the other initial heads: " in outcome.out
+    )
     assert buffer.last_epochs == (own, rest[0], own, rest[1])
 
 

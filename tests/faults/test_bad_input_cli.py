@@ -412,7 +412,11 @@ def test_experts_of_other_data_or_heads(made: Path, tmp_path: Path) -> None:
 def test_experts_for_a_method_that_reads_none(method: tuple[str, ...], kind: str, made: Path, tmp_path: Path) -> None:
     arguments = ("--preset", *method, "--size", "10", "--experts", made / "EXPERTS", "-o", tmp_path / "RUN")
     refused(
-        cli("distill", made / "SET", *arguments), str(made / "EXPERTS"), f"kind {kind}", "does not use experts", "omit the option"
+        cli("distill", made / "SET", *arguments),
+        str(made / "EXPERTS"),
+        f"kind {kind}",
+        "does not use experts",
+        "omit the option",
     )
     assert litter(tmp_path) == []
 

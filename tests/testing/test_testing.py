@@ -126,7 +126,9 @@ def test_an_objective_with_mixed_values_is_named() -> None:
             value = self.right.value(outputs, targets)
             return value + 1e-3 * (value.sum() - value)
 
-    with pytest.raises(AssertionError, match=r"value with leading dimensions \(4,\) differs from that of each run alone"):
+    with pytest.raises(
+        AssertionError, match=r"value with leading dimensions \(4,\) differs from that of each run alone"
+    ):
         check_objective(Mixed(how="values mixed"), num_modalities=(3,))
 
 

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from omnidistill.core.errors import InputError
-
-Json = Mapping[str, Any]
-"""A JSON object that is passed on without interpretation."""
+from omnidistill.core.json_value import Json
 
 
 @dataclass(frozen=True)
@@ -34,14 +32,14 @@ class Provenance:
     """
 
     method: str = ""
-    config: Json = field(default_factory=dict)
+    config: Mapping[str, Json] = field(default_factory=dict)
     name: str | None = None
     data: str | None = None
     heads: str | None = None
-    licences: Any = None
-    encoders: Any = None
-    experts: Json | None = None
-    initial_set: Json | None = None
+    licences: Json = None
+    encoders: Json = None
+    experts: Mapping[str, Json] | None = None
+    initial_set: Mapping[str, Json] | None = None
     initial_ids: tuple[str, ...] = ()
     choices: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -55,11 +53,11 @@ class Provenance:
         return {name: value for name, value in tree.items() if value not in (None, "", [], {}, ())}
 
     @classmethod
-    def from_json(cls, tree: Json, where: str) -> Provenance:
+    def from_json(cls, tree: Mapping[str, Any], where: str) -> Provenance:
         """Read the output of `to_json`; unknown fields (of a later version) are dropped.
 
         Raises:
-            InputError: a field has the wrong type; names the file and the field.
+            InputError: a field of another type; names the file and the field.
         """
         known = {each.name: tree[each.name] for each in fields(cls) if tree.get(each.name) is not None}
         for name, types in _TYPES.items():

@@ -11,11 +11,11 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from omnidistill.core.errors import InputError, nearest
@@ -29,6 +29,9 @@ from omnidistill.distill import DistilledSet
 from omnidistill.experiments.config import RunConfig, load_config
 from omnidistill.experiments.run import fingerprint, run_distill
 from omnidistill.models.heads import Heads, embed, save_heads
+
+Array = Tensor | ArrayLike
+"""Rows x width: a tensor, an array of any library that numpy can convert, or nested sequences of numbers."""
 
 
 @dataclass(eq=False)
@@ -57,16 +60,16 @@ class Distiller:
     budget: str | None = None
     preset: str | None = None
     settings: Sequence[str] = ()
-    heads: Mapping[str, Any] | None = None
+    heads: Mapping[str, Array] | None = None
     seed: int = 0
     folder: str | Path | None = None
 
     def fit(
         self,
-        features: Mapping[str, Any] | RawFeatures | FeatureSet,
+        features: Mapping[str, Array] | RawFeatures | FeatureSet,
         *,
-        ids: Sequence[Any] | None = None,
-        groups: Sequence[Any] | None = None,
+        ids: Sequence[object] | None = None,
+        groups: Sequence[object] | None = None,
         splits: Sequence[str] | None = None,
     ) -> Distiller:
         """Prepare the features, distil a set, and train heads on it.
@@ -95,7 +98,7 @@ class Distiller:
                 return self._fit(features, config, Path(folder))
         return self._fit(features, config, Path(self.folder))
 
-    def transform(self, features: Mapping[str, Any]) -> dict[str, Float[Tensor, "_ _"]]:
+    def transform(self, features: Mapping[str, Array]) -> dict[str, Float[Tensor, "_ _"]]:
         """Return embeddings of unit norm, {modality: N x d}.
 
         Args:
@@ -115,11 +118,11 @@ class Distiller:
         prepared = self.distilled_.preprocessing.apply(tensors)
         return embed({name: self.heads_[name] for name in prepared}, prepared)
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
+    def get_params(self, deep: bool = True) -> dict[str, object]:
         """Return the parameters of the estimator."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def set_params(self, **params: Any) -> Distiller:
+    def set_params(self, **params: object) -> Distiller:
         """Set parameters and return the estimator. Raises InputError for an unknown parameter."""
         known = [field.name for field in fields(self)]
         for name, value in params.items():
@@ -179,9 +182,9 @@ _MOST_VALIDATION_GROUPS = 1000  # limits the standard error of a score to 1.6 po
 
 
 def _raw(
-    features: Mapping[str, Any],
-    ids: Sequence[Any] | None,
-    groups: Sequence[Any] | None,
+    features: Mapping[str, Array],
+    ids: Sequence[object] | None,
+    groups: Sequence[object] | None,
     splits: Sequence[str] | None,
 ) -> RawFeatures:
     tensors = {name: _tensor(name, x) for name, x in features.items()}
@@ -215,7 +218,7 @@ def _with_validation(raw: RawFeatures, seed: int) -> RawFeatures:
     return RawFeatures(raw.features, raw.ids, raw.groups, splits, raw.provenance, raw.captions)
 
 
-def _tensor(name: str, x: Any) -> Float[Tensor, "_ _"]:
+def _tensor(name: str, x: Array) -> Float[Tensor, "_ _"]:
     """Return an array of numbers, rows x width, as a floating-point tensor; shares memory if possible."""
     if not isinstance(x, Tensor):
         array = np.asarray(x)

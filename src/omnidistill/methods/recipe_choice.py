@@ -15,6 +15,7 @@ from omnidistill.core.threads import threads_for
 from omnidistill.distill import Distillation, DistilledSet
 from omnidistill.evaluation.validation import choose_recipe, doubling_steps, doubt
 from omnidistill.io.artifacts import write_atomic
+from omnidistill.io.tracking import MetricsRecord
 from omnidistill.methods.method import Method
 from omnidistill.methods.task import Task
 
@@ -54,12 +55,8 @@ class TunedMethod(Method):
         seconds = time.monotonic() - started_at
         provenance = replace(best.distilled.provenance, validation=best.score, notes=tuple(notes))
         result = replace(best.distilled, provenance=provenance)
-        record = {
-            "validation": best.score,
-            "judged": sum(choice.judged for choice in choices),
-            "seconds": seconds,
-            **({"notes": notes} if notes else {}),
-        }
-        write_atomic(task.folder / "metrics.jsonl", json.dumps(record).encode() + b"\n")
+        judged = sum(choice.judged for choice in choices)
+        record = MetricsRecord(None, {"validation": best.score, "judged": judged, "seconds": seconds}, tuple(notes))
+        write_atomic(task.folder / "metrics.jsonl", json.dumps(record.to_json()).encode() + b"\n")
         result.save(task.folder / "distilled")
         return Distillation(result, seconds)

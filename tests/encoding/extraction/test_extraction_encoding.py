@@ -208,7 +208,10 @@ def test_a_folder_of_other_encoders_or_settings_is_refused(
     ("given", "message"),
     [
         ({}, "no encoders"),
-        ({"txt": Letters()}, r"modality 'txt' is not a column of the manifest, which has text, sound; did you mean 'text'\?"),
+        (
+            {"txt": Letters()},
+            r"modality 'txt' is not a column of the manifest, which has text, sound; did you mean 'text'\?",
+        ),
         ({"sound": Letters()}, r"modality 'sound': the column contains audio, but encoder 'letters' reads text"),
     ],
 )

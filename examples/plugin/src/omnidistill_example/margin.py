@@ -27,8 +27,10 @@ class Margin(od.Objective):
     """Positive pairs are pulled to cosine 1, others are pushed below a margin."""
 
     cites: ClassVar[tuple[str, ...]] = (
-        ("@inproceedings{margin,\n  title = {Dimensionality reduction by learning an invariant mapping},\n"
-        "  author = {Hadsell, Raia and Chopra, Sumit and LeCun, Yann},\n  year = {2006}\n}"),
+        (
+            "@inproceedings{margin,\n  title = {Dimensionality reduction by learning an invariant mapping},\n"
+            "  author = {Hadsell, Raia and Chopra, Sumit and LeCun, Yann},\n  year = {2006}\n}"
+        ),
     )
 
     margin: Annotated[float, Field(ge=-1, lt=1)] = 0.2

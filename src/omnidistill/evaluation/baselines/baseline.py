@@ -82,8 +82,8 @@ baselines: ComponentRegistry[Baseline] = ComponentRegistry(
     Baseline,  # type: ignore[type-abstract]
     {
         "zero-shot": f"{_HERE}.zero_shot",
-        "random": f"{_HERE}.random_rows",
-        "low-rank": f"{_HERE}.low_rank",
+        "random": f"{_HERE}.random_real_rows",
+        "low-rank": f"{_HERE}.low_rank_heads",
         "equal-bytes": f"{_HERE}.equal_bytes",
         "equal-bytes-4-bit": f"{_HERE}.equal_bytes",
         "cca": f"{_HERE}.ridge_cca",

@@ -21,7 +21,7 @@ from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.experiments.config import ComparisonConfig, MethodEntry, RunConfig, entry_config, has_setting
 from omnidistill.experiments.config.budgets import resolve_size
 from omnidistill.experiments.config.settings_tree import keys
-from omnidistill.experiments.table import Group, setting_of, table_baselines
+from omnidistill.experiments.table_baselines import Group, setting_of, table_baselines
 from omnidistill.models.heads import Heads
 
 

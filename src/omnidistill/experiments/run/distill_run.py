@@ -230,13 +230,13 @@ def _check_trackers(trackers: Sequence[str], config: RunConfig) -> None:
 
 
 def _provenance(data: FeatureSet, start: Heads, config: RunConfig, initial_set: DistilledSet | None) -> Provenance:
-    source = None
+    source, name = None, data.provenance.get("name")
     if initial_set is not None:
         source = {"method": initial_set.provenance.method, "rows": heads_fingerprint(initial_set.rows())}
     return Provenance(
         config.method,
         config.model_dump(mode="json"),
-        data.provenance.get("name"),
+        None if name is None else str(name),
         fingerprint(data),
         heads_fingerprint(start),
         data.provenance.get("licences"),

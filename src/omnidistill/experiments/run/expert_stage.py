@@ -15,7 +15,7 @@ from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.run.run_folder import heads_fingerprint, open_data
 from omnidistill.experiments.run.start_heads import make_heads, make_starts
 from omnidistill.io.artifacts import exclusive
-from omnidistill.io.tracking import Progress, SilentProgress, TrackerGroup, check_trackers
+from omnidistill.io.tracking import MetricsRecord, Progress, SilentProgress, TrackerGroup, check_trackers
 from omnidistill.models.heads import Heads, load_heads
 from omnidistill.training.experts import ExpertBuffer, load_experts, train_experts
 
@@ -101,7 +101,7 @@ def _track(buffer: ExpertBuffer, trackers: Sequence[str], folder: Path, config: 
     with TrackerGroup(trackers, folder, settings, lambda line: progress.advance(0, note=line)) as group:
         for epoch, distances in enumerate(lengths.T.tolist()):
             named = zip(buffer.modalities, distances, strict=True)
-            group.log({"iteration": epoch, **{f"distance_from_start/{name}": distance for name, distance in named}})
+            group.log(MetricsRecord(epoch, {f"distance_from_start/{name}": distance for name, distance in named}))
 
 
 def given_experts(given: Path, data: FeatureSet, config: RunConfig, heads: Path | None) -> ExpertBuffer:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 from omnidistill.core.optional import require
 from omnidistill.distill import DistilledSet
 from omnidistill.io.artifacts import write_atomic
@@ -51,8 +52,8 @@ def export(distilled: DistilledSet, out: Path) -> Path:
     return out
 
 
-def metadata_of(distilled: DistilledSet) -> dict[str, Any]:
-    """Return recipe, preprocessing, settings and provenance of a set, as JSON."""
+def metadata_of(distilled: DistilledSet) -> dict[str, Json]:
+    """Return the JSON that is stored with the rows: what training on them needs, and their provenance."""
     return {
         "modalities": list(distilled.modalities),
         "recipe": distilled.recipe.model_dump(mode="json"),

@@ -26,7 +26,9 @@ from omnidistill.core.errors import InputError
 from omnidistill.core.optional import require
 from omnidistill.distill import DistilledSet
 from omnidistill.distill.distilled_set import PROVENANCE
+from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.experiments.run import open_run
+from omnidistill.experiments.run_page import SCORES
 from omnidistill.experiments.sharing.card import card
 from omnidistill.experiments.sharing.export import parquet_bytes
 from omnidistill.experiments.sharing.licences import Licence, licence_of
@@ -164,12 +166,14 @@ class _Content:
 
 def _content(source: Path, name: str, fallback: str | None) -> _Content:
     """Return all files of the repository, by path."""
-    scores, command, heads = None, "", None
+    scores: RunScores | None = None
+    command, heads = "", None
     if (source / "run.json").is_file():
         run = open_run(source)
         distilled, place, heads = run.distilled(), source / "distilled", source / "heads"
         command = str(read_json(source / "run.json").get("command", ""))
-        scores = read_json(source / "scores.json") if (source / "scores.json").exists() else None
+        if (source / SCORES).exists():
+            scores = RunScores.from_json(read_json(source / SCORES), str(source / SCORES))
     else:
         distilled, place = DistilledSet.load(source), source
     licence = licence_of(_provenance(distilled.provenance.to_json(), heads), fallback)

@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 
 _CLASSES = (
     ("CC0-1.0", "PDDL-1.0", "Unlicense", "0BSD"),
@@ -61,16 +61,16 @@ class Licence:
         return {"license": _HUB_NAMES.get(self.name, self.name.lower())}
 
 
-def licence_of(provenance: Mapping[str, Any], said: str | None = None) -> Licence:
-    """Return the licence of a set with this provenance.
+def licence_of(provenance: Mapping[str, Json], said: str | None = None) -> Licence:
+    """Return the licence of a set.
 
     Args:
-        provenance: "licences" ({part: licence}, a list, or one text) are those of the data, except for parts with the
-            name of one of the "encoders", which may also have a "licence" field.
-        said: SPDX identifier from the user, for sources whose licence is not known.
+        provenance: provenance of the set, as JSON. Its "licences" ({part: licence}, a list, or one) are those of the
+            data, except for parts that are also named in "encoders", which may have a "licence" of their own.
+        said: the licence (SPDX) that the user states for sources whose licence is not known.
 
     Raises:
-        InputError: a licence forbids redistribution, or is not known and `said` is None.
+        InputError: the licence of a source forbids sharing, or it is not known and the user states none.
     """
     data, weights = _sources(provenance)
     sources = {**data, **weights}
@@ -96,8 +96,8 @@ def licence_of(provenance: Mapping[str, Any], said: str | None = None) -> Licenc
     return Licence(" AND ".join(chosen), sources, any(_strictness(name) == _NON_COMMERCIAL for name in names))
 
 
-def _sources(provenance: Mapping[str, Any]) -> tuple[dict[str, str | None], dict[str, str | None]]:
-    """Return the recorded licences of the parts of the data, and of the encoders."""
+def _sources(provenance: Mapping[str, Json]) -> tuple[dict[str, str | None], dict[str, str | None]]:
+    """What parts of the data, and encoders, say of their licence."""
     stated = _texts(provenance.get("licences") or provenance.get("licence"))
     encoders = provenance.get("encoders")
     named = encoders if isinstance(encoders, Mapping) else {}
@@ -108,7 +108,7 @@ def _sources(provenance: Mapping[str, Any]) -> tuple[dict[str, str | None], dict
     return {part: text for part, text in stated.items() if part not in named}, weights
 
 
-def _texts(licences: Any) -> dict[str, str | None]:
+def _texts(licences: Json) -> dict[str, str | None]:
     match licences:
         case Mapping():
             return {str(part): str(text) for part, text in licences.items()}
