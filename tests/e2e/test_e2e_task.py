@@ -19,7 +19,6 @@ from omnidistill.evaluation.baselines import default_baselines
 from omnidistill.experiments.comparison import compare
 from omnidistill.experiments.comparison.cells import Place, judged_of, load_result, make_cell
 from omnidistill.experiments.comparison.plan import plan_cells
-from omnidistill.evaluation.baselines import default_baselines
 from omnidistill.experiments.config import load_config
 from omnidistill.experiments.evaluate_run import evaluate_run
 from omnidistill.experiments.run import Run, open_run, run_distill
