@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from comparison_problems import FLAGS
-from omnidistill.evaluation.baselines import random_rows
+from omnidistill.evaluation.baselines import random_real_rows as random_rows
 from omnidistill.evaluation.validation import doubling_steps
 from omnidistill.io.artifacts import exclusive
 from omnidistill.models.heads import save_heads

@@ -21,7 +21,7 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill.distilled_set import DistilledSet, sgd_recipe
 from omnidistill.distill.learnable import Learnable, random_rows
 from omnidistill.distill.loop_settings import LoopSettings
-from omnidistill.distill.outer.outer import Outer
+from omnidistill.distill.outer.outer_objective import Outer
 from omnidistill.io.tracking import MetricsRecord
 from omnidistill.training.rollout import Blend, Rollout, rollout_named
 from omnidistill.training.rollout.students import draw_batches, recipe_order

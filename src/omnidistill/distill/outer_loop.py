@@ -28,7 +28,7 @@ from omnidistill.distill.checkpoint import Best, CheckpointIdentity, Course, loa
 from omnidistill.distill.distilled_set import DistilledSet, as_stored
 from omnidistill.distill.learner import Learner
 from omnidistill.distill.loop_settings import LoopSettings
-from omnidistill.distill.outer.outer import Outer
+from omnidistill.distill.outer.outer_objective import Outer
 from omnidistill.distill.provenance import Provenance
 from omnidistill.distill.set_spec import SetSpec
 from omnidistill.io.tracking import (

@@ -148,7 +148,7 @@ def _group_totals(hits: Float[Tensor, "R N K"], code: Int[Tensor, " N"], num_gro
 
 
 def _ends(values: Float[Tensor, "B K"], level: float) -> tuple[Float[Tensor, " K"], Float[Tensor, " K"]]:
-    """The order statistics that leave at most (1 - level) / 2 of the values outside on each side."""
+    """Return the order statistics that leave at most (1 - level) / 2 of the values outside on each side."""
     ordered = values.sort(0).values
     outside = math.floor((len(values) - 1) * (1 - level) / 2)
     return ordered[outside], ordered[len(values) - 1 - outside]

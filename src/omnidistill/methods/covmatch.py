@@ -3,7 +3,7 @@
     min over rows of  sum_{m<n} ||rho C_mn - C~_mn||_F^2  with equal means:   X~_m = 1 mu_m^T + sqrt(rho (N-1)) Q B_m^T
 
 C_mn are the cross-covariances of the data or, with weights = "errors", those that determine the gradient of InfoNCE
-along an expert (C(gamma): UniCon, Sui et al. 2026, arXiv 2604.16678). See `training.closed_form.covmatch`.
+along an expert (C(gamma): UniCon, Sui et al. 2026, arXiv 2604.16678). See `training.closed_form.covariance_matching`.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 
-def require(kept: bool, message: str) -> None:
+def require(condition: bool, message: str) -> None:
     """Raise AssertionError with this message unless the requirement is met."""
-    if not kept:
+    if not condition:
         raise AssertionError(message)
 
 

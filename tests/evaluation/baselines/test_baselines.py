@@ -19,11 +19,13 @@ from omnidistill.evaluation.baselines import (
     Setting,
     baselines,
     default_baselines,
-    random_rows,
+)
+from omnidistill.evaluation.baselines import (
+    random_real_rows as random_rows,
 )
 from omnidistill.evaluation.baselines.all_rows import AllRows, AllRowsOwn
-from omnidistill.evaluation.baselines.low_rank import LowRank
-from omnidistill.evaluation.baselines.random_rows import RandomRows
+from omnidistill.evaluation.baselines.low_rank_heads import LowRank
+from omnidistill.evaluation.baselines.random_real_rows import RandomRows
 from omnidistill.evaluation.baselines.ridge_cca import RidgeCca
 from omnidistill.evaluation.baselines.zero_shot import ZeroShot
 from omnidistill.evaluation.protocol import EvaluateConfig

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.core.streams import Streams
-from omnidistill.distill.outer.outer import Episode, outer_objectives
+from omnidistill.distill.outer.outer_objective import Episode, outer_objectives
 from omnidistill.distill.outer.trajectory import TrajectoryMatching, TrajectoryObjective
 from omnidistill.training.rollout import Target
 

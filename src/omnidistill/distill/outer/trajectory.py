@@ -4,7 +4,7 @@ The student starts at epoch s of an expert, takes T steps on the synthetic set, 
 
     L = sum_m ||W_T,m - W*_m||^2 / ||W_0,m - W*_m||^2        each branch with its own denominator
 
-With a task weight, the loss of the same student on real rows is an additional term (`outer.task`).
+With a task weight, the loss of the same student on real rows is an additional term (`outer.task_loss`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from torch import Tensor
 
 from omnidistill.core.settings import Count
 from omnidistill.core.streams import Streams
-from omnidistill.distill.outer.outer import Episode, Material, Outer, OuterObjective, outer_objectives
-from omnidistill.distill.outer.task import TaskObjective, WithTask
+from omnidistill.distill.outer.outer_objective import Episode, Material, Outer, OuterObjective, outer_objectives
+from omnidistill.distill.outer.task_loss import TaskObjective, WithTask
 from omnidistill.training.experts.buffer import ExpertBuffer
 from omnidistill.training.rank_floor import rank_floor
 from omnidistill.training.rollout import Endpoint, Target

@@ -24,7 +24,7 @@ from typing import Any
 from omnidistill.core.engines import Engine, LocalEngine
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.encoders.encoder import Encoder, licences_of
-from omnidistill.encoding.extraction.settings import EncodeSettings, check_encoders, digest_of
+from omnidistill.encoding.extraction.encode_settings import EncodeSettings, check_encoders, digest_of
 from omnidistill.encoding.extraction.shard_task import Making, Part
 from omnidistill.encoding.extraction.shards import BadItem, is_made, load_shard, shard_folder
 from omnidistill.encoding.extraction.workers import Bad, Job, Prepared

@@ -13,7 +13,7 @@ from torch import Tensor
 from omnidistill.core.errors import InputError
 from omnidistill.core.memory import cores
 from omnidistill.encoding.encoders.encoder import Encoder
-from omnidistill.encoding.extraction.settings import EncodeSettings, check_encoders, item_of
+from omnidistill.encoding.extraction.encode_settings import EncodeSettings, check_encoders, item_of
 from omnidistill.encoding.extraction.workers import Job, Preparation
 from omnidistill.encoding.manifests.manifest import Manifest, Row
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.encoders.encoder import Encoder, Item, Truncating
 from omnidistill.encoding.extraction.batches import batches
-from omnidistill.encoding.extraction.settings import EncodeSettings, item_of
+from omnidistill.encoding.extraction.encode_settings import EncodeSettings, item_of
 from omnidistill.encoding.extraction.shards import BadItem, Shard, save_shard
 from omnidistill.encoding.extraction.workers import Bad, Job, Preparation, Prepared
 from omnidistill.encoding.manifests.manifest import Manifest, Row

@@ -23,7 +23,7 @@ from omnidistill.models.objectives import Objective
 
 @dataclass(frozen=True)
 class Allowance:
-    """What a sized baseline may use: real rows (in float32), and bytes of stored heads."""
+    """Limits of a sized baseline: number of real rows (in float32), and bytes of stored heads."""
 
     rows: int
     bytes: int
@@ -31,9 +31,15 @@ class Allowance:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a baseline is fitted to.
+    """Inputs of a baseline.
 
-    allowance: None for baselines that are not sized. fitted: results of the baselines that this one `needs`.
+    Attributes:
+        data: training and validation rows.
+        start: initial heads, {modality: d x p_m}.
+        evaluate: the evaluation protocol.
+        seed: seed of every random stream.
+        allowance: limits of a sized baseline; None for others.
+        fitted: results of the baselines that this one `needs`.
     """
 
     data: Development
@@ -76,8 +82,8 @@ baselines: ComponentRegistry[Baseline] = ComponentRegistry(
     Baseline,  # type: ignore[type-abstract]
     {
         "zero-shot": f"{_HERE}.zero_shot",
-        "random": f"{_HERE}.random_rows",
-        "low-rank": f"{_HERE}.low_rank",
+        "random": f"{_HERE}.random_real_rows",
+        "low-rank": f"{_HERE}.low_rank_heads",
         "equal-bytes": f"{_HERE}.equal_bytes",
         "equal-bytes-4-bit": f"{_HERE}.equal_bytes",
         "cca": f"{_HERE}.ridge_cca",

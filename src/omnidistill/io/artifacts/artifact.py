@@ -16,6 +16,7 @@ import json
 import math
 import os
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -158,11 +159,15 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def _sidecar(path: Path, tensors: str) -> dict[str, Any] | None:
-    """Return the content of a sidecar, or None if it is missing or belongs to other tensors."""
+    """Return the content of a sidecar; None if it is missing, damaged (with a warning) or of other tensors."""
     if not os.path.lexists(path):
         return None
-    regular_file(path)
-    content: dict[str, Any] = read_json(path)
+    try:
+        regular_file(path)
+        content: dict[str, Any] = read_json(path)
+    except InputError as error:
+        warnings.warn(f"{error}; the artifact is read without it", UserWarning, stacklevel=4)
+        return None
     return content if content.pop("tensors", None) == tensors else None
 
 

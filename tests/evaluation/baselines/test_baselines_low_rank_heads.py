@@ -10,7 +10,7 @@ import torch
 
 from omnidistill.core.streams import Streams
 from omnidistill.evaluation.baselines import Allowance, Setting
-from omnidistill.evaluation.baselines.low_rank import LowRank, LowRankHeads
+from omnidistill.evaluation.baselines.low_rank_heads import LowRank, LowRankHeads
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.evaluation.validation import run_of, validation_score

@@ -56,7 +56,7 @@ def check_encoders(manifest: Manifest, rows: Sequence[Row], encoders: Mapping[st
     Audio encoders also read the sound of videos.
 
     Raises:
-        InputError: it has not, or there are no encoders.
+        InputError: one of these is not the case, or there are no encoders.
     """
     if not encoders:
         raise InputError("encode: no encoders; pass one for each modality")

@@ -20,7 +20,7 @@ from torch import Tensor
 from omnidistill.core.settings import Positive
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill.outer.outer import Episode, Material, Outer, OuterObjective, outer_objectives
+from omnidistill.distill.outer.outer_objective import Episode, Material, Outer, OuterObjective, outer_objectives
 from omnidistill.models.heads import Heads, shared_groups, stack
 from omnidistill.models.objectives import InfoNCE
 from omnidistill.training.rollout import Endpoint

@@ -92,7 +92,7 @@ outer_objectives: ComponentRegistry[OuterObjective] = ComponentRegistry(
     {
         "trajectory": "omnidistill.distill.outer.trajectory",
         "shortcut": "omnidistill.distill.outer.shortcut",
-        "task": "omnidistill.distill.outer.task",
+        "task": "omnidistill.distill.outer.task_loss",
     },
     group="omnidistill.outer_objectives",
 )
