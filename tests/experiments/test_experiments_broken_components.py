@@ -16,7 +16,7 @@ from omnidistill.core.registry import Registry
 from omnidistill.distill import Distillation
 from omnidistill.evaluation.baselines import Setting, baselines
 from omnidistill.evaluation.trained_heads import TrainedHeads
-from omnidistill.experiments.table import check_result
+from omnidistill.experiments.table_baselines import check_result
 from omnidistill.methods import Task, methods
 from omnidistill.models.objectives import Objective, objectives
 from plugins import installed
