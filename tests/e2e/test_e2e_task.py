@@ -15,10 +15,10 @@ from omnidistill.data.planted import planted
 from omnidistill.data.store import save_features
 from omnidistill.distill import DistilledSet
 from omnidistill.evaluation import validation as choosing
+from omnidistill.evaluation.baselines import default_baselines
 from omnidistill.experiments.comparison import compare
 from omnidistill.experiments.comparison.cells import Place, judged_of, load_result, make_cell
 from omnidistill.experiments.comparison.plan import plan_cells
-from omnidistill.evaluation.baselines import default_baselines
 from omnidistill.experiments.config import load_config
 from omnidistill.experiments.evaluate_run import evaluate_run
 from omnidistill.experiments.run import Run, open_run, run_distill
@@ -186,6 +186,7 @@ def test_a_comparison_runs_it_beside_the_others(tmp_path: Path) -> None:
     (loaded,) = [
         DistilledSet.load(path)
         for path in (tmp_path / "C").glob("cells/*/run/distilled")
-        if json.loads((path.parent / "run.json").read_text())["config"]["distill"]["kind"] == "task"
+        if json.loads((path.parent / "run.json").read_text())["config"]["distill"].get("outer", {}).get("kind")
+        == "task"
     ]
     assert len(loaded) == 8
