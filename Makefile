@@ -12,9 +12,11 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-# What every commit must pass, in under two minutes: no subprocesses of the command line, no browser, no Ray.
+# The tests of single packages, in under two minutes: no command line in processes of its own, browser, Ray or media.
+QUICK := core data models training distill methods evaluation testing static golden experiments/config
+
 quick: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix tests/,$(QUICK)) --ignore tests/core/engines
 
 check: $(READY)
 	$(BIN)/ruff format --check .

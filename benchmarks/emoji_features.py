@@ -26,7 +26,7 @@ from torch.nn.functional import normalize
 
 from omnidistill.data.emoji import load_emoji
 from omnidistill.data.raw import RawFeatures
-from omnidistill.encoding.encoders.registry import open_encoder
+from omnidistill.encoding.encoders.encoder_registry import open_encoder
 from omnidistill.encoding.extraction import EncodeSettings, encode, join
 from omnidistill.encoding.manifests.manifest import Manifest, Row
 from omnidistill.io.tracking import RichProgress

@@ -27,7 +27,7 @@ from torch import Tensor
 from measuring import RESULTS, Cell, Table, machine, memory_status
 from omnidistill.encoding.encoders.decode import frames_of, sound_of
 from omnidistill.encoding.encoders.encoder import Encoder, Item, Kind
-from omnidistill.encoding.encoders.registry import open_encoder
+from omnidistill.encoding.encoders.encoder_registry import open_encoder
 from omnidistill.encoding.encoders.whisper import log_mel
 from omnidistill.encoding.extraction import EncodeSettings, encode
 from omnidistill.encoding.manifests.manifest import Manifest, Row

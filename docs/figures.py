@@ -1,6 +1,6 @@
 """The figures of the documentation, drawn by code; the same input gives the same bytes.
 
-    python docs/figures.py                draws figures/pipeline.svg and figures/rank-floor.svg
+    python docs/figures.py                draws figures/pipeline.svg, packages.svg and rank-floor.svg
     python docs/figures.py --measure      measures figures/rank-floor.json first (about a minute of one core)
 
 `figures/gain-against-bytes.svg` is drawn by benchmarks/compare.py.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 from omnidistill.report.curves import line_chart, standalone
@@ -47,6 +48,50 @@ def pipeline() -> str:
     return standalone(
         f'<svg role="img" aria-labelledby="flow" viewBox="0 0 {width} {_TOP + _HEIGHT + 2}" '
         f'font-family="system-ui, sans-serif" font-size="13" fill="currentColor"><title id="flow">{told}</title>'
+        f"{''.join(drawn)}</svg>"
+    )
+
+
+_LINES = {  # what a package contains, in a few words; the layers are those of the import contract
+    "api": "public names",
+    "__main__": "python -m omnidistill",
+    "cli": "one module per command",
+    "testing": "contract suites for other people's components",
+    "experiments": "runs, comparisons, dry runs, sharing, inspection",
+    "methods": "learn, select, closed forms",
+    "report": "tables, page, figures",
+    "evaluation": "retrieval, intervals, validation, baselines",
+    "distill": "outer loop, outer objectives, distilled set",
+    "training": "experts, rollouts, recipes",
+    "encoding": "media, manifests, encoders",
+    "models": "heads, objectives, similarities, storages",
+    "data": "feature sets, packing, the emoji dataset",
+    "io": "artifacts on disk, logs, trackers",
+    "core": "errors, registries, settings, streams, engines",
+}
+_WIDE, _ROW = 720, 44
+
+
+def packages() -> str:
+    """The packages, each layer importing only from those below it."""
+    contract = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
+    layers = contract["tool"]["importlinter"]["contracts"][0]["layers"]
+    drawn = []
+    for number, layer in enumerate(layers):
+        names, top = [name.strip() for name in layer.split("|")], number * _ROW + 2
+        width = _WIDE / len(names)
+        for column, name in enumerate(names):
+            left = column * width
+            drawn.append(
+                f'<rect x="{left + 2:g}" y="{top}" width="{width - 4:g}" height="{_ROW - 6}" rx="5" '
+                'fill="var(--series-1, #1f5f99)" fill-opacity="0.12" stroke="currentColor" stroke-opacity="0.5"/>'
+            )
+            drawn.append(_text(left + width / 2, top + 16, name, 'font-weight="600"'))
+            drawn.append(_text(left + width / 2, top + 31, _LINES[name], 'font-size="11"'))
+    return standalone(
+        f'<svg role="img" aria-labelledby="layers" viewBox="0 0 {_WIDE} {len(layers) * _ROW}" '
+        'font-family="system-ui, sans-serif" font-size="13" fill="currentColor"><title id="layers">Packages of '
+        f"omnidistill, top to bottom: {'; '.join(layers)}. Each imports only from those below it.</title>"
         f"{''.join(drawn)}</svg>"
     )
 
@@ -99,7 +144,7 @@ def _text(x: float, y: float, text: str, style: str) -> str:
     return f'<text x="{x:g}" y="{y:g}" text-anchor="middle" {style}>{text}</text>'
 
 
-DRAWN = {"pipeline.svg": pipeline, "rank-floor.svg": rank_floor}
+DRAWN = {"pipeline.svg": pipeline, "packages.svg": packages, "rank-floor.svg": rank_floor}
 
 if __name__ == "__main__":
     if "--measure" in sys.argv[1:]:

@@ -18,6 +18,7 @@ from omnidistill.experiments.comparison import Compared, compare, plan_cells
 from omnidistill.experiments.comparison.plan import BaselineCell, plan_baselines
 from omnidistill.experiments.config import ComparisonConfig, has_setting, load_config
 from omnidistill.methods import Method, Task, methods
+from omnidistill.report.comparison_content import Comparison
 from small_runs import contents, packed, small_heads
 
 TINY = (
@@ -63,18 +64,19 @@ def planned(
     return plan_baselines(comparison, evaluate or EvaluateConfig(), cells, data, start)
 
 
-def without_costs(content: dict[str, Any]) -> dict[str, Any]:
-    """A table freed of how long things took and how much memory they had."""
-    kept: dict[str, Any] = json.loads(json.dumps(content))
-    for line in kept["lines"]:
-        del line["seconds"], line["peak_bytes"]
-    return kept
+def without_costs(content: Comparison) -> dict[str, Any]:
+    """The content of comparison.json without times and memory."""
+    tree: dict[str, Any] = json.loads(json.dumps(content.to_json()))
+    for row in tree["lines"]:
+        del row["seconds"], row["peak_bytes"]
+    return tree
 
 
-def line_of(content: dict[str, Any], name: str) -> dict[str, Any]:
-    """The one line of that name."""
-    (found,) = (line for line in content["lines"] if line["name"] == name)
-    return dict(found)
+def line_of(content: Comparison | dict[str, Any], name: str) -> dict[str, Any]:
+    """The one row of that name, as comparison.json has it."""
+    tree = content.to_json() if isinstance(content, Comparison) else content
+    (row,) = (row for row in tree["lines"] if row["name"] == name)
+    return dict(row)
 
 
 def results(folder: Path) -> dict[str, tuple[bytes, int]]:

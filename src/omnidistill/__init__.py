@@ -7,6 +7,8 @@ The public names are those of `omnidistill.api`; they are loaded when first used
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,15 +16,20 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__all__":  # for `from omnidistill import *`
+        return list(_public().__all__)
     if not name.startswith("_"):
-        import omnidistill.api as public
-
-        if name in public.__all__:
+        public = _public()
+        if name in getattr(public, "__all__", ()):  # while the module is being imported it has none yet
             return getattr(public, name)
     raise AttributeError(f"module 'omnidistill' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    import omnidistill.api as public
+    return list(_public().__all__)
 
-    return list(public.__all__)
+
+def _public() -> ModuleType:
+    import omnidistill.api  # noqa: F401
+
+    return sys.modules["omnidistill.api"]

@@ -17,7 +17,7 @@ import pytest
 
 from comparison_problems import FLAGS, counted, line_of, tiny
 from omnidistill.data.planted import planted
-from omnidistill.evaluation.baselines import random_rows
+from omnidistill.evaluation.baselines import random_real_rows as random_rows
 from omnidistill.evaluation.validation import doubling_steps
 from omnidistill.experiments.config import describe_comparisons, describe_presets
 from omnidistill.experiments.run import heads_fingerprint

@@ -61,7 +61,7 @@ def test_a_manifest_becomes_a_set(manifest: Path, tmp_path: Path, capsys: pytest
     assert features.split_sizes == {"train": 7, "validation": 2, "test": 2}
     assert torch.equal(features.features["text"][0, :3], torch.full((3,), 2.0))
     assert capsys.readouterr().out.splitlines() == [
-        "rows   11 encoded, 1 left out",
+        "rows   11 encoded, 1 dropped",
         "bad    row 5, sound: 5.bin: is empty",
         f"set    {out} (text 26 wide, sound 4 wide; train 7, validation 2, test 2)",
         f"heads  {out / 'heads'} (for rows that are neither standardised nor centred)",
@@ -82,9 +82,9 @@ def test_a_dry_run_writes_nothing(manifest: Path, tmp_path: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        (["--encoder", "letters"], r"one encoder only \(text\)"),
+        (["--encoder", "letters"], r"only one encoder \(text\)"),
         (["--encoder", "letters", "--encoder", "letters:2"], r"'text' already has an encoder; use MODALITY=letters:2"),
-        (["--encoder", "letters", "--encoder", "sounds"], r"modality 'audio': no column of the manifest"),
+        (["--encoder", "letters", "--encoder", "sounds"], r"modality 'audio' is not a column of the manifest"),
         (
             ["--encoder", "letters", "--encoder", "sound=sounds", "--limit", 0],
             r"--limit 0: the number of rows must be at least 1",
@@ -103,7 +103,7 @@ def test_bad_input_is_reported_before_any_work(
 def test_a_missing_train_split_is_reported_before_any_work(tmp_path: Path) -> None:
     table = tmp_path / "items.jsonl"
     table.write_text('{"id": "a", "split": "test", "text": "abc", "sound:audio": "a.bin"}\n')
-    with pytest.raises(InputError, match="split 'train': no rows"):
+    with pytest.raises(InputError, match="split 'train' has no rows"):
         run(table, "--encoder", "letters", "--encoder", "sound=sounds", "-o", tmp_path / "set")
 
 

@@ -91,7 +91,7 @@ def test_steps_can_be_left_out(tmp_path):
     features, beside = write_features(tmp_path / "f.npz", raw), write_table(tmp_path / "t.csv", table(raw))
     report = pack(features, beside, tmp_path / "set", standardise=False, centre=False)
     assert torch.equal(load_features(tmp_path / "set").features["video"], raw.features["video"])
-    assert "note   rows are taken as they are, not standardised, not centred" in report.lines()
+    assert "note   rows are not standardised, not centred" in report.lines()
 
 
 def test_rows_without_groups_or_heads_are_noted(tmp_path):
@@ -106,7 +106,7 @@ def test_rows_without_groups_or_heads_are_noted(tmp_path):
         "note   rows are standardised, centred by the mean of the train rows",
         "note   split 'val' read as 'validation'",
         "note   no column 'group': every row is its own group, a positive of itself only",
-        "note   no 'heads' split: projection heads start at random unless pretrained ones are given",
+        "note   no 'heads' split: projection heads start at random unless pre-trained ones are given",
     ]
 
 
@@ -119,8 +119,8 @@ def test_duplicates_and_repeats_are_reported_and_do_not_stop_the_pack(tmp_path):
         raw.features["speech"][rows["test"] + row] = raw.features["speech"][rows["heads"]]
     features, beside = write_features(tmp_path / "f.npz", raw), write_table(tmp_path / "t.csv", table(raw))
     lines = pack(features, beside, tmp_path / "set").lines()
-    assert "1 test rows have the video row of another split: 'test-0' = 'train-0'" in lines
-    assert any(line.startswith("4 test rows have the speech row of another split: 'test-0' = ") for line in lines)
+    assert "1 test rows equal the video row of another split: 'test-0' = 'train-0'" in lines
+    assert any(line.startswith("4 test rows equal the speech row of another split: 'test-0' = ") for line in lines)
     assert any("WARNING: 1 test rows equal a row of another split in every modality (leak)" in line for line in lines)
     assert any("3 test rows repeat the speech row of another group" in line for line in lines)
     assert len(load_features(tmp_path / "set")) == 24

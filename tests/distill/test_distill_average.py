@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from omnidistill.distill import DistilledSet, Verdict
+from omnidistill.distill.distilled_set import sgd_recipe
 from omnidistill.experiments.config import RunConfig
 from omnidistill.io.artifacts import load_artifact
 from small_runs import Loop, contents, records, small_config
@@ -28,7 +29,7 @@ def config(average: float, *more: str) -> RunConfig:
 
 def numbers(found: DistilledSet) -> dict[str, Tensor]:
     """All that is learned, in float64."""
-    logs = torch.tensor([math.log(size) for size in found.recipe.step_sizes], dtype=torch.float64)
+    logs = torch.tensor([math.log(size) for size in sgd_recipe(found).step_sizes], dtype=torch.float64)
     return {"log step sizes": logs, **{name: tensor.double() for name, tensor in found.tensors.items()}}
 
 
@@ -69,7 +70,7 @@ def test_the_product_is_an_average(validated: bool, loop: Loop, tmp_path: Path) 
     averages = judged(loop, tmp_path / "judged", config(DECAY))
     settings = config(DECAY) if validated else config(DECAY, "distill.validate_every=0")
     made = loop.distill(
-        tmp_path / "made", settings, judge=lambda found: Verdict(1.0 * found.provenance["iteration"], 4)
+        tmp_path / "made", settings, judge=lambda found: Verdict(1.0 * (found.provenance.iteration or 0), 4)
     )
     for name, tensor in numbers(made.distilled).items():
         torch.testing.assert_close(tensor, averages[-1][name], rtol=0, atol=0)

@@ -1,4 +1,4 @@
-"""Budgets: what may be written, what a set of N rows weighs (that of a real one), and the largest N that fits."""
+"""Budgets: which texts are valid, the bytes of a set of N rows (those of a real set), and the largest N that fits."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from method_problems import task_of, tiny
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill.budget import BudgetTooSmallError, parse_budget, run_bytes, training_bytes, with_budget
+from omnidistill.distill.budget import BudgetTooSmallError, parse_budget, training_bytes
 from omnidistill.experiments.config import RunConfig, load_config
+from omnidistill.experiments.config.budgets import resolve_size, run_bytes
 from omnidistill.experiments.run import run_distill
-from omnidistill.methods import METHODS
 from omnidistill.models.similarities import LowRank
+from omnidistill.models.storages import RowStorage
 from small_runs import ROWS, features, packed, small_config, widths
 
 WHOLE = 4 * ROWS["train"] * sum(widths(3).values())
@@ -37,7 +38,7 @@ def refusal(text: str, whole: int = 10**6) -> str:
     return str(caught.value)
 
 
-# what may be written
+# valid texts
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_an_amount_is_its_exact_value_rounded_down(digits: int, decimals: int, u
     scale = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "%": Fraction(whole, 100)}[unit]
     text = f"{digits / 10**decimals:.{decimals}f}{unit}"
     if number * scale < 1:
-        assert "at least a byte" in refusal(text, whole)
+        assert "at least one byte" in refusal(text, whole)
     elif number * scale <= whole:
         assert parse_budget(text, whole) == math.floor(number * scale)
     else:
@@ -79,12 +80,12 @@ def test_an_amount_is_its_exact_value_rounded_down(digits: int, decimals: int, u
     "text", ["", " ", "%", "kB", "1x", "1/3", "1,5k", "1 0", "1kk", "--3", "0x10", "1\n2", "1e9999999"]
 )
 def test_what_is_no_amount(text: str) -> None:
-    assert "is not an amount of bytes; give one such as 200000, 64kB, 1.5M or 1%" in refusal(text)
+    assert "not an amount of bytes; pass one such as 200000, 64kB, 1.5M or 1%" in refusal(text)
 
 
 @pytest.mark.parametrize("text", ["0", "0.9", "0.00005%", "-1", "-0.5%", "nan", "NaN%", "inf", "-infinity kB"])
 def test_what_is_not_finite_or_less_than_a_byte(text: str) -> None:
-    assert "must be finite and at least a byte" in refusal(text)
+    assert "must be finite and at least one byte" in refusal(text)
 
 
 @pytest.mark.parametrize("text", ["1000001", "100.1%", "1G"])
@@ -108,41 +109,48 @@ def test_a_percentage_is_one_of_the_training_rows(data: FeatureSet) -> None:
         training_bytes(without)
 
 
-# what a set weighs
+# bytes of a set
 
 
 @pytest.mark.parametrize("storage", [(), ("bits=16",), ("bits=4", "views=2"), ("bits=3",)], ids=str)
 @pytest.mark.parametrize("preset", [*LEARNED, *CHOSEN])
-def test_a_real_set_weighs_what_is_foretold(
+def test_a_real_set_has_the_computed_size(
     preset: str, storage: tuple[str, ...], data: FeatureSet, tmp_path: Path
 ) -> None:
     config = tiny(preset, "distill.size=11", *(f"distill.storage.{each}" for each in storage))
-    made = METHODS[config.distill.kind](task_of(tmp_path, config, data)).distilled
+    made = config.distill.run(task_of(tmp_path, config, data)).distilled
     assert made.size == 11
     assert made.bytes == run_bytes(config, data.widths)
 
 
 @pytest.mark.parametrize("storage", [(), ("distill.storage.bits=4",)], ids=str)
-def test_the_sets_of_all_pairs_weigh_what_is_foretold(
+def test_the_sets_of_all_pairs_have_the_computed_size(
     storage: tuple[str, ...], data: FeatureSet, tmp_path: Path
 ) -> None:
-    config = small_config("joint=false", "distill.iterations=1", *storage)
-    run = run_distill(str(packed(tmp_path / "SET", data)), config, tmp_path / "RUN", budget="40%")
+    config = small_config("joint=false", "distill.iterations=1", 'distill.size="40%"', *storage)
+    run = run_distill(str(packed(tmp_path / "SET", data)), config, tmp_path / "RUN")
     sets = run.sets()
     assert len(sets) == 3
     assert len({each.size for each in sets}) == 1
     total = sum(each.bytes for each in sets)
     assert total == run_bytes(run.config, data.widths)
-    larger = run.config.model_copy(update={"distill": run.config.distill.evolve(size=sets[0].size + 1)})
+    larger = run.config.evolve(distill=run.config.distill.evolve(size=sets[0].size + 1))
     assert total <= 0.4 * WHOLE < run_bytes(larger, data.widths)
 
 
 # the largest that fits
 
 
-def weight(config: RunConfig, size: int) -> int:
-    """Of rows in few bits or floats, and the rank-2 similarity of "smoke", by hand."""
-    bits, views = config.distill.storage.bits, config.distill.storage.views
+def with_budget(config: RunConfig, budget: str, data: FeatureSet) -> RunConfig:
+    """Return the run with the number of rows that fit the budget."""
+    return resolve_size(config.evolve(distill=config.distill.evolve(size=budget)), data)
+
+
+def expected_bytes(config: RunConfig, size: int) -> int:
+    """Return the bytes of rows in few bits or floats, and of the rank-2 similarity of "smoke", computed manually."""
+    storage = config.distill.storage
+    assert isinstance(storage, RowStorage)
+    bits, views = storage.bits, int(storage.views)
     row = sum(-(-width * bits // 8) + 4 * (bits < 16) for width in widths(3).values())
     rank = min(2, size * views)
     return size * row + 4 * size * views * (1 + 2 * rank)
@@ -156,14 +164,14 @@ def weight(config: RunConfig, size: int) -> int:
 @settings(deadline=None, max_examples=100)
 def test_the_size_is_the_largest_that_fits(budget: int, bits: int, views: int, data: FeatureSet) -> None:
     given_config = small_config(f"distill.storage.bits={bits}", f"distill.storage.views={views}", "distill.size=40")
-    if budget < weight(given_config, 2):
-        with pytest.raises(BudgetTooSmallError, match=f"give at least {weight(given_config, 2)}"):
+    if budget < expected_bytes(given_config, 2):
+        with pytest.raises(BudgetTooSmallError, match=f"give at least {expected_bytes(given_config, 2)}"):
             with_budget(given_config, str(budget), data)
         return
     size = with_budget(given_config, str(budget), data).distill.size
     assert 2 <= size <= ROWS["train"]
-    assert weight(given_config, size) <= budget
-    assert size == ROWS["train"] or weight(given_config, size + 1) > budget
+    assert expected_bytes(given_config, size) <= budget
+    assert size == ROWS["train"] or expected_bytes(given_config, size + 1) > budget
 
 
 def test_nothing_else_of_the_settings_changes(data: FeatureSet) -> None:
@@ -191,7 +199,7 @@ def test_a_rank_that_does_not_fit_is_lowered_to_the_rows_trained_on(views: int, 
 def test_no_more_rows_than_the_method_can_make(preset: str, most: int, data: FeatureSet, tmp_path: Path) -> None:
     config = with_budget(tiny(preset, "distill.storage.bits=3"), "90%", data)
     assert config.distill.size == most
-    assert METHODS[config.distill.kind](task_of(tmp_path, config, data)).distilled.size == most
+    assert config.distill.run(task_of(tmp_path, config, data)).distilled.size == most
 
 
 def test_the_least_budget_is_enough(data: FeatureSet) -> None:

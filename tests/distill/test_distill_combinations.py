@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from omnidistill.distill import DistilledSet, Verdict
+from omnidistill.distill.distilled_set import sgd_recipe
 from small_runs import Loop, records, small_config
 
 OPTIMISERS = {"adam": "{kind='adam'}", "sgd": "{kind='sgd', rows=0.1, similarity=0.001}"}
@@ -49,11 +50,11 @@ def test_two_iterations(
     losses = [record["loss"] for record in records(tmp_path) if "loss" in record]
     assert len(losses) == 2
     assert all(math.isfinite(loss) and loss > 0 for loss in losses)
-    rows = loop.data.select([loop.data.ids.index(name) for name in made.initial_ids]).features
+    rows = loop.data.select([loop.data.ids.index(name) for name in made.provenance.initial_ids]).features
     for name, learned in made.rows().items():
         assert bool(torch.isfinite(learned).all())
         assert not torch.equal(learned, rows[name])
-    assert all(size > 0 and size != pytest.approx(0.5, abs=1e-9) for size in made.recipe.step_sizes)
+    assert all(size > 0 and size != pytest.approx(0.5, abs=1e-9) for size in sgd_recipe(made).step_sizes)
     assert torch.equal(made.similarity(), torch.eye(10)) == (similarity == "identity")
     assert DistilledSet.load(tmp_path / "distilled").recipe == made.recipe
 
@@ -89,12 +90,12 @@ def test_the_first_update_of_adam_is_its_learning_rate(schedule: str, loop: Loop
     rates = ("distill.optimiser={kind='adam', rows=0.125, similarity=0.03125, step_sizes=0.0625}",)
     more = (*rates, "distill.iterations=1", f"distill.schedule={schedule}")
     made = loop.distill(tmp_path, small_config(*settings("adam", "full", "infonce", "auto"), *more)).distilled
-    rows = loop.data.select([loop.data.ids.index(name) for name in made.initial_ids]).features
+    rows = loop.data.select([loop.data.ids.index(name) for name in made.provenance.initial_ids]).features
     moved = torch.cat([(learned - rows[name]).abs().flatten() for name, learned in made.rows().items()])
     torch.testing.assert_close(moved.quantile(0.5), torch.tensor(0.125), rtol=1e-2, atol=0)
     assert float(moved.max()) < 0.126
     assert float((made.similarity() - torch.eye(10)).abs().max()) == pytest.approx(0.03125, rel=1e-2)
-    for size in made.recipe.step_sizes:
+    for size in sgd_recipe(made).step_sizes:
         assert abs(math.log(size / 0.5)) == pytest.approx(0.0625, rel=1e-2)
 
 
@@ -105,7 +106,7 @@ def test_clipping_shortens_the_step_of_the_rows(loop: Loop, tmp_path: Path) -> N
     for name, clip in (("free", ()), ("clipped", ("distill.clip_norm=0.001",))):
         config = small_config(*settings(), *sgd, *clip)
         made = loop.distill(tmp_path / name, config).distilled
-        rows = loop.data.select([loop.data.ids.index(identity) for identity in made.initial_ids]).features
+        rows = loop.data.select([loop.data.ids.index(identity) for identity in made.provenance.initial_ids]).features
         steps.append(math.hypot(*(float((made.rows()[key] - rows[key]).norm()) for key in rows)))
     assert steps[0] > 0.002
     assert steps[1] == pytest.approx(0.001, rel=1e-2)
@@ -121,9 +122,9 @@ def test_the_best_on_validation_is_kept_with_its_number_of_steps(loop: Loop, tmp
         return Verdict([0.1, 0.5, 0.5, 0.2][len(seen) - 1], 10 * len(seen))
 
     made = loop.distill(tmp_path, config, judge=judge).distilled
-    assert [found.provenance["iteration"] for found in seen] == [0, 2, 4, 6]
-    assert made.provenance["iteration"] == 2
-    assert made.provenance["validation"] == 0.5
+    assert [found.provenance.iteration for found in seen] == [0, 2, 4, 6]
+    assert made.provenance.iteration == 2
+    assert made.provenance.validation == 0.5
     assert made.recipe.num_steps == 20
     assert all(torch.equal(made.tensors[name], tensor) for name, tensor in seen[1].tensors.items())
     assert not torch.equal(seen[1].rows()["a"], seen[2].rows()["a"])

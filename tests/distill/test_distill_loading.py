@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from omnidistill.core.errors import InputError
 from omnidistill.distill import DistilledSet
+from omnidistill.distill.distilled_set import sgd_recipe
 from small_runs import Loop, small_config
 
 
@@ -24,15 +25,15 @@ def distilled(request: pytest.FixtureRequest, loop: Loop, tmp_path_factory: pyte
     """A set whose recipe leaves batches to a seed, or names them; in float64, so that only rounding is left out."""
     config = small_config("distill.student.kind=infonce", f"distill.order={request.param}", "distill.batch_size=4")
     made = loop.distill(tmp_path_factory.mktemp("run"), config).distilled
-    recipe = replace(made.recipe, step_sizes=(0.5, 1.0, 2.0), num_steps=9, momentum=0.5, weight_decay=0.01)
-    return replace(made, tensors={name: x.double() for name, x in made.tensors.items()}, recipe=recipe)
+    recipe = made.recipe.evolve(step_sizes=(0.5, 1.0, 2.0), num_steps=9, momentum=0.5, weight_decay=0.01)
+    return replace(made, tensors={name: x.double() for name, x in made.tensors.items()}).with_recipe(recipe)
 
 
 @pytest.mark.parametrize("seed", [0, 3])
 def test_a_loop_over_the_batches_is_the_recipe(distilled: DistilledSet, loop: Loop, seed: int) -> None:
     start = {name: matrix.double() for name, matrix in loop.start.items()}
     heads = {name: matrix.clone().requires_grad_() for name, matrix in start.items()}
-    rates = zip(heads.values(), distilled.recipe.step_sizes, strict=True)
+    rates = zip(heads.values(), sgd_recipe(distilled).step_sizes, strict=True)
     sgd = torch.optim.SGD([{"params": [w], "lr": rate} for w, rate in rates], momentum=0.5, weight_decay=0.01)
     for rows, targets in distilled.batches(seed):
         outputs = torch.stack([rows[name] @ heads[name].T for name in distilled.modalities])
@@ -48,7 +49,7 @@ def test_a_loop_over_the_batches_is_the_recipe(distilled: DistilledSet, loop: Lo
 def test_only_a_recipe_without_an_order_heeds_the_seed(distilled: DistilledSet) -> None:
     firsts = [torch.cat([rows["a"] for rows, _ in distilled.batches(seed)]) for seed in (0, 0, 1)]
     assert torch.equal(firsts[0], firsts[1])
-    assert torch.equal(firsts[0], firsts[2]) is (distilled.recipe.order is not None)
+    assert torch.equal(firsts[0], firsts[2]) is (sgd_recipe(distilled).order is not None)
 
 
 def test_items_are_rows_and_batches_carry_their_similarity(distilled: DistilledSet) -> None:

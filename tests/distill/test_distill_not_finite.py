@@ -16,6 +16,7 @@ from torch import Tensor
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.core.streams import Streams
 from omnidistill.distill import DistilledSet, Episode, Outer, Verdict
+from omnidistill.distill.distilled_set import sgd_recipe
 from omnidistill.distill.outer_loop import LAST_GOOD
 from omnidistill.io.artifacts import load_artifact, save_artifact
 from omnidistill.models.similarities import LowRank
@@ -97,7 +98,7 @@ def test_it_gives_up_after_three_restarts_and_keeps_the_last_set_that_trained(
     assert where in str(caught.value)
     assert where == "gradient" or "'b'" in str(caught.value)
     saved, expected = DistilledSet.load(tmp_path / "run" / LAST_GOOD), sets_of(loop, tmp_path / "same")[2]
-    assert saved.provenance["iteration"] == 2
+    assert saved.provenance.iteration == 2
     assert saved.tensors.keys() == expected.tensors.keys()
     assert all(torch.equal(saved.tensors[name], x) for name, x in expected.tensors.items())
     assert saved.recipe == expected.recipe
@@ -124,7 +125,7 @@ def test_it_goes_back_with_halved_steps_and_tells_so(judged: bool, times: int, l
     config = small_config(*CONSTANT, f"distill.validate_every={int(judged)}")
 
     def judge(distilled: DistilledSet) -> Verdict:
-        return Verdict({2: 1.0}.get(distilled.provenance["iteration"], 0.5), 4)
+        return Verdict({2: 1.0}.get(distilled.provenance.iteration or 0, 0.5), 4)
 
     told = Told()
     made = loop.distill(tmp_path, config, wrap=poison(4, times=times), judge=judge, progress=told).distilled
@@ -133,7 +134,7 @@ def test_it_goes_back_with_halved_steps_and_tells_so(judged: bool, times: int, l
     line = f"iteration 5: loss 'b' is NaN or Inf; back to the set of iteration {good} with halved steps"
     restarts = [{"iteration": 5, "restarts": n, "rate_factor": 0.5**n, "notes": [line]} for n in range(1, times + 1)]
     assert found[5 : 5 + times] == restarts
-    assert told.notes == made.provenance["notes"] == [line] * times
+    assert told.notes == list(made.provenance.notes) == [line] * times
     for move in moves(found, good, 5 + times):
         assert abs(move + times * math.log(2)) == pytest.approx(RATE * 0.5**times, rel=1e-3)
     assert not (tmp_path / LAST_GOOD).exists()
@@ -153,9 +154,9 @@ def test_step_sizes_that_overflow_are_cured(objective: str, loop: Loop, tmp_path
     settings = ("distill.optimiser.step_sizes=60.0", "distill.initial_step_size=1e-3", "distill.schedule=constant")
     config = small_config(f"distill.student.kind={objective}", "distill.validate_every=0", *settings)
     made = loop.distill(tmp_path, config).distilled
-    assert 1 <= len(made.provenance["notes"]) <= 3
+    assert 1 <= len(made.provenance.notes) <= 3
     assert all(bool(tensor.isfinite().all()) for tensor in made.tensors.values())
-    assert all(0 < size < math.inf for size in made.recipe.step_sizes)
+    assert all(0 < size < math.inf for size in sgd_recipe(made).step_sizes)
     assert all(bool(w.isfinite().all()) for w in made.train(loop.start).values())
 
 
@@ -163,16 +164,16 @@ def test_a_validation_that_overflows_counts_too(loop: Loop, tmp_path: Path) -> N
     seen: list[int] = []
 
     def judge(distilled: DistilledSet) -> Verdict:
-        seen.append(distilled.provenance["iteration"])
+        seen.append(distilled.provenance.iteration or 0)
         if len(seen) == 3:
             raise NotFiniteError("inner products overflow")
         return Verdict(0.5, 4)
 
     made = loop.distill(tmp_path, small_config("distill.validate_every=1"), judge=judge).distilled
     assert seen == [0, 1, 2, 2, 3, 4, 5, 6]
-    assert made.provenance["notes"] == [
-        "iteration 2: inner products overflow; back to the set of iteration 0 with halved steps"
-    ]
+    assert made.provenance.notes == (
+        "iteration 2: inner products overflow; back to the set of iteration 0 with halved steps",
+    )
 
 
 SGD = 'distill.optimiser={kind="sgd", rows=0.1, similarity=0.1, step_sizes=1e-4, momentum=0.5}'
@@ -202,7 +203,7 @@ def test_interrupted_between_restarts_equals_uninterrupted(
         assert (meta["iteration"], meta["restarts"], meta["rate_factor"]) == (cut, restarts, 0.5**restarts)
         assert len(told.notes) == (cut in (3, 6))  # nothing is told twice
     made = loop.distill(tmp_path / "parts", config, resume=True, wrap=poison(2, 4)).distilled
-    assert len(made.provenance["notes"]) == 2
+    assert len(made.provenance.notes) == 2
     assert contents(tmp_path / "parts" / "distilled") == contents(tmp_path / "whole" / "distilled")
     assert (tmp_path / "parts/metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
 
@@ -243,7 +244,7 @@ def test_a_run_that_blows_up_says_so(objective: str, settings: tuple[str, ...], 
         loop.distill(tmp_path, config)
     saved = DistilledSet.load(tmp_path / LAST_GOOD)
     assert all(bool(tensor.isfinite().all()) for tensor in saved.tensors.values())
-    assert all(0 < size < float("inf") for size in saved.recipe.step_sizes)
+    assert all(0 < size < float("inf") for size in sgd_recipe(saved).step_sizes)
     assert all(bool(w.isfinite().all()) for w in saved.train(loop.start).values())
 
 
@@ -266,7 +267,7 @@ def test_gradients_of_the_similarity_count_too(
     with pytest.raises(NotFiniteError, match=r"similarity.*in iteration 3"):
         loop.distill(tmp_path, small_config("distill.validate_every=0"))
     saved = DistilledSet.load(tmp_path / LAST_GOOD)
-    assert saved.provenance["iteration"] == 1
+    assert saved.provenance.iteration == 1
     assert all(bool(tensor.isfinite().all()) for tensor in saved.tensors.values())
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from omnidistill.core.errors import InputError
 from omnidistill.core.streams import Streams
-from omnidistill.distill import Episode, Outer
+from omnidistill.distill import Episode, Outer, Provenance
 from omnidistill.experiments.config import RunConfig
 from omnidistill.io.artifacts import load_artifact
 from small_runs import Loop, contents, records, small_config
@@ -149,9 +149,9 @@ def test_the_checkpoint_of_another_run_is_refused(other: str, loop: Loop, tmp_pa
 
 def test_a_checkpoint_of_other_data_is_refused(loop: Loop, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        loop.distill(tmp_path, small_config(), identity={"data": "a"}, on_iteration=interrupt_after(2))
+        loop.distill(tmp_path, small_config(), provenance=Provenance(data="a"), on_iteration=interrupt_after(2))
     with pytest.raises(InputError, match="checkpoint of another run"):
-        loop.distill(tmp_path, small_config(), identity={"data": "b"}, resume=True)
+        loop.distill(tmp_path, small_config(), provenance=Provenance(data="b"), resume=True)
 
 
 def test_evaluation_settings_may_change_between_parts(loop: Loop, tmp_path: Path) -> None:

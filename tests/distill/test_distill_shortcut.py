@@ -16,6 +16,7 @@ from omnidistill.io.artifacts import write_tensors
 from omnidistill.models.heads import Heads
 from omnidistill.training.experts import ExpertBuffer
 from omnidistill.training.experts.buffer import Snapshots
+from omnidistill.training.experts.expert_key import ExpertKey
 from omnidistill.training.rollout import Rollout, bptt_rollout, dual_rollout
 from rollout_problems import Problem, assert_close, problem
 
@@ -45,7 +46,7 @@ def buffer_of(made: Problem, folder: Path) -> ExpertBuffer:
     table = squares.view(EXPERTS, len(made.start), EPOCHS + 1, EPOCHS + 1)
     paths = tuple(folder / f"{epoch}.safetensors" for epoch in range(EPOCHS + 1))
     own, last_epochs = (True,) * EXPERTS, (EPOCHS,) * EXPERTS
-    return ExpertBuffer(Snapshots(paths), table, {}, 0, own, last_epochs, tuple(made.start), 0.0, {})
+    return ExpertBuffer(Snapshots(paths), table, {}, 0, own, last_epochs, tuple(made.start), 0.0, ExpertKey({}, (), 0))
 
 
 def line(buffer: ExpertBuffer, expert: int, epoch: int) -> Heads:

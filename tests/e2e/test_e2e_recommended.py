@@ -77,7 +77,9 @@ def test_experts_start_from_heads_of_their_own(made: tuple[Path, Outcome]) -> No
     for expert, heads in enumerate([run, others[0][0], run, others[1][0]]):
         assert all(torch.equal(buffer.heads(expert, 0)[name], heads[name]) for name in run)
     own, *rest = (start.num_epochs for start in buffer.key.starts)
-    assert f"{own}, what validates best when heads train on all rows (of the other starts: " in outcome.out
+    assert (
+        f"{own}, which validates best when heads are trained on all rows (for the other initial heads: " in outcome.out
+    )
     assert buffer.last_epochs == (own, rest[0], own, rest[1])
 
 
@@ -129,9 +131,9 @@ def test_one_outer_objective_goes_on_from_the_other(made: tuple[Path, Outcome]) 
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (("--size", "7"), "has 10 rows, not 7; give --size 10"),
-        (("--preset", "random"), "only sets of all modalities that are learned row by row"),
-        (("--bytes", "20%"), "give --size 10"),
+        (("--size", "7"), "has 10 rows, not 7; use --size 10"),
+        (("--preset", "random"), "cannot continue from a set; only methods that learn one set of all modalities"),
+        (("--bytes", "20%"), "use --size 10"),
     ],
 )
 def test_what_cannot_go_on_is_refused(made: tuple[Path, Outcome], more: tuple[str, ...], told: str) -> None:

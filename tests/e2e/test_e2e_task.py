@@ -64,7 +64,7 @@ def scores_of(folder: Path, seed: int, shuffle_pairs: bool = False) -> dict[str,
         "evaluate.batch_size=48",
     )
     run = run_distill(str(folder / "SET"), load_config(preset="smoke", overrides=settings, seed=seed), folder / "RUN")
-    return evaluate_run(run, baselines=default_baselines(["random"])).scores
+    return evaluate_run(run, baselines=default_baselines(("random",))).scores.to_json()
 
 
 def test_a_set_learned_by_the_task_finds_the_planted_signal(tmp_path: Path) -> None:
@@ -104,8 +104,8 @@ def test_a_run_trains_no_experts_and_its_page_tells_of_no_matching(tmp_path: Pat
     assert {path.name for path in run.folder.iterdir()} & {"experts", "floor.json", "checkpoint"} == set()
     assert run.seconds().keys() == {"heads", "distill"}
     scores = evaluate_run(run).scores
-    assert scores["matching_loss"] is scores["floor"] is None
-    assert scores["bytes"]["experts"] == 0
+    assert scores.matching_loss is scores.floor is None
+    assert scores.bytes.experts == 0
     assert captions(run) == [
         "Task loss: the trained student on real rows",
         "Mean recall on the validation split",
@@ -121,9 +121,9 @@ def test_beside_matched_trajectories_each_loss_has_its_curve(tmp_path: Path) -> 
     run = made(tmp_path, "distill.outer.task_weight=0.5")
     scores = evaluate_run(run).scores
     matched = [sum(record[f"loss/{name}"] for name in "abc") for record in records(run.folder)[1:]]
-    assert scores["matching_loss"] == pytest.approx(matched[-1], rel=1e-6)
-    assert scores["matching_loss"] < records(run.folder)[-1]["loss"] - 0.1
-    assert sum(scores["floor"].values()) <= scores["matching_loss"]
+    assert scores.matching_loss == pytest.approx(matched[-1], rel=1e-6)
+    assert scores.matching_loss < records(run.folder)[-1]["loss"] - 0.1
+    assert sum(scores.floor.values()) <= scores.matching_loss
     assert captions(run)[:4] == [
         "Outer loss: matching and task loss",
         "Matching loss, summed over modalities, and its rank floor",
@@ -136,7 +136,7 @@ def test_beside_matched_trajectories_each_loss_has_its_curve(tmp_path: Path) -> 
 def test_by_pairs_every_pair_has_its_set(tmp_path: Path) -> None:
     run = made(tmp_path, *ALONE, "joint=false")
     assert [each.modalities for each in run.sets()] == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert evaluate_run(run).scores["matching_loss"] is None
+    assert evaluate_run(run).scores.matching_loss is None
     assert not list(tmp_path.rglob("experts"))
 
 
@@ -145,9 +145,7 @@ def test_any_number_of_modalities_is_evaluated(tmp_path: Path) -> None:
         folder = tmp_path / str(num_modalities)
         packed(folder / "SET", features(num_modalities))
         run = run_distill(str(folder / "SET"), small_config(*ALONE), folder / "RUN")
-        assert (
-            len(evaluate_run(run, baselines=()).scores["distilled"]["recall"]) == num_modalities**2 - num_modalities + 1
-        )
+        assert len(evaluate_run(run, baselines=()).scores.distilled.recall) == num_modalities**2 - num_modalities + 1
 
 
 def test_a_modality_may_be_called_task(tmp_path: Path) -> None:
@@ -155,7 +153,7 @@ def test_a_modality_may_be_called_task(tmp_path: Path) -> None:
     run = run_distill(str(tmp_path / "SET"), small_config("distill.outer.task_weight=0.5"), tmp_path / "RUN")
     last = records(run.folder)[-1]
     assert {name for name in last if name.startswith("loss/")} == {"loss/task", "loss/b", "loss/task/infonce"}
-    assert evaluate_run(run, baselines=()).scores["matching_loss"] == last["loss/task"] + last["loss/b"]
+    assert evaluate_run(run, baselines=()).scores.matching_loss == last["loss/task"] + last["loss/b"]
     assert {"Matching loss by modality", "Task loss: the trained student on real rows"} <= set(captions(run))
 
 
@@ -178,7 +176,7 @@ def test_a_comparison_counts_every_student_that_validation_compared(tmp_path: Pa
 
 def test_a_comparison_runs_it_beside_the_others(tmp_path: Path) -> None:
     packed(tmp_path / "SET")
-    content = compare(str(tmp_path / "SET"), tiny(METHOD, "apm"), tmp_path / "C").content
+    content = compare(str(tmp_path / "SET"), tiny(METHOD, "apm"), tmp_path / "C").content.to_json()
     (line,) = (line for line in content["lines"] if line["label"].startswith("task loss"))
     assert line["kind"] == "method"
     assert line["recall"]["mean"]["R@10"]["mean"] > 0

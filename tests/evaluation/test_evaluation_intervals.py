@@ -234,7 +234,7 @@ def test_what_cannot_be_resampled_is_refused() -> None:
     with pytest.raises(InputError, match="no queries"):
         paired_difference(hits[:, :0], hits[:, :0], groups[:0])
     for settings_ in ({"resamples": 0}, {"level": 0.0}, {"level": 1.0}):
-        with pytest.raises(InputError, match="resamples must be at least 1 and level within"):
+        with pytest.raises(InputError, match="resamples must be at least 1 and level in"):
             paired_difference(hits, hits, groups, **settings_)
     hits = hits.clone()
     hits[1, 3, 0] = float("nan")

@@ -1,4 +1,4 @@
-"""The table of scores: recall as counted by hand, gains told only where there are some."""
+"""The table of scores: recall as counting gives it, and gains only where there are some."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from omnidistill.evaluation.line import Line
 
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.evaluation.scores import score_lines
+from omnidistill.evaluation.run_scores import RowScores
+from omnidistill.evaluation.scores import score_rows
+from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.models.heads import Heads
 from omnidistill.models.objectives import InfoNCE
 from omnidistill.training.experts.epochs import stack_runs, train_epochs
@@ -29,20 +30,20 @@ def trained(num_epochs: int, num_runs: int = 3, rate: float = 0.5) -> dict[str, 
     return heads
 
 
-def line(heads: Mapping[str, torch.Tensor], label: str = "", num_bytes: int = 7) -> Line:
-    return Line(label, (dict(heads),), num_bytes, 1.5, {"chosen": label})
+def row(heads: Mapping[str, torch.Tensor], label: str = "", num_bytes: int = 7) -> TrainedHeads:
+    return TrainedHeads(label, (dict(heads),), num_bytes, 1.5, {"chosen": label})
 
 
 @pytest.fixture(scope="module")
-def lines() -> dict[str, Line]:
+def rows() -> dict[str, TrainedHeads]:
     start = stack_runs(small_heads(features()), 1)
     half = trained(3)
     return {
-        "zero_shot": line(start, "start"),
-        "random": line(trained(1), "random"),
-        "distilled": line(half, "set"),
-        "full": line(trained(15), "all"),
-        "full_own": line(trained(15, 4), "all, own"),
+        "zero_shot": row(start, "start"),
+        "random": row(trained(1), "random"),
+        "distilled": row(half, "set"),
+        "full": row(trained(15), "all"),
+        "full_own": row(trained(15, 4), "all, own"),
     }
 
 
@@ -51,9 +52,14 @@ def unseen() -> FeatureSet:
     return features().split("test")
 
 
+def as_json(scores: Mapping[str, RowScores]) -> dict[str, dict[str, Any]]:
+    """The rows as scores.json has them."""
+    return {name: row.to_json() for name, row in scores.items()}
+
+
 @pytest.fixture(scope="module")
-def scores(lines: dict[str, Line], unseen: FeatureSet) -> dict[str, dict[str, Any]]:
-    return score_lines(lines, unseen)
+def scores(rows: dict[str, TrainedHeads], unseen: FeatureSet) -> dict[str, dict[str, Any]]:
+    return as_json(score_rows(rows, unseen))
 
 
 def counted(heads: Heads, test: FeatureSet) -> dict[str, dict[str, float]]:
@@ -72,10 +78,10 @@ def counted(heads: Heads, test: FeatureSet) -> dict[str, dict[str, float]]:
 
 
 def test_recall_is_what_counting_gives(
-    lines: dict[str, Line], scores: dict[str, dict[str, Any]], unseen: FeatureSet
+    rows: dict[str, TrainedHeads], scores: dict[str, dict[str, Any]], unseen: FeatureSet
 ) -> None:
-    """By direction and K: mean and sample standard deviation over the runs, which are those of the line."""
-    for name, found in lines.items():
+    """By direction and K: mean and sample standard deviation over the runs, which are those of the row."""
+    for name, found in rows.items():
         num_runs = len(found.heads["a"])
         tables = [counted({m: found.heads[m][run] for m in found.heads}, unseen) for run in range(num_runs)]
         assert scores[name]["recall"].keys() == {*tables[0], "mean"}
@@ -89,9 +95,11 @@ def test_recall_is_what_counting_gives(
                 assert spread["std"] == pytest.approx(deviation, abs=1e-6), (name, direction, at)
 
 
-def test_what_is_known_of_a_line_is_passed_on(lines: dict[str, Line], scores: dict[str, dict[str, Any]]) -> None:
-    assert list(scores) == list(lines)
-    for name, found in lines.items():
+def test_label_settings_bytes_and_seconds_are_passed_on(
+    rows: dict[str, TrainedHeads], scores: dict[str, dict[str, Any]]
+) -> None:
+    assert list(scores) == list(rows)
+    for name, found in rows.items():
         assert scores[name]["label"] == found.label
         assert scores[name]["settings"] == {"chosen": found.label}
         assert (scores[name]["bytes"], scores[name]["seconds"]) == (7, 1.5)
@@ -119,9 +127,9 @@ def test_gains_are_shares_of_what_all_rows_gain(scores: dict[str, dict[str, Any]
 
 def test_differences_are_paired_with_random_rows_and_the_start(scores: dict[str, dict[str, Any]]) -> None:
     for other in ("random", "zero_shot"):
-        told = {name for name in scores if f"difference_to_{other}" in scores[name]}
-        assert told == set(scores) - {"zero_shot", other}
-        for name in told:
+        reported = {name for name in scores if f"difference_to_{other}" in scores[name]}
+        assert reported == set(scores) - {"zero_shot", other}
+        for name in reported:
             for at, found in scores[name][f"difference_to_{other}"].items():
                 means = [scores[one]["recall"]["mean"][at]["mean"] for one in (name, other)]
                 assert found["mean"] == pytest.approx(means[0] - means[1], abs=1e-9)
@@ -129,27 +137,27 @@ def test_differences_are_paired_with_random_rows_and_the_start(scores: dict[str,
 
 
 @pytest.mark.parametrize("gain", ["none", "harm", "noise"])
-def test_no_share_is_told_of_no_gain(gain: str, lines: dict[str, Line], unseen: FeatureSet) -> None:
+def test_without_gain_there_is_no_share(gain: str, rows: dict[str, TrainedHeads], unseen: FeatureSet) -> None:
     """Full data that gain nothing, or lose, or whose gain the queries cannot tell from noise."""
-    start, best = lines["zero_shot"], lines["full"]
+    start, best = rows["zero_shot"], rows["full"]
     full = {
         "none": start,
-        "harm": line({name: -matrix if name == "a" else matrix for name, matrix in start.heads.items()}),
-        "noise": line({name: matrix + 1e-4 * best.heads[name][:1] for name, matrix in start.heads.items()}),
+        "harm": row({name: -matrix if name == "a" else matrix for name, matrix in start.heads.items()}),
+        "noise": row({name: matrix + 1e-4 * best.heads[name][:1] for name, matrix in start.heads.items()}),
     }[gain]
-    scores = score_lines({**lines, "full": full, "full_own": full}, unseen)
+    scores = as_json(score_rows({**rows, "full": full, "full_own": full}, unseen))
     for name in scores:
         assert scores[name]["gain_retained"] == dict.fromkeys(CUT_OFFS), name
     assert scores["distilled"]["gain_retained_own"] == dict.fromkeys(CUT_OFFS)
 
 
-def test_scores_do_not_depend_on_the_order_of_rows_or_lines(
-    lines: dict[str, Line], scores: dict[str, dict[str, Any]], unseen: FeatureSet
+def test_scores_do_not_depend_on_the_order_of_data_or_table_rows(
+    rows: dict[str, TrainedHeads], scores: dict[str, dict[str, Any]], unseen: FeatureSet
 ) -> None:
     order = torch.randperm(len(unseen), generator=torch.Generator().manual_seed(0))
-    shuffled = score_lines(dict(reversed(lines.items())), unseen.select(order))
-    for name in lines:
+    shuffled = as_json(score_rows(dict(reversed(rows.items())), unseen.select(order)))
+    for name in rows:
         for direction, recall in scores[name]["recall"].items():
             for at, spread in recall.items():
                 assert shuffled[name]["recall"][direction][at]["mean"] == pytest.approx(spread["mean"])
-    assert score_lines(lines, unseen) == scores
+    assert as_json(score_rows(rows, unseen)) == scores

@@ -69,7 +69,7 @@ def test_a_validation_split_is_drawn_by_group_and_told(arrays: dict[str, np.ndar
     some = {name: x[:60] for name, x in arrays.items()}
     groups = [row // 3 for row in range(60)]
     front = Distiller(size=6, preset="smoke", settings=SMALL, folder=tmp_path)
-    with pytest.warns(UserWarning, match=r"4 of 20 training groups \(12 rows\) were drawn .* by seed 0"):
+    with pytest.warns(UserWarning, match=r"4 of 20 training groups \(12 rows\) were chosen at random with seed 0"):
         front.fit(some, groups=groups)
     data = load_features(tmp_path / "SET")
     assert data.split_sizes == {"train": 48, "validation": 12}
@@ -94,9 +94,9 @@ def test_a_folder_goes_on_with_its_own_rows_and_loses_nothing_to_others(
     again = Distiller(size=6, preset="smoke", settings=SMALL, folder=tmp_path).fit(raw)
     assert all(torch.equal(again.heads_[name], matrix) for name, matrix in fitted.heads_.items())
     others = planted(widths(2), ROWS, latent=6, positives_per_group=2, seed=1)
-    with pytest.raises(InputError, match="SET: holds other features; give another folder, or none"):
+    with pytest.raises(InputError, match="SET: contains other features; choose another folder"):
         front.fit(others)
-    with pytest.raises(InputError, match="RUN: holds another run"):
+    with pytest.raises(InputError, match="RUN: contains another run"):
         Distiller(size=7, preset="smoke", settings=SMALL, folder=tmp_path).fit(raw)
     kept = open_run(tmp_path / "RUN")
     assert kept.fingerprint == fingerprint(load_features(tmp_path / "SET"))
@@ -141,14 +141,14 @@ def test_scikit_learn_clones_it() -> None:
 def test_what_is_wrong_is_said(fitted: Distiller, raw: RawFeatures, arrays: dict[str, np.ndarray]) -> None:
     small = Distiller(size=6, preset="smoke", settings=SMALL)
     cases = {
-        "no heads yet; call fit first": lambda: small.transform(arrays),
-        "modality 'c': was not fitted; known are a, b": lambda: fitted.transform({"c": arrays["a"]}),
+        "not fitted yet; call fit first": lambda: small.transform(arrays),
+        "modality 'c' was not fitted; choose from a, b": lambda: fitted.transform({"c": arrays["a"]}),
         "its recorded mean is 12 wide": lambda: fitted.transform({"a": arrays["b"]}),
-        "both decide how many rows; give one": lambda: Distiller(size=6, budget="1%").fit(arrays),
-        "has no 'sizes'; did you mean 'size'": lambda: small.set_params(sizes=3),
-        "the RawFeatures has its own; leave them out": lambda: small.fit(raw, ids=raw.ids),
-        "modality 'a': an array of <U1": lambda: small.fit({**arrays, "a": np.array([["x"]])}),
-        r"modality 'a': shape \(3,\); features are rows x width": lambda: small.fit({**arrays, "a": [1, 2, 3]}),
+        "both set the number of rows; pass only one": lambda: Distiller(size=6, budget="1%").fit(arrays),
+        "no parameter 'sizes'; .*; did you mean 'size'": lambda: small.set_params(sizes=3),
+        "the RawFeatures already has them; omit them": lambda: small.fit(raw, ids=raw.ids),
+        "modality 'a': dtype is <U1": lambda: small.fit({**arrays, "a": np.array([["x"]])}),
+        r"modality 'a': shape is \(3,\); features must be rows x width": lambda: small.fit({**arrays, "a": [1, 2, 3]}),
         "2 training groups are too few": lambda: small.fit({name: x[:2] for name, x in arrays.items()}),
         "modality 'b': 5 rows, but there are 4 ids": lambda: small.fit({"a": arrays["a"][:4], "b": arrays["b"][:5]}),
         "no modality given": lambda: small.fit({}),

@@ -136,7 +136,7 @@ def test_a_pickle_is_never_opened_whatever_it_is_called(tmp_path, name, content,
 def test_a_pickle_as_features_says_so(tmp_path):
     table = write_table(tmp_path / "t.csv", columns())
     (tmp_path / "f.npz").write_bytes(pickle.dumps([1]))
-    refused(tmp_path, tmp_path / "f.npz", table, "a pickle, an object array or no numpy file")
+    refused(tmp_path, tmp_path / "f.npz", table, "a pickle, an object array or not a numpy file")
     torch.save(torch.ones(2), tmp_path / "f.pt")
     refused(tmp_path, tmp_path / "f.pt", table, "are pickles")
     torch.save(torch.ones(2), tmp_path / "f.safetensors")

@@ -283,7 +283,7 @@ def test_an_unknown_key_in_a_file(made: Path, tmp_path: Path) -> None:
     ("arguments", "told"),
     [
         (("--bytes", "much"), ("'much'", "not an amount of bytes", "1.5M")),
-        (("--bytes", "-3"), ("'-3'", "at least a byte")),
+        (("--bytes", "-3"), ("'-3'", "at least one byte")),
         (("--bytes", "nan%"), ("'nan%'", "must be finite")),
         (("--bytes", "101%"), ("'101%'", "10,752 bytes", "use all rows")),
         (("--bytes", "1%"), ("'1%'", "of 2 rows (smoke)", "give at least 376")),
@@ -372,7 +372,7 @@ def test_a_folder_of_a_run_over_other_data(made: Path) -> None:
 
 def test_a_folder_of_this_run_without_resume(made: Path) -> None:
     before = contents(made / "RUN")
-    refused(cli("distill", made / "SET", *SMALL, "-o", made / "RUN"), "holds this run already", "--resume")
+    refused(cli("distill", made / "SET", *SMALL, "-o", made / "RUN"), "contains this run already", "--resume")
     assert contents(made / "RUN") == before
 
 
@@ -385,7 +385,7 @@ def test_resuming_with_other_heads_or_experts(made: Path, tmp_path: Path) -> Non
     before = contents(tmp_path / "RUN")
     refused(cli(*arguments, "--heads", heads), "other heads")
     assert cli("experts", made / "SET", *SMALL, "--heads", heads, "-o", tmp_path / "E").code == 0
-    refused(cli(*arguments, "--experts", tmp_path / "E"), "other heads")
+    refused(cli(*arguments, "--experts", tmp_path / "E"), "initial heads differ")
     assert contents(tmp_path / "RUN") == before
 
 
@@ -412,7 +412,11 @@ def test_experts_of_other_data_or_heads(made: Path, tmp_path: Path) -> None:
 def test_experts_for_a_method_that_reads_none(method: tuple[str, ...], kind: str, made: Path, tmp_path: Path) -> None:
     arguments = ("--preset", *method, "--size", "10", "--experts", made / "EXPERTS", "-o", tmp_path / "RUN")
     refused(
-        cli("distill", made / "SET", *arguments), str(made / "EXPERTS"), f"kind {kind}", "uses none", "leave it out"
+        cli("distill", made / "SET", *arguments),
+        str(made / "EXPERTS"),
+        f"kind {kind}",
+        "does not use experts",
+        "omit the option",
     )
     assert litter(tmp_path) == []
 

@@ -233,7 +233,7 @@ def test_a_disk_that_refuses_any_step_is_one_clear_line_and_nothing_is_lost(
         assert str(folder) in message
         assert "\n" not in message
         committed = step > log.index("replace manifest.json")
-        assert ("what was there before is untouched" in message) == (name != "sync folder")
+        assert ("an existing file is untouched" in message) == (name != "sync folder")
         assert loaded_value(folder) == (2.0 if committed else 1.0)
         assert names(folder) == CLEAN
         assert committed or len(list(folder.iterdir())) == 2

@@ -103,7 +103,7 @@ def resume(golden: Path, run: Path) -> None:
 
 def evaluate(golden: Path, run: Path) -> dict[str, Any]:
     opened = omnidistill.open_run(run)
-    return dict(omnidistill.evaluate_run(opened, num_seeds=2, data_reference=str(golden / "SET")).scores)
+    return omnidistill.evaluate_run(opened, num_seeds=2, data_reference=str(golden / "SET")).scores.to_json()
 
 
 def compare(golden: Path, folder: Path, *options: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Analytic parameter matching as a method: least squares on the saved rows finds the projectors of the data."""
+"""The method "apm": least squares on its rows gives the projectors of the data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from method_problems import (
 )
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import DistilledSet
-from omnidistill.methods import match_parameters
 from small_runs import features
 
 SIZE, RIDGE = 6, 0.4
@@ -34,7 +33,8 @@ def data(num_modalities: int) -> FeatureSet:
 
 def made(folder: Path, whole: FeatureSet, *settings: str) -> DistilledSet:
     more = (f"distill.size={SIZE}", f"distill.ridges=[{RIDGE}]", "distill.max_steps=8", *settings)
-    return match_parameters(without_experts(task_of(folder, tiny("apm", *more), whole))).distilled
+    config = tiny("apm", *more)
+    return config.distill.run(without_experts(task_of(folder, config, whole))).distilled
 
 
 def ridged(train: FeatureSet, exponent: float) -> dict[str, Array]:

@@ -1,4 +1,4 @@
-"""Covariance matching as a method: the moments of the rows that are saved, against numpy in float64."""
+"""The method "covmatch": the moments of its rows, compared with numpy in float64."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from method_problems import (
     without_experts,
 )
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.methods import match_covariances
 from omnidistill.models.heads import Heads
 from small_runs import features
 
@@ -44,8 +43,9 @@ def test_rows_have_the_nearest_cross_covariance_and_the_means_of_the_data(
     """rho C cut to its N - 1 largest singular values, the mean of every column."""
     whole = data(2)
     settings = (f"distill.pairing={pairing}", f"distill.rho={rho}", f"distill.rotation={rotation}")
-    task = task_of(tmp_path, tiny("covmatch", f"distill.size={SIZE}", *settings), whole)
-    rows, train = match_covariances(without_experts(task)).distilled.rows(), whole.split("train")
+    config = tiny("covmatch", f"distill.size={SIZE}", *settings)
+    made, train = config.distill.run(without_experts(task_of(tmp_path, config, whole))).distilled, whole.split("train")
+    rows = made.rows()
     crosses = {"groups": cross_of_groups(train), "rows": cross_of(train.features)}
     assert not np.allclose(crosses["groups"]["a", "b"], crosses["rows"]["a", "b"], atol=1e-2)
     close(cross_of(rows)["a", "b"], truncated(rho * crosses[pairing]["a", "b"], SIZE - 1))
@@ -53,15 +53,15 @@ def test_rows_have_the_nearest_cross_covariance_and_the_means_of_the_data(
         mean = train.features[name].double().numpy().mean(0)
         np.testing.assert_allclose(x.double().numpy().mean(0), mean, atol=1e-5)
         assert np.abs(mean).max() > 0.5
-    assert not task.provenance.keys() & {"experts"}
+    assert made.provenance.experts is None
 
 
 @pytest.mark.parametrize("num_modalities", [3, 4])
 def test_more_modalities_are_matched_as_well_as_rows_can(num_modalities: int, tmp_path: Path) -> None:
     """No worse than the best of several searches from other starts; pair by pair no better than its tail."""
     whole = data(num_modalities)
-    task = task_of(tmp_path, tiny("covmatch", f"distill.size={SIZE}", "distill.rho=2.0"), whole)
-    made = cross_of(match_covariances(task).distilled.rows())
+    config = tiny("covmatch", f"distill.size={SIZE}", "distill.rho=2.0")
+    made = cross_of(config.distill.run(task_of(tmp_path, config, whole)).distilled.rows())
     wanted = {pair: 2 * block for pair, block in cross_of_groups(whole.split("train")).items()}
     missed = sum(float(((made[pair] - wanted[pair]) ** 2).sum()) for pair in wanted)
     assert missed <= 1.01 * least_residual(wanted, SIZE - 1)
@@ -85,16 +85,20 @@ def error_weighted(train: FeatureSet, snapshots: Sequence[Heads], tau: float = 0
 
 
 @pytest.mark.parametrize(("num_epochs", "used"), [(3, (0, 2)), (5, (0, 2, 5))])
-def test_errors_of_the_first_expert_weigh_the_pairs(num_epochs: int, used: tuple[int, ...], tmp_path: Path) -> None:
-    """At its start and after epochs 2 and 5, as far as it was trained; the set tells which experts were used."""
+def test_pairs_are_weighted_by_the_errors_of_the_first_expert(
+    num_epochs: int, used: tuple[int, ...], tmp_path: Path
+) -> None:
+    """At its start and after epochs 2 and 5, if it has them; the provenance records which experts were used."""
     whole = data(2)
     settings = ("experts.num_experts=2", f"experts.num_epochs={num_epochs}", f"distill.size={SIZE}", "distill.rho=1.5")
-    task = task_of(tmp_path, tiny("covmatch-errors", *settings), whole)
-    made, train, buffer = match_covariances(task).distilled, whole.split("train"), task.experts()
+    config = tiny("covmatch-errors", *settings)
+    task = task_of(tmp_path, config, whole)
+    made, train, buffer = config.distill.run(task).distilled, whole.split("train"), task.experts()
     wanted = error_weighted(train, [buffer.heads(0, epoch) for epoch in used])
     found = cross_of(made.rows())["a", "b"]
     np.testing.assert_allclose(found, truncated(1.5 * wanted, SIZE - 1), atol=2e-4 * np.abs(wanted).max())
     other_expert = error_weighted(train, [buffer.heads(1, epoch) for epoch in used])
     for other in (other_expert, cross_of_groups(train)["a", "b"], error_weighted(train, [buffer.heads(0, 0)])):
         assert np.abs(other - wanted).max() > 1e-2 * np.abs(wanted).max()
-    assert made.provenance["experts"]["config"] == task.config.experts.model_dump(mode="json")
+    assert made.provenance.experts is not None
+    assert made.provenance.experts["config"] == config.experts.model_dump(mode="json")

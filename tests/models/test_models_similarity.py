@@ -51,7 +51,7 @@ def dense(similarity: Similarity, tensors: dict[str, Tensor]) -> Tensor:
                     s[i, j] = tensors["diagonal"][i] if i == j else 0
                 case Full():
                     s[i, j] = tensors["matrix"][i, j]
-                case LowRank(rank, alpha):
+                case LowRank(rank=rank, alpha=alpha):
                     s[i, j] = alpha / rank * sum(tensors["left"][i, k] * tensors["right"][j, k] for k in range(rank))
                     s[i, j] += tensors["diagonal"][i] if i == j else 0
     return s

@@ -1,4 +1,4 @@
-"""Latent, stored and trained rows: what training saw is what is stored."""
+"""Latent, stored and trained rows: training sees exactly what is stored."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from omnidistill.models.storages import Bits, Half, Parametrisation, Plain, RowStorage, Views
+from omnidistill.models.storages import Bits, Half, Plain, RowForm, RowStorage, Views, storages
 from omnidistill.testing import check_storage
 
 Normal = Callable[..., Tensor]
-OURS: list[Parametrisation] = [
+FORMS: list[RowForm] = [
     Plain(),
     Half(),
     *(Bits(bits) for bits in (2, 3, 4, 6, 8)),
@@ -28,10 +28,13 @@ def rows(normal: Normal) -> dict[str, Tensor]:
     return {"b": normal(3, 13).float(), "a": normal(3, 6, seed=1).float()}
 
 
-@pytest.mark.parametrize("parametrisation", OURS, ids=repr)
-def test_ours_keep_the_contract(parametrisation: Parametrisation) -> None:
-    check_storage(parametrisation)
-    assert isinstance(parametrisation, Parametrisation)
+STORAGES = [RowStorage(), RowStorage(bits=16, views=3), RowStorage(bits=3), RowStorage(bits=6, views=2)]
+
+
+@pytest.mark.parametrize("form", [*FORMS, *STORAGES], ids=repr)
+def test_forms_and_storages_keep_the_contract(form: RowForm) -> None:
+    check_storage(form)
+    assert isinstance(form, RowForm)
 
 
 def test_plain_expands_to_the_rows_it_was_given(rows: dict[str, Tensor]) -> None:
@@ -71,7 +74,7 @@ def test_half_is_float16(rows: dict[str, Tensor]) -> None:
 
 @pytest.mark.parametrize("kept", [Half(), Bits(2), Bits(4), Views(Bits(3), 3)], ids=repr)
 def test_the_gradient_is_that_of_plain_rows_at_what_is_stored(
-    kept: Parametrisation, rows: dict[str, Tensor], normal: Normal
+    kept: RowForm, rows: dict[str, Tensor], normal: Normal
 ) -> None:
     """A loss of all rows together that is not linear, differentiated at the stored rows as if they were learned."""
 
@@ -135,9 +138,37 @@ def test_views_are_as_uncorrelated_as_random_signs_make_them_and_all_rows_indepe
     assert int(torch.linalg.matrix_rank(expanded.flatten(0, 1).double())) == 48
 
 
-def test_a_configuration_names_one() -> None:
-    assert RowStorage() == Plain()
-    assert RowStorage(bits=16) == Half()
-    assert RowStorage(bits=3) == Bits(3)
-    assert RowStorage(views=4) == Views(Plain(), 4)
-    assert RowStorage(bits=6, views=2) == Views(Bits(6), 2)
+@pytest.mark.parametrize(
+    ("settings", "form"),
+    [
+        ({}, Plain()),
+        ({"bits": 16}, Half()),
+        ({"bits": 3}, Bits(3)),
+        ({"views": 4}, Views(Plain(), 4)),
+        ({"bits": 6, "views": 2}, Views(Bits(6), 2)),
+    ],
+    ids=str,
+)
+def test_the_settings_of_a_storage_give_the_form(
+    settings: dict[str, int], form: RowForm, rows: dict[str, Tensor]
+) -> None:
+    """Trained and stored tensors are those of the form, to the last bit."""
+    storage = RowStorage.model_validate(settings)
+    for step in ("init", "expand", "store"):
+        found, expected = getattr(storage, step)(rows), getattr(form, step)(rows)
+        assert list(found) == list(expected)
+        assert all(torch.equal(found[name], x) for name, x in expected.items())
+    stored = form.store(rows)
+    assert all(torch.equal(storage.load(stored)[name], x) for name, x in form.load(stored).items())
+    assert storage.num_rows(3) == len(form.expand(rows)["a"])
+    assert storages.build({"kind": "rows", **settings}) == storage
+
+
+@pytest.mark.parametrize(
+    ("stored", "views"), [(1, 16), (10, 16), (30, 9), (100, 3), (165, 2), (170, 2), (171, 1), (256, 1), (500, 1)]
+)
+def test_automatic_views_give_about_256_rows(stored: int, views: int) -> None:
+    storage = RowStorage(bits=4, views="auto")
+    assert storage.resolved(stored) == RowStorage(bits=4, views=views)
+    assert storage.num_rows(stored) == stored * views
+    assert storage.row_bytes(13) == RowStorage(bits=4).row_bytes(13) == 7 + 4

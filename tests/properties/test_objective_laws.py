@@ -1,4 +1,4 @@
-"""Laws that every objective here obeys, for any draw: M, b, d, targets and settings are hypothesis's choice."""
+"""Laws of every built-in objective; hypothesis draws M, b, d, targets and settings."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ from omnidistill.models.objectives import Hopa, InfoNCE, Objective, PairwiseWbce
 Normal = Callable[..., Tensor]
 
 OBJECTIVES = st.one_of(
-    st.builds(Hopa, st.floats(0.1, 1), st.floats(0.1, 1), st.floats(0, 2), reduction=st.sampled_from(["sum", "mean"])),
-    st.builds(PairwiseWbce, st.floats(0.1, 1), anchor=st.sampled_from([None, 0, 1])),
-    st.builds(InfoNCE, st.floats(0.1, 1), st.sampled_from([None, 0, 1])),
+    st.builds(
+        Hopa,
+        tau_mod=st.floats(0.1, 1),
+        tau_ins=st.floats(0.1, 1),
+        lambda_ins=st.floats(0, 2),
+        reduction=st.sampled_from(["sum", "mean"]),
+    ),
+    st.builds(PairwiseWbce, tau=st.floats(0.1, 1), anchor=st.sampled_from([None, 0, 1])),
+    st.builds(InfoNCE, tau=st.floats(0.1, 1), anchor=st.sampled_from([None, 0, 1])),
 )
 MODALITIES, SIZES, SEEDS = st.integers(2, 6), st.integers(1, 5), st.integers(0, 10**6)
 few = settings(deadline=None, max_examples=30)

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from omnidistill.core.errors import InputError
+from omnidistill.report.comparison_content import Comparison
 from omnidistill.report.comparison_table import CSV_HEADER, to_csv, to_markdown, to_rich
 from omnidistill.report.latex import to_latex
 from omnidistill.report.layouts import Cell, comparison_table
@@ -79,7 +80,7 @@ def sample(layout: str = "retrieval") -> dict[str, Any]:
             difference_to_best=by_level((0.0, -0.01, 0.01), (-0.125, -0.25, 0.0), (-0.125, -0.25, -0.0625)),
             seconds={"distill": 20.0, "students": 1.5},
             bytes=61728,
-            peak_bytes=500.0,
+            peak_bytes=500,
             choices=1600,
             failures=[{"seed": 1, "error": "loss is\nnot finite"}],
         ),
@@ -101,6 +102,10 @@ def sample(layout: str = "retrieval") -> dict[str, Any]:
     }
 
 
+def read(tree: dict[str, Any]) -> Comparison:
+    return Comparison.from_json(tree, "comparison.json")
+
+
 def unfold(text: str) -> str:
     """A line that starts with four blanks goes on the line before."""
     return text.replace("\n    ", " ")
@@ -108,7 +113,7 @@ def unfold(text: str) -> str:
 
 def terminal(comparison: dict[str, Any], width: int = 100, layout: str | None = None) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(to_rich(comparison, layout))
+    console.print(to_rich(read(comparison), layout))
     return "\n".join(text.rstrip() for text in console.export_text().splitlines()) + "\n"
 
 
@@ -424,14 +429,14 @@ NOTES = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_markdown_is_the_table_and_its_notes_as_a_list(layout: str) -> None:
-    table, notes = to_markdown(sample(layout)).split("\n\n")
+    table, notes = to_markdown(read(sample(layout))).split("\n\n")
     assert table + "\n" == unfold(MARKDOWN[layout].lstrip("\n"))
     assert notes == "".join(f"- {note}\n" for note in NOTES[layout])
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_latex_is_a_tabular_and_its_notes(layout: str) -> None:
-    table, notes = to_latex(sample(layout)).split("\n\n")
+    table, notes = to_latex(read(sample(layout))).split("\n\n")
     assert table + "\n" == unfold(LATEX[layout].lstrip("\n"))
     first, *lines, last = notes.splitlines()
     assert (first, lines[0], last) == ("\\smallskip", "{\\footnotesize", "}")
@@ -450,15 +455,15 @@ def test_terminal_shows_the_table_and_its_notes(layout: str) -> None:
 
 def test_another_layout_may_be_asked_for() -> None:
     comparison = sample("retrieval")
-    assert comparison_table(comparison, "cost") == comparison_table(sample("cost"))
-    assert to_markdown(comparison, "variants") == to_markdown(sample("variants"))
-    assert to_latex(comparison, "directions") == to_latex(sample("directions"))
+    assert comparison_table(read(comparison), "cost") == comparison_table(read(sample("cost")))
+    assert to_markdown(read(comparison), "variants") == to_markdown(read(sample("variants")))
+    assert to_latex(read(comparison), "directions") == to_latex(read(sample("directions")))
     assert terminal(comparison, layout="cost") == terminal(sample("cost"))
 
 
 def cells_of(comparison: dict[str, Any], column: tuple[str, str], heading: str = "10 rows") -> dict[str, Cell]:
     """The cells of one column in one block by label."""
-    table = comparison_table(comparison)
+    table = comparison_table(read(comparison))
     block = next(block for block in table.blocks if block.heading == heading)
     return {row[0].text: row[table.columns.index(column)] for row in block.rows}
 
@@ -498,7 +503,7 @@ def test_dagger_marks_an_interval_that_contains_zero(low: float, high: float, ti
 
 def test_bold_reaches_the_terminal() -> None:
     console = Console(width=100, file=io.StringIO(), force_terminal=True, color_system="standard")
-    console.print(to_rich(sample()))
+    console.print(to_rich(read(sample())))
     assert "\x1b[1m50.0 ± 1.0\x1b[0m" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -507,35 +512,35 @@ def test_a_comparison_that_failed_throughout_still_has_its_rows() -> None:
     for one in comparison["lines"]:
         one["recall"] = one["gain_retained"] = one["difference_to_best"] = None
     for layout in LAYOUTS:
-        table = comparison_table(comparison, layout)
+        table = comparison_table(read(comparison), layout)
         assert {row[0].text for block in table.blocks for row in block.rows} == {
             *("HoPA", "matching", "random rows", "zero-shot heads")
         }
         assert not any(cell.best or cell.tied for block in table.blocks for row in block.rows for cell in row)
-    assert {cell.text for row in comparison_table(comparison, "directions").blocks[0].rows for cell in row[1:]} == {
-        "failed"
-    }
-    assert comparison_table(comparison, "directions").columns[1] == ("image → text", "R@1")
+    assert {
+        cell.text for row in comparison_table(read(comparison), "directions").blocks[0].rows for cell in row[1:]
+    } == {"failed"}
+    assert comparison_table(read(comparison), "directions").columns[1] == ("image → text", "R@1")
 
 
 def test_what_a_failed_line_is_known_to_cost_is_shown() -> None:
     comparison = sample("cost")
     comparison["lines"][5]["seconds"] = {"experts": 3.0}
-    row = comparison_table(comparison).blocks[-1].rows[-1]
+    row = comparison_table(read(comparison)).blocks[-1].rows[-1]
     assert [cell.text for cell in row] == ["matching", "3.0", "failed", "failed", "3.0", *["failed"] * 3]
 
 
 def test_lines_of_one_label_and_size_are_told_apart_by_name() -> None:
     comparison = sample("variants")
     comparison["lines"].append({**comparison["lines"][0], "name": "hopa-rank-2@10"})
-    labels = [row[0].text for block in comparison_table(comparison).blocks for row in block.rows]
+    labels = [row[0].text for block in comparison_table(read(comparison)).blocks for row in block.rows]
     assert labels[2:] == ["HoPA (hopa@10)", "matching", "HoPA (hopa-rank-2@10)", "HoPA"]
 
 
 def test_variants_without_any_size_have_one_group() -> None:
     comparison = sample("variants")
     comparison["lines"] = comparison["lines"][3:4]
-    table = comparison_table(comparison)
+    table = comparison_table(read(comparison))
     assert table.columns == (("", "Method"), *(("mean", k) for k in KS))
     assert len(table.notes) == 3
 
@@ -558,7 +563,7 @@ def of_budgets(layout: str = "retrieval") -> dict[str, Any]:
 
 
 def test_lines_are_grouped_by_budget_and_methods_tell_their_rows() -> None:
-    blocks = comparison_table(of_budgets()).blocks
+    blocks = comparison_table(read(of_budgets())).blocks
     assert {block.heading: [row[0].text for row in block.rows] for block in blocks} == {
         "": ["zero-shot heads"],
         "0.25 % of the bytes (10.0 kB)": ["random rows", "HoPA, 11 rows", "matching, 1 row"],
@@ -570,15 +575,15 @@ def test_best_is_decided_by_budget() -> None:
     comparison = of_budgets()
     assert cells_of(comparison, ("mean", "R@5"), "0.25 % of the bytes (10.0 kB)")["HoPA, 11 rows"].best
     assert cells_of(comparison, ("mean", "R@5"), "2 % of the bytes (80.0 kB)")["HoPA, 11 rows"].best
-    notes = " ".join(comparison_table(comparison).notes)
+    notes = " ".join(comparison_table(read(comparison)).notes)
     assert "size" not in notes
     assert notes.count("best method of the budget") == 3
     assert "matching, 2 % of the bytes (80.0 kB), seed 0: killed" in notes
-    assert "does not depend on the budget" in " ".join(comparison_table(comparison, "curve").notes)
+    assert "does not depend on the budget" in " ".join(comparison_table(read(comparison), "curve").notes)
 
 
 def test_budgets_side_by_side_have_a_row_for_each_method_over_all_of_them() -> None:
-    table = comparison_table(of_budgets(), "curve")
+    table = comparison_table(read(of_budgets()), "curve")
     assert table.columns == (
         ("", "Method"),
         *(("0.25 % (10.0 kB)", k) for k in KS),
@@ -596,7 +601,7 @@ def test_methods_of_one_label_are_told_apart_over_all_budgets() -> None:
     for one in comparison["lines"]:
         if one["kind"] == "method":
             one["label"] = "ours"
-    labels = [row[0].text for block in comparison_table(comparison).blocks for row in block.rows]
+    labels = [row[0].text for block in comparison_table(read(comparison)).blocks for row in block.rows]
     assert labels[3:] == ["ours (hopa)", "ours (dm)"]
 
 
@@ -612,7 +617,7 @@ def test_without_the_bytes_of_the_data_a_budget_is_no_share() -> None:
     comparison = of_budgets()
     del comparison["data"]["bytes"]
     with pytest.raises(InputError, match=r"field data\.bytes is missing; run the comparison again"):
-        comparison_table(comparison)
+        comparison_table(read(comparison))
 
 
 def wide(modalities: tuple[str, ...], layout: str) -> dict[str, Any]:
@@ -630,7 +635,7 @@ def wide(modalities: tuple[str, ...], layout: str) -> dict[str, Any]:
 @pytest.mark.parametrize("modalities", [("x", "y"), ("depth", "touch", "thermal", "gait")])
 def test_any_modalities_fill_every_row_and_fit_the_terminal(modalities: tuple[str, ...], layout: str) -> None:
     comparison = wide(modalities, layout)
-    table = comparison_table(comparison)
+    table = comparison_table(read(comparison))
     pairs = len(modalities) * (len(modalities) - 1)
     assert (
         len(table.columns)
@@ -672,16 +677,16 @@ def test_directions_of_a_comparison_that_has_only_the_mean_are_none() -> None:
     comparison = sample("directions")
     for one in comparison["lines"]:
         one["recall"] = one["recall"] and {"mean": one["recall"]["mean"]}
-    assert comparison_table(comparison).columns == (("", "Method"),)
+    assert comparison_table(read(comparison)).columns == (("", "Method"),)
     assert "zero-shot heads" in terminal(comparison)
-    assert "| zero-shot heads |" in to_markdown(comparison)
+    assert "| zero-shot heads |" in to_markdown(read(comparison))
 
 
 def test_names_are_taken_literally() -> None:
     comparison = wide((NASTY, "text"), "retrieval")
     comparison["lines"][0]["label"] = "[bold]*x*[/bold] " + NASTY
     comparison["lines"][5]["failures"] = [{"seed": 0, "error": "see [a](http://b) --x <c>"}]
-    markdown, latex = to_markdown(comparison), to_latex(comparison)
+    markdown, latex = to_markdown(read(comparison)), to_latex(read(comparison))
     assert r"a\|b\_c\&d%e\#f\\g\$h\^i\~j\{k\} → text R@1" in markdown
     assert r"| [bold]\*x\*[/bold] a\|b\_c\&d%e\#f\\g\$h\^i\~j\{k\} |" in markdown
     assert r"seed 0: see [a]\(http://b) --x \<c\>" in markdown
@@ -700,11 +705,11 @@ def test_csv_reads_back_as_the_exact_numbers() -> None:
     comparison["lines"][0]["recall"]["mean"]["R@1"]["mean"] = 0.1 + 0.2
     comparison["lines"][1]["recall"]["text->image"]["R@10"]["std"] = None
     comparison["lines"][1]["label"] = 'match, "ing"\nset'
-    comparison["lines"][0]["choices"] = 2.5
-    header, *_ = text = to_csv(comparison).splitlines()
+    comparison["lines"][0]["choices"] = 25
+    header, *_ = text = to_csv(read(comparison)).splitlines()
     assert header == ",".join(CSV_HEADER)
-    assert text[1].endswith(",10.5,1200.5,1.5,123456,900000000,2.5")
-    records = list(csv.DictReader(io.StringIO(to_csv(comparison))))
+    assert text[1].endswith(",10.5,1200.5,1.5,123456,900000000,25")
+    records = list(csv.DictReader(io.StringIO(to_csv(read(comparison)))))
     assert len(records) == 5 * 3 * 3 + 1
     lines = {one["name"]: one for one in comparison["lines"]}
 
@@ -740,15 +745,15 @@ def test_unknown_keys_change_nothing_and_the_input_is_left_alone() -> None:
     before = copy.deepcopy(comparison)
     extended = copy.deepcopy(comparison) | {"later": 1}
     extended["lines"][0]["later"] = [1]
-    assert comparison_table(extended) == comparison_table(comparison)
-    to_csv(comparison), terminal(comparison)
+    assert comparison_table(read(extended)) == comparison_table(read(comparison))
+    to_csv(read(comparison)), terminal(comparison)
     assert comparison == before
 
 
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("schema",), 2, r"field schema is 2: "),
+        (("schema",), 2, r"field schema is 2, this version reads 1; "),
         (("layout",), "retrival", r"field layout is 'retrival', allowed are .*did you mean 'retrieval'"),
         (("lines",), [], r"field lines is \[\]: "),
         (("lines", 1, "kind"), "method\n", r"field lines\.1\.kind is 'method\\n': "),
@@ -773,7 +778,7 @@ def test_damaged_comparisons_are_refused_in_one_line(path: tuple[Any, ...], valu
         place = place[part]
     place[path[-1]] = value
     with pytest.raises(InputError, match=message) as caught:
-        comparison_table(comparison)
+        comparison_table(read(comparison))
     assert "\n" not in str(caught.value)
 
 
@@ -781,11 +786,11 @@ def test_a_missing_field_and_a_foreign_file_are_refused() -> None:
     comparison = sample()
     del comparison["lines"][2]["label"]
     with pytest.raises(InputError, match=r"field lines\.2\.label is missing; run the comparison again"):
-        to_csv(comparison)
+        to_csv(read(comparison))
     with pytest.raises(InputError, match="field schema is missing"):
-        to_markdown({"scores": 1})
+        read({"scores": 1})
     with pytest.raises(InputError, match="layout is 'tabel'"):
-        to_latex(sample(), "tabel")
+        to_latex(read(sample()), "tabel")
 
 
 def test_rich_is_not_imported_before_a_terminal_table_is_wanted() -> None:

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from typing import Any
 
 import pytest
-from test_report_comparison import by_level, line, sample
+from test_report_comparison import by_level, line, read, sample
 
 from omnidistill.core.errors import InputError
 from omnidistill.report.gain_figure import gain_figure
@@ -41,7 +41,7 @@ def curve() -> dict[str, Any]:
 
 
 def described(comparison: dict[str, Any]) -> str:
-    return ElementTree.fromstring(gain_figure(comparison)).findtext(f"{SVG}desc") or ""
+    return ElementTree.fromstring(gain_figure(read(comparison))).findtext(f"{SVG}desc") or ""
 
 
 def test_it_has_methods_heads_of_equal_bytes_and_the_point_of_cca() -> None:
@@ -55,7 +55,7 @@ def test_it_has_methods_heads_of_equal_bytes_and_the_point_of_cca() -> None:
 
 
 def test_the_axis_of_bytes_is_logarithmic_and_text_is_text() -> None:
-    root = ElementTree.fromstring(gain_figure(curve()))
+    root = ElementTree.fromstring(gain_figure(read(curve())))
     assert root.findtext(f"{SVG}title") == "emoji: gain retained at R@5 against bytes"
     assert {"HoPA", "ridge CCA heads", "heads of equal bytes"} <= {node.text for node in root.iter(f"{SVG}text")}
     path = next(node for node in root.iter(f"{SVG}path") if node.get("stroke") == "var(--series-3, #1f7a4d)")
@@ -78,4 +78,4 @@ def test_a_comparison_that_does_not_tell_the_bytes_of_its_data() -> None:
     comparison = curve()
     del comparison["data"]["bytes"]
     with pytest.raises(InputError, match=r"field data\.bytes is missing; run the comparison again"):
-        gain_figure(comparison)
+        gain_figure(read(comparison))

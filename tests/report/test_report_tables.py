@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import csv
 import io
+import json
 import subprocess
 import sys
 from itertools import permutations
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from omnidistill.core.errors import InputError
+from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.report.run_table import (
     CSV_HEADER,
     combine,
@@ -40,7 +42,7 @@ RECALLS = {
 
 
 def sample(method: str = "hopa", label: str = "HoPA, 100 rows", shift: float = 0.0) -> dict[str, Any]:
-    """Scores as an evaluation writes them; `shift` moves what is the run's own."""
+    """The content of scores.json; `shift` moves the rows of the run's own method."""
     lines: dict[str, Any] = {}
     zero, full = RECALLS["zero_shot"][1], RECALLS["full"][1]
     for number, (name, (text, recalls)) in enumerate(RECALLS.items()):
@@ -84,12 +86,32 @@ def sample(method: str = "hopa", label: str = "HoPA, 100 rows", shift: float = 0
         "floor": {"image": 0.02, "text": 0.015, "audio": 0.025},
         "matching_loss": 1.95,
         "seconds": {"experts": 12.1, "distill": 80.0},
-        "bytes": {"features": 19584000, "distilled": 870400},
+        "bytes": {"features": 19584000, "experts": 1234, "distilled": 870400},
     }
 
 
+def read(tree: dict[str, Any]) -> RunScores:
+    return RunScores.from_json(tree, "scores.json")
+
+
+def test_scores_read_back_as_they_are_written() -> None:
+    tree = json.loads(json.dumps(read(sample()).to_json()))
+    assert read(tree) == read(sample())
+    assert read(tree).to_json() == tree
+    assert set(sample()) - {"gain_retained"} == set(tree) - {"gain_retained"}
+    assert tree["distilled"]["difference_to_random"] == sample()["distilled"]["difference_to_random"]
+    assert tree["gain_retained"] == tree["distilled"]["gain_retained"]
+
+
+def test_an_unscored_run_has_no_rows() -> None:
+    unscored = read(sample()).evolve(rows={})
+    assert not unscored.scored
+    assert "lines" not in unscored.to_json()
+    assert not read(unscored.to_json()).scored
+
+
 def test_score_rows_show_each_line_in_percent_in_the_given_order() -> None:
-    table = score_rows(sample())
+    table = score_rows(read(sample()))
     assert [row[0] for row in table.rows] == [label for label, _ in RECALLS.values()]
     row = dict(zip(table.header, table.rows[4], strict=True))
     assert row == {
@@ -111,16 +133,16 @@ def test_score_rows_show_each_line_in_percent_in_the_given_order() -> None:
 def test_undefined_gain_is_not_available_rather_than_zero(gain: Any) -> None:
     scores = sample()
     scores["distilled"]["gain_retained"] = gain
-    assert score_rows(scores).rows[4][4:7] == ("n/a", "n/a", "n/a")
+    assert score_rows(read(scores)).rows[4][4:7] == ("n/a", "n/a", "n/a")
     del scores["distilled"]["gain_retained"]
-    assert score_rows(scores).rows[4][4:7] == ("n/a", "n/a", "n/a")
+    assert score_rows(read(scores)).rows[4][4:7] == ("n/a", "n/a", "n/a")
 
 
 def test_recall_levels_are_sorted_by_number_and_missing_spread_is_left_out() -> None:
     scores = sample()
     for name in scores["lines"]:
         scores[name]["recall"]["mean"] = {"R@10": {"mean": 0.5}, "R@5": {"mean": 0.25, "std": None}}
-    table = score_rows(scores)
+    table = score_rows(read(scores))
     assert table.header[1:3] == ("R@5 %", "R@10 %")
     assert table.rows[0][1:3] == ("25.0", "50.0")
 
@@ -129,13 +151,13 @@ def test_unknown_keys_change_nothing() -> None:
     scores = sample()
     extended = copy.deepcopy(scores) | {"later": {"x": 1}}
     extended["distilled"]["transfer"] = [1, 2]
-    assert score_rows(extended) == score_rows(scores)
-    assert to_csv(extended) == to_csv(scores)
+    assert score_rows(read(extended)) == score_rows(read(scores))
+    assert to_csv(read(extended)) == to_csv(read(scores))
 
 
 def test_direction_rows_hold_every_direction_of_every_line() -> None:
     scores = sample()
-    table = direction_rows(scores)
+    table = direction_rows(read(scores))
     assert len(table.rows) == 6 * len(scores["lines"])
     cells = {(row[0], row[1]): row[2:] for row in table.rows}
     expected = scores["full"]["recall"]["audio->text"]
@@ -145,7 +167,7 @@ def test_direction_rows_hold_every_direction_of_every_line() -> None:
 def test_csv_parses_back_to_the_exact_numbers() -> None:
     scores = sample()
     scores["distilled"]["gain_retained"]["R@5"] = None
-    records = list(csv.DictReader(io.StringIO(to_csv(scores))))
+    records = list(csv.DictReader(io.StringIO(to_csv(read(scores)))))
     assert tuple(records[0]) == CSV_HEADER
     assert len(records) == len(scores["lines"]) * 7 * 3
     for record in records:
@@ -160,7 +182,7 @@ def test_csv_parses_back_to_the_exact_numbers() -> None:
 def test_markdown_has_one_row_per_line_and_survives_bars_in_labels() -> None:
     scores = sample()
     scores["random"]["label"] = "random | stratified"
-    header, rule, *rows = to_markdown(scores).splitlines()
+    header, rule, *rows = to_markdown(read(scores)).splitlines()
     assert rule.count("---") == header.count("|") - 1 == 9
     assert [row.replace("\\|", "").count("|") for row in rows] == [10] * len(scores["lines"])
     assert "random \\| stratified" in rows[1]
@@ -171,14 +193,14 @@ def test_terminal_table_fits_eighty_columns_and_takes_labels_literally() -> None
     scores = sample()
     scores["distilled"]["label"] = "[bold]set[/bold] [link=x]"
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(to_rich(scores))
+    console.print(to_rich(read(scores)))
     text = console.export_text()
     assert "[bold]set[/bold]" in text
     assert "…" not in text
     for cell in ("13.8 ± 0.4", "17 [10, 24]", "−16 [−23, −9]", "740.7 kB", "60.0"):
         assert cell in text
     scores["full"]["gain_retained"]["R@1"] = None
-    console.print(to_rich(scores))
+    console.print(to_rich(read(scores)))
     assert "n/a" in console.export_text()
 
 
@@ -189,45 +211,42 @@ def test_rich_is_not_imported_before_a_terminal_table_is_wanted() -> None:
 
 def test_combine_appends_what_is_the_further_runs_own() -> None:
     first, second = sample(), sample("lors", "LoRS, 100 rows", shift=0.02)
-    table = score_rows(combine([first, second]))
-    assert [row[0] for row in table.rows[:-2]] == [row[0] for row in score_rows(first).rows]
+    table = score_rows(combine([read(first), read(second)]))
+    assert [row[0] for row in table.rows[:-2]] == [row[0] for row in score_rows(read(first)).rows]
     assert [row[:2] for row in table.rows[-2:]] == [
         ("LoRS, 100 rows", "15.8 ± 0.4"),
         ("all rows, HoPA", "20.9 ± 0.4"),
     ]
-    records = list(csv.DictReader(io.StringIO(to_csv(combine([first, second])))))
+    records = list(csv.DictReader(io.StringIO(to_csv(combine([read(first), read(second)])))))
     assert {record["line"] for record in records} >= {"distilled", "distilled (lors)", "full_own (lors)"}
 
 
 def test_combine_keeps_runs_of_one_method_apart_and_shows_an_equal_reference_once() -> None:
-    runs = [sample(), sample(label="seed 1"), sample(label="seed 2")]
+    runs = [read(sample()), read(sample(label="seed 1")), read(sample(label="seed 2"))]
     labels = [row[0] for row in score_rows(combine(runs)).rows]
     assert labels[-2:] == ["seed 1", "seed 2"]
     assert labels.count("all rows, HoPA") == 1
 
 
 def test_combine_of_one_run_shows_that_run() -> None:
-    assert score_rows(combine([sample()])) == score_rows(sample())
+    assert score_rows(combine([read(sample())])) == score_rows(read(sample()))
 
 
 def test_combine_leaves_its_input_alone() -> None:
-    runs = [sample(), sample("lors", "LoRS", 0.02)]
+    runs = [read(sample()), read(sample("lors", "LoRS", 0.02))]
     before = copy.deepcopy(runs)
     combine(runs)
     assert runs == before
 
 
 def test_combine_refuses_other_data_other_references_and_nothing() -> None:
-    other_data, other_reference, no_reference = sample(), sample(), sample()
+    other_data, other_reference = sample(), sample()
     other_data["data"]["rows"]["train"] = 3000
     with pytest.raises(InputError, match=r"run 2 .* data\.rows"):
-        combine([sample(), other_data])
+        combine([read(sample()), read(other_data)])
     other_reference["full"]["recall"]["mean"]["R@5"]["mean"] += 0.01
     with pytest.raises(InputError, match=r"full reaches R@5 0\.3970 in run 2 and 0\.3870 in run 1"):
-        combine([sample(), other_reference])
-    no_reference["lines"].remove("full")
-    with pytest.raises(InputError, match="'full' is missing"):
-        combine([sample(), no_reference])
+        combine([read(sample()), read(other_reference)])
     with pytest.raises(InputError, match="no scores"):
         combine([])
 
@@ -235,17 +254,35 @@ def test_combine_refuses_other_data_other_references_and_nothing() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 2}, "schema is 2"),
-        ({"lines": []}, "at least one line"),
-        ({"lines": ["zero_shot", "gone"]}, "'gone' has no recall.mean"),
-        ({"full": {"label": "all"}}, "'full' has no recall.mean"),
-        ({"zero_shot": {"recall": {"mean": {"MRR": {"mean": 0.1}}}}}, "'MRR'"),
+        ({"schema": 2}, "field schema is 2"),
+        ({"lines": []}, "field lines has no 'zero_shot'"),
+        ({"lines": ["zero_shot", "distilled"]}, "field lines has no 'full'"),
+        ({"lines": ["zero_shot", "distilled", "full", "gone"]}, "field gone, which lines names, is missing"),
+        ({"lines": "full"}, "field lines is not a list"),
+        ({"full": {"label": "all"}}, r"field full\.recall is missing"),
+        ({"full": {"label": "all", "recall": {}}}, r"field full\.recall\.mean is missing"),
+        ({"full": {"label": 5, "recall": {"mean": {"R@1": {"mean": 0.1}}}}}, r"field full\.label is 5"),
+        (
+            {"zero_shot": {"label": "", "recall": {"mean": {"MRR": {"mean": 0.1}}}}},
+            r"zero_shot\.recall\.mean\.MRR is 'MRR'",
+        ),
+        ({"zero_shot": {"label": "", "recall": {"mean": {"R@1": {"mean": 2}}}}}, r"recall\.mean\.R@1\.mean is 2"),
+        ({"bytes": {"features": 1.5, "distilled": 1}}, r"field bytes\.features is 1\.5"),
+        ({"size": 0}, "field size is 0"),
+        ({"data": None}, "field data is None"),
     ],
 )
 def test_damaged_scores_are_refused_in_one_line(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message) as caught:
-        score_rows(sample() | change)
+    with pytest.raises(InputError, match=f"^scores.json: .*{message}") as caught:
+        read(sample() | change)
     assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_difference_is_named_as_the_file_spells_it() -> None:
+    scores = sample()
+    scores["distilled"]["difference_to_random"]["R@1"]["low"] = "x"
+    with pytest.raises(InputError, match=r"^scores.json: field distilled\.difference_to_random\.R@1\.low is 'x'"):
+        read(scores)
 
 
 @settings(deadline=None, max_examples=100)

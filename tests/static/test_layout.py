@@ -15,17 +15,6 @@ from omnidistill.cli import make_parser
 
 SOURCE = Path(omnidistill.__file__).parent
 COMMANDS = "cli/commands"
-SHARED = {
-    "apm": "method, and the algebra that it solves",
-    "covmatch": "method, and the algebra that it solves",
-    "low_rank": "baseline, and similarity",
-    "outer": "package, and the protocol in it",
-    "random_rows": "baseline, and selector",
-    "registry": "the class, and the registries of encoders and engines",
-    "settings": "the base class, and the settings of extraction",
-    "task": "what a method works on, and the task loss",
-}
-"""Names that two modules have today and should not; this list only becomes shorter."""
 
 
 def modules() -> dict[str, list[str]]:
@@ -45,7 +34,7 @@ def test_no_two_modules_have_one_name() -> None:
         others = [folder for folder in folders if folder != COMMANDS]
         if len(others) > 1:
             shared[name] = others
-    assert sorted(shared) == sorted(SHARED), {name: shared.get(name) for name in set(shared) ^ set(SHARED)}
+    assert shared == {}
 
 
 def packages() -> list[Path]:

@@ -1,9 +1,8 @@
-"""The contract suites of objectives and similarities accept what is right and name what is wrong."""
+"""The contract checks of objectives and similarities pass correct components and name what a broken one does wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import pytest
 import torch
@@ -25,7 +24,7 @@ from omnidistill.testing import check_objective, check_similarity
         InfoNCE(tau=0.2, anchor=0),
     ],
 )
-def test_our_objectives_keep_the_contract(objective: Objective) -> None:
+def test_built_in_objectives_keep_the_contract(objective: Objective) -> None:
     check_objective(objective)
 
 
@@ -33,9 +32,8 @@ def test_the_numbers_of_modalities_can_be_chosen() -> None:
     check_objective(Hopa(), num_modalities=(6,))
 
 
-@dataclass(frozen=True)
-class Attraction:
-    """1/2 sum_ij S_ij ||mean_i - mean_j||^2 of the modalities' mean outputs: right, and unlike ours."""
+class Attraction(Objective):
+    """1/2 sum_ij S_ij ||mean_i - mean_j||^2 of the modalities' mean outputs: correct, and unlike the built-in ones."""
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
         means = outputs.mean(-3)
@@ -48,16 +46,15 @@ class Attraction:
         return (pulls / outputs.shape[-3]).unsqueeze(-3).expand_as(outputs)
 
 
-def test_an_objective_of_someone_else_passes() -> None:
+def test_an_objective_of_a_user_passes() -> None:
     check_objective(Attraction())
 
 
-@dataclass(frozen=True)
-class Broken:
+class Broken(Objective):
     """HoPA with one promise broken."""
 
     how: str
-    right: Objective = field(default_factory=Hopa)
+    right: Objective = Hopa()
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
         value = self.right.value(outputs, targets)
@@ -108,41 +105,41 @@ class Broken:
         ("scaled", "gradient is not the derivative of value"),
         ("detached", "gradient is not differentiable.*detached from the outputs"),
         ("detached targets", "gradient is not differentiable"),
-        ("in place", "changed its arguments in place"),
+        ("in place", "modified its arguments in place"),
         ("float32", r"gradient of torch.float64 outputs is torch.float32"),
         ("one modality", r"gradient has shape \(1, 4, 5\), the outputs \(2, 4, 5\)"),
         ("value per instance", r"value of one run has shape \(1,\), not \(\)"),
         ("weights instances", "permuting instances changes the value"),
         ("sums runs", "gradient is not the derivative of value"),
-        ("mixes runs", r"gradient with leading dimensions \(4,\) is not the one of each run alone"),
+        ("mixes runs", r"gradient with leading dimensions \(4,\) differs from that of each run alone"),
         ("not finite at zero", r"a zero output.*(value|gradient) is not finite"),
     ],
 )
 def test_a_broken_objective_is_named(how: str, message: str) -> None:
     with pytest.raises(AssertionError, match=f"(?s){message}"):
-        check_objective(Broken(how), num_modalities=(2,))
+        check_objective(Broken(how=how), num_modalities=(2,))
 
 
 def test_an_objective_with_mixed_values_is_named() -> None:
-    @dataclass(frozen=True)
     class Mixed(Broken):
         def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
             value = self.right.value(outputs, targets)
             return value + 1e-3 * (value.sum() - value)
 
-    with pytest.raises(AssertionError, match=r"value with leading dimensions \(4,\) is not the one of each run alone"):
-        check_objective(Mixed("values mixed"), num_modalities=(3,))
+    with pytest.raises(
+        AssertionError, match=r"value with leading dimensions \(4,\) differs from that of each run alone"
+    ):
+        check_objective(Mixed(how="values mixed"), num_modalities=(3,))
 
 
 @pytest.mark.parametrize(
     "similarity", [FixedIdentity(), LowRank(), LowRank(rank=3, alpha=2.0), Diagonal(), Full(), SharedGroups()]
 )
-def test_our_similarities_keep_the_contract(similarity: Similarity) -> None:
+def test_built_in_similarities_keep_the_contract(similarity: Similarity) -> None:
     check_similarity(similarity)
 
 
-def test_fixed_tensors_are_not_differentiated_by_but_count_for_submatrices() -> None:
-    @dataclass(frozen=True)
+def test_fixed_tensors_need_no_gradient_but_belong_to_the_submatrices() -> None:
     class Mixed(SharedGroups):
         """Groups that are fixed, and how much they count, which is learned."""
 
@@ -152,7 +149,6 @@ def test_fixed_tensors_are_not_differentiated_by_but_count_for_submatrices() -> 
         def targets(self, tensors: Mapping[str, Tensor], batches: Tensor) -> Tensor:
             return tensors["weight"] * super().targets(tensors, batches)
 
-    @dataclass(frozen=True)
     class Blind(Mixed):
         """Does not look at the rows that it is asked for."""
 
@@ -165,8 +161,7 @@ def test_fixed_tensors_are_not_differentiated_by_but_count_for_submatrices() -> 
         check_similarity(Blind())
 
 
-@dataclass(frozen=True)
-class BrokenSimilarity:
+class BrokenSimilarity(Similarity):
     """The full matrix with one promise broken."""
 
     how: str
@@ -198,20 +193,20 @@ class BrokenSimilarity:
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("starts elsewhere", "a fresh similarity is not the identity"),
+        ("starts elsewhere", "the initial similarity is not the identity"),
         ("integers", r"targets are torch.int64, not floating point"),
-        ("own randomness", "init differs for equal generators, in 'matrix'"),
+        ("own randomness", "init of 'matrix' differs for equal generators"),
         ("first batch only", r"targets of batches \(2, 3\) are not the submatrices"),
         ("detached", "targets are not differentiable with respect to matrix"),
     ],
 )
 def test_a_broken_similarity_is_named(how: str, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
-        check_similarity(BrokenSimilarity(how))
+        check_similarity(BrokenSimilarity(how=how))
 
 
 def test_a_similarity_that_draws_globally_is_named() -> None:
     state = torch.get_rng_state()
     with pytest.raises(AssertionError, match="init used torch's global random state"):
-        check_similarity(BrokenSimilarity("global randomness"))
+        check_similarity(BrokenSimilarity(how="global randomness"))
     torch.set_rng_state(state)

@@ -1,48 +1,49 @@
-"""The contract suite of methods accepts what is right and names what is wrong."""
+"""The contract check of methods passes correct ones and names what a broken one does wrong."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from method_problems import task_of, tiny, without_experts
-from omnidistill.distill import Distillation, DistilledSet
-from omnidistill.experiments.config import RunConfig
-from omnidistill.methods import Task, choose_rows
+from omnidistill.distill import Distillation, DistilledSet, Provenance
+from omnidistill.methods import Task
+from omnidistill.methods.select import Select
+from omnidistill.models.objectives import Hopa
 from omnidistill.testing import check_method
 
 
-@dataclass(frozen=True)
-class BrokenMethod:
+class BrokenMethod(Select):
     """Random rows, with one promise broken."""
 
     how: str
 
-    def __call__(self, task: Task) -> Distillation:
-        settings, train = task.config.distill, task.development.train
+    def run(self, task: Task) -> Distillation:
         task = self.given(task)
-        made = choose_rows(task)
+        made = Select.run(self.resized(len(task.development.train)), task)
         wrong = self.changed(made.distilled, task)
         if self.how == "not saved":
             (task.folder / "distilled" / "manifest.json").unlink()
-        elif self.how != "another saved" and settings.size <= len(train):
+        elif self.how != "another saved" and self.num_stored <= len(task.development.train):
             wrong.save(task.folder / "distilled")
-        return replace(made, distilled=wrong, seconds=-1.0 if self.how == "time runs back" else made.seconds)
+        return replace(made, distilled=wrong, seconds=-1.0 if self.how == "negative time" else made.seconds)
 
-    def given(self, task: Task) -> Task:
-        settings, train = task.config.distill, task.development.train
+    def resized(self, available: int) -> BrokenMethod:
         match self.how:
             case "one row short":
-                return replace(task, config=resized(task, settings.size - 1))
-            case "no more than there are":
-                return replace(task, config=resized(task, min(settings.size, len(train))))
-            case "other settings":
-                return replace(task, config=task.config.evolve(method="another"))
+                return self.evolve(size=self.num_stored - 1)
+            case "at most all rows":
+                return self.evolve(size=min(self.num_stored, available))
+        return self
+
+    def given(self, task: Task) -> Task:
+        train = task.development.train
+        match self.how:
             case "provenance lost":
-                return replace(task, provenance={})
+                return replace(task, provenance=Provenance())
             case "global randomness":
                 torch.rand(1)
             case "rows in place":
@@ -55,7 +56,8 @@ class BrokenMethod:
         noise = torch.Generator()
         match self.how:
             case "other modalities":
-                return replace(made, modalities=made.modalities[::-1])
+                modalities = {name: made.spec.modalities[name] for name in made.modalities[::-1]}
+                return replace(made, spec=replace(made.spec, modalities=modalities))
             case "not finite":
                 return replace(made, tensors={**made.tensors, "rows/b": made.tensors["rows/b"] * torch.nan})
             case "own randomness":
@@ -64,48 +66,52 @@ class BrokenMethod:
             case "another saved":
                 return replace(made, tensors={**made.tensors, "rows/a": made.tensors["rows/a"] + 1})
             case "ids of validation":
-                return replace(made, initial_ids=task.development.validation.ids[:10])
+                ids = task.development.validation.ids[:10]
+                return replace(made, provenance=replace(made.provenance, initial_ids=ids))
+            case "another objective":
+                return replace(made, spec=replace(made.spec, objective=Hopa()))
             case "no step":
                 return made.with_steps(0)
             case "a step size too few":
-                return replace(made, recipe=replace(made.recipe, step_sizes=(0.1, 0.1)))
+                return made.with_recipe(made.recipe.evolve(step_sizes=(0.1, 0.1)))
             case "students diverge":
-                return replace(made, recipe=replace(made.recipe, step_sizes=(3e38,) * 3, num_steps=8))
+                return made.with_recipe(made.recipe.evolve(step_sizes=(3e38,) * 3, num_steps=8))
         return made
 
 
-def resized(task: Task, size: int) -> RunConfig:
-    return task.config.model_copy(update={"distill": task.config.distill.evolve(size=size)})
+def broken(how: str) -> BrokenMethod:
+    """Return the broken method with the settings of tiny random rows."""
+    return BrokenMethod(how=how, **dict(tiny("random").distill))
 
 
 @pytest.mark.parametrize(
     ("how", "message"),
     [
         ("one row short", r"run 'first': rows of 'a' are \(9, 12\), not \(10, 12\)"),
-        ("no more than there are", r"run 'many rows': rows of 'a' are \(64, 12\), not \(65, 12\)"),
+        ("at most all rows", r"run 'many rows': rows of 'a' are \(64, 12\), not \(65, 12\)"),
         ("other modalities", r"modalities are \('c', 'b', 'a'\)"),
-        ("not finite", "rows of 'b' hold NaN or Inf"),
-        ("not saved", "left no set in FOLDER/distilled"),
+        ("not finite", "rows of 'b' contain NaN or Inf"),
+        ("not saved", "did not save a set in FOLDER/distilled"),
         ("another saved", "not the one returned, in 'rows/a'"),
-        ("own randomness", "two runs of one seed differ, in 'rows/a'"),
+        ("own randomness", "two runs with the same seed differ in 'rows/a'"),
         ("global randomness", "used torch's global random state"),
-        ("rows in place", "changed the train rows of 'b' in place"),
-        ("start in place", "changed the start of 'a' in place"),
-        ("ids of validation", "id .* is of no training row"),
-        ("no step", "no recipe has 0 steps"),
+        ("rows in place", "modified the train rows of 'b' in place"),
+        ("start in place", "modified the start of 'a' in place"),
+        ("ids of validation", "id .* is not that of a training row"),
+        ("no step", "the recipe has 0 steps"),
         ("a step size too few", "a positive one for each modality"),
-        ("students diverge", "a student's head of 'a' holds NaN or Inf"),
-        ("other settings", "other settings than the task's"),
-        ("provenance lost", r"provenance \['data'\] of the task is lost"),
-        ("time runs back", "took -1.0 seconds"),
+        ("students diverge", "a student's head of 'a' contains NaN or Inf"),
+        ("another objective", "another storage or objective than the method's settings"),
+        ("provenance lost", r"provenance \['method', 'data'\] of the task is lost"),
+        ("negative time", "took -1.0 seconds"),
     ],
 )
 def test_a_broken_method_is_named(how: str, message: str, tmp_path: Path) -> None:
     state = torch.get_rng_state()
-    with pytest.raises(AssertionError, match=f"method 'random choice' with 3 modalities.*{message}"):
-        check_method(BrokenMethod(how), without_experts(task_of(tmp_path, tiny("random"))))
+    with pytest.raises(AssertionError, match=f"method with 3 modalities.*{message}"):
+        check_method(broken(how), without_experts(task_of(tmp_path, tiny("random"))))
     torch.set_rng_state(state)
 
 
-def test_a_method_of_someone_else_passes(tmp_path: Path) -> None:
-    check_method(BrokenMethod("not at all"), task_of(tmp_path, tiny("random")))
+def test_a_method_of_a_user_passes(tmp_path: Path) -> None:
+    check_method(broken("not at all"), task_of(tmp_path, tiny("random")))

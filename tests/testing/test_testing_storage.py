@@ -1,4 +1,4 @@
-"""The contract suite of parametrisations accepts what is right and names what is wrong."""
+"""The contract check of storages passes correct ones and names what a broken one does wrong."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from omnidistill.models.storages import Bits, Plain, straight_through
+from omnidistill.models.storages import Bits, Plain
+from omnidistill.models.storages.forms import straight_through
 from omnidistill.testing import check_storage
 
 
 @dataclass(frozen=True)
 class Factors(Plain):
-    """Row = direction times length, both learned, lengths stored as float16: right, and unlike ours."""
+    """Row = direction times length, both learned, lengths stored as float16: correct, and unlike the built-in ones."""
 
     def init(self, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
         lengths = {name: x.norm(dim=1, keepdim=True).clamp_min(1e-6) for name, x in rows.items()}
@@ -34,7 +35,7 @@ class Factors(Plain):
         return {name: stored[f"{name}/length"].float() * stored[f"{name}/direction"] for name in names}
 
 
-def test_a_parametrisation_of_someone_else_passes() -> None:
+def test_a_storage_of_a_user_passes() -> None:
     check_storage(Factors())
 
 
@@ -101,24 +102,24 @@ class Broken(Bits):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("shares memory", "share memory with the rows"),
+        ("shares memory", "share memory with the initial rows"),
         ("float64", "latent 'a' is torch.float64, not float32"),
-        ("a tensor too many", "no usable gradient of latent 'unused'"),
-        ("trains on what is not stored", "loads other rows than were trained on"),
-        ("a last bit", "loads other rows than were trained on"),
+        ("a tensor too many", "the gradient of latent 'unused' is missing"),
+        ("trains on what is not stored", "load returned other rows than expand"),
+        ("a last bit", "load returned other rows than expand"),
         ("detached", "expand is not differentiable"),
-        ("a row lost", r"\[0.8\] rows for each that is stored"),
+        ("a row lost", r"expands to \[0.8\] rows per stored row"),
         ("a view too many", r"\[1.0, 2.0\] rows for each"),
-        ("too wide", r"rows of 'a' are \(5, 14\), 7 wide"),
+        ("too wide", r"rows of 'a' are \(5, 14\), expected width 7"),
         ("a modality lost", r"expands to \['a'\], not \['a', 'b'\]"),
-        ("not finite", "a row of zeros.*rows of 'a' hold NaN or Inf"),
-        ("in place", "changed latent tensors in place"),
-        ("complex", "'a/step' is torch.complex64, which no artifact holds"),
-        ("own randomness", "stores something else the second time"),
+        ("not finite", "a row of zeros.*rows of 'a' contain NaN or Inf"),
+        ("in place", "modified latent tensors in place"),
+        ("complex", "'a/step' is torch.complex64, which artifacts do not support"),
+        ("own randomness", "store returned other tensors the second time"),
         ("global randomness", "used torch's global random state"),
     ],
 )
-def test_a_broken_parametrisation_is_named(how: str, message: str) -> None:
+def test_a_broken_storage_is_named(how: str, message: str) -> None:
     state = torch.get_rng_state()
     with pytest.raises(AssertionError, match=message):
         check_storage(Broken(4, how))

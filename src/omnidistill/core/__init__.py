@@ -1,1 +1,1 @@
-"""What every package may use: errors, optional imports, random streams, threads, memory, execution engines."""
+"""Shared foundations: errors, settings, registries, optional imports, random streams, threads, memory and engines."""

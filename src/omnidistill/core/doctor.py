@@ -1,7 +1,7 @@
-"""Whether this machine and installation are fit for work: versions, extras, devices, threads, disk, speed.
+"""Diagnosis of the machine and the installation: versions, extras, devices, threads, disk space and speed.
 
-Every fact is JSON; what deserves attention is a warning that says what to do, and what is needed but does not work is
-broken.
+Facts are JSON values. Problems that slow work down are warnings, each with a remedy; required parts that do not work
+are listed as broken.
 """
 
 from __future__ import annotations
@@ -28,27 +28,30 @@ VARIABLES = (
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "NO_COLOR", "FORCE_COLOR", "TMPDIR"),
     *("HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_TOKEN"),
 )
-"""Variables that change what is done here; a token is only said to be set."""
+"""Environment variables that affect omnidistill; the value of a token is never shown."""
 
 _LEAST_DISK = 2 * 10**9  # bytes
-_SIDE, _LONGEST = 768, 0.2  # of the matrices; seconds a measurement may take
+_MATRIX_SIZE, _MAX_SECONDS = 768, 0.2  # per measurement of speed
 _REQUIREMENT = re.compile(r"\s*([\w.-]+)(?:\[([\w,\s-]+)\])?\s*([^;]*)(?:;.*extra\s*==\s*['\"]([\w-]+)['\"])?")
 
 
 @dataclass
 class Examination:
-    """facts: by section. warnings: one line each. broken: what is needed and does not work."""
+    """Result of `examine`.
+
+    facts: {section: {name: value}}. warnings: one line each. broken: required parts that do not work, one line each.
+    """
 
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
     def content(self) -> dict[str, Any]:
-        """Everything, as JSON."""
+        """Return facts, warnings and broken parts as JSON values."""
         return {**self.facts, "warnings": self.warnings, "broken": self.broken}
 
     def lines(self) -> list[str]:
-        """For people, one fact a line."""
+        """Return the result as text, one fact per line."""
         lines: list[str] = []
         for section, facts in self.facts.items():
             lines += [section, *(f"  {name:16}  {value}" for name, value in facts.items()), ""]
@@ -57,66 +60,66 @@ class Examination:
         if self.broken:
             return lines
         warnings = f"{len(self.warnings)} warning{'s' if len(self.warnings) > 1 else ''}"
-        return [*lines, f"ready    {warnings if self.warnings else 'nothing to mend'}"]
+        return [*lines, f"ready    {warnings if self.warnings else 'no problems found'}"]
 
 
 def examine() -> Examination:
-    """Look at everything; takes about a second and writes nothing."""
-    found = Examination()
-    for look in (_versions, _extras, _devices, _speed, _disk, _environment):
-        look(found)
-    return found
+    """Examine the machine and the installation; takes about a second and writes nothing."""
+    result = Examination()
+    for check in (_versions, _extras, _devices, _speed, _disk, _environment):
+        check(result)
+    return result
 
 
-def _versions(found: Examination) -> None:
+def _versions(result: Examination) -> None:
     facts = {"python": platform.python_version(), "platform": platform.platform()}
-    if sys.version_info < (3, 11):  # noqa: UP036 (an environment may have been made by hand)
-        found.broken.append(f"Python {platform.python_version()}: needs 3.11 or newer")
+    if sys.version_info < (3, 11):  # noqa: UP036 (pip is not the only way to install)
+        result.broken.append(f"Python {platform.python_version()}: needs 3.11 or newer")
     facts[PACKAGE] = metadata.version(PACKAGE)
     for name, _, needed in _requirements(None):
         facts[name] = _version(name) or "missing"
         if why := _unfit(name, needed):
-            found.broken.append(f"{why}: pip install '{name}{needed}'")
-    found.facts["versions"] = facts
+            result.broken.append(f"{why}: pip install '{name}{needed}'")
+    result.facts["versions"] = facts
 
 
-def _extras(found: Examination) -> None:
+def _extras(result: Examination) -> None:
     facts = {}
     for extra in metadata.metadata(PACKAGE).get_all("Provides-Extra") or ():
         if extra == "dev":
             continue
         missing = list(dict.fromkeys(_missing(extra)))
         facts[extra] = "ready" if not missing else f"{', '.join(missing)}: pip install '{PACKAGE}[{extra}]'"
-    found.facts["extras"] = facts
+    result.facts["extras"] = facts
 
 
-def _devices(found: Examination) -> None:
+def _devices(result: Examination) -> None:
     available, load = cores(), os.getloadavg()[0]
     facts: dict[str, Any] = {"cores": available, "load": round(load, 1)}
     if memory := _memory():
         facts["memory GB"], facts["free memory GB"] = (round(each / 1e9, 1) for each in memory)
     card = shutil.which("nvidia-smi") is not None or Path("/proc/driver/nvidia/version").exists()
-    if (torch := _torch(found)) is not None:
+    if (torch := _torch(result)) is not None:
         facts["torch threads"] = threads = torch.get_num_threads()
         cards = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
         facts["cuda"] = cards if torch.cuda.is_available() else "none"
         if card and torch.version.cuda is None:
-            found.warnings.append("a GPU is there, but this torch is for CPU only: install a CUDA build of torch")
+            result.warnings.append("a GPU is present, but torch is a CPU build: install a CUDA build of torch")
         elif card and not cards:
-            found.warnings.append("a GPU is there, but torch sees none: look at CUDA_VISIBLE_DEVICES and the driver")
+            result.warnings.append("a GPU is present, but torch finds none: check CUDA_VISIBLE_DEVICES and the driver")
         if threads > available:
-            found.warnings.append(f"{threads} threads on {available} cores: set OMP_NUM_THREADS={available}")
+            result.warnings.append(f"{threads} threads on {available} cores: set OMP_NUM_THREADS={available}")
         elif threads > 1 and load > available:
-            found.warnings.append(
-                f"others compute here (load {load:.1f} on {available} cores), so threads wait for each other: "
+            result.warnings.append(
+                f"the machine is busy (load {load:.1f} on {available} cores), so threads wait for each other: "
                 "set OMP_NUM_THREADS=1"
             )
-    found.facts["devices"] = facts
+    result.facts["devices"] = facts
 
 
-def _speed(found: Examination) -> None:
-    """GFLOP/s of a float32 product, by one thread and by all."""
-    if (torch := _torch(found)) is None:
+def _speed(result: Examination) -> None:
+    """GFLOP/s of a float32 matrix product, with one thread and with all threads."""
+    if (torch := _torch(result)) is None:
         return
     before = torch.get_num_threads()
     facts = {}
@@ -128,26 +131,26 @@ def _speed(found: Examination) -> None:
         torch.set_num_threads(before)
     alone, together = next(iter(facts.values())), list(facts.values())[-1]
     if before > 1 and together < 1.1 * alone:
-        found.warnings.append(
+        result.warnings.append(
             f"{before} threads are no faster than one ({together} and {alone} GFLOP/s): set OMP_NUM_THREADS=1"
         )
-    found.facts["product GFLOP/s"] = facts
+    result.facts["product GFLOP/s"] = facts
 
 
-def _disk(found: Examination) -> None:
+def _disk(result: Examination) -> None:
     facts: dict[str, Any] = {}
     for name, place in (("here", Path.cwd()), ("temporary", Path(tempfile.gettempdir()))):
         free = shutil.disk_usage(place).free
         facts[name] = f"{free / 1e9:.1f} GB free in {place}"
         if not os.access(place, os.W_OK):
-            found.warnings.append(f"{place}: cannot be written to; give another folder with -o")
+            result.warnings.append(f"{place}: no write permission; choose another folder with -o")
         if free < _LEAST_DISK:
-            found.warnings.append(f"{place}: only {free / 1e9:.1f} GB are free; expert buffers may need more")
-    found.facts["disk"] = facts
+            result.warnings.append(f"{place}: only {free / 1e9:.1f} GB are free; expert buffers may need more")
+    result.facts["disk"] = facts
 
 
-def _environment(found: Examination) -> None:
-    found.facts["environment"] = {name: _masked(name, os.environ[name]) for name in VARIABLES if name in os.environ}
+def _environment(result: Examination) -> None:
+    result.facts["environment"] = {name: _masked(name, os.environ[name]) for name in VARIABLES if name in os.environ}
 
 
 def _masked(name: str, value: str) -> str:
@@ -161,32 +164,33 @@ def _masked(name: str, value: str) -> str:
     return value
 
 
-def _torch(found: Examination) -> Any:
-    """torch, or None where it cannot be loaded, which is told once."""
+def _torch(result: Examination) -> Any:
+    """Return torch, or None if it cannot be imported, which is recorded once."""
     try:
         import torch
-    except Exception as error:  # a broken installation raises what it likes
+    except Exception as error:  # a broken installation may raise anything
         line = f"torch cannot be loaded ({' '.join(str(error).split())}): install it again"
-        if line not in found.broken:
-            found.broken.append(line)
+        if line not in result.broken:
+            result.broken.append(line)
         return None
     return torch
 
 
 def _flops(torch: Any) -> float:
-    """Operations a second: the best of the products that fit the time."""
-    left, right = torch.full((_SIDE, _SIDE), 0.5), torch.full((_SIDE, _SIDE), 0.25)
+    """Operations per second of the fastest product within the time limit."""
+    shape = _MATRIX_SIZE, _MATRIX_SIZE
+    left, right = torch.full(shape, 0.5), torch.full(shape, 0.25)
     left @ right
-    best, begun = float("inf"), time.perf_counter()
-    while time.perf_counter() - begun < _LONGEST:
-        started = time.perf_counter()
+    best, started_at = float("inf"), time.perf_counter()
+    while time.perf_counter() - started_at < _MAX_SECONDS:
+        product_started_at = time.perf_counter()
         left @ right
-        best = min(best, time.perf_counter() - started)
-    return float(2 * _SIDE**3 / best)
+        best = min(best, time.perf_counter() - product_started_at)
+    return float(2 * _MATRIX_SIZE**3 / best)
 
 
 def _memory() -> tuple[int, int] | None:
-    """Bytes in all and bytes free; None where the system does not tell."""
+    """Total and available bytes, or None where the system does not report them."""
     with suppress(OSError, KeyError, ValueError):
         rows = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
         total, free = (1024 * int(rows[name].split()[0]) for name in ("MemTotal", "MemAvailable"))
@@ -195,7 +199,7 @@ def _memory() -> tuple[int, int] | None:
 
 
 def _requirements(extra: str | None) -> Iterable[tuple[str, list[str], str]]:
-    """(package, its extras, versions) of the core, or of an extra."""
+    """Yield (package, its extras, required versions) for the core dependencies, or for those of an extra."""
     for text in metadata.requires(PACKAGE) or ():
         match = _REQUIREMENT.match(text)
         if match and match[4] == extra:
@@ -204,7 +208,7 @@ def _requirements(extra: str | None) -> Iterable[tuple[str, list[str], str]]:
 
 
 def _missing(extra: str) -> Iterable[str]:
-    """What an extra lacks, those that it is made of included."""
+    """Yield what an extra lacks, including the extras that it consists of."""
     for name, inner, needed in _requirements(extra):
         if name == PACKAGE:
             for each in inner:
@@ -214,7 +218,7 @@ def _missing(extra: str) -> Iterable[str]:
 
 
 def _unfit(name: str, needed: str) -> str | None:
-    """`NAME is missing` or too old; None if it will do."""
+    """Return "NAME is missing" or "NAME VERSION is too old"; None if the installed version satisfies `needed`."""
     version = _version(name)
     if version is None:
         return f"{name} is missing"

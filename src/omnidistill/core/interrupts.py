@@ -1,4 +1,4 @@
-"""Ctrl-C between two iterations: the iteration at hand is finished first, so that what is saved is a whole state."""
+"""Deferred Ctrl-C: the current iteration finishes before the program stops, so the saved state is consistent."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from types import FrameType
 
 @contextmanager
 def interrupt_deferred() -> Iterator[Callable[[], bool]]:
-    """Gives a function that says whether Ctrl-C was pressed; pressed again, it raises KeyboardInterrupt at once.
+    """Defer Ctrl-C within the block, and yield a function that returns whether it was pressed.
 
-    Outside the main thread, or where Ctrl-C does something else already, nothing changes.
+    A second Ctrl-C raises KeyboardInterrupt immediately. Outside the main thread, or where another handler for Ctrl-C
+    is installed, nothing changes and the function returns False.
     """
     pressed = False
 
-    def press(number: int, frame: FrameType | None) -> None:
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal pressed
         if pressed:
             raise KeyboardInterrupt
         pressed = True
 
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield lambda: False
         return
-    before = signal.signal(signal.SIGINT, press)
+    previous_handler = signal.signal(signal.SIGINT, on_interrupt)
     try:
         yield lambda: pressed
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous_handler)

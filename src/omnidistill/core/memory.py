@@ -1,4 +1,4 @@
-"""What this process may use and did use: cores, and the largest resident set while a piece of work ran."""
+"""Resources of this process: the cores it may use, and its peak resident memory during a block of code."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
 def cores() -> int:
-    """How many cores this process may run on."""
+    """Return the number of cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(eq=False)
 class _Block:
-    """A block that is being measured."""
+    """A block of code whose memory is measured."""
 
-    seen: int = 0  # its peak until the system last forgot it
+    peak_before_reset: int = 0  # bytes; the kernel forgets this peak when a nested block resets it
 
 
 _open: list[_Block] = []
@@ -28,22 +28,23 @@ _open: list[_Block] = []
 
 @contextmanager
 def peak_memory() -> Iterator[Callable[[], int | None]]:
-    """Gives a function that says, within the block, the peak since it began, in bytes; None where the system does not
-    tell. Blocks may lie in each other.
+    """Measure the peak resident memory of the block.
 
-    Counts everything the process holds, data and libraries included, so it is what the machine must have.
+    Yields a function that returns, within the block, the peak since the block started, in bytes, or None where the
+    system does not report it. Blocks may be nested. The peak includes all memory of the process, data and libraries as
+    well, so it is the memory that a machine needs.
     """
-    before, block, fresh = _high_water() or 0, _Block(), False
+    before, block, was_reset = _high_water() or 0, _Block(), False
     with suppress(OSError):
-        _CLEAR.write_text("5")  # Linux: forget the peak so far
-        fresh = True
+        _CLEAR.write_text("5")  # Linux: reset the peak
+        was_reset = True
         for outer in _open:
-            outer.seen = max(outer.seen, before)
+            outer.peak_before_reset = max(outer.peak_before_reset, before)
     _open.append(block)
 
     def peak() -> int | None:
-        now = _high_water() if fresh else None
-        return None if now is None else max(now, block.seen)
+        now = _high_water() if was_reset else None
+        return None if now is None else max(now, block.peak_before_reset)
 
     try:
         yield peak

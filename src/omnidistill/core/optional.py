@@ -1,4 +1,4 @@
-"""Packages that only some parts need: imported where they are used, named with their extra where they are missing."""
+"""Optional dependencies: imported where they are used; the error for a missing one names the extra to install."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from omnidistill.core.errors import InputError
 
 
 def require(module: str, extra: str) -> Any:
-    """The module of that (dotted) name, imported; `module` is always written in the code, never read from data.
+    """Import and return an optional module.
 
-    Raises InputError, saying what to install, if it is not there.
+    Args:
+        module: dotted name; always a literal in the code, never read from data.
+        extra: the extra of omnidistill that installs it.
+
+    Raises:
+        InputError: the module is not installed; the message names the extra.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise InputError(
-            f"needs {error.name or module}, of the extra '{extra}': pip install 'omnidistill[{extra}]' ({error})"
+            f"{error.name or module} is not installed ({error}): pip install 'omnidistill[{extra}]'"
         ) from error

@@ -44,6 +44,9 @@ class Settings(BaseModel):
         """Return the works to cite for these settings, without those of the settings below them."""
         return self.cites
 
+    def __str__(self) -> str:
+        return repr(self)
+
     def evolve(self: S, **changes: Any) -> S:
         """Return a copy with some fields changed, validated like a new one.
 

@@ -1,7 +1,8 @@
-"""Named random streams: what one part of a run draws never moves what another part draws.
+"""Named random streams: draws in one part of a run do not affect the draws in another.
 
-A stream is a torch CPU generator (Mersenne Twister) seeded from sha256("<seed>:<name>"), so it depends on the seed and
-its own name only, not on which streams exist or in which order they were made. torch's global generator is left alone.
+A stream is a torch CPU generator (Mersenne Twister) seeded with sha256("<seed>:<name>"). It depends only on the seed
+and its own name, not on which streams exist or in which order they were created. The global generator of torch is not
+used.
 """
 
 from __future__ import annotations
@@ -17,40 +18,51 @@ from omnidistill.core.errors import InputError
 
 
 class Streams:
-    """The random streams of one run: `streams["batches"]` is that name's generator, made on first use."""
+    """The random streams of one run: `streams["batches"]` is the generator of that name, created on first use."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self._generators: dict[str, torch.Generator] = {}
 
     def __getitem__(self, name: str) -> torch.Generator:
-        """The generator of this name; the same object each time, so that drawing from it moves it on."""
+        """Return the generator of this name; the same object on every call, so its state advances with each draw."""
         if name not in self._generators:
             self._generators[name] = _fresh(self.seed, name)
         return self._generators[name]
 
     def state(self) -> dict[str, UInt8[Tensor, " _"]]:
-        """Seed and position of every stream, as uint8 tensors for a checkpoint."""
+        """Return the seed and the state of every stream, as uint8 tensors for a checkpoint."""
         states = {f"{_STREAM}{name}": generator.get_state() for name, generator in self._generators.items()}
         return {_SEED: torch.tensor(list(str(self.seed).encode()), dtype=torch.uint8), **states}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Put every stream where it was at `state()`; those made since then begin anew. Generators keep their identity.
+        """Reset every stream to its state at `state()`, in place.
 
-        Raises InputError, and changes nothing, if the state is malformed or of another seed.
+        Streams created since then restart from their seed.
+
+        Raises:
+            InputError: the state is malformed or belongs to another seed. Nothing is changed.
         """
-        if (found := _text(state.get(_SEED))) != str(self.seed):
-            raise InputError(f"random streams: field {_SEED!r} holds {found!r}, this run has seed {self.seed}")
+        if (stored := _text(state.get(_SEED))) != str(self.seed):
+            raise InputError(
+                f"random streams: field {_SEED!r} is {stored!r}, but this run has seed {self.seed}; "
+                "resume with the seed of the checkpoint"
+            )
         restored = {}
         for key, value in state.items():
             if key == _SEED:
                 continue
             if not key.startswith(_STREAM):
-                raise InputError(f"random streams: unknown field {key!r}, expected {_SEED!r} and '{_STREAM}<name>'")
+                raise InputError(
+                    f"random streams: unknown field {key!r}, expected {_SEED!r} and '{_STREAM}<name>'; "
+                    "the checkpoint was altered"
+                )
             try:
                 restored[key.removeprefix(_STREAM)] = torch.Generator().set_state(value)
             except (RuntimeError, TypeError) as error:
-                raise InputError(f"random streams: field {key!r} is not the state of a generator") from error
+                raise InputError(
+                    f"random streams: field {key!r} is not the state of a generator; the checkpoint was altered"
+                ) from error
         for name in {**self._generators, **restored}:
             self[name].set_state(restored.get(name, _fresh(self.seed, name)).get_state())
 

@@ -1,8 +1,8 @@
-"""How many threads an outer loop is worth.
+"""Number of torch threads for an outer loop.
 
-Below a few hundred million multiply-adds an iteration its work is many small operations: a second thread gains
-nothing on a quiet machine, and on a busy one every operation waits for the slower of the two. The count follows from
-the sizes alone, so results do not depend on how busy the machine is.
+Below a few hundred million multiply-adds per iteration, the work consists of many small operations: a second thread
+gains nothing on an idle machine, and on a busy one every operation waits for the slower thread. The number depends
+only on the sizes, so results do not depend on the load of the machine.
 """
 
 from __future__ import annotations
@@ -12,16 +12,22 @@ from contextlib import contextmanager
 
 import torch
 
-_WORTH_THREADS = 5e8  # multiply-adds of an iteration's big products
+_MULTITHREADED_FROM = 5e8  # multiply-adds of the large products of one iteration
 
 
 @contextmanager
 def threads_for(num_rows: int, widths: Mapping[str, int], width: int) -> Iterator[None]:
-    """Within the block, one thread where the products X W_0^T and X D^T (forward and backward) are small; restored
-    after.
+    """Use one thread within the block if the products X W_0^T and X D^T (forward and backward) are small.
+
+    The previous number of threads is restored afterwards.
+
+    Args:
+        num_rows: synthetic rows N.
+        widths: {modality: p_m}.
+        width: embedding width d.
     """
     before = torch.get_num_threads()
-    if 4 * num_rows * sum(widths.values()) * width < _WORTH_THREADS:
+    if 4 * num_rows * sum(widths.values()) * width < _MULTITHREADED_FROM:
         torch.set_num_threads(1)
     try:
         yield

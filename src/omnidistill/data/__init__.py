@@ -1,4 +1,4 @@
-"""Feature sets: what they are, where they come from, how they are prepared, packed and stored.
+"""Feature sets: data types, sources, preprocessing, packing and storage.
 
-A `FeatureSet` is the one currency of the library: {modality: N x p_m} with ids, groups and splits.
+All parts of the library exchange data as a `FeatureSet`: {modality: N x p_m} with ids, groups and splits.
 """

@@ -1,4 +1,4 @@
-"""Rows that occur twice, byte for byte: leaks between the test split and the others, and repeats within test."""
+"""Detection of duplicate rows (equal byte for byte): leaks between the test split and the others, repeats in test."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from torch import Tensor
 from omnidistill.data.raw import RawFeatures
 
 _EXAMPLES = 3
-_SIZE = 16
+_DIGEST_BYTES = 16
 _ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Test rows that equal a row of heads, train or validation, byte for byte.
+    """Test rows that equal a row of the splits heads, train or validation.
 
-    modality: its name, or None for rows that are equal in every modality. rows: how many test rows.
+    modality: its name, or None for rows that are equal in every modality. rows: number of test rows.
     examples: the first few as (id of the test row, id of the other row).
     """
 
@@ -32,29 +32,32 @@ class Duplicates:
 
 
 def digest_rows(raw: RawFeatures) -> dict[str, Digests]:
-    """{modality: a digest of the bytes of each row}, what the other functions compare."""
+    """Return {modality: digests of its rows}, the input of the other functions."""
     return {name: _digests(x) for name, x in raw.features.items()}
 
 
 @dataclass(frozen=True)
 class Digests:
-    """A digest a row, kept as one string of bytes: a list of a million would take 50 MB more."""
+    """One digest per row, concatenated: a list of one million bytes objects would take 50 MB more."""
 
     joined: bytes
 
     def __iter__(self) -> Iterator[bytes]:
-        return (self.joined[begin : begin + _SIZE] for begin in range(0, len(self.joined), _SIZE))
+        return (self.joined[i : i + _DIGEST_BYTES] for i in range(0, len(self.joined), _DIGEST_BYTES))
 
 
 def across_splits(raw: RawFeatures, digests: Mapping[str, Digests]) -> tuple[Duplicates, ...]:
-    """The duplicates across splits in each modality, then those in all modalities at once; only where there are any."""
-    whole = _joined(b"".join(parts) for parts in zip(*digests.values(), strict=True))
-    found = [_across(name, rows, raw) for name, rows in digests.items()]
-    return tuple(duplicates for duplicates in (*found, _across(None, whole, raw)) if duplicates.rows)
+    """Return the duplicates across splits in each modality, then those in all modalities at once; none with 0 rows."""
+    all_modalities = _joined(b"".join(parts) for parts in zip(*digests.values(), strict=True))
+    per_modality = [_across(name, rows, raw) for name, rows in digests.items()]
+    return tuple(duplicates for duplicates in (*per_modality, _across(None, all_modalities, raw)) if duplicates.rows)
 
 
 def repeated_in_test(raw: RawFeatures, digests: Mapping[str, Digests]) -> dict[str, int]:
-    """{modality: test rows that equal a test row of another group}: right answers that will be counted as wrong."""
+    """Return {modality: number of test rows that equal a test row of another group}, where there are any.
+
+    Retrieval counts such a row as a wrong answer, although it is a right one.
+    """
     counts = {}
     for name, rows in digests.items():
         groups: dict[bytes, set[str]] = {}
@@ -73,11 +76,11 @@ def _across(modality: str | None, digests: Digests, raw: RawFeatures) -> Duplica
     test = [
         (digest, row_id) for digest, row_id, split in zip(digests, raw.ids, raw.splits, strict=True) if split == "test"
     ]
-    wanted, seen = {digest for digest, _ in test}, dict[bytes, str]()
+    test_digests, matches = {digest for digest, _ in test}, dict[bytes, str]()
     for digest, row_id, split in zip(digests, raw.ids, raw.splits, strict=True):
-        if split != "test" and digest in wanted:
-            seen.setdefault(digest, row_id)
-    pairs = [(row_id, seen[digest]) for digest, row_id in test if digest in seen]
+        if split != "test" and digest in test_digests:
+            matches.setdefault(digest, row_id)
+    pairs = [(row_id, matches[digest]) for digest, row_id in test if digest in matches]
     return Duplicates(modality, len(pairs), tuple(pairs[:_EXAMPLES]))
 
 
@@ -87,8 +90,8 @@ def _digests(x: Float[Tensor, "n p"]) -> Digests:
 
 
 def _joined(rows: Iterable[Any]) -> Digests:
-    """The digests of buffers of bytes; a join would first make a list of them."""
+    """The digests of byte buffers, appended one by one: `bytes.join` would first build a list of them."""
     digests = bytearray()
     for row in rows:
-        digests += hashlib.blake2b(row, digest_size=_SIZE).digest()
+        digests += hashlib.blake2b(row, digest_size=_DIGEST_BYTES).digest()
     return Digests(bytes(digests))

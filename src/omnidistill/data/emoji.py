@@ -1,9 +1,9 @@
-"""The emoji set: a real, small, freely licensed benchmark of image-text-audio triplets that ships with the package.
+"""The bundled emoji dataset: a small, freely licensed benchmark of real image-text-audio triplets.
 
-1,562 emoji in up to three variants (a drawing style, a wording and a voice each), encoded by three frozen encoders that
-never saw each other's modality. Splits are by emoji: no name or sound of a test emoji is seen in training, and no
-drawing but one, which Noto gives to three astronauts. `bundled/README.md` says what the files hold, NOTICE whose work
-they are.
+It has 1,562 emoji in up to three variants (each with its own drawing style, wording and voice), encoded by three frozen
+encoders, each trained without the other two modalities. Splits are by emoji: no name or sound of a test emoji occurs in
+training, and no drawing either, except one that Noto shares between three astronauts. `bundled/README.md` describes the
+files, and NOTICE names their authors.
 """
 
 from __future__ import annotations
@@ -34,14 +34,15 @@ _NAMES_LICENCE = "Unicode-3.0"
 
 
 def load_emoji(variants: Sequence[str] = ("noto", "twemoji", "fluent")) -> RawFeatures:
-    """The emoji triplets of the given variants, stacked in that order: 1,562 rows a variant.
+    """Return the emoji triplets of the given variants, stacked in this order: 1,562 rows per variant.
 
-    Modalities: image (1280 wide), text (384), audio (512), float16. The id of a row is
-    `variant/codepoints`, its group the code points, so an emoji's rows are positives of each other in every variant.
-    Splits: heads 350, train 750, validation 100, test 362 emoji. Captions: the emoji character, the text that was
-    encoded, the name that was spoken.
+    The modalities are image (width 1280), text (384) and audio (512), in float16. The id of a row is
+    `variant/codepoints` and its group the code points, so the rows of an emoji in all variants are positives of each
+    other. The splits have 350 (heads), 750 (train), 100 (validation) and 362 (test) emoji. The captions are the emoji
+    character, the encoded text, and the spoken name.
 
-    Raises InputError for an unknown, repeated or missing variant.
+    Raises:
+        InputError: no variant is given, or one is unknown or repeated.
     """
     _check(variants)
     items = _items()
@@ -66,7 +67,11 @@ def load_emoji(variants: Sequence[str] = ("noto", "twemoji", "fluent")) -> RawFe
 
 
 def emoji_picture(codepoints: str) -> bytes | None:
-    """The 64-pixel Noto drawing of an emoji, named by its group in the set, as PNG bytes; None if there is none."""
+    """Return the Noto drawing of an emoji as a PNG file of 64 x 64 pixels, or None if the set does not contain it.
+
+    Args:
+        codepoints: the group of the emoji in the set.
+    """
     try:
         return _pictures().read(f"{codepoints}.png")
     except KeyError:
@@ -79,7 +84,9 @@ def _check(variants: Sequence[str]) -> None:
             hint = nearest(variant, _WORDINGS)
             raise InputError(f"emoji variant {variant!r}: unknown; known variants are {', '.join(_WORDINGS)}{hint}")
     if not variants or len(set(variants)) < len(variants):
-        raise InputError(f"emoji variants {list(variants)}: name at least one, each once, of {', '.join(_WORDINGS)}")
+        raise InputError(
+            f"emoji variants {list(variants)}: none or repeated; give at least one of {', '.join(_WORDINGS)}, each once"
+        )
 
 
 @cache

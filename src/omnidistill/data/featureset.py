@@ -1,6 +1,8 @@
-"""FeatureSet, the one currency: real features, a coreset and a distilled set are all one of these.
+"""FeatureSet, the data type of all parts of the library: real features and coresets.
 
-Rows are prepared: the recorded steps (`Preprocessing`) are already applied. N rows, M modalities, modality m p_m wide.
+The rows are preprocessed: the recorded steps (`Preprocessing`) are already applied.
+
+Shapes: N rows, M modalities, p_m width of modality m.
 """
 
 from __future__ import annotations
@@ -8,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import cast
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 from omnidistill.data.names import SPLITS, check_modality_names, check_split_names
-from omnidistill.data.prepare import check_finite, fitted, prepared
+from omnidistill.data.prepare import check_finite, fit_preprocessing, prepare_chunks
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.data.raw import RawFeatures
 from omnidistill.data.raw_rows import RawRows
@@ -24,14 +27,15 @@ from omnidistill.data.raw_rows import RawRows
 
 @dataclass(frozen=True, eq=False)
 class FeatureSet:
-    """N paired instances of M >= 2 modalities, ready for the heads; validated on construction.
+    """N paired, preprocessed instances of M >= 2 modalities; validated on construction.
 
-    features: {modality: N x p_m}, float32, finite. ids: unique. groups: rows of one group are positives of each other,
-    and no group is in two splits. splits: names of `data.names.SPLITS`. pairing: optional similarity of row i and row
-    j, N x N in [0, 1]; None means by group. preprocessing: the steps that were applied. provenance: where the rows come
-    from (JSON values).
+    features: {modality: N x p_m}, float32, finite. ids: one unique name per row. groups: rows of one group are
+    positives of each other and must be in the same split. splits: names of `data.names.SPLITS`. pairing: optional
+    similarities of rows i and j, N x N in [0, 1]; None: 1 within a group, 0 elsewhere. preprocessing: the steps that
+    were applied. provenance: where the rows come from (JSON values).
 
-    Raises InputError, naming modality, row and id, for anything else.
+    Raises:
+        InputError: a condition above is violated; the message names modality, row and id.
     """
 
     features: dict[str, Tensor]
@@ -40,7 +44,7 @@ class FeatureSet:
     splits: tuple[str, ...]
     pairing: Tensor | None
     preprocessing: Preprocessing
-    provenance: dict[str, Any]
+    provenance: dict[str, Json]
 
     def __post_init__(self) -> None:
         check_modality_names(self.features)
@@ -60,7 +64,7 @@ class FeatureSet:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """The names, in the order of `features`."""
+        """Names of the modalities, in the order of `features`."""
         return tuple(self.features)
 
     @property
@@ -70,24 +74,33 @@ class FeatureSet:
 
     @property
     def bytes(self) -> int:
-        """Bytes of the rows in float32: 4 N sum_m p_m."""
+        """Size of the rows in float32: 4 N sum_m p_m bytes."""
         return 4 * len(self) * sum(self.widths.values())
 
     @property
     def split_sizes(self) -> dict[str, int]:
-        """{split: rows} of the splits that have rows, in the order of `SPLITS`."""
+        """{split: number of rows} of the splits that have rows, in the order of `SPLITS`."""
         return {split: count for split in SPLITS if (count := self.splits.count(split))}
 
     @cached_property
     def group_codes(self) -> Int[Tensor, " n"]:
-        """One int64 code a row, equal for equal groups, counted from 0 in the order of first appearance."""
+        """Group of each row as an int64 code (N), numbered from 0 in the order of first appearance."""
         codes = {group: code for code, group in enumerate(dict.fromkeys(self.groups))}
         return torch.tensor([codes[group] for group in self.groups])
 
-    def select(self, rows: Int[Tensor, " k"] | Sequence[int]) -> FeatureSet:
-        """The set of these rows (0 <= row < N, each at most once), in the order given, copied.
+    @cached_property
+    def fingerprints(self) -> dict[tuple[str, ...], str]:
+        """Cache of `data.fingerprint`, by splits; valid because the rows of a set never change."""
+        return {}
 
-        Raises InputError for no rows, a row outside the set or a row given twice.
+    def select(self, rows: Int[Tensor, " k"] | Sequence[int]) -> FeatureSet:
+        """Return a copy of these rows, in the given order.
+
+        Args:
+            rows: numbers in 0..N - 1, each at most once.
+
+        Raises:
+            InputError: there are no rows, or a number is outside the set or repeated.
         """
         index = torch.as_tensor(rows, dtype=torch.int64, device="cpu")
         _check_rows(index, len(self))
@@ -103,14 +116,18 @@ class FeatureSet:
         )
 
     def only(self, modalities: Sequence[str]) -> FeatureSet:
-        """The same rows in these modalities alone, at least two, in the order of the set.
+        """Return the set with these modalities only, in the order of the set.
 
-        Raises InputError for a modality that the set does not have, or fewer than two.
+        Args:
+            modalities: at least two.
+
+        Raises:
+            InputError: the set does not have a modality, or there are fewer than two.
         """
         for name in modalities:
             if name not in self.features:
                 known = ", ".join(self.features)
-                raise InputError(f"modality {name!r}: the set has none of that name; it has {known}")
+                raise InputError(f"modality {name!r}: not in the set; it has {known}")
         if len(set(modalities)) < 2:
             raise InputError(f"modalities {list(modalities)}: a paired set needs at least two")
         return _trusted(
@@ -124,14 +141,17 @@ class FeatureSet:
         )
 
     def split(self, name: str) -> FeatureSet:
-        """The rows of one split, in their order; InputError, listing what exists, if it has none.
+        """Return the rows of one split, in their order.
 
-        Views of this set where the rows of the split lie together, as they do in a packed set; copies otherwise.
+        The result is a view if the rows of the split are consecutive, as in a packed set, and a copy otherwise.
+
+        Raises:
+            InputError: the split has no rows; the message lists the splits of the set.
         """
         count = self.splits.count(name)
         if not count:
-            found = ", ".join(f"{split} ({count})" for split, count in self.split_sizes.items())
-            raise InputError(f"split {name!r}: no rows; the set has {found}")
+            present = ", ".join(f"{split} ({count})" for split, count in self.split_sizes.items())
+            raise InputError(f"split {name!r}: no rows; the set has {present}")
         first = self.splits.index(name)
         rows = slice(first, first + count)
         if self.splits[rows].count(name) < count:
@@ -147,14 +167,17 @@ class FeatureSet:
         )
 
     def development(self) -> Development:
-        """The splits that choices may be made on; `heads` is None where the set has no such rows."""
+        """Return the splits that training and model selection may use."""
         heads = self.split("heads") if "heads" in self.splits else None
         return Development(heads, self.split("train"), self.split("validation"))
 
 
 @dataclass(frozen=True, eq=False)
 class Development:
-    """All that selection and training code is given: no test rows are in it, so none can leak."""
+    """The splits for training and model selection. It has no test rows, so none can leak.
+
+    heads: None if the set has no such rows.
+    """
 
     heads: FeatureSet | None
     train: FeatureSet
@@ -162,18 +185,19 @@ class Development:
 
 
 def prepare(raw: RawFeatures, standardise: bool = True, centre: bool = True) -> FeatureSet:
-    """Raw features -> FeatureSet: each row standardised, then centred by the mean of the `train` rows.
+    """Return the preprocessed features: each row standardised, then centred by the mean of the `train` rows.
 
-    Raises InputError for NaN or Inf, a zero vector (a constant row when standardising), no train rows to centre by, and
-    whatever a FeatureSet refuses; modality, row and id are named.
+    Raises:
+        InputError: a value is NaN or Inf, a row is a zero vector (or constant, when standardising), there are no train
+            rows to centre by, or the features are not a valid `FeatureSet`; the message names modality, row and id.
     """
     rows = RawRows.of(raw)
-    steps, everything = fitted(rows, standardise, centre), torch.arange(len(raw.ids))
+    steps, every_row = fit_preprocessing(rows, standardise, centre), torch.arange(len(raw.ids))
     features = {}
     for name, width in rows.widths.items():
         features[name], begin = torch.empty(len(raw.ids), width), 0
-        for part in prepared(rows, name, steps, everything):
-            features[name][begin : (begin := begin + len(part))] = part
+        for chunk in prepare_chunks(rows, name, steps, every_row):
+            features[name][begin : (begin := begin + len(chunk))] = chunk
     return FeatureSet(features, raw.ids, raw.groups, raw.splits, None, steps, dict(raw.provenance))
 
 
@@ -184,11 +208,11 @@ def _trusted(
     splits: tuple[str, ...],
     pairing: Tensor | None,
     preprocessing: Preprocessing,
-    provenance: Mapping[str, Any],
+    provenance: Mapping[str, Json],
 ) -> FeatureSet:
-    """A set of rows that a validated set already vouches for: no check runs again."""
-    made = object.__new__(FeatureSet)
-    vars(made).update(
+    """Build a set from parts of a validated set, without validating them again."""
+    result = object.__new__(FeatureSet)
+    vars(result).update(
         features=features,
         ids=ids,
         groups=groups,
@@ -197,29 +221,32 @@ def _trusted(
         preprocessing=preprocessing,
         provenance=provenance,
     )
-    return made
+    return result
 
 
-def _check_counts(made: FeatureSet) -> None:
-    if len(made.features) < 2:
-        only = f"{next(iter(made.features))!r}" if made.features else "none"
+def _check_counts(data: FeatureSet) -> None:
+    if len(data.features) < 2:
+        only = f"{next(iter(data.features))!r}" if data.features else "none"
         raise InputError(f"one modality only: {only}; a paired set needs at least two modalities")
-    if not made.ids:
+    if not data.ids:
         raise InputError("no rows: a feature set needs at least one")
-    counts = {"groups": len(made.groups), "splits": len(made.splits)}
-    for name, x in made.features.items():
+    counts = {"groups": len(data.groups), "splits": len(data.splits)}
+    for name, x in data.features.items():
         if x.ndim != 2 or x.shape[1] == 0:
-            raise InputError(f"modality {name!r}: shape {tuple(x.shape)}; features are rows x width, width at least 1")
+            raise InputError(
+                f"modality {name!r}: shape {tuple(x.shape)}; features must be rows x width, with width at least 1"
+            )
         counts[f"modality {name!r}"] = x.shape[0]
-        steps = made.preprocessing
+        steps = data.preprocessing
         if steps.means and (name not in steps.means or len(steps.means[name]) != x.shape[1]):
             raise InputError(
-                f"modality {name!r}: {x.shape[1]} wide, but preprocessing has no mean of that width for it"
+                f"modality {name!r}: {x.shape[1]} wide, but preprocessing has no mean of that width for it; "
+                "prepare the features again"
             )
     for what, count in counts.items():
-        if count != len(made.ids):
+        if count != len(data.ids):
             raise InputError(
-                f"{what}: {count} rows, but there are {len(made.ids)} ids; every part needs one row per id"
+                f"{what}: {count} rows, but there are {len(data.ids)} ids; every part needs one row per id"
             )
 
 
@@ -233,9 +260,9 @@ def _check_ids(ids: Sequence[str]) -> None:
 
 
 def _check_groups(groups: Sequence[str], splits: Sequence[str]) -> None:
-    home: dict[str, str] = {}
+    split_of: dict[str, str] = {}
     for row, (group, split) in enumerate(zip(groups, splits, strict=True)):
-        if (first := home.setdefault(group, split)) != split:
+        if (first := split_of.setdefault(group, split)) != split:
             raise InputError(
                 f"group {group!r}: in splits {first!r} and {split!r} (row {row}); rows of one group must share a split"
             )
@@ -243,8 +270,10 @@ def _check_groups(groups: Sequence[str], splits: Sequence[str]) -> None:
 
 def _check_pairing(pairing: Tensor, rows: int) -> None:
     if tuple(pairing.shape) != (rows, rows) or not pairing.is_floating_point():
-        found = f"{_type(pairing)} of shape {tuple(pairing.shape)}"
-        raise InputError(f"pairing: {found}; with {rows} rows it must be a float type of shape ({rows}, {rows})")
+        raise InputError(
+            f"pairing: {_type(pairing)} of shape {tuple(pairing.shape)}; "
+            f"with {rows} rows it must be a float type of shape ({rows}, {rows})"
+        )
     low, high = (float(bound) for bound in torch.aminmax(pairing))
     if not 0 <= low <= high <= 1:
         raise InputError(f"pairing: values from {low:g} to {high:g}; similarities must be finite and in [0, 1]")
@@ -257,7 +286,7 @@ def _check_rows(index: Tensor, rows: int) -> None:
     if low < 0 or high >= rows:
         raise InputError(f"rows to select: from {low} to {high}, but the set has rows 0 to {rows - 1}")
     if int(torch.bincount(index, minlength=rows).max()) > 1:
-        raise InputError("rows to select: a row is given twice; ids must stay unique")
+        raise InputError("rows to select: a row is given twice; ids must be unique")
 
 
 def _type(x: Tensor) -> str:

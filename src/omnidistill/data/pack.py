@@ -1,10 +1,13 @@
-"""Pack: tensors and a table -> a FeatureSet artifact and a report of what was read. Bad input writes nothing."""
+"""Packing: feature tensors and a table -> a stored FeatureSet and a report. Invalid input writes nothing."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.duplicates import Duplicates, across_splits, digest_rows, repeated_in_test
@@ -19,10 +22,10 @@ from omnidistill.data.table import read_splits, read_table, text_column
 
 @dataclass(frozen=True)
 class PackReport:
-    """What `pack` read.
+    """Summary of the rows that `pack` read.
 
-    rows: {split: rows}. groups: how many. widths: {modality: p_m}. dtypes: {modality: type as given}. duplicates: test
-    rows that other splits hold as well. notes: one fact each.
+    rows: {split: number of rows}. groups: number of groups. widths: {modality: p_m}. dtypes: {modality: type in the
+    source}. duplicates: test rows that also occur in other splits. notes: one fact each.
     """
 
     rows: dict[str, int]
@@ -33,13 +36,13 @@ class PackReport:
     notes: tuple[str, ...]
 
     def lines(self) -> list[str]:
-        """The report for people, one fact a line."""
+        """Return the report as text, one fact per line."""
         splits = ", ".join(f"{split} {count:,}" for split, count in self.rows.items())
         widths = ", ".join(f"{name} {width} wide ({self.dtypes[name]})" for name, width in self.widths.items())
         return [
             f"{sum(self.rows.values()):,} rows in {self.groups:,} groups: {splits}",
             f"{len(self.widths)} modalities: {widths}",
-            *(_warning(found) for found in self.duplicates),
+            *(_warning(duplicates) for duplicates in self.duplicates),
             *(f"note   {note}" for note in self.notes),
         ]
 
@@ -51,17 +54,25 @@ def read_raw(
     group_column: str = "group",
     split_column: str = "split",
 ) -> RawFeatures:
-    """Features as stored, with ids, groups and splits from a table whose row order is the tensors' row order.
+    """Read features and a table with ids, groups and splits.
 
-    features: see `features.sources.read_sources`. table: .jsonl, .csv or .parquet; None: the columns of a Parquet
-    `features` file itself. Without a column `group` every row is its own group. Splits `val`, `valid` and `dev` are
-    read as `validation`. provenance: the files with their sha256, types as given, and notes.
+    Args:
+        features: file or folder, see `data.sources.read_sources`.
+        table: .jsonl, .csv or .parquet, with rows in the order of the tensors. None: the other columns of a Parquet
+            `features` file.
+        id_column: unique id of each row.
+        group_column: group of each row; without a column `group`, every row is its own group.
+        split_column: split of each row; `val`, `valid` and `dev` are read as `validation`.
 
-    Raises InputError for whatever a source or table refuses, no table, missing columns, and counts that differ.
+    Returns:
+        The features in their stored types; the provenance lists the files with their sha256, the types, and notes.
+
+    Raises:
+        InputError: a file is invalid, the table or a column is missing, or the numbers of rows differ.
     """
     place = features if table is None else table
     if table is None and features.suffix.lower() != ".parquet":
-        raise InputError(f"{features}: no table given; ids, groups and splits come from one (.jsonl, .csv or .parquet)")
+        raise InputError(f"{features}: no table given; give one with ids, groups and splits (.jsonl, .csv or .parquet)")
     tensors, files = read_sources(features)
     columns = read_table(place)
     ids = text_column(place, columns, id_column, "every row needs a unique id")
@@ -72,7 +83,7 @@ def read_raw(
     else:
         groups = text_column(place, columns, group_column, "rows of one group are positives of each other")
     if "heads" not in splits:
-        notes.append("no 'heads' split: projection heads start at random unless pretrained ones are given")
+        notes.append("no 'heads' split: projection heads start at random unless pre-trained ones are given")
     sources = files if table is None else (*files, table)
     return RawFeatures(
         tensors,
@@ -82,8 +93,8 @@ def read_raw(
         provenance={
             "name": features.stem,
             "sources": {file.name: _sha256(file) for file in sources},
-            "dtypes": {name: str(x.dtype).removeprefix("torch.") for name, x in tensors.items()},
-            "notes": notes,
+            "dtypes": {**_dtypes(tensors)},
+            "notes": [*notes],
         },
     )
 
@@ -99,10 +110,20 @@ def pack(
     standardise: bool = True,
     centre: bool = True,
 ) -> PackReport:
-    """Read (`read_raw`), prepare (as `features.prepare` does) and save a feature set in the folder `out`, its rows
-    ordered by split; returns the report. Where the tensors can be mapped (.npy, .safetensors), memory holds a chunk.
+    """Read features and a table, preprocess the rows, and save them as a feature set, ordered by split.
 
-    Raises InputError, one line saying what, where and what to do, for bad input; `out` is then as it was.
+    Memory holds one chunk of rows if the tensors can be memory-mapped (.npy, .safetensors).
+
+    Args:
+        features, table, id_column, group_column, split_column: see `read_raw`.
+        out: folder of the feature set.
+        standardise, centre: preprocessing steps, see `data.preprocessing`.
+
+    Returns:
+        A summary of the rows.
+
+    Raises:
+        InputError: the input is invalid; `out` is then unchanged.
     """
     raw = read_raw(features, table, id_column, group_column, split_column)
     prepared = prepare_raw(RawRows.of(raw), standardise, centre)
@@ -112,31 +133,36 @@ def pack(
 
 
 def _report(raw: RawFeatures, prepared: FeatureSet) -> PackReport:
+    notes = raw.provenance.get("notes")
     digests = digest_rows(raw)
     repeats = [
-        f"{count:,} test rows repeat the {name} row of another group; give them one group if either is a right answer"
+        f"{count:,} test rows repeat the {name} row of another group; put them in one group if both are right answers"
         for name, count in repeated_in_test(raw, digests).items()
     ]
     return PackReport(
         rows=prepared.split_sizes,
         groups=len(set(raw.groups)),
         widths=prepared.widths,
-        dtypes=raw.provenance["dtypes"],
+        dtypes=_dtypes(raw.features),
         duplicates=across_splits(raw, digests),
-        notes=(_steps(prepared.preprocessing), *raw.provenance["notes"], *repeats),
+        notes=(_steps(prepared.preprocessing), *(map(str, notes) if isinstance(notes, list) else ()), *repeats),
     )
 
 
+def _dtypes(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    return {name: str(x.dtype).removeprefix("torch.") for name, x in tensors.items()}
+
+
 def _steps(steps: Preprocessing) -> str:
-    rows = "rows are standardised" if steps.standardise else "rows are taken as they are, not standardised"
+    rows = "rows are standardised" if steps.standardise else "rows are not standardised"
     return f"{rows}, {'centred by the mean of the train rows' if steps.means else 'not centred'}"
 
 
-def _warning(found: Duplicates) -> str:
-    pairs = ", ".join(f"{test!r} = {other!r}" for test, other in found.examples)
-    if found.modality is None:
-        return f"WARNING: {found.rows:,} test rows equal a row of another split in every modality (leak): {pairs}"
-    return f"{found.rows:,} test rows have the {found.modality} row of another split: {pairs}"
+def _warning(duplicates: Duplicates) -> str:
+    pairs = ", ".join(f"{test!r} = {other!r}" for test, other in duplicates.examples)
+    if duplicates.modality is None:
+        return f"WARNING: {duplicates.rows:,} test rows equal a row of another split in every modality (leak): {pairs}"
+    return f"{duplicates.rows:,} test rows equal the {duplicates.modality} row of another split: {pairs}"
 
 
 def _sha256(path: Path) -> str:

@@ -1,6 +1,6 @@
-"""Planted data: M modalities that share a known latent, so that a method which finds structure must beat chance here.
+"""Synthetic test data: M modalities that share a known latent variable, so a working method must beat chance.
 
-The recipe, for a modality m of width p (all draws from one generator seeded with `seed`):
+For a modality m of width p (all draws from one generator seeded with `seed`):
 
     z_g  ~ N(0, I_latent)                                  one latent per group, shared by its rows and all modalities
     s_m  = tanh(z A_m),  A_m ~ N(0, 1 / latent), latent x p    a random linear map, then a fixed mild non-linearity
@@ -9,8 +9,8 @@ The recipe, for a modality m of width p (all draws from one generator seeded wit
     o_m  ~ N(0, I_p)                                       the modality's offset (the gap that centring removes)
     x_m  = o_m + s_m + noise * e_m
 
-Draws are z, then A, o, Q, g of each modality in the order given: renaming a modality changes nothing, adding one at the
-end leaves the others as they are.
+The draws are z, then A, o, Q, g of each modality in the given order: renaming a modality changes nothing, and adding
+one at the end leaves the others unchanged.
 """
 
 from __future__ import annotations
@@ -35,14 +35,19 @@ def planted(
     seed: int = 0,
     shuffle_pairs: bool = False,
 ) -> RawFeatures:
-    """Synthetic paired features with the structure of the module's recipe, float32.
+    """Return synthetic paired features, float32, as described in the module docstring.
 
-    modalities: {name: width}. rows: {split: number of rows}. latent: dimension of z. noise: root mean square of the
-    noise (a signal coordinate has at most 1). positives_per_group: rows that share a latent (the last group of a split
-    may have fewer).
-    shuffle_pairs: permute the rows of every modality on its own within each split, the control that has no signal.
+    Args:
+        modalities: {name: width}.
+        rows: {split: number of rows}.
+        latent: dimension of z.
+        noise: root mean square of the noise; the signal has a magnitude of at most 1 per coordinate.
+        positives_per_group: rows that share a latent; the last group of a split may have fewer.
+        seed: of all draws.
+        shuffle_pairs: permute the rows of every modality independently within each split, as a control without signal.
 
-    Raises InputError for sizes that are not positive, a negative noise, or an unknown split.
+    Raises:
+        InputError: a size is not positive, the noise is negative, or a split is unknown.
     """
     _check(modalities, rows, latent, noise, positives_per_group)
     generator = torch.Generator().manual_seed(seed)
@@ -73,7 +78,9 @@ def _check(
     check_modality_names(modalities)
     check_split_names(rows)
     if not modalities or not rows:
-        raise InputError("planted data: give at least one modality with its width and one split with its rows")
+        raise InputError(
+            "planted data: no modalities or rows; give at least one modality with its width and one split with its rows"
+        )
     sizes = {f"width of {name!r}": width for name, width in modalities.items()}
     sizes |= {f"rows of split {name!r}": count for name, count in rows.items()}
     sizes |= {"latent": latent, "positives_per_group": positives_per_group}

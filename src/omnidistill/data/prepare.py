@@ -1,8 +1,9 @@
-"""Raw rows -> prepared rows, a chunk at a time: checked, the steps fitted on the train rows, the steps applied.
+"""Preprocessing of raw rows in chunks: validation, fitting on the train rows, and application.
 
-    mu_m = (1 / n) sum over chunks of train rows, in float64        then every chunk standardised, and less mu_m
+    mu_m = (1 / n) sum over chunks of standardised train rows, in float64
+    x    = standardise(raw) - mu_m                                          for every chunk
 
-Nothing here holds more than a chunk, and one flag a row.
+Memory holds one chunk, and one flag per row.
 """
 
 from __future__ import annotations
@@ -20,61 +21,73 @@ from omnidistill.data.raw_rows import RawRows
 _LARGEST = 1e18  # squares of what is larger overflow float32
 
 
-def fitted(raw: RawRows, standardise: bool, centre: bool) -> Preprocessing:
-    """The steps for these rows. Raises InputError for what is not finite or has no direction, and for no train rows."""
+def fit_preprocessing(raw: RawRows, standardise: bool, centre: bool) -> Preprocessing:
+    """Validate all rows, and fit the preprocessing to the train rows.
+
+    Raises:
+        InputError: a value is not finite, a row has no direction, or there are no train rows to centre by.
+    """
     for name in raw.widths:
         _check(raw, name, standardise)
     train = torch.tensor([row for row, split in enumerate(raw.splits) if split == "train"], dtype=torch.int64)
     if centre and not len(train):
-        raise InputError(
-            "split 'train': no rows, so there is no mean to centre by; add train rows or prepare without centring"
-        )
+        raise InputError("split 'train': no rows, so there is no mean to centre by; add train rows or disable centring")
     chunks = {name: (x for _, x in raw.chunks(name, train)) for name in raw.widths}
     return Preprocessing.fit_chunks(chunks, standardise, centre)
 
 
-def prepared(
+def prepare_chunks(
     raw: RawRows, name: str, steps: Preprocessing, rows: Int[Tensor, " n"]
 ) -> Iterator[Float32[Tensor, "k p"]]:
-    """The rows of these numbers, prepared. Raises InputError, after the last, if any is a zero vector."""
-    lost = torch.zeros(len(raw.ids), dtype=torch.bool)
+    """Yield the preprocessed rows of one modality in chunks.
+
+    Raises:
+        InputError: after the last chunk, if any preprocessed row is a zero vector.
+    """
+    is_zero = torch.zeros(len(raw.ids), dtype=torch.bool)
     for numbers, x in raw.chunks(name, rows):
-        made = steps.apply({name: x})[name]
-        lost[numbers] = (made == 0).all(dim=1)
-        yield made
-    _check_directions(name, lost, raw.ids, "a zero vector once centred, equal to the mean of train")
+        chunk = steps.apply({name: x})[name]
+        is_zero[numbers] = (chunk == 0).all(dim=1)
+        yield chunk
+    _check_directions(name, is_zero, raw.ids, "a zero vector once centred, equal to the mean of train")
 
 
 def check_finite(name: str, x: Float[Tensor, "n p"], ids: Sequence[str], first: int = 0) -> None:
-    """Raise InputError for a value that is NaN, Inf or too large, naming its row (row 0 of x is row `first`); one pass
-    when all is well.
+    """Raise InputError, naming the row, for a value that is NaN, Inf or above 1e18 in magnitude.
+
+    Args:
+        name: of the modality.
+        x: consecutive rows of it.
+        ids: of all rows.
+        first: number of the first row of x.
     """
     if x.numel() == 0 or all(abs(float(bound)) <= _LARGEST for bound in torch.aminmax(x)):
-        return
+        return  # the usual case takes a single pass
     for row, values in enumerate(x):
         bad = ~(values.double().abs() <= _LARGEST)
         if bad.any():
             column = int(bad.nonzero()[0])
             raise InputError(
                 f"modality {name!r}, row {first + row} (id {ids[first + row]!r}): value {column} is "
-                f"{float(values[column])}; features must be finite, at most {_LARGEST:g} in size: "
+                f"{float(values[column])}; features must be finite and at most {_LARGEST:g} in magnitude: "
                 "drop the row or encode it again"
             )
 
 
 def _check(raw: RawRows, name: str, standardise: bool) -> None:
-    lost = torch.zeros(len(raw.ids), dtype=torch.bool)
+    degenerate = torch.zeros(len(raw.ids), dtype=torch.bool)
     for numbers, x in raw.chunks(name, torch.arange(len(raw.ids))):
         check_finite(name, x, raw.ids, int(numbers[0]))
         low, high = torch.aminmax(x, dim=1) if x.numel() else (x, x)
-        lost[numbers] = low == high if standardise else (low == 0) & (high == 0)
-    _check_directions(name, lost, raw.ids, f"a zero vector, {'constant' if standardise else 'all of it 0'}")
+        degenerate[numbers] = low == high if standardise else (low == 0) & (high == 0)
+    problem = "a zero vector once standardised, all values are equal" if standardise else "a zero vector"
+    _check_directions(name, degenerate, raw.ids, problem)
 
 
-def _check_directions(name: str, lost: Bool[Tensor, " n"], ids: Sequence[str], found: str) -> None:
-    if lost.any():
-        row = int(lost.nonzero()[0])
+def _check_directions(name: str, degenerate: Bool[Tensor, " n"], ids: Sequence[str], problem: str) -> None:
+    if degenerate.any():
+        row = int(degenerate.nonzero()[0])
         raise InputError(
-            f"modality {name!r}, row {row} (id {ids[row]!r}): {found}, so it has no direction; "
-            f"{int(lost.sum())} such rows: drop or encode them again"
+            f"modality {name!r}, row {row} (id {ids[row]!r}): {problem}, so it has no direction; "
+            f"drop such rows ({int(degenerate.sum())} in all) or encode them again"
         )

@@ -1,10 +1,10 @@
-"""The steps between an encoder's output and the heads, recorded so that they travel with the artifact.
+"""Preprocessing between encoders and heads, recorded in the artifact.
 
     standardise:  (x - mean(x)) / sqrt(var(x) + epsilon) over the p_m values of one row, biased variance
-                  (LayerNorm without affine, as the published heads begin)
+                  (LayerNorm without affine parameters, as in the published heads)
     centre:       subtract mu_m (p_m values), the mean of the standardised training rows of modality m
 
-Centring equals a bias in the head: W (x - mu) = W x + b with b = -W mu. It closes the gap between modalities.
+Centring is equivalent to a bias of the head: W (x - mu) = W x + b with b = -W mu. It closes the modality gap.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ _MEAN = "mean/"
 
 @dataclass(frozen=True, eq=False)
 class Preprocessing:
-    """The recorded steps.
+    """The recorded preprocessing steps.
 
-    standardise: whether each row was. epsilon: added to its variance. means: {modality: p_m}; empty if not centred.
+    standardise: whether rows are standardised. epsilon: added to the variance of a row. means: {modality: p_m}, which
+    are subtracted; empty without centring.
     """
 
     standardise: bool
@@ -38,15 +39,16 @@ class Preprocessing:
 
     @classmethod
     def fit(cls, raw_train: Mapping[str, Float[Tensor, "_ _"]], standardise: bool, centre: bool) -> Preprocessing:
-        """The steps for these training rows {modality: rows x p_m}; no other row has a say in the means."""
+        """Fit the steps to training rows {modality: rows x p_m}."""
         return cls.fit_chunks({name: (x,) for name, x in raw_train.items()}, standardise, centre)
 
     @classmethod
     def fit_chunks(
         cls, raw_train: Mapping[str, Iterable[Float[Tensor, "_ _"]]], standardise: bool, centre: bool
     ) -> Preprocessing:
-        """The same for rows that come in chunks, {modality: chunks of rows x p_m}; a mean is a sum in float64, rounded
-        to float32.
+        """Fit the steps to training rows in chunks {modality: chunks of rows x p_m}.
+
+        Means are accumulated in float64 and rounded to float32.
         """
         steps = cls(standardise, EPSILON, {})
         if not centre:
@@ -54,22 +56,23 @@ class Preprocessing:
         return cls(standardise, EPSILON, {name: steps._mean_of(name, chunks) for name, chunks in raw_train.items()})
 
     def apply(self, raw: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float32[Tensor, "_ _"]]:
-        """{modality: rows x p_m} of any float type -> the same shapes, new float32 tensors; computed in float32.
+        """Apply the steps to raw rows {modality: rows x p_m} of any float type; returns new float32 tensors.
 
-        Raises InputError for a modality that has no mean, or one of another width.
+        Raises:
+            InputError: a modality has no mean, or a mean of another width.
         """
         return {name: self._apply(name, x) for name, x in raw.items()}
 
     def only(self, modalities: Sequence[str]) -> Preprocessing:
-        """The steps of these modalities."""
+        """Return the steps of these modalities."""
         means = {name: mean for name, mean in self.means.items() if name in modalities}
         return Preprocessing(self.standardise, self.epsilon, means)
 
     def head_bias(self, heads: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, " _"]]:
-        """{modality: d}: the bias -W mu with which a head W (d x p_m) serves features that are not centred.
+        """Return the biases {modality: d} of heads {modality: d x p_m} for features that are not centred.
 
-        W (x - mu) = W x - W mu, so a bias-free head trained on centred rows equals this head with its bias on rows that
-        are standardised only. Zeros where nothing was centred.
+        W (x - mu) = W x - W mu, so a head W without bias on centred rows equals the head W with bias -W mu on rows that
+        are only standardised. Without centring the biases are zero.
         """
         return {
             name: -(w @ self._mean(name, w.shape[1]).to(w)) if self.means else w.new_zeros(w.shape[0])
@@ -77,25 +80,31 @@ class Preprocessing:
         }
 
     def to_tensors(self) -> dict[str, Float32[Tensor, " _"]]:
-        """What an artifact stores as tensors: `mean/MODALITY`, one per centred modality."""
+        """Return the tensors to store: `mean/MODALITY` of every centred modality."""
         return {_MEAN + name: mean for name, mean in self.means.items()}
 
     def to_meta(self) -> dict[str, Any]:
-        """What an artifact stores as JSON."""
+        """Return the JSON metadata to store."""
         return {"standardise": self.standardise, "epsilon": self.epsilon, "centred": list(self.means)}
 
     @classmethod
     def from_parts(cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Preprocessing:
-        """The steps from `to_tensors` (other tensors may be among them) and `to_meta`; InputError if they don't fit."""
+        """Restore the steps from the results of `to_tensors` (among other tensors) and `to_meta`.
+
+        Raises:
+            InputError: a part is missing or invalid.
+        """
         try:
             means = {name: tensors[_MEAN + name] for name in meta["centred"]}
             standardise, epsilon = meta["standardise"], meta["epsilon"]
         except (KeyError, TypeError) as error:
-            raise InputError(f"preprocessing: {error} is missing from the artifact; make it again") from error
-        sound = all(mean.ndim == 1 and mean.dtype == torch.float32 and mean.isfinite().all() for mean in means.values())
-        if not (isinstance(standardise, bool) and isinstance(epsilon, float) and 0 < epsilon < 1 and sound):
+            raise InputError(f"preprocessing: {error} is missing from the artifact; create it again") from error
+        valid_means = all(
+            mean.ndim == 1 and mean.dtype == torch.float32 and mean.isfinite().all() for mean in means.values()
+        )
+        if not (isinstance(standardise, bool) and isinstance(epsilon, float) and 0 < epsilon < 1 and valid_means):
             raise InputError(
-                "preprocessing: the recorded steps are not usable (flag, epsilon or means); make the artifact again"
+                "preprocessing: a recorded step is invalid (standardise, epsilon or a mean); create the artifact again"
             )
         return cls(standardise, epsilon, means)
 
@@ -117,8 +126,8 @@ class Preprocessing:
     def _mean(self, name: str, width: int) -> Float32[Tensor, " p"]:
         mean = self.means.get(name)
         if mean is None or mean.shape[0] != width:
-            found = "no mean was recorded for it" if mean is None else f"its recorded mean is {mean.shape[0]} wide"
-            raise InputError(f"modality {name!r}: {width} wide, but {found}; recorded are {_widths(self.means)}")
+            problem = "no mean was recorded for it" if mean is None else f"its recorded mean is {mean.shape[0]} wide"
+            raise InputError(f"modality {name!r}: {width} wide, but {problem}; recorded are {_widths(self.means)}")
         return mean
 
 

@@ -1,33 +1,33 @@
-"""Features as an encoder gave them: any float type, no step applied, one row of every modality per instance."""
+"""Raw features, as encoders return them: any float type, not preprocessed, one row per instance in every modality."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 
 
 @dataclass(frozen=True, eq=False)
 class RawFeatures:
-    """N paired instances of M modalities, before standardising and centring (`features.prepare` applies those).
+    """N paired instances of M modalities, before standardising and centring (see `data.featureset.prepare`).
 
-    features: {modality: N x p_m}, float16, bfloat16, float32 or float64, in the encoder's own units.
-    ids: one unique name a row. groups: rows of the same group are positives of each other. splits: names of
-    `data.names.SPLITS`. provenance: where the rows come from (JSON values). captions: {modality: N texts} for people to
-    read, may be empty.
+    features: {modality: N x p_m}, float16, bfloat16, float32 or float64, in the units of the encoder. ids: one unique
+    name per row. groups: rows of the same group are positives of each other. splits: names of `data.names.SPLITS`.
+    provenance: where the rows come from (JSON values). captions: {modality: N texts} for display; may be empty.
 
-    Only counts are checked here (InputError); `FeatureSet` checks the rest.
+    Raises:
+        InputError: the parts have different numbers of rows. `FeatureSet` validates the rest.
     """
 
     features: dict[str, Float[Tensor, "_ _"]]
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     splits: tuple[str, ...]
-    provenance: dict[str, Any]
+    provenance: dict[str, Json]
     captions: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -1,15 +1,15 @@
-"""Raw rows that are read a few at a time, so that a set may be larger than memory: of mapped tensors, or of shards."""
+"""Raw rows that are read in chunks, from mapped tensors or from shards, so that a set may be larger than memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from omnidistill.core.json_value import Json
 from omnidistill.data.raw import RawFeatures
 
 _NUMBERS_AT_ONCE = 2**20
@@ -17,27 +17,29 @@ _NUMBERS_AT_ONCE = 2**20
 
 @dataclass(frozen=True, eq=False)
 class RawRows:
-    """What `RawFeatures` holds, its rows still where they are.
+    """`RawFeatures` whose rows are read on demand.
 
-    widths: {modality: p_m}. read: the rows of these numbers of a modality, k x p_m in the type they are stored in.
+    widths: {modality: p_m}. read: a function of modality and k row numbers that returns the rows, k x p_m in the type
+    in which they are stored.
     """
 
     widths: dict[str, int]
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     splits: tuple[str, ...]
-    provenance: dict[str, Any]
+    provenance: dict[str, Json]
     read: Callable[[str, Int[Tensor, " k"]], Float[Tensor, "k _"]]
 
     @classmethod
     def of(cls, raw: RawFeatures) -> RawRows:
-        """Those of tensors, read by gathering."""
+        """Return the rows of tensors in memory or memory-mapped."""
         widths = {name: x.shape[1] for name, x in raw.features.items()}
         return cls(widths, raw.ids, raw.groups, raw.splits, raw.provenance, lambda name, rows: raw.features[name][rows])
 
     def chunks(self, name: str, rows: Int[Tensor, " n"]) -> Iterator[tuple[Int[Tensor, " k"], Float[Tensor, "k p"]]]:
-        """The rows of these numbers, some 4 MB in float32 at a time, each chunk with its numbers; as many rows a chunk
-        whatever they are read from.
+        """Yield (row numbers, rows) in chunks of about 4 MB in float32.
+
+        The size of the chunks does not depend on where the rows are read from, so neither do the results.
         """
         for part in torch.split(rows, max(1, _NUMBERS_AT_ONCE // self.widths[name])):
             yield part, self.read(name, part)

@@ -1,6 +1,6 @@
-"""Feature tensors from the files people have: .npz, .safetensors, .parquet, or a folder of one file a modality.
+"""Reading of feature tensors: .npz, .safetensors, .parquet, or a folder with one file per modality.
 
-Nothing is unpickled: object arrays and pickles are refused by name. A modality is one tensor, N x p_m, of a float type.
+Nothing is unpickled: pickles and object arrays raise an error. A modality is one tensor, N x p_m, of a float type.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,48 +20,67 @@ from omnidistill.core.errors import InputError
 from omnidistill.data.names import check_modality_names
 from omnidistill.io.artifacts import map_file, read_tensors
 
+if TYPE_CHECKING:
+    import pyarrow
+
 _PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib"}
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def read_sources(path: Path) -> tuple[dict[str, Float[Tensor, "_ _"]], tuple[Path, ...]]:
-    """The modalities in a file or folder, {name: N x p_m} as stored, and the files they came from.
+    """Read the modalities in a file or folder, memory-mapped where possible.
 
-    `.npz`: one array a modality. `.safetensors`: one tensor a modality. `.parquet`: one list column of numbers each.
-    Folder: one `.npy`, or one-tensor `.npz` or `.safetensors`, a modality, named by the file. Mapped where possible.
+    Args:
+        path: a file with one array (`.npz`), one tensor (`.safetensors`) or one column of lists of numbers (`.parquet`)
+            per modality; or a folder with one file per modality, which names it: `.npy`, or `.npz` or `.safetensors`
+            with a single tensor.
 
-    Raises InputError, naming file and modality, for pickles and object arrays, types that are not float, tensors that
-    are not rows x width, unusable names, and files that are missing, damaged or of another format.
+    Returns:
+        {modality: N x p_m} in the stored types, and the files that were read.
+
+    Raises:
+        InputError: a file is missing, damaged or of another format, contains pickles or object arrays, or a tensor has
+            an invalid name, shape or type; the message names file and modality.
     """
     try:
         files = _files(path) if path.is_dir() else (path,)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    found = {file.stem: _only(file) for file in files} if path.is_dir() else _file(path)
-    for name, x in found.items():
+    tensors = {file.stem: _only(file) for file in files} if path.is_dir() else _file(path)
+    for name, x in tensors.items():
         _check_tensor(path, name, x)
     try:
-        check_modality_names(found)
+        check_modality_names(tensors)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return found, files
+    return tensors, files
 
 
-def parquet_columns(path: Path, modalities: bool) -> dict[str, Any]:
-    """Columns of a Parquet file as pyarrow ChunkedArrays: the lists of numbers, or else all the others.
+def parquet_columns(path: Path, modalities: bool) -> dict[str, pyarrow.ChunkedArray]:
+    """Read columns of a Parquet file.
 
-    Raises InputError if pyarrow is not installed or the file is missing or damaged.
+    Args:
+        path: the file.
+        modalities: whether to read the columns that hold lists of numbers, or all the others.
+
+    Returns:
+        The columns by name.
+
+    Raises:
+        InputError: pyarrow is not installed, or the file is missing or damaged.
     """
     try:
         from pyarrow import parquet
     except ImportError as error:
-        raise InputError("Parquet needs pyarrow, which is not installed: pip install 'omnidistill[parquet]'") from error
+        raise InputError(
+            "pyarrow is not installed; Parquet files need it: pip install 'omnidistill[parquet]'"
+        ) from error
     try:
         with parquet.ParquetFile(path) as file:
             names = [field.name for field in file.schema_arrow if _is_number_list(field.type) == modalities]
             table = file.read(columns=names)
             return {name: table.column(name) for name in names}
-    except Exception as error:  # as with numpy: parsers of damaged bytes raise many types
+    except Exception as error:  # parsers of damaged bytes raise many types, as in `_numpy_errors`
         raise InputError(f"{path}: cannot be read as Parquet ({_line(error)})") from error
 
 
@@ -69,26 +88,29 @@ def _check_tensor(path: Path, name: str, x: Tensor) -> None:
     if x.dtype not in _FLOATS:
         kind = str(x.dtype).removeprefix("torch.")
         raise InputError(
-            f"{path}: modality {name!r} is {kind}; features are float16, bfloat16, float32 or float64 "
+            f"{path}: modality {name!r} is {kind}; features must be float16, bfloat16, float32 or float64 "
             "(ids, groups and splits belong in the table)"
         )
     if x.ndim != 2:
-        raise InputError(f"{path}: modality {name!r} has shape {tuple(x.shape)}; features are rows x width")
+        raise InputError(f"{path}: modality {name!r} has shape {tuple(x.shape)}; features must be rows x width")
     if 0 in x.shape:
         missing = "rows" if x.shape[0] == 0 else "columns"
-        raise InputError(f"{path}: modality {name!r} has no {missing}: shape {tuple(x.shape)}")
+        raise InputError(f"{path}: modality {name!r} has no {missing}: its shape is {tuple(x.shape)}; export it again")
 
 
 def _file(path: Path) -> dict[str, Tensor]:
     suffix = path.suffix.lower()
     if suffix in _PICKLES:
         raise InputError(
-            f"{path}: {suffix} files are pickles, which can run code and are never read; "
+            f"{path}: {suffix} files are pickles, which can execute code and are never read; "
             "save the arrays as .safetensors, .npz or .npy"
         )
     readers = {".npz": _npz, ".safetensors": read_tensors, ".parquet": _parquet}
     if suffix not in readers:
-        raise InputError(f"{path}: expected {', '.join(readers)} or a folder of .npy, .npz and .safetensors files")
+        raise InputError(
+            f"{path}: unknown format {suffix!r}; "
+            f"expected {', '.join(readers)} or a folder of .npy, .npz and .safetensors files"
+        )
     return readers[suffix](path)
 
 
@@ -97,17 +119,20 @@ def _files(folder: Path) -> tuple[Path, ...]:
     files = sorted((file for file in folder.iterdir() if file.suffix.lower() in known), key=lambda file: file.stem)
     if not files:
         raise InputError(f"{folder}: no .npy, .npz or .safetensors file in the folder; it needs one per modality")
-    for before, file in pairwise(files):
-        if before.stem == file.stem:
-            raise InputError(f"{folder}: {before.name} and {file.name} are both modality {file.stem!r}; keep one")
+    for previous, file in pairwise(files):
+        if previous.stem == file.stem:
+            raise InputError(f"{folder}: {previous.name} and {file.name} are both modality {file.stem!r}; remove one")
     return tuple(files)
 
 
 def _only(path: Path) -> Tensor:
-    found = _npy(path) if path.suffix.lower() == ".npy" else _file(path)
-    if len(found) != 1:
-        raise InputError(f"{path}: {len(found)} tensors; in a folder each file is one modality: give this file itself")
-    return next(iter(found.values()))
+    tensors = _npy(path) if path.suffix.lower() == ".npy" else _file(path)
+    if len(tensors) != 1:
+        raise InputError(
+            f"{path}: contains {len(tensors)} tensors, but each file in a folder is one modality; "
+            "give this file instead of the folder"
+        )
+    return next(iter(tensors.values()))
 
 
 def _npz(path: Path) -> dict[str, Tensor]:
@@ -115,20 +140,20 @@ def _npz(path: Path) -> dict[str, Tensor]:
         loaded = np.load(path, allow_pickle=False)
         arrays = {name: loaded[name] for name in loaded.files} if isinstance(loaded, np.lib.npyio.NpzFile) else None
     if arrays is None:
-        raise InputError(f"{path}: a single array, not an .npz archive of one array per modality")
+        raise InputError(f"{path}: a single array, not an .npz archive with one array per modality; use numpy.savez")
     return {name: _from_numpy(path, name, array) for name, array in arrays.items()}
 
 
 def _npy(path: Path) -> dict[str, Tensor]:
     with _numpy_errors(path):
-        found = np.load(path, allow_pickle=False, mmap_mode="r")
-        array = np.ndarray(found.shape, found.dtype, map_file(path), found.offset, found.strides)
+        header = np.load(path, allow_pickle=False, mmap_mode="r")
+        array = np.ndarray(header.shape, header.dtype, map_file(path), header.offset, header.strides)
     return {path.stem: _from_numpy(path, path.stem, array)}
 
 
 @contextmanager
 def _numpy_errors(path: Path) -> Iterator[None]:
-    """Whatever zip and header parsers raise on damaged bytes (a dozen types) is one InputError."""
+    """Convert whatever the zip and header parsers raise on damaged bytes (a dozen types) to InputError."""
     try:
         yield
     except FileNotFoundError as error:
@@ -136,19 +161,19 @@ def _numpy_errors(path: Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, ValueError) and any(word in str(error).lower() for word in ("pickle", "object")):
             raise InputError(
-                f"{path}: a pickle, an object array or no numpy file at all; pickles can run code and are never read: "
-                "save each modality as a plain float array"
+                f"{path}: a pickle, an object array or not a numpy file; pickles can execute code and are never read: "
+                "save each modality as a float array"
             ) from error
-        raise InputError(f"{path}: cannot be read as numpy ({_line(error)}); missing, truncated or damaged") from error
+        raise InputError(f"{path}: cannot be read as numpy file ({_line(error)}); truncated or damaged") from error
 
 
 def _from_numpy(path: Path, name: str, array: object) -> Tensor:
     if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: member {name!r} is not a numpy array")
+        raise InputError(f"{path}: member {name!r} is not a numpy array; save the arrays with numpy.savez")
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
         hint = "; numpy has no bfloat16, use .safetensors for it" if array.dtype.kind == "V" else ""
         raise InputError(
-            f"{path}: modality {name!r} is {array.dtype}; features are float16, float32 or float64{hint} "
+            f"{path}: modality {name!r} is {array.dtype}; features must be float16, float32 or float64{hint} "
             "(ids, groups and splits belong in the table)"
         )
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
@@ -157,7 +182,7 @@ def _from_numpy(path: Path, name: str, array: object) -> Tensor:
 def _parquet(path: Path) -> dict[str, Tensor]:
     columns = parquet_columns(path, modalities=True)
     if not columns:
-        raise InputError(f"{path}: no column holds lists of numbers; each modality is one")
+        raise InputError(f"{path}: no column holds lists of numbers; every modality needs such a column")
     return {name: _list_column(path, name, column) for name, column in columns.items()}
 
 
@@ -170,7 +195,7 @@ def _list_column(path: Path, name: str, column: Any) -> Tensor:
         raise InputError(f"{path}: column {name!r} has missing values; every row needs all of its numbers")
     low, high = widths["min"] or 0, widths["max"] or 0
     if low != high:
-        raise InputError(f"{path}: column {name!r} has rows of {low} to {high} numbers; all need one width")
+        raise InputError(f"{path}: column {name!r} has rows of {low} to {high} numbers; all rows need the same width")
     return torch.from_numpy(np.array(values.to_numpy()).reshape(len(column), low))
 
 

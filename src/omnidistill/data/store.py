@@ -1,11 +1,11 @@
-"""A feature set on disk: one artifact of kind `features`, memory-mapped when read.
+"""Storage of feature sets: one artifact of kind `features`, memory-mapped when read.
 
-A set that is packed may be larger than memory: its rows are prepared while they are written (`prepare_raw`), and lie
-split by split, so that a split is a view of the file.
+A set may be larger than memory: `prepare_raw` preprocesses its rows while they are written, and orders them by split,
+so that a split is a view of the file.
 
-Tensors: `features/MODALITY` (N x p_m), `mean/MODALITY` (p_m), `pairing` (N x N, if any), and the strings as codes and
-UTF-8 JSON: `ids`, `groups` (names by first appearance), `group_codes` (N), `split_codes` (N, into meta's `splits`).
-Meta: modalities, splits, preprocessing, provenance.
+Tensors: `features/MODALITY` (N x p_m), `mean/MODALITY` (p_m), `pairing` (N x N, if any), and strings as UTF-8 JSON and
+codes: `ids`, `groups` (names in the order of first appearance), `group_codes` (N), `split_codes` (N, indices into
+`splits` of the metadata). Metadata: modalities, splits, preprocessing, provenance.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.data.prepare import fitted, prepared
+from omnidistill.data.prepare import fit_preprocessing, prepare_chunks
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.data.raw_rows import RawRows
 from omnidistill.io.artifacts import Pieces, load_artifact, save_artifact
@@ -31,18 +31,29 @@ from omnidistill.io.artifacts import Pieces, load_artifact, save_artifact
 KIND = "features"
 
 
-def save_features(features: FeatureSet, folder: Path, provenance: Mapping[str, Any] | None = None) -> None:
-    """Write the set to `folder`, with additions to its provenance; raises InputError if it cannot be written."""
+def save_features(features: FeatureSet, folder: Path, provenance: Mapping[str, Json] | None = None) -> None:
+    """Write the set to a folder.
+
+    Args:
+        features: the set.
+        folder: folder of the artifact.
+        provenance: additions to the provenance of the set.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
     _save(features, features.features, folder, provenance)
 
 
 def prepare_raw(raw: RawRows, standardise: bool = True, centre: bool = True) -> PreparedRows:
-    """Raw rows ready to be saved, as `features.prepare` would make them, but ordered by split and not held in memory.
+    """Validate raw rows and fit their preprocessing, which is applied when the result is saved.
 
-    Raises InputError for what `prepare` and a FeatureSet refuse, but for one thing that only saving finds: a
-    row that equals the mean of train.
+    The stored rows equal those of `data.featureset.prepare`, but are ordered by split and never held in memory.
+
+    Raises:
+        InputError: as by `prepare`, except that a row equal to the mean of train is only detected while saving.
     """
-    steps = fitted(raw, standardise, centre)
+    steps = fit_preprocessing(raw, standardise, centre)
     order = _by_split(raw.splits)
     rows = order.tolist()
     outline = FeatureSet(
@@ -55,7 +66,7 @@ def prepare_raw(raw: RawRows, standardise: bool = True, centre: bool = True) -> 
         dict(raw.provenance),
     )
     pieces = {
-        name: Pieces((len(rows), width), torch.float32, partial(prepared, raw, name, steps, order))
+        name: Pieces((len(rows), width), torch.float32, partial(prepare_chunks, raw, name, steps, order))
         for name, width in raw.widths.items()
     }
     return PreparedRows(outline, pieces)
@@ -63,22 +74,30 @@ def prepare_raw(raw: RawRows, standardise: bool = True, centre: bool = True) -> 
 
 @dataclass(frozen=True, eq=False)
 class PreparedRows:
-    """A set whose rows are made while they are saved; `outline` has zeros in their place."""
+    """A set whose rows are computed while they are saved; `outline` is the set with zeros in their place."""
 
     outline: FeatureSet
     pieces: dict[str, Pieces]
 
     def save(self, folder: Path) -> FeatureSet:
-        """Write the set to `folder` and open it there; raises InputError if it cannot be written."""
+        """Save the set to `folder` and return it, opened from there.
+
+        Raises:
+            InputError: a row equals the mean of train, or the folder cannot be written.
+        """
         _save(self.outline, self.pieces, folder, None)
         return load_features(folder, verify=False)
 
 
 def load_features(folder: Path, verify: bool = True) -> FeatureSet:
-    """The set in `folder`, its rows mapped from the file; what is written to them stays in this process.
+    """Open the set in `folder`, with memory-mapped rows.
 
-    `verify` compares the sha256 of the file too, which reads it once. Raises InputError if the artifact is missing,
-    damaged, of another kind, or not a valid set.
+    Args:
+        folder: of the artifact.
+        verify: also compare the sha256 of the file, which reads it once.
+
+    Raises:
+        InputError: the artifact is missing, damaged, of another kind, or not a valid set.
     """
     artifact = load_artifact(folder, KIND, verify)
     tensors, meta = artifact.tensors, artifact.meta
@@ -102,7 +121,7 @@ def load_features(folder: Path, verify: bool = True) -> FeatureSet:
 
 
 def _save(
-    features: FeatureSet, rows: Mapping[str, Tensor | Pieces], folder: Path, provenance: Mapping[str, Any] | None
+    features: FeatureSet, rows: Mapping[str, Tensor | Pieces], folder: Path, provenance: Mapping[str, Json] | None
 ) -> None:
     tensors: dict[str, Tensor | Pieces] = {f"features/{name}": x for name, x in rows.items()}
     tensors |= features.preprocessing.to_tensors()
@@ -126,7 +145,7 @@ def _save(
 
 
 def _by_split(splits: Sequence[str]) -> Int[Tensor, " n"]:
-    """Row numbers split by split, splits by first appearance, rows of a split in their order."""
+    """Return the row numbers ordered by split, splits in the order of first appearance, rows of a split in order."""
     code = {split: number for number, split in enumerate(dict.fromkeys(splits))}
     return torch.sort(torch.tensor([code[split] for split in splits], dtype=torch.uint8), stable=True).indices
 

@@ -1,6 +1,6 @@
-"""The table beside the tensors: ids, groups and splits, one row per instance, in tensor order.
+"""Reading of the table that accompanies the tensors: ids, groups and splits, one row per instance, in the same order.
 
-Formats: .jsonl (one object a line), .csv (comma, header line, UTF-8), .parquet.
+Formats: .jsonl (one object per line), .csv (comma, header line, UTF-8), .parquet.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ _SYNONYMS = {"val": "validation", "valid": "validation", "dev": "validation"}
 
 
 def read_table(path: Path) -> dict[str, list[Any]]:
-    """{column: one value per row}; a value that a .jsonl row lacks is None.
+    """Return {column: one value per row}; values missing from a .jsonl row are None.
 
-    Raises InputError, naming file and line, for a file that is missing, damaged, of another format or has no rows.
+    Raises:
+        InputError: the file is missing, damaged, of another format or has no rows; the message names file and line.
     """
     readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     suffix = path.suffix.lower()
     if not path.exists():
         raise InputError(f"{path}: no such file")
     if suffix not in readers:
-        raise InputError(f"{path}: expected a table in {', '.join(readers)}")
+        raise InputError(f"{path}: unknown format {suffix!r}; a table is a file in {', '.join(readers)}")
     try:
         columns = readers[suffix](path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -40,9 +41,17 @@ def read_table(path: Path) -> dict[str, list[Any]]:
 
 
 def text_column(path: Path, columns: dict[str, list[Any]], name: str, purpose: str) -> tuple[str, ...]:
-    """The values of a column as strings (whole numbers become text); `purpose` says what the column is needed for.
+    """Return the values of a column as strings; integers are converted.
 
-    Raises InputError: with the nearest name if there is no such column, with the row if a value is missing or no text.
+    Args:
+        path: of the table, for messages.
+        columns: of the table.
+        name: of the column.
+        purpose: what the column is needed for, for the message.
+
+    Raises:
+        InputError: the column is missing (the message suggests the nearest name), or a value is missing or neither text
+            nor an integer (the message names the row).
     """
     if name not in columns:
         raise InputError(
@@ -52,9 +61,11 @@ def text_column(path: Path, columns: dict[str, list[Any]], name: str, purpose: s
 
 
 def read_splits(path: Path, columns: dict[str, list[Any]], name: str) -> tuple[tuple[str, ...], list[str]]:
-    """The split of each row in our names, and a note for each synonym (val, valid, dev) that was read as validation.
+    """Return the split of each row, and a note for each synonym (val, valid, dev) that was read as validation.
 
-    Raises InputError, with the nearest name, for an unknown split, and for train, validation or test without rows.
+    Raises:
+        InputError: a split is unknown (the message suggests the nearest name), or train, validation or test has no
+            rows.
     """
     given = text_column(path, columns, name, "it says which rows are train, validation, test and, optionally, heads")
     for row, split in enumerate(given):
@@ -64,11 +75,12 @@ def read_splits(path: Path, columns: dict[str, list[Any]], name: str) -> tuple[t
                 f"known are {', '.join(SPLITS)}{nearest(split, SPLITS)}"
             )
     splits = tuple(_SYNONYMS.get(split, split) for split in given)
-    for needed in ("train", "validation", "test"):
-        if needed not in splits:
-            found = ", ".join(split for split in SPLITS if split in splits)
+    for required in ("train", "validation", "test"):
+        if required not in splits:
+            present = ", ".join(split for split in SPLITS if split in splits)
             raise InputError(
-                f"{path}: column {name!r}: no {needed!r} rows; found {found}, needed train, validation and test"
+                f"{path}: column {name!r}: no {required!r} rows; found {present}, "
+                "but train, validation and test are required"
             )
     notes = [f"split {split!r} read as {_SYNONYMS[split]!r}" for split in dict.fromkeys(given) if split in _SYNONYMS]
     return splits, notes
@@ -79,8 +91,8 @@ def _text(path: Path, name: str, row: int, value: object) -> str:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    found = "missing" if value is None or value == "" else f"{value!r}"
-    raise InputError(f"{path}: row {row}, column {name!r} is {found}; expected text or a whole number")
+    description = "missing" if value is None or value == "" else f"{value!r}"
+    raise InputError(f"{path}: row {row}, column {name!r} is {description}; expected text or an integer")
 
 
 def _jsonl(path: Path) -> dict[str, list[Any]]:
@@ -92,7 +104,7 @@ def _jsonl(path: Path) -> dict[str, list[Any]]:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise InputError(f"{path}: line {number} is not JSON ({error})") from error
+                raise InputError(f"{path}: line {number} is not JSON ({error}); every line is one object") from error
             if not isinstance(row, dict):
                 raise InputError(f"{path}: line {number} is not a JSON object but {type(row).__name__}")
             rows.append(row)
@@ -108,13 +120,16 @@ def _csv(path: Path) -> dict[str, list[Any]]:
         reader = csv.reader(file, strict=True)
         header = next(reader, [])
         if len(set(header)) < len(header):
-            raise InputError(f"{path}: the header names a column twice: {', '.join(header)}")
+            raise InputError(f"{path}: the header names a column twice ({', '.join(header)}); rename one")
         columns: dict[str, list[Any]] = {name: [] for name in header}
         for row in reader:
             if not row:
                 continue
             if len(row) != len(header):
-                raise InputError(f"{path}: line {reader.line_num} has {len(row)} cells, the header has {len(header)}")
+                raise InputError(
+                    f"{path}: line {reader.line_num} has {len(row)} cells, the header has {len(header)}; "
+                    "quote values that contain commas"
+                )
             for name, value in zip(header, row, strict=True):
                 columns[name].append(value)
     return columns

@@ -1,4 +1,4 @@
-"""Distillation: the distilled set, and the outer loop that learns one by an outer objective."""
+"""Distillation: the distilled set, and the outer loop that learns its rows with an outer objective."""
 
 from omnidistill.distill.distilled_set import DistilledSet
 from omnidistill.distill.outer import Episode, Outer, ShortcutMatching, TaskLoss, TrajectoryMatching, WithTask

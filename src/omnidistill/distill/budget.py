@@ -1,9 +1,9 @@
-"""Budgets in bytes: what an amount such as "64kB" or "1%" means, and what a set of N rows takes.
+"""Budgets in bytes: parse amounts such as "64kB" or "1%", and compute the size of a set of N rows.
 
     bytes(N) = N sum_m row_m + similarity(N)
 
-row_m is what the storage takes for one row p_m wide, similarity(N) what the tensors of S take. A percentage is a share
-of the training features in float32; k, M and G are powers of 1000.
+row_m is the number of bytes per stored row of width p_m, similarity(N) the bytes of the tensors of S. A percentage is a
+share of the training features in float32; k, M and G are powers of 1000.
 """
 
 from __future__ import annotations
@@ -25,31 +25,35 @@ if TYPE_CHECKING:
     from omnidistill.distill.set_settings import SetSettings
 
 LEAST_ROWS = 2
-"""A contrastive student needs another row to tell a row from."""
+"""Smallest number of rows: a contrastive student needs a second row to compare a row with."""
 
 _AMOUNT = re.compile(r"\s*(.+?)\s*(%|[kmg]?b?)\s*", re.IGNORECASE)
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
 class BudgetTooSmallError(InputError):
-    """Not even the least number of rows fits."""
+    """The budget is smaller than the smallest possible set."""
 
 
 def check_budget(text: str) -> str:
-    """Return the text if it is an amount of bytes or a share.
+    """Return the text unchanged if it is an amount of bytes or a percentage.
 
     Raises:
-        InputError: it is neither, not finite, or less than a byte.
+        InputError: it is neither, is not finite, or is less than one byte.
     """
     _amount(text, 10**30)
     return text
 
 
 def parse_budget(text: str, whole: int) -> int:
-    """Return the bytes of "200000", "64k", "64kB", "1.5M" or "1%" (of `whole`), rounded down.
+    """Return the number of bytes that a text stands for, rounded down.
+
+    Args:
+        text: an amount such as "200000", "64k", "64kB" or "1.5M", or a percentage of `whole` such as "1%".
+        whole: bytes of the training features.
 
     Raises:
-        InputError: anything else, an amount that is not finite, less than a byte, or more than `whole`.
+        InputError: the text is malformed, or the amount is not finite, less than one byte or more than `whole`.
     """
     amount = _amount(text, whole)
     if amount > whole:
@@ -64,11 +68,11 @@ def _amount(text: str, whole: int) -> Decimal:
         amount = Decimal(number) * scale
     except (AttributeError, ArithmeticError):
         raise InputError(
-            f"budget {text!r}: is not an amount of bytes; give one such as 200000, 64kB, 1.5M or 1%"
+            f"budget {text!r}: not an amount of bytes; pass one such as 200000, 64kB, 1.5M or 1%"
         ) from None
     if not amount.is_finite() or amount < 1:
         raise InputError(
-            f"budget {text!r}: must be finite and at least a byte; give bytes such as 200000, 64kB, 1.5M or 1%"
+            f"budget {text!r}: must be finite and at least one byte; pass an amount such as 200000, 64kB, 1.5M or 1%"
         )
     return amount
 
@@ -77,14 +81,14 @@ def training_bytes(data: FeatureSet) -> int:
     """Return the bytes of the training rows in float32, 4 N sum_m p_m.
 
     Raises:
-        InputError: the data have no train split.
+        InputError: the data has no train split.
     """
     rows = data.split_sizes.get("train") or len(data.split("train"))
     return 4 * rows * sum(data.widths.values())
 
 
 def set_bytes(settings: SetSettings, widths: Iterable[int]) -> int:
-    """Return the bytes of the set that these settings make of features of these widths."""
+    """Return the bytes of a set with these settings, for modalities of these widths."""
     stored = settings.num_stored
     shared = settings.set_similarity.shared_rows(stored, settings.num_rows)
     with torch.device("meta"):
@@ -95,10 +99,10 @@ def set_bytes(settings: SetSettings, widths: Iterable[int]) -> int:
 
 @lru_cache(maxsize=1024)
 def row_bytes(storage: Storage, width: int) -> int:
-    """Return the bytes of a stored row of this many numbers."""
+    """Return the bytes per stored row of this width."""
     return storage.row_bytes(width)
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor]) -> int:
-    """Return the bytes of all tensors."""
+    """Return the total bytes of the tensors."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())

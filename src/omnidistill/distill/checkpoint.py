@@ -1,4 +1,4 @@
-"""The outer loop's state: how far it is, and on disk everything a resumed run needs to go on to the same bits."""
+"""The state of the outer loop, and the checkpoint from which an interrupted run continues to the same bits."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 from omnidistill.distill.learnable import optimiser_tensors, restore_optimiser
 from omnidistill.distill.learner import Good, Learner
+from omnidistill.distill.loop_settings import LoopSettings
+from omnidistill.distill.provenance import Provenance
 from omnidistill.distill.version_0_1 import upgraded_config
 from omnidistill.io.artifacts import load_artifact, save_artifact
 
@@ -42,8 +45,14 @@ class Best:
 
 @dataclass
 class Course:
-    """How far a run is: iterations done, the best set so far, what its user is told, its seconds, and the place in its
-    log (None before there is one).
+    """The progress of a run.
+
+    Attributes:
+        done: iterations done.
+        best: the best set so far.
+        notes: what the user should know.
+        seconds: time spent, over all parts of the run.
+        tracker_position: position in the metrics log, None before there is one.
     """
 
     done: int = 0
@@ -53,8 +62,51 @@ class Course:
     tracker_position: int | None = None
 
 
-def save_checkpoint(folder: Path, identity: Mapping[str, Any], course: Course, learner: Learner) -> None:
-    """Write the state after `course.done` iterations (atomically)."""
+@dataclass(frozen=True)
+class CheckpointIdentity:
+    """What a checkpoint and the run that resumes it must have in common.
+
+    Attributes:
+        config: the settings of the run, without those of its evaluation.
+        provenance: data, heads and experts.
+    """
+
+    config: Mapping[str, Json]
+    provenance: Mapping[str, Json]
+
+    @staticmethod
+    def of(settings: LoopSettings, seed: int, provenance: Provenance) -> CheckpointIdentity:
+        """Return the identity of a run with these settings; `seed` stands for the settings that it does not record."""
+        config = {**(provenance.config or {"seed": seed}), "distill": settings.model_dump(mode="json")}
+        inputs = {name: value for name, value in provenance.to_json().items() if name not in ("method", "config")}
+        return CheckpointIdentity({name: value for name, value in config.items() if name != "evaluate"}, inputs)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the identity as a checkpoint stores it."""
+        return {"config": dict(self.config), "provenance": dict(self.provenance)}
+
+    @staticmethod
+    def from_json(tree: Mapping[str, Any], where: str) -> CheckpointIdentity:
+        """Read what `to_json` of this version, or version 0.1, wrote.
+
+        Raises:
+            InputError: a field is missing or of another type.
+        """
+        try:
+            return CheckpointIdentity(upgraded_config(tree["config"]), dict(tree["provenance"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{where}: the identity in the checkpoint is damaged ({error}); distil again") from None
+
+
+def save_checkpoint(folder: Path, identity: CheckpointIdentity, course: Course, learner: Learner) -> None:
+    """Write the state after `course.done` iterations, atomically.
+
+    Args:
+        folder: folder of the checkpoint.
+        identity: settings and inputs of the run.
+        course: the progress of the run.
+        learner: tensors, optimiser and random streams.
+    """
     best, last_good = course.best, learner.last_good
     tensors = {
         **{f"leaf/{name}": leaf.detach() for name, leaf in learner.learnable.state().items()},
@@ -65,7 +117,7 @@ def save_checkpoint(folder: Path, identity: Mapping[str, Any], course: Course, l
     }
     chosen = {name: getattr(best, name) for name in ("score", "iteration", "num_steps", "restarts")}
     meta = {
-        "identity": dict(identity),
+        "identity": identity.to_json(),
         "iteration": course.done,
         "tracker_position": course.tracker_position,
         "best": chosen if best.tensors else None,
@@ -78,17 +130,22 @@ def save_checkpoint(folder: Path, identity: Mapping[str, Any], course: Course, l
     save_artifact(folder, "checkpoint", tensors, meta)
 
 
-def load_checkpoint(folder: Path, identity: Mapping[str, Any], learner: Learner) -> Course:
-    """Restore the learner in place; returns how far it was. One that was written before there were restarts has had
-    none.
+def load_checkpoint(folder: Path, identity: CheckpointIdentity, learner: Learner) -> Course:
+    """Restore the learner in place and return the progress of the run.
+
+    A checkpoint without a count of restarts was written before restarts existed, so it has none.
+
+    Args:
+        folder: folder of the checkpoint.
+        identity: settings and inputs of the run that resumes.
+        learner: receives tensors, optimiser and random streams.
 
     Raises:
-        InputError: damaged, or of another run.
+        InputError: the checkpoint is damaged, or it belongs to another run.
     """
     artifact = load_artifact(folder, "checkpoint")
     meta = artifact.meta
-    stored = dict(meta["identity"])
-    if {**stored, "config": upgraded_config(stored.get("config", {}))} != identity:
+    if CheckpointIdentity.from_json(meta["identity"], str(folder)) != identity:
         raise InputError(
             f"{folder}: is the checkpoint of another run (data, heads or settings differ); start a new run folder"
         )

@@ -1,8 +1,8 @@
-"""The result of a method: a distilled set, with all that is needed to train on it.
+"""The result of a method: a distilled set, with everything that is needed to train on it.
 
 On disk it is an artifact of kind "distilled":
 
-    tensors-....safetensors   rows as their storage keeps them, tensors of the similarity, means of the preprocessing
+    tensors-....safetensors   stored rows, tensors of the similarity, means of the preprocessing
     manifest.json             the specification (`set_spec`), at most 1 kB; written last
     provenance.json           where the set comes from (`provenance`); training does not need it
 """
@@ -38,8 +38,11 @@ PROVENANCE = "provenance.json"
 class DistilledSet:
     """Synthetic rows, their similarity and the recipe to train on them.
 
-    tensors: "rows/..." as the storage keeps them, and "similarity/...". spec: how they are stored and trained on.
-    preprocessing: the steps that prepared the space of the rows. provenance: where the set comes from.
+    Attributes:
+        tensors: the stored rows ("rows/...") and the tensors of the similarity ("similarity/...").
+        spec: how the tensors are stored and trained on.
+        preprocessing: the steps that produced the feature space of the rows.
+        provenance: where the set comes from.
     """
 
     tensors: dict[str, Tensor]
@@ -59,7 +62,7 @@ class DistilledSet:
 
     @property
     def size(self) -> int:
-        """Stored rows; `len` is the number of rows to train on."""
+        """Number of stored rows; `len` is the number of rows to train on."""
         return self.spec.size
 
     def __len__(self) -> int:
@@ -68,7 +71,7 @@ class DistilledSet:
     def rows(self) -> dict[str, Float[Tensor, "_ _"]]:
         """Return the rows to train on, N x p_m per modality, in the space of the prepared features.
 
-        Views of the stored rows come after them.
+        If the storage has several views, they follow the stored rows.
         """
         loaded = self.spec.storage.load(_section(self.tensors, "rows"))
         return {name: loaded[name] for name in self.modalities}
@@ -93,7 +96,7 @@ class DistilledSet:
 
     @property
     def objective(self) -> Objective:
-        """What students minimise: a loss of outputs (M x b x d, in the order of `modalities`) and targets (b x b)."""
+        """Loss of students, a function of outputs (M x b x d, in the order of `modalities`) and targets (b x b)."""
         return self.spec.objective.bind(self.modalities)
 
     def students(
@@ -101,8 +104,15 @@ class DistilledSet:
     ) -> Iterator[tuple[int, dict[str, Float[Tensor, "_ _ _"]]]]:
         """Train heads on the set by its recipe, several runs at once; yield (steps, heads R x d x p_m).
 
-        Yields at each checkpoint; without checkpoints once, after the recipe's number of steps. Where the recipe names
-        the mini-batches, all runs are the same.
+        Args:
+            start: the initial heads, {modality: d x p_m}.
+            seed: seed of the mini-batches. If the recipe fixes the mini-batches, all runs are identical.
+            num_runs: number of runs R.
+            checkpoints: numbers of steps, ascending, after which heads are yielded; None yields once, after the
+                recipe's number of steps.
+
+        Raises:
+            InputError: heads are missing or do not match the rows.
         """
         rows = self.rows()
         check_heads(start, {name: x.shape[1] for name, x in rows.items()}, "heads to train on the set")
@@ -117,14 +127,14 @@ class DistilledSet:
         )
 
     def train(self, start: Heads, seed: int = 0) -> Heads:
-        """Return heads {modality: d x p_m} trained on the set by its recipe from `start`, which is left unchanged.
+        """Return heads {modality: d x p_m} trained on the set by its recipe.
 
         Args:
-            start: the heads to begin with, {modality: d x p_m}.
-            seed: of the mini-batches, where the recipe does not name them.
+            start: the initial heads, {modality: d x p_m}; not modified.
+            seed: seed of the mini-batches, unless the recipe fixes them.
 
         Raises:
-            InputError: heads that are missing or do not fit the rows.
+            InputError: heads are missing or do not match the rows.
         """
         _, heads = next(self.students(start, seed=seed, num_runs=1))
         return {name: matrix[0] for name, matrix in heads.items()}
@@ -132,12 +142,12 @@ class DistilledSet:
     def dataset(self) -> SyntheticRows:
         """Return the rows to train on as a torch Dataset of ({modality: row}, index).
 
-        Its `collate` gives a DataLoader soft targets.
+        Pass its `collate` to a DataLoader to get soft targets.
         """
         return SyntheticRows(self.rows(), self.targets)
 
     def batches(self, seed: int = 0) -> Iterator[Batch]:
-        """Yield (rows {modality: b x p_m}, targets b x b) of every step, as `train(start, seed)` takes them."""
+        """Yield (rows {modality: b x p_m}, targets b x b) of every step, in the order of `train(start, seed)`."""
         dataset = self.dataset()
         for indices in self.recipe.batches(len(dataset), seed):
             yield dataset.batch(indices)
@@ -147,29 +157,29 @@ class DistilledSet:
         return replace(self, spec=replace(self.spec, recipe=recipe))
 
     def with_steps(self, num_steps: int) -> DistilledSet:
-        """Return the same set with another number of training steps in its recipe."""
+        """Return the same set with another number of steps in its recipe."""
         return self.with_recipe(self.recipe.evolve(num_steps=num_steps))
 
     def as_features(self) -> FeatureSet:
-        """Return the rows as a FeatureSet: each row its own group, S clamped to [0, 1] as its pairing."""
+        """Return the rows as a FeatureSet: each row is a group of its own, and S clamped to [0, 1] is the pairing."""
         names = tuple(f"synthetic/{index:04d}" for index in range(len(self)))
         pairing = self.similarity().clamp(0, 1)
         provenance = self.provenance.to_json()
         return FeatureSet(self.rows(), names, names, ("train",) * len(self), pairing, self.preprocessing, provenance)
 
     def save(self, folder: Path) -> None:
-        """Write the artifact (atomically; an earlier one is replaced)."""
+        """Write the artifact atomically, replacing an earlier one."""
         tensors = {**self.tensors, **self.preprocessing.to_tensors()}
         spec = replace(self.spec, preprocessing=self.preprocessing.to_meta())
         save_artifact(folder, KIND, tensors, spec.to_json(), sidecars={PROVENANCE: self.provenance.to_json()})
 
     @staticmethod
     def load(folder: Path) -> DistilledSet:
-        """Read an artifact of kind "distilled", also one of version 0.1.
+        """Load an artifact of kind "distilled", including those of version 0.1.
 
         Raises:
-            InputError: a damaged set, one of another kind or of a newer version, or one that needs a component which
-                is not installed.
+            InputError: the artifact is damaged, of another kind or of a newer version, or needs a component that is not
+                installed.
         """
         artifact = load_artifact(folder, KIND, sidecars=(PROVENANCE,))
         where, meta = f"{folder}/manifest.json", artifact.meta
@@ -181,24 +191,25 @@ class DistilledSet:
         tensors = {name: t for name, t in artifact.tensors.items() if name.startswith(("rows/", "similarity/"))}
         try:
             preprocessing = Preprocessing.from_parts(artifact.tensors, spec.preprocessing)
-            return DistilledSet(tensors, spec, preprocessing, Provenance.from_json(provenance))
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{where}: field {error} is missing or malformed; distil again") from None
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        source = f"{folder}/{PROVENANCE}" if "schema" in meta else where
+        return DistilledSet(tensors, spec, preprocessing, Provenance.from_json(provenance, source))
 
 
 def sgd_recipe(distilled: DistilledSet) -> Sgd:
-    """Return the recipe of a set that is trained by SGD.
+    """Return the recipe of a set whose recipe is of kind "sgd".
 
     Raises:
-        InputError: its recipe is of another kind.
+        InputError: the recipe is of another kind.
     """
     if not isinstance(distilled.recipe, Sgd):
-        raise InputError(f"the recipe of the set is '{distilled.recipe.kind}'; this needs one of kind 'sgd'")
+        raise InputError(f"the recipe of the set has kind '{distilled.recipe.kind}', expected 'sgd'")
     return distilled.recipe
 
 
 def as_stored(storage: RowForm, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of a set: latent "rows/..." as the storage stores them, others unchanged."""
+    """Return the tensors of a set with latent "rows/..." converted to their stored form, others unchanged."""
     rows = storage.store(_section(tensors, "rows"))
     others = {name: tensor for name, tensor in tensors.items() if not name.startswith("rows/")}
     return {**{f"rows/{name}": tensor for name, tensor in rows.items()}, **others}

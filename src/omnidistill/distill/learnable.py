@@ -1,5 +1,7 @@
-"""What the outer loop learns: rows (the latent tensors of a parametrisation), similarity factors and one step size per
-modality (positive: its logarithm is learned), and the moving average of all of them where one is wanted.
+"""Parameters of the outer loop: rows (latent tensors of the storage), similarity factors, one step size per modality.
+
+The logarithms of the step sizes are learned, so the step sizes are positive. Optionally an exponential moving average
+of all parameters is tracked.
 """
 
 from __future__ import annotations
@@ -22,35 +24,35 @@ from omnidistill.models.storages import RowForm
 
 @dataclass(frozen=True)
 class Learnable:
-    """Leaves of the outer loop; the tensors are updated in place."""
+    """Leaf tensors of the outer loop, updated in place."""
 
     rows: dict[str, Tensor]
     similarity: dict[str, Tensor]
     log_step_sizes: Float[Tensor, " M"]
-    average: dict[str, Tensor] = field(default_factory=dict)  # of every leaf by name; empty where none is kept
+    average: dict[str, Tensor] = field(default_factory=dict)  # of every leaf, by name; empty without averaging
 
     @staticmethod
     def begin(initial: FeatureSet, config: LoopSettings, storage: RowForm, streams: Streams) -> Learnable:
-        """Real rows, S = I and the configured step size, or 0.1."""
+        """Return the initial state: real rows, S = I, and the configured step size or 0.1."""
         similarity = config.similarity.init(config.num_rows, streams["similarity"])
         steps = torch.full((len(initial.modalities),), math.log(config.initial_step_size or 0.1))
-        made = Learnable(storage.init(initial.features), similarity, steps)
+        learnable = Learnable(storage.init(initial.features), similarity, steps)
         if config.average:
-            made.average.update(made.copy())
-        for leaf in made.tensors().values():
+            learnable.average.update(learnable.copy())
+        for leaf in learnable.tensors().values():
             leaf.requires_grad_()
-        return made
+        return learnable
 
     def take(self, rows: Mapping[str, Tensor], similarity: Mapping[str, Tensor], step_sizes: Tensor) -> None:
-        """Go on from what another run learned: rows, step sizes, and the similarity where it is of the same form."""
-        taken = {f"rows/{name}": matrix for name, matrix in rows.items()} | {"log_step_sizes": step_sizes.log()}
+        """Continue from another set: overwrite rows and step sizes, and the similarity if its shapes are the same."""
+        initial = {f"rows/{name}": matrix for name, matrix in rows.items()} | {"log_step_sizes": step_sizes.log()}
         if {name: x.shape for name, x in similarity.items()} == {name: x.shape for name, x in self.similarity.items()}:
-            taken |= {f"similarity/{name}": tensor for name, tensor in similarity.items()}
-        leaves = {**self.copy(), **taken}
+            initial |= {f"similarity/{name}": tensor for name, tensor in similarity.items()}
+        leaves = {**self.copy(), **initial}
         self.restore({**leaves, **{f"average/{name}": leaves[name] for name in self.average}})
 
     def tensors(self) -> dict[str, Tensor]:
-        """All leaves by name: "rows/...", "similarity/...", "log_step_sizes"."""
+        """Return all leaves by name: "rows/...", "similarity/...", "log_step_sizes"."""
         return {
             **{f"rows/{name}": tensor for name, tensor in self.rows.items()},
             **{f"similarity/{name}": tensor for name, tensor in self.similarity.items()},
@@ -58,11 +60,11 @@ class Learnable:
         }
 
     def copy(self) -> dict[str, Tensor]:
-        """All leaves by name, in memory of their own."""
+        """Return copies of all leaves by name."""
         return {name: leaf.detach().clone() for name, leaf in self.tensors().items()}
 
     def product(self) -> dict[str, Tensor]:
-        """What is handed out, in memory of its own: the average where one is kept, the leaves otherwise."""
+        """Return copies of the tensors that form the set: the moving average if there is one, else the leaves."""
         return {name: tensor.clone() for name, tensor in self.average.items()} or self.copy()
 
     def follow(self, decay: float) -> None:
@@ -72,25 +74,25 @@ class Learnable:
                 self.average[name].lerp_(leaf.detach(), 1 - decay)
 
     def state(self) -> dict[str, Tensor]:
-        """Leaves and averages by name, for a checkpoint."""
+        """Return leaves and averages by name, for a checkpoint."""
         return {**self.tensors(), **{f"average/{name}": tensor for name, tensor in self.average.items()}}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Overwrite every leaf and average with what `state` gave."""
+        """Overwrite every leaf and average with the tensors that `state` returned."""
         with torch.no_grad():
             for name, leaf in self.state().items():
                 leaf.copy_(tensors[name])
 
     def optimiser(self, config: SetOptimiser) -> torch.optim.Optimizer:
-        """Return the optimiser of rows, similarity and log step sizes, with a learning rate each."""
+        """Return the optimiser of rows, similarity and log step sizes, with one learning rate for each."""
         return config.build(self.rows.values(), self.similarity.values(), [self.log_step_sizes])
 
 
 def random_rows(train: FeatureSet, size: int, generator: torch.Generator) -> FeatureSet:
-    """`size` random training rows, of distinct groups as far as there are enough.
+    """Return `size` random training rows, from distinct groups as long as there are enough.
 
     Raises:
-        InputError: more rows are asked for than there are.
+        InputError: `size` exceeds the number of training rows.
     """
     if size > len(train):
         raise InputError(f"size {size} exceeds the {len(train)} training rows; use at most {len(train)}")
@@ -102,7 +104,7 @@ def random_rows(train: FeatureSet, size: int, generator: torch.Generator) -> Fea
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's state as named tensors, for a checkpoint."""
+    """Return the optimiser's state as named tensors, for a checkpoint."""
     leaves = [leaf for group in optimiser.param_groups for leaf in group["params"]]
     return {
         f"{index}/{key}": value
@@ -113,7 +115,7 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimiser_tensors` gave."""
+    """Restore the optimiser's state from the tensors that `optimiser_tensors` returned."""
     leaves = [leaf for group in optimiser.param_groups for leaf in group["params"]]
     for name, value in tensors.items():
         index, key = name.split("/")

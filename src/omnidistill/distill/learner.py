@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +21,8 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill.distilled_set import DistilledSet, sgd_recipe
 from omnidistill.distill.learnable import Learnable, random_rows
 from omnidistill.distill.loop_settings import LoopSettings
-from omnidistill.distill.outer.outer import Outer
+from omnidistill.distill.outer.outer_objective import Outer
+from omnidistill.io.tracking import MetricsRecord
 from omnidistill.training.rollout import Blend, Rollout, rollout_named
 from omnidistill.training.rollout.students import draw_batches, recipe_order
 
@@ -79,11 +79,17 @@ class Learner:
         """What restarts left of the learning rates: 2^-restarts."""
         return 0.5**self.restarts
 
-    def iterate(self, iteration: int) -> dict[str, Any]:
-        """Iteration `iteration` + 1, and its record.
+    def iterate(self, iteration: int) -> MetricsRecord:
+        """Run one outer iteration: draw an episode, train a student on the set, and update the set.
+
+        Args:
+            iteration: number of iterations done before.
+
+        Returns:
+            The record of iteration `iteration` + 1: the loss and its terms, and the step size of every modality.
 
         Raises:
-            NotFiniteError: names the loss, gradient, set or step size that is NaN or Inf; `go_back` mends the set.
+            NotFiniteError: names the loss, gradient, set or step size that is NaN or Inf; `go_back` restores the set.
         """
         settings, learnable = self.settings, self.learnable
         episode = self.outer.episode(iteration, self.streams)
@@ -106,11 +112,12 @@ class Learner:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._step(iteration)
-        record: dict[str, Any] = {"iteration": iteration + 1, "loss": float(loss.detach())}
-        record |= {f"loss/{name}": float(value) for name, value in zip(self.outer.terms, losses.detach(), strict=True)}
         sizes = learnable.log_step_sizes.detach().exp()
-        _require_finite(sizes.log(), [f"log step size of '{name}'" for name in self.modalities])  # -Inf: never again up
-        return record | {f"step_size/{name}": float(value) for name, value in zip(self.modalities, sizes, strict=True)}
+        # A log step size of -Inf could never rise again.
+        _require_finite(sizes.log(), [f"log step size of '{name}'" for name in self.modalities])
+        terms = {f"loss/{name}": float(x) for name, x in zip(self.outer.terms, losses.detach(), strict=True)}
+        step_sizes = {f"step_size/{name}": float(x) for name, x in zip(self.modalities, sizes, strict=True)}
+        return MetricsRecord(iteration + 1, {"loss": float(loss.detach()), **terms, **step_sizes})
 
     def go_back(self, good: Good) -> None:
         """Restart from a good set (its moving average begins there too) with smaller steps of students and optimiser,
@@ -160,6 +167,6 @@ def _require_finite(values: Tensor, names: Sequence[str]) -> None:
 
 
 def _norms(what: str, tensors: Mapping[str, Tensor | None]) -> tuple[Tensor, list[str]]:
-    """One norm a tensor, so that all are checked at once."""
-    found = {f"{what} of {name}": tensor for name, tensor in tensors.items() if tensor is not None}
-    return torch.stack([torch.linalg.vector_norm(tensor.detach()) for tensor in found.values()]), list(found)
+    """Return one norm per tensor, so that all are checked at once, and what each is the norm of."""
+    named = {f"{what} of {name}": tensor for name, tensor in tensors.items() if tensor is not None}
+    return torch.stack([torch.linalg.vector_norm(tensor.detach()) for tensor in named.values()]), list(named)

@@ -1,4 +1,4 @@
-"""Settings of the outer loop: rows learned through the training of a student. Paper values: HoPA tables 8 and 9."""
+"""Settings of the outer loop, which learns rows through the training of a student. Paper: HoPA, tables 8 and 9."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ class LoopSettings(SetSettings):
     iterations: Count = 1500
     """Outer iterations (paper: 2000 to 3000)."""
     student: AnyObjective = Hopa()
-    """What the student minimises on the synthetic set."""
+    """Objective that the student minimises on the synthetic set."""
     similarity: AnySimilarity = LowRank()
     """How the target similarities of the synthetic rows are stored."""
     rollout: Form = "auto"
-    """How the student's training is differentiated; auto takes the cheaper exact form."""
+    """How the student's training is differentiated; "auto" chooses the cheaper exact form."""
     num_student_steps: Count = 16
     """SGD steps T of the student per iteration (paper: 16)."""
     order: Literal["any", "fixed"] = "any"
-    """Mini-batches of students: drawn each time (paper), or always the same ones, which the recipe then names."""
+    """Mini-batches of students: resampled for every student (paper), or always the same ones, stored in the recipe."""
     blend: bool = False
     """Train the student on mixtures of the rows of its batch (RepBlend)."""
     initial_step_size: Positive | None = None
-    """Where each modality's learned student step size begins (paper: 0.01 for its 0.01 experts); absent: at that of the
-    experts, or 0.1 without any."""
+    """Initial value of each modality's learned student step size (paper: 0.01 for experts trained with 0.01); absent:
+    the step size of the experts, or 0.1 without experts."""
     optimiser: AnySetOptimiser = AdamOptimiser()
-    """How the synthetic set is updated."""
+    """Optimiser of the synthetic set."""
     schedule: Literal["constant", "cosine"] = "cosine"
-    """Learning rates over the iterations."""
+    """Schedule of the learning rates over the iterations."""
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay of an exponential moving average of all that is learned; the average is the product (PTM-ST: 0.99)."""
+    """Decay of the exponential moving average of all learned tensors that is returned (PTM-ST: 0.99); 0: none."""
     clip_norm: Positive | None = None
-    """Largest norm of the gradient of all rows together; absent: no clipping."""
+    """Largest norm of the joint gradient of all rows; absent: no clipping."""
     validate_every: Annotated[int, Field(ge=0)] = 100
-    """Iterations between validations; the best set on validation is returned. 0: the last one."""
+    """Iterations between validations; the set that validates best is returned. 0: no validation, the last set is."""
     checkpoint_seconds: Positive = 30.0
     """Time between checkpoints."""
 
     @model_validator(mode="after")
     def _similarity_fits(self) -> LoopSettings:
         if isinstance(self.size, int) and self.similarity.fit_to(self.num_rows) != self.similarity:
-            what = "size" if self.num_rows == self.size else "size x storage.views"
+            limit = "size" if self.num_rows == self.size else "size x storage.views"
             rank = getattr(self.similarity, "rank", None)
             name = f"similarity.rank = {rank}" if rank else f"similarity = {self.similarity.kind}"
-            raise ValueError(f"{name} exceeds {what} = {self.num_rows}; use at most {self.num_rows}")
+            raise ValueError(f"{name} exceeds {limit} = {self.num_rows}; use at most {self.num_rows}")
         return self
 
     @property
@@ -64,6 +64,6 @@ class LoopSettings(SetSettings):
         return self.similarity
 
     def citations(self) -> tuple[str, ...]:
-        """Return the works behind the settings that name one."""
+        """Return the works that the method and its settings rest on."""
         rollout = ("tesla",) if self.rollout == "tesla" else ()
         return (*self.cites, *rollout, *(("repblend", "lors") if self.blend else ()))

@@ -15,7 +15,7 @@ from omnidistill.core.settings import Component, Positive
 
 
 class SetOptimiser(Component):
-    """How the synthetic set is updated."""
+    """Optimiser of the synthetic set."""
 
     rows: Positive
     """Learning rate of the rows."""
@@ -28,7 +28,7 @@ class SetOptimiser(Component):
     def build(
         self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]
     ) -> torch.optim.Optimizer:
-        """Return the torch optimiser of these leaves; a group without leaves is left out."""
+        """Return the torch optimiser of these leaves, without groups that have no leaves."""
 
     def _groups(
         self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]
@@ -63,7 +63,7 @@ class SgdOptimiser(SetOptimiser):
     step_sizes: Positive = 1e-4
     """Learning rate of the logarithm of the step sizes."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Momentum of all three."""
+    """Momentum, for all three."""
 
     def build(
         self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -25,14 +24,22 @@ from omnidistill.core.interrupts import interrupt_deferred
 from omnidistill.core.streams import Streams
 from omnidistill.core.threads import threads_for
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill.checkpoint import Best, Course, load_checkpoint, save_checkpoint
+from omnidistill.distill.checkpoint import Best, CheckpointIdentity, Course, load_checkpoint, save_checkpoint
 from omnidistill.distill.distilled_set import DistilledSet, as_stored
 from omnidistill.distill.learner import Learner
 from omnidistill.distill.loop_settings import LoopSettings
-from omnidistill.distill.outer.outer import Outer
+from omnidistill.distill.outer.outer_objective import Outer
 from omnidistill.distill.provenance import Provenance
 from omnidistill.distill.set_spec import SetSpec
-from omnidistill.io.tracking import JsonlLog, MetricsLog, Progress, SilentProgress, TrackedLog, TrackerGroup
+from omnidistill.io.tracking import (
+    JsonlLog,
+    MetricsLog,
+    MetricsRecord,
+    Progress,
+    SilentProgress,
+    TrackedLog,
+    TrackerGroup,
+)
 from omnidistill.training.recipes import Sgd
 
 
@@ -135,7 +142,7 @@ class _Loop:
         self.trackers = trackers
         self.settings = learner.settings
         self.provenance = provenance
-        self.identity = checkpoint_identity(self.settings, seed, provenance)
+        self.identity = CheckpointIdentity.of(self.settings, seed, provenance)
         self.progress = progress
         self.course = Course()
 
@@ -148,7 +155,7 @@ class _Loop:
                 )
             self.course = load_checkpoint(checkpoint, self.identity, self.learner)
         course, progress = self.course, self.progress
-        begun = time.monotonic() - course.seconds
+        started_at = time.monotonic() - course.seconds
         self.folder.mkdir(parents=True, exist_ok=True)
         with (
             TrackedLog(JsonlLog(self.folder / "metrics.jsonl", course.tracker_position), self._group()) as tracker,
@@ -157,13 +164,13 @@ class _Loop:
         ):
 
             def save() -> None:
-                course.tracker_position, course.seconds = tracker.position(), time.monotonic() - begun
+                course.tracker_position, course.seconds = tracker.position(), time.monotonic() - started_at
                 save_checkpoint(checkpoint, self.identity, course, self.learner)
 
             progress.start(total, f"distill {self.settings.num_stored} rows", course.done)
-            saved, over = time.monotonic(), False
+            saved_at, over = time.monotonic(), False
             if course.done == 0:
-                over = self._told(self._validated({"iteration": 0}), notes, tracker)
+                over = self._logged(self._validated(MetricsRecord(0)), notes, tracker)
             while course.done < total and not over:
                 try:
                     record = self._validated(self.learner.iterate(course.done))
@@ -171,13 +178,13 @@ class _Loop:
                     self._restart(error, tracker)
                     continue
                 course.done += 1
-                over = self._told(record, (), tracker)
-                progress.advance(1, loss=record["loss"])
+                over = self._logged(record, (), tracker)
+                progress.advance(1, loss=record.values["loss"])
                 if over:  # before anything is saved: a run that is cut off here comes to the same end when resumed
                     break
-                if time.monotonic() - saved > self.settings.checkpoint_seconds:
+                if time.monotonic() - saved_at > self.settings.checkpoint_seconds:
                     save()
-                    saved = time.monotonic()
+                    saved_at = time.monotonic()
                 try:
                     if on_iteration:
                         on_iteration(course.done)
@@ -190,38 +197,39 @@ class _Loop:
         tensors, iteration = (best.tensors, best.iteration) if best.tensors else (self._product(), course.done)
         result = self._distilled(tensors, iteration, best)
         result.save(self.folder / "distilled")
-        return Distillation(result, time.monotonic() - begun)
+        return Distillation(result, time.monotonic() - started_at)
 
     def _group(self) -> TrackerGroup:
-        settings = self.identity["config"]
+        settings = self.identity.config
         return TrackerGroup(self.trackers, self.folder, settings, lambda line: self.progress.advance(0, note=line))
 
-    def _validated(self, record: dict[str, Any]) -> dict[str, Any]:
-        """The record with the verdict on the set as it is, where one is due."""
-        iteration, every = record["iteration"], self.settings.validate_every
+    def _validated(self, record: MetricsRecord) -> MetricsRecord:
+        """Return the record with the validation score of the current set, if validation is due."""
+        iteration, every = record.iteration or 0, self.settings.validate_every
         due = every and (iteration % every == 0 or iteration == self.settings.iterations)
         if self.judge is None or not due:
             return record
         verdict = self.judge(self._distilled(self._product(), iteration))
         self.course.best.offer(verdict.score, iteration, verdict.num_steps, self.learner)
-        return {**record, "validation": verdict.score, "validation_steps": verdict.num_steps, "judged": verdict.judged}
+        scores = {"validation": verdict.score, "validation_steps": verdict.num_steps, "judged": verdict.judged}
+        return replace(record, values={**record.values, **scores})
 
-    def _told(self, record: dict[str, Any], notes: Sequence[str], tracker: MetricsLog) -> bool:
-        """Keep the record with all that is to be noted; says whether the run is over."""
-        best, reason = self.course.best, None
-        if self.halt and "validation" in record and best.num_steps:
-            reason = self.halt(record["iteration"], self._distilled(best.tensors, best.iteration, best))
+    def _logged(self, record: MetricsRecord, notes: Sequence[str], tracker: MetricsLog) -> bool:
+        """Log the record with its notes; return whether the run ends early."""
+        best, reason, iteration = self.course.best, None, record.iteration or 0
+        if self.halt and "validation" in record.values and best.num_steps:
+            reason = self.halt(iteration, self._distilled(best.tensors, best.iteration, best))
         if reason:
-            after = f"{record['iteration']} of {self.settings.iterations} iterations"
+            after = f"{iteration} of {self.settings.iterations} iterations"
             notes = [*notes, f"{reason}; ended after {after} with the set of iteration {best.iteration}"]
         self._note(record, notes, tracker)
         return reason is not None
 
-    def _note(self, record: Mapping[str, Any], notes: Sequence[str], tracker: MetricsLog) -> None:
-        tracker.log({**record, "notes": list(notes)} if notes else record)
+    def _note(self, record: MetricsRecord, notes: Sequence[str], tracker: MetricsLog) -> None:
+        tracker.log(replace(record, notes=tuple(notes)))
         self.course.notes.extend(notes)
-        for line in notes:
-            self.progress.advance(0, note=line)
+        for note in notes:
+            self.progress.advance(0, note=note)
 
     def _restart(self, error: NotFiniteError, tracker: MetricsLog) -> None:
         """Go back to the best validated set, or else to the last with a finite loss and gradient; give up when that
@@ -238,9 +246,9 @@ class _Loop:
             ) from error
         good = self.course.best.good() or learner.last_good
         learner.go_back(good)
-        line = f"iteration {iteration}: {error}; back to the set of iteration {good.iteration} with halved steps"
-        record = {"iteration": iteration, "restarts": learner.restarts, "rate_factor": learner.rate_factor}
-        self._note(record, [line], tracker)
+        note = f"iteration {iteration}: {error}; back to the set of iteration {good.iteration} with halved steps"
+        values = {"restarts": learner.restarts, "rate_factor": learner.rate_factor}
+        self._note(MetricsRecord(iteration, values), [note], tracker)
 
     def _product(self) -> dict[str, Tensor]:
         return self.learner.learnable.product()
@@ -268,10 +276,3 @@ class _Loop:
             notes=tuple(self.course.notes),
         )
         return DistilledSet(as_stored(learner.storage, tensors), spec, learner.initial.preprocessing, provenance)
-
-
-def checkpoint_identity(settings: LoopSettings, seed: int, provenance: Provenance) -> dict[str, Any]:
-    """Return what a checkpoint must agree on with the run that resumes it: settings, seed, data, heads, experts."""
-    config = {**(provenance.config or {"seed": seed}), "distill": settings.model_dump(mode="json")}
-    known = {name: value for name, value in provenance.to_json().items() if name not in ("method", "config")}
-    return {"config": {name: value for name, value in config.items() if name != "evaluate"}, "provenance": known}

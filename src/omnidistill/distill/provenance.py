@@ -1,4 +1,4 @@
-"""Where a set comes from. Training does not need it; it is stored in a file of its own (`provenance.json`)."""
+"""Where a set comes from. Training does not need it; it is stored in a separate file (`provenance.json`)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-Json = Mapping[str, Any]
-"""A JSON object that is passed on, not interpreted."""
+from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 
 
 @dataclass(frozen=True)
@@ -16,27 +16,30 @@ class Provenance:
 
     Attributes:
         method: name of the method, as tables show it.
-        config: the complete run configuration, as JSON; never validated on load.
+        config: the complete run configuration, as JSON; not validated on load.
         name: name of the dataset.
-        data, heads: fingerprints (sha256) of the rows and of the start heads.
-        licences, encoders: of the dataset, as it records them.
-        experts: the key of the experts that were matched: settings, trainings, seed.
-        initial_set: the set whose rows this one continued from: method, and fingerprint of the rows.
-        initial_ids: ids of the real rows that the synthetic rows started from, or are.
-        choices: {setting: value and reason} of every setting that was inferred from the data.
-        notes: what the user should know, one line each.
-        iteration: outer iteration of the set; validation: its score there, in [0, 1].
+        data: fingerprint (sha256) of the rows.
+        heads: fingerprint (sha256) of the initial heads.
+        licences: licences of the dataset, as it records them.
+        encoders: encoders of the dataset, as it records them.
+        experts: the key of the matched experts: settings, trainings, seed.
+        initial_set: the set that this one continued from: method, and fingerprint of the rows.
+        initial_ids: ids of the real rows that the synthetic rows started from, or of the selected rows.
+        choices: {setting: value and reason} of every setting inferred from the data.
+        notes: notes for the user, one line each.
+        iteration: outer iteration that produced the set.
+        validation: validation score of the set, in [0, 1].
     """
 
     method: str = ""
-    config: Json = field(default_factory=dict)
+    config: Mapping[str, Json] = field(default_factory=dict)
     name: str | None = None
     data: str | None = None
     heads: str | None = None
-    licences: Any = None
-    encoders: Any = None
-    experts: Json | None = None
-    initial_set: Json | None = None
+    licences: Json = None
+    encoders: Json = None
+    experts: Mapping[str, Json] | None = None
+    initial_set: Mapping[str, Json] | None = None
     initial_ids: tuple[str, ...] = ()
     choices: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -44,15 +47,30 @@ class Provenance:
     validation: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields that are known, as JSON."""
+        """Return the fields that have a value, as JSON."""
         tree = {each.name: getattr(self, each.name) for each in fields(self)}
         tree |= {"initial_ids": list(self.initial_ids), "notes": list(self.notes), "choices": dict(self.choices)}
         return {name: value for name, value in tree.items() if value not in (None, "", [], {}, ())}
 
     @classmethod
-    def from_json(cls, tree: Json) -> Provenance:
-        """Read what `to_json` wrote; unknown fields (of a later version) are dropped."""
-        known = {each.name: tree[each.name] for each in fields(cls) if each.name in tree}
+    def from_json(cls, tree: Mapping[str, Any], where: str) -> Provenance:
+        """Read the output of `to_json`; unknown fields (of a later version) are dropped.
+
+        Raises:
+            InputError: a field of another type; names the file and the field.
+        """
+        known = {each.name: tree[each.name] for each in fields(cls) if tree.get(each.name) is not None}
+        for name, types in _TYPES.items():
+            if name in known and not isinstance(known[name], types):
+                raise InputError(f"{where}: field '{name}' is {known[name]!r}; the file was altered")
         for name in ("initial_ids", "notes"):
-            known[name] = tuple(str(each) for each in known.get(name) or ())
+            known[name] = tuple(str(each) for each in known.get(name, ()))
         return cls(**known)
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("method", "name", "data", "heads"), (str,)),
+    **dict.fromkeys(("config", "experts", "initial_set", "choices"), (dict,)),
+    **dict.fromkeys(("initial_ids", "notes"), (list,)),
+    **dict.fromkeys(("iteration", "validation"), (int, float)),
+}

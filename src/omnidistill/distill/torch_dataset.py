@@ -1,8 +1,8 @@
-"""A distilled set for a training loop of one's own: a torch Dataset of rows, and soft targets batch by batch.
+"""A distilled set for custom training loops: a torch Dataset of rows, with soft targets for each batch.
 
     set[i] = ({modality: x_m,i}, i)        collate: b items -> ({modality: b x p_m}, S[I, I])
 
-A target belongs to a pair of rows, so targets appear where a batch is made and not with the items.
+A target belongs to a pair of rows, so batches have targets and items do not.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ Batch = tuple[dict[str, Float[Tensor, "b _"]], Float[Tensor, "b b"]]
 """Rows {modality: b x p_m} and their target similarities."""
 
 Item = tuple[dict[str, Float[Tensor, " _"]], int]
-"""A row of every modality, and its number."""
+"""A row of every modality, and its index."""
 
 
 class SyntheticRows(Dataset[Item]):
-    """The rows to train on; give `collate` to a DataLoader, with whatever batches and order.
+    """The rows to train on. Pass `collate` to a DataLoader with any batch size and order.
 
-    rows: {modality: N x p_m}. targets: row numbers I (b) -> S[I, I] (b x b).
+    Args:
+        rows: {modality: N x p_m}.
+        targets: function of row indices I (b) that returns S[I, I] (b x b).
     """
 
     def __init__(
@@ -41,9 +43,9 @@ class SyntheticRows(Dataset[Item]):
         return {name: x[index] for name, x in self.rows.items()}, index
 
     def collate(self, items: Sequence[Item]) -> Batch:
-        """A batch of items, with the target similarity of each to each."""
+        """Return a batch of items with the target similarities of all pairs."""
         return self.batch(torch.tensor([index for _, index in items]))
 
     def batch(self, indices: Int[Tensor, " b"]) -> Batch:
-        """The batch of these row numbers."""
+        """Return the batch of the rows with these indices."""
         return {name: x[indices] for name, x in self.rows.items()}, self.targets(indices)

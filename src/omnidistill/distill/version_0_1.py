@@ -1,6 +1,6 @@
-"""Reading what version 0.1 wrote: its settings trees and its sets, converted to today's form.
+"""Convert settings and sets of version 0.1 to the current form.
 
-Version 0.1 stored the complete run configuration in every set. Its settings were renamed as `RENAMED` says; the guide
+Version 0.1 stored the complete run configuration in every set. `RENAMED` lists the settings that have new names;
 docs/upgrading.md lists the same names for users.
 """
 
@@ -24,20 +24,20 @@ RENAMED = {
     "distill.task.tau": "distill.outer.task.tau",
     "distill.task": "distill.outer.task",
 }
-"""Settings of version 0.1 -> their names today."""
+"""Settings of version 0.1 -> their current names."""
 
 RENAMED_VALUES = {
     ("distill.kind", "trajectory"): 'distill.kind = "learn" with distill.outer.kind = "trajectory" (the default)',
     ("distill.kind", "task"): 'distill.kind = "learn" with distill.outer.kind = "task"',
     ("distill.storage.views", 0): 'distill.storage.views = "auto"',
 }
-"""Values of version 0.1 -> what to write today."""
+"""Values of version 0.1 -> their replacements."""
 
 _TRAJECTORY = ("num_expert_epochs", "max_start_epoch", "own_share", "task_weight", "task")
 
 
 def upgraded_config(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a run of version 0.1 under today's names; other trees are returned unchanged."""
+    """Return the settings of a run of version 0.1 under their current names; other trees are returned unchanged."""
     distill = dict(tree.get("distill") or {})
     storage = dict(distill.get("storage") or {})
     if storage:
@@ -57,10 +57,15 @@ def upgraded_config(tree: Mapping[str, Any]) -> dict[str, Any]:
 def upgraded_set(
     meta: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the specification and the provenance, as JSON, of a set that version 0.1 wrote.
+    """Return specification and provenance, as JSON, of a set of version 0.1.
+
+    Args:
+        meta: metadata of the artifact.
+        tensors: tensors of the artifact.
+        where: name of the file, for error messages.
 
     Raises:
-        InputError: a field that version 0.1 always wrote is missing.
+        InputError: a field that version 0.1 always wrote is missing or malformed.
     """
     try:
         config, recipe = upgraded_config(meta["config"]), meta["recipe"]
@@ -71,7 +76,7 @@ def upgraded_set(
             "schema": 1,
             "modalities": widths,
             "size": size,
-            "storage": _resolved(distill["storage"], size),
+            "storage": _resolved(distill.get("storage") or {"kind": "rows", "views": 1}, size),
             "similarity": _similarity(distill),
             "objective": distill["student"],
             "recipe": {"kind": "sgd", **recipe},
@@ -90,13 +95,13 @@ def _resolved(storage: Mapping[str, Any], size: int) -> dict[str, Any]:
 
 
 def _similarity(distill: Mapping[str, Any]) -> Any:
-    """Chosen rows had the similarity of their groups, computed rows the identity; neither was a setting."""
+    """Return the similarity. It was not a setting for selected rows (their groups) and computed rows (the identity)."""
     fixed = {"select": "groups", "covmatch": "identity", "apm": "identity"}
     return {"kind": fixed[distill["kind"]]} if distill["kind"] in fixed else distill["similarity"]
 
 
 def _width(name: str, meta: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:
-    """The width of a modality: of its float rows, or of the mean that was subtracted; few-bit rows pack their codes."""
+    """Return the width of a modality: that of its float rows or of its mean, or else of the unpacked codes."""
     if f"rows/{name}" in tensors:
         return tensors[f"rows/{name}"].shape[1]
     if f"mean/{name}" in tensors:

@@ -1,1 +1,1 @@
-"""From media files to features: decoding, manifests, frozen encoders, and the extraction engine."""
+"""From media files to features: decoding, manifests, frozen encoders, and feature extraction."""

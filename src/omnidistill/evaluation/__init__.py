@@ -1,1 +1,1 @@
-"""Scoring: exact retrieval ranks, intervals by the bootstrap, and the protocol that uses both."""
+"""Evaluation: exact retrieval ranks, bootstrap intervals, choices on validation, baselines, and the protocol."""

@@ -1,6 +1,6 @@
-"""Training on all rows, as well as it gets: step size and number of epochs by what validates best.
+"""Training on all rows, with step size and number of epochs chosen on validation.
 
-The reference that sets are measured by, and the experts that they are made from, are chosen in this one way.
+The baselines on all rows and the experts of distillation are chosen in this same way.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ _PATIENCE_EPOCHS = 6
 
 @dataclass(frozen=True)
 class Training:
-    """What was chosen, its validation score in [0, 1], and how many epochs of all runs were judged."""
+    """The training that validates best.
+
+    Attributes:
+        learning_rate: step size.
+        num_epochs: number of epochs.
+        score: validation score, in [0, 1].
+        judged: number of epochs of all runs that were evaluated on validation.
+    """
 
     learning_rate: float
     num_epochs: int
@@ -40,12 +47,22 @@ def choose_training(
     max_epochs: int,
     seed: int,
     purpose: str,
-    told: Callable[[float], object] = lambda score: None,
+    report: Callable[[float], object] = lambda score: None,
 ) -> Training:
-    """One run from the start at every step size; the epoch that validates best, the first of equals.
+    """Train one run per step size and return the step size and epoch that validate best (the first in case of a tie).
 
-    A run ends when its score has not risen for some epochs, or when it diverges. told: is given the best score of
-    every run when it has ended.
+    A run ends when its score has not improved for six epochs, or when it diverges.
+
+    Args:
+        objective: the objective, bound to the modalities.
+        start: initial heads, {modality: d x p_m}.
+        data: training and validation rows.
+        learning_rates: candidate step sizes.
+        batch_size: rows per step.
+        max_epochs: largest number of epochs.
+        seed: seed of the mini-batches.
+        purpose: name of the random stream of the mini-batches.
+        report: called with the best score of each run when the run ends.
     """
     best, judged = Training(learning_rates[0], 1, -1.0, 0), 0
     for rate in learning_rates:
@@ -65,14 +82,19 @@ def choose_training(
             lambda heads=heads: validation_score(run_of(heads, 0), data.validation),  # type: ignore[misc]
         )
         judged += count
-        told(score)
+        report(score)
         best = max(best, Training(rate, epoch, score, 0), key=lambda training: training.score)
     return Training(best.learning_rate, best.num_epochs, best.score, judged)
 
 
 def best_epoch(epochs: Iterable[int], score: Callable[[], float]) -> tuple[float, int, int]:
-    """Best score, its epoch, and how many were judged; stops when it has not risen for some epochs or training
-    diverged.
+    """Return the best score, its epoch, and the number of epochs evaluated on validation.
+
+    Stops when the score has not improved for six epochs, or when training diverges.
+
+    Args:
+        epochs: trains one epoch per item and yields the number of epochs so far.
+        score: returns the validation score of the current heads.
     """
     best, best_at, judged = -1.0, 1, 0
     try:

@@ -1,12 +1,13 @@
-"""Whether training gained anything on validation, told with its noise: when not, a long run is not worth its time.
+"""Test whether training gained anything on validation; if it did not, a long run is a waste of time.
 
     d_i     = mean over directions and K = 1, 5, 10 of  [hit after] - [hit before]                    for row i of V
     gain    = mean_i d_i                                the difference of two validation scores, on the same rows
-    error^2 = (sum_g (sum_{i in g} (d_i - gain))^2) / V^2 + 1 / G^2                 groups g are the units, G of them
+    error^2 = (sum_g (sum_{i in g} (d_i - gain))^2) / V^2 + 1 / G^2                 over the G groups g of rows
 
-The last term is that of one more group which tips over altogether, so that no hits at all are no certainty. Heads
-gained *nothing* where the gain is within two errors of 0 and at most two points (0.02) are within two errors of it:
-noise alone does not do, the split must be large enough (at least 100 groups) to exclude a gain that would matter.
+The last term of the error is the effect of one additional group that changes completely, so that the error is not 0 if
+no row is a hit. Heads gained *nothing* if the gain is at most two errors above 0, and the gain plus two errors is at
+most two points (0.02). Noise alone does not suffice: the split must be large enough (at least 100 groups) to exclude a
+gain that would matter.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ _MATTERS = 0.02
 
 @dataclass(frozen=True)
 class Gain:
-    """Difference of two validation scores (fractions, 0.01 is a point) and its standard error."""
+    """Difference of two validation scores and its standard error, as fractions (0.01 is one point)."""
 
     mean: float
     error: float
 
     @property
     def is_nothing(self) -> bool:
-        """Not told from 0, and no gain that would matter is possible."""
+        """Whether the gain cannot be distinguished from 0 and a gain that would matter is excluded."""
         return self.mean <= _ERRORS * self.error and self.mean + _ERRORS * self.error <= _MATTERS
 
     def __str__(self) -> str:
@@ -46,7 +47,7 @@ class Gain:
 
 
 def gain_of(after: Float[Tensor, " V"], before: Float[Tensor, " V"], codes: Int[Tensor, " V"]) -> Gain:
-    """The gain from `row_hits` before and after, of rows in groups `codes` (0 to G - 1, each with rows)."""
+    """Return the gain between two results of `row_hits`; codes: group of each row, 0 to G - 1, no group empty."""
     difference, num_groups = after - before, int(codes.max()) + 1
     sums = difference.new_zeros(num_groups).index_add(0, codes, difference - difference.mean())
     error = float((sums.square().sum() / len(codes) ** 2 + 1 / num_groups**2).sqrt())
@@ -54,31 +55,31 @@ def gain_of(after: Float[Tensor, " V"], before: Float[Tensor, " V"], codes: Int[
 
 
 def row_hits(heads: Heads, validation: FeatureSet) -> Float[Tensor, " V"]:
-    """Share in [0, 1] of directions and cut-offs at which each row hits; their mean is the validation score."""
+    """Return for each row the share in [0, 1] of directions and cut-offs with a hit; their mean is the score."""
     return hits(ranks_by_direction(embed(heads, validation.features), validation.group_codes)).mean(1)
 
 
 def experts_gain_nothing(buffer: ExpertBuffer, start: Heads, validation: FeatureSet) -> str | None:
-    """A line where no epoch of any expert that trained these heads on all rows gained anything; None as soon as one
-    may have.
-    """
+    """Return a note if no epoch of any expert that starts from these heads gained anything; None if one may have."""
     experts = buffer.own_experts
     epochs = range(buffer.last_epochs[experts[0]], 0, -1)
     snapshots = (buffer.heads(expert, epoch) for epoch in epochs for expert in experts)
     best = _best_of_nothing((row_hits(heads, validation) for heads in snapshots), start, validation)
-    return best and f"nothing to gain: training on all rows ({len(experts)} experts) validates {best} at best"
+    return (
+        best and f"nothing to gain: training on all rows ({len(experts)} experts) changes validation by {best} at best"
+    )
 
 
 def students_gain_nothing(distilled: DistilledSet, start: Heads, validation: FeatureSet) -> str | None:
-    """A line where students of the set, trained by its recipe, gained nothing; None where they may have."""
+    """Return a note if students trained on the set by its recipe gained nothing; None if they may have."""
     students = judged_students(distilled, start, [distilled.recipe.num_steps])
     after = (_mean_hits(heads, validation) for _, heads in students)
     best = _best_of_nothing(after, start, validation)
-    return best and f"nothing to gain: students of the best set so far validate {best}"
+    return best and f"nothing to gain: students of the best set so far change validation by {best}"
 
 
 def _best_of_nothing(hits_after: Iterable[Tensor], start: Heads, validation: FeatureSet) -> str | None:
-    """The largest of gains that are all nothing; looks no further than the first that is not."""
+    """Return the largest gain as text if all gains are nothing; stops at the first that is not and returns None."""
     best, before = None, row_hits(start, validation)
     for after in hits_after:
         gain = gain_of(after, before, validation.group_codes)

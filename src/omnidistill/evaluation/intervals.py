@@ -1,8 +1,8 @@
-"""How sure a score is: percentile bootstrap over queries and runs, for gains retained and for differences.
+"""Confidence intervals of scores: percentile bootstrap over queries and runs, for gains retained and for differences.
 
-The unit that is drawn with replacement is a *group* of queries (its rows stay together), and every draw is the same
-for all methods compared: the bootstrap is paired over queries. The runs (seeds) of each method are drawn with
-replacement too, each method for itself. An interval is made of order statistics of the resampled values.
+*Groups* of queries are resampled with replacement, with all of their rows. All methods that are compared use the same
+resamples: the bootstrap is paired over queries. The runs (seeds) of each method are resampled too, independently for
+each method. The ends of an interval are order statistics of the resampled values.
 
 Shapes: N queries, K cut-offs, R runs, C groups, B resamples.
 """
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from omnidistill.core.errors import InputError, NotFiniteError
 
-_DRAWS_AT_ONCE = 2**22  # group draws held in memory together
+_DRAWS_AT_ONCE = 2**22  # largest number of group draws in memory
 
 
 @dataclass(frozen=True)
@@ -39,28 +39,39 @@ def gain_retained(
     level: float = 0.95,
     seed: int = 0,
 ) -> list[Interval | None]:
-    """Share of the gain of the full data that a method keeps, (method - zero) / (full - zero), for each cut-off.
+    """Return the gain retained, (method - zero) / (full - zero), for each cut-off.
 
-    The arguments are hits per query (`evaluation.retrieval.hits`): `zero` before training, `full` trained on all data,
-    `method` trained on what it made. 1 keeps all, 0 nothing, below 0 does harm. None stands for n/a: the interval of
-    full - zero reaches down to 0, so the full data gains nothing beyond noise and no share of it can be told.
+    It is the share of the gain of training on all rows that a method retains: 1 is the complete gain, 0 none, and
+    negative values are worse than no training. It is None if the interval of full - zero includes 0: training on all
+    rows then gains nothing beyond noise, and a share of it is meaningless.
 
-    Raises `InputError` for shapes that do not agree or idle settings, `NotFiniteError` for NaN or Inf.
+    Args:
+        zero: hits per query (`evaluation.retrieval.hits`) before training.
+        full: hits of runs trained on all rows.
+        method: hits of runs trained by the method.
+        groups: group of each query.
+        resamples: number of bootstrap resamples B.
+        level: confidence level, in (0, 1).
+        seed: seed of the resampling.
+
+    Raises:
+        InputError: shapes do not match, or a setting is out of range.
+        NotFiniteError: hits contain NaN or Inf.
     """
     named = {"zero": zero[None], "full": full, "method": method}
     point = {name: hits.double().mean((0, 1)) for name, hits in named.items()}
     means = _resampled_means(named, groups, resamples, level, seed)
 
     whole, part = means["full"] - means["zero"], means["method"] - means["zero"]
-    # The limits at whole -> 0. At most as many resamples as lie below the interval of `whole` are affected, so where
-    # that interval is above 0 the ends of the ratio's interval are finite.
+    # Where whole <= 0, take the limit of the ratio at whole -> 0+. If the interval of `whole` is above 0, only
+    # resamples below it are affected, so the ends of the ratio's interval are finite.
     ratio = torch.where(whole > 0, part / whole, torch.copysign(torch.full_like(part, torch.inf), part))
     gain = point["full"] - point["zero"]
     share = (point["method"] - point["zero"]) / gain
     whole_low, _ = _ends(whole, level)
-    told = (whole_low > 0) & (gain > 0)
+    defined = (whole_low > 0) & (gain > 0)
     return [
-        interval if ok else None for ok, interval in zip(told.tolist(), _intervals(share, ratio, level), strict=True)
+        interval if ok else None for ok, interval in zip(defined.tolist(), _intervals(share, ratio, level), strict=True)
     ]
 
 
@@ -72,18 +83,28 @@ def paired_difference(
     level: float = 0.95,
     seed: int = 0,
 ) -> list[Interval]:
-    """Mean hits of `a` less mean hits of `b` for each cut-off, on the same queries; in [-1, 1].
+    """Return mean hits of `a` minus mean hits of `b` on the same queries, for each cut-off; in [-1, 1].
 
-    Raises `InputError` for shapes that do not agree or idle settings, `NotFiniteError` for NaN or Inf.
+    Args:
+        a: hits per query of R_a runs.
+        b: hits per query of R_b runs.
+        groups: group of each query.
+        resamples: number of bootstrap resamples B.
+        level: confidence level, in (0, 1).
+        seed: seed of the resampling.
+
+    Raises:
+        InputError: shapes do not match, or a setting is out of range.
+        NotFiniteError: hits contain NaN or Inf.
     """
     means = _resampled_means({"a": a, "b": b}, groups, resamples, level, seed)
     return _intervals(a.double().mean((0, 1)) - b.double().mean((0, 1)), means["a"] - means["b"], level)
 
 
 def mean_std(values: Float[Tensor, " R"]) -> tuple[float, float]:
-    """Mean over runs and their sample standard deviation (0 for a single run). Raises `InputError` for no run."""
+    """Return mean and sample standard deviation over runs (0 for a single run). Raises InputError without runs."""
     if len(values) == 0:
-        raise InputError("mean and standard deviation of no runs: give at least one")
+        raise InputError("mean and standard deviation of no runs; pass at least one")
     values = values.double()
     return float(values.mean()), float(values.std()) if len(values) > 1 else 0.0
 
@@ -91,11 +112,11 @@ def mean_std(values: Float[Tensor, " R"]) -> tuple[float, float]:
 def _resampled_means(
     named: dict[str, Float[Tensor, "_ _ _"]], groups: Int[Tensor, " N"], resamples: int, level: float, seed: int
 ) -> dict[str, Float[Tensor, "B K"]]:
-    """Mean over the drawn queries and the drawn runs, for each named method in each resample."""
+    """Return the mean over resampled queries and runs, for each named method and resample."""
     _check(named, groups, resamples, level)
     labels, code = torch.unique(groups.cpu(), return_inverse=True)
     sizes = torch.bincount(code, minlength=len(labels)).double()
-    # Runs have a generator of their own, so that the queries drawn depend on nothing but groups, resamples and seed.
+    # Runs use a separate generator, so the resampled queries depend on groups, resamples and seed only.
     generator, generator_of_runs = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed + 1)
     drawn_runs = {
         name: _multiplicities(len(hits), resamples, generator_of_runs) / len(hits) for name, hits in named.items()
@@ -115,7 +136,7 @@ def _resampled_means(
 
 
 def _multiplicities(items: int, resamples: int, generator: torch.Generator) -> Float[Tensor, "B _"]:
-    """How often each item is drawn when as many as there are get drawn with replacement, for each resample."""
+    """Return how often each item is drawn in each resample of `items` draws with replacement."""
     drawn = torch.randint(items, (resamples, items), generator=generator)
     slots = drawn.add_(items * torch.arange(resamples)[:, None]).flatten()
     return torch.bincount(slots, minlength=resamples * items).view(resamples, items).double()
@@ -127,7 +148,7 @@ def _group_totals(hits: Float[Tensor, "R N K"], code: Int[Tensor, " N"], num_gro
 
 
 def _ends(values: Float[Tensor, "B K"], level: float) -> tuple[Float[Tensor, " K"], Float[Tensor, " K"]]:
-    """The order statistics that leave at most (1 - level) / 2 of the values outside on each side."""
+    """Return the order statistics that leave at most (1 - level) / 2 of the values outside on each side."""
     ordered = values.sort(0).values
     outside = math.floor((len(values) - 1) * (1 - level) / 2)
     return ordered[outside], ordered[len(values) - 1 - outside]
@@ -143,12 +164,12 @@ def _check(named: dict[str, Tensor], groups: Tensor, resamples: int, level: floa
     for name, hits in named.items():
         if len(hits) == 0 or hits.shape[1:] != (len(groups), cut_offs):
             raise InputError(
-                f"hits of {name!r} have shape {tuple(hits.shape)}, expected (runs >= 1, {len(groups)}, {cut_offs}): "
-                "every method is scored on the same queries and cut-offs"
+                f"hits of {name!r} have shape {tuple(hits.shape)}, expected (runs >= 1, {len(groups)}, {cut_offs}); "
+                "every method must be scored on the same queries and cut-offs"
             )
         if not torch.isfinite(hits).all():
-            raise NotFiniteError(f"hits of {name!r} hold NaN or Inf: no interval can be told")
+            raise NotFiniteError(f"hits of {name!r} contain NaN or Inf, so no interval can be computed")
     if len(groups) == 0:
-        raise InputError("no queries to resample: give at least one")
+        raise InputError("no queries to resample; pass at least one")
     if resamples < 1 or not 0 < level < 1:
-        raise InputError(f"resamples={resamples}, level={level}: resamples must be at least 1 and level within (0, 1)")
+        raise InputError(f"resamples={resamples}, level={level}: resamples must be at least 1 and level in (0, 1)")

@@ -1,13 +1,13 @@
-"""Exact cross-modal retrieval: the rank of the first positive of every query, and recall from it.
+"""Exact cross-modal retrieval: the rank of the first positive of every query, and the recall computed from it.
 
-A gallery item is a positive of a query when both belong to the same group. Tie rule: let s* be the best score among the
+A gallery item is a positive of a query if both belong to the same group. Tie rule: let s* be the best score among the
 positives of a query, g the number of gallery items that score above s*, and t_neg, t_pos the numbers of negatives and
-positives that score exactly s*. The rank is what breaking the tie uniformly at random gives on average,
+positives that score exactly s*. The rank is the expected rank under random tie-breaking,
 
     r = 1 + g + t_neg / (t_pos + 1),        hit@K = [r <= K],
 
-so the order of rows never helps or harms, and heads that map everything to one point score at chance or below. Equal
-gallery rows do tie, although a matrix product may round them differently.
+so the order of rows has no influence, and heads that map everything to one point score at chance or below. Equal
+gallery rows are ties, even if a matrix product rounds their scores differently.
 
 Shapes: Q queries, G gallery items, N rows shared by all modalities, d embedding width, K cut-offs.
 """
@@ -30,8 +30,8 @@ Direction = tuple[str, str]
 """(query modality, gallery modality)."""
 
 _BYTES_PER_POSITIVE = 32  # in the padded list: row number, score and flags, with their temporaries
-_SLICES = 8  # a chunk of scores is counted in so many parts
-_EXACT_FLOAT32_COUNT = 2**24  # float32 counts every integer up to here
+_SLICES = 8  # number of parts in which the scores of a chunk are counted
+_EXACT_FLOAT32_COUNT = 2**24  # float32 represents every integer up to this one
 
 
 def first_positive_ranks(
@@ -41,13 +41,22 @@ def first_positive_ranks(
     gallery_groups: Int[Tensor, " G"],
     chunk_bytes: int = 2**26,
 ) -> Float[Tensor, " Q"]:
-    """Rank (1 is best) of the first positive of each query among all gallery items, by inner product and the tie rule.
+    """Return the rank (1 is best) of the first positive of each query, by inner product and the tie rule.
 
-    Embeddings are compared as given (normalise them for cosine), in their own precision but never below float32, on
-    the device they are on; the ranks come back as float64 on the CPU. Queries are taken in chunks whose scores and
-    positives fit in `chunk_bytes` (at least one query at a time); the chunk size changes nothing but rounding.
+    Embeddings are not normalised (normalise them first for cosine). Scores are computed on the device of the embeddings
+    in their precision, but at least in float32. The ranks are float64 on the CPU.
 
-    Raises `NotFiniteError` for NaN, Inf or an overflowing product, `InputError` for a query without a positive.
+    Args:
+        query: embeddings of the queries.
+        gallery: embeddings of the gallery items.
+        query_groups: group of each query.
+        gallery_groups: group of each gallery item.
+        chunk_bytes: memory for scores and positives. Queries are processed in chunks that fit in it, at least one at a
+            time; the size only affects rounding.
+
+    Raises:
+        NotFiniteError: embeddings contain NaN or Inf, or a product overflows.
+        InputError: a query has no positive, or shapes do not match.
     """
     _check_shapes(query, gallery, query_groups, gallery_groups)
     dtype = torch.promote_types(torch.promote_types(query.dtype, gallery.dtype), torch.float32)
@@ -56,7 +65,7 @@ def first_positive_ranks(
     members, start, count = _positives(query_groups.cpu(), gallery_groups.cpu())
     twins, originals = _twins(gallery)
 
-    by_count = count.argsort(descending=True, stable=True)  # so that the padded lists of a chunk are about equally long
+    by_count = count.argsort(descending=True, stable=True)  # the lists of a chunk have similar lengths: little padding
     widths = count[by_count]
     numbers_per_query = len(gallery) + len(gallery) // _SLICES + len(twins) + query.shape[1]
     spans = list(_spans(widths, query.element_size() * numbers_per_query, chunk_bytes))
@@ -83,17 +92,23 @@ def first_positive_ranks(
 def ranks_by_direction(
     embeddings: Mapping[str, Float[Tensor, "_ _"]], groups: Int[Tensor, " N"]
 ) -> dict[Direction, Float[Tensor, " N"]]:
-    """Ranks of the first positive in all M(M-1) directions; row i of every modality belongs to group `groups[i]`.
+    """Return the ranks of the first positive in all M (M - 1) directions.
 
-    Raises `InputError` for fewer than two modalities or unequal shapes, `NotFiniteError` naming modality and row.
+    Args:
+        embeddings: {modality: N x d}.
+        groups: group of row i of every modality.
+
+    Raises:
+        InputError: there are fewer than two modalities, or shapes differ.
+        NotFiniteError: an embedding contains NaN or Inf; names modality and row.
     """
     if len(embeddings) < 2:
-        raise InputError(f"retrieval needs at least two modalities, found {sorted(embeddings)}: give one more")
+        raise InputError(f"retrieval needs at least two modalities, found {sorted(embeddings)}; add another one")
     width = next(iter(embeddings.values())).shape[-1]
     for name, embedding in embeddings.items():
         if embedding.shape != (len(groups), width):
             raise InputError(
-                f"embeddings of {name!r} have shape {tuple(embedding.shape)}, expected ({len(groups)}, {width}): "
+                f"embeddings of {name!r} have shape {tuple(embedding.shape)}, expected ({len(groups)}, {width}); "
                 "every modality needs one row per group label and the same width"
             )
         _check_rows(embedding, f"embeddings of modality {name!r}")
@@ -106,17 +121,17 @@ def ranks_by_direction(
 def recalls(
     ranks: Mapping[Direction, Float[Tensor, " N"]], at: Sequence[int] = RECALL_AT
 ) -> dict[Direction, dict[int, float]]:
-    """Recall@K of each direction: the fraction in [0, 1] of queries whose rank is at most K."""
+    """Return recall@K of each direction: the fraction in [0, 1] of queries whose rank is at most K."""
     return {direction: {k: float((r <= k).double().mean()) for k in at} for direction, r in ranks.items()}
 
 
 def mean_recall(ranks: Mapping[Direction, Float[Tensor, " N"]], at: Sequence[int] = RECALL_AT) -> dict[int, float]:
-    """Recall@K averaged over the directions, each in [0, 1]."""
+    """Return {K: recall@K averaged over directions}, in [0, 1]."""
     return dict(zip(at, hits(ranks, at).mean(0).tolist(), strict=True))
 
 
 def hits(ranks: Mapping[Direction, Float[Tensor, " N"]], at: Sequence[int] = RECALL_AT) -> Float[Tensor, "N K"]:
-    """For each row as query the share in [0, 1] of directions with a hit at K: what the bootstrap resamples."""
+    """Return for each query the share in [0, 1] of directions with a hit at K. The bootstrap resamples these values."""
     by_direction = torch.stack(list(ranks.values()))
     return torch.stack([(by_direction <= k).double().mean(0) for k in at], dim=1)
 
@@ -124,21 +139,21 @@ def hits(ranks: Mapping[Direction, Float[Tensor, " N"]], at: Sequence[int] = REC
 def _positives(
     query_groups: Int[Tensor, " Q"], gallery_groups: Int[Tensor, " G"]
 ) -> tuple[Int[Tensor, " G"], Int[Tensor, " Q"], Int[Tensor, " Q"]]:
-    """Gallery rows sorted by group, and where in that list the positives of each query start and how many they are."""
+    """Return gallery rows sorted by group, and for each query the start and number of its positives in that list."""
     labels, counts = torch.unique(gallery_groups, return_counts=True)
     at = torch.searchsorted(labels, query_groups.to(labels.dtype)).clamp_(max=len(labels) - 1)
-    lost = labels[at] != query_groups
-    if lost.any():
-        row = int(lost.nonzero()[0])
+    unmatched = labels[at] != query_groups
+    if unmatched.any():
+        row = int(unmatched.nonzero()[0])
         raise InputError(
             f"query row {row} (group {int(query_groups[row])}) has no positive among the "
-            f"{len(gallery_groups)} gallery items: every query needs an item of its own group"
+            f"{len(gallery_groups)} gallery items; every query needs an item of its own group"
         )
     return gallery_groups.argsort(stable=True), (counts.cumsum(0) - counts)[at], counts[at]
 
 
 def _twins(gallery: Float[Tensor, "G d"]) -> tuple[Int[Tensor, " twins"], Int[Tensor, " twins"]]:
-    """Gallery rows that equal an earlier row, and for each the first such row."""
+    """Return the gallery rows that equal an earlier row, and the first equal row of each."""
     row = torch.arange(len(gallery), device=gallery.device)
     distinct, code = torch.unique(gallery, dim=0, return_inverse=True)
     first = row.new_full((len(distinct),), len(gallery)).scatter_reduce_(0, code, row, "amin")[code]
@@ -147,7 +162,7 @@ def _twins(gallery: Float[Tensor, "G d"]) -> tuple[Int[Tensor, " twins"], Int[Te
 
 
 def _spans(widths: Int[Tensor, " Q"], bytes_per_query: int, chunk_bytes: int) -> Iterator[tuple[int, int]]:
-    """Ranges of queries that fit in `chunk_bytes`; `widths`, their positives, descend, so the first is the widest."""
+    """Yield ranges of queries that fit in `chunk_bytes`. widths: their numbers of positives, descending."""
     first = 0
     while first < len(widths):
         rows = max(1, chunk_bytes // (bytes_per_query + int(widths[first]) * _BYTES_PER_POSITIVE))
@@ -158,9 +173,10 @@ def _spans(widths: Int[Tensor, " Q"], bytes_per_query: int, chunk_bytes: int) ->
 def _higher_and_tied(
     score: Float[Tensor, "Q G"], best: Float[Tensor, "Q 1"]
 ) -> tuple[Float[Tensor, " Q"], Float[Tensor, " Q"]]:
-    """How many of each row's scores exceed and how many equal the best positive's, a cache-sized slice at a time.
+    """Return how many scores of each row exceed the score of its best positive, and how many equal it.
 
-    The comparisons are written as 0 and 1 in the dtype of the scores: their sum needs no converted copy.
+    Works on slices that fit in the cache. Comparisons are written as 0 and 1 in the dtype of the scores, so summing
+    them needs no converted copy.
     """
     exact = None if score.shape[1] <= _EXACT_FLOAT32_COUNT else torch.float64
     rows = -(-len(score) // _SLICES)
@@ -176,25 +192,27 @@ def _higher_and_tied(
 
 def _check_shapes(query: Tensor, gallery: Tensor, query_groups: Tensor, gallery_groups: Tensor) -> None:
     if query.shape[1] != gallery.shape[1]:
-        raise InputError(f"query rows are {query.shape[1]} wide and gallery rows {gallery.shape[1]}: widths must agree")
+        raise InputError(
+            f"query rows have width {query.shape[1]}, gallery rows {gallery.shape[1]}; widths must be equal"
+        )
     for name, rows, groups in (("query", query, query_groups), ("gallery", gallery, gallery_groups)):
         if len(rows) == 0:
-            raise InputError(f"{name} has no rows: give at least one")
+            raise InputError(f"{name} has no rows; pass at least one")
         if len(rows) != len(groups):
-            raise InputError(f"{name} has {len(rows)} rows and {len(groups)} group labels: give one label per row")
+            raise InputError(f"{name} has {len(rows)} rows and {len(groups)} group labels; pass one label per row")
 
 
 def _check_finite(query: Float[Tensor, "Q d"], gallery: Float[Tensor, "G d"]) -> None:
-    """One pass over the norms: by Cauchy-Schwarz no score overflows when the product of the largest two does not."""
+    """Check the norms only: by Cauchy-Schwarz no score overflows if the product of the two largest norms does not."""
     largest = [torch.linalg.vector_norm(rows, dim=1).amax() for rows in (query, gallery)]
     if torch.isfinite(largest[0] * largest[1]):
         return
     _check_rows(query, "query embeddings")
     _check_rows(gallery, "gallery embeddings")
-    raise NotFiniteError("inner products of query and gallery embeddings overflow: normalise the rows")
+    raise NotFiniteError("inner products of query and gallery embeddings overflow; normalise the rows")
 
 
 def _check_rows(embeddings: Float[Tensor, "N d"], what: str) -> None:
     bad = ~torch.isfinite(embeddings).all(1)
     if bad.any():
-        raise NotFiniteError(f"{what} hold NaN or Inf, first in row {int(bad.nonzero()[0])}: ranks would mean nothing")
+        raise NotFiniteError(f"{what} contain NaN or Inf, first in row {int(bad.nonzero()[0])}; ranks are undefined")

@@ -1,4 +1,4 @@
-"""Heads trained in one way: what a row of a table is scored from, what it took, and what validation chose."""
+"""The trained heads that a table row is scored from, with their cost and the settings that validation chose."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class TrainedHeads:
     Attributes:
         label: name of the row.
         parts: the heads; a direction is scored by the first part that has both its modalities.
-        bytes: what a receiver needs to have the heads: their own bytes, or those of the rows to train on.
+        bytes: bytes to transmit: those of the heads, or of the rows to train them on.
         seconds: time to tune and train all runs.
-        settings: what validation chose, as JSON.
-        judged: students that validation compared for it.
+        settings: the settings that validation chose, as JSON.
+        judged: number of students evaluated on validation for this choice.
         bias: {modality: d}, added to outputs; only for heads with one part.
     """
 
@@ -37,16 +37,16 @@ class TrainedHeads:
 
     @property
     def heads(self) -> StackedHeads:
-        """The heads of a row that has one part.
+        """The heads of a row with a single part.
 
         Raises:
-            InputError: it has one of every pair of modalities.
+            InputError: the row has one part per pair of modalities.
         """
         if len(self.parts) > 1:
-            raise InputError(f"'{self.label}': has heads for every pair of modalities, not one for all")
+            raise InputError(f"'{self.label}' has separate heads for every pair of modalities; use parts")
         return self.parts[0]
 
     @property
     def num_runs(self) -> int:
-        """R."""
+        """Number of runs R."""
         return len(next(iter(self.parts[0].values())))

@@ -1,9 +1,8 @@
-"""Choices, made on the validation split and nowhere else: a score of heads, the number of training steps of a set, the
-recipe of a set that has none; and whether the split is large enough to choose by.
+"""Choices on the validation split: scores of heads, the number of steps of a set, the recipe of a set without one.
 
-Rows of one group stand and fall together, so the score of G groups of one size, each between 0 and 1, has a standard
-error of at most 1 / (2 sqrt(G)): 7 points at 51 groups, below which choices are doubtful, and 11 at 20, more than a set
-usually gains.
+Rows of one group are not independent, so the score of G groups of equal size, each in [0, 1], has a standard error of
+at most 1 / (2 sqrt(G)): 7 points at 51 groups, below which choices are doubtful, and 11 points at 20 groups, more than
+a set usually gains.
 """
 
 from __future__ import annotations
@@ -26,23 +25,23 @@ from omnidistill.models.heads import Heads, embed
 def validation_score(
     heads: Heads, validation: FeatureSet, bias: Mapping[str, Float[Tensor, " _"]] | None = None
 ) -> float:
-    """Mean of R@1, R@5 and R@10 over all directions, in [0, 1]."""
+    """Return the mean of R@1, R@5 and R@10 over all directions, in [0, 1]."""
     recall = mean_recall(ranks_by_direction(embed(heads, validation.features, bias), validation.group_codes))
     return sum(recall.values()) / len(recall)
 
 
 def largest_error(validation: FeatureSet) -> float:
-    """The largest standard error that a validation score can have, 1 / (2 sqrt(G)) for G groups; 0.05 is 5 points."""
+    """Return an upper bound of the standard error of a validation score, 1 / (2 sqrt(G)); 0.05 is 5 points."""
     return 0.5 / math.sqrt(_num_groups(validation))
 
 
 def can_choose(validation: FeatureSet) -> bool:
-    """Whether the best of many sets by this split is more than the luckiest: at least 20 groups."""
+    """Return whether the split is large enough (20 groups) to choose the best of many sets, not just the luckiest."""
     return _num_groups(validation) >= _FEWEST_GROUPS
 
 
 def doubt(validation: FeatureSet) -> str | None:
-    """A line on a split that is too small to choose by with confidence (fewer than 51 groups); None for others."""
+    """Return a note if the split is too small to choose with confidence (fewer than 51 groups), else None."""
     error = largest_error(validation)
     if error <= _DOUBTFUL_ERROR:
         return None
@@ -51,24 +50,24 @@ def doubt(validation: FeatureSet) -> str | None:
 
 
 def mean_score(heads: Mapping[str, Float[Tensor, "_ _ _"]], validation: FeatureSet) -> float:
-    """Mean validation score of stacked runs."""
+    """Return the mean validation score of stacked runs."""
     num_runs = len(next(iter(heads.values())))
     return sum(validation_score(run_of(heads, run), validation) for run in range(num_runs)) / num_runs
 
 
 def run_of(heads: Mapping[str, Float[Tensor, "_ _ _"]], run: int) -> Heads:
-    """Heads of one run."""
+    """Return the heads of one run."""
     return {name: matrix[run] for name, matrix in heads.items()}
 
 
 def step_choices(num_student_steps: int) -> list[int]:
-    """Numbers of training steps that validation may choose from: half to 16 times the matched number."""
+    """Return the numbers of steps that validation chooses from: 0.5 to 16 times `num_student_steps`."""
     factors = (0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16)
     return sorted({math.ceil(num_student_steps * factor) for factor in factors})
 
 
 def doubling_steps(longest: int) -> list[int]:
-    """8, 16, 32, ... up to `longest`; `longest` alone where it is smaller."""
+    """Return 8, 16, 32, ... up to `longest`; only `longest` if it is less than 8."""
     steps = [8]
     while 2 * steps[-1] <= longest:
         steps.append(2 * steps[-1])
@@ -77,7 +76,7 @@ def doubling_steps(longest: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Choice:
-    """A set with the recipe that validated best, its score, and how many recipes were judged."""
+    """A set with the recipe that validates best, its score, and the number of recipes evaluated on validation."""
 
     distilled: DistilledSet
     score: float
@@ -92,11 +91,20 @@ def choose_recipe(
     steps: Sequence[int],
     num_runs: int = 2,
 ) -> Choice:
-    """One step size for all modalities and a number of steps (ascending candidates), by mean validation score.
+    """Choose one step size for all modalities and a number of steps by the mean validation score.
 
-    A step size is given up when its score has not risen at three candidates in a row, or training diverged.
+    A step size is abandoned when its score has not improved for three candidates in a row, or when training diverges.
 
-    Raises NotFiniteError where training diverges at every step size.
+    Args:
+        distilled: the set.
+        start: initial heads, {modality: d x p_m}.
+        validation: the validation split.
+        learning_rates: candidate step sizes.
+        steps: candidate numbers of steps, ascending.
+        num_runs: number of students per candidate.
+
+    Raises:
+        NotFiniteError: training diverges at every step size.
     """
     best, best_score, judged = distilled, -1.0, 0
     for rate in learning_rates:
@@ -113,7 +121,7 @@ def choose_recipe(
     if not judged:
         raise NotFiniteError(
             f"students diverge at every step size ({', '.join(f'{rate:g}' for rate in learning_rates)}); "
-            "give smaller distill.learning_rates"
+            "use smaller distill.learning_rates"
         )
     return Choice(best, best_score, judged)
 
@@ -121,9 +129,9 @@ def choose_recipe(
 def judged_students(
     distilled: DistilledSet, start: Heads, steps: Sequence[int], num_runs: int = 2
 ) -> Iterator[tuple[int, dict[str, Float[Tensor, "_ _ _"]]]]:
-    """Students (steps, heads R x d x p_m) of a set as choices see them, up to where training diverges.
+    """Yield (steps, heads R x d x p_m) of students trained for validation; stops when training diverges.
 
-    Their batch orders are a fixed stream of their own, so judging changes nothing else.
+    The batch orders have a fixed seed, so validation does not influence other random streams.
     """
     for num_steps, heads in distilled.students(start, seed=_JUDGE_SEED, num_runs=num_runs, checkpoints=steps):
         if not all(bool(torch.isfinite(matrix).all()) for matrix in heads.values()):
@@ -134,11 +142,10 @@ def judged_students(
 def judge_set(
     distilled: DistilledSet, start: Heads, validation: FeatureSet, num_student_steps: int, num_runs: int = 2
 ) -> Verdict:
-    """Train students on the set from `start` and return the number of steps that validates best.
+    """Train students on the set and return the number of steps that validates best, with its score.
 
-    Candidates are half to 16 times `num_student_steps`, the number that the set was learned with; no longer trainings
-    are tried when three in a row have not risen above the best. Where the recipe names the batches, one student is
-    enough.
+    Candidates are 0.5 to 16 times `num_student_steps`, the number that the set was learned with. Validation stops after
+    three candidates in a row without improvement. If the recipe fixes the mini-batches, one student is sufficient.
     """
     best, since, judged = Verdict(-1.0, 0), 0, 0
     steps = step_choices(num_student_steps)

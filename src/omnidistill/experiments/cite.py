@@ -1,8 +1,8 @@
-"""What to cite: BibTeX of this program and of the works that a run, a preset or an encoder rests on.
+"""What to cite: BibTeX entries of omnidistill and of the works that a run, a preset or an encoder rests on.
 
 citations/works.bib      the works, by key
-Settings.citations       which of them a component or a group of settings rests on
-encoders.encoder_works   which of them an encoder rests on, as it is registered
+Settings.citations       keys of the works that a component or a group of settings rests on
+encoders.encoder_works   keys of the works that an encoder rests on
 """
 
 from __future__ import annotations
@@ -25,19 +25,22 @@ from omnidistill.experiments.config.settings_tree import sections_of
 from omnidistill.io.artifacts import read_json
 
 SELF = "omnidistill"
-"""The key of this program."""
+"""Key of omnidistill."""
 
 _KEY = r"\s*@\w+\{\s*([^,\s]+)\s*,"
 
 
 def cite(names: Sequence[str] = ()) -> dict[str, str]:
-    """{key: BibTeX entry} of this program, and of whatever each name rests on: a run, a comparison or another folder
-    that was made, a preset, an encoder, or the key of a work.
+    """Return {key: BibTeX entry} of omnidistill and of the works that each name rests on.
 
-    Raises InputError for a name that is none of these, with the nearest that is.
+    Args:
+        names: folders (of a run, a comparison or any other output), presets, encoders, or keys of works.
+
+    Raises:
+        InputError: a name is none of these; suggests the most similar one.
     """
-    wanted = [SELF, *(key for name in names for key in _keys_of(name))]
-    return dict(_entry(work) for work in dict.fromkeys(wanted))
+    keys = [SELF, *(key for name in names for key in _keys_of(name))]
+    return dict(_entry(work) for work in dict.fromkeys(keys))
 
 
 def keys_of_run(config: RunConfig, encoders: Iterable[str] = ()) -> list[str]:
@@ -53,7 +56,7 @@ def keys_of_run(config: RunConfig, encoders: Iterable[str] = ()) -> list[str]:
 
 @cache
 def works() -> dict[str, str]:
-    """Every entry of works.bib by its key."""
+    """Return the entries of works.bib by key."""
     text = (resources.files("omnidistill") / "citations" / "works.bib").read_text("utf-8")
     text = text.replace("{VERSION}", f"{{{metadata.version(SELF)}}}")
     entries = [entry.strip() for entry in re.split(r"\n(?=@)", text)]
@@ -61,11 +64,11 @@ def works() -> dict[str, str]:
 
 
 def _entry(work: str) -> tuple[str, str]:
-    """Return key and BibTeX entry of a work: a key of works.bib, or a complete entry of a component's own."""
+    """Return key and BibTeX entry of a work, which is a key of works.bib or a complete entry."""
     if match := re.match(_KEY, work):
         return match[1], work
     if work not in works():
-        raise InputError(f"{work!r}: no work of this key is known, and it is no BibTeX entry (@misc{{key, ...}})")
+        raise InputError(f"{work!r}: neither the key of a known work nor a BibTeX entry (@misc{{key, ...}})")
     return work, works()[work]
 
 
@@ -74,7 +77,7 @@ def _keys_of(name: str) -> list[str]:
     if path.is_dir():
         keys = list(dict.fromkeys(_keys_below(path)))
         if not keys:
-            raise InputError(f"{path}: holds no run and no set that was made; give a run, or a method by name")
+            raise InputError(f"{path}: contains no run and no set; pass the folder of a run, or the name of a method")
         return keys
     if name in preset_names():
         return keys_of_run(load_config(preset=name))
@@ -83,11 +86,11 @@ def _keys_of(name: str) -> list[str]:
     if name in works():
         return [name]
     known = [*preset_names(), *works(), *encoder_works()]
-    raise InputError(f"{name}: neither a folder nor a method, an encoder or a work that is known{nearest(name, known)}")
+    raise InputError(f"{name}: not a folder, method, encoder or key of a work{nearest(name, known)}")
 
 
 def _keys_below(folder: Path) -> Iterator[str]:
-    """Keys of every run and every artifact below a folder."""
+    """Yield the keys of every run and every artifact in a folder and its subfolders."""
     for path in sorted(folder.rglob("run.json")):
         yield from _keys_of_config(read_json(path).get("config"), f"{path}, field 'config'")
     for path in sorted(folder.rglob("manifest.json")):
@@ -95,12 +98,13 @@ def _keys_below(folder: Path) -> Iterator[str]:
         meta = manifest.get("meta", {})
         provenance = meta.get("provenance", {}) if isinstance(meta, dict) else {}
         if manifest.get("kind") == KIND:
-            found = DistilledSet.load(path.parent)
-            for component in (found.spec.storage, found.spec.similarity, found.spec.objective, found.spec.recipe):
+            distilled = DistilledSet.load(path.parent)
+            spec = distilled.spec
+            for component in (spec.storage, spec.similarity, spec.objective, spec.recipe):
                 yield from component.citations()
-            with suppress(InputError):  # the configuration is provenance: one that cannot be read is no error
-                yield from _keys_of_config(found.provenance.config, str(path))
-            provenance = found.provenance.to_json()
+            with suppress(InputError):  # the configuration is provenance, so sets with an unreadable one are valid
+                yield from _keys_of_config(distilled.provenance.config, str(path))
+            provenance = distilled.provenance.to_json()
         for encoder in provenance.get("encoders", {}).values():
             yield from _of_encoder(encoder.get("name", "") if isinstance(encoder, dict) else str(encoder))
 
@@ -112,8 +116,8 @@ def _keys_of_config(tree: Any, where: str) -> list[str]:
 
 
 def _of_encoder(name: str) -> list[str]:
-    """By the longest beginning that is known, at the end of a word."""
+    """Return the keys of the encoder whose name is the longest prefix of `name` that ends at the end of a word."""
     plain = re.sub(r"[\s_]+", "-", name.lower())
     known = {re.sub(r"[\s_]+", "-", each.lower()): cites for each, cites in encoder_works().items()}
-    fitting = [each for each in known if re.match(rf"{re.escape(each)}(?![a-z])", plain)]
-    return list(known[max(fitting, key=len)]) if fitting else []
+    prefixes = [each for each in known if re.match(rf"{re.escape(each)}(?![a-z])", plain)]
+    return list(known[max(prefixes, key=len)]) if prefixes else []

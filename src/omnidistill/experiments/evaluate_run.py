@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
@@ -20,10 +19,11 @@ from omnidistill.distill.budget import parse_budget, training_bytes
 from omnidistill.evaluation.baselines import Baseline, default_baselines
 from omnidistill.evaluation.distilled_row import train_on_sets
 from omnidistill.evaluation.protocol import EvaluateConfig
+from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.evaluation.scores import score_rows
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.experiments.run import Run, fingerprint, open_data
-from omnidistill.experiments.run_page import CASES, SCORES, known, view
+from omnidistill.experiments.run_page import CASES, SCORES, run_view, unscored
 from omnidistill.experiments.table_baselines import (
     Group,
     check_result,
@@ -46,11 +46,13 @@ _ORDER = ("zero_shot", "random", "low_rank", "equal_bytes", "equal_bytes_4_bit",
 class Evaluation:
     """The scores of a run.
 
-    scores: the content of scores.json. rows: the trained heads of every row, to be shared with another run over the
-    same data and heads. folder: where everything was written.
+    Attributes:
+        scores: the scores, as scores.json has them.
+        rows: the trained heads of every row, to be shared with another run over the same data and heads.
+        folder: where everything was written.
     """
 
-    scores: dict[str, Any]
+    scores: RunScores
     rows: dict[str, TrainedHeads]
     folder: Path
 
@@ -94,26 +96,22 @@ def evaluate_run(
     if heads is not None:
         start, place = load_heads(heads, data.widths)[0], run.folder / f"from-{heads.resolve().stem}"
         place.mkdir(exist_ok=True)
-    test, before = data.split("test"), known(run, data)  # what is missing or damaged is reported before the work
+    test, facts = data.split("test"), unscored(run, data)  # anything missing or damaged is reported before the work
     config = run.config.evaluate if num_seeds is None else run.config.evaluate.evolve(num_seeds=num_seeds)
     started_at = time.monotonic()
     requested = table_baselines(default_baselines() if baselines is None else baselines, [run.config], config)
     rows = train_rows(run, sets, data, start, config, requested, dict(shared or {}), progress or SilentProgress())
     scored = score_rows(rows, test, run.config.seed)
-    scores: dict[str, Any] = {
-        **before,
-        "num_seeds": config.num_seeds,
-        "command": command,
-        "units": {"recall": "fraction", "gain_retained": "fraction of (full - zero_shot)"},
-        "lines": list(rows),
-        **scored,
-        "gain_retained": scored["distilled"]["gain_retained"],
-        "seconds": {**before["seconds"], "evaluate": time.monotonic() - started_at},
-    }
-    write_atomic(place / SCORES, json.dumps(scores, indent=1, allow_nan=False).encode())
+    scores = facts.evolve(
+        num_seeds=config.num_seeds,
+        command=command,
+        rows=scored,
+        seconds={**facts.seconds, "evaluate": time.monotonic() - started_at},
+    )
+    write_atomic(place / SCORES, json.dumps(scores.to_json(), indent=1, allow_nan=False).encode())
     write_atomic(place / "scores.csv", to_csv(scores).encode())
     save_cases(find_cases(rows, test), place / CASES)
-    write_atomic(place / "report.html", render_page([view(run, scores, data, place)]).encode())
+    write_atomic(place / "report.html", render_page([run_view(run, scores, data, place)]).encode())
     return Evaluation(scores, rows, place)
 
 

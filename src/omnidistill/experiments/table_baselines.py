@@ -71,7 +71,7 @@ def in_order(requested: Sequence[Baseline]) -> list[Baseline]:
     return sorted(requested, key=lambda baseline: baseline.kind not in needed)
 
 
-def check_result(baseline: Baseline, result: TrainedHeads, start: Heads) -> TrainedHeads:
+def check_result(baseline: Baseline, result: object, start: Heads) -> TrainedHeads:
     """Return the result of a baseline if it keeps the contract.
 
     Raises:

@@ -2,7 +2,8 @@
 
     A_mn = S_m(eps)^{-1} C_mn S_n(eps)^{-1},   B_m B_n^T nearest to A_mn,   X~_m = 1 mu_m^T + c Q B_m^+
 
-so that least squares on the rows gives the projectors of the data, to N - 1 factors. See `training.closed_form.apm`.
+so that least squares on the rows gives the projectors of the data, to N - 1 factors; the algebra is in
+`training.closed_form.analytic_parameters`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Apm(TunedMethod):
     norm: Literal["plain", "whitened"] = "whitened"
     """Nearest analytic parameters, or nearest outputs."""
     rotation: Literal["random", "eye"] = "random"
-    """Which of the sets of equal parameters: one row per direction, or a random frame."""
+    """Which of the sets with equal parameters to return: one row per direction, or rows in a random rotation."""
 
     @property
     def set_similarity(self) -> Similarity:

@@ -2,8 +2,8 @@
 
     min over rows of  sum_{m<n} ||rho C_mn - C~_mn||_F^2  with equal means:   X~_m = 1 mu_m^T + sqrt(rho (N-1)) Q B_m^T
 
-C_mn are the cross-covariances of the data or, with weights = "errors", those that drive InfoNCE's gradient along an
-expert (C(gamma): UniCon, Sui et al. 2026, arXiv 2604.16678). See `training.closed_form.covmatch`.
+C_mn are the cross-covariances of the data or, with weights = "errors", those that determine the gradient of InfoNCE
+along an expert (C(gamma): UniCon, Sui et al. 2026, arXiv 2604.16678). See `training.closed_form.covariance_matching`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from omnidistill.methods.task import Task
 from omnidistill.models.similarities import FixedIdentity, Similarity
 from omnidistill.training.closed_form import accumulate_moments, covmatch_rows, error_weighted_cross
 
-_EPOCHS = (0, 2, 5)  # of the first expert, at which errors are taken
+_EPOCHS = (0, 2, 5)  # epochs of the first expert at which errors are computed
 
 
 @methods.register("covmatch")
@@ -33,11 +33,11 @@ class CovMatch(TunedMethod):
     pairing: Literal["rows", "groups"] = "groups"
     """Cross-covariances of rows, or of group means."""
     rho: Positive = 1.0
-    """Synthetic over real cross-covariance (paper: 2 at N = 100, 1 above)."""
+    """Ratio of synthetic to real cross-covariance (paper: 2 at N = 100, 1 above)."""
     rotation: Literal["random", "eye"] = "eye"
-    """Which of the sets of equal moments: one row per direction, or a random frame."""
+    """Which of the sets with equal moments to return: one row per direction, or rows in a random rotation."""
     weights: Literal["uniform", "errors"] = "uniform"
-    """Plain covariances, or those weighted by InfoNCE's errors along the first expert (C(gamma), UniCon)."""
+    """Plain covariances, or covariances weighted by InfoNCE's errors along the first expert (C(gamma), UniCon)."""
 
     @property
     def set_similarity(self) -> Similarity:
@@ -46,11 +46,11 @@ class CovMatch(TunedMethod):
 
     @property
     def uses_experts(self) -> bool:
-        """For the errors along one."""
+        """Whether the errors along an expert are needed."""
         return self.weights == "errors"
 
     def citations(self) -> tuple[str, ...]:
-        """Return the works behind the settings."""
+        """Return the works that the method and its settings rest on."""
         return (*self.cites, *(("unicon",) if self.weights == "errors" else ()))
 
     def run(self, task: Task) -> Distillation:

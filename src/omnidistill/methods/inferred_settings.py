@@ -1,12 +1,12 @@
-"""Settings that a run leaves open, inferred from its data and experts; each with its reason, for the user to read.
+"""Settings that are inferred from data and experts if the user does not set them, with the reason for each value.
 
-experts.learning_rate, experts.num_epochs     what validates best of full trainings (`evaluation.full_training`)
-distill.outer.num_expert_epochs               all of them: one span from the heads to the end of full training
-distill.initial_step_size                     that of the experts that start from the run's own heads
-distill.storage.views                         as many as give about 256 rows to train on
+    experts.learning_rate, experts.num_epochs   the training on all rows that validates best (`full_training`)
+    distill.outer.num_expert_epochs             all epochs, from the initial heads to the end of that training
+    distill.initial_step_size                   that of the experts that start from the run's own heads
+    distill.storage.views                       as many as give about 256 rows to train on
 
-Experts of other starts have trainings of their own, reported next to those of the run's heads. The span stays open in
-the settings of the set: it is as long as each of these trainings.
+Experts from other initial heads have their own step size and number of epochs, which are reported next to those of the
+run's heads. `num_expert_epochs` stays unset in the settings of the set, because it differs between these experts.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ L = TypeVar("L", bound=LoopSettings)
 
 
 def infer_settings(settings: L, task: Task, buffer: ExpertBuffer | None = None) -> tuple[L, Task]:
-    """Return the settings with numbers where they were open, and the task with the reasons in its provenance."""
+    """Return the settings with unset values inferred, and the task with the reasons in its provenance."""
     changes: dict[str, Any] = {}
     choices: dict[str, str] = {}
     if buffer is not None:
         trained, *others = [asdict(start) for start in buffer.key.starts]
         for name in ("learning_rate", "num_epochs"):
             if getattr(task.experts_config, name) is None:
-                best = f"{trained[name]:g}, what validates best when heads train on all rows"
+                best = f"{trained[name]:g}, which validates best when heads are trained on all rows"
                 choices[f"experts.{name}"] = best + _of_others(others, name)
         outer = getattr(settings, "outer", None)
         if getattr(outer, "num_expert_epochs", 0) is None:
@@ -50,4 +50,4 @@ def infer_settings(settings: L, task: Task, buffer: ExpertBuffer | None = None) 
 
 
 def _of_others(others: Sequence[Mapping[str, Any]], name: str) -> str:
-    return f" (of the other starts: {', '.join(f'{other[name]:g}' for other in others)})" if others else ""
+    return f" (for the other initial heads: {', '.join(f'{other[name]:g}' for other in others)})" if others else ""

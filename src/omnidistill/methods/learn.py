@@ -1,13 +1,14 @@
-"""Rows learned by the outer loop: the composition that most published methods are an instance of.
+"""Rows learned by the outer loop. Most published methods are an instance of this composition.
 
     min over rows, S, step sizes of  L(student trained on the rows)         L: the outer objective
 
 Cazenavette et al. 2022; Wu et al. 2024 (MTT-VL), Xu et al. 2024 (LoRS), Zhang et al. 2025 (RepBlend), Gao et al. 2026
-(HoPA, eq. 7), Guo et al. 2026 (PTM-ST): which of them follows from student, experts, similarity, outer objective and
-rollout. The set that validates best is the result. A validation split of fewer than 20 groups would choose by luck;
-then the last set is the result, with the matched number of steps. The loop ends early where there is nothing to gain:
-before it begins if experts gain nothing on validation, after a third of the iterations if students of the best set do
-not.
+(HoPA, eq. 7), Guo et al. 2026 (PTM-ST): student, experts, similarity, outer objective and rollout determine the method.
+
+The result is the set that validates best. With fewer than 20 validation groups this choice would be luck, so the result
+is the last set, with the number of steps that it was learned with. The loop stops early if there is nothing to gain:
+before the first iteration if experts gain nothing on validation, or after a third of the iterations if students of the
+best set gain nothing.
 """
 
 from __future__ import annotations
@@ -34,25 +35,25 @@ class Learn(LoopSettings, Method):
     has_iterations: ClassVar[bool] = True
 
     outer: AnyOuter = TrajectoryObjective()
-    """What the rows are learned by: matched trajectories, or the loss of the trained student on real rows."""
+    """Loss that the rows minimise: trajectory matching, or the loss of the trained student on real rows."""
 
     @property
     def uses_experts(self) -> bool:
-        """Whether the outer objective does."""
+        """Whether the outer objective uses experts."""
         return self.outer.uses_experts
 
     @property
     def last_expert_epoch(self) -> int:
-        """The last expert epoch that is certain to be read."""
+        """The last expert epoch that is always read."""
         return self.outer.last_epoch
 
     @property
     def expert_span(self) -> int | None:
-        """Expert epochs between a student's start and its target."""
+        """Number of expert epochs between the start of a student and its target."""
         return self.outer.span
 
     def run(self, task: Task) -> Distillation:
-        """Learn the rows. With trajectory matching, the rank floor is written next to the set."""
+        """Learn the rows. With trajectory matching, also write the rank floor to FOLDER/floor.json."""
         buffer = task.experts() if self.uses_experts else None
         if buffer is not None:
             task = task.with_experts(buffer)
@@ -65,8 +66,8 @@ class Learn(LoopSettings, Method):
         validation, notes = task.development.validation, []
         chosen = can_choose(validation)
         if settings.validate_every and (doubtful := doubt(validation)):
-            last = f"the last set is the result, with the matched {settings.num_student_steps} steps"
-            notes.append(f"{doubtful}; {'the set that it chooses may be the luckiest' if chosen else last}")
+            last = f"the last set is the result, with the {settings.num_student_steps} steps that it was learned with"
+            notes.append(f"{doubtful}; {'the set that validates best may just be the luckiest' if chosen else last}")
 
         def halt(done: int, best: DistilledSet) -> str | None:
             return _nothing_to_gain(done, best, task, settings, buffer)
@@ -79,7 +80,7 @@ class Learn(LoopSettings, Method):
             task.folder,
             seed=task.seed,
             initial_set=task.initial_set,
-            judge=(lambda found: judge_set(found, task.start, validation, settings.num_student_steps))
+            judge=(lambda distilled: judge_set(distilled, task.start, validation, settings.num_student_steps))
             if chosen
             else None,
             halt=halt,
@@ -94,7 +95,7 @@ class Learn(LoopSettings, Method):
 def _nothing_to_gain(
     done: int, best: DistilledSet, task: Task, settings: LoopSettings, buffer: ExpertBuffer | None
 ) -> str | None:
-    """Why the loop should end, or None."""
+    """Return the reason to stop the loop, or None."""
     if buffer is not None:
         return None if done else experts_gain_nothing(buffer, task.start, task.development.validation)
     if done < settings.iterations / 3:

@@ -1,4 +1,4 @@
-"""Rows that are chosen or computed, not learned: step size and number of steps are chosen on validation."""
+"""Methods that select or compute rows instead of learning them; step size and steps are chosen on validation."""
 
 from __future__ import annotations
 
@@ -15,28 +15,32 @@ from omnidistill.core.threads import threads_for
 from omnidistill.distill import Distillation, DistilledSet
 from omnidistill.evaluation.validation import choose_recipe, doubling_steps, doubt
 from omnidistill.io.artifacts import write_atomic
+from omnidistill.io.tracking import MetricsRecord
 from omnidistill.methods.method import Method
 from omnidistill.methods.task import Task
 
 
 class TunedMethod(Method):
-    """A method that does not learn its rows; the recipe is tuned on validation."""
+    """Base class of methods that do not learn rows; the recipe is tuned on validation."""
 
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0)
-    """Step sizes that validation chooses from."""
+    """Candidate step sizes."""
     max_steps: Count = 2048
-    """Longest training that validation may choose; candidates double from 8."""
+    """Largest number of steps; candidates double from 8."""
 
     def tuned(self, task: Task, candidates: Sequence[DistilledSet], started_at: float) -> Distillation:
-        """Return the candidate and recipe that validate best, saved in FOLDER/distilled.
+        """Choose the candidate and recipe that validate best, and save the set in FOLDER/distilled.
 
-        Seconds are counted from `started_at`, a value of `time.monotonic`.
+        Args:
+            task: the task.
+            candidates: sets to choose from.
+            started_at: value of `time.monotonic` when the method started; the reported seconds count from it.
         """
         train, validation = task.development.train, task.development.validation
         task.progress.start(len(candidates), f"choose the recipe of {self.num_stored} rows")
         choices, notes = [], []
         if doubtful := doubt(validation):
-            notes.append(f"{doubtful}; the recipe that it chooses may be the luckiest")
+            notes.append(f"{doubtful}; the recipe that validates best may just be the luckiest")
         with task.progress, threads_for(self.num_rows, train.widths, task.width):
             for line in notes:
                 task.progress.advance(0, note=line)
@@ -51,12 +55,8 @@ class TunedMethod(Method):
         seconds = time.monotonic() - started_at
         provenance = replace(best.distilled.provenance, validation=best.score, notes=tuple(notes))
         result = replace(best.distilled, provenance=provenance)
-        record = {
-            "validation": best.score,
-            "judged": sum(choice.judged for choice in choices),
-            "seconds": seconds,
-            **({"notes": notes} if notes else {}),
-        }
-        write_atomic(task.folder / "metrics.jsonl", json.dumps(record).encode() + b"\n")
+        judged = sum(choice.judged for choice in choices)
+        record = MetricsRecord(None, {"validation": best.score, "judged": judged, "seconds": seconds}, tuple(notes))
+        write_atomic(task.folder / "metrics.jsonl", json.dumps(record.to_json()).encode() + b"\n")
         result.save(task.folder / "distilled")
         return Distillation(result, seconds)

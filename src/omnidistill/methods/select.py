@@ -1,7 +1,7 @@
-"""Coresets and prototypes: real rows, or averages of real rows, no row learned.
+"""Coresets and prototypes: real rows, or averages of real rows; nothing is learned.
 
-What each selector maximises or counts, and whose it is, stands in its file in `selectors/`. Rows of one group stay
-positives of each other.
+Each file in `selectors/` documents the criterion of its selector and the reference. Rows of one group remain positives
+of each other.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Select(TunedMethod):
 
     @property
     def uses_experts(self) -> bool:
-        """Whether the selector looks at a training."""
+        """Whether the selector uses an expert trajectory."""
         return self.selector.uses_trajectory
 
     def most_rows(self, train: FeatureSet) -> int:

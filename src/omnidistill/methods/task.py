@@ -1,4 +1,4 @@
-"""What a method is given: data without a test split, start heads, expert trajectories on request."""
+"""The task of a method: data without a test split, initial heads, and expert trajectories on request."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from omnidistill.training.recipes import Sgd
 
 @dataclass(frozen=True)
 class Task:
-    """What a method works on.
+    """Inputs of a method.
 
     Attributes:
-        development: the splits that training and choices may see.
-        start: the heads that students start from.
-        seed: of every random stream.
+        development: the splits that training and choices may use.
+        start: initial heads of students, {modality: d x p_m}.
+        seed: seed of every random stream.
         experts_config: how experts are trained.
         folder: where the set, its log and checkpoints are written.
-        experts: trains (or opens) the expert trajectories when it is called.
+        experts: function that trains (or loads) the expert trajectories.
         provenance: the history of the set so far.
         initial_set: the set that a learned set continues from.
-        resume: whether to continue from a checkpoint in the folder.
-        trackers: names of the trackers that mirror the metrics.
-        progress: shown while the method works.
+        resume: whether to resume from a checkpoint in the folder.
+        trackers: names of the trackers that also record the metrics.
+        progress: reports progress to the user.
     """
 
     development: Development
@@ -54,15 +54,18 @@ class Task:
         return next(iter(self.start.values())).shape[0]
 
     def with_experts(self, buffer: ExpertBuffer) -> Task:
-        """Return the same task, recording that these experts were used."""
+        """Return the same task with these experts recorded in its provenance."""
         key = buffer.key.to_json()
         trained = {name: key[name] for name in ("config", "starts", "seed")}
         return replace(self, provenance=replace(self.provenance, experts=trained))
 
     def as_set(self, settings: SetSettings, tensors: Mapping[str, Tensor], ids: tuple[str, ...] = ()) -> DistilledSet:
-        """Return a set of latent rows and similarity ("rows/NAME", "similarity/..."), its recipe still to be chosen.
+        """Return a set built from tensors, with a placeholder recipe (one step of size 1) that is chosen later.
 
-        The rows are stored as the settings say.
+        Args:
+            settings: decide how the rows are stored and trained on.
+            tensors: latent rows ("rows/NAME") and tensors of the similarity ("similarity/...").
+            ids: ids of the selected real rows, if there are any.
         """
         train = self.development.train
         recipe = Sgd(step_sizes=(1.0,) * len(train.modalities), num_steps=1, batch_size=settings.batch)

@@ -1,1 +1,1 @@
-"""What is trained and by which loss: heads, objectives, similarities, and how synthetic rows are stored."""
+"""Models and losses: projection heads, objectives, target similarities, and storages of synthetic rows."""

@@ -1,30 +1,30 @@
-"""Linear projection heads: a dict of matrices, W_m in R^{d x p_m}, and pure functions of them.
+"""Linear projection heads: a dict of matrices W_m in R^{d x p_m}, and pure functions of them.
 
-An output is y = W x, an embedding z = y / ||y||. A bias is a constant column: append 1 to every x and b to W. Heads
-trained on features that are not centred are served by storing -W mu as bias (see `features.preprocessing`).
+An output is y = W x, an embedding z = y / ||y||. To train a bias, append 1 to every x and b to W. Heads trained on
+centred features need the bias -W mu on features that are not centred (see `Preprocessing.head_bias`).
 
-On disk: an artifact of kind "heads" with one tensor per modality. A bare safetensors file with tensors named by
-modality is read too.
+Heads are stored as an artifact of kind "heads" with one tensor per modality. A safetensors file with tensors named by
+modality can be read as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 from omnidistill.io.artifacts import load_artifact, read_tensors, save_artifact
 
 Heads = dict[str, Float[Tensor, "_ _"]]
 
 
 def project(heads: Heads, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
-    """Outputs y = W x (N x d) of every modality that has a head."""
+    """Return the outputs y = W x (N x d) of every modality that has a head."""
     return {name: features[name] @ matrix.mT for name, matrix in heads.items()}
 
 
@@ -33,7 +33,13 @@ def embed(
     features: Mapping[str, Float[Tensor, "_ _"]],
     bias: Mapping[str, Float[Tensor, " _"]] | None = None,
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Unit embeddings z = y / ||y||, y = W x + b (N x d), of every modality that has a head; b = 0 where absent."""
+    """Return the unit embeddings z = y / ||y|| (N x d), y = W x + b, of every modality that has a head.
+
+    Args:
+        heads: {modality: d x p_m}.
+        features: {modality: N x p_m}.
+        bias: {modality: d}; None: zero.
+    """
     outputs = project(heads, features)
     if bias is not None:
         outputs = {name: output + bias[name] for name, output in outputs.items()}
@@ -46,23 +52,35 @@ def stack(per_modality: Mapping[str, Float[Tensor, "_ _"]]) -> Float[Tensor, "M 
 
 
 def random_heads(widths: Mapping[str, int], width: int, generator: torch.Generator) -> Heads:
-    """Gaussian heads with variance 1/p, so that outputs of standardised features have unit variance."""
+    """Return Gaussian heads with variance 1/p, for which standardised features have outputs of unit variance."""
     return {name: torch.randn(width, p, generator=generator) / p**0.5 for name, p in widths.items()}
 
 
 def shared_groups(groups: Int[Tensor, "*r b"]) -> Float[Tensor, "*r b b"]:
-    """Affinity targets: 1 where two rows belong to one group, else 0."""
+    """Return the affinities of rows with these group codes: 1 where two rows are in the same group, else 0."""
     return (groups.unsqueeze(-1) == groups.unsqueeze(-2)).float()
 
 
-def save_heads(heads: Heads, folder: Path, meta: Mapping[str, Any]) -> None:
-    """Write heads as an artifact of kind "heads"."""
+def save_heads(heads: Heads, folder: Path, meta: Mapping[str, Json]) -> None:
+    """Write heads as an artifact of kind "heads".
+
+    Args:
+        heads: one matrix per modality.
+        folder: folder of the artifact.
+        meta: where the heads come from, such as {"origin": "pretrained"}; any JSON that is to be stored with them.
+    """
     save_artifact(folder, "heads", heads, {"modalities": list(heads), **meta})
 
 
-def load_heads(path: Path, widths: Mapping[str, int]) -> tuple[Heads, dict[str, Any]]:
-    """Read heads (artifact folder or bare .safetensors) for features of the given widths, float32, in the order of
-    `widths`.
+def load_heads(path: Path, widths: Mapping[str, int]) -> tuple[Heads, dict[str, Json]]:
+    """Read heads for features of the given widths.
+
+    Args:
+        path: artifact folder, or a bare safetensors file with tensors named by modality.
+        widths: width of every modality that needs a head.
+
+    Returns:
+        The heads, float32, in the order of `widths`, and the JSON that was stored with them.
 
     Raises:
         InputError: a modality is missing, a matrix has the wrong input width, or the output widths differ.
@@ -80,7 +98,9 @@ def check_heads(heads: Mapping[str, Tensor], widths: Mapping[str, int], where: s
     """Raise InputError unless there is one finite d x p_m matrix per modality, all with the same d."""
     for name, p in widths.items():
         if name not in heads:
-            raise InputError(f"{where}: no head for modality '{name}' (found: {', '.join(sorted(heads))})")
+            raise InputError(
+                f"{where}: no head for modality '{name}' (found: {', '.join(sorted(heads))}); every modality needs one"
+            )
         matrix = heads[name]
         if matrix.ndim != 2 or matrix.shape[1] != p:
             raise InputError(
@@ -91,4 +111,4 @@ def check_heads(heads: Mapping[str, Tensor], widths: Mapping[str, int], where: s
             raise InputError(f"{where}: head '{name}' contains NaN or Inf; export the heads again")
     outputs = {name: heads[name].shape[0] for name in widths}
     if len(set(outputs.values())) > 1:
-        raise InputError(f"{where}: heads project to different widths {outputs}; all modalities must share one")
+        raise InputError(f"{where}: heads project to different widths {outputs}; all heads need the same output width")

@@ -1,17 +1,14 @@
-"""The curves of a run, and of several runs over each other: losses with the rank floor, validation, step sizes."""
+"""The curves of one run, and of several runs in one chart: losses with the rank floor, validation, step sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
 
-from omnidistill.distill.outer.task import TASK
+from omnidistill.distill.outer.task_loss import TASK
+from omnidistill.evaluation.run_scores import RunScores
+from omnidistill.io.tracking import MetricsRecord
 from omnidistill.report.curves import Point, line_chart
-
-Scores = Mapping[str, Any]
-Records = Sequence[Mapping[str, Any]]
-"""One record an iteration, as metrics.jsonl has them."""
 
 _X = "outer iteration"
 
@@ -24,8 +21,13 @@ class Chart:
     svg: str
 
 
-def run_charts(scores: Scores, metrics: Records) -> Iterator[Chart]:
-    """All curves that a run has."""
+def run_charts(scores: RunScores, metrics: Sequence[MetricsRecord]) -> Iterator[Chart]:
+    """Yield the charts of a run: outer loss, validation, step sizes; without those that it has no records of.
+
+    Args:
+        scores: facts of the run; matching loss and rank floor are used.
+        metrics: records of its log.
+    """
     steps = curves(metrics, "step_size/")
     log_steps = all(y > 0 for curve in steps.values() for _, y in curve)
     for title, drawn, y_label, floor, log_y in (
@@ -37,8 +39,12 @@ def run_charts(scores: Scores, metrics: Records) -> Iterator[Chart]:
             yield Chart(title, line_chart(drawn, title=title, x_label=_X, y_label=y_label, floor=floor, log_y=log_y))
 
 
-def shared_charts(runs: Mapping[str, Records]) -> Iterator[Chart]:
-    """Validation and loss of several runs, by label, over each other."""
+def shared_charts(runs: Mapping[str, Sequence[MetricsRecord]]) -> Iterator[Chart]:
+    """Yield charts of validation and loss with one curve per run.
+
+    Args:
+        runs: records of the logs, by label of the run.
+    """
     for title, key, y_label in (
         ("Mean recall on the validation split", "validation", "mean recall, %"),
         ("Outer loss", "loss", "loss"),
@@ -49,31 +55,35 @@ def shared_charts(runs: Mapping[str, Records]) -> Iterator[Chart]:
             yield Chart(title, line_chart(drawn, title=f"{title}, all runs", x_label=_X, y_label=y_label))
 
 
-def total_floor(scores: Scores) -> float | None:
-    """The floor of the summed loss; without a matching loss the floor bounds nothing."""
-    floors: Mapping[str, float] | None = scores.get("floor")
-    return sum(floors.values(), start=0.0) if floors and scores.get("matching_loss") is not None else None
+def total_floor(scores: RunScores) -> float | None:
+    """Return the rank floor summed over modalities; None without a matching loss, which is what the floor bounds."""
+    return sum(scores.floor.values(), start=0.0) if scores.floor and scores.matching_loss is not None else None
 
 
-def curves(metrics: Records, key: str) -> dict[str, list[Point]]:
-    """Values against iteration of one metric, or of all that begin with `key` where it ends in a slash."""
-    found: dict[str, list[Point]] = {}
+def curves(metrics: Sequence[MetricsRecord], key: str) -> dict[str, list[Point]]:
+    """Return values against iteration, by name.
+
+    Args:
+        metrics: records of a log; those without an iteration are left out.
+        key: name of a metric, or, with a slash at the end, the prefix of several.
+    """
+    named: dict[str, list[Point]] = {}
     for record in metrics:
-        iteration = record.get("iteration")
-        if not _is_number(iteration):
+        if record.iteration is None:
             continue
-        for name, value in record.items():
-            chosen = name.startswith(key) if key.endswith("/") else name == key
-            if chosen and _is_number(value):
-                found.setdefault(name.removeprefix(key) or name, []).append((float(iteration), float(value)))
-    return found
+        for name, value in record.values.items():
+            if name.startswith(key) if key.endswith("/") else name == key:
+                named.setdefault(name.removeprefix(key) or name, []).append((float(record.iteration), float(value)))
+    return named
 
 
-def _losses(scores: Scores, metrics: Records) -> Iterator[tuple[str, dict[str, list[Point]], float | None]]:
+def _losses(
+    scores: RunScores, metrics: Sequence[MetricsRecord]
+) -> Iterator[tuple[str, dict[str, list[Point]], float | None]]:
     """Title, curves and floor of the outer loss and of its terms: what is matched, by modality, and the task's."""
     total, terms = curves(metrics, "loss"), curves(metrics, "loss/")
     task = {"task": terms.pop(TASK)} if TASK in terms else {}
-    name = "Outer loss" if scores.get("matching_loss") is None else "Matching loss"
+    name = "Outer loss" if scores.matching_loss is None else "Matching loss"
     floor = total_floor(scores)
     if not task:
         yield f"{name}{'' if floor is None else ' and its rank floor'}", total, floor
@@ -96,7 +106,3 @@ def _summed(drawn: Sequence[Sequence[Point]]) -> dict[str, list[Point]]:
 
 def _percent(drawn: Mapping[str, Sequence[Point]]) -> dict[str, list[Point]]:
     return {name: [(x, 100 * y) for x, y in curve] for name, curve in drawn.items()}
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,26 +1,24 @@
-"""The content of `comparison.json` as a typed tree: lines (a method or a reference at a size or budget) with recall,
-gain, cost.
+"""The content of a comparison: rows (a method or a baseline at a size or budget) with recall, gain and costs.
 
-Recall, gain retained and difference are fractions, time is in seconds, memory in bytes. A line without recall is one
-whose every run failed; a line without a group (size or budget) depends on neither. Keys that are not known here are
-left alone.
+Recall, gain retained and difference are fractions, time is in seconds, memory in bytes. A row without recall is one
+whose every run failed; a row without a group (size or budget) depends on neither. In comparison.json the rows are
+"lines", and baselines have the kind "reference".
 """
 
 from __future__ import annotations
 
-import reprlib
 from collections import Counter
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field
 
-from omnidistill.core.errors import InputError
+from omnidistill.evaluation.intervals import Interval
+from omnidistill.evaluation.run_scores import MEAN, Amount, Count, Intervals, RecallTable
+from omnidistill.io.artifacts import JsonContent
 
-MEAN = "mean"
-"""The name under which a recall holds its mean over directions."""
+SCHEMA = 1
 
-_AGAIN = "run the comparison again"
 _FAMILIES = {
     "random": "random rows",
     "low-rank": "heads of rank N",
@@ -29,171 +27,201 @@ _FAMILIES = {
     "cca": "ridge CCA heads",
 }
 
-Level = Annotated[str, Field(pattern=r"^R@[1-9][0-9]*$")]
-Amount = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
+Size = Annotated[int, Field(ge=1)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+class Seconds(JsonContent):
+    """Time of each stage for one set, None for a stage that it does not have."""
 
-
-class Recall(_Part):
-    """Mean and standard deviation over seeds."""
-
-    mean: Fraction
-    std: Amount | None = None
-
-
-class Interval(_Part):
-    """An estimate with the ends of its interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-class Seconds(_Part):
-    """Time of each stage for one set; None where it has no such stage."""
-
-    experts: Amount | None = None
     distill: Amount | None = None
+    experts: Amount | None = None
     students: Amount | None = None
 
     @property
     def total(self) -> float | None:
         """All stages added, None without any."""
-        known = [seconds for seconds in (self.experts, self.distill, self.students) if seconds is not None]
-        return sum(known) if known else None
+        stages = [seconds for seconds in (self.experts, self.distill, self.students) if seconds is not None]
+        return sum(stages) if stages else None
 
 
-class Failure(_Part):
-    """A run that came to nothing, and why."""
+class Failure(JsonContent):
+    """The seed of a run that failed, and the error."""
 
     seed: int
     error: str
 
 
-class Line(_Part):
-    """A method or a reference at one size or budget (bytes)."""
+class ComparisonRow(JsonContent):
+    """A method or a baseline at one size or budget (bytes).
+
+    Attributes:
+        name: unique name of the row.
+        method: name of the method or baseline, the same at every size.
+        label: name in tables.
+        kind: "method", or "reference" for a baseline.
+        size, budget: number of rows of the set, and the budget that it was derived from.
+        recall, gain_retained: over all runs of all seeds; None if every run failed.
+        difference_to_best: paired difference to the best method of the group; None for the best and for baselines.
+        seconds: time for one set.
+        bytes, peak_bytes: size of one set, and peak memory.
+        choices: students compared on validation.
+        failures: runs that failed.
+    """
 
     name: str
     method: str
     label: str
     kind: Literal["method", "reference"]
-    size: Annotated[int, Field(ge=1)] | None
-    budget: Annotated[int, Field(ge=1)] | None = None
-    recall: dict[str, dict[Level, Recall]] | None
-    gain_retained: dict[Level, Interval | None] | None = None
-    difference_to_best: dict[Level, Interval | None] | None = None
-    seconds: Seconds = Seconds()
-    bytes: Amount | None = None
-    peak_bytes: Amount | None = None
-    choices: Amount | None = None
-    failures: list[Failure] = []
-
-    @field_validator("seconds", mode="before")
-    @classmethod
-    def _no_seconds(cls, seconds: Any) -> Any:
-        return {} if seconds is None else seconds
+    size: Size | None
+    budget: Size | None = None
+    recall: RecallTable | None
+    gain_retained: Intervals | None = None
+    difference_to_best: Intervals | None = None
+    seconds: Seconds | None = None
+    bytes: Count | None = None
+    peak_bytes: Count | None = None
+    choices: Count | None = None
+    failures: Sequence[Failure] = ()
 
     @property
     def group(self) -> int | None:
-        """What it is compared within: the budget, or else the size."""
+        """The budget, or else the size: rows of one group are compared with each other."""
         return self.size if self.budget is None else self.budget
 
-    def gain(self, k: str) -> Interval | None:
-        """Gain retained at one K, None where it is not defined."""
-        return (self.gain_retained or {}).get(k)
+    @property
+    def is_method(self) -> bool:
+        """Whether the row is a method, not a baseline."""
+        return self.kind == "method"
 
-    def difference(self, k: str) -> Interval | None:
-        """This method less the best of its group at one K, None for the best and for references."""
-        return (self.difference_to_best or {}).get(k)
+    @property
+    def stage_seconds(self) -> Seconds:
+        """Time of each stage; without stages if every run failed."""
+        return self.seconds or Seconds()
+
+    def gain(self, level: str) -> Interval | None:
+        """Return gain retained at one level, None where it is not defined."""
+        return (self.gain_retained or {}).get(level)
+
+    def difference(self, level: str) -> Interval | None:
+        """Return the difference to the best method of the group at one level; None for the best and for baselines."""
+        return (self.difference_to_best or {}).get(level)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as comparison.json has it; `seconds` names only the stages that there are."""
+        seconds = None if self.seconds is None else self.seconds.model_dump(mode="json", exclude_none=True)
+        return {**self.model_dump(mode="json"), "seconds": seconds}
 
 
-class Data(_Part):
-    """The data set; `widths` are features of each modality, `bytes` those of the training rows."""
+class ComparisonData(JsonContent):
+    """The dataset: name, width of every modality, rows of every split, bytes of the training rows."""
 
     name: str
-    widths: dict[str, int]
-    bytes: Annotated[int, Field(ge=1)] | None = None
+    widths: Mapping[str, Count]
+    rows: Mapping[str, Count] = {}
+    bytes: Size | None = None
 
 
-class Comparison(_Part):
-    """All lines, and what holds for each of them."""
+class Comparison(JsonContent):
+    """The content of a comparison.
 
-    version: Literal[1] = Field(alias="schema")
+    Attributes:
+        name: name of the comparison and of its files.
+        command: the command that ran it.
+        layout: layout of its table.
+        versions: of the packages that computed it.
+        heads: fingerprint of the heads that every student starts from.
+        data: the dataset.
+        protocol: how the numbers were obtained, one sentence each.
+        seeds, num_students: seeds of the sets, and students per set.
+        rows: methods and baselines.
+    """
+
+    remedy: ClassVar[str] = "run the comparison again"
+
     name: str
+    command: str = ""
     layout: str
-    data: Data
-    protocol: list[str]
-    seeds: list[int]
+    versions: Mapping[str, str] = {}
+    heads: str | None = None
+    data: ComparisonData
+    protocol: Sequence[str]
+    seeds: Sequence[int]
     num_students: int
-    lines: Annotated[list[Line], Field(min_length=1)]
+    rows: Annotated[Sequence[ComparisonRow], Field(min_length=1)]
 
     @property
     def by_budget(self) -> bool:
-        """Whether lines are compared within budgets."""
-        return any(line.budget is not None for line in self.lines)
+        """Whether rows are compared within budgets."""
+        return any(row.budget is not None for row in self.rows)
 
     def share(self, num_bytes: int | float) -> float:
-        """Bytes in those of the training features. Raises InputError where these are not told."""
+        """Return bytes as a fraction of those of the training rows.
+
+        Raises:
+            InputError: the comparison does not name the bytes of its data.
+        """
         if self.data.bytes is None:
-            raise _damaged("data.bytes is missing")
+            raise self.damaged("comparison", "data.bytes is missing")
         return num_bytes / self.data.bytes
 
     def families(self) -> dict[str, str]:
-        """{method: the label of its lines at all sizes}, with the method where two are alike."""
-        labels = {line.method: line.label for line in self.lines}
+        """Return {method: label of its rows at all sizes}, followed by the method if two labels are equal."""
+        labels = {row.method: row.label for row in self.rows}
         labels |= {
-            line.method: _FAMILIES[line.method]
-            for line in self.lines
-            if line.kind == "reference" and line.method in _FAMILIES
+            row.method: _FAMILIES[row.method] for row in self.rows if not row.is_method and row.method in _FAMILIES
         }
         counts = Counter(labels.values())
         return {method: label if counts[label] == 1 else f"{label} ({method})" for method, label in labels.items()}
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of comparison.json."""
+        tree = self.model_dump(mode="json", exclude={"rows"})
+        return {"schema": SCHEMA, **tree, "lines": [row.to_json() for row in self.rows]}
 
-def read_comparison(comparison: Mapping[str, Any]) -> Comparison:
-    """The tree of a comparison. Raises InputError that names the first field that is missing, damaged or foreign."""
-    try:
-        read = Comparison.model_validate(comparison)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"] if part != "[key]")
-        found = "is missing" if first["type"] == "missing" else f"is {reprlib.repr(first['input'])}: {first['msg']}"
-        raise _damaged(f"{field} {found}") from None
-    _require_unique_names(read.lines)
-    _require_same_recalls(read.lines)
-    return read
+    @classmethod
+    def from_json(cls, tree: Mapping[str, Any], where: str) -> Comparison:
+        """Validate the content of comparison.json, of this version or of version 0.1.
+
+        Args:
+            tree: the content.
+            where: name of the file, for error messages.
+
+        Raises:
+            InputError: names the first field that is missing or has an invalid value.
+        """
+        cls.require_schema(tree, SCHEMA, where)
+        fields = {name: value for name, value in tree.items() if name not in ("schema", "rows", "lines")}
+        comparison = super().from_json(fields | ({"rows": tree["lines"]} if "lines" in tree else {}), where)
+        _require_unique_names(comparison.rows, where)
+        _require_same_recalls(comparison.rows, where)
+        return comparison
+
+    @classmethod
+    def _path(cls, parts: Iterable[int | str]) -> list[str]:
+        first, *others = super()._path(parts)
+        return ["lines" if first == "rows" else first, *others]
 
 
-def level_number(k: str) -> int:
-    """K of "R@K"."""
-    return int(k.removeprefix("R@"))
-
-
-def _require_unique_names(lines: list[Line]) -> None:
-    name, count = Counter(line.name for line in lines).most_common(1)[0]
+def _require_unique_names(rows: Sequence[ComparisonRow], where: str) -> None:
+    name, count = Counter(row.name for row in rows).most_common(1)[0]
     if count > 1:
-        raise _damaged(f"lines has {count} lines named {name!r}")
+        raise Comparison.damaged(where, f"lines has {count} lines named {name!r}")
 
 
-def _require_same_recalls(lines: list[Line]) -> None:
-    """Every line has a mean over directions, and all have the same directions, each with the same levels."""
+def _require_same_recalls(rows: Sequence[ComparisonRow], where: str) -> None:
+    """Check that every row has a mean over directions, and that all have the same directions with the same levels."""
     expected: tuple[set[str], set[str]] | None = None
-    for number, line in enumerate(lines):
-        if line.recall is None:
+    for number, row in enumerate(rows):
+        if row.recall is None:
             continue
-        if not line.recall.get(MEAN):
-            raise _damaged(f"lines.{number}.recall.{MEAN} is missing")
-        directions, levels = expected = expected or (set(line.recall), set(line.recall[MEAN]))
-        if set(line.recall) != directions:
-            raise _damaged(f"lines.{number}.recall has directions other than {', '.join(sorted(directions))}")
-        for direction, recalls in line.recall.items():
+        field = f"lines.{number}.recall"
+        if not row.recall.get(MEAN):
+            raise Comparison.damaged(where, f"{field}.{MEAN} is missing")
+        directions, levels = expected = expected or (set(row.recall), set(row.recall[MEAN]))
+        if set(row.recall) != directions:
+            raise Comparison.damaged(where, f"{field} has directions other than {', '.join(sorted(directions))}")
+        for direction, recalls in row.recall.items():
             if set(recalls) != levels:
-                raise _damaged(f"lines.{number}.recall.{direction} has levels other than {', '.join(sorted(levels))}")
-
-
-def _damaged(what: str) -> InputError:
-    return InputError(f"comparison: field {' '.join(what.split())}; {_AGAIN}")
+                raise Comparison.damaged(
+                    where, f"{field}.{direction} has levels other than {', '.join(sorted(levels))}"
+                )

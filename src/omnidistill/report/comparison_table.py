@@ -1,6 +1,6 @@
-"""A comparison of many methods at many sizes for terminal, Markdown and CSV; `latex` has it for a paper.
+"""The table of a comparison for terminal, Markdown and CSV; `latex` has it for a paper.
 
-Tables for reading hold percent, the CSV fractions. See `layouts` for what stands in them.
+Tables for reading hold percent, the CSV fractions. `layouts` decides what their cells contain.
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from omnidistill.report.comparison_content import MEAN, Interval, level_number, read_comparison
+from omnidistill.evaluation.intervals import Interval
+from omnidistill.evaluation.run_scores import MEAN, level_number
+from omnidistill.report.comparison_content import Comparison
 from omnidistill.report.layouts import DIFFERENCE, GAIN, Cell, ComparisonTable, comparison_table
 
 if TYPE_CHECKING:
@@ -27,11 +28,18 @@ CSV_HEADER = (
 _MARKDOWN = re.compile(r"[\\`*_{}<>|#~$&^]|(?<=\])\(")
 
 
-def to_rich(comparison: Mapping[str, Any], layout: str | None = None) -> rich.table.Table:
-    """The table for a terminal: what would stand side by side in a group is stacked, so that it fits 100 columns for
-    any number of directions and sizes; a retrieval table has no columns of single directions.
+def to_rich(comparison: Comparison, layout: str | None = None) -> rich.table.Table:
+    """Return the table for a terminal.
 
-    Raises InputError where the comparison is damaged or the layout is unknown.
+    The columns of a group are stacked, so that the table fits 100 columns for any number of directions and sizes; a
+    retrieval table has no columns of single directions.
+
+    Args:
+        comparison: its content.
+        layout: name of a layout; by default that of the comparison.
+
+    Raises:
+        InputError: the layout is unknown, or shares of bytes are shown and the bytes of the data are unknown.
     """
     from rich import box
     from rich.table import Table
@@ -44,7 +52,7 @@ def to_rich(comparison: Mapping[str, Any], layout: str | None = None) -> rich.ta
     shown.caption, shown.caption_justify = Text("\n".join(table.notes)), "left"
     shown.add_column("Method", overflow="fold")
     if groups:
-        # a name on two lines would stand beside the numbers of the next one
+        # A name on two lines would not align with the numbers of its group.
         shown.add_column("", no_wrap=True, max_width=36)
     for name, _ in stacks:
         shown.add_column(Text(name), justify="right", no_wrap=True)
@@ -58,10 +66,15 @@ def to_rich(comparison: Mapping[str, Any], layout: str | None = None) -> rich.ta
     return shown
 
 
-def to_markdown(comparison: Mapping[str, Any], layout: str | None = None) -> str:
-    """The table in GitHub's Markdown and its notes as a list, ending in a newline.
+def to_markdown(comparison: Comparison, layout: str | None = None) -> str:
+    """Return the table in GitHub's Markdown and its notes as a list, ending in a newline.
 
-    Raises InputError where the comparison is damaged or the layout is unknown.
+    Args:
+        comparison: its content.
+        layout: name of a layout; by default that of the comparison.
+
+    Raises:
+        InputError: the layout is unknown, or shares of bytes are shown and the bytes of the data are unknown.
     """
     table = comparison_table(comparison, layout)
     header = [_escape(f"{group} {name}".strip()) for group, name in table.columns]
@@ -74,33 +87,31 @@ def to_markdown(comparison: Mapping[str, Any], layout: str | None = None) -> str
     return "\n".join([*lines, "", *(f"- {_escape(note)}" for note in table.notes)]) + "\n"
 
 
-def to_csv(comparison: Mapping[str, Any]) -> str:
-    """All numbers as they are, one record per line, direction and K; gain and difference are of the mean over
-    directions. A line whose every run failed is one record without recall.
-
-    Raises InputError where the comparison is damaged.
+def to_csv(comparison: Comparison) -> str:
+    """Return all numbers unrounded, one record per row, direction and K; gain and difference are of the mean over
+    directions. A row whose every run failed is one record without recall.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_HEADER)
-    for line in read_comparison(comparison).lines:
-        names = (line.name, line.method, line.label, line.kind, line.size, line.budget)
-        seconds = line.seconds
-        counts = map(_count, (line.bytes, line.peak_bytes, line.choices))
-        cost = (seconds.experts, seconds.distill, seconds.students, *counts)
-        records: list[tuple[Any, ...]] = []
-        for direction, levels in (line.recall or {}).items():
+    for row in comparison.rows:
+        names = (row.name, row.method, row.label, row.kind, row.size, row.budget)
+        seconds = row.stage_seconds
+        costs = (seconds.experts, seconds.distill, seconds.students, row.bytes, row.peak_bytes, row.choices)
+        records: list[tuple[str | float | None, ...]] = []
+        for direction, levels in (row.recall or {}).items():
             for k, recall in levels.items():
-                gain, difference = (line.gain(k), line.difference(k)) if direction == MEAN else (None, None)
+                gain, difference = (row.gain(k), row.difference(k)) if direction == MEAN else (None, None)
                 record = (direction, level_number(k), recall.mean, recall.std, *_parts(gain), *_parts(difference))
                 records.append(record)
-        writer.writerows((*names, *record, *cost) for record in records or [(None,) * 10])
+        writer.writerows((*names, *record, *costs) for record in records or [(None,) * 10])
     return text.getvalue()
 
 
 def _stacks(table: ComparisonTable) -> tuple[list[str], list[tuple[str, list[int]]]]:
-    """Columns for a terminal: (name, the places of the columns that are stacked in it); behind the label stands a
-    column of the groups where it is these that are stacked.
+    """Return the groups that are stacked, if any, and the columns for a terminal.
+
+    A column is (name, places of the table's columns that are stacked in it).
     """
     places: dict[str, dict[str, int]] = {}
     for place, (group, name) in enumerate(table.columns[1:], start=1):
@@ -131,13 +142,9 @@ def _marked(cell: Cell) -> str:
 
 
 def _escape(text: str) -> str:
-    """Literal text in Markdown, on one line."""
+    """Return Markdown that shows the text literally, on one line."""
     return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def _parts(estimate: Interval | None) -> tuple[float | None, ...]:
     return (None, None, None) if estimate is None else (estimate.mean, estimate.low, estimate.high)
-
-
-def _count(amount: float | None) -> int | float | None:
-    return int(amount) if amount is not None and amount.is_integer() else amount

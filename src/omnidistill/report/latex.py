@@ -6,10 +6,10 @@ Groups of columns stand over a rule, blocks under their heading in italics, note
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import groupby
-from typing import Any
 
+from omnidistill.report.comparison_content import Comparison
 from omnidistill.report.layouts import Cell, comparison_table
 
 _LITERAL = {
@@ -30,10 +30,15 @@ _LITERAL = {
 _SPECIAL = re.compile(r"(?<=-)-|[" + re.escape("".join(_LITERAL).replace("-", "")) + "]")  # "--" would be a dash
 
 
-def to_latex(comparison: Mapping[str, Any], layout: str | None = None) -> str:
-    """The table as a `tabular` and its notes as a small paragraph each, ending in a newline.
+def to_latex(comparison: Comparison, layout: str | None = None) -> str:
+    """Return the table as a `tabular` and its notes as a small paragraph each, ending in a newline.
 
-    Raises InputError where the comparison is damaged or the layout is unknown.
+    Args:
+        comparison: its content.
+        layout: name of a layout; by default that of the comparison.
+
+    Raises:
+        InputError: the layout is unknown, or shares of bytes are shown and the bytes of the data are unknown.
     """
     table = comparison_table(comparison, layout)
     width = len(table.columns)

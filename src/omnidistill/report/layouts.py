@@ -1,37 +1,38 @@
-"""Which number of a comparison stands in which cell: its table as text, in one of five layouts.
+"""The table of a comparison as text, in one of five layouts.
 
 * retrieval: recall, gain retained, difference to the best method and cost, a block for each group
 * variants: methods x groups, mean recall over directions
-* cost: seconds of each stage, bytes, students judged, a block for each group
+* cost: seconds of each stage, bytes, students compared on validation, a block for each group
 * directions: every query -> gallery, a block for each group
 * curve: methods x groups, gain retained
 
-A group is a size or, where the comparison has budgets, a budget. Within a group the best recall of the methods
-(references aside) is bold, all that are shown equal to it too. A dagger marks the mean recall of a method whose paired
-difference to the best method has an interval that contains 0.
+A group is a size or, if the comparison has budgets, a budget. Within a group the best recall of a method is bold, and
+so is every recall that rounds to the same number; baselines are never bold. A dagger marks the mean recall of a method
+whose paired difference to the best method has an interval that contains 0.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Any
 
 from omnidistill.core.errors import InputError, nearest
-from omnidistill.report.comparison_content import MEAN, Comparison, Interval, Line, level_number, read_comparison
+from omnidistill.evaluation.intervals import Interval
+from omnidistill.evaluation.run_scores import MEAN, level_number
+from omnidistill.report.comparison_content import Comparison, ComparisonRow
 from omnidistill.report.run_table import ABSENT, arrow, human_bytes, interval, percent
 
 FAILED = "failed"
 GAIN, DIFFERENCE = "gain retained", "difference to best"
 Columns = tuple[tuple[str, str], ...]
-_LEVELS_OF_NONE = ["R@1", "R@5", "R@10"]  # shown where every line failed
+_LEVELS_OF_NONE = ["R@1", "R@5", "R@10"]  # shown if every row failed
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell as text; `best` is shown bold, `tied` by a dagger behind it."""
+    """A cell as text; `best` is shown in bold, `tied` by a dagger after the text."""
 
     text: str
     best: bool = False
@@ -48,8 +49,14 @@ class Block:
 
 @dataclass(frozen=True)
 class ComparisonTable:
-    """A table as text. A column is (group, name), one of group "" stands alone; the first column names the row, the
-    others hold numbers. The notes belong under the table.
+    """A table as text.
+
+    Attributes:
+        layout: name of the layout.
+        title: title of the table.
+        columns: (group, name) of each, with "" for no group; the first column names the row, the others hold numbers.
+        blocks: the rows.
+        notes: sentences to be shown under the table.
     """
 
     layout: str
@@ -59,96 +66,109 @@ class ComparisonTable:
     notes: tuple[str, ...]
 
 
-def comparison_table(comparison: Mapping[str, Any], layout: str | None = None) -> ComparisonTable:
-    """The table of a comparison in its own layout or in the given one.
+def comparison_table(comparison: Comparison, layout: str | None = None) -> ComparisonTable:
+    """Return the table of a comparison.
 
-    Raises InputError where the comparison is damaged or the layout is unknown.
+    Args:
+        comparison: its content.
+        layout: name of a layout; by default that of the comparison.
+
+    Raises:
+        InputError: the layout is unknown, or shares of bytes are shown and the bytes of the data are unknown.
     """
-    cells = _Cells(read_comparison(comparison))
-    layout = cells.comparison.layout if layout is None else layout
+    cells = _Cells(comparison)
+    layout = comparison.layout if layout is None else layout
     if layout not in _LAYOUTS:
         raise InputError(
             f"comparison: field layout is {layout!r}, allowed are {', '.join(_LAYOUTS)}{nearest(layout, _LAYOUTS)}"
         )
     columns, blocks = _LAYOUTS[layout](cells)
-    title = f"{cells.comparison.data.name}: {cells.comparison.name}"
+    title = f"{comparison.data.name}: {comparison.name}"
     return ComparisonTable(layout, title, columns, blocks, _notes(cells, layout, blocks))
 
 
 class _Cells:
-    """What the layouts share: the lines in order (by group, references first), and how a cell is written."""
+    """What the layouts share: the rows in order (by group, baselines first), and the text of a cell."""
 
     def __init__(self, comparison: Comparison) -> None:
         self.comparison = comparison
-        self.lines = sorted(comparison.lines, key=lambda line: (line.group or 0, line.kind == "method"))
-        self.groups = list(dict.fromkeys(line.group for line in self.lines))
-        recall = next((line.recall for line in comparison.lines if line.recall is not None), None)
+        self.rows = sorted(comparison.rows, key=lambda row: (row.group or 0, row.is_method))
+        self.groups = list(dict.fromkeys(row.group for row in self.rows))
+        recall = next((row.recall for row in comparison.rows if row.recall is not None), None)
         if recall is None:
             self.directions = [f"{query}->{gallery}" for query, gallery in permutations(comparison.data.widths, 2)]
             self.levels = _LEVELS_OF_NONE
         else:
             self.directions = [direction for direction in recall if direction != MEAN]
             self.levels = sorted(recall[MEAN], key=level_number)
-        self._namesakes = Counter((line.label, line.group) for line in self.lines)
+        self._namesakes = Counter((row.label, row.group) for row in self.rows)
         self._best: dict[tuple[int | None, str, str], float] = {}
-        for line in self.lines:
-            for direction, levels in (line.recall or {}).items() if line.kind == "method" else ():
-                for k, of_line in levels.items():
-                    key = line.group, direction, k
-                    self._best[key] = max(_as_shown(of_line.mean), self._best.get(key, 0.0))
+        for row in self.rows:
+            for direction, levels in (row.recall or {}).items() if row.is_method else ():
+                for k, of_row in levels.items():
+                    key = row.group, direction, k
+                    self._best[key] = max(_as_shown(of_row.mean), self._best.get(key, 0.0))
 
-    def label(self, line: Line) -> str:
-        """The label, with the name of the line where another line of the group has the same label."""
-        return line.label if self._namesakes[line.label, line.group] == 1 else f"{line.label} ({line.name})"
+    def label(self, row: ComparisonRow) -> str:
+        """Return the label, followed by the name of the row if another row of the group has the same label."""
+        return row.label if self._namesakes[row.label, row.group] == 1 else f"{row.label} ({row.name})"
 
     def heading(self, group: int, of: str = " of the bytes") -> str:
-        """What is alike within a group."""
+        """Return the heading of a group: its size or budget."""
         if not self.comparison.by_budget:
             return _rows(group)
         return f"{100 * self.comparison.share(group):.3g} %{of} ({human_bytes(group)})"
 
-    def recall(self, line: Line, direction: str, k: str, spread: bool = True) -> Cell:
-        if line.recall is None:
+    def recall(self, row: ComparisonRow, direction: str, k: str, spread: bool = True) -> Cell:
+        if row.recall is None:
             return Cell(FAILED)
-        recall = line.recall[direction][k]
+        recall = row.recall[direction][k]
         text = percent(recall.mean) + (f" ± {percent(recall.std)}" if spread and recall.std is not None else "")
-        best = line.kind == "method" and _as_shown(recall.mean) == self._best[line.group, direction, k]
-        difference = line.difference(k) if direction == MEAN else None
+        best = row.is_method and _as_shown(recall.mean) == self._best[row.group, direction, k]
+        difference = row.difference(k) if direction == MEAN else None
         return Cell(text, best, difference is not None and difference.low <= 0 <= difference.high)
 
-    def by_group(self, row: Callable[[Line], list[str | Cell]]) -> tuple[Block, ...]:
-        """One block per group; `row` gives the cells behind the label, which tells the rows that a budget bought."""
+    def by_group(self, build: Callable[[ComparisonRow], list[str | Cell]]) -> tuple[Block, ...]:
+        """Return one block per group; `build` returns the cells after the label.
 
-        def label(line: Line) -> str:
-            if line.kind == "method" and line.budget is not None and line.size is not None:
-                return f"{self.label(line)}, {_rows(line.size)}"
-            return self.label(line)
+        With budgets, the label of a method includes the number of rows.
+        """
+
+        def label(row: ComparisonRow) -> str:
+            if row.is_method and row.budget is not None and row.size is not None:
+                return f"{self.label(row)}, {_rows(row.size)}"
+            return self.label(row)
 
         return tuple(
             Block(
                 "" if group is None else self.heading(group),
-                tuple(_row(label(line), *row(line)) for line in self.lines if line.group == group),
+                tuple(_cells(label(row), *build(row)) for row in self.rows if row.group == group),
             )
             for group in self.groups
         )
 
-    def beside(
-        self, cell: Callable[[Line, str], str | Cell], name: Callable[[Line], str]
+    def by_columns(
+        self, cell: Callable[[ComparisonRow, str], str | Cell], name: Callable[[ComparisonRow], str]
     ) -> tuple[Columns, tuple[Block, ...]]:
-        """Groups side by side: a row for every name, references first; what has no group is repeated in each."""
+        """Return groups as columns and one table row per name, baselines first.
+
+        A row that belongs to no group is repeated in every column.
+        """
         groups: list[int | None] = [group for group in self.groups if group is not None]
         groups = groups or [None]
         blocks = []
         for kind in ("reference", "method"):
-            lines_of: dict[str, dict[int | None, Line]] = {}
-            for line in self.lines:
-                if line.kind == kind:
-                    lines_of.setdefault(name(line), {})[line.group] = line
-            rows = []
-            for label, found in lines_of.items():
-                lines = [found.get(group, found.get(None)) for group in groups]
-                rows.append(_row(label, *(cell(line, k) if line else ABSENT for line in lines for k in self.levels)))
-            blocks += [Block("", tuple(rows))] if rows else []
+            named: dict[str, dict[int | None, ComparisonRow]] = {}
+            for row in self.rows:
+                if row.kind == kind:
+                    named.setdefault(name(row), {})[row.group] = row
+            table_rows = []
+            for label, by_group in named.items():
+                rows = [by_group.get(group, by_group.get(None)) for group in groups]
+                table_rows.append(
+                    _cells(label, *(cell(row, k) if row else ABSENT for row in rows for k in self.levels))
+                )
+            blocks += [Block("", tuple(table_rows))] if table_rows else []
         headings = [MEAN if group is None else self.heading(group, of="") for group in groups]
         return (("", "Method"), *((heading, k) for heading in headings for k in self.levels)), tuple(blocks)
 
@@ -165,49 +185,49 @@ def _retrieval(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
         ("", "bytes"),
     )
 
-    def row(line: Line) -> list[str | Cell]:
+    def build(row: ComparisonRow) -> list[str | Cell]:
         return [
-            *(cells.recall(line, direction, k, spread=False) for direction, k in pairs),
-            *(cells.recall(line, MEAN, k) for k in cells.levels),
-            *(_gain(line, k) for k in cells.levels),
-            _difference(line, first_two[-1]),
-            _amount(line, line.seconds.total, _in_seconds),
-            _amount(line, line.bytes, human_bytes),
+            *(cells.recall(row, direction, k, spread=False) for direction, k in pairs),
+            *(cells.recall(row, MEAN, k) for k in cells.levels),
+            *(_gain(row, k) for k in cells.levels),
+            _difference(row, first_two[-1]),
+            _amount(row, row.stage_seconds.total, _in_seconds),
+            _amount(row, row.bytes, human_bytes),
         ]
 
-    return columns, cells.by_group(row)
+    return columns, cells.by_group(build)
 
 
 def _variants(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
-    return cells.beside(lambda line, k: cells.recall(line, MEAN, k), cells.label)
+    return cells.by_columns(lambda row, k: cells.recall(row, MEAN, k), cells.label)
 
 
 def _curve(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
     families = cells.comparison.families()
-    return cells.beside(_gain, lambda line: families[line.method])
+    return cells.by_columns(_gain, lambda row: families[row.method])
 
 
 def _cost(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
     stages = [("seconds", stage) for stage in ("experts", "distill", "students", "total")]
     amounts = [("", "bytes of the set"), ("", "peak memory"), ("", "students judged on validation")]
 
-    def row(line: Line) -> list[str | Cell]:
-        seconds = line.seconds
+    def build(row: ComparisonRow) -> list[str | Cell]:
+        seconds = row.stage_seconds
         stages = (seconds.experts, seconds.distill, seconds.students, seconds.total)
         return [
-            *(_amount(line, stage, _in_seconds) for stage in stages),
-            _amount(line, line.bytes, human_bytes),
-            _amount(line, line.peak_bytes, human_bytes),
-            _amount(line, line.choices, "{:,.0f}".format),
+            *(_amount(row, stage, _in_seconds) for stage in stages),
+            _amount(row, row.bytes, human_bytes),
+            _amount(row, row.peak_bytes, human_bytes),
+            _amount(row, row.choices, "{:,.0f}".format),
         ]
 
-    return (("", "Method"), *stages, *amounts), cells.by_group(row)
+    return (("", "Method"), *stages, *amounts), cells.by_group(build)
 
 
 def _directions(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
     pairs = [(direction, k) for direction in cells.directions for k in cells.levels]
     columns = (("", "Method"), *((arrow(direction), k) for direction, k in pairs))
-    return columns, cells.by_group(lambda line: [cells.recall(line, direction, k) for direction, k in pairs])
+    return columns, cells.by_group(lambda row: [cells.recall(row, direction, k) for direction, k in pairs])
 
 
 _LAYOUTS: dict[str, Callable[[_Cells], tuple[Columns, tuple[Block, ...]]]] = {
@@ -239,37 +259,37 @@ def _notes(cells: _Cells, layout: str, blocks: tuple[Block, ...]) -> tuple[str, 
         notes.append(f"What does not depend on the {group} is repeated in every column.")
     seeds = ", ".join(str(seed) for seed in comparison.seeds)
     notes += [f"Seeds: {seeds}; students per seed: {comparison.num_students}.", *comparison.protocol]
-    for line in cells.lines:
-        which = cells.label(line) + ("" if line.group is None else f", {cells.heading(line.group)}")
-        notes += [f"{which}, seed {failure.seed}: {failure.error}" for failure in line.failures]
+    for row in cells.rows:
+        which = cells.label(row) + ("" if row.group is None else f", {cells.heading(row.group)}")
+        notes += [f"{which}, seed {failure.seed}: {failure.error}" for failure in row.failures]
     return tuple(" ".join(note.split()) for note in notes)
 
 
-def _row(*cells: str | Cell) -> tuple[Cell, ...]:
+def _cells(*cells: str | Cell) -> tuple[Cell, ...]:
     return tuple(Cell(cell) if isinstance(cell, str) else cell for cell in cells)
 
 
-def _gain(line: Line, k: str) -> str:
-    return _estimate(line, line.gain(k), "n/a")
+def _gain(row: ComparisonRow, k: str) -> str:
+    return _estimate(row, row.gain(k), "n/a")
 
 
-def _difference(line: Line, k: str) -> str:
-    return _estimate(line, line.difference(k), ABSENT, decimals=1, sign=True)
+def _difference(row: ComparisonRow, k: str) -> str:
+    return _estimate(row, row.difference(k), ABSENT, decimals=1, sign=True)
 
 
-def _estimate(line: Line, estimate: Interval | None, absent: str, decimals: int = 0, sign: bool = False) -> str:
+def _estimate(row: ComparisonRow, estimate: Interval | None, absent: str, decimals: int = 0, sign: bool = False) -> str:
     if estimate is None:
-        return FAILED if line.recall is None else absent
-    return interval(estimate.model_dump(), decimals, sign)
+        return FAILED if row.recall is None else absent
+    return interval(estimate, decimals, sign)
 
 
-def _amount(line: Line, amount: float | None, written: Callable[[float], str]) -> str:
+def _amount(row: ComparisonRow, amount: int | float | None, written: Callable[[int | float], str]) -> str:
     if amount is None:
-        return FAILED if line.recall is None else ABSENT
+        return FAILED if row.recall is None else ABSENT
     return written(amount)
 
 
-def _in_seconds(seconds: float) -> str:
+def _in_seconds(seconds: int | float) -> str:
     return f"{seconds:,.1f}"
 
 

@@ -10,18 +10,18 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from omnidistill.core.errors import InputError
+from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.report.charts import shared_charts
-from omnidistill.report.claims import distilled_line
 from omnidistill.report.page_items import ShownItems, as_script_data, instance_numbers
-from omnidistill.report.page_tables import comparison_table, heat_tables
+from omnidistill.report.page_tables import HeatTable, comparison_table, heat_tables
 from omnidistill.report.run_facts import plain
-from omnidistill.report.run_table import combine, recall_levels, score_lines, score_rows
+from omnidistill.report.run_table import TextTable, combine, score_rows
 from omnidistill.report.run_view import RunView, run_labels
 from omnidistill.report.sections import run_sections, safe_charts
 
@@ -33,9 +33,13 @@ _FRAME_BYTES = 150_000  # style, script, tables and curves of a run
 
 
 def render_page(runs: Sequence[RunView]) -> str:
-    """The page as HTML; equal input gives equal bytes.
+    """Return the page as HTML; equal input gives equal bytes.
 
-    Raises InputError where scores are damaged or the runs were not scored on the same data (see `tables.combine`).
+    Args:
+        runs: at least one run; all of the same data.
+
+    Raises:
+        InputError: no run is given, or the runs were not scored on the same data (see `run_table.combine`).
     """
     if not runs:
         raise InputError("page: no run to show; give at least one")
@@ -61,14 +65,19 @@ def render_page(runs: Sequence[RunView]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["csp_hash"] = _csp_hash
-    data = runs[0].scores.get("data", {})
+    data = runs[0].scores.data
+    tables = _shared_tables([run.scores for run in runs if run.scored])
     together = list(zip(labels, runs, strict=True)) if len(runs) > 1 else []
     return environment.get_template("page.html.jinja").render(
-        data_name=str(data.get("name") or "data"),
-        rows=data.get("rows") or {},
-        widths=data.get("widths") or {},
-        licences=[plain(entry) for entry in data.get("licence") or []],
-        **_tables([run for run in runs if run.scored]),
+        data_name=data.name or "data",
+        rows=data.rows,
+        widths=data.widths,
+        licences=[plain(entry) for entry in data.licence],
+        scores_table=tables.scores,
+        emphasised=tables.emphasised,
+        recall_levels=tables.levels,
+        heat=tables.heat,
+        num_seeds=tables.num_seeds,
         compared=comparison_table({label: run.scores for label, run in together}),
         shared_charts=safe_charts(shared_charts({label: run.metrics for label, run in together})),
         runs=views,
@@ -79,20 +88,28 @@ def render_page(runs: Sequence[RunView]) -> str:
     )
 
 
-def _tables(runs: Sequence[RunView]) -> dict[str, Any]:
-    """What is said of all scored runs together."""
-    if not runs:
-        return {"scores_table": None, "emphasised": set(), "recall_levels": [], "heat": [], "num_seeds": None}
-    scores = combine([run.scores for run in runs])
-    for run in runs:
-        distilled_line(run.scores)
-    return {
-        "scores_table": score_rows(scores),
-        "emphasised": {number for number, name in enumerate(score_lines(scores)) if name.startswith("distilled")},
-        "recall_levels": recall_levels(scores),
-        "heat": heat_tables(scores),
-        "num_seeds": scores.get("num_seeds"),
-    }
+@dataclass(frozen=True)
+class _SharedTables:
+    """The tables over all evaluated runs; `emphasised` are the numbers of the rows of distilled sets."""
+
+    scores: TextTable | None = None
+    emphasised: frozenset[int] = frozenset()
+    levels: Sequence[str] = ()
+    heat: Sequence[HeatTable] = ()
+    num_seeds: int | None = None
+
+
+def _shared_tables(evaluated: Sequence[RunScores]) -> _SharedTables:
+    if not evaluated:
+        return _SharedTables()
+    scores = combine(evaluated)
+    return _SharedTables(
+        score_rows(scores),
+        frozenset(number for number, name in enumerate(scores.rows) if name.startswith("distilled")),
+        scores.levels,
+        heat_tables(scores),
+        scores.num_seeds,
+    )
 
 
 def _places(numbers: dict[int, int | None]) -> dict[int, int]:
@@ -100,7 +117,7 @@ def _places(numbers: dict[int, int | None]) -> dict[int, int]:
 
 
 def _source(environment: Environment, name: str) -> Markup:
-    """A file of the templates as it is."""
+    """Return a file of the templates, unchanged."""
     assert environment.loader is not None
     return Markup(environment.loader.get_source(environment, name)[0])
 

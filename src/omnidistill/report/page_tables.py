@@ -5,19 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from omnidistill.evaluation.run_scores import Recall, RunScores
 from omnidistill.report.charts import total_floor
-from omnidistill.report.claims import distilled_line, share
-from omnidistill.report.run_table import (
-    ABSENT,
-    Scores,
-    TextTable,
-    arrow,
-    gain_retained,
-    human_bytes,
-    percent,
-    recall_levels,
-    score_lines,
-)
+from omnidistill.report.claims import share
+from omnidistill.report.run_table import ABSENT, TextTable, arrow, human_bytes, percent
 
 NUM_SHADES = 10
 """Shades of a heat table, from 0 (lowest) to this number (highest)."""
@@ -34,60 +25,68 @@ class HeatCell:
 
 @dataclass(frozen=True)
 class HeatTable:
-    """One recall level: a row a line, a column a direction."""
+    """Recalls at one level: one row per row of the score table, one column per direction."""
 
     level: str
     directions: list[str]
     rows: list[tuple[str, list[HeatCell | None]]]
 
 
-def heat_tables(scores: Scores) -> list[HeatTable]:
-    """A table for every recall level, each shaded from its lowest recall to its highest; none without directions."""
-    lines = score_lines(scores)
-    directions = [name for name in next(iter(lines.values()))["recall"] if name != "mean"]
+def heat_tables(scores: RunScores) -> list[HeatTable]:
+    """Return a table for every recall level, shaded from its lowest recall to its highest; none without directions.
+
+    Args:
+        scores: of an evaluated run.
+    """
     tables = []
-    for k in recall_levels(scores) if directions else []:
-        found = {
-            name: [line["recall"].get(direction, {}).get(k) for direction in directions] for name, line in lines.items()
-        }
-        means = [cell["mean"] for cells in found.values() for cell in cells if cell is not None]
+    for k in scores.levels if scores.directions else []:
+        cells = [
+            (row.label, [row.recall.get(direction, {}).get(k) for direction in scores.directions])
+            for row in scores.rows.values()
+        ]
+        means = [recall.mean for _, recalls in cells for recall in recalls if recall is not None]
         low, high = min(means, default=0.0), max(means, default=0.0)
         rows = [
-            (
-                str(lines[name].get("label") or name),
-                [None if cell is None else _heat_cell(cell, low, high) for cell in cells],
-            )
-            for name, cells in found.items()
+            (label, [None if recall is None else _heat_cell(recall, low, high) for recall in recalls])
+            for label, recalls in cells
         ]
-        tables.append(HeatTable(k, [arrow(direction) for direction in directions], rows))
+        tables.append(HeatTable(k, [arrow(direction) for direction in scores.directions], rows))
     return tables
 
 
-def comparison_table(runs: Mapping[str, Scores]) -> TextTable | None:
-    """What each run keeps, weighs and took, a row a run; None without runs."""
-    scored = [scores for scores in runs.values() if "lines" in scores]
+def comparison_table(runs: Mapping[str, RunScores]) -> TextTable | None:
+    """Return gain retained, size and time of every run, one row per run; None without runs.
+
+    Args:
+        runs: scores by label of the run; those of a run that is not evaluated have no gain.
+    """
     if not runs:
         return None
-    ks = recall_levels(scored[0]) if scored else []
-    header = ("Run", "rows", "bytes", *(f"gain retained {k}" for k in ks), "matching loss", "rank floor", "seconds")
-    return TextTable(header, tuple((label, *_comparison_cells(scores, ks)) for label, scores in runs.items()))
+    levels = next((scores.levels for scores in runs.values() if scores.scored), [])
+    header = ("Run", "rows", "bytes", *(f"gain retained {k}" for k in levels), "matching loss", "rank floor", "seconds")
+    return TextTable(header, tuple((label, *_comparison_cells(scores, levels)) for label, scores in runs.items()))
 
 
-def _comparison_cells(scores: Scores, ks: list[str]) -> tuple[str, ...]:
-    line = distilled_line(scores) if "lines" in scores else None
-    weight, loss, floor = (scores.get("bytes") or {}).get("distilled"), scores.get("matching_loss"), total_floor(scores)
-    seconds = (scores.get("seconds") or {}).get("distill")
+def _comparison_cells(scores: RunScores, levels: list[str]) -> tuple[str, ...]:
+    loss, floor, seconds = scores.matching_loss, total_floor(scores), scores.seconds.get("distill")
     return (
-        f"{scores['size']:,}" if "size" in scores else ABSENT,
-        ABSENT if weight is None else human_bytes(weight),
-        *(ABSENT if line is None else "n/a" if (gain := gain_retained(line, k)) is None else share(gain) for k in ks),
+        f"{scores.size:,}",
+        human_bytes(scores.bytes.distilled),
+        *(_gain_cell(scores, k) for k in levels),
         ABSENT if loss is None else f"{loss:.3g}",
         ABSENT if floor is None else f"{floor:.3g}",
         ABSENT if seconds is None else f"{seconds:,.1f}",
     )
 
 
-def _heat_cell(cell: Mapping[str, float], low: float, high: float) -> HeatCell:
-    height = (cell["mean"] - low) / (high - low) if high > low else 0.0
-    spread = cell.get("std")
-    return HeatCell(percent(cell["mean"]), "" if spread is None else percent(spread), round(NUM_SHADES * height))
+def _gain_cell(scores: RunScores, k: str) -> str:
+    if not scores.scored:
+        return ABSENT
+    gain = scores.distilled.gain(k)
+    return "n/a" if gain is None else share(gain)
+
+
+def _heat_cell(recall: Recall, low: float, high: float) -> HeatCell:
+    height = (recall.mean - low) / (high - low) if high > low else 0.0
+    spread = "" if recall.std is None else percent(recall.std)
+    return HeatCell(percent(recall.mean), spread, round(NUM_SHADES * height))

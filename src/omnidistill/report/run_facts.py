@@ -1,41 +1,53 @@
-"""What is known of a run, as headings of (name, text): settings and recipe, floors, seconds, bytes, versions."""
+"""The facts of a run, as headings of (name, text): settings and recipe, floors, seconds, bytes, versions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
-from omnidistill.report.run_table import Scores, human_bytes
+from omnidistill.core.json_value import Json
+from omnidistill.evaluation.run_scores import RunScores
+from omnidistill.report.run_table import human_bytes
 
 Facts = dict[str, list[tuple[str, str]]]
 
 
-def run_facts(scores: Scores, others: Mapping[str, Mapping[str, Any]]) -> Facts:
-    """The facts of a run, headings without any left out; `others` come first."""
-    line = scores.get("distilled") or {}
-    found = {heading: list(flat(content)) for heading, content in others.items()}
-    found |= {
-        "Recipe": list(flat(line.get("settings") or {})),
-        "Rank floor of the matching loss": list(flat(scores.get("floor") or {})),
-        "Seconds": list(flat(scores.get("seconds") or {}, lambda seconds: f"{seconds:,.1f}")),
-        "Bytes": list(flat(scores.get("bytes") or {}, human_bytes)),
-        "Versions": list(flat(scores.get("versions") or {})),
+def run_facts(scores: RunScores, others: Mapping[str, Mapping[str, Json]]) -> Facts:
+    """Return the facts of a run by heading, without empty headings.
+
+    Args:
+        scores: the scores and facts of the run.
+        others: further facts by heading, nested; they come first.
+    """
+    facts = {heading: list(flat(content)) for heading, content in others.items()}
+    facts |= {
+        "Recipe": list(flat(scores.distilled.settings if scores.scored else {})),
+        "Rank floor of the matching loss": list(flat(scores.floor or {})),
+        "Seconds": list(flat(scores.seconds, lambda seconds: f"{seconds:,.1f}")),
+        "Bytes": list(flat(scores.bytes.to_json(), human_bytes)),
+        "Versions": list(flat(scores.versions)),
     }
-    return {heading: facts for heading, facts in found.items() if facts}
+    return {heading: named for heading, named in facts.items() if named}
 
 
-def flat(value: Any, show: Callable[[float], str] | None = None, name: str = "") -> Iterator[tuple[str, str]]:
-    """Nested settings as (dotted name, text)."""
+def flat(value: Json, show: Callable[[float], str] | None = None, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield nested values as (dotted name, text).
+
+    Args:
+        value: JSON.
+        show: how numbers are written; by default as `plain` does.
+        name: prefix of the names.
+    """
     if isinstance(value, Mapping):
         for key, entry in value.items():
             yield from flat(entry, show, f"{name}.{key}" if name else str(key))
+    elif show is not None and isinstance(value, int | float) and not isinstance(value, bool):
+        yield name, show(value)
     else:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        yield name, show(value) if show is not None and number else plain(value)
+        yield name, plain(value)
 
 
-def plain(value: Any) -> str:
-    """Any JSON value as text."""
+def plain(value: Json) -> str:
+    """Return a JSON value as text."""
     if isinstance(value, Mapping):
         return "; ".join(f"{key}: {plain(entry)}" for key, entry in value.items())
     if isinstance(value, list | tuple):

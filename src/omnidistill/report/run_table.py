@@ -1,7 +1,7 @@
-"""Tables of an evaluation: one row per line (zero-shot, random, distilled, full, ...), for terminal, Markdown and CSV.
+"""Tables of an evaluation: one row per baseline and for the distilled set, for terminal, Markdown and CSV.
 
-Input is the content of `scores.json`. Recall and gain are fractions there and in the CSV, percent in the tables for
-reading. Gain retained is (line - zero_shot) / (full - zero_shot), "n/a" where the full data gain nothing beyond noise.
+Recall and gain are fractions in the CSV, percent in the tables for reading. Gain retained is
+(row - zero_shot) / (full - zero_shot), "n/a" where training on all rows gains nothing beyond noise.
 """
 
 from __future__ import annotations
@@ -9,22 +9,21 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from omnidistill.core.errors import InputError
+from omnidistill.evaluation.intervals import Interval
+from omnidistill.evaluation.run_scores import MEAN, Recall, RowScores, RunScores, level_number
 
 if TYPE_CHECKING:
     import rich.table
 
-Scores = Mapping[str, Any]
-
 ABSENT = "–"
 CSV_HEADER = ("line", "direction", "K", "mean", "std", "gain_mean", "gain_low", "gain_high")
-_SCHEMA = 1
-_OWN_LINES = ("distilled", "full_own")
-_SHARED_LINES = ("zero_shot", "full")
+_OWN_ROWS = ("distilled", "full_own")
+_SHARED_ROWS = ("zero_shot", "full")
 _RECALL_TOLERANCE = 5e-4
 
 
@@ -37,142 +36,129 @@ class TextTable:
     num_labels: int = 1
 
 
-def score_rows(scores: Scores) -> TextTable:
-    """Mean recall over directions (% ± standard deviation over seeds), gain retained, time and weight of every line.
+def score_rows(scores: RunScores) -> TextTable:
+    """Return the score table: recall, gain retained, time and size of every row.
 
-    Raises InputError where a line or a recall that the table needs is missing.
+    Recall is the mean over directions, in % ± standard deviation over seeds.
+
+    Args:
+        scores: of an evaluated run.
     """
-    lines, ks = score_lines(scores), recall_levels(scores)
-    header = ("Line", *(f"{k} %" for k in ks), *(f"gain retained {k}" for k in ks), "seconds", "bytes")
+    levels = scores.levels
+    header = ("Line", *(f"{k} %" for k in levels), *(f"gain retained {k}" for k in levels), "seconds", "bytes")
     rows = tuple(
         (
-            _label(name, line),
-            *(_recall_cell(line["recall"]["mean"].get(k)) for k in ks),
-            *(_gain_cell(gain_retained(line, k)) for k in ks),
-            ABSENT if line.get("seconds") is None else f"{line['seconds']:,.1f}",
-            ABSENT if line.get("bytes") is None else human_bytes(line["bytes"]),
+            row.label,
+            *(_recall_cell(row.recall[MEAN].get(k)) for k in levels),
+            *(_gain_cell(row.gain(k)) for k in levels),
+            ABSENT if row.seconds is None else f"{row.seconds:,.1f}",
+            ABSENT if row.bytes is None else human_bytes(row.bytes),
         )
-        for name, line in lines.items()
+        for row in scores.rows.values()
     )
     return TextTable(header, rows)
 
 
-def direction_rows(scores: Scores) -> TextTable:
-    """Recall of every line for every direction (query -> gallery), in % ± standard deviation over seeds."""
-    lines, ks = score_lines(scores), recall_levels(scores)
-    directions = [name for name in next(iter(lines.values()))["recall"] if name != "mean"]
+def direction_rows(scores: RunScores) -> TextTable:
+    """Return the recall of every row for every direction (query -> gallery), in % ± standard deviation over seeds.
+
+    Args:
+        scores: of an evaluated run.
+    """
     rows = tuple(
-        (arrow(direction), _label(name, line), *(_recall_cell(line["recall"].get(direction, {}).get(k)) for k in ks))
-        for direction in directions
-        for name, line in lines.items()
+        (arrow(direction), row.label, *(_recall_cell(row.recall.get(direction, {}).get(k)) for k in scores.levels))
+        for direction in scores.directions
+        for row in scores.rows.values()
     )
-    return TextTable(("Direction", "Line", *ks), rows, num_labels=2)
+    return TextTable(("Direction", "Line", *scores.levels), rows, num_labels=2)
 
 
-def to_rich(scores: Scores) -> rich.table.Table:
-    """The score table for a terminal; gain stands under recall and bytes under seconds, so that it fits 80 columns."""
+def to_rich(scores: RunScores) -> rich.table.Table:
+    """Return the score table for a terminal, with gain under recall and bytes under seconds to fit 80 columns."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    ks, title = recall_levels(scores), Text(_title(scores))
+    levels, title = scores.levels, Text(f"{scores.data.name}: mean recall over directions, test split")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
     table.add_column("Line", overflow="fold")
-    for name in (*(f"{k} %\ngain %" for k in ks), "seconds\nbytes"):
+    for name in (*(f"{k} %\ngain %" for k in levels), "seconds\nbytes"):
         table.add_column(Text(name), justify="right", no_wrap=True)
     for label, *cells in score_rows(scores).rows:
-        recalls, gains = cells[: len(ks)], [cell.removesuffix(" %") for cell in cells[len(ks) : -2]]
+        recalls, gains = cells[: len(levels)], [cell.removesuffix(" %") for cell in cells[len(levels) : -2]]
         stacked = zip((*recalls, cells[-2]), (*gains, cells[-1]), strict=True)
         table.add_row(Text(label), *(Text(f"{upper}\n{lower}") for upper, lower in stacked))
     return table
 
 
-def to_markdown(scores: Scores) -> str:
-    """The score table in GitHub's Markdown, ending in a newline."""
+def to_markdown(scores: RunScores) -> str:
+    """Return the score table in GitHub's Markdown, ending in a newline."""
     table = score_rows(scores)
     rule = ["---" if number < table.num_labels else "---:" for number in range(len(table.header))]
     rows = [table.header, rule, *table.rows]
     return "".join("| " + " | ".join(_markdown_cell(cell) for cell in row) + " |\n" for row in rows)
 
 
-def to_csv(scores: Scores) -> str:
-    """All recalls as plain numbers, one record per line, direction and K; the gain is of the mean over directions."""
+def to_csv(scores: RunScores) -> str:
+    """Return all recalls as plain numbers, one record per row, direction and K.
+
+    The gain is that of the mean over directions.
+
+    Args:
+        scores: of an evaluated run.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_HEADER)
-    for name, line in score_lines(scores).items():
-        for direction, levels in line["recall"].items():
+    for name, row in scores.rows.items():
+        for direction, levels in row.recall.items():
             for k, recall in levels.items():
-                gain = (gain_retained(line, k) if direction == "mean" else None) or {}
-                numbers = (recall["mean"], recall.get("std"), *(gain.get(part) for part in ("mean", "low", "high")))
-                writer.writerow((name, direction, _level(k), *("" if n is None else repr(n) for n in numbers)))
+                gain = row.gain(k) if direction == MEAN else None
+                ends = (None, None, None) if gain is None else (gain.mean, gain.low, gain.high)
+                numbers = ("" if number is None else repr(number) for number in (recall.mean, recall.std, *ends))
+                writer.writerow((name, direction, level_number(k), *numbers))
     return text.getvalue()
 
 
-def combine(runs: Sequence[Scores]) -> dict[str, Any]:
-    """Scores of several runs over the same data as one: all lines of the first, then what is each further run's own.
+def combine(runs: Sequence[RunScores]) -> RunScores:
+    """Return the scores of several runs over the same data as one: those of the first, with rows of the other runs.
 
-    Its own are the distilled set and the full training by its own objective (left out where a run before has the same).
-    Raises InputError where the runs were not scored against the same references.
+    The rows that a run adds are its distilled set, and training on all rows by its objective if no earlier run has the
+    same.
+
+    Args:
+        runs: at least one evaluated run.
+
+    Raises:
+        InputError: no run is given, or the runs were not scored on the same data with the same baselines.
     """
     if not runs:
         raise InputError("report: no scores to combine; give those of at least one run")
-    merged = dict(runs[0])
-    names = list(score_lines(runs[0]))
+    rows = dict(runs[0].rows)
     for number, scores in enumerate(runs[1:], start=2):
-        lines = score_lines(scores)
-        _require_same_references(runs[0], scores, number)
-        for own in _OWN_LINES:
-            if own not in lines or any(_is_same_line(merged[name], lines[own]) for name in names):
+        _require_same_baselines(runs[0], scores, number)
+        for own in _OWN_ROWS:
+            if own not in scores.rows or any(_is_same_row(row, scores.rows[own]) for row in rows.values()):
                 continue
-            name = f"{own} ({scores.get('method', number)})"
-            names.append(name if name not in names else f"{name} {number}")
-            merged[names[-1]] = lines[own]
-    return merged | {"lines": names}
-
-
-def score_lines(scores: Scores) -> dict[str, dict[str, Any]]:
-    """Lines of an evaluation by name, in order. Raises InputError where scores are damaged or of another schema."""
-    if scores.get("schema") != _SCHEMA:
-        raise InputError(
-            f"scores: field schema is {scores.get('schema')!r}, this version reads {_SCHEMA}; evaluate the run again"
-        )
-    names = scores.get("lines")
-    if not isinstance(names, list) or not names:
-        raise InputError("scores: field lines must name at least one line; evaluate the run again")
-    for name in names:
-        line = scores.get(name)
-        recall = line.get("recall") if isinstance(line, dict) else None
-        if not isinstance(recall, dict) or not isinstance(recall.get("mean"), dict):
-            raise InputError(f"scores: line {name!r} has no recall.mean; evaluate the run again")
-    return {name: scores[name] for name in names}
-
-
-def recall_levels(scores: Scores) -> list[str]:
-    """Names of the recalls, "R@1" and so on, by rising K."""
-    return sorted(next(iter(score_lines(scores).values()))["recall"]["mean"], key=_level)
-
-
-def gain_retained(line: Mapping[str, Any], k: str) -> dict[str, float] | None:
-    """Gain retained at one K as {"mean", "low", "high"}, or None where it is not defined."""
-    gain: dict[str, float] | None = (line.get("gain_retained") or {}).get(k)
-    return gain
+            name = f"{own} ({scores.method})"
+            rows[name if name not in rows else f"{name} {number}"] = scores.rows[own]
+    return runs[0].evolve(rows=rows)
 
 
 def percent(fraction: float, decimals: int = 1, sign: bool = False) -> str:
-    """A fraction in percent, without the % sign, with a true minus."""
+    """Return a fraction in percent, without the % sign, with a true minus."""
     text = f"{100 * fraction:{'+' if sign else ''}.{decimals}f}"
     return (text.lstrip("+-") if float(text) == 0 else text).replace("-", "−")
 
 
-def interval(estimate: Mapping[str, float], decimals: int = 0, sign: bool = False) -> str:
-    """`mean [low, high]` in percent, without the % sign."""
-    mean, low, high = (percent(estimate[part], decimals, sign) for part in ("mean", "low", "high"))
+def interval(estimate: Interval, decimals: int = 0, sign: bool = False) -> str:
+    """Return `mean [low, high]` in percent, without the % sign."""
+    mean, low, high = (percent(part, decimals, sign) for part in (estimate.mean, estimate.low, estimate.high))
     return f"{mean} [{low}, {high}]"
 
 
 def human_bytes(count: int | float) -> str:
-    """Bytes in decimal units: 123456 -> 123.5 kB."""
+    """Return bytes in decimal units: 123456 -> 123.5 kB."""
     if count < 1000:
         return f"{count:.0f} B"
     for unit in ("kB", "MB", "GB"):
@@ -183,61 +169,43 @@ def human_bytes(count: int | float) -> str:
 
 
 def arrow(direction: str) -> str:
-    """`image->text` as it is shown."""
+    """Return a direction as tables show it: `image → text` for `image->text`."""
     return direction.replace("->", " → ")
 
 
-def _recall_cell(recall: Mapping[str, float | None] | None) -> str:
-    if recall is None or (mean := recall["mean"]) is None:
+def _recall_cell(recall: Recall | None) -> str:
+    if recall is None:
         return ABSENT
-    std = recall.get("std")
-    return percent(mean) + ("" if std is None else f" ± {percent(std)}")
+    return percent(recall.mean) + ("" if recall.std is None else f" ± {percent(recall.std)}")
 
 
-def _gain_cell(gain: Mapping[str, float] | None) -> str:
+def _gain_cell(gain: Interval | None) -> str:
     return "n/a" if gain is None else f"{interval(gain)} %"
-
-
-def _label(name: str, line: Mapping[str, Any]) -> str:
-    return str(line.get("label") or name)
-
-
-def _level(k: str) -> int:
-    number = k.removeprefix("R@")
-    if not number.isdecimal():
-        raise InputError(f"scores: recall is named {k!r}, allowed is R@K with a whole K; evaluate the run again")
-    return int(number)
-
-
-def _title(scores: Scores) -> str:
-    data = scores.get("data", {}).get("name", "")
-    return f"{data}: mean recall over directions, test split" if data else "Mean recall over directions, test split"
 
 
 def _markdown_cell(cell: str) -> str:
     return cell.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
 
 
-def _is_same_line(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
-    return bool(left.get("label") == right.get("label") and left["recall"] == right["recall"])
+def _is_same_row(left: RowScores, right: RowScores) -> bool:
+    return left.label == right.label and left.recall == right.recall
 
 
-def _require_same_references(first: Scores, other: Scores, number: int) -> None:
+def _require_same_baselines(first: RunScores, other: RunScores, number: int) -> None:
+    """Check that two runs were scored on the same data, and that zero-shot and full reach the same recall in both."""
     for field in ("name", "widths", "rows"):
-        left, right = first.get("data", {}).get(field), other.get("data", {}).get(field)
+        left, right = getattr(first.data, field), getattr(other.data, field)
         if left != right:
             raise InputError(
                 f"report: run {number} was scored on other data than run 1: data.{field} is {right!r}, not {left!r}; "
                 "combine runs over the same data"
             )
-    left_lines, right_lines = score_lines(first), score_lines(other)
-    for name in _SHARED_LINES:
-        if name not in left_lines or name not in right_lines:
-            raise InputError(f"report: line {name!r} is missing in run 1 or {number}; evaluate both runs again")
-        for k, recall in left_lines[name]["recall"]["mean"].items():
-            theirs = right_lines[name]["recall"]["mean"].get(k, {}).get("mean", math.nan)
-            if not abs(recall["mean"] - theirs) <= _RECALL_TOLERANCE:
+    for name in _SHARED_ROWS:
+        recalls = other.rows[name].recall[MEAN]
+        for k, recall in first.rows[name].recall[MEAN].items():
+            mean = recalls[k].mean if k in recalls else math.nan
+            if not abs(recall.mean - mean) <= _RECALL_TOLERANCE:
                 raise InputError(
-                    f"report: {name} reaches {k} {theirs:.4f} in run {number} and {recall['mean']:.4f} in run 1; "
+                    f"report: {name} reaches {k} {mean:.4f} in run {number} and {recall.mean:.4f} in run 1; "
                     "evaluate both with the same heads, number of seeds and settings of the full run"
                 )

@@ -1,12 +1,14 @@
-"""What a page is told of a run, and what it calls it."""
+"""The input of the page for one run, and the label of the run on it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from omnidistill.core.json_value import Json
+from omnidistill.evaluation.run_scores import RunScores
+from omnidistill.io.tracking import MetricsRecord
 from omnidistill.report.cases import Cases
 from omnidistill.report.instances import Instance
 from omnidistill.report.items import Items, NamedItems
@@ -17,38 +19,45 @@ from omnidistill.report.similarity_view import SimilarityView
 class RunView:
     """What the page shows of a run.
 
-    scores: the content of scores.json, or what is known of a run that was not scored (no field "lines"). metrics: the
-    records of metrics.jsonl. facts: further facts by heading, nested. commands: what makes the run again.
+    Attributes:
+        scores: scores and facts; without rows for a run that is not evaluated.
+        metrics: records of metrics.jsonl.
+        instances: the synthetic rows with the real items nearest to them.
+        items: captions, pictures and sounds of real items.
+        similarities: the similarity matrix of each set.
+        cases: single test queries before and after training on the set.
+        name: name of the run folder.
+        commands: commands that reproduce the run.
+        facts: further facts by heading, nested.
     """
 
-    scores: Mapping[str, Any]
-    metrics: Sequence[Mapping[str, Any]] = ()
+    scores: RunScores
+    metrics: Sequence[MetricsRecord] = ()
     instances: Sequence[Instance] = ()
     items: Items = field(default_factory=NamedItems)
     similarities: Sequence[SimilarityView] = ()
     cases: Cases | None = None
     name: str = ""
     commands: Sequence[str] = ()
-    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    facts: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
 
     @property
     def scored(self) -> bool:
-        """Whether there are scores."""
-        return "lines" in self.scores
+        """Whether the run is evaluated."""
+        return self.scores.scored
 
 
 def run_labels(runs: Sequence[RunView]) -> list[str]:
-    """What each run is called: its line, with the folder where two are alike."""
-    found = [_label(run.scores) for run in runs]
-    counts = Counter(found)
+    """Return a unique label for each run: that of its set, with the name of the folder if two are equal."""
+    labels = [_label(run.scores) for run in runs]
+    counts = Counter(labels)
     named = [
         f"{label} ({run.name or number})" if counts[label] > 1 else label
-        for number, (label, run) in enumerate(zip(found, runs, strict=True), start=1)
+        for number, (label, run) in enumerate(zip(labels, runs, strict=True), start=1)
     ]
     return [f"{label} [{number}]" if named.count(label) > 1 else label for number, label in enumerate(named, start=1)]
 
 
-def _label(scores: Mapping[str, Any]) -> str:
-    label = (scores.get("distilled") or {}).get("label")
-    size = f", {scores['size']} rows" if "size" in scores else ""
-    return str(label or f"{scores.get('method') or 'distilled'}{size}")
+def _label(scores: RunScores) -> str:
+    label = scores.distilled.label if scores.scored else ""
+    return label or f"{scores.method or 'distilled'}, {scores.size} rows"

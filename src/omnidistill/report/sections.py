@@ -1,110 +1,182 @@
-"""The sections about one run, as plain values for the templates; items are numbered in `shown` as they are met."""
+"""The sections about one run, as plain values for the templates; items get their numbers in `shown` on first use."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
-from omnidistill.report.cases import COMPARED
+from omnidistill.report.cases import COMPARED, Case, Cases
 from omnidistill.report.charts import Chart, run_charts
 from omnidistill.report.claims import claim, differences, further, made_of, matching
 from omnidistill.report.instances import Instance
 from omnidistill.report.items import Items
 from omnidistill.report.page_items import ShownItems
-from omnidistill.report.run_facts import run_facts
-from omnidistill.report.run_table import score_lines
+from omnidistill.report.run_facts import Facts, run_facts
 from omnidistill.report.run_view import RunView
 from omnidistill.report.similarity_view import SimilarityView
 
 
-def run_sections(run: RunView, label: str, shown: ShownItems) -> dict[str, Any]:
-    """What the templates show of a run, apart from its instances. Raises InputError where scores are damaged."""
+@dataclass(frozen=True)
+class ShownItem:
+    """A real item: its number on the page, its caption, and whether it is a positive of the query."""
+
+    number: int
+    text: str
+    hit: bool = False
+
+
+@dataclass(frozen=True)
+class ShownRanking:
+    """The first items that one row of the score table retrieves for a query, and the rank of its first positive."""
+
+    label: str
+    rank: str
+    items: tuple[ShownItem, ...]
+
+
+@dataclass(frozen=True)
+class ShownCase:
+    """A query, its direction, and what each compared row retrieves for it."""
+
+    query: ShownItem
+    query_modality: str
+    gallery_modality: str
+    rankings: tuple[ShownRanking, ...]
+
+
+@dataclass(frozen=True)
+class ShownCases:
+    """How many queries rose, fell and stayed, and the cases of each kind under a title."""
+
+    rose: int
+    fell: int
+    stayed: int
+    groups: tuple[tuple[str, tuple[ShownCase, ...]], ...]
+
+
+@dataclass(frozen=True)
+class ShownSimilarity:
+    """A similarity matrix: a sentence, a heat map (PNG in base64) with its scale, and the strongest pairs.
+
+    A pair is (value, i, j, caption of row i, caption of row j).
+    """
+
+    sentence: str
+    picture: str | None
+    scale: str
+    pairs: tuple[tuple[str, int, int, str, str], ...]
+
+
+@dataclass(frozen=True)
+class RunSections:
+    """What the templates show of a run, apart from its instances."""
+
+    label: str
+    scored: bool
+    claim: str
+    further: str
+    made_of: str
+    notes: tuple[str, ...]
+    charts: tuple[Chart, ...]
+    similarities: tuple[ShownSimilarity, ...]
+    cases: ShownCases | None
+    num_instances: int
+    num_agreeing: int
+    num_staying: int
+    starts_from_items: bool
+    commands: tuple[str, ...]
+    facts: Facts
+
+
+def run_sections(run: RunView, label: str, shown: ShownItems) -> RunSections:
+    """Return what the templates show of a run, apart from its instances.
+
+    Args:
+        run: the run.
+        label: its label on the page.
+        shown: the items of the page; items of this run are added.
+    """
     scores = run.scores
-    return {
-        "label": label,
-        "scored": run.scored,
-        "claim": claim(scores) if run.scored else "This run was not scored: what its rows keep is not known yet.",
-        "further": further(scores) if run.scored else "",
-        "made_of": made_of(scores),
-        "notes": [*(differences(scores) if run.scored else ()), *([matching(scores)] if matching(scores) else ())],
-        "charts": safe_charts(run_charts(scores, run.metrics)),
-        "similarities": [_similarity(view, run, shown) for view in run.similarities],
-        "cases": _cases(run.cases, run, shown),
-        "num_instances": len(run.instances),
-        "num_agreeing": sum(instance.agrees for instance in run.instances),
-        "num_staying": sum(_stays(instance) for instance in run.instances),
-        "begun": any(instance.start is not None for instance in run.instances),
-        "commands": [command for command in run.commands if command],
-        "facts": run_facts(scores, run.facts),
-    }
+    sentences = [*(differences(scores) if run.scored else ()), matching(scores)]
+    return RunSections(
+        label=label,
+        scored=run.scored,
+        claim=claim(scores) if run.scored else "This run was not scored: what its rows keep is not known yet.",
+        further=further(scores) if run.scored else "",
+        made_of=made_of(scores),
+        notes=tuple(sentence for sentence in sentences if sentence),
+        charts=safe_charts(run_charts(scores, run.metrics)),
+        similarities=tuple(_similarity(view, run, shown) for view in run.similarities),
+        cases=None if run.cases is None else _cases(run.cases, run, shown),
+        num_instances=len(run.instances),
+        num_agreeing=sum(instance.agrees for instance in run.instances),
+        num_staying=sum(_stays(instance) for instance in run.instances),
+        starts_from_items=any(instance.start is not None for instance in run.instances),
+        commands=tuple(command for command in run.commands if command),
+        facts=run_facts(scores, run.facts),
+    )
+
+
+def safe_charts(charts: Iterable[Chart]) -> tuple[Chart, ...]:
+    """Return charts whose SVG the templates insert unescaped; `line_chart` escapes all text in it."""
+    return tuple(replace(chart, svg=Markup(chart.svg)) for chart in charts)
 
 
 def _stays(instance: Instance) -> bool:
-    """Whether the item that it began as is still the nearest in every modality."""
+    """Whether the real item that the row started from is still the nearest in every modality."""
     return all(trace.nearest[0].id == instance.start for trace in instance.traces.values())
 
 
-def _similarity(view: SimilarityView, run: RunView, shown: ShownItems) -> dict[str, Any]:
+def _similarity(view: SimilarityView, run: RunView, shown: ShownItems) -> ShownSimilarity:
     names = {instance.index: _caption(instance, run.items, shown) for instance in run.instances}
-    return {
-        "sentence": view.sentence,
-        "picture": None if view.picture is None else base64.b64encode(view.picture.data).decode("ascii"),
-        "scale": f"{view.scale:.2g}",
-        "pairs": [
+    return ShownSimilarity(
+        view.sentence,
+        None if view.picture is None else base64.b64encode(view.picture.data).decode("ascii"),
+        f"{view.scale:.2g}",
+        tuple(
             (f"{value:+.2g}".replace("-", "−"), i, j, names.get(i, ""), names.get(j, "")) for i, j, value in view.pairs
-        ],
-    }
+        ),
+    )
 
 
 def _caption(instance: Instance, items: Items, shown: ShownItems) -> str:
-    """A row by the captions of what is nearest to it, each once."""
+    """Return the captions of the items nearest to a row, each once."""
     texts = (shown.texts[shown.number(items, t.nearest[0].id, m, False)] for m, t in instance.traces.items())
     return " · ".join(dict.fromkeys(texts))
 
 
-def _cases(cases: Cases | None, run: RunView, shown: ShownItems) -> dict[str, Any] | None:
-    if cases is None:
-        return None
-    lines = score_lines(run.scores) if run.scored else {}
-    labels = {name: str(lines.get(name, {}).get("label") or name) for name in COMPARED}
+def _cases(cases: Cases, run: RunView, shown: ShownItems) -> ShownCases:
+    rows = run.scores.rows
+    labels = {name: rows[name].label if name in rows else name for name in COMPARED}
 
-    def item(name: str, modality: str) -> dict[str, Any]:
+    def item(name: str, modality: str, hit: bool = False) -> ShownItem:
         number = shown.number(run.items, name, modality)
-        return {"number": number, "text": shown.texts[number]}
+        return ShownItem(number, shown.texts[number], hit)
 
-    def seen(rose: bool) -> list[dict[str, Any]]:
-        return [
-            {
-                "query": item(case.query, case.query_modality),
-                "asking": case.query_modality,
-                "asked": case.gallery_modality,
-                "lines": [
-                    {
-                        "label": labels[name],
-                        "rank": f"{case.ranks[name]:.4g}",
-                        "found": [
-                            {**item(found.id, case.gallery_modality), "hit": found.hit}
-                            for found in case.retrieved[name]
-                        ],
-                    }
-                    for name in COMPARED
-                ],
-            }
-            for case in cases.cases
-            if case.rose == rose
-        ]
+    def ranking(case: Case, name: str) -> ShownRanking:
+        retrieved = (item(each.id, case.gallery_modality, each.hit) for each in case.retrieved[name])
+        return ShownRanking(labels[name], f"{case.ranks[name]:.4g}", tuple(retrieved))
 
-    return {
-        "rose": cases.rose,
-        "fell": cases.fell,
-        "stayed": cases.stayed,
-        "groups": [("Ranks that rose most", seen(True)), ("Ranks that fell most", seen(False))],
-    }
+    def shown_cases(chosen: Sequence[Case]) -> tuple[ShownCase, ...]:
+        return tuple(
+            ShownCase(
+                item(case.query, case.query_modality),
+                case.query_modality,
+                case.gallery_modality,
+                tuple(ranking(case, name) for name in COMPARED),
+            )
+            for case in chosen
+        )
 
-
-def safe_charts(charts: Iterable[Chart]) -> list[dict[str, Any]]:
-    """Charts for a template: `line_chart` escapes what it draws."""
-    return [{"title": chart.title, "svg": Markup(chart.svg)} for chart in charts]
+    return ShownCases(
+        cases.rose,
+        cases.fell,
+        cases.stayed,
+        (
+            ("Ranks that rose most", shown_cases([case for case in cases.cases if case.rose])),
+            ("Ranks that fell most", shown_cases([case for case in cases.cases if not case.rose])),
+        ),
+    )

@@ -1,10 +1,11 @@
-"""Contract suites for components that others write: one call in a test says whether a component may be used here.
+"""Contract tests for third-party components: one call checks whether a component can be used with omnidistill.
 
     from omnidistill.testing import check_objective
+
     def test_my_objective() -> None:
         check_objective(MyObjective(tau=0.1))
 
-A check raises AssertionError saying which promise is broken, and by how much. It draws from generators of its own.
+A check raises AssertionError with the requirement that is violated, and by how much. It uses its own random generators.
 """
 
 from omnidistill.testing.encoder_contract import check_encoder

@@ -1,4 +1,4 @@
-"""The contract of a method: what it makes, where it leaves it, and what it must not touch."""
+"""The contract of methods: the set that they return and save, and the inputs that they must not modify."""
 
 from __future__ import annotations
 
@@ -19,92 +19,98 @@ from omnidistill.testing.promises import require
 
 
 def check_method(method: Method, task: Task) -> None:
-    """Assert that a method keeps what a run relies on, for one task; give it tasks of several numbers of modalities.
+    """Check the contract of methods for one task; use tasks with different numbers of modalities.
 
-    It makes a set of exactly `method.size` rows (and their views), finite, of the modalities and widths of the
-    training rows, with a finite similarity, a usable recipe, the method's storage and objective, the preprocessing and
-    the provenance of the task, and no id that is not a training row's; it saves the set in FOLDER/distilled, where it
-    loads as what was returned. Students train from it to finite heads. The seed decides every bit, and any seed will
-    do; neither torch's global generator nor the task's rows and start are touched. A size above the number of training
-    rows is met, or refused by InputError.
+    - The set has exactly `method.size` stored rows (and their views) with the modalities and widths of the training
+      rows. Rows and similarity are finite, and the recipe is valid.
+    - The set has the storage and objective of the method, and preprocessing and provenance of the task. Its initial ids
+      are ids of training rows.
+    - The set is saved in FOLDER/distilled; loading it gives the set that was returned.
+    - Students trained on the set have finite heads.
+    - The seed determines every bit, and any seed works.
+    - The method uses neither torch's global random state nor modifies rows and initial heads of the task.
+    - A size above the number of training rows works, or raises InputError.
 
-    That no test row is seen needs no check: a `Development` has none. The method runs four times, each in a folder of
-    its own in `task.folder`; make the task small.
+    A `Development` has no test rows, so their use needs no check.
+
+    Args:
+        method: the method to check.
+        task: a small task, because the method runs four times, each in a subfolder of `task.folder`.
 
     Raises:
-        AssertionError: a promise is broken.
+        AssertionError: a requirement is violated.
     """
-    first = _made(method, task, "first")
-    difference = _difference(first, _made(method, task, "again"))
-    require(difference is None, f"{_of(task)}: two runs of one seed differ, in {difference}")
-    _made(method, replace(task, seed=task.seed + 1), "other seed")
+    first = _run(method, task, "first")
+    difference = _difference(first, _run(method, task, "again"))
+    require(difference is None, f"{_describe(task)}: two runs with the same seed differ in {difference}")
+    _run(method, replace(task, seed=task.seed + 1), "other seed")
     with suppress(InputError):
-        _made(method.evolve(size=len(task.development.train) + 1), task, "many rows")
+        _run(method.evolve(size=len(task.development.train) + 1), task, "many rows")
 
 
-def _made(method: Method, task: Task, folder: str) -> DistilledSet:
-    """The set that the method makes there, once it is found to be one."""
+def _run(method: Method, task: Task, folder: str) -> DistilledSet:
+    """Run the method in a subfolder, and return its set after checking it."""
     task = replace(task, folder=task.folder / folder)
-    where = f"{_of(task)}, run '{folder}'"
-    kept, before = {name: tensor.clone() for name, tensor in _given(task).items()}, torch.get_rng_state()
-    found = method.run(task)
+    where = f"{_describe(task)}, run '{folder}'"
+    originals, before = {name: tensor.clone() for name, tensor in _inputs(task).items()}, torch.get_rng_state()
+    result = method.run(task)
     require(torch.equal(torch.get_rng_state(), before), f"{where}: used torch's global random state")
-    for name, tensor in _given(task).items():
-        require(torch.equal(tensor, kept[name]), f"{where}: changed {name} in place")
-    require(math.isfinite(found.seconds) and found.seconds >= 0, f"{where}: took {found.seconds} seconds")
-    _check_rows(found.distilled, method, task, where)
-    _check_record(found.distilled, method, task, where)
-    _check_students(found.distilled, task, where)
+    for name, tensor in _inputs(task).items():
+        require(torch.equal(tensor, originals[name]), f"{where}: modified {name} in place")
+    require(math.isfinite(result.seconds) and result.seconds >= 0, f"{where}: reports {result.seconds} seconds")
+    _check_rows(result.distilled, method, task, where)
+    _check_spec(result.distilled, method, task, where)
+    _check_students(result.distilled, task, where)
     try:
         loaded = DistilledSet.load(task.folder / "distilled")
     except InputError as error:
-        raise AssertionError(f"{where}: left no set in FOLDER/distilled ({error})") from error
-    difference = _difference(found.distilled, loaded)
-    require(difference is None, f"{where}: the set in FOLDER/distilled is not the one returned, in {difference}")
-    return found.distilled
+        raise AssertionError(f"{where}: did not save a set in FOLDER/distilled ({error})") from error
+    difference = _difference(result.distilled, loaded)
+    require(difference is None, f"{where}: the set in FOLDER/distilled differs from the returned one in {difference}")
+    return result.distilled
 
 
-def _check_rows(found: DistilledSet, method: Method, task: Task, where: str) -> None:
+def _check_rows(distilled: DistilledSet, method: Method, task: Task, where: str) -> None:
     size, train = method.num_rows, task.development.train
-    names = found.modalities
+    names = distilled.modalities
     require(names == train.modalities, f"{where}: modalities are {names}, those of the data {train.modalities}")
-    for name, rows in found.rows().items():
-        wanted = (size, train.widths[name])
-        require(tuple(rows.shape) == wanted, f"{where}: rows of '{name}' are {tuple(rows.shape)}, not {wanted}")
-        require(bool(rows.isfinite().all()), f"{where}: rows of '{name}' hold NaN or Inf")
-    targets = found.similarity()
-    wanted = (size, size)
-    require(tuple(targets.shape) == wanted, f"{where}: its similarity is {tuple(targets.shape)}, not {wanted}")
-    require(bool(targets.isfinite().all()), f"{where}: its similarity holds NaN or Inf")
+    for name, rows in distilled.rows().items():
+        expected = (size, train.widths[name])
+        require(tuple(rows.shape) == expected, f"{where}: rows of '{name}' are {tuple(rows.shape)}, not {expected}")
+        require(bool(rows.isfinite().all()), f"{where}: rows of '{name}' contain NaN or Inf")
+    targets = distilled.similarity()
+    expected = (size, size)
+    require(tuple(targets.shape) == expected, f"{where}: the similarity is {tuple(targets.shape)}, not {expected}")
+    require(bool(targets.isfinite().all()), f"{where}: the similarity contains NaN or Inf")
 
 
-def _check_record(found: DistilledSet, method: Method, task: Task, where: str) -> None:
-    train, recipe = task.development.train, sgd_recipe(found)
+def _check_spec(distilled: DistilledSet, method: Method, task: Task, where: str) -> None:
+    train, recipe = task.development.train, sgd_recipe(distilled)
     sizes = recipe.step_sizes
-    usable = len(sizes) == len(train.modalities) and all(0 < size < math.inf for size in sizes)
-    require(usable, f"{where}: step sizes {sizes}; the recipe needs a positive one for each modality")
-    counts = recipe.num_steps >= 1 and 1 <= recipe.batch_size <= len(found)
-    require(counts, f"{where}: no recipe has {recipe.num_steps} steps on batches of {recipe.batch_size}")
-    stored = found.spec.storage == method.resolved_storage and found.spec.objective == method.student
-    require(stored, f"{where}: has another storage or objective than the method's settings")
-    steps = found.preprocessing.to_meta() == train.preprocessing.to_meta()
-    require(steps, f"{where}: holds other preprocessing than the data's")
-    foreign = sorted(set(found.provenance.initial_ids) - set(train.ids))
-    require(not foreign, f"{where}: id {foreign[:1]} is of no training row")
-    given, recorded = task.provenance.to_json(), found.provenance.to_json()
-    lost = [key for key, value in given.items() if key != "config" and recorded.get(key) != value]
+    valid = len(sizes) == len(train.modalities) and all(0 < size < math.inf for size in sizes)
+    require(valid, f"{where}: step sizes {sizes}; the recipe needs a positive one for each modality")
+    counts = recipe.num_steps >= 1 and 1 <= recipe.batch_size <= len(distilled)
+    require(counts, f"{where}: the recipe has {recipe.num_steps} steps on batches of {recipe.batch_size}")
+    stored = distilled.spec.storage == method.resolved_storage and distilled.spec.objective == method.student
+    require(stored, f"{where}: storage or objective differs from the settings of the method")
+    steps = distilled.preprocessing.to_meta() == train.preprocessing.to_meta()
+    require(steps, f"{where}: preprocessing differs from that of the data")
+    unknown = sorted(set(distilled.provenance.initial_ids) - set(train.ids))
+    require(not unknown, f"{where}: id {unknown[:1]} is not that of a training row")
+    expected_record, record = task.provenance.to_json(), distilled.provenance.to_json()
+    lost = [key for key, value in expected_record.items() if key != "config" and record.get(key) != value]
     require(not lost, f"{where}: provenance {lost} of the task is lost")
 
 
-def _check_students(found: DistilledSet, task: Task, where: str) -> None:
-    for name, matrix in found.train(task.start).items():
+def _check_students(distilled: DistilledSet, task: Task, where: str) -> None:
+    for name, matrix in distilled.train(task.start).items():
         shape = tuple(task.start[name].shape)
         require(tuple(matrix.shape) == shape, f"{where}: a student's head of '{name}' is {tuple(matrix.shape)}")
-        require(bool(matrix.isfinite().all()), f"{where}: a student's head of '{name}' holds NaN or Inf")
+        require(bool(matrix.isfinite().all()), f"{where}: a student's head of '{name}' contains NaN or Inf")
 
 
 def _difference(one: DistilledSet, other: DistilledSet) -> str | None:
-    """Where two sets first differ."""
+    """Return the name of the first part in which two sets differ, or None."""
     for name in {**one.tensors, **other.tensors}:
         if (
             name not in one.tensors
@@ -116,19 +122,19 @@ def _difference(one: DistilledSet, other: DistilledSet) -> str | None:
     return next((f"its {name}" for name in left if left[name] != right[name]), None)
 
 
-def _record(found: DistilledSet) -> dict[str, Any]:
-    """All but the tensors, as a manifest has it."""
-    told = {
-        "modalities": found.modalities,
-        "specification": found.spec.to_json() | {"preprocessing": None},
-        "provenance": found.provenance.to_json(),
+def _record(distilled: DistilledSet) -> dict[str, Any]:
+    """Return everything except the tensors, as JSON."""
+    record = {
+        "modalities": distilled.modalities,
+        "specification": distilled.spec.to_json() | {"preprocessing": None},
+        "provenance": distilled.provenance.to_json(),
     }
-    plain: dict[str, Any] = json.loads(json.dumps(told))
+    plain: dict[str, Any] = json.loads(json.dumps(record))
     return plain
 
 
-def _given(task: Task) -> dict[str, Tensor]:
-    """What the method may read and must not write to."""
+def _inputs(task: Task) -> dict[str, Tensor]:
+    """Return the tensors that the method may read but must not modify."""
     splits = {name: getattr(task.development, name) for name in ("heads", "train", "validation")}
     rows = {
         f"the {split} rows of '{name}'": x
@@ -139,5 +145,5 @@ def _given(task: Task) -> dict[str, Tensor]:
     return {**rows, **{f"the start of '{name}'": matrix for name, matrix in task.start.items()}}
 
 
-def _of(task: Task) -> str:
+def _describe(task: Task) -> str:
     return f"method with {len(task.development.train.modalities)} modalities"

@@ -1,4 +1,4 @@
-"""The contract of an objective: its two functions are one loss, and rollouts can differentiate through them.
+"""The contract of objectives: `value` and `gradient` belong to one loss, and rollouts can differentiate through them.
 
 Shapes: M modalities, b instances, d embedding width.
 """
@@ -18,17 +18,23 @@ _NUM_INSTANCES, _WIDTH = 4, 5
 
 
 def check_objective(objective: Objective, *, num_modalities: Sequence[int] = (2, 3, 4)) -> None:
-    """Assert that an objective keeps what rollouts rely on, for each number of modalities.
+    """Check the contract of objectives for each number of modalities.
 
-    `gradient` is the derivative of `value` and itself differentiable with respect to outputs and targets; permuting the
-    instances permutes it; leading dimensions are independent runs; arguments are left as they were; and value, gradient
-    and its derivative are finite at degenerate outputs (identical, orthogonal or zero embeddings, one instance), in
-    float32 and float64.
+    - `gradient` is the derivative of `value`, and is differentiable with respect to outputs and targets.
+    - Permuting the instances permutes the gradient and does not change the value.
+    - Leading dimensions are independent runs.
+    - Arguments are not modified.
+    - Value, gradient and the derivative of the gradient are finite at degenerate outputs (identical, orthogonal or zero
+      embeddings, one instance), in float32 and float64.
 
-    Targets are drawn from (0, 1), away from 0.5, where an objective may be discontinuous in them.
+    Targets are drawn from (0, 1), away from 0.5, where an objective may be discontinuous.
+
+    Args:
+        objective: the objective to check.
+        num_modalities: numbers of modalities to check it with.
 
     Raises:
-        AssertionError: a promise is broken.
+        AssertionError: a requirement is violated.
     """
     for modalities in num_modalities:
         outputs, targets = _correlated(modalities, seed=0), _affinities(_NUM_INSTANCES, seed=1)
@@ -44,7 +50,7 @@ def check_objective(objective: Objective, *, num_modalities: Sequence[int] = (2,
 
 
 def _check_shapes(objective: Objective, outputs: Tensor, targets: Tensor, where: str) -> None:
-    kept = outputs.clone(), targets.clone()
+    originals = outputs.clone(), targets.clone()
     value, gradient = objective.value(outputs, targets), objective.gradient(outputs, targets)
     require(value.shape == (), f"{where}: value of one run has shape {tuple(value.shape)}, not ()")
     require(
@@ -52,8 +58,8 @@ def _check_shapes(objective: Objective, outputs: Tensor, targets: Tensor, where:
         f"{where}: gradient has shape {tuple(gradient.shape)}, the outputs {tuple(outputs.shape)}",
     )
     require(gradient.dtype == outputs.dtype, f"{where}: gradient of {outputs.dtype} outputs is {gradient.dtype}")
-    unchanged = torch.equal(outputs, kept[0]) and torch.equal(targets, kept[1])
-    require(unchanged, f"{where}: value or gradient changed its arguments in place")
+    unchanged = torch.equal(outputs, originals[0]) and torch.equal(targets, originals[1])
+    require(unchanged, f"{where}: value or gradient modified its arguments in place")
 
 
 def _check_first_order(objective: Objective, outputs: Tensor, targets: Tensor, where: str) -> None:
@@ -95,7 +101,7 @@ def _check_runs(objective: Objective, modalities: int, where: str) -> None:
     gradients = torch.stack([objective.gradient(*run) for run in runs])
     for shape in ((4,), (2, 2)):
         several = outputs.view(*shape, *outputs.shape[1:]), targets.view(*shape, *targets.shape[1:])
-        message = f"with leading dimensions {shape} is not the one of each run alone"
+        message = f"with leading dimensions {shape} differs from that of each run alone"
         agree(objective.value(*several), values.view(shape), f"{where}: value {message}")
         agree(objective.gradient(*several), gradients.view(several[0].shape), f"{where}: gradient {message}")
 
@@ -129,7 +135,7 @@ def _degenerate(modalities: int) -> dict[str, Float[Tensor, "M _ _"]]:
 
 
 def _correlated(modalities: int, seed: int) -> Float[Tensor, "M _ _"]:
-    """Outputs of any length whose modalities agree, as trained heads give them."""
+    """Return outputs of random norms whose modalities are correlated, like those of trained heads."""
     shared, own = (
         normal(_NUM_INSTANCES, _WIDTH, seed=seed),
         normal(modalities, _NUM_INSTANCES, _WIDTH, seed=seed + 50),

@@ -1,4 +1,4 @@
-"""Saying which promise is broken, and draws of their own for the suites."""
+"""Assertions and random tensors of the contract tests."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import torch
 from torch import Tensor
 
 
-def require(kept: bool, message: str) -> None:
-    """Raise AssertionError unless the promise is kept."""
-    if not kept:
+def require(condition: bool, message: str) -> None:
+    """Raise AssertionError with this message unless the requirement is met."""
+    if not condition:
         raise AssertionError(message)
 
 
-def agree(found: Tensor, expected: Tensor, message: str, tolerance: float = 1e-8) -> None:
-    """Require equal shapes and a relative error of at most `tolerance` in norm."""
-    require(found.shape == expected.shape, f"{message}: shape {tuple(found.shape)}, not {tuple(expected.shape)}")
+def agree(actual: Tensor, expected: Tensor, message: str, tolerance: float = 1e-8) -> None:
+    """Require equal shapes and a relative error (in norm) of at most `tolerance`."""
+    require(actual.shape == expected.shape, f"{message}: shape {tuple(actual.shape)}, not {tuple(expected.shape)}")
     scale = max(float(expected.detach().double().norm()), 1e-3)
-    error = float((found.detach().double() - expected.detach().double()).norm()) / scale
+    error = float((actual.detach().double() - expected.detach().double()).norm()) / scale
     require(error <= tolerance, f"{message}: relative error {error:.2g}, at most {tolerance:g} is allowed")
 
 
 def check_gradient(function: Callable[..., Tensor], arguments: list[Tensor], message: str) -> None:
-    """Require that autograd gives the derivative of the function at these float64 arguments."""
+    """Require that autograd computes the derivative of the function at these float64 arguments."""
     leaves = [argument.clone().requires_grad_() for argument in arguments]
     try:
         torch.autograd.gradcheck(function, leaves)
@@ -32,10 +32,10 @@ def check_gradient(function: Callable[..., Tensor], arguments: list[Tensor], mes
 
 
 def normal(*shape: int, seed: int) -> Tensor:
-    """Standard normal float64 draws."""
+    """Return a float64 tensor of standard normal numbers."""
     return torch.randn(shape, generator=generator(seed), dtype=torch.float64)
 
 
 def generator(seed: int) -> torch.Generator:
-    """A generator of its own."""
+    """Return a new generator with this seed."""
     return torch.Generator().manual_seed(seed)

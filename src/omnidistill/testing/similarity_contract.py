@@ -1,4 +1,4 @@
-"""The contract of a similarity: S starts as the identity, and a batch sees its submatrix.
+"""The contract of similarities: S is initialised as the identity, and a batch gets its submatrix.
 
 Shapes: N rows.
 """
@@ -13,47 +13,52 @@ from omnidistill.testing.promises import agree, check_gradient, generator, norma
 
 
 def check_similarity(similarity: Similarity, *, num_rows: int = 12) -> None:
-    """Assert that a similarity keeps what distillation relies on, for a set of `num_rows` rows.
+    """Check the contract of similarities for a set of `num_rows` rows.
 
-    A fresh one is the identity and is decided by its generator alone; `targets` of a batch is the submatrix S[I, I], of
-    floating point, with any leading dimensions; it is differentiable with respect to every learned tensor, which are
-    those of floating point. Others (codes of groups, say) are fixed.
+    - `init` returns tensors of the identity, which depend on the generator only.
+    - `targets` of a batch I is the submatrix S[I, I], in floating point, with any leading dimensions.
+    - `targets` is differentiable with respect to every floating-point tensor; these are learned. Other tensors, such as
+      group codes, are fixed.
+
+    Args:
+        similarity: the similarity to check.
+        num_rows: number of rows N of the set.
 
     Raises:
-        AssertionError: a promise is broken.
+        AssertionError: a requirement is violated.
     """
     before = torch.get_rng_state()
     tensors, again = (similarity.init(num_rows, generator(0)) for _ in range(2))
     require(torch.equal(torch.get_rng_state(), before), f"{similarity!r}: init used torch's global random state")
     for name, tensor in tensors.items():
-        require(torch.equal(tensor, again[name]), f"{similarity!r}: init differs for equal generators, in '{name}'")
+        require(torch.equal(tensor, again[name]), f"{similarity!r}: init of '{name}' differs for equal generators")
 
     everything = torch.arange(num_rows)
     fresh = similarity.targets(tensors, everything)
     require(fresh.is_floating_point(), f"{similarity!r}: targets are {fresh.dtype}, not floating point")
-    agree(fresh, torch.eye(num_rows), f"{similarity!r}: a fresh similarity is not the identity", 1e-5)
+    agree(fresh, torch.eye(num_rows), f"{similarity!r}: the initial similarity is not the identity", 1e-5)
 
-    moved = {name: _moved(tensor, seed) for seed, (name, tensor) in enumerate(tensors.items())}
-    whole = similarity.targets(moved, everything)
+    perturbed = {name: _perturbed(tensor, seed) for seed, (name, tensor) in enumerate(tensors.items())}
+    complete = similarity.targets(perturbed, everything)
     for shape in ((3,), (2, 3), (2, 2, 3)):
         count = torch.Size(shape[:-1]).numel()
         rows = [torch.randperm(num_rows, generator=generator(seed))[:3] for seed in range(count)]
-        expected = torch.stack([whole[index][:, index] for index in rows]).view(*shape, 3)
-        found = similarity.targets(moved, torch.stack(rows).view(shape))
-        agree(found, expected, f"{similarity!r}: targets of batches {shape} are not the submatrices S[I, I]")
+        expected = torch.stack([complete[index][:, index] for index in rows]).view(*shape, 3)
+        actual = similarity.targets(perturbed, torch.stack(rows).view(shape))
+        agree(actual, expected, f"{similarity!r}: targets of batches {shape} are not the submatrices S[I, I]")
 
-    learned = [name for name, tensor in moved.items() if tensor.is_floating_point()]
+    learned = [name for name, tensor in perturbed.items() if tensor.is_floating_point()]
     if learned:
         batch = torch.tensor([num_rows - 1, 0, 1])
         check_gradient(
-            lambda *values: similarity.targets({**moved, **dict(zip(learned, values, strict=True))}, batch),
-            [moved[name] for name in learned],
+            lambda *values: similarity.targets({**perturbed, **dict(zip(learned, values, strict=True))}, batch),
+            [perturbed[name] for name in learned],
             f"{similarity!r}: targets are not differentiable with respect to {', '.join(learned)}",
         )
 
 
-def _moved(tensor: Tensor, seed: int) -> Tensor:
-    """Elsewhere, in float64; a fixed tensor has the values of the fresh one, drawn anew."""
+def _perturbed(tensor: Tensor, seed: int) -> Tensor:
+    """Return a floating-point tensor plus noise, in float64; the values of a fixed tensor are resampled."""
     if tensor.is_floating_point():
         return tensor.double() + 0.1 * normal(*tensor.shape, seed=seed)
     return tensor.flatten()[torch.randint(tensor.numel(), tensor.shape, generator=generator(seed))]

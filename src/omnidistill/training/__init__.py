@@ -1,1 +1,1 @@
-"""Training heads: expert trajectories on all rows, differentiable rollouts on a synthetic set, closed forms."""
+"""Training of heads: expert trajectories on real rows, differentiable rollouts on synthetic sets, closed forms."""

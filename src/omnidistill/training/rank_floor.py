@@ -1,7 +1,7 @@
-"""The rank certificate: the lowest matching loss that any synthetic set of N rows can reach, told before distilling.
+"""Rank floor: a lower bound on the matching loss of any synthetic set of N rows.
 
-A linear head trained by gradient steps on N rows X stays in their span, W_T - W_0 = A^T X, so its update has rank at
-most N. With D = W* - W_0 the update that is to be matched and s_1 >= s_2 >= ... its singular values, Eckart-Young gives
+Gradient steps on N rows X change a linear head only within their span, W_T - W_0 = A^T X, so its update has a rank of
+at most N. Let D = W* - W_0 be the update to match and s_1 >= s_2 >= ... its singular values. By Eckart-Young,
 
     ||W_T - W*||^2 / ||D||^2  >=  floor_N  =  sum_{k>N} s_k^2 / sum_k s_k^2.
 
@@ -18,13 +18,17 @@ from omnidistill.core.errors import InputError, NotFiniteError
 
 
 def singular_values(difference: Float[Tensor, "d p"]) -> Float[Tensor, " k"]:
-    """Singular values of a head's update, descending, float64, from the eigenvalues of the smaller Gram matrix.
+    """Return the singular values of the update of a head, descending, in float64.
 
-    Those below about 5e-7 of the largest cannot be told from rounding there and count as zero; a floor is moved by
-    less than 1e-9 by this. Raises `NotFiniteError` for NaN or Inf and `InputError` for an update that is zero.
+    They are computed from the eigenvalues of the smaller Gram matrix. Values below about 5e-7 of the largest are not
+    distinguishable from rounding error there and are set to zero, which changes a floor by less than 1e-9.
+
+    Raises:
+        NotFiniteError: the update contains NaN or Inf.
+        InputError: the update is zero.
     """
     if not torch.isfinite(difference).all():
-        raise NotFiniteError("the difference of expert and starting head holds NaN or Inf: it has no singular values")
+        raise NotFiniteError("the difference of expert and initial head contains NaN or Inf; train the expert again")
     tall = difference.detach().double()
     if tall.shape[0] < tall.shape[1]:
         tall = tall.T
@@ -38,34 +42,36 @@ def singular_values(difference: Float[Tensor, "d p"]) -> Float[Tensor, " k"]:
 
 
 def rank_floor(singular_values: Float[Tensor, " k"], rank: int) -> float:
-    """Lowest relative squared distance, in [0, 1], that an update of at most `rank` can leave.
+    """Return the lowest relative squared distance, in [0, 1], that an update of at most this rank can reach.
 
-    Raises `InputError` for a negative rank or singular values that are all zero.
+    Raises:
+        InputError: the rank is negative, or all singular values are zero.
     """
     if rank < 0:
-        raise InputError(f"rank {rank} of a head update: must be 0 or more (the number of synthetic rows)")
+        raise InputError(f"rank {rank} of a head update: must be at least 0; give the number of synthetic rows")
     floors = _floors(singular_values)
     return float(floors[min(rank, len(floors) - 1)])
 
 
 def smallest_size(singular_values: Float[Tensor, " k"], loss: float) -> int:
-    """The smallest number of rows whose floor is at most `loss` (a branch's relative matching loss, 0 or more).
+    """Return the smallest number of rows whose floor is at most `loss`, the relative matching loss of a modality.
 
-    Raises `InputError` for a negative or undefined loss or singular values that are all zero.
+    Raises:
+        InputError: the loss is negative or NaN, or all singular values are zero.
     """
     if not loss >= 0:
-        raise InputError(f"matching loss {loss}: must be 0 or more, it is a squared distance over a squared distance")
+        raise InputError(f"matching loss {loss}: must be at least 0, since it is a ratio of squared distances")
     return int((_floors(singular_values) > loss).sum())
 
 
-_NO_UPDATE = "the expert's head equals the starting head: there is nothing to match, train the expert further"
+_NO_UPDATE = "the head of the expert equals the initial head: there is nothing to match; train the expert for longer"
 
 
 def _floors(singular_values: Float[Tensor, " k"]) -> Float[Tensor, " k+1"]:
-    """The floor for each rank 0..k: exactly 1 first, exactly 0 last, never rising."""
+    """Return the floor of every rank 0..k, from exactly 1 to exactly 0, never increasing."""
     values = singular_values.double().sort().values
     largest = values[-1] if len(values) else 0.0
     if largest == 0:
         raise InputError(_NO_UPDATE)
-    left = ((values / largest) ** 2).cumsum(0)
-    return torch.cat([left.flip(0) / left[-1], left.new_zeros(1)])
+    remaining = ((values / largest) ** 2).cumsum(0)
+    return torch.cat([remaining.flip(0) / remaining[-1], remaining.new_zeros(1)])

@@ -95,8 +95,8 @@ def compared(folder: Path) -> dict[str, Any]:
     with RayEngine() as engine:
         there = compare(reference, COMPARED, folder / "compared" / "ray", engine=engine)
     return {
-        "local": local.content,
-        "ray": there.content,
+        "local": local.content.to_json(),
+        "ray": there.content.to_json(),
         "failures": [local.failures, there.failures],
         "killed": killed,
     }

@@ -11,11 +11,11 @@ from published_problems import TINY_IMAGEBIND, languagebind_folder, languagebind
 
 from media_files import picture, square, write_media
 from omnidistill.encoding.encoders.encoder import Item, licences_of
+from omnidistill.encoding.encoders.encoder_registry import open_encoder
 from omnidistill.encoding.encoders.imagebind import load_imagebind as imagebind
 from omnidistill.encoding.encoders.imagebind.imagebind_inputs import audio_input
 from omnidistill.encoding.encoders.languagebind import languagebind_inputs as preprocessing
 from omnidistill.encoding.encoders.languagebind import load_languagebind as languagebind
-from omnidistill.encoding.encoders.registry import open_encoder
 from omnidistill.encoding.media.sound import read_sound
 from omnidistill.testing import check_encoder
 

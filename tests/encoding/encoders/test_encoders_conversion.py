@@ -15,8 +15,8 @@ from omnidistill.cli import make_parser
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.encoders.convert import convert
 from omnidistill.encoding.encoders.encoder import Item
+from omnidistill.encoding.encoders.encoder_registry import open_encoder
 from omnidistill.encoding.encoders.imagebind.imagebind_towers import HUGE
-from omnidistill.encoding.encoders.registry import open_encoder
 from omnidistill.io.artifacts import load_artifact
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from omnidistill.data.emoji import load_emoji
 from omnidistill.encoding.encoders.encoder import Item, licences_of
-from omnidistill.encoding.encoders.registry import open_encoder
+from omnidistill.encoding.encoders.encoder_registry import open_encoder
 from omnidistill.encoding.encoders.whisper import log_mel
 from omnidistill.testing import check_encoder
 

@@ -19,8 +19,8 @@ from media_files import picture, write_media
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.encoders.audio_towers import AudioTower
 from omnidistill.encoding.encoders.encoder import Item, licences_of
+from omnidistill.encoding.encoders.encoder_registry import open_encoder
 from omnidistill.encoding.encoders.image_towers import ImageTower
-from omnidistill.encoding.encoders.registry import open_encoder
 from omnidistill.encoding.encoders.text_towers import TextTower
 from omnidistill.encoding.encoders.video_towers import VideoTower
 from omnidistill.encoding.media.sound import read_sound

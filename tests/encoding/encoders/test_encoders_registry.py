@@ -66,7 +66,7 @@ def test_the_registry_imports_no_encoder() -> None:
         print([name for name in sys.modules if name == "torch" or name.startswith("omnidistill.encoding.encoders.")])
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "['omnidistill.encoding.encoders.registry']\n"
+    assert done.stdout == "['omnidistill.encoding.encoders.encoder_registry']\n"
 
 
 BUILT_IN = encoders.names()

@@ -106,7 +106,7 @@ def test_worker_processes_change_no_bit_and_a_killed_one_costs_its_item(tmp_path
     settings = dataclasses.replace(HERE, num_workers=2)
     encoded = encode(manifest, encoders(), tmp_path / "two", settings=settings)
     assert [(item.id, item.modality, item.why) for item in encoded.bad] == [
-        ("row 3", "sound", "took the process that decoded it down")
+        ("row 3", "sound", "decoding it crashed the worker process")
     ]
     (tmp_path / "media" / "3.bin").write_bytes(b"")  # a bad item of another kind
     encode(manifest, encoders(), tmp_path / "none", settings=HERE)
@@ -132,7 +132,7 @@ def test_a_bad_item_costs_its_row_and_is_named(tmp_path: Path) -> None:
     ]
     assert progress.fields == {"items_per_s", "bad"}
     lines = encoded.lines()
-    assert lines[0] == "rows   10 encoded, 2 left out"
+    assert lines[0] == "rows   10 encoded, 2 dropped"
     assert lines[1] == "bad    row 4, sound: 4.bin: is empty"
     assert "No such file" in lines[2]
     assert encoded.lines(most=1)[-1].startswith("       and 2 more, see ")
@@ -184,12 +184,12 @@ def test_a_damaged_shard_is_made_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "changes", "message"),
     [
-        ({"text": Letters(2.0), "sound": Files()}, {}, r"text scale: 1\.0 there, 2\.0 now"),
-        ({"text": Letters()}, {}, r"sound name: files there, None now"),
-        ({}, {"batch_size": 3}, r"batch_size: 2 there, 3 now"),
-        ({}, {"dtype": "float32"}, r"dtype: float16 there, float32 now"),
-        ({}, {"keep_views": True}, r"keep_views: False there, True now"),
-        ({}, {"shard_rows": 4}, r"shard_rows: 5 there, 4 now"),
+        ({"text": Letters(2.0), "sound": Files()}, {}, r"text scale: 1\.0 before, 2\.0 now"),
+        ({"text": Letters()}, {}, r"sound name: files before, None now"),
+        ({}, {"batch_size": 3}, r"batch_size: 2 before, 3 now"),
+        ({}, {"dtype": "float32"}, r"dtype: float16 before, float32 now"),
+        ({}, {"keep_views": True}, r"keep_views: False before, True now"),
+        ({}, {"shard_rows": 4}, r"shard_rows: 5 before, 4 now"),
     ],
 )
 def test_a_folder_of_other_encoders_or_settings_is_refused(
@@ -208,8 +208,11 @@ def test_a_folder_of_other_encoders_or_settings_is_refused(
     ("given", "message"),
     [
         ({}, "no encoders"),
-        ({"txt": Letters()}, r"modality 'txt': no column of the manifest; it has text, sound; did you mean 'text'\?"),
-        ({"sound": Letters()}, r"modality 'sound': its column is audio, encoder 'letters' reads text"),
+        (
+            {"txt": Letters()},
+            r"modality 'txt' is not a column of the manifest, which has text, sound; did you mean 'text'\?",
+        ),
+        ({"sound": Letters()}, r"modality 'sound': the column contains audio, but encoder 'letters' reads text"),
     ],
 )
 def test_encoders_that_do_not_fit_the_manifest_are_refused(
@@ -223,7 +226,7 @@ def test_encoders_that_do_not_fit_the_manifest_are_refused(
 def test_a_row_without_a_modality_is_refused(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path / "media")
     rows = (*manifest.rows[:3], Row("bare", "bare", "train", {"text": "a"}), *manifest.rows[3:])
-    with pytest.raises(InputError, match=r"modality 'sound': 1 rows have none \(the first is 'bare'\)"):
+    with pytest.raises(InputError, match=r"modality 'sound': 1 rows lack it \(the first is 'bare'\)"):
         encode(Manifest(rows, manifest.kinds, manifest.root), encoders(), tmp_path / "out", settings=HERE)
 
 
@@ -261,7 +264,7 @@ def test_features_that_cannot_be_stored_are_bad(tmp_path: Path) -> None:
 
     half = encode(manifest, {"text": Large(), "sound": Files()}, tmp_path / "half", settings=HERE)
     assert [(item.id, item.why) for item in half.bad] == [
-        ("row 10", "its feature is NaN, Inf, or too large for float16")
+        ("row 10", "the feature is NaN, Inf, or too large for float16")
     ]
     single = dataclasses.replace(HERE, dtype="float32")
     assert encode(manifest, {"text": Large(), "sound": Files()}, tmp_path / "single", settings=single).bad == ()
@@ -272,13 +275,13 @@ def test_an_encoder_that_breaks_its_promise_is_named(tmp_path: Path) -> None:
         def encode(self, batch: Tensor) -> Tensor:
             return super().encode(batch)[:, 0]
 
-    with pytest.raises(InputError, match=r"encoder 'letters': gave features of shape \(2, 26\) for 2 items"):
+    with pytest.raises(InputError, match=r"encoder 'letters' returned features of shape \(2, 26\) for 2 items"):
         encode(write_manifest(tmp_path / "media"), {"text": Flat()}, tmp_path / "out", settings=HERE)
 
 
 @pytest.mark.parametrize("field", ["batch_size", "shard_rows", "num_workers"])
 def test_settings_have_a_range(field: str) -> None:
-    with pytest.raises(InputError, match=f"{field} is -1; it must be at least"):
+    with pytest.raises(InputError, match=f"{field} is -1, but must be at least"):
         EncodeSettings(**{field: -1})
 
 
@@ -288,7 +291,7 @@ def test_what_is_cut_is_counted_in_rows_that_are_kept(tmp_path: Path) -> None:
     given = {"text": Letters(longest=2), "sound": Files()}
     encoded = encode(manifest, given, tmp_path / "out", settings=HERE)
     assert encoded.cut == {"text": sum(len(text) == 3 for text in TEXTS) - 1} == {"text": 5}
-    assert encoded.lines()[-1] == "cut    text: of 5 items, longer than is read, the end is lost"
+    assert encoded.lines()[-1] == "cut    text: 5 items are longer than the encoder reads; truncated"
     assert json.loads((tmp_path / "out" / "encoded.json").read_text())["cut"] == {"text": 5}
     assert encode(manifest, given, tmp_path / "out", settings=HERE).cut == {"text": 5}
     assert not any(

@@ -37,5 +37,5 @@ def test_time_grows_with_rows_and_falls_with_workers(tmp_path: Path) -> None:
 def test_bad_items_are_passed_over_unless_all_are(tmp_path: Path) -> None:
     good = [bytes([n + 1]) for n in range(12)]
     assert estimate(write_manifest(tmp_path / "a", [b"", *good[1:]]), ENCODERS).items == 24
-    with pytest.raises(InputError, match=r"none of 4 rows tried could be encoded; sound: 11\.bin: is empty"):
+    with pytest.raises(InputError, match=r"none of 4 sampled rows could be encoded; sound: 11\.bin: is empty"):
         estimate(write_manifest(tmp_path / "b", [b""] * 12), ENCODERS)

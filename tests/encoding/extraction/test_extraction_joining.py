@@ -52,7 +52,7 @@ def test_saving_again_changes_nothing_and_encoding_goes_on(tmp_path: Path) -> No
 
 
 def test_what_is_no_finished_encoding_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no encoded\.json, so its encoding is not finished"):
+    with pytest.raises(InputError, match=r"no encoded\.json, so the encoding is not finished"):
         join(tmp_path)
     encode(write_manifest(tmp_path / "media"), {"text": Letters()}, tmp_path / "out", settings=HERE)
     with pytest.raises(InputError, match="one modality only"):

@@ -50,7 +50,7 @@ def test_folders_of_splits(tmp_path, order):
     assert {row.id: row.split for row in manifest.rows} == {"train/x": "train", "val/x": "validation", "Test/y": "test"}
     assert not notes
     laid(tmp_path, "stray.mp4")
-    with pytest.raises(InputError, match="stray is in no folder of a split"):
+    with pytest.raises(InputError, match="stray is not in a folder that names a split"):
         make_manifest(tmp_path)
 
 
@@ -62,7 +62,7 @@ def test_without_folders_of_splits_items_are_dealt_out_and_stay_where_they_are(t
     for split, share in SHARES.items():
         assert abs(list(splits.values()).count(split) / 400 - share) < 0.06
     assert {row.id: row.split for row in make_manifest(few)[0].rows}.items() <= splits.items()
-    assert any("dealt out by seed 0, 80% train" in note for note in notes)
+    assert any("random splits with seed 0, 80% train" in note for note in notes)
     assert {row.id: row.split for row in make_manifest(many, seed=1)[0].rows} != splits
 
 
@@ -92,5 +92,5 @@ def test_folders_that_make_no_manifest(tmp_path):
 
 def test_a_caption_in_another_encoding(tmp_path):
     (tmp_path / "a.txt").write_bytes("Straße".encode("latin-1"))
-    with pytest.raises(InputError, match=r"a\.txt: a caption that is not UTF-8"):
+    with pytest.raises(InputError, match=r"a\.txt: the caption is not UTF-8"):
         make_manifest(tmp_path)

@@ -56,7 +56,7 @@ def test_msrvtt_has_the_1ka_split_with_its_own_validation_videos_held_out(tmp_pa
     assert rows["video9999"].media["text"] == "test, 9999"
     assert len(made.missing) == 9995
     assert any(note.startswith("497 of the 9,000 training videos") for note in made.notes)
-    with pytest.raises(InputError, match=r"9,995 videos are not there, the first is video1$"):
+    with pytest.raises(InputError, match=r"9,995 videos are missing, the first is video1$"):
         make_recipe("msrvtt-1ka", tmp_path, missing="fail")
 
 
@@ -125,29 +125,29 @@ def test_the_published_counts_of_vggsound_s():
 
 
 def test_annotations_that_are_not_there_or_there_twice(tmp_path):
-    with pytest.raises(InputError, match=r"no MSRVTT_train\.9k\.csv; the recipe reads one, anywhere in the folder"):
+    with pytest.raises(InputError, match=r"MSRVTT_train\.9k\.csv is missing; the recipe needs exactly one"):
         make_recipe("msrvtt-1ka", tmp_path)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "vggsound.csv").touch()
-    with pytest.raises(InputError, match=r"2 times vggsound\.csv"):
+    with pytest.raises(InputError, match=r"2 files are named vggsound\.csv"):
         make_recipe("vggsound-s", tmp_path)
 
 
 def test_other_counts_than_published(tmp_path):
     msrvtt(tmp_path / "m", train=7010)
-    with pytest.raises(InputError, match="7,010 videos in train, 9,000 are published"):
+    with pytest.raises(InputError, match="7,010 videos in train, but 9,000 are published"):
         make_recipe("msrvtt-1ka", tmp_path / "m")
     didemo(tmp_path / "d", counts=(8395, 1065, 1003))
-    with pytest.raises(InputError, match="1,003 videos in test, 1,004 are published"):
+    with pytest.raises(InputError, match="1,003 videos in test, but 1,004 are published"):
         make_recipe("didemo", tmp_path / "d")
 
 
 @pytest.mark.parametrize(
     ("content", "names"),
     [
-        ("[", "not as it is distributed"),
-        ('{"a": 1}', "not as it is distributed"),
+        ("[", "differs from the published file"),
+        ('{"a": 1}', "differs from the published file"),
         ('[{"video": 3}]', "KeyError: 'description'"),
         ("[" * 100_000, "RecursionError"),
     ],
@@ -161,13 +161,13 @@ def test_damaged_annotations(tmp_path, content, names):
 @pytest.mark.parametrize("line", ["a,1,label", "a,one,label,train", "a,1,label,valid"])
 def test_damaged_lines(tmp_path, line):
     (tmp_path / "vggsound.csv").write_text(line + "\n")
-    with pytest.raises(InputError, match=r"vggsound\.csv: not as it is distributed"):
+    with pytest.raises(InputError, match=r"vggsound\.csv: differs from the published file"):
         make_recipe("vggsound-s", tmp_path)
 
 
 def test_no_video_and_two_of_one(tmp_path):
     didemo(tmp_path)
-    with pytest.raises(InputError, match=r"none of 10,464 videos is there, the first is u0@N00_train\.mov"):
+    with pytest.raises(InputError, match=r"all 10,464 videos are missing, the first is u0@N00_train\.mov"):
         make_recipe("didemo", tmp_path)
     videos(tmp_path / "a", "u0@N00_train.mp4")
     videos(tmp_path / "b", "u0@N00_train.mp4")
@@ -176,5 +176,5 @@ def test_no_video_and_two_of_one(tmp_path):
 
 
 def test_unknown_recipe(tmp_path):
-    with pytest.raises(InputError, match="known are msrvtt-1ka, didemo, vggsound-s; did you mean 'msrvtt-1ka'"):
+    with pytest.raises(InputError, match="choose from msrvtt-1ka, didemo, vggsound-s; did you mean 'msrvtt-1ka'"):
         make_recipe("msrvtt", tmp_path)

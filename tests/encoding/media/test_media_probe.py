@@ -90,7 +90,7 @@ def test_cut_files_are_found_out_with_what_is_left(tmp_path, name, muxing):
             b"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nvideo.ts\n#EXT-X-ENDLIST\n",
             "cannot be decoded",
         ),
-        (b"ffconcat version 1.0\nfile video.ts\n", "not a container that is read"),
+        (b"ffconcat version 1.0\nfile video.ts\n", "unknown container format"),
     ],
 )
 def test_what_is_no_media_file(tmp_path, content, names):

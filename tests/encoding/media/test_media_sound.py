@@ -110,7 +110,7 @@ def test_a_file_that_is_cut_gives_only_sound_that_is_there(folder):
     path = cut(write_media(folder / "cut.mkv", num_frames=240))
     assert read_sound(path, 16000, 0.0, 2.0).shape == (2, 32000)
     for start, end in ((0.0, 9.0), (0.0, None), (4.0, 9.0)):
-        with pytest.raises(MediaError, match=r"cut\.mkv: truncated: its sound ends at \d\.\d\d of 10\.\d\d s"):
+        with pytest.raises(MediaError, match=r"cut\.mkv: truncated: the sound ends at \d\.\d\d of 10\.\d\d s"):
             read_sound(path, 16000, start, end)
 
 
@@ -137,5 +137,5 @@ def test_a_start_beyond_the_track(wave, start):
     ("rate", "start", "end"), [(0, 0.0, 1.0), (16000, -1.0, 1.0), (16000, 1.0, 1.0), (16000, float("nan"), None)]
 )
 def test_rates_and_times_that_make_no_sense(wave, rate, start, end):
-    with pytest.raises(MediaError, match="give a rate >= 1 and 0 <= start < end"):
+    with pytest.raises(MediaError, match="pass a rate >= 1 and 0 <= start < end"):
         read_sound(wave, rate, start, end)

@@ -100,7 +100,7 @@ def test_times_before_the_first_and_after_the_last_frame(video, folder):
 def test_a_file_that_is_cut_gives_only_frames_that_are_there(folder):
     path = cut(write_media(folder / "cut.mkv", num_frames=240))
     assert square(images(path, [1.0])[0]) == 24
-    with pytest.raises(MediaError, match=r"cut\.mkv: truncated: the last of its frames is at \d\.\d\d of 10\.00 s"):
+    with pytest.raises(MediaError, match=r"cut\.mkv: truncated: the last frame is at \d\.\d\d of 10\.00 s"):
         images(path, [1.0, 9.0])
 
 

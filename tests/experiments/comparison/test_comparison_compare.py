@@ -43,7 +43,7 @@ def every(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_every_method_and_baseline_has_its_line(every: Made) -> None:
-    content = every.compared.content
+    content = every.compared.content.to_json()
     names = [f"{name}@8" if name in (*BASELINES[2:4], *EVERY) else name for name in (*BASELINES, *EVERY)]
     assert [line["name"] for line in content["lines"]] == names
     directions = {"mean", *("->".join(pair) for pair in permutations(every.data.modalities, 2))}
@@ -57,13 +57,13 @@ def test_every_method_and_baseline_has_its_line(every: Made) -> None:
 def test_the_table_is_written_in_every_form(every: Made) -> None:
     folder, content = every.folder / "C", every.compared.content
     assert every.compared.table == folder / "all.md"
-    assert json.loads((folder / "all.json").read_text("utf-8")) == content
+    assert json.loads((folder / "all.json").read_text("utf-8")) == content.to_json()
     for suffix, render in (("md", to_markdown), ("csv", to_csv), ("tex", to_latex)):
         assert (folder / f"all.{suffix}").read_text("utf-8") == render(content)
 
 
 def test_the_table_tells_what_it_is_of(every: Made) -> None:
-    content = every.compared.content
+    content = every.compared.content.to_json()
     start = load_artifact(every.folder / "C" / "heads", "heads").tensors
     told = {
         "schema": 1,
@@ -145,7 +145,9 @@ def test_another_comparison_in_the_folder_takes_what_is_there(made: Made, copied
     assert calls == [("select", 0), *new[0], ("select", 1), *new[1], *new[2], *new[2]]
     assert before.items() <= results(copied).items()
     assert (copied / "comparison.json").read_bytes() == table
-    assert json.loads((copied / "wider.json").read_text("utf-8"))["seeds"] == added.content["seeds"] == [0, 1, 2]
+    assert (
+        json.loads((copied / "wider.json").read_text("utf-8"))["seeds"] == added.content.to_json()["seeds"] == [0, 1, 2]
+    )
     for name in ("zero-shot", "full"):  # heads of equal bytes are of other bytes, as HoPA has the largest set
         assert line_of(added.content, name) == line_of(made.compared.content, name)
 
@@ -174,7 +176,7 @@ def test_given_heads_are_where_every_student_starts(made: Made, tmp_path: Path) 
     given = small_heads(made.data, seed=7)
     save_heads(given, tmp_path / "H", {})
     compared = made.compare(tmp_path / "C", tiny("apm", baselines=[]), heads=tmp_path / "H")
-    assert compared.content["heads"] == heads_fingerprint(given)
+    assert compared.content.heads == heads_fingerprint(given)
     again = made.compare(tmp_path / "C", tiny("apm", baselines=[]), resume=True)
     assert again.content == compared.content
     save_heads(small_heads(made.data), tmp_path / "OTHER", {})

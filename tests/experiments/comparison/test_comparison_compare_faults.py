@@ -66,7 +66,7 @@ def test_students_that_diverge_are_a_failure_in_plain_words(made: Made, tmp_path
     assert name.startswith("hopa-")
     assert "NaN or Inf" in error
     assert "Error" not in error
-    assert [line["label"] for line in compared.content["lines"] if line["failures"]] == ["wild"]
+    assert [line["label"] for line in compared.content.to_json()["lines"] if line["failures"]] == ["wild"]
 
 
 def test_a_baseline_that_fails_is_told_too(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +78,7 @@ def test_a_baseline_that_fails_is_told_too(made: Made, tmp_path: Path, monkeypat
     assert cut.startswith("equal-bytes-n8-s4-")
     assert line_of(compared.content, "full")["failures"] == [{"seed": 4, "error": "RuntimeError no luck"}]
     assert line_of(compared.content, "apm@8")["recall"] is not None
-    assert all(line["gain_retained"] is None for line in compared.content["lines"])
+    assert all(line["gain_retained"] is None for line in compared.content.to_json()["lines"])
 
 
 def test_a_damaged_result_ends_it_with_the_place(made: Made, copied: Path) -> None:
@@ -116,7 +116,7 @@ def test_other_test_rows_change_scores_and_nothing_else(made: Made, tmp_path: Pa
     packed(tmp_path / "SET", other)
     compared = compare(str(tmp_path / "SET"), FEW, tmp_path / "C")
     assert compared.failures == {}
-    assert compared.content["heads"] == made.compared.content["heads"]
+    assert compared.content.heads == made.compared.content.heads
     for folder in (
         "heads",
         "experts",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import permutations
@@ -19,7 +20,7 @@ from omnidistill.experiments.comparison.cells import Result
 from omnidistill.experiments.comparison.plan import AnyCell, Cell, plan_cells
 from omnidistill.experiments.comparison.summary import summarise
 from omnidistill.experiments.config import ComparisonConfig
-from omnidistill.report.comparison_content import read_comparison
+from omnidistill.report.comparison_content import Comparison
 from small_runs import ROWS, features
 
 Array = NDArray[np.float64]
@@ -53,6 +54,13 @@ def result(ranks: Array, **meta: Any) -> Result:
     return Result(runs, {**usual, **meta})
 
 
+def checked(content: Comparison) -> dict[str, Any]:
+    """The content of comparison.json, which reads back as the same."""
+    tree: dict[str, Any] = json.loads(json.dumps(content.to_json()))
+    assert Comparison.from_json(tree, "comparison.json") == content
+    return tree
+
+
 @dataclass(frozen=True)
 class Made:
     """Cells, baselines and hand-made results."""
@@ -72,9 +80,7 @@ class Made:
         kept = {cell: self.results[cell] for cell in every if not {method_of(cell), name_of(cell)} & set(without)}
         kept = {cell: changed.get(method_of(cell).replace("-", "_"), found) for cell, found in kept.items()}
         failed = {cell: (failures or {})[name_of(cell)] for cell in every if name_of(cell) in (failures or {})}
-        content = summarise(self.comparison, fitted, self.cells, kept, failed, self.data)
-        read_comparison({"schema": 1, "name": "made", "layout": "retrieval", **content})
-        return content
+        return checked(summarise(self.comparison, fitted, self.cells, kept, failed, self.data))
 
     def ranks(self, name: str) -> Array:
         """All runs of a line, seeds one after the other."""
@@ -216,7 +222,7 @@ def test_the_protocol_is_told_in_numbers(content: dict[str, Any], made: Made) ->
         {},
         made.data,
     )
-    assert "1 set of a size" in one["protocol"][0]
+    assert "1 set of a size" in one.protocol[0]
 
 
 # budgets
@@ -231,8 +237,7 @@ def test_lines_at_a_budget_are_named_by_it_and_compared_within_it(made: Made) ->
     results: dict[AnyCell, Result] = {
         cell: result(drawn(worst.get(method_of(cell), 60), 2, number)) for number, cell in enumerate([*fitted, *cells])
     }
-    content = summarise(comparison, fitted, cells, results, {}, made.data)
-    read_comparison({"schema": 1, "name": "made", "layout": "curve", **content})
+    content = checked(summarise(comparison, fitted, cells, results, {}, made.data))
     half = made.data.split("train").bytes // 2
     assert content["data"]["bytes"] == 2 * half
     (apm,) = {cell.method for cell in cells if cell.method.startswith("apm")}
@@ -267,8 +272,7 @@ def test_a_method_called_like_a_reference_has_a_line_of_its_own(made: Made) -> N
     results: dict[AnyCell, Result] = {
         cell: result(drawn(60, 2, number)) for number, cell in enumerate([*fitted, *cells])
     }
-    content = summarise(comparison, fitted, cells, results, {}, made.data)
-    read_comparison({"schema": 1, "name": "made", "layout": "retrieval", **content})
+    content = checked(summarise(comparison, fitted, cells, results, {}, made.data))
     kinds = {line["name"]: line["kind"] for line in content["lines"]}
     assert kinds == {
         "zero-shot": "reference",

@@ -121,20 +121,20 @@ def test_anything_else_is_told_in_one_line(made: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "objects.npz", metadata=np.array(Trap(), dtype=object), allow_pickle=True)
     for name, told in {
         "none": "no such file",
-        "empty": "nothing that omnidistill writes",
-        "note.txt": "give a folder, or a file (.safetensors",
-        "other.csv": "is no manifest",
+        "empty": "contains nothing written by omnidistill",
+        "note.txt": "pass a folder, or a file (.safetensors",
+        "other.csv": "neither a manifest nor an export",
         "bad.npz": "cannot be read as .npz",
         "bad.parquet": "cannot be read as Parquet",
         "bad.safetensors": "bad.safetensors",
-        "trap.pt": "nothing that omnidistill writes",
+        "trap.pt": "not written by omnidistill",
         "deep": "not written by omnidistill",
     }.items():
         outcome = cli("inspect", tmp_path / name)
         assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1), outcome
         assert told in outcome.err
     part = cli("inspect", made / "RUN" / "metrics.jsonl")
-    assert (part.code, f"a part of what lies in {made / 'RUN'}" in part.err) == (2, True)
+    assert (part.code, f"is part of {made / 'RUN'}" in part.err) == (2, True)
     cli("inspect", tmp_path / "objects.npz")  # names only
 
 

@@ -14,6 +14,7 @@ import torch
 
 from omnidistill.core.errors import InputError
 from omnidistill.evaluation.baselines import default_baselines
+from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.evaluation.validation import run_of
 from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.evaluate_run import evaluate_run
@@ -26,7 +27,7 @@ from omnidistill.experiments.run import (
     run_distill,
     run_experts,
 )
-from omnidistill.experiments.run_page import view
+from omnidistill.experiments.run_page import run_view
 from omnidistill.models.heads import load_heads
 from small_runs import Cut, Writes, cli, contents, features, packed, small_config, without_seconds
 
@@ -55,7 +56,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def scores(made: Path) -> dict[str, Any]:
+def scores(made: Path) -> RunScores:
     shutil.copytree(made / "RUN", made / "SCORED")
     return evaluate_run(open_run(made / "SCORED"), baselines=default_baselines(("random", "cca"))).scores
 
@@ -84,7 +85,7 @@ def test_what_a_run_of_pairs_leaves(made: Path) -> None:
             {name: run.heads(features())[name] for name in part.modalities}
         )
     assert [found.modalities for found in run.sets()] == PAIRS
-    with pytest.raises(InputError, match="holds 3 sets, one of every pair of modalities"):
+    with pytest.raises(InputError, match="contains 3 sets, one per pair of modalities"):
         run.distilled()
 
 
@@ -188,13 +189,13 @@ def test_another_run_is_refused(other: RunConfig, made: Path) -> None:
 def test_given_experts_are_refused(made: Path, tmp_path: Path) -> None:
     """They are of all modalities, or of one pair: no pair could say which of its steps they took."""
     run_experts(str(made / "SET"), config(), tmp_path / "EXPERTS")
-    with pytest.raises(InputError, match=r"--experts .*EXPERTS: with joint = false every pair trains its own"):
+    with pytest.raises(InputError, match=r"--experts .*EXPERTS: with joint = false every pair trains its own experts"):
         run_distill(str(made / "SET"), config(), tmp_path / "RUN", experts=tmp_path / "EXPERTS")
     settings = [argument for setting in (*LEARNED, "heads.width=8", "joint=false") for argument in ("--set", setting)]
     arguments = ("distill", made / "SET", "--preset", "smoke", *settings, "--experts", tmp_path / "EXPERTS")
     outcome = cli(*arguments, "-o", tmp_path / "RUN")
     assert outcome.code == 2
-    assert "leave it out" in outcome.err
+    assert "omit the option" in outcome.err
     assert not (tmp_path / "RUN").exists()
 
 
@@ -224,9 +225,9 @@ def counted(heads: dict[str, torch.Tensor], query: str, gallery: str) -> dict[st
     return {at: float(positive[:, :k].any(1).mean()) for at, k in CUT_OFFS.items()}
 
 
-def test_every_direction_is_scored_by_the_heads_of_its_pair(made: Path, scores: dict[str, Any]) -> None:
+def test_every_direction_is_scored_by_the_heads_of_its_pair(made: Path, scores: RunScores) -> None:
     """Students of each pair's set, trained and counted again by hand; the mean is over all six directions."""
-    run, recall = open_run(made / "SCORED"), scores["distilled"]["recall"]
+    run, recall = open_run(made / "SCORED"), scores.to_json()["distilled"]["recall"]
     start, means = run.heads(features()), {at: [] for at in CUT_OFFS}
     assert recall.keys() == {"mean", *("->".join(pair) for pair in itertools.permutations("abc", 2))}
     for found in run.sets():
@@ -243,27 +244,27 @@ def test_every_direction_is_scored_by_the_heads_of_its_pair(made: Path, scores: 
     assert counted({**start, **heads}, "a", "c") != counted(run.sets()[1].train(start, seed=0), "a", "c")
 
 
-def test_bytes_and_recipes_of_all_pairs_are_told(made: Path, scores: dict[str, Any]) -> None:
+def test_bytes_and_recipes_of_all_pairs_are_told(made: Path, scores: RunScores) -> None:
     run = open_run(made / "SCORED")
     sets = run.sets()
     total = sum(found.bytes for found in sets)
     assert total == sum(tensor.nbytes for found in sets for tensor in found.tensors.values())
-    assert scores["bytes"]["distilled"] == scores["distilled"]["bytes"] == total
+    assert scores.bytes.distilled == scores.distilled.bytes == total
     experts = sum(file.stat().st_size for part in run.parts for file in (part.folder / "experts").iterdir())
-    assert scores["bytes"]["experts"] == experts > 0
-    assert scores["distilled"]["settings"] == {
+    assert scores.bytes.experts == experts > 0
+    assert scores.distilled.settings == {
         "num_steps": [found.recipe.num_steps for found in sets],
         "step_sizes": [list(found.recipe.step_sizes) for found in sets],
     }
-    assert scores["size"] == 10
-    assert {stage: scores["seconds"][stage] for stage in ("heads", "experts", "distill")} == run.seconds()
-    assert scores["floor"] is None
-    assert scores["matching_loss"] is None
+    assert scores.size == 10
+    assert {stage: scores.seconds[stage] for stage in ("heads", "experts", "distill")} == run.seconds()
+    assert scores.floor is None
+    assert scores.matching_loss is None
 
 
-def test_the_page_shows_the_instances_of_all_pairs(made: Path, scores: dict[str, Any]) -> None:
+def test_the_page_shows_the_instances_of_all_pairs(made: Path, scores: RunScores) -> None:
     run = open_run(made / "SCORED")
-    shown = view(run, scores, open_data(run.data_reference, run.config))
+    shown = run_view(run, scores, open_data(run.data_reference, run.config))
     assert [instance.index for instance in shown.instances] == list(range(30))
     assert [set(instance.traces) for instance in shown.instances] == [set(pair) for pair in PAIRS for _ in range(10)]
     assert [view.sentence[:7] for view in shown.similarities] == [f"{' and '.join(pair)}" for pair in PAIRS]

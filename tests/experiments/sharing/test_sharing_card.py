@@ -8,24 +8,34 @@ import pytest
 import yaml
 from sharing_problems import small_set
 
+from omnidistill.evaluation.intervals import Interval
+from omnidistill.evaluation.run_scores import Recall, RowScores, RunBytes, RunData, RunScores
 from omnidistill.experiments.sharing.card import card
 from omnidistill.experiments.sharing.licences import licence_of
 
-SCORES = {
-    "lines": ["zero_shot", "distilled", "full"],
-    "num_seeds": 10,
-    **{
-        name: {
-            "label": f"{name} | label",
-            "recall": {"mean": {at: {"mean": value, "std": 0.0} for at in ("R@1", "R@5", "R@10")}},
-            "gain_retained": {"R@1": {"mean": 0.9, "low": 0.8, "high": 1.0} if name == "distilled" else None},
-        }
+GAINS = {"distilled": {"R@1": Interval(0.9, 0.8, 1.0)}}
+SCORES = RunScores(
+    method="hopa",
+    size=6,
+    versions={},
+    data=RunData(name="planted", widths={"a": 4, "b": 4}, rows={"train": 9, "test": 9}),
+    floor=None,
+    matching_loss=None,
+    seconds={},
+    bytes=RunBytes(features=288, experts=0, distilled=192),
+    num_seeds=10,
+    rows={
+        name: RowScores(
+            label=f"{name} | label",
+            recall={"mean": {at: Recall(mean=value) for at in ("R@1", "R@5", "R@10")}},
+            gain_retained=GAINS.get(name),
+        )
         for name, value in {"zero_shot": 0.1, "distilled": 0.5125, "full": 0.6}.items()
     },
-}
+)
 
 
-def made(scores: dict[str, Any] | None = None, command: str = "", **provenance: Any) -> tuple[dict[str, Any], str]:
+def made(scores: RunScores | None = None, command: str = "", **provenance: Any) -> tuple[dict[str, Any], str]:
     distilled = small_set(**provenance)
     text = card("someone/name", distilled, licence_of(distilled.provenance.to_json()), scores, command, heads=True)
     _, front, body = text.split("---\n", 2)

@@ -13,7 +13,16 @@ from typing import Any, ClassVar
 import pytest
 
 from omnidistill.core.errors import InputError
-from omnidistill.io.tracking import JsonlLog, MetricsLog, TrackedLog, Tracker, TrackerGroup, check_trackers, trackers
+from omnidistill.io.tracking import (
+    JsonlLog,
+    MetricsLog,
+    MetricsRecord,
+    TrackedLog,
+    Tracker,
+    TrackerGroup,
+    check_trackers,
+    trackers,
+)
 from plugins import installed
 from small_runs import SMALL, Loop, Told, cli, contents, features, packed, records, small_config
 
@@ -102,7 +111,7 @@ def losses(steps: range) -> Shown:
 
 def log(tracker: MetricsLog, steps: range) -> None:
     for step, loss in losses(steps).items():
-        tracker.log({"iteration": step, "loss": loss, "notes": ["text is for the log alone"]})
+        tracker.log(MetricsRecord(step, {"loss": loss}, ("text is for the log alone",)))
 
 
 def test_every_tracker_is_tried() -> None:
@@ -238,7 +247,7 @@ def test_a_method_without_iterations_accepts_no_tracker(tmp_path: Path) -> None:
     arguments = ("--preset", "herding", "--set", "heads.width=8", "--size", 8, "--tracker", "tensorboard")
     done = cli("distill", packed(tmp_path / "SET"), *arguments, "-o", tmp_path / "RUN")
     assert done.code == 2
-    assert "tracker 'tensorboard': method 'herding' (kind select) has no iterations; leave it out" in done.err
+    assert "tracker 'tensorboard': method 'herding' (kind select) has no iterations to record;" in done.err
 
 
 class Recorder:

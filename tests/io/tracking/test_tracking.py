@@ -17,14 +17,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnidistill.core.errors import InputError, NotFiniteError
-from omnidistill.io.tracking import JsonlLog, MetricsLog, NullLog, Progress, RichProgress, SilentProgress
-
-JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=6,
+from omnidistill.io.tracking import (
+    JsonlLog,
+    MetricsLog,
+    MetricsRecord,
+    NullLog,
+    Progress,
+    RichProgress,
+    SilentProgress,
+    read_records,
 )
-RECORDS = st.lists(st.dictionaries(st.text(), JSON_VALUES, max_size=4), max_size=8)
+
+NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+NAMES = st.text().filter(lambda name: name not in ("iteration", "notes"))
+RECORDS = st.lists(
+    st.builds(
+        MetricsRecord,
+        st.none() | st.integers(0, 10**9),
+        st.dictionaries(NAMES, NUMBERS, max_size=4),
+        st.lists(st.text(), max_size=2).map(tuple),
+    ),
+    max_size=8,
+)
+
+
+def record(name: str, value: float) -> MetricsRecord:
+    return MetricsRecord(None, {name: value})
 
 
 def lines(path: Path) -> list[Any]:
@@ -36,31 +54,32 @@ def lines(path: Path) -> list[Any]:
 @given(RECORDS, st.integers(0, 8), RECORDS)
 @settings(deadline=None, max_examples=60)
 def test_a_resumed_log_equals_the_uninterrupted_one(
-    tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]], at: int, lost: list[dict[str, Any]]
+    tmp_path_factory: pytest.TempPathFactory, records: list[MetricsRecord], at: int, lost: list[MetricsRecord]
 ) -> None:
     whole, resumed = (tmp_path_factory.getbasetemp() / name for name in ("whole.jsonl", "resumed.jsonl"))
     with JsonlLog(whole) as tracker:
-        for record in records:
-            tracker.log(record)
+        for each in records:
+            tracker.log(each)
     with JsonlLog(resumed) as tracker:
-        for record in records[:at]:
-            tracker.log(record)
+        for each in records[:at]:
+            tracker.log(each)
         position = tracker.position()
-        for record in lost:  # logged after the checkpoint, then the process died
-            tracker.log(record)
+        for each in lost:  # logged after the checkpoint, then the process died
+            tracker.log(each)
     with JsonlLog(resumed, resume_at=position) as tracker:
         assert tracker.position() == position
-        for record in records[at:]:
-            tracker.log(record)
+        for each in records[at:]:
+            tracker.log(each)
         assert tracker.position() == resumed.stat().st_size
     assert resumed.read_bytes() == whole.read_bytes()
-    assert lines(whole) == records
+    assert lines(whole) == [each.to_json() for each in records]
+    assert read_records(whole) == records
 
 
 def test_each_record_is_in_the_file_at_once(tmp_path: Path) -> None:
     with JsonlLog(tmp_path / "m") as tracker:
         for step in range(3):
-            tracker.log({"step": step})
+            tracker.log(record("step", step))
             assert lines(tmp_path / "m")[-1] == {"step": step}
             assert tracker.position() == (tmp_path / "m").stat().st_size
 
@@ -68,7 +87,7 @@ def test_each_record_is_in_the_file_at_once(tmp_path: Path) -> None:
 def test_position_syncs_what_was_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     with JsonlLog(tmp_path / "m") as tracker:
-        tracker.log({"a": 1})
+        tracker.log(record("a", 1))
         fsync = os.fsync
         monkeypatch.setattr(os, "fsync", lambda handle: (synced.append(os.fstat(handle).st_size), fsync(handle)))
         assert synced == []
@@ -85,16 +104,16 @@ def test_opening_syncs_the_name_of_the_file(tmp_path: Path, monkeypatch: pytest.
 
 def test_without_a_position_the_file_starts_anew(tmp_path: Path) -> None:
     (tmp_path / "m").write_text("an older, longer log\n" * 9)
-    for resume_at in (None, 0):
+    for number, resume_at in enumerate((None, 0)):
         with JsonlLog(tmp_path / "m", resume_at) as tracker:
-            tracker.log({"a": resume_at})
-        assert lines(tmp_path / "m") == [{"a": resume_at}]
+            tracker.log(record("a", number))
+        assert lines(tmp_path / "m") == [{"a": number}]
 
 
 def test_resuming_cuts_a_line_that_the_killed_process_left_unfinished(tmp_path: Path) -> None:
     (tmp_path / "m").write_bytes(b'{"a": 1}\n{"a": 2}\n{"a":')
     with JsonlLog(tmp_path / "m", resume_at=9) as tracker:
-        tracker.log({"b": 1})
+        tracker.log(record("b", 1))
     assert lines(tmp_path / "m") == [{"a": 1}, {"b": 1}]
 
 
@@ -126,14 +145,30 @@ def test_a_folder_that_is_missing_or_a_file(tmp_path: Path) -> None:
             JsonlLog(path)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), [1.0, -float("inf")], {"deep": float("nan")}])
-def test_numbers_that_are_not_finite_are_refused_and_not_written(tmp_path: Path, value: Any) -> None:
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_are_not_finite_are_refused_and_not_written(tmp_path: Path, value: float) -> None:
     with JsonlLog(tmp_path / "m") as tracker:
-        tracker.log({"a": 1})
+        tracker.log(record("a", 1))
         with pytest.raises(NotFiniteError, match=r"NaN or Inf in the record .*'loss'"):
-            tracker.log({"step": 2, "loss": value})
-        tracker.log({"a": 3})
+            tracker.log(MetricsRecord(2, {"loss": value}))
+        tracker.log(record("a", 3))
     assert lines(tmp_path / "m") == [{"a": 1}, {"a": 3}]
+
+
+def test_reading_ignores_entries_that_are_not_numbers(tmp_path: Path) -> None:
+    (tmp_path / "m").write_text(
+        '{"iteration": 3, "loss": 1.5, "event": "resume", "old": null, "on": true}\n{"judged": 2}\n'
+    )
+    assert read_records(tmp_path / "m") == [MetricsRecord(3, {"loss": 1.5}), MetricsRecord(None, {"judged": 2})]
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"[1]", b"5", b"\xff", b'{"iteration": "x"}', b'{"iteration": 1.5}', b'{"notes": 5}']
+)
+def test_an_altered_log_is_one_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m").write_bytes(content)
+    with pytest.raises(InputError, match=r"m: cannot be read .*; the log was altered, distil again"):
+        read_records(tmp_path / "m")
 
 
 def refused(handle: int, line: bytes, offset: int) -> int:
@@ -156,16 +191,16 @@ def test_a_line_is_written_whole_or_not_at_all(
     tmp_path: Path, fault: Callable[..., int], error: type[BaseException]
 ) -> None:
     with JsonlLog(tmp_path / "m") as tracker:
-        tracker.log({"a": 1})
+        tracker.log(record("a", 1))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "pwrite", fault)
             with pytest.raises(
                 error, match=r"m: cannot be written .No space left on device" if error is InputError else None
             ):
-                tracker.log({"a long one": "x" * 50})
+                tracker.log(record("a long one" * 5, 1))
         assert tracker.position() == 9
         assert lines(tmp_path / "m") == [{"a": 1}]
-        tracker.log({"b": 2})
+        tracker.log(record("b", 2))
     assert lines(tmp_path / "m") == [{"a": 1}, {"b": 2}]
 
 
@@ -190,7 +225,7 @@ def test_a_closed_tracker_can_be_closed_again_and_holds_no_file(tmp_path: Path) 
 def test_null_and_silent_do_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     tracker: MetricsLog = NullLog()
     with tracker:
-        tracker.log({"a": float("nan")})
+        tracker.log(record("a", float("nan")))
         assert tracker.position() == 0
     progress: Progress = SilentProgress()
     with progress:

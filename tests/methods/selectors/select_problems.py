@@ -1,10 +1,11 @@
-"""Small feature sets for the selectors, and references that share nothing with the package but its data type.
+"""Small feature sets for the selectors, and references that share only the data type with the package.
 
 References are loops in float64; gradients come from autograd, with heads of its own for every row.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations, permutations
 
 import torch
@@ -13,16 +14,33 @@ from torch.nn.functional import cross_entropy
 
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.preprocessing import Preprocessing
+from omnidistill.methods.selectors import RowSelector, selectors
 from omnidistill.models.heads import Heads
 
 TAU = 0.07
+ROW_SELECTORS = [name for name in selectors.names() if issubclass(selectors.get(name), RowSelector)]
+"""Names of the selectors that choose real rows; the others average rows."""
 WIDTHS = {"a": 7, "b": 5, "c": 6, "d": 4}
+
+
+def choose(
+    name: str,
+    train: FeatureSet,
+    heads: Heads,
+    size: int,
+    generator: torch.Generator | None = None,
+    trajectory: Sequence[Heads] | None = None,
+) -> list[int]:
+    """Return the row numbers that the selector of this name chooses."""
+    selector = selectors.build(name)
+    assert isinstance(selector, RowSelector)
+    return selector.rows(train, heads, size, generator or torch.Generator(), trajectory).tolist()
 
 
 def feature_set(
     features: dict[str, Tensor], groups: list[str] | None = None, ids: list[str] | None = None
 ) -> FeatureSet:
-    """Train rows as they are; every row a group of its own unless told."""
+    """Return unchanged training rows; without `groups` every row is its own group."""
     n = len(next(iter(features.values())))
     return FeatureSet(
         features={name: x.float() for name, x in features.items()},

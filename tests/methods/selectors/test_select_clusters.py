@@ -6,12 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from select_problems import allowed_rows, feature_set, planted_clusters, random_problem, reference_embeddings
+from select_problems import allowed_rows, choose, feature_set, planted_clusters, random_problem, reference_embeddings
 
 from omnidistill.core.errors import InputError
-from omnidistill.methods.selectors import SELECTORS, group_means, prototypes
 from omnidistill.methods.selectors.k_means import cluster_means, k_means
 from omnidistill.methods.selectors.k_medoids import nearest_members
+from omnidistill.methods.selectors.prototypes import group_means, prototypes
 
 
 def _seeded(seed: int) -> torch.Generator:
@@ -23,8 +23,8 @@ def _seeded(seed: int) -> torch.Generator:
 def test_planted_clusters_are_covered(name, num_modalities):
     for seed in range(5):
         train, heads, cluster = planted_clusters(num_modalities, [30, 3, 8, 3, 16, 5], seed)
-        rows = SELECTORS[name](train, heads, 6, _seeded(seed))
-        assert {cluster[i] for i in rows.tolist()} == set(range(6))
+        rows = choose(name, train, heads, 6, _seeded(seed))
+        assert {cluster[i] for i in rows} == set(range(6))
 
 
 @given(st.integers(0, 10**6), st.integers(1, 25))
@@ -77,7 +77,7 @@ def test_k_medoids_are_the_medoids_of_k_means_of_the_joint_embeddings():
     z = reference_embeddings(train, heads)
     points = (torch.cat(z, dim=1) / 3**0.5).float()
     labels = k_means(points, 6, _seeded(3), chunk_bytes=2**20)
-    found = SELECTORS["k-medoids"](train, heads, 6, _seeded(3)).tolist()
+    found = choose("k-medoids", train, heads, 6, _seeded(3))
     assert sorted(labels[found].tolist()) == list(range(6))
     for row in found:
         distances = (points - points[labels == labels[row]].mean(0)).norm(dim=1)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from select_problems import (
     allowed_rows,
+    choose,
     random_problem,
     reference_embeddings,
     reference_kernel,
@@ -14,7 +15,6 @@ from select_problems import (
 from torch import Tensor
 
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.methods.selectors import SELECTORS
 from omnidistill.methods.selectors.cover import greedy_cover
 from omnidistill.methods.selectors.craig import gradient_products
 from omnidistill.methods.selectors.softmax_errors import row_deltas
@@ -30,10 +30,6 @@ def _points(train: FeatureSet, heads: Heads) -> Tensor:
     return torch.cat(z, dim=1) / len(z) ** 0.5
 
 
-def _choose(name: str, train: FeatureSet, heads: Heads, size: int) -> list[int]:
-    return SELECTORS[name](train, heads, size, torch.Generator()).tolist()
-
-
 @PROBLEMS
 def test_herding_is_the_greedy_minimiser_of_the_distance_to_the_mean(num_modalities, rows_per_group, size):
     train, heads = random_problem(num_modalities, 24, seed=1, rows_per_group=rows_per_group)
@@ -42,7 +38,7 @@ def test_herding_is_the_greedy_minimiser_of_the_distance_to_the_mean(num_modalit
     for t in range(size):
         target = (t + 1) * points.mean(0) - sum((points[j] for j in chosen), torch.zeros(points.shape[1]))
         chosen.append(min(allowed_rows(train.groups, chosen), key=lambda i: float((target - points[i]).norm())))
-    assert _choose("herding", train, heads, size) == chosen
+    assert choose("herding", train, heads, size) == chosen
 
 
 @PROBLEMS
@@ -57,7 +53,7 @@ def test_k_center_takes_the_farthest_row_each_time(num_modalities, rows_per_grou
                 key=lambda i: min(float((points[i] - points[j]).norm()) for j in chosen),
             )
         )
-    assert _choose("k-center", train, heads, size) == chosen
+    assert choose("k-center", train, heads, size) == chosen
 
 
 def test_the_radius_of_k_center_is_at_most_twice_the_best():
@@ -66,7 +62,7 @@ def test_the_radius_of_k_center_is_at_most_twice_the_best():
     distances = torch.cdist(points, points)
     subsets = torch.combinations(torch.arange(12), 3)
     best = min(float(distances[:, subset].amin(1).max()) for subset in subsets)
-    found = float(distances[:, _choose("k-center", train, heads, 3)].amin(1).max())
+    found = float(distances[:, choose("k-center", train, heads, 3)].amin(1).max())
     assert found <= 2 * best + 1e-9
 
 
@@ -85,7 +81,7 @@ def _greedy_cover(similarity: Tensor, floor: float, groups: tuple[str, ...], siz
 def test_facility_location_takes_the_largest_gain_of_coverage(num_modalities, rows_per_group, size):
     train, heads = random_problem(num_modalities, 24, seed=4, rows_per_group=rows_per_group)
     expected = _greedy_cover(reference_kernel(train, heads), -1.0, train.groups, size)
-    assert _choose("facility-location", train, heads, size) == expected
+    assert choose("facility-location", train, heads, size) == expected
 
 
 def test_facility_location_reaches_its_guarantee():
@@ -93,7 +89,7 @@ def test_facility_location_reaches_its_guarantee():
     coverage = reference_kernel(train, heads) + 1
     subsets = torch.combinations(torch.arange(12), 3)
     best = max(float(coverage[:, subset].amax(1).sum()) for subset in subsets)
-    found = float(coverage[:, _choose("facility-location", train, heads, 3)].amax(1).sum())
+    found = float(coverage[:, choose("facility-location", train, heads, 3)].amax(1).sum())
     assert (1 - 1 / torch.e) * best <= found <= best + 1e-9
 
 
@@ -114,7 +110,7 @@ def test_craig_is_facility_location_on_distances_of_explicit_gradients(num_modal
     explicit = reference_row_gradients(train, heads)
     distances = torch.cdist(explicit, explicit)
     expected = _greedy_cover(-distances, -2 * float(explicit.norm(dim=1).max()), train.groups, size)
-    assert _choose("craig", train, heads, size) == expected
+    assert choose("craig", train, heads, size) == expected
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 5000, 2**29])

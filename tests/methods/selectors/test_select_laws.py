@@ -1,5 +1,5 @@
-"""What holds for every selector: distinct rows, groups take turns, nothing but the generator decides, all modalities
-count, chunks change nothing, and memory stays below n x n.
+"""Laws of every selector: distinct rows, groups take turns, the generator is the only source of chance, every modality
+has an effect, chunks change nothing, and memory stays below n x n.
 """
 
 from __future__ import annotations
@@ -11,27 +11,44 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from select_problems import feature_set, random_problem, trajectory_from
+from select_problems import ROW_SELECTORS, choose, feature_set, random_problem, trajectory_from
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.methods.selectors import SELECTORS, USES_TRAJECTORY, Selector, prototypes, select_rows
+from omnidistill.methods.selectors import RowSelector, selectors
+from omnidistill.methods.selectors.craig import craig
+from omnidistill.methods.selectors.el2n import el2n
+from omnidistill.methods.selectors.facility_location import facility_location
+from omnidistill.methods.selectors.forgetting import forgetting
+from omnidistill.methods.selectors.grand import grand
+from omnidistill.methods.selectors.herding import herding
+from omnidistill.methods.selectors.k_center import k_center
+from omnidistill.methods.selectors.k_medoids import k_medoids
+from omnidistill.methods.selectors.prototypes import prototypes
 from omnidistill.methods.selectors.turns import first_by_turns
 from omnidistill.models.heads import Heads
 
 DRAW = {"random", "k-medoids", "aligned-k-medoids", "forgetting"}
-EVERY = pytest.mark.parametrize("name", list(SELECTORS))
+EVERY = pytest.mark.parametrize("name", ROW_SELECTORS)
 MODALITIES = pytest.mark.parametrize("num_modalities", [2, 3, 4])
-CHUNKED = [name for name, selector in SELECTORS.items() if "chunk_bytes" in inspect.signature(selector).parameters]
+CHUNKED = {
+    "k-medoids": k_medoids,
+    "facility-location": facility_location,
+    "el2n": el2n,
+    "grand": grand,
+    "forgetting": forgetting,
+    "craig": craig,
+}
+"""Functions that compare rows in blocks of `chunk_bytes`."""
 
 
 def _select(
     name: str, train: FeatureSet, heads: Heads, size: int, seed: int = 0, trajectory: list[Heads] | None = None
 ) -> list[int]:
     generator = torch.Generator().manual_seed(seed)
-    return select_rows(name, train, heads, size, generator, trajectory or trajectory_from(heads, 5, 0)).tolist()
+    return choose(name, train, heads, size, generator, trajectory or trajectory_from(heads, 5, 0))
 
 
 @EVERY
@@ -58,7 +75,7 @@ def test_the_generator_decides_alone(name, num_modalities):
     assert any(rows != first for rows in others) == (name in DRAW)
 
 
-@pytest.mark.parametrize("name", sorted(set(SELECTORS) - DRAW))
+@pytest.mark.parametrize("name", sorted(set(ROW_SELECTORS) - DRAW))
 @MODALITIES
 def test_the_order_of_rows_does_not_matter(name, num_modalities):
     train, heads = random_problem(num_modalities, 30, seed=2, rows_per_group=2)
@@ -68,14 +85,14 @@ def test_the_order_of_rows_does_not_matter(name, num_modalities):
     assert [moved.ids[row] for row in _select(name, moved, heads, 9)] == expected
 
 
-@pytest.mark.parametrize("name", sorted(set(SELECTORS) - DRAW))
+@pytest.mark.parametrize("name", sorted(set(ROW_SELECTORS) - DRAW))
 def test_the_order_of_modalities_does_not_matter(name):
     train, heads = random_problem(3, 30, seed=3)
     turned = feature_set(dict(reversed(train.features.items())))
     assert _select(name, train, heads, 8) == _select(name, turned, heads, 8)
 
 
-@pytest.mark.parametrize("name", sorted(set(SELECTORS) - {"random"}))
+@pytest.mark.parametrize("name", sorted(set(ROW_SELECTORS) - {"random"}))
 @MODALITIES
 def test_every_modality_counts(name, num_modalities):
     train, heads = random_problem(num_modalities, 40, seed=4)
@@ -101,7 +118,7 @@ def test_scaling_an_output_changes_only_what_weighs_gradients(name):
 def test_the_chunk_size_changes_nothing(name, chunk_bytes):
     train, heads = random_problem(3, 50, seed=6, rows_per_group=2)
     expected = _select(name, train, heads, 15)
-    selector: Any = SELECTORS[name]
+    selector: Any = CHUNKED[name]
     generator = torch.Generator().manual_seed(0)
     found = selector(train, heads, 15, generator, trajectory_from(heads, 5, 0), chunk_bytes=chunk_bytes)
     assert found.tolist() == expected
@@ -125,8 +142,9 @@ class _LargestTensor(TorchDispatchMode):
 def test_no_table_of_all_pairs_is_made(name):
     train, heads = random_problem(3, 300, seed=7)
     chunk_bytes = 2**16
-    selector: Any = prototypes if name == "prototypes" else SELECTORS[name]
-    options = {"chunk_bytes": chunk_bytes} if name in [*CHUNKED, "prototypes"] else {}
+    whole: dict[str, Any] = {"herding": herding, "k-center": k_center, "prototypes": prototypes}
+    selector = {**CHUNKED, **whole}[name]
+    options = {"chunk_bytes": chunk_bytes} if "chunk_bytes" in inspect.signature(selector).parameters else {}
     if name != "prototypes":
         options["trajectory"] = trajectory_from(heads, 2, 0)
     with _LargestTensor() as largest:
@@ -181,7 +199,7 @@ def test_identical_rows_can_be_selected(name):
     assert len(set(_select(name, train, heads, 9))) == 9
 
 
-@pytest.mark.parametrize("name", sorted(set(SELECTORS) - {"random"}))
+@pytest.mark.parametrize("name", sorted(set(ROW_SELECTORS) - {"random"}))
 def test_heads_that_do_not_fit_are_refused(name):
     train, heads = random_problem(3, 10, seed=12)
     missing = [{modality: heads[modality] for modality in ("a", "b")}] * 3
@@ -190,27 +208,31 @@ def test_heads_that_do_not_fit_are_refused(name):
 
 
 @EVERY
-def test_only_those_that_are_said_to_need_a_training_refuse_to_go_without(name):
+def test_only_selectors_that_declare_it_need_a_trajectory(name):
     train, heads = random_problem(2, 10, seed=15)
-    if name in USES_TRAJECTORY:
+    if selectors.get(name).uses_trajectory:
         with pytest.raises(InputError, match="give a trajectory"):
-            select_rows(name, train, heads, 4, torch.Generator())
+            choose(name, train, heads, 4)
     else:
-        assert len(select_rows(name, train, heads, 4, torch.Generator())) == 4
+        assert len(choose(name, train, heads, 4)) == 4
 
 
 def test_an_unknown_selector_is_refused_with_the_nearest():
     train, heads = random_problem(2, 10, seed=13)
     with pytest.raises(
-        InputError, match=r"selector 'k-centre': unknown; known are random, .*did you mean 'k-center'\?"
+        InputError, match=r"selector 'k-centre' is not installed; installed are random, .*did you mean 'k-center'\?"
     ):
         _select("k-centre", train, heads, 4)
 
 
-def test_any_callable_of_the_signature_is_a_selector():
-    def first(train, start, size, generator, trajectory=None):
-        return torch.arange(size)
+def test_a_row_selector_needs_only_rows():
+    class First(RowSelector):
+        def rows(self, train, start, size, generator, trajectory=None):
+            return torch.arange(size)
 
-    selector: Selector = first
-    train, heads = random_problem(2, 10, seed=14)
-    assert selector(train, heads, 3, torch.Generator(), None).tolist() == [0, 1, 2]
+    train, heads = random_problem(2, 10, seed=14, rows_per_group=2)
+    selection = First().choose(train, heads, 3, torch.Generator())
+    assert selection.ids == train.ids[:3]
+    assert selection.group_codes.tolist() == [0, 0, 1]
+    assert all(torch.equal(rows, train.features[name][:3]) for name, rows in selection.rows.items())
+    assert First().most_rows(train) == 10

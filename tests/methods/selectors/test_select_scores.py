@@ -8,6 +8,7 @@ import pytest
 import torch
 from select_problems import (
     allowed_rows,
+    choose,
     feature_set,
     random_problem,
     reference_el2n,
@@ -19,8 +20,8 @@ from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.methods.selectors import SELECTORS, aligned
 from omnidistill.methods.selectors.agreement import agreement_scores
+from omnidistill.methods.selectors.aligned_k_medoids import AlignedKMedoids
 from omnidistill.methods.selectors.el2n import el2n_scores
 from omnidistill.methods.selectors.forgetting import forgetting_counts
 from omnidistill.methods.selectors.grand import grand_scores
@@ -47,7 +48,7 @@ def test_agreement_is_the_mean_cosine_of_the_pairs(num_modalities, rows_per_grou
     train, heads = random_problem(num_modalities, 20, seed=1, rows_per_group=rows_per_group)
     expected = _agreement(train, heads)
     assert torch.allclose(agreement_scores(train, heads).double(), expected, atol=1e-6)
-    found = SELECTORS["agreement"](train, heads, 9, torch.Generator()).tolist()
+    found = choose("agreement", train, heads, 9)
     assert found == _top(expected, train.groups, 9)
 
 
@@ -55,22 +56,18 @@ def test_aligned_leaves_out_the_lowest_fifth_and_maps_rows_back():
     train, heads = random_problem(3, 20, seed=2)
     order = _agreement(train, heads).argsort(descending=True).tolist()
     kept = sorted(order[:16])
-    inner = SELECTORS["k-center"]
-    expected = [kept[row] for row in inner(train.select(kept), heads, 7, torch.Generator()).tolist()]
-    assert aligned(inner)(train, heads, 7, torch.Generator()).tolist() == expected
-    assert inner(train, heads, 7, torch.Generator()).tolist() != expected
-    assert not set(order[16:]) & set(SELECTORS["aligned-k-medoids"](train, heads, 16, torch.Generator()).tolist())
+    expected = [kept[row] for row in choose("k-medoids", train.select(kept), heads, 7)]
+    assert choose("aligned-k-medoids", train, heads, 7) == expected
+    assert choose("k-medoids", train, heads, 7) != expected
+    assert not set(order[16:]) & set(choose("aligned-k-medoids", train, heads, 16))
 
 
-def test_aligned_keeps_as_many_rows_as_are_asked_for():
+def test_the_dropped_share_is_a_setting_that_leaves_as_many_rows_as_requested():
     train, heads = random_problem(2, 10, seed=3)
-    found = aligned(SELECTORS["random"], dropped=0.5)(train, heads, 8, torch.Generator()).tolist()
-    assert sorted(found) == sorted(_agreement(train, heads).argsort(descending=True)[:8].tolist())
-
-
-def test_aligned_hands_the_trajectory_on():
-    train, heads = random_problem(2, 10, seed=3)
-    assert len(aligned(SELECTORS["forgetting"])(train, heads, 4, torch.Generator(), trajectory_from(heads, 3, 0))) == 4
+    ranking = _agreement(train, heads).argsort(descending=True).tolist()
+    for dropped, size, remaining in ((0.5, 8, 8), (0.5, 5, 5), (0.3, 7, 7)):
+        found = AlignedKMedoids(dropped=dropped).rows(train, heads, size, torch.Generator())
+        assert sorted(found.tolist()) == sorted(ranking[:remaining])
 
 
 @CASES
@@ -78,7 +75,7 @@ def test_el2n_is_the_norm_of_the_gradients_of_the_logits(num_modalities, rows_pe
     train, heads = random_problem(num_modalities, 12, seed=4, rows_per_group=rows_per_group)
     expected = reference_el2n(train, heads)
     assert torch.allclose(el2n_scores(train, heads, chunk_bytes=1200).double(), expected, rtol=1e-4)
-    assert SELECTORS["el2n"](train, heads, 5, torch.Generator()).tolist() == _top(expected, train.groups, 5)
+    assert choose("el2n", train, heads, 5) == _top(expected, train.groups, 5)
 
 
 @CASES
@@ -86,17 +83,16 @@ def test_grand_is_the_norm_of_the_gradient_of_heads_of_the_rows_own(num_modaliti
     train, heads = random_problem(num_modalities, 12, seed=5, rows_per_group=rows_per_group)
     expected = reference_row_gradients(train, heads).norm(dim=1)
     assert torch.allclose(grand_scores(train, heads, chunk_bytes=1200).double(), expected, rtol=1e-4)
-    assert SELECTORS["grand"](train, heads, 5, torch.Generator()).tolist() == _top(expected, train.groups, 5)
+    assert choose("grand", train, heads, 5) == _top(expected, train.groups, 5)
 
 
 @pytest.mark.parametrize("name", ["el2n", "grand"])
 def test_early_scores_are_taken_after_the_first_epoch(name):
     train, heads = random_problem(3, 30, seed=6)
     trajectory = trajectory_from(heads, 4, seed=6)
-    select = SELECTORS[name]
-    found = select(train, heads, 8, torch.Generator(), trajectory).tolist()
-    assert found == select(train, trajectory[1], 8, torch.Generator()).tolist()
-    assert found != select(train, heads, 8, torch.Generator()).tolist()
+    found = choose(name, train, heads, 8, None, trajectory)
+    assert found == choose(name, train, trajectory[1], 8)
+    assert found != choose(name, train, heads, 8)
 
 
 def _right(train: FeatureSet, heads: Heads) -> list[bool]:
@@ -122,7 +118,7 @@ def test_forgetting_counts_changes_from_right_to_wrong(num_modalities, rows_per_
     assert forgetting_counts(train, trajectory, chunk_bytes).tolist() == expected
     assert max(expected) >= 2
 
-    found = SELECTORS["forgetting"](train, heads, 5, torch.Generator(), trajectory).tolist()
+    found = choose("forgetting", train, heads, 5, None, trajectory)
     best = _top(torch.tensor(expected), train.groups, 5)
     assert [expected[i] for i in found] == [expected[i] for i in best]
 
@@ -161,14 +157,13 @@ def test_forgetting_says_that_it_needs_a_trajectory(trajectory):
     with pytest.raises(
         InputError, match=f"forgetting.*found {len(snapshots or [])} snapshots.*trajectory of at least 2"
     ):
-        SELECTORS["forgetting"](train, heads, 3, torch.Generator(), snapshots)
+        choose("forgetting", train, heads, 3, None, snapshots)
 
 
 def test_equal_counts_are_taken_at_random():
     train, heads = random_problem(2, 30, seed=9)
     frozen = [heads, heads]
     drawn = {
-        tuple(SELECTORS["forgetting"](train, heads, 3, torch.Generator().manual_seed(seed), frozen).tolist())
-        for seed in range(5)
+        tuple(choose("forgetting", train, heads, 3, torch.Generator().manual_seed(seed), frozen)) for seed in range(5)
     }
     assert len(drawn) == 5

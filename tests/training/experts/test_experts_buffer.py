@@ -91,7 +91,7 @@ def test_what_is_on_disk(folder: Path, buffer: ExpertBuffer) -> None:
     tensors = {name for name in names if name.startswith("tensors-")}
     assert names - tensors == {"manifest.json", *(f"epoch-{epoch:02d}.safetensors" for epoch in range(5))}
     assert len(tensors) == 1
-    assert buffer.meta["key"]["config"] == CONFIG.experts.model_dump(mode="json")
+    assert buffer.key.config == CONFIG.experts.model_dump(mode="json")
     assert buffer.seconds > 0
 
 

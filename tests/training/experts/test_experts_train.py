@@ -7,17 +7,17 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from pydantic import PrivateAttr
 from torch import Tensor
 
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.experiments.config import ObjectiveConfig
 from omnidistill.models.heads import Heads
-from omnidistill.models.objectives import Hopa, InfoNCE, PairwiseWbce
+from omnidistill.models.objectives import Hopa, InfoNCE, Objective, PairwiseWbce
 from omnidistill.training.experts.epochs import StackedHeads, epoch_orders, stack_runs, train_epochs
 from small_runs import features, small_heads
 
-OBJECTIVES: dict[str, ObjectiveConfig] = {
+OBJECTIVES: dict[str, Objective] = {
     "hopa": Hopa(),
     "pairwise-wbce": PairwiseWbce(),
     "infonce": InfoNCE(),
@@ -127,26 +127,35 @@ def test_a_run_does_not_depend_on_how_many_there_are() -> None:
     assert torch.equal(epoch_orders(5, 50, seed=3, purpose="p", epoch=1)[:2], few)
 
 
+class Watching(Objective):
+    """An objective that records the number of runs of every gradient."""
+
+    objective: Objective = Hopa()
+    _num_runs: list[int] = PrivateAttr(default_factory=list)
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.objective.value(outputs, targets)
+
+    def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        self._num_runs.append(len(outputs))
+        return self.objective.gradient(outputs, targets)
+
+
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_how_many_runs_go_at_once_changes_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One at a time, two and then the third, all together; each time over two epochs, with steps of their own."""
+    """One at a time, two and then the third, all together; always over two epochs, with a step size per run."""
     data = train()
-    objective = OBJECTIVES[name].bind(data.modalities)
-    found, widths = [], []
-
-    def watched(*arguments: Tensor) -> Tensor:
-        widths.append(len(arguments[0]))
-        return objective.gradient(*arguments)
+    watching = Watching(objective=OBJECTIVES[name].bind(data.modalities))
+    found = []
 
     for numbers, expected in ((1, {1}), (2 * 3 * 24 * 8, {1, 2}), (10**6, {3})):
         monkeypatch.setattr("omnidistill.training.experts.epochs._CACHED_NUMBERS", numbers)
-        watching = type("Watching", (), {"value": objective.value, "gradient": staticmethod(watched)})()
         heads = stack_runs(small_heads(data), 3)
         for _ in train_epochs(watching, heads, data, RATES, batch_size=24, num_epochs=2, seed=0, purpose="test"):
             pass
         found.append(heads)
-        assert set(widths) == expected
-        widths.clear()
+        assert set(watching._num_runs) == expected
+        watching._num_runs.clear()
     assert all(torch.equal(heads[name], found[0][name]) for heads in found[1:] for name in heads)
 
 

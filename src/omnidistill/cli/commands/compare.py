@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
             engine=engine,
         )
     if options.json:
-        print(json.dumps(compared.content, allow_nan=False))
+        print(json.dumps(compared.content.to_json(), allow_nan=False))
     else:
         print_table(to_rich(compared.content), width=100)
         print(f"table  {compared.table} (also .csv, .tex, .json{', .svg' if compared.figure else ''})")

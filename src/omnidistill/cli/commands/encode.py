@@ -149,7 +149,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _encoders(references: list[str], device: str) -> dict[str, Encoder]:
     """Open the encoders and return them by modality."""
-    from omnidistill.encoding.encoders.registry import open_encoder
+    from omnidistill.encoding.encoders.encoder_registry import open_encoder
 
     encoders: dict[str, Encoder] = {}
     for reference in references:

@@ -56,4 +56,4 @@ def run(options: argparse.Namespace) -> None:
         f"page   {folder / 'report.html'}",
         f"next   omnidistill export {options.run} -o set.parquet; omnidistill cite {options.run}",
     ]
-    print_result(options, evaluated.scores, lines)
+    print_result(options, evaluated.scores.to_json(), lines)

@@ -14,7 +14,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "presets",
         run,
-        "list the methods and comparisons included in the package",
+        "list the methods and comparisons included in the package, and every component that is installed",
         main_options=("--json",),
         examples=("omnidistill presets",),
     )
@@ -22,15 +22,20 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """List the presets of methods and comparisons."""
+    """List the presets of methods and comparisons, and the components that settings can name."""
+    from omnidistill.experiments.components import component_registries
     from omnidistill.experiments.config import describe_comparisons, describe_presets
 
     presets, comparisons = describe_presets(), describe_comparisons()
-    width = max(map(len, [*presets, *comparisons]))
+    components = {where: registry.list() for where, registry in component_registries().items()}
+    sections = {
+        "methods (--preset of distill, --methods of compare)": presets,
+        "comparisons (--preset of compare)": comparisons,
+        **{f"components: {where}": descriptions for where, descriptions in components.items()},
+    }
+    width = max(len(name) for descriptions in sections.values() for name in descriptions)
     lines = []
-    for title, descriptions in (
-        ("methods (--preset of distill, --methods of compare)", presets),
-        ("comparisons (--preset of compare)", comparisons),
-    ):
+    for title, descriptions in sections.items():
         lines += [title, *(f"  {name:{width}}  {text}" for name, text in descriptions.items())]
-    print_result(options, {"methods": presets, "comparisons": comparisons}, lines)
+    content = {"methods": presets, "comparisons": comparisons, "components": components}
+    print_result(options, content, lines)

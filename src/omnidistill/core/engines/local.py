@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 
 from omnidistill.core.engines.engine import Done, Result, Unit
-from omnidistill.core.engines.registry import engines
+from omnidistill.core.engines.engine_registry import engines
 from omnidistill.core.errors import InputError
 
 

@@ -23,7 +23,7 @@ from uuid import uuid4
 import torch
 
 from omnidistill.core.engines.engine import Done, Result, Unit
-from omnidistill.core.engines.registry import engines
+from omnidistill.core.engines.engine_registry import engines
 from omnidistill.core.errors import InputError, OmnidistillError
 from omnidistill.core.memory import cores
 from omnidistill.core.optional import require

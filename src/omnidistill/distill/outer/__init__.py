@@ -1,8 +1,15 @@
-"""Outer objectives: what the outer loop minimises, one file each; `outer_objectives` lists them by name."""
+"""Outer objectives: losses that the outer loop minimises, one file each; `outer_objectives` lists them by name."""
 
-from omnidistill.distill.outer.outer import AnyOuter, Episode, Material, Outer, OuterObjective, outer_objectives
+from omnidistill.distill.outer.outer_objective import (
+    AnyOuter,
+    Episode,
+    Material,
+    Outer,
+    OuterObjective,
+    outer_objectives,
+)
 from omnidistill.distill.outer.shortcut import ShortcutMatching, ShortcutObjective
-from omnidistill.distill.outer.task import TaskLoss, TaskObjective, WithTask
+from omnidistill.distill.outer.task_loss import TaskLoss, TaskObjective, WithTask
 from omnidistill.distill.outer.trajectory import TrajectoryMatching, TrajectoryObjective
 
 __all__ = [

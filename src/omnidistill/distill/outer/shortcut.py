@@ -1,6 +1,6 @@
-"""Shortcut trajectories (PTM-ST, Guo et al. 2026, arXiv 2603.25388): match the straight line between an expert's ends.
+"""Shortcut trajectories (PTM-ST, Guo et al. 2026, arXiv 2603.25388): match the line from an expert's start to its end.
 
-The line is walked at the pace of the expert, head by head:
+Each head moves along its line at the pace of the expert:
 
     W(t) = (1 - b_t) W(0) + b_t W(K),       b_t = sum_{s < t} ||W(s+1) - W(s)|| / sum_{s < K} ||W(s+1) - W(s)||
 """
@@ -15,38 +15,38 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.core.streams import Streams
-from omnidistill.distill.outer.outer import Episode, outer_objectives
+from omnidistill.distill.outer.outer_objective import Episode, outer_objectives
 from omnidistill.distill.outer.trajectory import TrajectoryMatching, TrajectoryObjective
 from omnidistill.training.rollout import Target
 
 
 @dataclass(frozen=True)
 class ShortcutMatching(TrajectoryMatching):
-    """Match the straight line between an expert's first and last epoch, at the expert's pace, head by head."""
+    """Match the straight line between the first and last epoch of an expert, at the pace of the expert."""
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """The same expert and start epoch as trajectory matching draws, on the line."""
+        """Draw the same expert and epochs as trajectory matching, and return the points of the line at these epochs."""
         expert, first, last = self._draw(iteration, streams)
         begin, end = self.buffer.heads(expert, 0), self.buffer.heads(expert, self.buffer.num_epochs)
         pace = self._pace(expert)
-        walked = pace[:, last] - pace[:, first]
+        share = pace[:, last] - pace[:, first]
         start = {name: torch.lerp(begin[name], end[name], pace[m, first]) for m, name in enumerate(begin)}
-        difference = {name: walked[m] * (begin[name] - end[name]) for m, name in enumerate(begin)}
-        return Episode(start, Target(difference, walked.square() * self.buffer.squared_distances[expert, :, 0, -1]))
+        difference = {name: share[m] * (begin[name] - end[name]) for m, name in enumerate(begin)}
+        return Episode(start, Target(difference, share.square() * self.buffer.squared_distances[expert, :, 0, -1]))
 
     def floor(self, rank: int) -> None:
-        """Not told: the buffer keeps no spectrum of the line."""
+        """Return None: the buffer does not store a spectrum of the line."""
 
     def _pace(self, expert: int) -> Float[Tensor, "M S"]:
-        """b_t of every head, from 0 to 1."""
+        """Return b_t of every head, from 0 to 1."""
         lengths = self.buffer.squared_distances[expert].diagonal(offset=1, dim1=-2, dim2=-1).sqrt()
-        walked = torch.nn.functional.pad(lengths.cumsum(-1), (1, 0))
-        return walked / walked[:, -1:]
+        travelled = torch.nn.functional.pad(lengths.cumsum(-1), (1, 0))
+        return travelled / travelled[:, -1:]
 
 
 @outer_objectives.register("shortcut")
 class ShortcutObjective(TrajectoryObjective):
-    """Match the straight line between the ends of experts."""
+    """Match the straight line from the start to the end of each expert."""
 
     cites: ClassVar[tuple[str, ...]] = ("mtt", "mtt-vl", "ptm-st")
 

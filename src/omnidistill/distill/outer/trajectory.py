@@ -1,10 +1,10 @@
-"""Trajectory matching (Cazenavette et al. 2022; HoPA eq. 7): the student should end where an expert does.
+"""Trajectory matching (Cazenavette et al. 2022; HoPA eq. 7): the student should end at the same heads as an expert.
 
-A student that starts at an expert's epoch s and takes T steps on the synthetic set is compared with epoch s + k:
+The student starts at epoch s of an expert, takes T steps on the synthetic set, and is compared with epoch s + k:
 
     L = sum_m ||W_T,m - W*_m||^2 / ||W_0,m - W*_m||^2        each branch with its own denominator
 
-With a task weight, the loss of the same student on real rows is a further term (`outer.task`).
+With a task weight, the loss of the same student on real rows is an additional term (`outer.task_loss`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from torch import Tensor
 
 from omnidistill.core.settings import Count
 from omnidistill.core.streams import Streams
-from omnidistill.distill.outer.outer import Episode, Material, Outer, OuterObjective, outer_objectives
-from omnidistill.distill.outer.task import TaskObjective, WithTask
+from omnidistill.distill.outer.outer_objective import Episode, Material, Outer, OuterObjective, outer_objectives
+from omnidistill.distill.outer.task_loss import TaskObjective, WithTask
 from omnidistill.training.experts.buffer import ExpertBuffer
 from omnidistill.training.rank_floor import rank_floor
 from omnidistill.training.rollout import Endpoint, Target
@@ -29,10 +29,13 @@ from omnidistill.training.rollout import Endpoint, Target
 
 @dataclass(frozen=True)
 class TrajectoryMatching:
-    """Match expert trajectories. Experts are taken in a random order, each once before any comes again.
+    """Match expert trajectories. Experts are sampled without replacement, in a new random order each round.
 
-    num_expert_epochs: the span; None: up to the last epoch of each expert. own_from: the iteration from which on only
-    experts that start from the run's own heads are taken; None: never.
+    Attributes:
+        buffer: the expert trajectories.
+        num_expert_epochs: number of epochs between start and target; None: up to the last epoch of each expert.
+        max_start_epoch: start epochs are 0 to this, exclusive.
+        own_from: iteration from which only experts that start from the run's own heads are used; None: never.
     """
 
     buffer: ExpertBuffer
@@ -42,24 +45,25 @@ class TrajectoryMatching:
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """The modalities."""
+        """Names of the terms: the modalities."""
         return self.buffer.modalities
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """The next expert of the order, and a start epoch below `max_start_epoch`."""
+        """Draw the next expert and a start epoch; return the heads at the start, and the difference to the target."""
         expert, first, last = self._draw(iteration, streams)
         start, goal = self.buffer.heads(expert, first), self.buffer.heads(expert, last)
         difference = {name: start[name] - goal[name] for name in start}
         return Episode(start, Target(difference, self.buffer.squared_distances[expert, :, first, last]))
 
     def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " M"]:
-        """Relative squared distance of each branch."""
+        """Return the relative squared distance of each branch."""
         target: Target = episode.target
         return endpoint.squared_distances(target) / target.squared_norms
 
     def floor(self, rank: int) -> dict[str, float] | None:
-        """Lowest loss that any set of `rank` rows can reach per branch, mean over starts (first expert); None if not
-        stored.
+        """Return a lower bound of the loss of each branch for any set of `rank` rows, averaged over start epochs.
+
+        It is computed for the first expert, from its stored spectra (Eckart-Young); None if they are not stored.
         """
         if self.buffer.spectrum_epochs != (self.num_expert_epochs or self.buffer.last_epochs[0]):
             return None
@@ -70,7 +74,7 @@ class TrajectoryMatching:
         }
 
     def _draw(self, iteration: int, streams: Streams) -> tuple[int, int, int]:
-        """Expert, start epoch and target epoch."""
+        """Return expert, start epoch and target epoch of an iteration."""
         pool: Sequence[int] = range(self.buffer.num_experts)
         name, since = "order", 0
         if self.own_from is not None and iteration >= self.own_from:
@@ -85,51 +89,53 @@ class TrajectoryMatching:
 
 @outer_objectives.register("trajectory")
 class TrajectoryObjective(OuterObjective):
-    """Match the path of experts."""
+    """Match the trajectories of experts."""
 
     uses_experts: ClassVar[bool] = True
     cites: ClassVar[tuple[str, ...]] = ("mtt", "mtt-vl")
 
     num_expert_epochs: Count | None = None
-    """Expert epochs that the T student steps must cover (paper: 2); absent: all that an expert has."""
+    """Expert epochs that the T student steps must cover (paper: 2); absent: all epochs of an expert."""
     max_start_epoch: Count = 1
-    """Student starts are expert epochs 0 to this, exclusive (paper: 5; 7 at N = 500)."""
+    """Students start at expert epochs 0 to this, exclusive (paper: 5; 7 at N = 500)."""
     own_share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the iterations, at their end, in which only experts that start from the run's own heads are matched."""
+    """Share of the iterations, at the end, that match only experts that start from the run's own heads."""
     task_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the student's loss on real rows next to the matching loss, which starts at 1 per modality; 0: none."""
+    """Weight of the student's loss on real rows, relative to the matching loss (initially 1 per modality); 0: none."""
     task: Annotated[TaskObjective, outer_objectives] = TaskObjective()
-    """That loss."""
+    """The student's loss on real rows."""
 
     @model_validator(mode="after")
     def _starts_fit(self) -> TrajectoryObjective:
         if self.num_expert_epochs is None and self.max_start_epoch > 1:
-            raise ValueError("max_start_epoch above 1 leaves no room to match all epochs; give num_expert_epochs")
+            raise ValueError(
+                "max_start_epoch above 1 requires num_expert_epochs: later starts leave fewer epochs to match"
+            )
         if not isinstance(self.task, TaskObjective):
             raise ValueError("task must be of kind 'task'")
         return self
 
     def bind(self, material: Material) -> Outer:
-        """Return the matching loss, with the task loss where it has a weight."""
+        """Return the matching loss, with the task loss if its weight is not 0."""
         matching = self.matching(material)
         if not self.task_weight:
             return matching
         return WithTask(matching, self.task.bind(material), self.task_weight)
 
     def matching(self, material: Material) -> TrajectoryMatching:
-        """Return the matching loss alone."""
+        """Return the matching loss without the task loss."""
         assert material.experts is not None
         own_from = round((1 - self.own_share) * material.iterations)
         return self._form(material.experts, self.num_expert_epochs, self.max_start_epoch, own_from)
 
     @property
     def last_epoch(self) -> int:
-        """The last expert epoch that is certain to be read."""
+        """The last expert epoch that is always read."""
         return self.max_start_epoch - 1 + (self.num_expert_epochs or 1)
 
     @property
     def span(self) -> int | None:
-        """Expert epochs between start and target."""
+        """Number of expert epochs between start and target; None: all epochs of an expert."""
         return self.num_expert_epochs
 
     _form: ClassVar[type[TrajectoryMatching]] = TrajectoryMatching

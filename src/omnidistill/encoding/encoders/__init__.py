@@ -3,7 +3,7 @@
 `open_encoder` opens one by name; `encoders` is the registry, to which other packages can add theirs.
 """
 
-from omnidistill.encoding.encoders.registry import (
+from omnidistill.encoding.encoders.encoder_registry import (
     EncoderBuilder,
     EncoderFactory,
     encoder_factory,

@@ -19,12 +19,12 @@ from torch import Tensor
 
 from omnidistill.encoding.encoders.decode import decoders, frame_rate_of, frames_at, picture_of, seconds_of, sound_of
 from omnidistill.encoding.encoders.encoder import Item, Kind, Lazy
+from omnidistill.encoding.encoders.encoder_registry import encoder_factory, encoders
 from omnidistill.encoding.encoders.imagebind import imagebind_inputs as imagebind_input
 from omnidistill.encoding.encoders.imagebind import load_imagebind as imagebind_loading
 from omnidistill.encoding.encoders.imagebind.clip_tokens import ClipTokenizer
 from omnidistill.encoding.encoders.languagebind import languagebind_inputs as languagebind_input
 from omnidistill.encoding.encoders.languagebind import load_languagebind as languagebind_loading
-from omnidistill.encoding.encoders.registry import encoder_factory, encoders
 
 Model = Literal["imagebind", "languagebind"]
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from omnidistill.core.optional import require
 from omnidistill.encoding.encoders.decode import decoders, picture_of
 from omnidistill.encoding.encoders.encoder import Item, Kind, Lazy
-from omnidistill.encoding.encoders.registry import encoder_factory, encoders
+from omnidistill.encoding.encoders.encoder_registry import encoder_factory, encoders
 from omnidistill.encoding.encoders.weights import sha256_of
 
 _SIDE = 260

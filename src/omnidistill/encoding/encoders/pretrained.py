@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 from omnidistill.core.optional import require
 from omnidistill.encoding.encoders.decode import decoders
 from omnidistill.encoding.encoders.encoder import Kind, Lazy
@@ -90,7 +91,7 @@ class Pretrained(Lazy):
         return model_folder(self.source)
 
     @cached_property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Json]:
         """Content of config.json."""
         return model_config(self.folder)
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from omnidistill.core.optional import require
 from omnidistill.encoding.encoders.decode import sound_of
 from omnidistill.encoding.encoders.encoder import Item, Kind
+from omnidistill.encoding.encoders.encoder_registry import encoder_factory, encoders
 from omnidistill.encoding.encoders.pretrained import Pretrained
-from omnidistill.encoding.encoders.registry import encoder_factory, encoders
 
 _STRIDE = 2  # columns of the spectrogram per position
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from omnidistill.core.errors import InputError
 from omnidistill.core.optional import require
 from omnidistill.encoding.encoders.encoder import Item, Kind
+from omnidistill.encoding.encoders.encoder_registry import encoder_factory, encoders
 from omnidistill.encoding.encoders.pretrained import Pretrained
-from omnidistill.encoding.encoders.registry import encoder_factory, encoders
 from omnidistill.io.artifacts import read_json
 
 

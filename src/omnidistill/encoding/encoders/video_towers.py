@@ -14,9 +14,9 @@ from omnidistill.core.optional import require
 from omnidistill.encoding.encoders.decode import decoders, frames_of
 from omnidistill.encoding.encoders.efficientnet import EfficientNetLite2
 from omnidistill.encoding.encoders.encoder import Encoder, Item, Kind, licences_of
+from omnidistill.encoding.encoders.encoder_registry import encoder_factory, encoders
 from omnidistill.encoding.encoders.image_towers import ImageTower
 from omnidistill.encoding.encoders.pretrained import Pretrained
-from omnidistill.encoding.encoders.registry import encoder_factory, encoders
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 from omnidistill.core.optional import require
 from omnidistill.io.artifacts import read_json
 
@@ -46,9 +47,9 @@ def weight_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.safetensors"))
 
 
-def model_config(folder: Path) -> dict[str, Any]:
+def model_config(folder: Path) -> dict[str, Json]:
     """Return the content of config.json."""
-    config: dict[str, Any] = read_json(folder / "config.json")
+    config: dict[str, Json] = read_json(folder / "config.json")
     return config
 
 

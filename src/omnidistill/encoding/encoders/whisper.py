@@ -26,7 +26,7 @@ from torch import Tensor
 from omnidistill.core.optional import require
 from omnidistill.encoding.encoders.decode import decoders, sound_of
 from omnidistill.encoding.encoders.encoder import Item, Kind, Lazy
-from omnidistill.encoding.encoders.registry import encoder_factory, encoders
+from omnidistill.encoding.encoders.encoder_registry import encoder_factory, encoders
 from omnidistill.encoding.encoders.weights import sha256_of
 from omnidistill.io.artifacts.files import making, replace
 

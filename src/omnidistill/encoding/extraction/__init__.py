@@ -1,9 +1,9 @@
-"""From a table of items to features: every item through frozen encoders, in shards that a killed run keeps."""
+"""Feature extraction: encode the items of a manifest with frozen encoders, in shards, so that a run can resume."""
 
 from omnidistill.encoding.extraction.encode import Encoded, encode, is_begun
+from omnidistill.encoding.extraction.encode_settings import EncodeSettings
 from omnidistill.encoding.extraction.estimate import Estimate, estimate
 from omnidistill.encoding.extraction.join import check_set, join, save_encoded
-from omnidistill.encoding.extraction.settings import EncodeSettings
 
 __all__ = [
     "EncodeSettings",

@@ -1,4 +1,4 @@
-"""Batches of prepared items of one shape: padding would change their features, if only a little."""
+"""Batches of prepared items with equal shapes, because padding would change their features slightly."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor
 
 Batch = list[tuple[int, Tensor]]
 
-_WAITING = 4  # batches' worth of items that may wait for others of their shape
+_WAITING = 4  # number of batches' worth of items that may wait for others of their shape
 
 
 def batches(prepared: Iterable[tuple[int, Tensor]], size: int) -> Iterator[Batch]:
-    """(row, tensor) in batches of up to `size` tensors of one shape and dtype.
+    """Yield batches of up to `size` pairs (row, tensor) whose tensors have the same shape and dtype.
 
-    A batch goes when it is full, the largest one when `4 size` items wait, the rest at the end. Which rows share a
-    batch follows from their order and shapes alone.
+    A batch is yielded when it is full; the largest one is yielded when `4 size` items wait; the rest is yielded at the
+    end. The order and shapes of the items alone determine which of them share a batch.
     """
     waiting: dict[tuple[object, ...], Batch] = {}
     count = 0

@@ -1,12 +1,12 @@
-"""Encode: rows -> prepared items -> features, shard by shard; what is finished is never made again.
+"""Encode a manifest: rows -> prepared items -> features, shard by shard; finished shards are never encoded again.
 
-    OUT/encoders.json   written first: fingerprints of the encoders and the settings; others are refused afterwards;
-                        and the licences of their weights
-    OUT/shards/NNNNN    one a shard, see `shards`; kept on resuming if it was made from the same rows
-    OUT/encoded.json    written last: how many shards there are, how many rows were kept, and what was bad or cut
+    OUT/encoders.json   written first: fingerprints of the encoders and settings, which a resumed run must match; and
+                        the licences of the weights
+    OUT/shards/NNNNN    one folder per shard, see `shards`; a resumed run reuses it if its rows are the same
+    OUT/encoded.json    written last: number of shards, number of encoded rows, bad items, truncated items
 
-Memory holds one shard's features and a few batches of prepared items, however many rows there are. The result does not
-depend on where a run was cut: what shares a batch never leaves its shard.
+Memory use does not depend on the number of rows: one shard of features and a few batches of prepared items. Batches
+never cross shards, so an interruption does not change the result.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 from omnidistill.core.engines import Engine, LocalEngine
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.encoders.encoder import Encoder, licences_of
-from omnidistill.encoding.extraction.settings import EncodeSettings, check_encoders, digest_of
+from omnidistill.encoding.extraction.encode_settings import EncodeSettings, check_encoders, digest_of
 from omnidistill.encoding.extraction.shard_task import Making, Part
 from omnidistill.encoding.extraction.shards import BadItem, is_made, load_shard, shard_folder
 from omnidistill.encoding.extraction.workers import Bad, Job, Prepared
@@ -37,10 +37,14 @@ ENCODERS, ENCODED = "encoders.json", "encoded.json"
 
 @dataclass(frozen=True)
 class Encoded:
-    """What was encoded.
+    """Result of `encode`.
 
-    rows: of which every item was good. bad: the other rows' bad items. cut: {modality: how many of the rows have an
-    item that was longer than its encoder reads}. shards: how many.
+    Attributes:
+        folder: where the shards are.
+        rows: number of encoded rows; all of their items are good.
+        bad: the bad items of the other rows.
+        cut: {modality: number of encoded rows whose item is longer than its encoder reads}.
+        shards: number of shards.
     """
 
     folder: Path
@@ -50,12 +54,14 @@ class Encoded:
     shards: int
 
     def lines(self, most: int = 10) -> list[str]:
-        """The report for people, one fact a line; up to `most` bad items are named."""
-        lost = len({item.id for item in self.bad})
-        told = [f"bad    {item.id}, {item.modality}: {item.why}" for item in self.bad[:most]]
+        """Return the report, one fact per line. It lists up to `most` bad items."""
+        dropped = len({item.id for item in self.bad})
+        bad = [f"bad    {item.id}, {item.modality}: {item.why}" for item in self.bad[:most]]
         more = [f"       and {len(self.bad) - most} more, see {self.folder / ENCODED}"] if len(self.bad) > most else []
-        cut = [f"cut    {name}: of {n:,} items, longer than is read, the end is lost" for name, n in self.cut.items()]
-        return [f"rows   {self.rows:,} encoded, {lost:,} left out", *told, *more, *cut]
+        cut = [
+            f"cut    {name}: {n:,} items are longer than the encoder reads; truncated" for name, n in self.cut.items()
+        ]
+        return [f"rows   {self.rows:,} encoded, {dropped:,} dropped", *bad, *more, *cut]
 
 
 def encode(
@@ -68,22 +74,30 @@ def encode(
     progress: Progress | None = None,
     engine: Engine | None = None,
 ) -> Encoded:
-    """Encode these modalities of every row into shards in `out`; continues an interrupted run to the same bits.
+    """Encode the modalities of every row into shards in `out`; an interrupted run resumes to the same bits.
 
-    encoders: {modality: encoder}. limit: only so many rows, from the first on. A row with a bad item is left out and
-    named. Rows may be added at the end of the manifest between runs: shards that they do not change are kept. engine:
-    where shards are made, in this process by default; the bits are the same.
+    Rows with a bad item are dropped and listed in the result. Rows may be appended to the manifest between runs: shards
+    that do not change are reused.
+
+    Args:
+        manifest: the rows to encode.
+        encoders: {modality: encoder}.
+        out: folder of the result.
+        settings: settings of the encoding; None uses the defaults.
+        limit: number of rows to encode, from the first; None encodes all.
+        progress: reports the items encoded.
+        engine: where shards are encoded; None is this process. The bits do not depend on it.
 
     Raises:
-        InputError: encoders and manifest don't fit (see `check_encoders`); a folder of other encoders or settings, or
-            one in use; no row of the first shard could be encoded.
+        InputError: encoders and manifest do not match (see `check_encoders`); the folder contains features of other
+            encoders or settings, or is in use; no row of the first shard could be encoded.
     """
     settings = settings or EncodeSettings()
     progress = progress or SilentProgress()
     rows = manifest.rows[:limit]
     check_encoders(manifest, rows, encoders)
     with exclusive(out):
-        _require_same(out, encoders, settings)
+        _check_resumable(out, encoders, settings)
         parts = list(_parts(manifest, rows, encoders, out, settings.shard_rows))
         missing = [part for part in parts if not is_made(part.folder, part.digest)]
         if missing:
@@ -91,59 +105,65 @@ def encode(
         with progress:
             items = len(rows) * len(encoders)
             progress.start(items, "encode", items - sum(len(part.rows) for part in missing) * len(encoders))
-            _make_all(Making(manifest, encoders, settings), missing, engine or LocalEngine(), _teller(progress))
+            _encode_parts(Making(manifest, encoders, settings), missing, engine or LocalEngine(), _reporter(progress))
         return _finish(out, len(parts))
 
 
 def is_begun(out: Path) -> bool:
-    """Whether `encode` was ever begun in this folder."""
+    """Return whether `encode` has been started in this folder."""
     return (out / ENCODERS).is_file()
 
 
-def _make_all(making: Making, parts: Sequence[Part], engine: Engine, told: Callable[[int, int], None]) -> None:
-    """Here the next shard's items are prepared while this one is encoded; elsewhere shards are tasks of their own."""
+def _encode_parts(making: Making, parts: Sequence[Part], engine: Engine, report: Callable[[int, int], None]) -> None:
+    """Encode the missing shards.
+
+    In this process, items of the next shard are prepared while the current shard is encoded. On another engine, every
+    shard is a separate task.
+    """
     if engine.here:
         with making.preparation:
-            prepared = _told(making.prepared(parts), told)
+            prepared = _with_reports(making.prepared(parts), report)
             for part in parts:
                 making.shard(part, prepared)
         return
     with closing(engine.run(making, parts, helpers=making.settings.num_workers)) as finished:
         for done in finished:
-            told(len(parts[done.number].rows) * len(making.encoders), done.result())
+            report(len(parts[done.number].rows) * len(making.encoders), done.result())
 
 
 def _parts(
     manifest: Manifest, rows: Sequence[Row], modalities: Iterable[str], out: Path, shard_rows: int
 ) -> Iterator[Part]:
     for number, begin in enumerate(range(0, len(rows), shard_rows)):
-        these = rows[begin : begin + shard_rows]
-        yield Part(number, shard_folder(out, number), these, digest_of(manifest, these, modalities))
+        shard_items = rows[begin : begin + shard_rows]
+        yield Part(number, shard_folder(out, number), shard_items, digest_of(manifest, shard_items, modalities))
 
 
-def _told(prepared: Iterable[tuple[Job, Prepared]], told: Callable[[int, int], None]) -> Iterator[tuple[Job, Prepared]]:
-    """The same, with each told of."""
-    for job, found in prepared:
-        told(1, isinstance(found, Bad))
-        yield job, found
+def _with_reports(
+    prepared: Iterable[tuple[Job, Prepared]], report: Callable[[int, int], None]
+) -> Iterator[tuple[Job, Prepared]]:
+    """Yield the same pairs, and report each of them."""
+    for job, result in prepared:
+        report(1, isinstance(result, Bad))
+        yield job, result
 
 
-def _teller(progress: Progress) -> Callable[[int, int], None]:
-    """Tells the progress that so many more items are done, and so many of them bad."""
-    begun, done, bad = time.monotonic(), 0, 0
+def _reporter(progress: Progress) -> Callable[[int, int], None]:
+    """Return a function that reports (number of finished items, number of bad ones among them) to the progress."""
+    started_at, done, bad = time.monotonic(), 0, 0
 
-    def told(items: int, bad_items: int) -> None:
+    def report(items: int, bad_items: int) -> None:
         nonlocal done, bad
         done, bad = done + items, bad + bad_items
-        rate = done / max(time.monotonic() - begun, 1e-9)
+        rate = done / max(time.monotonic() - started_at, 1e-9)
         progress.advance(items, items_per_s=rate, **({"bad": bad} if bad else {}))
 
-    return told
+    return report
 
 
-def _require_same(out: Path, encoders: Mapping[str, Encoder], settings: EncodeSettings) -> None:
-    """Write what the shards are made by, or compare it with what is there."""
-    wanted: dict[str, Any] = {
+def _check_resumable(out: Path, encoders: Mapping[str, Encoder], settings: EncodeSettings) -> None:
+    """Write encoders and settings to a new folder; compare them with those of an existing one."""
+    requested: dict[str, Any] = {
         "encoders": {modality: encoder.fingerprint() for modality, encoder in encoders.items()},
         "batch_size": settings.batch_size,
         "shard_rows": settings.shard_rows,
@@ -151,30 +171,35 @@ def _require_same(out: Path, encoders: Mapping[str, Encoder], settings: EncodeSe
         "keep_views": settings.keep_views,
     }
     path = out / ENCODERS
-    if not path.exists() or not (out / "shards").exists():  # nothing is lost by another choice
-        told = {**wanted, "licences": licences_of(encoders)}
-        write_atomic(path, json.dumps(told, indent=1, ensure_ascii=False).encode() + b"\n")
+    if not path.exists() or not (out / "shards").exists():  # without shards, other encoders overwrite nothing
+        content = {**requested, "licences": licences_of(encoders)}
+        write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
         return
-    found = read_json(path)
-    if differing := [*_differing(found.get("encoders", {}), wanted["encoders"]), *_settings_differing(found, wanted)]:
+    stored = read_json(path)
+    differences = [
+        *_encoder_differences(stored.get("encoders", {}), requested["encoders"]),
+        *_setting_differences(stored, requested),
+    ]
+    if differences:
         raise InputError(
-            f"{out}: was encoded otherwise ({'; '.join(differing)}); go on as it was begun, or choose another folder"
+            f"{out}: was encoded with other encoders or settings ({'; '.join(differences)}); use the same ones to "
+            "resume, or choose another folder"
         )
 
 
-def _differing(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
-    for modality in dict.fromkeys([*found, *wanted]):
-        before, now = found.get(modality, {}), wanted.get(modality, {})
+def _encoder_differences(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> Iterator[str]:
+    for modality in dict.fromkeys([*stored, *requested]):
+        before, now = stored.get(modality, {}), requested.get(modality, {})
         for key in dict.fromkeys([*before, *now]):
             if before.get(key) != now.get(key):
-                yield f"{modality} {key}: {_short(before.get(key))} there, {_short(now.get(key))} now"
+                yield f"{modality} {key}: {_short(before.get(key))} before, {_short(now.get(key))} now"
                 break
 
 
-def _settings_differing(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
-    for key, value in wanted.items():
-        if key != "encoders" and found.get(key) != value:
-            yield f"{key}: {found.get(key)} there, {value} now"
+def _setting_differences(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in requested.items():
+        if key != "encoders" and stored.get(key) != value:
+            yield f"{key}: {stored.get(key)} before, {value} now"
 
 
 def _short(value: object) -> str:
@@ -183,7 +208,7 @@ def _short(value: object) -> str:
 
 
 def _finish(out: Path, count: int) -> Encoded:
-    """Drop shards of rows that the table no longer has, and write what is there."""
+    """Delete shards beyond the end of the manifest, and write the summary."""
     numbers = sorted(int(folder.name) for folder in (out / "shards").iterdir() if folder.name.isdigit())
     for number in numbers:
         if number >= count:
@@ -193,6 +218,6 @@ def _finish(out: Path, count: int) -> Encoded:
         shard = load_shard(shard_folder(out, number))
         rows, bad = rows + len(shard.ids), [*bad, *shard.bad]
         cut.update(shard.cut)
-    told = {"shards": count, "rows": rows, "cut": dict(cut), "bad": [vars(item) for item in bad]}
-    write_atomic(out / ENCODED, json.dumps(told, indent=1, ensure_ascii=False).encode() + b"\n")
+    summary = {"shards": count, "rows": rows, "cut": dict(cut), "bad": [vars(item) for item in bad]}
+    write_atomic(out / ENCODED, json.dumps(summary, indent=1, ensure_ascii=False).encode() + b"\n")
     return Encoded(out, rows, tuple(bad), dict(cut), count)

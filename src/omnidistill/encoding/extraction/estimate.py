@@ -1,4 +1,4 @@
-"""What an encoding will take, from a few items: before hours are spent."""
+"""Estimate the time and disk space of an encoding from a few items."""
 
 from __future__ import annotations
 
@@ -13,18 +13,23 @@ from torch import Tensor
 from omnidistill.core.errors import InputError
 from omnidistill.core.memory import cores
 from omnidistill.encoding.encoders.encoder import Encoder
-from omnidistill.encoding.extraction.settings import EncodeSettings, check_encoders, item_of
+from omnidistill.encoding.extraction.encode_settings import EncodeSettings, check_encoders, item_of
 from omnidistill.encoding.extraction.workers import Job, Preparation
 from omnidistill.encoding.manifests.manifest import Manifest, Row
 
-_SET_ITEMSIZE = 4  # bytes of a number of a packed set
-_SAMPLE = 4  # rows that are tried, spread over the table
+_SET_ITEMSIZE = 4  # bytes per number in the packed FeatureSet
+_SAMPLE = 4  # number of rows that are timed, spread over the manifest
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """rows, items: to encode. bytes: of the shards, and of the set that they become. seconds: a guess, from a few
-    items, with starting the workers and loading the weights.
+    """Cost of an encoding.
+
+    Attributes:
+        rows: number of rows.
+        items: number of items, rows times modalities.
+        bytes: size of the shards plus that of the FeatureSet built from them.
+        seconds: estimated from a few items; includes starting the workers and loading the weights.
     """
 
     rows: int
@@ -41,13 +46,22 @@ def estimate(
     limit: int | None = None,
     at_once: int = 1,
 ) -> Estimate:
-    """Count, and time the preparation and a batch of rows spread over the table; writes nothing. at_once: shards that
-    are made side by side, by processes that each load the weights.
+    """Estimate the cost of `encode`: time preparation and model on a few rows spread over the manifest.
 
-    Preparation and model take turns here and run side by side later, if there are cores for both: the slower of the two
-    counts, or the work of both over the cores. The workers are started as they will be.
+    Preparation and model are timed one after the other, but run concurrently in `encode` if there are enough cores. The
+    estimate is therefore the slower of the two, or the CPU time of both divided by the number of cores, whichever is
+    longer. The start of the worker processes is timed too. Nothing is written.
 
-    Raises InputError for what `check_encoders` refuses, and where none of the rows tried can be.
+    Args:
+        manifest: the rows to encode.
+        encoders: {modality: encoder}.
+        settings: settings of the encoding; None uses the defaults.
+        limit: number of rows to encode, from the first; None encodes all.
+        at_once: number of processes that encode shards concurrently; each loads the weights.
+
+    Raises:
+        InputError: encoders and manifest do not match (see `check_encoders`), or none of the sampled rows can be
+            encoded.
     """
     settings = settings or EncodeSettings()
     rows = manifest.rows[:limit]
@@ -60,70 +74,71 @@ def estimate(
     for modality, encoder in encoders.items():
         prepared, preparing = _prepare(manifest, sample, modality, encoder)
         size = min(settings.batch_size, len(rows), settings.shard_rows)
-        usual = sorted(prepared, key=Tensor.numel)[len(prepared) // 2]
-        batch = usual.expand(size, *usual.shape).contiguous()
+        typical = sorted(prepared, key=Tensor.numel)[len(prepared) // 2]
+        batch = typical.expand(size, *typical.shape).contiguous()
         first, encoding = _encode(encoder, batch), _encode(encoder, batch)
         loading += max(first.wall - encoding.wall, 0.0)
-        seconds += _side_by_side(preparing.over(len(prepared)), encoding.over(size), settings.num_workers)
+        seconds += _seconds_per_item(preparing.over(len(prepared)), encoding.over(size), settings.num_workers)
     if settings.num_workers:
-        loading += _starting(manifest, sample[0], encoders, settings.num_workers)
+        loading += _startup_seconds(manifest, sample[0], encoders, settings.num_workers)
     shards = -(-len(rows) // settings.shard_rows)
-    busiest = min(len(rows), -(-shards // at_once) * settings.shard_rows)  # rows of one process
+    busiest = min(len(rows), -(-shards // at_once) * settings.shard_rows)  # rows of the busiest process
     num_bytes = len(rows) * (stored * itemsize + width * _SET_ITEMSIZE)
     return Estimate(len(rows), len(rows) * len(encoders), num_bytes, loading + busiest * seconds)
 
 
-def _starting(manifest: Manifest, row: Row, encoders: Mapping[str, Encoder], num_workers: int) -> float:
-    """Seconds until workers have started and have prepared, or refused, one item of every modality each."""
+def _startup_seconds(manifest: Manifest, row: Row, encoders: Mapping[str, Encoder], num_workers: int) -> float:
+    """Return the time until all workers have started and have prepared (or rejected) one item of every modality."""
     jobs = []
     for modality in encoders:
         with suppress(InputError):
             jobs += num_workers * [Job(0, modality, item_of(manifest, row, modality))]
-    begun = time.monotonic()
+    started_at = time.monotonic()
     with Preparation(encoders, num_workers, len(jobs)) as preparation:
         for _ in preparation.run(jobs):
             pass
-        return time.monotonic() - begun
+        return time.monotonic() - started_at
 
 
 @dataclass(frozen=True)
-class _Took:
-    """wall: seconds that passed. work: seconds of all cores that this process used."""
+class _Duration:
+    """wall: wall-clock seconds. work: CPU seconds of this process, over all cores."""
 
     wall: float
     work: float
 
-    def over(self, count: int) -> _Took:
-        return _Took(self.wall / count, self.work / count)
+    def over(self, count: int) -> _Duration:
+        return _Duration(self.wall / count, self.work / count)
 
 
-def _encode(encoder: Encoder, batch: Tensor) -> _Took:
+def _encode(encoder: Encoder, batch: Tensor) -> _Duration:
     wall, work = time.monotonic(), time.process_time()
     encoder.encode(batch)
-    return _Took(time.monotonic() - wall, time.process_time() - work)
+    return _Duration(time.monotonic() - wall, time.process_time() - work)
 
 
-def _side_by_side(preparing: _Took, encoding: _Took, num_workers: int) -> float:
-    """Seconds of an item."""
+def _seconds_per_item(preparing: _Duration, encoding: _Duration, num_workers: int) -> float:
     if not num_workers:
         return preparing.wall + encoding.wall
     return max(preparing.wall / num_workers, encoding.wall, (preparing.work + encoding.work) / cores())
 
 
-def _prepare(manifest: Manifest, sample: Sequence[Row], modality: str, encoder: Encoder) -> tuple[list[Tensor], _Took]:
-    """The rows of the sample that can be prepared, and how long they took; the first one warms up, and comes again."""
+def _prepare(
+    manifest: Manifest, sample: Sequence[Row], modality: str, encoder: Encoder
+) -> tuple[list[Tensor], _Duration]:
+    """Return the items of the sample that can be prepared, and their total time without a warm-up on the first row."""
     prepared: list[Tensor] = []
     wall = work = 0.0
     for number, row in enumerate([sample[0], *sample]):
         try:
-            begun, used = time.monotonic(), time.process_time()
-            found = encoder.prepare(item_of(manifest, row, modality))
-        except Exception as error:  # as when encoding: a bad item is not the end
+            wall_start, work_start = time.monotonic(), time.process_time()
+            tensor = encoder.prepare(item_of(manifest, row, modality))
+        except Exception as error:  # `encode` skips bad items too
             reason = " ".join(str(error).split())
             continue
         if number:
-            prepared.append(found)
-            wall, work = wall + time.monotonic() - begun, work + time.process_time() - used
+            prepared.append(tensor)
+            wall, work = wall + time.monotonic() - wall_start, work + time.process_time() - work_start
     if not prepared:
-        raise InputError(f"encode: none of {len(sample)} rows tried could be encoded; {modality}: {reason}")
-    return prepared, _Took(wall, work)
+        raise InputError(f"encode: none of {len(sample)} sampled rows could be encoded; {modality}: {reason}")
+    return prepared, _Duration(wall, work)

@@ -1,9 +1,9 @@
-"""From shards to what the rest eats: raw features, a FeatureSet in the same folder, and the encoders' own heads.
+"""Join shards to raw features, or to a FeatureSet in the same folder with the heads of the encoders.
 
-Shards are opened when their rows are wanted and no longer, so the set may be larger than memory.
+Only shards whose rows are being read are open, so the set may be larger than memory.
 
-OUT/manifest.json, tensors-....safetensors    the FeatureSet; OUT is a SET from then on
-OUT/heads                                     projections of the encoders that have one
+    OUT/manifest.json, tensors-....safetensors    the FeatureSet; from then on OUT can be passed as SET
+    OUT/heads                                     projections of the encoders that have one
 """
 
 from __future__ import annotations
@@ -32,19 +32,26 @@ from omnidistill.models.heads import save_heads
 def check_set(
     manifest: Manifest, encoders: Mapping[str, Encoder], centre: bool = True, limit: int | None = None
 ) -> None:
-    """Raise InputError, before hours are spent, if what will be encoded is not enough for a FeatureSet."""
+    """Check before encoding that the rows and encoders are sufficient for a FeatureSet.
+
+    Raises:
+        InputError: there are fewer than two encoders, or no train rows to centre by.
+    """
     if len(encoders) < 2:
         raise InputError(
-            f"one encoder only ({', '.join(encoders)}); a set needs at least two modalities, each with one"
+            f"only one encoder ({', '.join(encoders)}); a set needs at least two modalities, with one encoder each"
         )
     if centre and all(row.split != "train" for row in manifest.rows[:limit]):
-        raise InputError("split 'train': no rows, so there is no mean to centre by; add train rows, or do not centre")
+        raise InputError(
+            "split 'train' has no rows, so there is no mean to centre by; add train rows, or do not centre"
+        )
 
 
 def join(out: Path) -> RawFeatures:
-    """The features that `encode` left in `out`, as stored; where views were kept, their averages.
+    """Return the features that `encode` wrote to `out`, unchanged; if views are stored, their average.
 
-    Raises InputError if the encoding is not finished, or a shard is damaged or left no row.
+    Raises:
+        InputError: the encoding is not finished, or a shard is damaged.
     """
     rows = open_rows(out)
     everything = torch.arange(len(rows.ids))
@@ -53,10 +60,14 @@ def join(out: Path) -> RawFeatures:
 
 
 def open_rows(out: Path) -> RawRows:
-    """What `join` gives, its rows still in the shards. Raises InputError as it does."""
+    """Return the same as `join`, but leave the rows in the shards until they are read.
+
+    Raises:
+        InputError: the encoding is not finished, or a shard is damaged.
+    """
     if not (out / ENCODED).exists():
-        raise InputError(f"{out}: no {ENCODED}, so its encoding is not finished; run 'encode' again to go on")
-    made_by = read_json(out / ENCODERS)
+        raise InputError(f"{out}: no {ENCODED}, so the encoding is not finished; run 'encode' again to resume it")
+    encoded_by = read_json(out / ENCODERS)
     count = int(read_json(out / ENCODED)["shards"])
     widths: dict[str, int] = {}
     ids: list[str] = []
@@ -70,18 +81,18 @@ def open_rows(out: Path) -> RawRows:
         groups += shard.groups
         splits += shard.splits
         bad_items += len(shard.bad)
-        widths = {name: shard.features[name].shape[-1] for name in made_by["encoders"]}
-    provenance = {"name": out.name, **made_by, "bad_items": bad_items}
+        widths = {name: shard.features[name].shape[-1] for name in encoded_by["encoders"]}
+    provenance = {"name": out.name, **encoded_by, "bad_items": bad_items}
     read = partial(_read, out, torch.tensor(starts))
     return RawRows(widths, tuple(ids), tuple(groups), tuple(splits), provenance, read)
 
 
 def _read(out: Path, starts: Int[Tensor, " s"], name: str, rows: Int[Tensor, " k"]) -> Float[Tensor, "k _"]:
-    """Rows from the shards that begin at `starts`, one shard after the other."""
+    """Return rows from the shards whose first rows are `starts`, one shard after the other."""
     numbers = torch.searchsorted(starts, rows, right=True) - 1
-    found, counts = (x.tolist() for x in torch.unique_consecutive(numbers, return_counts=True))
+    shards, counts = (x.tolist() for x in torch.unique_consecutive(numbers, return_counts=True))
     parts = []
-    for number, chosen in zip(found, torch.split(rows, counts), strict=True):
+    for number, chosen in zip(shards, torch.split(rows, counts), strict=True):
         x = load_shard(shard_folder(out, number), verify=False).features[name][chosen - starts[number]]
         parts.append(x.float().mean(1).to(x.dtype) if x.ndim == 3 else x)
     return torch.cat(parts)
@@ -90,12 +101,13 @@ def _read(out: Path, starts: Int[Tensor, " s"], name: str, rows: Int[Tensor, " k
 def save_encoded(
     out: Path, encoders: Mapping[str, Encoder], standardise: bool = True, centre: bool = True
 ) -> FeatureSet:
-    """Prepare what `encode` left in `out` (as `features.prepare` does) and save it there, ordered by split, with the
-    heads that there are.
+    """Convert the shards in `out` to a FeatureSet in the same folder, sorted by split, and save the encoders' heads.
 
-    The heads fit features as they were encoded: neither standardised nor centred.
+    The heads apply to features as encoded, neither standardised nor centred.
 
-    Raises InputError for what `join`, `prepare` and a FeatureSet refuse: fewer than two modalities, no train rows.
+    Raises:
+        InputError: the encoding is not finished, a shard is damaged, or the features do not form a FeatureSet (fewer
+            than two modalities, no train rows).
     """
     prepared = prepare_raw(open_rows(out), standardise, centre)
     heads = {name: matrix for name, encoder in encoders.items() if (matrix := encoder.head()) is not None}

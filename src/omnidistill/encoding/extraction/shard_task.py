@@ -1,8 +1,7 @@
-"""Making one shard: its items, prepared, through their encoders, to disk.
+"""Encode one shard: prepare its items, encode them, write the features.
 
-`Making` is the task of an engine. A process keeps one copy of it, so weights are loaded, and the processes that prepare
-items are started, once for all shards that the process makes. What shares a batch never leaves its shard, so it does
-not matter which process makes which.
+`Making` is the task that an engine runs. Each process has one copy of it, so it loads weights and starts workers once
+for all of its shards. Batches never cross shards, so it does not matter which process encodes which shard.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from torch import Tensor
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.encoders.encoder import Encoder, Item, Truncating
 from omnidistill.encoding.extraction.batches import batches
-from omnidistill.encoding.extraction.settings import EncodeSettings, item_of
+from omnidistill.encoding.extraction.encode_settings import EncodeSettings, item_of
 from omnidistill.encoding.extraction.shards import BadItem, Shard, save_shard
 from omnidistill.encoding.extraction.workers import Bad, Job, Preparation, Prepared
 from omnidistill.encoding.manifests.manifest import Manifest, Row
@@ -27,7 +26,7 @@ from omnidistill.encoding.manifests.manifest import Manifest, Row
 
 @dataclass(frozen=True)
 class Part:
-    """The rows of one shard, and where it lies."""
+    """The rows of one shard, their digest, and the folder of the shard."""
 
     number: int
     folder: Path
@@ -37,7 +36,7 @@ class Part:
 
 @dataclass(eq=False)
 class Making:
-    """How shards of a manifest are made. encoders: {modality: encoder}."""
+    """Encodes shards of a manifest. encoders: {modality: encoder}."""
 
     manifest: Manifest
     encoders: Mapping[str, Encoder]
@@ -46,15 +45,15 @@ class Making:
 
     def __post_init__(self) -> None:
         ahead = self.settings.batch_size + 2 * self.settings.num_workers
-        self.manifest = replace(self.manifest, rows=self.manifest.rows[:1])  # parts bring theirs
+        self.manifest = replace(self.manifest, rows=self.manifest.rows[:1])  # parts contain the rows; pickle only one
         self.preparation = Preparation(self.encoders, self.settings.num_workers, ahead)
 
     def __call__(self, part: Part) -> int:
-        """Make one shard; how many of its items are bad. Raises what `shard` raises."""
+        """Prepare and encode one shard; return the number of bad items. Raises what `shard` raises."""
         return self.shard(part, self.prepared([part]))
 
     def prepared(self, parts: Iterable[Part]) -> Iterator[tuple[Job, Prepared]]:
-        """The items of these shards, shard by shard, modality by modality."""
+        """Yield the prepared items of these shards, shard by shard and modality by modality."""
         return self.preparation.run(
             Job(number, modality, self._item(row, modality))
             for part in parts
@@ -63,9 +62,14 @@ class Making:
         )
 
     def shard(self, part: Part, prepared: Iterator[tuple[Job, Prepared]]) -> int:
-        """Make one shard, whose items come next of `prepared`; how many of them are bad.
+        """Encode and save one shard; return the number of bad items.
 
-        Raises InputError if it is the first one and no row of it could be encoded.
+        Args:
+            part: the shard.
+            prepared: its items are the next ones of this iterator.
+
+        Raises:
+            InputError: no row of the first shard could be encoded.
         """
         shard = _encode_shard(part.rows, prepared, self.encoders, self.settings)
         if part.number == 0 and not shard.ids:
@@ -90,36 +94,36 @@ def _encode_shard(
     encoders: Mapping[str, Encoder],
     settings: EncodeSettings,
 ) -> Shard:
-    """The features of these rows, whose items come next of `prepared`."""
+    """Return the features of these rows, whose items are the next ones of `prepared`."""
     bad: list[tuple[int, str, str]] = []
     cut: dict[str, list[int]] = {}
     features = {}
     for modality, encoder in encoders.items():
         good = _good(islice(prepared, len(rows)), encoder, bad, cut.setdefault(modality, []))
         features[modality] = _encode_modality(good, modality, encoder, len(rows), settings, bad)
-    lost = {row for row, _, _ in bad}
-    kept = [number for number in range(len(rows)) if number not in lost]
+    dropped = {row for row, _, _ in bad}
+    retained = [number for number in range(len(rows)) if number not in dropped]
     return Shard(
-        {modality: x[kept] for modality, x in features.items()},
-        tuple(rows[number].id for number in kept),
-        tuple(rows[number].group for number in kept),
-        tuple(rows[number].split for number in kept),
+        {modality: x[retained] for modality, x in features.items()},
+        tuple(rows[number].id for number in retained),
+        tuple(rows[number].group for number in retained),
+        tuple(rows[number].split for number in retained),
         tuple(BadItem(rows[number].id, modality, why) for number, modality, why in sorted(bad)),
-        {modality: count for modality, numbers in cut.items() if (count := len(set(numbers) - lost))},
+        {modality: count for modality, numbers in cut.items() if (count := len(set(numbers) - dropped))},
     )
 
 
 def _good(
     prepared: Iterable[tuple[Job, Prepared]], encoder: Encoder, bad: list[tuple[int, str, str]], cut: list[int]
 ) -> Iterator[tuple[int, Tensor]]:
-    """What could be prepared, rows of which an end is lost added to `cut`; the rest is added to `bad`."""
-    for job, found in prepared:
-        if isinstance(found, Bad):
-            bad.append((job.row, job.modality, found.why))
+    """Yield (row, tensor) of the good items; append bad ones to `bad`, and rows with a truncated item to `cut`."""
+    for job, result in prepared:
+        if isinstance(result, Bad):
+            bad.append((job.row, job.modality, result.why))
             continue
         if isinstance(encoder, Truncating) and isinstance(job.item, Item) and encoder.truncates(job.item):
             cut.append(job.row)
-        yield job.row, found
+        yield job.row, result
 
 
 def _encode_modality(
@@ -130,7 +134,7 @@ def _encode_modality(
     settings: EncodeSettings,
     bad: list[tuple[int, str, str]],
 ) -> Float[Tensor, "{count} ..."]:
-    """One row each of `count` rows, 0 for those that are bad."""
+    """Return the features of `count` rows; 0 for bad items."""
     shape = (encoder.views, encoder.width) if settings.keep_views else (encoder.width,)
     stored = torch.zeros(count, *shape, dtype=getattr(torch, settings.dtype))
     for batch in batches(good, settings.batch_size):
@@ -138,12 +142,12 @@ def _encode_modality(
         views = encoder.encode(torch.stack([tensor for _, tensor in batch]))
         if views.shape != (len(batch), encoder.views, encoder.width):
             raise InputError(
-                f"encoder {encoder.name!r}: gave features of shape {tuple(views.shape)} for {len(batch)} items; "
-                f"it promises {encoder.views} views of {encoder.width}"
+                f"encoder {encoder.name!r} returned features of shape {tuple(views.shape)} for {len(batch)} items; "
+                f"expected {encoder.views} views of width {encoder.width}"
             )
-        found = (views if settings.keep_views else views.mean(1)).to(stored.dtype)
-        stored[numbers] = found
-        for number, sound in zip(numbers, found.flatten(1).isfinite().all(1).tolist(), strict=True):
-            if not sound:
-                bad.append((number, modality, f"its feature is NaN, Inf, or too large for {settings.dtype}"))
+        features = (views if settings.keep_views else views.mean(1)).to(stored.dtype)
+        stored[numbers] = features
+        for number, finite in zip(numbers, features.flatten(1).isfinite().all(1).tolist(), strict=True):
+            if not finite:
+                bad.append((number, modality, f"the feature is NaN, Inf, or too large for {settings.dtype}"))
     return stored

@@ -1,8 +1,8 @@
-"""One shard of features on disk: an artifact of kind "encoded shard" with the rows of which no item was bad.
+"""One shard of features on disk: an artifact of kind "encoded shard". Rows with a bad item are dropped.
 
-OUT/shards/00000    tensors {modality: rows x width}, or rows x views x width where views are kept
-                    meta: digest of the rows it was made from, ids, groups, splits of those kept, what was bad, and
-                    how many of those kept were cut
+OUT/shards/00000    tensors {modality: rows x width}, or rows x views x width if views are stored
+                    meta: digest of the input rows; ids, groups and splits of the encoded rows; bad items; number
+                    of truncated items
 """
 
 from __future__ import annotations
@@ -30,10 +30,15 @@ class BadItem:
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """What a shard holds.
+    """Content of a shard.
 
-    features: {modality: rows x [views x] width}, mapped from the file when loaded. cut: {modality: how many of the rows
-    have an item that was longer than its encoder reads}, where there are any.
+    Attributes:
+        features: {modality: rows x [views x] width}; memory-mapped if loaded from a file.
+        ids: of the encoded rows.
+        groups: of the encoded rows.
+        splits: of the encoded rows.
+        bad: the bad items, whose rows are dropped.
+        cut: {modality: number of encoded rows whose item is longer than its encoder reads}, without zeros.
     """
 
     features: dict[str, Float[Tensor, "rows ..."]]
@@ -45,12 +50,12 @@ class Shard:
 
 
 def shard_folder(out: Path, number: int) -> Path:
-    """Where the shard of this number lies."""
+    """Return the folder of the shard with this number."""
     return out / "shards" / f"{number:05d}"
 
 
 def save_shard(folder: Path, shard: Shard, digest: str) -> None:
-    """Write a shard, made from the rows of this digest. Raises InputError if it cannot be written."""
+    """Write a shard. digest: of its input rows. Raises InputError if it cannot be written."""
     meta = {
         "rows": digest,
         "modalities": list(shard.features),
@@ -64,13 +69,20 @@ def save_shard(folder: Path, shard: Shard, digest: str) -> None:
 
 
 def load_shard(folder: Path, digest: str | None = None, verify: bool = True) -> Shard:
-    """The shard there; `verify` reads its features once. Raises InputError if it is missing, damaged, or not of these
-    rows.
+    """Load a shard.
+
+    Args:
+        folder: folder of the shard.
+        digest: expected digest of the input rows; None accepts any.
+        verify: read all features once and compare their checksum.
+
+    Raises:
+        InputError: the shard is missing or damaged, or its digest differs.
     """
     artifact = load_artifact(folder, KIND, verify)
     meta = artifact.meta
     if digest is not None and meta["rows"] != digest:
-        raise InputError(f"{folder}: holds other rows; encode them again")
+        raise InputError(f"{folder}: contains other rows; encode them again")
     return Shard(
         {name: artifact.tensors[name] for name in meta["modalities"]},
         tuple(meta["ids"]),
@@ -82,7 +94,7 @@ def load_shard(folder: Path, digest: str | None = None, verify: bool = True) -> 
 
 
 def is_made(folder: Path, digest: str) -> bool:
-    """Whether a whole shard of these rows lies there."""
+    """Return whether the folder contains a complete shard of these rows."""
     try:
         load_shard(folder, digest)
     except InputError:

@@ -1,7 +1,7 @@
-"""Items made ready in worker processes while the model runs: in order, a bounded number ahead, none of them fatal.
+"""Prepare items in worker processes while the model runs: in order, with a bounded queue; bad items are not fatal.
 
-A decoder that raises costs its item. One that takes its process down costs its item too: whatever was under way is
-then prepared alone, one at a time, to find which it was.
+If a decoder raises, only its item is lost. If a decoder crashes its process, only its item is lost too: all queued
+items are then prepared one at a time to find out which of them is to blame.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from omnidistill.encoding.encoders.encoder import Encoder, Item
 
 @dataclass(frozen=True)
 class Bad:
-    """Why an item cannot be encoded, as one line."""
+    """The reason why an item cannot be encoded, on one line."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class Job:
-    """An item to prepare: number of its row in the shard, modality; `Bad` where there is no item to be had."""
+    """An item to prepare. row: number of its row in the shard. item: `Bad` if the row has no usable item."""
 
     row: int
     modality: str
@@ -44,13 +44,16 @@ Prepared = Tensor | Bad
 
 _NOTHING = Job(0, "", Bad("nothing to prepare"))
 
-_encoders: Mapping[str, Encoder] = {}  # of a worker process
+_encoders: Mapping[str, Encoder] = {}  # set in worker processes
 
 
 class Preparation:
-    """The workers, started when needed; use it in a `with`.
+    """Context manager with a pool of workers, which start on first use.
 
-    encoders: {modality: encoder}. num_workers: processes, 0 for none. ahead: items that may wait for the model.
+    Args:
+        encoders: {modality: encoder}.
+        num_workers: number of processes; 0 prepares items in this process.
+        ahead: number of items that may wait for the model.
     """
 
     def __init__(self, encoders: Mapping[str, Encoder], num_workers: int, ahead: int) -> None:
@@ -58,21 +61,21 @@ class Preparation:
         self._pool: ProcessPoolExecutor | None = None
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Prepared]]:
-        """Every job with what `prepare` gave, in the order of the jobs."""
+        """Yield every job with its prepared item, in the order of the jobs."""
         if self._num_workers == 0:
             for job in jobs:
                 yield job, _tensor(_prepare(self._encoders, job.modality, job.item))
             return
-        coming, waiting = iter(jobs), deque[tuple[Job, "Future[np.ndarray | Bad]"]]()
+        remaining, waiting = iter(jobs), deque[tuple[Job, "Future[np.ndarray | Bad]"]]()
         while True:
-            for coming_job in islice(coming, self._ahead - len(waiting)):
-                waiting.append((coming_job, self._submit(coming_job, self._num_workers)))
+            for next_job in islice(remaining, self._ahead - len(waiting)):
+                waiting.append((next_job, self._submit(next_job, self._num_workers)))
             if not waiting:
                 return
             job, future = waiting.popleft()
             if isinstance(future.exception(), BrokenProcessPool):
-                under_way = [job, *(each for each, _ in waiting)]
-                waiting = deque(zip(under_way, map(_settled, self._alone(under_way)), strict=True))
+                queued = [job, *(each for each, _ in waiting)]
+                waiting = deque(zip(queued, map(_finished, self._one_at_a_time(queued)), strict=True))
                 job, future = waiting.popleft()
             yield job, _tensor(future.result())
 
@@ -85,30 +88,31 @@ class Preparation:
     def _submit(self, job: Job, num_workers: int) -> Future[np.ndarray | Bad]:
         if self._pool is None:
             spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-            self._pool = ProcessPoolExecutor(num_workers, spawn, initializer=_begin, initargs=(self._encoders,))
+            self._pool = ProcessPoolExecutor(num_workers, spawn, initializer=_initialise, initargs=(self._encoders,))
         try:
-            return self._pool.submit(_prepare_here, job.modality, job.item)
+            return self._pool.submit(_prepare_in_worker, job.modality, job.item)
         except BrokenProcessPool as error:
             broken: Future[np.ndarray | Bad] = Future()
             broken.set_exception(error)
             return broken
 
-    def _alone(self, jobs: Sequence[Job]) -> Iterator[np.ndarray | Bad]:
-        """Each job while no other is under way: the one that ends the process is to blame.
+    def _one_at_a_time(self, jobs: Sequence[Job]) -> Iterator[np.ndarray | Bad]:
+        """Prepare the items one at a time, to find those that crash the process.
 
-        Raises InputError where a process ends before it has a job.
+        Raises:
+            InputError: a process ends before it gets a job.
         """
         self._stop()
         if isinstance(self._submit(_NOTHING, num_workers=1).exception(), BrokenProcessPool):
             raise InputError(
-                "encode: processes that prepare items end as soon as they start; in a script call encode under "
-                "`if __name__ == '__main__':`, or take num_workers=0"
+                "encode: worker processes end as soon as they start; in a script, call encode under "
+                "`if __name__ == '__main__':`, or set num_workers=0"
             )
         for job in jobs:
             future = self._submit(job, num_workers=1)
             if isinstance(future.exception(), BrokenProcessPool):
                 self._stop()
-                yield Bad("took the process that decoded it down")
+                yield Bad("decoding it crashed the worker process")
             else:
                 yield future.result()
         self._stop()
@@ -119,24 +123,24 @@ class Preparation:
             self._pool = None
 
 
-def _begin(encoders: Mapping[str, Encoder]) -> None:
+def _initialise(encoders: Mapping[str, Encoder]) -> None:
     global _encoders
     _encoders = encoders
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends the workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles interrupts and stops the workers
 
 
-def _prepare_here(modality: str, item: Item | Bad) -> np.ndarray | Bad:
+def _prepare_in_worker(modality: str, item: Item | Bad) -> np.ndarray | Bad:
     return _prepare(_encoders, modality, item)
 
 
 def _prepare(encoders: Mapping[str, Encoder], modality: str, item: Item | Bad) -> np.ndarray | Bad:
-    """As numpy array: a tensor would come back as an open file of shared memory each."""
+    """Return the prepared item as a NumPy array: every tensor sent between processes would hold a file open."""
     if isinstance(item, Bad):
         return item
     try:
         return encoders[modality].prepare(item).numpy()
-    except Exception as error:  # decoders of damaged bytes raise many types
+    except Exception as error:  # decoders raise many types of exceptions on damaged bytes
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         return Bad(" ".join(f"{kind}{error}".split()))
 
@@ -145,7 +149,7 @@ def _tensor(prepared: np.ndarray | Bad) -> Prepared:
     return prepared if isinstance(prepared, Bad) else torch.from_numpy(prepared)
 
 
-def _settled(prepared: np.ndarray | Bad) -> Future[np.ndarray | Bad]:
+def _finished(prepared: np.ndarray | Bad) -> Future[np.ndarray | Bad]:
     future: Future[np.ndarray | Bad] = Future()
     future.set_result(prepared)
     return future

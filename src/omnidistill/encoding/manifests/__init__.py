@@ -1,1 +1,1 @@
-"""Manifests: the table of what to encode, made from folders and known data sets, checked before hours are spent."""
+"""Manifests: the table of items to encode, built from a folder or a benchmark and checked before encoding starts."""

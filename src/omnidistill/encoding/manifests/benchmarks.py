@@ -1,7 +1,7 @@
-"""Manifests of the benchmarks, from the files in which these are distributed: their splits, captions and counts.
+"""Manifests of benchmarks, built from the annotation files as they are distributed, with the published splits.
 
-Annotations and videos may lie anywhere in the folder. Each video is one item: its pictures, its sound and one text.
-Videos that are not there (they vanish from the network) are left out and told, or the recipe fails.
+Annotations and videos may be anywhere in the folder. Each video is one item: its frames, its sound and one text.
+Missing videos (some are no longer available online) are dropped and reported, or the recipe fails.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from omnidistill.io.artifacts.files import one_line
 
 MSRVTT = {"train": 9000, "test": 1000}
 DIDEMO = {"train": 8395, "validation": 1065, "test": 1004}
-VGGSOUND_S = {"train": 10_000, "test": 2000}  # every fifth of train is for validation
+VGGSOUND_S = {"train": 10_000, "test": 2000}  # every fifth training clip becomes a validation clip
 _FIFTH = 5
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A manifest by a recipe. missing: the videos that were not found. notes: one fact each."""
+    """A manifest built by a recipe. missing: ids of the missing videos. notes: notes for the user."""
 
     manifest: Manifest
     missing: tuple[str, ...]
@@ -38,19 +38,25 @@ class Recipe:
 
 
 def make_recipe(name: str, folder: Path, missing: Missing = "drop", seed: int = 0) -> Recipe:
-    """The manifest of a known data set (see RECIPES), made of the files in `folder`, which is its root.
+    """Build the manifest of a benchmark.
 
-    missing: "drop" leaves out videos that are not there, "fail" makes them an error. seed: of what is drawn
-    (vggsound-s). Raises InputError for an unknown name, and for annotation files that are not there, there twice,
-    damaged, or of other counts than published; and if no video is there.
+    Args:
+        name: name of the benchmark, a key of RECIPES.
+        folder: contains annotations and videos; root of the manifest.
+        missing: treatment of missing videos: "drop" drops them, "fail" raises.
+        seed: seed of the random subset (vggsound-s).
+
+    Raises:
+        InputError: the name is unknown; an annotation file is missing, occurs twice, is damaged or has other counts
+            than published; or there are no videos.
     """
     if name not in RECIPES:
-        raise InputError(f"recipe {name!r}: known are {', '.join(RECIPES)}{nearest(name, RECIPES)}")
+        raise InputError(f"recipe {name!r} does not exist; choose from {', '.join(RECIPES)}{nearest(name, RECIPES)}")
     clips, absent, notes = RECIPES[name](_Files(folder), seed)
     if absent and missing == "fail":
-        raise InputError(f"{folder}: {len(absent):,} videos are not there, the first is {absent[0]}")
+        raise InputError(f"{folder}: {len(absent):,} videos are missing, the first is {absent[0]}")
     if not clips:
-        raise InputError(f"{folder}: none of {len(absent):,} videos is there, the first is {absent[0]}")
+        raise InputError(f"{folder}: all {len(absent):,} videos are missing, the first is {absent[0]}")
     rows = tuple(
         Row(clip.id, clip.id, clip.split, {"video": path, "audio": path, "text": clip.text}, end=clip.end)
         for clip, path in clips
@@ -60,7 +66,7 @@ def make_recipe(name: str, folder: Path, missing: Missing = "drop", seed: int = 
 
 @dataclass(frozen=True)
 class _Clip:
-    """A video as annotated. names: what its file may be called, with or without a suffix. end: in seconds."""
+    """An annotated video. names: possible names of its file, with or without suffix. end: of the clip, in seconds."""
 
     id: str
     split: str
@@ -69,11 +75,11 @@ class _Clip:
     end: float | None = None
 
 
-_Found = tuple[list[tuple[_Clip, str]], tuple[str, ...], tuple[str, ...]]  # clips with their paths, missing, notes
+_Matches = tuple[list[tuple[_Clip, str]], tuple[str, ...], tuple[str, ...]]  # clips with their paths, missing, notes
 
 
 class _Files:
-    """Every file in a folder and below, found by its name; videos by their name without the suffix as well."""
+    """All files in a folder and its subfolders, indexed by name; videos also by name without suffix."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -85,30 +91,30 @@ class _Files:
                 self._stems[path.stem].append(path)
 
     def annotation(self, name: str) -> Path:
-        """The one file of that name."""
-        found = self._named.get(name, [])
-        if len(found) != 1:
-            count = "no" if not found else f"{len(found)} times"
-            raise InputError(f"{self.folder}: {count} {name}; the recipe reads one, anywhere in the folder")
-        return self.folder / found[0]
+        """Return the path of the annotation file with this name, which must be unique."""
+        paths = self._named.get(name, [])
+        if len(paths) != 1:
+            problem = f"{name} is missing" if not paths else f"{len(paths)} files are named {name}"
+            raise InputError(f"{self.folder}: {problem}; the recipe needs exactly one, anywhere in the folder")
+        return self.folder / paths[0]
 
     def video(self, clip: _Clip) -> str | None:
-        """The path of a clip's video, relative to the folder; None if it is not there."""
+        """Return the path of a clip's video, relative to the folder; None if it is missing."""
         for name in clip.names:
-            found = self._named.get(name) or self._stems.get(name) or self._stems.get(PurePosixPath(name).stem, [])
-            if len(found) > 1:
-                raise InputError(f"{self.folder}: {found[0]} and {found[1]} are both video {clip.id!r}; keep one")
-            if found:
-                return str(found[0])
+            paths = self._named.get(name) or self._stems.get(name) or self._stems.get(PurePosixPath(name).stem, [])
+            if len(paths) > 1:
+                raise InputError(f"{self.folder}: {paths[0]} and {paths[1]} are both video {clip.id!r}; remove one")
+            if paths:
+                return str(paths[0])
         return None
 
     def split(self, clips: list[_Clip]) -> tuple[list[tuple[_Clip, str]], tuple[str, ...]]:
-        """The clips whose videos are there, with their paths, and the ids of the others."""
-        placed = [(clip, self.video(clip)) for clip in clips]
-        return [(clip, path) for clip, path in placed if path], tuple(clip.id for clip, path in placed if not path)
+        """Return the clips with a video, with its path, and the ids of the clips without one."""
+        paths = [(clip, self.video(clip)) for clip in clips]
+        return [(clip, path) for clip, path in paths if path], tuple(clip.id for clip, path in paths if not path)
 
 
-def _msrvtt(files: _Files, seed: int) -> _Found:
+def _msrvtt(files: _Files, seed: int) -> _Matches:
     """Source: Xu et al. 2016 (videos, captions), Yu et al. 2018 (test split 1k-A), as packed for CLIP4Clip."""
     train_path, test_path = files.annotation("MSRVTT_train.9k.csv"), files.annotation("MSRVTT_JSFUSION_test.csv")
     train, test = read_table(train_path), read_table(test_path)
@@ -116,7 +122,7 @@ def _msrvtt(files: _Files, seed: int) -> _Found:
     data = files.annotation("MSRVTT_data.json")
     with _as_distributed(data):
         content = _json(data)
-        held_out = {video["video_id"] for video in content["videos"] if video["split"] == "validate"}
+        validation_ids = {video["video_id"] for video in content["videos"] if video["split"] == "validate"}
         for sentence in content["sentences"]:
             caption = (int(sentence["sen_id"]), str(sentence["caption"]))
             captions[sentence["video_id"]] = min(captions.get(sentence["video_id"], caption), caption)
@@ -126,19 +132,20 @@ def _msrvtt(files: _Files, seed: int) -> _Found:
     _check_counts(files.folder, MSRVTT, {"train": set(train_ids), "test": set(test_ids)})
     with _as_distributed(data):
         clips = [
-            _Clip(name, "validation" if name in held_out else "train", captions[name][1], (name,)) for name in train_ids
+            _Clip(name, "validation" if name in validation_ids else "train", captions[name][1], (name,))
+            for name in train_ids
         ]
     clips += [_Clip(name, "test", text, (name,)) for name, text in zip(test_ids, sentences, strict=True)]
-    held = sum(clip.split == "validation" for clip in clips)
+    num_validation = sum(clip.split == "validation" for clip in clips)
     notes = (
-        f"{held:,} of the 9,000 training videos, MSR-VTT's own validation split, are for validation: 1k-A has none",
-        "a training video has its first caption only; a test video that of the list",
+        f"{num_validation:,} of the 9,000 training videos form the validation split; MSR-VTT defines it, 1k-A has none",
+        "each training video has its first caption only; each test video has the caption of the 1k-A list",
     )
     return *files.split(clips), notes
 
 
-def _didemo(files: _Files, seed: int) -> _Found:
-    """Source: Hendricks et al. 2017. Paragraph retrieval: a video's descriptions, joined in the order of the file."""
+def _didemo(files: _Files, seed: int) -> _Matches:
+    """Source: Hendricks et al. 2017. Paragraph retrieval: the descriptions of a video are joined in file order."""
     clips: list[_Clip] = []
     videos: dict[str, set[str]] = {}
     for split, name in (("train", "train_data.json"), ("validation", "val_data.json"), ("test", "test_data.json")):
@@ -150,45 +157,45 @@ def _didemo(files: _Files, seed: int) -> _Found:
             clips += [_Clip(video, split, " ".join(text), (video,), end=30.0) for video, text in texts.items()]
         videos[split] = set(texts)
     _check_counts(files.folder, DIDEMO, videos)
-    notes = ("a video's text is all of its descriptions; its first 30 s count, which is what was described",)
+    notes = ("the text of a video joins all of its descriptions; only the first 30 s are used, as they were annotated",)
     return *files.split(clips), notes
 
 
-def _vggsound_s(files: _Files, seed: int) -> _Found:
-    """Source: Chen et al. 2020 (clips, labels). Drawn are the first that are there, by the hash of their id."""
+def _vggsound_s(files: _Files, seed: int) -> _Matches:
+    """Source: Chen et al. 2020 (clips, labels). The subset contains the first available clips, sorted by a hash."""
     path = files.annotation("vggsound.csv")
     with _as_distributed(path), path.open(encoding="utf-8-sig", newline="") as lines:
         listed = [_vggsound_clip(*row) for row in csv.reader(lines, strict=True) if row]
     ranked = sorted(listed, key=lambda clip: hashlib.sha256(f"{seed}:{clip.id}".encode()).digest())
     clips: list[tuple[_Clip, str]] = []
     absent: list[str] = []
-    for split, wanted in VGGSOUND_S.items():
-        found: list[tuple[_Clip, str]] = []
+    for split, size in VGGSOUND_S.items():
+        subset: list[tuple[_Clip, str]] = []
         for clip in ranked:
-            if clip.split == split and len(found) < wanted:
+            if clip.split == split and len(subset) < size:
                 video = files.video(clip)
                 if video is None:
                     absent.append(clip.id)
                 else:
-                    found.append((clip, video))
-        clips += found
+                    subset.append((clip, video))
+        clips += subset
     clips = [
         (clip if clip.split == "test" or rank % _FIFTH else _for_validation(clip), video)
         for rank, (clip, video) in enumerate(clips)
     ]
     notes = (
-        f"drawn by seed {seed} from what is there: {len(clips):,} of 8,000 + 2,000 (validation) + 2,000 (test) clips",
-        "the text is the label, so texts repeat: by text alone, many items are equally right",
+        f"random subset, seed {seed}: {len(clips):,} of 8,000 (train) + 2,000 (validation) + 2,000 (test) clips",
+        "the text is the label, so texts repeat: a text alone matches many items equally well",
     )
     return clips, tuple(absent), notes
 
 
-RECIPES: dict[str, Callable[[_Files, int], _Found]] = {
+RECIPES: dict[str, Callable[[_Files, int], _Matches]] = {
     "msrvtt-1ka": _msrvtt,
     "didemo": _didemo,
     "vggsound-s": _vggsound_s,
 }
-"""The data sets that are known, and what makes their clips of a folder."""
+"""Functions that build the clips of each benchmark, by name."""
 
 
 def _vggsound_clip(video: str, start: str, label: str, split: str) -> _Clip:
@@ -209,19 +216,21 @@ def _json(path: Path) -> Any:
 
 @contextmanager
 def _as_distributed(path: Path) -> Iterator[None]:
-    """Whatever goes wrong in reading an annotation file is one InputError."""
+    """Turn every error in reading an annotation file into an InputError."""
     try:
         yield
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, csv.Error) as error:
-        raise InputError(f"{path}: not as it is distributed ({type(error).__name__}: {one_line(error)})") from error
+        raise InputError(
+            f"{path}: differs from the published file ({type(error).__name__}: {one_line(error)}); download it again"
+        ) from error
 
 
-def _check_counts(folder: Path, published: dict[str, int], found: dict[str, set[str]]) -> None:
+def _check_counts(folder: Path, published: dict[str, int], actual: dict[str, set[str]]) -> None:
     for split, count in published.items():
-        if len(found[split]) != count:
+        if len(actual[split]) != count:
             raise InputError(
-                f"{folder}: {len(found[split]):,} videos in {split}, {count:,} are published; "
-                "is this another version of the annotations?"
+                f"{folder}: {len(actual[split]):,} videos in {split}, but {count:,} are published; "
+                "check the version of the annotations"
             )

@@ -1,7 +1,7 @@
-"""What of a manifest can be used: every file is opened, its end decoded, and compared with those of other splits.
+"""Check the files of a manifest: open every file, decode its end, and search for duplicates across splits.
 
-An item that lacks a modality, or has one that cannot be used, is dropped and counted, or the check fails. Duplicates
-across splits are told and not dropped: which of them is the right one is not for a check to say.
+Items that lack a modality or have an unusable file are dropped and counted, or the check fails. Duplicates across
+splits give a warning and are not dropped, because a check cannot decide which of them to keep.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ ABSENT, NO_FILE, EMPTY, OUTSIDE = "absent", "no such file", "empty", "outside th
 UNREADABLE, TRUNCATED, NO_TRACK, TOO_SHORT = "unreadable", "truncated", "no such track", "ends before its start"
 WHATS = (ABSENT, NO_FILE, EMPTY, OUTSIDE, UNREADABLE, TRUNCATED, NO_TRACK, TOO_SHORT)
 
-_Fault = tuple[str, str]  # one of WHATS, and a line for people
+_Fault = tuple[str, str]  # one of WHATS, and the message for the user
 _EXAMPLES = 3
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A modality of an item that cannot be used. what: one of WHATS. detail: a line for people."""
+    """A modality of an item that cannot be used. what: one of WHATS. detail: message for the user."""
 
     id: str
     modality: str
@@ -39,7 +39,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Two items of different splits with the same bytes, and the same stretch of them, in a modality."""
+    """Two items of different splits whose files of one modality have the same bytes, start and end."""
 
     modality: str
     ids: tuple[str, str]
@@ -48,7 +48,7 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found. manifest: the rows that can be used. total: how many there were."""
+    """Result of a check. manifest: the usable rows. total: number of rows checked."""
 
     manifest: Manifest
     total: int
@@ -56,7 +56,7 @@ class Checked:
     duplicates: tuple[Duplicate, ...]
 
     def table(self) -> list[tuple[str, ...]]:
-        """A header and a line for each thing found: how often in each modality, and an example of what is wrong."""
+        """Return a header and one row per kind of problem: its count in each modality, and an example."""
         kinds = self.manifest.kinds
         counts: dict[str, dict[str, int]] = {what: dict.fromkeys(kinds, 0) for what in ("usable", *WHATS)}
         counts["usable"] = dict.fromkeys(kinds, self.total)
@@ -65,53 +65,59 @@ class Checked:
             counts[problem.what][problem.modality] += 1
             counts["usable"][problem.modality] -= 1
             examples.setdefault(problem.what, problem.id)
-        lines = [
+        rows = [
             (what, *(f"{count:,}" for count in row.values()), examples.get(what, ""))
             for what, row in counts.items()
             if what == "usable" or any(row.values())
         ]
-        table = [("", *kinds, "for example"), *lines]
-        return table if examples else [line[:-1] for line in table]
+        table = [("", *kinds, "for example"), *rows]
+        return table if examples else [row[:-1] for row in table]
 
     def lines(self) -> list[str]:
-        """The findings for people, one a line: what is left, and duplicates across splits by the splits that share."""
+        """Return the report: the number of usable items, and one warning per pair of splits with duplicates."""
         splits = [row.split for row in self.manifest.rows]
         counts = ", ".join(f"{split} {splits.count(split):,}" for split in dict.fromkeys(splits))
-        left = f"{len(self.manifest):,} of {self.total:,} items can be used: {counts}"
+        summary = f"{len(self.manifest):,} of {self.total:,} items can be used: {counts}"
         pairs: dict[tuple[str, ...], list[Duplicate]] = defaultdict(list)
         for duplicate in self.duplicates:
             pairs[duplicate.modality, *duplicate.splits].append(duplicate)
-        return [left, *(_warning(found) for found in pairs.values())]
+        return [summary, *(_warning(duplicates) for duplicates in pairs.values())]
 
 
 def check_manifest(manifest: Manifest, missing: Missing = "drop", progress: Progress | None = None) -> Checked:
-    """Look at every cell of a manifest.
+    """Check every cell of a manifest.
 
-    missing: what becomes of items that lack a modality or whose file cannot be used: "drop" leaves them out, "fail"
-    makes them an error. Raises InputError for it, and if no item is left.
+    Args:
+        manifest: the manifest.
+        missing: treatment of items that lack a modality or whose file cannot be used: "drop" drops them, "fail"
+            raises.
+        progress: reports the items checked.
+
+    Raises:
+        InputError: no item can be used, or `missing` is "fail" and an item cannot be used.
     """
     seen: dict[Path | str, Probe | _Fault] = {}
     problems: list[Problem] = []
     with progress or SilentProgress() as shown:
         shown.start(len(manifest), "check")
         for row in manifest.rows:
-            problems += [found for name in manifest.kinds if (found := _problem(manifest, row, name, seen))]
+            problems += [problem for name in manifest.kinds if (problem := _problem(manifest, row, name, seen))]
             shown.advance()
     bad = {problem.id for problem in problems}
     if problems and missing == "fail":
         raise InputError(
-            f"{len(bad):,} of {len(manifest):,} items cannot be used, the first for {problems[0].detail}; "
-            "mend them, or have them dropped"
+            f"{len(bad):,} of {len(manifest):,} items cannot be used; the first problem is {problems[0].detail}; "
+            "fix them, or drop them with missing=drop"
         )
-    kept = tuple(row for row in manifest.rows if row.id not in bad)
-    if not kept:
-        raise InputError(f"none of {len(manifest):,} items can be used, the first for {problems[0].detail}")
-    left = replace(manifest, rows=kept)
-    return Checked(left, len(manifest), tuple(problems), tuple(_duplicates(left)))
+    good = tuple(row for row in manifest.rows if row.id not in bad)
+    if not good:
+        raise InputError(f"none of {len(manifest):,} items can be used; the first problem is {problems[0].detail}")
+    usable = replace(manifest, rows=good)
+    return Checked(usable, len(manifest), tuple(problems), tuple(_duplicates(usable)))
 
 
 def _problem(manifest: Manifest, row: Row, name: str, seen: dict[Path | str, Probe | _Fault]) -> Problem | None:
-    """What keeps a cell from being used. seen: what is known of files that were looked at before."""
+    """Return the problem of a cell, if it has one. seen: results for the files examined before."""
     fault = _fault(manifest, row, name, seen)
     return None if fault is None else Problem(row.id, name, *fault)
 
@@ -127,39 +133,39 @@ def _fault(manifest: Manifest, row: Row, name: str, seen: dict[Path | str, Probe
     except InputError as error:
         return OUTSIDE, str(error)
     if content not in seen:
-        seen[content] = _examined(content)
-    found = seen[content]
-    if not isinstance(found, Probe):
-        return found
-    if not (found.has_audio if kind == "audio" else found.kind == kind):
-        return NO_TRACK, f"{content}: no {kind} in it"
-    if row.start is not None and found.duration is not None and row.start >= found.duration:
-        return TOO_SHORT, f"{content}: lasts {found.duration:.2f} s, its stretch begins at {row.start:.2f} s"
+        seen[content] = _examine(content)
+    result = seen[content]
+    if not isinstance(result, Probe):
+        return result
+    if not (result.has_audio if kind == "audio" else result.kind == kind):
+        return NO_TRACK, f"{content}: contains no {kind}"
+    if row.start is not None and result.duration is not None and row.start >= result.duration:
+        return TOO_SHORT, f"{content}: lasts {result.duration:.2f} s, but the clip starts at {row.start:.2f} s"
     return None
 
 
-def _examined(content: Path | str) -> Probe | _Fault:
-    """What a file is, or what is wrong with it."""
+def _examine(content: Path | str) -> Probe | _Fault:
+    """Return the properties of a file, or the problem with it."""
     try:
         if isinstance(content, Path) and content.stat().st_size == 0:
             return EMPTY, f"{content}: zero bytes"
-        found = probe(content)
+        result = probe(content)
     except FileNotFoundError:
         return NO_FILE, f"{content}: no such file"
     except (OSError, MediaError) as error:
         return UNREADABLE, str(error)
     try:
-        if found.kind == "image":
+        if result.kind == "image":
             read_picture(Path(content))
         else:
             check_whole(content)
     except MediaError as error:
         return TRUNCATED, str(error)
-    return found
+    return result
 
 
 def _duplicates(manifest: Manifest) -> Iterator[Duplicate]:
-    """Only files of one size are read, small ones first."""
+    """Yield duplicates across splits. Only files of equal size are read, small ones first."""
     digests: dict[Path, str] = {}
     for name, kind in manifest.kinds.items():
         sizes: dict[int, list[tuple[Row, Path]]] = defaultdict(list)
@@ -182,7 +188,7 @@ def _same_bytes(name: str, rows: list[tuple[Row, Path]], digests: dict[Path, str
             yield Duplicate(name, (row.id, other.id), (row.split, other.split))
 
 
-def _warning(found: list[Duplicate]) -> str:
-    name, (split, other) = found[0].modality, found[0].splits
-    pairs = ", ".join(f"{a!r} = {b!r}" for a, b in (duplicate.ids for duplicate in found[:_EXAMPLES]))
-    return f"WARNING: {len(found):,} items of {split} have the {name} of an item of {other} (leak): {pairs}"
+def _warning(duplicates: list[Duplicate]) -> str:
+    name, (split, other) = duplicates[0].modality, duplicates[0].splits
+    pairs = ", ".join(f"{a!r} = {b!r}" for a, b in (duplicate.ids for duplicate in duplicates[:_EXAMPLES]))
+    return f"WARNING: {len(duplicates):,} items of {split} have the same {name} as items of {other} (leak): {pairs}"

@@ -1,8 +1,9 @@
-"""The manifest: a table of items to encode, one a row, with a file or a text for each modality.
+"""The manifest: a table of items to encode, one per row, with a file or a text for each modality.
 
-Columns: `id`; optionally `group` (default: the id), `split` (default: train), `start` and `end` in seconds; and one a
-modality, named by its kind (`video`, `audio`, `image`, `text`) or NAME:KIND (`speech:audio`). A cell is a text, or the
-path of a file relative to the root; an empty one is a modality that the item lacks. Formats: .csv, .jsonl, .parquet.
+Columns: `id`; optionally `group` (default: the id), `split` (default: train), `start` and `end` in seconds; and one
+column per modality, named by its kind (`video`, `audio`, `image`, `text`) or NAME:KIND (`speech:audio`). A cell is a
+text, or the path of a file relative to the root; a cell is empty if the item lacks the modality. Formats: .csv, .jsonl,
+.parquet.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from omnidistill.io.artifacts import write_atomic
 Kind = Literal["video", "audio", "image", "text"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Missing = Literal["drop", "fail"]
-"""What becomes of an item that cannot be used: it is left out and counted, or an error."""
+"""Treatment of items that cannot be used: "drop" drops and counts them, "fail" raises."""
 
 _OWN = ("id", "group", "split", "start", "end")
 _SYNONYMS = {"val": "validation", "valid": "validation", "dev": "validation"}
@@ -38,8 +39,13 @@ _ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")
 class Row:
     """One item.
 
-    media: {modality: path relative to the root, or text}, only those that the item has. start, end: the stretch of its
-    files that counts, in seconds; None: from the beginning, to the end.
+    Attributes:
+        id: unique in the manifest.
+        group: items of one group count as the same instance.
+        split: train, validation or test.
+        media: {modality: path relative to the root, or text}, without the modalities that the item lacks.
+        start: start of the clip within the files, in seconds; None is the start of the file.
+        end: end of the clip within the files, in seconds; None is the end of the file.
     """
 
     id: str
@@ -52,12 +58,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Items with their modalities; validated on construction, the files themselves are not looked at.
+    """Items with their modalities; validated on construction, without looking at the files.
 
-    rows: ids are unique, and no group is in two splits. kinds: {modality: kind}. root: the folder that all paths are
-    in. addresses: whether http:// and https:// may stand for paths.
+    Attributes:
+        rows: the items; ids are unique, and no group is in two splits.
+        kinds: {modality: kind}.
+        root: the folder that contains all files.
+        addresses: whether URLs (http:// and https://) are allowed in place of paths.
 
-    Raises InputError, naming row and column, for anything else: absolute paths, `..`, addresses that are not allowed.
+    Raises:
+        InputError: a row is invalid, such as one with an absolute path, `..`, or a URL that is not allowed; names row
+            and column.
     """
 
     rows: tuple[Row, ...]
@@ -74,31 +85,34 @@ class Manifest:
         for number, row in enumerate(self.rows):
             _check_row(number, row, self.kinds, self.addresses)
             if (first := ids.setdefault(row.id, number)) != number:
-                raise InputError(f"row {number}, column 'id': {row.id!r} is the id of row {first} too; ids are unique")
+                raise InputError(
+                    f"row {number}, column 'id': {row.id!r} is also the id of row {first}; ids must be unique"
+                )
             if (split := splits.setdefault(row.group, row.split)) != row.split:
                 raise InputError(
                     f"row {number}, column 'split': group {row.group!r} is in {split!r} and {row.split!r}; "
-                    "a group belongs to one split"
+                    "all rows of a group must be in one split"
                 )
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def content(self, row: Row, modality: str) -> Path | str:
-        """What a row has of a modality: the file, a path that begins with the root; a text (or an address) as it is.
+        """Return the content of a cell: the path of the file, including the root; a text or URL is returned unchanged.
 
-        Raises InputError for a file that a symbolic link leads to from inside the root to outside.
+        Raises:
+            InputError: the path leaves the root through a symbolic link.
         """
-        given = row.media[modality]
-        if self.kinds[modality] == "text" or _ADDRESS.match(given):
-            return given
-        path = self.root / given
+        cell = row.media[modality]
+        if self.kinds[modality] == "text" or _ADDRESS.match(cell):
+            return cell
+        path = self.root / cell
         try:
             inside = path.resolve().is_relative_to(self._real_root)
-        except (OSError, RuntimeError) as error:  # links in a circle
-            raise InputError(f"id {row.id!r}, {modality}: {path} cannot be followed ({error})") from error
+        except (OSError, RuntimeError) as error:  # circular links
+            raise InputError(f"id {row.id!r}, {modality}: {path} cannot be resolved ({error})") from error
         if not inside:
-            raise InputError(f"id {row.id!r}, {modality}: {path} leads out of {self.root} by a symbolic link")
+            raise InputError(f"id {row.id!r}, {modality}: {path} leads out of {self.root} through a symbolic link")
         return path
 
     @cached_property
@@ -107,11 +121,16 @@ class Manifest:
 
 
 def read_manifest(path: Path, root: Path | None = None, addresses: bool = False) -> Manifest:
-    """The manifest in a file. root: where its paths begin; default: the folder that it is in. addresses: see Manifest.
+    """Read a manifest. The splits `val`, `valid` and `dev` are read as `validation`.
 
-    The splits `val`, `valid` and `dev` are read as `validation`.
-    Raises InputError, naming file, row and column, for a table that cannot be read, columns that are no modality, and
-    for whatever a Manifest refuses.
+    Args:
+        path: a .csv, .jsonl or .parquet file.
+        root: folder that the paths are relative to; None is the folder of the manifest.
+        addresses: whether URLs (http:// and https://) are allowed in place of paths.
+
+    Raises:
+        InputError: the table cannot be read, a column is not a modality, or the `Manifest` is invalid; names file, row
+            and column.
     """
     columns = read_table(path)
     ids = text_column(path, columns, "id", "every item needs a unique id")
@@ -121,7 +140,7 @@ def read_manifest(path: Path, root: Path | None = None, addresses: bool = False)
         modalities = {column: _modality(column) for column in columns if column not in _OWN}
         names = [name for name, _ in modalities.values()]
         if len(set(names)) < len(names):
-            raise InputError(f"two columns of one modality: {', '.join(modalities)}")
+            raise InputError(f"two columns have the same modality: {', '.join(modalities)}; rename one")
         cells = {column: _cells(column, columns[column], _text) for column in modalities}
         times = {name: _cells(name, columns.get(name, [None] * len(ids)), _seconds) for name in ("start", "end")}
         rows = tuple(
@@ -141,16 +160,21 @@ def read_manifest(path: Path, root: Path | None = None, addresses: bool = False)
 
 
 def split_name(text: str) -> str | None:
-    """The split that a word means, None for any other word: `val`, `valid` and `dev` mean `validation`."""
+    """Return the split that a word names (`val`, `valid` and `dev` mean `validation`); None if it names none."""
     split = _SYNONYMS.get(text, text)
     return split if split in SPLITS else None
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Save as .csv, .jsonl or .parquet, by the suffix; paths become relative to the folder that `path` is in.
+    """Save a manifest as .csv, .jsonl or .parquet; its paths become relative to the folder of `path`.
 
-    Raises InputError for another suffix, a folder that the root is not in, text that is not UTF-8, a file that cannot
-    be written, and without pyarrow.
+    Args:
+        manifest: the manifest.
+        path: the suffix chooses the format; the folder must contain the root of the manifest.
+
+    Raises:
+        InputError: the suffix is unknown, the root is not below the folder, a text is not UTF-8, the file cannot be
+            written, or pyarrow is missing.
     """
     writers: dict[str, Callable[[dict[str, list[Any]]], bytes]] = {
         ".csv": _as_csv,
@@ -158,7 +182,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         ".parquet": _as_parquet,
     }
     if (suffix := path.suffix.lower()) not in writers:
-        raise InputError(f"{path}: a manifest is saved as {', '.join(writers)}")
+        raise InputError(f"{path}: unknown suffix; a manifest is saved as {', '.join(writers)}")
     times = [name for name in ("start", "end") if any(getattr(row, name) is not None for row in manifest.rows)]
     columns = {name: [getattr(row, name) for row in manifest.rows] for name in ("id", "group", "split", *times)}
     below = _below(manifest.root, path)
@@ -173,31 +197,33 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
 
 
 def _below(root: Path, path: Path) -> PurePosixPath:
-    """The way from the folder of the manifest down to the root."""
+    """Return the path of the root, relative to the folder of the manifest."""
     try:
         return PurePosixPath(root.resolve().relative_to(path.parent.resolve()))
     except ValueError as error:
-        raise InputError(f"{path}: its files are in {root}; save it there, or in a folder above") from error
+        raise InputError(
+            f"{path}: the files of the manifest are in {root}; save it in this folder or in one above it"
+        ) from error
 
 
-def _cell(given: str | None, kind: Kind, below: PurePosixPath) -> str | None:
-    return given if given is None or kind == "text" or _ADDRESS.match(given) else str(below / given)
+def _cell(cell: str | None, kind: Kind, below: PurePosixPath) -> str | None:
+    return cell if cell is None or kind == "text" or _ADDRESS.match(cell) else str(below / cell)
 
 
 def _check_kinds(kinds: dict[str, Kind]) -> None:
     check_modality_names(kinds)
     if not kinds:
-        raise InputError(f"no modality; a column is one, named {', '.join(KINDS)}, or NAME:KIND such as speech:audio")
+        raise InputError(f"no modality; add a column named {', '.join(KINDS)}, or NAME:KIND such as speech:audio")
     for name in kinds:
         if name in _OWN:
-            raise InputError(f"modality {name!r}: the name of a column that every manifest has; choose another")
+            raise InputError(f"modality {name!r}: this is the name of another column of manifests; choose another name")
 
 
 def _check_row(number: int, row: Row, kinds: dict[str, Kind], addresses: bool) -> None:
     if row.split not in SPLITS:
         raise InputError(
             f"row {number}, column 'split': unknown split {row.split!r}; "
-            f"known are {', '.join(SPLITS)}{nearest(row.split, SPLITS)}"
+            f"choose from {', '.join(SPLITS)}{nearest(row.split, SPLITS)}"
         )
     for name in ("start", "end"):
         value = getattr(row, name)
@@ -206,35 +232,35 @@ def _check_row(number: int, row: Row, kinds: dict[str, Kind], addresses: bool) -
     if row.end is not None and row.end <= (row.start or 0.0):
         raise InputError(f"row {number}, column 'end': {row.end} s is not after the start, {row.start or 0.0} s")
     for name, cell in row.media.items():
-        why = _why_not(cell, addresses) if kinds[name] != "text" else ""
-        if why:
-            raise InputError(f"row {number}, column {name!r}: {cell!r} {why}")
+        problem = _path_problem(cell, addresses) if kinds[name] != "text" else ""
+        if problem:
+            raise InputError(f"row {number}, column {name!r}: {cell!r} {problem}")
 
 
-def _why_not(cell: str, addresses: bool) -> str:
-    """Why a cell is no path inside the root, or an empty string."""
+def _path_problem(cell: str, addresses: bool) -> str:
+    """Return why a cell is not a valid path inside the root; empty if it is one."""
     if _ADDRESS.match(cell):
         allowed = addresses and cell.lower().startswith(("http://", "https://"))
-        return "" if allowed else "is an address on the network; get the file first, or allow addresses"
+        return "" if allowed else "is a URL; download the file first, or allow URLs"
     if PurePosixPath(cell).is_absolute() or PureWindowsPath(cell).anchor:
         return "is an absolute path; paths are relative to the root"
     if ".." in PurePosixPath(cell).parts or ".." in PureWindowsPath(cell).parts:
-        return "goes up by '..'; paths stay inside the root"
-    return "is no file name" if "\0" in cell else ""
+        return "contains '..'; paths must stay inside the root"
+    return "is not a file name" if "\0" in cell else ""
 
 
 def _modality(column: str) -> tuple[str, Kind]:
     name, _, kind = column.rpartition(":")
     if kind not in KINDS:
         raise InputError(
-            f"column {column!r}: neither {', '.join(_OWN)} nor a modality, which is named by its kind "
+            f"column {column!r}: not one of {', '.join(_OWN)}, and not a modality, whose name is its kind "
             f"({', '.join(KINDS)}) or NAME:KIND{nearest(kind, (*_OWN, *KINDS))}"
         )
     return name or kind, kind
 
 
 def _cells(column: str, values: Iterable[object], parse: Callable[[object], Any]) -> list[Any]:
-    """Each value, parsed; None where there is none."""
+    """Return the parsed values; None for empty cells."""
     parsed = []
     for number, value in enumerate(values):
         try:

@@ -1,1 +1,1 @@
-"""Media files as tensors: frames, waveforms and pictures by time. The only room that decodes what is no feature yet."""
+"""Decode media files to tensors: frames, waveforms and pictures. No other package decodes media."""

@@ -1,11 +1,12 @@
 """Log-mel filter banks as Kaldi computes them (https://kaldi-asr.org, `compute-fbank-feats`), without dither.
 
-    windows of 25 ms every 10 ms, less their mean; y_t = x_t - 0.97 x_(t-1), x_(-1) = x_0; times a Hann window
-    power spectrum of the window, filled with zeros to a power of two
-    triangles, half overlapping, evenly spaced in mel(f) = 1127 ln(1 + f / 700) from 20 Hz to half the rate
-    ln max(energy, 1.19e-7)
+    1. windows of 25 ms every 10 ms, minus their mean; y_t = x_t - 0.97 x_(t-1) with x_(-1) = x_0; times a Hann window
+    2. power spectrum of each window, zero-padded to a power of two
+    3. half-overlapping triangular filters, evenly spaced in mel(f) = 1127 ln(1 + f / 700) from 20 Hz to half the rate
+    4. ln max(energy, 1.19e-7)
 
-Samples of full scale 1, not Kaldi's 32,768: energies are lower by 20.8 throughout, as the models here were trained.
+Samples have a full scale of 1 instead of Kaldi's 32,768, so all log energies are lower by 20.8. The models that use
+them were trained that way.
 """
 
 from __future__ import annotations
@@ -20,19 +21,27 @@ from omnidistill.core.errors import InputError
 _WINDOW, _STEP = 0.025, 0.010  # seconds
 _PRE_EMPHASIS = 0.97
 _LOWEST = 20.0  # Hz
-_FLOOR = torch.finfo(torch.float32).eps  # of an energy, whatever the precision
+_FLOOR = torch.finfo(torch.float32).eps  # smallest energy, in any precision
 
 
 def fbank(waveform: Float[Tensor, " samples"], rate: int, num_bins: int) -> Float[Tensor, "frames num_bins"]:
-    """Log energies of one channel in -1..1, `rate` samples a second, in the precision of the waveform.
+    """Return the log energies of one channel, in the precision of the waveform.
 
-    frames = 1 + floor((samples - window) / step): the last samples that fill no window are left out.
-    Raises InputError if the waveform is shorter than one window.
+    frames = 1 + floor((samples - window) / step): samples after the last full window are dropped.
+
+    Args:
+        waveform: samples of one channel, in [-1, 1].
+        rate: samples per second.
+        num_bins: number of mel bins.
+
+    Raises:
+        InputError: the waveform is shorter than one window.
     """
     window, step = round(_WINDOW * rate), round(_STEP * rate)
     if len(waveform) < window:
         raise InputError(
-            f"a sound of {len(waveform)} samples at {rate} Hz; at least {window} ({_WINDOW * 1000:g} ms) are needed"
+            f"the sound is too short: {len(waveform)} samples at {rate} Hz; at least {window} "
+            f"({_WINDOW * 1000:g} ms) are needed"
         )
     frames = waveform.unfold(0, window, step)
     frames = frames - frames.mean(1, keepdim=True)
@@ -45,7 +54,7 @@ def fbank(waveform: Float[Tensor, " samples"], rate: int, num_bins: int) -> Floa
 
 
 def _triangles(rate: int, size: int, num_bins: int) -> Float[Tensor, "frequencies num_bins"]:
-    """The weight of each frequency in each bin."""
+    """Return the weight of each frequency in each bin."""
     mel = _mel(torch.arange(size // 2 + 1, dtype=torch.float64) * rate / size)
     low, high = _mel(torch.tensor([_LOWEST, rate / 2], dtype=torch.float64))
     corners = torch.linspace(float(low), float(high), num_bins + 2, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""A picture file as a tensor: RGB, upright by its EXIF orientation, what is transparent on white."""
+"""Decode a picture file to a tensor: RGB, rotated upright by its EXIF orientation, transparent parts on white."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from omnidistill.core.optional import require
 from omnidistill.encoding.media.container import MediaError, check_file
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-"""The formats that are opened, as Pillow names them; of an animation, the first picture is taken."""
+"""Allowed formats, by their Pillow names; the first frame of an animation is used."""
 
 
 class NotAPicture(MediaError):
-    """A file that is no still picture of a known format; it may be something else."""
+    """A file that is not a still picture of a known format. It may be a valid file of another kind."""
 
 
 def read_picture(path: Path) -> UInt8[Tensor, "3 height width"]:
-    """The picture in a file, RGB in 0-255. 16-bit grey is reduced to its upper 8 bits.
+    """Return the picture in a file, RGB with values in 0-255. 16-bit grey is reduced to its upper 8 bits.
 
-    Raises MediaError for a file that is missing, empty, damaged, truncated, of another format, or too large to trust
-    (Pillow's limit against decompression bombs).
+    Raises:
+        MediaError: the file is missing, empty, damaged, truncated, of another format, or has more pixels than Pillow's
+            limit against decompression bombs.
     """
     operations = require("PIL.ImageOps", "media")
     with _opened(path) as picture:
@@ -36,26 +37,28 @@ def read_picture(path: Path) -> UInt8[Tensor, "3 height width"]:
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Width and height of a still picture in pixels, upright, from its header alone.
+    """Return width and height of a still picture in pixels, upright; reads only the header.
 
-    Raises NotAPicture for an animation and other files, MediaError for one that is missing, empty or damaged.
+    Raises:
+        NotAPicture: the file is an animation or not a picture.
+        MediaError: the file is missing, empty or damaged.
     """
     with _opened(path) as picture:
         if picture.format == "GIF" and picture.is_animated:
-            raise NotAPicture(f"{path}: an animation, not a still picture")
+            raise NotAPicture(f"{path}: expected a still picture, found an animation")
         width, height = picture.size
-        return (height, width) if picture.getexif().get(_ORIENTATION, 1) in _TURNED else (width, height)
+        return (height, width) if picture.getexif().get(_ORIENTATION, 1) in _ROTATED else (width, height)
 
 
-_ORIENTATION = 0x0112  # of EXIF; 5 to 8 are turned by a quarter
-_TURNED = (5, 6, 7, 8)
+_ORIENTATION = 0x0112  # EXIF tag; the values 5 to 8 stand for rotations by 90 degrees
+_ROTATED = (5, 6, 7, 8)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """The file as a Pillow image, not decoded yet; errors while it is read are MediaErrors that name it."""
+    """Open a file as a Pillow image, not decoded yet; errors in the `with` block become MediaErrors."""
     images = require("PIL.Image", "media")
-    images.init()  # or only some formats are known
+    images.init()  # without it Pillow knows only some of the formats
     check_file(path)
     try:
         with images.open(path, formats=FORMATS) as picture:
@@ -63,10 +66,10 @@ def _opened(path: Path) -> Iterator[Any]:
     except MediaError:
         raise
     except images.DecompressionBombError as error:
-        raise MediaError(f"{path}: more pixels than a picture has; not decoded ({error})") from error
+        raise MediaError(f"{path}: too many pixels for a picture; not decoded ({error})") from error
     except images.UnidentifiedImageError as error:
-        raise NotAPicture(f"{path}: no picture of a known format ({', '.join(FORMATS)})") from error
-    except Exception as error:  # parsers of damaged bytes raise many types
+        raise NotAPicture(f"{path}: not a picture of a known format ({', '.join(FORMATS)})") from error
+    except Exception as error:  # Pillow raises many types of exceptions on damaged bytes
         raise MediaError(f"{path}: cannot be decoded ({' '.join(str(error).split())}); damaged or truncated") from error
 
 
@@ -75,6 +78,6 @@ def _rgb(picture: Any) -> Any:
     if picture.mode.startswith("I"):
         return images.fromarray((np.asarray(picture) // 256).clip(0, 255).astype(np.uint8)).convert("RGB")
     if "A" in picture.getbands() or "transparency" in picture.info:
-        over = picture.convert("RGBA")
-        return images.alpha_composite(images.new("RGBA", over.size, "white"), over).convert("RGB")
+        foreground = picture.convert("RGBA")
+        return images.alpha_composite(images.new("RGBA", foreground.size, "white"), foreground).convert("RGB")
     return picture.convert("RGB")

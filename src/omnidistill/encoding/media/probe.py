@@ -1,4 +1,4 @@
-"""What a file is, by its content and not its name: picture, video or sound; and whether all of it is there."""
+"""Determine from its content whether a file is a picture, a video or a sound, and whether it is complete."""
 
 from __future__ import annotations
 
@@ -22,15 +22,19 @@ from omnidistill.encoding.media.container import (
 from omnidistill.encoding.media.picture import NotAPicture, picture_size
 from omnidistill.encoding.media.video import last_frame_time
 
-_TAIL = 1.0  # seconds before the end from which a file is decoded to see whether it is whole
+_TAIL = 1.0  # the last seconds of a file, decoded to check that it is complete
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What was found in a file.
+    """Properties of a media file.
 
-    duration: seconds; None for a picture, and where the file does not say. width, height: pixels as shown, upright;
-    None for sound.
+    Attributes:
+        kind: kind of media.
+        duration: seconds; None for pictures, and if the file does not state it.
+        has_audio: whether there is an audio track.
+        width: width in pixels, upright; None for audio.
+        height: height in pixels, upright; None for audio.
     """
 
     kind: Literal["image", "video", "audio"]
@@ -41,9 +45,10 @@ class Probe:
 
 
 def probe(source: Source) -> Probe:
-    """Read the headers of a file, and the first frame of a video.
+    """Return the properties of a file, from its headers and (for a video) the first frame.
 
-    Raises MediaError for a file that is missing, empty, damaged, or no picture, video or sound.
+    Raises:
+        MediaError: the file is missing, empty, damaged, or not a picture, video or sound.
     """
     if not is_address(str(source)):
         with suppress(NotAPicture):
@@ -57,26 +62,29 @@ def probe(source: Source) -> Probe:
 
 
 def check_whole(source: Source) -> None:
-    """Decode the end of a video or sound and compare with the duration that the file states.
+    """Decode the end of a video or sound and compare its time with the duration that the file states.
 
-    A file that states none passes. Raises MediaError, with both times, if more than a second is missing: some
-    containers are cut without any error when they are read.
+    Some truncated containers cause no decoding error, so the times have to be compared. A file that states no duration
+    passes.
+
+    Raises:
+        MediaError: more than a second is missing; gives both times.
     """
     with opened(source) as container:
         stated = length(container)
         if stated is None or container.format.name in ESTIMATED:
             return
         streams = [track(container, kind, source) for kind in ("video", "audio") if has_track(container, kind)]
-        for start in (max(0.0, stated - _TAIL), 0.0):  # from the start only to say how much there is
+        for start in (max(0.0, stated - _TAIL), 0.0):  # from the start only to report how much can be decoded
             last = max((last_frame_time(container, stream, source, start) for stream in streams), default=-1.0)
             if last + MISSING + max(map(spacing, streams), default=0.0) >= stated:
                 return
-    raise MediaError(f"{source}: truncated: {max(0.0, last):.2f} of {stated:.2f} s can be decoded; get it again")
+    raise MediaError(f"{source}: truncated: {max(0.0, last):.2f} of {stated:.2f} s can be decoded; download it again")
 
 
 def _size(container: Any, source: Source) -> tuple[int, int]:
-    """Width and height of the first frame, upright."""
+    """Return width and height of the first frame, upright."""
     frame = next(container.decode(track(container, "video", source)), None)
     if frame is None:
-        raise MediaError(f"{source}: no frame can be decoded; damaged, truncated or no media file")
+        raise MediaError(f"{source}: no frame can be decoded; damaged, truncated or not a media file")
     return (frame.height, frame.width) if round(frame.rotation / 90) % 2 else (frame.width, frame.height)

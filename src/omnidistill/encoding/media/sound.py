@@ -1,7 +1,7 @@
-"""Sound as a waveform at a wanted rate, cut by time.
+"""Decode sound to a waveform at a requested sampling rate, between two times.
 
-The cut is made on the grid of the file's own samples, then resampled once, so a cut equals the same stretch of the
-whole. Channels stay apart: whether they are averaged or the first is taken is for the encoder to say.
+The sound is resampled once, on the sample grid of the file, so a clip equals the same part of the complete file.
+Channels are kept separate: the encoder decides whether to average them or to take the first.
 """
 
 from __future__ import annotations
@@ -26,23 +26,30 @@ from omnidistill.encoding.media.container import (
     track_length,
 )
 
-_MARGIN = 1  # whole seconds decoded before a cut: codecs and the resampler need what came before
+_MARGIN = 1  # full seconds decoded before and after a clip: codecs and the resampler need the context
 
 
 def read_sound(
     source: Source, rate: int, start: float = 0.0, end: float | None = None
 ) -> Float[Tensor, "channels samples"]:
-    """The sound from `start` to `end`, in seconds, at `rate` samples a second; float32, full scale is 1.
+    """Return the sound from `start` to `end`, float32 with a full scale of 1.
 
-    end: None is the end of the track, with the padding that its codec adds (up to a tenth of a second). A track that
-    ends before `end` gives fewer samples. Source of the resampling: libsoxr, high quality.
+    Resampling uses libsoxr in its high-quality setting.
 
-    Raises MediaError for a file that cannot be decoded, has no audio track, is cut off or ends before `start`, and for
-    a rate or times that make no sense.
+    Args:
+        source: file or URL.
+        rate: samples per second.
+        start: seconds from the start of the file.
+        end: seconds from the start of the file; a track that ends before it gives fewer samples. None is the end of
+            the track, including the padding that the codec adds (up to 0.1 s).
+
+    Raises:
+        MediaError: the file cannot be decoded, has no audio track, is truncated or ends before `start`; or `rate`,
+            `start` or `end` is invalid.
     """
     if rate < 1 or not 0 <= start < (float("inf") if end is None else end):
         raise MediaError(
-            f"{source}: sound at rate {rate} from {start} to {end} s: give a rate >= 1 and 0 <= start < end"
+            f"{source}: sound at rate {rate} from {start} to {end} s: pass a rate >= 1 and 0 <= start < end"
         )
     begin = float(max(0, int(start) - _MARGIN))
     samples, own_rate = _decoded(source, begin, end)
@@ -51,14 +58,15 @@ def read_sound(
     last = sound.shape[1] if end is None else first + round((end - start) * rate)
     cut = sound[:, first:last]
     if cut.shape[1] == 0:
-        raise MediaError(f"{source}: its sound ends at {begin + sound.shape[1] / rate:.2f} s, before {start:.2f} s")
+        raise MediaError(f"{source}: the sound ends at {begin + sound.shape[1] / rate:.2f} s, before {start:.2f} s")
     return cut.contiguous()
 
 
 def sound_duration(source: Source) -> float:
-    """How long the sound of a file lasts, in seconds: what it says, or else what can be decoded.
+    """Return the duration of the sound in seconds: the stated one, or else that of the decoded samples.
 
-    Raises MediaError for a file that cannot be decoded or has no audio track.
+    Raises:
+        MediaError: the file cannot be decoded or has no audio track.
     """
     with opened(source) as container:
         stream = track(container, "audio", source)
@@ -69,16 +77,16 @@ def sound_duration(source: Source) -> float:
 
 
 def resample(samples: Float[Tensor, "channels n"], rate: int, to: int) -> Float[Tensor, "channels m"]:
-    """float32 samples at `rate` a second as samples at `to` a second: m = n to / rate, rounded up."""
+    """Resample float32 samples from `rate` to `to` samples per second; m = ceil(n to / rate)."""
     if rate == to:
         return samples
-    padded = np.pad(samples.numpy(), ((0, 0), (0, -(-rate // to)))).T  # silence for the last, of which there is a part
+    padded = np.pad(samples.numpy(), ((0, 0), (0, -(-rate // to)))).T  # silence completes the last output sample
     sound = require("soxr", "media").resample(padded, rate, to)
     return torch.from_numpy(sound[: -(-samples.shape[1] * to // rate)]).T.contiguous()
 
 
 def _decoded(source: Source, start: float, end: float | None) -> tuple[Float[Tensor, "channels n"], int]:
-    """The samples from `start` to at least `end`, at the file's own rate, and that rate."""
+    """Return the samples from `start` to at least `end` at the file's own rate, and that rate."""
     with opened(source) as container:
         stream = track(container, "audio", source)
         stated = track_length(container, stream)
@@ -95,23 +103,24 @@ def _decoded(source: Source, start: float, end: float | None) -> tuple[Float[Ten
                 pieces.append(np.zeros((len(samples), max(0, position)), np.float32))
                 own = (len(samples), rate)
             if (len(samples), rate) != own:
-                raise MediaError(f"{source}: its sound changes rate or channels on the way; encode it anew")
+                raise MediaError(f"{source}: the sampling rate or the number of channels changes; re-encode the file")
             pieces.append(samples[:, max(0, -position) :])
             position += samples.shape[1]
             if end is not None and position >= (end - start + _MARGIN) * rate:
                 break
     if not pieces:
         raise MediaError(
-            f"{source}: no sound between {start} s and the end; it ends before, begins after or is damaged"
+            f"{source}: no sound can be decoded from {start} s; the track ends before, starts after the clip or is "
+            "damaged"
         )
     last = start + position / own[1]
     if stated is not None and min(stated, stated if end is None else end) > last + MISSING:
-        raise MediaError(f"{source}: truncated: its sound ends at {last:.2f} of {stated:.2f} s; get it again")
+        raise MediaError(f"{source}: truncated: the sound ends at {last:.2f} of {stated:.2f} s; download it again")
     return torch.from_numpy(np.concatenate(pieces, axis=1)), own[1]
 
 
 def _floats(frame: Any) -> Float[np.ndarray, "channels n"]:
-    """The samples of a frame as float32, full scale 1, one row a channel."""
+    """Return the samples of a frame as float32 with a full scale of 1, one row per channel."""
     samples: np.ndarray = frame.to_ndarray()
     if not frame.format.is_planar:
         samples = samples.reshape(-1, len(frame.layout.channels)).T

@@ -1,7 +1,7 @@
 """Heads trained on all rows: step size and number of epochs chosen on validation, then fresh runs with those.
 
 `full` minimises group-aware InfoNCE and is what gain retained is measured against; `full-own` minimises what the
-students of a set minimise, which says how much of a difference the objective makes.
+students of a set minimise, which shows the effect of the objective.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a baseline is: heads trained in another way from the same start, to compare sets with.
+"""Interface of baselines: heads trained in another way from the same initial heads, to compare sets with.
 
-Every choice is made on validation; nothing here can see the test split, since a `Development` has none. A baseline
-depends on its settings, the start, the data, the evaluation protocol, a seed and (if it is sized) an allowance, and on
-nothing else: the same label means the same number wherever it is shown.
+Every choice uses validation; a `Development` has no test split. A baseline depends only on its settings, the initial
+heads, the data, the evaluation protocol, a seed and (if it is sized) an allowance, so the same label has the same
+number in every table.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from omnidistill.models.objectives import Objective
 
 @dataclass(frozen=True)
 class Allowance:
-    """What a sized baseline may use: real rows (in float32), and bytes of stored heads."""
+    """Limits of a sized baseline: number of real rows (in float32), and bytes of stored heads."""
 
     rows: int
     bytes: int
@@ -31,9 +31,15 @@ class Allowance:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a baseline is fitted to.
+    """Inputs of a baseline.
 
-    allowance: None for baselines that are not sized. fitted: results of the baselines that this one `needs`.
+    Attributes:
+        data: training and validation rows.
+        start: initial heads, {modality: d x p_m}.
+        evaluate: the evaluation protocol.
+        seed: seed of every random stream.
+        allowance: limits of a sized baseline; None for others.
+        fitted: results of the baselines that this one `needs`.
     """
 
     data: Development
@@ -57,11 +63,11 @@ class Baseline(Component):
         """Train the heads; one run per student of the protocol, or a single one where nothing is random."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether the baseline means anything here; a row without meaning is not shown."""
+        """Return whether the baseline is meaningful in this setting; otherwise tables omit its row."""
         return True
 
     def for_students(self, students: Sequence[Objective], evaluate: EvaluateConfig) -> tuple[Baseline, ...]:
-        """Return the baselines that this one stands for in a table whose sets have these student objectives."""
+        """Return the baselines that replace this one in a table whose sets have these student objectives."""
         return (self,)
 
     @property
@@ -76,8 +82,8 @@ baselines: ComponentRegistry[Baseline] = ComponentRegistry(
     Baseline,  # type: ignore[type-abstract]
     {
         "zero-shot": f"{_HERE}.zero_shot",
-        "random": f"{_HERE}.random_rows",
-        "low-rank": f"{_HERE}.low_rank",
+        "random": f"{_HERE}.random_real_rows",
+        "low-rank": f"{_HERE}.low_rank_heads",
         "equal-bytes": f"{_HERE}.equal_bytes",
         "equal-bytes-4-bit": f"{_HERE}.equal_bytes",
         "cca": f"{_HERE}.ridge_cca",

@@ -1,11 +1,12 @@
-"""Heads of equal bytes: what the bytes of a set hold when they hold the trained heads instead.
+"""Heads of equal bytes: the trained heads, compressed to the bytes of a set.
 
     W = W_0 + L^T R
 
 L^T R is the update of the heads trained on all rows, truncated to the largest rank r that fits (Eckart and Young); the
 rows of L (r x d) and R (r x p_m) are stored in 32 or 4 bits per number.
 
-A set that loses to it must have other merits: it trains heads of other seeds and widths, and its rows can be looked at.
+A set that loses to this baseline may still have other advantages: it trains heads of other seeds and widths, and its
+rows can be inspected.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from omnidistill.models.storages import RowForm, RowStorage
 
 @baselines.register("equal-bytes")
 class EqualBytes(Baseline):
-    """The trained heads cut to the bytes of a set, 32 bits per number."""
+    """The trained heads truncated to the bytes of a set, 32 bits per number."""
 
     sized: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("full",)
@@ -34,7 +35,7 @@ class EqualBytes(Baseline):
     """Bits per number of the stored factors."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether the bytes hold a rank of at least 1."""
+        """Return whether heads of rank 1 or more fit in the bytes."""
         return self._rank(setting) > 0
 
     def fit(self, setting: Setting) -> TrainedHeads:
@@ -60,19 +61,19 @@ class EqualBytes(Baseline):
 
 @baselines.register("equal-bytes-4-bit")
 class EqualBytes4Bit(EqualBytes):
-    """The trained heads cut to the bytes of a set, 4 bits per number."""
+    """The trained heads truncated to the bytes of a set, 4 bits per number."""
 
     bits: Literal[32, 16, 8, 6, 4, 3, 2] = 4
     """Bits per number of the stored factors."""
 
 
 def _truncated(update: Float[Tensor, "R d p"], rank: int, form: RowForm) -> Float[Tensor, "R d p"]:
-    """Best approximation of each update by a matrix of at most that rank, as its stored factors give it."""
+    """Return the best approximation of each update by a matrix of at most that rank, computed from stored factors."""
     if not rank:
         return torch.zeros_like(update)
     values = update if update.shape[1] <= update.shape[2] else update.mT
     basis = torch.linalg.eigh(values @ values.mT)[1][..., -rank:]
     pairs = zip(basis.mT, basis.mT @ values, strict=True)
     factors = [form.load(form.store({"left": left, "right": right})) for left, right in pairs]
-    kept = torch.stack([each["left"].mT @ each["right"] for each in factors])
-    return kept if values is update else kept.mT
+    truncated = torch.stack([each["left"].mT @ each["right"] for each in factors])
+    return truncated if values is update else truncated.mT

@@ -12,5 +12,5 @@ class ZeroShot(Baseline):
     """The initial heads, untrained."""
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Return the heads as they are."""
+        """Return the initial heads unchanged."""
         return TrainedHeads("zero-shot heads", (stack_runs(setting.start, 1),), 0, 0.0, {})

@@ -27,10 +27,10 @@ from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell
 from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.run import Run, fingerprint, heads_fingerprint, open_run, run_distill
-from omnidistill.experiments.run_page import read_records
+from omnidistill.experiments.run_page import METRICS
 from omnidistill.experiments.table_baselines import check_result
 from omnidistill.io.artifacts import load_artifact, save_artifact
-from omnidistill.io.tracking import Progress
+from omnidistill.io.tracking import Progress, read_records
 from omnidistill.models.heads import Heads
 from omnidistill.training.experts.epochs import StackedHeads
 
@@ -137,7 +137,9 @@ def load_result(place: Place, cell: AnyCell) -> Result:
 
 def judged_of(run: Run) -> int:
     """Students that validation compared to choose the set and its recipe, over all parts."""
-    return sum(int(record.get("judged", 0)) for part in run.parts for record in read_records(part.folder))
+    return sum(
+        int(record.values.get("judged", 0)) for part in run.parts for record in read_records(part.folder / METRICS)
+    )
 
 
 def _stored_heads(place: Place, cell: BaselineCell, name: str) -> TrainedHeads:

@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from omnidistill.core.engines import Engine, LocalEngine
 from omnidistill.core.errors import InputError, OmnidistillError
@@ -27,10 +26,11 @@ from omnidistill.experiments.comparison.remaining_time import Pace, Within
 from omnidistill.experiments.comparison.summary import summarise
 from omnidistill.experiments.comparison.units import Making, SharedExperts, plan_units
 from omnidistill.experiments.config import SHARED, ComparisonConfig, RunConfig, load_config
-from omnidistill.experiments.run import fingerprint, heads_fingerprint, make_heads, open_data, versions
+from omnidistill.experiments.run import fingerprint, heads_fingerprint, make_heads, open_data
 from omnidistill.io.artifacts import exclusive, read_json, write_atomic
 from omnidistill.io.tracking import Progress, SilentProgress
 from omnidistill.models.heads import load_heads
+from omnidistill.report.comparison_content import Comparison
 from omnidistill.report.comparison_table import to_csv, to_markdown
 from omnidistill.report.gain_figure import gain_figure
 from omnidistill.report.latex import to_latex
@@ -38,11 +38,16 @@ from omnidistill.report.latex import to_latex
 
 @dataclass(frozen=True)
 class Compared:
-    """The content of the table (`comparison.json`), where it lies, what failed (name of the cell: error), and where the
-    figure lies, if its layout has one.
+    """The result of a comparison.
+
+    Attributes:
+        content: the content of comparison.json.
+        table: the Markdown table.
+        failures: {name of the cell: error}.
+        figure: the figure, if the layout has one.
     """
 
-    content: dict[str, Any]
+    content: Comparison
     table: Path
     failures: dict[str, str]
     figure: Path | None = None
@@ -97,23 +102,25 @@ def compare(
         every: list[AnyCell] = [*_needed_first(baselines), *cells]
         failures = _make_all(place, base, every, command, engine or LocalEngine(), progress)
         results = {cell: load_result(place, cell) for cell in every if place.has(cell)}
-        content = {
-            "schema": 1,
-            "name": name,
-            "command": command,
-            "layout": comparison.layout,
-            "versions": versions(),
-            "heads": heads_fingerprint(start),
-            **summarise(comparison, baselines, cells, results, failures, data),
-        }
-        write_atomic(folder / f"{name}.json", json.dumps(content, indent=1, allow_nan=False).encode())
+        content = summarise(
+            comparison,
+            baselines,
+            cells,
+            results,
+            failures,
+            data,
+            name=name,
+            command=command,
+            heads=heads_fingerprint(start),
+        )
+        write_atomic(folder / f"{name}.json", json.dumps(content.to_json(), indent=1, allow_nan=False).encode())
         for suffix, render in (("md", to_markdown), ("csv", to_csv), ("tex", to_latex)):
             write_atomic(folder / f"{name}.{suffix}", render(content).encode())
         figure = folder / f"{name}.svg" if comparison.layout == "curve" else None
         if figure is not None:
             write_atomic(figure, gain_figure(content).encode())
-    told = {cell.folder: error for cell, error in failures.items()}
-    return Compared(content, folder / f"{name}.md", told, figure)
+    errors = {cell.folder: error for cell, error in failures.items()}
+    return Compared(content, folder / f"{name}.md", errors, figure)
 
 
 def _base(comparison: ComparisonConfig) -> RunConfig:
@@ -141,10 +148,12 @@ def _begin(folder: Path, data: FeatureSet, resume: bool) -> None:
 
 
 def _require_heads_of(base: RunConfig, folder: Path, data: FeatureSet) -> None:
-    made = load_heads(folder, data.widths)[1].get("config")  # None of heads that were given
-    if made not in (None, wanted := base.heads.model_dump(mode="json")):
+    """Check that stored heads were pre-trained with these settings; given heads have no settings."""
+    stored = load_heads(folder, data.widths)[1].get("config")
+    expected = base.heads.model_dump(mode="json")
+    if isinstance(stored, dict) and stored != expected:
         differing = ", ".join(
-            f"heads.{name} = {json.dumps(made.get(name))}" for name in wanted if made.get(name) != wanted[name]
+            f"heads.{name} = {json.dumps(stored.get(name))}" for name in expected if stored.get(name) != expected[name]
         )
         raise InputError(f"{folder}: was made with other settings ({differing}); repeat them, or choose another folder")
 

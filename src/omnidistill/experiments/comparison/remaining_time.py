@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from omnidistill.io.tracking import JSON, Progress
+from omnidistill.core.json_value import Json
+from omnidistill.io.tracking import Progress
 
 
 class Pace:
@@ -43,7 +44,7 @@ class Within:
         """Begin a stage of the cell."""
         self._progress.start(total, f"{self._cell}: {label}", done)
 
-    def advance(self, n: int = 1, **fields: JSON) -> None:
+    def advance(self, n: int = 1, **fields: Json) -> None:
         """`n` more steps of the stage are done."""
         self._progress.advance(n, **fields)
 

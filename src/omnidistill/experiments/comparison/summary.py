@@ -1,6 +1,6 @@
 """From results to the content of a table: recall, gain retained, difference to the best method, costs.
 
-The runs of a line are the students of all its seeds. Intervals are paired over queries (groups stay together), take
+The runs of a row are the students of all its seeds. Intervals are paired over queries (groups stay together), take
 runs as exchangeable, and resample with the smallest seed, which is also that of the baselines. The best method of a
 size (or budget) is the one with the highest mean of R@1, R@5 and R@10.
 """
@@ -8,8 +8,8 @@ size (or budget) is the one with the highest mean of R@1, R@5 and R@10.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from statistics import fmean
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -24,6 +24,8 @@ from omnidistill.evaluation.scores import named_intervals, recall_table
 from omnidistill.experiments.comparison.cells import Result
 from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell, budgets_of
 from omnidistill.experiments.config import ComparisonConfig
+from omnidistill.experiments.run import versions
+from omnidistill.report.comparison_content import Comparison, ComparisonData, ComparisonRow, Failure, Seconds
 from omnidistill.report.run_table import human_bytes
 
 
@@ -34,31 +36,54 @@ def summarise(
     results: Mapping[AnyCell, Result],
     failures: Mapping[AnyCell, str],
     data: FeatureSet,
-) -> dict[str, Any]:
-    """Data, protocol, seeds and one entry a line (see `report.comparison_fields`), JSON-ready."""
-    rows: dict[tuple[str, int | None], list[AnyCell]] = {}
+    *,
+    name: str = "comparison",
+    command: str = "",
+    heads: str | None = None,
+) -> Comparison:
+    """Return the content of a comparison.
+
+    Args:
+        comparison: what was compared.
+        fitted: the baselines, in the order of the table.
+        cells: the cells of the methods, in the order of the table.
+        results: of the cells and baselines that succeeded.
+        failures: errors of those that failed.
+        data: the dataset.
+        name: name of the comparison.
+        command: the command that ran it.
+        heads: fingerprint of the heads that every student starts from.
+    """
+    cells_of_rows: dict[tuple[str, int | None], list[AnyCell]] = {}
     every: list[AnyCell] = [*fitted, *cells]
-    for each in every:
-        rows.setdefault((_row(each), each.group), []).append(each)
-    lines = [_Line(method, of, results, failures) for (method, _), of in rows.items()]
+    for cell in every:
+        cells_of_rows.setdefault((_method_name(cell), cell.group), []).append(cell)
+    rows = [_Row(method, of_row, results, failures) for (method, _), of_row in cells_of_rows.items()]
     groups = data.split("test").group_codes
-    zero, full = (next(line for line in lines if line.method == name) for name in ("zero-shot", "full"))
-    best = {group: _best(lines, group) for group in {line.group for line in lines}}
-    return {
-        "data": {
-            "name": str(data.provenance.get("name", "data")),
-            "widths": data.widths,
-            "rows": data.split_sizes,
-            "bytes": training_bytes(data),
-        },
-        "protocol": _protocol(comparison, lines, budgets_of(comparison, data)),
-        "seeds": list(comparison.seeds),
-        "num_students": comparison.num_students,
-        "lines": [line.entry(zero, full, best[line.group], groups, min(comparison.seeds)) for line in lines],
-    }
+    zero, full = (next(row for row in rows if row.method == method) for method in ("zero-shot", "full"))
+    best = {group: _best(rows, group) for group in {row.group for row in rows}}
+    return Comparison(
+        name=name,
+        command=command,
+        layout=comparison.layout,
+        versions=versions(),
+        heads=heads,
+        data=ComparisonData(
+            name=str(data.provenance.get("name", "data")),
+            widths=data.widths,
+            rows=data.split_sizes,
+            bytes=training_bytes(data),
+        ),
+        protocol=_protocol(comparison, rows, budgets_of(comparison, data)),
+        seeds=list(comparison.seeds),
+        num_students=comparison.num_students,
+        rows=[row.content(zero, full, best[row.group], groups, min(comparison.seeds)) for row in rows],
+    )
 
 
-class _Line:
+class _Row:
+    """The cells of one row of the table, of all seeds, and their results."""
+
     def __init__(
         self,
         method: str,
@@ -70,7 +95,7 @@ class _Line:
         self.is_method = isinstance(cells[0], Cell)
         self.results = [results[cell] for cell in cells if cell in results]
         self.failures = [
-            {"seed": cell.config.seed if isinstance(cell, Cell) else cell.seed, "error": failures[cell]}
+            Failure(seed=cell.config.seed if isinstance(cell, Cell) else cell.seed, error=failures[cell])
             for cell in cells
             if cell in failures
         ]
@@ -79,70 +104,69 @@ class _Line:
             self.label = self.results[0].meta["label"]
         self.ranks = [run for result in self.results for run in result.ranks]
 
-    @property
+    @cached_property
     def hits(self) -> Float[Tensor, "R n K"]:
+        """Hits per run, query and cut-off."""
         return torch.stack([hits(run, RECALL_AT) for run in self.ranks])
 
     @property
     def score(self) -> float:
+        """Mean over runs, queries and cut-offs; -1 if every run failed."""
         return float(self.hits.mean()) if self.ranks else -1.0
 
-    def entry(self, zero: _Line, full: _Line, best: _Line | None, groups: Tensor, seed: int) -> dict[str, Any]:
+    def content(self, zero: _Row, full: _Row, best: _Row | None, groups: Tensor, seed: int) -> ComparisonRow:
+        """Return the row as tables use it; `groups` are those of the test rows, `seed` of the bootstrap."""
         group = "" if self.group is None else f"@{self.group}" if self.budget is None else f"@{self.budget}B"
-        found: dict[str, Any] = {
-            "name": self.method + group,
-            "method": self.method,
-            "label": self.label,
-            "kind": "method" if self.is_method else "reference",
-            "size": self.size,
-            "budget": self.budget,
-            "recall": None,
-            "gain_retained": None,
-            "difference_to_best": None,
-            "seconds": None,
-            "bytes": None,
-            "peak_bytes": None,
-            "choices": None,
-            "failures": self.failures,
-        }
+        row = ComparisonRow(
+            name=self.method + group,
+            method=self.method,
+            label=self.label,
+            kind="method" if self.is_method else "reference",
+            size=self.size,
+            budget=self.budget,
+            recall=None,
+            failures=self.failures,
+        )
         if not self.ranks:
-            return found
-        metas = [result.meta for result in self.results]
-        found["recall"] = recall_table(self.ranks)
+            return row
+        gain, difference = None, None
         if zero.ranks and full.ranks:
-            gain = gain_retained(zero.hits[0], full.hits, self.hits, groups, seed=seed)
-            found["gain_retained"] = named_intervals(gain)
+            gain = named_intervals(gain_retained(zero.hits[0], full.hits, self.hits, groups, seed=seed))
         if self.is_method and best is not None and best is not self:
-            found["difference_to_best"] = named_intervals(paired_difference(self.hits, best.hits, groups, seed=seed))
-        stages = {stage for meta in metas for stage in meta["seconds"]}
-        found["seconds"] = {stage: fmean(meta["seconds"].get(stage, 0.0) for meta in metas) for stage in sorted(stages)}
-        found["bytes"] = metas[0]["bytes"]
-        peaks = [meta["peak_bytes"] for meta in metas if meta["peak_bytes"] is not None]
-        found["peak_bytes"] = max(peaks) if peaks else None
-        found["choices"] = max(meta["judged"] for meta in metas)
-        return found
+            difference = named_intervals(paired_difference(self.hits, best.hits, groups, seed=seed))
+        costs = [result.meta for result in self.results]
+        stages = {stage for cost in costs for stage in cost["seconds"]}
+        return row.evolve(
+            recall=recall_table(self.ranks),
+            gain_retained=gain,
+            difference_to_best=difference,
+            seconds=Seconds(**{stage: fmean(cost["seconds"].get(stage, 0.0) for cost in costs) for stage in stages}),
+            bytes=costs[0]["bytes"],
+            peak_bytes=max((cost["peak_bytes"] for cost in costs if cost["peak_bytes"] is not None), default=None),
+            choices=max(cost["judged"] for cost in costs),
+        )
 
 
-def _row(cell: AnyCell) -> str:
-    """The name of a line over all groups; a method that is called like a reference is told from it."""
+def _method_name(cell: AnyCell) -> str:
+    """Return the name of a method or baseline; a method with the name of a baseline is called NAME-set."""
     if isinstance(cell, BaselineCell):
         return cell.name
     return f"{cell.method}-set" if cell.method in baselines else cell.method
 
 
-def _best(lines: Sequence[_Line], group: int | None) -> _Line | None:
-    methods = [line for line in lines if line.is_method and line.group == group and line.ranks]
-    return max(methods, key=lambda line: line.score) if methods else None
+def _best(rows: Sequence[_Row], group: int | None) -> _Row | None:
+    methods = [row for row in rows if row.is_method and row.group == group and row.ranks]
+    return max(methods, key=lambda row: row.score) if methods else None
 
 
-def _protocol(comparison: ComparisonConfig, lines: Sequence[_Line], budgets: Sequence[int]) -> list[str]:
-    judged = [result.meta["judged"] for line in lines if line.is_method for result in line.results]
+def _protocol(comparison: ComparisonConfig, rows: Sequence[_Row], budgets: Sequence[int]) -> list[str]:
+    judged = [result.meta["judged"] for row in rows if row.is_method for result in row.results]
     choices = f"from {min(judged)} to {max(judged)}" if judged else "no"
     sets = f"{len(comparison.seeds)} set{'s' if len(comparison.seeds) > 1 else ''}"
-    made = f"{sets} of a {'budget' if budgets else 'size'}, one a seed, {comparison.num_students} students a set"
+    sets = f"{sets} of a {'budget' if budgets else 'size'}, one a seed, {comparison.num_students} students a set"
     return [
-        *_left_out(lines, budgets),
-        f"Every method: {made}, all from the same heads; every reference has as many runs as a set has students.",
+        *_left_out(rows, budgets),
+        f"Every method: {sets}, all from the same heads; every reference has as many runs as a set has students.",
         f"Choices (iteration, step size, steps) were made on validation, {choices} students compared for a set.",
         "The test split was scored after all choices, once.",
         "Intervals are 95 % paired bootstraps over groups of queries and runs.",
@@ -152,10 +176,10 @@ def _protocol(comparison: ComparisonConfig, lines: Sequence[_Line], budgets: Seq
     ]
 
 
-def _left_out(lines: Sequence[_Line], budgets: Sequence[int]) -> list[str]:
-    """A sentence on the methods that have no line at a budget."""
-    labels = {line.method: line.label for line in lines if line.is_method}
-    present = {(line.method, line.group) for line in lines}
+def _left_out(rows: Sequence[_Row], budgets: Sequence[int]) -> list[str]:
+    """Return a sentence on the methods that have no row at a budget, if there are any."""
+    labels = {row.method: row.label for row in rows if row.is_method}
+    present = {(row.method, row.group) for row in rows}
     missing = [
         f"{label} ({human_bytes(budget)})"
         for budget in budgets

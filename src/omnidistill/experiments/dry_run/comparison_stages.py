@@ -12,8 +12,8 @@ from omnidistill.distill.loop_settings import LoopSettings
 from omnidistill.evaluation.baselines import Allowance, Setting
 from omnidistill.evaluation.baselines.all_rows import AllRows, AllRowsOwn
 from omnidistill.evaluation.baselines.equal_bytes import EqualBytes
-from omnidistill.evaluation.baselines.low_rank import LowRank, LowRankHeads
-from omnidistill.evaluation.baselines.random_rows import RandomRows
+from omnidistill.evaluation.baselines.low_rank_heads import LowRank, LowRankHeads
+from omnidistill.evaluation.baselines.random_real_rows import RandomRows
 from omnidistill.evaluation.baselines.ridge_cca import RidgeCca
 from omnidistill.evaluation.baselines.zero_shot import ZeroShot
 from omnidistill.evaluation.validation import run_of, validation_score

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from omnidistill.core.errors import NotFiniteError
+from omnidistill.core.json_value import Json
 from omnidistill.core.streams import Streams
 from omnidistill.core.threads import threads_for
 from omnidistill.data.featureset import FeatureSet
@@ -28,7 +29,7 @@ from omnidistill.experiments.config.budgets import run_bytes
 from omnidistill.experiments.dry_run.cost_estimate import Stage
 from omnidistill.experiments.dry_run.search_estimate import USUAL_EPOCHS
 from omnidistill.experiments.dry_run.training_stages import Measured, usual_seconds
-from omnidistill.io.tracking import JSON, SilentProgress
+from omnidistill.io.tracking import SilentProgress
 from omnidistill.methods import Method, Task
 from omnidistill.methods.recipe_choice import TunedMethod
 from omnidistill.methods.select import Select
@@ -62,7 +63,7 @@ class _Stopwatch(SilentProgress):
         if not self.most:
             raise _EnoughError
 
-    def advance(self, n: int = 1, **fields: JSON) -> None:
+    def advance(self, n: int = 1, **fields: Json) -> None:
         """A step is done."""
         if not n:
             return

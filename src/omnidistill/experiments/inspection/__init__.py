@@ -1,4 +1,4 @@
-"""What a file or folder of this program holds, told without running anything of it."""
+"""Inspection: describe the content of files and folders of omnidistill without executing anything in them."""
 
 from omnidistill.experiments.inspection.findings import Finding, TensorFacts
 from omnidistill.experiments.inspection.inspect import inspect

@@ -1,4 +1,4 @@
-"""What an artifact says of itself: one describer a kind. A kind that is not known here is told by its plain fields."""
+"""Facts about artifacts, one function per kind. Artifacts of other kinds are described by their plain fields."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ Describer = Callable[[Artifact], Facts]
 
 
 def describe(kind: str, artifact: Artifact) -> Facts:
-    """The facts of an artifact of this kind. Raises LookupError, TypeError or ValueError where a field is missing or
-    malformed.
+    """Return the facts about an artifact of this kind.
+
+    Raises:
+        LookupError: a field is missing.
+        TypeError: a field is malformed.
+        ValueError: a field is malformed.
     """
     return _DESCRIBERS.get(kind, _plain)(artifact)
 
 
-def provenance(found: Any) -> Facts:
-    """What is recorded of where features come from: name, encoders, licences, notes."""
-    kept = {name: found[name] for name in ("name", "licences", "sources", "bad_items", "notes") if found.get(name)}
-    encoders = {name: _encoder(each) for name, each in found.get("encoders", {}).items()}
-    return {**({"encoders": encoders} if encoders else {}), **kept}
+def provenance(record: Any) -> Facts:
+    """Return the recorded origin of features: encoders, name, licences, sources, bad items, notes."""
+    facts = {name: record[name] for name in ("name", "licences", "sources", "bad_items", "notes") if record.get(name)}
+    encoders = {name: _encoder(each) for name, each in record.get("encoders", {}).items()}
+    return {**({"encoders": encoders} if encoders else {}), **facts}
 
 
 def _features(artifact: Artifact) -> Facts:
@@ -49,11 +53,11 @@ def _features(artifact: Artifact) -> Facts:
 def _heads(artifact: Artifact) -> Facts:
     meta = artifact.meta
     names = meta["modalities"]
-    told = ("origin", "source", "licences", "epoch", "seed", "config")
+    fields = ("origin", "source", "licences", "epoch", "seed", "config")
     return {
         "width": artifact.tensors[names[0]].shape[0],
         "inputs": {name: artifact.tensors[name].shape[1] for name in names},
-        **{name: meta[name] for name in told if name in meta},
+        **{name: meta[name] for name in fields if name in meta},
     }
 
 
@@ -72,13 +76,13 @@ def _experts(artifact: Artifact) -> Facts:
 
 
 def _distilled(artifact: Artifact) -> Facts:
-    spec, found = artifact.meta, artifact.sidecars.get(PROVENANCE, {})
+    spec, record = artifact.meta, artifact.sidecars.get(PROVENANCE, {})
     if "schema" not in spec:
-        spec, found = upgraded_set(artifact.meta, artifact.tensors, "manifest.json")
-    config, more = found.get("config", {}), ("validation", "iteration", "choices", "experts", "data", "heads")
-    ids = found.get("initial_ids")
+        spec, record = upgraded_set(artifact.meta, artifact.tensors, "manifest.json")
+    config, fields = record.get("config", {}), ("validation", "iteration", "choices", "experts", "data", "heads")
+    ids = record.get("initial_ids")
     return {
-        "method": found.get("method", ""),
+        "method": record.get("method", ""),
         "made by": config.get("distill", {}).get("kind", ""),
         "rows": spec["size"],
         "modalities": list(spec["modalities"]),
@@ -91,8 +95,8 @@ def _distilled(artifact: Artifact) -> Facts:
         "recipe": spec["recipe"],
         "initial rows": f"{len(ids)} real rows" if ids else "not single real rows",
         "seed": config.get("seed"),
-        **{name: found[name] for name in more if name in found},
-        **provenance(found),
+        **{name: record[name] for name in fields if name in record},
+        **provenance(record),
     }
 
 
@@ -122,11 +126,11 @@ def _result(artifact: Artifact) -> Facts:
     ranks = {name: tensor for name, tensor in artifact.tensors.items() if "->" in name}
     first = next(iter(ranks.values()))
     meta = artifact.meta
-    told = ("label", "size", "bytes", "seconds", "peak_bytes", "judged", "settings")
+    fields = ("label", "size", "bytes", "seconds", "peak_bytes", "judged", "settings")
     return {
         "runs": first.shape[0],
         "directions": list(ranks),
-        **{name: meta[name] for name in told if name in meta},
+        **{name: meta[name] for name in fields if name in meta},
     }
 
 
@@ -142,8 +146,8 @@ def _plain(artifact: Artifact) -> Facts:
 def _encoder(fingerprint: Any) -> str:
     if not isinstance(fingerprint, dict):
         return str(fingerprint)
-    marks = [str(fingerprint[name]) for name in ("name", "source") if fingerprint.get(name)]
-    return " of ".join(dict.fromkeys(marks)) or "unnamed"
+    parts = [str(fingerprint[name]) for name in ("name", "source") if fingerprint.get(name)]
+    return " of ".join(dict.fromkeys(parts)) or "unnamed"
 
 
 _DESCRIBERS: dict[str, Describer] = {

@@ -1,6 +1,6 @@
-"""Files that are for other tools too: tables of items (manifests), and the rows of a set as `export` writes them.
+"""Facts about files that other tools read too: manifests of items, and exports of sets.
 
-An export is known by the metadata that it carries; a table without them is read as a manifest.
+An export is recognised by its metadata; a table without this metadata is read as a manifest.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from omnidistill.experiments.sharing.export import METADATA
 from omnidistill.io.artifacts import read_json
 
 DATASET = "dataset_info.json"
-"""What a folder of the library `datasets` is known by."""
+"""File that identifies a folder of the `datasets` library."""
 
 
 def table(path: Path) -> Finding:
-    """A manifest, or an export as Parquet. Raises InputError for any other table."""
-    if path.suffix.lower() == ".parquet" and (found := _parquet(path)) is not None:
-        return found
+    """Return the facts about a manifest, or an export as Parquet. Raises InputError for any other table."""
+    if path.suffix.lower() == ".parquet" and (finding := _parquet(path)) is not None:
+        return finding
     try:
         manifest = read_manifest(path)
     except InputError as error:
-        raise InputError(f"{error}; so it is no manifest, and 'export' did not write it") from error
+        raise InputError(f"{error}; so the file is neither a manifest nor an export") from error
     rows = manifest.rows
     facts: Facts = {
         "rows": len(manifest),
@@ -48,19 +48,23 @@ def table(path: Path) -> Finding:
 
 
 def arrays(path: Path) -> Finding:
-    """An export as npz; of arrays of others, their names and shapes. Only headers and the metadata are read, nothing is
-    unpickled. Raises InputError for a file that is none.
+    """Return the facts about an export as npz; for other npz files, names and shapes of the arrays.
+
+    Only headers and the metadata are read, and nothing is unpickled.
+
+    Raises:
+        InputError: the file is not a valid npz file.
     """
     try:
         tensors, text = _arrays(path)
-    except Exception as error:  # parsers of damaged bytes raise many types
+    except Exception as error:  # NumPy and zipfile raise many types of exceptions on damaged bytes
         raise InputError(f"{path}: cannot be read as .npz ({' '.join(str(error).split())}); write it again") from error
     facts: Facts = {"arrays": list(tensors)} if text is None else _exported(path, text)
     return Finding(path, "arrays" if text is None else "export", facts, path.stat().st_size, None, tensors)
 
 
 def _arrays(path: Path) -> tuple[dict[str, TensorFacts], str | None]:
-    """What the headers say, and the metadata, if there is a text of that name."""
+    """Return dtypes and shapes from the headers, and the metadata of an export, if there is one."""
     tensors = {}
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
@@ -70,16 +74,17 @@ def _arrays(path: Path) -> tuple[dict[str, TensorFacts], str | None]:
                 shape, _, dtype = read(member)
             kind = f"{_KINDS.get(dtype.kind, 'OTHER')}{'' if dtype.kind == 'b' else 8 * dtype.itemsize}"
             tensors[name.removesuffix(".npy")] = TensorFacts(kind, shape, dtype.itemsize * math.prod(shape))
-    found = tensors.get("metadata")
-    if found is None or found.shape or found.dtype[:4] != "TEXT" or found.bytes > _LONGEST:
+    metadata = tensors.get("metadata")
+    if metadata is None or metadata.shape or metadata.dtype[:4] != "TEXT" or metadata.bytes > _LONGEST:
         return tensors, None
     with np.load(path, allow_pickle=False) as file:
         return {name: x for name, x in tensors.items() if name not in ("id", "metadata")}, str(file["metadata"])
 
 
 def dataset(path: Path, verify: bool) -> Finding:
-    """An export as a folder of `datasets`; of one of others, its description. `verify` changes nothing: there are no
-    checksums.
+    """Return the facts about an export as a folder of `datasets`; for other such folders, the columns.
+
+    `verify` has no effect, because there are no checksums.
     """
     info = read_json(path / DATASET)
     num_bytes = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
@@ -91,26 +96,27 @@ def dataset(path: Path, verify: bool) -> Finding:
 
 
 def _parquet(path: Path) -> Finding | None:
-    """None for a table that `export` did not write."""
+    """Return the facts about an export; None if the table is not one."""
     parquet = require("pyarrow.parquet", "parquet")
     try:
-        found = parquet.read_metadata(path)
-    except Exception as error:  # as above
-        raise InputError(f"{path}: cannot be read as Parquet ({' '.join(str(error).split())})") from error
-    text = (found.metadata or {}).get(METADATA.encode())
+        table_metadata = parquet.read_metadata(path)
+    except Exception as error:  # pyarrow too raises many types of exceptions
+        raise InputError(
+            f"{path}: cannot be read as Parquet ({' '.join(str(error).split())}); write it again"
+        ) from error
+    text = (table_metadata.metadata or {}).get(METADATA.encode())
     if text is None:
         return None
-    schema = found.schema.to_arrow_schema()
+    schema = table_metadata.schema.to_arrow_schema()
+    num_rows = table_metadata.num_rows
     widths = {field.name: field.type.list_size for field in schema if hasattr(field.type, "list_size")}
-    tensors = {
-        name: TensorFacts("F32", (found.num_rows, width), 4 * found.num_rows * width) for name, width in widths.items()
-    }
+    tensors = {name: TensorFacts("F32", (num_rows, width), 4 * num_rows * width) for name, width in widths.items()}
     facts = _exported(path, text.decode(errors="replace"))
     return Finding(path, "export", facts, path.stat().st_size, None, tensors)
 
 
 def _exported(path: Path, text: str) -> Facts:
-    """What `export` says of the set. Raises InputError for a text that it did not write."""
+    """Return the facts from the metadata of an export. Raises InputError for any other text."""
     try:
         meta: Mapping[str, Any] = json.loads(text)
         return {
@@ -122,11 +128,13 @@ def _exported(path: Path, text: str) -> Facts:
             **provenance(meta["provenance"]),
         }
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path}: its metadata are not those of an export; write it again by 'export'") from error
+        raise InputError(
+            f"{path}: the metadata is not that of an export; write the file again with 'export'"
+        ) from error
 
 
 _KINDS = {"f": "F", "i": "I", "u": "U", "b": "BOOL", "U": "TEXT"}
-_LONGEST = 1 << 26  # bytes of metadata
+_LONGEST = 1 << 26  # largest metadata in bytes
 
 FILES: dict[str, Callable[[Path], Finding]] = {".csv": table, ".jsonl": table, ".parquet": table, ".npz": arrays}
-"""By suffix."""
+"""Functions that describe files, by suffix."""

@@ -1,4 +1,4 @@
-"""What was found: kind, facts, tensors, bytes; for people one fact a line, for machines one object."""
+"""Result of an inspection: kind, facts, tensors and bytes, as text with one fact per line or as JSON."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import Tensor
 from omnidistill.io.artifacts.tensor_file import DTYPES
 
 Facts = dict[str, Any]
-"""JSON values by name, in the order in which they are told."""
+"""JSON values by name, in display order."""
 
-_SHOWN = 12  # tensors, and entries of a list
-_LONGEST = 160  # characters of a value
+_SHOWN = 12  # largest number of tensors, and of entries of a list, that are printed
+_LONGEST = 160  # largest number of characters of a printed value
 
 
 @dataclass(frozen=True)
 class TensorFacts:
-    """dtype: as safetensors names it. bytes: of the numbers."""
+    """Dtype (by its name in safetensors), shape, and size of the data in bytes."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -28,7 +28,7 @@ class TensorFacts:
 
     @staticmethod
     def of(tensors: Mapping[str, Tensor]) -> dict[str, TensorFacts]:
-        """Of every tensor, by name; nothing is read but sizes."""
+        """Return the facts about every tensor, by name, without reading the data."""
         return {
             name: TensorFacts(
                 DTYPES.get(x.dtype, str(x.dtype).removeprefix("torch.")), tuple(x.shape), x.numel() * x.element_size()
@@ -39,10 +39,16 @@ class TensorFacts:
 
 @dataclass(frozen=True)
 class Finding:
-    """What lies at `path`. bytes: of all its files. verified: whether checksums of the contents were compared;
-    None where there are none.
+    """Description of a file or folder.
 
-    parts: what lies in it, by its path below this one.
+    Attributes:
+        path: the file or folder.
+        kind: what it is.
+        facts: facts about the content.
+        bytes: size of all files.
+        verified: whether checksums of the content were compared; None if there are none.
+        tensors: facts about the tensors, by name.
+        parts: descriptions of its parts, by path relative to this one.
     """
 
     path: Path
@@ -54,7 +60,7 @@ class Finding:
     parts: dict[str, Finding] = field(default_factory=dict)
 
     def content(self) -> dict[str, Any]:
-        """Everything, as JSON."""
+        """Return everything as JSON."""
         return {
             "path": str(self.path),
             "kind": self.kind,
@@ -66,23 +72,23 @@ class Finding:
         }
 
     def lines(self) -> list[str]:
-        """For people, one fact a line; long lists are cut."""
+        """Return the description as text, one fact per line; long lists are truncated."""
         checked = _CHECKED[self.verified]
         lines = [f"{self.kind}  {self.path}", f"  {'bytes':14}  {self.bytes:,} ({checked})"]
         lines += [f"  {name:14}  {_shown(value)}" for name, value in self.facts.items() if value not in (None, [], {})]
         for name, x in list(self.tensors.items())[:_SHOWN]:
             lines.append(f"  {'tensor':14}  {name}  {x.dtype} {' x '.join(map(str, x.shape)) or 'scalar'}")
         if len(self.tensors) > _SHOWN:
-            lines.append(f"  {'':14}  and {len(self.tensors) - _SHOWN} more tensors; --json names all")
+            lines.append(f"  {'':14}  and {len(self.tensors) - _SHOWN} more tensors; --json lists all")
         for part in self.parts.values():
             lines += ["", *part.lines()]
         return lines
 
 
 _CHECKED = {
-    True: "contents match their checksums",
-    False: "contents not read; --verify compares them with their checksums",
-    None: "no checksums are kept of it",
+    True: "content matches the checksums",
+    False: "content not verified; --verify compares it with the checksums",
+    None: "no checksums",
 }
 
 

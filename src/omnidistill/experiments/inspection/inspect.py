@@ -1,7 +1,7 @@
-"""From a path to what lies there: an artifact, a folder of several, or a file by its suffix.
+"""Describe the content of a path: an artifact, a folder of several artifacts, or a file.
 
-What decides is the file that each kind of folder is known by; nothing is executed, unpickled, or read in full unless
-its checksum is to be compared.
+Folders are recognised by a file that is specific to their kind, files by their suffix. Nothing is executed or
+unpickled, and data is read completely only if checksums are verified.
 """
 
 from __future__ import annotations
@@ -23,13 +23,18 @@ from omnidistill.io.artifacts import load_artifact, read_json, read_tensors
 from omnidistill.training.experts import load_experts
 
 COMPARISON = "comparison.lock.json"
-"""What a folder of comparisons is known by."""
+"""File that identifies the folder of a comparison."""
 
 
 def inspect(path: Path, verify: bool = False) -> Finding:
-    """What lies at `path`. `verify` reads everything once and compares it with the checksums.
+    """Describe a file or folder.
 
-    Raises InputError for what is missing, damaged, or nothing that this program writes.
+    Args:
+        path: the file or folder.
+        verify: read all data once and compare it with the checksums.
+
+    Raises:
+        InputError: the path does not exist, is damaged, or was not written by omnidistill.
     """
     if path.is_dir():
         for known, look in _FOLDERS.items():
@@ -39,8 +44,8 @@ def inspect(path: Path, verify: bool = False) -> Finding:
         if inner:
             return Finding(path, "folder", {"holds": inner}, _bytes_of(path), verify, parts=_parts(path, inner, verify))
         raise InputError(
-            f"{path}: nothing that omnidistill writes lies there; give a set, heads, experts, a run, a comparison or "
-            f"an export; or a file ({', '.join(_FILES)})"
+            f"{path}: contains nothing written by omnidistill; pass the folder of a set, heads, experts, a run, a "
+            f"comparison or an export, or a file ({', '.join(_FILES)})"
         )
     if str(path) == EMOJI and not path.exists():
         return _bundled(verify)
@@ -51,12 +56,12 @@ def inspect(path: Path, verify: bool = False) -> Finding:
     if path.name not in _RECORDS and (look_into := _FILES.get(path.suffix.lower())) is not None:
         return look_into(path)
     if _known(path.parent):
-        raise InputError(f"{path}: is a part of what lies in {path.parent}; inspect that")
-    raise InputError(f"{path}: is nothing that omnidistill writes; give a folder, or a file ({', '.join(_FILES)})")
+        raise InputError(f"{path}: is part of {path.parent}; inspect that folder instead")
+    raise InputError(f"{path}: not written by omnidistill; pass a folder, or a file ({', '.join(_FILES)})")
 
 
 def _bundled(verify: bool) -> Finding:
-    """The bundled set, as it is when it is packed."""
+    """Describe the bundled set in packed form."""
     with TemporaryDirectory(prefix="omnidistill-") as place:
         save_features(open_data(EMOJI), Path(place) / EMOJI)
         return replace(_artifact(Path(place) / EMOJI, verify), path=Path(EMOJI))
@@ -65,15 +70,15 @@ def _bundled(verify: bool) -> Finding:
 def _artifact(path: Path, verify: bool) -> Finding:
     kind = read_json(path / "manifest.json").get("kind")
     if not isinstance(kind, str):
-        raise InputError(f"{path / 'manifest.json'}: field 'kind' is {kind!r}: not written by omnidistill")
+        raise InputError(f"{path / 'manifest.json'}: field 'kind' is {kind!r}; the file was not written by omnidistill")
     artifact = load_artifact(path, kind, verify, (PROVENANCE,))
     if kind == "experts":
-        load_experts(path, verify)  # its snapshots too
+        load_experts(path, verify)  # checks the snapshots too
     try:
         facts = describe(kind, artifact)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{path / 'manifest.json'}: a field of a {kind!r} is missing or malformed ({error}); make it again"
+            f"{path / 'manifest.json'}: a field of kind {kind!r} is missing or malformed ({error}); create it again"
         ) from error
     return Finding(path, kind, facts, _bytes_of(path), verify, TensorFacts.of(artifact.tensors))
 
@@ -105,40 +110,40 @@ def _comparison(path: Path, verify: bool) -> Finding:
             lines = content.get("lines", [])
             tables[table.name] = f"{content['layout']}, {len(lines)} lines"
     cells = sorted(path.glob("cells/*"))
-    made = [cell for cell in cells if (cell / "result" / "manifest.json").exists()]
+    finished = [cell for cell in cells if (cell / "result" / "manifest.json").exists()]
     facts: Facts = {
         "tables": tables,
-        "cells": {"made": len(made), "begun": len(cells) - len(made)},
+        "cells": {"made": len(finished), "begun": len(cells) - len(finished)},
         "baselines": sum(len(list(path.glob(f"{folder}/*/manifest.json"))) for folder in ("baselines", "references")),
         "methods": sorted({cell.name.rsplit("-n", 1)[0] for cell in cells}),
         "buffers": len(list(path.glob("experts/*/manifest.json"))),
     }
     inner = ["heads"]
     if verify:
-        inner += [str(found.parent.relative_to(path)) for found in sorted(path.glob("*/**/manifest.json"))]
+        inner += [str(manifest.parent.relative_to(path)) for manifest in sorted(path.glob("*/**/manifest.json"))]
     return Finding(path, "comparison", facts, _bytes_of(path), verify, parts=_parts(path, inner, verify))
 
 
 def _encoding(path: Path, verify: bool) -> Finding:
-    """An encoding whose set is not there yet: unfinished, or to be joined."""
+    """Describe an encoding without a FeatureSet: it is unfinished, or not joined yet."""
     shards = sorted(path.glob("shards/*/manifest.json"))
     rows = 0
     for shard in shards:
         rows += len(load_artifact(shard.parent, "encoded shard", verify).meta["ids"])
     settings = read_json(path / ENCODERS)
-    told = {name: settings[name] for name in ("dtype", "batch_size", "shard_rows", "keep_views") if name in settings}
+    fields = {name: settings[name] for name in ("dtype", "batch_size", "shard_rows", "keep_views") if name in settings}
     facts: Facts = {
         "finished": (path / ENCODED).exists(),
         "shards": len(shards),
         "rows": rows,
-        **told,
+        **fields,
         **provenance(settings),
     }
     return Finding(path, "encoding", facts, _bytes_of(path), verify)
 
 
 def _expert_folder(path: Path, verify: bool) -> Finding:
-    """What `experts` leaves: heads and a buffer, or one that is being trained."""
+    """Describe the output of `experts`: heads and a buffer, which may be unfinished."""
     facts: Facts = {"finished": (path / "buffer" / "manifest.json").exists()}
     if (path / "buffer" / "progress.json").exists():
         facts["epochs done"] = max(0, len(read_json(path / "buffer" / "progress.json").get("files", [])) - 1)
@@ -158,13 +163,15 @@ def _bare(path: Path) -> Finding:
     heads = len(matrices) == 1 and len(tensors) > 1 and all(x.ndim == 2 for x in tensors.values())
     facts: Facts = {"tensors": len(tensors)}
     if heads:
-        facts["may be"] = f"heads, {matrices.pop()} wide: --heads takes it if its tensors are named as the modalities"
+        facts["may be"] = (
+            f"heads of width {matrices.pop()}; pass it as --heads if tensors are named like the modalities"
+        )
     return Finding(path, "tensors", facts, path.stat().st_size, None, TensorFacts.of(tensors))
 
 
 def _parts(path: Path, names: list[str], verify: bool) -> dict[str, Finding]:
-    wanted = dict.fromkeys(name for name in names if (path / name).is_dir())
-    return {name: inspect(path / name, verify) for name in wanted if _known(path / name)}
+    folders = dict.fromkeys(name for name in names if (path / name).is_dir())
+    return {name: inspect(path / name, verify) for name in folders if _known(path / name)}
 
 
 def _known(path: Path) -> bool:
@@ -184,5 +191,5 @@ _FOLDERS: dict[str, Callable[[Path, bool], Finding]] = {
     "progress.json": _unfinished_buffer,
     DATASET: dataset,
 }
-_RECORDS = ("metrics.jsonl", "scores.csv")  # of a run: tables, but of no items
+_RECORDS = ("metrics.jsonl", "scores.csv")  # tables in a run folder that are not manifests
 _FILES: dict[str, Callable[[Path], Finding]] = {".safetensors": _bare, **FILES}

@@ -1,5 +1,6 @@
-"""Runs: a folder, the stages that fill it, and the set that it ends with."""
+"""Runs: a run folder, and the stages that produce heads, experts and the distilled set in it."""
 
+from omnidistill.data.fingerprint import fingerprint
 from omnidistill.experiments.run.distill_run import ExpertCache, load_initial_set, run_distill
 from omnidistill.experiments.run.expert_stage import make_experts, run_experts
 from omnidistill.experiments.run.run_folder import (
@@ -7,7 +8,6 @@ from omnidistill.experiments.run.run_folder import (
     STAGES,
     Run,
     begin_run,
-    fingerprint,
     heads_fingerprint,
     open_data,
     open_run,

@@ -1,6 +1,7 @@
-"""A run from features to its set: heads, experts where the method asks for them, then the method.
+"""A complete run from features to a set: initial heads, experts if the method needs them, then the method.
 
-With `joint = false` the run is one of every pair of modalities, from the same heads, as bimodal methods are published.
+With `joint = false`, the run produces one set per pair of modalities, from the same initial heads, as published bimodal
+methods do.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
+from omnidistill.data.fingerprint import fingerprint
 from omnidistill.distill import DistilledSet, Provenance
 from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.config.budgets import resolve_size
@@ -20,7 +22,6 @@ from omnidistill.experiments.run.expert_stage import given_experts, make_experts
 from omnidistill.experiments.run.run_folder import (
     Run,
     begin_run,
-    fingerprint,
     heads_fingerprint,
     open_data,
     pair_folder,
@@ -29,11 +30,13 @@ from omnidistill.experiments.run.start_heads import make_heads
 from omnidistill.io.artifacts import exclusive
 from omnidistill.io.tracking import Progress, SilentProgress, check_trackers
 from omnidistill.methods import Task
+from omnidistill.methods.method import check_result
 from omnidistill.models.heads import Heads, load_heads, save_heads
+from omnidistill.models.objectives.objective import check_contract
 from omnidistill.training.experts import ExpertBuffer
 
 ExpertCache = Callable[[FeatureSet, Heads, RunConfig], Path]
-"""Where the experts of these data, heads and settings are stored, for several runs to share."""
+"""Function that returns the folder of the experts for data, heads and settings, so that several runs can share them."""
 
 
 def run_distill(
@@ -50,23 +53,24 @@ def run_distill(
     trackers: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Run:
-    """All stages up to the finished set (or sets); what is missing (heads, experts) is made in the run folder.
+    """Run all stages up to the finished set (or sets). Missing heads and experts are trained in the run folder.
 
     Args:
-        reference: a packed set, or "emoji".
+        reference: folder of a packed set, or "emoji".
         config: the settings.
         folder: the run folder.
-        heads: heads to start from.
-        experts: a buffer made before, by 'experts'.
-        initial_set: a set (or the run of one) of these data and as many rows, to continue from.
-        expert_cache: where to store (and look for) experts instead of the run folder.
-        resume: continue or reuse the run in the folder.
-        command: recorded in the run.
-        trackers: where the metrics are shown as well: "tensorboard", "wandb", "trackio".
-        progress: shown while it works.
+        heads: folder of the initial heads; None trains them.
+        experts: an expert buffer, trained earlier by 'experts'.
+        initial_set: a set (or a run) of the same data and size, to continue from.
+        expert_cache: folder of shared experts; None stores experts in the run folder.
+        resume: resume or reuse the run in the folder.
+        command: command line, recorded in the run.
+        trackers: trackers that also record the metrics: "tensorboard", "wandb", "trackio".
+        progress: reports progress to the user.
 
     Raises:
-        InputError: bad data, settings or budget, a folder of another run, or of this one without `resume`.
+        InputError: data, settings or budget are invalid; the folder contains another run, or this run and `resume` is
+            False.
         NotFiniteError: training or distillation diverged.
     """
     _check_trackers(trackers, config)
@@ -82,9 +86,13 @@ def run_distill(
         if not config.distill.uses_experts:
             outer = getattr(config.distill, "outer", None)
             kind = f"kind {config.distill.kind}" + (f", outer objective {outer.kind}" if outer else "")
-            raise InputError(f"--experts {experts}: method '{config.method}' ({kind}) uses none; leave it out")
+            raise InputError(
+                f"--experts {experts}: method '{config.method}' ({kind}) does not use experts; omit the option"
+            )
         if not config.joint:
-            raise InputError(f"--experts {experts}: with joint = false every pair trains its own; leave it out")
+            raise InputError(
+                f"--experts {experts}: with joint = false every pair trains its own experts; omit the option"
+            )
         given = given_experts(experts, data, config, heads)
     first = None if initial_set is None else _initial_set(initial_set, data, config)
     how = _How(
@@ -105,7 +113,7 @@ def run_distill(
 
 @dataclass(frozen=True)
 class _How:
-    """What a run and its pairs have in common."""
+    """Arguments that a run and its pairs share."""
 
     reference: str
     heads: Path | None
@@ -120,7 +128,7 @@ class _How:
 
 
 def _pairs(data: FeatureSet, config: RunConfig, folder: Path, how: _How) -> Run:
-    """A run of every pair, one after the other, from the same heads."""
+    """Run every pair of modalities, one after the other, from the same initial heads."""
     run = begin_run(folder, how.reference, data, config, how.command, how.resume, how.budget)
     _start(run, data, config, how)
     for pair in combinations(data.modalities, 2):
@@ -131,7 +139,7 @@ def _pairs(data: FeatureSet, config: RunConfig, folder: Path, how: _How) -> Run:
 
 
 def _joint(data: FeatureSet, config: RunConfig, folder: Path, how: _How) -> Run:
-    """One set of all modalities of the data."""
+    """Produce one set of all modalities of the data."""
     run = begin_run(folder, how.reference, data, config, how.command, how.resume, how.budget)
     if run.finished:
         _remove_checkpoint(folder / "checkpoint")
@@ -139,7 +147,7 @@ def _joint(data: FeatureSet, config: RunConfig, folder: Path, how: _How) -> Run:
     start = _start(run, data, config, how)
     if how.experts is not None and heads_fingerprint(how.experts.heads(0, 0)) != heads_fingerprint(start):
         raise InputError(
-            f"{folder}: holds a run from other heads than those of the given experts; choose another folder"
+            f"{folder}: contains a run whose initial heads differ from those of --experts; choose another folder"
         )
 
     def experts() -> ExpertBuffer:
@@ -161,69 +169,74 @@ def _joint(data: FeatureSet, config: RunConfig, folder: Path, how: _How) -> Run:
         trackers=how.trackers,
         progress=how.progress,
     )
-    made = config.distill.run(task)
-    run.record_seconds("distill", made.seconds)
+    result = check_result(config.distill, config.distill.run(task), task)
+    run.record_seconds("distill", result.seconds)
     _remove_checkpoint(folder / "checkpoint")
     return run
 
 
 def _start(run: Run, data: FeatureSet, config: RunConfig, how: _How) -> Heads:
-    """The heads in the run folder, made when they are missing."""
-    begun = time.monotonic()
+    """Return the initial heads in the run folder, after creating them if they are missing."""
+    started_at = time.monotonic()
     place = run.folder / "heads"
     if how.heads is None and how.experts is not None and not (place / "manifest.json").exists():
         save_heads(how.experts.heads(0, 0), place, {"origin": "the start of the given experts"})
     start = make_heads(data, config, place, how.heads, how.progress)
     if "heads" not in run.seconds():
-        run.record_seconds("heads", time.monotonic() - begun)
+        run.record_seconds("heads", time.monotonic() - started_at)
     return start
 
 
 def _initial_set(place: Path, data: FeatureSet, config: RunConfig) -> DistilledSet:
-    """The set to go on from, which must be of the features and the size of this run."""
-    found = load_initial_set(place)
+    """Load the set to continue from and check that it has the modalities, widths and size of this run."""
+    distilled = load_initial_set(place)
     if not config.distill.has_iterations or not config.joint:
-        raise InputError(f"--from {place}: only sets of all modalities that are learned row by row go on from another")
-    if {name: rows.shape[1] for name, rows in found.rows().items()} != data.widths:
-        raise InputError(f"--from {place}: is a set of other modalities or widths than the data's {data.widths}")
-    if found.size != config.distill.size:
-        raise InputError(f"--from {place}: has {found.size} rows, not {config.distill.size}; give --size {found.size}")
-    return found
+        raise InputError(
+            f"--from {place}: method '{config.method}' cannot continue from a set; only methods that learn one set of "
+            "all modalities in an outer loop can"
+        )
+    if {name: rows.shape[1] for name, rows in distilled.rows().items()} != data.widths:
+        raise InputError(f"--from {place}: the set has other modalities or widths than the data, {data.widths}")
+    if distilled.size != config.distill.size:
+        raise InputError(
+            f"--from {place}: the set has {distilled.size} rows, not {config.distill.size}; use --size {distilled.size}"
+        )
+    return distilled
 
 
 def load_initial_set(place: Path) -> DistilledSet:
-    """The set in a folder, or that of the run in it."""
+    """Load the set in a folder, or that of the run in it."""
     inner = place / "distilled"
     return DistilledSet.load(inner if inner.is_dir() else place)
 
 
 def _check(data: FeatureSet, config: RunConfig, reference: str) -> None:
-    """What can be told before anything is written."""
+    """Check size and objectives before anything is written."""
     settings, rows = config.distill, len(data.development().train)
     if settings.num_stored > rows:
         raise InputError(f"distill.size = {settings.num_stored} exceeds the {rows} training rows of {reference}")
-    settings.student.bind(data.modalities)
+    check_contract(settings.student, data.modalities)
     if settings.uses_experts:
-        config.experts.objective.bind(data.modalities)
+        check_contract(config.experts.objective, data.modalities)
 
 
 def _check_trackers(trackers: Sequence[str], config: RunConfig) -> None:
     check_trackers(trackers)
     if trackers and not config.distill.has_iterations:
         raise InputError(
-            f"tracker {trackers[0]!r}: method '{config.method}' (kind {config.distill.kind}) has no iterations; "
-            "leave it out"
+            f"tracker {trackers[0]!r}: method '{config.method}' (kind {config.distill.kind}) has no iterations to "
+            "record; omit the tracker"
         )
 
 
 def _provenance(data: FeatureSet, start: Heads, config: RunConfig, initial_set: DistilledSet | None) -> Provenance:
-    source = None
+    source, name = None, data.provenance.get("name")
     if initial_set is not None:
         source = {"method": initial_set.provenance.method, "rows": heads_fingerprint(initial_set.rows())}
     return Provenance(
         config.method,
         config.model_dump(mode="json"),
-        data.provenance.get("name"),
+        None if name is None else str(name),
         fingerprint(data),
         heads_fingerprint(start),
         data.provenance.get("licences"),

@@ -1,8 +1,8 @@
-"""The heads that students and experts start from, and the training on all rows that each of them takes.
+"""Initial heads of students and experts, and for each the training on all rows (step size and number of epochs).
 
-FOLDER                        of the run's own heads: its heads or its buffer
-BUFFER/chosen.json            how experts train from the run's own heads
-BUFFER/start-1/ ...           heads of another start, and their chosen.json
+RUN/heads/                the run's own initial heads
+BUFFER/chosen.json        step size and number of epochs of experts that start from the run's own heads
+BUFFER/start-1/ ...       other initial heads, each with its own chosen.json
 """
 
 from __future__ import annotations
@@ -16,29 +16,40 @@ import torch
 from omnidistill.core.errors import InputError
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
+from omnidistill.data.fingerprint import fingerprint
 from omnidistill.evaluation.full_training import Training, choose_training
 from omnidistill.evaluation.validation import validation_score
 from omnidistill.experiments.config import RunConfig
-from omnidistill.experiments.run.run_folder import fingerprint, heads_fingerprint
+from omnidistill.experiments.run.run_folder import heads_fingerprint
 from omnidistill.io.artifacts import read_json, write_atomic
 from omnidistill.io.tracking import Progress, SilentProgress
 from omnidistill.models.heads import Heads, load_heads, save_heads
 from omnidistill.training.experts import Start, pretrain_heads
 
 CHOSEN = "chosen.json"
-"""Beside the heads of a start: the step size and number of epochs that validated best."""
+"""File next to initial heads, with the step size and number of epochs that validate best."""
 
 
 def make_heads(
     data: FeatureSet, config: RunConfig, folder: Path, given: Path | None = None, progress: Progress | None = None
 ) -> Heads:
-    """The heads of `folder`; made when missing: read from `given`, or pre-trained on the `heads` split (random
-    without one).
+    """Return the heads in `folder`; create them first if they are missing.
+
+    Args:
+        data: the set. Without `given`, heads are pre-trained on its `heads` split; without such a split they are
+            random.
+        config: the settings.
+        folder: where the heads are stored.
+        given: folder of heads to copy instead.
+        progress: reports progress to the user.
+
+    Raises:
+        InputError: heads do not match the data, or the folder contains other heads than `given`.
     """
     if (folder / "manifest.json").exists():
         heads = load_heads(folder, data.widths)[0]
         if given is not None and heads_fingerprint(load_heads(given, data.widths)[0]) != heads_fingerprint(heads):
-            raise InputError(f"{folder}: holds other heads than {given}; choose another folder")
+            raise InputError(f"{folder}: contains other heads than {given}; choose another folder")
         return heads
     if given is not None:
         heads, meta = load_heads(given, data.widths)
@@ -63,11 +74,12 @@ def make_heads(
 def make_starts(
     data: FeatureSet, heads: Heads, config: RunConfig, folder: Path, seed: int, progress: Progress | None = None
 ) -> list[Start]:
-    """The run's own heads, and others of the same width in FOLDER/start-1 ..., made when missing: pre-trained ones
-    first, then `experts.random_starts` random ones, their seeds drawn from `seed`.
+    """Return the run's own heads and other initial heads of the same width, each with step size and number of epochs.
 
-    Step size and number of epochs that are not given are those that validate best, for every start its own, of those
-    that the reference on all rows is chosen from (`evaluate.learning_rates`, `evaluate.max_epochs`).
+    The other heads are in FOLDER/start-1 ... and are created if they are missing: first the pre-trained ones, then
+    `experts.random_starts` random ones, with seeds drawn from `seed`. If step size or number of epochs are not set,
+    those that validate best are chosen for each initial heads separately, from the candidates of the baseline on all
+    rows (`evaluate.learning_rates`, `evaluate.max_epochs`).
     """
     starts = [_trained(data, heads, config, folder, seed, progress)]
     width = next(iter(heads.values())).shape[0]
@@ -88,7 +100,7 @@ def _settings_of_other(number: int, width: int, config: RunConfig, seed: int) ->
 def _trained(
     data: FeatureSet, heads: Heads, run: RunConfig, folder: Path, seed: int, progress: Progress | None
 ) -> Start:
-    """Heads with their step size and number of epochs; chosen once for a folder."""
+    """Return heads with step size and number of epochs; a choice is stored in the folder and made only once."""
     config = run.experts
     if config.learning_rate is not None and config.num_epochs is not None:
         return Start(heads, config.learning_rate, config.num_epochs)
@@ -102,12 +114,12 @@ def _trained(
         "max_epochs": longest,
     }
     place = folder / CHOSEN
-    kept = read_json(place) if place.exists() else {}
-    if kept.get("key") != key:
+    record = read_json(place) if place.exists() else {}
+    if record.get("key") != key:
         progress = progress or SilentProgress()
         with progress:
             progress.start(len(rates), "choose the experts' training")
-            found = choose_training(
+            training = choose_training(
                 config.objective.bind(data.modalities),
                 heads,
                 data.development(),
@@ -116,10 +128,10 @@ def _trained(
                 max_epochs=longest,
                 seed=seed,
                 purpose="experts/choose",
-                told=lambda score: progress.advance(1, validation=score),
+                report=lambda score: progress.advance(1, validation=score),
             )
-        kept = {"key": key, "training": asdict(found)}
+        record = {"key": key, "training": asdict(training)}
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(place, json.dumps(kept).encode())
-    training = Training(**kept["training"])
+        write_atomic(place, json.dumps(record).encode())
+    training = Training(**record["training"])
     return Start(heads, training.learning_rate, config.num_epochs or training.num_epochs)

@@ -1,4 +1,4 @@
-"""Sharing: a set for other tools (Parquet, npz, datasets), and on the Hugging Face hub with a card and its licence."""
+"""Sharing: export sets for other tools (Parquet, npz, datasets), and push them to the Hugging Face Hub with a card."""
 
 from omnidistill.experiments.sharing.export import export
 from omnidistill.experiments.sharing.hub import Pulled, Pushed, pull, push

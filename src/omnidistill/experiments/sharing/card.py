@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from omnidistill.core.json_value import Json
 from omnidistill.distill import DistilledSet
+from omnidistill.evaluation.run_scores import MEAN, RunScores
 from omnidistill.experiments.sharing.licences import Licence
 
 _SHOWN = ("zero_shot", "random", "distilled", "full")
@@ -21,18 +23,18 @@ def card(
     name: str,
     distilled: DistilledSet,
     licence: Licence,
-    scores: Mapping[str, Any] | None = None,
+    scores: RunScores | None = None,
     command: str = "",
     heads: bool = False,
 ) -> str:
-    """The text of README.md.
+    """Return the text of README.md.
 
     Args:
         name: OWNER/NAME on the hub.
         distilled: the set.
-        licence: of the set.
-        scores: the content of scores.json, if the run was evaluated.
-        command: what made the set.
+        licence: licence of the set.
+        scores: scores of the set, if the run was evaluated.
+        command: the command that created the set.
         heads: whether the heads that students start from are shared with it.
     """
     widths = {modality: rows.shape[1] for modality, rows in distilled.rows().items()}
@@ -100,17 +102,16 @@ def _recipe(distilled: DistilledSet) -> str:
     )
 
 
-def _scores(scores: Mapping[str, Any]) -> str:
-    """Recall over all directions in percent, mean over students, and the share of the gain of all rows that is kept."""
+def _scores(scores: RunScores) -> str:
+    """Return recall over all directions in percent, mean over students, and the gain retained, as a table."""
     lines = [f"| line | {' | '.join(_CITED)} | gain retained, {_CITED[0]} |", f"|---|{'---:|' * (len(_CITED) + 1)}"]
-    for line in [name for name in _SHOWN if name in scores.get("lines", ())]:
-        found = scores[line]
-        recall = " | ".join(f"{100 * found['recall']['mean'][at]['mean']:.1f}" for at in _CITED)
-        gain = found["gain_retained"][_CITED[0]]
-        kept = f"{100 * gain['mean']:.0f} % [{100 * gain['low']:.0f}, {100 * gain['high']:.0f}]" if gain else ""
-        lines.append(f"| {_plain(found['label'])} | {recall} | {kept} |")
+    for row in (scores.rows[name] for name in _SHOWN if name in scores.rows):
+        recall = " | ".join(f"{100 * row.recall[MEAN][level].mean:.1f}" for level in _CITED)
+        gain = row.gain(_CITED[0])
+        retained = f"{100 * gain.mean:.0f} % [{100 * gain.low:.0f}, {100 * gain.high:.0f}]" if gain else ""
+        lines.append(f"| {_plain(row.label)} | {recall} | {retained} |")
     return "\n".join(lines) + (
-        f"\n\nTest split, {scores.get('num_seeds')} students a line, all directions between modalities, in percent; "
+        f"\n\nTest split, {scores.num_seeds} students a line, all directions between modalities, in percent; "
         "gain retained with its 95 % interval."
     )
 
@@ -124,17 +125,18 @@ def _licence(licence: Licence) -> str:
 
 
 def _made_by(distilled: DistilledSet, command: str) -> str:
-    encoders = distilled.provenance.encoders or {}
+    encoders = distilled.provenance.encoders
     words = [Path(word).name if Path(word).is_absolute() else word for word in command.split()]  # not whose machine
     lines = [f"    {' '.join(words)}\n"] if words else []
-    lines += [f"* {_plain(name)}: {_plain(_title(made_by))}" for name, made_by in dict(encoders).items()]
+    if isinstance(encoders, Mapping):
+        lines += [f"* {_plain(name)}: {_plain(_title(encoder))}" for name, encoder in encoders.items()]
     lines.append(f"* data: sha256 {distilled.provenance.data or 'not recorded'}")
     lines += [f"* note: {_plain(str(note))}" for note in distilled.provenance.notes]
     return "\n".join(lines)
 
 
-def _title(made_by: Any) -> str:
-    return str(made_by.get("name", made_by)) if isinstance(made_by, Mapping) else str(made_by)
+def _title(encoder: Json) -> str:
+    return str(encoder.get("name", encoder)) if isinstance(encoder, Mapping) else str(encoder)
 
 
 def _plain(text: str) -> str:

@@ -1,12 +1,12 @@
-"""A set's rows for other tools: Parquet, npz, or a folder of the `datasets` library.
+"""Export the rows of a set for other tools: Parquet, npz, or a folder of the `datasets` library.
 
     id           synthetic/0000 ...
-    MODALITY     p_m float32 numbers a row, the row as it is trained on
-    similarity   N float32 numbers a row: the row of S
-    metadata     JSON: modalities, recipe, preprocessing, settings, provenance, real rows that the set started from
+    MODALITY     p_m float32 numbers per row, as used in training
+    similarity   N float32 numbers per row: one row of S
+    metadata     JSON: modalities, recipe, preprocessing, settings, provenance, ids of the initial real rows
 
-In Parquet the metadata are those of the schema under "omnidistill"; in npz an array of one text; in `datasets` the
-description. Numbers are exactly those of the set.
+Metadata is stored in Parquet in the schema under the key "omnidistill", in npz as an array with one text, in `datasets`
+as the description. The numbers are exactly those of the set.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 from omnidistill.core.optional import require
 from omnidistill.distill import DistilledSet
 from omnidistill.io.artifacts import write_atomic
@@ -30,9 +31,14 @@ METADATA = "omnidistill"
 
 
 def export(distilled: DistilledSet, out: Path) -> Path:
-    """Write the rows as FILE.parquet, FILE.npz, or else a folder for `datasets.load_from_disk`; returns the path.
+    """Write the rows of a set and return the path.
 
-    Raises InputError where the package for it is missing, or the folder exists.
+    Args:
+        distilled: the set.
+        out: FILE.parquet, FILE.npz, or a folder for `datasets.load_from_disk`.
+
+    Raises:
+        InputError: the suffix is unknown, a required package is missing, or the folder exists.
     """
     match out.suffix.lower():
         case ".parquet":
@@ -42,12 +48,12 @@ def export(distilled: DistilledSet, out: Path) -> Path:
         case "":
             _save_dataset(distilled, out)
         case other:
-            raise InputError(f"{out}: '{other}' is not written; use .parquet, .npz, or a folder (for datasets)")
+            raise InputError(f"{out}: unknown suffix '{other}'; use .parquet, .npz, or a folder (for datasets)")
     return out
 
 
-def metadata_of(distilled: DistilledSet) -> dict[str, Any]:
-    """What is needed to train on the rows and to know where they come from; JSON."""
+def metadata_of(distilled: DistilledSet) -> dict[str, Json]:
+    """Return the JSON that is stored with the rows: what training on them needs, and their provenance."""
     return {
         "modalities": list(distilled.modalities),
         "recipe": distilled.recipe.model_dump(mode="json"),
@@ -59,7 +65,7 @@ def metadata_of(distilled: DistilledSet) -> dict[str, Any]:
 
 
 def parquet_bytes(distilled: DistilledSet) -> bytes:
-    """The rows as one Parquet file."""
+    """Return the content of a Parquet file with the rows."""
     parquet = require("pyarrow.parquet", "parquet")
     file = io.BytesIO()
     parquet.write_table(_table(distilled), file, compression="zstd")
@@ -87,10 +93,10 @@ def _save_dataset(distilled: DistilledSet, folder: Path) -> None:
         raise InputError(f"{folder}: exists; choose another folder")
     temp = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
     try:
-        made = datasets.Dataset(_table(distilled).replace_schema_metadata(None))
-        made.info.description = json.dumps(metadata_of(distilled))
+        dataset = datasets.Dataset(_table(distilled).replace_schema_metadata(None))
+        dataset.info.description = json.dumps(metadata_of(distilled))
         datasets.disable_progress_bars()
-        made.save_to_disk(str(temp))
+        dataset.save_to_disk(str(temp))
         os.replace(temp, folder)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror})") from error
@@ -102,7 +108,7 @@ def _matrices(distilled: DistilledSet) -> dict[str, np.ndarray[Any, np.dtype[np.
     reserved = {"id", "similarity", "metadata"} & set(distilled.modalities)
     if reserved:
         raise InputError(
-            f"modality '{reserved.pop()}': is the name of another column; pack the data under another name"
+            f"modality '{reserved.pop()}': another column of the export has this name; pack the data with another name"
         )
     rows = {**distilled.rows(), "similarity": distilled.similarity()}
     return {name: np.ascontiguousarray(matrix.float().numpy()) for name, matrix in rows.items()}

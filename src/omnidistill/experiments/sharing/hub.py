@@ -1,13 +1,13 @@
-"""Sets on the Hugging Face hub, as data sets: OWNER/NAME.
+"""Sets on the Hugging Face Hub, as dataset repositories OWNER/NAME.
 
-    README.md        the card
-    manifest.json, tensors-....safetensors      the set, as it is on disk
-    provenance.json  where the set comes from, if that is stored next to it
-    rows.parquet     the same rows for other tools
-    heads/...        where students start, of a run
+    README.md                                   the card
+    manifest.json, tensors-....safetensors      the set, as on disk
+    provenance.json                             where the set comes from, if it is stored next to the set
+    rows.parquet                                the same rows for other tools
+    heads/...                                   initial heads of students, if the source is a run
 
-Pulled are the set and the heads, at one commit: JSON and safetensors only, checked by their sums, put in place when all
-is there. The token is the hub client's business; it is neither read nor shown here.
+`pull` downloads set and heads of one commit: only JSON and safetensors files, whose checksums are verified. The folder
+appears when all files are complete. The Hub client handles the token; this module neither reads nor prints it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from omnidistill.core.errors import InputError
 from omnidistill.core.optional import require
 from omnidistill.distill import DistilledSet
 from omnidistill.distill.distilled_set import PROVENANCE
+from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.experiments.run import open_run
+from omnidistill.experiments.run_page import SCORES
 from omnidistill.experiments.sharing.card import card
 from omnidistill.experiments.sharing.export import parquet_bytes
 from omnidistill.experiments.sharing.licences import Licence, licence_of
@@ -41,7 +43,7 @@ _TENSORS = re.compile(r"(heads/)?tensors-[0-9a-f]{12}\.safetensors")
 
 @dataclass(frozen=True)
 class Pushed:
-    """What was uploaded, or would be: {path: bytes}, the card; the commit and its address, None of a dry run."""
+    """Result of `push`: uploaded files {path: bytes}, card and licence; commit and its URL are None after a dry run."""
 
     files: dict[str, int]
     card: str
@@ -52,7 +54,7 @@ class Pushed:
 
 @dataclass(frozen=True)
 class Pulled:
-    """A set that is there now, and the commit that it is of."""
+    """Result of `pull`: the folder, the set in it, and its commit."""
 
     folder: Path
     distilled: DistilledSet
@@ -62,17 +64,18 @@ class Pulled:
 def push(
     source: Path, name: str, *, licence: str | None = None, private: bool = False, dry_run: bool = False
 ) -> Pushed:
-    """Upload a set (or the set of a run, with its heads and scores) as the data set OWNER/NAME, in one commit.
+    """Upload a set (or the set of a run, with heads and scores) to the dataset repository OWNER/NAME, in one commit.
 
     Args:
-        source: a run folder, or that of a set.
-        name: OWNER/NAME; made if it is not there.
-        licence: SPDX of sources whose licence is not recorded.
-        private: for its owner only.
+        source: folder of a run or of a set.
+        name: OWNER/NAME; the repository is created if it does not exist.
+        licence: SPDX identifier, for sources whose licence is not recorded.
+        private: create a private repository.
         dry_run: upload nothing.
 
     Raises:
-        InputError: no finished set, a licence that is not known or forbids it, or the hub refuses.
+        InputError: the set is not finished, a licence is unknown or forbids redistribution, or the Hub rejects the
+            upload.
     """
     _check_name(name)
     content = _content(source, name, licence)
@@ -81,11 +84,11 @@ def push(
     if dry_run:
         return pushed
     hub = require("huggingface_hub", "hub")
-    with _told(name):
+    with _hub_errors(name):
         api = hub.HfApi()
         api.create_repo(name, repo_type="dataset", private=private or None, exist_ok=True)
         if private and not api.dataset_info(name).private:
-            raise InputError(f"{name}: is there already and public; make it private first, or choose another name")
+            raise InputError(f"{name}: exists and is public; make it private first, or choose another name")
         stale = [
             path
             for path in api.list_repo_files(name, repo_type="dataset")
@@ -104,11 +107,15 @@ def push(
 
 
 def pull(reference: str, out: Path) -> Pulled:
-    """Fetch OWNER/NAME or OWNER/NAME@REVISION into the folder `out`, which is not there yet or empty.
+    """Download a set into a folder.
+
+    Args:
+        reference: OWNER/NAME or OWNER/NAME@REVISION.
+        out: a folder that does not exist or is empty.
 
     Raises:
-        InputError: no such set or revision, files that are damaged, of another kind or outside the folder; `out` is
-            then as it was.
+        InputError: set or revision do not exist, or a file is damaged, of another kind or outside the folder; `out` is
+            then unchanged.
     """
     name, _, revision = reference.partition("@")
     _check_name(name)
@@ -117,19 +124,19 @@ def pull(reference: str, out: Path) -> Pulled:
     hub = require("huggingface_hub", "hub")
     staging = out.with_name(f".{out.name}-{secrets.token_hex(4)}")
     try:
-        with _told(reference):
+        with _hub_errors(reference):
             api = hub.HfApi()
             info = api.dataset_info(name, revision=revision or None)
             commit = str(info.sha)
             if not _COMMIT.fullmatch(commit):
-                raise InputError(f"{reference}: the hub names no commit for it")
+                raise InputError(f"{reference}: the Hub returned no commit; try again")
             paths = {str(sibling.rfilename) for sibling in info.siblings or ()}
             _check_paths(reference, paths)
 
             def fetch(path: str) -> None:
                 cache = staging / ".fetched"
-                found = api.hf_hub_download(name, path, repo_type="dataset", revision=commit, cache_dir=cache)
-                write_atomic(staging / path, Path(found).read_bytes())
+                file = api.hf_hub_download(name, path, repo_type="dataset", revision=commit, cache_dir=cache)
+                write_atomic(staging / path, Path(file).read_bytes())
 
             for part in ("", "heads/"):
                 if f"{part}{_MANIFEST}" in paths:
@@ -157,17 +164,19 @@ class _Content:
     licence: Licence
 
 
-def _content(source: Path, name: str, said: str | None) -> _Content:
-    """All files of the repository, by their paths in it."""
-    scores, command, heads = None, "", None
+def _content(source: Path, name: str, fallback: str | None) -> _Content:
+    """Return all files of the repository, by path."""
+    scores: RunScores | None = None
+    command, heads = "", None
     if (source / "run.json").is_file():
         run = open_run(source)
         distilled, place, heads = run.distilled(), source / "distilled", source / "heads"
         command = str(read_json(source / "run.json").get("command", ""))
-        scores = read_json(source / "scores.json") if (source / "scores.json").exists() else None
+        if (source / SCORES).exists():
+            scores = RunScores.from_json(read_json(source / SCORES), str(source / SCORES))
     else:
         distilled, place = DistilledSet.load(source), source
-    licence = licence_of(_provenance(distilled.provenance.to_json(), heads), said)
+    licence = licence_of(_provenance(distilled.provenance.to_json(), heads), fallback)
     text = card(name, distilled, licence, scores, command, heads is not None)
     files: dict[str, Path | bytes] = {"README.md": text.encode(), **_artifact(place, "distilled", "")}
     if heads is not None:
@@ -177,7 +186,7 @@ def _content(source: Path, name: str, said: str | None) -> _Content:
 
 
 def _provenance(provenance: Mapping[str, Any], heads: Path | None) -> dict[str, Any]:
-    """That of the set, with the licences of heads that came with an encoder."""
+    """Return the provenance of the set, with the licences of heads that come from an encoder."""
     of_heads = None if heads is None else load_artifact(heads, "heads").meta.get("licences")
     if not isinstance(of_heads, Mapping):
         return dict(provenance)
@@ -186,40 +195,40 @@ def _provenance(provenance: Mapping[str, Any], heads: Path | None) -> dict[str, 
 
 
 def _artifact(folder: Path, kind: str, prefix: str) -> dict[str, Path | bytes]:
-    """The files of an artifact by their paths in the repository; a sidecar of other tensors is left out."""
+    """Return the files of an artifact, by path in the repository; sidecars of other tensors are omitted."""
     artifact = load_artifact(folder, kind, sidecars=(PROVENANCE,))
     names = [_MANIFEST, *artifact.sidecars, *(file.name for file in artifact.files)]
     return {f"{prefix}{name}": folder / name for name in names}
 
 
 def _tensors_of(manifest: Path) -> str:
-    """The plain name of the one file that a manifest lists; that it is the right one is checked when it is loaded."""
+    """Return the name of the only file that a manifest lists. Loading the artifact verifies its content."""
     match read_json(manifest).get("files"):
         case [{"name": str(name)}] if _TENSORS.fullmatch(name) and "/" not in name:
             return name
-    raise InputError(f"{manifest.name}: names no tensors that can be pulled; it is no set of omnidistill")
+    raise InputError(f"{manifest.name}: lists no valid tensor file; the repository is not a set of omnidistill")
 
 
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise InputError(f"'{name}': not a name on the hub; give OWNER/NAME")
+        raise InputError(f"'{name}': not a valid name on the Hub; pass OWNER/NAME")
 
 
 def _check_paths(reference: str, paths: set[str]) -> None:
     for path in sorted(paths):
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path:
-            raise InputError(f"{reference}: lists '{path}', which leaves its folder; it is not pulled")
+            raise InputError(f"{reference}: file '{path}' is outside the folder; nothing was downloaded")
     if _MANIFEST not in paths:
-        raise InputError(f"{reference}: has no {_MANIFEST}; it is no set of omnidistill")
+        raise InputError(f"{reference}: has no {_MANIFEST}; it is not a set of omnidistill")
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Errors of the hub's client, its HTTP library or the system as one line."""
+def _hub_errors(name: str) -> Iterator[None]:
+    """Convert errors of the Hub client, its HTTP library or the system to an InputError of one line."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        why = " ".join(str(error).split())[:300] or type(error).__name__
-        raise InputError(f"{name}: the hub refuses or cannot be reached ({why})") from error
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise InputError(f"{name}: the Hub rejected the request or cannot be reached ({reason})") from error

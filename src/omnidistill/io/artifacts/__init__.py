@@ -1,10 +1,11 @@
-"""The only room that touches disk formats: atomic, durable, checksummed, versioned. Nothing is ever unpickled.
+"""Reading and writing of all on-disk formats: atomic, durable, checksummed and versioned. Nothing is unpickled.
 
-Writing needs a POSIX system (flock, fsync of folders).
+Writing requires a POSIX system (flock, fsync of folders).
 """
 
 from omnidistill.io.artifacts.artifact import Artifact, load_artifact, save_artifact
 from omnidistill.io.artifacts.files import FileRecord, read_json, write_atomic
+from omnidistill.io.artifacts.json_content import JsonContent
 from omnidistill.io.artifacts.locks import exclusive
 from omnidistill.io.artifacts.mapped_file import map_file
 from omnidistill.io.artifacts.tensor_file import Pieces, read_tensors, write_tensors
@@ -12,6 +13,7 @@ from omnidistill.io.artifacts.tensor_file import Pieces, read_tensors, write_ten
 __all__ = [
     "Artifact",
     "FileRecord",
+    "JsonContent",
     "Pieces",
     "exclusive",
     "load_artifact",

@@ -1,11 +1,12 @@
-"""An artifact: a folder of tensors and a manifest, replaced in one step.
+"""Artifacts: folders with tensors and a manifest, replaced atomically.
 
     tensors-<first 12 hex digits of its sha256>.safetensors
-    NAME.json       sidecars, if any: JSON that a reader can do without; each names the tensors that it belongs to
+    NAME.json       optional sidecars: JSON that readers do not depend on; each names the tensors that it belongs to
     manifest.json   {"format": "omnidistill", "version": 1, "kind", "files", "meta", "sha256": checksum of the rest}
 
-The tensors are named by their content, so those of the version before stay until the new manifest, the commit point, is
-in place: a writer killed anywhere leaves the old artifact or the new one, never a mix.
+The tensor file is named by its content, so the file of the previous version stays until the new manifest is in place.
+Replacing the manifest is the commit point: a writer killed at any time leaves the old artifact or the new one, never a
+mixture.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import math
 import os
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -42,7 +44,7 @@ FORMAT, VERSION, MANIFEST = "omnidistill", 1, "manifest.json"
 
 @dataclass(frozen=True)
 class Artifact:
-    """A loaded artifact. The tensors are views of the mapped file; what is written to them stays in this process."""
+    """A loaded artifact. The tensors are views of the mapped file; writing to them changes only this process's copy."""
 
     tensors: dict[str, Tensor]
     meta: dict[str, Any]
@@ -57,12 +59,18 @@ def save_artifact(
     meta: Mapping[str, Any],
     sidecars: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Write the artifact in `folder` (made if missing), or replace the one there; `meta` is JSON without NaN and Inf.
+    """Write an artifact to `folder`, or replace the one in it.
 
-    `sidecars` are JSON objects by file name, written before the manifest; a reader does not need them.
+    Args:
+        folder: created if it does not exist.
+        kind: such as "features" or "heads"; an artifact is only replaced by one of the same kind.
+        tensors: by name.
+        meta: JSON values without NaN and Inf.
+        sidecars: {file name: JSON object}, written before the manifest.
 
-    Raises InputError if something cannot be stored or written, if `folder` is a file, holds another kind or a damaged
-    manifest, or another process is saving to it; what was there is then untouched, and nothing left behind.
+    Raises:
+        InputError: a value cannot be stored or written, `folder` is a file or contains another kind or a damaged
+            manifest, or another process is saving to it. The previous content is unchanged, and no files are left over.
     """
     body = {"format": FORMAT, "version": VERSION, "kind": kind, "meta": _plain(meta, f"{folder}: meta")}
     with making(folder), saving(folder):
@@ -84,28 +92,35 @@ def save_artifact(
 
 
 def load_artifact(folder: Path, kind: str, verify: bool = True, sidecars: Sequence[str] = ()) -> Artifact:
-    """Read the artifact of this kind; `verify` compares the sha256 of the tensors too, which reads them once in full.
+    """Load the artifact of this kind from `folder`.
 
-    Sidecars that are missing, or belong to other tensors, are left out.
+    Args:
+        folder: of the artifact.
+        kind: the expected kind.
+        verify: also compare the sha256 of the tensors, which reads the complete file once.
+        sidecars: names of sidecars to read; those that are missing or belong to other tensors are left out.
 
-    Raises InputError, naming file and field, for what is missing, truncated, altered, of another kind or too new.
+    Raises:
+        InputError: the artifact is missing, truncated, altered, of another kind, or written by a newer version; the
+            message names file and field.
     """
     manifest = _manifest(folder, kind)
     while True:
         file = _record(folder, manifest)
         try:
             check(folder / file.name, file, verify)
-            extra = {name: found for name in sidecars if (found := _sidecar(folder / name, file.name)) is not None}
+            contents = {name: _sidecar(folder / name, file.name) for name in sidecars}
+            extra = {name: content for name, content in contents.items() if content is not None}
             return Artifact(read_tensors(folder / file.name), manifest["meta"], (file,), extra)
         except InputError:
             latest = _manifest(folder, kind)
-            if latest == manifest:  # if not, a writer replaced the artifact since we read its manifest
+            if latest == manifest:  # otherwise a writer replaced the artifact after its manifest was read
                 raise
             manifest = latest
 
 
 def _manifest(folder: Path, kind: str) -> dict[str, Any]:
-    """The manifest in `folder`, whole and of this kind."""
+    """Read the manifest in `folder` and validate all of its fields but `files`."""
     path = folder / MANIFEST
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; an omnidistill artifact is a folder with a {MANIFEST}")
@@ -115,63 +130,69 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
     manifest: dict[str, Any] = read_json(path)
     if manifest.get("format") != FORMAT:
         raise InputError(
-            f"{path}: field 'format' is {manifest.get('format')!r}, expected {FORMAT!r}: not written by us"
+            f"{path}: field 'format' is {manifest.get('format')!r}, expected {FORMAT!r}; not a file of omnidistill"
         )
     version = manifest.get("version")
     if type(version) is not int or version < 1:
         raise InputError(
-            f"{path}: field 'version' is {version!r}, expected 1 to {VERSION}: damaged; delete it and make it again"
+            f"{path}: field 'version' is {version!r}, expected 1 to {VERSION}; damaged: delete it and create it again"
         )
     if version > VERSION:
         raise InputError(
-            f"{path}: written by a newer omnidistill (version {version}; this one reads up to {VERSION}): upgrade"
+            f"{path}: written by a newer omnidistill (version {version}; this one reads up to {VERSION}); "
+            "upgrade omnidistill"
         )
     if manifest.get("sha256") != _checksum(manifest):
         raise InputError(
-            f"{path}: field 'sha256' does not match the rest: altered or damaged; delete it and make it again"
+            f"{path}: field 'sha256' does not match the content; altered or damaged: delete it and create it again"
         )
     if set(manifest) != {"format", "version", "kind", "files", "meta", "sha256"}:
         raise InputError(
-            f"{path}: has the fields {sorted(manifest)}, expected format, version, kind, files, meta, sha256"
+            f"{path}: has the fields {sorted(manifest)}, expected format, version, kind, files, meta, sha256; "
+            "delete it and create it again"
         )
     if manifest["kind"] != kind:
         raise InputError(f"{path}: holds a {manifest.get('kind')!r}, expected {kind!r}; choose another folder")
     if not isinstance(manifest["meta"], dict):
-        raise InputError(f"{path}: field 'meta' is not an object")
+        raise InputError(f"{path}: field 'meta' is not a JSON object; delete it and create it again")
     return manifest
 
 
 def _sidecar(path: Path, tensors: str) -> dict[str, Any] | None:
-    """The content of a sidecar without the name of its tensors; None if it is missing or of another version."""
+    """Return the content of a sidecar; None if it is missing, damaged (with a warning) or of other tensors."""
     if not os.path.lexists(path):
         return None
-    regular_file(path)
-    content: dict[str, Any] = read_json(path)
+    try:
+        regular_file(path)
+        content: dict[str, Any] = read_json(path)
+    except InputError as error:
+        warnings.warn(f"{error}; the artifact is read without it", UserWarning, stacklevel=4)
+        return None
     return content if content.pop("tensors", None) == tensors else None
 
 
 def _record(folder: Path, manifest: Mapping[str, Any]) -> FileRecord:
-    """The one file that a manifest names, always a plain name in the artifact's own folder."""
+    """Return the single file that a manifest names; a plain file name, so it lies in the folder of the artifact."""
     match manifest["files"]:
         case [{"name": str(name), "bytes": int(size), "sha256": str(sha256), **rest}] if (
             not rest and re.fullmatch(r"[0-9a-f]{64}", sha256) and name == f"tensors-{sha256[:12]}.safetensors"
         ):
             return FileRecord(name, size, sha256)
     raise InputError(
-        f"{folder / MANIFEST}: field 'files' is {manifest['files']!r}, expected one entry of name, bytes and sha256, "
-        "the name being tensors-<first 12 digits of sha256>.safetensors"
+        f"{folder / MANIFEST}: field 'files' is {manifest['files']!r}, expected one entry with name "
+        "(tensors-<first 12 digits of sha256>.safetensors), bytes and sha256"
     )
 
 
 def _tensors_named(folder: Path, kind: str) -> str | None:
-    """The file that the manifest in `folder` names, None if there is no manifest."""
+    """Return the file that the manifest in `folder` names, or None without a manifest."""
     if not os.path.lexists(folder / MANIFEST):
         return None
     return _record(folder, _manifest(folder, kind)).name
 
 
 def _clear_tensors(folder: Path, keep: str | None) -> None:
-    """Delete the tensors of earlier versions, and those a killed writer left without a manifest."""
+    """Delete the tensors of earlier versions, and those that a killed writer left without a manifest."""
     with suppress(OSError):
         for name in os.listdir(folder):
             if re.fullmatch(r"tensors-[0-9a-f]{12}\.safetensors", name) and name != keep:
@@ -184,18 +205,18 @@ def _checksum(manifest: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any, field: str) -> Any:
-    """`value` as JSON gives it back (tuples as lists), or InputError naming the field."""
+    """Return `value` as it reads back from JSON (tuples as lists). Raise InputError, naming the field, if it cannot."""
     match value:
         case None | bool() | int() | str():
             return value
         case float():
             if not math.isfinite(value):
-                raise InputError(f"{field}: {value} cannot be stored, only finite numbers can")
+                raise InputError(f"{field}: {value} cannot be stored; numbers must be finite")
             return value
         case list() | tuple():
             return [_plain(item, f"{field}[{index}]") for index, item in enumerate(value)]
         case Mapping() if all(isinstance(key, str) for key in value):
             return {key: _plain(item, f"{field}.{key}") for key, item in value.items()}
     raise InputError(
-        f"{field}: a {type(value).__name__} cannot be stored, only numbers, text, lists and dicts with text keys"
+        f"{field}: a {type(value).__name__} cannot be stored; use numbers, text, lists and dicts with text keys"
     )

@@ -1,7 +1,7 @@
-"""One file, replaced in one step: temp file beside it -> write -> flush -> fsync -> os.replace -> fsync of the folder.
+"""Atomic replacement of one file: temporary file -> write -> flush -> fsync -> os.replace -> fsync of the folder.
 
-A process killed at any point leaves the old bytes or the new, in full, and at worst a temp file. A writer holds a
-kernel lock on its temp file, so `clear_temps` knows those of the dead from those of the living.
+A process killed at any point leaves the complete old file or the complete new one, and at worst a temporary file in the
+same folder. A writer holds a kernel lock on its temporary file, so `clear_temps` deletes only those of dead writers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TEMP = ".omnidistill-temp-"
 
 @dataclass(frozen=True)
 class FileRecord:
-    """What a manifest says of a file beside it: plain name, size in bytes, sha256 as 64 hex digits."""
+    """Entry of a manifest for a file in the same folder: name, size in bytes, sha256 as 64 hex digits."""
 
     name: str
     bytes: int
@@ -35,16 +35,21 @@ class FileRecord:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`; missing parent folders are made.
+    """Replace `path` by `data`, creating missing parent folders.
 
-    Raises InputError if it cannot be written; a file already there is then untouched.
+    Raises:
+        InputError: the file cannot be written; an existing file is unchanged.
     """
     with making(path.parent):
         replace(path, (data,))
 
 
 def read_json(path: Path) -> Any:
-    """The JSON object in `path`, as a dict. Raises InputError for anything else: duplicate keys, NaN and Inf too."""
+    """Read the JSON object in `path`.
+
+    Raises:
+        InputError: the file cannot be read or is not a JSON object, or has duplicate keys, NaN or Inf.
+    """
     regular_file(path, follow_links=True)
     try:
         value = json.loads(
@@ -56,16 +61,20 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise cannot_read(path, error) from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON ({one_line(error)}): damaged, or a file of another format") from error
+        raise InputError(f"{path}: not valid JSON ({one_line(error)}); damaged, or a file of another format") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected a JSON object, found a {type(value).__name__}")
     return value
 
 
 def replace(path: Path, pieces: Iterable[bytes | memoryview], named_by_content: bool = False) -> FileRecord:
-    """Write `pieces` as `path`, or as `stem-<12 hex of sha256>.suffix` beside it; the folder exists.
+    """Replace `path`, whose folder exists, by the concatenation of `pieces`, and return its record.
 
-    Raises InputError if it cannot be written. Whatever happens, no temp file is left.
+    With `named_by_content` the file is `stem-<12 hex digits of its sha256>.suffix` in the same folder instead.
+    The temporary file is always removed.
+
+    Raises:
+        InputError: the file cannot be written.
     """
     temp = path.with_name(f"{_TEMP}{secrets.token_hex(8)}")
     digest = hashlib.sha256()
@@ -87,7 +96,7 @@ def replace(path: Path, pieces: Iterable[bytes | memoryview], named_by_content: 
     except OSError as error:
         if moved:
             raise InputError(
-                f"{target}: written, but a power failure may undo it ({reason(error)}): check the disk"
+                f"{target}: written, but not yet durable, a power failure may undo it ({reason(error)}); check the disk"
             ) from error
         raise cannot_write(path, error) from error
     finally:
@@ -96,7 +105,7 @@ def replace(path: Path, pieces: Iterable[bytes | memoryview], named_by_content: 
 
 
 def clear_temps(folder: Path) -> None:
-    """Delete the temp files that killed writers left in `folder` and below."""
+    """Delete the temporary files that killed writers left in `folder` and below."""
     for temp in folder.rglob(f"{_TEMP}*"):
         with suppress(OSError), temp.open("rb") as file:
             if _try_lock(file.fileno()):
@@ -105,7 +114,7 @@ def clear_temps(folder: Path) -> None:
 
 @contextmanager
 def making(folder: Path) -> Iterator[None]:
-    """`folder` with its parents; those that had to be made go again if the body fails and they are empty."""
+    """Create `folder` and its parents for the block; if the block fails, remove the new ones that are empty."""
     missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
     try:
         try:
@@ -113,7 +122,7 @@ def making(folder: Path) -> Iterator[None]:
                 place.mkdir(exist_ok=True)
                 sync_folder(place.parent)
         except OSError as error:
-            raise InputError(f"{folder}: cannot be made ({reason(error)}); choose another folder") from error
+            raise InputError(f"{folder}: cannot be created ({reason(error)}); choose another folder") from error
         yield
     except BaseException:
         for place in missing:
@@ -135,10 +144,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def check(path: Path, record: FileRecord, verify: bool) -> None:
-    """Compare a file with its record: size, and sha256 if `verify`. Raises InputError where they differ."""
+    """Compare a file with its record: the size, and with `verify` the sha256.
+
+    Raises:
+        InputError: they differ.
+    """
     size = regular_file(path).st_size
     if size != record.bytes:
-        raise InputError(f"{path}: {size} bytes, expected {record.bytes}: truncated or altered; make it again")
+        raise InputError(f"{path}: {size} bytes, expected {record.bytes}; truncated or altered: create it again")
     if not verify:
         return
     try:
@@ -148,50 +161,54 @@ def check(path: Path, record: FileRecord, verify: bool) -> None:
         raise cannot_read(path, error) from error
     if sha256 != record.sha256:
         raise InputError(
-            f"{path}: sha256 is {sha256[:12]}..., expected {record.sha256[:12]}...: altered or damaged; make it again"
+            f"{path}: sha256 is {sha256[:12]}..., expected {record.sha256[:12]}...; altered or damaged: create it again"
         )
 
 
 def regular_file(path: Path, follow_links: bool = False) -> os.stat_result:
-    """The file's stat; InputError if it is missing, no regular file, or a link that is not to be followed."""
+    """Return the stat of a regular file.
+
+    Raises:
+        InputError: the file is missing, not a regular file, or a symbolic link and `follow_links` is False.
+    """
     try:
-        found = path.stat(follow_symlinks=follow_links)
+        status = path.stat(follow_symlinks=follow_links)
     except (OSError, ValueError) as error:
         raise cannot_read(path, error) from error
-    if stat.S_ISLNK(found.st_mode):
-        raise InputError(f"{path}: is a symbolic link; the files of an artifact lie in its own folder")
-    if not stat.S_ISREG(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
+        raise InputError(f"{path}: is a symbolic link; artifacts must contain the files themselves")
+    if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{path}: is not a regular file")
-    return found
+    return status
 
 
 def cannot_read(path: Path, error: OSError | ValueError) -> InputError:
-    """The error for a file that the system does not give."""
+    """Return the error for a file that the system refuses to read."""
     return InputError(f"{path}: cannot be read ({reason(error)})")
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:
-    """The error for a file that the system does not take."""
+    """Return the error for a file that the system refuses to write."""
     return InputError(
-        f"{path}: cannot be written ({reason(error)}); what was there before is untouched: "
-        "free space, or choose another folder"
+        f"{path}: cannot be written ({reason(error)}), an existing file is untouched; "
+        "free disk space, or choose another folder"
     )
 
 
 def reason(error: OSError | ValueError) -> str:
-    """Why the system refused, without the path."""
+    """Return the reason that the system gave, without the path."""
     return getattr(error, "strerror", None) or one_line(error)
 
 
 def one_line(error: Exception) -> str:
-    """The text of an error from elsewhere, as one line."""
+    """Return the message of an error as one line."""
     return " ".join(str(error).split())
 
 
 def _try_lock(handle: int) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # held, or a file system without locks
+    except OSError:  # locked by another process, or a file system without locks
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""One writer at a time, by the kernel's advisory locks: they go with the process that holds them, however it ends."""
+"""Exclusive write access to folders by kernel advisory locks, which end with the process that holds them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from omnidistill.io.artifacts.files import cannot_write, clear_temps, making, re
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold `folder` (made if missing) as its only writer, by a lock on `folder/.lock`.
+    """Lock `folder` for writing by `folder/.lock`, creating it if necessary, for the duration of the block.
 
-    What killed writers left half-written in it is cleared. Raises InputError if another process, or this one, holds it.
+    Temporary files that killed writers left in it are deleted.
+
+    Raises:
+        InputError: another process, or this one, already holds the lock.
     """
     path = folder / ".lock"
     with making(folder):
@@ -34,7 +37,7 @@ def exclusive(folder: Path) -> Iterator[None]:
             ) from error
         except OSError as error:
             raise InputError(f"{path}: cannot be locked ({reason(error)}); choose a folder on another disk") from error
-        with suppress(OSError):  # the pid only serves the message above
+        with suppress(OSError):  # the pid is only used in the message above
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         clear_temps(folder)
@@ -45,7 +48,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def saving(folder: Path) -> Iterator[None]:
-    """One save at a time into the artifact `folder`, by a lock on the folder itself, which leaves no file behind."""
+    """Lock the artifact `folder` during a save. The lock is on the folder itself, so no lock file is left."""
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -57,7 +60,7 @@ def saving(folder: Path) -> Iterator[None]:
             raise InputError(
                 f"{folder}: being saved to by another process; wait for it, or choose another folder"
             ) from error
-        except OSError:  # a file system that cannot lock folders, as NFS: there `exclusive` has to do
+        except OSError:  # a file system that cannot lock folders, such as NFS; `exclusive` still protects runs there
             pass
         yield
     finally:

@@ -1,8 +1,8 @@
-"""A file as memory, larger than memory if need be: pages are read when touched, and given up when memory is short.
+"""Memory-mapped files, which may be larger than memory: pages are read on access and dropped when memory is short.
 
-The mapping is private: what is written to it stays in this process, page by page, and never reaches the file. It is
-made without reserve: Linux refuses a private mapping of more than memory unless told that no swap is to be set aside
-for pages that may be written to, which is what `safetensors.torch.load_file` runs into.
+The mapping is private (copy-on-write): writes never reach the file. It is created with MAP_NORESERVE, because Linux
+otherwise reserves swap for every page that might be written and refuses private mappings larger than memory.
+`safetensors.torch.load_file` fails on such files for this reason.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import mmap
 from pathlib import Path
 
-_NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # named from Python 3.13 on; other systems ignore the bit
+_NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # Python names it since 3.13; other systems ignore the bit
 
 
 def map_file(path: Path) -> mmap.mmap:
-    """The bytes of a file that is not empty. Raises OSError or ValueError if it cannot be mapped.
+    """Map a non-empty file into memory. The file handle stays open as long as the mapping is referenced.
 
-    Holds a file handle for as long as anything refers to it.
+    Raises:
+        OSError, ValueError: the file cannot be mapped.
     """
     with path.open("rb") as file:
         return mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE | _NO_RESERVE, prot=mmap.PROT_READ | mmap.PROT_WRITE)

@@ -1,8 +1,7 @@
-"""Named tensors in one safetensors file: u64 header length, JSON header, raw data.
+"""Safetensors files: u64 header length, JSON header, raw data (https://huggingface.co/docs/safetensors).
 
-Format: https://huggingface.co/docs/safetensors. Written here piece by piece and hashed on the way, never copied as a
-whole; a tensor may even be made while it is written. Read memory-mapped, the header validated by the reference
-library; that library maps small files itself.
+Files are written and hashed in pieces, without a copy in memory; a tensor may even be computed while it is written.
+Files are read memory-mapped after the reference library validated the header; small files are mapped by that library.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.io.artifacts.files import FileRecord, cannot_read, check, making, one_line, regular_file, replace
 from omnidistill.io.artifacts.mapped_file import map_file
 
-DTYPES = {  # in the order of the reference writer, which stores the last of these first
+DTYPES = {  # the reference writer sorts tensors by dtype, from the last of these to the first
     torch.bool: "BOOL",
     torch.uint8: "U8",
     torch.int8: "I8",
@@ -40,7 +39,7 @@ DTYPES = {  # in the order of the reference writer, which stores the last of the
 
 @dataclass(frozen=True)
 class Pieces:
-    """A tensor that is made while it is written: `make` gives its rows in order, any number at a time."""
+    """A tensor that is computed while it is written: `make` yields consecutive blocks of its rows, of any size."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -48,19 +47,28 @@ class Pieces:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor | Pieces]) -> FileRecord:
-    """Replace `path` by these tensors, of any shape, stride and dtype in `DTYPES`; missing parent folders are made.
+    """Replace `path` by a file of these tensors, creating missing parent folders.
 
-    Raises InputError if a tensor cannot be stored or the file not be written; a file already there is then untouched.
+    Args:
+        path: of the file.
+        tensors: of any shape and stride, with a dtype of `DTYPES`.
+
+    Raises:
+        InputError: a tensor cannot be stored or the file cannot be written; an existing file is unchanged.
     """
     with making(path.parent):
         return replace(path, serialised(path, tensors))
 
 
 def read_tensors(path: Path, record: FileRecord | None = None) -> dict[str, Tensor]:
-    """The tensors in a safetensors file, memory-mapped on CPU: nothing is read before it is used; never write to them.
+    """Open the tensors of a safetensors file, memory-mapped on the CPU. Do not write to them.
 
-    With `record`, size and sha256 are compared first. Raises InputError if the file is missing, damaged or of another
-    format; pickles are named as what they are and not read.
+    Args:
+        path: of the file.
+        record: if given, size and sha256 are compared first.
+
+    Raises:
+        InputError: the file is missing, damaged or of another format; pickles are recognised but never read.
     """
     if record is not None:
         check(path, record, verify=True)
@@ -70,7 +78,7 @@ def read_tensors(path: Path, record: FileRecord | None = None) -> dict[str, Tens
             start = file.read(8)
         if size < _LARGE_BYTES:
             return load_file(path, device="cpu")
-        with safe_open(path, "np"):  # validates the header; maps nothing that the system would have to reserve
+        with safe_open(path, "np"):  # validates the header without a mapping that reserves memory
             return _mapped(path)
     except OSError as error:
         raise cannot_read(path, error) from error
@@ -87,21 +95,27 @@ def read_tensors(path: Path, record: FileRecord | None = None) -> dict[str, Tens
             if start.startswith(magic):
                 raise InputError(
                     f"{path}: looks like {what}, expected safetensors; pickles are never read: "
-                    "write the tensors with safetensors.torch.save_file"
+                    "save the tensors with safetensors.torch.save_file"
                 ) from error
-        raise InputError(f"{path}: not a whole safetensors file ({one_line(error)}): truncated or damaged") from error
+        raise InputError(
+            f"{path}: not a complete safetensors file ({one_line(error)}); truncated or damaged: create it again"
+        ) from error
 
 
 def serialised(path: Path, tensors: Mapping[str, Tensor | Pieces]) -> Iterator[bytes | memoryview]:
-    """The bytes of the file, piece by piece: those of `safetensors.torch.save`. InputError names `path`."""
+    """Yield the content of a file in pieces; the bytes equal those of `safetensors.torch.save`.
+
+    Raises:
+        InputError: a tensor cannot be stored; the message names `path`.
+    """
     for name, tensor in tensors.items():
         if name == "__metadata__" or not _can_be_stored(tensor):
-            found = (
+            kind = (
                 f"{tensor.dtype}" if isinstance(tensor, Pieces) else f"{tensor.dtype}, {tensor.layout}, {tensor.device}"
             )
             raise InputError(
-                f"{path}: tensor {name!r} ({found}) cannot be stored; "
-                f"allowed are dense tensors of {', '.join(DTYPES.values())} under any name but '__metadata__'"
+                f"{path}: tensor {name!r} ({kind}) cannot be stored; "
+                f"allowed are dense tensors of {', '.join(DTYPES.values())} with any name except '__metadata__'"
             )
     rank = {dtype: -position for position, dtype in enumerate(DTYPES)}
     ordered = sorted(tensors.items(), key=lambda item: (rank[item[1].dtype], item[0]))
@@ -121,8 +135,8 @@ def serialised(path: Path, tensors: Mapping[str, Tensor | Pieces]) -> Iterator[b
             written += flat.numel()
             for start in range(0, flat.numel(), _CHUNK_BYTES):
                 yield flat[start : start + _CHUNK_BYTES].numpy().data
-        if written != (wanted := math.prod(tensor.shape) * tensor.dtype.itemsize):
-            raise InputError(f"{path}: tensor {name!r} came out {written} bytes long instead of {wanted}")
+        if written != (expected := math.prod(tensor.shape) * tensor.dtype.itemsize):
+            raise InputError(f"{path}: tensor {name!r} is {written} bytes long, expected {expected}")
 
 
 def _can_be_stored(tensor: Tensor | Pieces) -> bool:
@@ -131,7 +145,7 @@ def _can_be_stored(tensor: Tensor | Pieces) -> bool:
 
 
 def _mapped(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file whose header is known to be valid, as views of one mapping."""
+    """Return the tensors of a file with a validated header, as views of one mapping."""
     data = map_file(path)
     begin = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:begin])
@@ -147,16 +161,16 @@ def _view(data: mmap, offset: int, entry: Mapping[str, Any]) -> Tensor:
     count = math.prod(shape)
     if not count:
         return torch.empty(shape, dtype=dtype)
-    if offset % dtype.itemsize:  # other writers need not align
+    if offset % dtype.itemsize:  # files of other writers may be unaligned
         return torch.frombuffer(bytearray(data[offset : offset + count * dtype.itemsize]), dtype=dtype).view(shape)
     return torch.frombuffer(data, dtype=dtype, count=count, offset=offset).view(shape)
 
 
 _TYPES = {name: dtype for dtype, name in DTYPES.items()}
-_LARGE_BYTES = 1 << 26  # below, a file is mapped by the reference library, which keeps no file handle
+_LARGE_BYTES = 1 << 26  # smaller files are mapped by the reference library, which keeps no file handle open
 _CHUNK_BYTES = 1 << 24
 _LOOKS_LIKE = {
-    b"PK\x03\x04": "a zip archive, as torch.save and numpy.savez write",
+    b"PK\x03\x04": "a zip archive, as written by torch.save and numpy.savez",
     b"\x80": "a Python pickle",
     b"\x93NUMPY": "a numpy array",
     b"\x89HDF": "an HDF5 file",

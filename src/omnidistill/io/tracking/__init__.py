@@ -4,15 +4,16 @@
 one of another package, see `trackers`). `Progress` prints how far a stage is. None of them changes a result.
 """
 
-from omnidistill.io.tracking.metrics_log import JSON, JsonlLog, MetricsLog, NullLog
+from omnidistill.io.tracking.metrics_log import JsonlLog, MetricsLog, NullLog
+from omnidistill.io.tracking.metrics_record import MetricsRecord, read_records
 from omnidistill.io.tracking.progress import Progress, RichProgress, SilentProgress
 from omnidistill.io.tracking.tracked_log import TrackedLog, TrackerGroup
 from omnidistill.io.tracking.tracker import Tracker, TrackerFactory, check_trackers, trackers
 
 __all__ = [
-    "JSON",
     "JsonlLog",
     "MetricsLog",
+    "MetricsRecord",
     "NullLog",
     "Progress",
     "RichProgress",
@@ -22,5 +23,6 @@ __all__ = [
     "TrackerFactory",
     "TrackerGroup",
     "check_trackers",
+    "read_records",
     "trackers",
 ]

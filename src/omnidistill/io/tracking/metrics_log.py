@@ -8,20 +8,18 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from omnidistill.core.errors import InputError, NotFiniteError
-
-JSON = None | bool | int | float | str | Sequence[Any] | Mapping[str, Any]
+from omnidistill.io.tracking.metrics_record import MetricsRecord
 
 
 @runtime_checkable
 class MetricsLog(Protocol):
     """Stores the metrics of a run, one record per call. Use it as a context manager, or call `close`."""
 
-    def log(self, record: Mapping[str, JSON]) -> None:
+    def log(self, record: MetricsRecord) -> None:
         """Store one record."""
 
     def position(self) -> int:
@@ -38,7 +36,7 @@ class MetricsLog(Protocol):
 class NullLog:
     """A log that discards every record."""
 
-    def log(self, record: Mapping[str, JSON]) -> None:
+    def log(self, record: MetricsRecord) -> None:
         """Discard the record."""
 
     def position(self) -> int:
@@ -80,7 +78,7 @@ class JsonlLog:
         except OSError as error:
             raise InputError(f"{path}: the metrics log cannot be opened ({error.strerror})") from error
 
-    def log(self, record: Mapping[str, JSON]) -> None:
+    def log(self, record: MetricsRecord) -> None:
         """Append a record, completely or not at all.
 
         Raises:
@@ -88,9 +86,9 @@ class JsonlLog:
             InputError: the disk is full.
         """
         try:
-            line = json.dumps(dict(record), allow_nan=False).encode() + b"\n"
+            line = json.dumps(record.to_json(), allow_nan=False).encode() + b"\n"
         except ValueError as error:
-            raise NotFiniteError(f"{self.path}: a number is NaN or Inf in the record {dict(record)}") from error
+            raise NotFiniteError(f"{self.path}: a number is NaN or Inf in the record {record.to_json()}") from error
         try:
             if os.pwrite(self._handle, line, self._end) < len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

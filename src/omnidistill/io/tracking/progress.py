@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from omnidistill.io.tracking.metrics_log import JSON
+from omnidistill.core.json_value import Json
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichBar
@@ -27,7 +27,7 @@ class Progress(Protocol):
             done: how many of the steps an earlier, interrupted run has done.
         """
 
-    def advance(self, n: int = 1, **fields: JSON) -> None:
+    def advance(self, n: int = 1, **fields: Json) -> None:
         """Count `n` more steps.
 
         Args:
@@ -50,7 +50,7 @@ class SilentProgress:
     def start(self, total: int, label: str, done: int = 0) -> None:
         """Do nothing."""
 
-    def advance(self, n: int = 1, **fields: JSON) -> None:
+    def advance(self, n: int = 1, **fields: Json) -> None:
         """Do nothing."""
 
     def stop(self) -> None:
@@ -89,7 +89,7 @@ class RichProgress:
             self._bar.add_task(label, total=total, completed=done, shown="")
             self._bar.start()
 
-    def advance(self, n: int = 1, **fields: JSON) -> None:
+    def advance(self, n: int = 1, **fields: Json) -> None:
         """Count `n` more steps, see `Progress.advance`."""
         self._done += n
         if (note := fields.pop("note", None)) is not None:
@@ -154,7 +154,7 @@ def _rich_bar() -> RichBar:
     )
 
 
-def _short(value: JSON) -> str:
+def _short(value: Json) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from omnidistill.io.tracking.metrics_log import JSON
+from omnidistill.core.json_value import Json
 from omnidistill.io.tracking.tracker import trackers
 
 
@@ -23,7 +23,7 @@ class TensorBoardTracker:
     extra: ClassVar[str] = "tensorboard"
     last_step = -1
 
-    def __init__(self, folder: Path, settings: Mapping[str, JSON]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Json]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         event_folder = folder / "tensorboard"

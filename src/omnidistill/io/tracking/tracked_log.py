@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from omnidistill.io.tracking.metrics_log import JSON, JsonlLog
+from omnidistill.core.json_value import Json
+from omnidistill.io.tracking.metrics_log import JsonlLog
+from omnidistill.io.tracking.metrics_record import MetricsRecord, read_records
 from omnidistill.io.tracking.tracker import Tracker, trackers
 
 
@@ -23,7 +24,7 @@ class TrackerGroup:
     """
 
     def __init__(
-        self, names: Iterable[str], folder: Path, settings: Mapping[str, JSON], report: Callable[[str], None]
+        self, names: Iterable[str], folder: Path, settings: Mapping[str, Json], report: Callable[[str], None]
     ) -> None:
         self._report = report
         self._trackers: dict[str, Tracker] = {}
@@ -33,11 +34,15 @@ class TrackerGroup:
             except Exception as error:
                 self._report_failure(name, error)
 
-    def log(self, record: Mapping[str, JSON]) -> None:
-        """Pass the numbers of a record to every tracker, as the values of the step `record["iteration"]`."""
-        step = record["iteration"]
-        assert isinstance(step, int)
-        values = {name: float(x) for name, x in record.items() if isinstance(x, int | float) and name != "iteration"}
+    def log(self, record: MetricsRecord) -> None:
+        """Pass the numbers of a record to every tracker, as the values of the step `record.iteration`.
+
+        A record without an iteration is not shown.
+        """
+        step = record.iteration
+        if step is None:
+            return
+        values = {name: float(value) for name, value in record.values.items()}
         for name, tracker in list(self._trackers.items()):
             if step > tracker.last_step:
                 self._attempt(name, lambda tracker=tracker: tracker.log(step, values))  # type: ignore[misc]
@@ -71,10 +76,10 @@ class TrackedLog:
 
     def __init__(self, log: JsonlLog, group: TrackerGroup) -> None:
         self._log, self._group = log, group
-        for record in _records(log.path):
+        for record in read_records(log.path):
             group.log(record)
 
-    def log(self, record: Mapping[str, JSON]) -> None:
+    def log(self, record: MetricsRecord) -> None:
         """Append a record to the log, then pass it to the trackers. Raises the exceptions of `JsonlLog.log`."""
         self._log.log(record)
         self._group.log(record)
@@ -95,12 +100,8 @@ class TrackedLog:
         self.close()
 
 
-def _open(name: str, folder: Path, settings: Mapping[str, JSON]) -> Tracker:
+def _open(name: str, folder: Path, settings: Mapping[str, Json]) -> Tracker:
     tracker = trackers.get(name)(folder, settings)
     if not isinstance(tracker, Tracker):
         raise TypeError(f"{type(tracker).__name__} is no Tracker: it needs last_step, log and close")
     return tracker
-
-
-def _records(path: Path) -> Sequence[Mapping[str, JSON]]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]

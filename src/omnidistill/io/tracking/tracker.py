@@ -16,9 +16,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from omnidistill.core.json_value import Json
 from omnidistill.core.optional import require
 from omnidistill.core.registry import Registry
-from omnidistill.io.tracking.metrics_log import JSON
 
 
 @runtime_checkable
@@ -45,7 +45,7 @@ class TrackerFactory(Protocol):
     imports what it needs at the top of its module.
     """
 
-    def __call__(self, folder: Path, settings: Mapping[str, JSON]) -> Tracker:
+    def __call__(self, folder: Path, settings: Mapping[str, Json]) -> Tracker:
         """Open the run in the tool.
 
         Args:

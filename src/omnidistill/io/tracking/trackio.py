@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from omnidistill.core.json_value import Json
 from omnidistill.core.optional import require
-from omnidistill.io.tracking.metrics_log import JSON
 from omnidistill.io.tracking.tracker import trackers
 
 _PROJECT = "omnidistill"
@@ -29,7 +29,7 @@ class TrackioTracker:
     extra: ClassVar[str] = "trackio"
     last_step = -1
 
-    def __init__(self, folder: Path, settings: Mapping[str, JSON]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Json]) -> None:
         self._trackio = trackio = require("trackio", "trackio")
         path = folder.resolve()
         name = f"{path.name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from omnidistill.core.json_value import Json
 from omnidistill.core.optional import require
-from omnidistill.io.tracking.metrics_log import JSON
 from omnidistill.io.tracking.tracker import trackers
 
 
@@ -25,7 +25,7 @@ class WandbTracker:
 
     extra: ClassVar[str] = "wandb"
 
-    def __init__(self, folder: Path, settings: Mapping[str, JSON]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Json]) -> None:
         wandb = require("wandb", "wandb")
         earlier = sorted(folder.glob("wandb/*run-*/run-*.wandb"))
         for file in earlier:

@@ -1,9 +1,9 @@
-"""Agreement across modalities, the M-modal form of the CLIP score: how well the embeddings of one row fit each other.
+"""Agreement: rows whose embeddings in all modalities are most similar, the CLIP score for M modalities.
 
     a_i = mean over pairs (m, n) of <z_im, z_in> = ( ||sum_m z_im||^2 - sum_m ||z_im||^2 ) / ( M (M - 1) )
 
-The best-agreeing rows alone are easy and alike, a poor set; leaving out the worst before another selector is what the
-score is good for (the filter of PDS, arXiv 2602.19756).
+The rows with the highest agreement are easy and similar to each other, which makes a poor set. The score is useful to
+exclude the worst rows before another selector (the filter of PDS, arXiv 2602.19756).
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def agreement(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """The rows of the highest agreement; groups take turns. Draws nothing."""
+    """Select the rows with the highest agreement; groups take turns. Does not use the generator."""
     check_size(size, len(train))
     ranking = agreement_scores(train, start).argsort(descending=True, stable=True)
     return first_by_turns(ranking, train.group_codes.to(ranking.device), size)
 
 
 def agreement_scores(train: FeatureSet, heads: Heads) -> Float[Tensor, " n"]:
-    """Mean cosine over the pairs of modalities of every row, in [-1, 1]."""
+    """Return the mean cosine over pairs of modalities of every row, in [-1, 1]."""
     embeddings = unit_embeddings(train, heads)
     num_modalities = embeddings.shape[1]
     together, alone = embeddings.sum(1).square().sum(-1), embeddings.square().sum((1, 2))

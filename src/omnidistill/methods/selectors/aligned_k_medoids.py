@@ -1,7 +1,7 @@
-"""k-medoids among the rows that agree best (the filter of PDS, arXiv 2602.19756).
+"""k-medoids among the rows with the highest agreement (the filter of PDS, arXiv 2602.19756).
 
-The share `dropped` of rows whose modalities agree least is left out, but never so many that fewer than `size` remain.
-Groups take turns among the rows that remain, so rows of one group repeat only if too few groups remain.
+The fraction `dropped` of rows with the lowest agreement is excluded, but at least `size` rows remain. Groups take turns
+among the remaining rows, so a group occurs more than once only if too few groups remain.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from omnidistill.models.heads import Heads
 
 @selectors.register("aligned-k-medoids")
 class AlignedKMedoids(RowSelector):
-    """k-medoids among the rows whose modalities agree best."""
+    """k-medoids among the rows whose modalities agree most."""
 
     cites: ClassVar[tuple[str, ...]] = ("pds",)
 
     dropped: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """Share of the rows that is left out."""
+    """Fraction of the rows, those with the lowest agreement, to exclude."""
 
     def rows(
         self,

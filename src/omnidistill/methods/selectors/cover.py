@@ -1,8 +1,8 @@
 """Greedy maximisation of coverage, F(S) = sum_i max_{j in S} s(i, j), by lazy evaluation (Minoux 1978).
 
 F is monotone and submodular for s >= floor, so the greedy set has at least 1 - 1/e of the best coverage above the
-floor (Nemhauser et al. 1978), and a row's gain never grows: an old gain bounds the new one, and only rows whose bound
-exceeds the best gain known are evaluated again.
+floor (Nemhauser et al. 1978), and the gain of a row never increases: a previous gain is an upper bound, and only rows
+whose bound exceeds the best known gain are evaluated again.
 
 Shapes: n rows, b rows of one block.
 """
@@ -19,25 +19,31 @@ from omnidistill.methods.selectors.embeddings import row_chunks
 from omnidistill.methods.selectors.turns import GroupTurns
 
 SimilarityOf = Callable[[Int[Tensor, " b"]], Float[Tensor, "b n"]]
-"""Similarities of the given rows to all rows; s(i, j) = s(j, i)."""
+"""Function that returns the similarities of the given rows to all rows; s(i, j) = s(j, i)."""
 
-_BATCH = 64  # rows whose gains are evaluated together
+_BATCH = 64  # number of rows whose gains are evaluated at once
 _ROUNDING = 1e-6
 
 
 def greedy_cover(
     similarity_of: SimilarityOf, floor: float, codes: Int[Tensor, " n"], size: int, chunk_bytes: int
 ) -> Int[Tensor, " N"]:
-    """Rows that cover all rows best, greedily; groups take turns. Of rows whose gains differ by no more than rounding
-    (two rows that are nearest to each other often gain the same) the most similar to all rows is taken.
+    """Select the rows that greedily maximise the coverage of all rows; groups take turns.
 
-    floor: a negative lower bound of all similarities. Similarities of all pairs are held if they fit in `chunk_bytes`,
-    else computed when needed.
+    Of rows whose gains differ only by rounding (two mutually nearest rows often have the same gain), the one most
+    similar to all rows is selected.
+
+    Args:
+        similarity_of: similarities of given rows to all rows.
+        floor: a negative lower bound of all similarities.
+        codes: group of each row.
+        size: number of rows to select.
+        chunk_bytes: memory limit; the similarities of all pairs are stored if they fit, and recomputed otherwise.
     """
     num_rows, every_row = len(codes), torch.arange(len(codes), device=codes.device)
     chunks = list(row_chunks(num_rows, num_rows, chunk_bytes))
     if 4 * num_rows**2 <= chunk_bytes:
-        similarity_of = _held(similarity_of, every_row, chunks)
+        similarity_of = _precomputed(similarity_of, every_row, chunks)
     covered = torch.full((num_rows,), floor, device=codes.device)
     totals = torch.cat([_gains(similarity_of, every_row[rows], covered) for rows in chunks])
     bounds, turns, chosen = totals.clone(), GroupTurns(codes), []
@@ -53,7 +59,7 @@ def greedy_cover(
 def _best_rows(
     similarity_of: SimilarityOf, covered: Tensor, bounds: Tensor, allowed: Tensor, batch: int, slack: float
 ) -> Bool[Tensor, " n"]:
-    """The allowed rows of the largest gain; tightens `bounds` of the rows that were evaluated."""
+    """Return which allowed rows have the largest gain; tightens `bounds` of the rows that are evaluated."""
     stale = allowed.clone()
     while True:
         known = bounds.masked_fill(~allowed | stale, -torch.inf)
@@ -70,7 +76,7 @@ def _gains(similarity_of: SimilarityOf, rows: Tensor, covered: Tensor) -> Float[
     return (similarity_of(rows) - covered).clamp_min_(0).sum(1, dtype=torch.float64)
 
 
-def _held(similarity_of: SimilarityOf, every_row: Tensor, chunks: Sequence[slice]) -> SimilarityOf:
+def _precomputed(similarity_of: SimilarityOf, every_row: Tensor, chunks: Sequence[slice]) -> SimilarityOf:
     table = torch.empty(len(every_row), len(every_row), device=every_row.device)
     for rows in chunks:
         table[rows] = similarity_of(every_row[rows])

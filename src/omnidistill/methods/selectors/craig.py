@@ -1,9 +1,9 @@
-"""CRAIG (Mirzasoleiman et al. 2020): rows whose gradients stand for the gradients of all rows.
+"""CRAIG (Mirzasoleiman et al. 2020): rows whose gradients represent the gradients of all rows.
 
-    min_S sum_i min_{j in S} || g_i - g_j ||,        g_i = the row's share of the gradient of all heads at the start
-    <g_i, g_j> = sum_m <delta_im, delta_jm> <x_im, x_jm>        g_im = delta_im x_im^T is never formed
+    min_S sum_i min_{j in S} || g_i - g_j ||,        g_i = contribution of row i to the gradient of the initial heads
+    <g_i, g_j> = sum_m <delta_im, delta_jm> <x_im, x_jm>        g_im = delta_im x_im^T is never computed
 
-It is facility location with the similarity -||g_i - g_j||, and maximised greedily as such.
+This is facility location with the similarity -||g_i - g_j||, maximised greedily.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def craig(
     *,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Int[Tensor, " N"]:
-    """Greedy choice at the start heads; groups take turns. Draws nothing."""
+    """Select rows greedily, with gradients at the initial heads; groups take turns. Does not use the generator."""
     check_size(size, len(train))
     deltas = row_deltas(train, start, chunk_bytes)
     squares = (deltas.square().sum(-1) * squared_lengths(train)).sum(1)
@@ -48,7 +48,7 @@ def craig(
 def gradient_products(
     train: FeatureSet, deltas: Float[Tensor, "n M d"], rows: Int[Tensor, " b"]
 ) -> Float[Tensor, "b n"]:
-    """<g_i, g_j> of the given rows i and all rows j."""
+    """Return <g_i, g_j> of the given rows i and all rows j."""
     products = torch.zeros(len(rows), len(train), device=deltas.device)
     for m, x in enumerate(train.features.values()):
         products += (deltas[rows, m] @ deltas[:, m].mT) * (x[rows] @ x.mT)

@@ -1,4 +1,4 @@
-"""EL2N (Paul et al. 2021): the rows whose prediction errors are largest early in training.
+"""EL2N (Paul et al. 2021): rows with the largest prediction errors early in training.
 
 score_i = ( sum over directions (m, n) of || softmax_j(<z_im, z_jn> / tau) - T_i ||^2 )^(1/2)
 """
@@ -29,8 +29,9 @@ def el2n(
     *,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Int[Tensor, " N"]:
-    """The rows of the highest score after the first epoch of the trajectory, or at the start without one; groups take
-    turns. Draws nothing.
+    """Select the rows with the highest score; groups take turns. Does not use the generator.
+
+    The heads are those after the first epoch of the trajectory, or the initial heads without a trajectory.
     """
     check_size(size, len(train))
     scores = el2n_scores(train, early_heads(start, trajectory), chunk_bytes)
@@ -39,13 +40,13 @@ def el2n(
 
 
 def el2n_scores(train: FeatureSet, heads: Heads, chunk_bytes: int = CHUNK_BYTES) -> Float[Tensor, " n"]:
-    """Norm of all prediction errors of every row, 0 or more."""
+    """Return the norm of the prediction errors of every row."""
     embeddings = unit_embeddings(train, heads)
     codes = train.group_codes.to(embeddings.device)
     squares = embeddings.new_zeros(len(train))
-    for _, _, rows, forth, back in softmax_errors(embeddings, codes, chunk_bytes):
-        squares[rows] += forth.square().sum(1)
-        squares += back.square().sum(0)
+    for _, _, rows, forward, backward in softmax_errors(embeddings, codes, chunk_bytes):
+        squares[rows] += forward.square().sum(1)
+        squares += backward.square().sum(0)
     return squares.sqrt()
 
 

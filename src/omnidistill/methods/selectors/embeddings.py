@@ -1,4 +1,4 @@
-"""Rows as points: outputs, joint embeddings and their squared distances, and the chunks in which rows are compared.
+"""Head outputs, joint embeddings and their squared distances, and the chunks in which rows are compared.
 
 Shapes: n rows, M modalities, d embedding width, D = M d, k centres.
 """
@@ -16,34 +16,38 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.models.heads import Heads, check_heads
 from omnidistill.models.objectives.sphere import normalise
 
-_BLOCKS = 8  # blocks of one chunk that are alive together, temporaries included
+_BLOCKS = 8  # number of blocks of a chunk in memory at the same time, temporaries included
 
 
 def head_outputs(train: FeatureSet, heads: Heads) -> Float[Tensor, "n M d"]:
-    """y = W x of every modality of the set, in its order; InputError for heads that do not fit it."""
+    """Return y = W x of every modality, in the order of the set.
+
+    Raises:
+        InputError: the heads do not fit the features.
+    """
     check_heads(heads, train.widths, "heads to select by")
     return torch.stack([train.features[name] @ heads[name].mT for name in train.modalities], dim=1)
 
 
 def unit_embeddings(train: FeatureSet, heads: Heads) -> Float[Tensor, "n M d"]:
-    """z = y / ||y||."""
+    """Return z = y / ||y|| of every modality, in the order of the set."""
     return normalise(head_outputs(train, heads))[0]
 
 
 def joint_embeddings(train: FeatureSet, heads: Heads) -> Float[Tensor, "n D"]:
-    """J_i = concat_m z_im / sqrt(M), so that <J_i, J_j> is the mean over modalities of <z_im, z_jm>."""
+    """Return J_i = concat_m z_im / sqrt(M), so that <J_i, J_j> is the mean over modalities of <z_im, z_jm>."""
     embeddings = unit_embeddings(train, heads)
     return embeddings.div_(embeddings.shape[1] ** 0.5).flatten(1)
 
 
 def squared_distances(points: Float[Tensor, "n D"], centres: Float[Tensor, "k D"]) -> Float[Tensor, "n k"]:
-    """||point - centre||^2, at least 0."""
+    """Return ||point - centre||^2, clamped at 0."""
     lengths = vector_norm(points, dim=1, keepdim=True).square() + vector_norm(centres, dim=1).square()
     return torch.addmm(lengths, points, centres.mT, alpha=-2).clamp_min_(0)
 
 
 def row_chunks(num_rows: int, num_columns: int, chunk_bytes: int) -> Iterator[slice]:
-    """Consecutive rows, at least one at a time, whose float32 blocks against all columns fit in `chunk_bytes`."""
+    """Yield slices of at least one row, so that float32 blocks of these rows and all columns fit in `chunk_bytes`."""
     step = max(1, chunk_bytes // (4 * num_columns * _BLOCKS))
     for begin in range(0, num_rows, step):
         yield slice(begin, min(begin + step, num_rows))

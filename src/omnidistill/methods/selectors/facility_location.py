@@ -1,4 +1,4 @@
-"""Facility location: every row should be close to some chosen row.
+"""Facility location: every row should be close to a selected row.
 
 max_S sum_i max_{j in S} (k(i, j) + 1),        k = mean over modalities of the cosine, in [-1, 1]
 """
@@ -28,7 +28,7 @@ def facility_location(
     *,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Int[Tensor, " N"]:
-    """Greedy facility location; groups take turns. Draws nothing."""
+    """Select rows by greedy facility location; groups take turns. Does not use the generator."""
     check_size(size, len(train))
     points = joint_embeddings(train, start)
     codes = train.group_codes.to(points.device)
@@ -37,7 +37,7 @@ def facility_location(
 
 @selectors.register("facility-location")
 class FacilityLocation(RowSelector):
-    """Rows that represent all others best (greedy facility location)."""
+    """Rows that best represent all others (greedy facility location)."""
 
     cites: ClassVar[tuple[str, ...]] = ("facility-location",)
 

@@ -1,7 +1,7 @@
-"""Forgetting (Toneva et al. 2019): the rows that training gets right and then wrong again most often.
+"""Forgetting (Toneva et al. 2019): rows that most often change from correct to wrong during training.
 
-A row is right at some heads if, in more than half of the M (M - 1) directions, a row of its own group scores above all
-rows of other groups (for three modalities: in at least 4 of 6). A row that is never right is never forgotten.
+A row is correct if, in more than half of the M (M - 1) directions, a row of its own group scores above all rows of
+other groups (for three modalities: in at least 4 of 6). A row that is never correct is never forgotten.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def forgetting(
     *,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Int[Tensor, " N"]:
-    """The rows forgotten most often over the trajectory, equal counts in random order; groups take turns."""
+    """Select the rows forgotten most often over the trajectory, ties in random order; groups take turns."""
     check_size(size, len(train))
-    found = len(trajectory or ())
-    if trajectory is None or found < 2:
+    num_snapshots = len(trajectory or ())
+    if trajectory is None or num_snapshots < 2:
         raise InputError(
-            f"selector 'forgetting': counts changes over training, found {found} snapshots of heads; "
+            f"selector 'forgetting': counts changes during training, but found {num_snapshots} snapshots of heads; "
             "give a trajectory of at least 2 (train experts first) or choose another selector"
         )
     counts = forgetting_counts(train, trajectory, chunk_bytes)
@@ -48,17 +48,17 @@ def forgetting(
 def forgetting_counts(
     train: FeatureSet, trajectory: Sequence[Heads], chunk_bytes: int = CHUNK_BYTES
 ) -> Int[Tensor, " n"]:
-    """How often every row changes from right to wrong between one snapshot and the next."""
-    before = _right(train, trajectory[0], chunk_bytes)
+    """Return how often every row changes from correct to wrong between consecutive snapshots."""
+    before = _correct(train, trajectory[0], chunk_bytes)
     counts = torch.zeros_like(before, dtype=torch.int64)
     for heads in trajectory[1:]:
-        after = _right(train, heads, chunk_bytes)
+        after = _correct(train, heads, chunk_bytes)
         counts += before & ~after
         before = after
     return counts
 
 
-def _right(train: FeatureSet, heads: Heads, chunk_bytes: int) -> Bool[Tensor, " n"]:
+def _correct(train: FeatureSet, heads: Heads, chunk_bytes: int) -> Bool[Tensor, " n"]:
     embeddings = unit_embeddings(train, heads)
     num_rows, num_modalities, _ = embeddings.shape
     codes = train.group_codes.to(embeddings.device)

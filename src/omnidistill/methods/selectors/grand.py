@@ -1,4 +1,4 @@
-"""GraNd (Paul et al. 2021): the rows whose share of the gradient of the heads is largest early in training.
+"""GraNd (Paul et al. 2021): rows with the largest contribution to the gradient of the heads early in training.
 
 score_i = ( sum_m || delta_im x_im^T ||_F^2 )^(1/2) = ( sum_m ||delta_im||^2 ||x_im||^2 )^(1/2)
 """
@@ -28,8 +28,9 @@ def grand(
     *,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Int[Tensor, " N"]:
-    """The rows of the highest score after the first epoch of the trajectory, or at the start without one; groups take
-    turns. Draws nothing.
+    """Select the rows with the highest score; groups take turns. Does not use the generator.
+
+    The heads are those after the first epoch of the trajectory, or the initial heads without a trajectory.
     """
     check_size(size, len(train))
     scores = grand_scores(train, early_heads(start, trajectory), chunk_bytes)
@@ -38,7 +39,7 @@ def grand(
 
 
 def grand_scores(train: FeatureSet, heads: Heads, chunk_bytes: int = CHUNK_BYTES) -> Float[Tensor, " n"]:
-    """Norm of every row's share of the gradient of InfoNCE, over all heads."""
+    """Return the norm, over all heads, of the contribution of every row to the gradient of InfoNCE."""
     deltas = row_deltas(train, heads, chunk_bytes)
     return (deltas.square().sum(-1) * squared_lengths(train)).sum(1).sqrt()
 

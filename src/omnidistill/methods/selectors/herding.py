@@ -1,9 +1,9 @@
-"""Herding (Welling 2009): the mean of the chosen rows follows the mean of all.
+"""Herding (Welling 2009): rows whose running mean follows the mean of all rows.
 
     i_{t+1} = argmin_i || w_t - J_i || = argmax_i <w_t, J_i>        as ||J_i|| = 1
     w_t = (t + 1) mean(J) - sum_{chosen} J
 
-Herding each modality on its own would break the pairs.
+Rows are herded by joint embeddings, since herding each modality separately would break the pairs.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ def herding(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Greedy herding of the joint embeddings; groups take turns. Draws nothing."""
+    """Select rows by greedy herding of joint embeddings; groups take turns. Does not use the generator."""
     check_size(size, len(train))
     points = joint_embeddings(train, start)
     turns = GroupTurns(train.group_codes.to(points.device))
     mean, chosen = points.mean(0), []
-    wanted = mean.clone()
+    direction = mean.clone()  # w_t
     for _ in range(size):
-        row = int((points @ wanted).masked_fill(~turns.open, -torch.inf).argmax())
+        row = int((points @ direction).masked_fill(~turns.open, -torch.inf).argmax())
         chosen.append(row)
         turns.take(row)
-        wanted += mean - points[row]
+        direction += mean - points[row]
     return torch.tensor(chosen)
 
 

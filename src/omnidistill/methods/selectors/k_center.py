@@ -1,8 +1,8 @@
-"""Greedy k-center (Gonzalez 1985; the core-set of Sener & Savarese 2018): the farthest row, again and again.
+"""Greedy k-center (Gonzalez 1985; the core-set of Sener & Savarese 2018): repeatedly selects the farthest row.
 
-    i_1 = argmin_i || J_i - mean(J) ||,        i_{t+1} = argmax_i min_{j chosen} || J_i - J_j ||
+    i_1 = argmin_i || J_i - mean(J) ||,        i_{t+1} = argmax_i min_{j selected} || J_i - J_j ||
 
-The largest distance of any row to its nearest chosen row is at most twice the best possible.
+The largest distance of a row to its nearest selected row is at most twice the optimum.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ def k_center(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Greedy k-center of the joint embeddings; groups take turns (the bound of 2 is that of rows without groups).
-    Draws nothing.
+    """Select rows by greedy k-center of joint embeddings. Does not use the generator.
+
+    Groups take turns; the approximation factor of 2 holds for rows without groups.
     """
     check_size(size, len(train))
     points = joint_embeddings(train, start)
@@ -48,7 +49,7 @@ def k_center(
 
 @selectors.register("k-center")
 class KCenter(RowSelector):
-    """Rows that leave no row far from its nearest chosen one (greedy k-center)."""
+    """Rows that minimise the largest distance of any row to its nearest selected row (greedy k-center)."""
 
     cites: ClassVar[tuple[str, ...]] = ("k-center",)
 

@@ -1,4 +1,4 @@
-"""k-means: seeds by greedy k-means++ (Arthur & Vassilvitskii 2007), then Lloyd's iterations; no cluster ends up empty.
+"""k-means with seeds by greedy k-means++ (Arthur & Vassilvitskii 2007), Lloyd's iterations, and no empty clusters.
 
 Shapes: n points of width D, k clusters.
 """
@@ -19,27 +19,29 @@ _ITERATIONS = 100
 def k_means(
     points: Float[Tensor, "n D"], num_clusters: int, generator: torch.Generator, chunk_bytes: int
 ) -> Int[Tensor, " n"]:
-    """The cluster (0..k-1) of every point; each cluster has at least one. Needs 1 <= k <= n."""
+    """Return the cluster (0..k-1) of every point; no cluster is empty. Requires 1 <= k <= n."""
     centres = points[_seeds(points, num_clusters, generator)]
     labels = torch.full((len(points),), -1, device=points.device)
     for _ in range(_ITERATIONS):
-        found = _fill_empty(*_nearest(points, centres, chunk_bytes), num_clusters)
-        if torch.equal(found, labels):
+        new_labels = _fill_empty(*_nearest(points, centres, chunk_bytes), num_clusters)
+        if torch.equal(new_labels, labels):
             break
-        labels = found
+        labels = new_labels
         centres = cluster_means(points, labels, num_clusters)
     return labels
 
 
 def cluster_means(points: Float[Tensor, "n p"], labels: Int[Tensor, " n"], num_clusters: int) -> Float[Tensor, "k p"]:
-    """The mean point of every cluster, none of which may be empty."""
+    """Return the mean point of every cluster, none of which may be empty."""
     sums = torch.zeros(num_clusters, points.shape[1], dtype=points.dtype, device=points.device)
     return sums.index_add_(0, labels, points) / labels.bincount(minlength=num_clusters).unsqueeze(1)
 
 
 def _seeds(points: Tensor, num_clusters: int, generator: torch.Generator) -> Int[Tensor, " k"]:
-    """Distinct points: of a few, drawn with odds proportional to their squared distance from the seeds before, the one
-    that brings all points nearest to a seed.
+    """Select distinct points as seeds.
+
+    Each seed is the best of a few candidates, drawn with a probability proportional to the squared distance from the
+    previous seeds: the one that minimises the sum of the squared distances of all points to their nearest seed.
     """
     seeds = torch.randint(len(points), (1,), generator=generator).tolist()
     distances = squared_distances(points, points[seeds])[:, 0]
@@ -58,7 +60,7 @@ def _seeds(points: Tensor, num_clusters: int, generator: torch.Generator) -> Int
 
 
 def _nearest(points: Tensor, centres: Tensor, chunk_bytes: int) -> tuple[Tensor, Tensor]:
-    """The nearest centre of every point and the squared distance to it."""
+    """Return the nearest centre of every point and the squared distance to it."""
     blocks = (
         squared_distances(points[rows], centres).min(1) for rows in row_chunks(len(points), len(centres), chunk_bytes)
     )
@@ -67,7 +69,7 @@ def _nearest(points: Tensor, centres: Tensor, chunk_bytes: int) -> tuple[Tensor,
 
 
 def _fill_empty(labels: Tensor, distances: Tensor, num_clusters: int) -> Tensor:
-    """Give every empty cluster the point that is worst off, from a cluster that can spare it."""
+    """Move the point farthest from its centre, out of a cluster of at least two, to every empty cluster."""
     counts = labels.bincount(minlength=num_clusters)
     for empty in (counts == 0).nonzero()[:, 0].tolist():
         point = int(distances.masked_fill(counts[labels] < 2, -1).argmax())

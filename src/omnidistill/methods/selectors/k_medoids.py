@@ -1,5 +1,6 @@
-"""k-medoids in the cheap form: k-means of the joint embeddings, then the row nearest to each mean (the initial sets of
-MDM, arXiv 2605.23482, and AMD).
+"""k-medoids, approximated by k-means of the joint embeddings and the row nearest to each mean.
+
+MDM (arXiv 2605.23482) and AMD initialise their sets in this way.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ def k_medoids(
     *,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Int[Tensor, " N"]:
-    """One row for each of `size` clusters, the largest cluster first: its member nearest to its mean or, when groups
-    taking turns leave it no member, the nearest row of all that may be taken.
+    """Select one row for each of `size` clusters, the largest cluster first; groups take turns.
+
+    The row is the member of the cluster that is nearest to its mean or, if no member may be selected because of its
+    group, the nearest of all rows that may be selected.
     """
     check_size(size, len(train))
     points = joint_embeddings(train, start)
@@ -40,7 +43,7 @@ def k_medoids(
 def nearest_members(
     points: Float[Tensor, "n D"], labels: Int[Tensor, " n"], num_clusters: int, codes: Int[Tensor, " n"]
 ) -> Int[Tensor, " k"]:
-    """A row for every cluster (none empty), in the order described above."""
+    """Return a row for every cluster, none of which may be empty, as described in `k_medoids`."""
     means = cluster_means(points, labels, num_clusters)
     turns, chosen = GroupTurns(codes), []
     for cluster in labels.bincount(minlength=num_clusters).argsort(descending=True, stable=True).tolist():

@@ -1,8 +1,8 @@
-"""Prototypes: averages of prepared features, one average per modality of the same rows, so they are always paired.
+"""Prototypes: averages of features over the same rows in all modalities, which are therefore paired.
 
-A student normalises its outputs, so a row is a direction, and that averages are shorter than rows changes nothing.
-Clustering all modalities at once replaces the matching of one clustering per modality (PDS, arXiv 2602.19756), which
-leaves pairs without a common member.
+Students normalise their outputs, so it does not matter that averages are shorter than rows. All modalities are
+clustered jointly; PDS (arXiv 2602.19756) matches one clustering per modality instead, which leaves pairs of clusters
+without common members.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from omnidistill.models.heads import Heads
 def prototypes(
     train: FeatureSet, start: Heads, size: int, generator: torch.Generator, *, chunk_bytes: int = CHUNK_BYTES
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """{modality: size x p_m}: mean features of the clusters that k-means finds in the joint embeddings.
+    """Return the mean features {modality: size x p_m} of k-means clusters of the joint embeddings.
 
-    Raises InputError for a size outside 1..len(train) or heads that do not fit the features.
+    Raises:
+        InputError: the size is not in 1..len(train), or the heads do not fit the features.
     """
     check_size(size, len(train))
     labels = k_means(joint_embeddings(train, start), size, generator, chunk_bytes)
@@ -34,9 +35,10 @@ def prototypes(
 
 
 def group_means(train: FeatureSet, size: int, generator: torch.Generator) -> dict[str, Float[Tensor, "_ _"]]:
-    """{modality: size x p_m}: mean features of random groups, each at most once.
+    """Return the mean features {modality: size x p_m} of distinct random groups.
 
-    Raises InputError for a size outside 1..number of groups.
+    Raises:
+        InputError: the size is not in 1..number of groups.
     """
     num_groups = int(train.group_codes.max()) + 1
     check_size(size, num_groups, "groups")

@@ -1,4 +1,4 @@
-"""Random rows, stratified by group: the baseline that every other choice has to beat."""
+"""Random rows, stratified by group: the baseline for all other selectors."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def random_rows(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Uniformly random rows; groups take turns. Uses no heads."""
+    """Select uniformly random rows; groups take turns. Does not use the heads."""
     check_size(size, len(train))
     return first_by_turns(torch.randperm(len(train), generator=generator), train.group_codes, size)
 
 
 @selectors.register("random")
 class RandomRows(RowSelector):
-    """Uniform random rows, of distinct groups as far as there are enough."""
+    """Uniformly random rows, of distinct groups if there are enough."""
 
     def rows(
         self,

@@ -1,6 +1,6 @@
-"""What a selector is: it chooses N rows of the training set, or N averages of them, without optimising any row.
+"""Base classes of selectors, which choose N training rows, or N averages of them, without optimising any row.
 
-Groups take turns: no group gets another row while some other group that has rows left has fewer.
+Groups take turns: a group contributes another row only if no other group with remaining rows has contributed fewer.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.models.heads import Heads
 
 CHUNK_BYTES = 2**29
-"""Memory that blocks of row-by-row comparisons may take at once; it changes speed and rounding, nothing else."""
+"""Memory for blocks of pairwise comparisons; it affects only speed and rounding."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Rows {modality: N x p_m}, the code of the group of each (N), and their ids where they are real rows."""
+    """Selected rows.
+
+    rows: {modality: N x p_m}. group_codes: group of each row (N). ids: of the rows, if they are real.
+    """
 
     rows: dict[str, Float[Tensor, "_ _"]]
     group_codes: Int[Tensor, " N"]
@@ -37,7 +40,7 @@ class Selector(Component):
     """Chooses the rows of a set."""
 
     uses_trajectory: ClassVar[bool] = False
-    """Whether `choose` needs the heads of a training, epoch by epoch."""
+    """Whether `choose` needs a trajectory of heads."""
 
     @abstractmethod
     def choose(
@@ -52,17 +55,18 @@ class Selector(Component):
 
         Args:
             train: the training rows.
-            start: the heads that training begins with.
-            size: rows to choose.
-            generator: a CPU generator, the only source of chance; a selector that draws nothing leaves it unchanged.
-            trajectory: heads after every epoch of a training, the start (epoch 0) first.
+            start: the initial heads.
+            size: number of rows to choose.
+            generator: a CPU generator, the only source of randomness; deterministic selectors leave it unchanged.
+            trajectory: heads after every epoch of a training, the initial heads (epoch 0) first.
 
         Raises:
-            InputError: a size that cannot be, heads that do not fit the features, or a missing trajectory.
+            InputError: the size is out of range, the heads do not fit the features, or a required trajectory is
+                missing.
         """
 
     def most_rows(self, train: FeatureSet) -> int:
-        """Return the largest size."""
+        """Return the largest possible size."""
         return len(train)
 
 
@@ -78,7 +82,7 @@ class RowSelector(Selector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return `size` distinct row numbers of `train` (int64, CPU), in the order of choice where there is one."""
+        """Return `size` distinct row numbers of `train` (int64, CPU), in the order of selection if there is one."""
 
     def choose(
         self,
@@ -88,7 +92,7 @@ class RowSelector(Selector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Selection:
-        """Return the rows of these numbers, with their groups and ids."""
+        """Return the rows that `rows` selects, with their groups and ids."""
         chosen = train.select(self.rows(train, start, size, generator, trajectory))
         return Selection(chosen.features, chosen.group_codes, chosen.ids)
 

@@ -1,12 +1,12 @@
-"""How wrong InfoNCE finds every row: softmax minus target in both directions of every pair, over all rows at once.
+"""Prediction errors of InfoNCE over all rows: softmax minus target, in both directions of every pair of modalities.
 
 For a pair (m, n) of modalities, with c_ij = <z_im, z_jn> and T_ij = 1 / |group| within a group, else 0:
 
-    forth_ij = exp(c_ij / tau) / sum_k exp(c_ik / tau) - T_ij        row i of m searches among the rows of n
-    back_ij  = exp(c_ij / tau) / sum_k exp(c_kj / tau) - T_ij        row j of n searches among the rows of m
-    dL / dc_ij = (forth_ij + back_ij) / (2 n tau)                    L = `objectives.infonce` with groups as targets
+    forward_ij  = exp(c_ij / tau) / sum_k exp(c_ik / tau) - T_ij        queries of m, items of n
+    backward_ij = exp(c_ij / tau) / sum_k exp(c_kj / tau) - T_ij        queries of n, items of m
+    dL / dc_ij  = (forward_ij + backward_ij) / (2 n tau)                L = `objectives.infonce` with groups as targets
 
-A row's share of the gradient of head m is g_im = delta_im x_im^T with delta = dL/dy; the shares add up to dL/dW_m.
+The contribution of row i to the gradient of head m is g_im = delta_im x_im^T with delta = dL/dy; these sum to dL/dW_m.
 
 Shapes: n rows, M modalities, d embedding width, b rows of one chunk.
 """
@@ -29,16 +29,16 @@ from omnidistill.models.objectives.sphere import normalise, pull_back
 TAU = InfoNCE().tau
 
 Errors = tuple[int, int, slice, Float[Tensor, "b n"], Float[Tensor, "b n"]]
-"""Modalities m and n, the rows of m in this chunk, and `forth` and `back` of those rows against all rows of n."""
+"""Modalities m and n, the rows of m in this chunk, and `forward` and `backward` of these rows and all rows of n."""
 
 
 def early_heads(start: Heads, trajectory: Sequence[Heads] | None) -> Heads:
-    """The heads that early scores are taken at: after the first epoch of a trajectory, or the start without one."""
+    """Return the heads after the first epoch of a trajectory, or the initial heads without one."""
     return trajectory[min(1, len(trajectory) - 1)] if trajectory else start
 
 
 def softmax_errors(embeddings: Float[Tensor, "n M d"], codes: Int[Tensor, " n"], chunk_bytes: int) -> Iterator[Errors]:
-    """Every pair m < n of modalities, chunk by chunk."""
+    """Yield the errors of every pair m < n of modalities, in chunks."""
     num_rows, num_modalities, _ = embeddings.shape
     group_sizes = codes.bincount()[codes]
     for m, n in combinations(range(num_modalities), 2):
@@ -55,22 +55,22 @@ def softmax_errors(embeddings: Float[Tensor, "n M d"], codes: Int[Tensor, " n"],
 
 
 def row_deltas(train: FeatureSet, heads: Heads, chunk_bytes: int) -> Float[Tensor, "n M d"]:
-    """delta = dL/dy of every row and modality, in the order of the set's modalities."""
+    """Return delta = dL/dy of every row and modality, in the order of the set."""
     embeddings, norms = normalise(head_outputs(train, heads))
     codes = train.group_codes.to(embeddings.device)
     gradient = torch.zeros_like(embeddings)
-    for m, n, rows, forth, back in softmax_errors(embeddings, codes, chunk_bytes):
-        errors = (forth + back) / (2 * len(train) * TAU)
+    for m, n, rows, forward, backward in softmax_errors(embeddings, codes, chunk_bytes):
+        errors = (forward + backward) / (2 * len(train) * TAU)
         gradient[rows, m] += errors @ embeddings[:, n]
         gradient[:, n] += errors.mT @ embeddings[rows, m]
     return pull_back(gradient, embeddings, norms)
 
 
 def squared_lengths(train: FeatureSet) -> Float[Tensor, "n M"]:
-    """||x_im||^2."""
+    """Return ||x_im||^2 of every row and modality."""
     return torch.stack([x.square().sum(1) for x in train.features.values()], dim=1)
 
 
 def _weights(queries: Tensor, items: Tensor) -> Tensor:
-    """exp((c - 1) / tau): at most about 1 and, at this tau, far from underflow."""
+    """Return exp((c - 1) / tau), which is at most about 1 and does not underflow at this tau."""
     return ((queries @ items.mT - 1) / TAU).exp()

@@ -1,7 +1,7 @@
-"""Groups take turns: none gets another row while some other group that has rows left has got fewer.
+"""Groups take turns: a group contributes another row only if no other group with remaining rows has contributed fewer.
 
-Rows of one group are positives of each other, and two of them tell a student little more than one. Up to as many rows
-as there are groups, the rows chosen are of distinct groups.
+Rows of one group are positives of each other, so a second one adds little information for a student. If there are at
+least as many groups as rows to select, the selected rows are of distinct groups.
 """
 
 from __future__ import annotations
@@ -12,28 +12,34 @@ from torch import Tensor
 
 
 class GroupTurns:
-    """Which rows a greedy selector may take next."""
+    """Tracks which rows a greedy selector may take next."""
 
     def __init__(self, codes: Int[Tensor, " n"]) -> None:
         self._codes = codes
         self._taken = torch.zeros_like(codes, dtype=torch.bool)
-        self._given = torch.zeros_like(codes)  # rows that the group of each row has got
+        self._group_counts = torch.zeros_like(codes)  # rows taken so far from the group of each row
 
     @property
     def open(self) -> Bool[Tensor, " n"]:
-        """The rows that may be taken now; asked only while some row is left."""
-        left = ~self._taken
-        return left & (self._given == self._given[left].min())
+        """Rows that may be taken next; at least one row must remain."""
+        remaining = ~self._taken
+        return remaining & (self._group_counts == self._group_counts[remaining].min())
 
     def take(self, row: int) -> None:
-        """Give the row's group this row."""
+        """Mark a row as taken."""
         self._taken[row] = True
-        self._given += self._codes == self._codes[row]
+        self._group_counts += self._codes == self._codes[row]
 
 
 def first_by_turns(ranking: Int[Tensor, " n"], codes: Int[Tensor, " n"], size: int) -> Int[Tensor, " N"]:
-    """The first `size` rows of a ranking of all rows (best first) when groups take turns: every group's best row in
-    the order of the ranking, then every group's second row, and so on.
+    """Return the first `size` rows of a ranking if groups take turns.
+
+    These are the best rows of all groups in the order of the ranking, then the second rows of all groups, and so on.
+
+    Args:
+        ranking: all row numbers, the best first.
+        codes: group of each row.
+        size: number of rows to return.
     """
     by_group = codes[ranking].argsort(stable=True)
     counts = codes.bincount()

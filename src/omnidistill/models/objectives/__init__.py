@@ -1,4 +1,4 @@
-"""Objectives: scalar losses of head outputs and target similarities, one file each; `objectives` lists them by name."""
+"""Objectives: losses of head outputs and target similarities. One file each; `objectives` lists them by name."""
 
 from omnidistill.models.objectives.hopa import Hopa
 from omnidistill.models.objectives.infonce import InfoNCE

@@ -1,25 +1,25 @@
-"""HoPA: high-order proxy alignment (arXiv 2604.10666, eq. 8-9, 14-15; the temperatures' reading: docs/adr/0003).
+"""HoPA: high-order proxy alignment (arXiv 2604.10666, eq. 8-9, 14-15; docs/adr/0003 on the temperatures).
 
     L = L_mod + lambda_ins L_ins
     L_mod = -(1/b) sum_i log softmax(sigma^(i) / tau_mod)_1         one dominant direction per instance
-    L_ins = wBCE(s / tau_ins, S),  s_ij = v_i . v_j                 consensus directions agree as the similarity says
+    L_ins = wBCE(s / tau_ins, S),  s_ij = v_i . v_j                 agreement of consensus directions with S
 
-Gradient in closed form. With G = Z Z^T = U diag(lambda) U^T, a = u_1 / sigma_1, v = Z^T a, p = softmax(sigma /
+The gradient has a closed form. With G = Z Z^T = U diag(lambda) U^T, a = u_1 / sigma_1, v = Z^T a, p = softmax(sigma /
 tau_mod), g_i = sum_j (E_ij + E_ji) v_j (E = d L_ins / d s) and h = Z g:
 
     dL/dZ = (C + y a^T + a y^T) Z + a g^T
     C = U diag((p - e_1) / (b tau_mod sigma)) U^T                   eq. 14
     y = U (gamma o U^T h)                                           first-order perturbation of a: Spectrum.weight_rates
 
-and with Z = N^-1 Y, N the lengths of the head outputs Y, and B = C + y a^T + a y^T
+and with Z = N^-1 Y, where N holds the norms of the head outputs Y, and B = C + y a^T + a y^T,
 
     dL/dY = N^-1 (B - diag(B G + a h^T)) N^-1 Y + N^-1 a g^T        the pull-back of `objectives.sphere`, M x M
 
-so that only products read or write what is d wide.
+so that only matrix products access tensors of width d.
 
-Variants of the paper's ablations: a term left out; the single-mode L_mod = -mean sigma_1; a rank-2 proxy
-s_ij = sum_{k <= 2} v_k^i . v_k^j (its formula is not printed; our reading), where y, a, g get one term per mode; and
-InfoNCE of s instead of wBCE.
+Variants for the ablations of the paper: without one of the terms; the single-mode L_mod = -mean sigma_1; a rank-2 proxy
+s_ij = sum_{k <= 2} v_k^i . v_k^j (the paper prints no formula; this is our interpretation), where y, a, g have one term
+per mode; and InfoNCE of s instead of wBCE.
 
 Shapes: M modalities, b instances, d embedding width, `*r` leading run dimensions.
 """
@@ -52,20 +52,20 @@ class Hopa(Objective):
     tau_ins: Positive = 0.2
     """Temperature of the proxy similarity (paper tables: 0.2)."""
     lambda_ins: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of the instance term; the other reading of the tables is tau_ins = 0.1, lambda_ins = 0.2."""
+    """Weight of the instance term; the tables can also be read as tau_ins = 0.1, lambda_ins = 0.2."""
     threshold: float = 0.5
-    """Targets above it count as positives in wBCE."""
+    """Targets above this value are positives in wBCE."""
     reduction: Reduction = "sum"
-    """wBCE as the sum of its two means (paper), their mean (public LoRS code), or the ordinary BCE ("plain")."""
+    """wBCE as the sum of its two means (paper), their mean (public LoRS code), or the unweighted BCE ("plain")."""
     modality_term: Literal["softmax", "single", "none"] = "softmax"
-    """L_mod: softmax over singular values (eq. 8a), the single-mode -sigma_1, or left out."""
+    """L_mod: softmax over singular values (eq. 8a), the single-mode -sigma_1, or none."""
     instance_term: Literal["wbce", "infonce"] = "wbce"
-    """L_ins: wBCE (eq. 9) or InfoNCE of the proxy similarity; lambda_ins = 0 leaves it out."""
+    """L_ins: wBCE (eq. 9) or InfoNCE of the proxy similarity; lambda_ins = 0 disables it."""
     proxy_rank: Annotated[int, Field(ge=1, le=2)] = 1
-    """Modes in the proxy similarity; 2 is the paper's ablation."""
+    """Number of modes in the proxy similarity; 2 is an ablation of the paper."""
 
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
-        """Loss of head outputs (not normalised) against target similarities."""
+        """Return the loss, one number per leading index; the outputs are not normalised."""
         stacked = normalise(outputs)[0].transpose(-3, -2)
         spectra = spectrum(inner_products(stacked, stacked))
         loss = self._modality_value(spectra.sigma)
@@ -81,7 +81,7 @@ class Hopa(Objective):
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
-        """dL/d outputs in closed form; itself differentiable with respect to both arguments."""
+        """Return dL/d outputs in closed form, differentiable with respect to both arguments."""
         stacked = outputs.transpose(-3, -2).contiguous()
         products = gram(stacked)
         shrink = products.diagonal(dim1=-2, dim2=-1).clamp_min(LEAST_NORM**2).rsqrt()  # N^-1
@@ -120,7 +120,7 @@ class Hopa(Objective):
         return sigma.new_zeros(sigma.shape[:-2])
 
     def _modality_excess(self, sigma: Float[Tensor, "*r b M"]) -> Float[Tensor, "*r b M"]:
-        """d L_mod / d sigma."""
+        """Return d L_mod / d sigma."""
         first = torch.zeros(sigma.shape[-1], dtype=sigma.dtype, device=sigma.device)
         first[0] = 1
         if self.modality_term == "softmax":

@@ -1,9 +1,9 @@
-"""Symmetric InfoNCE over pairs of modalities, with several positives (the loss of experts in LoRS and
-MTT-VL, and of the heads trained on all rows).
+"""Symmetric InfoNCE over pairs of modalities, with any number of positives.
 
     L = sum_{(m,n)} InfoNCE(z_m . z_n / tau, T)
 
-Targets are affinities >= 0: identity, or 1 where two rows belong to one group; learned ones make it "soft InfoNCE".
+The targets are affinities >= 0: the identity, 1 where two rows are in the same group, or learned ("soft InfoNCE"). It
+is the loss of the experts in LoRS and MTT-VL, and of the heads trained on all rows.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from omnidistill.models.objectives.sphere import normalise
 
 @objectives.register("infonce")
 class InfoNCE(Objective):
-    """Symmetric InfoNCE over pairs of modalities, several positives allowed."""
+    """Symmetric InfoNCE over pairs of modalities, with any number of positives."""
 
     cites: ClassVar[tuple[str, ...]] = ("infonce", "clip")
 
     tau: Positive = 0.07
     """Temperature of the cosine."""
     anchor: str | int | None = None
-    """Modality that every pair must contain (T-bind, V-bind), by name or index; absent: all pairs."""
+    """Modality that every pair must contain (T-bind, V-bind), by name or index; absent: all pairs are used."""
 
     def bind(self, modalities: Sequence[str]) -> InfoNCE:
-        """Return the objective with its anchor as an index."""
+        """Return the objective with its anchor as an index into the modalities."""
         return self.evolve(anchor=anchor_index(self.anchor, modalities))
 
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
-        """Loss of head outputs (not normalised) against target affinities."""
+        """Return the loss, one number per leading index; the outputs are not normalised."""
         left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         return infonce(cosines(normalise(outputs)[0], left, right), targets.unsqueeze(-3), self.tau).sum(-1)
 
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
-        """dL/d outputs in closed form; itself differentiable with respect to both arguments."""
+        """Return dL/d outputs in closed form, differentiable with respect to both arguments."""
         left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         return pair_gradient(
-            lambda c, wanted: infonce_gradient(c, wanted.unsqueeze(-3), self.tau),
+            lambda c, affinities: infonce_gradient(c, affinities.unsqueeze(-3), self.tau),
             outputs,
             targets,
             left,

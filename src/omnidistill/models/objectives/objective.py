@@ -1,7 +1,7 @@
-"""What an objective is: a scalar loss of head outputs and target similarities, with its gradient in closed form.
+"""Base class of objectives: scalar losses of head outputs and target similarities, with closed-form gradients.
 
-`gradient` must be differentiable once more with respect to outputs and targets, since distillation differentiates
-through the student's training steps; `omnidistill.testing.check_objective` checks it.
+`gradient` must itself be differentiable with respect to outputs and targets, since distillation differentiates through
+the training steps of the student. `omnidistill.testing.check_objective` tests this.
 
 Shapes: M modalities, b instances, d embedding width, `*r` leading run dimensions.
 """
@@ -12,6 +12,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -31,19 +32,19 @@ class Objective(Component):
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
-        """Return dL/dY in closed form."""
+        """Return dL/dY in closed form, differentiable with respect to both arguments."""
 
     def bind(self, modalities: Sequence[str]) -> Objective:
-        """Return this objective for outputs in the given order of modalities.
+        """Return the objective for outputs whose modalities are in the given order.
 
         Raises:
-            InputError: the settings name a modality that is not among them.
+            InputError: a setting names a modality that is not among them.
         """
         return self
 
     @property
     def title(self) -> str:
-        """Name for tables: that of the kind, with the settings that differ from their defaults."""
+        """Name for tables: the kind, and the settings that differ from their defaults."""
         changed = [
             f"{name} {getattr(self, name)}"
             for name, field in type(self).model_fields.items()
@@ -53,7 +54,7 @@ class Objective(Component):
 
 
 def anchor_index(anchor: str | int | None, modalities: Sequence[str]) -> int | None:
-    """Return the position of an anchor modality, which may be given by name.
+    """Return the index of an anchor modality, which may be given by name; None without an anchor.
 
     Raises:
         InputError: no modality has this name.
@@ -71,11 +72,45 @@ def require_index(anchor: str | int | None) -> int | None:
     """Return the anchor of a bound objective.
 
     Raises:
-        InputError: it is still a name, so the order of the modalities is not known.
+        InputError: the anchor is a name, so the objective is not bound.
     """
     if isinstance(anchor, str):
-        raise InputError(f"anchor '{anchor}' is a name; call bind(modalities) before the objective is used")
+        raise InputError(f"anchor '{anchor}' is a name; call bind(modalities) before using the objective")
     return anchor
+
+
+def check_contract(objective: Objective, modalities: Sequence[str]) -> Objective:
+    """Return the objective bound to these modalities, after a test on random outputs if another package provides it.
+
+    Raises:
+        InputError: the objective names an unknown modality; its value or gradient has the wrong shape or type, holds
+            NaN or Inf, or cannot be differentiated; or the gradient is not that of the value.
+    """
+    bound = objective.bind(modalities)
+    if not bound.package:
+        return bound
+    where = f"objective '{bound.kind}' of package '{bound.package}'"
+    draw = torch.Generator().manual_seed(0)
+    outputs = torch.randn(len(modalities), 3, 4, dtype=torch.float64, generator=draw).requires_grad_()
+    targets = torch.eye(3, dtype=torch.float64)
+    try:
+        value, gradient = bound.value(outputs, targets), bound.gradient(outputs, targets)
+    except Exception as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{where}: value or gradient failed for outputs {tuple(outputs.shape)} ({why})") from error
+    shapes = {"value": (value, ()), "gradient": (gradient, tuple(outputs.shape))}
+    for name, (result, expected) in shapes.items():
+        if not isinstance(result, Tensor) or tuple(result.shape) != expected:
+            shape = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
+            raise InputError(f"{where}: {name} has shape {shape}, expected {expected}")
+        if not bool(torch.isfinite(result).all()) or not result.requires_grad:
+            raise InputError(f"{where}: {name} holds NaN or Inf, or is not differentiable")
+    (by_autograd,) = torch.autograd.grad(value, outputs)
+    if not torch.allclose(gradient, by_autograd, rtol=1e-4, atol=1e-8):
+        raise InputError(
+            f"{where}: gradient is not the derivative of value; omnidistill.testing.check_objective shows where"
+        )
+    return bound
 
 
 objectives: ComponentRegistry[Objective] = ComponentRegistry(

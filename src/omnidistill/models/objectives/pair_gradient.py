@@ -1,17 +1,17 @@
-"""The gradient of a pairwise objective by head outputs, and the derivative of that, both written out.
+"""Gradient of pairwise objectives with respect to head outputs, and its derivative, both in closed form.
 
-Over all M b outputs Y, N their lengths, let C = N^-1 Y Y^T N^-1 and let E hold the errors e = dL/dc of each pair: e_mn
-at (m, n), e_mn^T at (n, m), zero elsewhere. Then
+Let Y be all M b outputs, N their norms, C = N^-1 Y Y^T N^-1, and let E contain the errors e = dL/dc of all pairs: e_mn
+in block (m, n), e_mn^T in block (n, m), zero elsewhere. Then
 
-    dL/dY = H Y                     H = N^-1 (E - diag(E C)) N^-1           the pull-back of `sphere`, for all at once
+    dL/dY = H Y                     H = N^-1 (E - diag(E C)) N^-1           the pull-back of `sphere`, for all rows
 
-and with the cotangent U of this, B = U Y^T + Y U^T, D = N^-1 B N^-1 and rho_ij = (D_ii + D_jj) / 2,
+and with the cotangent U of dL/dY, B = U Y^T + Y U^T, D = N^-1 B N^-1 and rho_ij = (D_ii + D_jj) / 2,
 
-    e' = D_mn - rho o c             S' = (de/dS)^T e'                       S the targets
-    c' = (de/dc)^T e' - rho o e     E' is made of c' as E is of e
+    e' = D_mn - rho o c             S' = (de/dS)^T e'                       S: the targets
+    c' = (de/dc)^T e' - rho o e     E' contains c' as E contains e
     Y' = H U + H' Y                 H' = N^-1 (E' - diag(E' C + B H)) N^-1
 
-so that five products read or write what is d wide and nothing else does; nothing of that size is kept but Y.
+so that only five products access tensors of width d, and Y is the only such tensor saved for the backward pass.
 
 Shapes: M modalities, P pairs of them, b instances, d embedding width, n = M b, `*r` leading run dimensions.
 """
@@ -36,8 +36,13 @@ def pair_gradient(
     left: Int[Tensor, " P"],
     right: Int[Tensor, " P"],
 ) -> Float[Tensor, "*r M b d"]:
-    """dL/d outputs from the errors of all pairs, a function of their cosines and the targets; differentiable once by
-    outputs and targets.
+    """Return dL/d outputs, differentiable once with respect to outputs and targets.
+
+    Args:
+        errors: function of the cosines c of all pairs and the targets that returns dL/dc.
+        outputs: of the heads, not normalised.
+        targets: similarities.
+        left, right: the modalities of each pair.
     """
     result: Tensor = _Gradient.apply(errors, left, right, outputs, targets)  # type: ignore[no-untyped-call]
     return result
@@ -55,18 +60,18 @@ class _Gradient(torch.autograd.Function):
         needed = any(ctx.needs_input_grad)
         with torch.set_grad_enabled(needed):
             between = _blocks(cosines, num_modalities)[..., left, right, :, :].requires_grad_(needed)
-            wanted = targets.detach().requires_grad_(ctx.needs_input_grad[4])
-            found = errors(between, wanted)
-        turning = _turning(_spread(found.detach(), num_modalities, left, right), cosines, shrink)
+            leaf_targets = targets.detach().requires_grad_(ctx.needs_input_grad[4])
+            pair_errors = errors(between, leaf_targets)
+        turning = _turning(_block_matrix(pair_errors.detach(), num_modalities, left, right), cosines, shrink)
         ctx.save_for_backward(left, right, stacked, cosines, shrink, turning)
-        ctx.errors = between, wanted, found
+        ctx.errors = between, leaf_targets, pair_errors
         return (turning @ stacked).view_as(outputs)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         left, right, stacked, cosines, shrink, turning = ctx.saved_tensors
-        between, wanted, found = ctx.errors
+        between, leaf_targets, pair_errors = ctx.errors
         num_modalities, cotangent = grads[0].shape[-3], grads[0].flatten(-3, -2)
         both = cotangent @ stacked.mT
         both = both + both.mT
@@ -77,10 +82,10 @@ class _Gradient(torch.autograd.Function):
         pulled = torch.addcmul(
             _blocks(both, num_modalities)[..., left, right, :, :], radial, between.detach(), value=-1
         )
-        leaves = (between, wanted) if wanted.requires_grad else (between,)
-        by_cosine, *by_target = torch.autograd.grad(found, leaves, pulled, retain_graph=True)
-        by_cosine = torch.addcmul(by_cosine, radial, found.detach(), value=-1)
-        further = _turning(_spread(by_cosine, num_modalities, left, right), cosines, shrink, lengths)
+        leaves = (between, leaf_targets) if leaf_targets.requires_grad else (between,)
+        by_cosine, *by_target = torch.autograd.grad(pair_errors, leaves, pulled, retain_graph=True)
+        by_cosine = torch.addcmul(by_cosine, radial, pair_errors.detach(), value=-1)
+        further = _turning(_block_matrix(by_cosine, num_modalities, left, right), cosines, shrink, lengths)
         by_output = (turning @ cotangent + further @ stacked).view_as(grads[0])
         return None, None, None, by_output, by_target[0] if by_target else None
 
@@ -90,27 +95,27 @@ def _blocks(matrix: Float[Tensor, "*r n n"], num_modalities: int) -> Float[Tenso
     return matrix.view(*matrix.shape[:-2], num_modalities, size, num_modalities, size).transpose(-3, -2)
 
 
-def _spread(found: Tensor, num_modalities: int, left: Tensor, right: Tensor) -> Tensor:
-    """E: the errors of each pair, and their transposes."""
-    size = num_modalities * found.shape[-1]
-    spread = found.new_zeros(*found.shape[:-3], size, size)
-    blocks = _blocks(spread, num_modalities)
-    blocks[..., left, right, :, :] = found
-    blocks[..., right, left, :, :] = found.mT
-    return spread
+def _block_matrix(pair_errors: Tensor, num_modalities: int, left: Tensor, right: Tensor) -> Tensor:
+    """Return E, which contains the errors of each pair and their transposes."""
+    size = num_modalities * pair_errors.shape[-1]
+    matrix = pair_errors.new_zeros(*pair_errors.shape[:-3], size, size)
+    blocks = _blocks(matrix, num_modalities)
+    blocks[..., left, right, :, :] = pair_errors
+    blocks[..., right, left, :, :] = pair_errors.mT
+    return matrix
 
 
-def _turning(spread: Tensor, cosines: Tensor, shrink: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """H in the memory of E; `lengths` is what else the lengths are pulled by."""
-    radial = (spread * cosines).sum(-1)
+def _turning(errors: Tensor, cosines: Tensor, shrink: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """Compute H in the memory of E; `lengths` is added to diag(E C)."""
+    radial = (errors * cosines).sum(-1)
     if lengths is not None:
         radial += lengths
-    _shrink(spread, shrink)
-    spread.diagonal(dim1=-2, dim2=-1).addcmul_(radial, shrink.square(), value=-1)
-    return spread
+    _shrink(errors, shrink)
+    errors.diagonal(dim1=-2, dim2=-1).addcmul_(radial, shrink.square(), value=-1)
+    return errors
 
 
 def _shrink(matrix: Tensor, shrink: Tensor) -> None:
-    """N^-1 matrix N^-1, in place."""
+    """Compute N^-1 matrix N^-1 in place."""
     matrix *= shrink.unsqueeze(-1)
     matrix *= shrink.unsqueeze(-2)

@@ -1,4 +1,4 @@
-"""Which pairs of modalities a pairwise objective compares: all of them, or one anchor with each other (T-bind, V-bind).
+"""Pairs of modalities in pairwise objectives: all pairs, or those that contain an anchor (T-bind, V-bind).
 
 A pairwise objective is the sum over pairs (m, n) of a loss of the cosine matrix c_mn = Z_m Z_n^T.
 """
@@ -19,7 +19,7 @@ from omnidistill.models.objectives.sphere import inner_products
 def modality_pairs(
     num_modalities: int, anchor: int | None = None, device: torch.device | None = None
 ) -> tuple[Int[Tensor, " P"], Int[Tensor, " P"]]:
-    """Indices (left, right) of the compared modalities: all M(M-1)/2 pairs, or the M-1 that contain the anchor."""
+    """Return the indices (left, right) of the pairs: all M(M-1)/2, or the M-1 that contain the anchor."""
     pairs = list(combinations(range(num_modalities), 2))
     if anchor is not None:
         pairs = [pair for pair in pairs if anchor in pair]
@@ -30,5 +30,5 @@ def modality_pairs(
 def cosines(
     embeddings: Float[Tensor, "*r M b d"], left: Int[Tensor, " P"], right: Int[Tensor, " P"]
 ) -> Float[Tensor, "*r P b b"]:
-    """One cosine matrix per pair."""
+    """Return the cosine matrix of every pair."""
     return inner_products(embeddings.index_select(-3, left), embeddings.index_select(-3, right))

@@ -1,9 +1,9 @@
-"""Pairwise wBCE: the LoRS student loss summed over pairs of modalities (Xu et al. 2024; HoPA table 5, "3-pair",
-"T-bind", "V-bind").
+"""Pairwise wBCE: the student loss of LoRS, summed over pairs of modalities (Xu et al. 2024).
 
     L = sum_{(m,n)} wBCE(z_m . z_n / tau, S)
 
-The same target matrix S serves every pair; S_ij speaks of row i of m against row j of n, m before n.
+All pairs share the target matrix S; S_ij is the target of row i of m and row j of n, with m before n. HoPA compares the
+variants "3-pair", "T-bind" and "V-bind" (table 5).
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from omnidistill.models.objectives.wbce import Reduction, wbce, wbce_gradient
 
 @objectives.register("pairwise-wbce")
 class PairwiseWbce(Objective):
-    """wBCE over pairs of modalities (the LoRS student)."""
+    """wBCE over pairs of modalities (the student loss of LoRS)."""
 
     cites: ClassVar[tuple[str, ...]] = ("lors",)
 
     tau: Positive = 0.07
     """Temperature of the cosine."""
     threshold: float = 0.5
-    """Targets above it count as positives."""
+    """Targets above this value are positives."""
     reduction: Reduction = "mean"
-    """Mean of the two means (public LoRS code), their sum (the paper's equation), or the ordinary BCE ("plain")."""
+    """Mean of the two means (public LoRS code), their sum (equation of the paper), or the unweighted BCE ("plain")."""
     anchor: str | int | None = None
-    """Modality that every pair must contain (T-bind, V-bind), by name or index; absent: all pairs."""
+    """Modality that every pair must contain (T-bind, V-bind), by name or index; absent: all pairs are used."""
 
     def bind(self, modalities: Sequence[str]) -> PairwiseWbce:
-        """Return the objective with its anchor as an index."""
+        """Return the objective with its anchor as an index into the modalities."""
         return self.evolve(anchor=anchor_index(self.anchor, modalities))
 
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
-        """Loss of head outputs (not normalised) against target similarities."""
+        """Return the loss, one number per leading index; the outputs are not normalised."""
         left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         similarity = cosines(normalise(outputs)[0], left, right)
         losses = wbce(similarity, targets.unsqueeze(-3).expand_as(similarity), self.tau, self.threshold, self.reduction)
@@ -51,10 +51,10 @@ class PairwiseWbce(Objective):
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
-        """dL/d outputs in closed form; itself differentiable with respect to both arguments."""
+        """Return dL/d outputs in closed form, differentiable with respect to both arguments."""
         left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         return pair_gradient(
-            lambda c, wanted: wbce_gradient(c, wanted.unsqueeze(-3), self.tau, self.threshold, self.reduction),
+            lambda c, similarity: wbce_gradient(c, similarity.unsqueeze(-3), self.tau, self.threshold, self.reduction),
             outputs,
             targets,
             left,

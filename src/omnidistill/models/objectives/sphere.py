@@ -1,7 +1,9 @@
-"""Unit embeddings z = y / ||y|| and the pull-back of a gradient through the normalisation.
+"""Unit embeddings z = y / ||y||, and the pull-back of gradients through the normalisation.
 
-dL/dy = (dL/dz - (dL/dz . z) z) / ||y||. Every objective here sees only unit embeddings, so its gradient is orthogonal
-to y, and a row of the synthetic set is a direction: scaling it changes nothing.
+    dL/dy = (dL/dz - (dL/dz . z) z) / ||y||
+
+The objectives depend only on unit embeddings, so their gradients are orthogonal to y. A row of the synthetic set is
+therefore a direction: scaling it does not change the loss.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ LEAST_NORM = 1e-12
 
 
 def normalise(outputs: Float[Tensor, "*r d"]) -> tuple[Float[Tensor, "*r d"], Float[Tensor, "*r 1"]]:
-    """Unit embeddings and the norms of the head outputs (at least `LEAST_NORM`)."""
+    """Return the unit embeddings and the norms of the head outputs, clamped at `LEAST_NORM`."""
     norms = torch.linalg.vector_norm(outputs, dim=-1, keepdim=True).clamp_min(LEAST_NORM)
     return outputs / norms, norms
 
@@ -24,21 +26,22 @@ def normalise(outputs: Float[Tensor, "*r d"]) -> tuple[Float[Tensor, "*r d"], Fl
 def pull_back(
     gradient: Float[Tensor, "*r d"], embeddings: Float[Tensor, "*r d"], norms: Float[Tensor, "*r 1"]
 ) -> Float[Tensor, "*r d"]:
-    """Gradient with respect to the head outputs from the one with respect to the unit embeddings."""
+    """Return the gradient with respect to the head outputs, given that with respect to the unit embeddings."""
     radial = (gradient * embeddings).sum(-1, keepdim=True)
     return torch.addcmul(gradient, radial, embeddings, value=-1) / norms
 
 
 def inner_products(left: Float[Tensor, "*r n d"], right: Float[Tensor, "*r k d"]) -> Float[Tensor, "*r n k"]:
-    """left right^T, whose gradients are taken as products with rows of length d (autograd's own are transposed and
-    slow).
+    """Return left right^T. The backward pass multiplies contiguous rows of length d.
+
+    The backward pass of torch uses transposed products, which are slower.
     """
     result: Tensor = _InnerProducts.apply(left, right)  # type: ignore[no-untyped-call]
     return result
 
 
 def gram(rows: Float[Tensor, "*r n d"]) -> Float[Tensor, "*r n n"]:
-    """x x^T, whose gradient is taken as one product, (G + G^T) x."""
+    """Return x x^T. The backward pass takes a single product, (G + G^T) x."""
     result: Tensor = _Gram.apply(rows)  # type: ignore[no-untyped-call]
     return result
 

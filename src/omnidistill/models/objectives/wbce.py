@@ -5,8 +5,8 @@ With x_ij = s_ij / tau, q = sigmoid(x), target t_ij, positives P = {t > threshol
     wBCE = 1/|P| sum_P l_ij + 1/|Q| sum_Q l_ij        l_ij = -t_ij log q_ij - (1 - t_ij) log(1 - q_ij)
     d wBCE / d s_ij = w_ij (q_ij - t_ij) / tau        w_ij = 1/|P| or 1/|Q|
 
-reduction "sum" is the equation; "mean" is the public LoRS code, which halves it; "plain" is the ordinary BCE, w_ij =
-1/b^2. Targets may leave [0, 1]; the mask carries no gradient.
+The reduction "sum" is this equation; "mean" is half of it, as in the public LoRS code; "plain" is the unweighted BCE,
+w_ij = 1/b^2. Targets may be outside [0, 1]; no gradient flows through the masks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def wbce(
     threshold: float,
     reduction: Reduction,
 ) -> Float[Tensor, "*r"]:
-    """Value of the loss for each leading index."""
+    """Return the loss, one number per leading index."""
     logits = similarity / tau
     losses = torch.nn.functional.softplus(logits) - targets * logits
     return (_weights(targets, threshold, reduction) * losses).sum((-2, -1))
@@ -40,7 +40,7 @@ def wbce_gradient(
     threshold: float,
     reduction: Reduction,
 ) -> Float[Tensor, "*r b b"]:
-    """d wBCE / d similarity, differentiable with respect to both arguments."""
+    """Return d wBCE / d similarity, differentiable with respect to both arguments."""
     weights = _weights(targets, threshold, reduction) / tau
     return weights * (torch.sigmoid(similarity / tau) - targets)
 

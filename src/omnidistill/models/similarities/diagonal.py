@@ -1,4 +1,4 @@
-"""S = diag(a): how much the own pair of each row counts. Costs N numbers (an ablation of LoRS)."""
+"""S = diag(a): a learned weight for the pair of each row with itself. It has N parameters (an ablation of LoRS)."""
 
 from __future__ import annotations
 

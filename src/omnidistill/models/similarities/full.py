@@ -1,4 +1,4 @@
-"""S with every entry learned, from the identity. Costs N^2 numbers (an ablation of LoRS)."""
+"""S with every entry learned, initialised to the identity. It has N^2 parameters (an ablation of LoRS)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""S = I: every synthetic row matches itself alone, and nothing is learned ("without similarity mining")."""
+"""S = I: every synthetic row matches only itself. Nothing is learned ("without similarity mining")."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class FixedIdentity(Similarity):
     """S = I, not learned."""
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return no tensors."""
+        """Return an empty dict."""
         return {}
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:

@@ -1,6 +1,6 @@
-"""S = diag(a) + (alpha / r) L R^T, learned by LoRS and HoPA ("similarity mining", Xu et al. 2024).
+"""S = diag(a) + (alpha / r) L R^T, as learned in LoRS and HoPA ("similarity mining", Xu et al. 2024).
 
-It starts at S = I with a = 1, L ~ N(0, 1), R = 0, and costs N (1 + 2 r) numbers.
+It is initialised to S = I by a = 1, L ~ N(0, 1), R = 0, and has N (1 + 2 r) parameters.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class LowRank(Similarity):
     cites: ClassVar[tuple[str, ...]] = ("lors",)
 
     rank: Count = 10
-    """Columns of L and R; at most the rows that are trained on."""
+    """Number of columns of L and R; at most the number of rows to train on."""
     alpha: float = 1.0
     """Scale of the low-rank part."""
 
@@ -46,5 +46,5 @@ class LowRank(Similarity):
         return torch.diag_embed(tensors["diagonal"][batches]) + (self.alpha / self.rank) * (left @ right.mT)
 
     def fit_to(self, num_rows: int) -> LowRank:
-        """Return the similarity with its rank lowered to the number of rows where it is higher."""
+        """Return the similarity with a rank of at most the number of rows."""
         return self.evolve(rank=min(self.rank, num_rows))

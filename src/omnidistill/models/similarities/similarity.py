@@ -1,7 +1,7 @@
-"""What a similarity is: the matrix S (N x N) that says which synthetic rows count as matching, and how much.
+"""Base class of similarities: the matrix S (N x N) of targets, which synthetic rows count as matching and how much.
 
-A similarity is a specification; its tensors live in a plain dict, so that an optimiser or an artifact can hold them.
-Entries are not clamped, normalised or made symmetric. A mini-batch I uses the submatrix S[I, I].
+A similarity is a specification; its tensors live in a plain dict, which an optimiser updates and an artifact stores.
+Entries are not clamped, normalised or symmetrised. A mini-batch I uses the submatrix S[I, I].
 """
 
 from __future__ import annotations
@@ -19,22 +19,32 @@ from omnidistill.core.settings import Component
 
 
 class Similarity(Component):
-    """How S is stored and read."""
+    """Parametrisation of S."""
 
     @abstractmethod
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the tensors of a fresh S = I over `num_rows` rows; those of floating point are learned."""
+        """Return the tensors of an initial S = I for `num_rows` rows; floating-point tensors are learned."""
 
     @abstractmethod
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return the submatrices S[I, I] of mini-batches of distinct row indices, differentiable by the tensors."""
+        """Return the submatrices S[I, I] of mini-batches.
+
+        Args:
+            tensors: of the similarity; the result is differentiable with respect to them.
+            batches: row numbers, distinct within a mini-batch.
+        """
 
     def fit_to(self, num_rows: int) -> Similarity:
-        """Return the closest similarity that a set of `num_rows` rows can have; most fit any number."""
+        """Return the similarity adapted to a set of `num_rows` rows; by default unchanged."""
         return self
 
     def shared_rows(self, num_stored: int, num_rows: int) -> int:
-        """Return over how many rows the tensors are kept: all that are trained on, unless the kind says otherwise."""
+        """Return the number of rows that the tensors describe: by default all rows to train on.
+
+        Args:
+            num_stored: stored rows.
+            num_rows: rows to train on, views included.
+        """
         return num_rows
 
 

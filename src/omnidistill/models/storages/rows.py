@@ -1,7 +1,7 @@
-"""Rows stored one by one: as floats or as few-bit integers, with sign views.
+"""Storage of individual rows, as floats or as integers of a few bits, with sign views.
 
-A view is the stored row times a fixed pattern of signs, so V views give V rows to train on for the bytes of one; the
-first view is the row itself. Fewer than 16 bits are integers with one float32 step per row.
+A sign view is the stored row multiplied by a fixed pattern of signs, so V views give V training rows for the size of
+one; the first view is the row itself. Below 16 bits, rows are integers with one float32 step per row.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _ROWS_WITH_VIEWS, _MOST_VIEWS = 256, 16
 
 @storages.register("rows")
 class RowStorage(Storage):
-    """Rows of 2 to 32 bits per number, each seen under one or more sign patterns."""
+    """Rows of 2 to 32 bits per number, with one or more sign views each."""
 
     bits: Literal[32, 16, 8, 6, 4, 3, 2] = 32
-    """Bits per number of a row; 32 and 16 are floats, fewer are integers with one scale per row."""
+    """Bits per number of a row; 32 and 16 are floats, fewer are integers with one step per row."""
     views: Count | Literal["auto"] = 1
-    """Rows to train on for each stored one: the row itself, and the row times fixed patterns of signs. "auto": as many
-    as give about 256 rows, at most 16."""
+    """Training rows per stored row: the row itself, and the row times fixed sign patterns. "auto": as many as give
+    about 256 training rows, at most 16."""
 
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
         """Return a copy of the rows."""
@@ -38,7 +38,7 @@ class RowStorage(Storage):
         return self._form.expand(latent)
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the rows as floats, or as integers with their steps."""
+        """Return the stored rows, as floats or as integers with their steps."""
         return self._form.store(latent)
 
     def load(self, stored: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
@@ -46,13 +46,13 @@ class RowStorage(Storage):
         return self._form.load(stored)
 
     def resolved(self, num_stored: int) -> RowStorage:
-        """Return the storage with a number of views."""
+        """Return the storage with "auto" views replaced by their number."""
         if self.views != "auto":
             return self
         return self.evolve(views=min(_MOST_VIEWS, max(1, round(_ROWS_WITH_VIEWS / num_stored))))
 
     def num_rows(self, num_stored: int) -> int:
-        """Return the stored rows times their views."""
+        """Return the number of stored rows times that of views."""
         views = self.resolved(num_stored).views
         assert views != "auto"
         return num_stored * views
@@ -66,5 +66,5 @@ class RowStorage(Storage):
     def _form(self) -> RowForm:
         inner = {32: Plain(), 16: Half()}.get(self.bits) or Bits(self.bits)
         if self.views == "auto":
-            return inner  # what is stored does not depend on the number of views
+            return inner  # the stored tensors do not depend on the number of views
         return Views(inner, self.views) if self.views > 1 else inner

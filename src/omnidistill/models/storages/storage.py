@@ -1,4 +1,4 @@
-"""What a storage is: how synthetic rows are learned, stored and read back (see `forms` for the four steps)."""
+"""Base class of storages: how synthetic rows are learned, stored and loaded (see `forms` for the four conversions)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from omnidistill.core.settings import Component
 
 
 class Storage(Component):
-    """How rows are stored, and how many are trained on for each stored one."""
+    """How rows are stored, and how many training rows each stored row gives."""
 
     @abstractmethod
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
-        """Return latent tensors, in memory of their own, that start from the given rows."""
+        """Return new latent tensors that represent the given rows."""
 
     @abstractmethod
     def expand(self, latent: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
@@ -31,18 +31,18 @@ class Storage(Component):
 
     @abstractmethod
     def load(self, stored: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the rows to train on: exactly what `expand` returns for the latent tensors that were stored."""
+        """Return the rows to train on: exactly those that `expand` returns for the latent tensors that were stored."""
 
     def resolved(self, num_stored: int) -> Storage:
-        """Return the storage with every setting that depends on the number of stored rows decided."""
+        """Return the storage with all settings that depend on the number of stored rows set to their values."""
         return self
 
     def num_rows(self, num_stored: int) -> int:
-        """Return how many rows are trained on."""
+        """Return the number of rows to train on."""
         return num_stored
 
     def row_bytes(self, width: int) -> int:
-        """Return the bytes of one stored row of this width."""
+        """Return the size of one stored row of this width, in bytes."""
         stored = self.store({"row": torch.zeros(1, width, device="cpu")})
         return sum(tensor.numel() * tensor.element_size() for tensor in stored.values())
 

@@ -1,13 +1,18 @@
-"""Synthetic sets and heads in closed form: no expert, no rollout, no gradient step.
+"""Synthetic sets and heads in closed form, without experts, rollouts or gradient steps.
 
-A linear student sees paired data through its means, covariances and cross-covariances alone. `statistics` takes them
-in one pass, `factor` finds N - 1 directions that carry the cross-covariances, `rows` turns directions into N rows;
-`covmatch`, `apm` and `cca` are compositions of the three.
+A linear student depends on paired data only through means, covariances and cross-covariances. `moments` computes them
+in one pass, `factors` approximates the cross-covariances by N - 1 common factors, and `rows_of_factors` converts
+factors into N rows; `covariance_matching`, `analytic_parameters` and `cca` are compositions of the three.
 """
 
-from omnidistill.training.closed_form.apm import Norm, analytic_heads, apm_factors, apm_rows
+from omnidistill.training.closed_form.analytic_parameters import Norm, analytic_heads, apm_factors, apm_rows
 from omnidistill.training.closed_form.cca import canonical_factors, ridge_cca_heads
-from omnidistill.training.closed_form.covmatch import covmatch_factors, covmatch_floor, covmatch_rows, linear_heads
+from omnidistill.training.closed_form.covariance_matching import (
+    covmatch_factors,
+    covmatch_floor,
+    covmatch_rows,
+    linear_heads,
+)
 from omnidistill.training.closed_form.factors import Factors, factor
 from omnidistill.training.closed_form.moments import Moments, Pairing, accumulate_moments, error_weighted_cross
 from omnidistill.training.closed_form.rows_of_factors import Rotation, place_rows

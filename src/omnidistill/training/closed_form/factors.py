@@ -1,15 +1,16 @@
-"""The best common factors of cross-covariances: block minimum-residual factor analysis.
+"""Common factors of cross-covariances: minimum-residual factor analysis of blocks.
 
     minimise  r(B) = sum_{m<n} ||C_mn - B_m B_n^T||_F^2    over B_m in R^{p_m x k}
 
-C stacked into one P x P matrix, this is the positive semi-definite matrix B B^T of rank k nearest to its off-diagonal
-blocks, the diagonal ones free. M = 2 is Tucker's inter-battery problem, solved by one singular value decomposition: r =
-the sum of squares of the singular values beyond k.
+With C stacked into one P x P matrix, B B^T is the positive semi-definite matrix of rank k that is nearest to the
+off-diagonal blocks; the diagonal blocks are free. M = 2 is Tucker's inter-battery problem, which one singular value
+decomposition solves: r is the sum of squares of the singular values beyond k.
 
-Start, exact for M = 2: the singular triplets U s V^T of each pair fill the diagonal blocks, G_mm = mean over n of U s
-U^T; B is the leading part of G in the span of all stacked (U; V). Then each block in turn takes its least-squares value
-given the others, B_m = (sum_n C_mn B_n) (sum_n B_n^T B_n)^+, n != m, so r never rises. (Re-filling the diagonal by that
-of B B^T and taking k eigenvectors of the whole, the usual majorisation, has the same minimisers and is much slower.)
+Initialisation, exact for M = 2: the singular triplets U s V^T of each pair define the diagonal blocks, G_mm = mean over
+n of U s U^T; B is the leading part of G in the span of all stacked (U; V). Then each block in turn is set to its
+least-squares solution given the others, B_m = (sum_n C_mn B_n) (sum_n B_n^T B_n)^+, n != m, so r never increases. (The
+usual majorisation, i.e. replacing the diagonal blocks by those of B B^T and taking k eigenvectors of the complete
+matrix, has the same minimisers and is much slower.)
 
 Shapes: M modalities, p_m feature width, P = sum of p_m, k factors.
 """
@@ -25,15 +26,15 @@ from torch import Tensor
 
 from omnidistill.core.errors import InputError
 
-_RELATIVE_CUT = 1e-12  # of the eigenvalues of a Gram matrix; what is below is rounding
+_RELATIVE_CUT = 1e-12  # smaller eigenvalues of a Gram matrix, relative to the largest, are rounding errors
 
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """B_m (p_m x k) of each modality, and r(B) at the start and after each sweep, never rising.
+    """Factors B_m (p_m x k) of each modality, and r(B) initially and after each sweep, never increasing.
 
-    The columns are the principal axes of the stacked B: orthogonal, longest first, the largest entry positive. Columns
-    that the data cannot fill are zero.
+    The columns are the principal axes of the stacked B: orthogonal, longest first, with a positive largest entry. If
+    the rank of the data is below k, the remaining columns are zero.
     """
 
     blocks: dict[str, Float64[Tensor, "_ _"]]
@@ -41,7 +42,7 @@ class Factors:
 
     @property
     def residual(self) -> float:
-        """r(B) at the end."""
+        """Final r(B)."""
         return self.residuals[-1]
 
 
@@ -52,12 +53,19 @@ def factor(
     tolerance: float = 1e-4,
     max_sweeps: int = 100,
 ) -> Factors:
-    """B of `rank` k >= 1 columns for one matrix C_mn (p_m x p_n) per pair of modalities.
+    """Return the common factors B of the cross-covariances.
 
-    Stops when a sweep lowers r by less than the share `tolerance` of it, or after `max_sweeps`. Modalities are
-    visited by how much they share with the others, so neither their names nor their order matter.
+    Modalities are updated in the order of the norm of their cross-covariances with the others, so neither their names
+    nor their order matter.
 
-    Raises InputError for a rank below 1 or matrices that are all zero.
+    Args:
+        cross: one matrix C_mn (p_m x p_n) per pair of modalities.
+        rank: number of columns k, at least 1.
+        tolerance: stop when a sweep reduces r by at most this fraction of it.
+        max_sweeps: maximum number of sweeps over the modalities.
+
+    Raises:
+        InputError: the rank is below 1, or all matrices are zero.
     """
     if rank < 1:
         raise InputError(f"rank {rank} of the factors: must be at least 1")
@@ -79,7 +87,7 @@ def factor(
             toward = sum((full[m, n] @ blocks[n] for n in others), start=torch.zeros_like(best[m]))
             blocks[m] = toward @ torch.linalg.pinv(gram, rtol=_RELATIVE_CUT, hermitian=True)
         residual = _residual(cross, blocks)
-        if residual >= residuals[-1]:  # rounding: nothing is left to gain
+        if residual >= residuals[-1]:  # converged up to rounding
             break
         best = blocks
         residuals.append(residual)
@@ -96,15 +104,15 @@ def _start(cross: Mapping[tuple[str, str], Tensor], names: list[str], rank: int)
     like = next(iter(cross.values()))
     widths = {m: u.shape[0] for (m, _), (u, _, _) in triplets.items()}
     widths |= {n: v.shape[0] for (_, n), (_, _, v) in triplets.items()}
-    places = dict(zip(names, torch.split(torch.arange(sum(widths.values())), [widths[m] for m in names]), strict=True))
+    slots = dict(zip(names, torch.split(torch.arange(sum(widths.values())), [widths[m] for m in names]), strict=True))
 
     spans = []
     for (m, n), (u, _, v) in triplets.items():
         span = like.new_zeros(sum(widths.values()), u.shape[1])
-        span[places[m]], span[places[n]] = u, v
+        span[slots[m]], span[slots[n]] = u, v
         spans.append(span)
     basis = torch.linalg.qr(torch.cat(spans, dim=1)).Q
-    parts = {m: basis[places[m]] for m in names}
+    parts = {m: basis[slots[m]] for m in names}
 
     inner = like.new_zeros(basis.shape[1], basis.shape[1])
     for (m, n), (u, s, v) in triplets.items():
@@ -113,9 +121,9 @@ def _start(cross: Mapping[tuple[str, str], Tensor], names: list[str], rank: int)
         filled = left.mT @ (s[:, None] * left) + right.mT @ (s[:, None] * right)
         inner += coupling + coupling.mT + filled / (len(names) - 1)
     values, vectors = torch.linalg.eigh(inner)
-    kept = vectors.flip(1)[:, :rank] * values.flip(0)[:rank].clamp_min(0).sqrt()
-    kept = torch.nn.functional.pad(kept, (0, rank - kept.shape[1]))
-    return {m: part @ kept for m, part in parts.items()}
+    leading = vectors.flip(1)[:, :rank] * values.flip(0)[:rank].clamp_min(0).sqrt()
+    leading = torch.nn.functional.pad(leading, (0, rank - leading.shape[1]))
+    return {m: part @ leading for m, part in parts.items()}
 
 
 def _residual(cross: Mapping[tuple[str, str], Tensor], blocks: Mapping[str, Tensor]) -> float:
@@ -123,7 +131,7 @@ def _residual(cross: Mapping[tuple[str, str], Tensor], blocks: Mapping[str, Tens
 
 
 def _principal(blocks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same B B^T with its principal axes as columns."""
+    """Return the blocks with the same B B^T whose columns are its principal axes."""
     stacked = torch.cat(list(blocks.values()))
     axes = torch.linalg.eigh(stacked.mT @ stacked).eigenvectors.flip(1)
     turned = stacked @ axes

@@ -1,20 +1,20 @@
-"""What a linear method sees of paired data: means, covariances, cross-covariances, taken in one pass over the rows.
+"""Means, covariances and cross-covariances of paired data, in one pass over the rows.
 
     mu_m = mean of X_m,  S_m = Xc_m^T Xc_m / (n - 1),  C_mn = Xc_m^T T Xc_n / (n - 1)         Xc = X - 1 mu^T
 
-Pairing "rows": T = I, row i of one modality goes with row i of the other. Pairing "groups": T_ij = 1/|g| where i and j
-are both in group g, so C_mn is the cross-covariance of the group means, each weighted by the size of its group; with
-groups of one row the two agree.
+With pairing "rows", T = I: row i of one modality is paired with row i of the other. With pairing "groups", T_ij = 1/|g|
+where i and j are both in group g: C_mn is the cross-covariance of the group means, weighted by the sizes of the groups.
+The two are equal if every group has one row.
 
-C(gamma) (UniCon, Sui et al. 2026, arXiv 2604.16678) weights every pair of rows, negatives too, by the error that
-InfoNCE makes on it at given heads:
+C(gamma) (UniCon, Sui et al. 2026, arXiv 2604.16678) weights every pair of rows, negatives included, by the error of
+InfoNCE with given heads:
 
     C(gamma)_mn = X_m^T [(T - rowsoftmax(z_m z_n^T / tau)) + (T - columnsoftmax(z_m z_n^T / tau))] X_n / (2 n)
 
-As an InfoNCE step pulls at W_m^T W_n by C(gamma)_mn / tau where the embeddings have length 1, it can take the place of
-`cross`.
+For embeddings of length 1, the gradient of InfoNCE with respect to W_m^T W_n is -C(gamma)_mn / tau, so C(gamma) can
+replace `cross`.
 
-Sums are kept in float64, of rows from which the first row is subtracted: a mean far from 0 costs no digits.
+Sums are accumulated in float64 after subtracting the first row, so a mean far from 0 does not cost precision.
 
 Shapes: n rows, M modalities, p_m feature width, d embedding width, b rows of a chunk.
 """
@@ -35,7 +35,7 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.models.heads import Heads, embed
 
 Pair = tuple[str, str]
-"""Two modalities, the first before the second in the order of the data."""
+"""Names of two modalities, in the order of the data."""
 
 Pairing = Literal["rows", "groups"]
 
@@ -47,7 +47,7 @@ Cross = dict[Pair, Float64[Tensor, "_ _"]]
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Means (p_m) and covariances (p_m x p_m) of each modality, cross-covariances (p_m x p_n) of each pair."""
+    """Means (p_m) and covariances (p_m x p_m) of all modalities, and cross-covariances (p_m x p_n) of all pairs."""
 
     means: dict[str, Float64[Tensor, " _"]]
     covariances: dict[str, Float64[Tensor, "_ _"]]
@@ -59,14 +59,20 @@ class Moments:
         return {name: len(mean) for name, mean in self.means.items()}
 
     def head_bias(self, heads: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, " _"]]:
-        """{modality: d}: the bias -W mu that makes outputs have mean 0; zero, up to rounding, on centred features."""
+        """Return the biases {modality: d}, -W mu, that give the outputs mean 0; about zero on centred features."""
         return {name: -(w @ self.means[name].to(w)) for name, w in heads.items()}
 
 
 def accumulate_moments(train: FeatureSet, pairing: Pairing = "groups", chunk_rows: int = 1024) -> Moments:
-    """The moments of n >= 2 rows; the chunk size changes nothing but rounding and memory.
+    """Return the moments of a set.
 
-    Raises InputError for fewer than two rows, and for pairing "groups" of a set that states its pairing as a matrix.
+    Args:
+        train: n >= 2 rows.
+        pairing: which rows are paired in cross-covariances.
+        chunk_rows: rows per chunk; affects only memory and rounding.
+
+    Raises:
+        InputError: there are fewer than two rows, or the pairing is "groups" and the set has a pairing matrix.
     """
     if len(train) < 2:
         raise InputError("moments: the set has 1 row; a covariance needs at least two")
@@ -94,14 +100,22 @@ def accumulate_moments(train: FeatureSet, pairing: Pairing = "groups", chunk_row
 def error_weighted_cross(
     train: FeatureSet, snapshots: Sequence[Heads], tau: float = 0.07, chunk_rows: int = 512
 ) -> Cross:
-    """C(gamma) at temperature tau, averaged over the snapshots of the heads (one or more), for the pairs of `train`.
+    """Return C(gamma) of all pairs of modalities, averaged over snapshots of the heads.
 
-    Products are taken in float32, chunks of n x b at a time (b rows, fewer where n is so large that a chunk would
-    exceed 256 MB), and summed in float64; embeddings of all rows are held. Raises InputError for no
-    snapshots, and for a set that states its pairing as a matrix.
+    Products are computed in float32, in chunks of n x b numbers, and summed in float64. Memory holds the embeddings of
+    all rows and one chunk.
+
+    Args:
+        train: n rows.
+        snapshots: heads, at least one.
+        tau: temperature.
+        chunk_rows: b; reduced where a chunk would exceed 256 MB.
+
+    Raises:
+        InputError: there are no snapshots, or the set has a pairing matrix.
     """
     if not snapshots:
-        raise InputError("error-weighted cross-covariance: no heads were given; give at least one snapshot")
+        raise InputError("error-weighted cross-covariance: no heads given; give at least one snapshot")
     _check_groups(train)
     codes = train.group_codes
     sizes = torch.bincount(codes)[codes].float()
@@ -124,9 +138,10 @@ def error_weighted_cross(
 def _chunks(
     train: FeatureSet, shift: Mapping[str, Tensor], pairing: Pairing, chunk_rows: int
 ) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    """Shifted rows a chunk at a time, and the same paired: as they are, or summed over each group, over root size.
+    """Yield chunks of (shifted rows, rows for cross-covariances).
 
-    Rows come sorted by group, so only the last group of a chunk can go on in the next.
+    For pairing "rows" the two are equal; for "groups" the latter are the sums over groups, divided by the square root
+    of the size of the group. Rows are sorted by group, so only the last group of a chunk can continue in the next one.
     """
     if pairing == "rows":
         for chunk in torch.split(torch.arange(len(train)), chunk_rows):
@@ -163,6 +178,6 @@ def _centred(block: Tensor, left: Tensor, right: Tensor, count: int) -> Tensor:
 def _check_groups(train: FeatureSet) -> None:
     if train.pairing is not None:
         raise InputError(
-            "the set states its pairing as a matrix; its cross-covariances are taken by group: "
-            "give a set without one, or take them by row"
+            "the set states its pairing as a matrix, but cross-covariances are computed by group; "
+            "use a set without a pairing matrix, or pairing 'rows'"
         )

@@ -1,4 +1,4 @@
-"""Powers of ridge covariances: S(eps) = S + eps mean(eigenvalues of S) I, so that eps has no unit."""
+"""Powers of ridge covariances S(eps) = S + eps mean(eigenvalues of S) I, so that eps is dimensionless."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from omnidistill.training.closed_form.moments import Cross, Moments
 
 
 def ridge_powers(moments: Moments, ridge: float, exponent: float) -> dict[str, Float64[Tensor, "_ _"]]:
-    """S_m(ridge)^exponent (p_m x p_m) of every modality.
+    """Return S_m(ridge)^exponent (p_m x p_m) of every modality.
 
-    Raises InputError for a negative ridge, a modality without variance, or ridge 0 with a singular covariance.
+    Raises:
+        InputError: the ridge is negative, a modality has no variance, or the ridge is 0 and a covariance is singular.
     """
     if not 0 <= ridge < float("inf"):
         raise InputError(f"ridge {ridge}: must be finite and at least 0, in units of the mean eigenvalue")
@@ -21,7 +22,7 @@ def ridge_powers(moments: Moments, ridge: float, exponent: float) -> dict[str, F
 
 
 def between(cross: Cross, maps: dict[str, Float64[Tensor, "_ _"]]) -> Cross:
-    """The cross-covariances T_m C_mn T_n^T of the mapped features T_m x."""
+    """Return the cross-covariances T_m C_mn T_n^T of the mapped features T_m x."""
     return {(m, n): maps[m] @ block @ maps[n].mT for (m, n), block in cross.items()}
 
 
@@ -29,7 +30,7 @@ def _power(name: str, covariance: Tensor, ridge: float, exponent: float) -> Tens
     values, vectors = torch.linalg.eigh(covariance)
     mean = values.mean()
     if mean <= 0:
-        raise InputError(f"modality {name!r}: its rows do not vary, so there is no covariance to invert")
+        raise InputError(f"modality {name!r}: its rows do not vary, so its covariance is zero; check the features")
     values = values.clamp_min(0) + ridge * mean
     if values[0] <= len(values) * torch.finfo(values.dtype).eps * values[-1]:
         raise InputError(f"ridge {ridge}: the covariance of modality {name!r} is singular; use a ridge above 0")

@@ -1,12 +1,12 @@
-"""N rows with given means and given cross-covariances.
+"""N rows with given means and cross-covariances.
 
     X_m = 1 mu_m^T + c Q F_m^T        Q in R^{N x (N-1)},  Q^T Q = I,  Q^T 1 = 0
 
-has mean mu_m and cross-covariance c^2 F_m F_n^T / (N - 1) whatever the frame Q: N - 1 directions fill N rows in
-(N-1)(N-2)/2 different ways, and the moments cannot tell them apart. A student can. The choices of Q:
+has mean mu_m and cross-covariance c^2 F_m F_n^T / (N - 1) for every frame Q. Frames have (N-1)(N-2)/2 degrees of
+freedom that do not affect the moments, but do affect a student. The choices of Q are
 
-    "random"     uniformly drawn
-    "eye"        nearest to one row per direction, the last row minus their sum
+    "random"     uniformly distributed
+    "eye"        nearest to one row per direction, with minus their sum as the last row
     real rows    {modality: N x p_m}: nearest to these rows (Procrustes), so that each synthetic row resembles one
 
 Shapes: N rows, p_m feature width.
@@ -34,9 +34,18 @@ def place_rows(
     generator: torch.Generator,
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Rows X_m (N x p_m, `dtype`) from the means mu_m (p_m), spread F_m (p_m x (N-1)) and scale c.
+    """Return the rows X_m (N x p_m).
 
-    The generator is drawn from by the rotation "random" only. Raises InputError for real rows of another shape.
+    Args:
+        means: mu_m (p_m).
+        spread: F_m (p_m x (N-1)).
+        scale: c.
+        rotation: the frame Q.
+        generator: used only by the rotation "random".
+        dtype: of the rows.
+
+    Raises:
+        InputError: the real rows of the rotation have another shape.
     """
     frame = _frame(spread, rotation, generator)
     return {name: (means[name] + scale * (frame @ block.mT)).to(dtype) for name, block in spread.items()}
@@ -53,20 +62,21 @@ def _frame(spread: Mapping[str, Tensor], rotation: Rotation, generator: torch.Ge
     num_factors = next(iter(spread.values())).shape[1]
     if isinstance(rotation, Mapping):
         _check_rows(spread, rotation)
-        wanted = torch.stack([rotation[name].double() @ block for name, block in spread.items()]).sum(0)
+        target = torch.stack([rotation[name].double() @ block for name, block in spread.items()]).sum(0)
     elif rotation == "eye":
-        wanted = torch.eye(num_factors + 1, num_factors, dtype=torch.float64)
+        target = torch.eye(num_factors + 1, num_factors, dtype=torch.float64)
     else:
-        wanted = torch.randn(num_factors + 1, num_factors, dtype=torch.float64, generator=generator)
-    inside = _centred_basis(num_factors + 1)  # the space of columns that sum to 0
-    u, _, vh = torch.linalg.svd(inside.mT @ wanted)
-    frame: Tensor = inside @ u @ vh
+        target = torch.randn(num_factors + 1, num_factors, dtype=torch.float64, generator=generator)
+    basis = _centred_basis(num_factors + 1)  # of the columns that sum to 0
+    u, _, vh = torch.linalg.svd(basis.mT @ target)
+    frame: Tensor = basis @ u @ vh
     return frame
 
 
 def _centred_basis(size: int) -> Float64[Tensor, "N k"]:
-    """Orthonormal columns that span the complement of the ones: those of a Householder reflection that takes 1 / sqrt N
-    to the last axis.
+    """Return orthonormal columns that span the complement of the vector of ones.
+
+    They are columns of the Householder reflection that maps 1 / sqrt(N) to the last axis.
     """
     normal = torch.full((size,), size**-0.5, dtype=torch.float64)
     normal[-1] += 1
@@ -77,6 +87,6 @@ def _centred_basis(size: int) -> Float64[Tensor, "N k"]:
 def _check_rows(spread: Mapping[str, Tensor], rotation: Mapping[str, Tensor]) -> None:
     for name, block in spread.items():
         shape = (block.shape[1] + 1, block.shape[0])
-        found = tuple(rotation[name].shape) if name in rotation else "none"
-        if found != shape:
-            raise InputError(f"rotation to real rows: modality {name!r} has rows of shape {found}; give {shape}")
+        given = tuple(rotation[name].shape) if name in rotation else "none"
+        if given != shape:
+            raise InputError(f"rotation to real rows: modality {name!r} has rows of shape {given}; give {shape}")

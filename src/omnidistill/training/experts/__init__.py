@@ -1,4 +1,4 @@
-"""Experts: heads trained on all the real rows, and their trajectories on disk."""
+"""Experts: heads trained on all real rows, and their trajectories on disk."""
 
 from omnidistill.training.experts.buffer import ExpertBuffer, load_experts, train_experts
 from omnidistill.training.experts.epochs import stack_runs, train_epochs

@@ -1,8 +1,8 @@
-"""Experts trained a block of runs a unit, by an engine that has many processes.
+"""Parallel training of experts: an engine with several processes trains blocks of runs as its units.
 
-    BUFFER/blocks/<epoch it began after>-<first run>/    snapshots of its runs; put together, and removed, at the end
+    BUFFER/blocks/<initial epoch>-<first run>/    snapshots of the runs of a block; joined and removed at the end
 
-The blocks are those that one process takes its runs through an epoch by (`run_blocks`), so the bits are the same.
+The blocks are those in which a single process trains the runs (`run_blocks`), so the results are bitwise the same.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from omnidistill.io.artifacts import exclusive, read_tensors
 from omnidistill.io.tracking import Progress
 from omnidistill.training.experts.epochs import StackedHeads, run_blocks, train_epochs
 from omnidistill.training.experts.experts_config import ExpertsConfig
-from omnidistill.training.experts.snapshots import Trail, snapshot_path
+from omnidistill.training.experts.snapshots import BlockKey, Trail, snapshot_path
 
 BLOCKS = "blocks"
-"""Folder of a buffer that is being trained in blocks."""
+"""Folder, within an unfinished buffer, of the snapshots of blocks."""
 
 
 def train_blocks(
@@ -34,13 +34,22 @@ def train_blocks(
     training: BlockTraining,
     num_rows: int,
     engine: Engine,
-    begun: float,
+    started_at: float,
     progress: Progress,
 ) -> None:
-    """Train every block of these heads, which the trail ends with, and add the snapshots of all blocks to it.
+    """Train all blocks of runs, and add their joined snapshots to the trail.
 
-    begun: when the training did, by the monotonic clock. Raises NotFiniteError if a block diverges; finished epochs of
-    all blocks stay.
+    Args:
+        trail: the snapshots so far.
+        heads: the last of them, of all runs.
+        training: how to train a block.
+        num_rows: number of training rows.
+        engine: runs the blocks.
+        started_at: time at which the training started, by the monotonic clock.
+        progress: advances by one per block.
+
+    Raises:
+        NotFiniteError: a block diverged; the finished epochs of all blocks remain on disk.
     """
     blocks = run_blocks(heads, min(training.config.batch_size, num_rows))
     progress.start(len(blocks), "experts, blocks of runs")
@@ -49,17 +58,17 @@ def train_blocks(
             done.result()
             progress.advance(1)
     for epoch in range(len(trail.records), training.num_epochs + 1):
-        found = [read_tensors(snapshot_path(training.folder(runs), epoch)) for runs in blocks]
-        heads = {name: torch.cat([part[name] for part in found]) for name in training.modalities}
-        trail.add(epoch, heads, time.monotonic() - begun)
+        parts = [read_tensors(snapshot_path(training.folder(runs), epoch)) for runs in blocks]
+        heads = {name: torch.cat([part[name] for part in parts]) for name in training.modalities}
+        trail.add(epoch, heads, time.monotonic() - started_at)
 
 
 @dataclass(frozen=True)
 class BlockTraining:
-    """Trains a block of runs from the snapshot of the buffer after `first_epoch` on; goes on where it was cut.
+    """Trains a block of runs, starting from the snapshot of the buffer after `first_epoch`; resumes if interrupted.
 
-    rows: opens the training rows, once a process. learning_rates, last_epochs: of all runs; each stands still after its
-    last epoch.
+    rows: opens the training rows, once per process. learning_rates, last_epochs: of all runs; the heads of a run stay
+    constant after its last epoch.
     """
 
     buffer: Path
@@ -73,7 +82,7 @@ class BlockTraining:
 
     @property
     def num_epochs(self) -> int:
-        """Of the runs that go on longest."""
+        """Number of epochs of the longest runs."""
         return max(self.last_epochs)
 
     @cached_property
@@ -82,14 +91,18 @@ class BlockTraining:
         return self.rows()
 
     def folder(self, runs: slice) -> Path:
-        """Where the snapshots of a block lie."""
+        """Return the folder of the snapshots of a block."""
         return self.buffer / BLOCKS / f"{self.first_epoch}-{runs.start}"
 
     def __call__(self, runs: slice) -> None:
-        """Train one block. Raises NotFiniteError if it diverges."""
+        """Train one block.
+
+        Raises:
+            NotFiniteError: the block diverged.
+        """
         folder = self.folder(runs)
         with exclusive(folder):
-            trail = Trail.found(folder, {"runs": [runs.start, runs.stop]})
+            trail = Trail.open(folder, BlockKey((runs.start, runs.stop)))
             if trail.records:
                 heads = trail.last(self.modalities)
             else:
@@ -99,7 +112,7 @@ class BlockTraining:
                 trail.add(epoch, heads, 0.0)
 
     def epochs(self, heads: StackedHeads, done: int = 0, first_run: int = 0) -> Iterator[int]:
-        """Trains these runs in place, from `done` epochs after `first_epoch` on; gives the number of each epoch."""
+        """Train these heads in place, starting `done` epochs after `first_epoch`; yield the number of each epoch."""
         runs = slice(first_run, first_run + len(next(iter(heads.values()))))
         return train_epochs(
             self.config.objective.bind(self.modalities),

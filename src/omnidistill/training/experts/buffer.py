@@ -1,14 +1,14 @@
-"""Expert trajectories on disk: heads of E runs after every epoch (epoch 0 included).
+"""Expert buffers: the trajectories of E experts on disk, i.e. their heads after every epoch (epoch 0 included).
 
-    BUFFER/epoch-00.safetensors ...     one file an epoch, {modality: E x d x p_m}
-    BUFFER/manifest.json                written last: what trained them, ||W_s - W_t||^2 of every two epochs, spectra
-    BUFFER/progress.json                which epochs are done: an interrupted training goes on to the same bits
+    BUFFER/epoch-00.safetensors ...     one file per epoch, {modality: E x d x p_m}
+    BUFFER/manifest.json                written last: key, ||W_s - W_t||^2 of all pairs of epochs, spectra
+    BUFFER/progress.json                the finished epochs; an interrupted training resumes with the same bits
 
-The squared norms (the denominators of the matching loss, eq. 2-3) and the singular values of the first expert's
-differences (its rank floor) are stored with the trajectories, so matching never recomputes them. An epoch's file is
-mapped while its heads are in use and no longer, so memory holds what one episode reads, not the trajectories.
-Experts may start from several heads (`experts.starts`), each with a training of its own; one whose training is shorter
-stands still after its last epoch.
+The squared norms (the denominators of the matching loss, eq. 2-3) and the singular values of the differences of the
+first expert (for the rank floor) are stored with the trajectories, so matching never recomputes them. The file of an
+epoch is mapped only while its heads are in use, so memory holds the heads that one episode reads, not all trajectories.
+Experts may start from several heads (`experts.starts`), each with its own number of epochs; the heads of experts with
+fewer epochs stay constant after their last one.
 """
 
 from __future__ import annotations
@@ -40,35 +40,35 @@ from omnidistill.training.rank_floor import singular_values
 
 @dataclass(frozen=True)
 class ExpertBuffer:
-    """Trajectories ready for matching."""
+    """A finished expert buffer."""
 
     snapshots: Snapshots
     squared_distances: Float[Tensor, "E M S S"]  # ||W_s - W_t||_F^2 of epochs s, t
     spectra: dict[str, Float[Tensor, "_ _"]]  # {modality: starts x k} singular values of the first expert's differences
-    spectrum_epochs: int  # epochs that those differences span
-    own: tuple[bool, ...]  # which experts start from the run's own heads; the first does
-    last_epochs: tuple[int, ...]  # of every expert, which stands still after it
+    spectrum_epochs: int  # number of epochs between the heads of each difference
+    own: tuple[bool, ...]  # which experts start from the initial heads of the run; the first always does
+    last_epochs: tuple[int, ...]  # of every expert; its heads stay constant afterwards
     modalities: tuple[str, ...]
     seconds: float
     key: ExpertKey
 
     @property
     def num_experts(self) -> int:
-        """E."""
+        """Number of experts E."""
         return self.squared_distances.shape[0]
 
     @property
     def num_epochs(self) -> int:
-        """Epochs after the start, of the experts that go on longest."""
+        """Number of epochs of the longest experts, without epoch 0."""
         return len(self.snapshots) - 1
 
     @property
     def own_experts(self) -> tuple[int, ...]:
-        """Those that start from the run's own heads."""
+        """Numbers of the experts that start from the initial heads of the run."""
         return tuple(expert for expert, own in enumerate(self.own) if own)
 
     def heads(self, expert: int, epoch: int) -> Heads:
-        """Heads of one expert after an epoch (d x p_m views)."""
+        """Return the heads of one expert after an epoch (d x p_m, views of the file)."""
         return _of_expert(self.snapshots[epoch], self.modalities, expert)
 
 
@@ -86,49 +86,58 @@ def train_experts(
     engine: Engine | None = None,
     reopen: Callable[[], FeatureSet] | None = None,
 ) -> ExpertBuffer:
-    """Train E experts from `config.num_starts` starts and write the buffer; continues an interrupted one to the same
-    bits.
+    """Train E experts and write the buffer. An interrupted training resumes, with bitwise the same result.
 
-    The first start is the run's own heads, which every second expert starts from. Step sizes and epochs are those of
-    the starts, not of `config`. `spectrum_epochs` is the span of the stored spectra; absent, all epochs of the first
-    expert. `identity` names data and heads; a buffer of another identity, configuration, training or seed is refused.
-    `seconds` were spent before, on what the buffer is made from.
-    With an engine of other processes, blocks of runs are trained side by side, to the same bits; `reopen` opens the
-    training rows there, which are sent to them without.
+    Args:
+        starts: `config.num_starts` of them. The first has the initial heads of the run; every second expert starts
+            from it.
+        train: the training rows.
+        config: settings of the experts; step sizes and epochs are taken from the starts instead.
+        folder: of the buffer.
+        seed: of the order of the rows.
+        seconds: time already spent on the inputs; added to the recorded time.
+        spectrum_epochs: number of epochs between the heads of the stored spectra; None: all epochs of the first expert.
+        identity: fingerprints of data and heads, as part of the key.
+        progress: advances by one per epoch, or per block of runs.
+        engine: with one of several processes, blocks of runs are trained in parallel, with bitwise the same result.
+        reopen: opens the training rows in another process; None: they are sent to it.
 
     Raises:
-        InputError: the folder holds another buffer, or is in use; starts of another number, or unlike each other.
-        NotFiniteError: training diverged; finished epochs stay.
+        InputError: the folder contains a buffer with another key, or is in use; or the starts have the wrong number or
+            heads of different shapes.
+        NotFiniteError: training diverged; the finished epochs remain on disk.
     """
     if len(starts) != config.num_starts:
-        raise InputError(f"{len(starts)} starts given, but experts.num_starts = {config.num_starts}; give as many")
+        raise InputError(
+            f"{len(starts)} starts given, but experts.num_starts = {config.num_starts}; the two must be equal"
+        )
     require_alike(starts)
     turns = starts_of_experts(config.num_experts, len(starts))
     rates = tuple(starts[turn].learning_rate for turn in turns)
     last_epochs = tuple(starts[turn].num_epochs for turn in turns)
-    trainings = [StartTraining(start.learning_rate, start.num_epochs) for start in starts]
-    key = ExpertKey(config.model_dump(mode="json"), trainings, seed, dict(identity or {})).to_json()
+    trainings = tuple(StartTraining(start.learning_rate, start.num_epochs) for start in starts)
+    key = ExpertKey(config.model_dump(mode="json"), trainings, seed, dict(identity or {}))
     progress, engine = progress or SilentProgress(), engine or LocalEngine()
     with exclusive(folder):
         if (folder / "manifest.json").exists():
             buffer = load_experts(folder)
-            require_same(folder, buffer.key.to_json(), key)
+            require_same(folder, buffer.key, key)
             return buffer
-        trail, modalities = Trail.found(folder, key, seconds), tuple(starts[OWN].heads)
+        trail, modalities = Trail.open(folder, key, seconds), tuple(starts[OWN].heads)
         heads = trail.last(modalities) if trail.records else _stacked([starts[turn].heads for turn in turns])
         with progress:
             if not trail.records:
                 trail.add(0, heads, seconds)
-            begun, done = time.monotonic() - trail.seconds, len(trail.records) - 1
+            started_at, done = time.monotonic() - trail.seconds, len(trail.records) - 1
             rows = (lambda: train) if engine.here or reopen is None else reopen
             training = BlockTraining(folder, modalities, done, rows, config, rates, last_epochs, seed)
             if engine.here:
                 progress.start(training.num_epochs, "experts", done)
                 for epoch in training.epochs(heads):
-                    trail.add(epoch, heads, time.monotonic() - begun)
+                    trail.add(epoch, heads, time.monotonic() - started_at)
                     progress.advance(1)
             elif done < training.num_epochs:
-                train_blocks(trail, heads, training, len(train), engine, begun, progress)
+                train_blocks(trail, heads, training, len(train), engine, started_at, progress)
         snapshots = open_snapshots(folder, trail.records, verify=False)
         span = min(spectrum_epochs or last_epochs[0], last_epochs[0])
         tensors = {
@@ -136,10 +145,10 @@ def train_experts(
             **_spectra(snapshots, modalities, span, last_epochs[0]),
         }
         meta = {
-            "key": key,
+            "key": key.to_json(),
             "files": [asdict(record) for record in trail.records],
             "modalities": list(modalities),
-            "seconds": time.monotonic() - begun,
+            "seconds": time.monotonic() - started_at,
             "spectrum_epochs": span,
             "own": [turn == OWN for turn in turns],
             "last_epochs": list(last_epochs),
@@ -151,9 +160,14 @@ def train_experts(
 
 
 def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
-    """Open a finished buffer. `verify` compares the sha256 of every snapshot, which reads them once.
+    """Open a finished buffer.
 
-    Raises InputError for a damaged or unfinished one.
+    Args:
+        folder: of the buffer.
+        verify: also compare the sha256 of every snapshot, which reads them once.
+
+    Raises:
+        InputError: the buffer is damaged or unfinished.
     """
     artifact = load_artifact(folder, "experts")
     meta = artifact.meta
@@ -175,7 +189,7 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
 
 
 def squared_distances(snapshots: Snapshots, modalities: Sequence[str]) -> Float[Tensor, "E M S S"]:
-    """||W_s - W_t||_F^2 of every pair of snapshots, per expert and modality; one expert in memory at a time."""
+    """Return ||W_s - W_t||_F^2 of all pairs of snapshots, per expert and modality; loads one expert at a time."""
     num_experts, count = len(snapshots[0][modalities[0]]), len(snapshots)
     table = torch.zeros(num_experts, len(modalities), count, count)
     for expert in range(num_experts):
@@ -199,7 +213,7 @@ def _of_expert(snapshot: Mapping[str, Tensor], modalities: Sequence[str], expert
 def _spectra(
     snapshots: Snapshots, modalities: Sequence[str], span: int, last_epoch: int
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Singular values of the first expert's W_s - W_{s + span} for every start s up to its last epoch."""
+    """Return the singular values of W_s - W_{s + span} of the first expert, for every s up to its last epoch."""
     pairs = [(snapshots[s], snapshots[s + span]) for s in range(last_epoch - span + 1)]
     return {
         f"spectrum/{name}": torch.stack([singular_values(start[name][0] - end[name][0]) for start, end in pairs])

@@ -1,13 +1,12 @@
-"""Training heads on real rows: many runs at once, stacked into one tensor per modality, plain SGD.
+"""Training of heads on real rows by plain SGD: many runs at once, stacked into one tensor per modality.
 
     W_m <- W_m - lr Delta_m^T X_m        Delta = dL/dY in closed form
 
-Features are frozen, so a step is one product forward and one for the weight gradient; there is no input gradient and
-no autograd. Runs differ in the order of their rows and, where wanted, in their step size and in the epoch after which
-they stand still. The order of run e in epoch k derives from (seed, purpose, e, k) alone, so a training that was cut off
-continues to the same bits from its last snapshot. Runs go through an epoch a block at a time, so that what a step
-computes stays in the cache; the blocks follow from the sizes alone, so a block that is trained by itself comes to the
-same bits.
+Features are frozen, so a step takes one product for the outputs and one for the gradient of the weights, without input
+gradients or autograd. Runs differ in the order of their rows and, optionally, in their step size and last epoch. The
+order of run e in epoch k depends only on (seed, purpose, e, k), so an interrupted training resumes from its last
+snapshot with bitwise the same result. In each epoch, runs are trained in blocks, so that the intermediate results of a
+step fit in the cache. The blocks depend only on the sizes, so a block trained on its own gives the same bits.
 
 Shapes: E runs, b mini-batch, d embedding width, p_m feature width.
 """
@@ -30,7 +29,7 @@ StackedHeads = dict[str, Float[Tensor, "_ _ _"]]
 
 
 def stack_runs(start: Heads, num_runs: int) -> StackedHeads:
-    """The same heads for every run (E x d x p_m), in memory of their own."""
+    """Return copies of the same heads for every run (E x d x p_m)."""
     return {name: matrix.repeat(num_runs, 1, 1) for name, matrix in start.items()}
 
 
@@ -48,15 +47,25 @@ def train_epochs(
     first_epoch: int = 0,
     first_run: int = 0,
 ) -> Iterator[int]:
-    """Train the heads in place; yields the number of epochs done (first_epoch + 1, ..., num_epochs) after each.
-    `last_epochs` are those after which each run stands still (absent: none does); `first_run` is the number of the
-    first of these runs, which the order of its rows derives from.
+    """Train the heads in place; yield the number of finished epochs (first_epoch + 1, ..., num_epochs) after each.
 
-    Rows of one group are positives of each other. The last incomplete batch of an epoch is dropped; a batch size
-    above the number of rows means full batches.
+    Rows of one group are positives of each other. The last incomplete batch of an epoch is dropped.
+
+    Args:
+        objective: the loss.
+        heads: of all runs, updated in place.
+        data: the training rows.
+        learning_rates: one per run.
+        batch_size: rows per step; at least the number of rows: full batches.
+        num_epochs: epoch at which training ends.
+        seed: of the order of the rows.
+        purpose: names the random streams, and the training in messages.
+        last_epochs: epochs after which the heads of each run stay constant; None: `num_epochs` for all.
+        first_epoch: number of epochs already done.
+        first_run: number of the first run, on which the order of its rows depends.
 
     Raises:
-        NotFiniteError: heads became NaN or Inf; names the purpose, modality and epoch.
+        NotFiniteError: heads became NaN or Inf; the message names purpose, modality and epoch.
     """
     num_runs, num_rows = len(learning_rates), len(data)
     batch_size = min(batch_size, num_rows)
@@ -80,7 +89,7 @@ def train_epochs(
 
 
 def run_blocks(heads: StackedHeads, batch_size: int) -> list[slice]:
-    """The runs in blocks that keep the outputs of a step within `_CACHED_NUMBERS`, of one run at least."""
+    """Divide the runs into blocks of at least one run, so that the outputs of a step are at most `_CACHED_NUMBERS`."""
     num_runs, width = next(iter(heads.values())).shape[:2]
     at_once = max(1, _CACHED_NUMBERS // (len(heads) * batch_size * width))
     return [slice(first, min(first + at_once, num_runs)) for first in range(0, num_runs, at_once)]
@@ -89,7 +98,7 @@ def run_blocks(heads: StackedHeads, batch_size: int) -> list[slice]:
 def epoch_orders(
     num_runs: int, num_rows: int, *, seed: int, purpose: str, epoch: int, first_run: int = 0
 ) -> Int[Tensor, "E n"]:
-    """A fresh order of the rows for every run."""
+    """Return the order of the rows of every run in one epoch."""
     streams, runs = Streams(seed), range(first_run, first_run + num_runs)
     return torch.stack([torch.randperm(num_rows, generator=streams[f"{purpose}/{run}/{epoch}"]) for run in runs])
 
@@ -111,10 +120,12 @@ def _step(
 
 def _check_finite(heads: StackedHeads, purpose: str, epoch: int) -> None:
     for name, matrix in heads.items():
-        if not bool(torch.isfinite(torch.linalg.vector_norm(matrix, dim=(-2, -1))).all()):  # squares overflow first
+        if not bool(
+            torch.isfinite(torch.linalg.vector_norm(matrix, dim=(-2, -1))).all()
+        ):  # squares overflow before the heads do
             raise NotFiniteError(
                 f"{purpose}: heads of '{name}' became NaN or Inf in epoch {epoch}; lower the learning rate"
             )
 
 
-_CACHED_NUMBERS = 2**20  # 4 MB in float32; a step makes and drops some ten tensors of that size
+_CACHED_NUMBERS = 2**20  # 4 MB in float32; a step creates about ten temporary tensors of this size

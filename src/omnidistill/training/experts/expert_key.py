@@ -1,17 +1,18 @@
-"""What decides the bits of an expert buffer: settings, the training of every start, seed, data and heads."""
+"""Key of an expert buffer: everything that determines its bits, i.e. settings, trainings, seed, data and heads."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 
 
 @dataclass(frozen=True)
 class StartTraining:
-    """How experts train from one start: SGD step size, and the number of epochs."""
+    """How experts train from one start: step size of SGD and number of epochs."""
 
     learning_rate: float
     num_epochs: int
@@ -19,19 +20,22 @@ class StartTraining:
 
 @dataclass(frozen=True)
 class ExpertKey:
-    """Names a training. Two buffers with equal keys hold the same bits.
+    """Identifies a training. Two buffers with equal keys are bitwise the same.
 
-    config: the settings as JSON. starts: the trainings, that of the run's own heads first. identity: fingerprints of
-    "data" and "heads", where they are known.
+    Attributes:
+        config: the settings, as JSON.
+        starts: the training of every start, that from the initial heads of the run first.
+        seed: seed of the random streams.
+        identity: fingerprints of "data" and "heads", if they are known.
     """
 
-    config: Mapping[str, Any]
-    starts: Sequence[StartTraining]
+    config: Mapping[str, Json]
+    starts: tuple[StartTraining, ...]
     seed: int
     identity: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the key as an artifact stores it."""
+        """Return the key as JSON values."""
         return {
             "config": dict(self.config),
             "starts": [asdict(start) for start in self.starts],
@@ -41,10 +45,10 @@ class ExpertKey:
 
     @staticmethod
     def from_json(tree: Mapping[str, Any], where: str) -> ExpertKey:
-        """Read what `to_json` wrote.
+        """Restore a key from the result of `to_json`; `where` is named in messages.
 
         Raises:
-            InputError: a field is missing or of another type.
+            InputError: a field is missing or has the wrong type.
         """
         try:
             starts = tuple(StartTraining(float(s["learning_rate"]), int(s["num_epochs"])) for s in tree["starts"])

@@ -1,4 +1,4 @@
-"""Settings of expert trajectories: heads trained on all training rows, a snapshot after every epoch."""
+"""Settings of expert trajectories."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from omnidistill.models.objectives import AnyObjective, Hopa
 
 
 class ExpertsConfig(Settings):
-    """Expert trajectories: heads trained on all training rows, a snapshot after every epoch."""
+    """Expert trajectories: heads trained on all training rows, with a snapshot after every epoch."""
 
     objective: AnyObjective = Hopa()
-    """What experts minimise."""
+    """Loss of the experts."""
     num_experts: Count = 20
     """Independent runs (paper: 20)."""
     num_starts: Count = 1
-    """Heads that experts start from: every second expert from those of the run, the others alternately from heads made
-    like them with seeds of their own."""
+    """Number of different initial heads of the experts. Every second expert starts from the initial heads of the run,
+    the others alternately from heads pre-trained in the same way with other seeds."""
     random_starts: Annotated[int, Field(ge=0)] = 0
-    """How many of the other starts are random matrices instead of pre-trained."""
+    """How many of the other initial heads are random instead of pre-trained."""
     num_epochs: Count | None = None
-    """Epochs per run (paper: 10); absent: as many as validate best, for every start its own number."""
+    """Epochs per run (paper: 10); absent: chosen on validation, separately for every start."""
     batch_size: Annotated[int, Field(ge=2)] = 128
     """Real rows per step (paper: 128); the last incomplete batch of an epoch is dropped."""
     seed: Seed | None = None
-    """Seed of the experts; absent: that of the run. One value for several runs lets them share experts."""
+    """Seed of the experts; absent: that of the run. Runs with the same value can share experts."""
     learning_rate: Positive | None = None
-    """SGD step size (paper: 0.01; HoPA's gradient is small, so standardised features need 1 to 3); absent: the one that
-    validates best, for every start its own."""
+    """Step size of SGD (paper: 0.01; the gradient of HoPA is small, so standardised features need 1 to 3); absent:
+    chosen on validation, separately for every start."""
 
     def citations(self) -> tuple[str, ...]:
-        """Return the work on sets for random starts, where there are such."""
+        """Return the citation key of dataset distillation for random initial heads, if there are any."""
         return ("dataset-distillation",) if self.random_starts else ()
 
     @model_validator(mode="after")
@@ -42,7 +42,7 @@ class ExpertsConfig(Settings):
         if self.num_experts < needed:
             raise ValueError(
                 f"experts.num_starts = {self.num_starts} needs experts.num_experts of at least {needed}, not "
-                f"{self.num_experts}: every second expert starts from the run's own heads, the others from the others"
+                f"{self.num_experts}: every second expert starts from the run's own heads, the others from other heads"
             )
         if self.random_starts >= self.num_starts:
             raise ValueError(

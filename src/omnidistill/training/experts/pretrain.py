@@ -1,8 +1,7 @@
-"""Pre-training of the heads, for users who bring none: group-aware symmetric InfoNCE on the `heads` split, from
-random matrices.
+"""Pre-training of the initial heads, if none are given: random heads, trained by group-aware InfoNCE on `heads` rows.
 
-Without a `heads` split the heads stay random (Gaussian, variance 1/p): retrieval starts at chance, and everything is
-learned from the set.
+Without a `heads` split, the initial heads are random (Gaussian, variance 1/p): retrieval starts at chance, and students
+learn everything from the set.
 """
 
 from __future__ import annotations
@@ -23,28 +22,39 @@ from omnidistill.training.experts.epochs import stack_runs, train_epochs
 
 
 class HeadsConfig(Settings):
-    """Pre-training of the heads on the `heads` split by InfoNCE, when none are given."""
+    """Pre-training of the heads on the `heads` split by InfoNCE, if no heads are given."""
 
     width: Count = 256
     """Width d of the embeddings."""
     num_epochs: Annotated[int, Field(ge=0)] = 30
-    """Passes over the `heads` split; the best epoch on validation is used. 0: random heads."""
+    """Number of epochs on the `heads` split; the heads of the best epoch on validation are used. 0: random heads."""
     batch_size: Annotated[int, Field(ge=2)] = 256
     """Rows per step."""
     learning_rate: Positive = 1.0
-    """SGD step size."""
+    """Step size of SGD."""
     tau: Positive = 0.07
     """Temperature of InfoNCE."""
 
 
 Judge = Callable[[Heads], float]
-"""Scores heads on the validation split; higher is better."""
+"""Function that scores heads on the validation split; higher is better."""
 
 
 def pretrain_heads(
     data: Development, config: HeadsConfig, judge: Judge, *, seed: int, progress: Progress | None = None
 ) -> tuple[Heads, int]:
-    """Heads of width `config.width` and the number of epochs after which they were best on validation (0: random)."""
+    """Pre-train heads on the `heads` split.
+
+    Args:
+        data: without a `heads` split, the heads are random.
+        config: settings of the training.
+        judge: scores heads on validation.
+        seed: of the random heads and the order of the rows.
+        progress: advances by one per epoch.
+
+    Returns:
+        The heads that score best on validation, and the number of epochs after which they did (0: random heads).
+    """
     start = random_heads(data.train.widths, config.width, Streams(seed)["heads"])
     if data.heads is None:
         return start, 0

@@ -1,14 +1,14 @@
-"""Heads after every epoch of a training, on disk: what is there when it is cut, and what it goes on from.
+"""Snapshots of heads after every epoch of a training, from which an interrupted training resumes.
 
-FOLDER/epoch-00.safetensors ...     one file an epoch, {modality: E x d x p_m}
-FOLDER/progress.json                which of them are whole, of which training, and its seconds
+FOLDER/epoch-00.safetensors ...     one file per epoch, {modality: E x d x p_m}
+FOLDER/progress.json                the complete snapshots, the key of the training, and the seconds spent
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.io.artifacts import FileRecord, read_json, read_tensors, write_atomic, write_tensors
+from omnidistill.training.experts.expert_key import ExpertKey
 
 
 @dataclass(frozen=True)
 class Snapshots:
-    """The heads after each epoch, {modality: E x d x p_m}; each mapped anew when asked for, never to be written to."""
+    """The heads after each epoch, {modality: E x d x p_m}. Every access maps the file again; do not write to them."""
 
     paths: tuple[Path, ...]
 
@@ -33,9 +34,10 @@ class Snapshots:
 
 
 def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) -> Snapshots:
-    """The snapshots of these files; their lengths, or their contents too, are as recorded.
+    """Open snapshots, comparing the sizes of the files, and with `verify` their sha256, with the records.
 
-    Raises InputError where they are not.
+    Raises:
+        InputError: a file is missing or differs.
     """
     paths = tuple(folder / Path(record.name).name for record in records)
     for path, record in zip(paths, records, strict=True):
@@ -45,55 +47,103 @@ def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) ->
     return Snapshots(paths)
 
 
+@dataclass(frozen=True)
+class BlockKey:
+    """Names the training of a block of runs within a buffer: the first run, and the one after the last."""
+
+    runs: tuple[int, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the key as progress.json stores it."""
+        return {"runs": list(self.runs)}
+
+    @staticmethod
+    def from_json(tree: Mapping[str, Any], where: str) -> BlockKey:
+        """Read what `to_json` wrote.
+
+        Raises:
+            InputError: the runs are missing or not two numbers.
+        """
+        try:
+            start, stop = tree["runs"]
+            return BlockKey((int(start), int(stop)))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{where}: the key of the training is damaged ({error}); train the experts again"
+            ) from error
+
+
+TrainingKey = ExpertKey | BlockKey
+"""Names a training: of a complete buffer, or of a block of its runs."""
+
+
 @dataclass
 class Trail:
-    """The snapshots that a training has made so far, and the seconds it took. key: names the training."""
+    """The snapshots that a training has written so far.
+
+    Attributes:
+        folder: folder of the snapshots.
+        key: names the training.
+        seconds: time that the training has taken.
+        records: the files of the snapshots, in the order of the epochs.
+    """
 
     folder: Path
-    key: Mapping[str, Any]
+    key: TrainingKey
     seconds: float = 0.0
     records: list[FileRecord] = field(default_factory=list)
 
     @staticmethod
-    def found(folder: Path, key: Mapping[str, Any], seconds: float = 0.0) -> Trail:
-        """What is in the folder; with none of its own, a training begins after `seconds`.
+    def open(folder: Path, key: TrainingKey, seconds: float = 0.0) -> Trail:
+        """Return the snapshots in a folder, or an empty trail if it has none.
 
-        Raises InputError for a damaged folder, and one of another training.
+        Args:
+            folder: folder of the snapshots.
+            key: names the training.
+            seconds: time that was spent before the first snapshot.
+
+        Raises:
+            InputError: the folder is damaged, or it belongs to another training.
         """
         path = folder / "progress.json"
         if not path.exists():
             return Trail(folder, key, seconds)
         try:
             state = read_json(path)
-            found, seconds = dict(state["key"]), float(state["seconds"])
+            stored, seconds = dict(state["key"]), float(state["seconds"])
             records = [FileRecord(**{**record, "name": Path(record["name"]).name}) for record in state["files"]]
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: damaged ({error}); remove {folder} and train the experts again") from error
-        require_same(folder, found, key)
+        require_same(folder, type(key).from_json(stored, str(path)), key)
         return Trail(folder, key, seconds, records)
 
     def last(self, modalities: Sequence[str]) -> dict[str, Tensor]:
-        """The heads of the last snapshot, in this order and memory of their own."""
+        """Return a copy of the heads of the last snapshot, in the given order of modalities."""
         heads = read_tensors(self.folder / self.records[-1].name, self.records[-1])
         return {name: heads[name].clone() for name in modalities}
 
     def add(self, epoch: int, heads: Mapping[str, Tensor], seconds: float) -> None:
-        """Keep the heads after an epoch; all that was done took `seconds`."""
+        """Write the heads after an epoch; the training has taken `seconds` so far."""
         self.records.append(write_tensors(snapshot_path(self.folder, epoch), heads))
         self.seconds = seconds
-        state = {"key": self.key, "files": [asdict(record) for record in self.records], "seconds": seconds}
+        state = {"key": self.key.to_json(), "files": [asdict(record) for record in self.records], "seconds": seconds}
         write_atomic(self.folder / "progress.json", json.dumps(state).encode())
 
 
 def snapshot_path(folder: Path, epoch: int) -> Path:
-    """Where the heads after an epoch lie."""
+    """Return the file of the heads after an epoch."""
     return folder / f"epoch-{epoch:02d}.safetensors"
 
 
-def require_same(folder: Path, found: Any, wanted: Mapping[str, Any]) -> None:
-    """Raise InputError, naming what differs, if a folder is of another training."""
-    if found != json.loads(json.dumps(wanted)):
-        differing = [name for name in wanted if found.get(name) != json.loads(json.dumps(wanted[name]))]
+def require_same(folder: Path, stored: TrainingKey, expected: TrainingKey) -> None:
+    """Check that a folder belongs to a training.
+
+    Raises:
+        InputError: it belongs to another one; the message names the parts of the key that differ.
+    """
+    if stored != expected:
+        names = [each.name for each in fields(expected)]
+        differing = [name for name in names if getattr(stored, name) != getattr(expected, name)]
         raise InputError(
             f"{folder}: holds experts of another run (different {', '.join(differing)}); "
             "choose another folder or remove it"

@@ -1,9 +1,9 @@
-"""The heads that experts start from, each with the training that it takes from there to the end of its full training.
+"""Initial heads of experts, each with the step size and number of epochs of the training from there.
 
-    experts 0, 2, 4, ...      from the run's own heads
-    experts 1, 3, 5, ...      from the other starts, in turns
+    experts 0, 2, 4, ...      start from the initial heads of the run
+    experts 1, 3, 5, ...      start alternately from the other heads
 
-A set that is matched with them is seen half of the time by the heads that it is made for.
+Half of the experts that a set is matched with thus start from the heads for which the set is intended.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from omnidistill.core.errors import InputError
 from omnidistill.models.heads import Heads
 
 OWN = 0
-"""The number of the start that is the run's own heads."""
+"""Number of the start with the initial heads of the run."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """Heads, and how experts train from them: SGD step size, and epochs after which they stand still."""
+    """Initial heads, and how experts train from them: step size of SGD and number of epochs."""
 
     heads: Heads
     learning_rate: float
@@ -28,17 +28,17 @@ class Start:
 
 
 def starts_of_experts(num_experts: int, num_starts: int) -> list[int]:
-    """The number of the start of every expert."""
+    """Return the number of the start of every expert."""
     others = num_starts - 1
     return [1 + expert // 2 % others if others and expert % 2 else OWN for expert in range(num_experts)]
 
 
 def require_alike(starts: Sequence[Start]) -> None:
-    """Raise InputError unless all heads are of the same modalities and shapes."""
+    """Raise InputError unless all heads have the same modalities and shapes."""
     shapes = [{name: tuple(matrix.shape) for name, matrix in start.heads.items()} for start in starts]
-    for number, found in enumerate(shapes):
-        if found != shapes[OWN]:
+    for number, start_shapes in enumerate(shapes):
+        if start_shapes != shapes[OWN]:
             raise InputError(
-                f"start {number}: heads have the shapes {found}, those of the run {shapes[OWN]}; "
+                f"start {number}: heads have the shapes {start_shapes}, those of the run {shapes[OWN]}; "
                 "give heads of the same modalities and widths"
             )

@@ -1,4 +1,4 @@
-"""Recipes: how a model is trained on a synthetic set; `recipes` lists them by name."""
+"""Recipes: how students are trained on a synthetic set. One file each; `recipes` lists them by name."""
 
 from omnidistill.training.recipes.recipe import AnyRecipe, Recipe, recipes
 from omnidistill.training.recipes.sgd import Sgd

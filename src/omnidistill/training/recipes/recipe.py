@@ -1,4 +1,4 @@
-"""What a recipe is: how a model is trained on a synthetic set. It is part of the set (see `distill.set_spec`)."""
+"""Base class of recipes: how students are trained on a synthetic set. A recipe is stored with its set (`SetSpec`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from omnidistill.models.heads import Heads
 from omnidistill.models.objectives import Objective
 
 Targets = Callable[[Int[Tensor, "*t b"]], Float[Tensor, "*t b b"]]
-"""Row numbers of mini-batches -> their target similarities."""
+"""Function of the row numbers of mini-batches that returns their target similarities."""
 StackedHeads = dict[str, Float[Tensor, "_ _ _"]]
 """{modality: R x d x p_m}."""
 
@@ -25,7 +25,7 @@ class Recipe(Component):
     """How to train heads on a set."""
 
     num_steps: Annotated[int, Field(ge=0)]
-    """Training steps."""
+    """Number of training steps."""
 
     @abstractmethod
     def students(
@@ -39,11 +39,21 @@ class Recipe(Component):
         num_runs: int,
         checkpoints: Sequence[int],
     ) -> Iterator[tuple[int, StackedHeads]]:
-        """Train `num_runs` students at once; yield (steps done, heads) at every checkpoint (ascending)."""
+        """Train several students at once; yield (number of steps done, heads) at every checkpoint.
+
+        Args:
+            objective: the loss of the students.
+            start: initial heads {modality: d x p_m}.
+            rows: synthetic rows {modality: N x p_m}.
+            targets: target similarities of mini-batches.
+            seed: of the mini-batches.
+            num_runs: number of students R.
+            checkpoints: numbers of steps, ascending.
+        """
 
     @abstractmethod
     def batches(self, num_rows: int, seed: int) -> Int[Tensor, "T b"]:
-        """Return the row numbers of every step of the student that `seed` trains."""
+        """Return the row numbers in every step of the first student of this seed."""
 
     @property
     def title(self) -> str:

@@ -1,7 +1,7 @@
-"""SGD from the heads that the set was distilled for: one step size per modality, a number of steps, a batch size.
+"""SGD on mini-batches of the synthetic rows, with one step size per modality.
 
-The steps are those of the rollout that the set was learned through (`training.rollout`), so a set works at the horizon
-and step sizes that it was matched for.
+The steps equal those of the rollout by which the set was learned (`training.rollout`), so students train with the
+number of steps and the step sizes for which the set was optimised.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Sgd(Recipe):
     """SGD on mini-batches of the synthetic rows."""
 
     step_sizes: tuple[float, ...]
-    """One per modality."""
+    """Step sizes, one per modality."""
     batch_size: Count
     """Rows per step."""
     momentum: float = 0.0
@@ -33,7 +33,8 @@ class Sgd(Recipe):
     weight_decay: float = 0.0
     """Weight decay of SGD."""
     order: Seed | None = None
-    """Seed of the mini-batches that the set was made for; absent: any will do, and each student draws its own."""
+    """Seed of the mini-batches for which the set was optimised; absent: the set is for any, and each student draws its
+    own."""
 
     def students(
         self,
@@ -46,7 +47,7 @@ class Sgd(Recipe):
         num_runs: int,
         checkpoints: Sequence[int],
     ) -> Iterator[tuple[int, StackedHeads]]:
-        """Train the students; where the recipe names the mini-batches, all runs are the same."""
+        """Train the students; all are identical if the recipe has an `order`."""
         trained = train_students(
             objective,
             start,
@@ -63,18 +64,18 @@ class Sgd(Recipe):
             yield steps, {name: matrix.expand(num_runs, -1, -1) for name, matrix in heads.items()}
 
     def batches(self, num_rows: int, seed: int) -> Int[Tensor, "T b"]:
-        """Return the row numbers of every step."""
+        """Return the row numbers in every step."""
         (order,) = self._orders(seed, 1)
         return draw_batches(num_rows, self.batch_size, self.num_steps, order)
 
     @property
     def title(self) -> str:
-        """Steps, rows per step and step sizes."""
+        """Number of steps, rows per step and step sizes."""
         sizes = ", ".join(f"{size:.3g}" for size in self.step_sizes)
         return f"{self.num_steps} steps of {self.batch_size} rows, step sizes {sizes}"
 
     def _orders(self, seed: int, num_runs: int) -> list[torch.Generator]:
-        """One generator of mini-batches per student; a single one where the recipe names them."""
+        """Return one generator of mini-batches per student, or a single one if the recipe has an `order`."""
         if self.order is not None:
             return [recipe_order(self.order)]
         streams = Streams(seed)

@@ -1,8 +1,8 @@
-"""Rollouts: a student's training on the synthetic set as a differentiable function of it.
+"""Rollouts: the training of a student on the synthetic set, as a differentiable function of the set.
 
-`dual` is exact and cheap (in the span of the rows), `bptt` is exact in parameter space, `tesla` the published
-two-pass approximation. All have one signature and return an endpoint that answers the same questions. `auto` takes
-the cheaper exact form by counting.
+`dual` is exact and cheap (in the span of the rows), `bptt` is exact (in parameter space), and `tesla` is the published
+two-pass approximation. All have the same signature and return an `Endpoint`. `auto` selects the exact form with fewer
+multiply-adds.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Rollout(Protocol):
 def rollout_named(
     form: Form, *, num_rows: int, num_steps: int, batch_size: int, widths: Mapping[str, int], width: int
 ) -> Rollout:
-    """The rollout of that name; `auto` counts multiply-adds of the two exact forms."""
+    """Return the rollout of this name; `auto` selects the exact form with fewer multiply-adds (`cheaper_form`)."""
     if form == "auto":
         form = cheaper_form(num_rows=num_rows, num_steps=num_steps, batch_size=batch_size, widths=widths, width=width)
     forms: dict[str, Rollout] = {"dual": dual_rollout, "bptt": bptt_rollout, "tesla": tesla_rollout}
@@ -72,10 +72,18 @@ def rollout_named(
 def cheaper_form(
     *, num_rows: int, num_steps: int, batch_size: int, widths: Mapping[str, int], width: int
 ) -> Literal["dual", "bptt"]:
-    """The exact form with fewer multiply-adds, forward and backward of one rollout and its matching loss.
+    """Return the exact form with fewer multiply-adds, forward and backward, for one rollout and its matching loss.
 
-    Dual: X W_0^T, X D^T and X X^T once (and their gradients with respect to X), then K_I A per step (3 products).
-    Parameter: X_I W^T and Delta^T X_I per step, twice each in the backward pass, and five passes over W.
+    The dual form takes X W_0^T, X D^T and X X^T once (and their gradients with respect to X), and K_I A in every step
+    (3 products). The parameter form takes X_I W^T and Delta^T X_I in every step, twice each in the backward pass, and
+    five passes over W.
+
+    Args:
+        num_rows: synthetic rows N.
+        num_steps: T.
+        batch_size: b.
+        widths: {modality: p_m}.
+        width: embedding width d.
     """
     visited = min(num_rows, num_steps * batch_size)
     total = sum(widths.values())

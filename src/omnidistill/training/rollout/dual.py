@@ -1,13 +1,14 @@
-"""The student's training, exactly, in the span of its rows.
+"""Dual rollout: exact training of a student, in the span of its rows.
 
-Heads are linear and encoders frozen, so an SGD step W <- W - beta Delta^T X_I only adds multiples of the N rows:
+Heads are linear and features are frozen, so an SGD step W <- W - beta Delta^T X_I only adds multiples of the N rows:
 
     W_t = c_t W_0 + A_t^T X        Y_t = c_t (X W_0^T)_I + K_I A_t        K = X X^T
     v_{t+1} = mu v_t + g_t,   W_{t+1} = W_t - beta v_{t+1},   g_t = Delta_t^T X_I + wd W_t        (SGD as in PyTorch)
 
-with velocities in the same form. No tensor of the size of W is made, updated or kept for the backward pass; the
-arithmetic is that of back-propagation through the unrolled parameters in another order. Everything here is
-differentiable with respect to rows, targets and step sizes, and runs any number of students (runs) at once.
+with velocities in the same form. No tensor of the size of W is created, updated or saved for the backward pass. The
+result equals that of back-propagation through the unrolled parameters, up to the order of operations. All functions
+are differentiable with respect to rows, targets and step sizes; `dual_steps` trains any number of students (runs) at
+once.
 
 Shapes: R runs, M modalities, N rows, T steps, b mini-batch, d embedding width, p_m feature width.
 """
@@ -48,10 +49,10 @@ def dual_rollout(
         start: heads W_0 (d x p_m).
         rows: synthetic rows (N x p_m).
         targets: target similarities of each mini-batch.
-        batches: distinct row indices of each mini-batch.
-        step_sizes: positive, one per modality (M), or one per step and modality (T x M).
+        batches: row numbers, distinct within a mini-batch.
+        step_sizes: positive; one per modality (M), or one per step and modality (T x M).
         momentum, weight_decay: of SGD.
-        blend: mixtures of the rows of each batch, if the student trains on such.
+        blend: if given, the student trains on these mixtures of the rows of each batch.
     """
     visited, batches = _by_first_visit(batches)
     rows = {name: rows[name].index_select(0, visited) for name in start}
@@ -78,16 +79,16 @@ def dual_rollout(
 
 @dataclass(frozen=True)
 class DualState:
-    """Students in training: W = c W_0 + A^T X, velocity = e W_0 + V^T X."""
+    """State of R students during training: W = c W_0 + A^T X, velocity = e W_0 + V^T X."""
 
     coefficients: Float[Tensor, "R M N d"]  # A
     velocity: Float[Tensor, "R M N d"] | None  # V; None before the first step with momentum
-    scale: Float[Tensor, " M"] | None  # c; None where there is no weight decay and c = 1
+    scale: Float[Tensor, " M"] | None  # c; None without weight decay, where c = 1
     scale_velocity: Float[Tensor, " M"] | None  # e
 
     @staticmethod
     def begin(num_runs: int, outputs: Float[Tensor, "M N d"], weight_decay: float) -> DualState:
-        """Students at W_0."""
+        """Return the state of students with the heads W_0."""
         scale = outputs.new_ones(outputs.shape[0]) if weight_decay else None
         return DualState(outputs.new_zeros(num_runs, *outputs.shape), None, scale, None)
 
@@ -105,17 +106,29 @@ def dual_steps(
     weight_decay: float = 0.0,
     blend: Blend | None = None,
 ) -> DualState:
-    """Advance R students by T steps. `outputs` is X W_0^T and `kernel` X X^T; see the module for the update."""
+    """Train R students for T steps, starting from `state`. See the module docstring for the update.
+
+    Args:
+        objective: the loss of the students.
+        outputs: X W_0^T.
+        kernel: X X^T.
+        targets: target similarities of each mini-batch.
+        batches: row numbers, distinct within a mini-batch.
+        step_sizes: one per modality (M), or one per step and modality (T x M).
+        state: of the students.
+        momentum, weight_decay: of SGD.
+        blend: mixtures of the rows of each batch.
+    """
     num_runs, num_steps, size = batches.shape
     num_modalities, num_rows, width = outputs.shape
     modality = torch.arange(num_modalities, device=batches.device)[:, None] * num_rows
     member = modality + batches.transpose(0, 1).unsqueeze(2)  # T R M b: index into the M N rows of outputs and kernel
     run = torch.arange(num_runs, device=batches.device)[:, None, None] * (num_modalities * num_rows)
     slots = (member + run).reshape(num_steps, -1)
-    begun = outputs.reshape(-1, width)[member].reshape(num_steps, -1, size, width).unbind(0)
+    initial = outputs.reshape(-1, width)[member].reshape(num_steps, -1, size, width).unbind(0)
     kernels = kernel.reshape(-1, num_rows)[member].reshape(num_steps, -1, size, num_rows).unbind(0)
     sizes = step_sizes.expand(num_steps, num_modalities)[..., None, None].unbind(0)
-    wanted = targets.unbind(1)
+    step_targets = targets.unbind(1)
 
     coefficients, velocity, scale, scale_velocity = (
         state.coefficients.reshape(-1, num_rows, width),
@@ -125,12 +138,12 @@ def dual_steps(
     )
     shape = (num_runs, num_modalities, num_rows, width)
     for t in range(num_steps):
-        base = begun[t] if scale is None else _per_modality(scale, begun[t], num_runs)
+        base = initial[t] if scale is None else _per_modality(scale, initial[t], num_runs)
         products = kernels[t]
         if blend is not None:
             base, products = blend.mix(t, base), blend.mix(t, products)
         current = torch.baddbmm(base, products, coefficients)
-        gradient = objective.gradient(current.view(num_runs, num_modalities, size, width), wanted[t])
+        gradient = objective.gradient(current.view(num_runs, num_modalities, size, width), step_targets[t])
         if blend is not None:
             gradient = blend.spread(t, gradient)
         if momentum or scale is not None:
@@ -138,8 +151,8 @@ def dual_steps(
             pushed = torch.zeros_like(moved) if velocity is None else momentum * velocity
             if scale is not None:
                 pushed = pushed + weight_decay * moved
-                old = torch.zeros_like(scale) if scale_velocity is None else momentum * scale_velocity
-                scale_velocity = old + weight_decay * scale
+                decayed = torch.zeros_like(scale) if scale_velocity is None else momentum * scale_velocity
+                scale_velocity = decayed + weight_decay * scale
                 scale = scale - sizes[t].view(-1) * scale_velocity
             velocity = pushed.view(-1, width).index_add(0, slots[t], gradient.reshape(-1, width)).view(shape)
             coefficients = (moved - sizes[t] * velocity).view(-1, num_rows, width)
@@ -151,12 +164,12 @@ def dual_steps(
 
 
 def _by_first_visit(batches: Int[Tensor, "T b"]) -> tuple[Int[Tensor, " n"], Int[Tensor, "T b"]]:
-    """The rows that are visited, in the order in which they first are, and the batches in terms of their positions."""
+    """Return the rows that occur in the batches, by first visit, and the batches as positions among them."""
     visited = torch.tensor(list(dict.fromkeys(batches.flatten().tolist())), device=batches.device)
     position = torch.empty(int(visited.max()) + 1, dtype=batches.dtype, device=batches.device)
     position[visited] = torch.arange(len(visited), device=batches.device)
     return visited, position[batches]
 
 
-def _per_modality(scale: Tensor, begun: Tensor, num_runs: int) -> Tensor:
-    return begun * scale.repeat(num_runs)[:, None, None]
+def _per_modality(scale: Tensor, outputs: Tensor, num_runs: int) -> Tensor:
+    return outputs * scale.repeat(num_runs)[:, None, None]

@@ -1,7 +1,6 @@
-"""What a rollout returns: the trained student, in whichever form it was computed.
+"""Endpoints: the trained student that a rollout returns, in dual or parameter form.
 
-Both forms answer the same three questions, differentiably: its heads, its outputs on any rows, and its distance to
-given heads.
+Both forms give the heads, the outputs on any rows, and the distances to given heads, all differentiably.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from omnidistill.models.heads import Heads
 
 @dataclass(frozen=True)
 class Target:
-    """Heads to be reached, as seen from a start: W* = W_0 - D.
+    """Heads to match, relative to initial heads: W* = W_0 - D.
 
-    The difference is what is stored, never recomputed from two large and nearly equal products.
+    The difference is stored, since computing it from two large and nearly equal products would lose precision.
     """
 
     difference: Heads  # D = W_0 - W*, one matrix per modality
@@ -29,7 +28,7 @@ class Target:
 
     @staticmethod
     def between(start: Heads, target: Heads) -> Target:
-        """Target seen from a start."""
+        """Return the target relative to the initial heads."""
         difference = {name: start[name] - target[name] for name in start}
         return Target(difference, torch.stack([matrix.square().sum() for matrix in difference.values()]))
 
@@ -39,42 +38,42 @@ class Endpoint(Protocol):
     """A trained student."""
 
     def heads(self) -> Heads:
-        """W_T of every modality."""
+        """Return W_T of every modality."""
         ...
 
     def outputs(self, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
-        """X W_T^T of every modality."""
+        """Return X W_T^T of every modality."""
         ...
 
     def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
-        """||W_T - W*||_F^2 of every branch."""
+        """Return ||W_T - W*||_F^2 of every modality."""
         ...
 
 
 @dataclass(frozen=True)
 class ParameterEndpoint:
-    """A student as its parameters."""
+    """A student in parameter form."""
 
     start: Heads
     final: Heads
 
     def heads(self) -> Heads:
-        """W_T."""
+        """Return W_T."""
         return self.final
 
     def outputs(self, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
-        """X W_T^T."""
+        """Return X W_T^T."""
         return {name: features[name] @ matrix.mT for name, matrix in self.final.items()}
 
     def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
-        """||(W_T - W_0) + D||^2."""
+        """Return ||(W_T - W_0) + D||^2."""
         moved = [self.final[name] - self.start[name] + target.difference[name] for name in self.final]
         return torch.stack([matrix.square().sum() for matrix in moved])
 
 
 @dataclass(frozen=True)
 class DualEndpoint:
-    """A student in the span of its training rows: W_T = c W_0 + A^T X (c = 1 without weight decay)."""
+    """A student in dual form, W_T = c W_0 + A^T X (c = 1 without weight decay)."""
 
     start: Heads
     rows: dict[str, Float[Tensor, "_ _"]]
@@ -83,14 +82,14 @@ class DualEndpoint:
     scale: Float[Tensor, " M"] | None  # c; None where it is 1
 
     def heads(self) -> Heads:
-        """W_T = c W_0 + A^T X."""
+        """Return W_T = c W_0 + A^T X."""
         return {
             name: self._scaled(index, self.start[name]) + self.coefficients[index].mT @ self.rows[name]
             for index, name in enumerate(self.start)
         }
 
     def outputs(self, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
-        """c X_new W_0^T + (X_new X^T) A, without forming W_T."""
+        """Return c X_new W_0^T + (X_new X^T) A, without computing W_T."""
         return {
             name: self._scaled(index, features[name] @ self.start[name].mT)
             + (features[name] @ self.rows[name].mT) @ self.coefficients[index]
@@ -98,7 +97,7 @@ class DualEndpoint:
         }
 
     def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
-        """||D||^2 + 2 <A, X D^T> + <A, K A>; with weight decay D becomes D + (c - 1) W_0."""
+        """Return ||D||^2 + 2 <A, X D^T> + <A, K A>, with D + (c - 1) W_0 instead of D under weight decay."""
         squared_norms = target.squared_norms
         products = torch.stack([self.rows[name] @ target.difference[name].mT for name in self.start])
         if self.scale is not None:
@@ -106,8 +105,8 @@ class DualEndpoint:
             inner = torch.stack([(target.difference[name] * matrix).sum() for name, matrix in self.start.items()])
             square = torch.stack([matrix.square().sum() for matrix in self.start.values()])
             squared_norms = squared_norms + 2 * shrunk * inner + shrunk.square() * square
-            begun = torch.stack([self.rows[name] @ matrix.mT for name, matrix in self.start.items()])
-            products = products + shrunk[:, None, None] * begun
+            initial_outputs = torch.stack([self.rows[name] @ matrix.mT for name, matrix in self.start.items()])
+            products = products + shrunk[:, None, None] * initial_outputs
         moved = torch.baddbmm(products, self.kernel, self.coefficients, beta=2)
         return squared_norms + (self.coefficients * moved).sum((-2, -1))
 

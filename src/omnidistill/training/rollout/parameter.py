@@ -1,14 +1,16 @@
-"""The student's training in parameter space: full back-propagation (BPTT, as MTT) and TESLA's two passes.
+"""Rollouts in parameter space: back-propagation through time (BPTT, as in MTT), and the two passes of TESLA.
 
-Both need tensors of the size of the heads at every step; they are the general form and the oracle of the dual one.
+Both create tensors of the size of the heads in every step. They are the general form, and the reference for the tests
+of the dual form.
 
-BPTT keeps the graph of all T steps. TESLA (Cui et al. 2023) takes theta_T = theta_0 - sum_i beta g_i(theta_i; X_i,
-S_i) with every theta_i held constant: pass 1 rolls out without a graph, pass 2 differentiates one step at a time,
+BPTT stores the graph of all T steps. TESLA (Cui et al. 2023) differentiates theta_T = theta_0 - sum_i beta
+g_i(theta_i; X_i, S_i) with every theta_i held constant: pass 1 trains without a graph, pass 2 differentiates one step
+at a time,
 
     dL/d(X_i, S_i) = d/d(X_i, S_i) [ -beta <dL/dtheta_T, g_i> ]        dL/dbeta = -<dL/dtheta_T, sum_i g_i>
 
-so it drops d theta_j / d X_i for j > i and is not the exact gradient. With momentum mu the step-i gradient reaches
-theta_T with weight beta (1 - mu^{T-i}) / (1 - mu). Weight decay is supported by BPTT only.
+so it drops d theta_j / d X_i for j > i, and the gradient is not exact. With momentum mu, the gradient of step i enters
+theta_T with the weight beta (1 - mu^{T-i}) / (1 - mu). Only BPTT supports weight decay.
 
 Shapes as in `rollout.dual`.
 """
@@ -41,7 +43,7 @@ def bptt_rollout(
     weight_decay: float = 0.0,
     blend: Blend | None = None,
 ) -> ParameterEndpoint:
-    """Train one student for T steps of SGD; arguments as in `dual_rollout`, gradients exact."""
+    """Train one student for T steps of SGD, with exact gradients. See `dual_rollout` for the arguments."""
     num_steps = len(batches)
     sizes = step_sizes.expand(num_steps, len(start))
     heads, velocity = list(start.values()), [torch.zeros_like(matrix) for matrix in start.values()]
@@ -67,10 +69,10 @@ def tesla_rollout(
     weight_decay: float = 0.0,
     blend: Blend | None = None,
 ) -> ParameterEndpoint:
-    """Train one student for T steps of SGD; arguments as in `dual_rollout`, gradients by TESLA's two passes.
+    """Train one student for T steps of SGD, with the gradients of TESLA. See `dual_rollout` for the arguments.
 
     Raises:
-        InputError: weight decay was asked for.
+        InputError: weight decay is not zero.
     """
     if weight_decay:
         raise InputError("rollout 'tesla' has no weight decay; set it to 0, or use rollout 'dual' or 'bptt'")
@@ -94,14 +96,14 @@ def _batch(rows: Sequence[Tensor], batch: Tensor, blend: Blend | None, step: int
 
 
 def _head_gradients(objective: Objective, heads: list[Tensor], batch: list[Tensor], targets: Tensor) -> list[Tensor]:
-    """dL/dW_m = Delta_m^T X_m, with Delta the objective's closed-form gradient."""
+    """Return dL/dW_m = Delta_m^T X_m, where Delta is the closed-form gradient of the objective."""
     outputs = torch.stack([x @ matrix.mT for x, matrix in zip(batch, heads, strict=True)])
     deltas = objective.gradient(outputs, targets)
     return [delta.mT @ x for delta, x in zip(deltas, batch, strict=True)]
 
 
 class _Tesla(torch.autograd.Function):
-    """theta_T of the rollout; its backward is pass 2."""
+    """theta_T of the rollout, with pass 2 as its backward."""
 
     @staticmethod
     def forward(
@@ -138,15 +140,15 @@ class _Tesla(torch.autograd.Function):
         grad_targets, aligned = torch.zeros_like(targets), torch.zeros_like(reach)
         for t in range(num_steps):
             batch = [x.index_select(0, batches[t]).requires_grad_() for x in rows]
-            wanted = targets[t].detach().requires_grad_()
+            step_targets = targets[t].detach().requires_grad_()
             with torch.enable_grad():
                 mixed = batch if ctx.blend is None else [ctx.blend.mix(t, x) for x in batch]
                 outputs = torch.stack([x @ matrix.mT for x, matrix in zip(mixed, ctx.path[t], strict=True)])
-                deltas = ctx.objective.gradient(outputs, wanted)
-                # <C, Delta^T X> = <Delta, X C^T>: no matrix of the size of the head is formed
+                deltas = ctx.objective.gradient(outputs, step_targets)
+                # <C, Delta^T X> = <Delta, X C^T>, which needs no matrix of the size of the head
                 pulled = torch.stack([x @ c.mT for x, c in zip(mixed, cotangents, strict=True)])
                 inner = (deltas * pulled).sum((-2, -1))
-                gradients = torch.autograd.grad((-reach[t] * inner).sum(), [*batch, wanted], allow_unused=True)
+                gradients = torch.autograd.grad((-reach[t] * inner).sum(), [*batch, step_targets], allow_unused=True)
             for m in range(num_heads):
                 grad_rows[m].index_add_(0, batches[t], gradients[m])
             if gradients[-1] is not None:
@@ -159,7 +161,7 @@ class _Tesla(torch.autograd.Function):
 
 
 def _reach(sizes: Tensor, momentum: float) -> Tensor:
-    """Weight with which the gradient of step t enters theta_T: sum_{s >= t} beta_s mu^{s - t}."""
+    """Return the weights with which the gradients of the steps enter theta_T: sum_{s >= t} beta_s mu^{s - t}."""
     reach, carried = torch.empty_like(sizes), torch.zeros_like(sizes[0])
     for t in reversed(range(len(sizes))):
         carried = sizes[t] + momentum * carried
@@ -168,7 +170,7 @@ def _reach(sizes: Tensor, momentum: float) -> Tensor:
 
 
 def _size_gradient(aligned: Tensor, momentum: float) -> Tensor:
-    """<cotangent, v_{s}> for each step s, with v_s = sum_{t <= s} mu^{s - t} g_t."""
+    """Return <cotangent, v_s> of every step s, with v_s = sum_{t <= s} mu^{s - t} g_t."""
     velocity, carried = torch.empty_like(aligned), torch.zeros_like(aligned[0])
     for s in range(len(aligned)):
         carried = aligned[s] + momentum * carried

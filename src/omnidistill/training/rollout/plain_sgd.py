@@ -1,4 +1,4 @@
-"""The dual rollout of plain SGD (no momentum, weight decay or mixing), with its derivative written out.
+"""The dual rollout of plain SGD (no momentum, weight decay or blending), with an explicit backward pass.
 
     forward, t = 0 .. T-1                       Y_t = B[I] + K[I] A,    Delta_t = g(Y_t, S_t),    A[I] -= beta_t Delta_t
     backward, t = T-1 .. 0, from A' = dL/dA_T   A[I] += beta_t Delta_t                            (A is A_t again)
@@ -6,9 +6,9 @@
                                                 Y', S_t' = (dg/d(Y, S))^T (-beta_t A'[I])         one step's graph
                                                 K'[I] += Y' A^T,    B'[I] += Y',    A' += K[I]^T Y'
 
-with B = X W_0^T, K = X X^T and I the rows of step t. It does what autograd does with `dual_steps`, but A is one tensor
-that goes forth and back instead of T copies, gradients are added where they belong, and what is known to be zero is
-left out: before step t only rows below the largest one visited so far have moved, so products with A end there.
+with B = X W_0^T, K = X X^T and I the rows of step t. The result equals that of autograd through `dual_steps`, but the
+backward pass restores A in place instead of storing T copies, accumulates gradients in place, and skips known zeros:
+before step t, A is zero beyond the largest row number visited so far, so products with A end there.
 
 Shapes: M modalities, N rows, T steps, b mini-batch, d embedding width.
 """
@@ -33,9 +33,17 @@ def plain_steps(
     batches: Int[Tensor, "T b"],
     step_sizes: Float[Tensor, "*T M"],
 ) -> Float[Tensor, "M N d"]:
-    """The coefficients A_T of one student, W_T = W_0 + A_T^T X; differentiable once by every tensor.
+    """Return the coefficients A_T of one student, W_T = W_0 + A_T^T X, once differentiable with respect to all tensors.
 
-    `outputs` is X W_0^T and `kernel` X X^T. Fastest where rows are numbered in the order of their first visit.
+    It is fastest if the rows are numbered in the order of their first visit.
+
+    Args:
+        objective: the loss of the student.
+        outputs: X W_0^T.
+        kernel: X X^T.
+        targets: target similarities of each mini-batch.
+        batches: row numbers, distinct within a mini-batch.
+        step_sizes: one per modality (M), or one per step and modality (T x M).
     """
     sizes = step_sizes.expand(len(batches), len(outputs))
     result: Tensor = _Plain.apply(objective, batches, outputs, kernel, targets, sizes)  # type: ignore[no-untyped-call]
@@ -53,14 +61,15 @@ class _Plain(torch.autograd.Function):
         targets: Tensor,
         sizes: Tensor,
     ) -> Tensor:
-        wanted = any(ctx.needs_input_grad)
+        needs_grad = any(ctx.needs_input_grad)
         coefficients, moved, steps = torch.zeros_like(outputs), _moved_before(batches), []
         for t, batch in enumerate(batches):
             current = outputs.index_select(1, batch)
             if moved[t]:
                 current.baddbmm_(kernel[:, :, : moved[t]].index_select(1, batch), coefficients[:, : moved[t]])
-            with torch.set_grad_enabled(wanted):
-                arguments = current.requires_grad_(wanted), targets[t].detach().requires_grad_(ctx.needs_input_grad[4])
+            with torch.set_grad_enabled(needs_grad):
+                step_targets = targets[t].detach().requires_grad_(ctx.needs_input_grad[4])
+                arguments = current.requires_grad_(needs_grad), step_targets
                 delta = objective.gradient(*arguments)
             coefficients.index_add_(1, batch, sizes[t, :, None, None] * delta.detach(), alpha=-1)
             steps.append((arguments, delta))
@@ -96,6 +105,6 @@ class _Plain(torch.autograd.Function):
 
 
 def _moved_before(batches: Int[Tensor, "T b"]) -> list[int]:
-    """For each step a number of rows beyond which no coefficient has left zero."""
+    """Return, for each step, the number of leading rows beyond which all coefficients are still zero."""
     reached = batches.amax(1).cummax(0).values + 1
     return [0, *reached[:-1].tolist()]

@@ -1,7 +1,7 @@
-"""Training students on a synthetic set for keeps: many at once, no gradient, heads handed out at chosen step counts.
+"""Training of students on a synthetic set: many at once, without gradients for the set, with heads at checkpoints.
 
-The same dual form as in distillation (momentum and weight decay included), so the training recipe means the same in
-both places.
+The steps are those of the dual rollout (including momentum and weight decay), so a training recipe means the same in
+distillation and evaluation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CHUNK_STEPS = 32
 
 
 def draw_batches(num_rows: int, batch_size: int, num_steps: int, generator: torch.Generator) -> Int[Tensor, "T b"]:
-    """Mini-batches as LoRS draws them: consecutive pieces of a random order, a new order when too few rows remain."""
+    """Draw mini-batches as in LoRS: consecutive parts of a random order, and a new order when too few rows remain."""
     per_order = num_rows // batch_size
     num_orders = -(-num_steps // per_order)
     orders = [torch.randperm(num_rows, generator=generator)[: per_order * batch_size] for _ in range(num_orders)]
@@ -29,7 +29,7 @@ def draw_batches(num_rows: int, batch_size: int, num_steps: int, generator: torc
 
 
 def recipe_order(seed: int) -> torch.Generator:
-    """What draws the mini-batches of a recipe that says which: the same for every student, from its first step on."""
+    """Return the generator of mini-batches for a recipe with an `order`; it is the same for every student."""
     return Streams(seed)["recipe/batches"]
 
 
@@ -47,10 +47,18 @@ def train_students(
     momentum: float = 0.0,
     weight_decay: float = 0.0,
 ) -> Iterator[tuple[int, dict[str, Float[Tensor, "_ _ _"]]]]:
-    """Train one student per generator (it draws the batches); yields (steps done, heads R x d x p_m) at every
-    checkpoint.
+    """Train R students at once; yield (number of steps done, heads R x d x p_m) at every checkpoint.
 
-    `targets` maps batches of row indices to their target similarities. Checkpoints ascend.
+    Args:
+        objective: the loss of the students.
+        start: initial heads (d x p_m).
+        rows: synthetic rows (N x p_m).
+        targets: function of the row numbers of mini-batches that returns their target similarities.
+        step_sizes: one per modality.
+        batch_size: rows per step.
+        checkpoints: numbers of steps, ascending.
+        generators: one per student, for its mini-batches.
+        momentum, weight_decay: of SGD.
     """
     num_runs, num_rows = len(generators), len(next(iter(rows.values())))
     outputs = stack({name: rows[name] @ matrix.mT for name, matrix in start.items()})

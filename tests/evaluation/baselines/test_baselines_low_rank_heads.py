@@ -1,4 +1,4 @@
-"""Heads of low rank: their gradient, their training, and what validation chose, against autograd."""
+"""Heads of low rank: their gradient, their training and what validation chooses, compared with autograd."""
 
 from __future__ import annotations
 
@@ -7,24 +7,34 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from omnidistill.evaluation.low_rank import low_rank_line
 
 from omnidistill.core.streams import Streams
-from omnidistill.evaluation import low_rank
+from omnidistill.evaluation.baselines import Allowance, Setting
+from omnidistill.evaluation.baselines.low_rank_heads import LowRank, LowRankHeads
 from omnidistill.evaluation.protocol import EvaluateConfig
+from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.evaluation.validation import run_of, validation_score
-from omnidistill.models.heads import shared_groups
+from omnidistill.models.heads import Heads, shared_groups
 from omnidistill.models.objectives import InfoNCE
 from omnidistill.training.experts.epochs import epoch_orders
 from small_runs import features, small_heads
 
 CONFIG = EvaluateConfig(num_seeds=3, max_epochs=4, batch_size=24)
 SIDES = ("left", "right")
+RATES = LowRank().learning_rates
+
+
+def setting(rank: int, start: Heads, config: EvaluateConfig = CONFIG) -> Setting:
+    return Setting(features().development(), start, config, 0, Allowance(rank, 1))
+
+
+def fitted(rank: int, start: Heads, config: EvaluateConfig = CONFIG) -> TrainedHeads:
+    return LowRank().fit(setting(rank, start, config))
 
 
 def test_the_gradient_of_the_factors_is_that_of_autograd() -> None:
     data, start = features().split("train"), small_heads(features())
-    factors = low_rank.LowRankHeads(start, 3, 2, torch.Generator().manual_seed(0))
+    factors = LowRankHeads(start, 3, 2, torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(1)
     for matrix in factors.left.values():
         matrix.copy_(torch.randn(matrix.shape, generator=generator))
@@ -42,8 +52,8 @@ def test_the_gradient_of_the_factors_is_that_of_autograd() -> None:
         dim=1,
     )
     InfoNCE(tau=0.2).value(outputs, shared_groups(data.group_codes[batch]).double()).sum().backward()  # type: ignore[no-untyped-call]
-    for side, found in leaves.items():
-        for name, leaf in found.items():
+    for side, factor in leaves.items():
+        for name, leaf in factor.items():
             gradient = getattr(factors, side)[name].grad
             torch.testing.assert_close(gradient.double(), leaf.grad, rtol=1e-3, atol=1e-6)
             assert float(gradient.abs().max()) > 1e-3
@@ -52,24 +62,24 @@ def test_the_gradient_of_the_factors_is_that_of_autograd() -> None:
 @pytest.mark.parametrize("rank", [1, 3])
 def test_heads_of_low_rank_differ_from_the_start_by_that_rank(rank: int) -> None:
     start = small_heads(features())
-    line = low_rank_line(rank, start, features().development(), CONFIG, 0)
+    found = fitted(rank, start)
     for name, matrix in start.items():
         for run in range(3):
-            values = np.linalg.svd((line.heads[name][run] - matrix).double().numpy(), compute_uv=False)
+            values = np.linalg.svd((found.heads[name][run] - matrix).double().numpy(), compute_uv=False)
             assert values[rank - 1] > 1e-3
             assert values[rank] < 1e-5 * values[0]
-    assert not torch.equal(line.heads["a"][0], line.heads["a"][1])
-    assert line.bytes == 4 * rank * sum(sum(matrix.shape) for matrix in start.values())
-    assert line.settings["rank"] == rank
-    assert line.settings["learning_rate"] in low_rank.RATES
+    assert not torch.equal(found.heads["a"][0], found.heads["a"][1])
+    assert found.bytes == 4 * rank * sum(sum(matrix.shape) for matrix in start.values())
+    assert found.settings["rank"] == rank
+    assert found.settings["learning_rate"] in RATES
 
 
-def test_heads_of_low_rank_are_trained_as_adam_on_autograd_would() -> None:
+def test_training_is_that_of_adam_with_autograd() -> None:
     """Every rate and epoch again, W_0 + U V^T differentiated by autograd; the best of all, then fresh runs with it."""
     data, start, rank = features().development(), small_heads(features()), 3
 
     def train(rate: float, num_runs: int, num_epochs: int, purpose: str) -> Iterator[dict[str, torch.Tensor]]:
-        factors = low_rank.LowRankHeads(start, rank, num_runs, Streams(0)[purpose])
+        factors = LowRankHeads(start, rank, num_runs, Streams(0)[purpose])
         leaves = {
             side: {name: x.clone().requires_grad_() for name, x in getattr(factors, side).items()} for side in SIDES
         }
@@ -85,24 +95,37 @@ def test_heads_of_low_rank_are_trained_as_adam_on_autograd_would() -> None:
                 adam.step()
             yield {name: matrix + (left[name] @ right[name].mT).detach() for name, matrix in start.items()}
 
-    line = low_rank_line(rank, start, data, CONFIG, 0)
+    found = fitted(rank, start)
     scores = {
         (rate, epoch): validation_score(run_of(heads, 0), data.validation)
-        for rate in low_rank.RATES
+        for rate in RATES
         for epoch, heads in enumerate(train(rate, 1, CONFIG.max_epochs, "low rank/tune"), 1)
     }
-    rate, num_epochs = line.settings["learning_rate"], line.settings["num_epochs"]
+    rate, num_epochs = found.settings["learning_rate"], found.settings["num_epochs"]
     assert scores[rate, num_epochs] == pytest.approx(max(scores.values()), abs=0.01)
     assert max(scores.values()) > min(scores.values()) + 0.02
-    assert line.judged == len(scores)
+    assert found.judged == len(scores)
     *_, heads = train(rate, 3, num_epochs, "low rank")
     for name, matrix in heads.items():
-        torch.testing.assert_close(line.heads[name], matrix, rtol=0, atol=2e-3)
+        torch.testing.assert_close(found.heads[name], matrix, rtol=0, atol=2e-3)
         assert float((matrix - start[name]).abs().max()) > 0.02
 
 
 def test_training_heads_of_low_rank_raises_validation() -> None:
     start, data = small_heads(features()), features().development()
-    line = low_rank_line(4, start, data, CONFIG.evolve(max_epochs=20), 0)
-    scores = [validation_score(run_of(line.heads, run), data.validation) for run in range(3)]
+    found = fitted(4, start, CONFIG.evolve(max_epochs=20))
+    scores = [validation_score(run_of(found.heads, run), data.validation) for run in range(3)]
     assert min(scores) > validation_score(start, data.validation) + 0.02
+
+
+def test_it_applies_only_where_the_rank_restricts_the_heads() -> None:
+    """Of 8-wide heads of 12 features and more, rank 8 is every matrix; one row cannot be trained on."""
+    start = small_heads(features())
+    assert [rank for rank in range(12) if LowRank().applies(setting(rank, start))] == list(range(2, 8))
+    wide = small_heads(features(), width=20)
+    assert [rank for rank in range(24) if LowRank().applies(setting(rank, wide))] == list(range(2, 12))
+
+
+def test_the_step_sizes_of_adam_are_a_setting() -> None:
+    here = setting(2, small_heads(features()))
+    assert LowRank(learning_rates=(0.005,)).fit(here).settings["learning_rate"] == 0.005

@@ -1,4 +1,4 @@
-"""Which heads rank a direction: those of the first part of a line that has both its modalities, bias added."""
+"""Which heads rank a direction: those of the first part that has both its modalities, with the bias added."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from omnidistill.evaluation.line import Line
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.evaluation.scores import line_ranks
+from omnidistill.evaluation.scores import ranks_on_test
+from omnidistill.evaluation.trained_heads import TrainedHeads
 from small_runs import features
 
 RUNS, WIDTH = 3, 5
@@ -45,9 +45,9 @@ def ranks(
     return counts
 
 
-def test_a_line_of_pairs_ranks_each_direction_by_its_pair(unseen: FeatureSet) -> None:
+def test_heads_of_pairs_rank_each_direction_by_its_pair(unseen: FeatureSet) -> None:
     parts = (heads("ab", 0), heads("ac", 1), heads("bc", 2))
-    found = line_ranks(Line("pairs", parts, 0, 0.0, {}), unseen)
+    found = ranks_on_test(TrainedHeads("pairs", parts, 0, 0.0, {}), unseen)
     assert len(found) == RUNS
     for run, measured in enumerate(found):
         assert list(measured) == list(itertools.permutations("abc", 2))
@@ -57,9 +57,9 @@ def test_a_line_of_pairs_ranks_each_direction_by_its_pair(unseen: FeatureSet) ->
     assert not torch.equal(found[0]["a", "c"], found[1]["a", "c"])
 
 
-def test_the_first_part_that_has_both_modalities_counts(unseen: FeatureSet) -> None:
+def test_the_first_part_that_has_both_modalities_is_used(unseen: FeatureSet) -> None:
     first, second = heads("ab", 3), heads("abc", 4)
-    (measured, *_) = line_ranks(Line("overlapping", (first, second), 0, 0.0, {}), unseen)
+    (measured, *_) = ranks_on_test(TrainedHeads("overlapping", (first, second), 0, 0.0, {}), unseen)
     for query, gallery in itertools.permutations("abc", 2):
         part = first if {query, gallery} == {"a", "b"} else second
         assert measured[query, gallery].tolist() == ranks(part, 0, query, gallery, unseen)
@@ -69,18 +69,18 @@ def test_the_first_part_that_has_both_modalities_counts(unseen: FeatureSet) -> N
 def test_a_bias_is_added_before_outputs_are_normalised(unseen: FeatureSet) -> None:
     part, draw = heads("abc", 5), torch.Generator().manual_seed(6)
     bias = {name: 2 * torch.randn(WIDTH, generator=draw) for name in "abc"}
-    found = line_ranks(Line("biased", (part,), 0, 0.0, {}, bias=bias), unseen)
-    plain = line_ranks(Line("plain", (part,), 0, 0.0, {}), unseen)
+    found = ranks_on_test(TrainedHeads("biased", (part,), 0, 0.0, {}, bias=bias), unseen)
+    plain = ranks_on_test(TrainedHeads("plain", (part,), 0, 0.0, {}), unseen)
     for run in range(RUNS):
         for query, gallery in itertools.permutations("abc", 2):
             assert found[run][query, gallery].tolist() == ranks(part, run, query, gallery, unseen, bias)
             assert found[run][query, gallery].tolist() != plain[run][query, gallery].tolist()
 
 
-def test_a_line_of_pairs_has_no_heads_for_all(unseen: FeatureSet) -> None:
-    line = Line("LoRS (pairs)", (heads("ab", 0), heads("ac", 1), heads("bc", 2)), 0, 0.0, {})
-    with pytest.raises(InputError, match=r"line 'LoRS \(pairs\)': has heads for every pair"):
-        line.heads  # noqa: B018
-    assert line.num_runs == RUNS
+def test_heads_of_pairs_are_not_heads_for_all_modalities(unseen: FeatureSet) -> None:
+    trained = TrainedHeads("LoRS (pairs)", (heads("ab", 0), heads("ac", 1), heads("bc", 2)), 0, 0.0, {})
+    with pytest.raises(InputError, match=r"'LoRS \(pairs\)' has separate heads for every pair"):
+        trained.heads  # noqa: B018
+    assert trained.num_runs == RUNS
     whole = heads("abc", 7)
-    assert Line("one", (whole,), 0, 0.0, {}).heads is whole
+    assert TrainedHeads("one", (whole,), 0, 0.0, {}).heads is whole

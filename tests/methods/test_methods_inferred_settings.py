@@ -1,4 +1,4 @@
-"""Settings left open are settled by data and experts, and the user is told what and why."""
+"""Settings that are left open are inferred from data and experts, and the provenance says what and why."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from method_problems import task_of
 from omnidistill.core.errors import InputError
 from omnidistill.experiments.config import RunConfig, load_config
 from omnidistill.experiments.run.start_heads import CHOSEN
-from omnidistill.methods import METHODS
-from omnidistill.methods.inferred_settings import settled
+from omnidistill.methods import methods
+from omnidistill.methods.inferred_settings import infer_settings
+from omnidistill.methods.learn import Learn
+from omnidistill.models.storages import RowStorage
+from omnidistill.training.experts.expert_key import StartTraining
 
 SMALL = (
     "heads.width=8",
@@ -32,16 +35,18 @@ def open_config(*more: str) -> RunConfig:
     return load_config(preset="recommended", overrides=[*SMALL, *more])
 
 
-def test_a_set_carries_the_numbers_and_the_reasons(tmp_path: Path) -> None:
-    task = task_of(tmp_path, open_config())
-    made = METHODS["trajectory"](task).distilled
-    (trained,) = task.experts().meta["key"]["starts"]
-    settings = made.config.distill
-    assert trained["num_epochs"] == task.experts().num_epochs
-    assert settings.initial_step_size == trained["learning_rate"]
-    assert settings.storage.views == 16
+def test_the_provenance_has_the_numbers_and_the_reasons(tmp_path: Path) -> None:
+    config = open_config()
+    task = task_of(tmp_path, config)
+    made = config.distill.run(task).distilled
+    (trained,) = task.experts().key.starts
+    settings = methods.build(made.provenance.config["distill"])
+    assert isinstance(settings, Learn)
+    assert trained.num_epochs == task.experts().num_epochs
+    assert settings.initial_step_size == trained.learning_rate
+    assert settings.storage == made.spec.storage == RowStorage(views=16)
     assert len(made) == 16 * 6
-    choices = made.provenance["choices"]
+    choices = made.provenance.choices
     assert set(choices) == {
         "experts.learning_rate",
         "experts.num_epochs",
@@ -49,35 +54,35 @@ def test_a_set_carries_the_numbers_and_the_reasons(tmp_path: Path) -> None:
         "distill.initial_step_size",
         "distill.storage.views",
     }
-    assert choices["experts.learning_rate"].startswith(f"{trained['learning_rate']:g}, ")
-    assert choices["distill.outer.num_expert_epochs"].startswith(f"{trained['num_epochs']}, ")
+    assert choices["experts.learning_rate"].startswith(f"{trained.learning_rate:g}, ")
+    assert choices["distill.outer.num_expert_epochs"].startswith(f"{trained.num_epochs}, ")
     assert choices["distill.storage.views"] == "16, so that 6 stored rows become 96 to train on"
 
 
-def test_experts_take_what_validates_best_and_keep_it(tmp_path: Path) -> None:
+def test_experts_are_trained_with_what_validates_best_and_store_it(tmp_path: Path) -> None:
     config = open_config()
     task_of(tmp_path, config).experts()
     written = (tmp_path / "experts" / CHOSEN).read_bytes()
     training = json.loads(written)["training"]
     again = task_of(tmp_path, config).experts()
     assert (tmp_path / "experts" / CHOSEN).read_bytes() == written
-    assert again.meta["key"]["starts"] == [{name: training[name] for name in ("learning_rate", "num_epochs")}]
+    assert again.key.starts == (StartTraining(training["learning_rate"], training["num_epochs"]),)
     assert again.num_epochs == training["num_epochs"]
 
 
-def test_what_is_given_is_taken(tmp_path: Path) -> None:
+def test_settings_that_are_given_are_used_unchanged(tmp_path: Path) -> None:
     given = ("experts.learning_rate=0.7", "experts.num_epochs=2", "distill.initial_step_size=0.4")
-    task = task_of(tmp_path, open_config(*given, "distill.storage.views=2", "distill.outer.num_expert_epochs=1"))
-    done = settled(task, task.experts())
-    assert done == task
+    config = open_config(*given, "distill.storage.views=2", "distill.outer.num_expert_epochs=1")
+    task = task_of(tmp_path, config)
+    assert infer_settings(config.distill, task, task.experts()) == (config.distill, task)
     assert not (tmp_path / "experts" / CHOSEN).exists()
 
 
 @pytest.mark.parametrize(("given", "fixed"), [("learning_rate", 0.7), ("num_epochs", 2)])
 def test_one_may_be_given_without_the_other(given: str, fixed: float, tmp_path: Path) -> None:
-    (trained,) = task_of(tmp_path, open_config(f"experts.{given}={fixed}")).experts().meta["key"]["starts"]
-    assert trained[given] == fixed
-    assert None not in (trained["learning_rate"], trained["num_epochs"])
+    (trained,) = task_of(tmp_path, open_config(f"experts.{given}={fixed}")).experts().key.starts
+    assert getattr(trained, given) == fixed
+    assert trained.learning_rate > 0 < trained.num_epochs
 
 
 @pytest.mark.parametrize(
@@ -88,5 +93,5 @@ def test_few_rows_have_many_views(size: int, rows: int) -> None:
 
 
 def test_all_epochs_have_one_start() -> None:
-    with pytest.raises(InputError, match="max_start_epoch above 1 leaves no room"):
+    with pytest.raises(InputError, match="max_start_epoch above 1 requires num_expert_epochs"):
         load_config(preset="recommended", overrides=["distill.outer.max_start_epoch=2"])

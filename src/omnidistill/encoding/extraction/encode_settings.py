@@ -1,4 +1,4 @@
-"""What is encoded and how: the items of a manifest, and the settings that decide every bit."""
+"""Settings of an encoding, and the checks that encoders and manifest match."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from omnidistill.encoding.manifests.manifest import Manifest, Row
 
 @dataclass(frozen=True)
 class EncodeSettings:
-    """How items are encoded.
+    """Settings of an encoding. All but `num_workers` determine the bits of the result.
 
-    batch_size: items that go through a model together. shard_rows: rows a shard, what a killed run may lose.
-    num_workers: processes that prepare items; 0 prepares in this one. dtype: of the stored features. keep_views: store
-    every view of an item, not their average. All but `num_workers` decide the bits of the result.
+    Attributes:
+        batch_size: items per batch of the model.
+        shard_rows: rows per shard; an interrupted run loses at most one shard.
+        num_workers: processes that prepare items; 0 prepares them in this process.
+        dtype: dtype of the stored features.
+        keep_views: store every view of an item instead of the average.
     """
 
     batch_size: int = 16
@@ -34,53 +37,60 @@ class EncodeSettings:
         least = {"batch_size": 1, "shard_rows": 1, "num_workers": 0}
         for name, allowed in least.items():
             if getattr(self, name) < allowed:
-                raise InputError(f"encode: {name} is {getattr(self, name)}; it must be at least {allowed}")
+                raise InputError(f"encode: {name} is {getattr(self, name)}, but must be at least {allowed}")
 
 
 def item_of(manifest: Manifest, row: Row, modality: str) -> Item:
-    """What the encoder of a modality is given of a row. Raises InputError for a path that leads out of the root."""
+    """Return the item of a row that the encoder of a modality reads.
+
+    Raises:
+        InputError: the path leads out of the root.
+    """
     content = manifest.content(row, modality)
     return Item(content) if manifest.kinds[modality] == "text" else Item(content, row.start, row.end)
 
 
 def check_encoders(manifest: Manifest, rows: Sequence[Row], encoders: Mapping[str, Encoder]) -> None:
-    """Raise InputError for no encoders, a modality that is no column or of another kind, or that a row lacks.
+    """Check that the manifest has a column of the right kind for every encoder, and that no row lacks a modality.
 
-    An encoder of sound reads the sound of videos too.
+    Audio encoders also read the sound of videos.
+
+    Raises:
+        InputError: one of these is not the case, or there are no encoders.
     """
     if not encoders:
-        raise InputError("encode: no encoders; give one for each modality")
+        raise InputError("encode: no encoders; pass one for each modality")
     for modality, encoder in encoders.items():
         kind = manifest.kinds.get(modality)
         if kind is None:
             raise InputError(
-                f"modality {modality!r}: no column of the manifest; it has {', '.join(manifest.kinds)}"
+                f"modality {modality!r} is not a column of the manifest, which has {', '.join(manifest.kinds)}"
                 f"{nearest(modality, manifest.kinds)}"
             )
         if kind != encoder.kind and (kind, encoder.kind) != ("video", "audio"):
             raise InputError(
-                f"modality {modality!r}: its column is {kind}, encoder {encoder.name!r} reads {encoder.kind}"
+                f"modality {modality!r}: the column contains {kind}, but encoder {encoder.name!r} reads {encoder.kind}"
             )
-        lacking = [row.id for row in rows if modality not in row.media]
-        if lacking:
+        incomplete = [row.id for row in rows if modality not in row.media]
+        if incomplete:
             raise InputError(
-                f"modality {modality!r}: {len(lacking):,} rows have none (the first is {lacking[0]!r}); "
+                f"modality {modality!r}: {len(incomplete):,} rows lack it (the first is {incomplete[0]!r}); "
                 "drop them from the manifest"
             )
 
 
 def digest_of(manifest: Manifest, rows: Sequence[Row], modalities: Iterable[str]) -> str:
-    """A name for what these rows say, and for the sizes of their files: 64 hex digits."""
-    told = [
+    """Return the SHA-256 digest of these rows and of the sizes of their files, in hex."""
+    content = [
         [row.id, row.group, row.split, row.start, row.end]
         + [[name, row.media[name], _size(manifest, row, name)] for name in modalities]
         for row in rows
     ]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _size(manifest: Manifest, row: Row, modality: str) -> int | None:
-    """Of a file, so that one which arrived late, or was replaced, is encoded anew."""
+    """Return the size of a file, so that new and replaced files change the digest; None if there is no file."""
     with suppress(OSError, ValueError):
         if isinstance(content := manifest.content(row, modality), Path):
             return content.stat().st_size

@@ -30,7 +30,7 @@ def test_what_validates_best_of_all_rates_and_epochs() -> None:
             scores[rate, epoch] = validation_score(run_of(heads, 0), data.validation)
     told: list[float] = []
     chosen = choose_training(
-        InfoNCE(), start, data, RATES, batch_size=24, max_epochs=4, seed=3, purpose="choose", told=told.append
+        InfoNCE(), start, data, RATES, batch_size=24, max_epochs=4, seed=3, purpose="choose", report=told.append
     )
     assert told == [max(scores[rate, epoch] for epoch in range(1, 5)) for rate in RATES]
     assert scores[chosen.learning_rate, chosen.num_epochs] == chosen.score == max(scores.values())

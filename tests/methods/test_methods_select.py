@@ -1,9 +1,8 @@
-"""Coresets and prototypes as a method: which rows, what is positive of what, and what is recorded."""
+"""The method "select": which rows it takes, which of them are positives of each other, and what it records."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,13 +12,15 @@ from method_problems import task_of, tiny, without_experts
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import DistilledSet
-from omnidistill.methods import Task, choose_rows
+from omnidistill.experiments.config import RunConfig
 from omnidistill.methods.select import Select
-from omnidistill.methods.selectors import SELECTORS, USES_TRAJECTORY, group_means, prototypes, select_rows
+from omnidistill.methods.selectors import RowSelector, selectors
+from omnidistill.methods.selectors.prototypes import group_means, prototypes
 from small_runs import features, small_heads
 
 SIZE = 20  # 16 groups of four rows: some groups must give a second row
 AVERAGES = ("prototypes", "group-means")
+ROWS = [name for name in selectors.names() if issubclass(selectors.get(name), RowSelector)]
 
 
 @pytest.fixture(scope="module")
@@ -27,65 +28,66 @@ def data() -> FeatureSet:
     return features(positives_per_group=4)
 
 
-def task(folder: Path, data: FeatureSet, selector: str, *overrides: str) -> Task:
+def config_of(selector: str, *overrides: str) -> RunConfig:
     more = (f"distill.selector={selector}", f"distill.size={SIZE}", "distill.max_steps=8", *overrides)
-    return task_of(folder, tiny("forgetting", "experts.num_experts=2", *more), data)
+    return tiny("forgetting", "experts.num_experts=2", *more)
 
 
-def made(task: Task) -> DistilledSet:
-    return choose_rows(task).distilled
+def selected(folder: Path, data: FeatureSet, config: RunConfig) -> DistilledSet:
+    """Return the set of a run that has no experts."""
+    return config.distill.run(without_experts(task_of(folder, config, data))).distilled
 
 
 def stream(seed: int = 0) -> torch.Generator:
     return Streams(seed)["select"]
 
 
-def test_every_selector_can_be_asked_for_by_name() -> None:
-    named = get_args(Select.model_fields["selector"].annotation)
-    assert named == (*SELECTORS, *AVERAGES)
-    assert {name for name in named if Select(selector=name).uses_experts} == USES_TRAJECTORY
+def test_every_selector_can_be_chosen_by_name() -> None:
+    built = {name: Select.model_validate({"selector": name}) for name in selectors.names()}
+    assert {name: method.selector.kind for name, method in built.items()} == {name: name for name in built}
+    assert set(built) == {*ROWS, *AVERAGES}
+    assert {name for name, method in built.items() if method.uses_experts} == {"forgetting"}
 
 
 @pytest.mark.parametrize("seed", [0, 3])
-@pytest.mark.parametrize("selector", [name for name in SELECTORS if name not in USES_TRAJECTORY])
+@pytest.mark.parametrize("selector", [name for name in ROWS if name != "forgetting"])
 def test_rows_are_those_of_the_selector(selector: str, seed: int, data: FeatureSet, tmp_path: Path) -> None:
-    """By the heads that students start from and the run's stream "select"; no expert is asked for."""
-    given = without_experts(task(tmp_path, data, selector, f"seed={seed}"))
+    """The selector sees the heads that students start from and draws from the stream "select"; it uses no expert."""
     train = data.split("train")
-    found = made(given)
-    rows = select_rows(selector, train, small_heads(data), SIZE, stream(seed)).tolist()
-    assert found.initial_ids == tuple(train.ids[row] for row in rows)
+    found = selected(tmp_path, data, config_of(selector, f"seed={seed}"))
+    rows = selectors.build(selector).rows(train, small_heads(data), SIZE, stream(seed)).tolist()
+    assert found.provenance.initial_ids == tuple(train.ids[row] for row in rows)
     for name, x in found.rows().items():
         assert torch.equal(x, train.features[name][rows])
-    assert "experts" not in found.provenance
+    assert found.provenance.experts is None
 
 
 def test_rows_that_depend_on_training_are_those_of_the_first_expert(data: FeatureSet, tmp_path: Path) -> None:
-    """Its heads after every epoch, the start first; the set tells which experts were used."""
-    given, train = task(tmp_path, data, "forgetting"), data.split("train")
-    buffer, chosen = given.experts(), {}
+    """Its heads after every epoch, the start first; the provenance records which experts were used."""
+    config, train = config_of("forgetting"), data.split("train")
+    given = task_of(tmp_path, config, data)
+    buffer, chosen, select = given.experts(), {}, selectors.build("forgetting").rows
     for expert in range(2):
         path = [buffer.heads(expert, epoch) for epoch in range(4)]
-        rows = select_rows("forgetting", train, given.start, SIZE, stream(), path)
+        rows = select(train, given.start, SIZE, stream(), path)
         chosen[expert] = tuple(train.ids[row] for row in rows.tolist())
     shorter = [buffer.heads(0, epoch) for epoch in range(3)]
-    cut = select_rows("forgetting", train, given.start, SIZE, stream(), shorter).tolist()
-    found = made(given)
-    assert found.initial_ids == chosen[0]
+    cut = select(train, given.start, SIZE, stream(), shorter).tolist()
+    found = config.distill.run(given).distilled
+    assert found.provenance.initial_ids == chosen[0]
     assert chosen[0] not in (chosen[1], tuple(train.ids[row] for row in cut))
-    assert found.provenance["experts"] == {
-        "config": given.config.experts.model_dump(mode="json"),
+    assert found.provenance.experts == {
+        "config": config.experts.model_dump(mode="json"),
         "starts": [{"learning_rate": 0.1, "num_epochs": 3}],
         "seed": 0,
     }
-    assert set(USES_TRAJECTORY) == {"forgetting"}
 
 
 @pytest.mark.parametrize("selector", ["random", "herding"])
 def test_rows_of_a_group_are_positives_of_each_other(selector: str, data: FeatureSet, tmp_path: Path) -> None:
-    found = made(task(tmp_path, data, selector))
+    found = selected(tmp_path, data, config_of(selector))
     group = dict(zip(data.ids, data.groups, strict=True))
-    groups = np.array([group[identity] for identity in found.initial_ids])
+    groups = np.array([group[identity] for identity in found.provenance.initial_ids])
     same = groups[:, None] == groups
     assert same.sum() > SIZE
     np.testing.assert_array_equal(found.similarity().numpy(), same.astype(np.float32))
@@ -99,9 +101,9 @@ def test_rows_of_a_group_are_positives_of_each_other(selector: str, data: Featur
 
 @pytest.mark.parametrize("selector", AVERAGES)
 def test_averages_are_those_of_their_function(selector: str, data: FeatureSet, tmp_path: Path) -> None:
-    """Every average is a positive of itself alone, and is no row that has an id."""
+    """Every average is a positive only of itself, and has no id, because it is not a row of the data."""
     size = 12  # of 16 groups
-    found = made(without_experts(task(tmp_path, data, selector, f"distill.size={size}", "seed=2")))
+    found = selected(tmp_path, data, config_of(selector, f"distill.size={size}", "seed=2"))
     train = data.split("train")
     wanted = {
         "prototypes": lambda: prototypes(train, small_heads(data), size, stream(2)),
@@ -109,4 +111,4 @@ def test_averages_are_those_of_their_function(selector: str, data: FeatureSet, t
     }[selector]()
     assert all(torch.equal(x, wanted[name]) for name, x in found.rows().items())
     assert torch.equal(found.similarity(), torch.eye(size))
-    assert found.initial_ids == ()
+    assert found.provenance.initial_ids == ()

@@ -1,4 +1,4 @@
-"""The recipe of a set that is not learned: every rate and number of steps tried again by hand."""
+"""The recipe of a set that is not learned: every step size and number of steps is tried again here."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import torch
 from method_problems import score_by_hand, task_of, tiny
 from omnidistill.core.streams import Streams
 from omnidistill.distill import DistilledSet
+from omnidistill.distill.distilled_set import sgd_recipe
 from omnidistill.evaluation.validation import _JUDGE_SEED, doubling_steps, run_of
-from omnidistill.methods import Task, choose_rows, match_parameters
+from omnidistill.methods import Task
 from omnidistill.training.closed_form import accumulate_moments, apm_rows
 from small_runs import records
 
@@ -24,8 +25,8 @@ RATES = (1e-7, 0.3, 3.0)  # the first moves nothing, so it is given up
 def scores(made: DistilledSet, task: Task, rate: float, steps: list[int]) -> Iterator[float]:
     """Mean validation score of two students, trained from the start for each number of steps on its own."""
     for num_steps in steps:
-        recipe = replace(made.recipe, step_sizes=(rate,) * len(made.modalities), num_steps=num_steps)
-        students = replace(made, recipe=recipe).students(task.start, seed=_JUDGE_SEED, num_runs=2)
+        recipe = made.recipe.evolve(step_sizes=(rate,) * len(made.modalities), num_steps=num_steps)
+        students = made.with_recipe(recipe).students(task.start, seed=_JUDGE_SEED, num_runs=2)
         _, heads = next(students)
         yield float(np.mean([score_by_hand(run_of(heads, run), task.development.validation) for run in range(2)]))
 
@@ -33,7 +34,7 @@ def scores(made: DistilledSet, task: Task, rate: float, steps: list[int]) -> Ite
 def tried(made: DistilledSet, task: Task, steps: list[int]) -> dict[tuple[float, int], float]:
     """Scores by (rate, steps), a rate given up once three numbers of steps in a row were no better than its best."""
     found: dict[tuple[float, int], float] = {}
-    for rate in task.config.distill.learning_rates:
+    for rate in RATES:
         best, since = -1.0, 0
         for num_steps, score in zip(steps, scores(made, task, rate, steps), strict=True):
             found[rate, num_steps] = score
@@ -48,30 +49,32 @@ def settings(*more: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("longest", [64, 128])
-def test_the_recipe_that_validates_best_is_kept(longest: int, tmp_path: Path) -> None:
+def test_the_recipe_that_validates_best_is_the_result(longest: int, tmp_path: Path) -> None:
     """All of four numbers of steps, or those up to where a rate is given up."""
-    task = task_of(tmp_path, tiny("random", *settings(f"distill.max_steps={longest}")))
-    made = choose_rows(task).distilled
+    config = tiny("random", *settings(f"distill.max_steps={longest}"))
+    task = task_of(tmp_path, config)
+    made = config.distill.run(task).distilled
     steps = doubling_steps(longest)
     found = tried(made, task, steps)
     assert (len(found) < len(RATES) * len(steps)) == (longest == 128)
-    recipe = made.recipe
+    recipe = sgd_recipe(made)
     assert len(set(recipe.step_sizes)) == 1
     assert found[recipe.step_sizes[0], recipe.num_steps] == pytest.approx(max(found.values()), abs=1e-9)
     assert max(found.values()) > np.mean(list(found.values())) + 0.01
-    assert recipe.batch_size == task.config.distill.batch == 12
+    assert recipe.batch_size == config.distill.batch == 12
     (record,) = records(tmp_path)
     assert record.keys() == {"validation", "judged", "seconds", "notes"}  # twenty groups are few to choose by
     assert record["judged"] == len(found)
-    assert record["validation"] == made.provenance["validation"] == pytest.approx(max(found.values()), abs=1e-9)
+    assert record["validation"] == made.provenance.validation == pytest.approx(max(found.values()), abs=1e-9)
     assert DistilledSet.load(tmp_path / "distilled").recipe == recipe
 
 
 @pytest.mark.parametrize("ridges", [(0.01, 30.0), (30.0, 0.01)])
-def test_the_best_candidate_is_kept(ridges: tuple[float, float], tmp_path: Path) -> None:
+def test_the_best_candidate_is_the_result(ridges: tuple[float, float], tmp_path: Path) -> None:
     """A set for every ridge, each with recipes of its own: the best of all, wherever it stands."""
-    task = task_of(tmp_path, tiny("apm", *settings("distill.max_steps=64", f"distill.ridges={list(ridges)}")))
-    made = match_parameters(task).distilled
+    config = tiny("apm", *settings("distill.max_steps=64", f"distill.ridges={list(ridges)}"))
+    task = task_of(tmp_path, config)
+    made = config.distill.run(task).distilled
     moments, steps = accumulate_moments(task.development.train), doubling_steps(64)
     candidates, found = {}, {}
     for ridge in ridges:
@@ -81,5 +84,7 @@ def test_the_best_candidate_is_kept(ridges: tuple[float, float], tmp_path: Path)
     best = max(ridges, key=lambda ridge: max(found[ridge].values()))
     assert max(found[best].values()) > max(max(found[ridge].values()) for ridge in ridges if ridge != best) + 0.01
     assert all(torch.equal(made.tensors[name], x) for name, x in candidates[best].tensors.items())
-    assert found[best][made.recipe.step_sizes[0], made.recipe.num_steps] == pytest.approx(max(found[best].values()))
+    assert found[best][sgd_recipe(made).step_sizes[0], made.recipe.num_steps] == pytest.approx(
+        max(found[best].values())
+    )
     assert records(tmp_path)[0]["judged"] == sum(len(each) for each in found.values())

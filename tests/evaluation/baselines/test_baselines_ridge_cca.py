@@ -1,4 +1,4 @@
-"""The CCA line against canonical correlations in numpy: its heads, its bias, and that validation chose them."""
+"""Ridge CCA heads, compared with canonical correlations in numpy: heads, bias, and what validation chooses."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from omnidistill.evaluation.lines import cca_line
 
 from method_problems import Array, centred, cross_of, cross_of_groups, off_centre, score_by_hand
-from omnidistill.data.featureset import FeatureSet
-from omnidistill.evaluation import lines
+from omnidistill.data.featureset import Development, FeatureSet
+from omnidistill.evaluation.baselines import Setting
+from omnidistill.evaluation.baselines.ridge_cca import RidgeCca
+from omnidistill.evaluation.protocol import EvaluateConfig
+from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.models.heads import Heads
 from small_runs import ROWS, features, small_heads
 
 WIDTH = 6
+
+
+def fitted(start: Heads, data: Development) -> TrainedHeads:
+    return RidgeCca().fit(Setting(data, start, EvaluateConfig(), 0))
 
 
 def planted(seed: int) -> FeatureSet:
@@ -50,42 +56,42 @@ def as_heads(matrices: dict[str, Array]) -> Heads:
 def test_heads_are_the_canonical_ones_of_the_ridge_and_pairing_that_validate_best(
     seed: int, best: tuple[str, float]
 ) -> None:
-    """All ten choices again by hand; W_a^T W_b and W_a^T b_b do not depend on the signs of the directions."""
+    """All ten choices are tried again here; W_a^T W_b and W_a^T b_b do not depend on the signs of the directions."""
     data = planted(seed)
-    line, development = cca_line(small_heads(data, WIDTH), data.development()), data.development()
+    result, development = fitted(small_heads(data, WIDTH), data.development()), data.development()
     scores = {}
     for pairing in ("groups", "rows"):
-        for ridge in lines._RIDGES:
+        for ridge in RidgeCca().ridges:
             heads, bias = canonical(development.train, pairing, ridge, WIDTH)
             scores[pairing, ridge] = score_by_hand(as_heads(heads), development.validation, bias)
-    chosen = line.settings["pairing"], line.settings["ridge"]
-    assert line.judged == len(scores) == 10
+    chosen = result.settings["pairing"], result.settings["ridge"]
+    assert result.judged == len(scores) == 10
     assert chosen == best == max(scores, key=lambda choice: scores[choice])
     assert sorted(scores.values())[-2] < scores[chosen] - 1e-3
     heads, bias = canonical(development.train, *chosen, WIDTH)
-    assert line.num_runs == 1
-    assert line.bias is not None
-    found = {name: matrix[0].double().numpy() for name, matrix in line.heads.items()}
+    assert result.num_runs == 1
+    assert result.bias is not None
+    found = {name: matrix[0].double().numpy() for name, matrix in result.heads.items()}
     for one, other in (("a", "b"), ("b", "a")):
         np.testing.assert_allclose(found[one].T @ found[other], heads[one].T @ heads[other], atol=1e-4)
-        shift = found[one].T @ line.bias[other].double().numpy()
+        shift = found[one].T @ result.bias[other].double().numpy()
         np.testing.assert_allclose(shift, heads[one].T @ bias[other], atol=1e-4)
         assert np.abs(shift).max() > 0.1
 
 
-def test_what_it_weighs_and_how_wide_it_is(data: FeatureSet) -> None:
+def test_bytes_and_width(data: FeatureSet) -> None:
     """A head and its bias of every modality, as wide as the start or as the narrowest features."""
     for width, rank in ((6, 6), (20, 12)):
-        line = cca_line(small_heads(data, width), data.development())
-        assert line.settings["rank"] == rank
-        assert {tuple(matrix.shape[:2]) for matrix in line.heads.values()} == {(1, rank)}
-        stored = [*line.heads.values(), *(line.bias or {}).values()]
-        assert line.bytes == sum(tensor.nbytes for tensor in stored) - 4 * 2 * rank + 4 * sum(data.widths.values())
+        result = fitted(small_heads(data, width), data.development())
+        assert result.settings["rank"] == rank
+        assert {tuple(matrix.shape[:2]) for matrix in result.heads.values()} == {(1, rank)}
+        stored = [*result.heads.values(), *(result.bias or {}).values()]
+        assert result.bytes == sum(tensor.nbytes for tensor in stored) - 4 * 2 * rank + 4 * sum(data.widths.values())
 
 
-def test_a_set_that_states_its_pairing_is_taken_by_rows(data: FeatureSet) -> None:
+def test_data_with_a_pairing_are_paired_by_rows(data: FeatureSet) -> None:
     development = data.development()
     train = replace(development.train, pairing=torch.eye(len(development.train)))
-    line = cca_line(small_heads(data, WIDTH), replace(development, train=train))
-    assert line.settings["pairing"] == "rows"
-    assert line.judged == 5
+    result = fitted(small_heads(data, WIDTH), replace(development, train=train))
+    assert result.settings["pairing"] == "rows"
+    assert result.judged == 5

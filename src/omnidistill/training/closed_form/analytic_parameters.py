@@ -1,22 +1,23 @@
 """APM, analytic parameter matching (Bo & Wang, ICML 2026), in closed form for any M >= 2.
 
-With least squares for InfoNCE the projectors of two modalities have analytic parameters; ridged and up to scale,
+With a least-squares loss in place of InfoNCE, the heads of two modalities have analytic parameters W_m^T W_n = A_mn. Up
+to scale, and with a ridge eps,
 
-    A_mn = S_m(eps)^{-1} C_mn S_n(eps)^{-1}        (eps = 0: X_m^+ (X_n^+)^T (n - 1) of centred rows; W_m^T W_n = A_mn)
+    A_mn = S_m(eps)^{-1} C_mn S_n(eps)^{-1}        (eps = 0: X_m^+ (X_n^+)^T (n - 1) of centred rows)
 
-and APM matches those of the synthetic set to them. N rows carry N - 1 factors B_m B_n^T, and exactly those when they
-are the dual frame of B:
+APM matches the analytic parameters of the synthetic set to these. N rows can represent N - 1 factors B_m B_n^T, and
+represent them exactly if the rows are the dual frame of B:
 
     X~_m = 1 mu_m^T + c Q B_m^+        B_m^+ = (B_m^T B_m)^{-1} B_m^T        so  c^2 Xc~_m^+ (Xc~_n^+)^T = B_m B_n^T
 
-for every frame Q; c makes the cross-covariances as large, together, as those of the data. Nearest to A are, by the norm
-that is asked for,
+for every frame Q. The scale c gives the cross-covariances, taken together, the norm of those of the data. The factors
+nearest to A in either norm are
 
     "plain"       B = factor(A, N - 1)                             errors of the parameters
     "whitened"    B = S(eps)^{-1/2} factor(K, N - 1), see `cca`    errors of the outputs on the data
 
-Heads without any set or training are W_m = B_m^T with bias -W_m mu_m: `analytic_heads` by the plain norm,
-`ridge_cca_heads` by the other.
+The heads W_m = B_m^T with bias -W_m mu_m need neither a set nor training: `analytic_heads` returns those of the plain
+norm, `ridge_cca_heads` those of the whitened norm.
 
 Shapes: N synthetic rows, p_m feature width.
 """
@@ -38,13 +39,20 @@ from omnidistill.training.closed_form.rows_of_factors import Rotation, check_siz
 
 Norm = Literal["plain", "whitened"]
 
-_RELATIVE_CUT = 1e-7  # singular values of B below are the roots of rounding: no direction of the data
+_RELATIVE_CUT = 1e-7  # smaller singular values of B are square roots of rounding errors, not directions of the data
 
 
 def apm_factors(moments: Moments, rank: int, ridge: float, norm: Norm = "whitened") -> Factors:
-    """B (p_m x rank) of the analytic parameters at `ridge` = eps >= 0, in units of the mean eigenvalue of each S_m.
+    """Return the factors B (p_m x rank) nearest to the analytic parameters.
 
-    Raises InputError for a ridge that leaves a covariance singular.
+    Args:
+        moments: of the data.
+        rank: number of factors.
+        ridge: eps >= 0, in units of the mean eigenvalue of each S_m.
+        norm: in which B is nearest.
+
+    Raises:
+        InputError: a covariance is singular with this ridge.
     """
     if norm == "whitened":
         return canonical_factors(moments, rank, ridge)
@@ -62,24 +70,33 @@ def apm_rows(
     factors: Factors | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """N = `size` rows (N x p_m) with the means of the data, on which least squares finds A to N - 1 factors.
+    """Return N rows (N x p_m) with the means of the data, whose least-squares heads have N - 1 factors of A.
 
-    `factors`: those of `apm_factors(moments, size - 1, ridge, norm)`, to place several sets by one factorisation.
-    Rotations: see `closed_form.rows`. Raises InputError unless 2 <= N <= 1 + the smallest p_m (B_m needs a left
-    inverse), or for a ridge that leaves a covariance singular.
+    Args:
+        moments: of the data.
+        size: N, from 2 to 1 + the smallest p_m, since B_m needs a left inverse.
+        ridge: see `apm_factors`.
+        rotation: the frame Q, see `rows_of_factors`.
+        generator: used by the rotation "random".
+        norm: see `apm_factors`.
+        factors: the result of `apm_factors(moments, size - 1, ridge, norm)`, to reuse it for several sets.
+        dtype: of the rows.
+
+    Raises:
+        InputError: the size is out of range, or a covariance is singular with this ridge.
     """
     check_size(size, 1 + min(moments.widths.values()), "one more than the narrowest modality is wide")
     factors = factors or apm_factors(moments, size - 1, ridge, norm)
     dual = {name: torch.linalg.pinv(block, rtol=_RELATIVE_CUT).mT for name, block in factors.blocks.items()}
-    wanted = sum(float(block.square().sum()) for block in moments.cross.values())
-    made = sum(float(((dual[m].mT @ dual[m]) * (dual[n].mT @ dual[n])).sum()) for m, n in moments.cross)
-    scale = ((size - 1) * (wanted / made) ** 0.5) ** 0.5
+    data_norm = sum(float(block.square().sum()) for block in moments.cross.values())
+    unscaled_norm = sum(float(((dual[m].mT @ dual[m]) * (dual[n].mT @ dual[n])).sum()) for m, n in moments.cross)
+    scale = ((size - 1) * (data_norm / unscaled_norm) ** 0.5) ** 0.5
     return place_rows(moments.means, dual, scale, rotation, generator, dtype)
 
 
 def analytic_heads(
     moments: Moments, rank: int, ridge: float, dtype: torch.dtype = torch.float32
 ) -> tuple[Heads, dict[str, Float[Tensor, " _"]]]:
-    """Heads W_m = B_m^T (rank x p_m) of the plain norm and their biases -W mu, for features that are not centred."""
+    """Return the heads W_m = B_m^T (rank x p_m) of the plain norm, and their biases -W mu for uncentred features."""
     heads = {name: block.mT.to(dtype) for name, block in apm_factors(moments, rank, ridge, "plain").blocks.items()}
     return heads, moments.head_bias(heads)

@@ -1,8 +1,7 @@
-"""Choices on validation: the score, the candidates, and the number of steps that a set gets."""
+"""Choices on validation: the score, the candidates, and the number of steps of a set."""
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
@@ -13,9 +12,10 @@ import pytest
 import torch
 
 from method_problems import score_by_hand
-from omnidistill.core.errors import InputError, NotFiniteError
+from omnidistill.core.errors import NotFiniteError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import DistilledSet, Verdict
+from omnidistill.distill.distilled_set import sgd_recipe
 from omnidistill.evaluation import validation as choosing
 from omnidistill.evaluation.validation import (
     _JUDGE_SEED,
@@ -33,6 +33,11 @@ from omnidistill.evaluation.validation import (
 from omnidistill.models.heads import Heads
 from small_runs import Loop, features, small_config, small_heads
 
+MATCHED = 4
+"""Student steps of the preset "smoke"."""
+TOO_LARGE = 1e300
+"""A step size that is infinite in float32."""
+
 
 @pytest.fixture(scope="module")
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
@@ -42,8 +47,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
 @pytest.fixture(scope="module")
 def distilled(loop: Loop, tmp_path_factory: pytest.TempPathFactory) -> DistilledSet:
     made = loop.distill(tmp_path_factory.mktemp("run"), small_config("distill.iterations=3")).distilled
-    recipe = dataclasses.replace(made.recipe, batch_size=4, step_sizes=(0.5, 0.5, 0.5))
-    return dataclasses.replace(made, recipe=recipe)
+    return made.with_recipe(made.recipe.evolve(batch_size=4, step_sizes=(0.5, 0.5, 0.5)))
 
 
 def plain_score(heads: Heads) -> float:
@@ -77,9 +81,9 @@ def test_step_choices_reach_from_half_the_matched_number_to_many_times_it() -> N
 
 def test_a_set_gets_the_number_of_steps_that_validates_best(distilled: DistilledSet, loop: Loop) -> None:
     """Each candidate trained from the start on its own; the first of equals."""
-    verdict = judge_set(distilled, loop.start, features().split("validation"), num_runs=3)
+    verdict = judge_set(distilled, loop.start, features().split("validation"), MATCHED, num_runs=3)
     scores = {}
-    for steps in step_choices(4):
+    for steps in step_choices(MATCHED):
         seeds = judged_students(distilled, loop, steps)
         scores[steps] = np.mean([plain_score(heads) for heads in seeds])
     assert verdict.score == pytest.approx(max(scores.values()), abs=1e-6)
@@ -96,16 +100,18 @@ def judged_students(distilled: DistilledSet, loop: Loop, steps: int) -> list[Hea
 def test_judging_is_repeatable_and_leaves_the_set_alone(distilled: DistilledSet, loop: Loop) -> None:
     before = {name: tensor.clone() for name, tensor in distilled.tensors.items()}
     validation = features().split("validation")
-    assert judge_set(distilled, loop.start, validation) == judge_set(distilled, loop.start, validation)
+    assert judge_set(distilled, loop.start, validation, MATCHED) == judge_set(
+        distilled, loop.start, validation, MATCHED
+    )
     assert all(torch.equal(distilled.tensors[name], tensor) for name, tensor in before.items())
 
 
 def test_steps_after_the_students_diverged_are_not_chosen(distilled: DistilledSet, loop: Loop) -> None:
     """Step sizes at which students soon overflow: the verdict is of the steps before, or none at all."""
     validation = features().split("validation")
-    for size in (math.inf, 3e38):
-        recipe = dataclasses.replace(distilled.recipe, step_sizes=(size,) * 3)
-        verdict = judge_set(dataclasses.replace(distilled, recipe=recipe), loop.start, validation)
+    for size in (TOO_LARGE, 3e38):
+        wild = distilled.with_recipe(distilled.recipe.evolve(step_sizes=(size,) * 3))
+        verdict = judge_set(wild, loop.start, validation, MATCHED)
         assert math.isfinite(verdict.score)
         assert (verdict.num_steps == 0) == (verdict.score == -1)
 
@@ -114,7 +120,7 @@ def test_a_run_whose_students_always_diverge_keeps_a_set(loop: Loop, tmp_path: P
     """No verdict is better than none: the number of steps is then the matched one."""
     config = small_config("distill.iterations=2", "distill.validate_every=1")
     made = loop.distill(tmp_path, config, judge=lambda distilled: Verdict(-1.0, 0)).distilled
-    assert made.recipe.num_steps == 4
+    assert made.recipe.num_steps == MATCHED
 
 
 # how large the split is
@@ -159,7 +165,7 @@ def scripted(
     validation, rates = features().split("validation"), (0.1, 0.2)
     choice = choose_recipe(distilled, loop.start, validation, rates, range(1, steps + 1))
     assert next(left, None) is None
-    recipe = choice.distilled.recipe
+    recipe = sgd_recipe(choice.distilled)
     assert len(set(recipe.step_sizes)) == 1
     return (recipe.step_sizes[0], recipe.num_steps), choice.score, choice.judged
 
@@ -191,49 +197,54 @@ def test_the_recipe_is_the_best_of_all_trained_one_by_one(distilled: DistilledSe
     choice = choose_recipe(distilled, loop.start, validation, rates, steps, num_runs=3)
     scores = {}
     for rate, num_steps in itertools.product(rates, steps):
-        recipe = dataclasses.replace(distilled.recipe, step_sizes=(rate,) * 3)
-        seeds = judged_students(dataclasses.replace(distilled, recipe=recipe), loop, num_steps)
+        candidate = distilled.with_recipe(distilled.recipe.evolve(step_sizes=(rate,) * 3))
+        seeds = judged_students(candidate, loop, num_steps)
         scores[rate, num_steps] = np.mean([plain_score(heads) for heads in seeds])
-    best = choice.distilled.recipe.step_sizes[0], choice.distilled.recipe.num_steps
+    best = sgd_recipe(choice.distilled).step_sizes[0], choice.distilled.recipe.num_steps
     assert choice.judged == 9
     assert scores[best] == pytest.approx(max(scores.values()), abs=1e-9) == choice.score
     assert max(scores.values()) > min(scores.values()) + 0.01
     assert all(torch.equal(choice.distilled.tensors[name], tensor) for name, tensor in distilled.tensors.items())
 
 
-def test_a_rate_at_which_students_diverge_is_passed_over(distilled: DistilledSet, loop: Loop) -> None:
+def test_a_step_size_at_which_students_diverge_is_not_chosen(distilled: DistilledSet, loop: Loop) -> None:
     """What it scored before it diverged counts; where every rate diverges at once there is no recipe."""
     validation = features().split("validation")
-    choice = choose_recipe(distilled, loop.start, validation, (math.inf, 0.5), [4, 8])
-    assert choice.distilled.recipe.step_sizes == (0.5,) * 3
+    choice = choose_recipe(distilled, loop.start, validation, (TOO_LARGE, 0.5), [4, 8])
+    assert sgd_recipe(choice.distilled).step_sizes == (0.5,) * 3
     assert choice.judged == 2
     with pytest.raises(
-        NotFiniteError, match=r"diverge at every step size \(inf, inf\).*smaller distill.learning_rates"
+        NotFiniteError, match=r"diverge at every step size \(1e\+300, 1e\+300\).*smaller distill.learning_rates"
     ):
-        choose_recipe(distilled, loop.start, validation, (math.inf, math.inf), [4, 8])
+        choose_recipe(distilled, loop.start, validation, (TOO_LARGE, TOO_LARGE), [4, 8])
 
 
-def test_a_set_without_a_horizon_is_not_judged_by_one(distilled: DistilledSet, loop: Loop) -> None:
-    chosen = small_config("distill.kind=select", "distill.size=10")
-    with pytest.raises(InputError, match="was not learned"):
-        judge_set(dataclasses.replace(distilled, config=chosen), loop.start, features().split("validation"))
+@pytest.mark.parametrize("matched", [1, 3])
+def test_candidates_follow_from_the_matched_number_of_steps(
+    matched: int, distilled: DistilledSet, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where scores rise, every candidate is tried, up to 16 times the number, whatever the recipe of the set says."""
+    scores = iter(range(1, 100))
+    monkeypatch.setattr(choosing, "mean_score", lambda *_: next(scores) / 100)
+    verdict = judge_set(distilled, loop.start, features().split("validation"), matched)
+    assert (verdict.num_steps, verdict.judged) == (16 * matched, len(step_choices(matched)))
 
 
-def test_longer_trainings_are_given_up_when_three_in_a_row_bring_nothing(
+def test_longer_trainings_are_not_tried_after_three_without_improvement(
     distilled: DistilledSet, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scores rise at the second number of steps and then never again: five are judged, whatever would come later."""
     scores = iter([0.2, 0.4, 0.3, 0.4, 0.1, 0.9])
     monkeypatch.setattr(choosing, "mean_score", lambda *_: next(scores))
-    verdict = judge_set(distilled, loop.start, features().split("validation"))
-    assert (verdict.score, verdict.num_steps, verdict.judged) == (0.4, step_choices(4)[1], 5)
+    verdict = judge_set(distilled, loop.start, features().split("validation"), MATCHED)
+    assert (verdict.score, verdict.num_steps, verdict.judged) == (0.4, step_choices(MATCHED)[1], 5)
 
 
 def test_one_student_is_enough_where_the_recipe_names_its_batches(
     distilled: DistilledSet, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    named = dataclasses.replace(distilled, recipe=dataclasses.replace(distilled.recipe, order=3))
+    named = distilled.with_recipe(distilled.recipe.evolve(order=3))
     runs = []
     monkeypatch.setattr(choosing, "mean_score", lambda heads, _: runs.append(len(heads["a"])) or 0.5)
-    judge_set(named, loop.start, features().split("validation"), num_runs=4)
+    judge_set(named, loop.start, features().split("validation"), MATCHED, num_runs=4)
     assert set(runs) == {1}

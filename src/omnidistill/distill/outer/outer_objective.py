@@ -1,7 +1,7 @@
-"""What an outer objective is: the loss of the outer loop, by which the rows are learned.
+"""Interface of outer objectives: the loss that the outer loop minimises to learn the rows.
 
-The settings are a component (`OuterObjective`); bound to data, start heads and experts it is an `Outer`, which draws
-the episodes of the loop and gives their loss.
+The settings are a component (`OuterObjective`). Its `bind` takes data, initial heads and experts and returns an
+`Outer`, which draws the episodes of the loop and computes their loss.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from omnidistill.training.rollout import Endpoint
 
 @dataclass(frozen=True)
 class Episode:
-    """One outer iteration: where the student starts, and what it is compared with."""
+    """One outer iteration: the heads that the student starts from, and the target of the loss."""
 
     start: Heads
-    target: Any  # what the loss of the outer objective needs
+    target: Any  # its type depends on the outer objective
 
 
 @runtime_checkable
 class Outer(Protocol):
-    """A bound outer objective."""
+    """An outer objective, bound to data."""
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -40,17 +40,24 @@ class Outer(Protocol):
         ...
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Draw the start (and the target) of an iteration from named streams."""
+        """Draw start and target of an iteration from named streams."""
         ...
 
     def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " k"]:
-        """Return the terms; their sum is minimised."""
+        """Return the terms of the loss; their sum is minimised."""
         ...
 
 
 @dataclass(frozen=True)
 class Material:
-    """What an outer objective is bound to. experts: None unless the objective uses them."""
+    """Data that an outer objective is bound to.
+
+    Attributes:
+        train: training rows.
+        start: initial heads.
+        iterations: number of outer iterations.
+        experts: expert trajectories; None unless the objective uses them.
+    """
 
     train: FeatureSet
     start: Heads
@@ -70,12 +77,12 @@ class OuterObjective(Component):
 
     @property
     def last_epoch(self) -> int:
-        """The last expert epoch that is certain to be read; 0: none."""
+        """The last expert epoch that is always read; 0: none."""
         return 0
 
     @property
     def span(self) -> int | None:
-        """Expert epochs between start and target, for the stored spectra; None: all that an expert has."""
+        """Number of expert epochs between start and target, for the stored spectra; None: all epochs of an expert."""
         return 1
 
 
@@ -85,7 +92,7 @@ outer_objectives: ComponentRegistry[OuterObjective] = ComponentRegistry(
     {
         "trajectory": "omnidistill.distill.outer.trajectory",
         "shortcut": "omnidistill.distill.outer.shortcut",
-        "task": "omnidistill.distill.outer.task",
+        "task": "omnidistill.distill.outer.task_loss",
     },
     group="omnidistill.outer_objectives",
 )

@@ -1,0 +1,12 @@
+"""The type of a JSON value that is passed on and not interpreted, such as the provenance of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+else:
+    # Run-time checkers of annotations cannot resolve a recursive name in another module, so they see one level.
+    Json = None | bool | int | float | str | Sequence[Any] | Mapping[str, Any]

@@ -1,0 +1,39 @@
+"""Fingerprints of feature sets: sha256 over the content, ids, groups and splits of the rows.
+
+A fingerprint identifies the data that training and model selection used, so the test split is excluded by default. The
+rows of a `FeatureSet` never change, so each fingerprint is computed once per set, in chunks of rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+
+from omnidistill.data.featureset import FeatureSet
+
+DEVELOPMENT = ("heads", "train", "validation")
+"""The splits that training and model selection may use."""
+_ROWS_AT_ONCE = 1024
+
+
+def fingerprint(data: FeatureSet, splits: Sequence[str] = DEVELOPMENT) -> str:
+    """Return the sha256, as 64 hex digits, of the rows of these splits."""
+    key = tuple(splits)
+    if key not in data.fingerprints:
+        data.fingerprints[key] = _digest(data, key)
+    return data.fingerprints[key]
+
+
+def _digest(data: FeatureSet, splits: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    selected = [row for row, split in enumerate(data.splits) if split in splits]
+    index = torch.tensor(selected, dtype=torch.int64)
+    for name, matrix in sorted(data.features.items()):
+        digest.update(f"{name}{tuple(matrix.shape[1:])}".encode())
+        for rows in torch.split(index, _ROWS_AT_ONCE):
+            digest.update(matrix[rows].numpy().data)
+    for row in selected:
+        digest.update(f"{data.ids[row]}\0{data.groups[row]}\0{data.splits[row]}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,216 @@
+"""The scores of a run: those of its set and of every baseline, with the facts of the run. The content of scores.json.
+
+Recall, gain retained and differences of recall are fractions, times are in seconds, sizes in bytes. A run that is not
+evaluated yet has no rows. In the file every row is a key of its own, and "lines" lists the rows in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from omnidistill.core.json_value import Json
+from omnidistill.evaluation.intervals import Interval
+from omnidistill.io.artifacts import JsonContent
+
+SCHEMA = 1
+MEAN = "mean"
+"""The name under which a recall table holds the mean over directions."""
+REQUIRED_ROWS = ("zero_shot", "distilled", "full")
+"""Rows of every evaluated run: gain retained is (row - zero_shot) / (full - zero_shot)."""
+
+_UNITS = {"recall": "fraction", "gain_retained": "fraction of (full - zero_shot)"}
+_DIFFERENCE = "difference_to_"
+
+Level = Annotated[str, Field(pattern=r"^R@[1-9][0-9]*$")]
+"""Name of a recall: "R@5" is recall at K = 5."""
+Amount = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Recall(JsonContent):
+    """Mean and standard deviation over runs (students)."""
+
+    mean: Fraction
+    std: Amount | None = None
+
+
+RecallTable = Mapping[str, Mapping[Level, Recall]]
+"""{"mean" or "query->gallery": {level: recall}}."""
+Intervals = Mapping[Level, Interval | None]
+"""An estimate at every level, None where it is not defined."""
+
+
+def level_number(level: str) -> int:
+    """Return K of "R@K"."""
+    return int(level.removeprefix("R@"))
+
+
+class RowScores(JsonContent):
+    """The scores of one row: a baseline or the distilled set.
+
+    Attributes:
+        label: name of the row in tables.
+        recall: by direction and level, and the mean over directions.
+        gain_retained: share of the gain of training on all rows; None where that gains nothing beyond noise.
+        seconds, bytes: time to tune and train all runs, and size of what a receiver needs.
+        settings: what validation chose.
+        differences: paired differences of recall to other rows, {name of the other row: by level}.
+        gain_retained_own: of the distilled set, the same share of what its own objective gains on all rows.
+    """
+
+    remedy: ClassVar[str] = "evaluate the run again"
+
+    label: str
+    recall: RecallTable
+    gain_retained: Intervals | None = None
+    seconds: Amount | None = None
+    bytes: Count | None = None
+    settings: Mapping[str, Json] = {}
+    differences: Mapping[str, Intervals] = {}
+    gain_retained_own: Intervals | None = None
+
+    def gain(self, level: str) -> Interval | None:
+        """Return gain retained at one level, None where it is not defined."""
+        return (self.gain_retained or {}).get(level)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as scores.json has it."""
+        tree = self.model_dump(mode="json")
+        own, differences = tree.pop("gain_retained_own"), tree.pop("differences")
+        tree |= {f"{_DIFFERENCE}{name}": levels for name, levels in differences.items()}
+        return tree if own is None else {**tree, "gain_retained_own": own}
+
+
+class RunData(JsonContent):
+    """The dataset of a run: name, width of every modality, rows of every split, licences."""
+
+    name: str
+    widths: Mapping[str, Count]
+    rows: Mapping[str, Count]
+    licence: tuple[Json, ...] = ()
+
+
+class RunBytes(JsonContent):
+    """Sizes in bytes: training rows (float32), files of the experts, distilled set."""
+
+    features: Count
+    experts: Count = 0
+    distilled: Count
+
+
+class RunScores(JsonContent):
+    """The scores of a run and what is known of it.
+
+    Attributes:
+        method, size: name of the method, and number of synthetic rows.
+        versions: of the packages that computed the scores; of an unscored run, those that made the set.
+        data: the dataset.
+        floor: rank floor of the matching loss by modality, None if the experts do not determine it.
+        matching_loss: at the end of distillation, summed over modalities; None if nothing was matched.
+        seconds: by stage.
+        bytes: sizes of data, experts and set.
+        num_seeds: students per row.
+        command: the command that evaluated the run.
+        rows: the scores by name, in table order; empty for a run that is not evaluated.
+    """
+
+    remedy: ClassVar[str] = RowScores.remedy
+
+    method: str
+    size: Annotated[int, Field(ge=1)]
+    versions: Mapping[str, str]
+    data: RunData
+    floor: Mapping[str, float] | None
+    matching_loss: float | None
+    seconds: Mapping[str, float]
+    bytes: RunBytes
+    num_seeds: Count | None = None
+    command: str = ""
+    rows: Mapping[str, RowScores] = {}
+
+    @property
+    def scored(self) -> bool:
+        """Whether the run is evaluated."""
+        return bool(self.rows)
+
+    @property
+    def distilled(self) -> RowScores:
+        """The row of the distilled set."""
+        return self.rows["distilled"]
+
+    @property
+    def levels(self) -> list[str]:
+        """Names of the recalls, "R@1" and so on, by rising K; none for a run that is not evaluated."""
+        return sorted(next(iter(self.rows.values())).recall[MEAN], key=level_number) if self.rows else []
+
+    @property
+    def directions(self) -> list[str]:
+        """Names of the directions, "query->gallery"."""
+        return [name for name in next(iter(self.rows.values())).recall if name != MEAN] if self.rows else []
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of scores.json."""
+        scored = {"num_seeds", "command"}
+        tree = {"schema": SCHEMA, **self.model_dump(mode="json", exclude={*scored, "rows"})}
+        if not self.rows:
+            return tree
+        rows = {name: row.to_json() for name, row in self.rows.items()}
+        return {
+            **tree,
+            **self.model_dump(mode="json", include=scored),
+            "units": _UNITS,
+            "lines": list(rows),
+            **rows,
+            "gain_retained": rows["distilled"]["gain_retained"],
+        }
+
+    @classmethod
+    def from_json(cls, tree: Mapping[str, Any], where: str) -> RunScores:
+        """Validate the content of scores.json, of this version or of version 0.1.
+
+        Args:
+            tree: the content.
+            where: name of the file, for error messages.
+
+        Raises:
+            InputError: names the first field that is missing or has an invalid value.
+        """
+        cls.require_schema(tree, SCHEMA, where)
+        names = tree.get("lines", [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise cls.damaged(where, "lines is not a list of names of rows")
+        if "lines" in tree:
+            for name in REQUIRED_ROWS:
+                if name not in names:
+                    raise cls.damaged(where, f"lines has no {name!r}")
+        for name in names:
+            if not isinstance(tree.get(name), Mapping):
+                raise cls.damaged(where, f"{name}, which lines names, is missing or not an object")
+        rows = {name: _with_differences(tree[name]) for name in names}
+        scores = super().from_json({**tree, "rows": rows}, where)
+        for name, row in scores.rows.items():
+            if not row.recall.get(MEAN):
+                raise cls.damaged(where, f"{name}.recall.{MEAN} is missing")
+        return scores
+
+    @classmethod
+    def _path(cls, parts: Iterable[int | str]) -> list[str]:
+        path = super()._path(parts)
+        if path[0] == "rows":
+            path = path[1:]
+            if "differences" in path[:-1]:
+                place = path.index("differences")
+                path[place : place + 2] = [f"{_DIFFERENCE}{path[place + 1]}"]
+        return path
+
+
+def _with_differences(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of the file with its differences gathered under one key."""
+    differences = {
+        name.removeprefix(_DIFFERENCE): levels for name, levels in row.items() if name.startswith(_DIFFERENCE)
+    }
+    return {**row, "differences": differences}

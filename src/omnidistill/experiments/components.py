@@ -1,0 +1,37 @@
+"""All registries of components, by where a setting or an option names them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omnidistill.core.engines import engines
+from omnidistill.core.registry import Registry
+from omnidistill.distill.optimisers import set_optimisers
+from omnidistill.distill.outer import outer_objectives
+from omnidistill.encoding.encoders import encoders
+from omnidistill.evaluation.baselines import baselines
+from omnidistill.io.tracking import trackers
+from omnidistill.methods import methods
+from omnidistill.methods.selectors import selectors
+from omnidistill.models.objectives import objectives
+from omnidistill.models.similarities import similarities
+from omnidistill.models.storages import storages
+from omnidistill.training.recipes import recipes
+
+
+def component_registries() -> dict[str, Registry[Any]]:
+    """Return {where it is named: registry} of every role that components of other packages can fill."""
+    return {
+        "distill.kind": methods,
+        "distill.student, experts.objective": objectives,
+        "distill.outer": outer_objectives,
+        "distill.similarity": similarities,
+        "distill.storage": storages,
+        "distill.optimiser": set_optimisers,
+        "distill.selector": selectors,
+        "recipe of a set": recipes,
+        "baselines of a comparison": baselines,
+        "--encoder": encoders,
+        "--tracker": trackers,
+        "--engine": engines,
+    }

@@ -1,0 +1,79 @@
+"""Typed content of JSON files: frozen pydantic models that are validated once, when a file is read.
+
+Code that builds the content passes values of the declared types; code that uses it reads attributes. JSON trees stay at
+the edge, in `from_json` and `to_json`.
+"""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from omnidistill.core.errors import InputError
+
+C = TypeVar("C", bound="JsonContent")
+
+
+class JsonContent(BaseModel):
+    """Base class of the content of JSON files: frozen, every field of its own type, no NaN or Inf.
+
+    Unknown fields, such as those of a later version, are ignored.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+    remedy: ClassVar[str] = "restore the file"
+    """What an error message advises for a damaged file."""
+
+    def evolve(self: C, **changes: Any) -> C:
+        """Return a copy with some fields changed, validated like a new one."""
+        return type(self)(**{**dict(self), **changes})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content as a JSON tree, in the layout of the file."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_json(cls: type[C], tree: Mapping[str, Any], where: str) -> C:
+        """Validate a JSON tree, such as `to_json` returns.
+
+        Args:
+            tree: content of the file.
+            where: name of the file, for error messages.
+
+        Raises:
+            InputError: names the first field that is missing or has an invalid value.
+        """
+        try:
+            return cls.model_validate_json(json.dumps(tree))
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(cls._path([part for part in first["loc"] if part != "[key]"]))
+            if first["type"] == "missing":
+                raise cls.damaged(where, f"{field} is missing") from None
+            raise cls.damaged(where, f"{field} is {reprlib.repr(first['input'])}: {first['msg']}") from None
+
+    @classmethod
+    def require_schema(cls, tree: Mapping[str, Any], expected: int, where: str) -> None:
+        """Check the version of a file's layout, its field "schema".
+
+        Raises:
+            InputError: the field is missing, or the layout is that of another version.
+        """
+        if "schema" not in tree:
+            raise cls.damaged(where, "schema is missing")
+        if tree["schema"] != expected:
+            raise cls.damaged(where, f"schema is {tree['schema']!r}, this version reads {expected}")
+
+    @classmethod
+    def damaged(cls, where: str, problem: str) -> InputError:
+        """Return the error for a file whose content is damaged; `problem` starts with the name of the field."""
+        return InputError(f"{where}: field {' '.join(problem.split())}; {cls.remedy}")
+
+    @classmethod
+    def _path(cls, parts: Iterable[int | str]) -> list[str]:
+        """Return the path of a field as the file spells it."""
+        return [str(part) for part in parts]

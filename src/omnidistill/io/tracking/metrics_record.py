@@ -1,0 +1,62 @@
+"""One record of a metrics log: the numbers of an outer iteration, and notes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omnidistill.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class MetricsRecord:
+    """One record of a metrics log, one line of metrics.jsonl.
+
+    Attributes:
+        iteration: the outer iteration; None for a record about a complete run.
+        values: numbers by name: "loss", "loss/image", "step_size/image", "validation" ...
+        notes: what the user should know, one sentence each.
+    """
+
+    iteration: int | None
+    values: Mapping[str, int | float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as one JSON object: iteration, numbers, notes; without those that there are none of."""
+        iteration = {} if self.iteration is None else {"iteration": self.iteration}
+        return {**iteration, **self.values, **({"notes": list(self.notes)} if self.notes else {})}
+
+    @staticmethod
+    def from_json(tree: Mapping[str, Any]) -> MetricsRecord:
+        """Read what `to_json` wrote. Entries that are not numbers, such as texts of other programs, are ignored.
+
+        Raises:
+            ValueError: the iteration is not a whole number, or the notes are not a list.
+        """
+        iteration, notes = tree.get("iteration"), tree.get("notes", [])
+        if iteration is not None and (not isinstance(iteration, int) or isinstance(iteration, bool)):
+            raise ValueError(f"iteration is {iteration!r}")
+        if not isinstance(notes, list):
+            raise ValueError(f"notes is {notes!r}")
+        values = {
+            name: value
+            for name, value in tree.items()
+            if name != "iteration" and isinstance(value, int | float) and not isinstance(value, bool)
+        }
+        return MetricsRecord(iteration, values, tuple(str(note) for note in notes))
+
+
+def read_records(path: Path) -> list[MetricsRecord]:
+    """Return all records of a metrics log.
+
+    Raises:
+        InputError: the file cannot be read, or it was altered.
+    """
+    try:
+        return [MetricsRecord.from_json(dict(json.loads(line))) for line in path.read_text("utf-8").splitlines()]
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); the log was altered, distil again") from error
