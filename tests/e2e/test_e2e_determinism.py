@@ -64,7 +64,7 @@ def test_this_process_makes_them_too(made: Path, tmp_path: Path) -> None:
 def test_another_seed_makes_another_set(made: Path, tmp_path: Path) -> None:
     assert cli("distill", made / "SET", *SETTINGS, "--seed", 1, "-o", tmp_path / "RUN").code == 0
     one, other = (DistilledSet.load(folder / "RUN" / "distilled") for folder in (made, tmp_path))
-    assert one.initial_ids != other.initial_ids
+    assert one.provenance.initial_ids != other.provenance.initial_ids
     assert not torch.equal(one.rows()["a"], other.rows()["a"])
 
 

@@ -102,6 +102,6 @@ def test_small_encoders_and_their_licences(items: Path, tmp_path: Path) -> None:
     assert recall["mean"] > 2 / 3  # 2 of 6 rows are right
     licences = load_features(tmp_path / "SET").provenance["licences"]
     assert licences["audio"] == "Whisper base weights, OpenAI, MIT"
-    assert DistilledSet.load(tmp_path / "RUN" / "distilled").provenance["licences"] == licences
+    assert DistilledSet.load(tmp_path / "RUN" / "distilled").provenance.licences == licences
     page = (tmp_path / "RUN" / "report.html").read_text("utf-8")
     assert all(licence in page for licence in licences.values())

@@ -184,6 +184,7 @@ def test_a_comparison_runs_it_beside_the_others(tmp_path: Path) -> None:
     (loaded,) = [
         DistilledSet.load(path)
         for path in (tmp_path / "C").glob("cells/*/run/distilled")
-        if json.loads((path.parent / "run.json").read_text())["config"]["distill"]["kind"] == "learn"
+        if json.loads((path.parent / "run.json").read_text())["config"]["distill"].get("outer", {}).get("kind")
+        == "task"
     ]
     assert len(loaded) == 8
