@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from omnidistill.experiments.table import check_result
 from torch import Tensor
 
 import omnidistill as od
@@ -16,7 +17,6 @@ from omnidistill.core.registry import Registry
 from omnidistill.distill import Distillation
 from omnidistill.evaluation.baselines import Setting, baselines
 from omnidistill.evaluation.trained_heads import TrainedHeads
-from omnidistill.experiments.table import check_result
 from omnidistill.methods import Task, methods
 from omnidistill.models.objectives import Objective, objectives
 from plugins import installed
