@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from omnidistill.experiments.table import check_result
 from torch import Tensor
 
 import omnidistill as od

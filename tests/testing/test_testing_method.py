@@ -92,7 +92,7 @@ def broken(how: str) -> BrokenMethod:
         ("other modalities", r"modalities are \('c', 'b', 'a'\)"),
         ("not finite", "rows of 'b' contain NaN or Inf"),
         ("not saved", "did not save a set in FOLDER/distilled"),
-        ("another saved", "not the one returned, in 'rows/a'"),
+        ("another saved", "differs from the returned one in 'rows/a'"),
         ("own randomness", "two runs with the same seed differ in 'rows/a'"),
         ("global randomness", "used torch's global random state"),
         ("rows in place", "modified the train rows of 'b' in place"),
@@ -101,9 +101,9 @@ def broken(how: str) -> BrokenMethod:
         ("no step", "the recipe has 0 steps"),
         ("a step size too few", "a positive one for each modality"),
         ("students diverge", "a student's head of 'a' contains NaN or Inf"),
-        ("another objective", "another storage or objective than the method's settings"),
+        ("another objective", "storage or objective differs from the settings of the method"),
         ("provenance lost", r"provenance \['method', 'data'\] of the task is lost"),
-        ("negative time", "took -1.0 seconds"),
+        ("negative time", "reports -1.0 seconds"),
     ],
 )
 def test_a_broken_method_is_named(how: str, message: str, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ class Broken(Bits):
         ("a last bit", "load returned other rows than expand"),
         ("detached", "expand is not differentiable"),
         ("a row lost", r"expands to \[0.8\] rows per stored row"),
-        ("a view too many", r"\[1.0, 2.0\] rows for each"),
+        ("a view too many", r"expands to \[1.0, 2.0\] rows per stored row"),
         ("too wide", r"rows of 'a' are \(5, 14\), expected width 7"),
         ("a modality lost", r"expands to \['a'\], not \['a', 'b'\]"),
         ("not finite", "a row of zeros.*rows of 'a' contain NaN or Inf"),
