@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from omnidistill.experiments.table import check_result
 from torch import Tensor
 
 import omnidistill as od
