@@ -15,6 +15,7 @@ from typing import Any
 import omnidistill as od
 from omnidistill import testing
 from omnidistill.cli import make_parser
+from omnidistill.core.registry import Registry
 from omnidistill.experiments.config import RunConfig, describe_comparisons, describe_fields, describe_presets
 
 
@@ -92,6 +93,10 @@ def _formatter(base: Any) -> Any:
 
 def _documented(name: str, thing: Any, level: str) -> str:
     kind = "class " if inspect.isclass(thing) else ""
+    if isinstance(thing, Registry):
+        entries = "\n".join(f"* `{entry}`: {text}" for entry, text in thing.list().items())
+        group = f"; packages add theirs in the entry-point group `{thing.group}`" if thing.group else ""
+        return f"{level} {name}\n\nRegistry of every {thing.role} by name{group}.\n\n{entries}"
     parts = [f"{level} {name}", f"```text\n{kind}{name}{_signature(thing)}\n```", _doc(thing)]
     if inspect.isclass(thing):
         for member, found in vars(thing).items():
@@ -109,7 +114,7 @@ def _signature(thing: Any) -> str:
     """Argument names with their defaults; shapes and types are told in the docstring."""
     try:
         found = inspect.signature(thing)
-    except ValueError:
+    except (TypeError, ValueError):
         return ""
     bare = [p.replace(annotation=p.empty) for p in found.parameters.values() if p.name != "self"]
     return re.sub(r"<factory>|<[^>]* object at [^>]*>", "...", str(inspect.Signature(bare)))

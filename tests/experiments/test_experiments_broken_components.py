@@ -115,7 +115,7 @@ def test_an_objective_that_keeps_the_contract_is_accepted(data: Path, tmp_path: 
 
 @pytest.mark.parametrize(
     ("component", "message"),
-    [(Nothing, "run returned a NoneType, expected a Distillation"), (TooFew, "its set has 5 rows of a, b, expected 6")],
+    [(Nothing, "run returned NoneType, expected Distillation"), (TooFew, "the set has 5 rows of a, b, expected 6")],
 )
 def test_a_method_must_return_the_set_that_was_asked_for(
     component: type[od.Method], message: str, data: Path, tmp_path: Path
