@@ -64,9 +64,9 @@ def planned(
     return plan_baselines(comparison, evaluate or EvaluateConfig(), cells, data, start)
 
 
-def without_costs(content: Comparison) -> dict[str, Any]:
+def without_costs(content: Comparison | dict[str, Any]) -> dict[str, Any]:
     """The content of comparison.json without times and memory."""
-    tree: dict[str, Any] = json.loads(json.dumps(content.to_json()))
+    tree: dict[str, Any] = json.loads(json.dumps(content.to_json() if isinstance(content, Comparison) else content))
     for row in tree["lines"]:
         del row["seconds"], row["peak_bytes"]
     return tree

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from omnidistill.core.errors import InputError, NotFiniteError
-from omnidistill.io.artifacts import load_artifact, save_artifact
+from omnidistill.io.artifacts import exclusive, load_artifact, save_artifact
 from omnidistill.training.experts import ExpertBuffer, Start, load_experts, stack_runs, train_epochs, train_experts
 from small_runs import contents, features, small_config, small_experts, small_heads, small_start, without_seconds
 
@@ -118,6 +118,12 @@ def test_a_finished_buffer_is_taken_as_it_is(folder: Path) -> None:
     again = small_experts(folder, CONFIG)
     assert contents(folder) == before
     assert again.num_epochs == 4
+
+
+def test_a_finished_buffer_is_read_while_others_read_it(folder: Path) -> None:
+    """Cells of a comparison share it: one must not fail because another opens it at the same moment."""
+    with exclusive(folder):
+        assert small_experts(folder, CONFIG).num_epochs == 4
 
 
 @pytest.mark.parametrize("done", ["finished", "interrupted"])

@@ -118,11 +118,11 @@ def train_experts(
     trainings = tuple(StartTraining(start.learning_rate, start.num_epochs) for start in starts)
     key = ExpertKey(config.model_dump(mode="json"), trainings, seed, dict(identity or {}))
     progress, engine = progress or SilentProgress(), engine or LocalEngine()
+    if (finished := _finished(folder, key)) is not None:  # read without the lock: many runs may share a buffer
+        return finished
     with exclusive(folder):
-        if (folder / "manifest.json").exists():
-            buffer = load_experts(folder)
-            require_same(folder, buffer.key, key)
-            return buffer
+        if (finished := _finished(folder, key)) is not None:
+            return finished
         trail, modalities = Trail.open(folder, key, seconds), tuple(starts[OWN].heads)
         heads = trail.last(modalities) if trail.records else _stacked([starts[turn].heads for turn in turns])
         with progress:
@@ -200,6 +200,14 @@ def squared_distances(snapshots: Snapshots, modalities: Sequence[str]) -> Float[
                 torch.sub(path[t][name], path[s][name], out=gap)
                 table[expert, m, s, t] = table[expert, m, t, s] = gap.square_().sum()
     return table
+
+
+def _finished(folder: Path, key: ExpertKey) -> ExpertBuffer | None:
+    if not (folder / "manifest.json").exists():
+        return None
+    buffer = load_experts(folder)
+    require_same(folder, buffer.key, key)
+    return buffer
 
 
 def _stacked(runs: Sequence[Heads]) -> dict[str, Float[Tensor, "E _ _"]]:
