@@ -235,6 +235,22 @@ def test_damage_is_an_error_that_names_file_and_field(
     assert refusal(altered(saved, change)).startswith((message, f"field {message}"))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda meta: meta.update(size=99), "the rows of video are (300, 9), but the specification says (297, 9)"),
+        (lambda meta: meta["modalities"].update(text=9), "the rows of text are (300, 8), but the specification says "),
+        (lambda meta: meta["modalities"].update(smell=9), "the tensors do not fit the specification ('smell')"),
+        (lambda meta: meta["storage"].update(bits=8), "the rows of video are (300, 5), but the specification says "),
+        (lambda meta: meta.update(similarity={"kind": "full"}), "the tensors do not fit the specification ("),
+    ],
+)
+def test_a_specification_that_does_not_fit_the_tensors_is_refused(
+    change: Callable[[Json], object], message: str, saved: Path
+) -> None:
+    assert refusal(altered(saved, change)).startswith(message)
+
+
 def test_damage_of_the_provenance_is_an_error_that_names_file_and_field(saved: Path) -> None:
     tree = json.loads((saved / PROVENANCE).read_text("utf-8"))
     (saved / PROVENANCE).write_text(json.dumps({**tree, "notes": 5}), "utf-8")

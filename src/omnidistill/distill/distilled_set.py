@@ -194,7 +194,9 @@ class DistilledSet:
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
         source = f"{folder}/{PROVENANCE}" if "schema" in meta else where
-        return DistilledSet(tensors, spec, preprocessing, Provenance.from_json(provenance, source))
+        loaded = DistilledSet(tensors, spec, preprocessing, Provenance.from_json(provenance, source))
+        _check_tensors(loaded, where)
+        return loaded
 
 
 def sgd_recipe(distilled: DistilledSet) -> Sgd:
@@ -206,6 +208,24 @@ def sgd_recipe(distilled: DistilledSet) -> Sgd:
     if not isinstance(distilled.recipe, Sgd):
         raise InputError(f"the recipe of the set has kind '{distilled.recipe.kind}', expected 'sgd'")
     return distilled.recipe
+
+
+def _check_tensors(loaded: DistilledSet, where: str) -> None:
+    """Raise InputError if the tensors do not have the shapes of the specification."""
+    expected = {name: (len(loaded), width) for name, width in loaded.spec.modalities.items()}
+    try:
+        actual = {name: tuple(rows.shape) for name, rows in loaded.rows().items()}
+        num_targets = loaded.targets(torch.arange(len(loaded))[-2:]).numel()
+    except (IndexError, KeyError, RuntimeError, ValueError) as error:
+        raise InputError(f"{where}: the tensors do not fit the specification ({error}); the file was altered") from None
+    for name, shape in expected.items():
+        if actual[name] != shape:
+            raise InputError(
+                f"{where}: the rows of {name} are {actual[name]}, but the specification says {shape}; "
+                "the file was altered"
+            )
+    if num_targets != min(2, len(loaded)) ** 2:
+        raise InputError(f"{where}: the similarity does not fit {len(loaded)} rows; the file was altered")
 
 
 def as_stored(storage: RowForm, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
