@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -21,9 +22,11 @@ from omnidistill.evaluation.baselines import random_real_rows as random_rows
 from omnidistill.evaluation.validation import doubling_steps
 from omnidistill.experiments.config import describe_comparisons, describe_presets
 from omnidistill.experiments.run import heads_fingerprint
+from omnidistill.methods import methods as registry
 from omnidistill.methods.apm import Apm
 from omnidistill.methods.learn import Learn
 from omnidistill.models.heads import save_heads
+from omnidistill.report.comparison_content import Comparison
 from omnidistill.report.gain_figure import gain_figure
 from small_runs import cli, features, packed, small_heads
 
@@ -53,13 +56,20 @@ def content(folder: Path, name: str = "comparison") -> dict[str, Any]:
 def test_every_preset_and_comparison_takes_one_line() -> None:
     outcome = cli("presets")
     assert (outcome.code, outcome.err) == (0, "")
-    methods, comparisons = outcome.out.split("comparisons (--preset of compare)\n")
+    methods, rest = outcome.out.split("comparisons (--preset of compare)\n")
+    comparisons, *components = re.split(r"^components: (.*)\n", rest, flags=re.MULTILINE)
     title, *lines = methods.splitlines()
     assert title == "methods (--preset of distill, --methods of compare)"
     for described, listed in ((describe_presets(), lines), (describe_comparisons(), comparisons.splitlines())):
         assert [tuple(line.split(maxsplit=1)) for line in listed] == list(described.items())
         assert all(line.startswith("  ") for line in listed)
     assert any(line.startswith("  paper/hopa-msrvtt-100 ") for line in lines)
+    listed = {
+        place: [line.split()[0] for line in text.splitlines()]
+        for place, text in zip(components[::2], components[1::2], strict=True)
+    }
+    assert listed["distill.kind"] == list(registry.names())
+    assert listed["--tracker"] == ["tensorboard", "wandb", "trackio"]
 
 
 # compare
@@ -117,7 +127,7 @@ def test_budgets_have_their_own_rows_and_a_figure(data: Path, tmp_path: Path) ->
         assert part in outcome.out, outcome.out
     assert f"table  {tmp_path / 'C' / 'comparison.md'} (also .csv, .tex, .json, .svg)" in outcome.out
     result = content(tmp_path / "C")
-    assert (tmp_path / "C" / "comparison.svg").read_text("utf-8") == gain_figure(result)
+    assert (tmp_path / "C" / "comparison.svg").read_text("utf-8") == gain_figure(Comparison.from_json(result, "here"))
     sizes = {line["name"]: line["size"] for line in result["lines"]}
     assert any(line["label"] == "random, 32 rows" for line in result["lines"])
     assert (sizes["apm@3328B"], sizes["random@3328B"], sizes["equal-bytes@3328B"]) == (13, None, None)
