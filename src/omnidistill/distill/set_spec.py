@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 from omnidistill.core.registry import ComponentRegistry
 from omnidistill.models.objectives import Objective, objectives
 from omnidistill.models.similarities import Similarity, similarities
@@ -47,7 +48,7 @@ class SetSpec:
     similarity: Similarity
     objective: Objective
     recipe: Recipe
-    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    preprocessing: Mapping[str, Json] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the metadata of the artifact."""

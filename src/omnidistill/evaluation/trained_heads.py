@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
 from omnidistill.training.experts.epochs import StackedHeads
 
 
@@ -31,7 +31,7 @@ class TrainedHeads:
     parts: tuple[StackedHeads, ...]
     bytes: int
     seconds: float
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Json]
     judged: int = 0
     bias: Mapping[str, Float[Tensor, " _"]] | None = None
 
