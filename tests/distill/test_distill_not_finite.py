@@ -263,9 +263,10 @@ def test_gradients_of_the_similarity_count_too(
             tensors[leaf].register_hook(lambda gradient: gradient * float("nan"))
         return targets(self, tensors, batches)
 
-    monkeypatch.setattr(LowRank, "targets", poisoned)
-    with pytest.raises(NotFiniteError, match=r"similarity.*in iteration 3"):
-        loop.distill(tmp_path, small_config("distill.validate_every=0"))
+    with monkeypatch.context() as patched:
+        patched.setattr(LowRank, "targets", poisoned)
+        with pytest.raises(NotFiniteError, match=r"similarity.*in iteration 3"):
+            loop.distill(tmp_path, small_config("distill.validate_every=0"))
     saved = DistilledSet.load(tmp_path / LAST_GOOD)
     assert saved.provenance.iteration == 1
     assert all(bool(tensor.isfinite().all()) for tensor in saved.tensors.values())

@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 
@@ -17,9 +18,8 @@ import omnidistill as od
 import snippets
 from omnidistill.cli import main, make_parser
 from omnidistill.distill.version_0_1 import RENAMED
+from omnidistill.experiments.components import component_registries
 from omnidistill.experiments.config import RunConfig, describe_comparisons, describe_fields, preset_names
-from omnidistill.methods import methods
-from omnidistill.models.objectives import objectives
 from plugins import installed
 from snippets import ROOT
 
@@ -84,7 +84,9 @@ def verbs() -> list[str]:
 def test_python_runs(name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = ModuleType("page")  # a module, as what looks classes up expects
     monkeypatch.setitem(sys.modules, "page", page)
-    with installed(objectives), installed(methods):  # what a page registers is gone after it
+    with ExitStack() as stack:
+        for registry in component_registries().values():  # what a page registers is gone after it
+            stack.enter_context(installed(registry))
         for number, block in enumerate(snippets.python_blocks(text_of(name)), start=1):
             exec(compile(block, f"{name}, block {number}", "exec"), vars(page))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from test_report_page import ATTACK, Things, cases, instances, metrics
-from test_report_tables import sample
+from test_report_tables import read, sample
 
 from browser import Browser
 from omnidistill.report.items import SOUND_RATE, Make, short_sound, thumbnail
@@ -36,7 +36,9 @@ class Heard(Things):
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
     items = Heard(prefix=f"{ATTACK} thing ")
-    path.write_text(render_page([RunView(sample(), metrics(), instances(NUM_ROWS, 97), items, (), cases())]), "utf-8")
+    path.write_text(
+        render_page([RunView(read(sample()), metrics(), instances(NUM_ROWS, 97), items, (), cases())]), "utf-8"
+    )
     return path
 
 
