@@ -12,11 +12,13 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-# The tests of single packages, in under two minutes: no command line in processes of its own, browser, Ray or media.
+# The tests of single packages, in under two minutes: no command line in processes of its own, browser, Ray or media, and
+# no suite over all methods or all baselines.
 QUICK := core data models training distill methods evaluation testing static golden experiments/config
+SLOW := core/engines methods/test_methods_contract.py evaluation/baselines/test_baselines.py
 
 quick: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix tests/,$(QUICK)) --ignore tests/core/engines
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix tests/,$(QUICK)) $(addprefix --ignore tests/,$(SLOW))
 
 check: $(READY)
 	$(BIN)/ruff format --check .
