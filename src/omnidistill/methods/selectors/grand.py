@@ -15,7 +15,7 @@ from torch import Tensor
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.methods.selectors.selector import CHUNK_BYTES, RowSelector, check_size, selectors
 from omnidistill.methods.selectors.softmax_errors import early_heads, row_deltas, squared_lengths
-from omnidistill.methods.selectors.turns import first_by_turns
+from omnidistill.methods.selectors.turns import highest_by_turns
 from omnidistill.models.heads import Heads
 
 
@@ -34,8 +34,7 @@ def grand(
     """
     check_size(size, len(train))
     scores = grand_scores(train, early_heads(start, trajectory), chunk_bytes)
-    ranking = scores.argsort(descending=True, stable=True)
-    return first_by_turns(ranking, train.group_codes.to(ranking.device), size)
+    return highest_by_turns(scores, train.group_codes, size)
 
 
 def grand_scores(train: FeatureSet, heads: Heads, chunk_bytes: int = CHUNK_BYTES) -> Float[Tensor, " n"]:

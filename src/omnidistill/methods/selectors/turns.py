@@ -7,7 +7,7 @@ least as many groups as rows to select, the selected rows are of distinct groups
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -47,3 +47,9 @@ def first_by_turns(ranking: Int[Tensor, " n"], codes: Int[Tensor, " n"], size: i
     turn = torch.empty_like(ranking)
     turn[by_group] = torch.arange(len(ranking), device=ranking.device) - begins
     return ranking[turn.argsort(stable=True)[:size]].cpu()
+
+
+def highest_by_turns(scores: Float[Tensor, " n"], groups: Int[Tensor, " n"], size: int) -> Int[Tensor, " N"]:
+    """Select the rows with the highest scores; groups take turns. Equal scores keep the order of the rows."""
+    ranking = scores.argsort(descending=True, stable=True)
+    return first_by_turns(ranking, groups.to(ranking.device), size)
