@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from omnidistill.cli.command_list import make_parser
+from omnidistill.core.arguments import written_as_options
 from omnidistill.core.errors import OmnidistillError
 
 __all__ = ["main", "make_parser"]
@@ -30,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = argparse.Namespace()
     try:
         try:
-            return _run(arguments, options)
+            with written_as_options():
+                return _run(arguments, options)
         finally:  # also after --help and --version, which raise SystemExit
             _flush_stdout()
     except OmnidistillError as error:

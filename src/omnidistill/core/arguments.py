@@ -1,0 +1,43 @@
+"""How a message writes an argument: in Python terms, or as an option within the command line.
+
+argument("seeds", 3)          seeds=3              --seeds 3
+argument("resume", True)      resume=True          --resume
+argument("heads")             heads                --heads
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+_AS_OPTIONS: ContextVar[bool] = ContextVar("arguments as options", default=False)
+
+_OPTIONS = {"initial_set": "from", "num_students": "students", "settings": "set", "out": "output", "folder": "output"}
+"""Names of options that differ from the name of the argument."""
+
+
+def argument(name: str, value: object = None) -> str:
+    """Return an argument as the user writes it.
+
+    Args:
+        name: name of the argument of a public function.
+        value: its value; None: only the name is wanted.
+    """
+    if not _AS_OPTIONS.get():
+        if value is None:
+            return name
+        return f"{name}={str(value)!r}" if isinstance(value, Path) else f"{name}={value!r}"
+    option = f"--{_OPTIONS.get(name, name).replace('_', '-')}"
+    return option if value is None or value is True else f"{option} {value}"
+
+
+@contextmanager
+def written_as_options() -> Iterator[None]:
+    """Write arguments as options within the block: the command line uses it around every command."""
+    before = _AS_OPTIONS.set(True)
+    try:
+        yield
+    finally:
+        _AS_OPTIONS.reset(before)

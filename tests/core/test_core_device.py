@@ -1,0 +1,39 @@
+"""Devices by name; one that does not exist, or is not built in, is one line."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from omnidistill.core.arguments import written_as_options
+from omnidistill.core.device import resolve_device
+from omnidistill.core.errors import InputError
+
+
+def test_the_cpu_is_always_there() -> None:
+    assert resolve_device("cpu") == resolve_device(torch.device("cpu")) == torch.device("cpu")
+    assert resolve_device() == resolve_device("auto") == torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "", "xpu", "cpu:cpu"])
+def test_a_name_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=r"^device='.*': .*choose from auto, cpu, cuda, cuda:N, mps$"):
+        resolve_device(name)
+
+
+def test_a_gpu_that_is_missing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: False)
+    with pytest.raises(InputError, match="this build of torch has no CUDA"), written_as_options():
+        resolve_device("cuda")
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    missing = "--device cuda: torch finds no GPU on this machine; use --device cpu"
+    with pytest.raises(InputError, match=missing), written_as_options():
+        resolve_device("cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(InputError, match="device='cuda:2': no such GPU; the GPUs are cuda:0 to cuda:1"):
+        resolve_device("cuda:2")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(InputError, match="no MPS; use device='cpu'"):
+        resolve_device("mps")
