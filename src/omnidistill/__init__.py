@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from omnidistill.api import *  # noqa: F403
+else:  # hidden from type checkers, which would otherwise accept any name
 
-
-def __getattr__(name: str) -> Any:
-    if name == "__all__":  # for `from omnidistill import *`
-        return list(_public().__all__)
-    if not name.startswith("_"):
-        public = _public()
-        if name in getattr(public, "__all__", ()):  # while the module is being imported it has none yet
-            return getattr(public, name)
-    raise AttributeError(f"module 'omnidistill' has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        if name == "__all__":  # for `from omnidistill import *`
+            return list(_public().__all__)
+        if not name.startswith("_"):
+            public = _public()
+            if name in getattr(public, "__all__", ()):  # while the module is being imported it has none yet
+                return getattr(public, name)
+        raise AttributeError(f"module 'omnidistill' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -113,7 +113,8 @@ class CommandGroup:
     """
 
     def __init__(self, heading: str, subparsers: Any) -> None:
-        self.heading, self._subparsers = heading, subparsers
+        self.heading: str = heading
+        self._subparsers = subparsers
         self.parsers: dict[str, Parser] = {}
         self.summaries: dict[str, str] = {}
 

@@ -19,7 +19,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema, to_json
@@ -29,6 +29,7 @@ from omnidistill.core.settings import Component
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Component)
+E = TypeVar("E", bound=Component)
 
 
 class Registry(Generic[T]):
@@ -41,7 +42,8 @@ class Registry(Generic[T]):
     """
 
     def __init__(self, role: str, builtin: Mapping[str, str], group: str | None = None) -> None:
-        self.role, self.group = role, group
+        self.role: str = role
+        self.group: str | None = group
         self._builtin = dict(builtin)
         self._loaded: dict[str, T] = {}
         self._packages: dict[str, str | None] = {}
@@ -147,7 +149,12 @@ class ComponentRegistry(Registry[type[C]]):
 
     def __init__(self, role: str, base: type[C], builtin: Mapping[str, str], group: str | None = None) -> None:
         super().__init__(role, builtin, group)
-        self.base = base
+        self.base: type[C] = base
+
+    def register(self, name: str) -> Callable[[type[E]], type[E]]:
+        """Return a decorator that adds the class under `name`, see `Registry.register`."""
+        # A decorator that returned `type[C]` would hide the subclass, its settings included, from type checkers.
+        return cast("Callable[[type[E]], type[E]]", super().register(name))
 
     def build(self, spec: Any) -> C:
         """Return the component that a name, a table with the key `kind`, or an instance stands for.

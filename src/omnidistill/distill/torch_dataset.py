@@ -34,7 +34,8 @@ class SyntheticRows(Dataset[Item]):
         rows: Mapping[str, Float[Tensor, "_ _"]],
         targets: Callable[[Int[Tensor, " b"]], Float[Tensor, "b b"]],
     ) -> None:
-        self.rows, self.targets = dict(rows), targets
+        self.rows: dict[str, Float[Tensor, "_ _"]] = dict(rows)
+        self.targets: Callable[[Int[Tensor, " b"]], Float[Tensor, "b b"]] = targets
 
     def __len__(self) -> int:
         return len(next(iter(self.rows.values())))

@@ -8,10 +8,42 @@
 A published method is a preset: a file in presets/ that names one of these methods and its components.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from omnidistill.methods.method import AnyMethod, Method, methods
 from omnidistill.methods.task import Task
 
-# `omnidistill.methods` is also the public namespace of methods, so it exports the functions of the registry.
-get, names, list, register = methods.get, methods.names, methods.list, methods.register
-
 __all__ = ["AnyMethod", "Method", "Task", "get", "list", "methods", "names", "register"]
+
+M = TypeVar("M", bound=Method)
+
+# `omnidistill.methods` is also the public namespace of methods, so it exports the functions of the registry.
+
+
+def get(name: str) -> type[Method]:
+    """Return the method of this name, importing it if necessary.
+
+    Raises:
+        InputError: nothing of this name is installed (the message lists what is), or its package fails to load.
+    """
+    return methods.get(name)
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all methods: built-in ones in their order, then others sorted. Imports nothing."""
+    return methods.names()
+
+
+def list() -> dict[str, str]:
+    """Return {name: first line of its documentation} of every method, or why it cannot be loaded."""
+    return methods.list()
+
+
+def register(name: str) -> Callable[[type[M]], type[M]]:
+    """Return a decorator that adds a method under `name`.
+
+    Raises:
+        InputError: the class does not keep the contract of methods, or the name is taken by another method.
+    """
+    return methods.register(name)

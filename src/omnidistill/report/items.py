@@ -108,7 +108,7 @@ class ManifestItems:
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
-        self.rows = {row.id: row for row in manifest.rows}
+        self.rows: dict[str, Row] = {row.id: row for row in manifest.rows}
 
     def caption(self, name: str, modality: str) -> str:
         """The text of this modality, else the first text, else the id."""

@@ -18,7 +18,8 @@ class EmbeddedMedia:
     def __init__(self, budget: int) -> None:
         self.budget = budget
         self.uris: list[str] = []
-        self.num_bytes = self.left_out = 0
+        self.num_bytes: int = 0
+        self.left_out: int = 0
         self.unreadable: list[str] = []
         self._by_key: dict[Hashable, int | None] = {}
         self._by_uri: dict[str, int] = {}

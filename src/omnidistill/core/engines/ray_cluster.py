@@ -65,7 +65,9 @@ class RayEngine:
     here = False
 
     def __init__(self, address: str | None = None, *, gpus: int = 0, retries: int = 3) -> None:
-        self.address, self.gpus, self.retries = address, gpus, retries
+        self.address: str | None = address
+        self.gpus: int = gpus
+        self.retries: int = retries
         self._owns_connection = False
 
     def at_once(self, helpers: int = 0) -> int:

@@ -93,7 +93,10 @@ class EncoderFactory:
     ) -> None:
         functools.update_wrapper(self, build)
         self._build = build
-        self.source, self.licence, self.cites, self.aliases = source, licence, cites, aliases
+        self.source: Source = source
+        self.licence: str | None = licence
+        self.cites: tuple[str, ...] = cites
+        self.aliases: tuple[str, ...] = aliases
 
     def __call__(self, source: str | None, device: str) -> Encoder:
         """Open the encoder, see `EncoderBuilder`."""

@@ -79,8 +79,8 @@ class LowRankHeads:
 
     def __init__(self, start: Heads, rank: int, num_runs: int, generator: torch.Generator) -> None:
         self.start = start
-        self.left = {name: torch.zeros(num_runs, matrix.shape[0], rank) for name, matrix in start.items()}
-        self.right = {
+        self.left: StackedHeads = {name: torch.zeros(num_runs, matrix.shape[0], rank) for name, matrix in start.items()}
+        self.right: StackedHeads = {
             name: torch.randn(num_runs, matrix.shape[1], rank, generator=generator) / matrix.shape[1] ** 0.5
             for name, matrix in start.items()
         }

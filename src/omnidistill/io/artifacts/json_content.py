@@ -24,7 +24,7 @@ class JsonContent(BaseModel):
     Unknown fields, such as those of a later version, are ignored.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
     remedy: ClassVar[str] = "restore the file"
     """What an error message advises for a damaged file."""
 

@@ -51,6 +51,13 @@ HUGE: dict[Modality, Size] = {
 class Tower(nn.Module):
     """Encoder of one modality. Create it with `empty_tower` and load its weights."""
 
+    embed: TextTokens | MediaTokens
+    pre_norm: nn.LayerNorm | nn.Identity
+    blocks: nn.ModuleList
+    norm: nn.LayerNorm
+    projection: nn.Linear
+    log_scale: nn.Parameter | None
+
     def __init__(self, modality: Modality, size: Size) -> None:
         super().__init__()
         width, num_tokens = size.width, _NUM_TOKENS[modality]
@@ -96,6 +103,9 @@ def empty_tower(modality: Modality, size: Size) -> Tower:
 class TextTokens(nn.Module):
     """Token ids to tokens, with a causal attention mask."""
 
+    tokens: nn.Embedding
+    positions: nn.Parameter
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.tokens = nn.Embedding(VOCABULARY, width)
@@ -116,6 +126,9 @@ class MediaTokens(nn.Module):
     """Patches of any modality but text to tokens, preceded by a class token, without an attention mask."""
 
     mask = None
+    stem: Windows | Patches
+    class_token: nn.Parameter
+    positions: nn.Parameter
 
     def __init__(self, modality: Modality, width: int, num_tokens: int) -> None:
         super().__init__()
@@ -136,10 +149,11 @@ class MediaTokens(nn.Module):
 class Patches(nn.Module):
     """Patches of pictures, clips and spectrograms, by a convolution."""
 
+    proj: nn.Conv2d | nn.Conv3d
+    norm: nn.LayerNorm | nn.Identity
+
     def __init__(self, modality: Modality, width: int) -> None:
         super().__init__()
-        self.proj: nn.Conv2d | nn.Conv3d
-        self.norm: nn.LayerNorm | nn.Identity
         if modality == "vision":
             self.proj, self.norm = nn.Conv3d(3, width, (2, 14, 14), (2, 14, 14), bias=False), nn.Identity()
         else:
@@ -157,6 +171,9 @@ class Patches(nn.Module):
 class Windows(nn.Module):
     """Patches of six motion channels: windows of eight samples."""
 
+    proj: nn.Linear
+    norm: nn.LayerNorm
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.proj, self.norm = nn.Linear(48, width, bias=False), nn.LayerNorm(width)
@@ -169,6 +186,11 @@ class Windows(nn.Module):
 
 class Block(nn.Module):
     """A transformer block with layer norm before attention and MLP."""
+
+    norm_1: nn.LayerNorm
+    norm_2: nn.LayerNorm
+    attn: Attention
+    mlp: Mlp
 
     def __init__(self, width: int, num_heads: int, extra_key: bool) -> None:
         super().__init__()
@@ -185,6 +207,12 @@ class Block(nn.Module):
 
 class Attention(nn.Module):
     """Multi-head self-attention; with `extra_key`, one learned key and value follow those of the tokens."""
+
+    in_proj_weight: nn.Parameter
+    in_proj_bias: nn.Parameter
+    bias_k: nn.Parameter | None
+    bias_v: nn.Parameter | None
+    out_proj: nn.Linear
 
     def __init__(self, width: int, num_heads: int, extra_key: bool) -> None:
         super().__init__()
@@ -207,6 +235,9 @@ class Attention(nn.Module):
 
 class Mlp(nn.Module):
     """Two layers with a hidden width of four times the width, and exact GELU."""
+
+    fc1: nn.Linear
+    fc2: nn.Linear
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -48,6 +48,15 @@ class Size:
 class VisionTower(nn.Module):
     """Tower for videos, pictures and spectrograms. Create it with `empty_tower` and load its weights."""
 
+    num_frames: int
+    class_token: nn.Parameter
+    patches: nn.Conv2d
+    positions: nn.Embedding
+    pre_norm: nn.LayerNorm
+    layers: nn.ModuleList
+    post_norm: nn.LayerNorm
+    projection: nn.Linear
+
     def __init__(self, size: Size) -> None:
         super().__init__()
         self.num_frames = size.num_frames
@@ -81,6 +90,12 @@ class VisionTower(nn.Module):
 
 class TextTower(nn.Module):
     """Tower for texts. Create it with `empty_tower` and load its weights."""
+
+    tokens: nn.Embedding
+    positions: nn.Embedding
+    layers: nn.ModuleList
+    post_norm: nn.LayerNorm
+    projection: nn.Linear
 
     def __init__(self, size: Size) -> None:
         super().__init__()
@@ -120,6 +135,15 @@ def empty_tower(size: Size) -> Tower:
 class Layer(nn.Module):
     """A transformer block with layer norm before each part; for videos, temporal attention comes first."""
 
+    num_frames: int
+    temporal_embedding: nn.Parameter
+    temporal_layer_norm1: nn.LayerNorm
+    temporal_attn: Attention
+    layer_norm1: nn.LayerNorm
+    layer_norm2: nn.LayerNorm
+    self_attn: Attention
+    mlp: Mlp
+
     def __init__(self, size: Size) -> None:
         super().__init__()
         self.num_frames = size.num_frames
@@ -150,6 +174,11 @@ class Layer(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention, optionally causal."""
 
+    q_proj: nn.Linear
+    k_proj: nn.Linear
+    v_proj: nn.Linear
+    out_proj: nn.Linear
+
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
@@ -168,6 +197,9 @@ class Attention(nn.Module):
 
 class Mlp(nn.Module):
     """Two layers with exact GELU."""
+
+    fc1: nn.Linear
+    fc2: nn.Linear
 
     def __init__(self, width: int, mlp_width: int) -> None:
         super().__init__()
