@@ -23,6 +23,9 @@ from omnidistill.distill.learnable import Learnable, random_rows
 from omnidistill.distill.loop_settings import LoopSettings
 from omnidistill.distill.outer.outer_objective import Outer
 from omnidistill.io.tracking import MetricsRecord
+from omnidistill.models.objectives import Objective
+from omnidistill.models.similarities import Similarity
+from omnidistill.models.storages import Storage
 from omnidistill.training.rollout import Blend, Rollout, rollout_named
 from omnidistill.training.rollout.students import draw_batches, recipe_order
 
@@ -38,6 +41,21 @@ class Good:
 
 class Learner:
     """Learned tensors, their optimiser and what an iteration is made of; random draws come from `streams`."""
+
+    outer: Outer
+    settings: LoopSettings
+    streams: Streams
+    modalities: tuple[str, ...]
+    initial: FeatureSet
+    initial_ids: tuple[str, ...]
+    storage: Storage
+    learnable: Learnable
+    optimiser: torch.optim.Optimizer
+    base_rates: list[float]
+    restarts: int
+    last_good: Good
+    objective: Objective
+    similarity: Similarity
 
     def __init__(
         self,
