@@ -25,6 +25,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tests/static/type_completeness.py
 
 docs: $(READY)
 	$(BIN)/mkdocs build --strict --quiet
