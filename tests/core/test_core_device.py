@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from omnidistill.core.arguments import written_as_options
-from omnidistill.core.device import resolve_device
+from omnidistill.core.device import device_of, float64_device, moved, resolve_device
 from omnidistill.core.errors import InputError
 
 
@@ -37,3 +37,15 @@ def test_a_gpu_that_is_missing_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(InputError, match="no MPS; use device='cpu'"):
         resolve_device("mps")
+
+
+def test_a_dict_of_tensors_is_moved_only_if_it_must_be() -> None:
+    tensors = {"a": torch.ones(2), "b": torch.zeros(3)}
+    assert device_of(tensors) == torch.device("cpu")
+    assert all(moved(tensors, "cpu")[name] is tensor for name, tensor in tensors.items())
+    assert device_of(moved(tensors, "meta")) == torch.device("meta")
+
+
+def test_float64_is_computed_on_the_cpu_where_a_device_lacks_it() -> None:
+    assert float64_device(torch.device("mps")) == torch.device("cpu")
+    assert float64_device(torch.device("cuda:1")) == torch.device("cuda:1")

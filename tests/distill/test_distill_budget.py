@@ -123,6 +123,11 @@ def test_a_real_set_has_the_computed_size(
     assert made.bytes == run_bytes(config, data.widths)
 
 
+def test_the_size_of_a_set_larger_than_memory_is_computed() -> None:
+    config = small_config("distill.size=1000000", "distill.similarity.kind=full")
+    assert run_bytes(config, {"a": 3, "b": 5}) == 4 * 10**6 * (8 + 10**6)
+
+
 @pytest.mark.parametrize("storage", [(), ("distill.storage.bits=4",)], ids=str)
 def test_the_sets_of_all_pairs_have_the_computed_size(
     storage: tuple[str, ...], data: FeatureSet, tmp_path: Path

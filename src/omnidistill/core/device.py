@@ -9,7 +9,10 @@ rounding.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
+from torch import Tensor
 
 from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
@@ -46,6 +49,24 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
         raise InputError(f"{where}: this device is not supported; choose from {DEVICES}")
     _require_cuda(device, where)
     return device
+
+
+def device_of(tensors: Mapping[str, Tensor]) -> torch.device:
+    """Return the device of a dict of tensors (features, heads), all of which are on one device."""
+    return next(iter(tensors.values())).device
+
+
+def moved(tensors: Mapping[str, Tensor], device: torch.device | str) -> dict[str, Tensor]:
+    """Return the tensors on a device; those that are there already are not copied."""
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
+
+
+def float64_device(device: torch.device) -> torch.device:
+    """Return the device on which to compute in float64: the given one, or the CPU for MPS, which has no float64."""
+    return torch.device("cpu") if device.type in _WITHOUT_FLOAT64 else device
+
+
+_WITHOUT_FLOAT64 = ("mps",)
 
 
 def _require_cuda(device: torch.device, where: str) -> None:

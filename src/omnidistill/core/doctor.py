@@ -179,7 +179,7 @@ def _torch(result: Examination) -> Any:
 def _flops(torch: Any) -> float:
     """Operations per second of the fastest product within the time limit."""
     shape = _MATRIX_SIZE, _MATRIX_SIZE
-    left, right = torch.full(shape, 0.5), torch.full(shape, 0.25)
+    left, right = (torch.full(shape, value, device="cpu") for value in (0.5, 0.25))
     left @ right
     best, started_at = float("inf"), time.perf_counter()
     while time.perf_counter() - started_at < _MAX_SECONDS:

@@ -33,7 +33,7 @@ class Streams:
     def state(self) -> dict[str, UInt8[Tensor, " _"]]:
         """Return the seed and the state of every stream, as uint8 tensors for a checkpoint."""
         states = {f"{_STREAM}{name}": generator.get_state() for name, generator in self._generators.items()}
-        return {_SEED: torch.tensor(list(str(self.seed).encode()), dtype=torch.uint8), **states}
+        return {_SEED: torch.tensor(list(str(self.seed).encode()), dtype=torch.uint8, device="cpu"), **states}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Reset every stream to its state at `state()`, in place.
@@ -58,7 +58,7 @@ class Streams:
                     "the checkpoint was altered"
                 )
             try:
-                restored[key.removeprefix(_STREAM)] = torch.Generator().set_state(value)
+                restored[key.removeprefix(_STREAM)] = torch.Generator("cpu").set_state(value)
             except (RuntimeError, TypeError) as error:
                 raise InputError(
                     f"random streams: field {key!r} is not the state of a generator; the checkpoint was altered"
@@ -72,7 +72,7 @@ _SEED, _STREAM = "seed", "stream."
 
 def _fresh(seed: int, name: str) -> torch.Generator:
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little"))
+    return torch.Generator("cpu").manual_seed(int.from_bytes(digest[:8], "little"))
 
 
 def _text(value: Tensor | None) -> str | None:

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from omnidistill.core.device import device_of, moved
 from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
 from omnidistill.data.names import SPLITS, check_modality_names, check_split_names
@@ -73,6 +74,11 @@ class FeatureSet:
         return {name: x.shape[1] for name, x in self.features.items()}
 
     @property
+    def device(self) -> torch.device:
+        """Device of the features."""
+        return device_of(self.features)
+
+    @property
     def bytes(self) -> int:
         """Size of the rows in float32: 4 N sum_m p_m bytes."""
         return 4 * len(self) * sum(self.widths.values())
@@ -84,9 +90,22 @@ class FeatureSet:
 
     @cached_property
     def group_codes(self) -> Int[Tensor, " n"]:
-        """Group of each row as an int64 code (N), numbered from 0 in the order of first appearance."""
+        """Group of each row as an int64 code (N), numbered from 0 in the order of first appearance.
+
+        The codes are on the device of the features.
+        """
         codes = {group: code for code, group in enumerate(dict.fromkeys(self.groups))}
-        return torch.tensor([codes[group] for group in self.groups])
+        return torch.tensor([codes[group] for group in self.groups], device=self.device)
+
+    def to(self, device: torch.device | str) -> FeatureSet:
+        """Return the set with features and pairing on a device; the set itself if they are there already."""
+        features = moved(self.features, device)
+        pairing = None if self.pairing is None else self.pairing.to(device)
+        if pairing is self.pairing and all(features[name] is x for name, x in self.features.items()):
+            return self
+        result = _trusted(features, self.ids, self.groups, self.splits, pairing, self.preprocessing, self.provenance)
+        vars(result)["fingerprints"] = self.fingerprints  # the rows are the same
+        return result
 
     @cached_property
     def fingerprints(self) -> dict[tuple[str, ...], str]:
@@ -104,9 +123,9 @@ class FeatureSet:
         """
         index = torch.as_tensor(rows, dtype=torch.int64, device="cpu")
         _check_rows(index, len(self))
-        order = index.tolist()
+        order, index = index.tolist(), index.to(self.device)
         return _trusted(
-            {name: x[index.to(x.device)] for name, x in self.features.items()},
+            {name: x[index] for name, x in self.features.items()},
             tuple(self.ids[row] for row in order),
             tuple(self.groups[row] for row in order),
             tuple(self.splits[row] for row in order),
@@ -183,6 +202,11 @@ class Development:
     train: FeatureSet
     validation: FeatureSet
 
+    def to(self, device: torch.device | str) -> Development:
+        """Return the splits on a device."""
+        heads = None if self.heads is None else self.heads.to(device)
+        return Development(heads, self.train.to(device), self.validation.to(device))
+
 
 def prepare(raw: RawFeatures, standardise: bool = True, centre: bool = True) -> FeatureSet:
     """Return the preprocessed features: each row standardised, then centred by the mean of the `train` rows.
@@ -192,10 +216,10 @@ def prepare(raw: RawFeatures, standardise: bool = True, centre: bool = True) -> 
             rows to centre by, or the features are not a valid `FeatureSet`; the message names modality, row and id.
     """
     rows = RawRows.of(raw)
-    steps, every_row = fit_preprocessing(rows, standardise, centre), torch.arange(len(raw.ids))
+    steps, every_row = fit_preprocessing(rows, standardise, centre), torch.arange(len(raw.ids), device="cpu")
     features = {}
     for name, width in rows.widths.items():
-        features[name], begin = torch.empty(len(raw.ids), width), 0
+        features[name], begin = torch.empty(len(raw.ids), width, device="cpu"), 0
         for chunk in prepare_chunks(rows, name, steps, every_row):
             features[name][begin : (begin := begin + len(chunk))] = chunk
     return FeatureSet(features, raw.ids, raw.groups, raw.splits, None, steps, dict(raw.provenance))

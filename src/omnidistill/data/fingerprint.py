@@ -29,11 +29,11 @@ def fingerprint(data: FeatureSet, splits: Sequence[str] = DEVELOPMENT) -> str:
 def _digest(data: FeatureSet, splits: Sequence[str]) -> str:
     digest = hashlib.sha256()
     selected = [row for row, split in enumerate(data.splits) if split in splits]
-    index = torch.tensor(selected, dtype=torch.int64)
+    index = torch.tensor(selected, dtype=torch.int64, device="cpu")
     for name, matrix in sorted(data.features.items()):
         digest.update(f"{name}{tuple(matrix.shape[1:])}".encode())
         for rows in torch.split(index, _ROWS_AT_ONCE):
-            digest.update(matrix[rows].numpy().data)
+            digest.update(matrix[rows].cpu().numpy().data)
     for row in selected:
         digest.update(f"{data.ids[row]}\0{data.groups[row]}\0{data.splits[row]}\n".encode())
     return digest.hexdigest()

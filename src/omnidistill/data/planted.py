@@ -50,9 +50,9 @@ def planted(
         InputError: a size is not positive, the noise is negative, or a split is unknown.
     """
     _check(modalities, rows, latent, noise, positives_per_group)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
     group_of_row, groups, splits = _layout(rows, positives_per_group)
-    z = torch.randn(int(group_of_row[-1]) + 1, latent, generator=generator)[group_of_row]
+    z = torch.randn(int(group_of_row[-1]) + 1, latent, generator=generator, device="cpu")[group_of_row]
     features = {name: _modality(z, width, noise, generator) for name, width in modalities.items()}
     if shuffle_pairs:
         features = {name: x[_permutation(rows, generator)] for name, x in features.items()}
@@ -95,19 +95,19 @@ def _layout(rows: Mapping[str, int], positives: int) -> tuple[Int[Tensor, " n"],
     names = [f"{split}-group-{row // positives}" for split, count in rows.items() for row in range(count)]
     code = {name: index for index, name in enumerate(dict.fromkeys(names))}
     splits = tuple(split for split, count in rows.items() for _ in range(count))
-    return torch.tensor([code[name] for name in names]), tuple(names), splits
+    return torch.tensor([code[name] for name in names], device="cpu"), tuple(names), splits
 
 
 def _modality(
     z: Float[Tensor, "n latent"], width: int, noise: float, generator: torch.Generator
 ) -> Float[Tensor, "n {width}"]:
     n, latent = z.shape
-    mixing = torch.randn(latent, width, generator=generator) / latent**0.5
-    offset = torch.randn(width, generator=generator)
-    basis = torch.linalg.qr(torch.randn(width, width, generator=generator)).Q
-    sigma = torch.arange(1, width + 1, dtype=torch.float32).rsqrt()
+    mixing = torch.randn(latent, width, generator=generator, device="cpu") / latent**0.5
+    offset = torch.randn(width, generator=generator, device="cpu")
+    basis = torch.linalg.qr(torch.randn(width, width, generator=generator, device="cpu")).Q
+    sigma = torch.arange(1, width + 1, dtype=torch.float32, device="cpu").rsqrt()
     sigma /= sigma.square().mean().sqrt()
-    error = (torch.randn(n, width, generator=generator) * sigma) @ basis
+    error = (torch.randn(n, width, generator=generator, device="cpu") * sigma) @ basis
     x: Tensor = offset + torch.tanh(z @ mixing) + noise * error
     return x
 
@@ -115,6 +115,6 @@ def _modality(
 def _permutation(rows: Mapping[str, int], generator: torch.Generator) -> Int[Tensor, " n"]:
     start, parts = 0, []
     for count in rows.values():
-        parts.append(start + torch.randperm(count, generator=generator))
+        parts.append(start + torch.randperm(count, generator=generator, device="cpu"))
         start += count
     return torch.cat(parts)

@@ -29,7 +29,8 @@ def fit_preprocessing(raw: RawRows, standardise: bool, centre: bool) -> Preproce
     """
     for name in raw.widths:
         _check(raw, name, standardise)
-    train = torch.tensor([row for row, split in enumerate(raw.splits) if split == "train"], dtype=torch.int64)
+    selected = [row for row, split in enumerate(raw.splits) if split == "train"]
+    train = torch.tensor(selected, dtype=torch.int64, device="cpu")
     if centre and not len(train):
         raise InputError("split 'train': no rows, so there is no mean to centre by; add train rows or disable centring")
     chunks = {name: (x for _, x in raw.chunks(name, train)) for name in raw.widths}
@@ -44,7 +45,7 @@ def prepare_chunks(
     Raises:
         InputError: after the last chunk, if any preprocessed row is a zero vector.
     """
-    is_zero = torch.zeros(len(raw.ids), dtype=torch.bool)
+    is_zero = torch.zeros(len(raw.ids), dtype=torch.bool, device="cpu")
     for numbers, x in raw.chunks(name, rows):
         chunk = steps.apply({name: x})[name]
         is_zero[numbers] = (chunk == 0).all(dim=1)
@@ -75,8 +76,8 @@ def check_finite(name: str, x: Float[Tensor, "n p"], ids: Sequence[str], first: 
 
 
 def _check(raw: RawRows, name: str, standardise: bool) -> None:
-    degenerate = torch.zeros(len(raw.ids), dtype=torch.bool)
-    for numbers, x in raw.chunks(name, torch.arange(len(raw.ids))):
+    degenerate = torch.zeros(len(raw.ids), dtype=torch.bool, device="cpu")
+    for numbers, x in raw.chunks(name, torch.arange(len(raw.ids), device="cpu")):
         check_finite(name, x, raw.ids, int(numbers[0]))
         low, high = torch.aminmax(x, dim=1) if x.numel() else (x, x)
         degenerate[numbers] = low == high if standardise else (low == 0) & (high == 0)

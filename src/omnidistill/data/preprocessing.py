@@ -114,7 +114,7 @@ class Preprocessing:
             variance, mean = torch.var_mean(rows, dim=1, correction=0, keepdim=True)
             rows = (rows - mean) / (variance + self.epsilon).sqrt()
         if self.means:
-            return rows - self._mean(name, x.shape[1])
+            return rows - self._mean(name, x.shape[1]).to(x.device)
         return rows.clone() if rows is x else rows
 
     def _mean_of(self, name: str, chunks: Iterable[Float[Tensor, "_ p"]]) -> Float32[Tensor, " p"]:

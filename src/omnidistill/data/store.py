@@ -42,6 +42,7 @@ def save_features(features: FeatureSet, folder: Path, provenance: Mapping[str, J
     Raises:
         InputError: the folder cannot be written.
     """
+    features = features.to("cpu")
     _save(features, features.features, folder, provenance)
 
 
@@ -57,7 +58,7 @@ def prepare_raw(raw: RawRows, standardise: bool = True, centre: bool = True) -> 
     order = _by_split(raw.splits)
     rows = order.tolist()
     outline = FeatureSet(
-        {name: torch.zeros(1).expand(len(rows), width) for name, width in raw.widths.items()},
+        {name: torch.zeros(1, device="cpu").expand(len(rows), width) for name, width in raw.widths.items()},
         tuple(raw.ids[row] for row in rows),
         tuple(raw.groups[row] for row in rows),
         tuple(raw.splits[row] for row in rows),
@@ -131,7 +132,7 @@ def _save(
         "ids": _text(features.ids),
         "groups": _text(tuple(dict.fromkeys(features.groups))),
         "group_codes": features.group_codes,
-        "split_codes": torch.tensor([code[split] for split in features.splits], dtype=torch.uint8),
+        "split_codes": torch.tensor([code[split] for split in features.splits], dtype=torch.uint8, device="cpu"),
     }
     if features.pairing is not None:
         tensors["pairing"] = features.pairing
@@ -147,7 +148,8 @@ def _save(
 def _by_split(splits: Sequence[str]) -> Int[Tensor, " n"]:
     """Return the row numbers ordered by split, splits in the order of first appearance, rows of a split in order."""
     code = {split: number for number, split in enumerate(dict.fromkeys(splits))}
-    return torch.sort(torch.tensor([code[split] for split in splits], dtype=torch.uint8), stable=True).indices
+    codes = torch.tensor([code[split] for split in splits], dtype=torch.uint8, device="cpu")
+    return torch.sort(codes, stable=True).indices
 
 
 def _text(strings: Sequence[str]) -> UInt8[Tensor, " bytes"]:

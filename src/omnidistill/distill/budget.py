@@ -9,13 +9,14 @@ share of the training features in float32; k, M and G are powers of 1000.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
@@ -91,10 +92,20 @@ def set_bytes(settings: SetSettings, widths: Iterable[int]) -> int:
     """Return the bytes of a set with these settings, for modalities of these widths."""
     stored = settings.num_stored
     shared = settings.set_similarity.shared_rows(stored, settings.num_rows)
-    with torch.device("meta"):
-        similarity = settings.set_similarity.init(shared, torch.Generator())
+    with torch.device("meta"), _WithoutMemory():
+        similarity = settings.set_similarity.init(shared, torch.Generator("cpu"))
     rows = sum(row_bytes(settings.resolved_storage, width) for width in widths)
     return stored * rows + tensor_bytes(similarity)
+
+
+class _WithoutMemory(TorchFunctionMode):
+    """Creates tensors on the meta device, where they take no memory, instead of the device that is asked for."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        return func(*args, **({**kwargs, "device": "meta"} if "device" in kwargs else kwargs))
 
 
 @lru_cache(maxsize=1024)

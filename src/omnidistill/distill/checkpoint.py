@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from omnidistill.core.device import moved
 from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
 from omnidistill.distill.learnable import optimiser_tensors, restore_optimiser
@@ -127,7 +128,7 @@ def save_checkpoint(folder: Path, identity: CheckpointIdentity, course: Course, 
         "notes": course.notes,
         "seconds": course.seconds,
     }
-    save_artifact(folder, "checkpoint", tensors, meta)
+    save_artifact(folder, "checkpoint", moved(tensors, "cpu"), meta)
 
 
 def load_checkpoint(folder: Path, identity: CheckpointIdentity, learner: Learner) -> Course:
@@ -158,6 +159,7 @@ def load_checkpoint(folder: Path, identity: CheckpointIdentity, learner: Learner
     learner.streams.restore(sections["stream"])
     learner.restarts = meta.get("restarts", 0)
     taken = meta.get("last_good", {"iteration": meta["iteration"]})
-    learner.last_good = Good(sections["last-good"] or learner.learnable.copy(), **taken)
-    best = Best(**meta["best"], tensors=sections["best"]) if meta["best"] else Best()
+    last_good, best_tensors = (moved(sections[name], learner.device) for name in ("last-good", "best"))
+    learner.last_good = Good(last_good or learner.learnable.copy(), **taken)
+    best = Best(**meta["best"], tensors=best_tensors) if meta["best"] else Best()
     return Course(meta["iteration"], best, meta.get("notes", []), meta["seconds"], meta["tracker_position"])

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from omnidistill.core.device import device_of, moved
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.preprocessing import Preprocessing
@@ -39,7 +40,7 @@ class DistilledSet:
     """Synthetic rows, their similarity and the recipe to train on them.
 
     Attributes:
-        tensors: the stored rows ("rows/...") and the tensors of the similarity ("similarity/...").
+        tensors: the stored rows ("rows/...") and the tensors of the similarity ("similarity/..."), on the CPU.
         spec: how the tensors are stored and trained on.
         preprocessing: the steps that produced the feature space of the rows.
         provenance: where the set comes from.
@@ -87,7 +88,7 @@ class DistilledSet:
 
     def similarity(self) -> Float[Tensor, "N N"]:
         """Return the complete matrix S."""
-        return self.targets(torch.arange(len(self)))
+        return self.targets(torch.arange(len(self), device=device_of(self.tensors)))
 
     @property
     def bytes(self) -> int:
@@ -105,7 +106,7 @@ class DistilledSet:
         """Train heads on the set by its recipe, several runs at once; yield (steps, heads R x d x p_m).
 
         Args:
-            start: the initial heads, {modality: d x p_m}.
+            start: the initial heads, {modality: d x p_m}; the students train on their device.
             seed: seed of the mini-batches. If the recipe fixes the mini-batches, all runs are identical.
             num_runs: number of runs R.
             checkpoints: numbers of steps, ascending, after which heads are yielded; None yields once, after the
@@ -114,13 +115,13 @@ class DistilledSet:
         Raises:
             InputError: heads are missing or do not match the rows.
         """
-        rows = self.rows()
-        check_heads(start, {name: x.shape[1] for name, x in rows.items()}, "heads to train on the set")
+        check_heads(start, self.spec.modalities, "heads to train on the set")
+        on_device = replace(self, tensors=moved(self.tensors, device_of(start)))
         yield from self.recipe.students(
             self.objective,
             {name: start[name] for name in self.modalities},
-            rows,
-            self.targets,
+            on_device.rows(),
+            on_device.targets,
             seed=seed,
             num_runs=num_runs,
             checkpoints=checkpoints or [self.recipe.num_steps],
@@ -130,7 +131,7 @@ class DistilledSet:
         """Return heads {modality: d x p_m} trained on the set by its recipe.
 
         Args:
-            start: the initial heads, {modality: d x p_m}; not modified.
+            start: the initial heads, {modality: d x p_m}; not modified. The training runs on their device.
             seed: seed of the mini-batches, unless the recipe fixes them.
 
         Raises:
@@ -215,7 +216,7 @@ def _check_tensors(loaded: DistilledSet, where: str) -> None:
     expected = {name: (len(loaded), width) for name, width in loaded.spec.modalities.items()}
     try:
         actual = {name: tuple(rows.shape) for name, rows in loaded.rows().items()}
-        num_targets = loaded.targets(torch.arange(len(loaded))[-2:]).numel()
+        num_targets = loaded.targets(torch.arange(len(loaded), device="cpu")[-2:]).numel()
     except (IndexError, KeyError, RuntimeError, ValueError) as error:
         raise InputError(f"{where}: the tensors do not fit the specification ({error}); the file was altered") from None
     for name, shape in expected.items():

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from omnidistill.core.device import moved
 from omnidistill.core.errors import InputError
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
@@ -34,8 +35,9 @@ class Learnable:
     @staticmethod
     def begin(initial: FeatureSet, config: LoopSettings, storage: RowForm, streams: Streams) -> Learnable:
         """Return the initial state: real rows, S = I, and the configured step size or 0.1."""
-        similarity = config.similarity.init(config.num_rows, streams["similarity"])
-        steps = torch.full((len(initial.modalities),), math.log(config.initial_step_size or 0.1))
+        similarity = moved(config.similarity.init(config.num_rows, streams["similarity"]), initial.device)
+        first = math.log(config.initial_step_size or 0.1)
+        steps = torch.full((len(initial.modalities),), first, device=initial.device)
         learnable = Learnable(storage.init(initial.features), similarity, steps)
         if config.average:
             learnable.average.update(learnable.copy())
@@ -96,8 +98,8 @@ def random_rows(train: FeatureSet, size: int, generator: torch.Generator) -> Fea
     """
     if size > len(train):
         raise InputError(f"size {size} exceeds the {len(train)} training rows; use at most {len(train)}")
-    order = torch.randperm(len(train), generator=generator)
-    codes, position = train.group_codes[order], torch.arange(len(train))
+    order = torch.randperm(len(train), generator=generator, device="cpu")
+    codes, position = train.group_codes.cpu()[order], torch.arange(len(train), device="cpu")
     repeated = position.scatter_reduce(0, codes, position, "amin", include_self=False)[codes] != position
     preferred = torch.cat([order[~repeated], order[repeated]])
     return train.select(preferred[:size])
@@ -119,4 +121,6 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Te
     leaves = [leaf for group in optimiser.param_groups for leaf in group["params"]]
     for name, value in tensors.items():
         index, key = name.split("/")
-        optimiser.state[leaves[int(index)]][key] = value.clone()
+        leaf = leaves[int(index)]
+        # As in torch, the number of steps (a scalar) stays on the CPU.
+        optimiser.state[leaf][key] = value.clone() if value.ndim == 0 else value.clone().to(leaf.device)

@@ -75,7 +75,7 @@ class Learner:
         if initial_set is not None:
             self.initial_ids = initial_set.provenance.initial_ids
             stored = {name: matrix[: initial_set.size] for name, matrix in initial_set.rows().items()}
-            step_sizes = torch.tensor(sgd_recipe(initial_set).step_sizes)
+            step_sizes = torch.tensor(sgd_recipe(initial_set).step_sizes, device="cpu")
             self.learnable.take(stored, initial_set.similarity_tensors, step_sizes)
         self.optimiser = self.learnable.optimiser(settings.optimiser)
         self.base_rates = [group["lr"] for group in self.optimiser.param_groups]
@@ -91,6 +91,11 @@ class Learner:
             widths=train.widths,
             width=width,
         )
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the learned tensors: that of the training rows."""
+        return self.initial.device
 
     @property
     def rate_factor(self) -> float:
@@ -112,7 +117,7 @@ class Learner:
         settings, learnable = self.settings, self.learnable
         episode = self.outer.episode(iteration, self.streams)
         generator = self.streams["batches"] if settings.order == "any" else recipe_order(self.streams.seed)
-        batches = draw_batches(settings.num_rows, settings.batch, settings.num_student_steps, generator)
+        batches = draw_batches(settings.num_rows, settings.batch, settings.num_student_steps, generator).to(self.device)
         endpoint = self.rollout(
             self.objective,
             episode.start,
@@ -151,7 +156,7 @@ class Learner:
         settings = self.settings
         if not settings.blend:
             return None
-        return Blend.draw(settings.num_student_steps, settings.batch, self.streams["blend"])
+        return Blend.draw(settings.num_student_steps, settings.batch, self.streams["blend"]).to(self.device)
 
     def _step(self, iteration: int) -> None:
         leaves = self._leaves()

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from omnidistill.core.device import moved
 from omnidistill.core.errors import InputError, NotFiniteError
 from omnidistill.core.interrupts import interrupt_deferred
 from omnidistill.core.streams import Streams
@@ -275,4 +276,5 @@ class _Loop:
             validation=best.score if best and best.tensors else None,
             notes=tuple(self.course.notes),
         )
-        return DistilledSet(as_stored(learner.storage, tensors), spec, learner.initial.preprocessing, provenance)
+        stored = moved(as_stored(learner.storage, tensors), "cpu")
+        return DistilledSet(stored, spec, learner.initial.preprocessing, provenance)

@@ -45,7 +45,7 @@ class SyntheticRows(Dataset[Item]):
 
     def collate(self, items: Sequence[Item]) -> Batch:
         """Return a batch of items with the target similarities of all pairs."""
-        return self.batch(torch.tensor([index for _, index in items]))
+        return self.batch(torch.tensor([index for _, index in items], device="cpu"))
 
     def batch(self, indices: Int[Tensor, " b"]) -> Batch:
         """Return the batch of the rows with these indices."""

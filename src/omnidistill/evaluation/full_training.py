@@ -71,7 +71,7 @@ def choose_training(
             objective,
             heads,
             data.train,
-            torch.tensor([rate]),
+            torch.tensor([rate], device="cpu"),
             batch_size=batch_size,
             num_epochs=max_epochs,
             seed=seed,

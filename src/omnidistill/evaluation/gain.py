@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from omnidistill.core.device import moved
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import DistilledSet
 from omnidistill.evaluation.retrieval import hits, ranks_by_direction
@@ -48,7 +49,7 @@ class Gain:
 
 def gain_of(after: Float[Tensor, " V"], before: Float[Tensor, " V"], codes: Int[Tensor, " V"]) -> Gain:
     """Return the gain between two results of `row_hits`; codes: group of each row, 0 to G - 1, no group empty."""
-    difference, num_groups = after - before, int(codes.max()) + 1
+    difference, codes, num_groups = after - before, codes.to(after.device), int(codes.max()) + 1
     sums = difference.new_zeros(num_groups).index_add(0, codes, difference - difference.mean())
     error = float((sums.square().sum() / len(codes) ** 2 + 1 / num_groups**2).sqrt())
     return Gain(float(difference.mean()), error)
@@ -63,7 +64,7 @@ def experts_gain_nothing(buffer: ExpertBuffer, start: Heads, validation: Feature
     """Return a note if no epoch of any expert that starts from these heads gained anything; None if one may have."""
     experts = buffer.own_experts
     epochs = range(buffer.last_epochs[experts[0]], 0, -1)
-    snapshots = (buffer.heads(expert, epoch) for epoch in epochs for expert in experts)
+    snapshots = (moved(buffer.heads(expert, epoch), validation.device) for epoch in epochs for expert in experts)
     best = _best_of_nothing((row_hits(heads, validation) for heads in snapshots), start, validation)
     return (
         best and f"nothing to gain: training on all rows ({len(experts)} experts) changes validation by {best} at best"

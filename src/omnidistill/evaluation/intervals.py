@@ -117,7 +117,7 @@ def _resampled_means(
     labels, code = torch.unique(groups.cpu(), return_inverse=True)
     sizes = torch.bincount(code, minlength=len(labels)).double()
     # Runs use a separate generator, so the resampled queries depend on groups, resamples and seed only.
-    generator, generator_of_runs = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed + 1)
+    generator, generator_of_runs = (torch.Generator("cpu").manual_seed(each) for each in (seed, seed + 1))
     drawn_runs = {
         name: _multiplicities(len(hits), resamples, generator_of_runs) / len(hits) for name, hits in named.items()
     }
@@ -137,8 +137,8 @@ def _resampled_means(
 
 def _multiplicities(items: int, resamples: int, generator: torch.Generator) -> Float[Tensor, "B _"]:
     """Return how often each item is drawn in each resample of `items` draws with replacement."""
-    drawn = torch.randint(items, (resamples, items), generator=generator)
-    slots = drawn.add_(items * torch.arange(resamples)[:, None]).flatten()
+    drawn = torch.randint(items, (resamples, items), generator=generator, device="cpu")
+    slots = drawn.add_(items * torch.arange(resamples, device="cpu")[:, None]).flatten()
     return torch.bincount(slots, minlength=resamples * items).view(resamples, items).double()
 
 

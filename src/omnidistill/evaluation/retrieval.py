@@ -71,10 +71,10 @@ def first_positive_ranks(
     spans = list(_spans(widths, query.element_size() * numbers_per_query, chunk_bytes))
     scores = query.new_empty(max(stop - first for first, stop in spans), len(gallery))
 
-    ranks = torch.empty(len(query), dtype=torch.float64)
+    ranks = torch.empty(len(query), dtype=torch.float64, device="cpu")
     for first, stop in spans:
         chosen = by_count[first:stop]
-        slot = torch.arange(int(widths[first]))
+        slot = torch.arange(int(widths[first]), device="cpu")
         index = members[(start[chosen, None] + slot).clamp_(max=len(gallery) - 1)].to(query.device)
         padding = (slot >= count[chosen, None]).to(query.device)
 

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from omnidistill.core.device import moved
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.evaluation.intervals import Interval, gain_retained, mean_std, paired_difference
 from omnidistill.evaluation.retrieval import RECALL_AT, hits, ranks_by_direction
@@ -68,12 +69,15 @@ def ranks_on_test(row: TrainedHeads, test: FeatureSet) -> list[Ranks]:
     """Return the rank of the first positive for every query of every direction, one dict per run.
 
     Directions are in the order of the data; each is scored by the first part of the row that has both its modalities.
+    Scores are computed on the device of the test rows; the ranks are on the CPU.
     """
     runs: list[Ranks] = []
+    parts = [moved(part, test.device) for part in row.parts]
+    bias = None if row.bias is None else moved(row.bias, test.device)
     for run in range(row.num_runs):
         ranks: Ranks = {}
-        for part in row.parts:
-            ranks = {**ranks_by_direction(embed(run_of(part, run), test.features, row.bias), test.group_codes), **ranks}
+        for part in parts:
+            ranks = {**ranks_by_direction(embed(run_of(part, run), test.features, bias), test.group_codes), **ranks}
         runs.append({pair: ranks[pair] for pair in permutations(test.modalities, 2)})
     return runs
 

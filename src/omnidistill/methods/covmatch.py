@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from typing import ClassVar, Literal
 
+from omnidistill.core.device import moved
 from omnidistill.core.settings import Positive
 from omnidistill.core.streams import Streams
 from omnidistill.distill import Distillation
@@ -59,7 +60,8 @@ class CovMatch(TunedMethod):
         if self.uses_experts:
             buffer = task.experts()
             task = task.with_experts(buffer)
-            snapshots = [buffer.heads(0, epoch) for epoch in _EPOCHS if epoch <= buffer.last_epochs[0]]
+            epochs = [epoch for epoch in _EPOCHS if epoch <= buffer.last_epochs[0]]
+            snapshots = [moved(buffer.heads(0, epoch), train.device) for epoch in epochs]
         started_at = time.monotonic()
         moments = accumulate_moments(train, self.pairing)
         if snapshots:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 
+from omnidistill.core.device import float64_device, moved
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distill import Distillation
@@ -42,14 +43,16 @@ class Select(TunedMethod):
 
     def run(self, task: Task) -> Distillation:
         """Choose the rows, then step size and number of steps on validation."""
+        device = float64_device(task.development.train.device)
         trajectory = None
         if self.uses_experts:
             buffer = task.experts()
             task = task.with_experts(buffer)
-            trajectory = [buffer.heads(0, epoch) for epoch in range(buffer.last_epochs[0] + 1)]
+            trajectory = [moved(buffer.heads(0, epoch), device) for epoch in range(buffer.last_epochs[0] + 1)]
         started_at = time.monotonic()
         generator = Streams(task.seed)["select"]
-        chosen = self.selector.choose(task.development.train, task.start, self.num_stored, generator, trajectory)
+        train, start = task.development.train.to(device), moved(task.start, device)
+        chosen = self.selector.choose(train, start, self.num_stored, generator, trajectory)
         tensors = {f"rows/{name}": x for name, x in chosen.rows.items()}
         tensors["similarity/groups"] = chosen.group_codes.int()
         return self.tuned(task, [task.as_set(self, tensors, chosen.ids)], started_at)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from omnidistill.core.device import moved
 from omnidistill.data.featureset import Development
 from omnidistill.distill import DistilledSet, Provenance, SetSpec
 from omnidistill.distill.distilled_set import as_stored
@@ -24,7 +25,7 @@ class Task:
 
     Attributes:
         development: the splits that training and choices may use.
-        start: initial heads of students, {modality: d x p_m}.
+        start: initial heads of students, {modality: d x p_m}, on the device of the data. Methods compute there.
         seed: seed of every random stream.
         experts_config: how experts are trained.
         folder: where the set, its log and checkpoints are written.
@@ -77,5 +78,5 @@ class Task:
             settings.student,
             recipe,
         )
-        stored = as_stored(settings.resolved_storage, tensors)
+        stored = moved(as_stored(settings.resolved_storage, tensors), "cpu")
         return DistilledSet(stored, spec, train.preprocessing, replace(self.provenance, initial_ids=ids))

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from omnidistill.core.device import moved
 from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
 from omnidistill.io.artifacts import load_artifact, read_tensors, save_artifact
@@ -52,8 +53,8 @@ def stack(per_modality: Mapping[str, Float[Tensor, "_ _"]]) -> Float[Tensor, "M 
 
 
 def random_heads(widths: Mapping[str, int], width: int, generator: torch.Generator) -> Heads:
-    """Return Gaussian heads with variance 1/p, for which standardised features have outputs of unit variance."""
-    return {name: torch.randn(width, p, generator=generator) / p**0.5 for name, p in widths.items()}
+    """Return Gaussian heads (CPU) with variance 1/p, for which standardised features have outputs of unit variance."""
+    return {name: torch.randn(width, p, generator=generator, device="cpu") / p**0.5 for name, p in widths.items()}
 
 
 def shared_groups(groups: Int[Tensor, "*r b"]) -> Float[Tensor, "*r b b"]:
@@ -69,7 +70,7 @@ def save_heads(heads: Heads, folder: Path, meta: Mapping[str, Json]) -> None:
         folder: folder of the artifact.
         meta: where the heads come from, such as {"origin": "pretrained"}; any JSON that is to be stored with them.
     """
-    save_artifact(folder, "heads", heads, {"modalities": list(heads), **meta})
+    save_artifact(folder, "heads", moved(heads, "cpu"), {"modalities": list(heads), **meta})
 
 
 def load_heads(path: Path, widths: Mapping[str, int]) -> tuple[Heads, dict[str, Json]]:

@@ -68,10 +68,10 @@ def _error(rows: Tensor, step: Tensor, bits: int) -> Tensor:
 
 def _bits_of(numbers: Tensor, bits: int) -> Tensor:
     """Convert N x n numbers to N x (n bits) zeros and ones, the lowest bit of each number first."""
-    return torch.flatten((numbers.unsqueeze(-1) >> torch.arange(bits, dtype=torch.uint8)) & 1, 1)
+    return torch.flatten((numbers.unsqueeze(-1) >> torch.arange(bits, dtype=torch.uint8, device=numbers.device)) & 1, 1)
 
 
 def _number_of(stream: Tensor, bits: int) -> Tensor:
     """Invert `_bits_of`."""
     pieces = stream.view(len(stream), -1, bits)
-    return torch.sum(pieces << torch.arange(bits, dtype=torch.uint8), -1).to(torch.uint8)
+    return torch.sum(pieces << torch.arange(bits, dtype=torch.uint8, device=stream.device), -1).to(torch.uint8)

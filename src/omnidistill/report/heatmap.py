@@ -24,7 +24,8 @@ def heat_png(matrix: Float[Tensor, "rows columns"], scale: float) -> Medium:
     """The matrix as a PNG with transparency; entries of magnitude `scale` (> 0) or more are opaque."""
     small = shrink(matrix.detach().float(), MAX_PIXELS)
     shade = (small.abs() / scale).clamp(0, 1)
-    colours = torch.where((small >= 0).unsqueeze(-1), torch.tensor(_POSITIVE), torch.tensor(_NEGATIVE))
+    positive, negative = (torch.tensor(colour, device=small.device) for colour in (_POSITIVE, _NEGATIVE))
+    colours = torch.where((small >= 0).unsqueeze(-1), positive, negative)
     pixels = torch.cat([colours, (255 * shade).round().unsqueeze(-1)], dim=-1).to(torch.uint8)
     return Medium("image/png", _png(pixels))
 
@@ -52,10 +53,10 @@ def strongest_pairs(matrix: Float[Tensor, "n n"], count: int) -> list[tuple[int,
 def _png(pixels: UInt8[Tensor, "height width 4"]) -> bytes:
     """RGBA, 8 bits a channel (PNG, ISO/IEC 15948)."""
     height, width, _ = pixels.shape
-    lines = torch.cat([torch.zeros(height, 1, dtype=torch.uint8), pixels.reshape(height, -1)], dim=1)  # filter: none
+    lines = torch.cat([pixels.new_zeros(height, 1), pixels.reshape(height, -1)], dim=1)  # filter: none
     parts = (
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)),
-        (b"IDAT", zlib.compress(lines.numpy().tobytes(), 9)),
+        (b"IDAT", zlib.compress(lines.cpu().numpy().tobytes(), 9)),
         (b"IEND", b""),
     )
     chunks = (

@@ -82,7 +82,7 @@ def _check_second_order(objective: Objective, outputs: Tensor, targets: Tensor, 
 
 
 def _check_permutation(objective: Objective, outputs: Tensor, targets: Tensor, where: str) -> None:
-    order = torch.tensor([2, 0, 3, 1])
+    order = torch.tensor([2, 0, 3, 1], device="cpu")
     permuted = outputs[:, order], targets[order][:, order]
     agree(
         objective.value(*permuted), objective.value(outputs, targets), f"{where}: permuting instances changes the value"
@@ -122,11 +122,12 @@ def _degenerate(modalities: int) -> dict[str, Float[Tensor, "M _ _"]]:
     zero_row, zero_modality = draw.clone(), draw.clone()
     zero_row[0, 1], zero_modality[-1] = 0, 0
     width = max(_WIDTH, modalities)
+    axes = torch.eye(width, device="cpu").double()[:modalities, None]
     return {
         "all embeddings identical": draw[:1, :1].expand_as(draw),
         "modalities identical": draw[:1].expand_as(draw),
         "modalities opposed": torch.cat([-draw[:1], draw[:1].expand_as(draw[1:])]),
-        "modalities orthogonal": torch.eye(width).double()[:modalities, None].expand(-1, _NUM_INSTANCES, -1),
+        "modalities orthogonal": axes.expand(-1, _NUM_INSTANCES, -1),
         "a zero output": zero_row,
         "a zero modality": zero_modality,
         "all outputs zero": torch.zeros_like(draw),
@@ -145,4 +146,5 @@ def _correlated(modalities: int, seed: int) -> Float[Tensor, "M _ _"]:
 
 
 def _affinities(size: int, seed: int) -> Float[Tensor, "b b"]:
-    return 0.02 + 0.4 * torch.sigmoid(normal(size, size, seed=seed)) + 0.55 * torch.eye(size, dtype=torch.float64)
+    identity = torch.eye(size, dtype=torch.float64, device="cpu")
+    return 0.02 + 0.4 * torch.sigmoid(normal(size, size, seed=seed)) + 0.55 * identity

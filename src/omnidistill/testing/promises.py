@@ -33,9 +33,9 @@ def check_gradient(function: Callable[..., Tensor], arguments: list[Tensor], mes
 
 def normal(*shape: int, seed: int) -> Tensor:
     """Return a float64 tensor of standard normal numbers."""
-    return torch.randn(shape, generator=generator(seed), dtype=torch.float64)
+    return torch.randn(shape, generator=generator(seed), dtype=torch.float64, device="cpu")
 
 
 def generator(seed: int) -> torch.Generator:
     """Return a new generator with this seed."""
-    return torch.Generator().manual_seed(seed)
+    return torch.Generator("cpu").manual_seed(seed)

@@ -33,23 +33,23 @@ def check_similarity(similarity: Similarity, *, num_rows: int = 12) -> None:
     for name, tensor in tensors.items():
         require(torch.equal(tensor, again[name]), f"{similarity!r}: init of '{name}' differs for equal generators")
 
-    everything = torch.arange(num_rows)
+    everything = torch.arange(num_rows, device="cpu")
     fresh = similarity.targets(tensors, everything)
     require(fresh.is_floating_point(), f"{similarity!r}: targets are {fresh.dtype}, not floating point")
-    agree(fresh, torch.eye(num_rows), f"{similarity!r}: the initial similarity is not the identity", 1e-5)
+    agree(fresh, torch.eye(num_rows, device="cpu"), f"{similarity!r}: the initial similarity is not the identity", 1e-5)
 
     perturbed = {name: _perturbed(tensor, seed) for seed, (name, tensor) in enumerate(tensors.items())}
     complete = similarity.targets(perturbed, everything)
     for shape in ((3,), (2, 3), (2, 2, 3)):
         count = torch.Size(shape[:-1]).numel()
-        rows = [torch.randperm(num_rows, generator=generator(seed))[:3] for seed in range(count)]
+        rows = [torch.randperm(num_rows, generator=generator(seed), device="cpu")[:3] for seed in range(count)]
         expected = torch.stack([complete[index][:, index] for index in rows]).view(*shape, 3)
         actual = similarity.targets(perturbed, torch.stack(rows).view(shape))
         agree(actual, expected, f"{similarity!r}: targets of batches {shape} are not the submatrices S[I, I]")
 
     learned = [name for name, tensor in perturbed.items() if tensor.is_floating_point()]
     if learned:
-        batch = torch.tensor([num_rows - 1, 0, 1])
+        batch = torch.tensor([num_rows - 1, 0, 1], device="cpu")
         check_gradient(
             lambda *values: similarity.targets({**perturbed, **dict(zip(learned, values, strict=True))}, batch),
             [perturbed[name] for name in learned],
@@ -61,4 +61,4 @@ def _perturbed(tensor: Tensor, seed: int) -> Tensor:
     """Return a floating-point tensor plus noise, in float64; the values of a fixed tensor are resampled."""
     if tensor.is_floating_point():
         return tensor.double() + 0.1 * normal(*tensor.shape, seed=seed)
-    return tensor.flatten()[torch.randint(tensor.numel(), tensor.shape, generator=generator(seed))]
+    return tensor.flatten()[torch.randint(tensor.numel(), tensor.shape, generator=generator(seed), device="cpu")]

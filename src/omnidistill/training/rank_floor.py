@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from omnidistill.core.device import float64_device
 from omnidistill.core.errors import InputError, NotFiniteError
 
 
@@ -29,7 +30,7 @@ def singular_values(difference: Float[Tensor, "d p"]) -> Float[Tensor, " k"]:
     """
     if not torch.isfinite(difference).all():
         raise NotFiniteError("the difference of expert and initial head contains NaN or Inf; train the expert again")
-    tall = difference.detach().double()
+    tall = difference.detach().to(float64_device(difference.device)).double()
     if tall.shape[0] < tall.shape[1]:
         tall = tall.T
     scale = tall.abs().amax() if tall.numel() else tall.new_zeros(())

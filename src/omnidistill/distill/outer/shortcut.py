@@ -27,19 +27,19 @@ class ShortcutMatching(TrajectoryMatching):
     def episode(self, iteration: int, streams: Streams) -> Episode:
         """Draw the same expert and epochs as trajectory matching, and return the points of the line at these epochs."""
         expert, first, last = self._draw(iteration, streams)
-        begin, end = self.buffer.heads(expert, 0), self.buffer.heads(expert, self.buffer.num_epochs)
+        begin, end = self._heads(expert, 0), self._heads(expert, self.buffer.num_epochs)
         pace = self._pace(expert)
         share = pace[:, last] - pace[:, first]
         start = {name: torch.lerp(begin[name], end[name], pace[m, first]) for m, name in enumerate(begin)}
         difference = {name: share[m] * (begin[name] - end[name]) for m, name in enumerate(begin)}
-        return Episode(start, Target(difference, share.square() * self.buffer.squared_distances[expert, :, 0, -1]))
+        return Episode(start, Target(difference, share.square() * self._squared_distances(expert)[:, 0, -1]))
 
     def floor(self, rank: int) -> None:
         """Return None: the buffer does not store a spectrum of the line."""
 
     def _pace(self, expert: int) -> Float[Tensor, "M S"]:
         """Return b_t of every head, from 0 to 1."""
-        lengths = self.buffer.squared_distances[expert].diagonal(offset=1, dim1=-2, dim2=-1).sqrt()
+        lengths = self._squared_distances(expert).diagonal(offset=1, dim1=-2, dim2=-1).sqrt()
         travelled = torch.nn.functional.pad(lengths.cumsum(-1), (1, 0))
         return travelled / travelled[:, -1:]
 

@@ -47,7 +47,8 @@ class TaskLoss:
         """Return the rows of an iteration: the next part of a random order, resampled when too few rows remain."""
         size = min(self.num_rows, len(self.train))
         order, piece = divmod(iteration, len(self.train) // size)
-        return _order(len(self.train), streams.seed, order)[piece * size : (piece + 1) * size]
+        rows = _order(len(self.train), streams.seed, order)[piece * size : (piece + 1) * size]
+        return rows.to(self.train.device)
 
     def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, 1]:
         """Return the single term."""
@@ -63,7 +64,7 @@ class TaskLoss:
 @lru_cache(maxsize=1)
 def _order(num_rows: int, seed: int, number: int) -> Int[Tensor, " n"]:
     """Return the random order with this number. It is cached because many iterations use parts of it."""
-    return torch.randperm(num_rows, generator=Streams(seed)[f"task/order/{number}"])
+    return torch.randperm(num_rows, generator=Streams(seed)[f"task/order/{number}"], device="cpu")
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,12 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from omnidistill.core.device import moved
 from omnidistill.core.settings import Count
 from omnidistill.core.streams import Streams
 from omnidistill.distill.outer.outer_objective import Episode, Material, Outer, OuterObjective, outer_objectives
 from omnidistill.distill.outer.task_loss import TaskObjective, WithTask
+from omnidistill.models.heads import Heads
 from omnidistill.training.experts.buffer import ExpertBuffer
 from omnidistill.training.rank_floor import rank_floor
 from omnidistill.training.rollout import Endpoint, Target
@@ -36,12 +38,14 @@ class TrajectoryMatching:
         num_expert_epochs: number of epochs between start and target; None: up to the last epoch of each expert.
         max_start_epoch: start epochs are 0 to this, exclusive.
         own_from: iteration from which only experts that start from the run's own heads are used; None: never.
+        device: device of the run, to which the heads of experts are moved.
     """
 
     buffer: ExpertBuffer
     num_expert_epochs: int | None
     max_start_epoch: int
     own_from: int | None = None
+    device: torch.device | str = "cpu"
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -51,9 +55,9 @@ class TrajectoryMatching:
     def episode(self, iteration: int, streams: Streams) -> Episode:
         """Draw the next expert and a start epoch; return the heads at the start, and the difference to the target."""
         expert, first, last = self._draw(iteration, streams)
-        start, goal = self.buffer.heads(expert, first), self.buffer.heads(expert, last)
+        start, goal = self._heads(expert, first), self._heads(expert, last)
         difference = {name: start[name] - goal[name] for name in start}
-        return Episode(start, Target(difference, self.buffer.squared_distances[expert, :, first, last]))
+        return Episode(start, Target(difference, self._squared_distances(expert)[:, first, last]))
 
     def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " M"]:
         """Return the relative squared distance of each branch."""
@@ -73,6 +77,12 @@ class TrajectoryMatching:
             for name, spectra in self.buffer.spectra.items()
         }
 
+    def _heads(self, expert: int, epoch: int) -> Heads:
+        return moved(self.buffer.heads(expert, epoch), self.device)
+
+    def _squared_distances(self, expert: int) -> Float[Tensor, "M S S"]:
+        return self.buffer.squared_distances[expert].to(self.device)
+
     def _draw(self, iteration: int, streams: Streams) -> tuple[int, int, int]:
         """Return expert, start epoch and target epoch of an iteration."""
         pool: Sequence[int] = range(self.buffer.num_experts)
@@ -80,9 +90,9 @@ class TrajectoryMatching:
         if self.own_from is not None and iteration >= self.own_from:
             pool, name, since = self.buffer.own_experts, "own", self.own_from
         turn, position = divmod(iteration - since, len(pool))
-        order = torch.randperm(len(pool), generator=Streams(streams.seed)[f"experts/{name}/{turn}"])
+        order = torch.randperm(len(pool), generator=Streams(streams.seed)[f"experts/{name}/{turn}"], device="cpu")
         expert = pool[int(order[position])]
-        first = int(torch.randint(self.max_start_epoch, (1,), generator=streams["starts"]))
+        first = int(torch.randint(self.max_start_epoch, (1,), generator=streams["starts"], device="cpu"))
         last = first + self.num_expert_epochs if self.num_expert_epochs else self.buffer.last_epochs[expert]
         return expert, first, last
 
@@ -126,7 +136,8 @@ class TrajectoryObjective(OuterObjective):
         """Return the matching loss without the task loss."""
         assert material.experts is not None
         own_from = round((1 - self.own_share) * material.iterations)
-        return self._form(material.experts, self.num_expert_epochs, self.max_start_epoch, own_from)
+        device = material.train.device
+        return self._form(material.experts, self.num_expert_epochs, self.max_start_epoch, own_from, device)
 
     @property
     def last_epoch(self) -> int:

@@ -44,7 +44,7 @@ def scaled_frames(frames: UInt8[Tensor, "n 3 height width"]) -> Float[Tensor, "n
 
 def standardised(pixels: UInt8[Tensor, "*n 3 height width"] | Float[Tensor, "*n 3 height width"]) -> Tensor:
     """Return (pixels / 255 - mean) / deviation per channel, float32, for pixels with values in 0-255."""
-    mean, deviation = torch.tensor([MEAN, DEVIATION]).view(2, 3, 1, 1)
+    mean, deviation = torch.tensor([MEAN, DEVIATION], device=pixels.device).view(2, 3, 1, 1)
     scaled: Tensor = (pixels / 255 - mean) / deviation
     return scaled
 

@@ -53,7 +53,7 @@ class TextTower(Pretrained):
         """Return token ids, including the special ones."""
         padding = "max_length" if self.family == "siglip" else False
         tokens = self.tokenizer(item.text, truncation=True, max_length=self.max_tokens, padding=padding)
-        return torch.tensor(tokens["input_ids"])
+        return torch.tensor(tokens["input_ids"], device="cpu")
 
     def truncates(self, item: Item) -> bool:
         """Return whether the text has more tokens than the model reads."""

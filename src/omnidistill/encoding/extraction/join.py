@@ -54,7 +54,7 @@ def join(out: Path) -> RawFeatures:
         InputError: the encoding is not finished, or a shard is damaged.
     """
     rows = open_rows(out)
-    everything = torch.arange(len(rows.ids))
+    everything = torch.arange(len(rows.ids), device="cpu")
     features = {name: rows.read(name, everything) for name in rows.widths}
     return RawFeatures(features, rows.ids, rows.groups, rows.splits, rows.provenance)
 
@@ -83,7 +83,7 @@ def open_rows(out: Path) -> RawRows:
         bad_items += len(shard.bad)
         widths = {name: shard.features[name].shape[-1] for name in encoded_by["encoders"]}
     provenance = {"name": out.name, **encoded_by, "bad_items": bad_items}
-    read = partial(_read, out, torch.tensor(starts))
+    read = partial(_read, out, torch.tensor(starts, device="cpu"))
     return RawRows(widths, tuple(ids), tuple(groups), tuple(splits), provenance, read)
 
 

@@ -136,7 +136,7 @@ def _encode_modality(
 ) -> Float[Tensor, "{count} ..."]:
     """Return the features of `count` rows; 0 for bad items."""
     shape = (encoder.views, encoder.width) if settings.keep_views else (encoder.width,)
-    stored = torch.zeros(count, *shape, dtype=getattr(torch, settings.dtype))
+    stored = torch.zeros(count, *shape, dtype=getattr(torch, settings.dtype), device="cpu")
     for batch in batches(good, settings.batch_size):
         numbers = [number for number, _ in batch]
         views = encoder.encode(torch.stack([tensor for _, tensor in batch]))

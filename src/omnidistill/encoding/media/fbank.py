@@ -55,9 +55,9 @@ def fbank(waveform: Float[Tensor, " samples"], rate: int, num_bins: int) -> Floa
 
 def _triangles(rate: int, size: int, num_bins: int) -> Float[Tensor, "frequencies num_bins"]:
     """Return the weight of each frequency in each bin."""
-    mel = _mel(torch.arange(size // 2 + 1, dtype=torch.float64) * rate / size)
-    low, high = _mel(torch.tensor([_LOWEST, rate / 2], dtype=torch.float64))
-    corners = torch.linspace(float(low), float(high), num_bins + 2, dtype=torch.float64)
+    mel = _mel(torch.arange(size // 2 + 1, dtype=torch.float64, device="cpu") * rate / size)
+    low, high = _mel(torch.tensor([_LOWEST, rate / 2], dtype=torch.float64, device="cpu"))
+    corners = torch.linspace(float(low), float(high), num_bins + 2, dtype=torch.float64, device="cpu")
     rise = (mel.unsqueeze(1) - corners[:-2]) / (corners[1:-1] - corners[:-2])
     fall = (corners[2:] - mel.unsqueeze(1)) / (corners[2:] - corners[1:-1])
     return torch.minimum(rise, fall).clamp_min(0)

@@ -74,7 +74,7 @@ def train_on_all_rows(objective: Objective, label: str, setting: Setting) -> Tra
         bound,
         heads,
         data.train,
-        torch.full((evaluate.num_seeds,), chosen.learning_rate),
+        torch.full((evaluate.num_seeds,), chosen.learning_rate, device="cpu"),
         batch_size=evaluate.batch_size,
         num_epochs=chosen.num_epochs,
         seed=setting.seed,

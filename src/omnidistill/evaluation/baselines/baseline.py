@@ -35,7 +35,7 @@ class Setting:
 
     Attributes:
         data: training and validation rows.
-        start: initial heads, {modality: d x p_m}.
+        start: initial heads, {modality: d x p_m}, on the device of the data. Baselines compute there.
         evaluate: the evaluation protocol.
         seed: seed of every random stream.
         allowance: limits of a sized baseline; None for others.

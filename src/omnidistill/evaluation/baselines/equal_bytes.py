@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from omnidistill.core.device import device_of, moved
 from omnidistill.distill.budget import row_bytes
 from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
 from omnidistill.evaluation.trained_heads import TrainedHeads
@@ -43,7 +44,8 @@ class EqualBytes(Baseline):
         started_at, full, rank = time.monotonic(), setting.fitted["full"], self._rank(setting)
         form = RowStorage(bits=self.bits)
         start = setting.start
-        heads = {name: matrix + _truncated(full.heads[name] - matrix, rank, form) for name, matrix in start.items()}
+        trained = moved(full.heads, device_of(start))
+        heads = {name: matrix + _truncated(trained[name] - matrix, rank, form) for name, matrix in start.items()}
         seconds = full.seconds + time.monotonic() - started_at
         bits = "" if self.bits == 32 else f", {self.bits} bits"
         label, settings = f"heads of equal bytes (rank {rank}{bits})", {"rank": rank, "bits": self.bits}

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
@@ -79,9 +79,9 @@ class LowRankHeads:
 
     def __init__(self, start: Heads, rank: int, num_runs: int, generator: torch.Generator) -> None:
         self.start = start
-        self.left: StackedHeads = {name: torch.zeros(num_runs, matrix.shape[0], rank) for name, matrix in start.items()}
+        self.left: StackedHeads = {name: matrix.new_zeros(num_runs, matrix.shape[0], rank) for name, matrix in start.items()}
         self.right: StackedHeads = {
-            name: torch.randn(num_runs, matrix.shape[1], rank, generator=generator) / matrix.shape[1] ** 0.5
+            name: _factor(num_runs, matrix.shape[1], rank, generator).to(matrix.device)
             for name, matrix in start.items()
         }
 
@@ -98,7 +98,7 @@ class LowRankHeads:
         optimiser = torch.optim.Adam(leaves, lr=rate)
         size, num_runs = min(config.batch_size, len(train)), len(leaves[0])
         for epoch in range(num_epochs):
-            orders = epoch_orders(num_runs, len(train), seed=seed, purpose=purpose, epoch=epoch)
+            orders = epoch_orders(num_runs, len(train), seed=seed, purpose=purpose, epoch=epoch).to(train.device)
             for begin in range(0, len(train) - size + 1, size):
                 self._gradients(objective, train, orders[:, begin : begin + size])
                 optimiser.step()
@@ -115,3 +115,9 @@ class LowRankHeads:
             delta = deltas[:, m]
             self.left[name].grad = delta.mT @ inner[name]
             self.right[name].grad = inputs[name].mT @ (delta @ self.left[name])
+
+
+def _factor(num_runs: int, width: int, rank: int, generator: torch.Generator) -> Float[Tensor, "R p r"]:
+    """Return random columns of about length 1, on the CPU."""
+    columns: Tensor = torch.randn(num_runs, width, rank, generator=generator, device="cpu") / width**0.5
+    return columns

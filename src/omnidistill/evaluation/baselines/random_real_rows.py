@@ -56,7 +56,7 @@ class RandomRows(Baseline):
                 start,
                 rows.features,
                 lambda batches: shared_groups(rows.group_codes[batches]),
-                torch.full((len(start),), rate),
+                torch.full((len(start),), rate, device="cpu"),
                 batch_size=min(self.batch_size, size),
                 checkpoints=checkpoints,
                 generators=[streams[stream]],

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from omnidistill.core.device import moved
 from omnidistill.core.settings import Positive
 from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
 from omnidistill.evaluation.trained_heads import TrainedHeads
@@ -33,7 +34,7 @@ class RidgeCca(Baseline):
         for pairing in ("groups", "rows") if train.pairing is None else ("rows",):
             moments = accumulate_moments(train, pairing)
             for ridge in self.ridges:
-                heads, bias = ridge_cca_heads(moments, rank, ridge)
+                heads, bias = (moved(part, train.device) for part in ridge_cca_heads(moments, rank, ridge))
                 score, judged = validation_score(heads, setting.data.validation, bias), judged + 1
                 if best is None or score > best[0]:
                     best = score, heads, bias, {"ridge": ridge, "pairing": pairing, "rank": rank}

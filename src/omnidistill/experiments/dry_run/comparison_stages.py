@@ -68,7 +68,7 @@ def reference_stage(measured: Measured, cell: BaselineCell, scoring: float) -> S
 def _unknown(measured: Measured, cell: BaselineCell, scoring: float) -> Stage:
     """A baseline of another package: fitted to a few rows, its time taken to grow with their number."""
     train = measured.data.train
-    few = train.select(torch.arange(min(len(train), 4 * cell.evaluate.batch_size)))
+    few = train.select(torch.arange(min(len(train), 4 * cell.evaluate.batch_size), device="cpu"))
     allowance = cell.allowance and Allowance(min(cell.allowance.rows, len(few)), cell.allowance.bytes)
     setting = Setting(replace(measured.data, train=few), measured.start, cell.evaluate, cell.seed, allowance)
     if cell.baseline.needs:
@@ -127,7 +127,7 @@ def _low_rank(measured: Measured, cell: BaselineCell, scoring: float) -> Stage:
         cell.allowance.rows if cell.allowance else 1,
         *(side for matrix in measured.start.values() for side in matrix.shape),
     )
-    few = train.select(torch.arange(min(len(train), 4 * evaluate.batch_size)))
+    few = train.select(torch.arange(min(len(train), 4 * evaluate.batch_size), device="cpu"))
     short = evaluate.evolve(max_epochs=1)
     data = replace(measured.data, train=few)
     took = usual_seconds(lambda: LowRank().fit(Setting(data, measured.start, short, cell.seed, Allowance(rank, 0))))

@@ -120,7 +120,8 @@ def step_seconds(measured: Measured, distilled: DistilledSet, num_runs: int) -> 
 def expert_buffer(measured: Measured, config: RunConfig, place: Path, num_epochs: int) -> ExpertBuffer:
     """A buffer of one expert that saw a few rows: what is read from it costs what it costs."""
     start = Start(measured.start, config.experts.learning_rate or 0.1, num_epochs)
-    some = measured.data.train.select(torch.arange(min(len(measured.data.train), 2 * config.experts.batch_size)))
+    count = min(len(measured.data.train), 2 * config.experts.batch_size)
+    some = measured.data.train.select(torch.arange(count, device="cpu"))
     alone: ExpertsConfig = config.experts.evolve(num_experts=1, num_starts=1, random_starts=0)
     return train_experts([start], some, alone, place, seed=0)
 
@@ -200,7 +201,7 @@ def _fewer(train: FeatureSet, config: RunConfig) -> tuple[FeatureSet, float]:
     if isinstance(config.distill, LoopSettings) or len(train) <= _FEW_ROWS:
         return train, 1.0
     power = 2 if isinstance(config.distill, Select) else 1
-    return train.select(torch.arange(_FEW_ROWS)), (len(train) / _FEW_ROWS) ** power
+    return train.select(torch.arange(_FEW_ROWS, device="cpu")), (len(train) / _FEW_ROWS) ** power
 
 
 def _bytes(measured: Measured, config: RunConfig) -> int:

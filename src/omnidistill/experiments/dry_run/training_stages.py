@@ -46,10 +46,10 @@ def epoch_seconds(objective: Objective, start: Heads, num_runs: int, rows: Featu
     batch = min(batch_size, len(rows))
     steps = len(rows) // batch
     few = min(steps, _FEW_STEPS)
-    some, heads = rows.select(torch.arange(few * batch)), stack_runs(start, num_runs)
+    some, heads = rows.select(torch.arange(few * batch, device="cpu")), stack_runs(start, num_runs)
 
     def train() -> None:
-        rates = torch.full((num_runs,), 1e-3)
+        rates = torch.full((num_runs,), 1e-3, device="cpu")
         epochs = train_epochs(
             objective, heads, some, rates, batch_size=batch, num_epochs=1, seed=0, purpose="rehearsal"
         )
@@ -102,7 +102,7 @@ class Measured:
 
     def _run(self, objective: Objective, rate: float, batch_size: int, longest: int, seed: int, purpose: str) -> Run:
         heads, train = stack_runs(self.start, 1), self.data.train
-        rates = torch.tensor([rate])
+        rates = torch.tensor([rate], device="cpu")
         epochs = train_epochs(
             objective, heads, train, rates, batch_size=batch_size, num_epochs=longest, seed=seed, purpose=purpose
         )

@@ -160,7 +160,7 @@ def _view(data: mmap, offset: int, entry: Mapping[str, Any]) -> Tensor:
     dtype, shape = _TYPES[entry["dtype"]], entry["shape"]
     count = math.prod(shape)
     if not count:
-        return torch.empty(shape, dtype=dtype)
+        return torch.empty(shape, dtype=dtype, device="cpu")
     if offset % dtype.itemsize:  # files of other writers may be unaligned
         return torch.frombuffer(bytearray(data[offset : offset + count * dtype.itemsize]), dtype=dtype).view(shape)
     return torch.frombuffer(data, dtype=dtype, count=count, offset=offset).view(shape)

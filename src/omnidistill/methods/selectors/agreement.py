@@ -32,7 +32,7 @@ def agreement(
     """Select the rows with the highest agreement; groups take turns. Does not use the generator."""
     check_size(size, len(train))
     ranking = agreement_scores(train, start).argsort(descending=True, stable=True)
-    return first_by_turns(ranking, train.group_codes.to(ranking.device), size)
+    return first_by_turns(ranking, train.group_codes, size)
 
 
 def agreement_scores(train: FeatureSet, heads: Heads) -> Float[Tensor, " n"]:

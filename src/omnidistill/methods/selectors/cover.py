@@ -53,7 +53,7 @@ def greedy_cover(
         chosen.append(row)
         turns.take(row)
         covered = torch.maximum(covered, similarity_of(every_row[row : row + 1])[0])
-    return torch.tensor(chosen)
+    return torch.tensor(chosen, device="cpu")
 
 
 def _best_rows(

@@ -38,11 +38,11 @@ def craig(
 
     def similarity_of(rows: Int[Tensor, " b"]) -> Float[Tensor, "b n"]:
         squared = squares[rows].unsqueeze(1) + squares - 2 * gradient_products(train, deltas, rows)
-        squared[torch.arange(len(rows)), rows] = 0
+        squared[torch.arange(len(rows), device=rows.device), rows] = 0
         return -squared.clamp_min_(0).sqrt_()
 
     floor = -2 * float(squares.max().sqrt())
-    return greedy_cover(similarity_of, floor, train.group_codes.to(deltas.device), size, chunk_bytes)
+    return greedy_cover(similarity_of, floor, train.group_codes, size, chunk_bytes)
 
 
 def gradient_products(

@@ -41,7 +41,7 @@ def el2n(
 def el2n_scores(train: FeatureSet, heads: Heads, chunk_bytes: int = CHUNK_BYTES) -> Float[Tensor, " n"]:
     """Return the norm of the prediction errors of every row."""
     embeddings = unit_embeddings(train, heads)
-    codes = train.group_codes.to(embeddings.device)
+    codes = train.group_codes
     squares = embeddings.new_zeros(len(train))
     for _, _, rows, forward, backward in softmax_errors(embeddings, codes, chunk_bytes):
         squares[rows] += forward.square().sum(1)

@@ -31,8 +31,7 @@ def facility_location(
     """Select rows by greedy facility location; groups take turns. Does not use the generator."""
     check_size(size, len(train))
     points = joint_embeddings(train, start)
-    codes = train.group_codes.to(points.device)
-    return greedy_cover(lambda rows: points[rows] @ points.mT, -1.0, codes, size, chunk_bytes)
+    return greedy_cover(lambda rows: points[rows] @ points.mT, -1.0, train.group_codes, size, chunk_bytes)
 
 
 @selectors.register("facility-location")

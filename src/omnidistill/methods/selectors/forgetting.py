@@ -40,9 +40,9 @@ def forgetting(
             "give a trajectory of at least 2 (train experts first) or choose another selector"
         )
     counts = forgetting_counts(train, trajectory, chunk_bytes)
-    order = torch.randperm(len(train), generator=generator).to(counts.device)
+    order = torch.randperm(len(train), generator=generator, device="cpu").to(counts.device)
     ranking = order[counts[order].argsort(descending=True, stable=True)]
-    return first_by_turns(ranking, train.group_codes.to(ranking.device), size)
+    return first_by_turns(ranking, train.group_codes, size)
 
 
 def forgetting_counts(
@@ -61,7 +61,7 @@ def forgetting_counts(
 def _correct(train: FeatureSet, heads: Heads, chunk_bytes: int) -> Bool[Tensor, " n"]:
     embeddings = unit_embeddings(train, heads)
     num_rows, num_modalities, _ = embeddings.shape
-    codes = train.group_codes.to(embeddings.device)
+    codes = train.group_codes
     hits = torch.zeros_like(codes)
     for m, n in combinations(range(num_modalities), 2):
         own, other = embeddings.new_full((2, num_rows), -torch.inf)  # best scores of the rows of n as queries

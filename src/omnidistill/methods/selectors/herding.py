@@ -32,7 +32,7 @@ def herding(
     """Select rows by greedy herding of joint embeddings; groups take turns. Does not use the generator."""
     check_size(size, len(train))
     points = joint_embeddings(train, start)
-    turns = GroupTurns(train.group_codes.to(points.device))
+    turns = GroupTurns(train.group_codes)
     mean, chosen = points.mean(0), []
     direction = mean.clone()  # w_t
     for _ in range(size):
@@ -40,7 +40,7 @@ def herding(
         chosen.append(row)
         turns.take(row)
         direction += mean - points[row]
-    return torch.tensor(chosen)
+    return torch.tensor(chosen, device="cpu")
 
 
 @selectors.register("herding")

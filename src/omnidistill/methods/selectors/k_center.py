@@ -34,7 +34,7 @@ def k_center(
     """
     check_size(size, len(train))
     points = joint_embeddings(train, start)
-    turns = GroupTurns(train.group_codes.to(points.device))
+    turns = GroupTurns(train.group_codes)
     row = int(squared_distances(points, points.mean(0, keepdim=True)).argmin())
     chosen = [row]
     turns.take(row)
@@ -44,7 +44,7 @@ def k_center(
         chosen.append(row)
         turns.take(row)
         radius = torch.minimum(radius, squared_distances(points, points[row : row + 1])[:, 0])
-    return torch.tensor(chosen)
+    return torch.tensor(chosen, device="cpu")
 
 
 @selectors.register("k-center")

@@ -43,9 +43,9 @@ def _seeds(points: Tensor, num_clusters: int, generator: torch.Generator) -> Int
     Each seed is the best of a few candidates, drawn with a probability proportional to the squared distance from the
     previous seeds: the one that minimises the sum of the squared distances of all points to their nearest seed.
     """
-    seeds = torch.randint(len(points), (1,), generator=generator).tolist()
+    seeds = torch.randint(len(points), (1,), generator=generator, device="cpu").tolist()
     distances = squared_distances(points, points[seeds])[:, 0]
-    free = torch.ones(len(points))
+    free = torch.ones(len(points), device="cpu")
     for _ in range(num_clusters - 1):
         free[seeds[-1]] = 0
         odds = distances.cpu() * free

@@ -37,7 +37,7 @@ def k_medoids(
     check_size(size, len(train))
     points = joint_embeddings(train, start)
     labels = k_means(points, size, generator, chunk_bytes)
-    return nearest_members(points, labels, size, train.group_codes.to(points.device))
+    return nearest_members(points, labels, size, train.group_codes)
 
 
 def nearest_members(
@@ -53,7 +53,7 @@ def nearest_members(
         row = int(distances.masked_fill(~(members if members.any() else allowed), torch.inf).argmin())
         chosen.append(row)
         turns.take(row)
-    return torch.tensor(chosen)
+    return torch.tensor(chosen, device="cpu")
 
 
 @selectors.register("k-medoids")

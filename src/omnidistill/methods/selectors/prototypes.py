@@ -31,7 +31,7 @@ def prototypes(
     """
     check_size(size, len(train))
     labels = k_means(joint_embeddings(train, start), size, generator, chunk_bytes)
-    return {name: cluster_means(x, labels.to(x.device), size) for name, x in train.features.items()}
+    return {name: cluster_means(x, labels, size) for name, x in train.features.items()}
 
 
 def group_means(train: FeatureSet, size: int, generator: torch.Generator) -> dict[str, Float[Tensor, "_ _"]]:
@@ -42,11 +42,8 @@ def group_means(train: FeatureSet, size: int, generator: torch.Generator) -> dic
     """
     num_groups = int(train.group_codes.max()) + 1
     check_size(size, num_groups, "groups")
-    drawn = torch.randperm(num_groups, generator=generator)[:size]
-    return {
-        name: cluster_means(x, train.group_codes.to(x.device), num_groups)[drawn.to(x.device)]
-        for name, x in train.features.items()
-    }
+    drawn = torch.randperm(num_groups, generator=generator, device="cpu")[:size].to(train.device)
+    return {name: cluster_means(x, train.group_codes, num_groups)[drawn] for name, x in train.features.items()}
 
 
 @selectors.register("prototypes")
@@ -64,7 +61,7 @@ class Prototypes(Selector):
         trajectory: Sequence[Heads] | None = None,
     ) -> Selection:
         """Return one averaged row per cluster."""
-        return Selection(prototypes(train, start, size, generator), torch.arange(size))
+        return Selection(prototypes(train, start, size, generator), torch.arange(size, device="cpu"))
 
 
 @selectors.register("group-means")
@@ -80,7 +77,7 @@ class GroupMeans(Selector):
         trajectory: Sequence[Heads] | None = None,
     ) -> Selection:
         """Return one averaged row per group."""
-        return Selection(group_means(train, size, generator), torch.arange(size))
+        return Selection(group_means(train, size, generator), torch.arange(size, device="cpu"))
 
     def most_rows(self, train: FeatureSet) -> int:
         """Return the number of training groups."""

@@ -23,7 +23,8 @@ def random_rows(
 ) -> Int[Tensor, " N"]:
     """Select uniformly random rows; groups take turns. Does not use the heads."""
     check_size(size, len(train))
-    return first_by_turns(torch.randperm(len(train), generator=generator), train.group_codes, size)
+    order = torch.randperm(len(train), generator=generator, device="cpu")
+    return first_by_turns(order, train.group_codes.cpu(), size)
 
 
 @selectors.register("random")

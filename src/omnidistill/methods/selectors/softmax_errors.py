@@ -57,7 +57,7 @@ def softmax_errors(embeddings: Float[Tensor, "n M d"], codes: Int[Tensor, " n"],
 def row_deltas(train: FeatureSet, heads: Heads, chunk_bytes: int) -> Float[Tensor, "n M d"]:
     """Return delta = dL/dy of every row and modality, in the order of the set."""
     embeddings, norms = normalise(head_outputs(train, heads))
-    codes = train.group_codes.to(embeddings.device)
+    codes = train.group_codes
     gradient = torch.zeros_like(embeddings)
     for m, n, rows, forward, backward in softmax_errors(embeddings, codes, chunk_bytes):
         errors = (forward + backward) / (2 * len(train) * TAU)

@@ -52,4 +52,4 @@ def first_by_turns(ranking: Int[Tensor, " n"], codes: Int[Tensor, " n"], size: i
 def highest_by_turns(scores: Float[Tensor, " n"], groups: Int[Tensor, " n"], size: int) -> Int[Tensor, " N"]:
     """Select the rows with the highest scores; groups take turns. Equal scores keep the order of the rows."""
     ranking = scores.argsort(descending=True, stable=True)
-    return first_by_turns(ranking, groups.to(ranking.device), size)
+    return first_by_turns(ranking, groups, size)

@@ -90,9 +90,9 @@ def check_contract(objective: Objective, modalities: Sequence[str]) -> Objective
     if not bound.package:
         return bound
     where = f"objective '{bound.kind}' of package '{bound.package}'"
-    draw = torch.Generator().manual_seed(0)
-    outputs = torch.randn(len(modalities), 3, 4, dtype=torch.float64, generator=draw).requires_grad_()
-    targets = torch.eye(3, dtype=torch.float64)
+    draw = torch.Generator("cpu").manual_seed(0)
+    outputs = torch.randn(len(modalities), 3, 4, dtype=torch.float64, generator=draw, device="cpu").requires_grad_()
+    targets = torch.eye(3, dtype=torch.float64, device="cpu")
     try:
         value, gradient = bound.value(outputs, targets), bound.gradient(outputs, targets)
     except Exception as error:

@@ -20,7 +20,7 @@ class Diagonal(Similarity):
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return a (N), all ones."""
-        return {"diagonal": torch.ones(num_rows)}
+        return {"diagonal": torch.ones(num_rows, device="cpu")}
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
         """Return diag(a_I)."""

@@ -20,7 +20,7 @@ class Full(Similarity):
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the N x N matrix, the identity."""
-        return {"matrix": torch.eye(num_rows)}
+        return {"matrix": torch.eye(num_rows, device="cpu")}
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
         """Return S[I, I]."""

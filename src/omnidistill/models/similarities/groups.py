@@ -21,7 +21,7 @@ class SharedGroups(Similarity):
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return group numbers (N, int32) that put every row in a group of its own."""
-        return {"groups": torch.arange(num_rows, dtype=torch.int32)}
+        return {"groups": torch.arange(num_rows, dtype=torch.int32, device="cpu")}
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
         """Return 1 for pairs of rows in the same group and the same view, 0 for others."""

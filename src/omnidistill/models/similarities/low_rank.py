@@ -35,9 +35,9 @@ class LowRank(Similarity):
                 f"similarity.rank = {self.rank} exceeds the {num_rows} synthetic rows; use at most {num_rows}"
             )
         return {
-            "diagonal": torch.ones(num_rows),
-            "left": torch.randn(num_rows, self.rank, generator=generator),
-            "right": torch.zeros(num_rows, self.rank),
+            "diagonal": torch.ones(num_rows, device="cpu"),
+            "left": torch.randn(num_rows, self.rank, generator=generator, device="cpu"),
+            "right": torch.zeros(num_rows, self.rank, device="cpu"),
         }
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:

@@ -23,7 +23,7 @@ class Similarity(Component):
 
     @abstractmethod
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the tensors of an initial S = I for `num_rows` rows; floating-point tensors are learned."""
+        """Return the CPU tensors of an initial S = I for `num_rows` rows; floating-point tensors are learned."""
 
     @abstractmethod
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
@@ -31,7 +31,7 @@ class Similarity(Component):
 
         Args:
             tensors: of the similarity; the result is differentiable with respect to them.
-            batches: row numbers, distinct within a mini-batch.
+            batches: row numbers, distinct within a mini-batch, on the device of the tensors.
         """
 
     def fit_to(self, num_rows: int) -> Similarity:

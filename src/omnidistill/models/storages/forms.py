@@ -151,12 +151,14 @@ class Views:
         return self._all_views(self.inner.load(stored))
 
     def signs(self, name: str, width: int) -> Float[Tensor, "V p"]:
-        """Return the sign patterns of a modality; the first is all ones."""
-        drawn = torch.randint(2, (self.num_views - 1, width), generator=Streams(self.seed)[f"views/{name}"])
-        return torch.cat([torch.ones(1, width), 2.0 * drawn - 1])
+        """Return the sign patterns of a modality, on the CPU; the first is all ones."""
+        shape = self.num_views - 1, width
+        drawn = torch.randint(2, shape, generator=Streams(self.seed)[f"views/{name}"], device="cpu")
+        return torch.cat([torch.ones(1, width, device="cpu"), 2.0 * drawn - 1])
 
     def _all_views(self, rows: Rows) -> Rows:
-        return {name: (self.signs(name, x.shape[1]).unsqueeze(1) * x).flatten(0, 1) for name, x in rows.items()}
+        signs = {name: self.signs(name, x.shape[1]).to(x.device) for name, x in rows.items()}
+        return {name: (signs[name].unsqueeze(1) * x).flatten(0, 1) for name, x in rows.items()}
 
 
 def straight_through(latent: Float[Tensor, "*r"], rounded: Float[Tensor, "*r"]) -> Float[Tensor, "*r"]:

@@ -104,7 +104,8 @@ def _start(cross: Mapping[tuple[str, str], Tensor], names: list[str], rank: int)
     like = next(iter(cross.values()))
     widths = {m: u.shape[0] for (m, _), (u, _, _) in triplets.items()}
     widths |= {n: v.shape[0] for (_, n), (_, _, v) in triplets.items()}
-    slots = dict(zip(names, torch.split(torch.arange(sum(widths.values())), [widths[m] for m in names]), strict=True))
+    every_row = torch.arange(sum(widths.values()), device=like.device)
+    slots = dict(zip(names, torch.split(every_row, [widths[m] for m in names]), strict=True))
 
     spans = []
     for (m, n), (u, _, v) in triplets.items():

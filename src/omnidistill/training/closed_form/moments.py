@@ -30,6 +30,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from omnidistill.core.device import float64_device
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.models.heads import Heads, embed
@@ -64,7 +65,7 @@ class Moments:
 
 
 def accumulate_moments(train: FeatureSet, pairing: Pairing = "groups", chunk_rows: int = 1024) -> Moments:
-    """Return the moments of a set.
+    """Return the moments of a set, on its device if that has float64.
 
     Args:
         train: n >= 2 rows.
@@ -78,6 +79,7 @@ def accumulate_moments(train: FeatureSet, pairing: Pairing = "groups", chunk_row
         raise InputError("moments: the set has 1 row; a covariance needs at least two")
     if pairing == "groups":
         _check_groups(train)
+    train = train.to(float64_device(train.device))
     shift = {name: x[0].double() for name, x in train.features.items()}
     totals = {name: torch.zeros_like(row) for name, row in shift.items()}
     squares = {name: row.new_zeros(len(row), len(row)) for name, row in shift.items()}
@@ -119,15 +121,19 @@ def error_weighted_cross(
     _check_groups(train)
     codes = train.group_codes
     sizes = torch.bincount(codes)[codes].float()
-    widths = train.widths
-    cross = {(m, n): torch.zeros(widths[m], widths[n], dtype=torch.float64) for m, n in combinations(widths, 2)}
+    widths, device = train.widths, float64_device(train.device)
+    cross = {
+        (m, n): torch.zeros(widths[m], widths[n], dtype=torch.float64, device=device)
+        for m, n in combinations(widths, 2)
+    }
+    rows = torch.arange(len(train), device=train.device)
     for heads in snapshots:
         z = embed({name: heads[name] for name in widths}, train.features)
-        for chunk in torch.split(torch.arange(len(train)), max(1, min(chunk_rows, _CHUNK_NUMBERS // len(train)))):
+        for chunk in torch.split(rows, max(1, min(chunk_rows, _CHUNK_NUMBERS // len(train)))):
             targets = (codes[chunk, None] == codes) / sizes
             for m, n in permutations(widths, 2):
                 errors = targets - torch.softmax(z[m][chunk] @ z[n].mT / tau, dim=-1)
-                part = (train.features[m][chunk].mT @ (errors @ train.features[n])).double()
+                part = (train.features[m][chunk].mT @ (errors @ train.features[n])).to(device).double()
                 if (m, n) in cross:
                     cross[m, n] += part
                 else:
@@ -144,7 +150,7 @@ def _chunks(
     of the size of the group. Rows are sorted by group, so only the last group of a chunk can continue in the next one.
     """
     if pairing == "rows":
-        for chunk in torch.split(torch.arange(len(train)), chunk_rows):
+        for chunk in torch.split(torch.arange(len(train), device=train.device), chunk_rows):
             rows = _shifted(train, shift, chunk)
             yield rows, rows
         return

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from omnidistill.core.device import device_of
 from omnidistill.core.errors import InputError
 
 Rotation = Literal["random", "eye"] | Mapping[str, Float[Tensor, "_ _"]]
@@ -59,29 +60,34 @@ def check_size(size: int, limit: int | None = None, why: str = "") -> None:
 
 
 def _frame(spread: Mapping[str, Tensor], rotation: Rotation, generator: torch.Generator) -> Float64[Tensor, "N k"]:
-    num_factors = next(iter(spread.values())).shape[1]
+    device, num_factors = device_of(spread), next(iter(spread.values())).shape[1]
     if isinstance(rotation, Mapping):
         _check_rows(spread, rotation)
-        target = torch.stack([rotation[name].double() @ block for name, block in spread.items()]).sum(0)
+        target = torch.stack([rotation[name].to(device).double() @ block for name, block in spread.items()]).sum(0)
     elif rotation == "eye":
-        target = torch.eye(num_factors + 1, num_factors, dtype=torch.float64)
+        target = torch.eye(num_factors + 1, num_factors, dtype=torch.float64, device=device)
     else:
-        target = torch.randn(num_factors + 1, num_factors, dtype=torch.float64, generator=generator)
-    basis = _centred_basis(num_factors + 1)  # of the columns that sum to 0
+        target = _normal(num_factors + 1, num_factors, generator).to(device)
+    basis = _centred_basis(num_factors + 1, device)  # of the columns that sum to 0
     u, _, vh = torch.linalg.svd(basis.mT @ target)
     frame: Tensor = basis @ u @ vh
     return frame
 
 
-def _centred_basis(size: int) -> Float64[Tensor, "N k"]:
+def _centred_basis(size: int, device: torch.device) -> Float64[Tensor, "N k"]:
     """Return orthonormal columns that span the complement of the vector of ones.
 
     They are columns of the Householder reflection that maps 1 / sqrt(N) to the last axis.
     """
-    normal = torch.full((size,), size**-0.5, dtype=torch.float64)
+    normal = torch.full((size,), size**-0.5, dtype=torch.float64, device=device)
     normal[-1] += 1
-    reflection = torch.eye(size, dtype=torch.float64) - torch.outer(normal, normal) * (2 / (normal @ normal))
+    identity = torch.eye(size, dtype=torch.float64, device=device)
+    reflection = identity - torch.outer(normal, normal) * (2 / (normal @ normal))
     return reflection[:, :-1]
+
+
+def _normal(rows: int, columns: int, generator: torch.Generator) -> Float64[Tensor, "_ _"]:
+    return torch.randn(rows, columns, dtype=torch.float64, generator=generator, device="cpu")
 
 
 def _check_rows(spread: Mapping[str, Tensor], rotation: Mapping[str, Tensor]) -> None:

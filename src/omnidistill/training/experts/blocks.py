@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from omnidistill.core.device import moved
 from omnidistill.core.engines import Engine
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.io.artifacts import exclusive, read_tensors
@@ -108,6 +109,7 @@ class BlockTraining:
             else:
                 every = read_tensors(snapshot_path(self.buffer, self.first_epoch))
                 heads = {name: every[name][runs].clone() for name in self.modalities}
+            heads = moved(heads, self.train.device)
             for epoch in self.epochs(heads, len(trail.records), runs.start):
                 trail.add(epoch, heads, 0.0)
 
@@ -118,7 +120,7 @@ class BlockTraining:
             self.config.objective.bind(self.modalities),
             heads,
             self.train,
-            torch.tensor(self.learning_rates[runs]),
+            torch.tensor(self.learning_rates[runs], device="cpu"),
             batch_size=self.config.batch_size,
             num_epochs=self.num_epochs,
             seed=self.seed,

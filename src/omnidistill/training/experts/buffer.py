@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from omnidistill.core.device import moved
 from omnidistill.core.engines import Engine, LocalEngine
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
@@ -125,6 +126,7 @@ def train_experts(
             return finished
         trail, modalities = Trail.open(folder, key, seconds), tuple(starts[OWN].heads)
         heads = trail.last(modalities) if trail.records else _stacked([starts[turn].heads for turn in turns])
+        heads = moved(heads, train.device)
         with progress:
             if not trail.records:
                 trail.add(0, heads, seconds)
@@ -191,7 +193,7 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
 def squared_distances(snapshots: Snapshots, modalities: Sequence[str]) -> Float[Tensor, "E M S S"]:
     """Return ||W_s - W_t||_F^2 of all pairs of snapshots, per expert and modality; loads one expert at a time."""
     num_experts, count = len(snapshots[0][modalities[0]]), len(snapshots)
-    table = torch.zeros(num_experts, len(modalities), count, count)
+    table = torch.zeros(num_experts, len(modalities), count, count, device="cpu")
     for expert in range(num_experts):
         path = [_of_expert(snapshots[epoch], modalities, expert) for epoch in range(count)]
         for m, name in enumerate(modalities):

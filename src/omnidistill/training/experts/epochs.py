@@ -53,9 +53,9 @@ def train_epochs(
 
     Args:
         objective: the loss.
-        heads: of all runs, updated in place.
+        heads: of all runs, on the device of the rows; updated in place.
         data: the training rows.
-        learning_rates: one per run.
+        learning_rates: one per run; moved to the device of the rows.
         batch_size: rows per step; at least the number of rows: full batches.
         num_epochs: epoch at which training ends.
         seed: of the order of the rows.
@@ -69,15 +69,17 @@ def train_epochs(
     """
     num_runs, num_rows = len(learning_rates), len(data)
     batch_size = min(batch_size, num_rows)
-    rates = learning_rates[:, None, None]
-    lasts = torch.tensor([num_epochs] * num_runs if last_epochs is None else last_epochs)
+    rates = learning_rates.to(data.device)[:, None, None]
+    lasts = [num_epochs] * num_runs if last_epochs is None else last_epochs
     blocks = run_blocks(heads, batch_size)
     for epoch in range(first_epoch, num_epochs):
         orders = epoch_orders(num_runs, num_rows, seed=seed, purpose=purpose, epoch=epoch, first_run=first_run)
+        orders = orders.to(data.device)
         for block in blocks:
-            runs = torch.arange(num_runs)[block][lasts[block] > epoch]
-            if not len(runs):
+            active = [run for run in range(num_runs)[block] if lasts[run] > epoch]
+            if not active:
                 continue
+            runs = torch.tensor(active, device=data.device)
             part = {name: matrix[runs] for name, matrix in heads.items()}
             for begin in range(0, num_rows - batch_size + 1, batch_size):
                 batch = orders[runs, begin : begin + batch_size]
@@ -98,9 +100,10 @@ def run_blocks(heads: StackedHeads, batch_size: int) -> list[slice]:
 def epoch_orders(
     num_runs: int, num_rows: int, *, seed: int, purpose: str, epoch: int, first_run: int = 0
 ) -> Int[Tensor, "E n"]:
-    """Return the order of the rows of every run in one epoch."""
+    """Return the order of the rows of every run in one epoch, on the CPU."""
     streams, runs = Streams(seed), range(first_run, first_run + num_runs)
-    return torch.stack([torch.randperm(num_rows, generator=streams[f"{purpose}/{run}/{epoch}"]) for run in runs])
+    generators = [streams[f"{purpose}/{run}/{epoch}"] for run in runs]
+    return torch.stack([torch.randperm(num_rows, generator=each, device="cpu") for each in generators])
 
 
 def _step(

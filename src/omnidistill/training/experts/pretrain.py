@@ -12,6 +12,7 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
+from omnidistill.core.device import moved
 from omnidistill.core.settings import Count, Positive, Settings
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import Development
@@ -53,9 +54,11 @@ def pretrain_heads(
         progress: advances by one per epoch.
 
     Returns:
-        The heads that score best on validation, and the number of epochs after which they did (0: random heads).
+        The heads that score best on validation, on the device of the data, and the number of epochs after which they
+        did (0: random heads).
     """
-    start = random_heads(data.train.widths, config.width, Streams(seed)["heads"])
+    drawn = random_heads(data.train.widths, config.width, Streams(seed)["heads"])
+    start = moved(drawn, data.train.device)
     if data.heads is None:
         return start, 0
     heads = stack_runs(start, 1)
@@ -67,7 +70,7 @@ def pretrain_heads(
             InfoNCE(tau=config.tau),
             heads,
             data.heads,
-            torch.tensor([config.learning_rate]),
+            torch.tensor([config.learning_rate], device="cpu"),
             batch_size=config.batch_size,
             num_epochs=config.num_epochs,
             seed=seed,

@@ -15,6 +15,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from omnidistill.core.device import moved
 from omnidistill.core.errors import InputError
 from omnidistill.io.artifacts import FileRecord, read_json, read_tensors, write_atomic, write_tensors
 from omnidistill.training.experts.expert_key import ExpertKey
@@ -118,13 +119,13 @@ class Trail:
         return Trail(folder, key, seconds, records)
 
     def last(self, modalities: Sequence[str]) -> dict[str, Tensor]:
-        """Return a copy of the heads of the last snapshot, in the given order of modalities."""
+        """Return a copy of the heads of the last snapshot, on the CPU, in the given order of modalities."""
         heads = read_tensors(self.folder / self.records[-1].name, self.records[-1])
         return {name: heads[name].clone() for name in modalities}
 
     def add(self, epoch: int, heads: Mapping[str, Tensor], seconds: float) -> None:
         """Write the heads after an epoch; the training has taken `seconds` so far."""
-        self.records.append(write_tensors(snapshot_path(self.folder, epoch), heads))
+        self.records.append(write_tensors(snapshot_path(self.folder, epoch), moved(heads, "cpu")))
         self.seconds = seconds
         state = {"key": self.key.to_json(), "files": [asdict(record) for record in self.records], "seconds": seconds}
         write_atomic(self.folder / "progress.json", json.dumps(state).encode())

@@ -43,9 +43,9 @@ class Recipe(Component):
 
         Args:
             objective: the loss of the students.
-            start: initial heads {modality: d x p_m}.
-            rows: synthetic rows {modality: N x p_m}.
-            targets: target similarities of mini-batches.
+            start: initial heads {modality: d x p_m}; the students are trained on their device.
+            rows: synthetic rows {modality: N x p_m}, on the same device.
+            targets: target similarities of mini-batches, which are on the same device.
             seed: of the mini-batches.
             num_runs: number of students R.
             checkpoints: numbers of steps, ascending.
@@ -53,7 +53,7 @@ class Recipe(Component):
 
     @abstractmethod
     def batches(self, num_rows: int, seed: int) -> Int[Tensor, "T b"]:
-        """Return the row numbers in every step of the first student of this seed."""
+        """Return the row numbers in every step of the first student of this seed, on the CPU."""
 
     @property
     def title(self) -> str:

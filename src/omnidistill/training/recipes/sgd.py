@@ -53,7 +53,7 @@ class Sgd(Recipe):
             start,
             rows,
             targets,
-            torch.tensor(self.step_sizes),
+            torch.tensor(self.step_sizes, device="cpu"),
             batch_size=self.batch_size,
             checkpoints=checkpoints,
             generators=self._orders(seed, num_runs),

@@ -24,10 +24,14 @@ class Blend:
 
     @staticmethod
     def draw(num_steps: int, batch_size: int, generator: torch.Generator) -> Blend:
-        """Draw uniform weights (Beta(1, 1)) and uniform permutations."""
-        weights = torch.rand(num_steps, generator=generator)
-        partners = torch.stack([torch.randperm(batch_size, generator=generator) for _ in range(num_steps)])
-        return Blend(weights, partners)
+        """Draw uniform weights (Beta(1, 1)) and uniform permutations, on the CPU."""
+        weights = torch.rand(num_steps, generator=generator, device="cpu")
+        orders = [torch.randperm(batch_size, generator=generator, device="cpu") for _ in range(num_steps)]
+        return Blend(weights, torch.stack(orders))
+
+    def to(self, device: torch.device) -> Blend:
+        """Return the blend on a device."""
+        return Blend(self.weights.to(device), self.partners.to(device))
 
     def mix(self, step: int, rows: Float[Tensor, "*r b p"]) -> Float[Tensor, "*r b p"]:
         """Return the mixed rows of one step."""

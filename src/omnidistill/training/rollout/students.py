@@ -21,11 +21,11 @@ _CHUNK_STEPS = 32
 
 
 def draw_batches(num_rows: int, batch_size: int, num_steps: int, generator: torch.Generator) -> Int[Tensor, "T b"]:
-    """Draw mini-batches as in LoRS: consecutive parts of a random order, and a new order when too few rows remain."""
+    """Draw mini-batches on the CPU, as in LoRS: parts of a random order, and a new order when too few rows remain."""
     per_order = num_rows // batch_size
     num_orders = -(-num_steps // per_order)
-    orders = [torch.randperm(num_rows, generator=generator)[: per_order * batch_size] for _ in range(num_orders)]
-    return torch.cat(orders).view(-1, batch_size)[:num_steps]
+    orders = [torch.randperm(num_rows, generator=generator, device="cpu") for _ in range(num_orders)]
+    return torch.cat([order[: per_order * batch_size] for order in orders]).view(-1, batch_size)[:num_steps]
 
 
 def recipe_order(seed: int) -> torch.Generator:
@@ -52,9 +52,9 @@ def train_students(
     Args:
         objective: the loss of the students.
         start: initial heads (d x p_m).
-        rows: synthetic rows (N x p_m).
+        rows: synthetic rows (N x p_m), on the device of the heads.
         targets: function of the row numbers of mini-batches that returns their target similarities.
-        step_sizes: one per modality.
+        step_sizes: one per modality; moved to the device of the rows.
         batch_size: rows per step.
         checkpoints: numbers of steps, ascending.
         generators: one per student, for its mini-batches.
@@ -64,6 +64,7 @@ def train_students(
     outputs = stack({name: rows[name] @ matrix.mT for name, matrix in start.items()})
     kernel = stack({name: rows[name] @ rows[name].mT for name in start})
     batches = torch.stack([draw_batches(num_rows, batch_size, checkpoints[-1], generator) for generator in generators])
+    batches, step_sizes = batches.to(outputs.device), step_sizes.to(outputs.device)
     state, done = DualState.begin(num_runs, outputs, weight_decay), 0
     for checkpoint in checkpoints:
         while done < checkpoint:

@@ -83,13 +83,13 @@ class ClipTokenizer:
         Raises:
             InputError: the package ftfy or regex is not installed.
         """
-        ids = torch.zeros(len(texts), CONTEXT, dtype=torch.int64)
+        ids = torch.zeros(len(texts), CONTEXT, dtype=torch.int64, device="cpu")
         num_truncated = 0
         for row, text in zip(ids, texts, strict=True):
             tokens = self.tokens(text)
             num_truncated += len(tokens) > CONTEXT - 2
             complete = [self._ids[_START], *tokens[: CONTEXT - 2], self._ids[_END]]
-            row[: len(complete)] = torch.tensor(complete)
+            row[: len(complete)] = torch.tensor(complete, device="cpu")
         return Tokenised(ids, num_truncated)
 
     def tokens(self, text: str) -> list[int]:
