@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet, prepare
+from omnidistill.data.fingerprint import fingerprint
 from omnidistill.data.planted import planted
 from omnidistill.data.preprocessing import EPSILON, Preprocessing
 from omnidistill.data.raw import RawFeatures
+from simulated_device import simulated_device
 
 ROWS = {"heads": 6, "train": 10, "validation": 4, "test": 8}
 PLAIN = Preprocessing(True, EPSILON, {})
@@ -119,6 +121,26 @@ def test_splits_partition_the_rows_and_keep_their_order(order):
     for part in split:
         assert list(part.ids) == [name for name in whole.ids if name in set(part.ids)]
         assert set(part.splits) == {part.splits[0]}
+
+
+def test_a_set_is_moved_with_what_is_computed_from_it(whole):
+    paired = dataclasses.replace(whole, pairing=torch.eye(len(whole)))
+    with simulated_device() as device:
+        there = paired.to(device)
+        assert {x.device for x in (*there.features.values(), there.pairing, there.group_codes)} == {device}
+        for part in (there.select([4, 2]), there.split("test"), there.only(["a", "c"])):
+            assert {x.device for x in (*part.features.values(), part.pairing, part.group_codes)} == {device}
+        back = there.select([4, 2]).to("cpu")
+        assert fingerprint(there) == fingerprint(paired)
+        development = there.development()
+        assert development.to("cpu").train.device == development.to("cpu").heads.device == torch.device("cpu")
+    assert torch.equal(back.pairing, torch.eye(2))
+    assert all(torch.equal(back.features[name], x[[4, 2]]) for name, x in whole.features.items())
+
+
+def test_a_set_that_is_there_already_is_returned(whole):
+    assert whole.to("cpu") is whole
+    assert whole.to(torch.device("cpu")) is whole
 
 
 def test_a_selection_is_a_copy(whole):

@@ -1,0 +1,236 @@
+"""Small runs of everything that computes, on any device: `RUNS` names functions of a device and a folder.
+
+Each returns the numbers that the run gives, on the CPU, so that the runs of two devices can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from method_problems import task_of, tiny
+from omnidistill.core.device import moved
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import Development, FeatureSet
+from omnidistill.data.fingerprint import fingerprint
+from omnidistill.data.store import load_features, save_features
+from omnidistill.distill import DistilledSet, distill
+from omnidistill.distill.learnable import Learnable, random_rows
+from omnidistill.evaluation.baselines import Allowance, Setting, baselines
+from omnidistill.evaluation.baselines.random_real_rows import RandomRows
+from omnidistill.evaluation.distilled_row import train_on_sets
+from omnidistill.evaluation.protocol import EvaluateConfig
+from omnidistill.evaluation.scores import ranks_on_test, score_rows
+from omnidistill.evaluation.trained_heads import TrainedHeads
+from omnidistill.evaluation.validation import validation_score
+from omnidistill.experiments.config import RunConfig
+from omnidistill.methods import Task
+from omnidistill.methods.selectors.selector import selectors
+from omnidistill.models.heads import Heads, random_heads
+from omnidistill.models.objectives import Hopa
+from omnidistill.training.experts import ExpertBuffer, HeadsConfig, Start, pretrain_heads, train_experts
+from omnidistill.training.rollout.students import draw_batches
+from small_runs import Loop, features, learn_settings, small_config, small_heads
+
+Run = Callable[[torch.device, Path], dict[str, Tensor]]
+"""Function of a device and an empty folder that returns the numbers of the run."""
+
+LEARNED = (
+    "hopa",
+    "hopa distill.outer.task_weight=0.5",
+    "hopa distill.rollout=bptt",
+    "hopa distill.rollout=tesla",
+    "recommended",
+    "task distill.storage.bits=4 distill.storage.views=2",
+    "hopa distill.storage.bits=16 distill.average=0.5",
+    "shortcut",
+    "lors-full",
+    "lors-diagonal",
+    "repblend",
+    "tesla",
+)
+"""Presets of learned sets, with overrides, that differ in their parts."""
+COMPUTED = ("covmatch", "covmatch distill.rotation=random", "covmatch-errors", "apm", "apm distill.norm=plain")
+SELECTED = tuple(f"random distill.selector.kind={name}" for name in selectors.names())
+EVALUATE = EvaluateConfig(num_seeds=2, max_epochs=2, learning_rates=(0.5, 2.0), batch_size=24)
+
+
+@cache
+def data() -> FeatureSet:
+    """The planted set, on the CPU."""
+    return features()
+
+
+def parts(device: torch.device) -> tuple[Development, Heads]:
+    """The development splits and initial heads, on a device."""
+    return data().development().to(device), moved(small_heads(data()), device)
+
+
+def draws(device: torch.device, folder: Path) -> dict[str, Tensor]:
+    """What is drawn for a learned set: initial rows, similarity and mini-batches."""
+    development, _ = parts(device)
+    settings, streams = learn_settings(tiny("lors")), Streams(0)
+    rows = random_rows(development.train, settings.num_stored, streams["initial rows"])
+    learnable = Learnable.begin(rows, settings, settings.resolved_storage, streams)
+    require_device(learnable.tensors(), device)
+    batches = draw_batches(settings.num_rows, settings.batch, 4, streams["batches"])
+    return {**moved({name: leaf.detach() for name, leaf in learnable.tensors().items()}, "cpu"), "batches": batches}
+
+
+def pretrained_heads(device: torch.device, folder: Path) -> dict[str, Tensor]:
+    """Heads pre-trained on the `heads` split."""
+    development = data().to(device).development()
+    config = HeadsConfig(width=8, num_epochs=2, batch_size=16)
+    heads, _ = pretrain_heads(
+        development, config, lambda heads: validation_score(heads, development.validation), seed=0
+    )
+    require_device(heads, device)
+    return moved(heads, "cpu")
+
+
+def experts_of(config: RunConfig, device: torch.device, folder: Path) -> ExpertBuffer:
+    """Experts from the initial heads and, where the settings say so, others, trained on a device."""
+    development, heads = parts(device)
+    settings = config.experts
+    drawn = [random_heads(data().widths, 8, torch.Generator().manual_seed(n)) for n in range(1, settings.num_starts)]
+    starts = [Start(each, settings.learning_rate or 1.0, settings.num_epochs or 3) for each in (heads, *drawn)]
+    starts = [replace(start, heads=moved(start.heads, device)) for start in starts]
+    span = config.distill.expert_span
+    return train_experts(starts, development.train, settings, folder, seed=0, spectrum_epochs=span)
+
+
+def experts(device: torch.device, folder: Path) -> dict[str, Tensor]:
+    """Expert trajectories from two initial heads."""
+    buffer = experts_of(tiny("hopa", "experts.num_starts=2"), device, folder)
+    heads = buffer.heads(1, buffer.num_epochs)
+    return {**heads, "squared distances": buffer.squared_distances}
+
+
+def method(preset: str, device: torch.device, folder: Path) -> dict[str, Tensor]:
+    """A set by the method of a preset with overrides, and heads trained on it."""
+    config = tiny(*preset.split())
+    distilled = config.distill.run(task_on(device, folder, config)).distilled
+    return numbers_of(distilled, device)
+
+
+def task_on(device: torch.device, folder: Path, config: RunConfig) -> Task:
+    """The task of a run whose data and heads are on a device."""
+    development, start = parts(device)
+    task = replace(task_of(folder, config, data()), development=development, start=start)
+    return replace(task, experts=cache(partial(experts_of, config, device, folder / "experts")))
+
+
+def numbers_of(distilled: DistilledSet, device: torch.device) -> dict[str, Tensor]:
+    """The rows of a set, its recipe, and heads that are trained on it; all tensors of the set must be on the CPU."""
+    require_device(distilled.tensors, torch.device("cpu"))
+    _, start = parts(device)
+    trained = distilled.train(start)
+    require_device(trained, device)
+    return {
+        **{f"rows/{name}": x.detach() for name, x in distilled.rows().items()},
+        **{f"trained/{name}": x for name, x in moved(trained, "cpu").items()},
+        "similarity": distilled.similarity().detach(),
+        "step sizes": torch.tensor(getattr(distilled.recipe, "step_sizes", ())),
+    }
+
+
+def resumed(device: torch.device, folder: Path) -> dict[str, Tensor]:
+    """A run that is interrupted twice, and continues from its checkpoint on the device."""
+    config = small_config("distill.optimiser.kind=adam", "distill.average=0.5")
+    development, start = parts(device)
+    loop = Loop(data(), start, experts_of(config, device, folder / "experts"))
+    outer = replace(loop.outer(config), device=device)
+
+    def interrupt(done: int) -> None:
+        if done in (2, 4):
+            raise KeyboardInterrupt
+
+    for _ in range(3):
+        try:
+            result = distill(
+                development.train,
+                outer,
+                8,
+                learn_settings(config),
+                folder / "run",
+                seed=0,
+                judge=lambda distilled: Loop(data().to(device), start, loop.buffer).judge(distilled),
+                resume=True,
+                on_iteration=interrupt,
+            )
+        except KeyboardInterrupt:
+            continue
+    return numbers_of(result.distilled, device)
+
+
+def continued(device: torch.device, folder: Path) -> dict[str, Tensor]:
+    """A set that continues from a stored one with a few bits per number."""
+    config = tiny("task", "distill.storage.bits=4")
+    first = config.distill.run(task_on(device, folder / "first", config)).distilled
+    first.save(folder / "stored")
+    task = replace(task_on(device, folder / "second", config), initial_set=DistilledSet.load(folder / "stored"))
+    return numbers_of(config.distill.run(task).distilled, device)
+
+
+def evaluation(device: torch.device, folder: Path) -> dict[str, Tensor]:
+    """All baselines and a set, scored on the test split."""
+    development, start = parts(device)
+    test = data().split("test").to(device)
+    allowance = Allowance(rows=5, bytes=12 * sum(sum(matrix.shape) for matrix in start.values()))
+    rows: dict[str, TrainedHeads] = {}
+    for name in sorted(baselines.names(), key=lambda name: len(baselines.get(name).needs)):
+        (baseline,) = baselines.build(name).for_students([Hopa()], EVALUATE)
+        if isinstance(baseline, RandomRows):
+            baseline = baseline.evolve(max_steps=16)
+        fitted = {needed: rows[needed] for needed in baseline.needs}
+        rows[name] = baseline.fit(Setting(development, start, EVALUATE, 0, allowance, fitted))
+        require_device(rows[name].heads, device)
+    config = tiny("random")
+    distilled = config.distill.run(task_on(device, folder, config)).distilled
+    rows["distilled"] = train_on_sets([distilled], start, EVALUATE, 0)
+    scored = {name.replace("zero-shot", "zero_shot"): row for name, row in rows.items()}
+    scores = score_rows(scored, test)
+    ranks = {
+        f"{name}/ranks": torch.stack([torch.stack(list(run.values())) for run in ranks_on_test(row, test)])
+        for name, row in rows.items()
+    }
+    heads = {f"{name}/{m}": x for name, row in rows.items() for m, x in moved(row.heads, "cpu").items()}
+    return {
+        **heads,
+        **ranks,
+        "recall": torch.tensor([row.recall["mean"]["R@1"].mean for row in scores.values()]),
+    }
+
+
+def packing(device: torch.device, folder: Path) -> dict[str, Tensor]:
+    """Select, split, save, load and fingerprint a set on the device."""
+    whole = data().to(device)
+    save_features(whole, folder / "set")
+    loaded = load_features(folder / "set")
+    some = whole.split("train").select([5, 1, 3]).only(["a", "b"])
+    assert fingerprint(loaded) == fingerprint(data()) == fingerprint(whole)
+    assert fingerprint(some) == fingerprint(some.to("cpu"))
+    return {**moved(some.features, "cpu"), "codes": some.group_codes.cpu()}
+
+
+def require_device(tensors: Mapping[str, Tensor], device: torch.device) -> None:
+    """Check where a result is."""
+    assert {tensor.device.type for tensor in tensors.values()} == {device.type}
+
+
+RUNS: dict[str, Run] = {
+    "packing": packing,
+    "draws": draws,
+    "heads": pretrained_heads,
+    "experts": experts,
+    **{preset: partial(method, preset) for preset in (*LEARNED, *COMPUTED, *SELECTED)},
+    "resumed": resumed,
+    "continued": continued,
+    "evaluation": evaluation,
+}
+"""All runs by name."""
