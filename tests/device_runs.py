@@ -15,12 +15,15 @@ from torch import Tensor
 
 from method_problems import task_of, tiny
 from omnidistill.core.device import moved
+from omnidistill.core.engines import Engine, LocalEngine
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import Development, FeatureSet
 from omnidistill.data.fingerprint import fingerprint
 from omnidistill.data.store import load_features, save_features
 from omnidistill.distill import DistilledSet, distill
 from omnidistill.distill.learnable import Learnable, random_rows
+from omnidistill.distill.learner import Learner
+from omnidistill.distill.outer import Material
 from omnidistill.evaluation.baselines import Allowance, Setting, baselines
 from omnidistill.evaluation.baselines.random_real_rows import RandomRows
 from omnidistill.evaluation.distilled_row import train_on_sets
@@ -93,7 +96,7 @@ def pretrained_heads(device: torch.device, folder: Path) -> dict[str, Tensor]:
     return moved(heads, "cpu")
 
 
-def experts_of(config: RunConfig, device: torch.device, folder: Path) -> ExpertBuffer:
+def experts_of(config: RunConfig, device: torch.device, folder: Path, engine: Engine | None = None) -> ExpertBuffer:
     """Experts from the initial heads and, where the settings say so, others, trained on a device."""
     development, heads = parts(device)
     settings = config.experts
@@ -101,14 +104,20 @@ def experts_of(config: RunConfig, device: torch.device, folder: Path) -> ExpertB
     starts = [Start(each, settings.learning_rate or 1.0, settings.num_epochs or 3) for each in (heads, *drawn)]
     starts = [replace(start, heads=moved(start.heads, device)) for start in starts]
     span = config.distill.expert_span
-    return train_experts(starts, development.train, settings, folder, seed=0, spectrum_epochs=span)
+    return train_experts(starts, development.train, settings, folder, seed=0, spectrum_epochs=span, engine=engine)
 
 
-def experts(device: torch.device, folder: Path) -> dict[str, Tensor]:
+def experts(engine: Engine, device: torch.device, folder: Path) -> dict[str, Tensor]:
     """Expert trajectories from two initial heads."""
-    buffer = experts_of(tiny("hopa", "experts.num_starts=2"), device, folder)
+    buffer = experts_of(tiny("hopa", "experts.num_starts=2"), device, folder, engine)
     heads = buffer.heads(1, buffer.num_epochs)
     return {**heads, "squared distances": buffer.squared_distances}
+
+
+class Blocks(LocalEngine):
+    """Trains experts in blocks, as in several processes."""
+
+    here = False
 
 
 def method(preset: str, device: torch.device, folder: Path) -> dict[str, Tensor]:
@@ -166,6 +175,20 @@ def resumed(device: torch.device, folder: Path) -> dict[str, Tensor]:
         except KeyboardInterrupt:
             continue
     return numbers_of(result.distilled, device)
+
+
+def restarted(device: torch.device, folder: Path) -> dict[str, Tensor]:
+    """An outer loop that goes back to the last good set."""
+    config = tiny("task", "distill.similarity.kind=low-rank", "distill.similarity.rank=2")
+    development, start = parts(device)
+    settings = learn_settings(config)
+    outer = settings.outer.bind(Material(development.train, start, settings.iterations, None))
+    learner = Learner(development.train, outer, 8, settings, Streams(0))
+    for iteration in range(3):
+        learner.iterate(iteration)
+        if iteration == 1:
+            learner.go_back(learner.last_good)
+    return moved({name: leaf.detach() for name, leaf in learner.learnable.state().items()}, "cpu")
 
 
 def continued(device: torch.device, folder: Path) -> dict[str, Tensor]:
@@ -227,9 +250,11 @@ RUNS: dict[str, Run] = {
     "packing": packing,
     "draws": draws,
     "heads": pretrained_heads,
-    "experts": experts,
+    "experts": partial(experts, LocalEngine()),
+    "experts, blocks of runs": partial(experts, Blocks()),
     **{preset: partial(method, preset) for preset in (*LEARNED, *COMPUTED, *SELECTED)},
     "resumed": resumed,
+    "restarted": restarted,
     "continued": continued,
     "evaluation": evaluation,
 }

@@ -90,10 +90,7 @@ class FeatureSet:
 
     @cached_property
     def group_codes(self) -> Int[Tensor, " n"]:
-        """Group of each row as an int64 code (N), numbered from 0 in the order of first appearance.
-
-        The codes are on the device of the features.
-        """
+        """Group of each row as a code (N, int64, device of the rows), numbered in the order of first appearance."""
         codes = {group: code for code, group in enumerate(dict.fromkeys(self.groups))}
         return torch.tensor([codes[group] for group in self.groups], device=self.device)
 
