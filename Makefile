@@ -14,7 +14,7 @@ test: $(READY)
 
 # The tests of single packages, in under two minutes: no command line in processes of its own, browser, Ray or media, and
 # no suite over all methods or all baselines.
-QUICK := core data models training distill methods evaluation testing static golden experiments/config
+QUICK := core data models training distillation methods evaluation testing static golden experiments/config
 SLOW := core/engines methods/test_methods_contract.py evaluation/baselines/test_baselines.py
 
 quick: $(READY)
@@ -31,7 +31,7 @@ docs: $(READY)
 	$(BIN)/mkdocs build --strict --quiet
 
 bench: $(READY)
-	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/bench.py $(ARGS)
 
 compare: $(READY)
 	$(BIN)/python benchmarks/compare.py

@@ -1,4 +1,6 @@
-"""Speed and memory: `python benchmarks/bench.py [--quick] [--only NAME]`. Without --only it writes benchmarks/results/.
+"""Speed and memory: `python benchmarks/bench.py [--quick] [--only NAME] [--device NAME]`.
+
+On the CPU and without --only it writes benchmarks/results/.
 
 The cases of one table run in one process, in turns (A B C A B C ...), after one turn that does not count. A time is the
 median over the turns with the least and the largest; a ratio is the median of the ratios within a turn, so that load
@@ -13,13 +15,17 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
+import torch
+
 import task
 import workloads
 from measuring import (
     RESULTS,
     Case,
     Cell,
+    Extent,
     Table,
+    add_device,
     interleaved,
     machine,
     memory_status,
@@ -36,11 +42,11 @@ FORMS = ("limit", "dual", "TESLA", "TESLA, textbook", "BPTT")
 SETTING = "M = 3, widths 1280, 1024, 768 -> 1024, T = 16, b = 25"
 
 
-def iteration(quick: bool) -> list[Table]:
+def iteration(extent: Extent) -> list[Table]:
     rows: list[tuple[Cell, ...]] = []
     exact, textbook = 0.0, 0.0
-    for num_rows in (100, 500) if quick else (100, 200, 500):
-        made = workloads.problem(num_rows)
+    for num_rows in (100, 500) if extent.quick else (100, 200, 500):
+        made = workloads.problem(num_rows, device=extent.device)
         for name in STUDENTS:
             cases = workloads.iteration_cases(OBJECTIVES[name], made)
             gradients = {}
@@ -49,7 +55,7 @@ def iteration(quick: bool) -> list[Table]:
                 gradients[form] = made.row_gradient()
             exact = max(exact, workloads.relative_difference(gradients["dual"], gradients["BPTT"]))
             textbook = max(textbook, workloads.relative_difference(gradients["TESLA, textbook"], gradients["TESLA"]))
-            times = interleaved(cases, 5 if quick else 11)
+            times = interleaved(cases, 5 if extent.quick else 11, extent.device)
             speed = workloads.big_product_flops(made) / statistics.median(times["limit"]) / 1e9
             for form in FORMS:
                 ratios = [ratio(times, form, other) for other in ("dual", "limit")]
@@ -68,11 +74,11 @@ def iteration(quick: bool) -> list[Table]:
     ]
 
 
-def memory(quick: bool) -> list[Table]:
+def memory(extent: Extent) -> list[Table]:
     rows: list[tuple[Cell, ...]] = [
-        (num_rows, name, *(peak_megabytes("iteration", form, name, num_rows) for form in FORMS))
-        for num_rows in ((100,) if quick else (100, 500))
-        for name in (STUDENTS[:1] if quick else STUDENTS)
+        (num_rows, name, *(peak_megabytes("iteration", form, name, num_rows, device=extent.device) for form in FORMS))
+        for num_rows in ((100,) if extent.quick else (100, 500))
+        for name in (STUDENTS[:1] if extent.quick else STUDENTS)
     ]
     note = (
         f"MB resident at the peak of two outer iterations ({SETTING}), less what was resident when the inputs "
@@ -81,21 +87,24 @@ def memory(quick: bool) -> list[Table]:
     return [Table("Peak memory of an outer iteration", note, ("N", "objective", *FORMS), tuple(rows))]
 
 
-def growth(quick: bool) -> list[Table]:
+def growth(extent: Extent) -> list[Table]:
     dimensions: dict[str, tuple[tuple[int, ...], Callable[[int], workloads.Problem]]] = {
-        "N": ((50, 100, 200, 400, 800), lambda size: workloads.problem(size)),
-        "T": ((8, 16, 32, 64, 128), lambda size: workloads.problem(100, num_steps=size)),
-        "M": ((2, 3, 4, 5, 6), lambda size: workloads.problem(100, widths=workloads.WIDTHS[:size])),
+        "N": ((50, 100, 200, 400, 800), lambda size: workloads.problem(size, device=extent.device)),
+        "T": ((8, 16, 32, 64, 128), lambda size: workloads.problem(100, num_steps=size, device=extent.device)),
+        "M": (
+            (2, 3, 4, 5, 6),
+            lambda size: workloads.problem(100, widths=workloads.WIDTHS[:size], device=extent.device),
+        ),
     }
     tables = []
     for symbol, (sizes, problem) in dimensions.items():
         rows: list[tuple[Cell, ...]] = []
-        for size in sizes[::2] if quick else sizes:
+        for size in sizes[::2] if extent.quick else sizes:
             made = problem(size)
             cases: dict[str, Case] = {"limit": lambda made=made: workloads.big_products(made)}  # type: ignore[misc]
             for name in STUDENTS:
                 cases[name] = workloads.iteration_cases(OBJECTIVES[name], made)["dual"]
-            times = interleaved(cases, 3 if quick else 7)
+            times = interleaved(cases, 3 if extent.quick else 7, extent.device)
             rows.append(
                 (size, *(milliseconds(times[case]) for case in cases), *(ratio(times, s, "limit") for s in STUDENTS))
             )
@@ -107,9 +116,11 @@ def growth(quick: bool) -> list[Table]:
     return tables
 
 
-def experts(quick: bool) -> list[Table]:
-    num_experts, num_epochs, per_epoch, num_steps = 20, 10, 9000 // 128, 4 if quick else 10
-    times = interleaved(workloads.expert_cases(num_experts, num_steps), 2 if quick else 5)
+def experts(extent: Extent) -> list[Table]:
+    num_experts, num_epochs, per_epoch, num_steps = 20, 10, 9000 // 128, 4 if extent.quick else 10
+    times = interleaved(
+        workloads.expert_cases(num_experts, num_steps, device=extent.device), 2 if extent.quick else 5, extent.device
+    )
     scale = per_epoch / num_steps
     rows = []
     for name, seconds in times.items():
@@ -125,13 +136,13 @@ def experts(quick: bool) -> list[Table]:
     return [Table("Expert epoch", note, ("objective", "s", "share of limit, %", "minutes"), tuple(rows))]
 
 
-def evaluation(quick: bool) -> list[Table]:
+def evaluation(extent: Extent) -> list[Table]:
     num_students, num_steps, num_rows, apart = 10, 100, 100, 0.0
     rows: list[tuple[Cell, ...]] = []
     for name in STUDENTS:
-        cases = workloads.evaluation_cases(OBJECTIVES[name], num_students, num_steps, num_rows)
+        cases = workloads.evaluation_cases(OBJECTIVES[name], num_students, num_steps, num_rows, extent.device)
         apart = max(apart, workloads.relative_difference(cases["dual"](), cases["parameters"]()))
-        times = interleaved(cases, 2 if quick else 7)
+        times = interleaved(cases, 2 if extent.quick else 7, extent.device)
         rows.append((name, *(spread(times[case]) for case in cases), ratio(times, "parameters", "dual")))
     note = (
         f"{num_students} students x {num_steps} steps of b = 25 on N = {num_rows} rows, from the set to their heads: "
@@ -141,12 +152,12 @@ def evaluation(quick: bool) -> list[Table]:
     return [Table("Evaluation runs", note, ("objective", "dual, s", "parameters, s", "/ dual"), tuple(rows))]
 
 
-def recall(quick: bool) -> list[Table]:
+def recall(extent: Extent) -> list[Table]:
     rows = []
-    for num_items in (10_000,) if quick else (10_000, 50_000):
-        times = interleaved(workloads.recall_cases(num_items), 3)
+    for num_items in (10_000,) if extent.quick else (10_000, 50_000):
+        times = interleaved(workloads.recall_cases(num_items, device=extent.device), 3, extent.device)
         share = 100 * ratio(times, "limit", "ranks")
-        peak = peak_megabytes("recall", num_items)
+        peak = peak_megabytes("recall", num_items, device=extent.device)
         rows.append((num_items, spread(times["ranks"]), spread(times["limit"]), share, peak))
     note = (
         f"Exact ranks of as many queries as items, {workloads.RECALL_WIDTH} dimensions, one direction. Product: the "
@@ -156,7 +167,7 @@ def recall(quick: bool) -> list[Table]:
     return [Table("Recall", note, ("items", "s", "product, s", "share of product, %", "peak MB"), tuple(rows))]
 
 
-SECTIONS: dict[str, Callable[[bool], list[Table]]] = {
+SECTIONS: dict[str, Callable[[Extent], list[Table]]] = {
     "iteration": iteration,
     "memory": memory,
     "growth": growth,
@@ -167,20 +178,27 @@ SECTIONS: dict[str, Callable[[bool], list[Table]]] = {
 }
 
 
-def own_peak(case: Sequence[str | int]) -> float:
-    """What this process needs for a case beyond its inputs."""
+def own_peak(case: Sequence[str | int], device: torch.device) -> float:
+    """Return the MB that this process needs for a case in addition to its inputs."""
     match case:
         case ["iteration", str(form), str(name), int(num_rows)]:
-            run = workloads.iteration_cases(OBJECTIVES[name], workloads.problem(num_rows))[form]
+            run = workloads.iteration_cases(OBJECTIVES[name], workloads.problem(num_rows, device=device))[form]
         case ["task", str(shape), int(num_steps)]:
-            posed = task_problem(shape, num_steps=num_steps)
+            posed = task_problem(shape, num_steps=num_steps, device=device)
             run = lambda: task_iteration(posed, matching=True)  # noqa: E731
         case ["recall", int(num_items)]:
-            run = workloads.recall_cases(num_items)["ranks"]
+            run = workloads.recall_cases(num_items, device=device)["ranks"]
         case _:
             raise SystemExit(f"unknown case {case}")
+    turns = 1 if case[0] == "recall" else 2
+    if device.type == "cuda":
+        allocated = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        for _ in range(turns):
+            run()
+        return (torch.cuda.max_memory_allocated(device) - allocated) / 2**20
     before = memory_status("VmRSS")
-    for _ in range(1 if case[0] == "recall" else 2):
+    for _ in range(turns):
         run()
     return (memory_status("VmHWM") - before) / 1024
 
@@ -189,21 +207,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time the library against its limits and references.")
     parser.add_argument("--quick", action="store_true", help="fewer sizes and turns; about three minutes on two cores")
     parser.add_argument("--only", choices=SECTIONS, help="one section")
+    add_device(parser)
     parser.add_argument("--peak", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peak:
-        print(own_peak(arguments.peak))
+        print(own_peak(arguments.peak, arguments.device))
         return
-    computer = machine()
-    extent = " A quick run: fewer sizes and turns." if arguments.quick else ""
+    measured = Extent(arguments.quick, arguments.device)
+    computer = machine(measured.device)
+    extent = " A quick run: fewer sizes and turns." if measured.quick else ""
     head = f"# Benchmarks\n\n{computer}{extent} How to read this: ../README.md.\n"
     print(head, flush=True)
     tables = []
     for name in [arguments.only] if arguments.only else SECTIONS:
-        for table in SECTIONS[name](arguments.quick):
+        for table in SECTIONS[name](measured):
             print(table.markdown(), flush=True)
             tables.append(table)
-    if not arguments.only:
+    if not arguments.only and measured.device.type == "cpu":
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "bench.md").write_text("\n".join([head, *(table.markdown() for table in tables)]))
         record = {"machine": computer, "tables": [asdict(table) for table in tables]}

@@ -1,8 +1,8 @@
 """Other data than the bundled set: `python benchmarks/datasets.py`. Writes results/datasets.json and .md.
 
 Each drawing style of the emoji set as a data set of its own, and planted data of other numbers of modalities, widths,
-groups and noise (drawn anew, no setting was chosen on them). Each is packed, distilled and scored as a user would, by
-default and beside methods as published.
+groups and noise (new draws; no setting was chosen on them). Each is distilled and scored as a user would, by default
+and next to methods as published.
 """
 
 from __future__ import annotations
@@ -10,24 +10,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from measuring import RESULTS, machine
+import torch
+
+from measuring import RESULTS, add_device, machine
 from omnidistill.data.emoji import load_emoji
-from omnidistill.data.featureset import prepare
+from omnidistill.data.featureset import FeatureSet, prepare
 from omnidistill.data.planted import planted
 from omnidistill.data.raw import RawFeatures
-from omnidistill.data.store import save_features
 from omnidistill.evaluation.baselines import default_baselines
 from omnidistill.evaluation.trained_heads import TrainedHeads
-from omnidistill.experiments.config import load_config
-from omnidistill.experiments.evaluate_run import evaluate_run
-from omnidistill.experiments.run import run_distill
+from omnidistill.experiments.evaluate_run import evaluate
+from omnidistill.experiments.run import DistillResult, distill
 
 CUTS = ("R@1", "R@5", "R@10")
 DATA: dict[str, Callable[[], RawFeatures]] = {
@@ -71,17 +69,15 @@ SETS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description="Distil and score other data sets.")
     parser.add_argument("--students", type=int, default=3, help="students a line")
-    parser.add_argument("--only", choices=DATA, help="one data set")
+    parser.add_argument("--only", choices=DATA, help="one dataset")
+    add_device(parser)
     arguments = parser.parse_args()
-    computer, begun = machine(), time.monotonic()
+    computer, begun = machine(arguments.device), time.monotonic()
     rows: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        for number, name in enumerate([arguments.only] if arguments.only else DATA):
-            place = Path(scratch) / str(number)
-            save_features(prepare(DATA[name]()), place / "SET")
-            rows[name] = _row(place, arguments.students)
-            print(name, json.dumps(rows[name]), flush=True)
-    if arguments.only:
+    for name in [arguments.only] if arguments.only else DATA:
+        rows[name] = _row(prepare(DATA[name]()), arguments.students, arguments.device)
+        print(name, json.dumps(rows[name]), flush=True)
+    if arguments.only or arguments.device.type != "cpu":
         return
     minutes = (time.monotonic() - begun) / 60
     record = {"machine": computer, "minutes": minutes, "data": rows}
@@ -90,19 +86,25 @@ def main() -> None:
     (RESULTS / "datasets.md").write_text(_markdown(record))
 
 
-def _row(place: Path, students: int) -> dict[str, Any]:
-    """Every set of one data set, all from the same heads; the baselines are trained once."""
+def _row(data: FeatureSet, students: int, device: torch.device) -> dict[str, Any]:
+    """Return the scores of every set of one dataset, all from the same heads; the baselines are trained once."""
     shared: dict[str, TrainedHeads] = {}
     kept: dict[str, Any] = {}
-    for number, made in enumerate(SETS):
-        run = run_distill(
-            str(place / "SET"),
-            load_config(preset=made.preset, distill__size=made.budget),
-            place / str(number),
-            heads=place / "0" / "heads" if number else None,
+    first: DistillResult | None = None
+    for made in SETS:
+        result = distill(
+            data,
+            preset=made.preset,
+            bytes=made.budget,
+            heads=None if first is None else first.start,
+            device=device,
+            progress=False,
         )
+        first = first or result
         baselines = default_baselines(["equal-bytes"])
-        evaluated = evaluate_run(run, num_seeds=students, shared=shared, baselines=baselines)
+        evaluated = evaluate(
+            result, data, num_seeds=students, shared=shared, baselines=baselines, device=device, progress=False
+        )
         shared = {line: evaluated.rows[line] for line in ("zero_shot", "full")}
         scores = evaluated.scores.to_json()
         kept |= {line: _recall(scores, line) for line in ("zero_shot", "full")}

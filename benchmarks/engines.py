@@ -32,7 +32,6 @@ from omnidistill.encoding.encoders.encoder import Item
 from omnidistill.encoding.extraction import EncodeSettings, encode
 from omnidistill.encoding.manifests.manifest import Manifest, Row
 from omnidistill.experiments.comparison import compare
-from omnidistill.experiments.config import load_comparison
 
 WORKERS = 2
 
@@ -81,10 +80,20 @@ def comparison(folder: Path, quick: bool) -> Callable[[Engine, Path], None]:
     data = planted({"a": 96, "b": 64, "c": 48}, {"heads": 128, "train": 512, "validation": 128, "test": 128}, latent=12)
     save_features(prepare(data), folder / "SET")
     settings = ["heads.width=64", "experts.num_epochs=10", f"distill.iterations={40 if quick else 400}"]
-    name, wanted = load_comparison(methods=["hopa", "apm"], sizes=[20], seeds=[0, 1], num_students=2, settings=settings)
 
     def run(engine: Engine, out: Path) -> None:
-        compared = compare(str(folder / "SET"), wanted, out, name=name, engine=engine)
+        compared = compare(
+            folder / "SET",
+            methods=["hopa", "apm"],
+            sizes=[20],
+            seeds=[0, 1],
+            num_students=2,
+            settings=settings,
+            folder=out,
+            engine=engine,
+            device="cpu",
+            progress=False,
+        )
         assert not compared.failures, compared.failures
 
     return run

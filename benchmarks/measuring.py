@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -15,10 +16,22 @@ from pathlib import Path
 
 import torch
 
+from omnidistill.core.device import resolve_device
+from omnidistill.core.errors import InputError
+
 BENCH = Path(__file__).with_name("bench.py")
 RESULTS = Path(__file__).parent / "results"
 
 Case = Callable[[], object]
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured, and on which device."""
+
+    quick: bool = False
+    device: torch.device = CPU
 
 
 @dataclass(frozen=True)
@@ -48,16 +61,25 @@ class Table:
         return "\n".join([f"## {self.title}", "", self.note, "", *(f"| {' | '.join(line)} |" for line in lines), ""])
 
 
-def interleaved(cases: Mapping[str, Case], turns: int) -> dict[str, list[float]]:
-    """Seconds of every case in every turn."""
+def interleaved(cases: Mapping[str, Case], turns: int, device: torch.device = CPU) -> dict[str, list[float]]:
+    """Return the seconds of every case in every turn. A turn on a GPU ends when the GPU has finished."""
     times: dict[str, list[float]] = {name: [] for name in cases}
     for turn in range(turns + 1):
         for name, case in cases.items():
-            begun = time.perf_counter()
+            started_at = time.perf_counter()
             case()
+            wait_for(device)
             if turn:
-                times[name].append(time.perf_counter() - begun)
+                times[name].append(time.perf_counter() - started_at)
     return times
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when the device has finished its work."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -72,9 +94,9 @@ def ratio(times: Mapping[str, Sequence[float]], above: str, below: str) -> float
     return statistics.median(a / b for a, b in zip(times[above], times[below], strict=True))
 
 
-def peak_megabytes(*case: str | int) -> float:
-    """Peak of a case in a process of its own."""
-    command = [sys.executable, str(BENCH), "--peak", json.dumps(case)]
+def peak_megabytes(*case: str | int, device: torch.device = CPU) -> float:
+    """Return the peak of a case in a process of its own: resident on the CPU, allocated by torch on a GPU."""
+    command = [sys.executable, str(BENCH), "--device", str(device), "--peak", json.dumps(case)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -83,12 +105,37 @@ def memory_status(field: str) -> int:
     return int(status_field(Path("/proc/self/status"), field).split()[0])
 
 
-def machine() -> str:
+def machine(device: torch.device = CPU) -> str:
+    """Return versions, device and load, as tables show them."""
     cores, model = len(os.sched_getaffinity(0)), status_field(Path("/proc/cpuinfo"), "model name")
     return (
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads; {cores} cores of {model} "
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads; {device_name(device)}{cores} cores of {model} "
         f"({torch.backends.cpu.get_cpu_capability()}); load before the run {os.getloadavg()[0]:.1f}."
     )
+
+
+def device_name(device: torch.device) -> str:
+    """Return "on NAME; " of a GPU, and nothing for the CPU, which is named anyway."""
+    match device.type:
+        case "cuda":
+            return f"on {torch.cuda.get_device_name(device)} (CUDA {torch.version.cuda}); "
+        case "mps":
+            return "on the GPU of this Mac (MPS); "
+        case _:
+            return ""
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add the option --device, which the commands of the package have too."""
+    text = "where to compute: auto, cpu (the default), cuda, cuda:1, mps"
+    parser.add_argument("--device", type=_device, default=CPU, metavar="NAME", help=text)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return resolve_device(name)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def status_field(path: Path, name: str) -> str:

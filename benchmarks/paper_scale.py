@@ -20,12 +20,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from measuring import RESULTS, Table, machine, memory_status
+import torch
+
+from measuring import RESULTS, Table, add_device, machine, memory_status
 from omnidistill.data.featureset import prepare
 from omnidistill.data.planted import planted
 from omnidistill.data.store import save_features
 from omnidistill.experiments.config import RunConfig, load_config
-from omnidistill.experiments.run import run_distill
+from omnidistill.experiments.run import distill
 from omnidistill.io.tracking import SilentProgress
 
 WIDTHS = {"vision": 1280, "text": 1024, "audio": 768}
@@ -81,14 +83,14 @@ class Stages(SilentProgress):
             time.sleep(0.02)
 
 
-def job(size: int, quick: bool) -> list[Table]:
+def job(size: int, quick: bool, device: torch.device) -> list[Table]:
     config = load_config(preset=f"paper/hopa-msrvtt-{size}", overrides=[*SETTINGS, *(QUICK if quick else ())])
     before = memory_status("VmRSS") / 1024
     with tempfile.TemporaryDirectory(prefix="paper-scale-") as place:
         features, run = Path(place) / "features", Path(place) / "run"
         subprocess.run([sys.executable, __file__, "--make", str(features)], check=True)
         stages = Stages()
-        run_distill(str(features), config, run, progress=stages)
+        distill(features, config=config, folder=run, progress=stages, device=device)
         stages.finish()
         records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [resources(stages.all, before, config), outcome(records)]
@@ -151,18 +153,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="HoPA's whole job at the size of the paper: seconds and memory.")
     parser.add_argument("--size", type=int, choices=(100, 500), default=100, help="synthetic rows N")
     parser.add_argument("--quick", action="store_true", help="2 experts and 40 iterations; prints only")
+    add_device(parser)
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.make:
         make(arguments.make)
         return
-    computer = machine()
-    tables = job(arguments.size, arguments.quick)
+    computer = machine(arguments.device)
+    tables = job(arguments.size, arguments.quick, arguments.device)
     text = "\n".join(
         [f"# Paper scale\n\n{computer} Made by paper_scale.py.\n", *(table.markdown() for table in tables)]
     )
     print(text)
-    if not arguments.quick:
+    if not arguments.quick and arguments.device.type == "cpu":
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"paper_scale_{arguments.size}.md").write_text(text)
         record = {"machine": computer, "tables": [asdict(table) for table in tables]}

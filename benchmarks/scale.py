@@ -26,12 +26,14 @@ import numpy as np
 import torch
 
 from measuring import RESULTS, Table, machine, memory_status
+from omnidistill.data.datasets import load
+from omnidistill.data.fingerprint import fingerprint
 from omnidistill.data.pack import pack
 from omnidistill.evaluation.baselines import Setting, baselines
 from omnidistill.evaluation.retrieval import first_positive_ranks
 from omnidistill.evaluation.scores import ranks_on_test
 from omnidistill.experiments.config import load_config
-from omnidistill.experiments.run import fingerprint, make_heads, open_data
+from omnidistill.experiments.run import make_heads
 from omnidistill.experiments.run.expert_stage import make_experts
 from omnidistill.methods import Task
 
@@ -104,7 +106,7 @@ def job(folder: Path) -> dict[str, Any]:
     """All stages on the sources in `folder`."""
     config, place, stages = load_config(preset="recommended", overrides=SETTINGS), folder / "SET", Stages()
     stages.of("pack", lambda: pack(folder / "features", folder / "table.csv", place))
-    data = stages.of("open", lambda: open_data(str(place)))
+    data = stages.of("open", lambda: load(place))
     stages.of("fingerprint", lambda: fingerprint(data))
     start = stages.of("heads", lambda: make_heads(data, config, folder / "heads"))
     buffer = stages.of("experts", lambda: make_experts(data, start, config, folder / "experts"))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from measuring import Case, Cell, Table, interleaved, milliseconds, peak_megabytes, ratio
+from measuring import Case, Cell, Extent, Table, interleaved, milliseconds, peak_megabytes, ratio
 from omnidistill.core.threads import threads_for
 from task_workloads import (
     BATCH,
@@ -24,16 +24,16 @@ SETTING = f"InfoNCE student and task, M = 3, T = {STEPS}, b = {BATCH}, N = {NUM_
 MEASURED = ("limit", "dual")
 
 
-def section(quick: bool) -> list[Table]:
-    return [_iteration(quick), *_growth(quick), _memory(quick)]
+def section(extent: Extent) -> list[Table]:
+    return [_iteration(extent), *_growth(extent), _memory(extent)]
 
 
-def _iteration(quick: bool) -> Table:
+def _iteration(extent: Extent) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for shape, (widths, width) in SHAPES.items():
-        posed = task_problem(shape)
+        posed = task_problem(shape, device=extent.device)
         for outer in ("task", "matching + task"):
-            times = _times(posed, 5 if quick else 11, matching=outer != "task")
+            times = _times(posed, 5 if extent.quick else 11, extent, matching=outer != "task")
             named = f"{shape}: {', '.join(map(str, widths))} -> {width}"
             rows.append(
                 (named, outer, *(milliseconds(times[case]) for case in MEASURED), ratio(times, "dual", "limit"))
@@ -46,19 +46,20 @@ def _iteration(quick: bool) -> Table:
     return Table("Task loss", note, ("widths", "outer objective", "limit, ms", "dual, ms", "/ limit"), tuple(rows))
 
 
-def _growth(quick: bool) -> list[Table]:
+def _growth(extent: Extent) -> list[Table]:
+    device = extent.device
     dimensions: dict[str, tuple[tuple[int, ...], Callable[[int], TaskProblem]]] = {
-        "N": ((50, 100, 200, 400), lambda size: task_problem("emoji", num_rows=size)),
-        "T": ((16, 32, 64, 128, 256), lambda size: task_problem("emoji", num_steps=size)),
-        "V": ((1, 2, 4), lambda size: task_problem("emoji", num_views=size)),
-        "B": ((128, 256, 512, 1024), lambda size: task_problem("emoji", num_real=size)),
+        "N": ((50, 100, 200, 400), lambda size: task_problem("emoji", num_rows=size, device=device)),
+        "T": ((16, 32, 64, 128, 256), lambda size: task_problem("emoji", num_steps=size, device=device)),
+        "V": ((1, 2, 4), lambda size: task_problem("emoji", num_views=size, device=device)),
+        "B": ((128, 256, 512, 1024), lambda size: task_problem("emoji", num_real=size, device=device)),
     }
     names = {"N": "synthetic rows", "T": "student steps", "V": "views of a row", "B": "real rows"}
     tables = []
     for symbol, (sizes, problem) in dimensions.items():
         rows: list[tuple[Cell, ...]] = []
-        for size in sizes[::2] if quick else sizes:
-            times = _times(problem(size), 3 if quick else 7, matching=False)
+        for size in sizes[::2] if extent.quick else sizes:
+            times = _times(problem(size), 3 if extent.quick else 7, extent, matching=False)
             rows.append((size, *(milliseconds(times[case]) for case in MEASURED), ratio(times, "dual", "limit")))
         note = f"ms at emoji widths, task loss alone, against the {names[symbol]}; else {SETTING}."
         tables.append(
@@ -67,11 +68,11 @@ def _growth(quick: bool) -> list[Table]:
     return tables
 
 
-def _memory(quick: bool) -> Table:
-    steps = (64, 256) if quick else (64, 128, 256)
+def _memory(extent: Extent) -> Table:
+    steps = (64, 256) if extent.quick else (64, 128, 256)
     rows: list[tuple[Cell, ...]] = []
     for shape, (widths, width) in SHAPES.items():
-        peaks = [peak_megabytes("task", shape, num_steps) for num_steps in steps]
+        peaks = [peak_megabytes("task", shape, num_steps, device=extent.device) for num_steps in steps]
         a_step = (peaks[-1] - peaks[0]) / (steps[-1] - steps[0])
         rows.append((shape, *peaks, a_step, 4 * BATCH * len(widths) * width / 2**20, 4 * sum(widths) * width / 2**20))
     note = (
@@ -84,7 +85,7 @@ def _memory(quick: bool) -> Table:
     return Table("Peak memory of the task loss", note, columns, tuple(rows))
 
 
-def _times(posed: TaskProblem, turns: int, *, matching: bool) -> dict[str, list[float]]:
+def _times(posed: TaskProblem, turns: int, extent: Extent, *, matching: bool) -> dict[str, list[float]]:
     cases: dict[str, Case] = {
         "limit": lambda: task_products(posed, matching=matching),
         "dual": lambda: task_iteration(posed, matching=matching),
@@ -93,4 +94,4 @@ def _times(posed: TaskProblem, turns: int, *, matching: bool) -> dict[str, list[
     widths = {name: matrix.shape[1] for name, matrix in start.items()}
     num_rows = len(next(iter(posed.form.expand(posed.made.rows).values())))
     with threads_for(num_rows, widths, len(next(iter(start.values())))):
-        return interleaved(cases, turns)
+        return interleaved(cases, turns, extent.device)

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from measuring import CPU
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.preprocessing import Preprocessing
-from omnidistill.distill import TaskLoss
+from omnidistill.distillation import TaskLoss
 from omnidistill.models.objectives import InfoNCE
 from omnidistill.models.objectives.pairs import modality_pairs
 from omnidistill.models.storages import Plain, RowForm, Views
 from omnidistill.training.rollout import dual_rollout
-from workloads import Problem, problem
+from workloads import Problem, moved_to, problem
 
 SHAPES: dict[str, tuple[tuple[int, ...], int]] = {
     "emoji": ((1280, 384, 512), 256),
@@ -40,17 +41,32 @@ class TaskProblem:
 
 
 def task_problem(
-    shape: str, *, num_rows: int = NUM_ROWS, num_steps: int = STEPS, num_views: int = 1, num_real: int = REAL
+    shape: str,
+    *,
+    num_rows: int = NUM_ROWS,
+    num_steps: int = STEPS,
+    num_views: int = 1,
+    num_real: int = REAL,
+    device: torch.device = CPU,
 ) -> TaskProblem:
     """Random heads, rows and real rows of the widths of that name; no two real rows of one group."""
     widths, width = SHAPES[shape]
-    made = problem(num_rows, num_steps=num_steps, widths=widths, width=width, batch_size=BATCH, num_views=num_views)
+    made = problem(
+        num_rows,
+        num_steps=num_steps,
+        widths=widths,
+        width=width,
+        batch_size=BATCH,
+        num_views=num_views,
+        device=device,
+    )
     generator = torch.Generator().manual_seed(1)
     count = 4 * num_real
     features = {name: torch.randn(count, x.shape[1], generator=generator) for name, x in made.rows.items()}
+    features = moved_to(device, features)
     ids = tuple(map(str, range(count)))
     train = FeatureSet(features, ids, ids, ("train",) * count, None, Preprocessing(False, 0.0, {}), {})
-    batch = torch.randperm(count, generator=generator)[:num_real]
+    batch = torch.randperm(count, generator=generator)[:num_real].to(device)
     form = Views(Plain(), num_views) if num_views > 1 else Plain()
     return TaskProblem(made, form, TaskLoss(train, made.start, num_real), batch, made.num_visited)
 

@@ -1,4 +1,4 @@
-"""Heads that a set was not made for: `python benchmarks/transfer.py`. Writes results/transfer.json and .md.
+"""Transfer to unseen heads: `python benchmarks/transfer.py`. Writes results/transfer.json and .md.
 
 Sets of the bundled emoji data are made from the heads of seed 0; then heads of other seeds, of other widths, and random
 ones train on them. Gain retained is of what the same heads gain from all rows, their training chosen for them.
@@ -9,17 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from measuring import RESULTS, machine
+from measuring import RESULTS, add_device, machine
+from omnidistill.data.datasets import load
 from omnidistill.evaluation.trained_heads import TrainedHeads
-from omnidistill.experiments.config import RunConfig, load_config
-from omnidistill.experiments.evaluate_run import evaluate_run
-from omnidistill.experiments.run import make_heads, open_data, run_distill
+from omnidistill.experiments.evaluate_run import evaluate
+from omnidistill.experiments.run import distill, pretrain_heads
 
 CUTS = ("R@1", "R@5", "R@10")
 
@@ -51,29 +49,31 @@ HEADS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train heads on sets that were made for others.")
     parser.add_argument("--students", type=int, default=5, help="students a line")
+    add_device(parser)
     arguments = parser.parse_args()
-    computer, begun = machine(), time.monotonic()
-    data = open_data("emoji", RunConfig())
+    computer, begun = machine(arguments.device), time.monotonic()
+    place: dict[str, Any] = {"device": arguments.device, "progress": False}
+    data = load("emoji")
     rows: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        known: dict[str, dict[str, TrainedHeads]] = {}
-        for index, made in enumerate(SETS):
-            config = load_config(preset=made.preset, distill__size=made.budget)
-            run = run_distill("emoji", config, folder / f"set-{index}")
-            for name, settings in HEADS.items():
-                place = folder / "heads" / name.replace(" ", "-")
-                make_heads(data, load_config(preset=made.preset, overrides=settings), place)
-                evaluated = evaluate_run(
-                    run,
-                    num_seeds=arguments.students,
-                    heads=None if name == "its own" else place,
-                    shared=known.get(name),
-                    baselines=(),
-                )
-                known[name] = {line: evaluated.rows[line] for line in ("zero_shot", "full")}
-                rows.setdefault(made.label, {})[name] = _kept(evaluated.scores.to_json())
-                print(made.label, name, rows[made.label][name]["gain"], flush=True)
+    heads = {name: pretrain_heads(data, settings=settings, **place) for name, settings in HEADS.items()}
+    known: dict[str, dict[str, TrainedHeads]] = {}
+    for made in SETS:
+        result = distill(data, preset=made.preset, bytes=made.budget, **place)
+        for name in HEADS:
+            evaluated = evaluate(
+                result,
+                data,
+                num_seeds=arguments.students,
+                heads=None if name == "its own" else heads[name],
+                shared=known.get(name),
+                baselines=(),
+                **place,
+            )
+            known[name] = {line: evaluated.rows[line] for line in ("zero_shot", "full")}
+            rows.setdefault(made.label, {})[name] = _kept(evaluated.scores.to_json())
+            print(made.label, name, rows[made.label][name]["gain"], flush=True)
+    if arguments.device.type != "cpu":
+        return
     minutes = (time.monotonic() - begun) / 60
     record = {"machine": computer, "minutes": minutes, "sets": rows}
     RESULTS.mkdir(exist_ok=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from measuring import Case
+from measuring import CPU, Case
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.evaluation.retrieval import first_positive_ranks
@@ -63,8 +63,9 @@ def problem(
     width: int = WIDTH,
     batch_size: int = BATCH,
     num_views: int = 1,
+    device: torch.device = CPU,
 ) -> Problem:
-    """Random weights and rows; S = diag(a) + L R^T of rank 10 as in the paper, over all views of the rows."""
+    """Return random weights and rows; S = diag(a) + L R^T of rank 10 as in the paper, over all views of the rows."""
     generator = torch.Generator().manual_seed(0)
     named = {f"m{m}": p for m, p in enumerate(widths)}
     start = random_heads(named, width, generator)
@@ -76,10 +77,17 @@ def problem(
     factors = similarity.init(num_rows * num_views, generator)
     sizes = torch.full((len(widths),), -2.0)
     batches = draw_batches(num_rows * num_views, batch_size, num_steps, generator)
-    made = Problem(start, Target.between(start, goal), rows, similarity, factors, sizes, batches)
+    start, goal, rows, factors = (moved_to(device, each) for each in (start, goal, rows, factors))
+    target = Target.between(start, goal)
+    made = Problem(start, target, rows, similarity, factors, sizes.to(device), batches.to(device))
     for leaf in made.leaves:
         leaf.requires_grad_()
     return made
+
+
+def moved_to(device: torch.device, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors by name on a device."""
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
 def iteration(rollout: Rollout, objective: Objective, made: Problem) -> Tensor:
@@ -163,16 +171,19 @@ def iteration_cases(objective: Objective, made: Problem) -> dict[str, Case]:
     }
 
 
-def expert_cases(num_experts: int, num_steps: int, batch_size: int = 128) -> dict[str, Case]:
+def expert_cases(
+    num_experts: int, num_steps: int, batch_size: int = 128, device: torch.device = CPU
+) -> dict[str, Case]:
     """`num_steps` steps of E experts in a stack, by objective, and their matrix products alone."""
     generator = torch.Generator().manual_seed(0)
     num_rows = num_steps * batch_size
     widths = {f"m{m}": p for m, p in enumerate(WIDTHS[:3])}
     features = {name: torch.randn(num_rows, p, generator=generator) for name, p in widths.items()}
     ids = tuple(map(str, range(num_rows)))
+    features = moved_to(device, features)
     data = FeatureSet(features, ids, ids, ("train",) * num_rows, None, Preprocessing(False, 0.0, {}), {})
-    heads = stack_runs(random_heads(widths, WIDTH, generator), num_experts)
-    rates = torch.full((num_experts,), 0.01)
+    heads = stack_runs(moved_to(device, random_heads(widths, WIDTH, generator)), num_experts)
+    rates = torch.full((num_experts,), 0.01, device=device)
     inputs = {name: x[:batch_size].repeat(num_experts, 1, 1) for name, x in features.items()}
 
     def train(objective: Objective) -> None:
@@ -195,12 +206,12 @@ def expert_cases(num_experts: int, num_steps: int, batch_size: int = 128) -> dic
 
 
 def evaluation_cases(
-    objective: Objective, num_students: int, num_steps: int, num_rows: int
+    objective: Objective, num_students: int, num_steps: int, num_rows: int, device: torch.device = CPU
 ) -> dict[str, Callable[[], Tensor]]:
-    """Students trained on the set for keeps: in dual form, and as a stack of heads in parameter space. Both return how
+    """Students trained on the set: in dual form, and as a stack of heads in parameter space. Both return how
     far the first head moved (R x d x p).
     """
-    made = problem(num_rows)
+    made = problem(num_rows, device=device)
     rows = {name: x.detach() for name, x in made.rows.items()}
     factors = {name: x.detach() for name, x in made.factors.items()}
     sizes = made.log_step_sizes.detach().exp()
@@ -224,7 +235,8 @@ def evaluation_cases(
 
     def parameters() -> Tensor:
         heads = stack_runs(made.start, num_students)
-        batches = torch.stack([draw_batches(num_rows, BATCH, num_steps, stream) for stream in generators()])
+        drawn = [draw_batches(num_rows, BATCH, num_steps, stream) for stream in generators()]
+        batches = torch.stack(drawn).to(device)
         for t in range(num_steps):
             batch = batches[:, t]
             inputs = {name: x[batch] for name, x in rows.items()}
@@ -237,16 +249,17 @@ def evaluation_cases(
     return {"dual": dual, "parameters": parameters}
 
 
-def recall_cases(num_items: int, width: int = RECALL_WIDTH) -> dict[str, Case]:
+def recall_cases(num_items: int, width: int = RECALL_WIDTH, device: torch.device = CPU) -> dict[str, Case]:
     """Exact ranks of `num_items` queries among as many items, and the bare product in pieces of the same size."""
     generator = torch.Generator().manual_seed(0)
     gallery = torch.nn.functional.normalize(torch.randn(num_items, width, generator=generator), dim=-1)
-    query = gallery + 0.05 * torch.randn(num_items, width, generator=generator)
+    query = (gallery + 0.05 * torch.randn(num_items, width, generator=generator)).to(device)
+    gallery = gallery.to(device)
     groups = torch.arange(num_items)
     chunk = max(1, 2**26 // (4 * num_items))
 
     def product() -> None:
-        scores = torch.empty(min(chunk, num_items), num_items)
+        scores = torch.empty(min(chunk, num_items), num_items, device=device)
         for first in range(0, num_items, chunk):
             part = query[first : first + chunk]
             torch.mm(part, gallery.T, out=scores[: len(part)])

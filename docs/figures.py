@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 import tomllib
 from pathlib import Path
 
@@ -61,7 +60,7 @@ _LINES = {  # what a package contains, in a few words; the layers are those of t
     "methods": "learn, select, closed forms",
     "report": "tables, page, figures",
     "evaluation": "retrieval, intervals, validation, baselines",
-    "distill": "outer loop, outer objectives, distilled set",
+    "distillation": "outer loop, outer objectives, distilled set",
     "training": "experts, rollouts, recipes",
     "encoding": "media, manifests, encoders",
     "models": "heads, objectives, similarities, storages",
@@ -112,11 +111,11 @@ def rank_floor() -> str:
 
 
 def measure() -> None:
-    """Distil planted data at several sizes and keep floor and matching loss."""
+    """Distil planted data at several sizes and store floor and matching loss."""
     import torch
 
     import omnidistill as od
-    from omnidistill.experiments.run_page import floor_of, matching_loss_of
+    from omnidistill.experiments.run import matching_loss
 
     torch.set_num_threads(1)  # sums in another order are other bits
 
@@ -124,18 +123,16 @@ def measure() -> None:
     rows = {"heads": 60, "train": 600, "validation": 120}
     quick = ["heads.width=32", "distill.iterations=60", "distill.num_student_steps=32", "distill.validate_every=60"]
     sizes, floors, losses = [2, 4, 8, 16, 32, 64], [], []
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        od.save_features(od.prepare(od.planted(widths, rows, latent=24, noise=1.5)), folder / "SET")
-        for size in sizes:
-            fixed = [f"distill.size={size}", f"distill.similarity.rank={min(size, 10)}", "experts.num_experts=1"]
-            config = od.load_config(preset="whole-run", overrides=[*quick, *fixed])
-            run = od.run_distill(str(folder / "SET"), config, folder / str(size))
-            floor, loss = floor_of(run.folder), matching_loss_of(run.folder, run.modalities)
-            assert floor is not None
-            assert loss is not None
-            floors.append(round(sum(floor.values()) / len(floor), 4))
-            losses.append(round(loss / len(floor), 4))
+    planted = od.prepare(od.planted(widths, rows, latent=24, noise=1.5))
+    for size in sizes:
+        fixed = [f"distill.similarity.rank={min(size, 10)}", "experts.num_experts=1"]
+        result = od.distill(planted, size=size, preset="whole-run", settings=[*quick, *fixed], device="cpu")
+        (part,) = result.parts
+        floor, loss = part.floor, matching_loss(part)
+        assert floor is not None
+        assert loss is not None
+        floors.append(round(sum(floor.values()) / len(floor), 4))
+        losses.append(round(loss / len(floor), 4))
     data = "planted, three modalities, 600 rows, embeddings 32 wide"
     MEASURED.write_text(json.dumps({"data": data, "size": sizes, "floor": floors, "reached": losses}) + "\n", "utf-8")
 

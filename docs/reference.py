@@ -12,11 +12,99 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-import omnidistill as od
+from omnidistill import api as public
 from omnidistill import testing
 from omnidistill.cli import make_parser
 from omnidistill.core.registry import Registry
 from omnidistill.experiments.config import RunConfig, describe_comparisons, describe_fields, describe_presets
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Data": (
+        "load",
+        "datasets",
+        "FeatureSet",
+        "Development",
+        "pack",
+        "PackReport",
+        "encode",
+        "EncodedSet",
+        "EncodeSettings",
+        "load_emoji",
+        "planted",
+        "RawFeatures",
+        "prepare",
+        "load_features",
+        "save_features",
+    ),
+    "Distillation": (
+        "distill",
+        "DistillResult",
+        "DistilledSet",
+        "pretrain_heads",
+        "InitialHeads",
+        "train_experts",
+        "ExpertBuffer",
+        "Start",
+        "load_experts",
+        "Distiller",
+    ),
+    "Evaluation": (
+        "evaluate",
+        "Evaluation",
+        "compare",
+        "Compared",
+        "MethodEntry",
+        "ComparisonConfig",
+        "recall",
+        "embed",
+        "ranks_by_direction",
+        "first_positive_ranks",
+        "recalls",
+    ),
+    "Runs, settings and stored heads": (
+        "open_run",
+        "Run",
+        "write_report",
+        "load_config",
+        "RunConfig",
+        "load_heads",
+        "save_heads",
+    ),
+    "Components": (
+        "objectives",
+        "Objective",
+        "InfoNCE",
+        "Hopa",
+        "PairwiseWbce",
+        "similarities",
+        "Similarity",
+        "LowRank",
+        "Full",
+        "FixedIdentity",
+        "storages",
+        "Storage",
+        "outer_objectives",
+        "OuterObjective",
+        "TrajectoryMatching",
+        "methods",
+        "Method",
+        "selectors",
+        "Selector",
+        "recipes",
+        "Recipe",
+        "baselines",
+        "Baseline",
+        "encoders",
+        "trackers",
+        "engines",
+    ),
+    "Rollouts": ("dual_rollout", "bptt_rollout", "tesla_rollout"),
+    "Errors": ("OmnidistillError", "InputError", "NotFiniteError"),
+}
+"""The public names by what they are for, in the order of the page."""
+
+_WIDTH = 100
+"""Columns of a signature; a longer one takes one line per argument."""
 
 
 def pages() -> dict[str, str]:
@@ -30,14 +118,11 @@ def pages() -> dict[str, str]:
 
 
 def api() -> str:
-    """Every public name: signature and docstring, with those of its own public methods."""
-    parts = [
-        (
-            "# Python\n\n`import omnidistill as od` offers these and loads torch when one is used. "
-            "Shapes are those of the docstrings."
-        )
-    ]
-    parts += [_documented(name, getattr(od, name), "##") for name in od.api.__all__]
+    """Return every public name by group: signature and docstring, with those of its own public methods."""
+    usage = "`import omnidistill as od` offers these names and loads torch when one is used."
+    parts = [f"# Python\n\n{usage} [The Python API](../guides/python.md) shows how they work together."]
+    for title, names in GROUPS.items():
+        parts += [f"## {title}", *(_documented(name, getattr(public, name), "###") for name in names)]
     checks = [_documented(name, getattr(testing, name), "###") for name in testing.__all__]
     return "\n\n".join([*parts, f"## omnidistill.testing\n\n{_doc(testing)}", *checks]) + "\n"
 
@@ -93,6 +178,8 @@ def _formatter(base: Any) -> Any:
 
 def _documented(name: str, thing: Any, level: str) -> str:
     kind = "class " if inspect.isclass(thing) else ""
+    if inspect.ismodule(thing):  # `omnidistill.methods`, which has the functions of its registry
+        thing = getattr(thing, name)
     if isinstance(thing, Registry):
         entries = "\n".join(f"* `{entry}`: {text}" for entry, text in thing.list().items())
         group = f"; packages add theirs in the entry-point group `{thing.group}`" if thing.group else ""
@@ -106,18 +193,44 @@ def _documented(name: str, thing: Any, level: str) -> str:
             if isinstance(found, property | cached_property):
                 parts.append(f"**`{member}`**: {_doc(found)}")
             elif inspect.isroutine(method):
-                parts.append(f"**`{member}`**`{_signature(method)}`\n\n{_doc(method)}")
+                signature = _signature(method)
+                block = f"**`{member}`**\n\n```text\n{member}{signature}\n```"
+                parts += [block if "\n" in signature else f"**`{member}`**`{signature}`", _doc(method)]
     return "\n\n".join(parts)
 
 
 def _signature(thing: Any) -> str:
-    """Argument names with their defaults; shapes and types are told in the docstring."""
+    """Return the arguments with their defaults, and with their types where the code has them as text."""
     try:
-        found = inspect.signature(thing)
+        signature = inspect.signature(thing)
     except (TypeError, ValueError):
         return ""
-    bare = [p.replace(annotation=p.empty) for p in found.parameters.values() if p.name != "self"]
-    return re.sub(r"<factory>|<[^>]* object at [^>]*>", "...", str(inspect.Signature(bare)))
+    own = [_argument(argument) for argument in signature.parameters.values() if argument.name != "self"]
+    returned = signature.return_annotation
+    arrow = f" -> {returned}" if isinstance(returned, str) and not inspect.isclass(thing) else ""
+    line = str(inspect.Signature(own))
+    if len(line) + len(arrow) <= _WIDTH:
+        return _plain(line + arrow)
+    names = inspect.Signature(own).parameters.values()
+    stars = {argument.KEYWORD_ONLY for argument in names if argument.kind is argument.VAR_POSITIONAL}
+    lines = []
+    for argument in names:
+        if argument.kind is argument.KEYWORD_ONLY and argument.KEYWORD_ONLY not in stars:
+            lines, stars = [*lines, "    *,"], {argument.KEYWORD_ONLY}
+        lines.append(f"    {argument},")
+    return _plain("\n".join(["(", *lines, f"){arrow}"]))
+
+
+def _argument(argument: inspect.Parameter) -> inspect.Parameter:
+    """Return the argument without a type that is not text: those of settings are objects of the validating library."""
+    typed = isinstance(argument.annotation, str)
+    return argument if typed else argument.replace(annotation=argument.empty)
+
+
+def _plain(text: str) -> str:
+    """Return a signature without quotes around types, and without the addresses of default values."""
+    unquoted = re.sub(r": (['\"])(.+?)\1(?=[,)]| = )", r": \2", text)
+    return re.sub(r"<factory>|<[^>]* object at [^>]*>", "...", unquoted)
 
 
 def _doc(thing: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill import Distillation
+from omnidistill.distillation import Distillation
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.experiments.comparison import Compared, compare, plan_cells
 from omnidistill.experiments.comparison.plan import BaselineCell, plan_baselines
@@ -89,6 +89,11 @@ FEW = tiny("apm", "hopa", seeds=(0, 1), baselines=["equal-bytes"])
 """Two methods, two seeds."""
 
 
+def compare_in(place: Path, comparison: ComparisonConfig, folder: Path, **settings: Any) -> Compared:
+    """A comparison over a packed set, on the CPU, without showing progress."""
+    return compare(place, config=comparison, folder=folder, **{"device": "cpu", "progress": False, **settings})
+
+
 @dataclass(frozen=True)
 class Made:
     """A packed set and a comparison over it that nothing cut."""
@@ -100,11 +105,11 @@ class Made:
     @staticmethod
     def make(folder: Path, data: FeatureSet, comparison: ComparisonConfig, **settings: Any) -> Made:
         packed(folder / "SET", data)
-        return Made(data, folder, compare(str(folder / "SET"), comparison, folder / "C", **settings))
+        return Made(data, folder, compare_in(folder / "SET", comparison, folder / "C", **settings))
 
     def compare(self, folder: Path, comparison: ComparisonConfig, **settings: Any) -> Compared:
         """Another one over the same set."""
-        return compare(str(self.folder / "SET"), comparison, folder, **settings)
+        return compare_in(self.folder / "SET", comparison, folder, **settings)
 
 
 class Cut:

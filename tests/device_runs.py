@@ -20,10 +20,10 @@ from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import Development, FeatureSet
 from omnidistill.data.fingerprint import fingerprint
 from omnidistill.data.store import load_features, save_features
-from omnidistill.distill import DistilledSet, distill
-from omnidistill.distill.learnable import Learnable, random_rows
-from omnidistill.distill.learner import Learner
-from omnidistill.distill.outer import Material
+from omnidistill.distillation import DistilledSet, distill
+from omnidistill.distillation.learnable import Learnable, random_rows
+from omnidistill.distillation.learner import Learner
+from omnidistill.distillation.outer import Material
 from omnidistill.evaluation.baselines import Allowance, Setting, baselines
 from omnidistill.evaluation.baselines.random_real_rows import RandomRows
 from omnidistill.evaluation.distilled_row import train_on_sets

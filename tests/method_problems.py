@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill import Provenance
-from omnidistill.distill.loop_settings import LoopSettings
+from omnidistill.distillation import Provenance
+from omnidistill.distillation.loop_settings import LoopSettings
 from omnidistill.experiments.config import RunConfig, has_setting, load_config
 from omnidistill.experiments.run import make_experts
 from omnidistill.methods import Task

@@ -19,7 +19,7 @@ from omnidistill.evaluation.baselines import Setting, baselines
 from omnidistill.evaluation.distilled_row import train_on_sets
 from omnidistill.evaluation.scores import score_rows
 from omnidistill.experiments.config import load_config
-from omnidistill.experiments.run import open_data, run_distill
+from small_runs import run_distill
 
 WIDTHS = {"image": 512, "sound": 512}
 OTHERS = {"heads": 256, "validation": 128, "test": 256}
@@ -89,7 +89,7 @@ def job(folder: Path, num_train: int) -> dict[str, int]:
     hopa = load_config(preset="hopa", overrides=[*SETTINGS, *MATCHED])
     for name, config in (("recommended", recommended), ("hopa", hopa)):
         run = run_distill(str(folder / "SET"), config, folder / name)
-        data, evaluate = open_data(run.data_reference, config), config.evaluate
+        data, evaluate = run.data(), config.evaluate
         start = run.heads(data)
         setting = Setting(data.development(), start, evaluate, 0)
         rows = {

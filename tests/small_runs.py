@@ -18,7 +18,7 @@ from omnidistill.cli import main
 from omnidistill.data.featureset import FeatureSet, prepare
 from omnidistill.data.planted import planted
 from omnidistill.data.store import save_features
-from omnidistill.distill import (
+from omnidistill.distillation import (
     Distillation,
     DistilledSet,
     Judge,
@@ -28,9 +28,12 @@ from omnidistill.distill import (
     Verdict,
     distill,
 )
-from omnidistill.distill.outer import TrajectoryObjective
+from omnidistill.distillation.outer import TrajectoryObjective
 from omnidistill.evaluation.validation import judge_set
 from omnidistill.experiments.config import RunConfig, load_config
+from omnidistill.experiments.evaluate_run import Evaluation, evaluate
+from omnidistill.experiments.run import Run, open_run
+from omnidistill.experiments.run import distill as distill_features
 from omnidistill.io.tracking import SilentProgress
 from omnidistill.methods.learn import Learn
 from omnidistill.models.heads import Heads, random_heads
@@ -158,9 +161,9 @@ class Loop:
         judged: bool = True,
         **arguments: Any,
     ) -> Distillation:
-        """Run the outer loop with the settings of a run, recorded as a run records them."""
+        """Run the outer loop with the settings of a run, recorded as a run records them, and save its set."""
         recorded = {"provenance": Provenance(method=config.method, config=config.model_dump(mode="json"))}
-        return distill(
+        result = distill(
             self.data.split("train"),
             wrap(self.outer(config)),
             8,
@@ -170,6 +173,20 @@ class Loop:
             judge=(judge or self.judge) if judged else None,
             **{**recorded, **arguments},
         )
+        result.distilled.save(folder / "distilled")
+        return result
+
+
+def run_distill(reference: str, config: RunConfig, folder: Path, **arguments: Any) -> Run:
+    """Distil in a folder on the CPU, without showing progress, and open the run."""
+    silent: dict[str, Any] = {"device": "cpu", "progress": False, **arguments}
+    distill_features(reference if reference == "emoji" else Path(reference), config=config, folder=folder, **silent)
+    return open_run(folder)
+
+
+def evaluate_run(run: Run, **arguments: Any) -> Evaluation:
+    """Evaluate a run on the CPU, without showing progress."""
+    return evaluate(run, **{"device": "cpu", "progress": False, **arguments})
 
 
 def learn_settings(config: RunConfig) -> Learn:

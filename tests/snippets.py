@@ -19,7 +19,7 @@ from omnidistill.data.featureset import prepare
 from omnidistill.data.planted import planted
 from omnidistill.data.store import save_features
 from omnidistill.experiments.config import has_setting, load, load_config, parse_config
-from omnidistill.experiments.run import run_distill
+from small_runs import run_distill
 
 ROOT = Path(__file__).parents[1]
 WIDTHS = {"image": 14, "text": 12, "audio": 16}

@@ -1,22 +1,36 @@
 """The public names, in one place; `import omnidistill` offers them all and loads torch only when one is used."""
 
 import omnidistill.methods as methods
+from omnidistill.core.engines import engines
 from omnidistill.core.errors import InputError, NotFiniteError, OmnidistillError
+from omnidistill.data.datasets import datasets, load
 from omnidistill.data.emoji import load_emoji
 from omnidistill.data.featureset import Development, FeatureSet, prepare
-from omnidistill.data.pack import pack
+from omnidistill.data.pack import PackReport, pack
 from omnidistill.data.planted import planted
 from omnidistill.data.raw import RawFeatures
 from omnidistill.data.store import load_features, save_features
-from omnidistill.distill import DistilledSet, TrajectoryMatching
-from omnidistill.distill.outer import OuterObjective, outer_objectives
+from omnidistill.distillation import DistilledSet, TrajectoryMatching
+from omnidistill.distillation.outer import OuterObjective, outer_objectives
 from omnidistill.encoding.encoders import encoders
+from omnidistill.encoding.extraction import EncodeSettings
+from omnidistill.encoding.extraction.encode_set import EncodedSet, encode
 from omnidistill.evaluation.baselines import Baseline, baselines
-from omnidistill.evaluation.retrieval import first_positive_ranks, ranks_by_direction, recalls
-from omnidistill.experiments.config import RunConfig, load_config
+from omnidistill.evaluation.retrieval import first_positive_ranks, ranks_by_direction, recall, recalls
+from omnidistill.experiments.comparison import Compared, compare
+from omnidistill.experiments.config import ComparisonConfig, MethodEntry, RunConfig, load_config
 from omnidistill.experiments.estimator import Distiller
-from omnidistill.experiments.evaluate_run import evaluate_run
-from omnidistill.experiments.run import open_run, run_distill, run_experts
+from omnidistill.experiments.evaluate_run import Evaluation, evaluate
+from omnidistill.experiments.run import (
+    DistillResult,
+    InitialHeads,
+    Run,
+    distill,
+    open_run,
+    pretrain_heads,
+    train_experts,
+)
+from omnidistill.experiments.run_page import write_report
 from omnidistill.io.tracking import trackers
 from omnidistill.methods import Method
 from omnidistill.methods.selectors import Selector, selectors
@@ -24,31 +38,41 @@ from omnidistill.models.heads import embed, load_heads, save_heads
 from omnidistill.models.objectives import Hopa, InfoNCE, Objective, PairwiseWbce, objectives
 from omnidistill.models.similarities import FixedIdentity, Full, LowRank, Similarity, similarities
 from omnidistill.models.storages import Storage, storages
-from omnidistill.training.experts import ExpertBuffer, Start, load_experts, pretrain_heads, train_experts
+from omnidistill.training.experts import ExpertBuffer, Start, load_experts
 from omnidistill.training.recipes import Recipe, recipes
 from omnidistill.training.rollout import bptt_rollout, dual_rollout, tesla_rollout
 
 __all__ = [
     "Baseline",
+    "Compared",
+    "ComparisonConfig",
     "Development",
+    "DistillResult",
     "DistilledSet",
     "Distiller",
+    "EncodeSettings",
+    "EncodedSet",
+    "Evaluation",
     "ExpertBuffer",
     "FeatureSet",
     "FixedIdentity",
     "Full",
     "Hopa",
     "InfoNCE",
+    "InitialHeads",
     "InputError",
     "LowRank",
     "Method",
+    "MethodEntry",
     "NotFiniteError",
     "Objective",
     "OmnidistillError",
     "OuterObjective",
+    "PackReport",
     "PairwiseWbce",
     "RawFeatures",
     "Recipe",
+    "Run",
     "RunConfig",
     "Selector",
     "Similarity",
@@ -57,11 +81,17 @@ __all__ = [
     "TrajectoryMatching",
     "baselines",
     "bptt_rollout",
+    "compare",
+    "datasets",
+    "distill",
     "dual_rollout",
     "embed",
+    "encode",
     "encoders",
-    "evaluate_run",
+    "engines",
+    "evaluate",
     "first_positive_ranks",
+    "load",
     "load_config",
     "load_emoji",
     "load_experts",
@@ -76,10 +106,9 @@ __all__ = [
     "prepare",
     "pretrain_heads",
     "ranks_by_direction",
+    "recall",
     "recalls",
     "recipes",
-    "run_distill",
-    "run_experts",
     "save_features",
     "save_heads",
     "selectors",
@@ -88,4 +117,5 @@ __all__ = [
     "tesla_rollout",
     "trackers",
     "train_experts",
+    "write_report",
 ]

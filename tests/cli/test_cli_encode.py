@@ -11,6 +11,7 @@ import torch
 
 from encoding_problems import Files, Letters, write_manifest
 from omnidistill.cli import make_parser
+from omnidistill.core.arguments import written_as_options
 from omnidistill.core.errors import InputError
 from omnidistill.data.store import load_features
 from omnidistill.encoding.encoders import encoders
@@ -49,7 +50,8 @@ def manifest(tmp_path: Path) -> Path:
 
 def run(*typed: object) -> None:
     options = make_parser().parse_args(["encode", *map(str, typed)])
-    options.command(options)
+    with written_as_options():
+        options.command(options)
 
 
 def test_a_manifest_becomes_a_set(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

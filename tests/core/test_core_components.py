@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from omnidistill.core.registry import ComponentRegistry
-from omnidistill.distill.optimisers import set_optimisers
-from omnidistill.distill.outer import outer_objectives
+from omnidistill.distillation.optimisers import set_optimisers
+from omnidistill.distillation.outer import outer_objectives
 from omnidistill.evaluation.baselines import baselines
 from omnidistill.experiments.cite import works
 from omnidistill.methods import methods

@@ -14,10 +14,10 @@ from types import ModuleType
 
 import pytest
 
-import omnidistill as od
 import snippets
+from omnidistill import api as public
 from omnidistill.cli import main, make_parser
-from omnidistill.distill.version_0_1 import RENAMED
+from omnidistill.distillation.version_0_1 import RENAMED
 from omnidistill.experiments.components import component_registries
 from omnidistill.experiments.config import RunConfig, describe_comparisons, describe_fields, preset_names
 from plugins import installed
@@ -157,9 +157,11 @@ def test_figures_are_what_the_code_draws(drawn: str) -> None:
 
 
 def test_the_reference_has_every_name_setting_preset_and_verb() -> None:
-    pages = module(ROOT / "docs/reference.py").pages()
-    for name in od.api.__all__:
-        assert f"\n## {name}\n" in pages["reference/api.md"]
+    reference = module(ROOT / "docs/reference.py")
+    assert sorted(name for names in reference.GROUPS.values() for name in names) == sorted(public.__all__)
+    pages = reference.pages()
+    for name in public.__all__:
+        assert f"\n### {name}\n" in pages["reference/api.md"]
     for key, default, _ in describe_fields(RunConfig):
         assert key in pages["reference/settings.md"]
         part = key.rpartition(".")[0]

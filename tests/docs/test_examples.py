@@ -54,7 +54,7 @@ def test_it_runs_and_shows_what_is_kept(
     monkeypatch.chdir(tmp_path)
     book = notebook(name)
     for cell in code(book):
-        cell["source"] = [re.sub(r"(iterations|num_epochs)=\d+", r"\1=2", line) for line in cell["source"]]
+        cell["source"] = [re.sub(r'((?:iterations|num_epochs)": )\d+', r"\g<1>2", line) for line in cell["source"]]
     ran = list(execute.outputs(book))
     assert [kinds(shown) for _, shown in ran] == [kinds(cell["outputs"]) for cell in code(book)]
 

@@ -16,11 +16,12 @@ def test_python_prints_recall_of_every_direction(
 ) -> None:
     make_presets_quick(monkeypatch)
     monkeypatch.chdir(tmp_path)
-    block = python_blocks(README)[0].replace("iterations=50", "iterations=2")
+    block = python_blocks(README)[0].replace('iterations": 50', 'iterations": 2')
     exec(compile(block, "README.md", "exec"), {})
     printed = capsys.readouterr().out.splitlines()
-    assert len(printed) == 6
-    assert printed[0].startswith("image → text {'R@1': 0.")
+    assert printed[0].startswith("DistillResult(recommended: 100 rows of image, text, audio, ")
+    assert len(printed[1:]) == 6
+    assert printed[1].startswith("image → text {'R@1': 0.")
 
 
 def test_the_verbs_that_matter_are_shown() -> None:

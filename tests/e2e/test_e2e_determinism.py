@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from omnidistill.distill import DistilledSet
+from omnidistill.distillation import DistilledSet
 from small_runs import SMALL, cli, contents, packed, records, without_seconds
 
 SETTINGS = (

@@ -17,7 +17,7 @@ import pytest
 import tiny_models
 from media_files import write_scene
 from omnidistill.data.store import load_features
-from omnidistill.distill import DistilledSet
+from omnidistill.distillation import DistilledSet
 from omnidistill.encoding.manifests.manifest import read_manifest, write_manifest
 from small_runs import Outcome, cli
 

@@ -15,10 +15,9 @@ from omnidistill.data.planted import planted
 from omnidistill.data.store import save_features
 from omnidistill.evaluation.baselines import default_baselines
 from omnidistill.experiments.config import RunConfig, load_config
-from omnidistill.experiments.evaluate_run import Evaluation, evaluate_run
-from omnidistill.experiments.run import run_distill
+from omnidistill.experiments.evaluate_run import Evaluation
 from omnidistill.training.experts import load_experts
-from small_runs import contents, records, without_seconds
+from small_runs import contents, evaluate_run, records, run_distill, without_seconds
 
 WIDTHS = {"a": 24, "b": 28, "c": 32}
 ROWS = {"heads": 32, "train": 240, "validation": 48, "test": 120}

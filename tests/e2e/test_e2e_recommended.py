@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from omnidistill.distill import DistilledSet
+from omnidistill.distillation import DistilledSet
 from omnidistill.models.heads import load_heads
 from omnidistill.models.storages import RowStorage
 from omnidistill.training.experts import load_experts

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from omnidistill.distill import DistilledSet
+from omnidistill.distillation import DistilledSet
 from small_runs import SMALL, Outcome, cli, packed, widths
 
 STORAGE = ("--set", "distill.storage.bits=4", "--set", "distill.storage.views=3", "--set", "distill.batch_size=20")

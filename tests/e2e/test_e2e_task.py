@@ -9,22 +9,20 @@ from typing import Any
 
 import pytest
 
-from comparison_problems import tiny
+from comparison_problems import compare_in, tiny
 from omnidistill.data.featureset import prepare
 from omnidistill.data.planted import planted
 from omnidistill.data.store import save_features
-from omnidistill.distill import DistilledSet
+from omnidistill.distillation import DistilledSet
 from omnidistill.evaluation import validation as choosing
 from omnidistill.evaluation.baselines import default_baselines
-from omnidistill.experiments.comparison import compare
 from omnidistill.experiments.comparison.cells import Place, judged_of, load_result, make_cell
 from omnidistill.experiments.comparison.plan import plan_cells
+from omnidistill.experiments.comparison.result_store import FolderStore
 from omnidistill.experiments.config import load_config
-from omnidistill.experiments.evaluate_run import evaluate_run
-from omnidistill.experiments.run import Run, open_run, run_distill
+from omnidistill.experiments.run import Run, open_run
 from omnidistill.io.tracking import SilentProgress
-from omnidistill.models.heads import save_heads
-from small_runs import features, packed, records, small_config, small_heads
+from small_runs import evaluate_run, features, packed, records, run_distill, small_config, small_heads
 
 WIDTHS = {"a": 24, "b": 28, "c": 32}
 ROWS = {"heads": 32, "train": 240, "validation": 48, "test": 120}
@@ -162,21 +160,21 @@ def test_a_modality_may_be_called_task(tmp_path: Path) -> None:
 
 def test_a_comparison_counts_every_student_that_validation_compared(tmp_path: Path) -> None:
     data = features()
-    place = Place(str(packed(tmp_path / "SET")), data, small_heads(data), tmp_path / "C")
-    save_heads(place.start, place.folder / "heads", {})
+    store = FolderStore(tmp_path / "C")
+    place = Place(data, small_heads(data), store)
     (cell,) = plan_cells(tiny(METHOD), data)
     score, calls = choosing.mean_score, list[int]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(choosing, "mean_score", lambda *given: calls.append(1) or score(*given))
         make_cell(place, cell, "", SilentProgress())
-    run = open_run(place.folder / "cells" / cell.folder / "run")
-    assert judged_of(run) == load_result(place, cell).meta["judged"] == len(calls) > 1
+    run = open_run(store.run_folder(cell))
+    assert judged_of(run.result(data)) == load_result(place, cell).meta["judged"] == len(calls) > 1
     assert load_result(place, cell).meta["seconds"]["experts"] == 0
 
 
 def test_a_comparison_runs_it_beside_the_others(tmp_path: Path) -> None:
     packed(tmp_path / "SET")
-    content = compare(str(tmp_path / "SET"), tiny(METHOD, "apm"), tmp_path / "C").content.to_json()
+    content = compare_in(tmp_path / "SET", tiny(METHOD, "apm"), tmp_path / "C").content.to_json()
     (line,) = (line for line in content["lines"] if line["label"].startswith("task loss"))
     assert line["kind"] == "method"
     assert line["recall"]["mean"]["R@10"]["mean"] > 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from omnidistill.distill import DistilledSet
-from omnidistill.distill.distilled_set import sgd_recipe
+from omnidistill.distillation import DistilledSet
+from omnidistill.distillation.distilled_set import sgd_recipe
 from omnidistill.evaluation.distilled_row import train_on_sets
 from omnidistill.evaluation.protocol import EvaluateConfig
 from small_runs import Loop, small_config

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import permutations
+from typing import Any
 
 import pytest
 import pytrec_eval
@@ -21,6 +23,7 @@ from omnidistill.evaluation.retrieval import (
     hits,
     mean_recall,
     ranks_by_direction,
+    recall,
     recalls,
 )
 
@@ -312,3 +315,28 @@ def test_shapes_that_do_not_fit_are_refused(shapes: tuple, found: str) -> None:
 def test_modalities_that_do_not_fit_are_refused(shapes: dict[str, tuple[int, int]], found: str) -> None:
     with pytest.raises(InputError, match=found):
         ranks_by_direction({name: torch.ones(shape) for name, shape in shapes.items()}, torch.arange(3))
+
+
+def test_recall_takes_arrays_and_groups_of_any_type(normal: Callable[..., Tensor]) -> None:
+    embeddings = {"a": normal(6, 4, seed=1), "b": normal(6, 4, seed=2), "c": normal(6, 4, seed=3)}
+    labels = ["x", "x", "y", "z", "z", "w"]
+    codes = torch.tensor([0, 0, 1, 2, 2, 3])
+    expected = recalls(ranks_by_direction(embeddings, codes), (1, 3))
+    arrays = {name: x.numpy() for name, x in embeddings.items()}
+    for rows, groups in ((embeddings, labels), (arrays, tuple(labels)), (embeddings, codes), (arrays, codes.numpy())):
+        assert recall(rows, groups, at=(1, 3)) == expected
+    assert set(recall(embeddings, labels)["a", "c"]) == {1, 5, 10}
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "groups", "at", "message"),
+    [
+        ({"a": [[1.0]], "b": [[1.0]]}, ["x"], (0,), r"at=\(0,\): cut-offs are whole numbers of at least 1"),
+        ({"a": [[1.0]], "b": [1.0]}, ["x"], (1,), r"embeddings of 'b': shape is \(1,\)"),
+        ({"a": [[1.0]], "b": [[1.0]]}, ["x", "y"], (1,), r"embeddings of 'a' have shape \(1, 1\), expected \(2, 1\)"),
+        ({"a": [[1.0]]}, ["x"], (1,), "at least two modalities"),
+    ],
+)
+def test_recall_of_what_does_not_fit_is_refused(embeddings: Any, groups: Any, at: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        recall(embeddings, groups, at)

@@ -14,8 +14,8 @@ import torch
 from method_problems import score_by_hand
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill import DistilledSet, Verdict
-from omnidistill.distill.distilled_set import sgd_recipe
+from omnidistill.distillation import DistilledSet, Verdict
+from omnidistill.distillation.distilled_set import sgd_recipe
 from omnidistill.evaluation import validation as choosing
 from omnidistill.evaluation.validation import (
     _JUDGE_SEED,

@@ -13,14 +13,14 @@ from torch import Tensor
 import omnidistill as od
 from omnidistill.core.errors import InputError
 from omnidistill.core.registry import Registry
-from omnidistill.distill import Distillation
+from omnidistill.distillation import Distillation
 from omnidistill.evaluation.baselines import Setting, baselines
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.experiments.table_baselines import check_result
 from omnidistill.methods import Task, methods
 from omnidistill.models.objectives import Objective, objectives
 from plugins import installed
-from small_runs import SMALL, cli, features, packed, small_heads
+from small_runs import SMALL, cli, features, packed, run_distill, small_heads
 
 
 class Good(Objective):
@@ -103,14 +103,14 @@ def test_an_objective_is_tried_before_anything_is_written(
     od.objectives.register("broken")(component)
     config = od.load_config(preset="smoke", overrides=["distill.student=broken"])
     with pytest.raises(InputError, match=f"objective 'broken' of package '.*': {message}"):
-        od.run_distill(str(data), config, tmp_path / "RUN")
+        run_distill(str(data), config, tmp_path / "RUN")
     assert not (tmp_path / "RUN").exists() or not any((tmp_path / "RUN").rglob("*.safetensors"))
 
 
 def test_an_objective_that_keeps_the_contract_is_accepted(data: Path, tmp_path: Path) -> None:
     od.objectives.register("good")(Good)
     config = od.load_config(preset="smoke", overrides=["distill.student=good", "distill.iterations=1"])
-    assert od.run_distill(str(data), config, tmp_path / "RUN").finished
+    assert run_distill(str(data), config, tmp_path / "RUN").finished
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import pickle
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -14,12 +16,13 @@ import torch
 from omnidistill import Distiller
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import prepare
+from omnidistill.data.fingerprint import fingerprint
 from omnidistill.data.planted import planted
 from omnidistill.data.raw import RawFeatures
 from omnidistill.data.store import load_features
-from omnidistill.experiments.run import fingerprint, open_run, run_distill
+from omnidistill.experiments.run import open_run
 from omnidistill.models.heads import embed
-from small_runs import ROWS, packed, small_config, small_heads, widths
+from small_runs import ROWS, packed, run_distill, small_config, small_heads, widths
 
 SMALL = ("heads.width=8",)
 
@@ -138,6 +141,42 @@ def test_scikit_learn_clones_it() -> None:
     assert np.array_equal(clone.heads["a"], front.heads["a"])
 
 
+def test_a_fitted_one_is_pickled_and_tells_its_parameters(fitted: Distiller, arrays: dict[str, np.ndarray]) -> None:
+    again = pickle.loads(pickle.dumps(fitted))
+    assert again.get_params() == fitted.get_params()
+    for name, embeddings in fitted.transform(arrays).items():
+        assert torch.equal(again.transform(arrays)[name], embeddings)
+    assert repr(Distiller(size=6, preset="smoke")) == (
+        "Distiller(size=6, budget=None, preset='smoke', settings=(), heads=None, seed=0, device='auto', folder=None)"
+    )
+
+
+def test_fitting_changes_no_parameter_and_makes_no_temporary_folder(
+    raw: RawFeatures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a temporary folder is made")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    monkeypatch.chdir(tmp_path)
+    start = small_heads(prepare(raw), width=5)
+    given = {name: matrix.clone() for name, matrix in start.items()}
+    settings = {"distill.iterations": 2}
+    front = Distiller(size=6, preset="smoke", settings=settings, heads=start)
+    before = dict(front.get_params())
+    front.fit(raw)
+    assert front.get_params() == before
+    assert front.settings is settings
+    assert settings == {"distill.iterations": 2}
+    assert all(torch.equal(start[name], matrix) for name, matrix in given.items())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_are_a_dict_or_texts(raw: RawFeatures, fitted: Distiller) -> None:
+    by_dict = Distiller(size=6, preset="smoke", settings={"heads": {"width": 8}}).fit(raw)
+    assert all(torch.equal(by_dict.heads_[name], matrix) for name, matrix in fitted.heads_.items())
+
+
 def test_what_is_wrong_is_said(fitted: Distiller, raw: RawFeatures, arrays: dict[str, np.ndarray]) -> None:
     small = Distiller(size=6, preset="smoke", settings=SMALL)
     cases = {
@@ -149,6 +188,7 @@ def test_what_is_wrong_is_said(fitted: Distiller, raw: RawFeatures, arrays: dict
         "the RawFeatures already has them; omit them": lambda: small.fit(raw, ids=raw.ids),
         "modality 'a': dtype is <U1": lambda: small.fit({**arrays, "a": np.array([["x"]])}),
         r"modality 'a': shape is \(3,\); features must be rows x width": lambda: small.fit({**arrays, "a": [1, 2, 3]}),
+        "device='gpu': no device of this name": lambda: Distiller(size=6, preset="smoke", device="gpu").fit(raw),
         "2 training groups are too few": lambda: small.fit({name: x[:2] for name, x in arrays.items()}),
         "modality 'b': 5 rows, but there are 4 ids": lambda: small.fit({"a": arrays["a"][:4], "b": arrays["b"][:5]}),
         "no modality given": lambda: small.fit({}),

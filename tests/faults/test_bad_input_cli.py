@@ -416,7 +416,7 @@ def test_experts_for_a_method_that_reads_none(method: tuple[str, ...], kind: str
         str(made / "EXPERTS"),
         f"kind {kind}",
         "does not use experts",
-        "omit the option",
+        "omit them",
     )
     assert litter(tmp_path) == []
 
@@ -572,7 +572,7 @@ def test_an_unfinished_run(made: Path, tmp_path: Path) -> None:
 
 def test_other_data_than_the_run_was_made_of(made: Path) -> None:
     before = contents(made / "RUN")
-    refused(cli("evaluate", made / "RUN", "--data", made / "OTHER"), "not the data of this run")
+    refused(cli("evaluate", made / "RUN", "--data", made / "OTHER"), "is not the data of")
     refused(cli("evaluate", made / "RUN", "--seeds", "1"), "--seeds 1", "at least 2")
     assert contents(made / "RUN") == before
 

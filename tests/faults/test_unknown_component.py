@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from omnidistill.core.errors import InputError
-from omnidistill.distill import DistilledSet
+from omnidistill.distillation import DistilledSet
 from omnidistill.io.artifacts.artifact import _checksum
 from small_runs import SMALL, Outcome, cli, packed
 

@@ -27,6 +27,7 @@ from omnidistill.cli import main
 from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.io.artifacts import load_artifact
 from omnidistill.report.comparison_content import Comparison
+from small_runs import evaluate_run, run_distill
 
 GOLDEN = Path(__file__).parent / "v0_1"
 COMPARISON = Path(__file__).parent / "comparison.toml"
@@ -95,17 +96,17 @@ def again(golden: Path, name: str, folder: Path) -> None:
     if "budget" in given:
         config = config.evolve(distill=config.distill.evolve(size=given["budget"]))
     heads = golden / given["heads"] if "heads" in given else None
-    omnidistill.run_distill(str(golden / "SET"), config, folder, heads=heads)
+    run_distill(str(golden / "SET"), config, folder, heads=heads)
 
 
 def resume(golden: Path, run: Path) -> None:
     config = omnidistill.open_run(run).config
-    omnidistill.run_distill(str(golden / "SET"), config, run, experts=golden / "EXPERTS", resume=True)
+    run_distill(str(golden / "SET"), config, run, experts=golden / "EXPERTS", resume=True)
 
 
 def evaluate(golden: Path, run: Path) -> dict[str, Any]:
     opened = omnidistill.open_run(run)
-    return omnidistill.evaluate_run(opened, num_seeds=2, data_reference=str(golden / "SET")).scores.to_json()
+    return evaluate_run(opened, num_seeds=2, data=golden / "SET").scores.to_json()
 
 
 def compare(golden: Path, folder: Path, *options: str) -> dict[str, Any]:

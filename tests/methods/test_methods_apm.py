@@ -21,7 +21,7 @@ from method_problems import (
     without_experts,
 )
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill import DistilledSet
+from omnidistill.distillation import DistilledSet
 from small_runs import features
 
 SIZE, RIDGE = 6, 0.4

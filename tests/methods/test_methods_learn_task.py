@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from method_problems import task_of, tiny, without_experts
-from omnidistill.distill import Outer, TaskLoss, TrajectoryMatching, WithTask, distill
+from omnidistill.distillation import Outer, TaskLoss, TrajectoryMatching, WithTask, distill
 from omnidistill.experiments.config import RunConfig
 from omnidistill.methods import Task
 from small_runs import learn_settings, records
@@ -33,22 +33,24 @@ def test_the_settings_give_rows_and_temperature(tmp_path: Path) -> None:
     """Students start from the heads of the task, and no expert is requested."""
     config = tiny("hopa", "distill.outer.kind=task", "distill.outer.rows=20", "distill.outer.tau=0.2", LAST)
     given = without_experts(task_of(tmp_path / "method", config))
-    made = config.distill.run(given).distilled
+    result = config.distill.run(given)
+    made = result.distilled
     assert_is(given, config, TaskLoss(given.development.train, given.start, 20, 0.2), tmp_path / "loop", made.rows())
     assert made.provenance.experts is None
-    assert not (given.folder / "floor.json").exists()
+    assert result.floor is None
 
 
 def test_a_weight_adds_the_task_loss_to_the_matching_loss(tmp_path: Path) -> None:
     config = tiny("hopa", *TASK, "distill.outer.task_weight=0.3")
     given = task_of(tmp_path / "method", config)
-    made = config.distill.run(given).distilled
+    result = config.distill.run(given)
+    made = result.distilled
     outer = WithTask(
         TrajectoryMatching(given.experts(), 1, 2), TaskLoss(given.development.train, given.start, 20, 0.2), 0.3
     )
     assert_is(given, config, outer, tmp_path / "loop", made.rows())
     assert made.provenance.experts is not None
-    assert (given.folder / "floor.json").exists()
+    assert result.floor is not None
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3])

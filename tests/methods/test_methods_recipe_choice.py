@@ -12,12 +12,11 @@ import torch
 
 from method_problems import score_by_hand, task_of, tiny
 from omnidistill.core.streams import Streams
-from omnidistill.distill import DistilledSet
-from omnidistill.distill.distilled_set import sgd_recipe
+from omnidistill.distillation import DistilledSet
+from omnidistill.distillation.distilled_set import sgd_recipe
 from omnidistill.evaluation.validation import _JUDGE_SEED, doubling_steps, run_of
 from omnidistill.methods import Task
 from omnidistill.training.closed_form import accumulate_moments, apm_rows
-from small_runs import records
 
 RATES = (1e-7, 0.3, 3.0)  # the first moves nothing, so it is given up
 
@@ -53,7 +52,8 @@ def test_the_recipe_that_validates_best_is_the_result(longest: int, tmp_path: Pa
     """All of four numbers of steps, or those up to where a rate is given up."""
     config = tiny("random", *settings(f"distill.max_steps={longest}"))
     task = task_of(tmp_path, config)
-    made = config.distill.run(task).distilled
+    result = config.distill.run(task)
+    made = result.distilled
     steps = doubling_steps(longest)
     found = tried(made, task, steps)
     assert (len(found) < len(RATES) * len(steps)) == (longest == 128)
@@ -62,11 +62,11 @@ def test_the_recipe_that_validates_best_is_the_result(longest: int, tmp_path: Pa
     assert found[recipe.step_sizes[0], recipe.num_steps] == pytest.approx(max(found.values()), abs=1e-9)
     assert max(found.values()) > np.mean(list(found.values())) + 0.01
     assert recipe.batch_size == config.distill.batch == 12
-    (record,) = records(tmp_path)
-    assert record.keys() == {"validation", "judged", "seconds", "notes"}  # twenty groups are few to choose by
-    assert record["judged"] == len(found)
-    assert record["validation"] == made.provenance.validation == pytest.approx(max(found.values()), abs=1e-9)
-    assert DistilledSet.load(tmp_path / "distilled").recipe == recipe
+    (record,) = result.records
+    assert record.values.keys() == {"validation", "judged", "seconds"}
+    assert record.notes  # twenty groups are few to choose by
+    assert record.values["judged"] == len(found)
+    assert record.values["validation"] == made.provenance.validation == pytest.approx(max(found.values()), abs=1e-9)
 
 
 @pytest.mark.parametrize("ridges", [(0.01, 30.0), (30.0, 0.01)])
@@ -74,7 +74,8 @@ def test_the_best_candidate_is_the_result(ridges: tuple[float, float], tmp_path:
     """A set for every ridge, each with recipes of its own: the best of all, wherever it stands."""
     config = tiny("apm", *settings("distill.max_steps=64", f"distill.ridges={list(ridges)}"))
     task = task_of(tmp_path, config)
-    made = config.distill.run(task).distilled
+    result = config.distill.run(task)
+    made = result.distilled
     moments, steps = accumulate_moments(task.development.train), doubling_steps(64)
     candidates, found = {}, {}
     for ridge in ridges:
@@ -87,4 +88,4 @@ def test_the_best_candidate_is_the_result(ridges: tuple[float, float], tmp_path:
     assert found[best][sgd_recipe(made).step_sizes[0], made.recipe.num_steps] == pytest.approx(
         max(found[best].values())
     )
-    assert records(tmp_path)[0]["judged"] == sum(len(each) for each in found.values())
+    assert result.records[0].values["judged"] == sum(len(each) for each in found.values())

@@ -11,7 +11,7 @@ import torch
 from method_problems import task_of, tiny, without_experts
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill import DistilledSet
+from omnidistill.distillation import DistilledSet
 from omnidistill.experiments.config import RunConfig
 from omnidistill.methods.select import Select
 from omnidistill.methods.selectors import RowSelector, selectors
@@ -95,6 +95,7 @@ def test_rows_of_a_group_are_positives_of_each_other(selector: str, data: Featur
     for run in range(2):
         rows = batches[run, 0].numpy()
         np.testing.assert_array_equal(found.targets(batches)[run, 0].numpy(), same[rows][:, rows])
+    found.save(tmp_path / "distilled")
     again = DistilledSet.load(tmp_path / "distilled")
     assert torch.equal(again.similarity(), found.similarity())
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from omnidistill.data.datasets import open_reference
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill import DistilledSet, Provenance
-from omnidistill.experiments.run import open_data, run_distill
+from omnidistill.distillation import DistilledSet, Provenance
 from omnidistill.report.heatmap import shrink, strongest_pairs
 from omnidistill.report.instances import trace_instances
 from omnidistill.report.similarity_view import similarity_view
-from small_runs import features, packed, small_config
+from small_runs import features, packed, run_distill, small_config
 
 SIZE = 8
 
@@ -24,7 +24,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[DistilledSet, Featur
     folder = tmp_path_factory.mktemp("run")
     reference = str(packed(folder / "SET", features()))
     run = run_distill(reference, small_config(f"distill.size={SIZE}"), folder / "RUN")
-    return run.distilled(), open_data(reference).split("train")
+    return run.distilled(), open_reference(reference).split("train")
 
 
 def test_nearest_items_are_those_of_a_plain_search_each_of_another_group(

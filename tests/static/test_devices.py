@@ -13,8 +13,6 @@ from omnidistill.models import similarities
 from simulated_device import simulated_device
 
 NAMES = {factory.__name__ for factory in FACTORIES} | {"Generator"}
-OTHERS = {"experiments/estimator.py", "experiments/run/start_heads.py"}
-"""Files outside the packages that compute; they draw a few numbers on the CPU."""
 
 
 def without_device(tree: ast.AST) -> Iterator[ast.Call]:
@@ -49,9 +47,8 @@ def test_every_call_in_the_source_names_the_device() -> None:
     found = []
     for path in sorted(SOURCE.rglob("*.py")):
         place = path.relative_to(SOURCE).as_posix()
-        if place not in OTHERS:
-            calls = without_device(ast.parse(path.read_text("utf-8")))
-            found += [f"{place}:{call.lineno}: {ast.unparse(call.func)}" for call in calls]
+        calls = without_device(ast.parse(path.read_text("utf-8")))
+        found += [f"{place}:{call.lineno}: {ast.unparse(call.func)}" for call in calls]
     assert found == []
 
 

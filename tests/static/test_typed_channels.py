@@ -17,7 +17,7 @@ JSON_EDGES = (
     "io/",  # artifacts and logs are JSON
     "experiments/config/",  # settings trees, as TOML gives them
     "experiments/inspection/",  # what a folder holds, printed as JSON
-    "distill/version_0_1.py",  # JSON of version 0.1
+    "distillation/version_0_1.py",  # JSON of version 0.1
     "cli/",  # content of --json
 )
 JSON_NAMES = {"to_json", "from_json", "to_meta", "from_parts", "content"}

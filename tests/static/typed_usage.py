@@ -38,9 +38,10 @@ od.nothing  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAcces
 # The steps from features to heads.
 features = od.load_features(Path("SET"))
 assert_type(features, od.FeatureSet)
-run = od.run_distill("SET", od.load_config(preset="hopa"), Path("RUN"))
-assert_type(run.distilled(), od.DistilledSet)
-assert_type(run.distilled().train(run.heads(features)), dict[str, Tensor])
+result = od.distill(Path("SET"), preset="hopa")
+assert_type(result.set, od.DistilledSet)
+assert_type(result.set.train(result.start), dict[str, Tensor])
+assert_type(od.open_run(Path("RUN")).distilled(), od.DistilledSet)
 assert_type(od.Distiller(size=100).fit(features), od.Distiller)
 assert_type(od.Distiller().transform({"image": [[0.0]]}), dict[str, Tensor])
 embed: Callable[[dict[str, Tensor], dict[str, Tensor]], dict[str, Tensor]] = od.embed

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from method_problems import task_of, tiny, without_experts
-from omnidistill.distill import Distillation, DistilledSet, Provenance
+from omnidistill.distillation import Distillation, DistilledSet, Provenance
 from omnidistill.methods import Task
 from omnidistill.methods.select import Select
 from omnidistill.models.objectives import Hopa
@@ -25,10 +25,6 @@ class BrokenMethod(Select):
         task = self.given(task)
         made = Select.run(self.resized(len(task.development.train)), task)
         wrong = self.changed(made.distilled, task)
-        if self.how == "not saved":
-            (task.folder / "distilled" / "manifest.json").unlink()
-        elif self.how != "another saved" and self.num_stored <= len(task.development.train):
-            wrong.save(task.folder / "distilled")
         return replace(made, distilled=wrong, seconds=-1.0 if self.how == "negative time" else made.seconds)
 
     def resized(self, available: int) -> BrokenMethod:
@@ -63,8 +59,6 @@ class BrokenMethod(Select):
             case "own randomness":
                 noise.seed()
                 return replace(made, tensors={**made.tensors, "rows/a": torch.randn(10, 12, generator=noise)})
-            case "another saved":
-                return replace(made, tensors={**made.tensors, "rows/a": made.tensors["rows/a"] + 1})
             case "ids of validation":
                 ids = task.development.validation.ids[:10]
                 return replace(made, provenance=replace(made.provenance, initial_ids=ids))
@@ -91,8 +85,6 @@ def broken(how: str) -> BrokenMethod:
         ("at most all rows", r"run 'many rows': rows of 'a' are \(64, 12\), not \(65, 12\)"),
         ("other modalities", r"modalities are \('c', 'b', 'a'\)"),
         ("not finite", "rows of 'b' contain NaN or Inf"),
-        ("not saved", "did not save a set in FOLDER/distilled"),
-        ("another saved", "differs from the returned one in 'rows/a'"),
         ("own randomness", "two runs with the same seed differ in 'rows/a'"),
         ("global randomness", "used torch's global random state"),
         ("rows in place", "modified the train rows of 'b' in place"),

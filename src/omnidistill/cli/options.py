@@ -1,16 +1,10 @@
-"""Options that several commands share, and the run settings that they determine."""
+"""Options that several commands share, and the arguments that they stand for."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from omnidistill.core.errors import InputError
-
-if TYPE_CHECKING:
-    from omnidistill.experiments.config import RunConfig
+from typing import Any
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +37,16 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         help="change one setting, repeatable: --set distill.iterations=500",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="seed of all random streams (default: 0)")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add `--device` to a command that trains, distils, encodes or evaluates."""
+    parser.add_argument(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="where to compute: auto (a GPU if torch finds one, the default), cpu, cuda, cuda:1, mps",
+    )
 
 
 def add_dry_run(parser: argparse.ArgumentParser) -> None:
@@ -115,53 +119,18 @@ def numbers(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"'{text}' is not a list of whole numbers such as 100,200") from None
 
 
-def config_of(options: argparse.Namespace) -> RunConfig:
-    """Return the settings of `heads`, `experts`, `distill` and `config`; with `--bytes` the size is a budget.
-
-    Raises:
-        InputError: Two options determine the same setting.
-    """
-    from omnidistill.experiments.config import load_config
-
-    size, initial_set, budget = (getattr(options, name, None) for name in ("size", "initial_set", "bytes"))
-    of_file = [] if budget is None else _size_of_file(options.config)
-    _require_one(options, "distill.size", {"--bytes": budget, "--size": size}, of_file)
-    _require_one(options, "seed", {"--seed": options.seed})
-    if budget is not None:
-        size = budget
-    elif initial_set is not None and size is None:
-        from omnidistill.experiments.run import load_initial_set
-
-        size = load_initial_set(initial_set).size
-    usual = "compact" if budget is not None and not options.config else None
-    fixed = {"distill__size": size, "seed": options.seed}
-    return load_config(options.config, options.preset or usual, options.set_values or (), **fixed)
+def settings_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments `preset`, `config`, `settings` and `seed` of the functions that take settings of a run."""
+    return {
+        "preset": options.preset,
+        "config": options.config,
+        "settings": options.set_values or (),
+        "seed": options.seed,
+    }
 
 
-def _require_one(
-    options: argparse.Namespace, key: str, flags: Mapping[str, object], others: Sequence[str] = ()
-) -> None:
-    """Raise InputError if a flag and another source, such as `--set`, determine the same setting."""
-    from omnidistill.experiments.config import split_tables
+def set_of(text: str) -> str | Path:
+    """Return SET as the functions take it: the name of a registered dataset, or the path of a folder."""
+    from omnidistill.data.datasets import datasets
 
-    sources = [f"{flag} {value}" for flag, value in flags.items() if value is not None]
-    if not sources:
-        return
-    sources += [f"--set {each}" for each in split_tables(options.set_values or ()) if each.partition("=")[0] == key]
-    sources += others
-    if len(sources) > 1:
-        raise InputError(f"{sources[0]} and {sources[1]}: both set {key}; use only one")
-
-
-def _size_of_file(path: Path | None) -> list[str]:
-    """Return [`distill.size of FILE`] if the file itself sets it; the size of a preset that it extends is a default."""
-    from omnidistill.experiments.config.toml_files import read_file
-
-    section = {} if path is None else read_file(path).get("distill")
-    return [f"distill.size of {path}"] if isinstance(section, dict) and "size" in section else []
-
-
-def require_absent(path: Path) -> None:
-    """Raise InputError if a folder already holds an artifact."""
-    if (path / "manifest.json").exists():
-        raise InputError(f"{path}: already exists; choose another folder or remove it")
+    return text if text in datasets and not Path(text).exists() else Path(text)

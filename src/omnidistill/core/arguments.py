@@ -14,7 +14,13 @@ from pathlib import Path
 
 _AS_OPTIONS: ContextVar[bool] = ContextVar("arguments as options", default=False)
 
-_OPTIONS = {"initial_set": "from", "num_students": "students", "settings": "set", "out": "output", "folder": "output"}
+_OPTIONS = {
+    "initial_set": "from",
+    "num_students": "students",
+    "num_seeds": "seeds",
+    "out": "output",
+    "folder": "output",
+}
 """Names of options that differ from the name of the argument."""
 
 
@@ -31,6 +37,11 @@ def argument(name: str, value: object = None) -> str:
         return f"{name}={str(value)!r}" if isinstance(value, Path) else f"{name}={value!r}"
     option = f"--{_OPTIONS.get(name, name).replace('_', '-')}"
     return option if value is None or value is True else f"{option} {value}"
+
+
+def setting(text: str) -> str:
+    """Return a setting "key=value" that is not in a file, as the user writes it."""
+    return f"--set {text}" if _AS_OPTIONS.get() else f"setting {text}"
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from omnidistill.core.errors import InputError, nearest
+from omnidistill.data.datasets import datasets
 from omnidistill.data.raw import RawFeatures
 from omnidistill.io.artifacts import read_tensors
 
@@ -33,6 +34,7 @@ _LICENCES = {"noto": "Apache-2.0", "twemoji": "CC-BY-4.0", "fluent": "MIT"}
 _NAMES_LICENCE = "Unicode-3.0"
 
 
+@datasets.register("emoji")
 def load_emoji(variants: Sequence[str] = ("noto", "twemoji", "fluent")) -> RawFeatures:
     """Return the emoji triplets of the given variants, stacked in this order: 1,562 rows per variant.
 

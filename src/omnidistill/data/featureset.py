@@ -8,9 +8,8 @@ Shapes: N rows, M modalities, p_m width of modality m.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import cast
 
 import torch
 from jaxtyping import Int
@@ -19,11 +18,13 @@ from torch import Tensor
 from omnidistill.core.device import device_of, moved
 from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
+from omnidistill.data.arrays import Array, raw_from_arrays
 from omnidistill.data.names import SPLITS, check_modality_names, check_split_names
 from omnidistill.data.prepare import check_finite, fit_preprocessing, prepare_chunks
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.data.raw import RawFeatures
 from omnidistill.data.raw_rows import RawRows
+from omnidistill.data.row_checks import check_counts, check_groups, check_ids, check_pairing, check_rows, type_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,8 @@ class FeatureSet:
     features: {modality: N x p_m}, float32, finite. ids: one unique name per row. groups: rows of one group are
     positives of each other and must be in the same split. splits: names of `data.names.SPLITS`. pairing: optional
     similarities of rows i and j, N x N in [0, 1]; None: 1 within a group, 0 elsewhere. preprocessing: the steps that
-    were applied. provenance: where the rows come from (JSON values).
+    were applied. provenance: where the rows come from (JSON values). location: folder of the stored set, or name of the
+    registered dataset, from which `data.datasets.load` read these rows; None: in memory only.
 
     Raises:
         InputError: a condition above is violated; the message names modality, row and id.
@@ -46,22 +48,54 @@ class FeatureSet:
     pairing: Tensor | None
     preprocessing: Preprocessing
     provenance: dict[str, Json]
+    location: str | None = None
 
     def __post_init__(self) -> None:
         check_modality_names(self.features)
-        _check_counts(self)
-        _check_ids(self.ids)
+        check_counts(self.features, self.ids, self.groups, self.splits, self.preprocessing)
+        check_ids(self.ids)
         check_split_names(self.splits)
-        _check_groups(self.groups, self.splits)
+        check_groups(self.groups, self.splits)
         for name, x in self.features.items():
             if x.dtype != torch.float32:
-                raise InputError(f"modality {name!r}: prepared features are float32, found {_type(x)}; use `prepare`")
+                raise InputError(
+                    f"modality {name!r}: prepared features are float32, found {type_name(x)}; use `prepare`"
+                )
             check_finite(name, x, self.ids)
         if self.pairing is not None:
-            _check_pairing(self.pairing, len(self.ids))
+            check_pairing(self.pairing, len(self.ids))
+
+    @staticmethod
+    def from_arrays(
+        features: Mapping[str, Array],
+        *,
+        ids: Sequence[object] | None = None,
+        groups: Sequence[object] | None = None,
+        splits: Sequence[str] | None = None,
+        name: str = "arrays",
+        standardise: bool = True,
+        centre: bool = True,
+        seed: int = 0,
+    ) -> FeatureSet:
+        """Return the set of arrays {modality: N x p_m}, as encoders return them, after preprocessing.
+
+        Args:
+            features, ids, groups, splits, name, seed: see `data.arrays.raw_from_arrays`.
+            standardise, centre: preprocessing steps, see `data.preprocessing`.
+
+        Raises:
+            InputError: arrays that do not fit together, or rows that `prepare` rejects.
+        """
+        raw = raw_from_arrays(features, ids=ids, groups=groups, splits=splits, name=name, seed=seed)
+        return prepare(raw, standardise, centre)
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __repr__(self) -> str:
+        widths = ", ".join(f"{name} {width}" for name, width in self.widths.items())
+        rows = ", ".join(f"{split} {count:,}" for split, count in self.split_sizes.items())
+        return f"FeatureSet({self.provenance.get('name', 'data')}: {len(self):,} rows of {widths}; {rows})"
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -100,7 +134,7 @@ class FeatureSet:
         pairing = None if self.pairing is None else self.pairing.to(device)
         if pairing is self.pairing and all(features[name] is x for name, x in self.features.items()):
             return self
-        result = _trusted(features, self.ids, self.groups, self.splits, pairing, self.preprocessing, self.provenance)
+        result = _copy(self, features=features, pairing=pairing)
         vars(result)["fingerprints"] = self.fingerprints  # the rows are the same
         return result
 
@@ -119,16 +153,16 @@ class FeatureSet:
             InputError: there are no rows, or a number is outside the set or repeated.
         """
         index = torch.as_tensor(rows, dtype=torch.int64, device="cpu")
-        _check_rows(index, len(self))
+        check_rows(index, len(self))
         order, index = index.tolist(), index.to(self.device)
-        return _trusted(
-            {name: x[index] for name, x in self.features.items()},
-            tuple(self.ids[row] for row in order),
-            tuple(self.groups[row] for row in order),
-            tuple(self.splits[row] for row in order),
-            None if self.pairing is None else self.pairing[index][:, index],
-            self.preprocessing,
-            self.provenance,
+        return _copy(
+            self,
+            features={name: x[index] for name, x in self.features.items()},
+            ids=tuple(self.ids[row] for row in order),
+            groups=tuple(self.groups[row] for row in order),
+            splits=tuple(self.splits[row] for row in order),
+            pairing=None if self.pairing is None else self.pairing[index][:, index],
+            location=None,
         )
 
     def only(self, modalities: Sequence[str]) -> FeatureSet:
@@ -146,14 +180,10 @@ class FeatureSet:
                 raise InputError(f"modality {name!r}: not in the set; it has {known}")
         if len(set(modalities)) < 2:
             raise InputError(f"modalities {list(modalities)}: a paired set needs at least two")
-        return _trusted(
-            {name: x for name, x in self.features.items() if name in modalities},
-            self.ids,
-            self.groups,
-            self.splits,
-            self.pairing,
-            self.preprocessing.only(modalities),
-            self.provenance,
+        return _copy(
+            self,
+            features={name: x for name, x in self.features.items() if name in modalities},
+            preprocessing=self.preprocessing.only(modalities),
         )
 
     def split(self, name: str) -> FeatureSet:
@@ -172,15 +202,19 @@ class FeatureSet:
         rows = slice(first, first + count)
         if self.splits[rows].count(name) < count:
             return self.select([row for row, split in enumerate(self.splits) if split == name])
-        return _trusted(
-            {modality: x[rows] for modality, x in self.features.items()},
-            self.ids[rows],
-            self.groups[rows],
-            self.splits[rows],
-            None if self.pairing is None else self.pairing[rows, rows],
-            self.preprocessing,
-            self.provenance,
+        return _copy(
+            self,
+            features={modality: x[rows] for modality, x in self.features.items()},
+            ids=self.ids[rows],
+            groups=self.groups[rows],
+            splits=self.splits[rows],
+            pairing=None if self.pairing is None else self.pairing[rows, rows],
+            location=None,
         )
+
+    def at(self, location: str) -> FeatureSet:
+        """Return the same set with the folder or name that it was loaded from."""
+        return _copy(self, location=location)
 
     def development(self) -> Development:
         """Return the splits that training and model selection may use."""
@@ -222,93 +256,8 @@ def prepare(raw: RawFeatures, standardise: bool = True, centre: bool = True) -> 
     return FeatureSet(features, raw.ids, raw.groups, raw.splits, None, steps, dict(raw.provenance))
 
 
-def _trusted(
-    features: dict[str, Tensor],
-    ids: tuple[str, ...],
-    groups: tuple[str, ...],
-    splits: tuple[str, ...],
-    pairing: Tensor | None,
-    preprocessing: Preprocessing,
-    provenance: Mapping[str, Json],
-) -> FeatureSet:
-    """Build a set from parts of a validated set, without validating them again."""
+def _copy(data: FeatureSet, **changes: object) -> FeatureSet:
+    """Return a set with some parts replaced by parts that are known to be valid, without validating them again."""
     result = object.__new__(FeatureSet)
-    vars(result).update(
-        features=features,
-        ids=ids,
-        groups=groups,
-        splits=splits,
-        pairing=pairing,
-        preprocessing=preprocessing,
-        provenance=provenance,
-    )
+    vars(result).update({each.name: getattr(data, each.name) for each in fields(FeatureSet)} | changes)
     return result
-
-
-def _check_counts(data: FeatureSet) -> None:
-    if len(data.features) < 2:
-        only = f"{next(iter(data.features))!r}" if data.features else "none"
-        raise InputError(f"one modality only: {only}; a paired set needs at least two modalities")
-    if not data.ids:
-        raise InputError("no rows: a feature set needs at least one")
-    counts = {"groups": len(data.groups), "splits": len(data.splits)}
-    for name, x in data.features.items():
-        if x.ndim != 2 or x.shape[1] == 0:
-            raise InputError(
-                f"modality {name!r}: shape {tuple(x.shape)}; features must be rows x width, with width at least 1"
-            )
-        counts[f"modality {name!r}"] = x.shape[0]
-        steps = data.preprocessing
-        if steps.means and (name not in steps.means or len(steps.means[name]) != x.shape[1]):
-            raise InputError(
-                f"modality {name!r}: {x.shape[1]} wide, but preprocessing has no mean of that width for it; "
-                "prepare the features again"
-            )
-    for what, count in counts.items():
-        if count != len(data.ids):
-            raise InputError(
-                f"{what}: {count} rows, but there are {len(data.ids)} ids; every part needs one row per id"
-            )
-
-
-def _check_ids(ids: Sequence[str]) -> None:
-    if len(set(ids)) == len(ids):
-        return
-    seen: dict[str, int] = {}
-    for row, name in enumerate(ids):
-        if (first := seen.setdefault(name, row)) != row:
-            raise InputError(f"id {name!r}: rows {first} and {row} both have it; ids must be unique")
-
-
-def _check_groups(groups: Sequence[str], splits: Sequence[str]) -> None:
-    split_of: dict[str, str] = {}
-    for row, (group, split) in enumerate(zip(groups, splits, strict=True)):
-        if (first := split_of.setdefault(group, split)) != split:
-            raise InputError(
-                f"group {group!r}: in splits {first!r} and {split!r} (row {row}); rows of one group must share a split"
-            )
-
-
-def _check_pairing(pairing: Tensor, rows: int) -> None:
-    if tuple(pairing.shape) != (rows, rows) or not pairing.is_floating_point():
-        raise InputError(
-            f"pairing: {_type(pairing)} of shape {tuple(pairing.shape)}; "
-            f"with {rows} rows it must be a float type of shape ({rows}, {rows})"
-        )
-    low, high = (float(bound) for bound in torch.aminmax(pairing))
-    if not 0 <= low <= high <= 1:
-        raise InputError(f"pairing: values from {low:g} to {high:g}; similarities must be finite and in [0, 1]")
-
-
-def _check_rows(index: Tensor, rows: int) -> None:
-    if index.ndim != 1 or index.numel() == 0:
-        raise InputError(f"rows to select: shape {tuple(index.shape)}; give a list of at least one row number")
-    low, high = (int(bound) for bound in torch.aminmax(index))
-    if low < 0 or high >= rows:
-        raise InputError(f"rows to select: from {low} to {high}, but the set has rows 0 to {rows - 1}")
-    if int(torch.bincount(index, minlength=rows).max()) > 1:
-        raise InputError("rows to select: a row is given twice; ids must be unique")
-
-
-def _type(x: Tensor) -> str:
-    return str(cast(object, x.dtype)).removeprefix("torch.")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.duplicates import Duplicates, across_splits, digest_rows, repeated_in_test
-from omnidistill.data.featureset import FeatureSet
+from omnidistill.data.featureset import FeatureSet, prepare
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.data.raw import RawFeatures
 from omnidistill.data.raw_rows import RawRows
@@ -22,10 +23,10 @@ from omnidistill.data.table import read_splits, read_table, text_column
 
 @dataclass(frozen=True)
 class PackReport:
-    """Summary of the rows that `pack` read.
+    """Summary of the rows that `pack` read, and the set.
 
     rows: {split: number of rows}. groups: number of groups. widths: {modality: p_m}. dtypes: {modality: type in the
-    source}. duplicates: test rows that also occur in other splits. notes: one fact each.
+    source}. duplicates: test rows that also occur in other splits. notes: one fact each. data: the set.
     """
 
     rows: dict[str, int]
@@ -34,9 +35,21 @@ class PackReport:
     dtypes: dict[str, str]
     duplicates: tuple[Duplicates, ...]
     notes: tuple[str, ...]
+    data: FeatureSet = field(repr=False, compare=False)
+
+    def table(self) -> str:
+        """Return the report as text, one fact per line."""
+        return "\n".join(self.lines())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as JSON values."""
+        return {
+            **{each.name: getattr(self, each.name) for each in fields(self) if each.name != "data"},
+            "duplicates": [asdict(each) for each in self.duplicates],
+        }
 
     def lines(self) -> list[str]:
-        """Return the report as text, one fact per line."""
+        """Return the report, one fact per line."""
         splits = ", ".join(f"{split} {count:,}" for split, count in self.rows.items())
         widths = ", ".join(f"{name} {width} wide ({self.dtypes[name]})" for name, width in self.widths.items())
         return [
@@ -101,8 +114,8 @@ def read_raw(
 
 def pack(
     features: Path,
-    table: Path | None,
-    out: Path,
+    table: Path | None = None,
+    out: str | Path | None = None,
     *,
     id_column: str = "id",
     group_column: str = "group",
@@ -110,26 +123,28 @@ def pack(
     standardise: bool = True,
     centre: bool = True,
 ) -> PackReport:
-    """Read features and a table, preprocess the rows, and save them as a feature set, ordered by split.
+    """Read features and a table, and preprocess the rows. With `out`, save them there as a set, ordered by split.
 
-    Memory holds one chunk of rows if the tensors can be memory-mapped (.npy, .safetensors).
+    While a set is saved, memory holds one chunk of rows if the tensors can be memory-mapped (.npy, .safetensors).
 
     Args:
         features, table, id_column, group_column, split_column: see `read_raw`.
-        out: folder of the feature set.
+        out: folder of the feature set; None: in memory only.
         standardise, centre: preprocessing steps, see `data.preprocessing`.
 
     Returns:
-        A summary of the rows.
+        A summary of the rows, and the set.
 
     Raises:
         InputError: the input is invalid; `out` is then unchanged.
     """
     raw = read_raw(features, table, id_column, group_column, split_column)
+    place = None if out is None else Path(out)
+    if place is None:
+        return _report(raw, prepare(raw, standardise, centre))
     prepared = prepare_raw(RawRows.of(raw), standardise, centre)
     report = _report(raw, prepared.outline)
-    prepared.save(out)
-    return report
+    return replace(report, data=prepared.save(place).at(str(place.resolve())))
 
 
 def _report(raw: RawFeatures, prepared: FeatureSet) -> PackReport:
@@ -146,6 +161,7 @@ def _report(raw: RawFeatures, prepared: FeatureSet) -> PackReport:
         dtypes=_dtypes(raw.features),
         duplicates=across_splits(raw, digests),
         notes=(_steps(prepared.preprocessing), *(map(str, notes) if isinstance(notes, list) else ()), *repeats),
+        data=prepared,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from jaxtyping import Float
+from jaxtyping import Num
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
@@ -15,15 +15,16 @@ from omnidistill.core.json_value import Json
 class RawFeatures:
     """N paired instances of M modalities, before standardising and centring (see `data.featureset.prepare`).
 
-    features: {modality: N x p_m}, float16, bfloat16, float32 or float64, in the units of the encoder. ids: one unique
-    name per row. groups: rows of the same group are positives of each other. splits: names of `data.names.SPLITS`.
-    provenance: where the rows come from (JSON values). captions: {modality: N texts} for display; may be empty.
+    features: {modality: N x p_m}, float16, bfloat16, float32 or float64, in the units of the encoder; whole numbers
+    become float32. ids: one unique name per row. groups: rows of the same group are positives of each other. splits:
+    names of `data.names.SPLITS`. provenance: where the rows come from (JSON values). captions: {modality: N texts} for
+    display; may be empty.
 
     Raises:
         InputError: the parts have different numbers of rows. `FeatureSet` validates the rest.
     """
 
-    features: dict[str, Float[Tensor, "_ _"]]
+    features: dict[str, Num[Tensor, "_ _"]]
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     splits: tuple[str, ...]
@@ -33,6 +34,8 @@ class RawFeatures:
     def __post_init__(self) -> None:
         if not self.features:
             raise InputError("features: no modality given; give {modality: rows x width} for at least two modalities")
+        floats = {name: x if x.is_floating_point() else x.float() for name, x in self.features.items()}
+        object.__setattr__(self, "features", floats)
         rows = len(self.ids)
         counts = {f"modality {name!r}": tensor.shape[0] for name, tensor in self.features.items()}
         counts |= {"groups": len(self.groups), "splits": len(self.splits)}

@@ -1,6 +1,7 @@
 """Reading of feature tensors: .npz, .safetensors, .parquet, or a folder with one file per modality.
 
-Nothing is unpickled: pickles and object arrays raise an error. A modality is one tensor, N x p_m, of a float type.
+Nothing is unpickled: pickles and object arrays raise an error. A modality is one tensor, N x p_m, of a float type;
+whole numbers are read as float32.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def read_sources(path: Path) -> tuple[dict[str, Float[Tensor, "_ _"]], tuple[Pat
             with a single tensor.
 
     Returns:
-        {modality: N x p_m} in the stored types, and the files that were read.
+        {modality: N x p_m} in the stored types (whole numbers as float32), and the files that were read.
 
     Raises:
         InputError: a file is missing, damaged or of another format, contains pickles or object arrays, or a tensor has
@@ -47,8 +48,7 @@ def read_sources(path: Path) -> tuple[dict[str, Float[Tensor, "_ _"]], tuple[Pat
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     tensors = {file.stem: _only(file) for file in files} if path.is_dir() else _file(path)
-    for name, x in tensors.items():
-        _check_tensor(path, name, x)
+    tensors = {name: _checked(path, name, x) for name, x in tensors.items()}
     try:
         check_modality_names(tensors)
     except InputError as error:
@@ -84,18 +84,23 @@ def parquet_columns(path: Path, modalities: bool) -> dict[str, pyarrow.ChunkedAr
         raise InputError(f"{path}: cannot be read as Parquet ({_line(error)})") from error
 
 
-def _check_tensor(path: Path, name: str, x: Tensor) -> None:
-    if x.dtype not in _FLOATS:
+def _checked(path: Path, name: str, x: Tensor) -> Tensor:
+    """Return the rows of a modality; whole numbers as float32."""
+    if x.dtype not in _FLOATS and (x.is_floating_point() or x.is_complex() or x.dtype == torch.bool):
         kind = str(x.dtype).removeprefix("torch.")
         raise InputError(
-            f"{path}: modality {name!r} is {kind}; features must be float16, bfloat16, float32 or float64 "
-            "(ids, groups and splits belong in the table)"
+            f"{path}: modality {name!r} is {kind}; features must be whole numbers, float16, bfloat16, float32 or "
+            "float64 (ids, groups and splits belong in the table)"
         )
     if x.ndim != 2:
-        raise InputError(f"{path}: modality {name!r} has shape {tuple(x.shape)}; features must be rows x width")
+        raise InputError(
+            f"{path}: modality {name!r} has shape {tuple(x.shape)}; features must be rows x width (ids, groups and "
+            "splits belong in the table)"
+        )
     if 0 in x.shape:
         missing = "rows" if x.shape[0] == 0 else "columns"
         raise InputError(f"{path}: modality {name!r} has no {missing}: its shape is {tuple(x.shape)}; export it again")
+    return x if x.dtype in _FLOATS else x.float()
 
 
 def _file(path: Path) -> dict[str, Tensor]:
@@ -170,10 +175,10 @@ def _numpy_errors(path: Path) -> Iterator[None]:
 def _from_numpy(path: Path, name: str, array: object) -> Tensor:
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path}: member {name!r} is not a numpy array; save the arrays with numpy.savez")
-    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+    if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
         hint = "; numpy has no bfloat16, use .safetensors for it" if array.dtype.kind == "V" else ""
         raise InputError(
-            f"{path}: modality {name!r} is {array.dtype}; features must be float16, float32 or float64{hint} "
+            f"{path}: modality {name!r} is {array.dtype}; features must be numbers, at most float64{hint} "
             "(ids, groups and splits belong in the table)"
         )
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omnidistill.core.threads import threads_for
-from omnidistill.distill import DistilledSet
+from omnidistill.distillation import DistilledSet
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.models.heads import Heads

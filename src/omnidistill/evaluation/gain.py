@@ -21,7 +21,7 @@ from torch import Tensor
 
 from omnidistill.core.device import moved
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill import DistilledSet
+from omnidistill.distillation import DistilledSet
 from omnidistill.evaluation.retrieval import hits, ranks_by_direction
 from omnidistill.evaluation.validation import judged_students, run_of
 from omnidistill.models.heads import Heads, embed

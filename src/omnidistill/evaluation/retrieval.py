@@ -14,14 +14,16 @@ Shapes: Q queries, G gallery items, N rows shared by all modalities, d embedding
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import permutations
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from omnidistill.core.errors import InputError, NotFiniteError
+from omnidistill.data.arrays import Array, as_rows
 
 RECALL_AT = (1, 5, 10)
 """The cut-offs K of the usual R@K table."""
@@ -116,6 +118,34 @@ def ranks_by_direction(
         (query, gallery): first_positive_ranks(embeddings[query], embeddings[gallery], groups, groups)
         for query, gallery in permutations(embeddings, 2)
     }
+
+
+def recall(
+    embeddings: Mapping[str, Array], groups: Iterable[object], at: Sequence[int] = RECALL_AT
+) -> dict[Direction, dict[int, float]]:
+    """Return recall@K of every direction, {(query, gallery): {K: recall}}, in [0, 1].
+
+    Args:
+        embeddings: {modality: N x d}; they are compared by inner product, so normalise them for cosines.
+        groups: group of row i of every modality, of any type; rows of one group are positives of each other.
+        at: the cut-offs K.
+
+    Raises:
+        InputError: embeddings is no mapping of at least two modalities, shapes differ, or a cut-off is below 1.
+        NotFiniteError: an embedding contains NaN or Inf; names modality and row.
+    """
+    if not isinstance(embeddings, Mapping):
+        raise InputError(
+            f"embeddings: found a {type(embeddings).__name__}; give a dict {{modality: rows x width}} of at least two "
+            "modalities"
+        )
+    if any(not isinstance(k, int) or k < 1 for k in at):
+        raise InputError(f"at={tuple(at)}: cut-offs are whole numbers of at least 1")
+    tensors = {str(name): as_rows(f"embeddings of {name!r}", x) for name, x in embeddings.items()}
+    labels = groups.tolist() if isinstance(groups, Tensor | np.ndarray) else list(groups)
+    codes = {label: code for code, label in enumerate(dict.fromkeys(labels))}
+    numbers = torch.tensor([codes[label] for label in labels], dtype=torch.int64, device="cpu")
+    return recalls(ranks_by_direction(tensors, numbers), at)
 
 
 def recalls(

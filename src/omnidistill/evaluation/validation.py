@@ -17,7 +17,7 @@ from torch import Tensor
 
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill import DistilledSet, Verdict
+from omnidistill.distillation import DistilledSet, Verdict
 from omnidistill.evaluation.retrieval import mean_recall, ranks_by_direction
 from omnidistill.models.heads import Heads, embed
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from omnidistill.core.errors import InputError, nearest
-from omnidistill.distill import DistilledSet
-from omnidistill.distill.distilled_set import KIND
-from omnidistill.distill.version_0_1 import upgraded_config
+from omnidistill.distillation import DistilledSet
+from omnidistill.distillation.distilled_set import KIND
+from omnidistill.distillation.version_0_1 import upgraded_config
 from omnidistill.encoding.encoders import encoder_works
 from omnidistill.experiments.config import RunConfig, load_config, parse_config, preset_names
 from omnidistill.experiments.config.settings_tree import sections_of

@@ -6,8 +6,8 @@ from typing import Any
 
 from omnidistill.core.engines import engines
 from omnidistill.core.registry import Registry
-from omnidistill.distill.optimisers import set_optimisers
-from omnidistill.distill.outer import outer_objectives
+from omnidistill.distillation.optimisers import set_optimisers
+from omnidistill.distillation.outer import outer_objectives
 from omnidistill.encoding.encoders import encoders
 from omnidistill.evaluation.baselines import baselines
 from omnidistill.io.tracking import trackers

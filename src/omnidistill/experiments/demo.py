@@ -9,16 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from omnidistill.core.errors import InputError
+from omnidistill.data.datasets import load
 from omnidistill.evaluation.baselines import default_baselines
 from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.experiments.config import load_config
-from omnidistill.experiments.evaluate_run import evaluate_run
-from omnidistill.experiments.run import EMOJI, open_data, run_distill
-from omnidistill.experiments.run_page import run_view
+from omnidistill.experiments.evaluate_run import evaluate
+from omnidistill.experiments.run import distill
 from omnidistill.io.artifacts import write_atomic
-from omnidistill.io.tracking import Progress
+from omnidistill.io.tracking import Progress, shown
 from omnidistill.report.page import RunView, render_page
 from omnidistill.report.run_table import combine, interval, to_markdown
 
@@ -42,34 +44,44 @@ class Demo:
     own_gains: tuple[str, ...]
 
 
-def run_demo(folder: Path, *, size: int = 100, progress: Progress | None = None) -> Demo:
+def run_demo(
+    folder: Path, *, size: int = 100, device: str | torch.device = "auto", progress: Progress | bool = True
+) -> Demo:
     """Run both methods in subfolders of `folder` (finished ones are reused) and write report.html and table.md.
 
     Raises:
         InputError: the folder holds something else.
     """
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; give a folder with -o")
-    data = open_data(EMOJI)
+        raise InputError(f"{folder}: is a file; give a folder")
+    data, told = load("emoji"), shown(progress)
     shared: dict[str, TrainedHeads] = {}
     views: list[RunView] = []
     scores: list[RunScores] = []
     for preset in PRESETS:
-        config = load_config(preset=preset, distill__size=size, evaluate__num_seeds=NUM_SEEDS)
-        run = run_distill(
-            EMOJI,
-            config,
-            folder / preset,
+        result = distill(
+            data,
+            config=load_config(preset=preset, distill__size=size, evaluate__num_seeds=NUM_SEEDS),
+            folder=folder / preset,
             heads=folder / PRESETS[0] / "heads" if views else None,
             resume=True,
+            device=device,
+            progress=told,
             command=f"omnidistill demo (preset {preset})",
-            progress=progress,
         )
         baselines = default_baselines(["full-own"]) if views else None
-        evaluated = evaluate_run(run, shared=shared, baselines=baselines, command="omnidistill demo", progress=progress)
-        shared = {name: evaluated.rows[name] for name in ("zero_shot", "full")}
-        scores.append(evaluated.scores)
-        views.append(run_view(run, evaluated.scores, data))
+        evaluation = evaluate(
+            result,
+            data,
+            shared=shared,
+            baselines=baselines,
+            device=device,
+            progress=told,
+            command="omnidistill demo",
+        )
+        shared = {name: evaluation.rows[name] for name in ("zero_shot", "full")}
+        scores.append(evaluation.scores)
+        views.append(evaluation.view())
     combined = combine(scores)
     page, table = folder / "report.html", folder / "table.md"
     write_atomic(page, render_page(views).encode())

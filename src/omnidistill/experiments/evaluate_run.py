@@ -1,4 +1,4 @@
-"""Evaluating a run: its sets next to the baselines, scored on the test split once, and the page.
+"""Evaluation: the sets of a run next to the baselines, scored on the test split once.
 
 An evaluation is a comparison with one entry: the baselines and what each may use are those of
 `experiments.table_baselines`.
@@ -11,113 +11,181 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import torch
+
+from omnidistill.core.arguments import argument
+from omnidistill.core.device import moved, resolve_device
 from omnidistill.core.errors import InputError
+from omnidistill.data.datasets import Data, open_reference, opened
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill import DistilledSet
-from omnidistill.distill.budget import parse_budget, training_bytes
-from omnidistill.evaluation.baselines import Baseline, default_baselines
+from omnidistill.data.fingerprint import fingerprint
+from omnidistill.distillation.budget import parse_budget
+from omnidistill.evaluation.baselines import Baseline
 from omnidistill.evaluation.distilled_row import train_on_sets
 from omnidistill.evaluation.protocol import EvaluateConfig
-from omnidistill.evaluation.run_scores import RunScores
+from omnidistill.evaluation.run_scores import MEAN, RunScores
 from omnidistill.evaluation.scores import score_rows
 from omnidistill.evaluation.trained_heads import TrainedHeads
-from omnidistill.experiments.run import Run, fingerprint, open_data
+from omnidistill.experiments.run import DistillResult, Run, given_heads, open_run, versions
+from omnidistill.experiments.run.start_heads import GivenHeads
 from omnidistill.experiments.run_page import CASES, SCORES, run_view, unscored
 from omnidistill.experiments.table_baselines import (
     Group,
     check_result,
     in_order,
+    named_baselines,
     setting_of,
     table_baselines,
     table_key,
 )
 from omnidistill.io.artifacts import write_atomic
-from omnidistill.io.tracking import Progress, SilentProgress
-from omnidistill.models.heads import Heads, load_heads
-from omnidistill.report.cases import find_cases, save_cases
-from omnidistill.report.page import render_page
-from omnidistill.report.run_table import to_csv
+from omnidistill.io.tracking import Progress, shown
+from omnidistill.models.heads import Heads
+from omnidistill.report.cases import Cases, find_cases, save_cases
+from omnidistill.report.page import RunView, render_page
+from omnidistill.report.run_table import to_csv, to_markdown
 
 _ORDER = ("zero_shot", "random", "low_rank", "equal_bytes", "equal_bytes_4_bit", "cca", "distilled", "full_own", "full")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
-    """The scores of a run.
+    """The scores of a set and of the baselines.
 
     Attributes:
-        scores: the scores, as scores.json has them.
+        scores: everything that was measured, the content of scores.json.
         rows: the trained heads of every row, to be shared with another run over the same data and heads.
-        folder: where everything was written.
+        cases: retrieval examples.
+        result: the run.
+        data: its data.
+        folder: where everything is stored; None: nowhere.
     """
 
     scores: RunScores
-    rows: dict[str, TrainedHeads]
-    folder: Path
+    rows: Mapping[str, TrainedHeads]
+    cases: Cases | None
+    result: DistillResult
+    data: FeatureSet
+    folder: Path | None = None
+
+    def table(self) -> str:
+        """Return the table as Markdown: recall, gain retained, seconds and bytes of every row."""
+        return to_markdown(self.scores).rstrip("\n")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of scores.json."""
+        return self.scores.to_json()
+
+    def view(self) -> RunView:
+        """Return what the report page shows of the run."""
+        return run_view(self.result, self.scores, self.data, self.cases)
+
+    def save(self, folder: str | Path) -> Evaluation:
+        """Write scores.json, scores.csv, cases.json and report.html, and return the evaluation with its folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / SCORES, json.dumps(self.to_json(), indent=1, allow_nan=False).encode())
+        write_atomic(folder / "scores.csv", to_csv(self.scores).encode())
+        if self.cases is not None:
+            save_cases(self.cases, folder / CASES)
+        write_atomic(folder / "report.html", render_page([self.view()]).encode())
+        return replace(self, folder=folder)
+
+    def __repr__(self) -> str:
+        distilled = self.scores.distilled
+        recalls = ", ".join(f"{level} {100 * distilled.recall[MEAN][level].mean:.1f} %" for level in self.scores.levels)
+        gains = [distilled.gain(level) for level in self.scores.levels]
+        kept = " / ".join("n/a" if gain is None else f"{100 * gain.mean:.0f}" for gain in gains)
+        return f"Evaluation({distilled.label}: {recalls}; gain retained {kept} %; {len(self.scores.rows)} rows)"
 
 
-def evaluate_run(
-    run: Run,
+def evaluate(
+    result: DistillResult | Run | Path,
+    data: Data | None = None,
     *,
     num_seeds: int | None = None,
-    data_reference: str | None = None,
-    heads: Path | None = None,
+    heads: GivenHeads | None = None,
+    baselines: Sequence[str | Baseline] | None = None,
     shared: Mapping[str, TrainedHeads] | None = None,
-    baselines: Sequence[Baseline] | None = None,
+    device: str | torch.device = "auto",
+    progress: Progress | bool = True,
     command: str = "",
-    progress: Progress | None = None,
 ) -> Evaluation:
-    """Train every row on the development splits and score all of them on the test split.
+    """Train students of a set and every baseline on the development splits, and score all on the test split.
 
-    Writes scores.json, scores.csv, cases.json and report.html into the run folder.
+    If the run has a folder, scores.json, scores.csv, cases.json and report.html are written to it.
 
     Args:
-        run: a finished run.
-        num_seeds: students per row; by default that of the run's configuration.
-        data_reference: where the data are now, if they moved.
-        heads: heads to train instead of those that the set was made for; everything is written to RUN/from-NAME.
+        result: what `distill` returned, a run, or the Path of its folder.
+        data: the data of the run; None: where the run found them.
+        num_seeds: students per row; None: that of the settings.
+        heads: heads to train instead of those that the set was made for; then everything is written to
+            RUN/from-NAME.
+        baselines: what the set is compared with, by name or as objects (by default `evaluation.baselines.DEFAULT`);
+            zero-shot and full are always among them.
         shared: rows that another run over the same data and heads has trained already.
-        baselines: what the set is compared with (by default `evaluation.baselines.DEFAULT`); zero-shot and full are
-            always among them.
-        command: recorded in the scores.
-        progress: shown while it works.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        progress: whether progress is shown, or the object that shows it.
+        command: command line, recorded in the scores.
 
     Raises:
-        InputError: unfinished run, data that are not those of the run, fewer than two seeds.
+        InputError: an unfinished run, data that are not those of the run, fewer than two seeds, or a device that is
+            missing.
     """
     if num_seeds is not None and num_seeds < 2:
-        raise InputError(f"--seeds {num_seeds}: intervals over runs need at least 2 (10 by default)")
-    sets = run.sets()
-    data = open_data(data_reference or run.data_reference, run.config)
-    if fingerprint(data) != run.fingerprint:
-        raise InputError(f"{data_reference or run.data_reference}: is not the data of this run (its rows differ)")
-    start, place = run.heads(data), run.folder
-    if heads is not None:
-        start, place = load_heads(heads, data.widths)[0], run.folder / f"from-{heads.resolve().stem}"
-        place.mkdir(exist_ok=True)
-    test, facts = data.split("test"), unscored(run, data)  # anything missing or damaged is reported before the work
-    config = run.config.evaluate if num_seeds is None else run.config.evaluate.evolve(num_seeds=num_seeds)
+        raise InputError(f"{argument('num_seeds', num_seeds)}: intervals over runs need at least 2 (10 by default)")
+    result, features = _opened(result, data)
+    own = given_heads(heads, features.widths)
+    features = features.to(resolve_device(device))
+    start = moved(result.start if own is None else own, features.device)
+    test, facts = features.split("test"), unscored(result, features)  # a problem is reported before the work
+    config = result.config.evaluate if num_seeds is None else result.config.evaluate.evolve(num_seeds=num_seeds)
     started_at = time.monotonic()
-    requested = table_baselines(default_baselines() if baselines is None else baselines, [run.config], config)
-    rows = train_rows(run, sets, data, start, config, requested, dict(shared or {}), progress or SilentProgress())
-    scored = score_rows(rows, test, run.config.seed)
+    requested = table_baselines(named_baselines(baselines), [result.config], config)
+    rows = train_rows(result, features, start, config, requested, dict(shared or {}), shown(progress))
     scores = facts.evolve(
         num_seeds=config.num_seeds,
         command=command,
-        rows=scored,
+        versions=versions(),
+        rows=score_rows(rows, test, result.config.seed),
         seconds={**facts.seconds, "evaluate": time.monotonic() - started_at},
     )
-    write_atomic(place / SCORES, json.dumps(scores.to_json(), indent=1, allow_nan=False).encode())
-    write_atomic(place / "scores.csv", to_csv(scores).encode())
-    save_cases(find_cases(rows, test), place / CASES)
-    write_atomic(place / "report.html", render_page([run_view(run, scores, data, place)]).encode())
-    return Evaluation(scores, rows, place)
+    evaluation = Evaluation(scores, rows, find_cases(rows, test), result, features)
+    if result.folder is None:
+        return evaluation
+    name = heads.resolve().stem if isinstance(heads, Path) else "given"
+    return evaluation.save(result.folder if own is None else result.folder / f"from-{name}")
+
+
+def _opened(result: DistillResult | Run | Path, data: Data | None) -> tuple[DistillResult, FeatureSet]:
+    """Return the result and its data."""
+    features = None if data is None else opened(data)
+    if isinstance(result, Path):
+        result = open_run(result)
+    if isinstance(result, Run):
+        result.sets()  # an unfinished run is reported before anything else
+        features = result.data(features)
+        return result.result(features), features
+    if not isinstance(result, DistillResult):
+        raise InputError(
+            f"result: found a {type(result).__name__}; give what distill() returned, a run, or the Path of its folder"
+        )
+    if features is None:
+        if result.location is None:
+            raise InputError("data: the data of this result were in memory only; pass them to evaluate")
+        features = open_reference(result.location)
+    missing = [name for name in result.modalities if name not in features.features]
+    if not missing:
+        features = features.only(result.modalities)
+    if missing or fingerprint(features) != result.fingerprint:
+        raise InputError("data: not the data of this result (their rows differ); pass those that it was distilled from")
+    return result, features
 
 
 def train_rows(
-    run: Run,
-    sets: Sequence[DistilledSet],
+    result: DistillResult,
     data: FeatureSet,
     start: Heads,
     config: EvaluateConfig,
@@ -126,8 +194,8 @@ def train_rows(
     progress: Progress,
 ) -> dict[str, TrainedHeads]:
     """Return the rows in table order; those that are trained already are taken as they are."""
-    budget = None if run.budget is None else parse_budget(run.budget, training_bytes(data))
-    group, development, seed = Group((run.config,), budget), data.development(), run.config.seed
+    budget = None if result.budget is None else parse_budget(result.budget, result.training_bytes)
+    group, development, seed = Group((result.config,), budget), data.development(), result.config.seed
     names = []
     with progress:
         progress.start(len(requested) + 1, "evaluate")
@@ -140,10 +208,10 @@ def train_rows(
             if setting is not None:
                 names.append(key)
             progress.advance(1, row=baseline.name)
-        students = train_on_sets(sets, start, config, seed)
-        spent = run.seconds()
-        seconds = students.seconds + sum(spent.get(stage, 0.0) for stage in ("experts", "distill"))
-        trained["distilled"] = replace(students, label=f"{run.config.method}, {sets[0].size} rows", seconds=seconds)
+        students = train_on_sets(result.sets, start, config, seed)
+        seconds = students.seconds + sum(result.seconds.get(stage, 0.0) for stage in ("experts", "distill"))
+        label = f"{result.config.method}, {result.sets[0].size} rows"
+        trained["distilled"] = replace(students, label=label, seconds=seconds)
         progress.advance(1, row="distilled")
     order = [*_ORDER[: _ORDER.index("distilled")], *(name for name in names if name not in _ORDER)]
     order += [*_ORDER[_ORDER.index("distilled") :]]

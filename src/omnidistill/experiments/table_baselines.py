@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import Development, FeatureSet
-from omnidistill.distill.budget import training_bytes
-from omnidistill.evaluation.baselines import REQUIRED, Allowance, Baseline, Setting, baselines
+from omnidistill.distillation.budget import training_bytes
+from omnidistill.evaluation.baselines import REQUIRED, Allowance, Baseline, Setting, baselines, default_baselines
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.experiments.config import RunConfig
@@ -38,6 +38,17 @@ class Group:
             return Allowance(size, max(run_bytes(config, data.widths) for config in self.configs))
         rows = data.split_sizes["train"]
         return Allowance(min(rows, self.budget * rows // training_bytes(data)), self.budget)
+
+
+def named_baselines(requested: Sequence[str | Baseline] | None) -> tuple[Baseline, ...]:
+    """Return baselines that are given by name or as objects; None: the usual ones.
+
+    Raises:
+        InputError: no baseline has this name; the message names the nearest.
+    """
+    if requested is None:
+        return default_baselines()
+    return tuple(baselines.build(each) if isinstance(each, str) else each for each in requested)
 
 
 def table_baselines(

@@ -16,7 +16,7 @@ from pydantic import Field
 from omnidistill.core.settings import Positive
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill import Distillation
+from omnidistill.distillation import Distillation
 from omnidistill.methods.method import methods
 from omnidistill.methods.recipe_choice import TunedMethod
 from omnidistill.methods.task import Task

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 from omnidistill.core.device import moved
 from omnidistill.core.settings import Positive
 from omnidistill.core.streams import Streams
-from omnidistill.distill import Distillation
+from omnidistill.distillation import Distillation
 from omnidistill.methods.method import methods
 from omnidistill.methods.recipe_choice import TunedMethod
 from omnidistill.methods.task import Task

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
-from omnidistill.distill.loop_settings import LoopSettings
+from omnidistill.distillation.loop_settings import LoopSettings
 from omnidistill.methods.task import Task
 from omnidistill.training.experts import ExpertBuffer
 

@@ -13,15 +13,14 @@ best set gain nothing.
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from typing import ClassVar
 
-from omnidistill.distill import Distillation, DistilledSet, distill
-from omnidistill.distill.loop_settings import LoopSettings
-from omnidistill.distill.outer import AnyOuter, Material, TrajectoryObjective
+from omnidistill.distillation import Distillation, DistilledSet, distill
+from omnidistill.distillation.loop_settings import LoopSettings
+from omnidistill.distillation.outer import AnyOuter, Material, TrajectoryObjective
 from omnidistill.evaluation.gain import experts_gain_nothing, students_gain_nothing
 from omnidistill.evaluation.validation import can_choose, doubt, judge_set
-from omnidistill.io.artifacts import write_atomic
 from omnidistill.methods.inferred_settings import infer_settings
 from omnidistill.methods.method import Method, methods
 from omnidistill.methods.task import Task
@@ -53,16 +52,16 @@ class Learn(LoopSettings, Method):
         return self.outer.span
 
     def run(self, task: Task) -> Distillation:
-        """Learn the rows. With trajectory matching, also write the rank floor to FOLDER/floor.json."""
+        """Learn the rows. With trajectory matching, also compute the rank floor."""
         buffer = task.experts() if self.uses_experts else None
         if buffer is not None:
             task = task.with_experts(buffer)
         settings, task = infer_settings(self, task, buffer)
         material = Material(task.development.train, task.start, settings.iterations, buffer)
+        floor = None
         if isinstance(self.outer, TrajectoryObjective):
             rank = min(settings.num_rows, settings.num_student_steps * settings.batch)
             floor = self.outer.matching(material).floor(rank)
-            write_atomic(task.folder / "floor.json", json.dumps({"floor": floor}).encode())
         validation, notes = task.development.validation, []
         chosen = can_choose(validation)
         if settings.validate_every and (doubtful := doubt(validation)):
@@ -72,7 +71,7 @@ class Learn(LoopSettings, Method):
         def halt(done: int, best: DistilledSet) -> str | None:
             return _nothing_to_gain(done, best, task, settings, buffer)
 
-        return distill(
+        result = distill(
             task.development.train,
             self.outer.bind(material),
             task.width,
@@ -90,6 +89,7 @@ class Learn(LoopSettings, Method):
             trackers=task.trackers,
             progress=task.progress,
         )
+        return replace(result, floor=floor)
 
 
 def _nothing_to_gain(

@@ -10,8 +10,8 @@ import torch
 from omnidistill.core.errors import InputError
 from omnidistill.core.registry import ComponentRegistry
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill import Distillation
-from omnidistill.distill.set_settings import SetSettings
+from omnidistill.distillation import Distillation
+from omnidistill.distillation.set_settings import SetSettings
 from omnidistill.methods.task import Task
 
 

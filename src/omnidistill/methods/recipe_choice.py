@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,9 +11,8 @@ from pydantic import Field
 
 from omnidistill.core.settings import Count, Positive
 from omnidistill.core.threads import threads_for
-from omnidistill.distill import Distillation, DistilledSet
+from omnidistill.distillation import Distillation, DistilledSet
 from omnidistill.evaluation.validation import choose_recipe, doubling_steps, doubt
-from omnidistill.io.artifacts import write_atomic
 from omnidistill.io.tracking import MetricsRecord
 from omnidistill.methods.method import Method
 from omnidistill.methods.task import Task
@@ -29,7 +27,7 @@ class TunedMethod(Method):
     """Largest number of steps; candidates double from 8."""
 
     def tuned(self, task: Task, candidates: Sequence[DistilledSet], started_at: float) -> Distillation:
-        """Choose the candidate and recipe that validate best, and save the set in FOLDER/distilled.
+        """Choose the candidate and recipe that validate best.
 
         Args:
             task: the task.
@@ -57,6 +55,4 @@ class TunedMethod(Method):
         result = replace(best.distilled, provenance=provenance)
         judged = sum(choice.judged for choice in choices)
         record = MetricsRecord(None, {"validation": best.score, "judged": judged, "seconds": seconds}, tuple(notes))
-        write_atomic(task.folder / "metrics.jsonl", json.dumps(record.to_json()).encode() + b"\n")
-        result.save(task.folder / "distilled")
-        return Distillation(result, seconds)
+        return Distillation(result, seconds, (record,))

@@ -11,7 +11,7 @@ import time
 from omnidistill.core.device import float64_device, moved
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill import Distillation
+from omnidistill.distillation import Distillation
 from omnidistill.methods.method import methods
 from omnidistill.methods.recipe_choice import TunedMethod
 from omnidistill.methods.selectors.random_rows import RandomRows

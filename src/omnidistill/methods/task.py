@@ -10,9 +10,9 @@ from torch import Tensor
 
 from omnidistill.core.device import moved
 from omnidistill.data.featureset import Development
-from omnidistill.distill import DistilledSet, Provenance, SetSpec
-from omnidistill.distill.distilled_set import as_stored
-from omnidistill.distill.set_settings import SetSettings
+from omnidistill.distillation import DistilledSet, Provenance, SetSpec
+from omnidistill.distillation.distilled_set import as_stored
+from omnidistill.distillation.set_settings import SetSettings
 from omnidistill.io.tracking import Progress, SilentProgress
 from omnidistill.models.heads import Heads
 from omnidistill.training.experts import ExpertBuffer, ExpertsConfig
@@ -28,7 +28,7 @@ class Task:
         start: initial heads of students, {modality: d x p_m}, on the device of the data. Methods compute there.
         seed: seed of every random stream.
         experts_config: how experts are trained.
-        folder: where the set, its log and checkpoints are written.
+        folder: where log and checkpoints are written; None: nowhere. The caller saves the set.
         experts: function that trains (or loads) the expert trajectories.
         provenance: the history of the set so far.
         initial_set: the set that a learned set continues from.
@@ -41,7 +41,7 @@ class Task:
     start: Heads
     seed: int
     experts_config: ExpertsConfig
-    folder: Path
+    folder: Path | None
     experts: Callable[[], ExpertBuffer]
     provenance: Provenance = field(default_factory=Provenance)
     initial_set: DistilledSet | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from omnidistill.distill.outer.task_loss import TASK
+from omnidistill.distillation.outer.task_loss import TASK
 from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.io.tracking import MetricsRecord
 from omnidistill.report.curves import Point, line_chart

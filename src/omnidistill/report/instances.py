@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill import DistilledSet
+from omnidistill.distillation import DistilledSet
 
 NUM_NEAREST = 3
 """Items shown for each row and modality, each of another group."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from omnidistill.distill import DistilledSet
+from omnidistill.distillation import DistilledSet
 from omnidistill.report.heatmap import MAX_PIXELS, heat_png, strongest_pairs
 from omnidistill.report.items import Medium
 

@@ -84,7 +84,7 @@ def killing(lock: Callable[[], Path | None], killed: list[int]) -> None:
 
 def compared(folder: Path) -> dict[str, Any]:
     reference = str(packed(folder / "SET", features(3)))
-    local = compare(reference, COMPARED, folder / "compared" / "local")
+    local = compare(Path(reference), config=COMPARED, folder=folder / "compared" / "local", progress=False)
     killed: list[int] = []
 
     def lock() -> Path | None:
@@ -93,7 +93,9 @@ def compared(folder: Path) -> dict[str, Any]:
 
     threading.Thread(target=killing, args=(lock, killed), daemon=True).start()
     with RayEngine() as engine:
-        there = compare(reference, COMPARED, folder / "compared" / "ray", engine=engine)
+        there = compare(
+            Path(reference), config=COMPARED, folder=folder / "compared" / "ray", engine=engine, progress=False
+        )
     return {
         "local": local.content.to_json(),
         "ray": there.content.to_json(),

@@ -111,7 +111,7 @@ def test_what_is_under_way_is_interrupted_at_the_end_and_a_ray_of_others_lives_o
 
 def test_an_address_where_nobody_listens(found: dict[str, Any]) -> None:
     assert found["unreachable"].startswith(
-        "--engine ray:127.0.0.1:1: could not connect to a Ray cluster ([Errno 111] Connection refused)"
+        "engine='ray:127.0.0.1:1': could not connect to a Ray cluster ([Errno 111] Connection refused)"
     )
 
 

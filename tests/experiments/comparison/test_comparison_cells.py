@@ -23,11 +23,10 @@ from omnidistill.evaluation.scores import ranks_on_test
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.experiments.comparison.cells import Place, Result, fit_baseline, judged_of, load_result, make_cell
 from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell, plan_baselines, plan_cells
+from omnidistill.experiments.comparison.result_store import FolderStore
 from omnidistill.experiments.run import Run, open_run
-from omnidistill.io.artifacts import load_artifact
 from omnidistill.io.tracking import SilentProgress
-from omnidistill.models.heads import save_heads
-from small_runs import ROWS, contents, packed, small_heads
+from small_runs import ROWS, contents, small_heads
 
 METHODS = ("herding", "apm", "forgetting", "lors", "mtt", "lors-separate", "hopa")
 SIZED = ("random", "low-rank", "equal-bytes", "equal-bytes-4-bit")
@@ -46,8 +45,18 @@ class Made:
     baselines: Mapping[str, BaselineCell]
     compared: Mapping[str, int]
 
+    @property
+    def store(self) -> FolderStore:
+        assert isinstance(self.place.store, FolderStore)
+        return self.place.store
+
     def run(self, method: str) -> Run:
-        return open_run(self.place.folder / "cells" / self.cells[method].folder / "run")
+        return open_run(self.store.run_folder(self.cells[method]))
+
+    def moved(self, folder: Path) -> tuple[Place, FolderStore]:
+        """The same inputs with another folder."""
+        store = FolderStore(folder)
+        return replace(self.place, store=store), store
 
     @property
     def test(self) -> FeatureSet:
@@ -58,8 +67,7 @@ class Made:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("cells")
     data = prepare(planted(WIDTHS, ROWS, latent=6, positives_per_group=2))
-    place = Place(str(packed(folder / "SET", data)), data, small_heads(data, WIDTH), folder / "C")
-    save_heads(place.start, place.folder / "heads", {})
+    place = Place(data, small_heads(data, WIDTH), FolderStore(folder / "C"))
     own = [{"kind": "full-own", "objective": kind} for kind in ("hopa", "pairwise-wbce")]
     comparison = tiny(*METHODS, baselines=["zero-shot", "full", *own, "cca", *SIZED])
     cells = plan_cells(comparison, data)
@@ -114,8 +122,8 @@ def test_baselines_are_stored_as_they_were_trained(made: Made) -> None:
 
 
 def stored_full(place: Place, full: BaselineCell) -> TrainedHeads:
-    artifact = load_artifact(place.result(full), "result")
-    return TrainedHeads("full", ({name: artifact.tensors[f"heads/{name}"] for name in WIDTHS},), 0, 0.0, {})
+    tensors, _ = place.store.load(full)
+    return TrainedHeads("full", ({name: tensors[f"heads/{name}"] for name in WIDTHS},), 0, 0.0, {})
 
 
 def cut_to(num_bytes: int, made: Made, full: TrainedHeads) -> TrainedHeads:
@@ -139,8 +147,8 @@ def test_heads_of_equal_bytes_are_cut_from_the_full_run_that_was_stored(made: Ma
 def test_heads_of_equal_bytes_at_a_budget_have_all_of_it(made: Made, tmp_path: Path) -> None:
     """Also where a size is known: a float32 row more would take fewer bytes than the budget allows."""
     full = made.baselines["full"]
-    shutil.copytree(made.place.result(full), tmp_path / "baselines" / full.folder)
-    place = replace(made.place, folder=tmp_path)
+    shutil.copytree(made.store.result_folder(full), tmp_path / "baselines" / full.folder)
+    place, _ = made.moved(tmp_path)
     budget = 4 * (3 * WIDTH + sum(WIDTHS.values())) * 2 + 3  # factors of rank 2 for three heads
     equal = baselines.build("equal-bytes")
     cell = BaselineCell(equal, full.evaluate, full.seed, None, budget, Allowance(8, budget))
@@ -151,10 +159,10 @@ def test_heads_of_equal_bytes_at_a_budget_have_all_of_it(made: Made, tmp_path: P
 
 
 def test_a_baseline_that_version_0_1_stored_is_not_fitted_again(made: Made, tmp_path: Path) -> None:
-    place, cell = replace(made.place, folder=tmp_path), made.baselines["cca"]
-    assert not place.has(cell)
-    shutil.copytree(made.place.result(cell), tmp_path / "references" / cell.folder)
-    assert place.has(cell)
+    (place, store), cell = made.moved(tmp_path), made.baselines["cca"]
+    assert not store.has(cell)
+    shutil.copytree(made.store.result_folder(cell), tmp_path / "references" / cell.folder)
+    assert store.has(cell)
     assert load_result(place, cell).meta == load_result(made.place, cell).meta
 
 
@@ -172,7 +180,7 @@ def test_a_baseline_that_returns_heads_of_another_shape_is_an_error(made: Made, 
     cell = BaselineCell(WrongShape(), made.baselines["cca"].evaluate, 0)
     message = r"baseline 'wrong-shape': heads of 'text' have shape \(1, 10, 3\), expected runs x d x 12"
     with pytest.raises(InputError, match=message):
-        fit_baseline(replace(made.place, folder=tmp_path), cell)
+        fit_baseline(made.moved(tmp_path)[0], cell)
 
 
 # what is shared
@@ -180,22 +188,23 @@ def test_a_baseline_that_returns_heads_of_another_shape_is_an_error(made: Made, 
 
 def test_equal_expert_settings_share_one_buffer_and_others_do_not(made: Made) -> None:
     """By data, heads, settings and seed of the experts, not by method."""
-    place, data, start = made.place, made.place.data, made.place.start
+    store, data, start = made.store, made.place.data, made.place.start
     config = {name: cell.config for name, cell in made.cells.items()}
-    buffer = place.experts(data, start, config["lors"])
-    assert buffer == place.experts(data, start, config["mtt"]) == place.experts(data, start, config["forgetting"])
+    folder_of = store.experts_folder
+    buffer = folder_of(data, start, config["lors"])
+    assert buffer == folder_of(data, start, config["mtt"]) == folder_of(data, start, config["forgetting"])
     pairs = [data.only(pair) for pair in combinations(data.modalities, 2)]
     (later,) = plan_cells(tiny("lors", seeds=(1,)), data)
     others = [
-        place.experts(data, start, config["hopa"]),
-        place.experts(data, start, later.config),
-        place.experts(data, small_heads(data, WIDTH, seed=1), config["lors"]),
-        *(place.experts(pair, {name: start[name] for name in pair.modalities}, config["lors"]) for pair in pairs),
+        folder_of(data, start, config["hopa"]),
+        folder_of(data, start, later.config),
+        folder_of(data, small_heads(data, WIDTH, seed=1), config["lors"]),
+        *(folder_of(pair, {name: start[name] for name in pair.modalities}, config["lors"]) for pair in pairs),
     ]
     assert len({buffer, *others}) == 1 + len(others)
     used = {buffer, others[0], *others[-3:]}
-    assert set((place.folder / "experts").iterdir()) == used
-    assert not list(place.folder.glob("cells/*/run/**/experts"))
+    assert set((store.folder / "experts").iterdir()) == used
+    assert not list(store.folder.glob("cells/*/run/**/experts"))
 
 
 def test_shared_experts_count_in_full_for_every_method(made: Made) -> None:
@@ -207,13 +216,13 @@ def test_shared_experts_count_in_full_for_every_method(made: Made) -> None:
 
 
 def test_a_second_cell_of_a_method_has_the_experts_of_the_smallest_seed(made: Made, tmp_path: Path) -> None:
-    shutil.copytree(made.place.folder, tmp_path / "C")
-    place = replace(made.place, folder=tmp_path / "C")
-    before = contents(place.folder / "experts")
+    shutil.copytree(made.store.folder, tmp_path / "C")
+    place, store = made.moved(tmp_path / "C")
+    before = contents(store.folder / "experts")
     cell = plan_cells(tiny("hopa", seeds=(1, 0)), place.data)[0]
     assert cell.config.seed == 1
     make_cell(place, cell, "", SilentProgress())
-    assert contents(place.folder / "experts") == before
+    assert contents(store.folder / "experts") == before
     assert not torch.equal(
         load_result(place, cell).ranks[0]["text", "audio"],
         load_result(place, made.cells["hopa"]).ranks[0]["text", "audio"],
@@ -227,7 +236,8 @@ def test_a_second_cell_of_a_method_has_the_experts_of_the_smallest_seed(made: Ma
 def test_every_student_that_validation_compared_is_counted(method: str, made: Made) -> None:
     """Students are scored once each, all runs of one together."""
     assert made.compared[method] > 1
-    assert judged_of(made.run(method)) == made.compared[method]
+    run = made.run(method)
+    assert judged_of(run.result(made.place.data)) == made.compared[method]
     assert load_result(made.place, made.cells[method]).meta["judged"] == made.compared[method]
 
 
@@ -252,28 +262,29 @@ def altered(result: Path) -> None:
 
 @pytest.mark.parametrize("damage", [truncated, altered])
 def test_a_damaged_result_is_told_by_its_place(damage: Any, made: Made, tmp_path: Path) -> None:
-    shutil.copytree(made.place.folder, tmp_path / "C")
-    place = replace(made.place, folder=tmp_path / "C")
+    shutil.copytree(made.store.folder, tmp_path / "C")
+    place, store = made.moved(tmp_path / "C")
     for cell in (made.cells["apm"], made.baselines["random"]):
-        damage(place.result(cell))
-        with pytest.raises(InputError, match=str(place.result(cell))):
+        damage(store.result_folder(cell))
+        with pytest.raises(InputError, match=str(store.result_folder(cell))):
             load_result(place, cell)
 
 
 def test_a_result_without_its_manifest_is_none(made: Made, tmp_path: Path) -> None:
-    place, cell = replace(made.place, folder=tmp_path), made.cells["apm"]
-    assert made.place.has(cell)
-    assert not place.has(cell)
-    shutil.copytree(made.place.result(cell), place.result(cell), ignore=shutil.ignore_patterns("manifest.json"))
-    assert not place.has(cell)
+    (_, store), cell = made.moved(tmp_path), made.cells["apm"]
+    assert made.store.has(cell)
+    assert not store.has(cell)
+    kept = shutil.ignore_patterns("manifest.json")
+    shutil.copytree(made.store.result_folder(cell), store.result_folder(cell), ignore=kept)
+    assert not store.has(cell)
 
 
 def test_a_cell_cut_before_its_result_keeps_its_set(made: Made, tmp_path: Path) -> None:
-    shutil.copytree(made.place.folder, tmp_path / "C")
-    place, cell = replace(made.place, folder=tmp_path / "C"), made.cells["hopa"]
+    shutil.copytree(made.store.folder, tmp_path / "C")
+    (place, store), cell = made.moved(tmp_path / "C"), made.cells["hopa"]
     ranks = load_result(place, cell).ranks
-    shutil.rmtree(place.result(cell))
-    run = place.folder / "cells" / cell.folder / "run"
+    shutil.rmtree(store.result_folder(cell))
+    run = store.run_folder(cell)
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
     make_cell(place, cell, "", SilentProgress())
     assert all(path.stat().st_mtime_ns == time for path, time in before.items() if path.name != "timings.json")

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from comparison_problems import FEW, Cut, Made, counted, line_of, results, tiny, without_costs
+from comparison_problems import FEW, Cut, Made, compare_in, counted, line_of, results, tiny, without_costs
 from omnidistill.core.errors import InputError
 from omnidistill.evaluation.validation import step_choices
-from omnidistill.experiments.comparison import compare
 from omnidistill.experiments.run import heads_fingerprint, versions
 from omnidistill.io.artifacts import load_artifact
 from omnidistill.models.heads import save_heads
@@ -56,7 +55,7 @@ def test_every_method_and_baseline_has_its_line(every: Made) -> None:
 
 def test_the_table_is_written_in_every_form(every: Made) -> None:
     folder, content = every.folder / "C", every.compared.content
-    assert every.compared.table == folder / "all.md"
+    assert every.compared.file(".md") == folder / "all.md"
     assert json.loads((folder / "all.json").read_text("utf-8")) == content.to_json()
     for suffix, render in (("md", to_markdown), ("csv", to_csv), ("tex", to_latex)):
         assert (folder / f"all.{suffix}").read_text("utf-8") == render(content)
@@ -190,6 +189,6 @@ def test_some_of_the_modalities(made: Made, tmp_path: Path) -> None:
     plain = tiny("apm", SEPARATE, baselines=[])
     chosen = plain.evolve(settings=(*plain.settings, 'modalities=["a", "c"]'))
     found = made.compare(tmp_path / "C", chosen).content
-    expected = compare(str(tmp_path / "PART"), plain, tmp_path / "D").content
+    expected = compare_in(tmp_path / "PART", plain, tmp_path / "D").content
     assert without_costs(found) == without_costs(expected)
     assert set(line_of(found, f"{SEPARATE}@8")["recall"]) == {"mean", "a->c", "c->a"}

@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from comparison_problems import FEW, Made, counted, line_of, tiny, without_costs
+from comparison_problems import FEW, Made, compare_in, counted, line_of, tiny, without_costs
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill import Distillation
+from omnidistill.distillation import Distillation
 from omnidistill.evaluation.baselines.all_rows import AllRows
-from omnidistill.experiments.comparison import compare
 from omnidistill.io.artifacts import load_artifact
 from omnidistill.methods import Method, Task, methods
 from omnidistill.methods.apm import Apm
@@ -42,7 +41,7 @@ def test_a_method_that_fails_is_told_and_tried_again(
     assert line["failures"] == [{"seed": seed, "error": "RuntimeError no luck"} for seed in (0, 1)]
     assert [line[key] for key in ("recall", "gain_retained", "seconds", "bytes", "choices")] == [None] * 5
     assert line_of(failed.content, "hopa@8")["recall"] == line_of(made.compared.content, "hopa@8")["recall"]
-    assert "APM, 8 rows, seed 1: RuntimeError no luck" in failed.table.read_text("utf-8")
+    assert "APM, 8 rows, seed 1: RuntimeError no luck" in failed.table()
     with counted() as calls:
         again = made.compare(tmp_path / "C", FEW, resume=True)
     assert calls == [("apm", 0), ("apm", 1)]
@@ -114,7 +113,7 @@ def test_other_test_rows_change_scores_and_nothing_else(made: Made, tmp_path: Pa
         made.data, features={m: torch.where(test[:, None], -x.flip(0), x) for m, x in made.data.features.items()}
     )
     packed(tmp_path / "SET", other)
-    compared = compare(str(tmp_path / "SET"), FEW, tmp_path / "C")
+    compared = compare_in(tmp_path / "SET", FEW, tmp_path / "C")
     assert compared.failures == {}
     assert compared.content.heads == made.compared.content.heads
     for folder in (
@@ -148,13 +147,13 @@ def test_a_folder_over_other_data(changed: Callable[[Made, Path], FeatureSet], m
     packed(copied.parent / "OTHER", changed(made, copied))
     before = contents(copied)
     with pytest.raises(InputError, match="other data; choose another folder"):
-        compare(str(copied.parent / "OTHER"), FEW, copied, resume=True)
+        compare_in(copied.parent / "OTHER", FEW, copied, resume=True)
     assert contents(copied) == before
 
 
 def test_a_folder_is_not_gone_on_in_without_being_told(made: Made, copied: Path) -> None:
     before = contents(copied)
-    with pytest.raises(InputError, match="--resume"):
+    with pytest.raises(InputError, match="resume=True"):
         made.compare(copied, FEW)
     with pytest.raises(InputError, match=r"heads\.width = 8.*another folder"):
         made.compare(copied, tiny("apm", settings=["heads.num_epochs=2", "heads.width=9"]), resume=True)
@@ -173,7 +172,7 @@ def test_a_missing_split_is_told_at_once(missing: str, made: Made, tmp_path: Pat
     keep = [row for row, split in enumerate(made.data.splits) if split != missing]
     packed(tmp_path / "SET", made.data.select(keep))
     with pytest.raises(InputError, match=f"split '{missing}'"):
-        compare(str(tmp_path / "SET"), FEW, tmp_path / "C")
+        compare_in(tmp_path / "SET", FEW, tmp_path / "C")
     assert not (tmp_path / "C").exists()
 
 

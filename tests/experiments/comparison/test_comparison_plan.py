@@ -10,7 +10,7 @@ import pytest
 from comparison_problems import TINY, planned, tiny
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill.budget import BudgetTooSmallError, training_bytes
+from omnidistill.distillation.budget import BudgetTooSmallError, training_bytes
 from omnidistill.evaluation.baselines import Allowance, baselines
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.experiments.comparison import Cell, plan_cells
@@ -336,9 +336,9 @@ def test_all_the_settings_of_these_tests_are_used(data: FeatureSet) -> None:
         (({"preset": "hopa", "each_anchor": True},), {}, ("hopa (a)", "12 rows", "unknown setting")),
         (("herding", "apm"), {"settings": ("distill.iterations=7",)}, ("distill.iterations=7", "no method")),
         (("hopa",), {"settings": ("distill.itertions=7",)}, ("no method", "did you mean 'distill.iterations'")),
-        (("hopa",), {"settings": ("iterations",)}, ("--set iterations", "no method")),
-        (("hopa",), {"settings": ("distill.target=task",)}, ("--set distill.target", "is now 'distill.outer.kind'")),
-        (({"preset": "hopa", "settings": ["distill.kind=task"]},), {}, ("hopa, 12 rows", "--set distill.kind: ")),
+        (("hopa",), {"settings": ("iterations",)}, ("setting iterations", "no method")),
+        (("hopa",), {"settings": ("distill.target=task",)}, ("setting distill.target", "is now 'distill.outer.kind'")),
+        (({"preset": "hopa", "settings": ["distill.kind=task"]},), {}, ("hopa, 12 rows", "setting distill.kind: ")),
         (("hopa",), {"settings": ("distill.iterations",)}, ("hopa, 12 rows", "key=value")),
         (("apm", "hopa"), {"settings": ("distill.iterations=0",)}, ("HoPA", "distill.iterations = 0")),
         (("hopa",), {"sizes": (9,)}, ("hopa, 9 rows", "similarity.rank = 10 exceeds size = 9")),

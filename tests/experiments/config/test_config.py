@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from omnidistill.core.errors import InputError
-from omnidistill.distill.optimisers import AdamOptimiser, SgdOptimiser
-from omnidistill.distill.outer import TrajectoryObjective
-from omnidistill.distill.version_0_1 import RENAMED
+from omnidistill.distillation.optimisers import AdamOptimiser, SgdOptimiser
+from omnidistill.distillation.outer import TrajectoryObjective
+from omnidistill.distillation.version_0_1 import RENAMED
 from omnidistill.experiments.config import RunConfig, describe_fields, load_config, parse_config
 from omnidistill.experiments.config.settings_tree import components_of
 from omnidistill.methods.learn import Learn
@@ -137,15 +137,15 @@ def test_a_setting_of_several_types_names_what_each_of_them_accepts(override: st
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("distill.target=shortcut", "--set distill.target: setting 'distill.target' is now 'distill.outer.kind'"),
+        ("distill.target=shortcut", "setting distill.target: setting 'distill.target' is now 'distill.outer.kind'"),
         (
             "distill.own_share=0.5",
-            "--set distill.own_share: setting 'distill.own_share' is now 'distill.outer.own_share'",
+            "setting distill.own_share: setting 'distill.own_share' is now 'distill.outer.own_share'",
         ),
-        ("distill.task.rows=5", "--set distill.task.rows: setting 'distill.task.rows' is now 'distill.outer.task."),
+        ("distill.task.rows=5", "setting distill.task.rows: setting 'distill.task.rows' is now 'distill.outer.task."),
         ("distill={max_start_epoch=2}", "setting 'distill.max_start_epoch' is now 'distill.outer.max_start_epoch'"),
-        ("distill.kind=task", '--set distill.kind: distill.kind = "task" is now distill.kind = "learn" with '),
-        ("distill.storage.views=0", "--set distill.storage.views: distill.storage.views = 0 is now distill.storage"),
+        ("distill.kind=task", 'setting distill.kind: distill.kind = "task" is now distill.kind = "learn" with '),
+        ("distill.storage.views=0", "setting distill.storage.views: distill.storage.views = 0 is now distill.storage"),
     ],
 )
 def test_an_old_setting_on_the_command_line_gives_its_new_name(override: str, message: str) -> None:
@@ -376,7 +376,7 @@ def test_files(tmp_path: Path) -> None:
         load_config(tmp_path / "none.toml")
     with pytest.raises(InputError, match="no such file"):
         load_config(tmp_path)
-    with pytest.raises(InputError, match="--preset or --config, not both"):
+    with pytest.raises(InputError, match="preset and config both choose the settings; give only one"):
         load_config(file, preset="hopa")
 
 

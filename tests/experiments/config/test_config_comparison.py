@@ -139,19 +139,19 @@ def test_given_sizes_or_bytes_replace_either_of_the_file(amounts: str, tmp_path:
 
 
 def test_a_file_and_a_name_together(file: Path) -> None:
-    assert "--preset or --config, not both" in refusal(file, preset="quick")
+    assert "preset and config both choose the settings; give only one" in refusal(file, preset="quick")
 
 
 def test_nothing_to_compare() -> None:
-    assert "--methods a,b,c or --preset NAME" in refusal()
-    assert "--methods a,b,c or --preset NAME" in refusal(sizes=[10])
+    assert "give methods or preset" in refusal()
+    assert "give methods or preset" in refusal(sizes=[10])
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:
     message = refusal(preset="paper-tabel-1")
     assert "unknown comparison 'paper-tabel-1'; did you mean 'paper-table-1'?" in message
     assert "omnidistill presets" in message
-    assert "--methods hopa" in refusal(preset="hopa")
+    assert "methods='hopa' names a method" in refusal(preset="hopa")
 
 
 @pytest.mark.parametrize(
@@ -189,11 +189,11 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
         ),
         ('baselines = [{ kind = "full-own", objective = "hoppa" }]', "objective 'hoppa' is not installed"),
         ('baselines = "cca"', "baselines"),
-        ('settings = ["distill.size=10"]', "distill.size by its sizes (--sizes)"),
-        ('settings = [" seed = 10"]', "seed by its seeds (--seeds)"),
-        ('settings = ["experts.seed=10"]', "seeds (--seeds)"),
-        ('settings = ["evaluate.num_seeds=10"]', "num_students (--students)"),
-        ('methods = [{ preset = "hopa", settings = ["seed=1"] }]', "seeds (--seeds)"),
+        ('settings = ["distill.size=10"]', "a comparison sets distill.size by sizes or bytes"),
+        ('settings = [" seed = 10"]', "a comparison sets seed by seeds"),
+        ('settings = ["experts.seed=10"]', "by seeds"),
+        ('settings = ["evaluate.num_seeds=10"]', "by num_students"),
+        ('methods = [{ preset = "hopa", settings = ["seed=1"] }]', "by seeds"),
         ('methods = [{ preset = "hopa", settings = ["heads.width=8"] }]', "a setting of the comparison"),
         ('methods = [{ preset = "hopa", settings = ["evaluate.tau=0.1"] }]', "a setting of the comparison"),
         ('methods = [{ preset = "hopa", settings = ["modalities=[]"] }]', "a setting of the comparison"),
@@ -270,7 +270,7 @@ def test_a_table_is_its_settings() -> None:
     ):  # its settings may come before or after
         for shared in ((override, "distill.student.tau=0.2"), ("distill.student.tau=0.2", override)):
             assert entry_config(entry("hopa"), 30, 0, comparison(*shared)).distill.student == InfoNCE(tau=0.2)
-    with pytest.raises(ValidationError, match=r"distill\.size=5: a comparison decides distill\.size by its sizes"):
+    with pytest.raises(ValidationError, match=r"distill\.size=5: a comparison sets distill\.size by sizes"):
         comparison("distill={size=5}")
     with pytest.raises(InputError, match=r"paper/hopa-didemo-\{size\}: is published size by size; compare it by sizes"):
         entry_config(entry("paper/hopa-didemo-{size}"), None, 0, comparison(), "1%")

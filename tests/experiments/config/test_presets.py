@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from omnidistill.distill.optimisers import AdamOptimiser, SgdOptimiser
+from omnidistill.distillation.optimisers import AdamOptimiser, SgdOptimiser
 from omnidistill.experiments.config import RunConfig, describe_presets, load_config, preset_names
 from omnidistill.methods.apm import Apm
 from omnidistill.methods.covmatch import CovMatch

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from omnidistill.core.errors import InputError
-from omnidistill.experiments.config import load_comparison, load_config
+from omnidistill.experiments.config import load_config
 from omnidistill.experiments.dry_run import Foreseen, rehearse_comparison, rehearse_distill, rehearse_experts
 from small_runs import SMALL, cli, packed, small_config
 
@@ -26,7 +26,7 @@ def tensor_bytes(folder: Path) -> int:
 @pytest.mark.parametrize("starts", [1, 2])
 def test_experts_weigh_what_was_foreseen(data: Path, tmp_path: Path, starts: int) -> None:
     config = small_config(f"experts.num_starts={starts}", "experts.num_experts=4")
-    foreseen = rehearse_experts(str(data), config)
+    foreseen = rehearse_experts(data, config=config)
     names = [stage.name for stage in foreseen.stages]
     assert names == (["heads", "experts"] if starts == 1 else ["heads", "other starts", "experts"])
     assert foreseen.seconds > 0
@@ -43,7 +43,7 @@ def test_every_start_has_heads_and_a_training_of_its_own(data: Path) -> None:
     open_ones = ["experts.num_starts=4", "experts.random_starts=1", "experts.num_experts=6", "heads.num_epochs=3"]
     few = ["evaluate.learning_rates=[0.1, 1.0]", "evaluate.max_epochs=5"]
     config = load_config(preset="recommended", overrides=["heads.width=8", *open_ones, *few])
-    steps = {stage.name: stage.steps for stage in rehearse_experts(str(data), config).stages}
+    steps = {stage.name: stage.steps for stage in rehearse_experts(data, config=config).stages}
     assert 1 <= steps.pop("experts") <= 5
     assert steps == {"heads": 3, "choose the experts' training": 4 * 2 * 5, "other starts": 2 * 3}
 
@@ -84,8 +84,8 @@ def test_a_comparison_counts_every_set_and_shared_experts_once(data: Path) -> No
         "baselines": ("full", "equal-bytes"),
         "settings": settings,
     }
-    _, comparison = load_comparison(methods=("hopa", "hopa-no-ins", "apm"), **given)
-    stages = {stage.name: stage for stage in rehearse_comparison(str(data), comparison).stages}
+    foreseen = rehearse_comparison(data, ("hopa", "hopa-no-ins", "apm"), **given)
+    stages = {stage.name: stage for stage in foreseen.stages}
     sets = [name for name in stages if stages[name].unit == "sets" and stages[name].steps == 2]
     assert sets == ["hopa, 12 rows", "hopa-no-ins, 12 rows", "apm, 12 rows"]
     assert {"full", "equal-bytes, 12 rows"} <= set(stages)
@@ -94,9 +94,9 @@ def test_a_comparison_counts_every_set_and_shared_experts_once(data: Path) -> No
 
 def test_what_the_command_refuses_its_rehearsal_refuses(data: Path) -> None:
     with pytest.raises(InputError, match=r"distill\.size = 65 exceeds the 64 training rows"):
-        rehearse_distill(str(data), small_config("distill.size=65"))
+        rehearse_distill(data, config=small_config("distill.size=65"))
     with pytest.raises(InputError, match="no such set"):
-        rehearse_experts(str(data / "none"), small_config())
+        rehearse_experts(data / "none", config=small_config())
 
 
 def test_lines_for_people() -> None:

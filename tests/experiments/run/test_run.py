@@ -11,25 +11,25 @@ import pytest
 import torch
 
 from omnidistill.core.errors import InputError
+from omnidistill.data.datasets import open_reference
 from omnidistill.data.featureset import FeatureSet, prepare
+from omnidistill.data.fingerprint import fingerprint
 from omnidistill.data.raw import RawFeatures
 from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.run import (
     Run,
     begin_run,
-    fingerprint,
+    given_heads,
     heads_fingerprint,
     make_experts,
     make_heads,
-    open_data,
     open_run,
-    run_distill,
-    run_experts,
+    train_experts,
     versions,
 )
 from omnidistill.models.heads import load_heads, save_heads
 from omnidistill.training.experts import load_experts
-from small_runs import Cut, Writes, contents, features, packed, small_config, small_heads, without_seconds
+from small_runs import Cut, Writes, contents, features, packed, run_distill, small_config, small_heads, without_seconds
 
 ARTIFACTS = ("heads", "experts", "distilled")
 SETTINGS = (
@@ -163,7 +163,7 @@ def test_heads_are_pretrained_random_or_given(tmp_path: Path) -> None:
     assert load_heads(tmp_path / "random", data.widths)[1]["origin"] == "random"
 
     save_heads(small_heads(data, 5), tmp_path / "mine", {"source": "elsewhere"})
-    given = make_heads(data, CONFIG, tmp_path / "given", tmp_path / "mine")
+    given = make_heads(data, CONFIG, tmp_path / "given", given_heads(tmp_path / "mine", data.widths))
     assert all(torch.equal(given[name], small_heads(data, 5)[name]) for name in given)
     meta = load_heads(tmp_path / "given", data.widths)[1]
     assert (meta["origin"], meta["source"]) == ("given", "elsewhere")
@@ -190,7 +190,7 @@ def test_a_run_without_a_heads_split(tmp_path: Path) -> None:
 
 def test_experts_made_before_give_the_same_set(made: Path, tmp_path: Path) -> None:
     """By the folder that they were told, or the buffer in it; their heads come with them."""
-    run_experts(str(made / "SET"), CONFIG, tmp_path / "EXPERTS")
+    train_experts(made / "SET", config=CONFIG, folder=tmp_path / "EXPERTS", progress=False)
     for place in (tmp_path / "EXPERTS", tmp_path / "EXPERTS" / "buffer"):
         run = run_distill(str(made / "SET"), CONFIG, tmp_path / place.name / "RUN", experts=place)
         distilled = run.distilled()
@@ -203,7 +203,7 @@ def test_experts_made_before_give_the_same_set(made: Path, tmp_path: Path) -> No
 def test_experts_from_given_heads_bring_them(made: Path, tmp_path: Path) -> None:
     """No --heads is needed beside --experts: the students start where the experts did."""
     save_heads(small_heads(features(), 6), tmp_path / "mine", {})
-    run_experts(str(made / "SET"), CONFIG, tmp_path / "EXPERTS", tmp_path / "mine")
+    train_experts(made / "SET", config=CONFIG, folder=tmp_path / "EXPERTS", heads=tmp_path / "mine", progress=False)
     run = run_distill(str(made / "SET"), CONFIG, tmp_path / "RUN", experts=tmp_path / "EXPERTS")
     assert heads_fingerprint(run.heads(features())) == heads_fingerprint(small_heads(features(), 6))
 
@@ -211,7 +211,7 @@ def test_experts_from_given_heads_bring_them(made: Path, tmp_path: Path) -> None
 def test_the_set_tells_which_experts_made_it(made: Path, tmp_path: Path) -> None:
     """The run's own [experts] say nothing of a buffer that was given."""
     other = small_config("experts.learning_rate=0.25")
-    run_experts(str(made / "SET"), other, tmp_path / "EXPERTS")
+    train_experts(made / "SET", config=other, folder=tmp_path / "EXPERTS", progress=False)
     run = run_distill(str(made / "SET"), CONFIG, tmp_path / "RUN", experts=tmp_path / "EXPERTS")
     distilled = run.distilled()
     assert distilled.provenance.experts["config"]["learning_rate"] == 0.25
@@ -280,15 +280,15 @@ def test_centring_takes_nothing_from_the_test_split() -> None:
 
 
 def test_the_bundled_set_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert open_data("emoji").modalities == ("image", "text", "audio")
+    assert open_reference("emoji").modalities == ("image", "text", "audio")
     packed(tmp_path / "emoji")
     monkeypatch.chdir(tmp_path)
-    assert open_data("emoji").modalities == ("a", "b", "c")  # a folder of that name comes first
+    assert open_reference("emoji").modalities == ("a", "b", "c")  # a folder of that name comes first
 
 
 def test_begin_run_says_what_is_wrong(made: Path, tmp_path: Path) -> None:
     def begin(folder: Path, config: RunConfig = CONFIG, data: FeatureSet | None = None, resume: bool = True) -> Run:
-        return begin_run(folder, str(made / "SET"), data or features(), config, "", resume)
+        return begin_run(folder, data or features(), config, resume=resume)
 
     assert begin(made / "RUN").config == CONFIG
     assert begin(made / "RUN", small_config(*SETTINGS, "evaluate.num_seeds=7")).config == CONFIG
@@ -296,7 +296,7 @@ def test_begin_run_says_what_is_wrong(made: Path, tmp_path: Path) -> None:
         begin(made / "RUN", small_config(*SETTINGS, seed=1))
     with pytest.raises(InputError, match="another run"):
         begin(made / "RUN", data=features(seed=1))
-    with pytest.raises(InputError, match="--resume"):
+    with pytest.raises(InputError, match="resume=True"):
         begin(made / "RUN", resume=False)
     (tmp_path / "something").write_text("")
     with pytest.raises(InputError, match="not empty"):

@@ -13,23 +13,26 @@ import pytest
 import torch
 
 from omnidistill.core.errors import InputError
+from omnidistill.data.fingerprint import fingerprint
 from omnidistill.evaluation.baselines import default_baselines
 from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.evaluation.validation import run_of
 from omnidistill.experiments.config import RunConfig
-from omnidistill.experiments.evaluate_run import evaluate_run
-from omnidistill.experiments.run import (
-    fingerprint,
-    heads_fingerprint,
-    open_data,
-    open_run,
-    pair_folder,
-    run_distill,
-    run_experts,
-)
+from omnidistill.experiments.run import heads_fingerprint, open_run, pair_folder, train_experts
 from omnidistill.experiments.run_page import run_view
 from omnidistill.models.heads import load_heads
-from small_runs import Cut, Writes, cli, contents, features, packed, small_config, without_seconds
+from small_runs import (
+    Cut,
+    Writes,
+    cli,
+    contents,
+    evaluate_run,
+    features,
+    packed,
+    run_distill,
+    small_config,
+    without_seconds,
+)
 
 PAIRS = [("a", "b"), ("a", "c"), ("b", "c")]
 CUT_OFFS = {"R@1": 1, "R@5": 5, "R@10": 10}
@@ -168,7 +171,7 @@ def test_pairs_that_are_finished_are_reused(made: Path, tmp_path: Path) -> None:
     shutil.rmtree(pair_folder(tmp_path / "RUN", ("a", "c")))
     kept = {pair: contents(pair_folder(tmp_path / "RUN", pair)) for pair in (("a", "b"), ("b", "c"))}
     assert not open_run(tmp_path / "RUN").finished
-    with pytest.raises(InputError, match="--resume"):
+    with pytest.raises(InputError, match="resume=True"):
         run_distill(str(made / "SET"), config(), tmp_path / "RUN")
     run_distill(str(made / "SET"), config(), tmp_path / "RUN", resume=True)
     assert all(contents(pair_folder(tmp_path / "RUN", pair)) == files for pair, files in kept.items())
@@ -188,14 +191,14 @@ def test_another_run_is_refused(other: RunConfig, made: Path) -> None:
 
 def test_given_experts_are_refused(made: Path, tmp_path: Path) -> None:
     """They are of all modalities, or of one pair: no pair could say which of its steps they took."""
-    run_experts(str(made / "SET"), config(), tmp_path / "EXPERTS")
-    with pytest.raises(InputError, match=r"--experts .*EXPERTS: with joint = false every pair trains its own experts"):
+    train_experts(made / "SET", config=config(), folder=tmp_path / "EXPERTS", progress=False)
+    with pytest.raises(InputError, match=r"experts=.*EXPERTS': with joint = false every pair trains its own experts"):
         run_distill(str(made / "SET"), config(), tmp_path / "RUN", experts=tmp_path / "EXPERTS")
     settings = [argument for setting in (*LEARNED, "heads.width=8", "joint=false") for argument in ("--set", setting)]
     arguments = ("distill", made / "SET", "--preset", "smoke", *settings, "--experts", tmp_path / "EXPERTS")
     outcome = cli(*arguments, "-o", tmp_path / "RUN")
     assert outcome.code == 2
-    assert "omit the option" in outcome.err
+    assert "omit them" in outcome.err
     assert not (tmp_path / "RUN").exists()
 
 
@@ -264,7 +267,8 @@ def test_bytes_and_recipes_of_all_pairs_are_told(made: Path, scores: RunScores) 
 
 def test_the_page_shows_the_instances_of_all_pairs(made: Path, scores: RunScores) -> None:
     run = open_run(made / "SCORED")
-    shown = run_view(run, scores, open_data(run.data_reference, run.config))
+    data = run.data()
+    shown = run_view(run.result(data), scores, data)
     assert [instance.index for instance in shown.instances] == list(range(30))
     assert [set(instance.traces) for instance in shown.instances] == [set(pair) for pair in PAIRS for _ in range(10)]
     assert [view.sentence[:7] for view in shown.similarities] == [f"{' and '.join(pair)}" for pair in PAIRS]

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import torch
 
-from omnidistill.distill import DistilledSet, Provenance, SetSpec
+from omnidistill.distillation import DistilledSet, Provenance, SetSpec
 from omnidistill.experiments.run import begin_run
 from omnidistill.models.heads import save_heads
 from omnidistill.training.recipes import Sgd
@@ -46,7 +46,7 @@ def small_run(folder: Path, command: str = "omnidistill distill SET -o RUN", **p
     """A finished run with heads, as 'distill' leaves it."""
     distilled, data = small_set(**provenance), features(2)
     config = small_config("distill.similarity.rank=2", distill__size=distilled.size)
-    begin_run(folder, "SET", data, config, command, resume=False)
+    begin_run(folder, data, config, location="SET", command=command)
     save_heads(small_heads(data), folder / "heads", {"origin": "random"})
     distilled.save(folder / "distilled")
     return folder

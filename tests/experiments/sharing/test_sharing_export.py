@@ -13,7 +13,7 @@ import pytest
 from sharing_problems import small_run, small_set
 
 from omnidistill.core.errors import InputError
-from omnidistill.distill import DistilledSet
+from omnidistill.distillation import DistilledSet
 from omnidistill.experiments.sharing.export import METADATA, export, metadata_of
 from small_runs import cli
 

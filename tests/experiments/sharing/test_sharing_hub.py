@@ -14,7 +14,7 @@ import torch
 from sharing_problems import Hub, serving, small_run, small_set
 
 from omnidistill.core.errors import InputError
-from omnidistill.distill import DistilledSet, Provenance
+from omnidistill.distillation import DistilledSet, Provenance
 from omnidistill.experiments.sharing import pull, push
 from omnidistill.io.artifacts import load_artifact
 from omnidistill.models.heads import load_heads

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from omnidistill.core.errors import InputError, NotFiniteError
 from omnidistill.io.tracking import (
     JsonlLog,
+    MemoryLog,
     MetricsLog,
     MetricsRecord,
-    NullLog,
     Progress,
     RichProgress,
     SilentProgress,
@@ -220,11 +220,15 @@ def test_a_closed_tracker_can_be_closed_again_and_holds_no_file(tmp_path: Path) 
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_null_and_silent_do_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    tracker: MetricsLog = NullLog()
-    with tracker:
-        tracker.log(record("a", float("nan")))
-        assert tracker.position() == 0
+def test_a_log_in_memory_has_its_records() -> None:
+    log: MetricsLog = MemoryLog()
+    with log:
+        log.log(record("a", 1.0))
+        assert log.position() == 0
+    assert log.records() == [record("a", 1.0)]
+
+
+def test_silent_progress_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     progress: Progress = SilentProgress()
     with progress:
         progress.start(3, "label")

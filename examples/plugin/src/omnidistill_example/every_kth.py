@@ -7,7 +7,7 @@ import time
 import torch
 
 import omnidistill as od
-from omnidistill.distill import Distillation
+from omnidistill.distillation import Distillation
 from omnidistill.methods import Task
 from omnidistill.methods.recipe_choice import TunedMethod
 from omnidistill.models.similarities import SharedGroups, Similarity

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from omnidistill.cli.options import add_dry_run, add_engine, add_json, names, numbers
+from omnidistill.cli.options import add_device, add_dry_run, add_engine, add_json, names, numbers, set_of
 from omnidistill.cli.output import print_result, print_table, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
@@ -49,6 +49,7 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="resume the comparison in DIR, or add another comparison to DIR"
     )
+    add_device(parser)
     add_dry_run(parser)
     add_json(parser)
     add_engine(parser)
@@ -59,45 +60,38 @@ def run(options: argparse.Namespace) -> int:
 
     With `--dry-run`, print the estimated cost.
     """
-    from omnidistill.core.engines import engine_from
-    from omnidistill.experiments.comparison import compare
-    from omnidistill.experiments.config import load_comparison
+    from omnidistill.api import compare
     from omnidistill.report.comparison_table import to_rich
 
-    name, comparison = load_comparison(
-        options.config,
-        options.preset,
-        options.methods or (),
-        sizes=options.sizes,
-        bytes=options.bytes,
-        seeds=options.seeds,
-        num_students=options.students,
-        layout=options.layout,
-        settings=options.set_values,
-    )
+    arguments = {
+        "methods": options.methods or (),
+        "sizes": options.sizes,
+        "bytes": options.bytes,
+        "seeds": options.seeds,
+        "num_students": options.students,
+        "settings": options.set_values,
+        "layout": options.layout,
+        "preset": options.preset,
+        "config": options.config,
+        "heads": options.heads,
+        "engine": options.engine,
+        "device": options.device,
+        "progress": progress(),
+    }
     if options.dry_run:
         from omnidistill.experiments.dry_run import rehearse_comparison
 
-        estimate = rehearse_comparison(options.set, comparison, options.heads, progress(), engine_from(options.engine))
+        estimate = rehearse_comparison(set_of(options.set), **arguments)
         print_result(options, estimate.content(), estimate.lines())
         return 0
-    with engine_from(options.engine) as engine:
-        compared = compare(
-            options.set,
-            comparison,
-            options.output,
-            name=name,
-            heads=options.heads,
-            resume=options.resume,
-            command=typed_command(),
-            progress=progress(),
-            engine=engine,
-        )
+    compared = compare(
+        set_of(options.set), **arguments, folder=options.output, resume=options.resume, command=typed_command()
+    )
     if options.json:
-        print(json.dumps(compared.content.to_json(), allow_nan=False))
+        print(json.dumps(compared.to_json(), allow_nan=False))
     else:
         print_table(to_rich(compared.content), width=100)
-        print(f"table  {compared.table} (also .csv, .tex, .json{', .svg' if compared.figure else ''})")
+        print(f"table  {compared.file('.md')} (also .csv, .tex, .json{', .svg' if compared.file('.svg') else ''})")
         print(f"next   omnidistill cite {options.output}")
     for cell, error in compared.failures.items():
         print(f"omnidistill: {cell}: {error}", file=sys.stderr)

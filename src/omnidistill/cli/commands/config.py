@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from omnidistill.cli.options import add_json, add_settings, config_of
+from omnidistill.cli.options import add_json, add_settings, settings_of
 from omnidistill.cli.output import print_result
 from omnidistill.cli.parser import CommandGroup
 
@@ -25,7 +25,7 @@ def add(group: CommandGroup) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the resolved settings, or with `--explain` the meaning of every setting."""
-    from omnidistill.experiments.config import RunConfig, describe_fields
+    from omnidistill.experiments.config import RunConfig, describe_fields, requested_config
 
     if options.explain:
         fields = list(describe_fields(RunConfig))
@@ -33,5 +33,5 @@ def run(options: argparse.Namespace) -> None:
         print_result(options, content, [f"{key:42} {default:>16}  {text}" if default else f"\n{key}: {text}"
                                         for key, default, text in fields])  # fmt: skip
     else:
-        config = config_of(options)
+        config = requested_config(**settings_of(options))
         print_result(options, config.model_dump(mode="json"), [config.model_dump_json(indent=1)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from omnidistill.cli.options import add_json
+from omnidistill.cli.options import add_device, add_json
 from omnidistill.cli.output import print_result, print_table, progress
 from omnidistill.cli.parser import CommandGroup
 
@@ -26,6 +26,7 @@ def add(group: CommandGroup) -> None:
         metavar="DIR",
         help="folder to write (default: demo-run)",
     )
+    add_device(parser)
     add_json(parser)
 
 
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
     from omnidistill.experiments.demo import PRESETS, run_demo
     from omnidistill.report.run_table import to_rich
 
-    demo = run_demo(options.output, progress=progress())
+    demo = run_demo(options.output, device=options.device, progress=progress())
     following = f"omnidistill inspect {options.output / PRESETS[-1]}"
     if not options.json:
         print_table(to_rich(demo.scores))

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from omnidistill.cli.options import add_engine, add_json, add_preprocessing
+from omnidistill.cli.options import add_device, add_engine, add_json, add_preprocessing
 from omnidistill.cli.output import print_note, print_result, progress
 from omnidistill.cli.parser import CommandGroup
-from omnidistill.core.errors import InputError
-
-if TYPE_CHECKING:
-    from omnidistill.encoding.encoders.encoder import Encoder
 
 _NOTES = """encoders:
   efficientnet-lite2, minilm-l6, whisper-base     weights come with packages:
@@ -70,9 +65,7 @@ def add(group: CommandGroup) -> None:
         metavar="N",
         help="rows per shard (default: 512); an interruption loses at most one shard",
     )
-    parser.add_argument(
-        "--device", default="cpu", metavar="NAME", help="torch device of the models: cpu, cuda, cuda:1 (default: cpu)"
-    )
+    add_device(parser)
     parser.add_argument("--float32", action="store_true", help="store features in single instead of half precision")
     parser.add_argument("--keep-views", action="store_true", help="store every view of an item in the shards")
     parser.add_argument(
@@ -88,22 +81,10 @@ def add(group: CommandGroup) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Encode the items of a manifest and print a summary, or with `--dry-run` the estimated cost."""
-    from dataclasses import asdict
-
+    from omnidistill.api import encode
     from omnidistill.core.engines import engine_from
-    from omnidistill.encoding.encoders.encoder import licences_of
-    from omnidistill.encoding.extraction import EncodeSettings, check_set, encode, is_begun, save_encoded
-    from omnidistill.encoding.manifests.manifest import read_manifest
-    from omnidistill.experiments.dry_run import rehearse_encode
+    from omnidistill.encoding.extraction import EncodeSettings, prepare_encoding
 
-    if options.limit is not None and options.limit < 1:
-        raise InputError(f"--limit {options.limit}: the number of rows must be at least 1")
-    if options.resume and not is_begun(options.output):
-        raise InputError(f"--resume: {options.output} contains no encoding to resume; omit --resume to start one")
-    engine = engine_from(options.engine, options.device)
-    manifest = read_manifest(options.manifest, options.root)
-    encoders = _encoders(options.encoders, options.device)
-    check_set(manifest, encoders, not options.no_centre, options.limit)
     settings = EncodeSettings(
         batch_size=options.batch,
         shard_rows=options.shard,
@@ -111,56 +92,30 @@ def run(options: argparse.Namespace) -> None:
         dtype="float32" if options.float32 else "float16",
         keep_views=options.keep_views,
     )
-    for modality, licence in licences_of(encoders).items():
+    job = prepare_encoding(
+        options.manifest, options.encoders, options.root, options.limit, not options.no_centre, options.device
+    )
+    for modality, licence in job.licences.items():
         print_note(options, f"licence {modality}: {licence}")
     if options.dry_run:
-        estimate = rehearse_encode(manifest, encoders, settings, options.limit, progress(), engine)
+        from omnidistill.experiments.dry_run import rehearse_encode
+
+        engine = engine_from(options.engine, job.device)
+        estimate = rehearse_encode(job.manifest, job.encoders, settings, options.limit, progress(), engine)
         print_result(options, estimate.content(), estimate.lines())
         return
-    with engine:
-        encoded = encode(
-            manifest,
-            encoders,
-            options.output,
-            settings=settings,
-            limit=options.limit,
-            progress=progress(),
-            engine=engine,
-        )
-    features = save_encoded(options.output, encoders, not options.no_standardise, not options.no_centre)
-    widths = ", ".join(f"{name} {width} wide" for name, width in features.widths.items())
-    splits = ", ".join(f"{split} {count:,}" for split, count in features.split_sizes.items())
+    encoded = encode(
+        job.manifest,
+        job.encoders,
+        options.output,
+        settings=settings,
+        standardise=not options.no_standardise,
+        centre=not options.no_centre,
+        limit=options.limit,
+        resume=options.resume,
+        engine=options.engine,
+        device=options.device,
+        progress=progress(),
+    )
     following = f"omnidistill distill {options.output} --size 100 -o RUN"
-    lines = [*encoded.lines(), f"set    {options.output} ({widths}; {splits})"]
-    if (options.output / "heads").is_dir():
-        lines.append(f"heads  {options.output / 'heads'} (for rows that are neither standardised nor centred)")
-    content = {
-        "output": str(options.output),
-        "rows": encoded.rows,
-        "bad": [asdict(item) for item in encoded.bad],
-        "cut": encoded.cut,
-        "shards": encoded.shards,
-        "widths": features.widths,
-        "splits": features.split_sizes,
-        "next": following,
-    }
-    print_result(options, content, [*lines, f"next   {following}"])
-
-
-def _encoders(references: list[str], device: str) -> dict[str, Encoder]:
-    """Open the encoders and return them by modality."""
-    from omnidistill.encoding.encoders.encoder_registry import open_encoder
-
-    encoders: dict[str, Encoder] = {}
-    for reference in references:
-        modality, equals, name = reference.partition("=")
-        if not equals or ":" in modality:  # an equals sign after a colon belongs to the source
-            modality, name = "", reference
-        encoder = open_encoder(name, device)
-        modality = modality or encoder.kind
-        if modality in encoders:
-            raise InputError(
-                f"--encoder {reference}: modality {modality!r} already has an encoder; use MODALITY={name}"
-            )
-        encoders[modality] = encoder
-    return encoders
+    print_result(options, {**encoded.to_json(), "next": following}, [encoded.table(), f"next   {following}"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from omnidistill.cli.options import add_json
+from omnidistill.cli.options import add_device, add_json, set_of
 from omnidistill.cli.output import print_result, print_table, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
@@ -30,30 +30,30 @@ def add(group: CommandGroup) -> None:
         help="initial heads of the students, instead of those that the set was distilled for",
     )
     parser.add_argument("--data", metavar="SET", help="current location of the data, if they were moved")
+    add_device(parser)
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Score the set of a run and the baselines; print the table, or the scores as JSON."""
-    from omnidistill.experiments.evaluate_run import evaluate_run
-    from omnidistill.experiments.run import open_run
+    from omnidistill.api import evaluate
     from omnidistill.report.run_table import to_rich
 
-    run = open_run(options.run)
-    evaluated = evaluate_run(
-        run,
+    evaluation = evaluate(
+        options.run,
+        None if options.data is None else set_of(options.data),
         num_seeds=options.seeds,
-        data_reference=options.data,
         heads=options.heads,
-        command=typed_command(),
+        device=options.device,
         progress=progress(),
+        command=typed_command(),
     )
     if not options.json:
-        print_table(to_rich(evaluated.scores))
-    folder = evaluated.folder
+        print_table(to_rich(evaluation.scores))
+    folder = evaluation.folder
     lines = [
-        f"scores {folder / 'scores.json'}, {folder / 'scores.csv'}",
-        f"page   {folder / 'report.html'}",
+        f"scores {folder}/scores.json, {folder}/scores.csv",
+        f"page   {folder}/report.html",
         f"next   omnidistill export {options.run} -o set.parquet; omnidistill cite {options.run}",
     ]
-    print_result(options, evaluated.scores.to_json(), lines)
+    print_result(options, evaluation.to_json(), lines)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from omnidistill.cli.options import add_dry_run, add_engine, add_json, add_set, add_trackers, config_of
+from omnidistill.cli.options import (
+    add_device,
+    add_dry_run,
+    add_engine,
+    add_json,
+    add_set,
+    add_trackers,
+    set_of,
+    settings_of,
+)
 from omnidistill.cli.output import folder_size, print_result, progress
 from omnidistill.cli.parser import CommandGroup
 
@@ -22,6 +31,7 @@ def add(group: CommandGroup) -> None:
         ),
     )
     add_set(parser, "BUFFER")
+    add_device(parser)
     add_dry_run(parser)
     add_engine(parser)
     add_trackers(parser)
@@ -30,31 +40,24 @@ def add(group: CommandGroup) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train an expert buffer, or resume its training; with `--dry-run` print the estimated cost."""
-    from omnidistill.core.engines import engine_from
-    from omnidistill.experiments.run import run_experts
+    from omnidistill.api import train_experts
 
-    config = config_of(options)
+    arguments = {
+        **settings_of(options),
+        "heads": options.heads,
+        "engine": options.engine,
+        "device": options.device,
+        "progress": progress(),
+    }
     if options.dry_run:
         from omnidistill.experiments.dry_run import rehearse_experts
 
-        estimate = rehearse_experts(options.set, config, options.heads, progress(), engine_from(options.engine))
+        estimate = rehearse_experts(set_of(options.set), **arguments)
         print_result(options, estimate.content(), estimate.lines())
         return
-    with engine_from(options.engine) as engine:
-        buffer = run_experts(options.set, config, options.output, options.heads, progress(), options.trackers, engine)
+    buffer = train_experts(set_of(options.set), **arguments, folder=options.output, trackers=options.trackers)
     num_bytes = folder_size(options.output)
     following = f"omnidistill distill {options.set} --experts {options.output} --size 100 -o RUN"
-    content = {
-        "output": str(options.output),
-        "experts": buffer.num_experts,
-        "epochs": buffer.num_epochs,
-        "seconds": buffer.seconds,
-        "bytes": num_bytes,
-        "next": following,
-    }
-    runs = f"{buffer.num_experts} runs x {buffer.num_epochs} epochs"
-    lines = [
-        f"experts  {options.output} ({runs}, {buffer.seconds:.0f} s, {num_bytes:,} bytes)",
-        f"next     {following}",
-    ]
+    content = {"output": str(options.output), **buffer.to_json(), "bytes": num_bytes, "next": following}
+    lines = [f"experts  {options.output} ({buffer.table()}, {num_bytes:,} bytes)", f"next     {following}"]
     print_result(options, content, lines)

@@ -46,11 +46,9 @@ def add(group: CommandGroup) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Create a set from feature files; print what the set contains."""
-    from dataclasses import asdict
+    from omnidistill.api import pack
 
-    from omnidistill.data.pack import pack
-
-    report = pack(
+    packed = pack(
         options.features,
         options.table,
         options.output,
@@ -61,6 +59,6 @@ def run(options: argparse.Namespace) -> None:
         centre=not options.no_centre,
     )
     num_bytes, following = folder_size(options.output), f"omnidistill distill {options.output} --size 100 -o RUN"
-    content = {**asdict(report), "output": str(options.output), "bytes": num_bytes, "next": following}
+    content = {**packed.to_json(), "output": str(options.output), "bytes": num_bytes, "next": following}
     where = f"set    {options.output} ({num_bytes:,} bytes)"
-    print_result(options, content, [*report.lines(), where, f"next   {following}"])
+    print_result(options, content, [packed.table(), where, f"next   {following}"])

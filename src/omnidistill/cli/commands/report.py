@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from omnidistill.cli.options import add_json
+from omnidistill.cli.options import add_json, set_of
 from omnidistill.cli.output import print_result
 from omnidistill.cli.parser import CommandGroup
 
@@ -42,12 +42,11 @@ def add(group: CommandGroup) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the page; print its path and size, and the runs without scores."""
-    from omnidistill.encoding.manifests.manifest import read_manifest
-    from omnidistill.experiments.run_page import write_report
+    from omnidistill.api import write_report
 
     output = options.output or options.runs[0] / "report.html"
-    media = None if options.media is None else read_manifest(options.media, options.root)
-    views = write_report(options.runs, output, media=media, data_reference=options.data)
+    data = None if options.data is None else set_of(options.data)
+    views = write_report(options.runs, output, media=options.media, root=options.root, data=data)
     unscored = [str(run) for run, view in zip(options.runs, views, strict=True) if not view.scored]
     num_bytes = output.stat().st_size
     lines = [f"note   {run} has no scores; to compute them: omnidistill evaluate {run}" for run in unscored]

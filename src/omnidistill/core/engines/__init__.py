@@ -4,7 +4,7 @@
 """
 
 from omnidistill.core.engines.engine import Done, Engine
-from omnidistill.core.engines.engine_registry import EngineFactory, engine_from, engines
+from omnidistill.core.engines.engine_registry import EngineFactory, engine_from, engine_in_use, engines
 from omnidistill.core.engines.local import LocalEngine
 
-__all__ = ["Done", "Engine", "EngineFactory", "LocalEngine", "engine_from", "engines"]
+__all__ = ["Done", "Engine", "EngineFactory", "LocalEngine", "engine_from", "engine_in_use", "engines"]

@@ -9,8 +9,11 @@ slurm = "my_package:slurm_engine"
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
+from omnidistill.core.arguments import argument
 from omnidistill.core.engines.engine import Engine
 from omnidistill.core.errors import InputError
 from omnidistill.core.registry import Registry
@@ -55,12 +58,28 @@ def engine_from(text: str, device: str = "cpu") -> Engine:
     """
     name, colon, address = text.partition(":")
     if colon and not address:
-        raise InputError(f"--engine {text}: no address after the colon; use --engine {name} or {name}:ADDRESS")
+        raise InputError(
+            f"{argument('engine', text)}: no address after the colon; use {argument('engine', name)} or {name}:ADDRESS"
+        )
     try:
         factory = engines.get(name)
     except InputError as error:
-        raise InputError(f"--engine {text}: {error}") from error
+        raise InputError(f"{argument('engine', text)}: {error}") from error
     engine = factory(address or None, device)
     if not isinstance(engine, Engine):
-        raise InputError(f"--engine {text}: {type(engine).__name__} is no Engine (here, at_once, run)")
+        raise InputError(f"{argument('engine', text)}: {type(engine).__name__} is no Engine (here, at_once, run)")
     return engine
+
+
+@contextmanager
+def engine_in_use(engine: Engine | str, device: str = "cpu") -> Iterator[Engine]:
+    """Open the engine that a text describes for the duration of the block; a given engine is open already.
+
+    Raises:
+        InputError: see `engine_from`.
+    """
+    if isinstance(engine, str):
+        with engine_from(engine, device) as opened:
+            yield opened
+    else:
+        yield engine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 
+from omnidistill.core.arguments import argument
 from omnidistill.core.engines.engine import Done, Result, Unit
 from omnidistill.core.engines.engine_registry import engines
 from omnidistill.core.errors import InputError
@@ -17,7 +18,7 @@ def local_engine(address: str | None = None, device: str = "cpu") -> LocalEngine
         InputError: an address is given.
     """
     if address is not None:
-        raise InputError("the engine 'local' takes no address; use --engine local")
+        raise InputError(f"the engine 'local' takes no address; use {argument('engine', 'local')}")
     return LocalEngine()
 
 

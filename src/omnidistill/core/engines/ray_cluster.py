@@ -22,6 +22,7 @@ from uuid import uuid4
 
 import torch
 
+from omnidistill.core.arguments import argument
 from omnidistill.core.engines.engine import Done, Result, Unit
 from omnidistill.core.engines.engine_registry import engines
 from omnidistill.core.errors import InputError, OmnidistillError
@@ -44,7 +45,9 @@ def ray_engine(address: str | None = None, device: str = "cpu") -> RayEngine:
         InputError: the device is a GPU with a number; Ray assigns the GPUs.
     """
     if device.startswith("cuda:"):
-        raise InputError(f"--device {device}: Ray assigns a GPU to every task; use --device cuda")
+        raise InputError(
+            f"{argument('device', device)}: Ray assigns a GPU to every task; use {argument('device', 'cuda')}"
+        )
     if address is not None and address.startswith("//"):
         address = f"ray:{address}"
     return RayEngine(address, gpus=int(device == "cuda"))
@@ -124,8 +127,8 @@ class RayEngine:
             ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(
-                f"--engine {self._name()}: could not connect to a Ray cluster ({_line(error)}); check that "
-                "'ray status' works there, or use --engine ray to start one on this machine"
+                f"{argument('engine', self._name())}: could not connect to a Ray cluster ({_line(error)}); check that "
+                f"'ray status' works there, or use {argument('engine', 'ray')} to start one on this machine"
             ) from error
         self._owns_connection = True
         return self
@@ -136,7 +139,7 @@ class RayEngine:
             self._owns_connection = False
 
     def _name(self) -> str:
-        """Return the engine as it is written after `--engine`."""
+        """Return the engine as it is written in the argument `engine`."""
         address = self.address or ""
         return address if address.startswith("ray://") else f"ray:{address}".rstrip(":")
 
@@ -145,7 +148,8 @@ class RayEngine:
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if self.gpus and self._owns_connection and self.address is None and not any("GPU" in each for each in machines):
             raise InputError(
-                "--engine ray: this machine has no GPU; use --device cpu, or the address of a cluster with a GPU"
+                f"{argument('engine', 'ray')}: this machine has no GPU; use {argument('device', 'cpu')}, or the "
+                "address of a cluster with a GPU"
             )
         cpus = torch.get_num_threads() + helpers
         return min(cpus, int(max((each.get("CPU", 0) for each in machines), default=0)) or cpus)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.encoders.imagebind import load_imagebind as imagebind
 from omnidistill.encoding.encoders.imagebind.clip_tokens import ClipTokenizer, find_vocabulary
@@ -86,7 +87,7 @@ def convert(
     if os.path.lexists(folder):
         raise InputError(f"{folder}: already exists; choose another folder or remove it")
     if (model == "languagebind") != (modality is not None):
-        raise InputError(f"convert {model}: {_MODALITY_HINT[model]}")
+        raise InputError(f"convert {model}: {_modality_hint(model)}")
     vocabulary = vocabulary or find_vocabulary(source if source.is_dir() else source.parent)
     if vocabulary is not None:
         ClipTokenizer.from_file(vocabulary)
@@ -112,10 +113,10 @@ def convert(
     return Conversion(towers, encoders, None if vocabulary is None else vocabulary.name)
 
 
-_MODALITY_HINT: dict[Model, str] = {
-    "imagebind": "the file contains all modalities; leave out --modality",
-    "languagebind": f"the modality of the model is missing; use --modality {', '.join(get_args(Modality))}",
-}
+def _modality_hint(model: Model) -> str:
+    if model == "imagebind":
+        return f"the file contains all modalities; omit {argument('modality')}"
+    return f"the modality of the model is missing; give {argument('modality')}: {', '.join(get_args(Modality))}"
 
 
 def _tower(path: Path) -> Tower:

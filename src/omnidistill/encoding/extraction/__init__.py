@@ -1,6 +1,7 @@
 """Feature extraction: encode the items of a manifest with frozen encoders, in shards, so that a run can resume."""
 
 from omnidistill.encoding.extraction.encode import Encoded, encode, is_begun
+from omnidistill.encoding.extraction.encode_set import EncodedSet, prepare_encoding
 from omnidistill.encoding.extraction.encode_settings import EncodeSettings
 from omnidistill.encoding.extraction.estimate import Estimate, estimate
 from omnidistill.encoding.extraction.join import check_set, join, save_encoded
@@ -8,11 +9,13 @@ from omnidistill.encoding.extraction.join import check_set, join, save_encoded
 __all__ = [
     "EncodeSettings",
     "Encoded",
+    "EncodedSet",
     "Estimate",
     "check_set",
     "encode",
     "estimate",
     "is_begun",
     "join",
+    "prepare_encoding",
     "save_encoded",
 ]

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.core.device import device_of, moved
-from omnidistill.distill.budget import row_bytes
+from omnidistill.distillation.budget import row_bytes
 from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.models.storages import RowForm, RowStorage

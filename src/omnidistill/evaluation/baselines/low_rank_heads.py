@@ -20,7 +20,7 @@ from torch import Tensor
 from omnidistill.core.settings import Positive
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill.budget import LEAST_ROWS
+from omnidistill.distillation.budget import LEAST_ROWS
 from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
 from omnidistill.evaluation.full_training import best_epoch
 from omnidistill.evaluation.protocol import EvaluateConfig
@@ -79,7 +79,9 @@ class LowRankHeads:
 
     def __init__(self, start: Heads, rank: int, num_runs: int, generator: torch.Generator) -> None:
         self.start = start
-        self.left: StackedHeads = {name: matrix.new_zeros(num_runs, matrix.shape[0], rank) for name, matrix in start.items()}
+        self.left: StackedHeads = {
+            name: matrix.new_zeros(num_runs, matrix.shape[0], rank) for name, matrix in start.items()
+        }
         self.right: StackedHeads = {
             name: _factor(num_runs, matrix.shape[1], rank, generator).to(matrix.device)
             for name, matrix in start.items()

@@ -17,8 +17,8 @@ from omnidistill.core.settings import Count
 from omnidistill.core.streams import Streams
 from omnidistill.core.threads import threads_for
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill.budget import LEAST_ROWS
-from omnidistill.distill.learnable import random_rows
+from omnidistill.distillation.budget import LEAST_ROWS
+from omnidistill.distillation.learnable import random_rows
 from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.evaluation.validation import doubling_steps, mean_score

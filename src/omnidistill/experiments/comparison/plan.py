@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from omnidistill.core.arguments import setting
 from omnidistill.core.errors import InputError, nearest
 from omnidistill.core.settings import Settings
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill.budget import BudgetTooSmallError, parse_budget, training_bytes
-from omnidistill.distill.version_0_1 import RENAMED
+from omnidistill.distillation.budget import BudgetTooSmallError, parse_budget, training_bytes
+from omnidistill.distillation.version_0_1 import RENAMED
 from omnidistill.evaluation.baselines import Allowance, Baseline
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.experiments.config import ComparisonConfig, MethodEntry, RunConfig, entry_config, has_setting
@@ -116,14 +117,14 @@ def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
             for size in comparison.sizes
             for name, entry in entries
         ]
-    for setting in comparison.settings:
-        if not any(has_setting(cell.config, setting) for cell in cells):
-            key = setting.partition("=")[0].strip()
+    for text in comparison.settings:
+        if not any(has_setting(cell.config, text) for cell in cells):
+            key = text.partition("=")[0].strip()
             if key in RENAMED:
-                raise InputError(f"--set {setting}: setting '{key}' is now '{RENAMED[key]}'; see docs/upgrading.md")
+                raise InputError(f"{setting(text)}: setting '{key}' is now '{RENAMED[key]}'; see docs/upgrading.md")
             known = {each for cell in cells for each in keys(cell.config.model_dump())}
             hint = nearest(key, known)
-            raise InputError(f"--set {setting}: no method of this comparison has that setting{hint}")
+            raise InputError(f"{setting(text)}: no method of this comparison has that setting{hint}")
     for cell in cells:
         for part in [data.modalities] if cell.config.joint else combinations(data.modalities, 2):
             for objective in (cell.config.distill.student, cell.config.experts.objective):

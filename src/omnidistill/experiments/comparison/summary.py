@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill.budget import LEAST_ROWS, training_bytes
+from omnidistill.distillation.budget import LEAST_ROWS, training_bytes
 from omnidistill.evaluation.baselines import baselines
 from omnidistill.evaluation.intervals import gain_retained, paired_difference
 from omnidistill.evaluation.retrieval import RECALL_AT, hits

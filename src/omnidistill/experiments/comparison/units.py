@@ -12,12 +12,14 @@ from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 
+from omnidistill.data.datasets import open_reference
+from omnidistill.data.featureset import FeatureSet
 from omnidistill.experiments.comparison.cells import Place, fit_baseline, make_cell
 from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell
+from omnidistill.experiments.comparison.result_store import FolderStore
 from omnidistill.experiments.config import RunConfig
-from omnidistill.experiments.run import make_experts, open_data
+from omnidistill.experiments.run import make_experts, make_heads
 from omnidistill.io.tracking import SilentProgress
-from omnidistill.models.heads import load_heads
 from omnidistill.training.experts import ExpertsConfig
 
 
@@ -35,21 +37,31 @@ AnyUnit = AnyCell | SharedExperts
 
 @dataclass(frozen=True)
 class Making:
-    """Makes one unit; the task of an engine. Data and heads are opened once a process.
+    """Makes one unit; the task of an engine. Data and heads are opened once per process.
 
-    base: the settings that all cells have in common.
+    Attributes:
+        data: the data, or the name or folder from which another process opens them.
+        modalities: those of the comparison.
+        base: the settings that all cells have in common.
+        folder: folder of the comparison.
+        command: command line, recorded in runs.
+        device: device of the computation.
     """
 
-    reference: str
+    data: FeatureSet | str
+    modalities: tuple[str, ...]
     base: RunConfig
     folder: Path
     command: str
+    device: str
 
     @cached_property
     def place(self) -> Place:
-        """As in the process that made the folder."""
-        data = open_data(self.reference, self.base)
-        return Place(self.reference, data, load_heads(self.folder / "heads", data.widths)[0], self.folder)
+        """The same inputs as in the process that started the comparison."""
+        data = open_reference(self.data) if isinstance(self.data, str) else self.data
+        data = data.only(self.modalities).to(self.device)
+        start = make_heads(data, self.base, self.folder / "heads")
+        return Place(data, start, FolderStore(self.folder), start.meta)
 
     def __call__(self, unit: AnyUnit) -> None:
         """Make it. Raises whatever a method does wrong."""
@@ -63,14 +75,16 @@ class Making:
                 make_experts(data, {name: start[name] for name in unit.modalities}, unit.config, unit.folder)
 
 
-def plan_units(place: Place, cells: Sequence[AnyCell]) -> tuple[list[AnyUnit], dict[int, list[int]]]:
+def plan_units(
+    place: Place, store: FolderStore, cells: Sequence[AnyCell]
+) -> tuple[list[AnyUnit], dict[int, list[int]]]:
     """The units of these cells, and what waits for what: {number of a unit: numbers of earlier ones}."""
     shared: dict[Key, SharedExperts] = {}
     wanted: dict[AnyCell, list[Key]] = {}
     for cell in cells:
         for part, config in _runs(place, cell):
             key = (part, config.experts)
-            shared.setdefault(key, _experts(place, part, config))
+            shared.setdefault(key, _experts(place, store, part, config))
             wanted.setdefault(cell, []).append(key)
     numbers = {key: number for number, key in enumerate(shared)}
     units: list[AnyUnit] = [*shared.values(), *cells]
@@ -97,6 +111,6 @@ def _runs(place: Place, cell: AnyCell) -> Iterator[tuple[tuple[str, ...], RunCon
         yield pair, cell.config.evolve(modalities=pair, joint=True)
 
 
-def _experts(place: Place, part: tuple[str, ...], config: RunConfig) -> SharedExperts:
-    folder = place.experts(place.data.only(part), {name: place.start[name] for name in part}, config)
+def _experts(place: Place, store: FolderStore, part: tuple[str, ...], config: RunConfig) -> SharedExperts:
+    folder = store.experts_folder(place.data.only(part), {name: place.start[name] for name in part}, config)
     return SharedExperts(config, part, folder)

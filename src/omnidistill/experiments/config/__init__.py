@@ -16,6 +16,7 @@ from omnidistill.experiments.config.load import (
     preset_names,
     split_tables,
 )
+from omnidistill.experiments.config.requested import SettingValues, requested_config
 from omnidistill.experiments.config.run_config import RunConfig
 from omnidistill.experiments.config.settings_tree import describe_fields
 
@@ -24,6 +25,7 @@ __all__ = [
     "ComparisonConfig",
     "MethodEntry",
     "RunConfig",
+    "SettingValues",
     "describe_comparisons",
     "describe_fields",
     "describe_presets",
@@ -33,5 +35,6 @@ __all__ = [
     "load_config",
     "parse_config",
     "preset_names",
+    "requested_config",
     "split_tables",
 ]

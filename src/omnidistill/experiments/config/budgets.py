@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from itertools import combinations
 
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill.budget import LEAST_ROWS, BudgetTooSmallError, parse_budget, set_bytes, training_bytes
-from omnidistill.distill.loop_settings import LoopSettings
+from omnidistill.distillation.budget import LEAST_ROWS, BudgetTooSmallError, parse_budget, set_bytes, training_bytes
+from omnidistill.distillation.loop_settings import LoopSettings
 from omnidistill.experiments.config.run_config import RunConfig
 from omnidistill.methods import Method
 

@@ -12,27 +12,30 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_core import to_jsonable_python
 
+from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError, nearest
 from omnidistill.core.settings import Component, Count, Seed, Settings
 from omnidistill.evaluation.baselines import AnyBaseline, Baseline, default_baselines
-from omnidistill.experiments.config.load import load_config, split_tables
+from omnidistill.experiments.config.load import as_texts, load_config, split_tables
 from omnidistill.experiments.config.run_config import RunConfig
 from omnidistill.experiments.config.settings_tree import explain
 from omnidistill.experiments.config.toml_files import headlines, read_file, read_toml, shipped
 
 Layout = Literal["retrieval", "variants", "cost", "directions", "curve"]
 Overrides = Annotated[tuple[str, ...], AfterValidator(split_tables)]
-"""key=value, as for --set; one setting each."""
+"""key=value; one setting each."""
 
 SHARED = ("modalities", "heads.", "evaluate.")
 """Keys, or beginnings of keys, of what all methods of a comparison have in common."""
 _DECIDED = {
-    "seed": "seeds (--seeds)",
-    "experts.seed": "seeds (--seeds)",
-    "distill.size": "sizes (--sizes) or bytes (--bytes)",
-    "evaluate.num_seeds": "num_students (--students)",
+    "seed": ("seeds",),
+    "experts.seed": ("seeds",),
+    "distill.size": ("sizes", "bytes"),
+    "evaluate.num_seeds": ("num_students",),
 }
+"""{setting of a run: arguments of a comparison that determine it}."""
 
 
 class MethodEntry(Settings):
@@ -43,7 +46,7 @@ class MethodEntry(Settings):
     label: str | None = None
     """Name in tables; absent: that of the preset."""
     settings: Overrides = ()
-    """key=value, as for --set."""
+    """key=value, see `omnidistill config --explain`."""
     each_anchor: bool = False
     """Once for every modality of the data as the anchor of student and experts."""
 
@@ -81,7 +84,8 @@ class ComparisonConfig(Settings):
         own = [setting for entry in self.methods for setting in entry.settings]
         for setting in (*self.settings, *own):
             if (key := _key(setting)) in _DECIDED:
-                raise ValueError(f"{setting}: a comparison decides {key} by its {_DECIDED[key]}")
+                names = " or ".join(argument(name) for name in _DECIDED[key])
+                raise ValueError(f"{setting}: a comparison sets {key} by {names}")
         for setting in own:
             if _key(setting).startswith(SHARED):
                 raise ValueError(f"{setting}: one for all methods; give it as a setting of the comparison")
@@ -94,45 +98,77 @@ def describe_comparisons() -> dict[str, str]:
 
 
 def load_comparison(
-    path: Path | None = None, preset: str | None = None, methods: Sequence[str] = (), **given: Any
+    source: Path | ComparisonConfig | None = None, preset: str | None = None, methods: Sequence[Any] = (), **given: Any
 ) -> tuple[str, ComparisonConfig]:
-    """Its name and content: of a file, of one that ships with the package, or of methods by name alone; given values
-    (sizes, bytes, seeds, num_students, settings) replace those of the file; sizes replace bytes, and bytes sizes.
+    """Return the name and the content of a comparison.
 
-    Raises InputError for an unknown name, method or setting, naming the nearest known one.
+    Args:
+        source: a TOML file, or a complete comparison.
+        preset: name of a comparison that ships with the package, instead of a source.
+        methods: the methods instead of those of source or preset: names of presets, or `MethodEntry`.
+        given: values (sizes, bytes, seeds, num_students, settings, layout, baselines) that replace those of source or
+            preset; sizes replace bytes, and bytes sizes. None is ignored.
+
+    Raises:
+        InputError: an unknown name, method or setting; names the nearest known one.
     """
-    if path is not None and preset is not None:
-        raise InputError("give --preset or --config, not both")
-    if path is not None:
-        name, where, tree = path.stem, str(path), read_file(path)
-    elif preset is not None:
-        known = shipped("comparisons")
-        if preset not in known:
-            hint = f"; --methods {preset} names a method" if preset in shipped("presets") else nearest(preset, known)
-            raise InputError(f"unknown comparison '{preset}'{hint}; 'omnidistill presets' lists them")
-        name, where = preset, f"comparison {preset}"
-        tree = read_toml(known[preset], where)
-    else:
-        name, where, tree = "comparison", "comparison", {}
+    name, where, tree = _source(source, preset)
     given = {key: value for key, value in given.items() if value is not None}
+    if isinstance(source, ComparisonConfig) and not given and not methods:
+        return name, source
     for replacing, replaced in (("sizes", "bytes"), ("bytes", "sizes")):
         if replacing in given:
             tree.pop(replaced, None)
-    tree |= given
+    tree |= {key: as_texts(value) if key == "settings" else _listed(key, value) for key, value in given.items()}
     if methods:
-        tree["methods"] = list(methods)
+        tree["methods"] = _listed("methods", methods)
     if "methods" not in tree:
         raise InputError(
-            "no methods to compare; give --methods a,b,c or --preset NAME ('omnidistill presets' lists both)"
+            f"no methods to compare; give {argument('methods')} or {argument('preset')}; 'omnidistill presets' lists "
+            "both"
         )
     if "references" in tree:
         raise InputError(f"{where}: setting 'references' is now 'baselines'; see docs/upgrading.md")
     if isinstance(tree["methods"], list):
         tree["methods"] = [{"preset": each} if isinstance(each, str) else each for each in tree["methods"]]
     try:
-        return name, ComparisonConfig.model_validate_json(json.dumps(tree, default=str))
+        return name, ComparisonConfig.model_validate_json(json.dumps(to_jsonable_python(tree), default=str))
     except ValidationError as error:
         raise InputError(f"{where}: {explain(error, ComparisonConfig, tree)}") from None
+
+
+def _source(source: object, preset: str | None) -> tuple[str, str, dict[str, Any]]:
+    """Return the name of a comparison, where it comes from, and its settings."""
+    if source is not None and preset is not None:
+        raise InputError(f"{argument('preset')} and {argument('config')} both choose the settings; give only one")
+    match source:
+        case Path():
+            return source.stem, str(source), read_file(source)
+        case ComparisonConfig():
+            tree = source.model_dump(mode="json")
+            del tree["sizes" if source.bytes else "bytes"]
+            return "comparison", "comparison", tree
+        case None:
+            if preset is None:
+                return "comparison", "comparison", {}
+            known = shipped("comparisons")
+            if preset not in known:
+                named = f"; {argument('methods', preset)} names a method"
+                hint = named if preset in shipped("presets") else nearest(preset, known)
+                raise InputError(f"unknown comparison '{preset}'{hint}; 'omnidistill presets' lists them")
+            where = f"comparison {preset}"
+            return preset, where, read_toml(known[preset], where)
+    raise InputError(f"config: found a {type(source).__name__}; give a ComparisonConfig or the Path of a TOML file")
+
+
+def _listed(key: str, value: Any) -> Any:
+    """Return a single text or number, given for a setting that is a list, as a list of one."""
+    several = key in ("methods", "sizes", "bytes", "seeds", "baselines")
+    if key == "methods" and isinstance(value, int):
+        raise InputError(f"methods: found {value}; give a list of names of presets, or of MethodEntry")
+    if several and isinstance(value, str | int | MethodEntry):
+        return [value]
+    return list(value) if several and isinstance(value, Sequence) else value
 
 
 def entry_config(

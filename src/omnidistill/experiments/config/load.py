@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
+from omnidistill.core.arguments import argument, setting
 from omnidistill.core.errors import InputError, nearest
-from omnidistill.distill.version_0_1 import RENAMED, RENAMED_VALUES
+from omnidistill.distillation.version_0_1 import RENAMED, RENAMED_VALUES
 from omnidistill.experiments.config.run_config import RunConfig
 from omnidistill.experiments.config.settings_tree import (
     Tree,
@@ -40,7 +41,10 @@ def describe_presets() -> dict[str, str]:
 
 
 def load_config(
-    path: Path | None = None, preset: str | None = None, overrides: Sequence[str] = (), **fixed: Any
+    source: Path | RunConfig | None = None,
+    preset: str | None = None,
+    overrides: Sequence[str] | Mapping[str, object] = (),
+    **fixed: Any,
 ) -> RunConfig:
     """Read a TOML file or a preset (default: "recommended") and apply overrides.
 
@@ -48,27 +52,42 @@ def load_config(
     the settings of the former one.
 
     Args:
-        path: a TOML file.
-        preset: the name of a preset, instead of a file.
-        overrides: "key=value" with a dotted key and a TOML literal, for example "distill.iterations=500".
+        source: a TOML file, or complete settings to start from.
+        preset: the name of a preset, instead of a source.
+        overrides: "key=value" with a dotted key and a TOML literal, for example "distill.iterations=500"; or
+            {key: value}, whose values may be tables or components.
         fixed: values by key, with "__" for the dots; None is ignored.
 
     Raises:
         InputError: unreadable TOML, unknown preset, unknown, renamed or impossible setting; names the key and the
             nearest known one.
     """
-    if path is not None and preset is not None:
-        raise InputError("give --preset or --config, not both")
+    if source is not None and preset is not None:
+        raise InputError(f"{argument('preset')} and {argument('config')} both choose the settings; give only one")
     preset = preset or DEFAULT
-    where = f"preset {preset}" if path is None else str(path)
-    tree = _preset(preset) if path is None else _extended(read_file(path), where)
-    pairs = [_pair(each) for each in split_tables(overrides)]
+    where, tree = _source(source, preset)
+    pairs = list(overridden(overrides))
     for key, value in _kinds_first(pairs, tree):
-        _assign(tree, key, value, f"--set {key}={json.dumps(value, default=str)}")
+        _assign(tree, key, value, setting(f"{key}={json.dumps(value, default=str)}"))
     given = {key.replace("__", "."): value for key, value in fixed.items() if value is not None}
     for key, value in given.items():
         _assign(tree, key, value, where)
-    return parse_config(tree, where, {**{key: f"--set {key}" for key, _ in pairs}, **{key: key for key in given}})
+    return parse_config(tree, where, {**{key: setting(key) for key, _ in pairs}, **{key: key for key in given}})
+
+
+def _source(source: object, preset: str) -> tuple[str, Tree]:
+    """Return the name of where the settings come from, and the settings."""
+    match source:
+        case None:
+            return f"preset {preset}", _preset(preset)
+        case Path():
+            return str(source), _extended(read_file(source), str(source))
+        case RunConfig():
+            return "config", source.model_dump(mode="json")
+    raise InputError(
+        f"config: found a {type(source).__name__}; give a RunConfig or the Path of a TOML file; single settings belong "
+        "in settings"
+    )
 
 
 def parse_config(tree: Mapping[str, Any], where: str, given: Mapping[str, str] | None = None) -> RunConfig:
@@ -112,17 +131,51 @@ def _split_table(override: str) -> Iterator[str]:
 
 
 def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if not isinstance(value, dict) or not value:
+    if not isinstance(value, Mapping) or not value:
         yield key, value
         return
     for name, inner in value.items():
         yield from _leaves(f"{key}.{name}", inner)
 
 
+def overridden(overrides: object) -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of every single setting.
+
+    Args:
+        overrides: texts "key=value", or {key: value}.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if isinstance(overrides, Mapping):
+        for key, value in overrides.items():
+            yield from _leaves(str(key), value)
+        return
+    texts = list(overrides) if isinstance(overrides, Iterable) and not isinstance(overrides, str) else [overrides]
+    for text in texts:
+        if not isinstance(text, str):
+            raise InputError(
+                f"settings: found {text!r}; give a dict such as {{'distill.iterations': 500}}, or texts such as "
+                "'distill.iterations=500'"
+            )
+        yield from (_pair(each) for each in _split_table(text))
+
+
+def as_texts(overrides: object) -> tuple[str, ...]:
+    """Return single settings as texts "key=value"; a component becomes one text for each of its settings.
+
+    Raises:
+        InputError: see `overridden`.
+    """
+    plain = ((key, to_jsonable_python(value)) for key, value in overridden(overrides))
+    return tuple(f"{key}={json.dumps(leaf)}" for name, value in plain for key, leaf in _leaves(name, value))
+
+
 def _pair(override: str) -> tuple[str, Any]:
     key, found, text = override.partition("=")
     if not found:
-        raise InputError(f"--set {override}: expected key=value, for example --set distill.iterations=500")
+        example = setting("distill.iterations=500")
+        raise InputError(f"{setting(override)}: expected key=value, for example {example}")
     return key.strip(), _literal(text)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from omnidistill.core.streams import Streams
-from omnidistill.distill.loop_settings import LoopSettings
+from omnidistill.distillation.loop_settings import LoopSettings
 from omnidistill.evaluation.baselines import Allowance, Setting
 from omnidistill.evaluation.baselines.all_rows import AllRows, AllRowsOwn
 from omnidistill.evaluation.baselines.equal_bytes import EqualBytes

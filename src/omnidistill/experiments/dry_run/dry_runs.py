@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from omnidistill.core.engines import Engine, LocalEngine
+import torch
+
+from omnidistill.core.device import resolve_device
+from omnidistill.core.engines import Engine, engine_from
 from omnidistill.core.errors import InputError
 from omnidistill.core.memory import peak_memory
 from omnidistill.core.streams import Streams
+from omnidistill.data.datasets import Data, opened
 from omnidistill.data.featureset import Development, FeatureSet
 from omnidistill.evaluation.baselines import baselines
 from omnidistill.evaluation.validation import validation_score
 from omnidistill.experiments.comparison import Cell
+from omnidistill.experiments.comparison.compare import base_config
 from omnidistill.experiments.comparison.plan import BaselineCell, plan_baselines, plan_cells
-from omnidistill.experiments.config import SHARED, ComparisonConfig, RunConfig, load_config
+from omnidistill.experiments.config import ComparisonConfig, MethodEntry, RunConfig, load_comparison, requested_config
 from omnidistill.experiments.config.budgets import resolve_size
 from omnidistill.experiments.dry_run.comparison_stages import cell_students, reference_stage
 from omnidistill.experiments.dry_run.cost_estimate import Foreseen, Stage
@@ -27,25 +33,30 @@ from omnidistill.experiments.dry_run.method_stages import set_stages
 from omnidistill.experiments.dry_run.parallel_estimate import Spread
 from omnidistill.experiments.dry_run.search_estimate import TRIED_SECONDS
 from omnidistill.experiments.dry_run.training_stages import Measured
-from omnidistill.experiments.run import open_data
+from omnidistill.experiments.run import InitialHeads, given_heads, load_initial_set
 from omnidistill.experiments.run.expert_stage import given_experts
+from omnidistill.experiments.run.start_heads import GivenHeads
 from omnidistill.io.tracking import Progress, SilentProgress
-from omnidistill.models.heads import Heads, load_heads, random_heads
+from omnidistill.models.heads import random_heads
 from omnidistill.training.experts import pretrain_heads
 
 
 def rehearse_experts(
-    reference: str,
-    config: RunConfig,
-    heads: Path | None = None,
+    data: Data,
+    *,
+    heads: GivenHeads | None = None,
+    engine: Engine | str = "local",
+    device: str = "auto",
     progress: Progress | None = None,
-    engine: Engine | None = None,
+    **settings: Any,
 ) -> Foreseen:
-    """What `run_experts` will take. Raises InputError for what it refuses before it begins."""
+    """What `train_experts` will take, with the same arguments. Raises InputError for what it refuses at once."""
+    config, chosen_device = requested_config(**settings), resolve_device(device)
+    engine = engine_from(engine, str(chosen_device)) if isinstance(engine, str) else engine
     with _rehearsal(progress, 2) as (place, told):
-        data = open_data(reference, config)
+        data = _opened(data, config, chosen_device)
         config.experts.objective.bind(data.modalities)
-        spread = Spread.of(engine or LocalEngine())
+        spread = Spread.of(engine)
         measured, stages = _start(data, config, heads)
         told.advance(1)
         with peak_memory() as peak:
@@ -56,20 +67,24 @@ def rehearse_experts(
 
 
 def rehearse_distill(
-    reference: str,
-    config: RunConfig,
+    data: Data,
     *,
-    heads: Path | None = None,
+    heads: GivenHeads | None = None,
     experts: Path | None = None,
+    initial_set: Path | None = None,
+    device: str = "auto",
     progress: Progress | None = None,
+    **settings: Any,
 ) -> Foreseen:
-    """What `run_distill` will take. Raises InputError for what it refuses before it begins."""
+    """What `distill` will take, with the same arguments. Raises InputError for what it refuses at once."""
+    usual_size = None if initial_set is None else load_initial_set(initial_set).size
+    config = requested_config(**settings, usual_size=usual_size)
     with _rehearsal(progress, 2) as (place, told), peak_memory() as peak:
-        data = open_data(reference, config)
+        data = _opened(data, config, resolve_device(device))
         config = resolve_size(config, data)
         _require_rows(data, config)
         if experts is not None and config.joint:
-            given_experts(experts, data, config, heads)
+            given_experts(experts, data, config, given_heads(heads, data.widths))
         measured, stages = _start(data, config, heads)
         if heads is None and experts is not None:
             stages = []  # those of the experts
@@ -86,30 +101,31 @@ def rehearse_distill(
 
 
 def rehearse_comparison(
-    reference: str,
-    comparison: ComparisonConfig,
-    heads: Path | None = None,
+    data: Data,
+    methods: Sequence[str | MethodEntry] | str = (),
+    *,
+    preset: str | None = None,
+    config: ComparisonConfig | Path | None = None,
+    heads: GivenHeads | None = None,
+    engine: Engine | str = "local",
+    device: str = "auto",
     progress: Progress | None = None,
-    engine: Engine | None = None,
+    **given: Any,
 ) -> Foreseen:
-    """What `compare` will take, in an empty folder. Raises InputError for what it refuses before it begins.
+    """What `compare` will take in an empty folder, with the same arguments. Raises InputError for what it refuses.
 
     A method is rehearsed once for every size; other seeds take as long. Experts that methods share count once.
     """
-    shared = [each for each in comparison.settings if each.strip().startswith(SHARED)]
-    base = load_config(
-        preset="hopa", overrides=shared, seed=min(comparison.seeds), evaluate__num_seeds=comparison.num_students
-    )
-    data = open_data(reference, base)
+    comparison, chosen_device = load_comparison(config, preset, methods, **given)[1], resolve_device(device)
+    engine = engine_from(engine, str(chosen_device)) if isinstance(engine, str) else engine
+    base = base_config(comparison)
+    data = _opened(data, base, chosen_device)
     data.split("test")  # a missing one is told now
     cells = plan_cells(comparison, data)
-    shape = (
-        load_heads(heads, data.widths)[0]
-        if heads
-        else random_heads(data.widths, base.heads.width, Streams(0)["rehearsal"])
-    )
+    own = given_heads(heads, data.widths)
+    shape = own if own else random_heads(data.widths, base.heads.width, Streams(0)["rehearsal"])
     references = plan_baselines(comparison, base.evaluate, cells, data, shape)
-    spread = Spread.of(engine or LocalEngine())
+    spread = Spread.of(engine)
     distinct: dict[tuple[str, int, int | None], list[Cell]] = {}
     for cell in cells:
         distinct.setdefault((cell.method, cell.size, cell.budget), []).append(cell)
@@ -124,16 +140,16 @@ def rehearse_comparison(
             told.advance(1)
         for number, ((method, size, _), same) in enumerate(distinct.items()):
             made, wanted = [], []
-            config = same[0].config
-            for part in [data.modalities] if config.joint else combinations(data.modalities, 2):
+            settings = same[0].config
+            for part in [data.modalities] if settings.joint else combinations(data.modalities, 2):
                 here, inner = _of(measured, part), place / f"{number}-{'~'.join(part)}"
                 inner.mkdir()
-                if config.distill.uses_experts:
-                    wanted.append(f"{part} {config.experts.model_dump_json()}")
+                if settings.distill.uses_experts:
+                    wanted.append(f"{part} {settings.experts.model_dump_json()}")
                     if wanted[-1] not in units.experts:
-                        trained = here.experts(config, inner)
+                        trained = here.experts(settings, inner)
                         units.experts[wanted[-1]] = [replace(each, name=f"{each.name} of {method}") for each in trained]
-                made += [*set_stages(here, config, inner, seconds=0.7), cell_students(here, config, scoring)]
+                made += [*set_stages(here, settings, inner, seconds=0.7), cell_students(here, settings, scoring)]
             units.add_cells(_together(f"{method}, {size} rows", made, len(same)), wanted)
             told.advance(1)
         stages = [*first, *units.stages()]
@@ -188,13 +204,18 @@ def _together(name: str, stages: list[Stage], count: int) -> Stage:
     return Stage(name, count, "sets", seconds, num_bytes)
 
 
-def _start(data: FeatureSet, config: RunConfig, heads: Path | None) -> tuple[Measured, list[Stage]]:
+def _opened(data: Data, config: RunConfig, device: torch.device) -> FeatureSet:
+    """Return the data of a run on the device."""
+    features = opened(data)
+    return (features if config.modalities is None else features.only(config.modalities)).to(device)
+
+
+def _start(data: FeatureSet, config: RunConfig, heads: GivenHeads | None) -> tuple[Measured, list[Stage]]:
     """What is measured, from heads of the width that they will have; and the stage that makes them."""
-    start: Heads
-    if heads is not None:
-        start = load_heads(heads, data.widths)[0]
-        return (measured := Measured.of(start, data.development())), [Stage("heads", 0, "epochs", 0.0, measured.bytes)]
-    start = random_heads(data.widths, config.heads.width, Streams(0)["rehearsal"])
+    if (given := given_heads(heads, data.widths)) is not None:
+        measured = Measured.of(given.to(data), data.development())
+        return measured, [Stage("heads", 0, "epochs", 0.0, measured.bytes)]
+    start = InitialHeads(random_heads(data.widths, config.heads.width, Streams(0)["rehearsal"])).to(data)
     measured = Measured.of(start, data.development())
     stage = measured.pretraining(config)
     if stage.seconds < TRIED_SECONDS:  # then what follows begins where it will begin

@@ -19,10 +19,10 @@ from omnidistill.core.json_value import Json
 from omnidistill.core.streams import Streams
 from omnidistill.core.threads import threads_for
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distill import DistilledSet
-from omnidistill.distill.learnable import random_rows
-from omnidistill.distill.loop_settings import LoopSettings
-from omnidistill.distill.outer import TrajectoryObjective
+from omnidistill.distillation import DistilledSet
+from omnidistill.distillation.learnable import random_rows
+from omnidistill.distillation.loop_settings import LoopSettings
+from omnidistill.distillation.outer import TrajectoryObjective
 from omnidistill.evaluation.validation import choose_recipe, doubling_steps
 from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.config.budgets import run_bytes

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from omnidistill.distill.distilled_set import PROVENANCE
-from omnidistill.distill.version_0_1 import upgraded_set
+from omnidistill.distillation.distilled_set import PROVENANCE
+from omnidistill.distillation.version_0_1 import upgraded_set
 from omnidistill.experiments.inspection.findings import Facts
 from omnidistill.io.artifacts import Artifact
 

@@ -79,7 +79,7 @@ class Finding:
         for name, x in list(self.tensors.items())[:_SHOWN]:
             lines.append(f"  {'tensor':14}  {name}  {x.dtype} {' x '.join(map(str, x.shape)) or 'scalar'}")
         if len(self.tensors) > _SHOWN:
-            lines.append(f"  {'':14}  and {len(self.tensors) - _SHOWN} more tensors; --json lists all")
+            lines.append(f"  {'':14}  and {len(self.tensors) - _SHOWN} more tensors")
         for part in self.parts.values():
             lines += ["", *part.lines()]
         return lines
@@ -87,7 +87,7 @@ class Finding:
 
 _CHECKED = {
     True: "content matches the checksums",
-    False: "content not verified; --verify compares it with the checksums",
+    False: "content not compared with the checksums",
     None: "no checksums",
 }
 

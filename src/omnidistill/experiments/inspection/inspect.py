@@ -11,14 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
+from omnidistill.data.datasets import load
 from omnidistill.data.store import save_features
-from omnidistill.distill.distilled_set import PROVENANCE
+from omnidistill.distillation.distilled_set import PROVENANCE
 from omnidistill.encoding.extraction.encode import ENCODED, ENCODERS
 from omnidistill.experiments.inspection.artifact_facts import describe, provenance
 from omnidistill.experiments.inspection.file_facts import DATASET, FILES, dataset
 from omnidistill.experiments.inspection.findings import Facts, Finding, TensorFacts
-from omnidistill.experiments.run import EMOJI, open_data, open_run
+from omnidistill.experiments.run import open_run
 from omnidistill.io.artifacts import load_artifact, read_json, read_tensors
 from omnidistill.training.experts import load_experts
 
@@ -47,7 +49,7 @@ def inspect(path: Path, verify: bool = False) -> Finding:
             f"{path}: contains nothing written by omnidistill; pass the folder of a set, heads, experts, a run, a "
             f"comparison or an export, or a file ({', '.join(_FILES)})"
         )
-    if str(path) == EMOJI and not path.exists():
+    if str(path) == "emoji" and not path.exists():
         return _bundled(verify)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
@@ -63,8 +65,8 @@ def inspect(path: Path, verify: bool = False) -> Finding:
 def _bundled(verify: bool) -> Finding:
     """Describe the bundled set in packed form."""
     with TemporaryDirectory(prefix="omnidistill-") as place:
-        save_features(open_data(EMOJI), Path(place) / EMOJI)
-        return replace(_artifact(Path(place) / EMOJI, verify), path=Path(EMOJI))
+        save_features(load("emoji"), Path(place) / "emoji")
+        return replace(_artifact(Path(place) / "emoji", verify), path=Path("emoji"))
 
 
 def _artifact(path: Path, verify: bool) -> Finding:
@@ -88,7 +90,7 @@ def _run(path: Path, verify: bool) -> Finding:
     state = read_json(path / "run.json")
     facts: Facts = {
         "method": run.config.method,
-        "data": run.data_reference,
+        "data": run.location,
         "modalities": list(run.modalities),
         "finished": run.finished,
         "evaluated": (path / "scores.json").exists(),
@@ -164,7 +166,7 @@ def _bare(path: Path) -> Finding:
     facts: Facts = {"tensors": len(tensors)}
     if heads:
         facts["may be"] = (
-            f"heads of width {matrices.pop()}; pass it as --heads if tensors are named like the modalities"
+            f"heads of width {matrices.pop()}; usable as {argument('heads')} if tensors are named like the modalities"
         )
     return Finding(path, "tensors", facts, path.stat().st_size, None, TensorFacts.of(tensors))
 

@@ -1,36 +1,29 @@
-"""Runs: a run folder, and the stages that produce heads, experts and the distilled set in it."""
+"""Runs: the stages that produce heads, experts and the distilled set, in memory or in a run folder."""
 
-from omnidistill.data.fingerprint import fingerprint
-from omnidistill.experiments.run.distill_run import ExpertCache, load_initial_set, run_distill
-from omnidistill.experiments.run.expert_stage import make_experts, run_experts
-from omnidistill.experiments.run.run_folder import (
-    EMOJI,
-    STAGES,
-    Run,
-    begin_run,
-    heads_fingerprint,
-    open_data,
-    open_run,
-    pair_folder,
-    versions,
-)
-from omnidistill.experiments.run.start_heads import make_heads
+from omnidistill.experiments.run.distill_run import ExpertSource, distill, load_initial_set
+from omnidistill.experiments.run.expert_stage import make_experts, train_experts
+from omnidistill.experiments.run.result import STAGES, DistillResult, matching_loss, pair_folder
+from omnidistill.experiments.run.run_folder import Run, begin_run, open_run
+from omnidistill.experiments.run.run_identity import heads_fingerprint, versions
+from omnidistill.experiments.run.start_heads import InitialHeads, given_heads, make_heads, pretrain_heads
 
 __all__ = [
-    "EMOJI",
     "STAGES",
-    "ExpertCache",
+    "DistillResult",
+    "ExpertSource",
+    "InitialHeads",
     "Run",
     "begin_run",
-    "fingerprint",
+    "distill",
+    "given_heads",
     "heads_fingerprint",
     "load_initial_set",
     "make_experts",
     "make_heads",
-    "open_data",
+    "matching_loss",
     "open_run",
     "pair_folder",
-    "run_distill",
-    "run_experts",
+    "pretrain_heads",
+    "train_experts",
     "versions",
 ]

@@ -1,159 +1,219 @@
-"""A complete run from features to a set: initial heads, experts if the method needs them, then the method.
+"""Distillation from features to a set: initial heads, experts if the method needs them, then the method.
 
-With `joint = false`, the run produces one set per pair of modalities, from the same initial heads, as published bimodal
-methods do.
+With `joint = false`, the result is one set per pair of modalities, from the same initial heads, as published bimodal
+methods do. Everything happens in memory; with a folder, every stage is stored as well, and an interrupted run resumes.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 
+import torch
+
+from omnidistill.core.arguments import argument
+from omnidistill.core.device import resolve_device
 from omnidistill.core.errors import InputError
+from omnidistill.data.datasets import Data, opened
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.fingerprint import fingerprint
-from omnidistill.distill import DistilledSet, Provenance
-from omnidistill.experiments.config import RunConfig
+from omnidistill.distillation import Distillation, DistilledSet, Provenance
+from omnidistill.distillation.budget import training_bytes
+from omnidistill.experiments.config import RunConfig, SettingValues, requested_config
 from omnidistill.experiments.config.budgets import resolve_size
 from omnidistill.experiments.run.expert_stage import given_experts, make_experts
-from omnidistill.experiments.run.run_folder import (
-    Run,
-    begin_run,
-    heads_fingerprint,
-    open_data,
-    pair_folder,
-)
-from omnidistill.experiments.run.start_heads import make_heads
+from omnidistill.experiments.run.result import DistillResult, pair_folder
+from omnidistill.experiments.run.run_folder import Run, begin_run, save_part
+from omnidistill.experiments.run.run_identity import heads_fingerprint, versions
+from omnidistill.experiments.run.start_heads import GivenHeads, InitialHeads, given_heads, make_heads
 from omnidistill.io.artifacts import exclusive
-from omnidistill.io.tracking import Progress, SilentProgress, check_trackers
+from omnidistill.io.tracking import Progress, check_trackers, shown
 from omnidistill.methods import Task
 from omnidistill.methods.method import check_result
-from omnidistill.models.heads import Heads, load_heads, save_heads
+from omnidistill.models.heads import Heads
 from omnidistill.models.objectives.objective import check_contract
 from omnidistill.training.experts import ExpertBuffer
 
-ExpertCache = Callable[[FeatureSet, Heads, RunConfig], Path]
-"""Function that returns the folder of the experts for data, heads and settings, so that several runs can share them."""
+InitialSet = DistilledSet | DistillResult | Path
+"""A set to continue from, the result that has it, or the Path of a set or run."""
+
+ExpertSource = Callable[[FeatureSet, Heads, RunConfig, Progress], ExpertBuffer]
+"""Function that returns the experts for data, heads and settings, so that several runs can share them."""
 
 
-def run_distill(
-    reference: str,
-    config: RunConfig,
-    folder: Path,
+def distill(
+    data: Data,
     *,
-    heads: Path | None = None,
-    experts: Path | None = None,
-    initial_set: Path | None = None,
-    expert_cache: ExpertCache | None = None,
+    size: int | None = None,
+    bytes: str | int | None = None,
+    preset: str | None = None,
+    config: RunConfig | Path | None = None,
+    settings: SettingValues = (),
+    seed: int | None = None,
+    heads: GivenHeads | None = None,
+    experts: Path | ExpertBuffer | None = None,
+    expert_source: ExpertSource | None = None,
+    initial_set: InitialSet | None = None,
+    folder: str | Path | None = None,
     resume: bool = False,
-    command: str = "",
     trackers: Sequence[str] = (),
-    progress: Progress | None = None,
-) -> Run:
-    """Run all stages up to the finished set (or sets). Missing heads and experts are trained in the run folder.
+    device: str | torch.device = "auto",
+    progress: Progress | bool = True,
+    command: str = "",
+) -> DistillResult:
+    """Distil a set. Missing heads and experts are trained first.
 
     Args:
-        reference: folder of a packed set, or "emoji".
-        config: the settings.
-        folder: the run folder.
-        heads: folder of the initial heads; None trains them.
-        experts: an expert buffer, trained earlier by 'experts'.
-        initial_set: a set (or a run) of the same data and size, to continue from.
-        expert_cache: folder of shared experts; None stores experts in the run folder.
+        data: a set, the name of a registered dataset ("emoji"), or the Path of a packed set.
+        size: number of synthetic rows; None: that of the settings.
+        bytes: size budget instead, filled with as many rows as fit: bytes, "64kB", or "1%" of the training features.
+        preset: name of a method; None: the recommended one, or `compact` with a budget.
+        config: complete settings, or the Path of a TOML file, instead of a preset.
+        settings: single settings, {"distill.iterations": 500}, or texts "distill.iterations=500".
+        seed: seed of every random stream.
+        heads: initial heads {modality: d x p_m}, or the Path of stored ones; None: pre-trained on the split `heads`,
+            or random if there is no such split.
+        experts: expert trajectories from `train_experts`, or the Path of stored ones.
+        expert_source: function that returns the experts, so that several runs can share them.
+        initial_set: a set of the same data and size to continue from, a result, or the Path of a set or run.
+        folder: the run folder; None: nothing is stored.
         resume: resume or reuse the run in the folder.
+        trackers: names of trackers that also record the metrics; they need a folder.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        progress: whether progress is shown, or the object that shows it.
         command: command line, recorded in the run.
-        trackers: trackers that also record the metrics: "tensorboard", "wandb", "trackio".
-        progress: reports progress to the user.
+
+    Returns:
+        The set, the initial heads, the choices made and the seconds.
 
     Raises:
-        InputError: data, settings or budget are invalid; the folder contains another run, or this run and `resume` is
-            False.
+        InputError: data, settings, budget or device cannot be used; the folder contains another run, or this run and
+            `resume` is False.
         NotFiniteError: training or distillation diverged.
     """
-    _check_trackers(trackers, config)
-    data = open_data(reference, config)
-    budget = config.distill.size if isinstance(config.distill.size, str) else None
-    config = resolve_size(config, data)
-    for part in [data] if config.joint else [data.only(pair) for pair in combinations(data.modalities, 2)]:
-        _check(part, config, reference)
-    if heads is not None:
-        load_heads(heads, data.widths)
-    given = None
-    if experts is not None:
-        if not config.distill.uses_experts:
-            outer = getattr(config.distill, "outer", None)
-            kind = f"kind {config.distill.kind}" + (f", outer objective {outer.kind}" if outer else "")
-            raise InputError(
-                f"--experts {experts}: method '{config.method}' ({kind}) does not use experts; omit the option"
-            )
-        if not config.joint:
-            raise InputError(
-                f"--experts {experts}: with joint = false every pair trains its own experts; omit the option"
-            )
-        given = given_experts(experts, data, config, heads)
-    first = None if initial_set is None else _initial_set(initial_set, data, config)
-    how = _How(
-        reference,
-        heads,
-        given,
+    place = None if folder is None else Path(folder)
+    first = None if initial_set is None else load_initial_set(initial_set)
+    requested = requested_config(
+        size=size,
+        bytes=bytes,
+        preset=preset,
+        config=config,
+        settings=settings,
+        seed=seed,
+        usual_size=None if first is None else first.size,
+    )
+    _check_trackers(trackers, requested, place)
+    if resume and place is None:
+        raise InputError("resume=True: needs the folder of the run; give it, or omit resume")
+    features = opened(data)
+    location = features.location
+    if requested.modalities is not None:
+        features = features.only(requested.modalities)
+    resolved = resolve_size(requested, features)
+    for part in [features] if resolved.joint else [features.only(p) for p in combinations(features.modalities, 2)]:
+        _check(part, resolved, location)
+    if first is not None:
+        _check_initial_set(first, initial_set, features, resolved)
+    start = given_heads(heads, features.widths)
+    job = _Job(
+        start,
+        _checked_experts(experts, features, resolved, start),
+        expert_source,
         first,
-        expert_cache,
         resume,
         command,
         tuple(trackers),
-        progress or SilentProgress(),
-        budget,
+        shown(progress),
+        requested.distill.size if isinstance(requested.distill.size, str) else None,
+        location,
     )
-    with exclusive(folder):
-        return _joint(data, config, folder, how) if config.joint else _pairs(data, config, folder, how)
+    features = features.to(resolve_device(device))
+    with nullcontext() if place is None else exclusive(place):
+        result = (_joint if resolved.joint else _pairs)(features, resolved, place, job)
+    return replace(result, requested=requested)
 
 
 @dataclass(frozen=True)
-class _How:
+class _Job:
     """Arguments that a run and its pairs share."""
 
-    reference: str
-    heads: Path | None
+    heads: InitialHeads | None
     experts: ExpertBuffer | None
+    expert_source: ExpertSource | None
     initial_set: DistilledSet | None
-    expert_cache: ExpertCache | None
     resume: bool
     command: str
     trackers: tuple[str, ...]
     progress: Progress
     budget: str | None
+    location: str | None
 
 
-def _pairs(data: FeatureSet, config: RunConfig, folder: Path, how: _How) -> Run:
-    """Run every pair of modalities, one after the other, from the same initial heads."""
-    run = begin_run(folder, how.reference, data, config, how.command, how.resume, how.budget)
-    _start(run, data, config, how)
+@dataclass
+class _Stages:
+    """What the stages of a run took and where it is recorded."""
+
+    run: Run | None
+    seconds: dict[str, float] = field(default_factory=dict)
+    expert_bytes: int = 0
+
+    def record(self, stage: str, seconds: float) -> None:
+        self.seconds[stage] = seconds
+        if self.run is not None:
+            self.run.record_seconds(stage, seconds)
+
+    @property
+    def folder(self) -> Path | None:
+        return None if self.run is None else self.run.folder
+
+
+def _pairs(data: FeatureSet, config: RunConfig, folder: Path | None, job: _Job) -> DistillResult:
+    """Distil every pair of modalities, one after the other, from the same initial heads."""
+    stages = _Stages(_begin(data, config, folder, job))
+    start = _start(stages, data, config, job)
+    results = []
     for pair in combinations(data.modalities, 2):
-        part, place = config.evolve(modalities=pair, joint=True), pair_folder(folder, pair)
-        with exclusive(place):
-            _joint(data.only(pair), part, place, replace(how, heads=folder / "heads", resume=True))
-    return run
+        part = config.evolve(modalities=pair, joint=True)
+        place = None if folder is None else pair_folder(folder, pair)
+        heads = given_heads(InitialHeads({name: start[name] for name in pair}, start.meta), data.only(pair).widths)
+        with nullcontext() if place is None else exclusive(place):
+            results.append(_joint(data.only(pair), part, place, replace(job, heads=heads, resume=True)))
+    if stages.run is not None:
+        return stages.run.result(data)
+    for result in results:
+        for stage in ("experts", "distill"):
+            stages.seconds[stage] = stages.seconds.get(stage, 0.0) + result.seconds.get(stage, 0.0)
+        stages.expert_bytes += result.expert_bytes
+    parts = tuple(result.parts[0] for result in results)
+    return _in_memory(data, config, parts, start, stages, job)
 
 
-def _joint(data: FeatureSet, config: RunConfig, folder: Path, how: _How) -> Run:
+def _joint(data: FeatureSet, config: RunConfig, folder: Path | None, job: _Job) -> DistillResult:
     """Produce one set of all modalities of the data."""
-    run = begin_run(folder, how.reference, data, config, how.command, how.resume, how.budget)
-    if run.finished:
-        _remove_checkpoint(folder / "checkpoint")
-        return run
-    start = _start(run, data, config, how)
-    if how.experts is not None and heads_fingerprint(how.experts.heads(0, 0)) != heads_fingerprint(start):
+    stages = _Stages(_begin(data, config, folder, job))
+    if stages.run is not None and stages.run.finished:
+        stages.run.remove_checkpoint()
+        return stages.run.result(data)
+    start = _start(stages, data, config, job)
+    if job.experts is not None and heads_fingerprint(job.experts.heads(0, 0)) != heads_fingerprint(start):
         raise InputError(
-            f"{folder}: contains a run whose initial heads differ from those of --experts; choose another folder"
+            f"{folder}: contains a run whose initial heads differ from those of the given experts; choose another "
+            "folder"
         )
 
     def experts() -> ExpertBuffer:
-        place = folder / "experts" if how.expert_cache is None else how.expert_cache(data, start, config)
-        buffer = how.experts or make_experts(data, start, config, place, how.progress)
-        run.record_seconds("experts", buffer.seconds)
+        buffer = job.experts
+        if buffer is None and job.expert_source is not None:
+            buffer = job.expert_source(data, start, config, job.progress)
+        if buffer is None:
+            place = None if folder is None else folder / "experts"
+            buffer = make_experts(data, start, config, place, job.progress)
+            stages.expert_bytes = buffer.bytes
+        stages.record("experts", buffer.seconds)
         return buffer
 
     task = Task(
@@ -163,70 +223,138 @@ def _joint(data: FeatureSet, config: RunConfig, folder: Path, how: _How) -> Run:
         config.experts,
         folder,
         experts,
-        _provenance(data, start, config, how.initial_set),
-        initial_set=how.initial_set,
-        resume=how.resume,
-        trackers=how.trackers,
-        progress=how.progress,
+        _provenance(data, start, config, job.initial_set),
+        initial_set=job.initial_set,
+        resume=job.resume,
+        trackers=job.trackers,
+        progress=job.progress,
     )
     result = check_result(config.distill, config.distill.run(task), task)
-    run.record_seconds("distill", result.seconds)
-    _remove_checkpoint(folder / "checkpoint")
-    return run
+    stages.record("distill", result.seconds)
+    if stages.run is None:
+        return _in_memory(data, config, (result,), start, stages, job)
+    save_part(stages.run.folder, result)
+    stages.run.remove_checkpoint()
+    return stages.run.result(data)
 
 
-def _start(run: Run, data: FeatureSet, config: RunConfig, how: _How) -> Heads:
-    """Return the initial heads in the run folder, after creating them if they are missing."""
+def _begin(data: FeatureSet, config: RunConfig, folder: Path | None, job: _Job) -> Run | None:
+    if folder is None:
+        return None
+    return begin_run(
+        folder, data, config, location=job.location, command=job.command, resume=job.resume, budget=job.budget
+    )
+
+
+def _start(stages: _Stages, data: FeatureSet, config: RunConfig, job: _Job) -> InitialHeads:
+    """Return the initial heads on the device of the data; those of the run folder, if it has any."""
     started_at = time.monotonic()
-    place = run.folder / "heads"
-    if how.heads is None and how.experts is not None and not (place / "manifest.json").exists():
-        save_heads(how.experts.heads(0, 0), place, {"origin": "the start of the given experts"})
-    start = make_heads(data, config, place, how.heads, how.progress)
-    if "heads" not in run.seconds():
-        run.record_seconds("heads", time.monotonic() - started_at)
+    place = None if stages.folder is None else stages.folder / "heads"
+    given = job.heads
+    if given is None and job.experts is not None:
+        given = InitialHeads(job.experts.heads(0, 0), {"origin": "the start of the given experts"})
+        if place is not None and (place / "manifest.json").exists():
+            given = None  # whose heads are compared with those of the experts later
+    start = make_heads(data, config, place, given, job.progress)
+    if stages.run is None or "heads" not in stages.run.seconds():
+        stages.record("heads", time.monotonic() - started_at)
     return start
 
 
-def _initial_set(place: Path, data: FeatureSet, config: RunConfig) -> DistilledSet:
-    """Load the set to continue from and check that it has the modalities, widths and size of this run."""
-    distilled = load_initial_set(place)
+def _in_memory(
+    data: FeatureSet,
+    config: RunConfig,
+    parts: tuple[Distillation, ...],
+    start: InitialHeads,
+    stages: _Stages,
+    job: _Job,
+) -> DistillResult:
+    """Return the result of a run without a folder."""
+    return DistillResult(
+        config,
+        parts,
+        {name: matrix.cpu() for name, matrix in start.items()},
+        fingerprint(data),
+        training_bytes(data),
+        stages.seconds,
+        stages.expert_bytes,
+        versions(),
+        job.budget,
+        job.location,
+        command=job.command,
+    )
+
+
+def load_initial_set(source: InitialSet) -> DistilledSet:
+    """Return a set, that of a result, that in a folder, or that of the run in it.
+
+    Raises:
+        InputError: it is none of these, or the folder holds no set.
+    """
+    match source:
+        case DistillResult():
+            return source.set
+        case DistilledSet():
+            return source
+        case Path():
+            inner = source / "distilled"
+            return DistilledSet.load(inner if inner.is_dir() else source)
+    found = f"found a {type(source).__name__}"  # type: ignore[unreachable]
+    raise InputError(f"{argument('initial_set')}: {found}; give a set, a result, or the Path of a set or run")
+
+
+def _check_initial_set(distilled: DistilledSet, source: InitialSet | None, data: FeatureSet, config: RunConfig) -> None:
+    """Check that the set to continue from has the modalities, widths and size of this run."""
+    where = argument("initial_set", source if isinstance(source, Path) else None)
     if not config.distill.has_iterations or not config.joint:
         raise InputError(
-            f"--from {place}: method '{config.method}' cannot continue from a set; only methods that learn one set of "
+            f"{where}: method '{config.method}' cannot continue from a set; only methods that learn one set of "
             "all modalities in an outer loop can"
         )
     if {name: rows.shape[1] for name, rows in distilled.rows().items()} != data.widths:
-        raise InputError(f"--from {place}: the set has other modalities or widths than the data, {data.widths}")
+        raise InputError(f"{where}: the set has other modalities or widths than the data, {data.widths}")
     if distilled.size != config.distill.size:
         raise InputError(
-            f"--from {place}: the set has {distilled.size} rows, not {config.distill.size}; use --size {distilled.size}"
+            f"{where}: the set has {distilled.size} rows, not {config.distill.size}; use "
+            f"{argument('size', distilled.size)}"
         )
-    return distilled
 
 
-def load_initial_set(place: Path) -> DistilledSet:
-    """Load the set in a folder, or that of the run in it."""
-    inner = place / "distilled"
-    return DistilledSet.load(inner if inner.is_dir() else place)
+def _checked_experts(
+    experts: Path | ExpertBuffer | None, data: FeatureSet, config: RunConfig, heads: InitialHeads | None
+) -> ExpertBuffer | None:
+    if experts is None:
+        return None
+    where = argument("experts", experts if isinstance(experts, Path) else None)
+    if not config.distill.uses_experts:
+        outer = getattr(config.distill, "outer", None)
+        kind = f"kind {config.distill.kind}" + (f", outer objective {outer.kind}" if outer else "")
+        raise InputError(f"{where}: method '{config.method}' ({kind}) does not use experts; omit them")
+    if not config.joint:
+        raise InputError(f"{where}: with joint = false every pair trains its own experts; omit them")
+    return given_experts(experts, data, config, heads)
 
 
-def _check(data: FeatureSet, config: RunConfig, reference: str) -> None:
+def _check(data: FeatureSet, config: RunConfig, location: str | None) -> None:
     """Check size and objectives before anything is written."""
     settings, rows = config.distill, len(data.development().train)
     if settings.num_stored > rows:
-        raise InputError(f"distill.size = {settings.num_stored} exceeds the {rows} training rows of {reference}")
+        of = f" of {location}" if location else ""
+        raise InputError(f"distill.size = {settings.num_stored} exceeds the {rows} training rows{of}")
     check_contract(settings.student, data.modalities)
     if settings.uses_experts:
         check_contract(config.experts.objective, data.modalities)
 
 
-def _check_trackers(trackers: Sequence[str], config: RunConfig) -> None:
+def _check_trackers(trackers: Sequence[str], config: RunConfig, folder: Path | None) -> None:
     check_trackers(trackers)
     if trackers and not config.distill.has_iterations:
         raise InputError(
             f"tracker {trackers[0]!r}: method '{config.method}' (kind {config.distill.kind}) has no iterations to "
             "record; omit the tracker"
         )
+    if trackers and folder is None:
+        raise InputError(f"tracker {trackers[0]!r}: needs the folder of a run; give one, or omit the tracker")
 
 
 def _provenance(data: FeatureSet, start: Heads, config: RunConfig, initial_set: DistilledSet | None) -> Provenance:
@@ -243,10 +371,3 @@ def _provenance(data: FeatureSet, start: Heads, config: RunConfig, initial_set: 
         data.provenance.get("encoders"),
         initial_set=source,
     )
-
-
-def _remove_checkpoint(folder: Path) -> None:
-    if folder.exists():
-        for entry in folder.iterdir():
-            entry.unlink()
-        folder.rmdir()

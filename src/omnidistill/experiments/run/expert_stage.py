@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
-from omnidistill.core.engines import Engine
+import torch
+
+from omnidistill.core.arguments import argument
+from omnidistill.core.device import resolve_device
+from omnidistill.core.engines import Engine, engine_in_use
 from omnidistill.core.errors import InputError
+from omnidistill.data.datasets import Data, open_reference, opened
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.fingerprint import fingerprint
-from omnidistill.experiments.config import RunConfig
-from omnidistill.experiments.run.run_folder import heads_fingerprint, open_data
-from omnidistill.experiments.run.start_heads import make_heads, make_starts
+from omnidistill.experiments.config import RunConfig, SettingValues, requested_config
+from omnidistill.experiments.run.run_identity import heads_fingerprint
+from omnidistill.experiments.run.start_heads import GivenHeads, InitialHeads, given_heads, make_heads, make_starts
 from omnidistill.io.artifacts import exclusive
-from omnidistill.io.tracking import MetricsRecord, Progress, SilentProgress, TrackerGroup, check_trackers
-from omnidistill.models.heads import Heads, load_heads
-from omnidistill.training.experts import ExpertBuffer, load_experts, train_experts
+from omnidistill.io.tracking import MetricsRecord, Progress, TrackerGroup, check_trackers, shown
+from omnidistill.models.heads import Heads
+from omnidistill.training.experts import ExpertBuffer, load_experts
+from omnidistill.training.experts import train_experts as train_buffer
 
 
 def make_experts(
     data: FeatureSet,
     heads: Heads,
     config: RunConfig,
-    folder: Path,
+    folder: Path | None = None,
     progress: Progress | None = None,
     engine: Engine | None = None,
     reopen: Callable[[], FeatureSet] | None = None,
@@ -35,19 +42,19 @@ def make_experts(
         data: the set.
         heads: initial heads of experts, in addition to others with `experts.num_starts` (see `start_heads`).
         config: the settings.
-        folder: folder of the buffer.
+        folder: folder of the buffer; None: in memory.
         progress: reports progress to the user.
         engine: where experts are trained; None is this process.
         reopen: function that loads the training rows on another machine.
 
     Raises:
-        InputError: a training has fewer epochs than the method reads, or `train_experts` rejects the settings.
+        InputError: a training has fewer epochs than the method reads, or the settings do not fit the starts.
     """
     seed = config.seed if config.experts.seed is None else config.experts.seed
     started_at = time.monotonic()
     starts = make_starts(data, heads, config, folder, seed, progress)
-    _require_epochs(min(start.num_epochs for start in starts), config, folder)
-    return train_experts(
+    _require_epochs(min(start.num_epochs for start in starts), config, str(folder or "experts"))
+    return train_buffer(
         starts,
         data.split("train"),
         config.experts,
@@ -62,35 +69,77 @@ def make_experts(
     )
 
 
-def _train_rows(reference: str, config: RunConfig) -> FeatureSet:
-    return open_data(reference, config).split("train")
+@dataclass(frozen=True)
+class TrainRows:
+    """Opens the training rows in another process.
+
+    Attributes:
+        location: folder or name of the data.
+        modalities: the modalities of the run.
+        device: device of the training.
+    """
+
+    location: str
+    modalities: tuple[str, ...]
+    device: str
+
+    def __call__(self) -> FeatureSet:
+        """Return the rows."""
+        return open_reference(self.location).only(self.modalities).split("train").to(self.device)
 
 
-def run_experts(
-    reference: str,
-    config: RunConfig,
-    folder: Path,
-    heads: Path | None = None,
-    progress: Progress | None = None,
+def train_experts(
+    data: Data,
+    *,
+    preset: str | None = None,
+    config: RunConfig | Path | None = None,
+    settings: SettingValues = (),
+    seed: int | None = None,
+    heads: GivenHeads | None = None,
+    folder: str | Path | None = None,
     trackers: Sequence[str] = (),
-    engine: Engine | None = None,
+    engine: Engine | str = "local",
+    device: str | torch.device = "auto",
+    progress: Progress | bool = True,
 ) -> ExpertBuffer:
-    """Train experts: write their initial heads to FOLDER/heads (a copy of `heads`, if given), and FOLDER/buffer.
+    """Train experts. With a folder, write their initial heads to FOLDER/heads, and FOLDER/buffer.
 
     When the experts are trained, their distance from the initial heads is sent to the trackers, one step per epoch.
+
+    Args:
+        data: a set, the name of a registered dataset, or the Path of a packed set.
+        preset, config, settings, seed: settings of a run, see `distill`; those under "experts" matter.
+        heads: initial heads; None: pre-trained.
+        folder: where everything is written; an interrupted training resumes from there. None: in memory.
+        trackers: names of trackers; they need a folder.
+        engine: where experts are trained: "local", "ray", "ray:ADDRESS"; the bits do not depend on it.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        progress: whether progress is shown, or the object that shows it.
+
+    Raises:
+        InputError: settings, heads, trackers or device cannot be used, or the folder holds other experts.
+        NotFiniteError: training diverged.
     """
+    resolved = requested_config(preset=preset, config=config, settings=settings, seed=seed)
     check_trackers(trackers)
-    data = open_data(reference, config)
-    config.experts.objective.bind(data.modalities)
-    if heads is not None:
-        load_heads(heads, data.widths)
-    with exclusive(folder):
-        start = make_heads(data, config, folder / "heads", heads, progress)
-        buffer = make_experts(
-            data, start, config, folder / "buffer", progress, engine, partial(_train_rows, reference, config)
-        )
-        _track(buffer, trackers, folder, config, progress or SilentProgress())
-        return buffer
+    output = None if folder is None else Path(folder)
+    if trackers and output is None:
+        raise InputError(f"tracker {trackers[0]!r}: needs the folder of a run; give one, or omit the tracker")
+    features, told = opened(data), shown(progress)
+    if resolved.modalities is not None:
+        features = features.only(resolved.modalities)
+    resolved.experts.objective.bind(features.modalities)
+    given = given_heads(heads, features.widths)
+    place = resolve_device(device)
+    reopen = None if features.location is None else TrainRows(features.location, features.modalities, str(place))
+    features = features.to(place)
+    with engine_in_use(engine, str(place)) as used, nullcontext() if output is None else exclusive(output):
+        start = make_heads(features, resolved, output and output / "heads", given, told)
+        inner = output and output / "buffer"
+        buffer = make_experts(features, start, resolved, inner, told, used, reopen)
+        if output is not None:
+            _track(buffer, trackers, output, resolved, told)
+    return buffer
 
 
 def _track(buffer: ExpertBuffer, trackers: Sequence[str], folder: Path, config: RunConfig, progress: Progress) -> None:
@@ -104,29 +153,34 @@ def _track(buffer: ExpertBuffer, trackers: Sequence[str], folder: Path, config: 
             group.log(MetricsRecord(epoch, {f"distance_from_start/{name}": distance for name, distance in named}))
 
 
-def given_experts(given: Path, data: FeatureSet, config: RunConfig, heads: Path | None) -> ExpertBuffer:
-    """Load experts that were trained earlier.
+def given_experts(
+    given: Path | ExpertBuffer, data: FeatureSet, config: RunConfig, heads: InitialHeads | None
+) -> ExpertBuffer:
+    """Return experts that were trained earlier, after checking that they fit.
 
     Args:
-        given: output folder of the command 'experts', or the buffer in it.
+        given: output folder of the command 'experts', or the buffer in it; or a buffer.
         data: the set.
         config: the settings.
-        heads: folder of the heads that the experts must start from; None accepts any.
+        heads: heads that the experts must start from; None accepts any.
 
     Raises:
         InputError: the experts were trained on other data or from other heads, or have fewer epochs than the method
             reads.
     """
-    buffer = load_experts(given / "buffer" if (given / "buffer").is_dir() else given)
+    where = argument("experts", given if isinstance(given, Path) else None)
+    buffer = given
+    if isinstance(buffer, Path):
+        buffer = load_experts(buffer / "buffer" if (buffer / "buffer").is_dir() else buffer)
     identity = buffer.key.identity
-    other_heads = heads is not None and heads_fingerprint(load_heads(heads, data.widths)[0]) != identity.get("heads")
+    other_heads = heads is not None and heads_fingerprint(heads) != identity.get("heads")
     if identity.get("data") != fingerprint(data) or other_heads:
-        raise InputError(f"{given}: the experts were trained on other data or from other heads; train them again")
-    _require_epochs(min(buffer.last_epochs), config, given)
+        raise InputError(f"{where}: they were trained on other data or from other heads; train them again")
+    _require_epochs(min(buffer.last_epochs), config, where)
     return buffer
 
 
-def _require_epochs(shortest: int, config: RunConfig, where: Path) -> None:
+def _require_epochs(shortest: int, config: RunConfig, where: str) -> None:
     last = config.distill.last_expert_epoch
     if last > shortest:
         raise InputError(

@@ -14,42 +14,66 @@ enters neither the fingerprint nor any artifact.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib import metadata
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
+from typing import ClassVar
 
-import torch
-
+from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
-from omnidistill.data.emoji import load_emoji
-from omnidistill.data.featureset import FeatureSet, prepare
+from omnidistill.data.datasets import open_reference
+from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.fingerprint import fingerprint
-from omnidistill.data.store import load_features
-from omnidistill.distill import DistilledSet
-from omnidistill.distill.version_0_1 import upgraded_config
+from omnidistill.distillation import Distillation, DistilledSet
+from omnidistill.distillation.budget import training_bytes
+from omnidistill.distillation.outer_loop import CHECKPOINT, METRICS
+from omnidistill.distillation.version_0_1 import upgraded_config
 from omnidistill.experiments.config import RunConfig, parse_config
-from omnidistill.io.artifacts import read_json, write_atomic
+from omnidistill.experiments.run.result import STAGES, DistillResult, pair_folder
+from omnidistill.experiments.run.run_identity import versions
+from omnidistill.io.artifacts import JsonContent, read_json, write_atomic
+from omnidistill.io.tracking import read_records
 from omnidistill.models.heads import Heads, load_heads
 
-EMOJI = "emoji"
-STAGES = ("heads", "experts", "distill")
+FLOOR, RUN = "floor.json", "run.json"
+
+
+class RankFloor(JsonContent):
+    """Content of floor.json: the rank floor of the matching loss by modality.
+
+    It is None if the experts do not determine it.
+    """
+
+    remedy: ClassVar[str] = "distil again"
+
+    floor: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
 class Run:
-    """An open run folder."""
+    """An open run folder, finished or not.
+
+    Attributes:
+        folder: the folder.
+        config: the settings.
+        location: folder or name of the data; None: they were in memory only.
+        fingerprint: of the data.
+        modalities: names of the modalities.
+        budget: the size budget that determined the number of rows.
+        versions: of the packages that made the run.
+        command: the command line, if there was one.
+    """
 
     folder: Path
     config: RunConfig
-    data_reference: str
+    location: str | None
     fingerprint: str
     modalities: tuple[str, ...]
-    budget: str | None = None  # the budget that determined the size
+    budget: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
 
     @property
     def parts(self) -> tuple[Run, ...]:
@@ -69,9 +93,7 @@ class Run:
     def sets(self) -> tuple[DistilledSet, ...]:
         """Return the finished sets, one per part. Raises InputError if the run is not finished."""
         if not self.finished:
-            raise InputError(
-                f"{self.folder}: the run is not finished; resume it with: omnidistill distill ... --resume"
-            )
+            raise InputError(f"{self.folder}: the run is not finished; resume it with {argument('resume', True)}")
         return tuple(DistilledSet.load(part.folder / "distilled") for part in self.parts)
 
     def distilled(self) -> DistilledSet:
@@ -86,6 +108,51 @@ class Run:
                 f"{self.folder}: contains {len(sets)} sets, one per pair of modalities; use one of the runs in pairs/"
             )
         return sets[0]
+
+    def data(self, current: FeatureSet | None = None) -> FeatureSet:
+        """Return the data of the run, with its modalities.
+
+        Args:
+            current: the data, if they were moved or were never stored; None: where the run found them.
+
+        Raises:
+            InputError: the data are missing, or are not those of the run.
+        """
+        if current is None and self.location is None:
+            raise InputError(f"{self.folder}: its data were in memory only; pass them with {argument('data')}")
+        data = open_reference(str(self.location)) if current is None else current
+        named = data.location or "the data"
+        missing = [name for name in self.modalities if name not in data.features]
+        if not missing:
+            data = data.only(self.modalities)
+        if missing or fingerprint(data) != self.fingerprint:
+            remedy = f"pass the right ones with {argument('data')}"
+            raise InputError(f"{named}: is not the data of {self.folder} (its rows differ); {remedy}")
+        return data
+
+    def result(self, data: FeatureSet) -> DistillResult:
+        """Return the result of a finished run.
+
+        Args:
+            data: the data of the run.
+
+        Raises:
+            InputError: the run is not finished, or a file of it is damaged.
+        """
+        return DistillResult(
+            self.config,
+            tuple(_stored_part(part, distilled) for part, distilled in zip(self.parts, self.sets(), strict=True)),
+            self.heads(data),
+            self.fingerprint,
+            training_bytes(data),
+            self.seconds(),
+            sum(_folder_bytes(part.folder / "experts") for part in self.parts),
+            self.versions,
+            self.budget,
+            self.location,
+            self.folder,
+            self.command,
+        )
 
     def seconds(self) -> dict[str, float]:
         """Return the seconds of each finished stage, summed over the parts."""
@@ -104,34 +171,19 @@ class Run:
         known = read_json(path) if path.exists() else {}
         write_atomic(path, json.dumps({**known, stage: seconds}, indent=1).encode())
 
+    def remove_checkpoint(self) -> None:
+        """Remove the checkpoint, which a finished run does not need."""
+        folder = self.folder / CHECKPOINT
+        if folder.exists():
+            for entry in folder.iterdir():
+                entry.unlink()
+            folder.rmdir()
+
     def _pair_folders(self) -> list[Path]:
         """Return the folders of the pairs; empty for a joint run."""
         if self.config.joint:
             return []
         return [pair_folder(self.folder, pair) for pair in combinations(self.modalities, 2)]
-
-
-def pair_folder(folder: Path, pair: tuple[str, str]) -> Path:
-    """Return the folder of the run of a pair of modalities. Names of modalities cannot contain "~"."""
-    return folder / "pairs" / "~".join(pair)
-
-
-def open_data(reference: str, config: RunConfig | None = None) -> FeatureSet:
-    """Load a packed set from its folder, or the bundled set by the name "emoji", with the modalities that a run uses.
-
-    Raises:
-        InputError: the set does not exist or is damaged.
-    """
-    if reference == EMOJI and not Path(reference).exists():
-        data = prepare(load_emoji())
-    else:
-        path = Path(reference)
-        if not path.exists():
-            raise InputError(
-                f"{reference}: no such set; create one with 'omnidistill pack', or use the bundled '{EMOJI}'"
-            )
-        data = load_features(path)
-    return data if config is None or config.modalities is None else data.only(config.modalities)
 
 
 def open_run(folder: Path) -> Run:
@@ -144,31 +196,41 @@ def open_run(folder: Path) -> Run:
     except KeyError as error:
         raise InputError(f"{folder}/run.json: field {error} is missing; the file was altered") from None
     listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    if not (isinstance(tree, dict) and isinstance(reference, str) and isinstance(digest, str) and listed):
+    if not (isinstance(tree, dict) and isinstance(reference, str | None) and isinstance(digest, str) and listed):
         raise InputError(
             f"{folder}/run.json: config, data, fingerprint or modalities has the wrong type; the file was altered"
         )
     config = parse_config(upgraded_config(tree), f"{folder}/run.json, field 'config'")
-    budget = state.get("budget")
-    return Run(folder, config, reference, digest, tuple(names), budget if isinstance(budget, str) else None)
+    budget, recorded = state.get("budget"), state.get("versions")
+    return Run(
+        folder,
+        config,
+        reference,
+        digest,
+        tuple(names),
+        budget if isinstance(budget, str) else None,
+        {name: str(version) for name, version in recorded.items()} if isinstance(recorded, dict) else {},
+        str(state.get("command") or ""),
+    )
 
 
 def begin_run(
     folder: Path,
-    reference: str,
     data: FeatureSet,
     config: RunConfig,
-    command: str,
-    resume: bool,
+    *,
+    location: str | None = None,
+    command: str = "",
+    resume: bool = False,
     budget: str | None = None,
 ) -> Run:
     """Create a run folder, or reopen it if it contains the same run.
 
     Args:
         folder: the run folder.
-        reference: folder of the packed set, or "emoji".
-        data: the set.
+        data: the set, with the modalities of the run.
         config: the settings.
+        location: folder or name of the set.
         command: command line, recorded in run.json.
         resume: whether an existing run may be reopened.
         budget: the budget that determined the size, recorded in run.json.
@@ -177,7 +239,7 @@ def begin_run(
         InputError: the folder contains another run, other files, or this run and `resume` is False.
     """
     digest = fingerprint(data)
-    if (folder / "run.json").exists():
+    if (folder / RUN).exists():
         run = open_run(folder)
         if run.fingerprint != digest or run.config.model_dump(exclude={"evaluate"}) != config.model_dump(
             exclude={"evaluate"}
@@ -185,40 +247,45 @@ def begin_run(
             raise InputError(f"{folder}: contains another run (data or settings differ); choose another folder")
         if not resume:
             raise InputError(
-                f"{folder}: contains this run already; resume or reuse it with --resume, or choose another folder"
+                f"{folder}: contains this run already; resume or reuse it with {argument('resume', True)}, or choose "
+                "another folder"
             )
         return run
     if folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()):
         raise InputError(f"{folder}: exists and is not empty; choose another folder")
-    reference = reference if reference == EMOJI and not Path(reference).exists() else str(Path(reference).resolve())
     state = {
         "config": config.model_dump(mode="json"),
-        "data": reference,
+        "data": location,
         "fingerprint": digest,
         "modalities": list(data.modalities),
         "versions": versions(),
         "command": command,
         **({"budget": budget} if budget else {}),
     }
-    write_atomic(folder / "run.json", json.dumps(state, indent=1).encode())
-    return Run(folder, config, reference, digest, data.modalities, budget)
+    write_atomic(folder / RUN, json.dumps(state, indent=1).encode())
+    return open_run(folder)
 
 
-def heads_fingerprint(heads: Mapping[str, torch.Tensor]) -> str:
-    """Return the SHA-256 digest of names and matrices, in hex."""
-    digest = hashlib.sha256()
-    for name, matrix in sorted(heads.items()):
-        digest.update(name.encode())
-        digest.update(matrix.contiguous().numpy().data)
-    return digest.hexdigest()
+def save_part(folder: Path, part: Distillation) -> None:
+    """Write the result of a method; the set is written last, which marks the run as finished."""
+    if not (folder / METRICS).exists():
+        lines = [json.dumps(record.to_json(), allow_nan=False).encode() + b"\n" for record in part.records]
+        write_atomic(folder / METRICS, b"".join(lines))
+    if part.floor is not None:
+        write_atomic(folder / FLOOR, json.dumps({"floor": dict(part.floor)}).encode())
+    part.distilled.save(folder / "distilled")
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of packages and platform that a result depends on, and the number of threads."""
-    packages = ("omnidistill", "torch", "numpy", "safetensors", "pydantic")
-    return {
-        **{name: metadata.version(name) for name in packages},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "threads": str(torch.get_num_threads()),
-    }
+def _stored_part(part: Run, distilled: DistilledSet) -> Distillation:
+    """Return what the folder of a set records. Raises InputError if a file was altered."""
+    log, floor = part.folder / METRICS, part.folder / FLOOR
+    return Distillation(
+        distilled,
+        part.seconds().get("distill", 0.0),
+        tuple(read_records(log)) if log.exists() else (),
+        RankFloor.from_json(read_json(floor), str(floor)).floor if floor.exists() else None,
+    )
+
+
+def _folder_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir()) if folder.exists() else 0

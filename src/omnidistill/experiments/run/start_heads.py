@@ -8,97 +8,239 @@ BUFFER/start-1/ ...       other initial heads, each with its own chosen.json
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from omnidistill.core.errors import InputError
+from omnidistill.core.device import moved, resolve_device
+from omnidistill.core.errors import InputError, nearest
+from omnidistill.core.json_value import Json
 from omnidistill.core.streams import Streams
+from omnidistill.data.arrays import Array, as_rows
+from omnidistill.data.datasets import Data, opened
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.fingerprint import fingerprint
 from omnidistill.evaluation.full_training import Training, choose_training
 from omnidistill.evaluation.validation import validation_score
-from omnidistill.experiments.config import RunConfig
-from omnidistill.experiments.run.run_folder import heads_fingerprint
+from omnidistill.experiments.config import RunConfig, SettingValues, requested_config
+from omnidistill.experiments.run.run_identity import heads_fingerprint
 from omnidistill.io.artifacts import read_json, write_atomic
-from omnidistill.io.tracking import Progress, SilentProgress
-from omnidistill.models.heads import Heads, load_heads, save_heads
-from omnidistill.training.experts import Start, pretrain_heads
+from omnidistill.io.tracking import Progress, SilentProgress, shown
+from omnidistill.models.heads import Heads, check_heads, load_heads, save_heads
+from omnidistill.training.experts import Start
+from omnidistill.training.experts import pretrain_heads as train_heads
 
 CHOSEN = "chosen.json"
 """File next to initial heads, with the step size and number of epochs that validate best."""
 
 
+class InitialHeads(dict[str, Tensor]):
+    """Initial heads, {modality: d x p_m}, that know where they come from.
+
+    Args:
+        matrices: the heads.
+        meta: origin, licences and the like, as JSON.
+    """
+
+    def __init__(self, matrices: Mapping[str, Tensor], meta: Mapping[str, Json] | None = None) -> None:
+        super().__init__(matrices)
+        self.meta: dict[str, Json] = dict(meta or {})
+
+    @property
+    def width(self) -> int:
+        """Width d of the embeddings."""
+        return next(iter(self.values())).shape[0]
+
+    @property
+    def origin(self) -> str:
+        """Where they come from, with the selected epoch if they were trained here."""
+        origin = str(self.meta.get("origin", "given"))
+        return f"{origin}, epoch {self.meta['epoch']}" if "epoch" in self.meta and origin != "random" else origin
+
+    def to(self, data: FeatureSet) -> InitialHeads:
+        """Return the heads on the device of the data."""
+        return InitialHeads(moved(self, data.device), self.meta)
+
+    @property
+    def shapes(self) -> str:
+        """Input widths and the width of the embeddings, in words."""
+        inputs = ", ".join(f"{name} {matrix.shape[1]}" for name, matrix in self.items())
+        return f"{inputs} -> {self.width}"
+
+    def table(self) -> str:
+        """Return shapes and origin as text."""
+        return f"heads  {self.shapes}\norigin {self.origin}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return widths and origin as JSON values."""
+        origin = str(self.meta.get("origin", "given"))
+        epoch = {"epoch": self.meta["epoch"]} if "epoch" in self.meta and origin != "random" else {}
+        inputs = {name: matrix.shape[1] for name, matrix in self.items()}
+        return {"width": self.width, "inputs": inputs, "origin": origin, **epoch}
+
+    def __repr__(self) -> str:
+        return f"InitialHeads({self.shapes}; {self.origin})"
+
+
+GivenHeads = Mapping[str, Array] | Path | InitialHeads
+"""Heads that a user gives: {modality: d x p_m}, or the Path of stored ones."""
+
+
+def given_heads(heads: GivenHeads | None, widths: Mapping[str, int]) -> InitialHeads | None:
+    """Return the heads that a user gives, after checking them; None: none.
+
+    Args:
+        heads: matrices, or a folder or file of heads.
+        widths: {modality: p_m} of the data.
+
+    Raises:
+        InputError: a modality is missing or unknown, a matrix has another width, or the file is damaged.
+    """
+    match heads:
+        case None:
+            return None
+        case Path():
+            matrices, meta = load_heads(heads, widths)
+        case InitialHeads():
+            matrices, meta = _checked(heads, widths), heads.meta
+        case Mapping():
+            matrices, meta = _checked(heads, widths), {}
+        case _:
+            raise InputError(
+                f"heads: found a {type(heads).__name__}; give a dict {{modality: width x input width}}, or a Path"
+            )
+    kept: dict[str, Json] = {key: meta[key] for key in ("source", "licences") if key in meta}
+    return InitialHeads(matrices, {"origin": "given", **kept})
+
+
+def _checked(heads: Mapping[str, Array], widths: Mapping[str, int]) -> Heads:
+    for name in heads:
+        if name not in widths:
+            known = ", ".join(widths)
+            raise InputError(f"heads: {name!r} is no modality of the data ({known}){nearest(str(name), widths)}")
+    matrices = {name: as_rows(f"head {name!r}", x).float() for name, x in heads.items()}
+    check_heads(matrices, widths, "heads")
+    return {name: matrices[name] for name in widths}
+
+
 def make_heads(
-    data: FeatureSet, config: RunConfig, folder: Path, given: Path | None = None, progress: Progress | None = None
-) -> Heads:
-    """Return the heads in `folder`; create them first if they are missing.
+    data: FeatureSet,
+    config: RunConfig,
+    folder: Path | None = None,
+    given: InitialHeads | None = None,
+    progress: Progress | None = None,
+) -> InitialHeads:
+    """Return initial heads; those in `folder`, if there are any.
 
     Args:
         data: the set. Without `given`, heads are pre-trained on its `heads` split; without such a split they are
             random.
         config: the settings.
-        folder: where the heads are stored.
-        given: folder of heads to copy instead.
+        folder: where the heads are stored; None: nowhere.
+        given: heads to use instead.
         progress: reports progress to the user.
 
     Raises:
         InputError: heads do not match the data, or the folder contains other heads than `given`.
     """
-    if (folder / "manifest.json").exists():
-        heads = load_heads(folder, data.widths)[0]
-        if given is not None and heads_fingerprint(load_heads(given, data.widths)[0]) != heads_fingerprint(heads):
-            raise InputError(f"{folder}: contains other heads than {given}; choose another folder")
-        return heads
-    if given is not None:
-        heads, meta = load_heads(given, data.widths)
-        save_heads(
-            heads, folder, {"origin": "given", **{key: meta[key] for key in ("source", "licences") if key in meta}}
-        )
-        return heads
+    if folder is not None and (folder / "manifest.json").exists():
+        matrices, meta = load_heads(folder, data.widths)
+        if given is not None and heads_fingerprint(given) != heads_fingerprint(matrices):
+            raise InputError(f"{folder}: contains other heads than those given; choose another folder")
+        return InitialHeads(matrices, {name: value for name, value in meta.items() if name != "modalities"}).to(data)
+    heads = given or _pretrained(data, config, progress)
+    if folder is not None:
+        save_heads(heads, folder, heads.meta)
+    return heads.to(data)
+
+
+def _pretrained(data: FeatureSet, config: RunConfig, progress: Progress | None) -> InitialHeads:
     development = data.development()
-    heads, epoch = pretrain_heads(
+    heads, epoch = train_heads(
         development,
         config.heads,
         lambda heads: validation_score(heads, development.validation),
         seed=config.seed,
         progress=progress,
     )
-    origin = "pre-trained on the heads split" if epoch else "random"
-    meta = {"origin": origin, "epoch": epoch, "config": config.heads.model_dump(mode="json"), "seed": config.seed}
-    save_heads(heads, folder, {**meta, "data": fingerprint(data)})
-    return heads
+    meta: dict[str, Json] = {
+        "origin": "pre-trained on the heads split" if epoch else "random",
+        "epoch": epoch,
+        "config": config.heads.model_dump(mode="json"),
+        "seed": config.seed,
+        "data": fingerprint(data),
+    }
+    return InitialHeads(heads, meta)
+
+
+def pretrain_heads(
+    data: Data,
+    *,
+    preset: str | None = None,
+    config: RunConfig | Path | None = None,
+    settings: SettingValues = (),
+    seed: int | None = None,
+    heads: GivenHeads | None = None,
+    folder: str | Path | None = None,
+    device: str | torch.device = "auto",
+    progress: Progress | bool = True,
+) -> InitialHeads:
+    """Return initial heads: pre-trained by InfoNCE on the split `heads`, random without that split, or given ones.
+
+    Args:
+        data: a set, the name of a registered dataset, or the Path of a packed set.
+        preset, config, settings, seed: settings of a run, see `distill`; those under "heads" matter.
+        heads: heads to check and store instead of training.
+        folder: where they are stored; None: nowhere.
+        device: where they are trained.
+        progress: whether progress is shown, or the object that shows it.
+
+    Raises:
+        InputError: settings, heads or device cannot be used, or the folder exists.
+    """
+    resolved = requested_config(preset=preset, config=config, settings=settings, seed=seed)
+    features = opened(data)
+    if resolved.modalities is not None:
+        features = features.only(resolved.modalities)
+    place = None if folder is None else Path(folder)
+    if place is not None and (place / "manifest.json").exists():
+        raise InputError(f"{folder}: already exists; choose another folder or remove it")
+    given = given_heads(heads, features.widths)
+    return make_heads(features.to(resolve_device(device)), resolved, place, given, shown(progress))
 
 
 def make_starts(
-    data: FeatureSet, heads: Heads, config: RunConfig, folder: Path, seed: int, progress: Progress | None = None
+    data: FeatureSet, heads: Heads, config: RunConfig, folder: Path | None, seed: int, progress: Progress | None = None
 ) -> list[Start]:
     """Return the run's own heads and other initial heads of the same width, each with step size and number of epochs.
 
-    The other heads are in FOLDER/start-1 ... and are created if they are missing: first the pre-trained ones, then
-    `experts.random_starts` random ones, with seeds drawn from `seed`. If step size or number of epochs are not set,
-    those that validate best are chosen for each initial heads separately, from the candidates of the baseline on all
+    With a folder, the other heads are in FOLDER/start-1 ... and are created if they are missing: first the pre-trained
+    ones, then `experts.random_starts` random ones, with seeds drawn from `seed`. If step size or number of epochs are
+    not set, those that validate best are chosen for each start separately, from the candidates of the baseline on all
     rows (`evaluate.learning_rates`, `evaluate.max_epochs`).
     """
     starts = [_trained(data, heads, config, folder, seed, progress)]
     width = next(iter(heads.values())).shape[0]
     for number in range(1, config.experts.num_starts):
-        place = folder / f"start-{number}"
+        place = None if folder is None else folder / f"start-{number}"
         other = make_heads(data, _settings_of_other(number, width, config, seed), place, None, progress)
         starts.append(_trained(data, other, config, place, seed, progress))
     return starts
 
 
 def _settings_of_other(number: int, width: int, config: RunConfig, seed: int) -> RunConfig:
-    drawn = torch.randint(2**62, (1,), generator=Streams(seed)[f"experts/start/{number}"])
+    drawn = torch.randint(2**62, (1,), generator=Streams(seed)[f"experts/start/{number}"], device="cpu")
     random = number >= config.experts.num_starts - config.experts.random_starts
     update = {"width": width, **({"num_epochs": 0} if random else {})}
     return config.evolve(seed=int(drawn), heads=config.heads.evolve(**update))
 
 
 def _trained(
-    data: FeatureSet, heads: Heads, run: RunConfig, folder: Path, seed: int, progress: Progress | None
+    data: FeatureSet, heads: Heads, run: RunConfig, folder: Path | None, seed: int, progress: Progress | None
 ) -> Start:
     """Return heads with step size and number of epochs; a choice is stored in the folder and made only once."""
     config = run.experts
@@ -113,8 +255,8 @@ def _trained(
         "learning_rates": list(rates),
         "max_epochs": longest,
     }
-    place = folder / CHOSEN
-    record = read_json(place) if place.exists() else {}
+    place = None if folder is None else folder / CHOSEN
+    record = read_json(place) if place is not None and place.exists() else {}
     if record.get("key") != key:
         progress = progress or SilentProgress()
         with progress:
@@ -131,7 +273,8 @@ def _trained(
                 report=lambda score: progress.advance(1, validation=score),
             )
         record = {"key": key, "training": asdict(training)}
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(place, json.dumps(record).encode())
+        if place is not None:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(place, json.dumps(record).encode())
     training = Training(**record["training"])
     return Start(heads, training.learning_rate, config.num_epochs or training.num_epochs)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from omnidistill.core.json_value import Json
-from omnidistill.distill import DistilledSet
+from omnidistill.distillation import DistilledSet
 from omnidistill.evaluation.run_scores import MEAN, RunScores
 from omnidistill.experiments.sharing.licences import Licence
 

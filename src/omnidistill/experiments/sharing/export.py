@@ -24,7 +24,7 @@ import numpy as np
 from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
 from omnidistill.core.optional import require
-from omnidistill.distill import DistilledSet
+from omnidistill.distillation import DistilledSet
 from omnidistill.io.artifacts import write_atomic
 
 METADATA = "omnidistill"

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
 
@@ -74,7 +75,7 @@ def licence_of(provenance: Mapping[str, Json], said: str | None = None) -> Licen
     """
     data, weights = _sources(provenance)
     sources = {**data, **weights}
-    for part, text in [*sources.items(), ("--licence", said)]:
+    for part, text in [*sources.items(), (argument("licence"), said)]:
         if phrase := _forbidding(text):
             raise InputError(
                 f"licence of {part}: '{text}' ({phrase}) forbids redistributing a set derived from it; do not push it"
@@ -85,7 +86,7 @@ def licence_of(provenance: Mapping[str, Json], said: str | None = None) -> Licen
     if unknown and said is None:
         raise InputError(
             f"licence of {', '.join(unknown)}: not known; if you may redistribute the set, name the licence, such as "
-            "--licence CC-BY-4.0"
+            f"{argument('licence', 'CC-BY-4.0')}"
         )
     names = [name for text in sources.values() if text is not None for name in _names(text)]
     if said is not None:

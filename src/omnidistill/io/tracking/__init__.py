@@ -4,17 +4,17 @@
 one of another package, see `trackers`). `Progress` prints how far a stage is. None of them changes a result.
 """
 
-from omnidistill.io.tracking.metrics_log import JsonlLog, MetricsLog, NullLog
+from omnidistill.io.tracking.metrics_log import JsonlLog, MemoryLog, MetricsLog
 from omnidistill.io.tracking.metrics_record import MetricsRecord, read_records
-from omnidistill.io.tracking.progress import Progress, RichProgress, SilentProgress
+from omnidistill.io.tracking.progress import Progress, RichProgress, SilentProgress, shown
 from omnidistill.io.tracking.tracked_log import TrackedLog, TrackerGroup
 from omnidistill.io.tracking.tracker import Tracker, TrackerFactory, check_trackers, trackers
 
 __all__ = [
     "JsonlLog",
+    "MemoryLog",
     "MetricsLog",
     "MetricsRecord",
-    "NullLog",
     "Progress",
     "RichProgress",
     "SilentProgress",
@@ -24,5 +24,6 @@ __all__ = [
     "TrackerGroup",
     "check_trackers",
     "read_records",
+    "shown",
     "trackers",
 ]

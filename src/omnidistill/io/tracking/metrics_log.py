@@ -1,4 +1,5 @@
-"""The metrics log of a run: JSON lines on disk, truncated to the position of the checkpoint when the run resumes.
+"""The metrics log of a run: JSON lines on disk, truncated to the position of the checkpoint when the run resumes, or a
+list in memory.
 
 The log is the source of truth; trackers (`tracking.tracker`) show copies of it in other tools.
 """
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from omnidistill.core.errors import InputError, NotFiniteError
-from omnidistill.io.tracking.metrics_record import MetricsRecord
+from omnidistill.io.tracking.metrics_record import MetricsRecord, read_records
 
 
 @runtime_checkable
@@ -21,6 +22,9 @@ class MetricsLog(Protocol):
 
     def log(self, record: MetricsRecord) -> None:
         """Store one record."""
+
+    def records(self) -> list[MetricsRecord]:
+        """Return everything that was logged, also by the run that this one resumes."""
 
     def position(self) -> int:
         """Return how many bytes are safely stored. A checkpoint records it, and resuming truncates the log to it."""
@@ -33,20 +37,28 @@ class MetricsLog(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
 
-class NullLog:
-    """A log that discards every record."""
+class MemoryLog:
+    """A log in memory, of a run without a folder."""
+
+    def __init__(self) -> None:
+        self._records: list[MetricsRecord] = []
 
     def log(self, record: MetricsRecord) -> None:
-        """Discard the record."""
+        """Append the record."""
+        self._records.append(record)
+
+    def records(self) -> list[MetricsRecord]:
+        """Return the records."""
+        return list(self._records)
 
     def position(self) -> int:
-        """Return 0: nothing is stored."""
+        """Return 0: no byte is stored."""
         return 0
 
     def close(self) -> None:
         """Do nothing."""
 
-    def __enter__(self) -> NullLog:
+    def __enter__(self) -> MemoryLog:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -100,6 +112,10 @@ class JsonlLog:
                     f"{self.path}: cannot be written ({error.strerror}); free space, then resume"
                 ) from error
             raise
+
+    def records(self) -> list[MetricsRecord]:
+        """Return the records in the file."""
+        return read_records(self.path)
 
     def position(self) -> int:
         """Return the byte offset after the last record, after syncing the file to disk.

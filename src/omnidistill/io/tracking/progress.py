@@ -161,3 +161,10 @@ def _short(value: Json) -> str:
 def _hms(seconds: float) -> str:
     minutes, second = divmod(round(max(seconds, 0.0)), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
+
+
+def shown(progress: Progress | bool | None) -> Progress:
+    """Return the object that shows progress: the given one, a display on stderr (True), or none (False, None)."""
+    if isinstance(progress, bool) or progress is None:
+        return RichProgress() if progress else SilentProgress()
+    return progress

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
-from omnidistill.io.tracking.metrics_log import JsonlLog
-from omnidistill.io.tracking.metrics_record import MetricsRecord, read_records
+from omnidistill.io.tracking.metrics_log import MetricsLog
+from omnidistill.io.tracking.metrics_record import MetricsRecord
 from omnidistill.io.tracking.tracker import Tracker, trackers
 
 
@@ -18,17 +19,22 @@ class TrackerGroup:
 
     Args:
         names: names of trackers, see `trackers`.
-        folder: folder of the run.
+        folder: folder of the run; None only without trackers.
         settings: settings of the run, which the trackers show.
         report: called with one line for each tracker that fails.
+
+    Raises:
+        InputError: there are trackers, but no folder.
     """
 
     def __init__(
-        self, names: Iterable[str], folder: Path, settings: Mapping[str, Json], report: Callable[[str], None]
+        self, names: Iterable[str], folder: Path | None, settings: Mapping[str, Json], report: Callable[[str], None]
     ) -> None:
         self._report = report
         self._trackers: dict[str, Tracker] = {}
         for name in dict.fromkeys(names):
+            if folder is None:
+                raise InputError(f"tracker {name!r}: needs the folder of a run; give one, or omit the tracker")
             try:
                 self._trackers[name] = _open(name, folder, settings)
             except Exception as error:
@@ -74,15 +80,19 @@ class TrackerGroup:
 class TrackedLog:
     """A `MetricsLog` that passes its records on to trackers: first those already in the log, then each new one."""
 
-    def __init__(self, log: JsonlLog, group: TrackerGroup) -> None:
+    def __init__(self, log: MetricsLog, group: TrackerGroup) -> None:
         self._log, self._group = log, group
-        for record in read_records(log.path):
+        for record in log.records():
             group.log(record)
 
     def log(self, record: MetricsRecord) -> None:
         """Append a record to the log, then pass it to the trackers. Raises the exceptions of `JsonlLog.log`."""
         self._log.log(record)
         self._group.log(record)
+
+    def records(self) -> list[MetricsRecord]:
+        """Return the records of the log."""
+        return self._log.records()
 
     def position(self) -> int:
         """Return the position of the log, in bytes."""

@@ -23,14 +23,14 @@ from omnidistill.io.artifacts import exclusive, read_tensors
 from omnidistill.io.tracking import Progress
 from omnidistill.training.experts.epochs import StackedHeads, run_blocks, train_epochs
 from omnidistill.training.experts.experts_config import ExpertsConfig
-from omnidistill.training.experts.snapshots import BlockKey, Trail, snapshot_path
+from omnidistill.training.experts.snapshots import BlockKey, MemoryTrail, Trail, snapshot_path
 
 BLOCKS = "blocks"
 """Folder, within an unfinished buffer, of the snapshots of blocks."""
 
 
 def train_blocks(
-    trail: Trail,
+    trail: Trail | MemoryTrail,
     heads: StackedHeads,
     training: BlockTraining,
     num_rows: int,
@@ -58,7 +58,7 @@ def train_blocks(
         for done in finished:
             done.result()
             progress.advance(1)
-    for epoch in range(len(trail.records), training.num_epochs + 1):
+    for epoch in range(len(trail), training.num_epochs + 1):
         parts = [read_tensors(snapshot_path(training.folder(runs), epoch)) for runs in blocks]
         heads = {name: torch.cat([part[name] for part in parts]) for name in training.modalities}
         trail.add(epoch, heads, time.monotonic() - started_at)
@@ -68,11 +68,12 @@ def train_blocks(
 class BlockTraining:
     """Trains a block of runs, starting from the snapshot of the buffer after `first_epoch`; resumes if interrupted.
 
-    rows: opens the training rows, once per process. learning_rates, last_epochs: of all runs; the heads of a run stay
+    buffer: folder of the buffer; None: in memory, where all runs are trained together. rows: opens the training rows,
+    once per process. learning_rates, last_epochs: of all runs; the heads of a run stay
     constant after its last epoch.
     """
 
-    buffer: Path
+    buffer: Path | None
     modalities: tuple[str, ...]
     first_epoch: int
     rows: Callable[[], FeatureSet]
@@ -93,6 +94,7 @@ class BlockTraining:
 
     def folder(self, runs: slice) -> Path:
         """Return the folder of the snapshots of a block."""
+        assert self.buffer is not None  # blocks are trained on their own only by other processes
         return self.buffer / BLOCKS / f"{self.first_epoch}-{runs.start}"
 
     def __call__(self, runs: slice) -> None:
@@ -107,7 +109,7 @@ class BlockTraining:
             if trail.records:
                 heads = trail.last(self.modalities)
             else:
-                every = read_tensors(snapshot_path(self.buffer, self.first_epoch))
+                every = read_tensors(snapshot_path(folder.parents[1], self.first_epoch))
                 heads = {name: every[name][runs].clone() for name in self.modalities}
             heads = moved(heads, self.train.device)
             for epoch in self.epochs(heads, len(trail.records), runs.start):

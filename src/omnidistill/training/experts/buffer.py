@@ -1,4 +1,4 @@
-"""Expert buffers: the trajectories of E experts on disk, i.e. their heads after every epoch (epoch 0 included).
+"""Expert buffers: the trajectories of E experts, i.e. their heads after every epoch (epoch 0 included).
 
     BUFFER/epoch-00.safetensors ...     one file per epoch, {modality: E x d x p_m}
     BUFFER/manifest.json                written last: key, ||W_s - W_t||^2 of all pairs of epochs, spectra
@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -34,12 +35,12 @@ from omnidistill.models.heads import Heads
 from omnidistill.training.experts.blocks import BLOCKS, BlockTraining, train_blocks
 from omnidistill.training.experts.expert_key import ExpertKey, StartTraining
 from omnidistill.training.experts.experts_config import ExpertsConfig
-from omnidistill.training.experts.snapshots import Snapshots, Trail, open_snapshots, require_same
+from omnidistill.training.experts.snapshots import MemoryTrail, Snapshots, Trail, open_snapshots, require_same
 from omnidistill.training.experts.starts import OWN, Start, require_alike, starts_of_experts
 from omnidistill.training.rank_floor import singular_values
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExpertBuffer:
     """A finished expert buffer."""
 
@@ -68,8 +69,30 @@ class ExpertBuffer:
         """Numbers of the experts that start from the initial heads of the run."""
         return tuple(expert for expert, own in enumerate(self.own) if own)
 
+    @property
+    def bytes(self) -> int:
+        """Size of the trajectories."""
+        first = self.snapshots[0]
+        return len(self.snapshots) * sum(matrix.numel() * matrix.element_size() for matrix in first.values())
+
+    def table(self) -> str:
+        """Return number of runs and epochs, and the seconds, as text."""
+        return f"{self.num_experts} runs x {self.num_epochs} epochs, {self.seconds:.0f} s"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return number of runs and epochs, seconds and bytes as JSON values."""
+        return {
+            "experts": self.num_experts,
+            "epochs": self.num_epochs,
+            "seconds": self.seconds,
+            "bytes": self.bytes,
+        }
+
+    def __repr__(self) -> str:
+        return f"ExpertBuffer({', '.join(self.modalities)}: {self.table()})"
+
     def heads(self, expert: int, epoch: int) -> Heads:
-        """Return the heads of one expert after an epoch (d x p_m, views of the file)."""
+        """Return the heads of one expert after an epoch (d x p_m, views of the snapshot; do not write to them)."""
         return _of_expert(self.snapshots[epoch], self.modalities, expert)
 
 
@@ -77,7 +100,7 @@ def train_experts(
     starts: Sequence[Start],
     train: FeatureSet,
     config: ExpertsConfig,
-    folder: Path,
+    folder: Path | None = None,
     *,
     seed: int,
     seconds: float = 0.0,
@@ -94,7 +117,7 @@ def train_experts(
             from it.
         train: the training rows.
         config: settings of the experts; step sizes and epochs are taken from the starts instead.
-        folder: of the buffer.
+        folder: of the buffer; None: the trajectories stay in memory.
         seed: of the order of the rows.
         seconds: time already spent on the inputs; added to the recorded time.
         spectrum_epochs: number of epochs between the heads of the stored spectra; None: all epochs of the first expert.
@@ -104,8 +127,8 @@ def train_experts(
         reopen: opens the training rows in another process; None: they are sent to it.
 
     Raises:
-        InputError: the folder contains a buffer with another key, or is in use; or the starts have the wrong number or
-            heads of different shapes.
+        InputError: the folder contains a buffer with another key, or is in use; there is none, but the engine has
+            several processes; or the starts have the wrong number or heads of different shapes.
         NotFiniteError: training diverged; the finished epochs remain on disk.
     """
     if len(starts) != config.num_starts:
@@ -114,51 +137,88 @@ def train_experts(
         )
     require_alike(starts)
     turns = starts_of_experts(config.num_experts, len(starts))
-    rates = tuple(starts[turn].learning_rate for turn in turns)
-    last_epochs = tuple(starts[turn].num_epochs for turn in turns)
     trainings = tuple(StartTraining(start.learning_rate, start.num_epochs) for start in starts)
     key = ExpertKey(config.model_dump(mode="json"), trainings, seed, dict(identity or {}))
     progress, engine = progress or SilentProgress(), engine or LocalEngine()
+    if folder is None and not engine.here:
+        raise InputError("experts: an engine of several processes needs a folder; give one, or use engine='local'")
+
+    def training(trail: Trail | MemoryTrail) -> ExpertBuffer:
+        return _train(starts, turns, train, config, trail, key, spectrum_epochs, progress, engine, reopen)
+
+    if folder is None:
+        return training(MemoryTrail(seconds))
     if (finished := _finished(folder, key)) is not None:  # read without the lock: many runs may share a buffer
         return finished
     with exclusive(folder):
         if (finished := _finished(folder, key)) is not None:
             return finished
-        trail, modalities = Trail.open(folder, key, seconds), tuple(starts[OWN].heads)
-        heads = trail.last(modalities) if trail.records else _stacked([starts[turn].heads for turn in turns])
-        heads = moved(heads, train.device)
-        with progress:
-            if not trail.records:
-                trail.add(0, heads, seconds)
-            started_at, done = time.monotonic() - trail.seconds, len(trail.records) - 1
-            rows = (lambda: train) if engine.here or reopen is None else reopen
-            training = BlockTraining(folder, modalities, done, rows, config, rates, last_epochs, seed)
-            if engine.here:
-                progress.start(training.num_epochs, "experts", done)
-                for epoch in training.epochs(heads):
-                    trail.add(epoch, heads, time.monotonic() - started_at)
-                    progress.advance(1)
-            elif done < training.num_epochs:
-                train_blocks(trail, heads, training, len(train), engine, started_at, progress)
-        snapshots = open_snapshots(folder, trail.records, verify=False)
-        span = min(spectrum_epochs or last_epochs[0], last_epochs[0])
-        tensors = {
-            "squared_distances": squared_distances(snapshots, modalities),
-            **_spectra(snapshots, modalities, span, last_epochs[0]),
-        }
-        meta = {
-            "key": key.to_json(),
-            "files": [asdict(record) for record in trail.records],
-            "modalities": list(modalities),
-            "seconds": time.monotonic() - started_at,
-            "spectrum_epochs": span,
-            "own": [turn == OWN for turn in turns],
-            "last_epochs": list(last_epochs),
-        }
-        save_artifact(folder, "experts", tensors, meta)
-        (folder / "progress.json").unlink(missing_ok=True)
-        shutil.rmtree(folder / BLOCKS, ignore_errors=True)
+        trail = Trail.open(folder, key, seconds)
+        _save(training(trail), folder, trail)
     return load_experts(folder, verify=False)
+
+
+def _train(
+    starts: Sequence[Start],
+    turns: Sequence[int],
+    train: FeatureSet,
+    config: ExpertsConfig,
+    trail: Trail | MemoryTrail,
+    key: ExpertKey,
+    spectrum_epochs: int | None,
+    progress: Progress,
+    engine: Engine,
+    reopen: Callable[[], FeatureSet] | None,
+) -> ExpertBuffer:
+    """Train what the trail does not have yet. turns: number of the start of every expert."""
+    modalities, spent = tuple(starts[OWN].heads), trail.seconds
+    rates = tuple(starts[turn].learning_rate for turn in turns)
+    last_epochs = tuple(starts[turn].num_epochs for turn in turns)
+    heads = trail.last(modalities) if len(trail) else _stacked([starts[turn].heads for turn in turns])
+    heads = moved(heads, train.device)
+    with progress:
+        if not len(trail):
+            trail.add(0, heads, spent)
+        started_at, done = time.monotonic() - trail.seconds, len(trail) - 1
+        rows = (lambda: train) if engine.here or reopen is None else reopen
+        training = BlockTraining(trail.folder, modalities, done, rows, config, rates, last_epochs, key.seed)
+        if engine.here:
+            progress.start(training.num_epochs, "experts", done)
+            for epoch in training.epochs(heads):
+                trail.add(epoch, heads, time.monotonic() - started_at)
+                progress.advance(1)
+        elif done < training.num_epochs:
+            train_blocks(trail, heads, training, len(train), engine, started_at, progress)
+    snapshots = trail.snapshots()
+    span = min(spectrum_epochs or last_epochs[0], last_epochs[0])
+    return ExpertBuffer(
+        snapshots,
+        squared_distances(snapshots, modalities),
+        _spectra(snapshots, modalities, span, last_epochs[0]),
+        span,
+        tuple(turn == OWN for turn in turns),
+        last_epochs,
+        modalities,
+        time.monotonic() - started_at,
+        key,
+    )
+
+
+def _save(buffer: ExpertBuffer, folder: Path, trail: Trail) -> None:
+    """Write the manifest of a buffer whose snapshots are in the folder."""
+    spectra = {f"spectrum/{name}": values for name, values in buffer.spectra.items()}
+    meta = {
+        "key": buffer.key.to_json(),
+        "files": [asdict(record) for record in trail.records],
+        "modalities": list(buffer.modalities),
+        "seconds": buffer.seconds,
+        "spectrum_epochs": buffer.spectrum_epochs,
+        "own": list(buffer.own),
+        "last_epochs": list(buffer.last_epochs),
+    }
+    save_artifact(folder, "experts", {"squared_distances": buffer.squared_distances, **spectra}, meta)
+    (folder / "progress.json").unlink(missing_ok=True)
+    shutil.rmtree(folder / BLOCKS, ignore_errors=True)
 
 
 def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
@@ -226,6 +286,6 @@ def _spectra(
     """Return the singular values of W_s - W_{s + span} of the first expert, for every s up to its last epoch."""
     pairs = [(snapshots[s], snapshots[s + span]) for s in range(last_epoch - span + 1)]
     return {
-        f"spectrum/{name}": torch.stack([singular_values(start[name][0] - end[name][0]) for start, end in pairs])
+        name: torch.stack([singular_values(start[name][0] - end[name][0]) for start, end in pairs])
         for name in modalities
     }

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -21,9 +21,18 @@ from omnidistill.io.artifacts import FileRecord, read_json, read_tensors, write_
 from omnidistill.training.experts.expert_key import ExpertKey
 
 
+@runtime_checkable
+class Snapshots(Protocol):
+    """The heads after each epoch, {modality: E x d x p_m}; do not write to them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, epoch: int, /) -> Mapping[str, Float[Tensor, "_ _ _"]]: ...
+
+
 @dataclass(frozen=True)
-class Snapshots:
-    """The heads after each epoch, {modality: E x d x p_m}. Every access maps the file again; do not write to them."""
+class StoredSnapshots:
+    """Snapshots on disk. Every access maps the file again, so memory holds only what is in use."""
 
     paths: tuple[Path, ...]
 
@@ -34,7 +43,7 @@ class Snapshots:
         return read_tensors(self.paths[epoch])
 
 
-def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) -> Snapshots:
+def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) -> StoredSnapshots:
     """Open snapshots, comparing the sizes of the files, and with `verify` their sha256, with the records.
 
     Raises:
@@ -45,7 +54,7 @@ def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) ->
         if not path.is_file() or path.stat().st_size != record.bytes:
             raise InputError(f"{path}: missing or not {record.bytes} bytes long; train the experts again")
         read_tensors(path, record if verify else None)
-    return Snapshots(paths)
+    return StoredSnapshots(paths)
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,9 @@ class Trail:
         require_same(folder, type(key).from_json(stored, str(path)), key)
         return Trail(folder, key, seconds, records)
 
+    def __len__(self) -> int:
+        return len(self.records)
+
     def last(self, modalities: Sequence[str]) -> dict[str, Tensor]:
         """Return a copy of the heads of the last snapshot, on the CPU, in the given order of modalities."""
         heads = read_tensors(self.folder / self.records[-1].name, self.records[-1])
@@ -129,6 +141,39 @@ class Trail:
         self.seconds = seconds
         state = {"key": self.key.to_json(), "files": [asdict(record) for record in self.records], "seconds": seconds}
         write_atomic(self.folder / "progress.json", json.dumps(state).encode())
+
+    def snapshots(self) -> Snapshots:
+        """Return the snapshots so far."""
+        return open_snapshots(self.folder, self.records, verify=False)
+
+
+@dataclass
+class MemoryTrail:
+    """The snapshots of a training without a folder, which cannot be resumed.
+
+    Attributes:
+        seconds: time that the training has taken.
+    """
+
+    seconds: float = 0.0
+    folder: None = None
+    _snapshots: list[dict[str, Tensor]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self._snapshots)
+
+    def last(self, modalities: Sequence[str]) -> dict[str, Tensor]:
+        """Return a copy of the heads of the last snapshot, in the given order of modalities."""
+        return {name: self._snapshots[-1][name].clone() for name in modalities}
+
+    def add(self, epoch: int, heads: Mapping[str, Tensor], seconds: float) -> None:
+        """Keep a copy of the heads after an epoch; the training has taken `seconds` so far."""
+        self._snapshots.append({name: matrix.clone() for name, matrix in heads.items()})
+        self.seconds = seconds
+
+    def snapshots(self) -> Snapshots:
+        """Return the snapshots so far."""
+        return tuple(self._snapshots)
 
 
 def snapshot_path(folder: Path, epoch: int) -> Path:

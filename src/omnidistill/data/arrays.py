@@ -1,0 +1,126 @@
+"""Arrays of any library as raw features: N paired rows per modality, with groups and splits.
+
+    {modality: N x p_m} --check, complete ids, groups, splits--> RawFeatures
+
+Whole numbers of any type are read as float32. Without a validation split, one is drawn by group, with a warning.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from omnidistill.core.errors import InputError
+from omnidistill.core.streams import Streams
+from omnidistill.data.raw import RawFeatures
+
+Array = Tensor | ArrayLike
+"""Rows x width: a tensor, an array of any library that numpy can convert, or nested sequences of numbers."""
+
+_VALIDATION_SHARE = 0.2
+_MOST_VALIDATION_GROUPS = 1000  # limits the standard error of a score to 1.6 points
+
+
+def raw_from_arrays(
+    features: Mapping[str, Array],
+    *,
+    ids: Sequence[object] | None = None,
+    groups: Sequence[object] | None = None,
+    splits: Sequence[str] | None = None,
+    captions: Mapping[str, Sequence[str]] | None = None,
+    name: str = "arrays",
+    seed: int = 0,
+) -> RawFeatures:
+    """Return raw features of arrays.
+
+    Args:
+        features: features as encoders return them, {modality: N x p_m}; row i of all modalities is one instance.
+        ids: unique names of the rows; None: 0, 1, ...
+        groups: group of each row; rows of one group are positives of each other. None: every row is its own group.
+        splits: split of each row: heads, train, validation or test; None: all train. Without validation rows, a fifth
+            of the training groups (at most 1,000) becomes the validation split, with a warning.
+        captions: {modality: N texts} for display.
+        name: name of the data, shown in tables.
+        seed: seed of the choice of validation groups.
+
+    Raises:
+        InputError: features is no mapping, an array is not rows x width of numbers, or numbers of rows differ.
+    """
+    if not isinstance(features, Mapping):
+        raise InputError(
+            f"features: found a {type(features).__name__}; give a dict {{modality: rows x width}}, such as "
+            "{'image': images, 'text': texts}"
+        )
+    tensors = {str(modality): as_rows(f"modality {modality!r}", x) for modality, x in features.items()}
+    rows = len(next(iter(tensors.values()), ()))
+    for what, given in (("ids", ids), ("groups", groups), ("splits", splits)):
+        if given is not None and (isinstance(given, str) or len(given) != rows):
+            found = "one text" if isinstance(given, str) else f"{len(given)} entries"
+            raise InputError(f"{what}: found {found} for {rows} rows; give one per row")
+    names = tuple(str(each) for each in (range(rows) if ids is None else ids))
+    raw = RawFeatures(
+        tensors,
+        names,
+        names if groups is None else tuple(str(group) for group in groups),
+        ("train",) * rows if splits is None else tuple(str(split) for split in splits),
+        {"name": name},
+        {modality: tuple(texts) for modality, texts in (captions or {}).items()},
+    )
+    return with_validation(raw, seed)
+
+
+def with_validation(raw: RawFeatures, seed: int = 0) -> RawFeatures:
+    """Return the features unchanged if they have validation rows, otherwise with a part of the training groups as such.
+
+    Raises:
+        InputError: there are too few training groups.
+    """
+    if "validation" in raw.splits:
+        return raw
+    known = list(dict.fromkeys(g for g, split in zip(raw.groups, raw.splits, strict=True) if split == "train"))
+    count = min(round(_VALIDATION_SHARE * len(known)), _MOST_VALIDATION_GROUPS)
+    if not count:
+        raise InputError(
+            f"splits: no row is 'validation', and {len(known)} training groups are too few to split; add more groups"
+        )
+    order = torch.randperm(len(known), generator=Streams(seed)["estimator/validation"], device="cpu")[:count]
+    drawn = {known[number] for number in order.tolist()}
+    splits = tuple("validation" if g in drawn else split for g, split in zip(raw.groups, raw.splits, strict=True))
+    warnings.warn(
+        f"no validation split given: {count} of {len(known)} training groups ({splits.count('validation')} rows) were "
+        f"chosen at random with seed {seed}; pass splits to choose them yourself",
+        stacklevel=4,
+    )
+    return RawFeatures(raw.features, raw.ids, raw.groups, splits, raw.provenance, raw.captions)
+
+
+def as_rows(what: str, x: Array) -> Float[Tensor, "_ _"]:
+    """Return an array of numbers as a floating-point tensor of rows x width; shares memory if possible.
+
+    Args:
+        what: names the array in messages.
+        x: the array; whole numbers become float32.
+
+    Raises:
+        InputError: it is ragged, not numeric, or not rows x width.
+    """
+    if not isinstance(x, Tensor):
+        try:
+            array = np.asarray(x)
+        except ValueError:
+            raise InputError(f"{what}: the rows have different lengths; features must be rows x width") from None
+        if array.dtype.kind not in "fiu":
+            raise InputError(f"{what}: dtype is {array.dtype}; features must be numbers, rows x width")
+        x = torch.from_numpy(np.require(array, requirements="W"))
+    if x.ndim != 2:
+        raise InputError(f"{what}: shape is {tuple(x.shape)}; features must be rows x width")
+    if x.is_complex() or x.dtype == torch.bool:
+        raise InputError(f"{what}: dtype is {str(x.dtype).removeprefix('torch.')}; features must be real numbers")
+    rows: Tensor = x if x.is_floating_point() else x.float()
+    return rows

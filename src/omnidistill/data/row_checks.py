@@ -1,0 +1,91 @@
+"""Checks of the parts of a feature set; every message names modality, row and id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from omnidistill.core.errors import InputError
+from omnidistill.data.preprocessing import Preprocessing
+
+
+def check_counts(
+    features: Mapping[str, Tensor],
+    ids: Sequence[str],
+    groups: Sequence[str],
+    splits: Sequence[str],
+    preprocessing: Preprocessing,
+) -> None:
+    """Raise InputError unless there are two modalities and every part has one row per id, of the prepared width."""
+    if len(features) < 2:
+        only = f"{next(iter(features))!r}" if features else "none"
+        raise InputError(f"one modality only: {only}; a paired set needs at least two modalities")
+    if not ids:
+        raise InputError("no rows: a feature set needs at least one")
+    counts = {"groups": len(groups), "splits": len(splits)}
+    for name, x in features.items():
+        if x.ndim != 2 or x.shape[1] == 0:
+            raise InputError(
+                f"modality {name!r}: shape {tuple(x.shape)}; features must be rows x width, with width at least 1"
+            )
+        counts[f"modality {name!r}"] = x.shape[0]
+        steps = preprocessing
+        if steps.means and (name not in steps.means or len(steps.means[name]) != x.shape[1]):
+            raise InputError(
+                f"modality {name!r}: {x.shape[1]} wide, but preprocessing has no mean of that width for it; "
+                "prepare the features again"
+            )
+    for what, count in counts.items():
+        if count != len(ids):
+            raise InputError(f"{what}: {count} rows, but there are {len(ids)} ids; every part needs one row per id")
+
+
+def check_ids(ids: Sequence[str]) -> None:
+    """Raise InputError, naming both rows, if two rows have the same id."""
+    if len(set(ids)) == len(ids):
+        return
+    seen: dict[str, int] = {}
+    for row, name in enumerate(ids):
+        if (first := seen.setdefault(name, row)) != row:
+            raise InputError(f"id {name!r}: rows {first} and {row} both have it; ids must be unique")
+
+
+def check_groups(groups: Sequence[str], splits: Sequence[str]) -> None:
+    """Raise InputError if the rows of a group are in different splits."""
+    split_of: dict[str, str] = {}
+    for row, (group, split) in enumerate(zip(groups, splits, strict=True)):
+        if (first := split_of.setdefault(group, split)) != split:
+            raise InputError(
+                f"group {group!r}: in splits {first!r} and {split!r} (row {row}); rows of one group must share a split"
+            )
+
+
+def check_pairing(pairing: Tensor, rows: int) -> None:
+    """Raise InputError unless the pairing has one similarity in [0, 1] for every two rows."""
+    if tuple(pairing.shape) != (rows, rows) or not pairing.is_floating_point():
+        raise InputError(
+            f"pairing: {type_name(pairing)} of shape {tuple(pairing.shape)}; "
+            f"with {rows} rows it must be a float type of shape ({rows}, {rows})"
+        )
+    low, high = (float(bound) for bound in torch.aminmax(pairing))
+    if not 0 <= low <= high <= 1:
+        raise InputError(f"pairing: values from {low:g} to {high:g}; similarities must be finite and in [0, 1]")
+
+
+def check_rows(index: Tensor, rows: int) -> None:
+    """Raise InputError unless these are numbers of rows of a set, each at most once."""
+    if index.ndim != 1 or index.numel() == 0:
+        raise InputError(f"rows to select: shape {tuple(index.shape)}; give a list of at least one row number")
+    low, high = (int(bound) for bound in torch.aminmax(index))
+    if low < 0 or high >= rows:
+        raise InputError(f"rows to select: from {low} to {high}, but the set has rows 0 to {rows - 1}")
+    if int(torch.bincount(index, minlength=rows).max()) > 1:
+        raise InputError("rows to select: a row is given twice; ids must be unique")
+
+
+def type_name(x: Tensor) -> str:
+    """Return the name of the type of a tensor, such as float16."""
+    return str(cast(object, x.dtype)).removeprefix("torch.")

@@ -1,0 +1,24 @@
+"""Distillation: the distilled set, and the outer loop that learns its rows with an outer objective."""
+
+from omnidistill.distillation.distilled_set import DistilledSet
+from omnidistill.distillation.outer import Episode, Outer, ShortcutMatching, TaskLoss, TrajectoryMatching, WithTask
+from omnidistill.distillation.outer_loop import Distillation, Halt, Judge, Verdict, distill
+from omnidistill.distillation.provenance import Provenance
+from omnidistill.distillation.set_spec import SetSpec
+
+__all__ = [
+    "Distillation",
+    "DistilledSet",
+    "Episode",
+    "Halt",
+    "Judge",
+    "Outer",
+    "Provenance",
+    "SetSpec",
+    "ShortcutMatching",
+    "TaskLoss",
+    "TrajectoryMatching",
+    "Verdict",
+    "WithTask",
+    "distill",
+]

@@ -1,0 +1,246 @@
+"""The result of a method: a distilled set, with everything that is needed to train on it.
+
+On disk it is an artifact of kind "distilled":
+
+    tensors-....safetensors   stored rows, tensors of the similarity, means of the preprocessing
+    manifest.json             the specification (`set_spec`), at most 1 kB; written last
+    provenance.json           where the set comes from (`provenance`); training does not need it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.core.device import device_of, moved
+from omnidistill.core.errors import InputError
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.data.preprocessing import Preprocessing
+from omnidistill.distillation.provenance import Provenance
+from omnidistill.distillation.set_spec import SetSpec
+from omnidistill.distillation.torch_dataset import Batch, SyntheticRows
+from omnidistill.distillation.version_0_1 import upgraded_set
+from omnidistill.io.artifacts import load_artifact, save_artifact
+from omnidistill.models.heads import Heads, check_heads
+from omnidistill.models.objectives import Objective
+from omnidistill.models.storages import RowForm
+from omnidistill.training.recipes import Recipe, Sgd
+
+KIND = "distilled"
+PROVENANCE = "provenance.json"
+
+
+@dataclass(frozen=True, repr=False)
+class DistilledSet:
+    """Synthetic rows, their similarity and the recipe to train on them.
+
+    Attributes:
+        tensors: the stored rows ("rows/...") and the tensors of the similarity ("similarity/..."), on the CPU.
+        spec: how the tensors are stored and trained on.
+        preprocessing: the steps that produced the feature space of the rows.
+        provenance: where the set comes from.
+    """
+
+    tensors: dict[str, Tensor]
+    spec: SetSpec
+    preprocessing: Preprocessing
+    provenance: Provenance = field(default_factory=Provenance)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities, in order."""
+        return tuple(self.spec.modalities)
+
+    @property
+    def recipe(self) -> Recipe:
+        """How to train on the set."""
+        return self.spec.recipe
+
+    @property
+    def size(self) -> int:
+        """Number of stored rows; `len` is the number of rows to train on."""
+        return self.spec.size
+
+    def __repr__(self) -> str:
+        views = f" ({len(self)} to train on)" if len(self) != self.size else ""
+        widths = ", ".join(f"{name} {width}" for name, width in self.spec.modalities.items())
+        method = self.provenance.method or "unknown method"
+        return f"DistilledSet({method}: {self.size} rows{views} of {widths}; {self.bytes:,} bytes; {self.recipe.title})"
+
+    def __len__(self) -> int:
+        return self.spec.storage.num_rows(self.spec.size)
+
+    def rows(self) -> dict[str, Float[Tensor, "_ _"]]:
+        """Return the rows to train on, N x p_m per modality, in the space of the prepared features.
+
+        If the storage has several views, they follow the stored rows.
+        """
+        loaded = self.spec.storage.load(_section(self.tensors, "rows"))
+        return {name: loaded[name] for name in self.modalities}
+
+    def targets(self, batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
+        """Return the target similarities of mini-batches of row numbers."""
+        return self.spec.similarity.targets(self.similarity_tensors, batches)
+
+    @property
+    def similarity_tensors(self) -> dict[str, Tensor]:
+        """The stored tensors of the similarity."""
+        return _section(self.tensors, "similarity")
+
+    def similarity(self) -> Float[Tensor, "N N"]:
+        """Return the complete matrix S."""
+        return self.targets(torch.arange(len(self), device=device_of(self.tensors)))
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the stored tensors."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
+
+    @property
+    def objective(self) -> Objective:
+        """Loss of students, a function of outputs (M x b x d, in the order of `modalities`) and targets (b x b)."""
+        return self.spec.objective.bind(self.modalities)
+
+    def students(
+        self, start: Heads, *, seed: int, num_runs: int, checkpoints: Sequence[int] | None = None
+    ) -> Iterator[tuple[int, dict[str, Float[Tensor, "_ _ _"]]]]:
+        """Train heads on the set by its recipe, several runs at once; yield (steps, heads R x d x p_m).
+
+        Args:
+            start: the initial heads, {modality: d x p_m}; the students train on their device.
+            seed: seed of the mini-batches. If the recipe fixes the mini-batches, all runs are identical.
+            num_runs: number of runs R.
+            checkpoints: numbers of steps, ascending, after which heads are yielded; None yields once, after the
+                recipe's number of steps.
+
+        Raises:
+            InputError: heads are missing or do not match the rows.
+        """
+        check_heads(start, self.spec.modalities, "heads to train on the set")
+        on_device = replace(self, tensors=moved(self.tensors, device_of(start)))
+        yield from self.recipe.students(
+            self.objective,
+            {name: start[name] for name in self.modalities},
+            on_device.rows(),
+            on_device.targets,
+            seed=seed,
+            num_runs=num_runs,
+            checkpoints=checkpoints or [self.recipe.num_steps],
+        )
+
+    def train(self, start: Heads, seed: int = 0) -> Heads:
+        """Return heads {modality: d x p_m} trained on the set by its recipe.
+
+        Args:
+            start: the initial heads, {modality: d x p_m}; not modified. The training runs on their device.
+            seed: seed of the mini-batches, unless the recipe fixes them.
+
+        Raises:
+            InputError: heads are missing or do not match the rows.
+        """
+        _, heads = next(self.students(start, seed=seed, num_runs=1))
+        return {name: matrix[0] for name, matrix in heads.items()}
+
+    def dataset(self) -> SyntheticRows:
+        """Return the rows to train on as a torch Dataset of ({modality: row}, index).
+
+        Pass its `collate` to a DataLoader to get soft targets.
+        """
+        return SyntheticRows(self.rows(), self.targets)
+
+    def batches(self, seed: int = 0) -> Iterator[Batch]:
+        """Yield (rows {modality: b x p_m}, targets b x b) of every step, in the order of `train(start, seed)`."""
+        dataset = self.dataset()
+        for indices in self.recipe.batches(len(dataset), seed):
+            yield dataset.batch(indices)
+
+    def with_recipe(self, recipe: Recipe) -> DistilledSet:
+        """Return the same set with another recipe."""
+        return replace(self, spec=replace(self.spec, recipe=recipe))
+
+    def with_steps(self, num_steps: int) -> DistilledSet:
+        """Return the same set with another number of steps in its recipe."""
+        return self.with_recipe(self.recipe.evolve(num_steps=num_steps))
+
+    def as_features(self) -> FeatureSet:
+        """Return the rows as a FeatureSet: each row is a group of its own, and S clamped to [0, 1] is the pairing."""
+        names = tuple(f"synthetic/{index:04d}" for index in range(len(self)))
+        pairing = self.similarity().clamp(0, 1)
+        provenance = self.provenance.to_json()
+        return FeatureSet(self.rows(), names, names, ("train",) * len(self), pairing, self.preprocessing, provenance)
+
+    def save(self, folder: Path) -> None:
+        """Write the artifact atomically, replacing an earlier one."""
+        tensors = {**self.tensors, **self.preprocessing.to_tensors()}
+        spec = replace(self.spec, preprocessing=self.preprocessing.to_meta())
+        save_artifact(folder, KIND, tensors, spec.to_json(), sidecars={PROVENANCE: self.provenance.to_json()})
+
+    @staticmethod
+    def load(folder: Path) -> DistilledSet:
+        """Load an artifact of kind "distilled", including those of version 0.1.
+
+        Raises:
+            InputError: the artifact is damaged, of another kind or of a newer version, or needs a component that is not
+                installed.
+        """
+        artifact = load_artifact(folder, KIND, sidecars=(PROVENANCE,))
+        where, meta = f"{folder}/manifest.json", artifact.meta
+        if "schema" in meta:
+            spec, provenance = SetSpec.from_json(meta, where), artifact.sidecars.get(PROVENANCE, {})
+        else:
+            tree, provenance = upgraded_set(meta, artifact.tensors, where)
+            spec = SetSpec.from_json(tree, where)
+        tensors = {name: t for name, t in artifact.tensors.items() if name.startswith(("rows/", "similarity/"))}
+        try:
+            preprocessing = Preprocessing.from_parts(artifact.tensors, spec.preprocessing)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        source = f"{folder}/{PROVENANCE}" if "schema" in meta else where
+        loaded = DistilledSet(tensors, spec, preprocessing, Provenance.from_json(provenance, source))
+        _check_tensors(loaded, where)
+        return loaded
+
+
+def sgd_recipe(distilled: DistilledSet) -> Sgd:
+    """Return the recipe of a set whose recipe is of kind "sgd".
+
+    Raises:
+        InputError: the recipe is of another kind.
+    """
+    if not isinstance(distilled.recipe, Sgd):
+        raise InputError(f"the recipe of the set has kind '{distilled.recipe.kind}', expected 'sgd'")
+    return distilled.recipe
+
+
+def _check_tensors(loaded: DistilledSet, where: str) -> None:
+    """Raise InputError if the tensors do not have the shapes of the specification."""
+    expected = {name: (len(loaded), width) for name, width in loaded.spec.modalities.items()}
+    try:
+        actual = {name: tuple(rows.shape) for name, rows in loaded.rows().items()}
+        num_targets = loaded.targets(torch.arange(len(loaded), device="cpu")[-2:]).numel()
+    except (IndexError, KeyError, RuntimeError, ValueError) as error:
+        raise InputError(f"{where}: the tensors do not fit the specification ({error}); the file was altered") from None
+    for name, shape in expected.items():
+        if actual[name] != shape:
+            raise InputError(
+                f"{where}: the rows of {name} are {actual[name]}, but the specification says {shape}; "
+                "the file was altered"
+            )
+    if num_targets != min(2, len(loaded)) ** 2:
+        raise InputError(f"{where}: the similarity does not fit {len(loaded)} rows; the file was altered")
+
+
+def as_stored(storage: RowForm, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a set with latent "rows/..." converted to their stored form, others unchanged."""
+    rows = storage.store(_section(tensors, "rows"))
+    others = {name: tensor for name, tensor in tensors.items() if not name.startswith("rows/")}
+    return {**{f"rows/{name}": tensor for name, tensor in rows.items()}, **others}
+
+
+def _section(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {key.removeprefix(f"{name}/"): tensor for key, tensor in tensors.items() if key.startswith(f"{name}/")}

@@ -1,0 +1,126 @@
+"""Parameters of the outer loop: rows (latent tensors of the storage), similarity factors, one step size per modality.
+
+The logarithms of the step sizes are learned, so the step sizes are positive. Optionally an exponential moving average
+of all parameters is tracked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnidistill.core.device import moved
+from omnidistill.core.errors import InputError
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.distillation.loop_settings import LoopSettings
+from omnidistill.distillation.optimisers import SetOptimiser
+from omnidistill.models.storages import RowForm
+
+
+@dataclass(frozen=True)
+class Learnable:
+    """Leaf tensors of the outer loop, updated in place."""
+
+    rows: dict[str, Tensor]
+    similarity: dict[str, Tensor]
+    log_step_sizes: Float[Tensor, " M"]
+    average: dict[str, Tensor] = field(default_factory=dict)  # of every leaf, by name; empty without averaging
+
+    @staticmethod
+    def begin(initial: FeatureSet, config: LoopSettings, storage: RowForm, streams: Streams) -> Learnable:
+        """Return the initial state: real rows, S = I, and the configured step size or 0.1."""
+        similarity = moved(config.similarity.init(config.num_rows, streams["similarity"]), initial.device)
+        first = math.log(config.initial_step_size or 0.1)
+        steps = torch.full((len(initial.modalities),), first, device=initial.device)
+        learnable = Learnable(storage.init(initial.features), similarity, steps)
+        if config.average:
+            learnable.average.update(learnable.copy())
+        for leaf in learnable.tensors().values():
+            leaf.requires_grad_()
+        return learnable
+
+    def take(self, rows: Mapping[str, Tensor], similarity: Mapping[str, Tensor], step_sizes: Tensor) -> None:
+        """Continue from another set: overwrite rows and step sizes, and the similarity if its shapes are the same."""
+        initial = {f"rows/{name}": matrix for name, matrix in rows.items()} | {"log_step_sizes": step_sizes.log()}
+        if {name: x.shape for name, x in similarity.items()} == {name: x.shape for name, x in self.similarity.items()}:
+            initial |= {f"similarity/{name}": tensor for name, tensor in similarity.items()}
+        leaves = {**self.copy(), **initial}
+        self.restore({**leaves, **{f"average/{name}": leaves[name] for name in self.average}})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all leaves by name: "rows/...", "similarity/...", "log_step_sizes"."""
+        return {
+            **{f"rows/{name}": tensor for name, tensor in self.rows.items()},
+            **{f"similarity/{name}": tensor for name, tensor in self.similarity.items()},
+            "log_step_sizes": self.log_step_sizes,
+        }
+
+    def copy(self) -> dict[str, Tensor]:
+        """Return copies of all leaves by name."""
+        return {name: leaf.detach().clone() for name, leaf in self.tensors().items()}
+
+    def product(self) -> dict[str, Tensor]:
+        """Return copies of the tensors that form the set: the moving average if there is one, else the leaves."""
+        return {name: tensor.clone() for name, tensor in self.average.items()} or self.copy()
+
+    def follow(self, decay: float) -> None:
+        """Move the average towards the leaves: average <- decay average + (1 - decay) leaf."""
+        for name, leaf in self.tensors().items():
+            if name in self.average:
+                self.average[name].lerp_(leaf.detach(), 1 - decay)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return leaves and averages by name, for a checkpoint."""
+        return {**self.tensors(), **{f"average/{name}": tensor for name, tensor in self.average.items()}}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Overwrite every leaf and average with the tensors that `state` returned."""
+        with torch.no_grad():
+            for name, leaf in self.state().items():
+                leaf.copy_(tensors[name])
+
+    def optimiser(self, config: SetOptimiser) -> torch.optim.Optimizer:
+        """Return the optimiser of rows, similarity and log step sizes, with one learning rate for each."""
+        return config.build(self.rows.values(), self.similarity.values(), [self.log_step_sizes])
+
+
+def random_rows(train: FeatureSet, size: int, generator: torch.Generator) -> FeatureSet:
+    """Return `size` random training rows, from distinct groups as long as there are enough.
+
+    Raises:
+        InputError: `size` exceeds the number of training rows.
+    """
+    if size > len(train):
+        raise InputError(f"size {size} exceeds the {len(train)} training rows; use at most {len(train)}")
+    order = torch.randperm(len(train), generator=generator, device="cpu")
+    codes, position = train.group_codes.cpu()[order], torch.arange(len(train), device="cpu")
+    repeated = position.scatter_reduce(0, codes, position, "amin", include_self=False)[codes] != position
+    preferred = torch.cat([order[~repeated], order[repeated]])
+    return train.select(preferred[:size])
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the optimiser's state as named tensors, for a checkpoint."""
+    leaves = [leaf for group in optimiser.param_groups for leaf in group["params"]]
+    return {
+        f"{index}/{key}": value
+        for index, leaf in enumerate(leaves)
+        for key, value in optimiser.state.get(leaf, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Restore the optimiser's state from the tensors that `optimiser_tensors` returned."""
+    leaves = [leaf for group in optimiser.param_groups for leaf in group["params"]]
+    for name, value in tensors.items():
+        index, key = name.split("/")
+        leaf = leaves[int(index)]
+        # As in torch, the number of steps (a scalar) stays on the CPU.
+        optimiser.state[leaf][key] = value.clone() if value.ndim == 0 else value.clone().to(leaf.device)

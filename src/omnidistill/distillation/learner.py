@@ -1,0 +1,195 @@
+"""The set under way: one outer iteration, and the way back when a number of it is NaN or Inf.
+
+    back:    rows, similarity, log step sizes <- a good set,    log step sizes -= log 2 for each restart since it
+    after:   learning rates times 2^-restarts, an optimiser without memory; random streams simply go on
+
+Every number that could spread is looked at where it is made: losses, gradients, the updated set, its step sizes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from omnidistill.core.errors import NotFiniteError
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.distillation.distilled_set import DistilledSet, sgd_recipe
+from omnidistill.distillation.learnable import Learnable, random_rows
+from omnidistill.distillation.loop_settings import LoopSettings
+from omnidistill.distillation.outer.outer_objective import Outer
+from omnidistill.io.tracking import MetricsRecord
+from omnidistill.models.objectives import Objective
+from omnidistill.models.similarities import Similarity
+from omnidistill.models.storages import Storage
+from omnidistill.training.rollout import Blend, Rollout, rollout_named
+from omnidistill.training.rollout.students import draw_batches, recipe_order
+
+
+@dataclass(frozen=True)
+class Good:
+    """A set with a finite loss and gradient: all leaves by name, the iterations and restarts that came before it."""
+
+    tensors: dict[str, Tensor]
+    iteration: int = 0
+    restarts: int = 0
+
+
+class Learner:
+    """Learned tensors, their optimiser and what an iteration is made of; random draws come from `streams`."""
+
+    outer: Outer
+    settings: LoopSettings
+    streams: Streams
+    modalities: tuple[str, ...]
+    initial: FeatureSet
+    initial_ids: tuple[str, ...]
+    storage: Storage
+    learnable: Learnable
+    optimiser: torch.optim.Optimizer
+    base_rates: list[float]
+    restarts: int
+    last_good: Good
+    objective: Objective
+    similarity: Similarity
+
+    def __init__(
+        self,
+        train: FeatureSet,
+        outer: Outer,
+        width: int,
+        settings: LoopSettings,
+        streams: Streams,
+        initial_set: DistilledSet | None = None,
+    ) -> None:
+        self.outer, self.settings, self.streams = outer, settings, streams
+        self.modalities = train.modalities
+        self.initial = random_rows(train, settings.num_stored, streams["initial rows"])
+        self.storage = settings.resolved_storage
+        self.learnable = Learnable.begin(self.initial, settings, self.storage, streams)
+        self.initial_ids = self.initial.ids
+        if initial_set is not None:
+            self.initial_ids = initial_set.provenance.initial_ids
+            stored = {name: matrix[: initial_set.size] for name, matrix in initial_set.rows().items()}
+            step_sizes = torch.tensor(sgd_recipe(initial_set).step_sizes, device="cpu")
+            self.learnable.take(stored, initial_set.similarity_tensors, step_sizes)
+        self.optimiser = self.learnable.optimiser(settings.optimiser)
+        self.base_rates = [group["lr"] for group in self.optimiser.param_groups]
+        self.restarts = 0
+        self.last_good = Good(self.learnable.copy())
+        self.objective = settings.student.bind(self.modalities)
+        self.similarity = settings.similarity
+        self.rollout: Rollout = rollout_named(
+            settings.rollout,
+            num_rows=settings.num_rows,
+            num_steps=settings.num_student_steps,
+            batch_size=settings.batch,
+            widths=train.widths,
+            width=width,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the learned tensors: that of the training rows."""
+        return self.initial.device
+
+    @property
+    def rate_factor(self) -> float:
+        """What restarts left of the learning rates: 2^-restarts."""
+        return 0.5**self.restarts
+
+    def iterate(self, iteration: int) -> MetricsRecord:
+        """Run one outer iteration: draw an episode, train a student on the set, and update the set.
+
+        Args:
+            iteration: number of iterations done before.
+
+        Returns:
+            The record of iteration `iteration` + 1: the loss and its terms, and the step size of every modality.
+
+        Raises:
+            NotFiniteError: names the loss, gradient, set or step size that is NaN or Inf; `go_back` restores the set.
+        """
+        settings, learnable = self.settings, self.learnable
+        episode = self.outer.episode(iteration, self.streams)
+        generator = self.streams["batches"] if settings.order == "any" else recipe_order(self.streams.seed)
+        batches = draw_batches(settings.num_rows, settings.batch, settings.num_student_steps, generator).to(self.device)
+        endpoint = self.rollout(
+            self.objective,
+            episode.start,
+            self.storage.expand(learnable.rows),
+            self.similarity.targets(learnable.similarity, batches),
+            batches,
+            learnable.log_step_sizes.exp(),
+            blend=self._blend(),
+        )
+        losses = self.outer.loss(endpoint, episode)
+        loss = losses.sum()
+        _require_finite(
+            torch.cat([losses, loss[None]]), [*(f"loss '{name}'" for name in self.outer.terms), "their sum"]
+        )
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._step(iteration)
+        sizes = learnable.log_step_sizes.detach().exp()
+        # A log step size of -Inf could never rise again.
+        _require_finite(sizes.log(), [f"log step size of '{name}'" for name in self.modalities])
+        terms = {f"loss/{name}": float(x) for name, x in zip(self.outer.terms, losses.detach(), strict=True)}
+        step_sizes = {f"step_size/{name}": float(x) for name, x in zip(self.modalities, sizes, strict=True)}
+        return MetricsRecord(iteration + 1, {"loss": float(loss.detach()), **terms, **step_sizes})
+
+    def go_back(self, good: Good) -> None:
+        """Restart from a good set (its moving average begins there too) with smaller steps of students and optimiser,
+        halved once for each restart since the set was taken.
+        """
+        self.restarts += 1
+        tensors = dict(good.tensors)
+        tensors["log_step_sizes"] = tensors["log_step_sizes"] - math.log(2) * (self.restarts - good.restarts)
+        self.learnable.restore({**tensors, **{f"average/{name}": tensor for name, tensor in tensors.items()}})
+        self.optimiser = self.learnable.optimiser(self.settings.optimiser)
+
+    def _blend(self) -> Blend | None:
+        settings = self.settings
+        if not settings.blend:
+            return None
+        return Blend.draw(settings.num_student_steps, settings.batch, self.streams["blend"]).to(self.device)
+
+    def _step(self, iteration: int) -> None:
+        leaves = self._leaves()
+        _require_finite(*_norms("gradient", {name: leaf.grad for name, leaf in leaves.items()}))
+        self.last_good = Good(self.learnable.copy(), iteration, self.restarts)
+        if self.settings.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(list(self.learnable.rows.values()), self.settings.clip_norm)
+        factor = self.rate_factor
+        if self.settings.schedule == "cosine":
+            factor *= 0.5 * (1 + math.cos(math.pi * iteration / self.settings.iterations))
+        for group, rate in zip(self.optimiser.param_groups, self.base_rates, strict=True):
+            group["lr"] = rate * factor
+        self.optimiser.step()
+        _require_finite(*_norms("set", leaves))
+        self.learnable.follow(self.settings.average)
+
+    def _leaves(self) -> dict[str, Tensor]:
+        """Every learned tensor by the name an error gives it; step sizes one by one are in the record."""
+        learnable = self.learnable
+        return {
+            **{f"the rows of '{name}'": leaf for name, leaf in learnable.rows.items()},
+            **{f"the similarity ({name})": leaf for name, leaf in learnable.similarity.items()},
+            "the step sizes": learnable.log_step_sizes,
+        }
+
+
+def _require_finite(values: Tensor, names: Sequence[str]) -> None:
+    finite = torch.isfinite(values.detach())
+    if not bool(finite.all()):
+        raise NotFiniteError(f"{names[int((~finite).nonzero()[0])]} is NaN or Inf")
+
+
+def _norms(what: str, tensors: Mapping[str, Tensor | None]) -> tuple[Tensor, list[str]]:
+    """Return one norm per tensor, so that all are checked at once, and what each is the norm of."""
+    named = {f"{what} of {name}": tensor for name, tensor in tensors.items() if tensor is not None}
+    return torch.stack([torch.linalg.vector_norm(tensor.detach()) for tensor in named.values()]), list(named)

@@ -1,0 +1,90 @@
+"""Optimisers of the synthetic set: one learning rate each for rows, similarity factors and log step sizes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from omnidistill.core.registry import ComponentRegistry
+from omnidistill.core.settings import Component, Positive
+
+
+class SetOptimiser(Component):
+    """Optimiser of the synthetic set."""
+
+    rows: Positive
+    """Learning rate of the rows."""
+    similarity: Positive
+    """Learning rate of the similarity factors."""
+    step_sizes: Positive
+    """Learning rate of the logarithm of the step sizes."""
+
+    @abstractmethod
+    def build(
+        self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]
+    ) -> torch.optim.Optimizer:
+        """Return the torch optimiser of these leaves, without groups that have no leaves."""
+
+    def _groups(
+        self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]
+    ) -> list[dict[str, Any]]:
+        groups: list[dict[str, Any]] = [
+            {"params": list(rows), "lr": self.rows},
+            {"params": list(similarity), "lr": self.similarity},
+            {"params": list(step_sizes), "lr": self.step_sizes},
+        ]
+        return [group for group in groups if group["params"]]
+
+
+set_optimisers: ComponentRegistry[SetOptimiser] = ComponentRegistry(
+    "optimiser",
+    SetOptimiser,  # type: ignore[type-abstract]
+    {"sgd": "omnidistill.distillation.optimisers", "adam": "omnidistill.distillation.optimisers"},
+)
+"""Every optimiser of the synthetic set by name."""
+
+AnySetOptimiser = Annotated[SetOptimiser, set_optimisers]
+"""Type of a settings field that holds an optimiser."""
+
+
+@set_optimisers.register("sgd")
+class SgdOptimiser(SetOptimiser):
+    """SGD on the synthetic set, as in the paper."""
+
+    rows: Positive = 100.0
+    """Learning rate of the rows."""
+    similarity: Positive = 10.0
+    """Learning rate of the similarity factors."""
+    step_sizes: Positive = 1e-4
+    """Learning rate of the logarithm of the step sizes."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Momentum, for all three."""
+
+    def build(
+        self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]
+    ) -> torch.optim.Optimizer:
+        """Return torch's SGD with momentum."""
+        return torch.optim.SGD(self._groups(rows, similarity, step_sizes), momentum=self.momentum)
+
+
+@set_optimisers.register("adam")
+class AdamOptimiser(SetOptimiser):
+    """Adam on the synthetic set."""
+
+    rows: Positive = 0.1
+    """Learning rate of the rows, in units of a standardised feature."""
+    similarity: Positive = 0.05
+    """Learning rate of the similarity factors."""
+    step_sizes: Positive = 0.01
+    """Learning rate of the logarithm of the step sizes."""
+
+    def build(
+        self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]
+    ) -> torch.optim.Optimizer:
+        """Return torch's Adam."""
+        return torch.optim.Adam(self._groups(rows, similarity, step_sizes))

@@ -1,0 +1,29 @@
+"""Outer objectives: losses that the outer loop minimises, one file each; `outer_objectives` lists them by name."""
+
+from omnidistill.distillation.outer.outer_objective import (
+    AnyOuter,
+    Episode,
+    Material,
+    Outer,
+    OuterObjective,
+    outer_objectives,
+)
+from omnidistill.distillation.outer.shortcut import ShortcutMatching, ShortcutObjective
+from omnidistill.distillation.outer.task_loss import TaskLoss, TaskObjective, WithTask
+from omnidistill.distillation.outer.trajectory import TrajectoryMatching, TrajectoryObjective
+
+__all__ = [
+    "AnyOuter",
+    "Episode",
+    "Material",
+    "Outer",
+    "OuterObjective",
+    "ShortcutMatching",
+    "ShortcutObjective",
+    "TaskLoss",
+    "TaskObjective",
+    "TrajectoryMatching",
+    "TrajectoryObjective",
+    "WithTask",
+    "outer_objectives",
+]

@@ -1,0 +1,102 @@
+"""Interface of outer objectives: the loss that the outer loop minimises to learn the rows.
+
+The settings are a component (`OuterObjective`). Its `bind` takes data, initial heads and experts and returns an
+`Outer`, which draws the episodes of the loop and computes their loss.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from omnidistill.core.registry import ComponentRegistry
+from omnidistill.core.settings import Component
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.models.heads import Heads
+from omnidistill.training.experts import ExpertBuffer
+from omnidistill.training.rollout import Endpoint
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One outer iteration: the heads that the student starts from, and the target of the loss."""
+
+    start: Heads
+    target: Any  # its type depends on the outer objective
+
+
+@runtime_checkable
+class Outer(Protocol):
+    """An outer objective, bound to data."""
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the terms of the loss."""
+        ...
+
+    def episode(self, iteration: int, streams: Streams) -> Episode:
+        """Draw start and target of an iteration from named streams."""
+        ...
+
+    def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " k"]:
+        """Return the terms of the loss; their sum is minimised."""
+        ...
+
+
+@dataclass(frozen=True)
+class Material:
+    """Data that an outer objective is bound to.
+
+    Attributes:
+        train: training rows.
+        start: initial heads.
+        iterations: number of outer iterations.
+        experts: expert trajectories; None unless the objective uses them.
+    """
+
+    train: FeatureSet
+    start: Heads
+    iterations: int
+    experts: ExpertBuffer | None = None
+
+
+class OuterObjective(Component):
+    """Settings of an outer objective."""
+
+    uses_experts: ClassVar[bool] = False
+    """Whether `bind` needs an expert buffer."""
+
+    @abstractmethod
+    def bind(self, material: Material) -> Outer:
+        """Return the objective for these data."""
+
+    @property
+    def last_epoch(self) -> int:
+        """The last expert epoch that is always read; 0: none."""
+        return 0
+
+    @property
+    def span(self) -> int | None:
+        """Number of expert epochs between start and target, for the stored spectra; None: all epochs of an expert."""
+        return 1
+
+
+outer_objectives: ComponentRegistry[OuterObjective] = ComponentRegistry(
+    "outer objective",
+    OuterObjective,  # type: ignore[type-abstract]
+    {
+        "trajectory": "omnidistill.distillation.outer.trajectory",
+        "shortcut": "omnidistill.distillation.outer.shortcut",
+        "task": "omnidistill.distillation.outer.task_loss",
+    },
+    group="omnidistill.outer_objectives",
+)
+"""Every outer objective by name."""
+
+AnyOuter = Annotated[OuterObjective, outer_objectives]
+"""Type of a settings field that holds an outer objective."""

@@ -1,0 +1,53 @@
+"""Shortcut trajectories (PTM-ST, Guo et al. 2026, arXiv 2603.25388): match the line from an expert's start to its end.
+
+Each head moves along its line at the pace of the expert:
+
+    W(t) = (1 - b_t) W(0) + b_t W(K),       b_t = sum_{s < t} ||W(s+1) - W(s)|| / sum_{s < K} ||W(s+1) - W(s)||
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnidistill.core.streams import Streams
+from omnidistill.distillation.outer.outer_objective import Episode, outer_objectives
+from omnidistill.distillation.outer.trajectory import TrajectoryMatching, TrajectoryObjective
+from omnidistill.training.rollout import Target
+
+
+@dataclass(frozen=True)
+class ShortcutMatching(TrajectoryMatching):
+    """Match the straight line between the first and last epoch of an expert, at the pace of the expert."""
+
+    def episode(self, iteration: int, streams: Streams) -> Episode:
+        """Draw the same expert and epochs as trajectory matching, and return the points of the line at these epochs."""
+        expert, first, last = self._draw(iteration, streams)
+        begin, end = self._heads(expert, 0), self._heads(expert, self.buffer.num_epochs)
+        pace = self._pace(expert)
+        share = pace[:, last] - pace[:, first]
+        start = {name: torch.lerp(begin[name], end[name], pace[m, first]) for m, name in enumerate(begin)}
+        difference = {name: share[m] * (begin[name] - end[name]) for m, name in enumerate(begin)}
+        return Episode(start, Target(difference, share.square() * self._squared_distances(expert)[:, 0, -1]))
+
+    def floor(self, rank: int) -> None:
+        """Return None: the buffer does not store a spectrum of the line."""
+
+    def _pace(self, expert: int) -> Float[Tensor, "M S"]:
+        """Return b_t of every head, from 0 to 1."""
+        lengths = self._squared_distances(expert).diagonal(offset=1, dim1=-2, dim2=-1).sqrt()
+        travelled = torch.nn.functional.pad(lengths.cumsum(-1), (1, 0))
+        return travelled / travelled[:, -1:]
+
+
+@outer_objectives.register("shortcut")
+class ShortcutObjective(TrajectoryObjective):
+    """Match the straight line from the start to the end of each expert."""
+
+    cites: ClassVar[tuple[str, ...]] = ("mtt", "mtt-vl", "ptm-st")
+
+    _form: ClassVar[type[TrajectoryMatching]] = ShortcutMatching

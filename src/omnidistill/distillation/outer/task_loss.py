@@ -1,0 +1,108 @@
+"""The task loss as outer objective: the contrastive loss of the trained student on real rows.
+
+The outputs of the student on real rows X~ are X~ W_0^T + (X~ X^T) A_T, so the contrastive loss can be differentiated
+exactly through all T steps. It optimises the downstream task directly and needs no experts:
+
+    L = InfoNCE(Y_1 .. Y_M; rows of one group are positives)        on a batch of training rows, without replacement
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Annotated, ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor
+
+from omnidistill.core.settings import Positive
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.distillation.outer.outer_objective import Episode, Material, Outer, OuterObjective, outer_objectives
+from omnidistill.models.heads import Heads, shared_groups, stack
+from omnidistill.models.objectives import InfoNCE
+from omnidistill.training.rollout import Endpoint
+
+TASK = "task/infonce"
+"""Name of the term; no modality can have this name."""
+
+
+@dataclass(frozen=True)
+class TaskLoss:
+    """InfoNCE of the trained student on random real rows; every student starts from the same heads."""
+
+    train: FeatureSet
+    start: Heads
+    num_rows: int = 512
+    tau: float = 0.07
+    terms: tuple[str, ...] = field(default=(TASK,), init=False)
+
+    def episode(self, iteration: int, streams: Streams) -> Episode:
+        """Return the initial heads, and the rows of the iteration as target."""
+        return Episode(self.start, self.batch(iteration, streams))
+
+    def batch(self, iteration: int, streams: Streams) -> Int[Tensor, " B"]:
+        """Return the rows of an iteration: the next part of a random order, resampled when too few rows remain."""
+        size = min(self.num_rows, len(self.train))
+        order, piece = divmod(iteration, len(self.train) // size)
+        rows = _order(len(self.train), streams.seed, order)[piece * size : (piece + 1) * size]
+        return rows.to(self.train.device)
+
+    def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, 1]:
+        """Return the single term."""
+        return self.on(endpoint, episode.target).unsqueeze(0)
+
+    def on(self, endpoint: Endpoint, rows: Int[Tensor, " B"]) -> Float[Tensor, ""]:
+        """Return the loss of the student on these rows."""
+        outputs = stack(endpoint.outputs({name: self.train.features[name][rows] for name in self.start}))
+        targets = shared_groups(self.train.group_codes[rows]).to(outputs.dtype)
+        return InfoNCE(tau=self.tau).value(outputs, targets)
+
+
+@lru_cache(maxsize=1)
+def _order(num_rows: int, seed: int, number: int) -> Int[Tensor, " n"]:
+    """Return the random order with this number. It is cached because many iterations use parts of it."""
+    return torch.randperm(num_rows, generator=Streams(seed)[f"task/order/{number}"], device="cpu")
+
+
+@dataclass(frozen=True)
+class WithTask:
+    """Another outer objective with the weighted task loss as an additional term."""
+
+    other: Outer
+    task: TaskLoss
+    weight: float
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Terms of the other objective, and that of the task."""
+        return (*self.other.terms, *self.task.terms)
+
+    def episode(self, iteration: int, streams: Streams) -> Episode:
+        """Return the episode of the other objective, with the real rows added to its target."""
+        episode = self.other.episode(iteration, streams)
+        return Episode(episode.start, (episode.target, self.task.batch(iteration, streams)))
+
+    def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " k"]:
+        """Return the terms of the other objective and the weighted task loss."""
+        target, rows = episode.target
+        others = self.other.loss(endpoint, Episode(episode.start, target))
+        return torch.cat([others, self.weight * self.task.on(endpoint, rows).unsqueeze(0)])
+
+
+@outer_objectives.register("task")
+class TaskObjective(OuterObjective):
+    """InfoNCE of the trained student on real rows; needs no experts."""
+
+    cites: ClassVar[tuple[str, ...]] = ("mtt",)
+
+    rows: Annotated[int, Field(ge=2)] = 512
+    """Real rows per iteration, or all rows if there are fewer."""
+    tau: Positive = 0.07
+    """Temperature of the cosine."""
+
+    def bind(self, material: Material) -> TaskLoss:
+        """Return the loss on these training rows."""
+        return TaskLoss(material.train, material.start, self.rows, self.tau)

@@ -1,0 +1,152 @@
+"""Trajectory matching (Cazenavette et al. 2022; HoPA eq. 7): the student should end at the same heads as an expert.
+
+The student starts at epoch s of an expert, takes T steps on the synthetic set, and is compared with epoch s + k:
+
+    L = sum_m ||W_T,m - W*_m||^2 / ||W_0,m - W*_m||^2        each branch with its own denominator
+
+With a task weight, the loss of the same student on real rows is an additional term (`outer.task_loss`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from jaxtyping import Float
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from omnidistill.core.device import moved
+from omnidistill.core.settings import Count
+from omnidistill.core.streams import Streams
+from omnidistill.distillation.outer.outer_objective import Episode, Material, Outer, OuterObjective, outer_objectives
+from omnidistill.distillation.outer.task_loss import TaskObjective, WithTask
+from omnidistill.models.heads import Heads
+from omnidistill.training.experts.buffer import ExpertBuffer
+from omnidistill.training.rank_floor import rank_floor
+from omnidistill.training.rollout import Endpoint, Target
+
+
+@dataclass(frozen=True)
+class TrajectoryMatching:
+    """Match expert trajectories. Experts are sampled without replacement, in a new random order each round.
+
+    Attributes:
+        buffer: the expert trajectories.
+        num_expert_epochs: number of epochs between start and target; None: up to the last epoch of each expert.
+        max_start_epoch: start epochs are 0 to this, exclusive.
+        own_from: iteration from which only experts that start from the run's own heads are used; None: never.
+        device: device of the run, to which the heads of experts are moved.
+    """
+
+    buffer: ExpertBuffer
+    num_expert_epochs: int | None
+    max_start_epoch: int
+    own_from: int | None = None
+    device: torch.device | str = "cpu"
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the terms: the modalities."""
+        return self.buffer.modalities
+
+    def episode(self, iteration: int, streams: Streams) -> Episode:
+        """Draw the next expert and a start epoch; return the heads at the start, and the difference to the target."""
+        expert, first, last = self._draw(iteration, streams)
+        start, goal = self._heads(expert, first), self._heads(expert, last)
+        difference = {name: start[name] - goal[name] for name in start}
+        return Episode(start, Target(difference, self._squared_distances(expert)[:, first, last]))
+
+    def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " M"]:
+        """Return the relative squared distance of each branch."""
+        target: Target = episode.target
+        return endpoint.squared_distances(target) / target.squared_norms
+
+    def floor(self, rank: int) -> dict[str, float] | None:
+        """Return a lower bound of the loss of each branch for any set of `rank` rows, averaged over start epochs.
+
+        It is computed for the first expert, from its stored spectra (Eckart-Young); None if they are not stored.
+        """
+        if self.buffer.spectrum_epochs != (self.num_expert_epochs or self.buffer.last_epochs[0]):
+            return None
+        return {
+            name: sum(rank_floor(values, rank) for values in spectra[: self.max_start_epoch])
+            / len(spectra[: self.max_start_epoch])
+            for name, spectra in self.buffer.spectra.items()
+        }
+
+    def _heads(self, expert: int, epoch: int) -> Heads:
+        return moved(self.buffer.heads(expert, epoch), self.device)
+
+    def _squared_distances(self, expert: int) -> Float[Tensor, "M S S"]:
+        return self.buffer.squared_distances[expert].to(self.device)
+
+    def _draw(self, iteration: int, streams: Streams) -> tuple[int, int, int]:
+        """Return expert, start epoch and target epoch of an iteration."""
+        pool: Sequence[int] = range(self.buffer.num_experts)
+        name, since = "order", 0
+        if self.own_from is not None and iteration >= self.own_from:
+            pool, name, since = self.buffer.own_experts, "own", self.own_from
+        turn, position = divmod(iteration - since, len(pool))
+        order = torch.randperm(len(pool), generator=Streams(streams.seed)[f"experts/{name}/{turn}"], device="cpu")
+        expert = pool[int(order[position])]
+        first = int(torch.randint(self.max_start_epoch, (1,), generator=streams["starts"], device="cpu"))
+        last = first + self.num_expert_epochs if self.num_expert_epochs else self.buffer.last_epochs[expert]
+        return expert, first, last
+
+
+@outer_objectives.register("trajectory")
+class TrajectoryObjective(OuterObjective):
+    """Match the trajectories of experts."""
+
+    uses_experts: ClassVar[bool] = True
+    cites: ClassVar[tuple[str, ...]] = ("mtt", "mtt-vl")
+
+    num_expert_epochs: Count | None = None
+    """Expert epochs that the T student steps must cover (paper: 2); absent: all epochs of an expert."""
+    max_start_epoch: Count = 1
+    """Students start at expert epochs 0 to this, exclusive (paper: 5; 7 at N = 500)."""
+    own_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the iterations, at the end, that match only experts that start from the run's own heads."""
+    task_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the student's loss on real rows, relative to the matching loss (initially 1 per modality); 0: none."""
+    task: Annotated[TaskObjective, outer_objectives] = TaskObjective()
+    """The student's loss on real rows."""
+
+    @model_validator(mode="after")
+    def _starts_fit(self) -> TrajectoryObjective:
+        if self.num_expert_epochs is None and self.max_start_epoch > 1:
+            raise ValueError(
+                "max_start_epoch above 1 requires num_expert_epochs: later starts leave fewer epochs to match"
+            )
+        if not isinstance(self.task, TaskObjective):
+            raise ValueError("task must be of kind 'task'")
+        return self
+
+    def bind(self, material: Material) -> Outer:
+        """Return the matching loss, with the task loss if its weight is not 0."""
+        matching = self.matching(material)
+        if not self.task_weight:
+            return matching
+        return WithTask(matching, self.task.bind(material), self.task_weight)
+
+    def matching(self, material: Material) -> TrajectoryMatching:
+        """Return the matching loss without the task loss."""
+        assert material.experts is not None
+        own_from = round((1 - self.own_share) * material.iterations)
+        device = material.train.device
+        return self._form(material.experts, self.num_expert_epochs, self.max_start_epoch, own_from, device)
+
+    @property
+    def last_epoch(self) -> int:
+        """The last expert epoch that is always read."""
+        return self.max_start_epoch - 1 + (self.num_expert_epochs or 1)
+
+    @property
+    def span(self) -> int | None:
+        """Number of expert epochs between start and target; None: all epochs of an expert."""
+        return self.num_expert_epochs
+
+    _form: ClassVar[type[TrajectoryMatching]] = TrajectoryMatching

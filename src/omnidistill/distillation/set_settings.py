@@ -1,0 +1,65 @@
+"""Settings that all methods share: number of rows, storage, batch size and objective of students."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, Field
+
+from omnidistill.core.errors import InputError
+from omnidistill.core.settings import Component, Count
+from omnidistill.distillation.budget import check_budget
+from omnidistill.models.objectives import AnyObjective, InfoNCE
+from omnidistill.models.similarities import Similarity
+from omnidistill.models.storages import AnyStorage, RowStorage, Storage
+
+Budget = Annotated[str, AfterValidator(check_budget)]
+"""Size of a set in bytes ("200000", "64kB", "1.5M"), or as a share of the training features ("1%")."""
+
+
+class SetSettings(Component):
+    """Settings that all methods share."""
+
+    size: Count | Budget = 100
+    """Number N of stored synthetic rows; or a budget in bytes ("64kB") or in % of the training features ("1%")."""
+    storage: AnyStorage = RowStorage()
+    """How rows are stored; learning and tuning take it into account."""
+    batch_size: Annotated[int, Field(ge=2)] | None = None
+    """Rows per student step, or all rows if the set has fewer; absent: 25 (paper) for learned rows, otherwise 128."""
+    student: AnyObjective = InfoNCE()
+    """Objective that students minimise on the synthetic set."""
+
+    usual_batch: ClassVar[int] = 128
+
+    @property
+    def num_stored(self) -> int:
+        """Number of stored rows.
+
+        Raises:
+            InputError: the size is still a budget; `with_budget` converts it to a number.
+        """
+        if isinstance(self.size, str):
+            raise InputError(
+                f"distill.size = {self.size!r} is a budget; convert it to a number of rows for the data first"
+            )
+        return self.size
+
+    @property
+    def resolved_storage(self) -> Storage:
+        """The storage, with all settings that depend on the size resolved."""
+        return self.storage.resolved(self.num_stored)
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows that students train on, including all views of the stored rows."""
+        return self.storage.num_rows(self.num_stored)
+
+    @property
+    def batch(self) -> int:
+        """Effective size of the mini-batches."""
+        return min(self.batch_size or self.usual_batch, self.num_rows)
+
+    @property
+    def set_similarity(self) -> Similarity:
+        """The similarity of the sets that the method produces."""
+        raise TypeError(f"{type(self).__name__} does not define set_similarity")

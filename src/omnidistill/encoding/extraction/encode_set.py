@@ -1,0 +1,185 @@
+"""From a manifest of media to a set: open the encoders, encode in shards, join the shards to a FeatureSet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from omnidistill.core.arguments import argument
+from omnidistill.core.device import resolve_device
+from omnidistill.core.engines import Engine, engine_in_use
+from omnidistill.core.errors import InputError
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.encoding.encoders.encoder import Encoder, licences_of
+from omnidistill.encoding.encoders.encoder_registry import open_encoder
+from omnidistill.encoding.extraction.encode import Encoded, is_begun
+from omnidistill.encoding.extraction.encode import encode as encode_shards
+from omnidistill.encoding.extraction.encode_settings import EncodeSettings
+from omnidistill.encoding.extraction.join import check_set, save_encoded
+from omnidistill.encoding.manifests.manifest import Manifest, read_manifest
+from omnidistill.io.tracking import Progress, shown
+
+Encoders = Sequence[str] | Mapping[str, str | Encoder]
+"""Encoders by modality, or references "NAME", "NAME:SOURCE", "MODALITY=NAME:SOURCE"."""
+
+
+@dataclass(frozen=True, repr=False)
+class EncodedSet:
+    """The result of `encode`.
+
+    Attributes:
+        data: the set.
+        encoded: number of rows, bad items and truncated items.
+        folder: folder of the set.
+        licences: {modality: licence of the weights}.
+        heads: folder of the encoders' own projections, for rows that are neither standardised nor centred; None if
+            they have none.
+    """
+
+    data: FeatureSet
+    encoded: Encoded
+    folder: Path
+    licences: Mapping[str, str]
+    heads: Path | None
+
+    def table(self) -> str:
+        """Return the report as text, one fact per line."""
+        widths = ", ".join(f"{name} {width} wide" for name, width in self.data.widths.items())
+        splits = ", ".join(f"{split} {count:,}" for split, count in self.data.split_sizes.items())
+        lines = [*self.encoded.lines(), f"set    {self.folder} ({widths}; {splits})"]
+        if self.heads is not None:
+            lines.append(f"heads  {self.heads} (for rows that are neither standardised nor centred)")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return rows, bad and truncated items, shards, widths and splits as JSON values."""
+        return {
+            "output": str(self.folder),
+            "rows": self.encoded.rows,
+            "bad": [asdict(item) for item in self.encoded.bad],
+            "cut": self.encoded.cut,
+            "shards": self.encoded.shards,
+            "widths": self.data.widths,
+            "splits": self.data.split_sizes,
+        }
+
+    def __repr__(self) -> str:
+        return f"EncodedSet({self.folder}: {self.encoded.rows:,} rows of {', '.join(self.data.modalities)})"
+
+
+def encode(
+    manifest: Manifest | Path,
+    encoders: Encoders,
+    out: str | Path,
+    *,
+    root: Path | None = None,
+    settings: EncodeSettings | None = None,
+    standardise: bool = True,
+    centre: bool = True,
+    limit: int | None = None,
+    resume: bool = False,
+    engine: Engine | str = "local",
+    device: str | torch.device = "auto",
+    progress: Progress | bool = True,
+) -> EncodedSet:
+    """Encode the items of a manifest with frozen encoders to a set in `out`.
+
+    An interrupted run resumes when it is repeated: finished shards are stored.
+
+    Args:
+        manifest: the items, or the Path of a .csv, .jsonl or .parquet file.
+        encoders: references such as ["clip-image:FOLDER", "clip-text:FOLDER"], or {modality: reference or encoder}.
+        out: folder of the set.
+        root: folder that paths in the manifest are relative to; None: the folder of the manifest.
+        settings: batch size, shards, worker processes, precision.
+        standardise, centre: preprocessing steps, see `data.preprocessing`.
+        limit: number of rows to encode, from the first; None: all.
+        resume: fail if `out` contains no encoding.
+        engine: where shards are encoded: "local", "ray", "ray:ADDRESS"; the bits do not depend on it.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        progress: whether progress is shown, or the object that shows it.
+
+    Raises:
+        InputError: manifest, encoders or device cannot be used, or the folder contains features of other encoders.
+    """
+    out = Path(out)
+    job = prepare_encoding(manifest, encoders, root, limit, centre, device)
+    if resume and not is_begun(out):
+        start = f"omit {argument('resume')} to start one"
+        raise InputError(f"{argument('resume', True)}: {out} contains no encoding to resume; {start}")
+    with engine_in_use(engine, job.device) as used:
+        encoded = encode_shards(
+            job.manifest,
+            job.encoders,
+            out,
+            settings=settings,
+            limit=limit,
+            progress=shown(progress),
+            engine=used,
+        )
+    data = save_encoded(out, job.encoders, standardise, centre).at(str(out.resolve()))
+    heads = out / "heads"
+    return EncodedSet(data, encoded, out, job.licences, heads if heads.is_dir() else None)
+
+
+@dataclass(frozen=True)
+class EncodingJob:
+    """The checked inputs of an encoding."""
+
+    manifest: Manifest
+    encoders: Mapping[str, Encoder]
+    device: str
+
+    @property
+    def licences(self) -> dict[str, str]:
+        """{modality: licence of the weights}."""
+        return licences_of(self.encoders)
+
+
+def prepare_encoding(
+    manifest: Manifest | Path,
+    encoders: Encoders,
+    root: Path | None = None,
+    limit: int | None = None,
+    centre: bool = True,
+    device: str | torch.device = "auto",
+) -> EncodingJob:
+    """Open manifest and encoders and check that they fit, before anything is written. For arguments see `encode`.
+
+    Raises:
+        InputError: one of them cannot be used.
+    """
+    if limit is not None and limit < 1:
+        raise InputError(f"{argument('limit', limit)}: the number of rows must be at least 1")
+    if isinstance(encoders, str):
+        raise InputError(f"encoders: found the text {encoders!r}; give a list of references, or a dict by modality")
+    place = str(resolve_device(device))
+    items = read_manifest(manifest, root) if isinstance(manifest, Path) else manifest
+    opened = _opened(encoders, place)
+    check_set(items, opened, centre, limit)
+    return EncodingJob(items, opened, place)
+
+
+def _opened(encoders: Encoders, device: str) -> dict[str, Encoder]:
+    """Open the encoders and return them by modality."""
+    if isinstance(encoders, Mapping):
+        return {
+            modality: open_encoder(encoder, device) if isinstance(encoder, str) else encoder
+            for modality, encoder in encoders.items()
+        }
+    found: dict[str, Encoder] = {}
+    for reference in encoders:
+        modality, equals, name = reference.partition("=")
+        if not equals or ":" in modality:  # an equals sign after a colon belongs to the source
+            modality, name = "", reference
+        encoder = open_encoder(name, device)
+        modality = modality or encoder.kind
+        if modality in found:
+            where = argument("encoder", reference)
+            raise InputError(f"{where}: modality {modality!r} already has an encoder; use MODALITY={name}")
+        found[modality] = encoder
+    return found

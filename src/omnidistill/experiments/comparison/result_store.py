@@ -1,0 +1,162 @@
+"""Where a comparison keeps its results, runs and experts: in a folder, or in memory.
+
+What is stored is not made again, so an interrupted comparison in a folder continues. A result is the rank of the first
+positive of every test query ("query->gallery": R runs x n queries, float64) with costs: size, seconds, bytes,
+peak_bytes, judged, settings, and the label of a baseline. The baseline `full` stores its heads too ("heads/NAME"),
+since heads of equal bytes are cut from them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.data.fingerprint import fingerprint
+from omnidistill.experiments.comparison.plan import AnyCell, Cell
+from omnidistill.experiments.config import RunConfig
+from omnidistill.experiments.run import heads_fingerprint, make_experts, open_run
+from omnidistill.io.artifacts import load_artifact, save_artifact
+from omnidistill.io.tracking import Progress
+from omnidistill.models.heads import Heads
+from omnidistill.training.experts import ExpertBuffer
+
+KIND = "result"
+
+Costs = Mapping[str, Json]
+"""Size, seconds, bytes, settings and the like of a result."""
+
+Stored = tuple[Mapping[str, Tensor], Mapping[str, Any]]
+"""The tensors and the costs of a result, as they were stored."""
+
+
+@runtime_checkable
+class ResultStore(Protocol):
+    """Keeps what a comparison makes."""
+
+    def has(self, cell: AnyCell) -> bool:
+        """Return whether the result is there."""
+        ...
+
+    def load(self, cell: AnyCell) -> Stored:
+        """Return a result. Raises InputError if it is damaged."""
+        ...
+
+    def save(self, cell: AnyCell, tensors: Mapping[str, Tensor], meta: Costs) -> None:
+        """Keep a result."""
+        ...
+
+    def run_folder(self, cell: Cell) -> Path | None:
+        """Return where the run of a cell is stored; None: nowhere."""
+        ...
+
+    def experts(self, data: FeatureSet, start: Heads, config: RunConfig, progress: Progress) -> ExpertBuffer:
+        """Return the experts that methods with the same settings share; train them first if they are missing."""
+        ...
+
+
+@dataclass(frozen=True)
+class FolderStore:
+    """A comparison in a folder.
+
+    FOLDER/experts/<key>/             shared by all methods that need them
+    FOLDER/baselines/, FOLDER/cells/  results
+    """
+
+    folder: Path
+
+    def has(self, cell: AnyCell) -> bool:
+        """Return whether the result is there, completely."""
+        return (self.result_folder(cell) / "manifest.json").exists()
+
+    def load(self, cell: AnyCell) -> Stored:
+        """Return a result. Raises InputError if it is damaged."""
+        artifact = load_artifact(self.result_folder(cell), KIND)
+        return artifact.tensors, artifact.meta
+
+    def save(self, cell: AnyCell, tensors: Mapping[str, Tensor], meta: Costs) -> None:
+        """Write a result atomically."""
+        save_artifact(self.result_folder(cell), KIND, tensors, meta)
+
+    def run_folder(self, cell: Cell) -> Path:
+        """Return the run folder of a cell."""
+        return self._cell_folder(cell) / "run"
+
+    def experts(self, data: FeatureSet, start: Heads, config: RunConfig, progress: Progress) -> ExpertBuffer:
+        """Return the shared experts; train them first if they are missing."""
+        return make_experts(data, start, config, self.experts_folder(data, start, config), progress)
+
+    def experts_folder(self, data: FeatureSet, start: Heads, config: RunConfig) -> Path:
+        """Return the folder of the experts of these data, heads and settings."""
+        return self.folder / "experts" / hashlib.sha256(_experts_key(data, start, config).encode()).hexdigest()[:16]
+
+    def result_folder(self, cell: AnyCell) -> Path:
+        """Return the folder of a result."""
+        if isinstance(cell, Cell):
+            return self._cell_folder(cell) / "result"
+        stored = self.folder / "references" / cell.folder  # where version 0.1 stored the same baselines
+        return stored if stored.exists() else self.folder / "baselines" / cell.folder
+
+    def _cell_folder(self, cell: Cell) -> Path:
+        """Return the folder of a cell: the one that holds a run with these settings already, or a new one."""
+        folder = self.folder / "cells" / cell.folder
+        return folder if folder.exists() else self._earlier.get(_settings_key(cell.config), folder)
+
+    @cached_property
+    def _earlier(self) -> dict[str, Path]:
+        """The folders of earlier cells by their settings; an earlier version may have named them differently."""
+        found = {}
+        for state in sorted(self.folder.glob("cells/*/run/run.json")):
+            with suppress(InputError):
+                found[_settings_key(open_run(state.parent).config)] = state.parents[1]
+        return found
+
+
+@dataclass(frozen=True)
+class MemoryStore:
+    """A comparison without a folder; it lasts as long as the call that makes it."""
+
+    _results: dict[str, Stored] = field(default_factory=dict)
+    _experts: dict[str, ExpertBuffer] = field(default_factory=dict)
+
+    def has(self, cell: AnyCell) -> bool:
+        """Return whether the result was made."""
+        return cell.folder in self._results
+
+    def load(self, cell: AnyCell) -> Stored:
+        """Return a result."""
+        return self._results[cell.folder]
+
+    def save(self, cell: AnyCell, tensors: Mapping[str, Tensor], meta: Costs) -> None:
+        """Keep a result."""
+        self._results[cell.folder] = tensors, meta
+
+    def run_folder(self, cell: Cell) -> None:
+        """Return None: the run of a cell is not stored."""
+
+    def experts(self, data: FeatureSet, start: Heads, config: RunConfig, progress: Progress) -> ExpertBuffer:
+        """Return the shared experts; train them when they are first needed."""
+        key = _experts_key(data, start, config)
+        if key not in self._experts:
+            self._experts[key] = make_experts(data, start, config, None, progress)
+        return self._experts[key]
+
+
+def _settings_key(config: RunConfig) -> str:
+    """What determines a cell: all settings but the name in tables."""
+    return config.evolve(method="").model_dump_json()
+
+
+def _experts_key(data: FeatureSet, start: Heads, config: RunConfig) -> str:
+    inputs = {"data": fingerprint(data), "heads": heads_fingerprint(start)}
+    return json.dumps({**inputs, **config.experts.model_dump(mode="json")}, sort_keys=True)

@@ -1,0 +1,199 @@
+"""The result of a distillation: its set (or one set per pair of modalities), the initial heads, and what was recorded.
+
+It is the same whether the run was stored in a folder or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from omnidistill.core.errors import InputError
+from omnidistill.distillation import Distillation, DistilledSet
+from omnidistill.experiments.config import RunConfig
+from omnidistill.models.heads import Heads
+
+STAGES = ("heads", "experts", "distill")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DistillResult:
+    """A finished distillation.
+
+    Attributes:
+        config: the settings, with the number of rows that a budget resolved to.
+        parts: one distillation of all modalities, or one per pair of modalities.
+        start: initial heads of students, {modality: d x p_m}.
+        fingerprint: of the data.
+        training_bytes: size of the training rows in float32.
+        seconds: by stage, summed over the parts.
+        expert_bytes: size of the expert trajectories.
+        versions: of the packages that made the set.
+        budget: the size budget that determined the number of rows.
+        location: folder or name of the data; None: they were in memory only.
+        folder: the run folder; None: nothing was stored.
+        command: the command line, if there was one.
+        requested: the settings before a budget was resolved; None: they are not known.
+    """
+
+    config: RunConfig
+    parts: tuple[Distillation, ...]
+    start: Heads
+    fingerprint: str
+    training_bytes: int
+    seconds: Mapping[str, float]
+    expert_bytes: int = 0
+    versions: Mapping[str, str] = field(default_factory=dict)
+    budget: str | None = None
+    location: str | None = None
+    folder: Path | None = None
+    command: str = ""
+    requested: RunConfig | None = None
+
+    @property
+    def sets(self) -> tuple[DistilledSet, ...]:
+        """The sets: one, or one per pair of modalities."""
+        return tuple(part.distilled for part in self.parts)
+
+    @property
+    def set(self) -> DistilledSet:
+        """The set.
+
+        Raises:
+            InputError: there is one set per pair of modalities; use `sets`.
+        """
+        if len(self.parts) > 1:
+            raise InputError(f"the result has {len(self.parts)} sets, one per pair of modalities; use result.sets")
+        return self.parts[0].distilled
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities."""
+        return tuple(self.start)
+
+    @property
+    def bytes(self) -> int:
+        """Size of the sets."""
+        return sum(distilled.bytes for distilled in self.sets)
+
+    @property
+    def choices(self) -> Mapping[str, str]:
+        """{setting: value and reason} of every setting that the data determined."""
+        return {name: reason for distilled in self.sets for name, reason in distilled.provenance.choices.items()}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know, one line each."""
+        return tuple(note for distilled in self.sets for note in distilled.provenance.notes)
+
+    def train(self, start: Heads | None = None, seed: int = 0) -> Heads:
+        """Return heads {modality: d x p_m} trained on the set.
+
+        Args:
+            start: initial heads; None: those that the set was distilled for.
+            seed: seed of the mini-batches, unless the recipe fixes them.
+
+        Raises:
+            InputError: there is one set per pair of modalities, or the heads do not match.
+        """
+        return self.set.train(self.start if start is None else start, seed)
+
+    def table(self) -> str:
+        """Return sets, matching loss, recipe, choices and notes as text, one fact per line."""
+        lines = []
+        for part, place in zip(self.parts, self._places(), strict=True):
+            distilled, provenance = part.distilled, part.distilled.provenance
+            rows = f"{distilled.size} rows of {distilled.spec.storage.title}"
+            lines.append(f"set      {place} ({rows}, {self._size(distilled.bytes)})")
+            loss, floor = matching_loss(part), part.floor
+            if loss is not None:
+                bound = f" (rank floor of {len(distilled)} rows: {sum(floor.values()):.3f})" if floor else ""
+                lines.append(f"matching loss {loss:.3f}{bound}")
+            lines.append(f"recipe   {distilled.recipe.title}")
+            lines += [f"chosen   {name} = {reason}" for name, reason in provenance.choices.items()]
+            lines += [f"note     {line}" for line in provenance.notes]
+        lines += [f"note     {line}" for line in self._rank_notes()]
+        if len(self.parts) > 1:
+            lines.append(f"total    {len(self.parts)} sets, {self._size(self.bytes)}")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return method, sets, sizes in bytes and seconds as JSON values."""
+        return {
+            "output": None if self.folder is None else str(self.folder),
+            "method": self.config.method,
+            "sets": [_part_json(part, place) for part, place in zip(self.parts, self._places(), strict=True)],
+            "notes": self._rank_notes(),
+            "bytes": self.bytes,
+            "training_bytes": self.training_bytes,
+            "seconds": dict(self.seconds),
+        }
+
+    def __repr__(self) -> str:
+        sets = f"{len(self.parts)} sets of " if len(self.parts) > 1 else ""
+        took = sum(self.seconds.values())
+        return (
+            f"DistillResult({self.config.method}: {sets}{self.sets[0].size} rows of {', '.join(self.modalities)}, "
+            f"{self._size(self.bytes)}, {took:.0f} s)"
+        )
+
+    def _places(self) -> list[str]:
+        """Return where each set is stored, or the names of its modalities."""
+        if self.folder is None:
+            return ["+".join(distilled.modalities) for distilled in self.sets]
+        if self.config.joint:
+            return [str(self.folder / "distilled")]
+        pairs = combinations(self.modalities, 2)
+        return [str(pair_folder(self.folder, pair) / "distilled") for pair in pairs]
+
+    def _size(self, num_bytes: int) -> str:
+        return f"{num_bytes:,} bytes, {100 * num_bytes / self.training_bytes:.3g} % of the training features"
+
+    def _rank_notes(self) -> list[str]:
+        """Return a note if the budget holds fewer rows than the requested rank of the similarity matrix."""
+        if self.requested is None:
+            return []
+        before, after = (
+            getattr(getattr(config.distill, "similarity", None), "rank", None)
+            for config in (self.requested, self.config)
+        )
+        if after == before:
+            return []
+        return [f"distill.similarity.rank reduced from {before} to {after}, the number of rows that fit the budget"]
+
+
+def pair_folder(folder: Path, pair: tuple[str, str]) -> Path:
+    """Return the folder of the run of a pair of modalities. Names of modalities cannot contain "~"."""
+    return folder / "pairs" / "~".join(pair)
+
+
+def matching_loss(part: Distillation) -> float | None:
+    """Return the matching loss at the end: summed over modalities, mean over the last tenth of the log.
+
+    Returns:
+        The loss, None if nothing was matched.
+    """
+    matched = [f"loss/{name}" for name in part.distilled.modalities]
+    terms = [[record.values[name] for name in matched if name in record.values] for record in part.records]
+    losses = [sum(of_record) for of_record in terms if of_record]
+    last = losses[-max(1, len(losses) // 10) :]
+    return sum(last) / len(last) if last else None
+
+
+def _part_json(part: Distillation, place: str) -> dict[str, Any]:
+    distilled, provenance = part.distilled, part.distilled.provenance
+    return {
+        "path": place,
+        "modalities": list(distilled.modalities),
+        "rows": distilled.size,
+        "bytes": distilled.bytes,
+        "matching_loss": matching_loss(part),
+        "rank_floor": None if part.floor is None else dict(part.floor),
+        "recipe": distilled.recipe.model_dump(mode="json"),
+        "validation": provenance.validation,
+        "choices": dict(provenance.choices),
+        "notes": list(provenance.notes),
+    }

@@ -1,0 +1,216 @@
+"""Budgets: which texts are valid, the bytes of a set of N rows (those of a real set), and the largest N that fits."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from method_problems import task_of, tiny
+from omnidistill.core.errors import InputError
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.distillation.budget import BudgetTooSmallError, parse_budget, training_bytes
+from omnidistill.experiments.config import RunConfig, load_config
+from omnidistill.experiments.config.budgets import resolve_size, run_bytes
+from omnidistill.models.similarities import LowRank
+from omnidistill.models.storages import RowStorage
+from small_runs import ROWS, features, packed, run_distill, small_config, widths
+
+WHOLE = 4 * ROWS["train"] * sum(widths(3).values())
+LEARNED = ("hopa", "lors-diagonal", "lors-full", "hopa-no-similarity", "task")
+CHOSEN = ("random", "prototypes", "group-means", "forgetting", "covmatch", "apm")
+
+
+@pytest.fixture(scope="module")
+def data() -> FeatureSet:
+    return features(3)
+
+
+def refusal(text: str, whole: int = 10**6) -> str:
+    with pytest.raises(InputError) as caught:
+        parse_budget(text, whole)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# valid texts
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("200000", 200_000),
+        ("64k", 64_000),
+        ("64kB", 64_000),
+        ("64KB", 64_000),
+        ("0.5M", 500_000),
+        ("0.0005 GB", 500_000),
+        ("17B", 17),
+        (" 2e3 ", 2_000),
+        ("1%", 10_000),
+        ("0.1 %", 1_000),
+        ("0.00015%", 1),
+        ("100%", 1_000_000),
+        ("1.9999", 1),
+    ],
+)
+def test_amounts_and_percentages(text: str, expected: int) -> None:
+    assert parse_budget(text, 10**6) == expected
+
+
+@given(st.integers(1, 9_999), st.integers(0, 3), st.sampled_from(["", "k", "M", "G", "%"]), st.integers(1, 10**9))
+def test_an_amount_is_its_exact_value_rounded_down(digits: int, decimals: int, unit: str, whole: int) -> None:
+    number = Fraction(digits, 10**decimals)
+    scale = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "%": Fraction(whole, 100)}[unit]
+    text = f"{digits / 10**decimals:.{decimals}f}{unit}"
+    if number * scale < 1:
+        assert "at least one byte" in refusal(text, whole)
+    elif number * scale <= whole:
+        assert parse_budget(text, whole) == math.floor(number * scale)
+    else:
+        assert "use all rows" in refusal(text, whole)
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "%", "kB", "1x", "1/3", "1,5k", "1 0", "1kk", "--3", "0x10", "1\n2", "1e9999999"]
+)
+def test_what_is_no_amount(text: str) -> None:
+    assert "not an amount of bytes; pass one such as 200000, 64kB, 1.5M or 1%" in refusal(text)
+
+
+@pytest.mark.parametrize("text", ["0", "0.9", "0.00005%", "-1", "-0.5%", "nan", "NaN%", "inf", "-infinity kB"])
+def test_what_is_not_finite_or_less_than_a_byte(text: str) -> None:
+    assert "must be finite and at least one byte" in refusal(text)
+
+
+@pytest.mark.parametrize("text", ["1000001", "100.1%", "1G"])
+def test_more_than_the_data(text: str) -> None:
+    assert "exceeds the 1,000,000 bytes of the training features; use all rows" in refusal(text)
+
+
+@given(text=st.text(max_size=12))
+@settings(max_examples=200)
+def test_any_text_is_taken_or_refused_in_one_line(text: str) -> None:
+    try:
+        assert 1 <= parse_budget(text, 10**6) <= 10**6
+    except InputError:
+        refusal(text)
+
+
+def test_a_percentage_is_one_of_the_training_rows(data: FeatureSet) -> None:
+    assert training_bytes(data) == data.split("train").bytes == WHOLE
+    without = data.select([row for row, split in enumerate(data.splits) if split != "train"])
+    with pytest.raises(InputError, match="split 'train': no rows"):
+        training_bytes(without)
+
+
+# bytes of a set
+
+
+@pytest.mark.parametrize("storage", [(), ("bits=16",), ("bits=4", "views=2"), ("bits=3",)], ids=str)
+@pytest.mark.parametrize("preset", [*LEARNED, *CHOSEN])
+def test_a_real_set_has_the_computed_size(
+    preset: str, storage: tuple[str, ...], data: FeatureSet, tmp_path: Path
+) -> None:
+    config = tiny(preset, "distill.size=11", *(f"distill.storage.{each}" for each in storage))
+    made = config.distill.run(task_of(tmp_path, config, data)).distilled
+    assert made.size == 11
+    assert made.bytes == run_bytes(config, data.widths)
+
+
+def test_the_size_of_a_set_larger_than_memory_is_computed() -> None:
+    config = small_config("distill.size=1000000", "distill.similarity.kind=full")
+    assert run_bytes(config, {"a": 3, "b": 5}) == 4 * 10**6 * (8 + 10**6)
+
+
+@pytest.mark.parametrize("storage", [(), ("distill.storage.bits=4",)], ids=str)
+def test_the_sets_of_all_pairs_have_the_computed_size(
+    storage: tuple[str, ...], data: FeatureSet, tmp_path: Path
+) -> None:
+    config = small_config("joint=false", "distill.iterations=1", 'distill.size="40%"', *storage)
+    run = run_distill(str(packed(tmp_path / "SET", data)), config, tmp_path / "RUN")
+    sets = run.sets()
+    assert len(sets) == 3
+    assert len({each.size for each in sets}) == 1
+    total = sum(each.bytes for each in sets)
+    assert total == run_bytes(run.config, data.widths)
+    larger = run.config.evolve(distill=run.config.distill.evolve(size=sets[0].size + 1))
+    assert total <= 0.4 * WHOLE < run_bytes(larger, data.widths)
+
+
+# the largest that fits
+
+
+def with_budget(config: RunConfig, budget: str, data: FeatureSet) -> RunConfig:
+    """Return the run with the number of rows that fit the budget."""
+    return resolve_size(config.evolve(distill=config.distill.evolve(size=budget)), data)
+
+
+def expected_bytes(config: RunConfig, size: int) -> int:
+    """Return the bytes of rows in few bits or floats, and of the rank-2 similarity of "smoke", computed manually."""
+    storage = config.distill.storage
+    assert isinstance(storage, RowStorage)
+    bits, views = storage.bits, int(storage.views)
+    row = sum(-(-width * bits // 8) + 4 * (bits < 16) for width in widths(3).values())
+    rank = min(2, size * views)
+    return size * row + 4 * size * views * (1 + 2 * rank)
+
+
+@given(
+    budget=st.integers(1, WHOLE),
+    bits=st.sampled_from([32, 16, 8, 6, 4, 3, 2]),
+    views=st.integers(1, 3),
+)
+@settings(deadline=None, max_examples=100)
+def test_the_size_is_the_largest_that_fits(budget: int, bits: int, views: int, data: FeatureSet) -> None:
+    given_config = small_config(f"distill.storage.bits={bits}", f"distill.storage.views={views}", "distill.size=40")
+    if budget < expected_bytes(given_config, 2):
+        with pytest.raises(BudgetTooSmallError, match=f"give at least {expected_bytes(given_config, 2)}"):
+            with_budget(given_config, str(budget), data)
+        return
+    size = with_budget(given_config, str(budget), data).distill.size
+    assert 2 <= size <= ROWS["train"]
+    assert expected_bytes(given_config, size) <= budget
+    assert size == ROWS["train"] or expected_bytes(given_config, size + 1) > budget
+
+
+def test_nothing_else_of_the_settings_changes(data: FeatureSet) -> None:
+    before = load_config(preset="hopa", seed=3, overrides=["distill.storage.bits=8"])
+    after = with_budget(before, "30%", data)
+    assert after.distill.size > 10
+    assert after == load_config(
+        preset="hopa", seed=3, overrides=["distill.storage.bits=8"], distill__size=after.distill.size
+    )
+
+
+@pytest.mark.parametrize(("views", "rank"), [(1, 4), (2, 8), (3, 10)])
+def test_a_rank_that_does_not_fit_is_lowered_to_the_rows_trained_on(views: int, rank: int, data: FeatureSet) -> None:
+    config = load_config(preset="hopa", overrides=[f"distill.storage.views={views}"])
+    four = 4 * (sum(widths(3).values()) * 4 + 4 * views * (1 + 2 * rank))
+    fitted = with_budget(config, str(four), data)
+    assert fitted.distill.size == 4
+    assert isinstance(fitted.distill.similarity, LowRank)
+    assert fitted.distill.similarity.rank == rank
+
+
+@pytest.mark.parametrize(
+    ("preset", "most"), [("random", ROWS["train"]), ("group-means", ROWS["train"] // 2), ("apm", 1 + widths(3)["a"])]
+)
+def test_no_more_rows_than_the_method_can_make(preset: str, most: int, data: FeatureSet, tmp_path: Path) -> None:
+    config = with_budget(tiny(preset, "distill.storage.bits=3"), "90%", data)
+    assert config.distill.size == most
+    assert config.distill.run(task_of(tmp_path, config, data)).distilled.size == most
+
+
+def test_the_least_budget_is_enough(data: FeatureSet) -> None:
+    config = load_config(preset="lors-full")
+    with pytest.raises(BudgetTooSmallError, match=r"budget '10': .*2 rows \(LoRS, full S\).*storage\.bits") as caught:
+        with_budget(config, "10", data)
+    assert "\n" not in str(caught.value)
+    least = 4 * (2 * sum(widths(3).values()) + 4)
+    assert f"give at least {least}," in str(caught.value)
+    assert with_budget(config, str(least), data).distill.size == 2

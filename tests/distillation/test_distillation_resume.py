@@ -1,0 +1,180 @@
+"""An interrupted distillation goes on to the same bits, wherever it was cut."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omnidistill.core.errors import InputError
+from omnidistill.core.streams import Streams
+from omnidistill.distillation import Episode, Outer, Provenance
+from omnidistill.distillation.checkpoint import CheckpointIdentity
+from omnidistill.experiments.config import RunConfig
+from omnidistill.io.artifacts import load_artifact
+from small_runs import Loop, contents, records, small_config
+
+OPTIMISERS = {
+    "adam": ("distill.optimiser.kind=adam",),
+    "sgd": ('distill.optimiser={kind="sgd", rows=1.0, similarity=1.0, step_sizes=0.01, momentum=0.5}',),
+    "plain sgd": ('distill.optimiser={kind="sgd", rows=1.0, similarity=1.0, step_sizes=0.01, momentum=0.0}',),
+}
+
+
+@pytest.fixture(scope="module")
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
+    return Loop.make(tmp_path_factory.mktemp("experts"))
+
+
+def config_of(*overrides: str, iterations: int = 7) -> RunConfig:
+    return small_config("distill.validate_every=2", f"distill.iterations={iterations}", *overrides)
+
+
+def interrupt_after(iterations: int) -> Callable[[int], None]:
+    def check(done: int) -> None:
+        if done == iterations:
+            raise KeyboardInterrupt
+
+    return check
+
+
+class During:
+    """An outer objective in which something happens while an iteration is computed."""
+
+    def __init__(self, inner: Outer, iteration: int, action: Callable[[], Any]) -> None:
+        self.inner, self.at, self.action = inner, iteration, action
+        self.terms = inner.terms
+
+    def episode(self, iteration: int, streams: Streams) -> Episode:
+        self.now = iteration
+        return self.inner.episode(iteration, streams)
+
+    def loss(self, endpoint: Any, episode: Episode) -> Any:
+        if self.now == self.at:
+            self.action()
+        return self.inner.loss(endpoint, episode)
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_interrupted_often_equals_uninterrupted(optimiser: str, loop: Loop, tmp_path: Path) -> None:
+    """Rows, factors, step sizes, moments of the optimiser, random streams and log, cut after 1, 2, 4 and 7."""
+    config = config_of(*OPTIMISERS[optimiser])
+    loop.distill(tmp_path / "whole", config)
+    for cut in (1, 2, 4, 7):
+        with pytest.raises(KeyboardInterrupt):
+            loop.distill(tmp_path / "parts", config, resume=True, on_iteration=interrupt_after(cut))
+        assert load_artifact(tmp_path / "parts" / "checkpoint", "checkpoint").meta["iteration"] == cut
+    loop.distill(tmp_path / "parts", config, resume=True)
+    assert contents(tmp_path / "parts" / "distilled") == contents(tmp_path / "whole" / "distilled")
+    assert records(tmp_path / "parts") == records(tmp_path / "whole")
+    assert (tmp_path / "parts/metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
+
+
+def test_the_last_set_is_the_same_too(loop: Loop, tmp_path: Path) -> None:
+    """Without validation the result is the set after the last iteration, so nothing can hide in an earlier best."""
+    config = small_config("distill.validate_every=0")
+    loop.distill(tmp_path / "whole", config)
+    with pytest.raises(KeyboardInterrupt):
+        loop.distill(tmp_path / "parts", config, on_iteration=interrupt_after(3))
+    loop.distill(tmp_path / "parts", config, resume=True)
+    assert contents(tmp_path / "parts" / "distilled") == contents(tmp_path / "whole" / "distilled")
+
+
+@pytest.mark.parametrize("how", ["a signal", "an exception"])
+def test_interrupted_while_an_iteration_is_computed(how: str, loop: Loop, tmp_path: Path) -> None:
+    """Where Ctrl-C falls nearly always: the batches of the iteration are drawn, its update is not made."""
+    config = small_config("distill.validate_every=0")
+    loop.distill(tmp_path / "whole", config)
+
+    def ctrl_c() -> None:
+        if how == "a signal":
+            os.kill(os.getpid(), signal.SIGINT)
+        else:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.distill(tmp_path / "parts", config, wrap=lambda outer: During(outer, 3, ctrl_c))
+    loop.distill(tmp_path / "parts", config, resume=True)
+    assert (tmp_path / "parts/metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
+    assert contents(tmp_path / "parts" / "distilled") == contents(tmp_path / "whole" / "distilled")
+
+
+def test_a_signal_loses_no_iteration(loop: Loop, tmp_path: Path) -> None:
+    """Ctrl-C is answered once the iteration at hand is done, and that iteration is kept."""
+    config = small_config()
+    with pytest.raises(KeyboardInterrupt):
+        loop.distill(tmp_path, config, wrap=lambda outer: During(outer, 3, lambda: os.kill(os.getpid(), signal.SIGINT)))
+    assert load_artifact(tmp_path / "checkpoint", "checkpoint").meta["iteration"] == 4
+
+
+def test_interrupting_does_not_change_what_ctrl_c_does_afterwards(loop: Loop, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    loop.distill(tmp_path / "whole", small_config("distill.iterations=1"))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_killed_while_its_first_checkpoint_is_written(loop: Loop, tmp_path: Path) -> None:
+    """The folder is there, the manifest, which commits it, is not: there is no checkpoint yet."""
+    (tmp_path / "parts" / "checkpoint").mkdir(parents=True)
+    (tmp_path / "parts" / "checkpoint" / "tensors-0123456789ab.safetensors").write_bytes(b"half of")
+    loop.distill(tmp_path / "parts", small_config(), resume=True)
+    loop.distill(tmp_path / "whole", small_config())
+    assert contents(tmp_path / "parts" / "distilled") == contents(tmp_path / "whole" / "distilled")
+
+
+def test_an_interrupted_run_is_not_begun_anew_by_accident(loop: Loop, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        loop.distill(tmp_path, small_config(), on_iteration=interrupt_after(2))
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match=r"holds an interrupted run.*resume=True"):
+        loop.distill(tmp_path, small_config())
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["seed=1", "distill.size=11", "distill.iterations=9", "distill.schedule=constant", "experts.learning_rate=0.5"],
+)
+def test_the_checkpoint_of_another_run_is_refused(other: str, loop: Loop, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        loop.distill(tmp_path, small_config(), on_iteration=interrupt_after(2))
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match="checkpoint of another run"):
+        loop.distill(tmp_path, small_config(other), resume=True)
+    assert contents(tmp_path) == before
+
+
+def test_a_checkpoint_of_other_data_is_refused(loop: Loop, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        loop.distill(tmp_path, small_config(), provenance=Provenance(data="a"), on_iteration=interrupt_after(2))
+    with pytest.raises(InputError, match="checkpoint of another run"):
+        loop.distill(tmp_path, small_config(), provenance=Provenance(data="b"), resume=True)
+
+
+def test_a_damaged_identity_is_refused() -> None:
+    identity = CheckpointIdentity({"seed": 1, "distill": {}}, {"data": "a"})
+    assert CheckpointIdentity.from_json(identity.to_json(), "checkpoint") == identity
+    for tree in ({}, {"config": 5, "provenance": {}}, {"config": {}, "provenance": 5}):
+        with pytest.raises(InputError, match=r"^checkpoint: the identity in the checkpoint is damaged"):
+            CheckpointIdentity.from_json(tree, "checkpoint")
+
+
+def test_evaluation_settings_may_change_between_parts(loop: Loop, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        loop.distill(tmp_path, small_config(), on_iteration=interrupt_after(2))
+    loop.distill(tmp_path, small_config("evaluate.num_seeds=3"), resume=True)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered"])
+def test_a_damaged_checkpoint_is_refused_by_name(damage: str, loop: Loop, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        loop.distill(tmp_path, small_config(), on_iteration=interrupt_after(2))
+    (tensors,) = (tmp_path / "checkpoint").glob("*.safetensors")
+    data = tensors.read_bytes()
+    tensors.write_bytes(data[:-1] if damage == "truncated" else data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(InputError, match=f"{tensors.name}.*altered"):
+        loop.distill(tmp_path, small_config(), resume=True)

@@ -1,0 +1,70 @@
+"""Bad arguments of the Python functions: one clear line each, in Python terms, and nothing is written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).with_name("bad_arguments.py")
+TOLD = {
+    "list of features": "found a list; give a dict {modality: rows x width}",
+    "arrays of other lengths": "modality 'b': 9 rows, but there are 40 ids",
+    "groups of another length": "groups: found 2 entries for 40 rows; give one per row",
+    "data as a list": "data: found a list; give the name of a dataset, or a Path",
+    "data as a text path": "pass Path('SET')",
+    "config as a dict": "config: found a dict; give a RunConfig or the Path of a TOML file",
+    "settings as a number": "settings: found 3; give a dict such as {'distill.iterations': 500}",
+    "settings as a list of pairs": "settings: found ('distill.size', 4); give a dict",
+    "settings without a value": "setting distill.size: expected key=value",
+    "unknown setting in a dict": "unknown setting 'distill.sise'; did you mean 'size'?",
+    "size and bytes": "bytes='1%' and size=4: both set distill.size; use only one",
+    "size twice": "size=4 and setting distill.size=5: both set distill.size",
+    "preset and config": "preset and config both choose the settings; give only one",
+    "unknown preset": "unknown preset 'hoppa'; did you mean 'hopa'?",
+    "heads as a list": "heads: found a list; give a dict",
+    "heads of another modality": "heads: 'c' is no modality of the data (a, b)",
+    "modalities that are none": "modality 'z': not in the set; it has a, b",
+    "a device that is no name": "device='gpu': no device of this name; choose from auto, cpu",
+    "a device that is missing": "device='cuda:99': ",
+    "evaluate a list": "result: found a list; give what distill() returned",
+    "compare nothing": "no methods to compare; give methods or preset",
+    "compare config as a dict": "config: found a dict; give a ComparisonConfig",
+    "recall of a list": "embeddings: found a list; give a dict {modality: rows x width}",
+    "fit a list": "features: found a list; give a dict",
+    "transform before fit": "not fitted yet; call fit first",
+    "encode with a text": "encoders: found the text 'clip-image'; give a list",
+    "encode on a missing device": "device='cuda:99': ",
+    "unknown engine": "engine='rey': engine 'rey' is not installed",
+}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
+    folder = tmp_path_factory.mktemp("here")
+    (folder / "items.csv").write_text("id,split,text\na,train,one\n")
+    done = subprocess.run(
+        [sys.executable, PROGRAM, folder], capture_output=True, text=True, check=False, cwd=folder, timeout=250
+    )
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in folder.iterdir()] == ["items.csv"]
+    errors: dict[str, tuple[str, str]] = json.loads(done.stdout)
+    return errors
+
+
+def test_every_one_is_one_line_in_python_terms(found: dict[str, tuple[str, str]]) -> None:
+    assert len(found) > 40
+    for name, (kind, message) in found.items():
+        assert kind == "InputError", (name, kind, message)
+        assert "\n" not in message, (name, message)
+        assert " --" not in message, (name, message)
+        assert not message.startswith("--"), (name, message)
+        assert "/" not in message or name == "load a missing folder", (name, message)
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_it_says_what_is_wrong_and_what_to_do(name: str, found: dict[str, tuple[str, str]]) -> None:
+    assert TOLD[name] in found[name][1], found[name][1]
