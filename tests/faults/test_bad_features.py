@@ -68,7 +68,7 @@ CASES = {
     "no split column": (lambda a, t: t.pop("split"), "no column 'split'"),
     "no id column": (lambda a, t: t.update({"idd": t.pop("id")}), "no column 'id'.*did you mean 'idd'"),
     "an object array": (lambda a, t: a.update(touch=np.array([{}] * 10, dtype=object)), "an object array"),
-    "whole numbers": (lambda a, t: a.update(touch=np.ones((10, 2), dtype=np.int32)), "'touch' is int32"),
+    "truth values": (lambda a, t: a.update(touch=np.ones((10, 2), dtype=bool)), "'touch' is bool"),
     "a name with a folder": (lambda a, t: a.update({"../up": a.pop("touch")}), r"'\.\./up': not a usable name"),
 }
 

@@ -57,7 +57,7 @@ def test_imagebind_becomes_a_folder_that_encoders_open(tmp_path: Path, capsys: p
 
 def test_languagebind_needs_its_modality(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = languagebind_folder(tmp_path / "model", languagebind_state())
-    with pytest.raises(InputError, match=r"the modality of the model is missing; use --modality video, image, audio"):
+    with pytest.raises(InputError, match=r"the modality of the model is missing; give modality: video, image, audio"):
         run("languagebind", source, "-o", tmp_path / "LB")
     vocabulary = write_vocabulary(tmp_path)
     run("languagebind", source, "--modality", "video", "--vocabulary", vocabulary, "-o", tmp_path / "LB")
@@ -93,7 +93,7 @@ def test_what_does_not_fit_is_named_and_leaves_nothing(tmp_path: Path) -> None:
         convert("imagebind", file, tmp_path / "IB")
     with pytest.raises(InputError, match=r"none\.pth: no such file"):
         convert("imagebind", tmp_path / "none.pth", tmp_path / "IB")
-    with pytest.raises(InputError, match="leave out --modality"):
+    with pytest.raises(InputError, match="omit modality"):
         convert("imagebind", file, tmp_path / "IB", "video")
     (tmp_path / "given" / "merges.txt").write_text("#version\na b\n")
     with pytest.raises(InputError, match=r"merges\.txt: has 1 merges, expected 48894"):
