@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.models.objectives import Objective
-from omnidistill.testing.promises import agree, check_gradient, normal, require
+from omnidistill.testing.assertions import agree, check_gradient, normal, require
 
 _NUM_INSTANCES, _WIDTH = 4, 5
 
