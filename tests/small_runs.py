@@ -21,15 +21,15 @@ from omnidistill.data.store import save_features
 from omnidistill.distillation import (
     Distillation,
     DistilledSet,
-    Judge,
     Outer,
     Provenance,
     TrajectoryMatching,
-    Verdict,
+    ValidationResult,
+    Validator,
     distill,
 )
 from omnidistill.distillation.outer import TrajectoryObjective
-from omnidistill.evaluation.validation import judge_set
+from omnidistill.evaluation.validation import validate_set
 from omnidistill.experiments.config import RunConfig, load_config
 from omnidistill.experiments.evaluate_run import Evaluation, evaluate
 from omnidistill.experiments.run import Run, open_run
@@ -147,9 +147,9 @@ class Loop:
         assert isinstance(outer, TrajectoryObjective)
         return TrajectoryMatching(self.buffer, outer.num_expert_epochs, outer.max_start_epoch)
 
-    def judge(self, distilled: DistilledSet) -> Verdict:
+    def validate(self, distilled: DistilledSet) -> ValidationResult:
         """Score a set of the loop, whose recipe still has the number of steps that it is learned with."""
-        return judge_set(distilled, self.start, self.data.development().validation, distilled.recipe.num_steps)
+        return validate_set(distilled, self.start, self.data.development().validation, distilled.recipe.num_steps)
 
     def distill(
         self,
@@ -157,8 +157,8 @@ class Loop:
         config: RunConfig,
         *,
         wrap: Callable[[Outer], Outer] = lambda outer: outer,
-        judge: Judge | None = None,
-        judged: bool = True,
+        validate: Validator | None = None,
+        validated: bool = True,
         **arguments: Any,
     ) -> Distillation:
         """Run the outer loop with the settings of a run, recorded as a run records them, and save its set."""
@@ -170,7 +170,7 @@ class Loop:
             learn_settings(config),
             folder,
             seed=config.seed,
-            judge=(judge or self.judge) if judged else None,
+            validate=(validate or self.validate) if validated else None,
             **{**recorded, **arguments},
         )
         result.distilled.save(folder / "distilled")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from omnidistill.distillation import DistilledSet, Verdict
+from omnidistill.distillation import DistilledSet, ValidationResult
 from omnidistill.distillation.distilled_set import sgd_recipe
 from small_runs import Loop, records, small_config
 
@@ -117,11 +117,11 @@ def test_the_best_on_validation_is_kept_with_its_number_of_steps(loop: Loop, tmp
     config = small_config("distill.iterations=6", "distill.validate_every=2")
     seen: list[DistilledSet] = []
 
-    def judge(distilled: DistilledSet) -> Verdict:
+    def validate(distilled: DistilledSet) -> ValidationResult:
         seen.append(distilled)
-        return Verdict([0.1, 0.5, 0.5, 0.2][len(seen) - 1], 10 * len(seen))
+        return ValidationResult([0.1, 0.5, 0.5, 0.2][len(seen) - 1], 10 * len(seen))
 
-    made = loop.distill(tmp_path, config, judge=judge).distilled
+    made = loop.distill(tmp_path, config, validate=validate).distilled
     assert [found.provenance.iteration for found in seen] == [0, 2, 4, 6]
     assert made.provenance.iteration == 2
     assert made.provenance.validation == 0.5

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.core.streams import Streams
-from omnidistill.distillation import DistilledSet, Episode, Outer, Verdict
+from omnidistill.distillation import DistilledSet, Episode, Outer, ValidationResult
 from omnidistill.distillation.distilled_set import sgd_recipe
 from omnidistill.distillation.outer_loop import LAST_GOOD
 from omnidistill.io.artifacts import load_artifact, save_artifact
@@ -75,11 +75,11 @@ def sets_of(loop: Loop, folder: Path) -> list[DistilledSet]:
     """The set after 0, 1, 2, ... iterations of the same run without poison."""
     kept: list[DistilledSet] = []
 
-    def keep(distilled: DistilledSet) -> Verdict:
+    def keep(distilled: DistilledSet) -> ValidationResult:
         kept.append(distilled)
-        return loop.judge(distilled)
+        return loop.validate(distilled)
 
-    loop.distill(folder, small_config("distill.validate_every=1"), judge=keep)
+    loop.distill(folder, small_config("distill.validate_every=1"), validate=keep)
     return kept
 
 
@@ -118,20 +118,20 @@ def moves(found: list[dict[str, Any]], before: int, after: int) -> list[float]:
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
-@pytest.mark.parametrize("judged", [True, False])
-def test_it_goes_back_with_halved_steps_and_tells_so(judged: bool, times: int, loop: Loop, tmp_path: Path) -> None:
+@pytest.mark.parametrize("validated", [True, False])
+def test_it_goes_back_with_halved_steps_and_tells_so(validated: bool, times: int, loop: Loop, tmp_path: Path) -> None:
     """To the set of the best verdict, or to the last that trained. The first step of an Adam without memory has the
     length of its rate, which is halved like the step sizes, once for each try."""
-    config = small_config(*CONSTANT, f"distill.validate_every={int(judged)}")
+    config = small_config(*CONSTANT, f"distill.validate_every={int(validated)}")
 
-    def judge(distilled: DistilledSet) -> Verdict:
-        return Verdict({2: 1.0}.get(distilled.provenance.iteration or 0, 0.5), 4)
+    def validate(distilled: DistilledSet) -> ValidationResult:
+        return ValidationResult({2: 1.0}.get(distilled.provenance.iteration or 0, 0.5), 4)
 
     told = Told()
-    made = loop.distill(tmp_path, config, wrap=poison(4, times=times), judge=judge, progress=told).distilled
-    found, good = records(tmp_path), 2 if judged else 3
+    made = loop.distill(tmp_path, config, wrap=poison(4, times=times), validate=validate, progress=told).distilled
+    found, good = records(tmp_path), 2 if validated else 3
     assert [record["iteration"] for record in found] == [0, 1, 2, 3, 4, *[5] * times, 5, 6]
-    line = f"iteration 5: loss 'b' is NaN or Inf; back to the set of iteration {good} with halved steps"
+    line = f"iteration 5: loss 'b' is NaN or Inf; restarted from the set of iteration {good} with halved step sizes"
     restarts = [{"iteration": 5, "restarts": n, "rate_factor": 0.5**n, "notes": [line]} for n in range(1, times + 1)]
     assert found[5 : 5 + times] == restarts
     assert told.notes == list(made.provenance.notes) == [line] * times
@@ -163,16 +163,16 @@ def test_step_sizes_that_overflow_are_cured(objective: str, loop: Loop, tmp_path
 def test_a_validation_that_overflows_counts_too(loop: Loop, tmp_path: Path) -> None:
     seen: list[int] = []
 
-    def judge(distilled: DistilledSet) -> Verdict:
+    def validate(distilled: DistilledSet) -> ValidationResult:
         seen.append(distilled.provenance.iteration or 0)
         if len(seen) == 3:
             raise NotFiniteError("inner products overflow")
-        return Verdict(0.5, 4)
+        return ValidationResult(0.5, 4)
 
-    made = loop.distill(tmp_path, small_config("distill.validate_every=1"), judge=judge).distilled
+    made = loop.distill(tmp_path, small_config("distill.validate_every=1"), validate=validate).distilled
     assert seen == [0, 1, 2, 2, 3, 4, 5, 6]
     assert made.provenance.notes == (
-        "iteration 2: inner products overflow; back to the set of iteration 0 with halved steps",
+        "iteration 2: inner products overflow; restarted from the set of iteration 0 with halved step sizes",
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether training gained anything: the error against a bootstrap, the verdict on planted signal and on none."""
+"""Whether training gained anything: the error against a bootstrap, the result on planted signal and on none."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from omnidistill.core.device import moved
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import DistilledSet
 from omnidistill.evaluation.retrieval import hits, ranks_by_direction
-from omnidistill.evaluation.validation import judged_students, run_of
+from omnidistill.evaluation.validation import run_of, validated_students
 from omnidistill.models.heads import Heads, embed
 from omnidistill.training.experts import ExpertBuffer
 
@@ -73,7 +73,7 @@ def experts_gain_nothing(buffer: ExpertBuffer, start: Heads, validation: Feature
 
 def students_gain_nothing(distilled: DistilledSet, start: Heads, validation: FeatureSet) -> str | None:
     """Return a note if students trained on the set by its recipe gained nothing; None if they may have."""
-    students = judged_students(distilled, start, [distilled.recipe.num_steps])
+    students = validated_students(distilled, start, [distilled.recipe.num_steps])
     after = (_mean_hits(heads, validation) for _, heads in students)
     best = _best_of_nothing(after, start, validation)
     return best and f"nothing to gain: students of the best set so far change validation by {best}"

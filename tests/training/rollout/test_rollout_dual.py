@@ -209,7 +209,7 @@ def advance(
         torch.stack([one.targets[steps] for one in made]),
         torch.stack([one.batches[steps] for one in made]),
         first.step_sizes,
-        state or DualState.begin(len(made), outputs, decay),
+        state or DualState.initial(len(made), outputs, decay),
         momentum=momentum,
         weight_decay=decay,
     )

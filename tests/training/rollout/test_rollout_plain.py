@@ -32,7 +32,7 @@ def inputs(made: Problem) -> tuple[Tensor, ...]:
 
 
 def by_autograd(made: Problem, outputs: Tensor, kernel: Tensor, targets: Tensor, sizes: Tensor) -> Tensor:
-    state = DualState.begin(1, outputs, 0.0)
+    state = DualState.initial(1, outputs, 0.0)
     runs = targets.unsqueeze(0), made.batches.unsqueeze(0)
     return dual_steps(made.objective, outputs, kernel, *runs, sizes, state).coefficients[0]
 

@@ -83,7 +83,7 @@ def train_on_all_rows(objective: Objective, label: str, setting: Setting) -> Tra
         pass
     settings = {"learning_rate": chosen.learning_rate, "num_epochs": chosen.num_epochs}
     seconds = time.monotonic() - started_at
-    return TrainedHeads(label, (heads,), data.train.bytes, seconds, settings, chosen.judged)
+    return TrainedHeads(label, (heads,), data.train.bytes, seconds, settings, chosen.num_evaluated)
 
 
 def _title(objective: Objective) -> str:

@@ -49,7 +49,7 @@ class EqualBytes(Baseline):
         seconds = full.seconds + time.monotonic() - started_at
         bits = "" if self.bits == 32 else f", {self.bits} bits"
         label, settings = f"heads of equal bytes (rank {rank}{bits})", {"rank": rank, "bits": self.bits}
-        return TrainedHeads(label, (heads,), rank * self._rank_bytes(setting), seconds, settings, full.judged)
+        return TrainedHeads(label, (heads,), rank * self._rank_bytes(setting), seconds, settings, full.num_evaluated)
 
     def _rank(self, setting: Setting) -> int:
         assert setting.allowance is not None

@@ -54,7 +54,7 @@ class LowRank(Baseline):
         assert setting.allowance is not None
         started_at, data, start, evaluate = time.monotonic(), setting.data, setting.start, setting.evaluate
         rank, seed = setting.allowance.rows, setting.seed
-        best, judged = (-1.0, self.learning_rates[0], 1), 0
+        best, num_evaluated = (-1.0, self.learning_rates[0], 1), 0
         for rate in self.learning_rates:
             factors = LowRankHeads(start, rank, 1, Streams(seed)["low rank/tune"])
             epochs = factors.epochs(data.train, rate, evaluate, evaluate.max_epochs, seed, "low rank/tune")
@@ -62,7 +62,7 @@ class LowRank(Baseline):
                 epochs,
                 lambda factors=factors: validation_score(run_of(factors.heads(), 0), data.validation),  # type: ignore[misc]
             )
-            judged += count
+            num_evaluated += count
             best = max(best, (score, rate, epoch), key=lambda choice: choice[0])
         _, rate, num_epochs = best
         factors = LowRankHeads(start, rank, evaluate.num_seeds, Streams(seed)["low rank"])
@@ -71,7 +71,7 @@ class LowRank(Baseline):
         num_bytes = 4 * rank * sum(sum(matrix.shape) for matrix in start.values())
         settings = {"learning_rate": rate, "num_epochs": num_epochs, "rank": rank}
         label, seconds = f"heads of rank {rank}, all rows", time.monotonic() - started_at
-        return TrainedHeads(label, (factors.heads(),), num_bytes, seconds, settings, judged)
+        return TrainedHeads(label, (factors.heads(),), num_bytes, seconds, settings, num_evaluated)
 
 
 class LowRankHeads:

@@ -63,14 +63,14 @@ class RandomRows(Baseline):
             )
 
         with threads_for(size, train_rows.widths, next(iter(start.values())).shape[0]):
-            best, judged = (-1.0, evaluate.learning_rates[0], steps[0]), 0
+            best, num_evaluated = (-1.0, evaluate.learning_rates[0], steps[0]), 0
             tuning = [random_rows(train_rows, size, streams[f"random/tune/{draw}"]) for draw in range(2)]
             for rate in evaluate.learning_rates:
                 curves = [
                     _curve(train(rows, rate, steps, f"random/tune/batches/{draw}"), len(steps), setting.data.validation)
                     for draw, rows in enumerate(tuning)
                 ]
-                judged += sum(score >= 0 for score in curves[0])
+                num_evaluated += sum(score >= 0 for score in curves[0])
                 for num_steps, *scores in zip(steps, *curves, strict=True):
                     best = max(best, (sum(scores) / len(scores), rate, num_steps), key=lambda choice: choice[0])
             _, rate, num_steps = best
@@ -82,7 +82,7 @@ class RandomRows(Baseline):
         num_bytes = 4 * size * sum(train_rows.widths.values())
         settings = {"step_size": rate, "num_steps": num_steps}
         label, seconds = f"random, {size} rows", time.monotonic() - started_at
-        return TrainedHeads(label, (heads,), num_bytes, seconds, settings, judged)
+        return TrainedHeads(label, (heads,), num_bytes, seconds, settings, num_evaluated)
 
 
 def _curve(students: Iterator[Any], length: int, validation: FeatureSet) -> list[float]:

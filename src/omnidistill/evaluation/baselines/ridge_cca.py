@@ -30,16 +30,16 @@ class RidgeCca(Baseline):
         started_at, train = time.monotonic(), setting.data.train
         widths = {name: matrix.shape[1] for name, matrix in setting.start.items()}
         rank = min(next(iter(setting.start.values())).shape[0], *widths.values())
-        best, judged = None, 0
+        best, num_evaluated = None, 0
         for pairing in ("groups", "rows") if train.pairing is None else ("rows",):
             moments = accumulate_moments(train, pairing)
             for ridge in self.ridges:
                 heads, bias = (moved(part, train.device) for part in ridge_cca_heads(moments, rank, ridge))
-                score, judged = validation_score(heads, setting.data.validation, bias), judged + 1
+                score, num_evaluated = validation_score(heads, setting.data.validation, bias), num_evaluated + 1
                 if best is None or score > best[0]:
                     best = score, heads, bias, {"ridge": ridge, "pairing": pairing, "rank": rank}
         assert best is not None
         _, heads, bias, settings = best
         num_bytes, seconds = 4 * (rank + 1) * sum(widths.values()), time.monotonic() - started_at
         label = "ridge CCA heads, all rows"
-        return TrainedHeads(label, (stack_runs(heads, 1),), num_bytes, seconds, settings, judged, bias)
+        return TrainedHeads(label, (stack_runs(heads, 1),), num_bytes, seconds, settings, num_evaluated, bias)

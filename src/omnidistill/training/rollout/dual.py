@@ -61,7 +61,7 @@ def dual_rollout(
     if not momentum and not weight_decay and blend is None:
         coefficients = plain_steps(objective, outputs, kernel, targets, batches, step_sizes)
         return DualEndpoint(dict(start), rows, kernel, coefficients, None)
-    state = DualState.begin(1, outputs, weight_decay)
+    state = DualState.initial(1, outputs, weight_decay)
     state = dual_steps(
         objective,
         outputs,
@@ -87,7 +87,7 @@ class DualState:
     scale_velocity: Float[Tensor, " M"] | None  # e
 
     @staticmethod
-    def begin(num_runs: int, outputs: Float[Tensor, "M N d"], weight_decay: float) -> DualState:
+    def initial(num_runs: int, outputs: Float[Tensor, "M N d"], weight_decay: float) -> DualState:
         """Return the state of students with the heads W_0."""
         scale = outputs.new_ones(outputs.shape[0]) if weight_decay else None
         return DualState(outputs.new_zeros(num_runs, *outputs.shape), None, scale, None)

@@ -65,7 +65,7 @@ def train_students(
     kernel = stack({name: rows[name] @ rows[name].mT for name in start})
     batches = torch.stack([draw_batches(num_rows, batch_size, checkpoints[-1], generator) for generator in generators])
     batches, step_sizes = batches.to(outputs.device), step_sizes.to(outputs.device)
-    state, done = DualState.begin(num_runs, outputs, weight_decay), 0
+    state, done = DualState.initial(num_runs, outputs, weight_decay), 0
     for checkpoint in checkpoints:
         while done < checkpoint:
             chunk = batches[:, done : min(done + _CHUNK_STEPS, checkpoint)]
