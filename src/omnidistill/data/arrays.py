@@ -104,7 +104,7 @@ def as_rows(what: str, x: Array) -> Float[Tensor, "_ _"]:
     """Return an array of numbers as a floating-point tensor of rows x width; shares memory if possible.
 
     Args:
-        what: names the array in messages.
+        what: name of the array in messages.
         x: the array; whole numbers become float32.
 
     Raises:

@@ -1,6 +1,6 @@
 """Training on all rows, with step size and number of epochs chosen on validation.
 
-The baselines on all rows and the experts of distillation are chosen in this same way.
+The baselines on all rows and the training of experts are both chosen in this way.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _PATIENCE_EPOCHS = 6
 
 @dataclass(frozen=True)
 class Training:
-    """The training that validates best.
+    """The best training on validation.
 
     Attributes:
         learning_rate: step size.
         num_epochs: number of epochs.
         score: validation score, in [0, 1].
-        num_evaluated: number of epochs of all runs that were evaluated on validation.
+        num_evaluated: number of epochs, over all runs, that were evaluated on validation.
     """
 
     learning_rate: float
@@ -62,7 +62,7 @@ def choose_training(
         max_epochs: largest number of epochs.
         seed: seed of the mini-batches.
         purpose: name of the random stream of the mini-batches.
-        report: called with the best score of each run when the run ends.
+        report: called at the end of each run with its best score.
     """
     best, num_evaluated = Training(learning_rates[0], 1, -1.0, 0), 0
     for rate in learning_rates:

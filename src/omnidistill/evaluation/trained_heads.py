@@ -1,4 +1,4 @@
-"""The trained heads that a table row is scored from, with their cost and the settings that validation chose."""
+"""The trained heads of a table row, with their cost and the settings that validation chose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choices on the validation split: scores of heads, the number of steps of a set, the recipe of a set without one.
+"""Choices on the validation split: the number of training steps of a set, and the recipe of a set without one.
 
 Rows of one group are not independent, so the score of G groups of equal size, each in [0, 1], has a standard error of
 at most 1 / (2 sqrt(G)): 7 points at 51 groups, below which choices are doubtful, and 11 points at 20 groups, more than
@@ -61,7 +61,7 @@ def run_of(heads: Mapping[str, Float[Tensor, "_ _ _"]], run: int) -> Heads:
 
 
 def step_choices(num_student_steps: int) -> list[int]:
-    """Return the numbers of steps that validation chooses from: 0.5 to 16 times `num_student_steps`."""
+    """Return the candidate numbers of steps, 0.5 to 16 times `num_student_steps`."""
     factors = (0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16)
     return sorted({math.ceil(num_student_steps * factor) for factor in factors})
 
@@ -129,7 +129,7 @@ def choose_recipe(
 def validated_students(
     distilled: DistilledSet, start: Heads, steps: Sequence[int], num_runs: int = 2
 ) -> Iterator[tuple[int, dict[str, Float[Tensor, "_ _ _"]]]]:
-    """Yield (steps, heads R x d x p_m) of students trained for validation; stops when training diverges.
+    """Yield (steps, heads R x d x p_m) of students that are trained for validation; stop when training diverges.
 
     The batch orders have a fixed seed, so validation does not influence other random streams.
     """

@@ -29,7 +29,7 @@ from omnidistill.training.experts import ExpertBuffer
 
 @methods.register("learn")
 class Learn(LoopSettings, Method):
-    """Rows learned through the training of a student, by an outer objective."""
+    """Rows that are learned through the training of a student, by an outer objective."""
 
     has_iterations: ClassVar[bool] = True
 

@@ -128,7 +128,7 @@ class Comparison(JsonContent):
         name: name of the comparison and of its files.
         command: the command that ran it.
         layout: layout of its table.
-        versions: of the packages that computed it.
+        versions: versions of the packages that computed it.
         heads: fingerprint of the heads that every student starts from.
         data: the dataset.
         protocol: how the numbers were obtained, one sentence each.
@@ -187,7 +187,7 @@ class Comparison(JsonContent):
             where: name of the file, for error messages.
 
         Raises:
-            InputError: names the first field that is missing or has an invalid value.
+            InputError: a field is missing or has an invalid value; the message names the first one.
         """
         cls.require_schema(tree, SCHEMA, where)
         fields = {name: value for name, value in tree.items() if name not in ("schema", "rows", "lines")}

@@ -36,7 +36,7 @@ def heat_tables(scores: RunScores) -> list[HeatTable]:
     """Return a table for every recall level, shaded from its lowest recall to its highest; none without directions.
 
     Args:
-        scores: of an evaluated run.
+        scores: the scores of an evaluated run.
     """
     tables = []
     for k in scores.levels if scores.directions else []:

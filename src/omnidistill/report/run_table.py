@@ -42,7 +42,7 @@ def score_rows(scores: RunScores) -> TextTable:
     Recall is the mean over directions, in % ± standard deviation over seeds.
 
     Args:
-        scores: of an evaluated run.
+        scores: the scores of an evaluated run.
     """
     levels = scores.levels
     header = ("Line", *(f"{k} %" for k in levels), *(f"gain retained {k}" for k in levels), "seconds", "bytes")
@@ -63,7 +63,7 @@ def direction_rows(scores: RunScores) -> TextTable:
     """Return the recall of every row for every direction (query -> gallery), in % ± standard deviation over seeds.
 
     Args:
-        scores: of an evaluated run.
+        scores: the scores of an evaluated run.
     """
     rows = tuple(
         (arrow(direction), row.label, *(_recall_cell(row.recall.get(direction, {}).get(k)) for k in scores.levels))
@@ -105,7 +105,7 @@ def to_csv(scores: RunScores) -> str:
     The gain is that of the mean over directions.
 
     Args:
-        scores: of an evaluated run.
+        scores: the scores of an evaluated run.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

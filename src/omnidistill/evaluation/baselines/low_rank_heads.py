@@ -1,7 +1,7 @@
 """Heads W_0 + U V^T of rank N, trained on all rows by InfoNCE with Adam.
 
-N synthetic rows change a head by a matrix of rank N at most, so rank-N heads trained directly are what a set of N rows
-is compared with. A rank that does not restrict the heads is not shown: it would be training on all rows once more.
+N synthetic rows change a head by a matrix of rank at most N, so a set of N rows is compared with rank-N updates that
+are trained directly. If the rank does not restrict the heads, the baseline equals training on all rows and is omitted.
 
 Shapes: R runs, r rank, d embedding width, p_m feature width, b mini-batch.
 """
@@ -33,7 +33,7 @@ from omnidistill.training.experts.epochs import StackedHeads, epoch_orders
 
 @baselines.register("low-rank")
 class LowRank(Baseline):
-    """Heads of rank N, trained on all rows."""
+    """Heads with an update of rank N, trained on all rows."""
 
     sized: ClassVar[bool] = True
 
@@ -50,7 +50,7 @@ class LowRank(Baseline):
         )
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Choose rate and epochs on validation, then train every run."""
+        """Choose step size and number of epochs on validation, then train all runs."""
         assert setting.allowance is not None
         started_at, data, start, evaluate = time.monotonic(), setting.data, setting.start, setting.evaluate
         rank, seed = setting.allowance.rows, setting.seed
@@ -88,21 +88,21 @@ class LowRankHeads:
         }
 
     def heads(self) -> StackedHeads:
-        """W_0 + U V^T of every run."""
+        """Return W_0 + U V^T of every run."""
         return {name: matrix + self.left[name] @ self.right[name].mT for name, matrix in self.start.items()}
 
     def epochs(
         self, train: FeatureSet, rate: float, config: EvaluateConfig, num_epochs: int, seed: int, purpose: str
     ) -> Iterator[int]:
-        """Train all runs, each on batches of its own; gives the number of epochs after each."""
+        """Train all runs, each on its own batches; yield the number of finished epochs after each epoch."""
         objective = InfoNCE(tau=config.tau)
         leaves = [*self.left.values(), *self.right.values()]
         optimiser = torch.optim.Adam(leaves, lr=rate)
         size, num_runs = min(config.batch_size, len(train)), len(leaves[0])
         for epoch in range(num_epochs):
             orders = epoch_orders(num_runs, len(train), seed=seed, purpose=purpose, epoch=epoch).to(train.device)
-            for begin in range(0, len(train) - size + 1, size):
-                self._gradients(objective, train, orders[:, begin : begin + size])
+            for first in range(0, len(train) - size + 1, size):
+                self._gradients(objective, train, orders[:, first : first + size])
                 optimiser.step()
             yield epoch + 1
 

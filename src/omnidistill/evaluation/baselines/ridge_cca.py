@@ -1,4 +1,4 @@
-"""Ridge CCA heads with bias, in one solve over all rows; ridge and pairing chosen on validation."""
+"""Ridge CCA heads with bias, computed from all rows in closed form; ridge and pairing are chosen on validation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from omnidistill.training.experts.epochs import stack_runs
 
 @baselines.register("cca")
 class RidgeCca(Baseline):
-    """Ridge CCA heads, in one solve over all rows; as wide as the start if the features are."""
+    """Ridge CCA heads, computed from all rows in closed form; as wide as the initial heads if the features are."""
 
     cites: ClassVar[tuple[str, ...]] = ()
 
@@ -26,7 +26,7 @@ class RidgeCca(Baseline):
     """Ridges that validation chooses from, in units of the mean eigenvalue of each covariance."""
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Solve for every pairing and ridge; return the heads that validate best."""
+        """Compute heads for every pairing and ridge; return the heads that validate best."""
         started_at, train = time.monotonic(), setting.data.train
         widths = {name: matrix.shape[1] for name, matrix in setting.start.items()}
         rank = min(next(iter(setting.start.values())).shape[0], *widths.values())

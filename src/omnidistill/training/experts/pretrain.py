@@ -47,15 +47,15 @@ def pretrain_heads(
     """Pre-train heads on the `heads` split.
 
     Args:
-        data: without a `heads` split, the heads are random.
+        data: the splits; without a `heads` split, the heads are random.
         config: settings of the training.
-        scorer: scores heads on validation.
-        seed: of the random heads and the order of the rows.
+        scorer: function that scores heads on the validation split.
+        seed: seed of the random heads and of the order of the rows.
         progress: advances by one per epoch.
 
     Returns:
-        The heads that score best on validation, on the device of the data, and the number of epochs after which they
-        did (0: random heads).
+        The heads with the best validation score, on the device of the data, and the number of epochs after which they
+        reached it (0: random heads).
     """
     drawn = random_heads(data.train.widths, config.width, Streams(seed)["heads"])
     start = moved(drawn, data.train.device)

@@ -51,7 +51,7 @@ def dual_rollout(
         targets: target similarities of each mini-batch.
         batches: row numbers, distinct within a mini-batch.
         step_sizes: positive; one per modality (M), or one per step and modality (T x M).
-        momentum, weight_decay: of SGD.
+        momentum, weight_decay: momentum and weight decay of SGD.
         blend: if given, the student trains on these mixtures of the rows of each batch.
     """
     visited, batches = _by_first_visit(batches)
@@ -115,8 +115,8 @@ def dual_steps(
         targets: target similarities of each mini-batch.
         batches: row numbers, distinct within a mini-batch.
         step_sizes: one per modality (M), or one per step and modality (T x M).
-        state: of the students.
-        momentum, weight_decay: of SGD.
+        state: state of the students.
+        momentum, weight_decay: momentum and weight decay of SGD.
         blend: mixtures of the rows of each batch.
     """
     num_runs, num_steps, size = batches.shape

@@ -58,7 +58,7 @@ def train_students(
         batch_size: rows per step.
         checkpoints: numbers of steps, ascending.
         generators: one per student, for its mini-batches.
-        momentum, weight_decay: of SGD.
+        momentum, weight_decay: momentum and weight decay of SGD.
     """
     num_runs, num_rows = len(generators), len(next(iter(rows.values())))
     outputs = stack({name: rows[name] @ matrix.mT for name, matrix in start.items()})
