@@ -94,7 +94,7 @@ def test_the_strongest_pairs_of_the_similarity_are_numbered_as_instances(made: t
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"), [("identity", "is the identity"), ("diagonal", "is a diagonal: no row matches another")]
+    ("kind", "said"), [("identity", "is the identity"), ("diagonal", "is diagonal: no row matches another row")]
 )
 def test_what_has_no_pairs_is_one_line(tmp_path: Path, kind: str, said: str) -> None:
     reference = str(packed(tmp_path / "SET", features(2)))

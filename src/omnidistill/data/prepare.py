@@ -58,7 +58,7 @@ def check_finite(name: str, x: Float[Tensor, "n p"], ids: Sequence[str], first: 
 
     Args:
         name: name of the modality.
-        x: consecutive rows of it.
+        x: consecutive rows of the modality.
         ids: ids of all rows.
         first: number of the first row of x.
     """

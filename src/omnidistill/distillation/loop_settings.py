@@ -45,7 +45,7 @@ class LoopSettings(SetSettings):
     clip_norm: Positive | None = None
     """Largest norm of the joint gradient of all rows; absent: no clipping."""
     validate_every: Annotated[int, Field(ge=0)] = 100
-    """Iterations between validations; the set that validates best is returned. 0: no validation; returns the last set."""
+    """Iterations between validations; the set that validates best is returned. 0: no validation, last set returned."""
     checkpoint_seconds: Positive = 30.0
     """Seconds between checkpoints."""
 

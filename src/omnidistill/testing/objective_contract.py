@@ -1,4 +1,4 @@
-"""The contract of objectives: `value` and `gradient` belong to one loss, and rollouts can differentiate through them.
+"""The contract of objectives: `gradient` is the derivative of `value`, and rollouts can differentiate through it.
 
 Shapes: M modalities, b instances, d embedding width.
 """

@@ -35,7 +35,7 @@ class AllRowsOwn(Baseline):
     """Heads trained on all rows by the objective of the students."""
 
     objective: AnyObjective | None = None
-    """The objective; absent: one baseline for each student objective in the table, except the InfoNCE of the protocol."""
+    """The objective; absent: one baseline per student objective in the table, except the InfoNCE of the protocol."""
 
     def fit(self, setting: Setting) -> TrainedHeads:
         """Train heads on all rows by the objective."""
