@@ -78,6 +78,6 @@ def _marked(cell: Cell) -> str:
 
 
 def _escape(text: str) -> str:
-    """Return LaTeX of the literal text on one line; a leading [ or * would be read as an argument of \\\\."""
+    """Return LaTeX of the literal text on one line; a leading [ or * would be read as an argument of the line break."""
     escaped = _SPECIAL.sub(lambda match: _LITERAL[match[0]], " ".join(text.split()))
     return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped
