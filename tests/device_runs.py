@@ -178,7 +178,7 @@ def resumed(device: torch.device, folder: Path) -> dict[str, Tensor]:
 
 
 def restarted(device: torch.device, folder: Path) -> dict[str, Tensor]:
-    """An outer loop that goes back to the last good set."""
+    """An outer loop that restarts from the last finite set."""
     config = tiny("task", "distill.similarity.kind=low-rank", "distill.similarity.rank=2")
     development, start = parts(device)
     settings = learn_settings(config)

@@ -1,4 +1,4 @@
-"""The moving average of all that is learned: the plain recursion over the iterates, kept through interruptions."""
+"""The moving average of the learned tensors equals the plain recursion over the iterates, also after interruptions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def numbers(found: DistilledSet) -> dict[str, Tensor]:
 
 
 def validated_sets(loop: Loop, folder: Path, settings: RunConfig) -> list[dict[str, Tensor]]:
-    """What is handed out at the start and after every iteration."""
+    """Return the sets that are validated, at the start and after every iteration."""
     seen: list[dict[str, Tensor]] = []
 
     def validate(found: DistilledSet) -> ValidationResult:
@@ -47,7 +47,7 @@ def validated_sets(loop: Loop, folder: Path, settings: RunConfig) -> list[dict[s
 
 @pytest.mark.parametrize("similarity", ["low-rank", "full"])
 def test_it_is_the_plain_recursion_over_the_iterates(similarity: str, loop: Loop, tmp_path: Path) -> None:
-    """x_0, then d x + (1 - d) leaf; the leaves go their way as if no average were kept."""
+    """The average is x_0, then d x + (1 - d) leaf; averaging does not change the leaves."""
     kind = f"distill.similarity.kind={similarity}"
     iterates = validated_sets(loop, tmp_path / "plain", config(0.0, kind))
     averages = validated_sets(loop, tmp_path / "averaged", config(DECAY, kind))
@@ -66,7 +66,7 @@ def test_it_is_the_plain_recursion_over_the_iterates(similarity: str, loop: Loop
 
 @pytest.mark.parametrize("validated", [True, False])
 def test_the_product_is_an_average(validated: bool, loop: Loop, tmp_path: Path) -> None:
-    """The last one without validation; with it, that of the best verdict (here the last)."""
+    """Without validation, the result is the last average; with it, the best on validation (here the last)."""
     averages = validated_sets(loop, tmp_path / "validated", config(DECAY))
     settings = config(DECAY) if validated else config(DECAY, "distill.validate_every=0")
     made = loop.distill(

@@ -1,4 +1,4 @@
-"""Going back: every learned tensor, its average and the optimiser are those of the good set, with shorter steps."""
+"""Restarts: learned tensors, their average and the optimiser are those of the restart point, with halved steps."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def assert_halved(found: dict[str, Tensor], good: dict[str, Tensor], times: int)
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
-def test_all_that_is_learned_is_that_of_the_good_set(average: float, loop: Loop) -> None:
+def test_all_learned_tensors_are_those_of_the_restart_point(average: float, loop: Loop) -> None:
     made = learner(loop, f"distill.average={average}")
     good = RestartPoint(made.learnable.copy())
     for iteration in range(3):
@@ -61,7 +61,7 @@ def test_a_set_is_halved_once_for_each_restart_since_it_was_taken(loop: Loop) ->
     assert made.rate_factor == 1 / 16
 
 
-def test_the_good_set_is_left_as_it_was(loop: Loop) -> None:
+def test_the_restart_point_is_not_modified(loop: Loop) -> None:
     made = learner(loop)
     good = RestartPoint(made.learnable.copy())
     before = {name: tensor.clone() for name, tensor in good.tensors.items()}
@@ -70,8 +70,8 @@ def test_the_good_set_is_left_as_it_was(loop: Loop) -> None:
     assert all(torch.equal(good.tensors[name], tensor) for name, tensor in before.items())
 
 
-def test_random_draws_go_on(loop: Loop) -> None:
-    """The batches of the second try are not those of the first."""
+def test_random_streams_continue(loop: Loop) -> None:
+    """The second attempt uses other batches than the first."""
     made, whole = learner(loop), learner(loop)
     made.iterate(0)
     made.restart_from(RestartPoint(made.learnable.copy(), 1))

@@ -1,4 +1,4 @@
-"""Sets of few bits and several views: they take the promised bytes, and train the same heads when loaded."""
+"""Sets with few bits and several views have the expected number of bytes, and train the same heads after loading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training on all rows: the step size and epoch that validate best, and when to give up."""
+"""Training on all rows: the step size and epoch that validate best, and early stopping."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RATES = (0.05, 0.5, 2.0)
 
 
 def test_what_validates_best_of_all_rates_and_epochs() -> None:
-    """Every rate and epoch tried again by hand."""
+    """All rates and epochs are tried again in the test."""
     data, start = features().development(), small_heads(features())
     scores = {}
     for rate in RATES:

@@ -117,7 +117,7 @@ def test_steps_after_the_students_diverged_are_not_chosen(distilled: DistilledSe
 
 
 def test_a_run_whose_students_always_diverge_keeps_a_set(loop: Loop, tmp_path: Path) -> None:
-    """No result is better than none: the number of steps is then the matched one."""
+    """Without a finite score, the set keeps the matched number of steps."""
     config = small_config("distill.iterations=2", "distill.validate_every=1")
     made = loop.distill(tmp_path, config, validate=lambda distilled: ValidationResult(-1.0, 0)).distilled
     assert made.recipe.num_steps == MATCHED
@@ -159,7 +159,7 @@ def test_steps_double_from_eight_to_the_longest() -> None:
 def scripted(
     monkeypatch: pytest.MonkeyPatch, distilled: DistilledSet, loop: Loop, scores: Sequence[float], steps: int = 6
 ) -> tuple[tuple[float, int], float, int]:
-    """The recipe chosen where students score so, rate after rate: ((rate, steps), score, num_evaluated)."""
+    """Return ((rate, steps), score, num_evaluated) of the recipe chosen for these scores, in the order of the rates."""
     left = iter(scores)
     monkeypatch.setattr(choosing, "mean_score", lambda heads, validation: next(left))
     validation, rates = features().split("validation"), (0.1, 0.2)

@@ -1,4 +1,4 @@
-"""The page in a real browser: no complaints; search, sorting, sound and theme; at the width of a phone."""
+"""The page in a real browser: no errors; search, sorting, sound and theme; also at the width of a phone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROWS = "[...document.querySelectorAll('.card h3')].map((node) => parseInt(node.f
 
 
 class Heard(Things):
-    """Things with real pictures, and a tone each."""
+    """Items with a real picture and a tone each."""
 
     def picture(self, name: str) -> MediumFactory | None:
         shade = 3 * int(name) % 256

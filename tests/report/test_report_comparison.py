@@ -107,7 +107,7 @@ def read(tree: dict[str, Any]) -> Comparison:
 
 
 def unfold(text: str) -> str:
-    """A line that starts with four blanks goes on the line before."""
+    """Join lines that start with four spaces to the previous line."""
     return text.replace("\n    ", " ")
 
 

@@ -1,4 +1,4 @@
-"""Nearest items and moves against a plain search over all rows; what a run folder keeps is enough to tell both."""
+"""Nearest items and moves equal a plain search over all rows, and can be computed from a run folder."""
 
 from __future__ import annotations
 

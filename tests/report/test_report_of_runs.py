@@ -1,4 +1,4 @@
-"""`report`: the page of run folders, before and after they are scored, alone and side by side."""
+"""`report`: the page of run folders, before and after evaluation, for one run and for several."""
 
 from __future__ import annotations
 

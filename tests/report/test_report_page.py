@@ -30,7 +30,7 @@ ATTACK = '<script>alert(1)</script>" onmouseover="x'
 
 
 class Page(HTMLParser):
-    """Elements with attributes and text, and whether every element that opens is closed."""
+    """Parser of a page: elements with attributes and text; checks that all elements are closed."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class Things:
 
 
 def instances(count: int, num_items: int) -> list[Instance]:
-    """Row i began as item i; its nearest items are apart unless i is a multiple of 3."""
+    """Row i is initialised with item i; its nearest items differ between modalities unless i is a multiple of 3."""
 
     def near(i: int, shift: int) -> tuple[Neighbour, ...]:
         places = [(i + shift + step) % num_items for step in range(3)]
@@ -150,7 +150,7 @@ def cases(name: str = "7") -> Cases:
 
 
 def content(html: str) -> dict[str, Any]:
-    """What the script of the page is given."""
+    """Return the data of the script of the page."""
     (data,) = re.findall(r'<script type="application/json" id="content">(.*?)</script>', html)
     parsed: dict[str, Any] = json.loads(data)
     return parsed
@@ -231,7 +231,7 @@ def test_a_run_without_matching_has_no_floor_and_one_without_metrics_no_curves()
 
 
 def test_a_loss_of_the_task_is_called_so_and_the_sum_with_what_is_matched_is_neither() -> None:
-    """Told from a modality named task; the floor stands where its loss alone does."""
+    """It is distinguished from a modality named task; the floor is drawn only in the chart of the matching loss."""
     titles, task = {}, "Task loss: the trained student on real rows"
     for case, terms in (
         ("alone", {"loss/task/infonce": 2.0}),

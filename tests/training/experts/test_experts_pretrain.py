@@ -1,4 +1,4 @@
-"""Heads for users who bring none: random, or pre-trained on the `heads` split and chosen on validation."""
+"""Initial heads if the user gives none: random, or pre-trained on the `heads` split and chosen on validation."""
 
 from __future__ import annotations
 
