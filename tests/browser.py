@@ -1,4 +1,4 @@
-"""A headless Chromium that is told what to do over a pipe, without a socket: the DevTools protocol, JSON messages."""
+"""A headless Chromium, controlled over a pipe without a socket, by JSON messages of the DevTools protocol."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Browser:
             self._events.append(self._next())
 
     def run(self, script: str) -> Any:
-        """The value of an expression in the page; promises are waited for."""
+        """Return the value of an expression in the page, after waiting for promises."""
         told = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True, userGesture=True)
         assert "exceptionDetails" not in told, told["exceptionDetails"]
         return told["result"].get("value")

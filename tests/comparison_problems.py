@@ -1,4 +1,4 @@
-"""Comparisons small enough for tests, and what of their tables must not change from one call to the next."""
+"""Small comparisons for tests, and the parts of their tables that must not change between calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every test stands on: seeded draws, and a guard against tests (and code) that leak global state.
+"""Fixtures of all tests: seeded draws, and a check that neither tests nor code change global state.
 
 Nothing here may import omnidistill: this file is read before the hook that type-checks it is in place.
 """

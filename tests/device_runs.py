@@ -79,7 +79,7 @@ def draws(device: torch.device, folder: Path) -> dict[str, Tensor]:
     development, _ = parts(device)
     settings, streams = learn_settings(tiny("lors")), Streams(0)
     rows = random_rows(development.train, settings.num_stored, streams["initial rows"])
-    learnable = Learnable.begin(rows, settings, settings.resolved_storage, streams)
+    learnable = Learnable.initial(rows, settings, settings.resolved_storage, streams)
     require_device(learnable.tensors(), device)
     batches = draw_batches(settings.num_rows, settings.batch, 4, streams["batches"])
     return {**moved({name: leaf.detach() for name, leaf in learnable.tensors().items()}, "cpu"), "batches": batches}
@@ -168,7 +168,7 @@ def resumed(device: torch.device, folder: Path) -> dict[str, Tensor]:
                 learn_settings(config),
                 folder / "run",
                 seed=0,
-                judge=lambda distilled: Loop(data().to(device), start, loop.buffer).judge(distilled),
+                validate=lambda distilled: Loop(data().to(device), start, loop.buffer).validate(distilled),
                 resume=True,
                 on_iteration=interrupt,
             )
@@ -178,7 +178,7 @@ def resumed(device: torch.device, folder: Path) -> dict[str, Tensor]:
 
 
 def restarted(device: torch.device, folder: Path) -> dict[str, Tensor]:
-    """An outer loop that goes back to the last good set."""
+    """An outer loop that restarts from the last finite set."""
     config = tiny("task", "distill.similarity.kind=low-rank", "distill.similarity.rank=2")
     development, start = parts(device)
     settings = learn_settings(config)
@@ -187,7 +187,7 @@ def restarted(device: torch.device, folder: Path) -> dict[str, Tensor]:
     for iteration in range(3):
         learner.iterate(iteration)
         if iteration == 1:
-            learner.go_back(learner.last_good)
+            learner.restart_from(learner.last_good)
     return moved({name: leaf.detach() for name, leaf in learner.learnable.state().items()}, "cpu")
 
 

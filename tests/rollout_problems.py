@@ -1,4 +1,4 @@
-"""Students to train in tests: random heads, rows, similarity, batches and step sizes, and all a rollout can be asked.
+"""Random problems for tests of rollouts: heads, rows, similarity, batches and step sizes, and results to compare.
 
 Shapes as in `training.rollout`: M modalities, N rows, T steps, b mini-batch, d embedding width, p_m = 5 + m.
 """
@@ -17,7 +17,7 @@ from omnidistill.training.rollout import Endpoint, Rollout, Target
 
 @dataclass(frozen=True)
 class Problem:
-    """One student and what is asked of it."""
+    """The inputs of a rollout, and the quantities to compute from it."""
 
     objective: Objective
     start: dict[str, Tensor]
@@ -38,7 +38,7 @@ class Problem:
         return Target.between(self.start, self.goal)
 
     def leaves(self) -> dict[str, Tensor]:
-        """What the outer gradient is taken of."""
+        """Return the tensors for which the outer gradient is computed."""
         rows = {f"rows {name}": x for name, x in self.rows.items()}
         return {**rows, **{f"factor {name}": x for name, x in self.factors.items()}, "step sizes": self.step_sizes}
 

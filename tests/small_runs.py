@@ -1,4 +1,4 @@
-"""Runs small enough for tests: planted data of any M, a configuration of seconds, and what is left on disk."""
+"""Small runs for tests: planted data with any M, a configuration that takes seconds, and helpers for run folders."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from omnidistill.data.store import save_features
 from omnidistill.distillation import (
     Distillation,
     DistilledSet,
-    Judge,
     Outer,
     Provenance,
     TrajectoryMatching,
-    Verdict,
+    ValidationResult,
+    Validator,
     distill,
 )
 from omnidistill.distillation.outer import TrajectoryObjective
-from omnidistill.evaluation.validation import judge_set
+from omnidistill.evaluation.validation import validate_set
 from omnidistill.experiments.config import RunConfig, load_config
 from omnidistill.experiments.evaluate_run import Evaluation, evaluate
 from omnidistill.experiments.run import Run, open_run
@@ -75,7 +75,7 @@ def small_experts(folder: Path, config: RunConfig, data: FeatureSet | None = Non
 
 
 def small_start(heads: Heads, config: RunConfig) -> Start:
-    """Heads that train as the settings say."""
+    """Return the heads that the settings pre-train."""
     return Start(heads, config.experts.learning_rate, config.experts.num_epochs)
 
 
@@ -95,7 +95,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def without_seconds(files: Mapping[str, bytes]) -> dict[str, Any]:
-    """The same, manifests parsed and freed of how long things took (and of the checksum over that)."""
+    """Return the contents with parsed manifests, without times and the checksums that depend on them."""
     kept: dict[str, Any] = dict(files)
     for name, data in files.items():
         if name.endswith("manifest.json"):
@@ -108,7 +108,7 @@ def without_seconds(files: Mapping[str, bytes]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command did."""
+    """The exit status and the output of a command."""
 
     code: int
     out: str
@@ -147,9 +147,9 @@ class Loop:
         assert isinstance(outer, TrajectoryObjective)
         return TrajectoryMatching(self.buffer, outer.num_expert_epochs, outer.max_start_epoch)
 
-    def judge(self, distilled: DistilledSet) -> Verdict:
+    def validate(self, distilled: DistilledSet) -> ValidationResult:
         """Score a set of the loop, whose recipe still has the number of steps that it is learned with."""
-        return judge_set(distilled, self.start, self.data.development().validation, distilled.recipe.num_steps)
+        return validate_set(distilled, self.start, self.data.development().validation, distilled.recipe.num_steps)
 
     def distill(
         self,
@@ -157,8 +157,8 @@ class Loop:
         config: RunConfig,
         *,
         wrap: Callable[[Outer], Outer] = lambda outer: outer,
-        judge: Judge | None = None,
-        judged: bool = True,
+        validate: Validator | None = None,
+        validated: bool = True,
         **arguments: Any,
     ) -> Distillation:
         """Run the outer loop with the settings of a run, recorded as a run records them, and save its set."""
@@ -170,7 +170,7 @@ class Loop:
             learn_settings(config),
             folder,
             seed=config.seed,
-            judge=(judge or self.judge) if judged else None,
+            validate=(validate or self.validate) if validated else None,
             **{**recorded, **arguments},
         )
         result.distilled.save(folder / "distilled")
@@ -200,8 +200,8 @@ def records(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
 
 
-class Told(SilentProgress):
-    """Keeps the notes that a run shows."""
+class NoteRecorder(SilentProgress):
+    """A progress that records the notes of a run."""
 
     def __init__(self) -> None:
         self.notes: list[Any] = []
@@ -211,11 +211,11 @@ class Told(SilentProgress):
 
 
 class Cut(BaseException):
-    """What ends a run from outside."""
+    """An exception that interrupts a run."""
 
 
 class Writes:
-    """Counts the renames that put a file in place, and cuts before the one it is told; 0: none."""
+    """Counts the renames that finish a file, and interrupts before the one with the given number; 0: never."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.replace, self.made, self.limit = os.replace, 0, 0

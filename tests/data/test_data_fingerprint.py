@@ -38,7 +38,7 @@ def test_a_development_row_changes_the_fingerprint(split: str) -> None:
 
 @pytest.mark.parametrize("at_once", [1, 7, 1000])
 def test_the_fingerprint_is_one_hash_over_the_chosen_rows(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many are read at a time, of splits that lie together or not."""
+    """It does not depend on the chunk size, or on whether splits are consecutive."""
     monkeypatch.setattr("omnidistill.data.fingerprint._ROWS_AT_ONCE", at_once)
     order = torch.randperm(len(features()), generator=torch.Generator().manual_seed(0))
     for data in (features(), features().select(order)):

@@ -102,7 +102,7 @@ def test_what_is_loaded_is_validated_like_any_set(tmp_path):
 
 
 def mixed():
-    """Rows of all splits in turns, as tables often have them."""
+    """Return rows whose splits alternate, as in many tables."""
     raw = planted({"a": 5, "b": 7, "c": 3}, ROWS)
     order = torch.randperm(18, generator=torch.Generator().manual_seed(1))
     names = {key: tuple(getattr(raw, key)[row] for row in order.tolist()) for key in ("ids", "groups", "splits")}

@@ -1,4 +1,4 @@
-"""The moving average of all that is learned: the plain recursion over the iterates, kept through interruptions."""
+"""The moving average of the learned tensors equals the plain recursion over the iterates, also after interruptions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from omnidistill.distillation import DistilledSet, Verdict
+from omnidistill.distillation import DistilledSet, ValidationResult
 from omnidistill.distillation.distilled_set import sgd_recipe
 from omnidistill.experiments.config import RunConfig
 from omnidistill.io.artifacts import load_artifact
@@ -33,24 +33,24 @@ def numbers(found: DistilledSet) -> dict[str, Tensor]:
     return {"log step sizes": logs, **{name: tensor.double() for name, tensor in found.tensors.items()}}
 
 
-def judged(loop: Loop, folder: Path, settings: RunConfig) -> list[dict[str, Tensor]]:
-    """What is handed out at the start and after every iteration."""
+def validated_sets(loop: Loop, folder: Path, settings: RunConfig) -> list[dict[str, Tensor]]:
+    """Return the sets that are validated, at the start and after every iteration."""
     seen: list[dict[str, Tensor]] = []
 
-    def judge(found: DistilledSet) -> Verdict:
+    def validate(found: DistilledSet) -> ValidationResult:
         seen.append(numbers(found))
-        return Verdict(float(len(seen)), 4)
+        return ValidationResult(float(len(seen)), 4)
 
-    loop.distill(folder, settings, judge=judge)
+    loop.distill(folder, settings, validate=validate)
     return seen
 
 
 @pytest.mark.parametrize("similarity", ["low-rank", "full"])
 def test_it_is_the_plain_recursion_over_the_iterates(similarity: str, loop: Loop, tmp_path: Path) -> None:
-    """x_0, then d x + (1 - d) leaf; the leaves go their way as if no average were kept."""
+    """The average is x_0, then d x + (1 - d) leaf; averaging does not change the leaves."""
     kind = f"distill.similarity.kind={similarity}"
-    iterates = judged(loop, tmp_path / "plain", config(0.0, kind))
-    averages = judged(loop, tmp_path / "averaged", config(DECAY, kind))
+    iterates = validated_sets(loop, tmp_path / "plain", config(0.0, kind))
+    averages = validated_sets(loop, tmp_path / "averaged", config(DECAY, kind))
     assert len(iterates) == len(averages) == 7
     expected = iterates[0]
     for step, (iterate, average) in enumerate(zip(iterates, averages, strict=True)):
@@ -66,11 +66,11 @@ def test_it_is_the_plain_recursion_over_the_iterates(similarity: str, loop: Loop
 
 @pytest.mark.parametrize("validated", [True, False])
 def test_the_product_is_an_average(validated: bool, loop: Loop, tmp_path: Path) -> None:
-    """The last one without validation; with it, that of the best verdict (here the last)."""
-    averages = judged(loop, tmp_path / "judged", config(DECAY))
+    """Without validation, the result is the last average; with it, the best on validation (here the last)."""
+    averages = validated_sets(loop, tmp_path / "validated", config(DECAY))
     settings = config(DECAY) if validated else config(DECAY, "distill.validate_every=0")
     made = loop.distill(
-        tmp_path / "made", settings, judge=lambda found: Verdict(1.0 * (found.provenance.iteration or 0), 4)
+        tmp_path / "made", settings, validate=lambda found: ValidationResult(1.0 * (found.provenance.iteration or 0), 4)
     )
     for name, tensor in numbers(made.distilled).items():
         torch.testing.assert_close(tensor, averages[-1][name], rtol=0, atol=0)

@@ -1,4 +1,4 @@
-"""Every part goes with every other: optimiser x similarity x student x rollout, blended or not, two iterations each."""
+"""Two iterations of every combination of optimiser, similarity, student and rollout, with and without blending."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from omnidistill.distillation import DistilledSet, Verdict
+from omnidistill.distillation import DistilledSet, ValidationResult
 from omnidistill.distillation.distilled_set import sgd_recipe
 from small_runs import Loop, records, small_config
 
@@ -45,7 +45,7 @@ def settings(
 def test_two_iterations(
     optimiser: str, similarity: str, student: str, rollout: str, loop: Loop, tmp_path: Path
 ) -> None:
-    """Losses are finite, rows and step sizes learn, the similarity exactly where it is learned."""
+    """Losses are finite, rows and step sizes change, and the similarity changes only if it is learned."""
     made = loop.distill(tmp_path, small_config(*settings(optimiser, similarity, student, rollout))).distilled
     losses = [record["loss"] for record in records(tmp_path) if "loss" in record]
     assert len(losses) == 2
@@ -61,7 +61,7 @@ def test_two_iterations(
 
 @pytest.mark.parametrize("student", STUDENTS)
 def test_exact_rollouts_agree_and_tesla_has_their_loss(student: str, loop: Loop, tmp_path: Path) -> None:
-    """The first loss is one number whatever computes it; dual and BPTT also make the same update."""
+    """All rollouts give the same first loss; dual and BPTT also give the same update."""
     losses, sets = {}, {}
     for rollout in ("dual", "bptt", "tesla"):
         folder = tmp_path / rollout
@@ -113,15 +113,15 @@ def test_clipping_shortens_the_step_of_the_rows(loop: Loop, tmp_path: Path) -> N
 
 
 def test_the_best_on_validation_is_kept_with_its_number_of_steps(loop: Loop, tmp_path: Path) -> None:
-    """Whichever verdict is best: the set as it was at that iteration, the first of equals."""
+    """The result is the set of the iteration with the best score, the first in case of a tie."""
     config = small_config("distill.iterations=6", "distill.validate_every=2")
     seen: list[DistilledSet] = []
 
-    def judge(distilled: DistilledSet) -> Verdict:
+    def validate(distilled: DistilledSet) -> ValidationResult:
         seen.append(distilled)
-        return Verdict([0.1, 0.5, 0.5, 0.2][len(seen) - 1], 10 * len(seen))
+        return ValidationResult([0.1, 0.5, 0.5, 0.2][len(seen) - 1], 10 * len(seen))
 
-    made = loop.distill(tmp_path, config, judge=judge).distilled
+    made = loop.distill(tmp_path, config, validate=validate).distilled
     assert [found.provenance.iteration for found in seen] == [0, 2, 4, 6]
     assert made.provenance.iteration == 2
     assert made.provenance.validation == 0.5

@@ -1,4 +1,4 @@
-"""Going back: every learned tensor, its average and the optimiser are those of the good set, with shorter steps."""
+"""Restarts: learned tensors, their average and the optimiser are those of the restart point, with halved steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.preprocessing import EPSILON, Preprocessing
 from omnidistill.distillation.learnable import random_rows
-from omnidistill.distillation.learner import Good, Learner
+from omnidistill.distillation.learner import Learner, RestartPoint
 from small_runs import Loop, small_config
 
 
@@ -36,45 +36,45 @@ def assert_halved(found: dict[str, Tensor], good: dict[str, Tensor], times: int)
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
-def test_all_that_is_learned_is_that_of_the_good_set(average: float, loop: Loop) -> None:
+def test_all_learned_tensors_are_those_of_the_restart_point(average: float, loop: Loop) -> None:
     made = learner(loop, f"distill.average={average}")
-    good = Good(made.learnable.copy())
+    good = RestartPoint(made.learnable.copy())
     for iteration in range(3):
         made.iterate(iteration)
     assert made.optimiser.state
-    made.go_back(good)
+    made.restart_from(good)
     assert_halved(made.learnable.copy(), good.tensors, 1)
-    assert_halved(made.learnable.product(), good.tensors, 1)
+    assert_halved(made.learnable.result(), good.tensors, 1)
     assert not made.optimiser.state
     assert (made.restarts, made.rate_factor) == (1, 0.5)
 
 
 def test_a_set_is_halved_once_for_each_restart_since_it_was_taken(loop: Loop) -> None:
     made = learner(loop)
-    early = Good(made.learnable.copy())
-    made.go_back(early)
+    early = RestartPoint(made.learnable.copy())
+    made.restart_from(early)
     made.iterate(0)
-    late = Good(made.learnable.copy(), 1, made.restarts)
+    late = RestartPoint(made.learnable.copy(), 1, made.restarts)
     for good, times in ((late, 1), (early, 3), (late, 3)):
-        made.go_back(good)
+        made.restart_from(good)
         assert_halved(made.learnable.copy(), good.tensors, times)
     assert made.rate_factor == 1 / 16
 
 
-def test_the_good_set_is_left_as_it_was(loop: Loop) -> None:
+def test_the_restart_point_is_not_modified(loop: Loop) -> None:
     made = learner(loop)
-    good = Good(made.learnable.copy())
+    good = RestartPoint(made.learnable.copy())
     before = {name: tensor.clone() for name, tensor in good.tensors.items()}
-    made.go_back(good)
+    made.restart_from(good)
     made.iterate(0)
     assert all(torch.equal(good.tensors[name], tensor) for name, tensor in before.items())
 
 
-def test_random_draws_go_on(loop: Loop) -> None:
-    """The batches of the second try are not those of the first."""
+def test_random_streams_continue(loop: Loop) -> None:
+    """The second attempt uses other batches than the first."""
     made, whole = learner(loop), learner(loop)
     made.iterate(0)
-    made.go_back(Good(made.learnable.copy(), 1))
+    made.restart_from(RestartPoint(made.learnable.copy(), 1))
     for iteration in (0, 1):
         whole.iterate(iteration)
     made.iterate(1)

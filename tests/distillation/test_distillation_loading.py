@@ -1,4 +1,4 @@
-"""A distilled set in a loop of one's own: the recipe's batches train the recipe's heads, and soft targets fit rows."""
+"""A distilled set in a custom training loop: batches and heads are those of the recipe, and targets match the rows."""
 
 from __future__ import annotations
 

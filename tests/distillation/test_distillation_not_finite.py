@@ -1,5 +1,6 @@
-"""NaN or Inf anywhere in the outer loop: it goes back to a good set with halved steps, says so, and gives up when that
-does not help, leaving the last set that was good.
+"""NaN or Inf in the outer loop: it restarts from a finite set with halved step sizes and reports it.
+
+After three restarts it raises an error and saves the last finite set.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from torch import Tensor
 
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.core.streams import Streams
-from omnidistill.distillation import DistilledSet, Episode, Outer, Verdict
+from omnidistill.distillation import DistilledSet, Episode, Outer, ValidationResult
 from omnidistill.distillation.distilled_set import sgd_recipe
 from omnidistill.distillation.outer_loop import LAST_GOOD
 from omnidistill.io.artifacts import load_artifact, save_artifact
 from omnidistill.models.similarities import LowRank
-from small_runs import Loop, Told, contents, records, small_config
+from small_runs import Loop, NoteRecorder, contents, records, small_config
 
 OBJECTIVES = ("hopa", "pairwise-wbce", "infonce")
 
@@ -75,21 +76,20 @@ def sets_of(loop: Loop, folder: Path) -> list[DistilledSet]:
     """The set after 0, 1, 2, ... iterations of the same run without poison."""
     kept: list[DistilledSet] = []
 
-    def keep(distilled: DistilledSet) -> Verdict:
+    def keep(distilled: DistilledSet) -> ValidationResult:
         kept.append(distilled)
-        return loop.judge(distilled)
+        return loop.validate(distilled)
 
-    loop.distill(folder, small_config("distill.validate_every=1"), judge=keep)
+    loop.distill(folder, small_config("distill.validate_every=1"), validate=keep)
     return kept
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_it_gives_up_after_three_restarts_and_keeps_the_last_set_that_trained(
+def test_after_three_restarts_it_raises_and_saves_the_last_finite_set(
     where: str, value: float, loop: Loop, tmp_path: Path
 ) -> None:
-    """Iteration 4 is bad however often it is tried. A set is good if a student trained on it came to a finite loss and
-    gradient."""
+    """Iteration 4 fails in every attempt. The saved set is the last one with a finite loss and gradient."""
     wrap = poison(3, where=where, value=value, times=99)
     with pytest.raises(
         NotFiniteError, match=rf"^distill: .*'[ab]'.* in iteration 4, after 3 restarts .*{LAST_GOOD}"
@@ -118,20 +118,20 @@ def moves(found: list[dict[str, Any]], before: int, after: int) -> list[float]:
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
-@pytest.mark.parametrize("judged", [True, False])
-def test_it_goes_back_with_halved_steps_and_tells_so(judged: bool, times: int, loop: Loop, tmp_path: Path) -> None:
-    """To the set of the best verdict, or to the last that trained. The first step of an Adam without memory has the
-    length of its rate, which is halved like the step sizes, once for each try."""
-    config = small_config(*CONSTANT, f"distill.validate_every={int(judged)}")
+@pytest.mark.parametrize("validated", [True, False])
+def test_it_restarts_with_halved_steps_and_reports_it(validated: bool, times: int, loop: Loop, tmp_path: Path) -> None:
+    """It restarts from the best set on validation, or from the last finite set. The first step of a new Adam has the
+    length of its learning rate, which is halved for each restart, like the step sizes."""
+    config = small_config(*CONSTANT, f"distill.validate_every={int(validated)}")
 
-    def judge(distilled: DistilledSet) -> Verdict:
-        return Verdict({2: 1.0}.get(distilled.provenance.iteration or 0, 0.5), 4)
+    def validate(distilled: DistilledSet) -> ValidationResult:
+        return ValidationResult({2: 1.0}.get(distilled.provenance.iteration or 0, 0.5), 4)
 
-    told = Told()
-    made = loop.distill(tmp_path, config, wrap=poison(4, times=times), judge=judge, progress=told).distilled
-    found, good = records(tmp_path), 2 if judged else 3
+    told = NoteRecorder()
+    made = loop.distill(tmp_path, config, wrap=poison(4, times=times), validate=validate, progress=told).distilled
+    found, good = records(tmp_path), 2 if validated else 3
     assert [record["iteration"] for record in found] == [0, 1, 2, 3, 4, *[5] * times, 5, 6]
-    line = f"iteration 5: loss 'b' is NaN or Inf; back to the set of iteration {good} with halved steps"
+    line = f"iteration 5: loss 'b' is NaN or Inf; restarted from the set of iteration {good} with halved step sizes"
     restarts = [{"iteration": 5, "restarts": n, "rate_factor": 0.5**n, "notes": [line]} for n in range(1, times + 1)]
     assert found[5 : 5 + times] == restarts
     assert told.notes == list(made.provenance.notes) == [line] * times
@@ -141,7 +141,7 @@ def test_it_goes_back_with_halved_steps_and_tells_so(judged: bool, times: int, l
 
 
 def test_a_second_restart_halves_what_the_first_one_left(loop: Loop, tmp_path: Path) -> None:
-    """Iterations 2 and 5 are bad once each: the set that the second goes back to has the halved steps of the first."""
+    """Iterations 2 and 5 fail once each: the second restart is from a set with step sizes that are already halved."""
     loop.distill(tmp_path, small_config(*CONSTANT, "distill.validate_every=0"), wrap=poison(1, 4))
     found = [record for record in records(tmp_path) if "loss" in record]
     halvings = [round(-move / math.log(2)) for after in range(1, 6) for move in moves(found, after - 1, after)]
@@ -149,8 +149,8 @@ def test_a_second_restart_halves_what_the_first_one_left(loop: Loop, tmp_path: P
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_step_sizes_that_overflow_are_cured(objective: str, loop: Loop, tmp_path: Path) -> None:
-    """A rate of 60 on their logarithms: one update and no student trains; halved often enough, all is well."""
+def test_restarts_fix_step_sizes_that_overflow(objective: str, loop: Loop, tmp_path: Path) -> None:
+    """With a learning rate of 60 for log step sizes, the first update makes students diverge; halving fixes it."""
     settings = ("distill.optimiser.step_sizes=60.0", "distill.initial_step_size=1e-3", "distill.schedule=constant")
     config = small_config(f"distill.student.kind={objective}", "distill.validate_every=0", *settings)
     made = loop.distill(tmp_path, config).distilled
@@ -163,16 +163,16 @@ def test_step_sizes_that_overflow_are_cured(objective: str, loop: Loop, tmp_path
 def test_a_validation_that_overflows_counts_too(loop: Loop, tmp_path: Path) -> None:
     seen: list[int] = []
 
-    def judge(distilled: DistilledSet) -> Verdict:
+    def validate(distilled: DistilledSet) -> ValidationResult:
         seen.append(distilled.provenance.iteration or 0)
         if len(seen) == 3:
             raise NotFiniteError("inner products overflow")
-        return Verdict(0.5, 4)
+        return ValidationResult(0.5, 4)
 
-    made = loop.distill(tmp_path, small_config("distill.validate_every=1"), judge=judge).distilled
+    made = loop.distill(tmp_path, small_config("distill.validate_every=1"), validate=validate).distilled
     assert seen == [0, 1, 2, 2, 3, 4, 5, 6]
     assert made.provenance.notes == (
-        "iteration 2: inner products overflow; back to the set of iteration 0 with halved steps",
+        "iteration 2: inner products overflow; restarted from the set of iteration 0 with halved step sizes",
     )
 
 
@@ -186,7 +186,7 @@ SGD = 'distill.optimiser={kind="sgd", rows=0.1, similarity=0.1, step_sizes=1e-4,
 def test_interrupted_between_restarts_equals_uninterrupted(
     every: int, average: float, optimiser: str, loop: Loop, tmp_path: Path
 ) -> None:
-    """Iterations 3 and 5 are bad once each; cut before, between and after, at 4 with the next one bad."""
+    """Iterations 3 and 5 fail once each; the run is interrupted before, between and after them."""
     settings = (f"distill.validate_every={every}", f"distill.average={average}", "distill.iterations=7", optimiser)
     config = small_config(*settings)
     loop.distill(tmp_path / "whole", config, wrap=poison(2, 4))
@@ -196,7 +196,7 @@ def test_interrupted_between_restarts_equals_uninterrupted(
             if done == cut:
                 raise KeyboardInterrupt
 
-        told = Told()
+        told = NoteRecorder()
         with pytest.raises(KeyboardInterrupt):
             loop.distill(tmp_path / "parts", config, resume=True, on_iteration=stop, wrap=poison(2, 4), progress=told)
         meta = load_artifact(tmp_path / "parts" / "checkpoint", "checkpoint").meta
@@ -235,8 +235,10 @@ def test_a_checkpoint_from_before_there_were_restarts_is_gone_on_from(loop: Loop
     ],
     ids=["rows", "similarity", "step sizes"],
 )
-def test_a_run_that_blows_up_says_so(objective: str, settings: tuple[str, ...], loop: Loop, tmp_path: Path) -> None:
-    """Learning rates far too large: one error that names the iteration, and a set that can be trained on is left."""
+def test_a_diverging_run_names_the_iteration(
+    objective: str, settings: tuple[str, ...], loop: Loop, tmp_path: Path
+) -> None:
+    """With learning rates that are far too large, one error names the iteration, and a usable set is saved."""
     config = small_config(
         f"distill.student.kind={objective}", "distill.schedule=constant", "distill.validate_every=0", *settings
     )
@@ -252,7 +254,7 @@ def test_a_run_that_blows_up_says_so(objective: str, settings: tuple[str, ...], 
 def test_gradients_of_the_similarity_count_too(
     leaf: str, loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rows' gradient is finite, that of one similarity factor is not: no update may be made of it."""
+    """The gradient of the rows is finite, that of a similarity factor is not: there must be no update."""
     calls, targets = 0, LowRank.targets
 
     def poisoned(self: LowRank, tensors: dict[str, Tensor], batches: Tensor) -> Tensor:
@@ -273,7 +275,7 @@ def test_gradients_of_the_similarity_count_too(
 
 
 def test_the_last_update_counts_too(loop: Loop, tmp_path: Path) -> None:
-    """No iteration comes after it that would tell."""
+    """There is no later iteration in which the error would be detected."""
     settings = ("distill.iterations=1", "distill.validate_every=0", "distill.optimiser.rows=1e30")
     config = small_config(*settings, 'distill.optimiser={kind="sgd", momentum=0.0}', "distill.optimiser.rows=1e30")
     with pytest.raises(NotFiniteError, match=r"set of the rows of '.' is NaN or Inf in iteration 1"):

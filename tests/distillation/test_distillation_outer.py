@@ -22,7 +22,7 @@ def buffer(tmp_path_factory: pytest.TempPathFactory) -> ExpertBuffer:
 
 
 def drawn(outer: TrajectoryMatching, num_iterations: int, streams: Streams) -> list[tuple[int, int]]:
-    """(expert, start epoch) of each iteration, found by the values of the heads."""
+    """Return (expert, start epoch) of each iteration, identified by the values of the heads."""
     found = []
     for iteration in range(num_iterations):
         episode = outer.episode(iteration, streams)
@@ -68,8 +68,8 @@ def test_draws_derive_from_the_seed_and_the_iteration(buffer: ExpertBuffer) -> N
         assert all(torch.equal(one.start[name], other.start[name]) for name in one.start)
 
 
-def test_in_the_end_only_experts_of_the_own_heads_are_matched(buffer: ExpertBuffer) -> None:
-    """Each once before any comes again, from the iteration that is told on; before it nothing is changed."""
+def test_the_last_iterations_match_only_own_experts(buffer: ExpertBuffer) -> None:
+    """From the given iteration, only own experts are drawn, each once per round; earlier draws do not change."""
     mixed = replace(buffer, own=(True, False, True, False, True))
     whole, cut = (drawn(TrajectoryMatching(mixed, 2, 3, own_from), 33, Streams(5)) for own_from in (None, 12))
     assert cut[:12] == whole[:12]
@@ -116,7 +116,7 @@ def test_an_episode_is_one_expert_at_two_epochs(buffer: ExpertBuffer) -> None:
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_the_loss_is_the_relative_squared_distance_of_each_branch(steps: int, buffer: ExpertBuffer) -> None:
-    """||W_T - W*||^2 / ||W_0 - W*||^2 in numpy, for a student that ended somewhere."""
+    """The loss equals ||W_T - W*||^2 / ||W_0 - W*||^2 in numpy, for a student at random heads."""
     outer = TrajectoryMatching(buffer, 2, 3)
     episode = outer.episode(0, Streams(0))
     generator = torch.Generator().manual_seed(0)
@@ -150,7 +150,7 @@ def test_the_floor_is_the_tail_of_the_spectrum_mean_over_starts(buffer: ExpertBu
             assert floor == pytest.approx(np.mean(tails), rel=1e-6, abs=1e-9)
 
 
-def test_no_floor_is_told_for_a_span_whose_spectrum_is_not_stored(buffer: ExpertBuffer) -> None:
+def test_there_is_no_floor_without_a_stored_spectrum(buffer: ExpertBuffer) -> None:
     assert TrajectoryMatching(buffer, 1, 3).floor(4) is None
     assert TrajectoryMatching(buffer, None, 1).floor(4) is None
     assert TrajectoryMatching(replace(buffer, last_epochs=(2, 5, 5, 5, 5)), None, 1).floor(4) is not None

@@ -1,4 +1,4 @@
-"""An interrupted distillation goes on to the same bits, wherever it was cut."""
+"""A distillation that is interrupted anywhere and resumed gives bitwise the same result."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class During:
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
 def test_interrupted_often_equals_uninterrupted(optimiser: str, loop: Loop, tmp_path: Path) -> None:
-    """Rows, factors, step sizes, moments of the optimiser, random streams and log, cut after 1, 2, 4 and 7."""
+    """Rows, factors, step sizes, optimiser, streams and log are equal after interruptions at 1, 2, 4 and 7."""
     config = config_of(*OPTIMISERS[optimiser])
     loop.distill(tmp_path / "whole", config)
     for cut in (1, 2, 4, 7):
@@ -86,7 +86,7 @@ def test_the_last_set_is_the_same_too(loop: Loop, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["a signal", "an exception"])
 def test_interrupted_while_an_iteration_is_computed(how: str, loop: Loop, tmp_path: Path) -> None:
-    """Where Ctrl-C falls nearly always: the batches of the iteration are drawn, its update is not made."""
+    """Ctrl-C usually arrives here: after the batches of the iteration are drawn, and before the update."""
     config = small_config("distill.validate_every=0")
     loop.distill(tmp_path / "whole", config)
 
@@ -104,7 +104,7 @@ def test_interrupted_while_an_iteration_is_computed(how: str, loop: Loop, tmp_pa
 
 
 def test_a_signal_loses_no_iteration(loop: Loop, tmp_path: Path) -> None:
-    """Ctrl-C is answered once the iteration at hand is done, and that iteration is kept."""
+    """Ctrl-C takes effect after the current iteration, which is saved."""
     config = small_config()
     with pytest.raises(KeyboardInterrupt):
         loop.distill(tmp_path, config, wrap=lambda outer: During(outer, 3, lambda: os.kill(os.getpid(), signal.SIGINT)))
@@ -118,7 +118,7 @@ def test_interrupting_does_not_change_what_ctrl_c_does_afterwards(loop: Loop, tm
 
 
 def test_killed_while_its_first_checkpoint_is_written(loop: Loop, tmp_path: Path) -> None:
-    """The folder is there, the manifest, which commits it, is not: there is no checkpoint yet."""
+    """The folder exists, but not the manifest, which is written last, so there is no checkpoint yet."""
     (tmp_path / "parts" / "checkpoint").mkdir(parents=True)
     (tmp_path / "parts" / "checkpoint" / "tensors-0123456789ab.safetensors").write_bytes(b"half of")
     loop.distill(tmp_path / "parts", small_config(), resume=True)

@@ -1,4 +1,4 @@
-"""A distilled set: rows, similarity and recipe, which train the same students however often it is saved and loaded."""
+"""A distilled set trains the same students after it is saved and loaded, any number of times."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_what_comes_back_from_disk_trains_the_same_bits(distilled: DistilledSet,
 
 @pytest.mark.parametrize("student", STUDENTS)
 def test_training_is_plain_sgd_by_the_recipe(student: str, loop: Loop, tmp_path: Path) -> None:
-    """Against autograd and torch.optim.SGD in float64: a step size per modality, momentum and weight decay."""
+    """Training equals torch.optim.SGD with autograd in float64: step size per modality, momentum, weight decay."""
     made = loop.distill(tmp_path, small_config(f"distill.student.kind={student}")).distilled
     recipe = Sgd(step_sizes=(0.5, 1.0, 1.5), num_steps=7, batch_size=4, momentum=0.6, weight_decay=0.01)
     made = made.with_recipe(recipe)

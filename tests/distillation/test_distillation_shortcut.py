@@ -24,7 +24,7 @@ EXPERTS, EPOCHS, SPAN, STARTS = 3, 5, 2, 3
 
 
 def buffer_of(made: Problem, folder: Path) -> ExpertBuffer:
-    """Experts that wander from the problem's start, each step of a head of another length, in float64."""
+    """Return experts that move randomly from the initial heads, with steps of different lengths, in float64."""
     draw = torch.Generator().manual_seed(0)
     path = [{name: matrix.detach().expand(EXPERTS, *matrix.shape).contiguous() for name, matrix in made.start.items()}]
     for epoch in range(EPOCHS):
@@ -64,7 +64,7 @@ def line(buffer: ExpertBuffer, expert: int, epoch: int) -> Heads:
 
 @dataclass(frozen=True)
 class Place:
-    """Where an episode is: an expert's line, from one epoch to another."""
+    """The expert of an episode, and the epochs of its start and target."""
 
     expert: int
     first: int
@@ -73,7 +73,7 @@ class Place:
 
 
 def place(episode: Episode, buffer: ExpertBuffer) -> Place:
-    """Found by the values of the heads."""
+    """Return the place of an episode, identified by the values of the heads."""
     for expert in range(EXPERTS):
         for first in range(STARTS):
             start, goal = line(buffer, expert, first), line(buffer, expert, first + SPAN)
@@ -109,7 +109,7 @@ def test_an_episode_goes_along_the_line_at_the_pace_of_the_expert(buffer: Expert
 
 
 def test_heads_walk_their_own_pace(buffer: ExpertBuffer) -> None:
-    """No one share of the way fits all heads of an expert."""
+    """The heads of an expert move at different paces."""
     begin, end, middle = buffer.heads(0, 0), buffer.heads(0, EPOCHS), line(buffer, 0, 2)
     shares = [float((middle[name] - begin[name]).norm() / (end[name] - begin[name]).norm()) for name in middle]
     assert max(shares) - min(shares) > 0.02

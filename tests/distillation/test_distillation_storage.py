@@ -1,4 +1,4 @@
-"""Sets of few bits and several views: they take the promised bytes, and train the same heads when loaded."""
+"""Sets with few bits and several views have the expected number of bytes, and train the same heads after loading."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def grouped() -> FeatureSet:
 def test_bytes_follow_from_the_bits(bits: int, loop: Loop, tmp_path: Path) -> None:
     """10 rows, with one step per row below 16 bits; the similarity has one number per row to train on. Also on disk."""
     config = small_config(f"distill.storage.bits={bits}", "distill.storage.views=2", "distill.similarity.kind=diagonal")
-    made = loop.distill(tmp_path, config, judged=False).distilled
+    made = loop.distill(tmp_path, config, validated=False).distilled
     rows = sum(10 * (-(-width * bits // 8) + 4 * (bits < 16)) for width in WIDTHS.values())
     assert made.bytes == rows + 4 * 20
     stored = load_artifact(tmp_path / "distilled", "distilled").tensors
@@ -92,11 +92,11 @@ def test_validation_and_losses_see_the_rows_as_they_are_stored(loop: Loop, tmp_p
     two, all_bits = (f"distill.storage.bits={bits}" for bits in (2, 32))
     seen: list[DistilledSet] = []
 
-    def judge(distilled: DistilledSet) -> object:
+    def validate(distilled: DistilledSet) -> object:
         seen.append(distilled)
-        return loop.judge(distilled)
+        return loop.validate(distilled)
 
-    loop.distill(tmp_path / "two", small_config(two), judge=judge)  # type: ignore[arg-type]
+    loop.distill(tmp_path / "two", small_config(two), validate=validate)  # type: ignore[arg-type]
     loop.distill(tmp_path / "all", small_config(all_bits))
     assert all(len(rows[0].unique()) <= 3 for rows in seen[0].rows().values())
     assert records(tmp_path / "two")[1]["loss"] != records(tmp_path / "all")[1]["loss"]

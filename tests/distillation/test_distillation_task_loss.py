@@ -1,4 +1,4 @@
-"""The task as outer objective: exact through the training, fair to every row, the same bits wherever it was cut."""
+"""The task loss: exact gradients through training, equal use of all rows, and equal bits after a resume."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def gradients(loss: Tensor, made: Problem) -> dict[str, Tensor]:
 @pytest.mark.parametrize("num_modalities", [2, 3, 4])
 @pytest.mark.parametrize("name", STUDENTS)
 def test_equals_autograd_through_the_unrolled_training(name: str, num_modalities: int, num_steps: int) -> None:
-    """Loss, and its gradient by rows, similarity factors and step sizes, at the end of either exact rollout."""
+    """Loss and gradients for rows, similarity factors and step sizes are equal for both exact rollouts."""
     made = student(name, num_modalities, num_steps)
     task = task_of(made)
     episode = task.episode(3, Streams(0))
@@ -160,7 +160,7 @@ def test_all_rows_are_taken_where_there_are_no_more(num_rows: int) -> None:
 
 
 def test_rows_follow_from_iteration_and_seed_alone() -> None:
-    """Not from how often or in which order they were asked for; no stream of the run is moved."""
+    """They do not depend on how often or in which order batches are requested, and no random stream advances."""
     task = task_of(problem(), num_rows=6)
     whole = batches(task, range(12))
     assert batches(task, range(12)) == whole != batches(task, range(12), seed=1)
@@ -192,7 +192,7 @@ class Halves:
 
 @pytest.mark.parametrize("rollout", [dual_rollout, bptt_rollout])
 def test_a_sum_has_the_terms_of_both(rollout: Rollout) -> None:
-    """Terms, draws, losses and gradients are those of its parts, the task's times the weight."""
+    """Terms, draws, losses and gradients are those of both objectives, with the weight applied to the task loss."""
     made = student("wbce")
     other, task = Halves(made.start), task_of(made)
     both: Outer = WithTask(other, task, 0.25)
@@ -212,7 +212,7 @@ def test_a_sum_has_the_terms_of_both(rollout: Rollout) -> None:
 
 @pytest.mark.parametrize("rollout", [dual_rollout, bptt_rollout])
 def test_the_student_is_the_one_that_the_other_starts(rollout: Rollout) -> None:
-    """Also where that start is not the one that the task alone has."""
+    """This also holds if the other objective starts students from other heads than the task loss does."""
     made = student("wbce")
     other = replace(made, start={name: 0.5 * matrix.roll(1, 0) for name, matrix in made.start.items()})
     task = task_of(made)
@@ -254,7 +254,7 @@ def beside(outer: Outer, task: TaskLoss) -> Outer:
 def test_interrupted_often_equals_uninterrupted(
     how: Callable[[Outer, TaskLoss], Outer], terms: set[str], loop: Loop, tmp_path: Path
 ) -> None:
-    """Cut within an order of the rows, at its end and in a later one."""
+    """The run is interrupted within a random order of the rows, at its end, and in a later order."""
     config = small_config("distill.iterations=7", "distill.validate_every=2")
     task = TaskLoss(loop.data.split("train"), loop.start, num_rows=24)
 
@@ -277,7 +277,7 @@ def test_interrupted_often_equals_uninterrupted(
 
 
 def bytes_kept(rollout: Rollout, num_steps: int) -> int:
-    """What autograd keeps for the backward pass of a loss after so many steps, each memory once."""
+    """Return the bytes that autograd stores for the backward pass of a loss after this number of steps."""
     widths = {"m0": 1500, "m1": 2000}
     train = prepare(planted(widths, {"train": 12, "validation": 2}, latent=4)).split("train")
     train.features.update({name: x.double() for name, x in train.features.items()})
@@ -296,7 +296,7 @@ def bytes_kept(rollout: Rollout, num_steps: int) -> int:
 
 
 def test_a_step_keeps_nothing_of_the_size_of_the_heads() -> None:
-    """From 8 steps to 64, what is kept grows by a few tensors of the size of a batch's outputs a step."""
+    """From 8 to 64 steps, the stored bytes grow by a few tensors of the size of the batch outputs per step."""
     outputs, heads = 8 * 2 * 4 * 4, 8 * 4 * (1500 + 2000)  # M b d, and d sum p_m, in bytes
     growth = {
         rollout: (bytes_kept(rollout, 64) - bytes_kept(rollout, 8)) / 56 for rollout in (dual_rollout, bptt_rollout)

@@ -213,7 +213,7 @@ def test_open_views_are_resolved() -> None:
 
 
 def test_a_set_without_a_storage_has_float_rows(tmp_path: Path) -> None:
-    """As sets had from before there was a choice."""
+    """Sets written before storages existed have float rows."""
     artifact = load_artifact(GOLDEN / "RUN-float" / "distilled", "distilled")
     meta = copy.deepcopy(artifact.meta)
     del meta["config"]["distill"]["storage"]

@@ -69,7 +69,7 @@ def test_another_seed_makes_another_set(made: Path, tmp_path: Path) -> None:
 
 
 def test_validation_changes_nothing_but_which_set_is_kept(made: Path, tmp_path: Path) -> None:
-    """Losses and step sizes of every iteration are the same whether sets are judged often or never."""
+    """Losses and step sizes of every iteration are the same whether sets are validated often or never."""
     logs = [records(made / "RUN")]
     for every in (0, 7):
         settings = (*SETTINGS, "--set", f"distill.validate_every={every}")

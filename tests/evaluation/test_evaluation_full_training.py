@@ -1,4 +1,4 @@
-"""Training on all rows: the step size and epoch that validate best, and when to give up."""
+"""Training on all rows: the step size and epoch that validate best, and early stopping."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RATES = (0.05, 0.5, 2.0)
 
 
 def test_what_validates_best_of_all_rates_and_epochs() -> None:
-    """Every rate and epoch tried again by hand."""
+    """All rates and epochs are tried again in the test."""
     data, start = features().development(), small_heads(features())
     scores = {}
     for rate in RATES:
@@ -34,7 +34,7 @@ def test_what_validates_best_of_all_rates_and_epochs() -> None:
     )
     assert told == [max(scores[rate, epoch] for epoch in range(1, 5)) for rate in RATES]
     assert scores[chosen.learning_rate, chosen.num_epochs] == chosen.score == max(scores.values())
-    assert chosen.judged == len(scores)
+    assert chosen.num_evaluated == len(scores)
 
 
 def test_where_all_rates_diverge_the_first_is_named() -> None:
@@ -48,7 +48,7 @@ def test_where_all_rates_diverge_the_first_is_named() -> None:
         seed=0,
         purpose="choose",
     )
-    assert (chosen.learning_rate, chosen.num_epochs, chosen.judged) == (float("inf"), 1, 0)
+    assert (chosen.learning_rate, chosen.num_epochs, chosen.num_evaluated) == (float("inf"), 1, 0)
     assert chosen.score == pytest.approx(-1)
 
 

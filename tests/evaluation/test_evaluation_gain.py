@@ -1,4 +1,4 @@
-"""Whether training gained anything: the error against a bootstrap, the verdict on planted signal and on none."""
+"""Whether training gained anything: the error against a bootstrap, the result on planted signal and on none."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_on_few_rows_nothing_is_said(seed: int, trained: Any) -> None:
 
 
 def test_one_good_epoch_of_one_expert_is_gain(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Experts that are what they began as, but for one that was better once."""
+    """All experts equal their initial heads, except one epoch of one expert, which is better."""
     data, buffer = trained(480, 0, False)
     start, good = small_heads(data), buffer.heads(0, 3)
     best: set[tuple[int, int]] = {(1, 1)}
@@ -120,7 +120,7 @@ def test_one_good_epoch_of_one_expert_is_gain(trained: Any, monkeypatch: pytest.
 
 
 def test_experts_of_other_heads_are_no_gain(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However good they become; nor are epochs in which an expert only stands still looked at again."""
+    """Experts from other heads are ignored, however good they are, and so are epochs with constant heads."""
     data, buffer = trained(480, 0, False)
     start, good = small_heads(data), buffer.heads(0, 3)
     asked: list[tuple[int, int]] = []

@@ -1,4 +1,4 @@
-"""The table of scores: recall as counting gives it, and gains only where there are some."""
+"""The table of scores: recall equals a plain count, and gain retained is defined only if there is a gain."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_differences_are_paired_with_random_rows_and_the_start(scores: dict[str,
 
 @pytest.mark.parametrize("gain", ["none", "harm", "noise"])
 def test_without_gain_there_is_no_share(gain: str, rows: dict[str, TrainedHeads], unseen: FeatureSet) -> None:
-    """Full data that gain nothing, or lose, or whose gain the queries cannot tell from noise."""
+    """All rows do not improve recall, or reduce it, or the gain cannot be distinguished from noise."""
     start, best = rows["zero_shot"], rows["full"]
     full = {
         "none": start,

@@ -14,20 +14,20 @@ import torch
 from method_problems import score_by_hand
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distillation import DistilledSet, Verdict
+from omnidistill.distillation import DistilledSet, ValidationResult
 from omnidistill.distillation.distilled_set import sgd_recipe
 from omnidistill.evaluation import validation as choosing
 from omnidistill.evaluation.validation import (
-    _JUDGE_SEED,
+    _STUDENT_SEED,
     can_choose,
     choose_recipe,
     doubling_steps,
     doubt,
-    judge_set,
     largest_error,
     mean_score,
     run_of,
     step_choices,
+    validate_set,
     validation_score,
 )
 from omnidistill.models.heads import Heads
@@ -81,45 +81,45 @@ def test_step_choices_reach_from_half_the_matched_number_to_many_times_it() -> N
 
 def test_a_set_gets_the_number_of_steps_that_validates_best(distilled: DistilledSet, loop: Loop) -> None:
     """Each candidate trained from the start on its own; the first of equals."""
-    verdict = judge_set(distilled, loop.start, features().split("validation"), MATCHED, num_runs=3)
+    result = validate_set(distilled, loop.start, features().split("validation"), MATCHED, num_runs=3)
     scores = {}
     for steps in step_choices(MATCHED):
-        seeds = judged_students(distilled, loop, steps)
+        seeds = validated_students(distilled, loop, steps)
         scores[steps] = np.mean([plain_score(heads) for heads in seeds])
-    assert verdict.score == pytest.approx(max(scores.values()), abs=1e-6)
-    assert scores[verdict.num_steps] == pytest.approx(max(scores.values()), abs=1e-6)
+    assert result.score == pytest.approx(max(scores.values()), abs=1e-6)
+    assert scores[result.num_steps] == pytest.approx(max(scores.values()), abs=1e-6)
     assert max(scores.values()) > min(scores.values()) + 0.01
 
 
-def judged_students(distilled: DistilledSet, loop: Loop, steps: int) -> list[Heads]:
+def validated_students(distilled: DistilledSet, loop: Loop, steps: int) -> list[Heads]:
     longer = distilled.with_steps(steps)
-    ((_, heads),) = longer.students(loop.start, seed=_JUDGE_SEED, num_runs=3)
+    ((_, heads),) = longer.students(loop.start, seed=_STUDENT_SEED, num_runs=3)
     return [run_of(heads, run) for run in range(3)]
 
 
 def test_judging_is_repeatable_and_leaves_the_set_alone(distilled: DistilledSet, loop: Loop) -> None:
     before = {name: tensor.clone() for name, tensor in distilled.tensors.items()}
     validation = features().split("validation")
-    assert judge_set(distilled, loop.start, validation, MATCHED) == judge_set(
+    assert validate_set(distilled, loop.start, validation, MATCHED) == validate_set(
         distilled, loop.start, validation, MATCHED
     )
     assert all(torch.equal(distilled.tensors[name], tensor) for name, tensor in before.items())
 
 
 def test_steps_after_the_students_diverged_are_not_chosen(distilled: DistilledSet, loop: Loop) -> None:
-    """Step sizes at which students soon overflow: the verdict is of the steps before, or none at all."""
+    """Step sizes at which students soon overflow: the result is of the steps before, or none at all."""
     validation = features().split("validation")
     for size in (TOO_LARGE, 3e38):
         wild = distilled.with_recipe(distilled.recipe.evolve(step_sizes=(size,) * 3))
-        verdict = judge_set(wild, loop.start, validation, MATCHED)
-        assert math.isfinite(verdict.score)
-        assert (verdict.num_steps == 0) == (verdict.score == -1)
+        result = validate_set(wild, loop.start, validation, MATCHED)
+        assert math.isfinite(result.score)
+        assert (result.num_steps == 0) == (result.score == -1)
 
 
 def test_a_run_whose_students_always_diverge_keeps_a_set(loop: Loop, tmp_path: Path) -> None:
-    """No verdict is better than none: the number of steps is then the matched one."""
+    """Without a finite score, the set keeps the matched number of steps."""
     config = small_config("distill.iterations=2", "distill.validate_every=1")
-    made = loop.distill(tmp_path, config, judge=lambda distilled: Verdict(-1.0, 0)).distilled
+    made = loop.distill(tmp_path, config, validate=lambda distilled: ValidationResult(-1.0, 0)).distilled
     assert made.recipe.num_steps == MATCHED
 
 
@@ -159,7 +159,7 @@ def test_steps_double_from_eight_to_the_longest() -> None:
 def scripted(
     monkeypatch: pytest.MonkeyPatch, distilled: DistilledSet, loop: Loop, scores: Sequence[float], steps: int = 6
 ) -> tuple[tuple[float, int], float, int]:
-    """The recipe chosen where students score so, rate after rate: ((rate, steps), score, judged)."""
+    """Return ((rate, steps), score, num_evaluated) of the recipe chosen for these scores, in the order of the rates."""
     left = iter(scores)
     monkeypatch.setattr(choosing, "mean_score", lambda heads, validation: next(left))
     validation, rates = features().split("validation"), (0.1, 0.2)
@@ -167,7 +167,7 @@ def scripted(
     assert next(left, None) is None
     recipe = sgd_recipe(choice.distilled)
     assert len(set(recipe.step_sizes)) == 1
-    return (recipe.step_sizes[0], recipe.num_steps), choice.score, choice.judged
+    return (recipe.step_sizes[0], recipe.num_steps), choice.score, choice.num_evaluated
 
 
 @pytest.mark.parametrize(
@@ -188,8 +188,8 @@ def test_a_rate_is_given_up_after_three_candidates_without_a_rise(
     loop: Loop,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found, score, judged = scripted(monkeypatch, distilled, loop, [*first, *second])
-    assert (found, score, judged) == (chosen, max(*first, *second), len(first) + len(second))
+    found, score, num_evaluated = scripted(monkeypatch, distilled, loop, [*first, *second])
+    assert (found, score, num_evaluated) == (chosen, max(*first, *second), len(first) + len(second))
 
 
 def test_the_recipe_is_the_best_of_all_trained_one_by_one(distilled: DistilledSet, loop: Loop) -> None:
@@ -198,10 +198,10 @@ def test_the_recipe_is_the_best_of_all_trained_one_by_one(distilled: DistilledSe
     scores = {}
     for rate, num_steps in itertools.product(rates, steps):
         candidate = distilled.with_recipe(distilled.recipe.evolve(step_sizes=(rate,) * 3))
-        seeds = judged_students(candidate, loop, num_steps)
+        seeds = validated_students(candidate, loop, num_steps)
         scores[rate, num_steps] = np.mean([plain_score(heads) for heads in seeds])
     best = sgd_recipe(choice.distilled).step_sizes[0], choice.distilled.recipe.num_steps
-    assert choice.judged == 9
+    assert choice.num_evaluated == 9
     assert scores[best] == pytest.approx(max(scores.values()), abs=1e-9) == choice.score
     assert max(scores.values()) > min(scores.values()) + 0.01
     assert all(torch.equal(choice.distilled.tensors[name], tensor) for name, tensor in distilled.tensors.items())
@@ -212,7 +212,7 @@ def test_a_step_size_at_which_students_diverge_is_not_chosen(distilled: Distille
     validation = features().split("validation")
     choice = choose_recipe(distilled, loop.start, validation, (TOO_LARGE, 0.5), [4, 8])
     assert sgd_recipe(choice.distilled).step_sizes == (0.5,) * 3
-    assert choice.judged == 2
+    assert choice.num_evaluated == 2
     with pytest.raises(
         NotFiniteError, match=r"diverge at every step size \(1e\+300, 1e\+300\).*smaller distill.learning_rates"
     ):
@@ -226,18 +226,18 @@ def test_candidates_follow_from_the_matched_number_of_steps(
     """Where scores rise, every candidate is tried, up to 16 times the number, whatever the recipe of the set says."""
     scores = iter(range(1, 100))
     monkeypatch.setattr(choosing, "mean_score", lambda *_: next(scores) / 100)
-    verdict = judge_set(distilled, loop.start, features().split("validation"), matched)
-    assert (verdict.num_steps, verdict.judged) == (16 * matched, len(step_choices(matched)))
+    result = validate_set(distilled, loop.start, features().split("validation"), matched)
+    assert (result.num_steps, result.num_evaluated) == (16 * matched, len(step_choices(matched)))
 
 
 def test_longer_trainings_are_not_tried_after_three_without_improvement(
     distilled: DistilledSet, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Scores rise at the second number of steps and then never again: five are judged, whatever would come later."""
+    """Scores rise at the second number of steps and then never again: five are evaluated, whatever follows."""
     scores = iter([0.2, 0.4, 0.3, 0.4, 0.1, 0.9])
     monkeypatch.setattr(choosing, "mean_score", lambda *_: next(scores))
-    verdict = judge_set(distilled, loop.start, features().split("validation"), MATCHED)
-    assert (verdict.score, verdict.num_steps, verdict.judged) == (0.4, step_choices(MATCHED)[1], 5)
+    result = validate_set(distilled, loop.start, features().split("validation"), MATCHED)
+    assert (result.score, result.num_steps, result.num_evaluated) == (0.4, step_choices(MATCHED)[1], 5)
 
 
 def test_one_student_is_enough_where_the_recipe_names_its_batches(
@@ -246,5 +246,5 @@ def test_one_student_is_enough_where_the_recipe_names_its_batches(
     named = distilled.with_recipe(distilled.recipe.evolve(order=3))
     runs = []
     monkeypatch.setattr(choosing, "mean_score", lambda heads, _: runs.append(len(heads["a"])) or 0.5)
-    judge_set(named, loop.start, features().split("validation"), MATCHED, num_runs=4)
+    validate_set(named, loop.start, features().split("validation"), MATCHED, num_runs=4)
     assert set(runs) == {1}

@@ -14,12 +14,12 @@ from omnidistill.data.featureset import FeatureSet, prepare
 from omnidistill.data.planted import planted
 from omnidistill.distillation import Distillation
 from omnidistill.experiments.config import RunConfig
-from small_runs import ROWS, Told, features, records
+from small_runs import ROWS, NoteRecorder, features, records
 
 
 def made(folder: Path, config: RunConfig, data: FeatureSet) -> tuple[Distillation, list[str]]:
     """Return the set of the method, and the notes that it showed."""
-    told = Told()
+    told = NoteRecorder()
     made = config.distill.run(replace(task_of(folder, config, data), progress=told))
     assert list(made.distilled.provenance.notes) == told.notes
     return made, told.notes

@@ -10,7 +10,7 @@ import torch
 
 from method_problems import task_of, tiny
 from omnidistill.distillation import ShortcutMatching, TrajectoryMatching, distill
-from omnidistill.evaluation.validation import judge_set
+from omnidistill.evaluation.validation import validate_set
 from omnidistill.experiments.config import RunConfig
 from small_runs import learn_settings, records
 
@@ -61,8 +61,8 @@ def test_the_set_that_validates_best_is_the_result(tmp_path: Path) -> None:
     assert len(verdicts) == 7
     assert made.provenance.validation == max(verdicts) > min(verdicts)
     assert verdicts[made.provenance.iteration] == max(verdicts)
-    verdict = judge_set(made, given.start, given.development.validation, learn_settings(config).num_student_steps)
-    assert (verdict.score, verdict.num_steps) == (max(verdicts), made.recipe.num_steps)
+    result = validate_set(made, given.start, given.development.validation, learn_settings(config).num_student_steps)
+    assert (result.score, result.num_steps) == (max(verdicts), made.recipe.num_steps)
 
 
 @pytest.mark.parametrize(("size", "steps", "batch", "rank"), [(10, 2, 3, 6), (5, 2, 4, 5), (4, 8, 4, 4)])

@@ -14,7 +14,7 @@ from method_problems import score_by_hand, task_of, tiny
 from omnidistill.core.streams import Streams
 from omnidistill.distillation import DistilledSet
 from omnidistill.distillation.distilled_set import sgd_recipe
-from omnidistill.evaluation.validation import _JUDGE_SEED, doubling_steps, run_of
+from omnidistill.evaluation.validation import _STUDENT_SEED, doubling_steps, run_of
 from omnidistill.methods import Task
 from omnidistill.training.closed_form import accumulate_moments, apm_rows
 
@@ -25,7 +25,7 @@ def scores(made: DistilledSet, task: Task, rate: float, steps: list[int]) -> Ite
     """Mean validation score of two students, trained from the start for each number of steps on its own."""
     for num_steps in steps:
         recipe = made.recipe.evolve(step_sizes=(rate,) * len(made.modalities), num_steps=num_steps)
-        students = made.with_recipe(recipe).students(task.start, seed=_JUDGE_SEED, num_runs=2)
+        students = made.with_recipe(recipe).students(task.start, seed=_STUDENT_SEED, num_runs=2)
         _, heads = next(students)
         yield float(np.mean([score_by_hand(run_of(heads, run), task.development.validation) for run in range(2)]))
 

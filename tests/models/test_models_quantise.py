@@ -1,4 +1,4 @@
-"""Integers of b bits with a step a row: packed densely, read back exactly, near the rows."""
+"""Integers of b bits with one step per row: densely packed, exactly restored, and close to the rows."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_row_alone_is_stored_as_among_others(normal: Normal) -> None:
 
 
 def test_what_is_not_a_number_does_not_become_one(normal: Normal) -> None:
-    """Nor does it hide where the row ends."""
+    """It also does not change where the row ends."""
     rows = normal(3, 10).float()
     rows[0, 0], rows[1, 4] = torch.nan, torch.inf
     codes, step = quantise(rows, 3)

@@ -93,7 +93,7 @@ def test_the_gradient_is_that_of_plain_rows_at_what_is_stored(
 
 
 def test_a_step_within_half_a_level_moves_nothing_but_the_latent_rows() -> None:
-    """So small steps add up: straight-through learning keeps what rounding would lose."""
+    """Small steps accumulate, because straight-through learning does not round the latent rows."""
     latent = {"a": torch.tensor([[1.0, 0.3, -1.0]])}
     before = Bits(3).expand(latent)["a"]
     latent["a"][0, 1] += 0.01

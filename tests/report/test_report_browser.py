@@ -1,4 +1,4 @@
-"""The page in a real browser: no complaints; search, sorting, sound and theme; at the width of a phone."""
+"""The page in a real browser: no errors; search, sorting, sound and theme; also at the width of a phone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from test_report_page import ATTACK, Things, cases, instances, metrics
 from test_report_tables import read, sample
 
 from browser import Browser
-from omnidistill.report.items import SOUND_RATE, Make, short_sound, thumbnail
+from omnidistill.report.items import SOUND_RATE, MediumFactory, short_sound, thumbnail
 from omnidistill.report.page import RunView, render_page
 
 NUM_ROWS = 60
@@ -20,13 +20,13 @@ ROWS = "[...document.querySelectorAll('.card h3')].map((node) => parseInt(node.f
 
 
 class Heard(Things):
-    """Things with real pictures, and a tone each."""
+    """Items with a real picture and a tone each."""
 
-    def picture(self, name: str) -> Make | None:
+    def picture(self, name: str) -> MediumFactory | None:
         shade = 3 * int(name) % 256
         return lambda: thumbnail(torch.full((3, 40, 60), shade, dtype=torch.uint8))
 
-    def sound(self, name: str, modality: str) -> Make | None:
+    def sound(self, name: str, modality: str) -> MediumFactory | None:
         t = torch.arange(2 * SOUND_RATE) / SOUND_RATE
         tone = 0.3 * torch.sin(2 * torch.pi * (300 + 10 * int(name)) * t)
         return (lambda: short_sound(tone[None])) if modality == "audio" else None

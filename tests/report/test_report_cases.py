@@ -1,4 +1,4 @@
-"""Cases against a search written out with plain loops; they are the same again, and survive the way to disk."""
+"""Cases equal a search with plain loops, are deterministic, and are unchanged after saving and loading."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def read(tree: dict[str, Any]) -> Comparison:
 
 
 def unfold(text: str) -> str:
-    """A line that starts with four blanks goes on the line before."""
+    """Join lines that start with four spaces to the previous line."""
     return text.replace("\n    ", " ")
 
 
@@ -146,7 +146,7 @@ MARKDOWN = {
 """,
     "cost": """
 | Method | seconds experts | seconds distill | seconds students | seconds total | bytes of the set | peak
-    memory | students judged on validation |
+    memory | students evaluated on validation |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 | zero-shot heads | – | – | – | – | – | – | – |
 | *10 rows* |  |  |  |  |  |  |  |
@@ -230,7 +230,7 @@ matching & \textbf{25.0 $\pm$ 1.0}$^\dagger$ & 37.5 $\pm$ 1.0$^\dagger$ & 50.0 $
 \toprule
  & \multicolumn{4}{c}{seconds} &  &  &  \\
 \cmidrule(lr){2-5}
-Method & experts & distill & students & total & bytes of the set & peak memory & students judged on validation \\
+Method & experts & distill & students & total & bytes of the set & peak memory & students evaluated on validation \\
 \midrule
 zero-shot heads & -- & -- & -- & -- & -- & -- & -- \\
 \midrule
@@ -329,20 +329,20 @@ emoji: table
     "cost": """
 emoji: table
 
-                                                                                  students
-                  seconds  seconds   seconds  seconds   bytes of                 judged on
- Method           experts  distill  students    total    the set   peak memory  validation
- ─────────────────────────────────────────────────────────────────────────────────────────
- zero-shot heads        –        –         –        –          –             –           –
+                                                                                    students
+                  seconds  seconds   seconds  seconds   bytes of                evaluated on
+ Method           experts  distill  students    total    the set   peak memory    validation
+ ───────────────────────────────────────────────────────────────────────────────────────────
+ zero-shot heads        –        –         –        –          –             –             –
 
  10 rows
- random rows            –        –         –        –          –             –           –
- HoPA                10.5  1,200.5       1.5  1,212.5   123.5 kB      900.0 MB          80
- matching               –     20.0       1.5     21.5    61.7 kB         500 B       1,600
+ random rows            –        –         –        –          –             –             –
+ HoPA                10.5  1,200.5       1.5  1,212.5   123.5 kB      900.0 MB            80
+ matching               –     20.0       1.5     21.5    61.7 kB         500 B         1,600
 
  1,000 rows
- HoPA                   –        –         –        –    12.3 MB             –           –
- matching          failed   failed    failed   failed     failed        failed      failed
+ HoPA                   –        –         –        –    12.3 MB             –             –
+ matching          failed   failed    failed   failed     failed        failed        failed
 """,
     "directions": """
 emoji: table
@@ -392,9 +392,9 @@ emoji: table
 
 LEGEND = (
     "Recall and gain retained in %, difference to the best method of the size in points; ± is the standard deviation, "
-    "brackets hold the interval."
+    "brackets contain the interval."
 )
-BOLD = "Bold: the best method of the size, references aside."
+BOLD = "Bold: the best method of the size; baselines are not considered."
 DAGGER = "†: the interval of the paired difference to the best method of the size contains 0."
 COMMON = [
     "Seeds: 0, 1; students per seed: 5.",
@@ -414,14 +414,14 @@ NOTES = {
         "Mean recall over directions in %; ± is the standard deviation.",
         BOLD,
         DAGGER,
-        "What does not depend on the size is repeated in every column.",
+        "Rows that do not depend on the size are repeated in every column.",
         *COMMON,
     ],
     "cost": ["Seconds and bytes are those of one set.", *COMMON],
     "directions": ["Recall in %, query → gallery; ± is the standard deviation.", BOLD, *COMMON],
     "curve": [
-        "Gain retained of the mean recall over directions in %; brackets hold the interval.",
-        "What does not depend on the size is repeated in every column.",
+        "Gain retained of the mean recall over directions in %; brackets contain the interval.",
+        "Rows that do not depend on the size are repeated in every column.",
         *COMMON,
     ],
 }
@@ -579,7 +579,7 @@ def test_best_is_decided_by_budget() -> None:
     assert "size" not in notes
     assert notes.count("best method of the budget") == 3
     assert "matching, 2 % of the bytes (80.0 kB), seed 0: killed" in notes
-    assert "does not depend on the budget" in " ".join(comparison_table(read(comparison), "curve").notes)
+    assert "do not depend on the budget" in " ".join(comparison_table(read(comparison), "curve").notes)
 
 
 def test_budgets_side_by_side_have_a_row_for_each_method_over_all_of_them() -> None:

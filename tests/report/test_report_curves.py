@@ -106,7 +106,7 @@ def test_long_names_of_one_method_differ_where_they_are_cut() -> None:
 
 
 def test_more_lines_than_colours_are_told_apart_by_dashes() -> None:
-    """No two of 24 lines have colour and dash in common; a name stands behind a sample of its line."""
+    """All 24 curves differ in colour or dash, and each label follows a sample of its curve."""
     names = [f"method {number}" for number in range(24)]
     root = tree(line_chart({name: [(0.0, 1.0), (1.0, float(i))] for i, name in enumerate(names)}, **LABELS))
     drawn = [node for node in root.iter("path") if node.get("stroke-width") == "1.5"]

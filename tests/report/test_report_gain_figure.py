@@ -1,4 +1,4 @@
-"""The figure of gain against bytes: which lines it has, and where their points lie."""
+"""The figure of gain against bytes: its curves, and the coordinates of their points."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def measured(method: str, label: str, budget: int | None, weight: int, gain: flo
 
 
 def curve() -> dict[str, Any]:
-    """Of 1,000,000 bytes; sets weigh less than their budget, and the larger comes first."""
+    """A comparison on 1,000,000 bytes; sets are smaller than their budget, and the larger set is listed first."""
     comparison = sample("curve")
     comparison["data"]["bytes"] = 1_000_000
     comparison["lines"] = [
@@ -45,7 +45,7 @@ def described(comparison: dict[str, Any]) -> str:
 
 
 def test_it_has_methods_heads_of_equal_bytes_and_the_point_of_cca() -> None:
-    """x is what is weighed, not what was allowed; no gain and no bytes leave no point."""
+    """x is the size of the set, not its budget; rows without gain or bytes have no point."""
     assert described(curve()) == (
         "gain retained at R@5, % against bytes, % of the training features (log scale). "
         "ridge CCA heads: from 95 at 10 to 95 at 10, lowest 95, highest 95. "

@@ -1,4 +1,4 @@
-"""Nearest items and moves against a plain search over all rows; what a run folder keeps is enough to tell both."""
+"""Nearest items and moves equal a plain search over all rows, and can be computed from a run folder."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_the_strongest_pairs_of_the_similarity_are_numbered_as_instances(made: t
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"), [("identity", "is the identity"), ("diagonal", "is a diagonal: no row matches another")]
+    ("kind", "said"), [("identity", "is the identity"), ("diagonal", "is diagonal: no row matches another row")]
 )
 def test_what_has_no_pairs_is_one_line(tmp_path: Path, kind: str, said: str) -> None:
     reference = str(packed(tmp_path / "SET", features(2)))

@@ -1,4 +1,4 @@
-"""What is shown of real items: small media of real files, read back with PyAV and Pillow; nothing from outside."""
+"""Captions and media of real items: small media of real files, read back with PyAV and Pillow; no web addresses."""
 
 from __future__ import annotations
 

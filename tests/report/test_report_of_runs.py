@@ -1,4 +1,4 @@
-"""`report`: the page of run folders, before and after they are scored, alone and side by side."""
+"""`report`: the page of run folders, before and after evaluation, for one run and for several."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def test_the_page_of_an_evaluated_run_is_the_one_that_evaluate_wrote(folder: Pat
     provenance = json.loads((folder / "A" / "distilled" / "provenance.json").read_text("utf-8"))
     assert start == set(provenance["initial_ids"])
     text = page(tmp_path / "page.html").text
-    assert "To make it again" in text
-    assert "the first right item rose for" in text
+    assert "Commands that reproduce the run" in text
+    assert "the rank of the first positive improves for" in text
 
 
 def test_a_run_that_was_not_scored_has_a_page_too(folder: Path) -> None:
@@ -48,14 +48,14 @@ def test_a_run_that_was_not_scored_has_a_page_too(folder: Path) -> None:
     assert outcome.code == 0
     assert f"omnidistill evaluate {folder / 'C'}" in outcome.out
     shown = page(folder / "C" / "report.html")
-    assert "This run was not scored" in shown.text
+    assert "This run has not been evaluated" in shown.text
     assert len(content((folder / "C" / "report.html").read_text("utf-8"))["runs"][0]) == 5
 
 
 def test_runs_side_by_side(folder: Path, tmp_path: Path) -> None:
     assert cli("report", folder / "A", folder / "B", folder / "C", "-o", tmp_path / "page.html").code == 0
     shown = page(tmp_path / "page.html")
-    assert shown.inside("h2")[:2] == ["Side by side", "Scores"]
+    assert shown.inside("h2")[:2] == ["Comparison of runs", "Scores"]
     assert {"smoke, 8 rows", "smoke, 6 rows", "smoke, 5 rows"} <= set(shown.inside("th"))
 
 

@@ -20,7 +20,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.io.tracking import MetricsRecord
 from omnidistill.report.cases import COMPARED, Case, Cases, Retrieved
 from omnidistill.report.instances import Instance, Move, Neighbour, Trace
-from omnidistill.report.items import Make, Medium
+from omnidistill.report.items import Medium, MediumFactory
 from omnidistill.report.page import MAX_BYTES, RunView, render_page
 from omnidistill.report.run_table import direction_rows, score_rows
 from omnidistill.report.similarity_view import SimilarityView
@@ -30,7 +30,7 @@ ATTACK = '<script>alert(1)</script>" onmouseover="x'
 
 
 class Page(HTMLParser):
-    """Elements with attributes and text, and whether every element that opens is closed."""
+    """Parser of a page: elements with attributes and text; checks that all elements are closed."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -103,10 +103,10 @@ class Things:
     def caption(self, name: str, modality: str) -> str:
         return self.prefix + name
 
-    def picture(self, name: str) -> Make | None:
+    def picture(self, name: str) -> MediumFactory | None:
         return lambda: self.drawn(name)
 
-    def sound(self, name: str, modality: str) -> Make | None:
+    def sound(self, name: str, modality: str) -> MediumFactory | None:
         num_bytes = self.sound_bytes
         if modality != "audio" or num_bytes is None:
             return None
@@ -118,7 +118,7 @@ class Things:
 
 
 def instances(count: int, num_items: int) -> list[Instance]:
-    """Row i began as item i; its nearest items are apart unless i is a multiple of 3."""
+    """Row i is initialised with item i; its nearest items differ between modalities unless i is a multiple of 3."""
 
     def near(i: int, shift: int) -> tuple[Neighbour, ...]:
         places = [(i + shift + step) % num_items for step in range(3)]
@@ -150,7 +150,7 @@ def cases(name: str = "7") -> Cases:
 
 
 def content(html: str) -> dict[str, Any]:
-    """What the script of the page is given."""
+    """Return the data of the script of the page."""
     (data,) = re.findall(r'<script type="application/json" id="content">(.*?)</script>', html)
     parsed: dict[str, Any] = json.loads(data)
     return parsed
@@ -183,10 +183,10 @@ def test_the_claim_is_that_of_the_scores_with_its_interval_at_every_level() -> N
     page = Page(render_page([view()]))
     gain = sample()["distilled"]["gain_retained"]
     told = {k: "{mean:.0f} % [{low:.0f}, {high:.0f}]".format(**{p: 100 * v for p, v in gain[k].items()}) for k in KS}
-    assert f"100 synthetic rows keep {told['R@1']} of what all 2,250 training rows gain at R@1." in page.text
-    assert f"They keep {told['R@5']} at R@5 and {told['R@10']} at R@10." in page.text
-    assert "became 100 synthetic rows of 870.4 kB in all, 4.44 % of what the training rows weigh" in page.text
-    assert "trained on them 10 times, and on every reference, were scored on 1,086 test rows" in page.text
+    assert f"100 synthetic rows retain {told['R@1']} of the gain of all 2,250 training rows at R@1." in page.text
+    assert f"They retain {told['R@5']} at R@5 and {told['R@10']} at R@10." in page.text
+    assert "100 synthetic rows with a total size of 870.4 kB, 4.44 % of the bytes of the training rows." in page.text
+    assert "The set and all baselines were evaluated on 1,086 test rows by 10 students each." in page.text
     assert "Difference to “random rows, 100”, in points of recall: +3.7 [+3.1, +4.2] at R@1 and +3.7" in page.text
     assert "Matching loss, summed over modalities: 1.95; no set of this size can go below 0.06" in page.text
 
@@ -196,15 +196,15 @@ def test_an_undefined_gain_is_said_and_not_claimed() -> None:
     scores["distilled"]["gain_retained"]["R@1"] = None
     page = Page(render_page([view(scores=scores)]))
     assert "n/a" in page.inside("td")
-    assert "100 synthetic rows keep 28 % [21, 35] of what all 2,250 training rows gain at R@5" in page.text
-    assert "At R@1 all rows add nothing beyond noise." in page.text
+    assert "100 synthetic rows retain 28 % [21, 35] of the gain of all 2,250 training rows at R@5" in page.text
+    assert "At R@1, all rows do not improve recall beyond noise." in page.text
     for line in scores["lines"]:
         scores[line]["gain_retained"] = dict.fromkeys(("R@1", "R@5", "R@10"))
     page = Page(render_page([view(scores=scores)]))
     assert page.inside("td").count("n/a") == 3 * len(scores["lines"])
-    assert "all 2,250 training rows add nothing beyond noise, so there is no gain to keep" in page.text
-    assert "Heads trained on 100 synthetic rows recall 13.8 % at R@1" in page.text
-    assert " keep " not in page.text.replace("gain to keep", "")
+    assert "all 2,250 training rows do not improve recall beyond noise, so gain retained is not defined" in page.text
+    assert "The recall of heads trained on 100 synthetic rows is 13.8 % at R@1" in page.text
+    assert " retain " not in page.text
 
 
 def test_curves_show_loss_with_its_floor_branches_validation_and_step_sizes() -> None:
@@ -231,7 +231,7 @@ def test_a_run_without_matching_has_no_floor_and_one_without_metrics_no_curves()
 
 
 def test_a_loss_of_the_task_is_called_so_and_the_sum_with_what_is_matched_is_neither() -> None:
-    """Told from a modality named task; the floor stands where its loss alone does."""
+    """It is distinguished from a modality named task; the floor is drawn only in the chart of the matching loss."""
     titles, task = {}, "Task loss: the trained student on real rows"
     for case, terms in (
         ("alone", {"loss/task/infonce": 2.0}),
@@ -268,7 +268,8 @@ def test_instances_are_told_by_nearest_items_and_their_move() -> None:
             assert (cosine, distance) == (trace.move.cosine, trace.move.distance)
             assert [told["texts"][item] for item in nearest[::2]] == [f"thing number {n.id}" for n in trace.nearest]
             assert nearest[1::2] == [n.cosine for n in trace.nearest]
-    assert "In 2 of 6 rows all modalities point to the same item. In 2 the nearest item is still" in Page(html).text
+    agreement = "In 2 of 6 rows, the nearest items of all modalities are of the same group."
+    assert f"{agreement} In 2 rows, the initial item" in Page(html).text
     assert not Instance(0, None, {"image": run.instances[0].traces["image"]}).agrees
 
 
@@ -279,8 +280,8 @@ def test_a_set_that_began_as_no_real_rows_says_nothing_of_movement() -> None:
     ]
     html = render_page([view(instances=still)])
     assert all(start == -1 and traces[0][1] is None for _, start, _, traces in content(html)["runs"][0])
-    assert "movement" not in Page(html).text
-    assert "began as" not in Page(html).text
+    assert "change from the initial item" not in Page(html).text
+    assert "was initialised with" not in Page(html).text
 
 
 def test_each_distinct_picture_is_stored_once_for_all_runs() -> None:
@@ -307,8 +308,9 @@ def test_an_identity_is_one_line_and_what_was_learned_a_picture_with_named_pairs
 
 def test_cases_show_ranks_and_mark_what_is_right_for_rises_and_falls() -> None:
     page = Page(render_page([view(cases=cases())]))
-    assert "Of 1,086 queries in all directions, the first right item rose for 700, fell for 200" in page.text
-    assert page.inside("h3")[-2:] == ["Ranks that rose most", "Ranks that fell most"]
+    counts = "the rank of the first positive improves for 700, worsens for 200"
+    assert f"Of 1,086 queries in all directions, {counts}" in page.text
+    assert page.inside("h3")[-2:] == ["Largest improvements in rank", "Largest declines in rank"]
     assert len(page.all("article")) == 2
     assert page.text.count("rank 2") == 2
     assert len([a for a in page.all("li") if a.get("class") == "hit"]) == 2 * 3
@@ -320,7 +322,7 @@ def test_a_run_that_was_not_scored_says_so_and_shows_the_rest() -> None:
     scores = read(sample()).evolve(rows={}).to_json()
     html = render_page([view(scores=scores)])
     page = Page(html)
-    assert "This run was not scored" in page.text
+    assert "This run has not been evaluated" in page.text
     assert " gain at " not in page.text
     assert not page.all("table")
     assert page.all("figure")
@@ -437,15 +439,15 @@ def test_several_runs_stand_side_by_side_and_have_their_own_sections() -> None:
     rows = [attributes for attributes in page.all("tr") if attributes.get("class") == "own"]
     assert len(rows) == 2
     assert page.inside("h2") == [
-        "Side by side",
+        "Comparison of runs",
         "Scores",
         "Distillation: HoPA, 100 rows",
         "Synthetic instances: HoPA, 100 rows",
         "Distillation: LoRS, 100 rows",
         "Synthetic instances: LoRS, 100 rows",
-        "How it was made",
+        "Provenance",
     ]
-    assert "100 synthetic rows keep 35 % [28, 42]" in page.text
+    assert "100 synthetic rows retain 35 % [28, 42]" in page.text
     assert {"17 % [10, 24]", "35 % [28, 42]", "1.95", "0.06"} <= {c.replace("\u00a0", " ") for c in page.inside("td")}
     both = [text for text in page.inside("desc") if "HoPA, 100 rows: from" in text and "LoRS, 100 rows: from" in text]
     assert len(both) == 2

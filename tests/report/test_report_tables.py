@@ -115,7 +115,7 @@ def test_score_rows_show_each_line_in_percent_in_the_given_order() -> None:
     assert [row[0] for row in table.rows] == [label for label, _ in RECALLS.values()]
     row = dict(zip(table.header, table.rows[4], strict=True))
     assert row == {
-        "Line": "HoPA, 100 rows",
+        "Method": "HoPA, 100 rows",
         "R@1 %": "13.8 ± 0.4",
         "R@5 %": "27.7 ± 0.4",
         "R@10 %": "35.2 ± 0.4",

@@ -51,7 +51,7 @@ def test_an_objective_of_a_user_passes() -> None:
 
 
 class Broken(Objective):
-    """HoPA with one promise broken."""
+    """HoPA with one violated requirement."""
 
     how: str
     right: Objective = Hopa()
@@ -141,7 +141,7 @@ def test_built_in_similarities_keep_the_contract(similarity: Similarity) -> None
 
 def test_fixed_tensors_need_no_gradient_but_belong_to_the_submatrices() -> None:
     class Mixed(SharedGroups):
-        """Groups that are fixed, and how much they count, which is learned."""
+        """Fixed groups with learned weights."""
 
         def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
             return {**super().init(num_rows, generator), "weight": torch.ones(1)}
@@ -150,7 +150,7 @@ def test_fixed_tensors_need_no_gradient_but_belong_to_the_submatrices() -> None:
             return tensors["weight"] * super().targets(tensors, batches)
 
     class Blind(Mixed):
-        """Does not look at the rows that it is asked for."""
+        """A similarity that ignores the requested rows."""
 
         def targets(self, tensors: Mapping[str, Tensor], batches: Tensor) -> Tensor:
             first = torch.arange(batches.shape[-1]).expand(batches.shape)
@@ -162,7 +162,7 @@ def test_fixed_tensors_need_no_gradient_but_belong_to_the_submatrices() -> None:
 
 
 class BrokenSimilarity(Similarity):
-    """The full matrix with one promise broken."""
+    """The full matrix with one violated requirement."""
 
     how: str
 

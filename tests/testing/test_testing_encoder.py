@@ -1,4 +1,4 @@
-"""The contract suite of encoders accepts what is right and names what is wrong."""
+"""The contract check of encoders passes correct ones and names what a broken one does wrong."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ITEMS = [Item("abc"), Item("bcd"), Item("a long one")]
 
 @dataclass
 class Letters(Lazy):
-    """How often each letter occurs, with one promise broken."""
+    """Counts of letters, with one violated requirement."""
 
     how: str = "right"
     asked: list[int] = field(default_factory=list)

@@ -17,7 +17,7 @@ from omnidistill.testing import check_method
 
 
 class BrokenMethod(Select):
-    """Random rows, with one promise broken."""
+    """Random rows with one violated requirement."""
 
     how: str
 

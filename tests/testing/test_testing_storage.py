@@ -41,7 +41,7 @@ def test_a_storage_of_a_user_passes() -> None:
 
 @dataclass(frozen=True)
 class Broken(Bits):
-    """Four-bit rows with one promise broken."""
+    """Four-bit rows with one violated requirement."""
 
     how: str = ""
 

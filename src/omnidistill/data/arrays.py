@@ -61,8 +61,8 @@ def raw_from_arrays(
     rows = len(next(iter(tensors.values()), ()))
     for what, given in (("ids", ids), ("groups", groups), ("splits", splits)):
         if given is not None and (isinstance(given, str) or len(given) != rows):
-            found = "one text" if isinstance(given, str) else f"{len(given)} entries"
-            raise InputError(f"{what}: found {found} for {rows} rows; give one per row")
+            count = "one text" if isinstance(given, str) else f"{len(given)} entries"
+            raise InputError(f"{what}: found {count} for {rows} rows; give one per row")
     names = tuple(str(each) for each in (range(rows) if ids is None else ids))
     raw = RawFeatures(
         tensors,
@@ -76,7 +76,7 @@ def raw_from_arrays(
 
 
 def with_validation(raw: RawFeatures, seed: int = 0) -> RawFeatures:
-    """Return the features unchanged if they have validation rows, otherwise with a part of the training groups as such.
+    """Return features with validation rows: unchanged if they have some, or else a part of the training groups.
 
     Raises:
         InputError: there are too few training groups.
@@ -104,7 +104,7 @@ def as_rows(what: str, x: Array) -> Float[Tensor, "_ _"]:
     """Return an array of numbers as a floating-point tensor of rows x width; shares memory if possible.
 
     Args:
-        what: names the array in messages.
+        what: name of the array in messages.
         x: the array; whole numbers become float32.
 
     Raises:

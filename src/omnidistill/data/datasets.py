@@ -21,7 +21,7 @@ from omnidistill.data.store import load_features
 
 @runtime_checkable
 class DatasetLoader(Protocol):
-    """What `datasets` holds: a function without required arguments that returns the raw features."""
+    """Type of the entries of `datasets`: functions without required arguments that return raw features."""
 
     def __call__(self) -> RawFeatures:
         """Return the features of all rows."""
@@ -67,11 +67,11 @@ def open_reference(reference: str) -> FeatureSet:
 
 
 Data = FeatureSet | RawFeatures | str | Path
-"""Data as the public functions take them: a set, raw features, the name of a dataset, or the Path of a packed set."""
+"""Data that the public functions accept: a set, raw features, the name of a dataset, or the Path of a packed set."""
 
 
 def opened(data: Data) -> FeatureSet:
-    """Return a set as it is, prepare raw features, or load what is named.
+    """Return a set unchanged, preprocess raw features, or load a set by name or path.
 
     Raises:
         InputError: see `load`.

@@ -22,8 +22,10 @@ _ROWS_AT_ONCE = 1024
 class Duplicates:
     """Test rows that equal a row of the splits heads, train or validation.
 
-    modality: its name, or None for rows that are equal in every modality. rows: number of test rows.
-    examples: the first few as (id of the test row, id of the other row).
+    Attributes:
+        modality: the modality in which the rows are equal; None: they are equal in every modality.
+        rows: number of test rows.
+        examples: the first few duplicates as (id of the test row, id of the other row).
     """
 
     modality: str | None
@@ -38,7 +40,7 @@ def digest_rows(raw: RawFeatures) -> dict[str, Digests]:
 
 @dataclass(frozen=True)
 class Digests:
-    """One digest per row, concatenated: a list of one million bytes objects would take 50 MB more."""
+    """One digest per row, concatenated, because a list of one million bytes objects would take 50 MB more."""
 
     joined: bytes
 
@@ -47,14 +49,14 @@ class Digests:
 
 
 def across_splits(raw: RawFeatures, digests: Mapping[str, Digests]) -> tuple[Duplicates, ...]:
-    """Return the duplicates across splits in each modality, then those in all modalities at once; none with 0 rows."""
+    """Return the duplicates across splits in each modality, then those in all modalities; only those with rows."""
     all_modalities = _joined(b"".join(parts) for parts in zip(*digests.values(), strict=True))
     per_modality = [_across(name, rows, raw) for name, rows in digests.items()]
     return tuple(duplicates for duplicates in (*per_modality, _across(None, all_modalities, raw)) if duplicates.rows)
 
 
 def repeated_in_test(raw: RawFeatures, digests: Mapping[str, Digests]) -> dict[str, int]:
-    """Return {modality: number of test rows that equal a test row of another group}, where there are any.
+    """Return {modality: number of test rows that equal a test row of another group}, without zeros.
 
     Retrieval counts such a row as a wrong answer, although it is a right one.
     """
@@ -90,7 +92,7 @@ def _digests(x: Float[Tensor, "n p"]) -> Digests:
 
 
 def _joined(rows: Iterable[Any]) -> Digests:
-    """The digests of byte buffers, appended one by one: `bytes.join` would first build a list of them."""
+    """Return the concatenated digests of byte buffers, without the list that `bytes.join` would build first."""
     digests = bytearray()
     for row in rows:
         digests += hashlib.blake2b(row, digest_size=_DIGEST_BYTES).digest()

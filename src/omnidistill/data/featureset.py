@@ -31,11 +31,16 @@ from omnidistill.data.row_checks import check_counts, check_groups, check_ids, c
 class FeatureSet:
     """N paired, preprocessed instances of M >= 2 modalities; validated on construction.
 
-    features: {modality: N x p_m}, float32, finite. ids: one unique name per row. groups: rows of one group are
-    positives of each other and must be in the same split. splits: names of `data.names.SPLITS`. pairing: optional
-    similarities of rows i and j, N x N in [0, 1]; None: 1 within a group, 0 elsewhere. preprocessing: the steps that
-    were applied. provenance: where the rows come from (JSON values). location: folder of the stored set, or name of the
-    registered dataset, from which `data.datasets.load` read these rows; None: in memory only.
+    Attributes:
+        features: {modality: N x p_m}, float32, finite.
+        ids: one unique name per row.
+        groups: group of each row; rows of one group are positives of each other and must be in the same split.
+        splits: split of each row, one of `data.names.SPLITS`.
+        preprocessing: the steps that were applied.
+        provenance: where the rows come from (JSON values).
+        pairing: similarities of rows i and j, N x N in [0, 1]; None: 1 within a group, 0 elsewhere.
+        location: folder of the stored set, or name of the registered dataset, from which `data.datasets.load` read the
+            rows; None: in memory only.
 
     Raises:
         InputError: a condition above is violated; the message names modality, row and id.
@@ -224,9 +229,12 @@ class FeatureSet:
 
 @dataclass(frozen=True, eq=False)
 class Development:
-    """The splits for training and model selection. It has no test rows, so none can leak.
+    """The splits for training and model selection, without test rows, so that none can leak.
 
-    heads: None if the set has no such rows.
+    Attributes:
+        heads: rows to pre-train the heads on; None if the set has no such rows.
+        train: training rows.
+        validation: validation rows.
     """
 
     heads: FeatureSet | None

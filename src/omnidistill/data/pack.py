@@ -25,8 +25,14 @@ from omnidistill.data.table import read_splits, read_table, text_column
 class PackReport:
     """Summary of the rows that `pack` read, and the set.
 
-    rows: {split: number of rows}. groups: number of groups. widths: {modality: p_m}. dtypes: {modality: type in the
-    source}. duplicates: test rows that also occur in other splits. notes: one fact each. data: the set.
+    Attributes:
+        rows: {split: number of rows}.
+        groups: number of groups.
+        widths: {modality: p_m}.
+        dtypes: {modality: type in the source}.
+        duplicates: test rows that also occur in other splits.
+        notes: notes for the user, one fact each.
+        data: the set.
     """
 
     rows: dict[str, int]

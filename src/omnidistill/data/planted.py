@@ -43,7 +43,7 @@ def planted(
         latent: dimension of z.
         noise: root mean square of the noise; the signal has a magnitude of at most 1 per coordinate.
         positives_per_group: rows that share a latent; the last group of a split may have fewer.
-        seed: of all draws.
+        seed: seed of all draws.
         shuffle_pairs: permute the rows of every modality independently within each split, as a control without signal.
 
     Raises:

@@ -57,9 +57,9 @@ def check_finite(name: str, x: Float[Tensor, "n p"], ids: Sequence[str], first: 
     """Raise InputError, naming the row, for a value that is NaN, Inf or above 1e18 in magnitude.
 
     Args:
-        name: of the modality.
-        x: consecutive rows of it.
-        ids: of all rows.
+        name: name of the modality.
+        x: consecutive rows of the modality.
+        ids: ids of all rows.
         first: number of the first row of x.
     """
     if x.numel() == 0 or all(abs(float(bound)) <= _LARGEST for bound in torch.aminmax(x)):

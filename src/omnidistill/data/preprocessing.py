@@ -29,8 +29,10 @@ _MEAN = "mean/"
 class Preprocessing:
     """The recorded preprocessing steps.
 
-    standardise: whether rows are standardised. epsilon: added to the variance of a row. means: {modality: p_m}, which
-    are subtracted; empty without centring.
+    Attributes:
+        standardise: whether rows are standardised.
+        epsilon: number added to the variance of a row.
+        means: {modality: p_m}, subtracted from the rows; empty without centring.
     """
 
     standardise: bool
@@ -59,7 +61,7 @@ class Preprocessing:
         """Apply the steps to raw rows {modality: rows x p_m} of any float type; returns new float32 tensors.
 
         Raises:
-            InputError: a modality has no mean, or a mean of another width.
+            InputError: a modality has no mean, or its mean has another width.
         """
         return {name: self._apply(name, x) for name, x in raw.items()}
 

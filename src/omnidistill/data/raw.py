@@ -15,10 +15,14 @@ from omnidistill.core.json_value import Json
 class RawFeatures:
     """N paired instances of M modalities, before standardising and centring (see `data.featureset.prepare`).
 
-    features: {modality: N x p_m}, float16, bfloat16, float32 or float64, in the units of the encoder; whole numbers
-    become float32. ids: one unique name per row. groups: rows of the same group are positives of each other. splits:
-    names of `data.names.SPLITS`. provenance: where the rows come from (JSON values). captions: {modality: N texts} for
-    display; may be empty.
+    Attributes:
+        features: {modality: N x p_m}, float16, bfloat16, float32 or float64, in the units of the encoder; whole numbers
+            become float32.
+        ids: one unique name per row.
+        groups: group of each row; rows of the same group are positives of each other.
+        splits: split of each row, one of `data.names.SPLITS`.
+        provenance: where the rows come from (JSON values).
+        captions: {modality: N texts} for display; may be empty.
 
     Raises:
         InputError: the parts have different numbers of rows. `FeatureSet` validates the rest.

@@ -19,8 +19,10 @@ _NUMBERS_AT_ONCE = 2**20
 class RawRows:
     """`RawFeatures` whose rows are read on demand.
 
-    widths: {modality: p_m}. read: a function of modality and k row numbers that returns the rows, k x p_m in the type
-    in which they are stored.
+    Attributes:
+        widths: {modality: p_m}.
+        ids, groups, splits, provenance: see `RawFeatures`.
+        read: function of a modality and k row numbers that returns the rows (k x p_m) in their stored type.
     """
 
     widths: dict[str, int]
@@ -39,7 +41,7 @@ class RawRows:
     def chunks(self, name: str, rows: Int[Tensor, " n"]) -> Iterator[tuple[Int[Tensor, " k"], Float[Tensor, "k p"]]]:
         """Yield (row numbers, rows) in chunks of about 4 MB in float32.
 
-        The size of the chunks does not depend on where the rows are read from, so neither do the results.
+        The size of the chunks does not depend on the source of the rows, so the results do not depend on it either.
         """
         for part in torch.split(rows, max(1, _NUMBERS_AT_ONCE // self.widths[name])):
             yield part, self.read(name, part)

@@ -76,7 +76,7 @@ def check_pairing(pairing: Tensor, rows: int) -> None:
 
 
 def check_rows(index: Tensor, rows: int) -> None:
-    """Raise InputError unless these are numbers of rows of a set, each at most once."""
+    """Raise InputError unless these are row numbers of a set, each at most once."""
     if index.ndim != 1 or index.numel() == 0:
         raise InputError(f"rows to select: shape {tuple(index.shape)}; give a list of at least one row number")
     low, high = (int(bound) for bound in torch.aminmax(index))

@@ -158,7 +158,7 @@ def _npy(path: Path) -> dict[str, Tensor]:
 
 @contextmanager
 def _numpy_errors(path: Path) -> Iterator[None]:
-    """Convert whatever the zip and header parsers raise on damaged bytes (a dozen types) to InputError."""
+    """Convert the errors of the zip and header parsers for damaged bytes (a dozen types) to InputError."""
     try:
         yield
     except FileNotFoundError as error:

@@ -94,8 +94,8 @@ def load_features(folder: Path, verify: bool = True) -> FeatureSet:
     """Open the set in `folder`, with memory-mapped rows.
 
     Args:
-        folder: of the artifact.
-        verify: also compare the sha256 of the file, which reads it once.
+        folder: folder of the artifact.
+        verify: whether to also compare the sha256 of the file, which reads it once.
 
     Raises:
         InputError: the artifact is missing, damaged, of another kind, or not a valid set.

@@ -44,9 +44,9 @@ def text_column(path: Path, columns: dict[str, list[Any]], name: str, purpose: s
     """Return the values of a column as strings; integers are converted.
 
     Args:
-        path: of the table, for messages.
-        columns: of the table.
-        name: of the column.
+        path: path of the table, for messages.
+        columns: the columns of the table.
+        name: name of the column.
         purpose: what the column is needed for, for the message.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from omnidistill.distillation.distilled_set import DistilledSet
 from omnidistill.distillation.outer import Episode, Outer, ShortcutMatching, TaskLoss, TrajectoryMatching, WithTask
-from omnidistill.distillation.outer_loop import Distillation, Halt, Judge, Verdict, distill
+from omnidistill.distillation.outer_loop import Distillation, StopCriterion, ValidationResult, Validator, distill
 from omnidistill.distillation.provenance import Provenance
 from omnidistill.distillation.set_spec import SetSpec
 
@@ -10,15 +10,15 @@ __all__ = [
     "Distillation",
     "DistilledSet",
     "Episode",
-    "Halt",
-    "Judge",
     "Outer",
     "Provenance",
     "SetSpec",
     "ShortcutMatching",
+    "StopCriterion",
     "TaskLoss",
     "TrajectoryMatching",
-    "Verdict",
+    "ValidationResult",
+    "Validator",
     "WithTask",
     "distill",
 ]

@@ -33,7 +33,7 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
 class BudgetTooSmallError(InputError):
-    """The budget is smaller than the smallest possible set."""
+    """Raised if a budget is smaller than the smallest possible set."""
 
 
 def check_budget(text: str) -> str:
@@ -99,7 +99,7 @@ def set_bytes(settings: SetSettings, widths: Iterable[int]) -> int:
 
 
 class _WithoutMemory(TorchFunctionMode):
-    """Creates tensors on the meta device, where they take no memory, instead of the device that is asked for."""
+    """Creates tensors on the meta device, where they take no memory, instead of the requested device."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

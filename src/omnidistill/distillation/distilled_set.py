@@ -89,7 +89,7 @@ class DistilledSet:
 
     @property
     def similarity_tensors(self) -> dict[str, Tensor]:
-        """The stored tensors of the similarity."""
+        """Return the stored tensors of the similarity."""
         return _section(self.tensors, "similarity")
 
     def similarity(self) -> Float[Tensor, "N N"]:
@@ -160,11 +160,11 @@ class DistilledSet:
             yield dataset.batch(indices)
 
     def with_recipe(self, recipe: Recipe) -> DistilledSet:
-        """Return the same set with another recipe."""
+        """Return a copy of the set with another recipe."""
         return replace(self, spec=replace(self.spec, recipe=recipe))
 
     def with_steps(self, num_steps: int) -> DistilledSet:
-        """Return the same set with another number of steps in its recipe."""
+        """Return a copy of the set with another number of steps in its recipe."""
         return self.with_recipe(self.recipe.evolve(num_steps=num_steps))
 
     def as_features(self) -> FeatureSet:
@@ -236,7 +236,7 @@ def _check_tensors(loaded: DistilledSet, where: str) -> None:
 
 
 def as_stored(storage: RowForm, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of a set with latent "rows/..." converted to their stored form, others unchanged."""
+    """Return the tensors of a set, with the latent "rows/..." converted to their stored form."""
     rows = storage.store(_section(tensors, "rows"))
     others = {name: tensor for name, tensor in tensors.items() if not name.startswith("rows/")}
     return {**{f"rows/{name}": tensor for name, tensor in rows.items()}, **others}

@@ -33,20 +33,20 @@ class Learnable:
     average: dict[str, Tensor] = field(default_factory=dict)  # of every leaf, by name; empty without averaging
 
     @staticmethod
-    def begin(initial: FeatureSet, config: LoopSettings, storage: RowForm, streams: Streams) -> Learnable:
+    def initial(rows: FeatureSet, config: LoopSettings, storage: RowForm, streams: Streams) -> Learnable:
         """Return the initial state: real rows, S = I, and the configured step size or 0.1."""
-        similarity = moved(config.similarity.init(config.num_rows, streams["similarity"]), initial.device)
+        similarity = moved(config.similarity.init(config.num_rows, streams["similarity"]), rows.device)
         first = math.log(config.initial_step_size or 0.1)
-        steps = torch.full((len(initial.modalities),), first, device=initial.device)
-        learnable = Learnable(storage.init(initial.features), similarity, steps)
+        steps = torch.full((len(rows.modalities),), first, device=rows.device)
+        learnable = Learnable(storage.init(rows.features), similarity, steps)
         if config.average:
             learnable.average.update(learnable.copy())
         for leaf in learnable.tensors().values():
             leaf.requires_grad_()
         return learnable
 
-    def take(self, rows: Mapping[str, Tensor], similarity: Mapping[str, Tensor], step_sizes: Tensor) -> None:
-        """Continue from another set: overwrite rows and step sizes, and the similarity if its shapes are the same."""
+    def load_set(self, rows: Mapping[str, Tensor], similarity: Mapping[str, Tensor], step_sizes: Tensor) -> None:
+        """Overwrite rows and step sizes with those of another set, and the similarity if its shapes are the same."""
         initial = {f"rows/{name}": matrix for name, matrix in rows.items()} | {"log_step_sizes": step_sizes.log()}
         if {name: x.shape for name, x in similarity.items()} == {name: x.shape for name, x in self.similarity.items()}:
             initial |= {f"similarity/{name}": tensor for name, tensor in similarity.items()}
@@ -65,12 +65,12 @@ class Learnable:
         """Return copies of all leaves by name."""
         return {name: leaf.detach().clone() for name, leaf in self.tensors().items()}
 
-    def product(self) -> dict[str, Tensor]:
+    def result(self) -> dict[str, Tensor]:
         """Return copies of the tensors that form the set: the moving average if there is one, else the leaves."""
         return {name: tensor.clone() for name, tensor in self.average.items()} or self.copy()
 
-    def follow(self, decay: float) -> None:
-        """Move the average towards the leaves: average <- decay average + (1 - decay) leaf."""
+    def update_average(self, decay: float) -> None:
+        """Update the moving average: average <- decay average + (1 - decay) leaf."""
         for name, leaf in self.tensors().items():
             if name in self.average:
                 self.average[name].lerp_(leaf.detach(), 1 - decay)
@@ -91,7 +91,7 @@ class Learnable:
 
 
 def random_rows(train: FeatureSet, size: int, generator: torch.Generator) -> FeatureSet:
-    """Return `size` random training rows, from distinct groups as long as there are enough.
+    """Return `size` random training rows, of distinct groups if there are enough groups.
 
     Raises:
         InputError: `size` exceeds the number of training rows.

@@ -1,9 +1,8 @@
-"""The set under way: one outer iteration, and the way back when a number of it is NaN or Inf.
+"""The state of the set during distillation: one outer iteration, and restarts when a number becomes NaN or Inf.
 
-    back:    rows, similarity, log step sizes <- a good set,    log step sizes -= log 2 for each restart since it
-    after:   learning rates times 2^-restarts, an optimiser without memory; random streams simply go on
-
-Every number that could spread is looked at where it is made: losses, gradients, the updated set, its step sizes.
+A restart sets rows, similarity and step sizes to those of an earlier finite set (`RestartPoint`), and halves the step
+sizes and learning rates once for each restart. The state of the optimiser is cleared; the random streams continue.
+Losses, gradients, the updated set and its step sizes are checked as soon as they are computed.
 """
 
 from __future__ import annotations
@@ -31,8 +30,14 @@ from omnidistill.training.rollout.students import draw_batches, recipe_order
 
 
 @dataclass(frozen=True)
-class Good:
-    """A set with a finite loss and gradient: all leaves by name, the iterations and restarts that came before it."""
+class RestartPoint:
+    """A set with a finite loss and gradient, from which the loop can restart.
+
+    Attributes:
+        tensors: all leaves by name.
+        iteration: number of iterations before it.
+        restarts: number of restarts before it.
+    """
 
     tensors: dict[str, Tensor]
     iteration: int = 0
@@ -40,7 +45,7 @@ class Good:
 
 
 class Learner:
-    """Learned tensors, their optimiser and what an iteration is made of; random draws come from `streams`."""
+    """The learned tensors, their optimiser, and the outer iteration. Random draws come from `streams`."""
 
     outer: Outer
     settings: LoopSettings
@@ -53,7 +58,7 @@ class Learner:
     optimiser: torch.optim.Optimizer
     base_rates: list[float]
     restarts: int
-    last_good: Good
+    last_good: RestartPoint
     objective: Objective
     similarity: Similarity
 
@@ -70,17 +75,17 @@ class Learner:
         self.modalities = train.modalities
         self.initial = random_rows(train, settings.num_stored, streams["initial rows"])
         self.storage = settings.resolved_storage
-        self.learnable = Learnable.begin(self.initial, settings, self.storage, streams)
+        self.learnable = Learnable.initial(self.initial, settings, self.storage, streams)
         self.initial_ids = self.initial.ids
         if initial_set is not None:
             self.initial_ids = initial_set.provenance.initial_ids
             stored = {name: matrix[: initial_set.size] for name, matrix in initial_set.rows().items()}
             step_sizes = torch.tensor(sgd_recipe(initial_set).step_sizes, device="cpu")
-            self.learnable.take(stored, initial_set.similarity_tensors, step_sizes)
+            self.learnable.load_set(stored, initial_set.similarity_tensors, step_sizes)
         self.optimiser = self.learnable.optimiser(settings.optimiser)
         self.base_rates = [group["lr"] for group in self.optimiser.param_groups]
         self.restarts = 0
-        self.last_good = Good(self.learnable.copy())
+        self.last_good = RestartPoint(self.learnable.copy())
         self.objective = settings.student.bind(self.modalities)
         self.similarity = settings.similarity
         self.rollout: Rollout = rollout_named(
@@ -99,20 +104,21 @@ class Learner:
 
     @property
     def rate_factor(self) -> float:
-        """What restarts left of the learning rates: 2^-restarts."""
+        """Factor of the learning rates after restarts, 2^-restarts."""
         return 0.5**self.restarts
 
     def iterate(self, iteration: int) -> MetricsRecord:
         """Run one outer iteration: draw an episode, train a student on the set, and update the set.
 
         Args:
-            iteration: number of iterations done before.
+            iteration: number of finished iterations.
 
         Returns:
             The record of iteration `iteration` + 1: the loss and its terms, and the step size of every modality.
 
         Raises:
-            NotFiniteError: names the loss, gradient, set or step size that is NaN or Inf; `go_back` restores the set.
+            NotFiniteError: names the loss, gradient, set or step size that is NaN or Inf; use `restart_from` to
+                continue.
         """
         settings, learnable = self.settings, self.learnable
         episode = self.outer.episode(iteration, self.streams)
@@ -136,19 +142,20 @@ class Learner:
         loss.backward()  # type: ignore[no-untyped-call]
         self._step(iteration)
         sizes = learnable.log_step_sizes.detach().exp()
-        # A log step size of -Inf could never rise again.
+        # A log step size of -Inf could never increase again.
         _require_finite(sizes.log(), [f"log step size of '{name}'" for name in self.modalities])
         terms = {f"loss/{name}": float(x) for name, x in zip(self.outer.terms, losses.detach(), strict=True)}
         step_sizes = {f"step_size/{name}": float(x) for name, x in zip(self.modalities, sizes, strict=True)}
         return MetricsRecord(iteration + 1, {"loss": float(loss.detach()), **terms, **step_sizes})
 
-    def go_back(self, good: Good) -> None:
-        """Restart from a good set (its moving average begins there too) with smaller steps of students and optimiser,
-        halved once for each restart since the set was taken.
+    def restart_from(self, point: RestartPoint) -> None:
+        """Restart from an earlier set, with smaller step sizes and learning rates.
+
+        Step sizes are halved once for each restart since the set was copied. The moving average starts at the set.
         """
         self.restarts += 1
-        tensors = dict(good.tensors)
-        tensors["log_step_sizes"] = tensors["log_step_sizes"] - math.log(2) * (self.restarts - good.restarts)
+        tensors = dict(point.tensors)
+        tensors["log_step_sizes"] = tensors["log_step_sizes"] - math.log(2) * (self.restarts - point.restarts)
         self.learnable.restore({**tensors, **{f"average/{name}": tensor for name, tensor in tensors.items()}})
         self.optimiser = self.learnable.optimiser(self.settings.optimiser)
 
@@ -161,7 +168,7 @@ class Learner:
     def _step(self, iteration: int) -> None:
         leaves = self._leaves()
         _require_finite(*_norms("gradient", {name: leaf.grad for name, leaf in leaves.items()}))
-        self.last_good = Good(self.learnable.copy(), iteration, self.restarts)
+        self.last_good = RestartPoint(self.learnable.copy(), iteration, self.restarts)
         if self.settings.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(list(self.learnable.rows.values()), self.settings.clip_norm)
         factor = self.rate_factor
@@ -171,10 +178,10 @@ class Learner:
             group["lr"] = rate * factor
         self.optimiser.step()
         _require_finite(*_norms("set", leaves))
-        self.learnable.follow(self.settings.average)
+        self.learnable.update_average(self.settings.average)
 
     def _leaves(self) -> dict[str, Tensor]:
-        """Every learned tensor by the name an error gives it; step sizes one by one are in the record."""
+        """Return every learned tensor by its name in error messages."""
         learnable = self.learnable
         return {
             **{f"the rows of '{name}'": leaf for name, leaf in learnable.rows.items()},
@@ -190,6 +197,6 @@ def _require_finite(values: Tensor, names: Sequence[str]) -> None:
 
 
 def _norms(what: str, tensors: Mapping[str, Tensor | None]) -> tuple[Tensor, list[str]]:
-    """Return one norm per tensor, so that all are checked at once, and what each is the norm of."""
+    """Return the norms of all tensors in one tensor, to check them at once, and their names for messages."""
     named = {f"{what} of {name}": tensor for name, tensor in tensors.items() if tensor is not None}
     return torch.stack([torch.linalg.vector_norm(tensor.detach()) for tensor in named.values()]), list(named)

@@ -15,7 +15,7 @@ from omnidistill.training.rollout import Form
 
 
 class LoopSettings(SetSettings):
-    """Rows learned through the training of a student."""
+    """Settings of rows that are learned through the training of a student."""
 
     usual_batch: ClassVar[int] = 25
 
@@ -30,7 +30,7 @@ class LoopSettings(SetSettings):
     num_student_steps: Count = 16
     """SGD steps T of the student per iteration (paper: 16)."""
     order: Literal["any", "fixed"] = "any"
-    """Mini-batches of students: resampled for every student (paper), or always the same ones, stored in the recipe."""
+    """Mini-batches of students: resampled for every student (paper), or the same for all and part of the recipe."""
     blend: bool = False
     """Train the student on mixtures of the rows of its batch (RepBlend)."""
     initial_step_size: Positive | None = None
@@ -41,13 +41,13 @@ class LoopSettings(SetSettings):
     schedule: Literal["constant", "cosine"] = "cosine"
     """Schedule of the learning rates over the iterations."""
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay of the exponential moving average of all learned tensors that is returned (PTM-ST: 0.99); 0: none."""
+    """Decay of the moving average of all learned tensors, which is returned (PTM-ST: 0.99); 0: no average."""
     clip_norm: Positive | None = None
     """Largest norm of the joint gradient of all rows; absent: no clipping."""
     validate_every: Annotated[int, Field(ge=0)] = 100
-    """Iterations between validations; the set that validates best is returned. 0: no validation, the last set is."""
+    """Iterations between validations; the set that validates best is returned. 0: no validation, last set returned."""
     checkpoint_seconds: Positive = 30.0
-    """Time between checkpoints."""
+    """Seconds between checkpoints."""
 
     @model_validator(mode="after")
     def _similarity_fits(self) -> LoopSettings:

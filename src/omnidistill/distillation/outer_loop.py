@@ -1,13 +1,13 @@
-"""The outer loop: learn a synthetic set on which a student, trained by the recipe, does what the outer objective asks.
+"""The outer loop: learn a synthetic set such that a student trained on it minimises the outer objective.
 
-    repeat:  draw an episode (start heads, target)         outer
-             train a student T steps on the set            rollout of the student objective, targets from the similarity
-             loss -> gradient of rows, similarity, steps   exact, or TESLA's
-             optimiser step                                a number that is not finite: back to a good set, half steps
+    repeat:  draw an episode (initial heads, target)       from the outer objective
+             train a student for T steps on the set        a rollout of the student's objective
+             compute the loss and its gradient             for rows, similarity and step sizes; exact, or as in TESLA
+             take an optimiser step                        restart from a finite set if a number is NaN or Inf
 
-Any objective, similarity, rollout, optimiser and outer objective; adding one edits nothing here. Random draws come
-from named streams, the best set is chosen by a judge that sees validation only, and an interrupted run goes on to the
-same bits.
+The loop works with any objective, similarity, rollout, optimiser and outer objective. Random draws come from named
+streams, the best set is chosen by a function that uses only the validation split, and an interrupted run that is
+resumed gives bitwise the same result.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from omnidistill.core.interrupts import interrupt_deferred
 from omnidistill.core.streams import Streams
 from omnidistill.core.threads import threads_for
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distillation.checkpoint import Best, CheckpointIdentity, Course, load_checkpoint, save_checkpoint
+from omnidistill.distillation.checkpoint import Best, CheckpointIdentity, LoopState, load_checkpoint, save_checkpoint
 from omnidistill.distillation.distilled_set import DistilledSet, as_stored
 from omnidistill.distillation.learner import Learner
 from omnidistill.distillation.loop_settings import LoopSettings
@@ -47,22 +47,26 @@ from omnidistill.training.recipes import Sgd
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What validation says of a set: its score (higher is better), the number of training steps that reached it, and
-    how many numbers of steps were compared.
+class ValidationResult:
+    """The validation score of a set.
+
+    Attributes:
+        score: higher is better.
+        num_steps: number of training steps that reached the score.
+        num_evaluated: how many numbers of steps were compared.
     """
 
     score: float
     num_steps: int
-    judged: int = 0
+    num_evaluated: int = 0
 
 
 @dataclass(frozen=True)
 class Distillation:
-    """The result of a method. What its user should know is in the provenance of the set, as `notes`.
+    """The result of a method. Notes for the user are in the provenance of the set.
 
     Attributes:
-        distilled: the set: the best on validation, or the last.
+        distilled: the best set on validation, or the last set.
         seconds: time spent, over all parts of an interrupted run.
         records: the metrics log.
         floor: rank floor of the matching loss by modality; None if the experts do not determine it.
@@ -74,15 +78,17 @@ class Distillation:
     floor: Mapping[str, float] | None = None
 
 
-Judge = Callable[[DistilledSet], Verdict]
-Halt = Callable[[int, DistilledSet], str | None]
-"""Why it is not worth going on, or None: asked after a validation, of the iterations done and the best set so far."""
+Validator = Callable[[DistilledSet], ValidationResult]
+"""Scores a set on the validation split."""
+StopCriterion = Callable[[int, DistilledSet], str | None]
+"""Called after each validation with the number of finished iterations and the best set so far; returns the reason to
+stop the loop, or None to continue."""
 CHECKPOINT, METRICS = "checkpoint", "metrics.jsonl"
-"""The folder of the checkpoint and the file of the log, in the folder of a run."""
+"""Names of the checkpoint folder and of the log file in the folder of a run."""
 LAST_GOOD = "last-good"
-"""Where a run that became NaN or Inf leaves the last set with a finite loss and gradient."""
+"""Name of the folder where a run that fails with NaN or Inf saves the last set with a finite loss and gradient."""
 MAX_RESTARTS = 3
-"""How often a run goes back to a good set, with halved steps, before it gives up."""
+"""Maximum number of restarts from a finite set, each with halved step sizes."""
 
 
 def distill(
@@ -94,8 +100,8 @@ def distill(
     *,
     seed: int,
     initial_set: DistilledSet | None = None,
-    judge: Judge | None = None,
-    halt: Halt | None = None,
+    validate: Validator | None = None,
+    stop_criterion: StopCriterion | None = None,
     notes: Sequence[str] = (),
     provenance: Provenance | None = None,
     resume: bool = False,
@@ -106,32 +112,33 @@ def distill(
     """Learn a set of `settings.size` rows. With a folder, the loop writes metrics.jsonl and checkpoints there.
 
     Args:
-        train: the real training rows (initial rows are drawn from them).
-        outer: what a rollout is judged by.
+        train: the real training rows; the initial rows are drawn from them.
+        outer: the outer objective, which computes the loss of a trained student.
         width: embedding width d of the heads.
-        settings: of the outer loop.
+        settings: settings of the outer loop.
         folder: where log and checkpoints are written; None: nowhere, and an interrupted loop cannot be resumed.
-        seed: of every random stream.
-        initial_set: a set of as many rows to continue from; without one, random training rows.
-        judge: scores a set on validation; None, or `validate_every` = 0: the last set is kept.
-        halt: ends the run early, with the best set so far.
-        notes: what the user should know of this run, one line each; told once.
-        provenance: names data, heads, experts and the run's configuration; a checkpoint of another provenance is
-            refused, and the set carries it.
-        resume: continue from the checkpoint in the folder, if there is one.
-        trackers: names of trackers that mirror the log (`io.tracking.trackers`).
-        on_iteration: called after each iteration (tests interrupt here).
+        seed: seed of every random stream.
+        initial_set: a set with the same number of rows to continue from; None: random training rows.
+        validate: scores a set on the validation split; None, or `validate_every` = 0: the last set is returned.
+        stop_criterion: may end the loop early, with the best set so far.
+        notes: notes for the user, one line each; reported once.
+        provenance: data, heads, experts and configuration of the run. It is stored with the set; a checkpoint with
+            another provenance is an error.
+        resume: whether to continue from the checkpoint in the folder, if there is one.
+        trackers: names of the trackers that also record the log (`io.tracking.trackers`).
+        progress: reports progress to the user.
+        on_iteration: called after each iteration with the number of finished iterations.
 
     Raises:
-        InputError: more rows than training rows; a checkpoint is there and `resume` is False, or it is of another run.
-        NotFiniteError: a loss, a gradient or the set became NaN or Inf once more after `MAX_RESTARTS` restarts; the
-            last good set is saved before.
-        KeyboardInterrupt: passed on after a checkpoint was written.
+        InputError: the set has more rows than the training data; or the folder has a checkpoint and `resume` is False,
+            or the checkpoint belongs to another run.
+        NotFiniteError: a loss, a gradient or the set became NaN or Inf again after `MAX_RESTARTS` restarts. The last
+            set with finite numbers is saved first.
+        KeyboardInterrupt: re-raised after a checkpoint is written.
     """
     learner = Learner(train, outer, width, settings, Streams(seed), initial_set)
-    loop = _Loop(
-        learner, seed, folder, judge, halt, provenance or Provenance(), tuple(trackers), progress or SilentProgress()
-    )
+    provenance, progress = provenance or Provenance(), progress or SilentProgress()
+    loop = _Loop(learner, seed, folder, validate, stop_criterion, provenance, tuple(trackers), progress)
     with threads_for(settings.num_rows, train.widths, width):
         return loop.run(notes, resume, on_iteration)
 
@@ -142,62 +149,63 @@ class _Loop:
         learner: Learner,
         seed: int,
         folder: Path | None,
-        judge: Judge | None,
-        halt: Halt | None,
+        validate: Validator | None,
+        stop_criterion: StopCriterion | None,
         provenance: Provenance,
         trackers: tuple[str, ...],
         progress: Progress,
     ) -> None:
-        self.learner, self.seed, self.folder, self.judge, self.halt = learner, seed, folder, judge, halt
+        self.learner, self.seed, self.folder = learner, seed, folder
+        self.validate, self.stop_criterion = validate, stop_criterion
         self.trackers = trackers
         self.settings = learner.settings
         self.provenance = provenance
         self.identity = CheckpointIdentity.of(self.settings, seed, provenance)
         self.progress = progress
-        self.course = Course()
+        self.state = LoopState()
 
     def run(self, notes: Sequence[str], resume: bool, on_iteration: Callable[[int], None] | None) -> Distillation:
         total = self.settings.iterations
         if self.folder is not None:
             self._open(self.folder, resume)
-        course, progress = self.course, self.progress
-        started_at = time.monotonic() - course.seconds
-        log = MemoryLog() if self.folder is None else JsonlLog(self.folder / METRICS, course.tracker_position)
+        state, progress = self.state, self.progress
+        started_at = time.monotonic() - state.seconds
+        log = MemoryLog() if self.folder is None else JsonlLog(self.folder / METRICS, state.tracker_position)
         with TrackedLog(log, self._group()) as tracker, progress, interrupt_deferred() as interrupted:
 
             def save() -> None:
-                course.tracker_position, course.seconds = tracker.position(), time.monotonic() - started_at
+                state.tracker_position, state.seconds = tracker.position(), time.monotonic() - started_at
                 if self.folder is not None:
-                    save_checkpoint(self.folder / CHECKPOINT, self.identity, course, self.learner)
+                    save_checkpoint(self.folder / CHECKPOINT, self.identity, state, self.learner)
 
-            progress.start(total, f"distill {self.settings.num_stored} rows", course.done)
+            progress.start(total, f"distill {self.settings.num_stored} rows", state.iteration)
             saved_at, over = time.monotonic(), False
-            if course.done == 0:
+            if state.iteration == 0:
                 over = self._logged(self._validated(MetricsRecord(0)), notes, tracker)
-            while course.done < total and not over:
+            while state.iteration < total and not over:
                 try:
-                    record = self._validated(self.learner.iterate(course.done))
+                    record = self._validated(self.learner.iterate(state.iteration))
                 except NotFiniteError as error:
                     self._restart(error, tracker)
                     continue
-                course.done += 1
+                state.iteration += 1
                 over = self._logged(record, (), tracker)
                 progress.advance(1, loss=record.values["loss"])
-                if over:  # before anything is saved: a run that is cut off here comes to the same end when resumed
+                if over:  # no checkpoint yet: a run that is interrupted here ends in the same way when it resumes
                     break
                 if time.monotonic() - saved_at > self.settings.checkpoint_seconds:
                     save()
                     saved_at = time.monotonic()
                 try:
                     if on_iteration:
-                        on_iteration(course.done)
+                        on_iteration(state.iteration)
                     if interrupted():
                         raise KeyboardInterrupt
                 except KeyboardInterrupt:
                     save()
                     raise
-        best = course.best
-        tensors, iteration = (best.tensors, best.iteration) if best.tensors else (self._product(), course.done)
+        best = state.best
+        tensors, iteration = (best.tensors, best.iteration) if best.tensors else (self._result(), state.iteration)
         result = self._distilled(tensors, iteration, best)
         return Distillation(result, time.monotonic() - started_at, tuple(tracker.records()))
 
@@ -209,7 +217,7 @@ class _Loop:
                     f"{folder}: holds an interrupted run; continue it with {argument('resume', True)}, or choose "
                     "another folder"
                 )
-            self.course = load_checkpoint(folder / CHECKPOINT, self.identity, self.learner)
+            self.state = load_checkpoint(folder / CHECKPOINT, self.identity, self.learner)
         folder.mkdir(parents=True, exist_ok=True)
 
     def _group(self) -> TrackerGroup:
@@ -220,52 +228,55 @@ class _Loop:
         """Return the record with the validation score of the current set, if validation is due."""
         iteration, every = record.iteration or 0, self.settings.validate_every
         due = every and (iteration % every == 0 or iteration == self.settings.iterations)
-        if self.judge is None or not due:
+        if self.validate is None or not due:
             return record
-        verdict = self.judge(self._distilled(self._product(), iteration))
-        self.course.best.offer(verdict.score, iteration, verdict.num_steps, self.learner)
-        scores = {"validation": verdict.score, "validation_steps": verdict.num_steps, "judged": verdict.judged}
+        result = self.validate(self._distilled(self._result(), iteration))
+        self.state.best.offer(result.score, iteration, result.num_steps, self.learner)
+        scores = {"validation": result.score, "validation_steps": result.num_steps, "judged": result.num_evaluated}
         return replace(record, values={**record.values, **scores})
 
     def _logged(self, record: MetricsRecord, notes: Sequence[str], tracker: MetricsLog) -> bool:
-        """Log the record with its notes; return whether the run ends early."""
-        best, reason, iteration = self.course.best, None, record.iteration or 0
-        if self.halt and "validation" in record.values and best.num_steps:
-            reason = self.halt(iteration, self._distilled(best.tensors, best.iteration, best))
+        """Log the record with its notes, and return whether the run ends early."""
+        best, reason, iteration = self.state.best, None, record.iteration or 0
+        if self.stop_criterion and "validation" in record.values and best.num_steps:
+            reason = self.stop_criterion(iteration, self._distilled(best.tensors, best.iteration, best))
         if reason:
             after = f"{iteration} of {self.settings.iterations} iterations"
-            notes = [*notes, f"{reason}; ended after {after} with the set of iteration {best.iteration}"]
+            notes = [*notes, f"{reason}; stopped after {after}, with the set of iteration {best.iteration}"]
         self._note(record, notes, tracker)
         return reason is not None
 
     def _note(self, record: MetricsRecord, notes: Sequence[str], tracker: MetricsLog) -> None:
         tracker.log(replace(record, notes=tuple(notes)))
-        self.course.notes.extend(notes)
+        self.state.notes.extend(notes)
         for note in notes:
             self.progress.advance(0, note=note)
 
     def _restart(self, error: NotFiniteError, tracker: MetricsLog) -> None:
-        """Go back to the best validated set, or else to the last with a finite loss and gradient; give up when that
-        was done often enough.
+        """Restart from the best validated set or, without one, from the last set with a finite loss and gradient.
+
+        Raises:
+            NotFiniteError: the loop has already restarted `MAX_RESTARTS` times.
         """
-        learner, iteration = self.learner, self.course.done + 1
+        learner, iteration = self.learner, self.state.iteration + 1
         if learner.restarts == MAX_RESTARTS:
-            last, kept = learner.last_good, ""
+            last, where = learner.last_good, ""
             if self.folder is not None:
                 self._distilled(last.tensors, last.iteration).save(self.folder / LAST_GOOD)
-                kept = f"the last set that trained a student is kept in {self.folder / LAST_GOOD}; "
+                where = f"the last set with finite numbers is saved in {self.folder / LAST_GOOD}; "
             raise NotFiniteError(
-                f"distill: {error} in iteration {iteration}, after {MAX_RESTARTS} restarts with halved steps; {kept}"
-                "lower the learning rates or the step sizes"
+                f"distill: {error} in iteration {iteration}, after {MAX_RESTARTS} restarts with halved step sizes; "
+                f"{where}use smaller learning rates or step sizes"
             ) from error
-        good = self.course.best.good() or learner.last_good
-        learner.go_back(good)
-        note = f"iteration {iteration}: {error}; back to the set of iteration {good.iteration} with halved steps"
+        restart_point = self.state.best.restart_point() or learner.last_good
+        learner.restart_from(restart_point)
+        origin = f"the set of iteration {restart_point.iteration}"
+        note = f"iteration {iteration}: {error}; restarted from {origin} with halved step sizes"
         values = {"restarts": learner.restarts, "rate_factor": learner.rate_factor}
         self._note(MetricsRecord(iteration, values), [note], tracker)
 
-    def _product(self) -> dict[str, Tensor]:
-        return self.learner.learnable.product()
+    def _result(self) -> dict[str, Tensor]:
+        return self.learner.learnable.result()
 
     def _distilled(self, tensors: Mapping[str, Tensor], iteration: int, best: Best | None = None) -> DistilledSet:
         learner = self.learner
@@ -287,7 +298,7 @@ class _Loop:
             initial_ids=learner.initial_ids,
             iteration=iteration,
             validation=best.score if best and best.tensors else None,
-            notes=tuple(self.course.notes),
+            notes=tuple(self.state.notes),
         )
         stored = moved(as_stored(learner.storage, tensors), "cpu")
         return DistilledSet(stored, spec, learner.initial.preprocessing, provenance)

@@ -22,7 +22,7 @@ class Provenance:
         heads: fingerprint (sha256) of the initial heads.
         licences: licences of the dataset, as it records them.
         encoders: encoders of the dataset, as it records them.
-        experts: the key of the matched experts: settings, trainings, seed.
+        experts: the key of the matched experts: settings, training, seed.
         initial_set: the set that this one continued from: method, and fingerprint of the rows.
         initial_ids: ids of the real rows that the synthetic rows started from, or of the selected rows.
         choices: {setting: value and reason} of every setting inferred from the data.
@@ -47,7 +47,7 @@ class Provenance:
     validation: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields that have a value, as JSON."""
+        """Return the fields that have a value, as JSON values."""
         tree = {each.name: getattr(self, each.name) for each in fields(self)}
         tree |= {"initial_ids": list(self.initial_ids), "notes": list(self.notes), "choices": dict(self.choices)}
         return {name: value for name, value in tree.items() if value not in (None, "", [], {}, ())}
@@ -57,7 +57,7 @@ class Provenance:
         """Read the output of `to_json`; unknown fields (of a later version) are dropped.
 
         Raises:
-            InputError: a field of another type; names the file and the field.
+            InputError: a field has the wrong type; the message names the file and the field.
         """
         known = {each.name: tree[each.name] for each in fields(cls) if tree.get(each.name) is not None}
         for name, types in _TYPES.items():

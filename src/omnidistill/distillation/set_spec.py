@@ -38,8 +38,14 @@ _COMPONENTS: dict[str, ComponentRegistry[Any]] = {
 class SetSpec:
     """How a set is stored and trained on.
 
-    modalities: {name: p_m}. size: stored rows. preprocessing: which steps prepared the rows, as JSON; their means are
-    tensors of the set.
+    Attributes:
+        modalities: {name: p_m}.
+        size: number of stored rows.
+        storage: how the rows are stored.
+        similarity: how the target similarities are stored.
+        objective: the loss of students.
+        recipe: how students are trained.
+        preprocessing: the steps that prepared the rows, as JSON; their means are tensors of the set.
     """
 
     modalities: Mapping[str, int]
@@ -63,11 +69,11 @@ class SetSpec:
 
     @staticmethod
     def from_json(tree: Mapping[str, Any], where: str) -> SetSpec:
-        """Read what `to_json` wrote. Fields that are not known here (of a later version) give a warning.
+        """Read the result of `to_json`; unknown fields, written by a later version, give a warning.
 
         Raises:
-            InputError: a newer schema, a component that is not installed (with the package that provides it), or a
-                damaged field; names the file and the field.
+            InputError: the schema is newer, a component is not installed (the message names the package that provides
+                it), or a field is damaged. The message names the file and the field.
         """
         schema = tree.get("schema")
         if not isinstance(schema, int) or schema < 1:

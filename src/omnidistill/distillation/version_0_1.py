@@ -65,7 +65,7 @@ def upgraded_set(
         where: name of the file, for error messages.
 
     Raises:
-        InputError: a field that version 0.1 always wrote is missing or malformed.
+        InputError: a required field is missing or malformed.
     """
     try:
         config, recipe = upgraded_config(meta["config"]), meta["recipe"]
@@ -95,13 +95,13 @@ def _resolved(storage: Mapping[str, Any], size: int) -> dict[str, Any]:
 
 
 def _similarity(distill: Mapping[str, Any]) -> Any:
-    """Return the similarity. It was not a setting for selected rows (their groups) and computed rows (the identity)."""
+    """Return the similarity: the groups for selected rows, the identity for computed rows, or else the setting."""
     fixed = {"select": "groups", "covmatch": "identity", "apm": "identity"}
     return {"kind": fixed[distill["kind"]]} if distill["kind"] in fixed else distill["similarity"]
 
 
 def _width(name: str, meta: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:
-    """Return the width of a modality: that of its float rows or of its mean, or else of the unpacked codes."""
+    """Return the width of a modality, from its float rows, its mean, or its unpacked codes."""
     if f"rows/{name}" in tensors:
         return tensors[f"rows/{name}"].shape[1]
     if f"mean/{name}" in tensors:

@@ -14,7 +14,7 @@ from omnidistill.models.heads import Heads
 
 
 def train_on_sets(sets: Sequence[DistilledSet], start: Heads, config: EvaluateConfig, seed: int) -> TrainedHeads:
-    """Return students of the sets, `config.num_seeds` runs each; seconds include only the training of students."""
+    """Train students on the sets, `config.num_seeds` runs each; the time includes only the training of students."""
     started_at, parts = time.monotonic(), []
     for distilled in sets:
         width = next(iter(start.values())).shape[0]

@@ -1,6 +1,6 @@
 """Training on all rows, with step size and number of epochs chosen on validation.
 
-The baselines on all rows and the experts of distillation are chosen in this same way.
+The baselines on all rows and the training of experts are both chosen in this way.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _PATIENCE_EPOCHS = 6
 
 @dataclass(frozen=True)
 class Training:
-    """The training that validates best.
+    """The best training on validation.
 
     Attributes:
         learning_rate: step size.
         num_epochs: number of epochs.
         score: validation score, in [0, 1].
-        judged: number of epochs of all runs that were evaluated on validation.
+        num_evaluated: number of epochs, over all runs, that were evaluated on validation.
     """
 
     learning_rate: float
     num_epochs: int
     score: float
-    judged: int
+    num_evaluated: int
 
 
 def choose_training(
@@ -62,9 +62,9 @@ def choose_training(
         max_epochs: largest number of epochs.
         seed: seed of the mini-batches.
         purpose: name of the random stream of the mini-batches.
-        report: called with the best score of each run when the run ends.
+        report: called at the end of each run with its best score.
     """
-    best, judged = Training(learning_rates[0], 1, -1.0, 0), 0
+    best, num_evaluated = Training(learning_rates[0], 1, -1.0, 0), 0
     for rate in learning_rates:
         heads = stack_runs(start, 1)
         epochs = train_epochs(
@@ -81,10 +81,10 @@ def choose_training(
             epochs,
             lambda heads=heads: validation_score(run_of(heads, 0), data.validation),  # type: ignore[misc]
         )
-        judged += count
+        num_evaluated += count
         report(score)
         best = max(best, Training(rate, epoch, score, 0), key=lambda training: training.score)
-    return Training(best.learning_rate, best.num_epochs, best.score, judged)
+    return Training(best.learning_rate, best.num_epochs, best.score, num_evaluated)
 
 
 def best_epoch(epochs: Iterable[int], score: Callable[[], float]) -> tuple[float, int, int]:
@@ -96,14 +96,14 @@ def best_epoch(epochs: Iterable[int], score: Callable[[], float]) -> tuple[float
         epochs: trains one epoch per item and yields the number of epochs so far.
         score: returns the validation score of the current heads.
     """
-    best, best_at, judged = -1.0, 1, 0
+    best, best_at, num_evaluated = -1.0, 1, 0
     try:
         for epoch in epochs:
-            current, judged = score(), judged + 1
+            current, num_evaluated = score(), num_evaluated + 1
             if current > best:
                 best, best_at = current, epoch
             elif epoch - best_at >= _PATIENCE_EPOCHS:
                 break
     except NotFiniteError:
         pass
-    return best, best_at, judged
+    return best, best_at, num_evaluated

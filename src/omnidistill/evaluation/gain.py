@@ -1,13 +1,13 @@
-"""Test whether training gained anything on validation; if it did not, a long run is a waste of time.
+"""Test whether training improves the validation score at all; if it does not, a long run is a waste of time.
 
     d_i     = mean over directions and K = 1, 5, 10 of  [hit after] - [hit before]                    for row i of V
     gain    = mean_i d_i                                the difference of two validation scores, on the same rows
     error^2 = (sum_g (sum_{i in g} (d_i - gain))^2) / V^2 + 1 / G^2                 over the G groups g of rows
 
-The last term of the error is the effect of one additional group that changes completely, so that the error is not 0 if
-no row is a hit. Heads gained *nothing* if the gain is at most two errors above 0, and the gain plus two errors is at
-most two points (0.02). Noise alone does not suffice: the split must be large enough (at least 100 groups) to exclude a
-gain that would matter.
+The last term of the error is the effect of one additional group whose hits all change, so the error is not 0 if no row
+is a hit. There is *no gain* if the gain is at most two errors above 0, and the gain plus two errors is at most two
+points (0.02). A small gain with a large error is not enough: the split must be large enough (at least 100 groups) to
+exclude a relevant gain.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from omnidistill.core.device import moved
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import DistilledSet
 from omnidistill.evaluation.retrieval import hits, ranks_by_direction
-from omnidistill.evaluation.validation import judged_students, run_of
+from omnidistill.evaluation.validation import run_of, validated_students
 from omnidistill.models.heads import Heads, embed
 from omnidistill.training.experts import ExpertBuffer
 
@@ -40,7 +40,7 @@ class Gain:
 
     @property
     def is_nothing(self) -> bool:
-        """Whether the gain cannot be distinguished from 0 and a gain that would matter is excluded."""
+        """Whether the gain cannot be distinguished from 0, and a relevant gain can be excluded."""
         return self.mean <= _ERRORS * self.error and self.mean + _ERRORS * self.error <= _MATTERS
 
     def __str__(self) -> str:
@@ -56,12 +56,12 @@ def gain_of(after: Float[Tensor, " V"], before: Float[Tensor, " V"], codes: Int[
 
 
 def row_hits(heads: Heads, validation: FeatureSet) -> Float[Tensor, " V"]:
-    """Return for each row the share in [0, 1] of directions and cut-offs with a hit; their mean is the score."""
+    """Return, for each row, the share of directions and cut-offs with a hit, in [0, 1]; their mean is the score."""
     return hits(ranks_by_direction(embed(heads, validation.features), validation.group_codes)).mean(1)
 
 
 def experts_gain_nothing(buffer: ExpertBuffer, start: Heads, validation: FeatureSet) -> str | None:
-    """Return a note if no epoch of any expert that starts from these heads gained anything; None if one may have."""
+    """Return a note if no epoch of any expert that starts from these heads has a gain; None if one may have."""
     experts = buffer.own_experts
     epochs = range(buffer.last_epochs[experts[0]], 0, -1)
     snapshots = (moved(buffer.heads(expert, epoch), validation.device) for epoch in epochs for expert in experts)
@@ -72,15 +72,15 @@ def experts_gain_nothing(buffer: ExpertBuffer, start: Heads, validation: Feature
 
 
 def students_gain_nothing(distilled: DistilledSet, start: Heads, validation: FeatureSet) -> str | None:
-    """Return a note if students trained on the set by its recipe gained nothing; None if they may have."""
-    students = judged_students(distilled, start, [distilled.recipe.num_steps])
+    """Return a note if students trained on the set by its recipe have no gain; None if they may have one."""
+    students = validated_students(distilled, start, [distilled.recipe.num_steps])
     after = (_mean_hits(heads, validation) for _, heads in students)
     best = _best_of_nothing(after, start, validation)
     return best and f"nothing to gain: students of the best set so far change validation by {best}"
 
 
 def _best_of_nothing(hits_after: Iterable[Tensor], start: Heads, validation: FeatureSet) -> str | None:
-    """Return the largest gain as text if all gains are nothing; stops at the first that is not and returns None."""
+    """Return the largest gain as text if there is no gain in any of them, else None; stops at the first gain."""
     best, before = None, row_hits(start, validation)
     for after in hits_after:
         gain = gain_of(after, before, validation.group_codes)

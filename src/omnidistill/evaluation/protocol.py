@@ -13,9 +13,9 @@ class EvaluateConfig(Settings):
     """How sets and baselines are scored."""
 
     num_seeds: Annotated[int, Field(ge=2)] = 10
-    """Students trained per row of the table. They differ in batch order; for random rows also in the rows."""
+    """Students trained per row of the table. They differ in the order of batches and, for random rows, in the rows."""
     max_epochs: Count = 100
-    """Longest training on real rows that validation may choose; training stops after six epochs without improvement."""
+    """Largest number of epochs on real rows; training stops after six epochs without improvement on validation."""
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
     """Step sizes on real rows that validation chooses from."""
     batch_size: Annotated[int, Field(ge=2)] = 128

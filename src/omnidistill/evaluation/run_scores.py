@@ -1,7 +1,7 @@
-"""The scores of a run: those of its set and of every baseline, with the facts of the run. The content of scores.json.
+"""The scores of a run, as stored in scores.json: scores of its set and of every baseline, and facts about the run.
 
 Recall, gain retained and differences of recall are fractions, times are in seconds, sizes in bytes. A run that is not
-evaluated yet has no rows. In the file every row is a key of its own, and "lines" lists the rows in order.
+evaluated yet has no rows. In the file, every row is a separate key, and "lines" lists the names of the rows in order.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from omnidistill.io.artifacts import JsonContent
 
 SCHEMA = 1
 MEAN = "mean"
-"""The name under which a recall table holds the mean over directions."""
+"""Key of the mean over directions in a recall table."""
 REQUIRED_ROWS = ("zero_shot", "distilled", "full")
-"""Rows of every evaluated run: gain retained is (row - zero_shot) / (full - zero_shot)."""
+"""Rows of every evaluated run. Gain retained is (row - zero_shot) / (full - zero_shot)."""
 
 _UNITS = {"recall": "fraction", "gain_retained": "fraction of (full - zero_shot)"}
 _DIFFERENCE = "difference_to_"
@@ -41,7 +41,7 @@ class Recall(JsonContent):
 RecallTable = Mapping[str, Mapping[Level, Recall]]
 """{"mean" or "query->gallery": {level: recall}}."""
 Intervals = Mapping[Level, Interval | None]
-"""An estimate at every level, None where it is not defined."""
+"""Estimates by level; None if an estimate is not defined."""
 
 
 def level_number(level: str) -> int:
@@ -54,12 +54,12 @@ class RowScores(JsonContent):
 
     Attributes:
         label: name of the row in tables.
-        recall: by direction and level, and the mean over directions.
-        gain_retained: share of the gain of training on all rows; None where that gains nothing beyond noise.
-        seconds, bytes: time to tune and train all runs, and size of what a receiver needs.
-        settings: what validation chose.
+        recall: recall by direction and level, and its mean over directions.
+        gain_retained: share of the gain of training on all rows; None if that gain is not above noise.
+        seconds, bytes: time to tune and train all runs, and number of bytes to transmit.
+        settings: the settings that validation chose.
         differences: paired differences of recall to other rows, {name of the other row: by level}.
-        gain_retained_own: of the distilled set, the same share of what its own objective gains on all rows.
+        gain_retained_own: for the distilled set, the share of the gain of training on all rows by its own objective.
     """
 
     remedy: ClassVar[str] = "evaluate the run again"
@@ -74,11 +74,11 @@ class RowScores(JsonContent):
     gain_retained_own: Intervals | None = None
 
     def gain(self, level: str) -> Interval | None:
-        """Return gain retained at one level, None where it is not defined."""
+        """Return the gain retained at one level; None if it is not defined."""
         return (self.gain_retained or {}).get(level)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the row as scores.json has it."""
+        """Return the row as in scores.json."""
         tree = self.model_dump(mode="json")
         own, differences = tree.pop("gain_retained_own"), tree.pop("differences")
         tree |= {f"{_DIFFERENCE}{name}": levels for name, levels in differences.items()}
@@ -103,17 +103,17 @@ class RunBytes(JsonContent):
 
 
 class RunScores(JsonContent):
-    """The scores of a run and what is known of it.
+    """The scores of a run, and facts about it.
 
     Attributes:
         method, size: name of the method, and number of synthetic rows.
-        versions: of the packages that computed the scores; of an unscored run, those that made the set.
+        versions: versions of the packages that computed the scores or, before the evaluation, the set.
         data: the dataset.
-        floor: rank floor of the matching loss by modality, None if the experts do not determine it.
-        matching_loss: at the end of distillation, summed over modalities; None if nothing was matched.
-        seconds: by stage.
+        floor: rank floor of the matching loss by modality; None if the experts do not determine it.
+        matching_loss: matching loss at the end of distillation, summed over modalities; None without matching.
+        seconds: time of each stage.
         bytes: sizes of data, experts and set.
-        num_seeds: students per row.
+        num_seeds: number of students per row.
         command: the command that evaluated the run.
         rows: the scores by name, in table order; empty for a run that is not evaluated.
     """
@@ -144,7 +144,7 @@ class RunScores(JsonContent):
 
     @property
     def levels(self) -> list[str]:
-        """Names of the recalls, "R@1" and so on, by rising K; none for a run that is not evaluated."""
+        """Names of the recalls, "R@1" and so on, with ascending K; empty for a run that is not evaluated."""
         return sorted(next(iter(self.rows.values())).recall[MEAN], key=level_number) if self.rows else []
 
     @property
@@ -177,12 +177,12 @@ class RunScores(JsonContent):
             where: name of the file, for error messages.
 
         Raises:
-            InputError: names the first field that is missing or has an invalid value.
+            InputError: a field is missing or has an invalid value; the message names the first one.
         """
         cls.require_schema(tree, SCHEMA, where)
         names = tree.get("lines", [])
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise cls.damaged(where, "lines is not a list of names of rows")
+            raise cls.damaged(where, "lines is not a list of row names")
         if "lines" in tree:
             for name in REQUIRED_ROWS:
                 if name not in names:
@@ -209,7 +209,7 @@ class RunScores(JsonContent):
 
 
 def _with_differences(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of the file with its differences gathered under one key."""
+    """Return a row of the file with its differences collected under one key."""
     differences = {
         name.removeprefix(_DIFFERENCE): levels for name, levels in row.items() if name.startswith(_DIFFERENCE)
     }

@@ -1,8 +1,8 @@
-"""Scores on the test split, which no other module reads: every row of a table is scored once.
+"""Scores on the test split. No other module reads this split, and every row of a table is scored once.
 
 Recall covers all M (M - 1) directions, R@1/5/10, with several positives and the tie rule of `evaluation.retrieval`.
-Gain retained is (row - zero_shot) / (full - zero_shot) with a paired bootstrap over groups of queries and runs; null if
-training on all rows gains nothing beyond noise. Recall and gain are fractions.
+Gain retained is (row - zero_shot) / (full - zero_shot) with a paired bootstrap over groups of queries and runs; it is
+null if the gain of training on all rows is not above noise. Recall and gain are fractions.
 """
 
 from __future__ import annotations

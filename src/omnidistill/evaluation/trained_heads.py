@@ -1,4 +1,4 @@
-"""The trained heads that a table row is scored from, with their cost and the settings that validation chose."""
+"""The trained heads of a table row, with their cost and the settings that validation chose."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TrainedHeads:
         bytes: bytes to transmit: those of the heads, or of the rows to train them on.
         seconds: time to tune and train all runs.
         settings: the settings that validation chose, as JSON.
-        judged: number of students evaluated on validation for this choice.
+        num_evaluated: number of students evaluated on validation for this choice.
         bias: {modality: d}, added to outputs; only for heads with one part.
     """
 
@@ -32,7 +32,7 @@ class TrainedHeads:
     bytes: int
     seconds: float
     settings: Mapping[str, Json]
-    judged: int = 0
+    num_evaluated: int = 0
     bias: Mapping[str, Float[Tensor, " _"]] | None = None
 
     @property

@@ -1,4 +1,4 @@
-"""Choices on the validation split: scores of heads, the number of steps of a set, the recipe of a set without one.
+"""Choices on the validation split: the number of training steps of a set, and the recipe of a set without one.
 
 Rows of one group are not independent, so the score of G groups of equal size, each in [0, 1], has a standard error of
 at most 1 / (2 sqrt(G)): 7 points at 51 groups, below which choices are doubtful, and 11 points at 20 groups, more than
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distillation import DistilledSet, Verdict
+from omnidistill.distillation import DistilledSet, ValidationResult
 from omnidistill.evaluation.retrieval import mean_recall, ranks_by_direction
 from omnidistill.models.heads import Heads, embed
 
@@ -61,7 +61,7 @@ def run_of(heads: Mapping[str, Float[Tensor, "_ _ _"]], run: int) -> Heads:
 
 
 def step_choices(num_student_steps: int) -> list[int]:
-    """Return the numbers of steps that validation chooses from: 0.5 to 16 times `num_student_steps`."""
+    """Return the candidate numbers of steps, 0.5 to 16 times `num_student_steps`."""
     factors = (0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16)
     return sorted({math.ceil(num_student_steps * factor) for factor in factors})
 
@@ -80,7 +80,7 @@ class Choice:
 
     distilled: DistilledSet
     score: float
-    judged: int
+    num_evaluated: int
 
 
 def choose_recipe(
@@ -106,63 +106,63 @@ def choose_recipe(
     Raises:
         NotFiniteError: training diverges at every step size.
     """
-    best, best_score, judged = distilled, -1.0, 0
+    best, best_score, num_evaluated = distilled, -1.0, 0
     for rate in learning_rates:
         rates = (rate,) * len(distilled.modalities)
         candidate = distilled.with_recipe(distilled.recipe.evolve(step_sizes=rates))
         peak, since = -1.0, 0
-        for num_steps, heads in judged_students(candidate, start, steps, num_runs):
-            score, judged = mean_score(heads, validation), judged + 1
+        for num_steps, heads in validated_students(candidate, start, steps, num_runs):
+            score, num_evaluated = mean_score(heads, validation), num_evaluated + 1
             peak, since = (score, 0) if score > peak else (peak, since + 1)
             if score > best_score:
                 best, best_score = candidate.with_steps(num_steps), score
             if since == 3:
                 break
-    if not judged:
+    if not num_evaluated:
         raise NotFiniteError(
             f"students diverge at every step size ({', '.join(f'{rate:g}' for rate in learning_rates)}); "
             "use smaller distill.learning_rates"
         )
-    return Choice(best, best_score, judged)
+    return Choice(best, best_score, num_evaluated)
 
 
-def judged_students(
+def validated_students(
     distilled: DistilledSet, start: Heads, steps: Sequence[int], num_runs: int = 2
 ) -> Iterator[tuple[int, dict[str, Float[Tensor, "_ _ _"]]]]:
-    """Yield (steps, heads R x d x p_m) of students trained for validation; stops when training diverges.
+    """Yield (steps, heads R x d x p_m) of students that are trained for validation; stop when training diverges.
 
     The batch orders have a fixed seed, so validation does not influence other random streams.
     """
-    for num_steps, heads in distilled.students(start, seed=_JUDGE_SEED, num_runs=num_runs, checkpoints=steps):
+    for num_steps, heads in distilled.students(start, seed=_STUDENT_SEED, num_runs=num_runs, checkpoints=steps):
         if not all(bool(torch.isfinite(matrix).all()) for matrix in heads.values()):
             return
         yield num_steps, heads
 
 
-def judge_set(
+def validate_set(
     distilled: DistilledSet, start: Heads, validation: FeatureSet, num_student_steps: int, num_runs: int = 2
-) -> Verdict:
+) -> ValidationResult:
     """Train students on the set and return the number of steps that validates best, with its score.
 
     Candidates are 0.5 to 16 times `num_student_steps`, the number that the set was learned with. Validation stops after
     three candidates in a row without improvement. If the recipe fixes the mini-batches, one student is sufficient.
     """
-    best, since, judged = Verdict(-1.0, 0), 0, 0
+    best, since, num_evaluated = ValidationResult(-1.0, 0), 0, 0
     steps = step_choices(num_student_steps)
     num_runs = 1 if getattr(distilled.recipe, "order", None) is not None else num_runs
-    for num_steps, heads in judged_students(distilled, start, steps, num_runs):
-        score, since, judged = mean_score(heads, validation), since + 1, judged + 1
+    for num_steps, heads in validated_students(distilled, start, steps, num_runs):
+        score, since, num_evaluated = mean_score(heads, validation), since + 1, num_evaluated + 1
         if score > best.score:
-            best, since = Verdict(score, num_steps), 0
+            best, since = ValidationResult(score, num_steps), 0
         if since == 3:
             break
-    return replace(best, judged=judged)
+    return replace(best, num_evaluated=num_evaluated)
 
 
 def _num_groups(validation: FeatureSet) -> int:
     return len(set(validation.groups))
 
 
-_JUDGE_SEED = 20_604_106
+_STUDENT_SEED = 20_604_106
 _FEWEST_GROUPS = 20
 _DOUBTFUL_ERROR = 0.07

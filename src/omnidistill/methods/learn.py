@@ -20,7 +20,7 @@ from omnidistill.distillation import Distillation, DistilledSet, distill
 from omnidistill.distillation.loop_settings import LoopSettings
 from omnidistill.distillation.outer import AnyOuter, Material, TrajectoryObjective
 from omnidistill.evaluation.gain import experts_gain_nothing, students_gain_nothing
-from omnidistill.evaluation.validation import can_choose, doubt, judge_set
+from omnidistill.evaluation.validation import can_choose, doubt, validate_set
 from omnidistill.methods.inferred_settings import infer_settings
 from omnidistill.methods.method import Method, methods
 from omnidistill.methods.task import Task
@@ -29,7 +29,7 @@ from omnidistill.training.experts import ExpertBuffer
 
 @methods.register("learn")
 class Learn(LoopSettings, Method):
-    """Rows learned through the training of a student, by an outer objective."""
+    """Rows that are learned through the training of a student, by an outer objective."""
 
     has_iterations: ClassVar[bool] = True
 
@@ -68,7 +68,7 @@ class Learn(LoopSettings, Method):
             last = f"the last set is the result, with the {settings.num_student_steps} steps that it was learned with"
             notes.append(f"{doubtful}; {'the set that validates best may just be the luckiest' if chosen else last}")
 
-        def halt(done: int, best: DistilledSet) -> str | None:
+        def stop_criterion(done: int, best: DistilledSet) -> str | None:
             return _nothing_to_gain(done, best, task, settings, buffer)
 
         result = distill(
@@ -79,10 +79,10 @@ class Learn(LoopSettings, Method):
             task.folder,
             seed=task.seed,
             initial_set=task.initial_set,
-            judge=(lambda distilled: judge_set(distilled, task.start, validation, settings.num_student_steps))
+            validate=(lambda distilled: validate_set(distilled, task.start, validation, settings.num_student_steps))
             if chosen
             else None,
-            halt=halt,
+            stop_criterion=stop_criterion,
             notes=notes,
             provenance=task.provenance,
             resume=task.resume,

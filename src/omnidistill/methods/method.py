@@ -16,7 +16,7 @@ from omnidistill.methods.task import Task
 
 
 class Method(SetSettings):
-    """Settings of a method, and `run`, which produces the set."""
+    """Base class of methods: the settings, and `run`, which produces the set."""
 
     has_iterations: ClassVar[bool] = False
     """Whether there is an outer loop, which trackers can show and which can continue from another set."""
@@ -25,7 +25,7 @@ class Method(SetSettings):
     def run(self, task: Task) -> Distillation:
         """Produce a set of `size` rows, choose its recipe on validation, and save it in FOLDER/distilled.
 
-        It must not see test rows, and must only draw from named streams of `task.seed`.
+        A method must not read test rows, and must draw random numbers only from named streams of `task.seed`.
 
         Raises:
             InputError: the method cannot produce a set of this size.

@@ -53,6 +53,7 @@ class TunedMethod(Method):
         seconds = time.monotonic() - started_at
         provenance = replace(best.distilled.provenance, validation=best.score, notes=tuple(notes))
         result = replace(best.distilled, provenance=provenance)
-        judged = sum(choice.judged for choice in choices)
-        record = MetricsRecord(None, {"validation": best.score, "judged": judged, "seconds": seconds}, tuple(notes))
+        num_evaluated = sum(choice.num_evaluated for choice in choices)
+        values = {"validation": best.score, "judged": num_evaluated, "seconds": seconds}
+        record = MetricsRecord(None, values, tuple(notes))
         return Distillation(result, seconds, (record,))

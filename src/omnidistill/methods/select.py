@@ -1,4 +1,4 @@
-"""Coresets and prototypes: real rows, or averages of real rows; nothing is learned.
+"""Coresets and prototypes: real rows, or averages of real rows, without any learning.
 
 Each file in `selectors/` documents the criterion of its selector and the reference. Rows of one group remain positives
 of each other.

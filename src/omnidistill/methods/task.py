@@ -64,7 +64,7 @@ class Task:
         """Return a set built from tensors, with a placeholder recipe (one step of size 1) that is chosen later.
 
         Args:
-            settings: decide how the rows are stored and trained on.
+            settings: settings of the storage and training of the rows.
             tensors: latent rows ("rows/NAME") and tensors of the similarity ("similarity/...").
             ids: ids of the selected real rows, if there are any.
         """

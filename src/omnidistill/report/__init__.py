@@ -1,1 +1,1 @@
-"""What an evaluation found, for people: tables for terminal, Markdown and CSV, and one self-contained HTML page."""
+"""Reports of scores: tables for terminal, Markdown, LaTeX and CSV, and one self-contained HTML page."""

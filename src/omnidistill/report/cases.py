@@ -1,8 +1,8 @@
-"""What training on a set changed for single test queries: the five items that were retrieved before and after.
+"""Cases: single test queries, with the five items that are retrieved for them before and after training on a set.
 
-Of every direction the query whose first positive rose most, and the one whose fell most, by ratio of ranks; none is of
-the group of another. One student of each line is compared, the first. Who looks at cases has looked at the test split:
-they are found where it is scored, kept beside the scores, and shown from there.
+For every direction, the cases are the query whose first positive rises most in rank and the one whose first positive
+falls most (by ratio of ranks); all queries are of different groups. Only the first student of each row is used. Cases
+are computed when the test split is scored, stored next to the scores, and not used for any choice.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from omnidistill.io.artifacts import read_json, write_atomic
 from omnidistill.models.heads import embed
 
 COMPARED = ("zero_shot", "distilled", "full")
-"""Lines that are compared, by their names among the scores."""
+"""Names of the score table rows whose retrieved items are compared."""
 NUM_RETRIEVED = 5
-_MOST = 6  # of each kind
+_MAX_CASES = 6  # of rises, and of falls
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,14 @@ class Retrieved:
 
 @dataclass(frozen=True)
 class Case:
-    """A query (the id of a test row), its direction, the rank of its first positive by line (1 is best; halves where
-    ranks tie), and the first items that each line retrieves. rose: whether the set made it better.
+    """A test query, and what is retrieved for it.
+
+    Attributes:
+        query: id of the test row.
+        query_modality, gallery_modality: the direction.
+        rose: whether training on the set improves the rank of the first positive.
+        ranks: rank of the first positive by row of the score table; 1 is best, and ties can give halves.
+        retrieved: the first items retrieved, by row of the score table.
     """
 
     query: str
@@ -55,7 +61,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Cases:
-    """The cases, and of all queries in all directions how many rose, fell, and stayed where they were."""
+    """The cases of a run.
+
+    Attributes:
+        rose, fell, stayed: numbers of queries, over all directions, whose rank improves, worsens or does not change.
+        cases: the cases.
+    """
 
     rose: int
     fell: int
@@ -71,11 +82,11 @@ def find_cases(rows: Mapping[str, TrainedHeads], test: FeatureSet) -> Cases:
         test: rows of the test split.
     """
     first = {name: _first_student(rows[name]) for name in COMPARED}
-    ranks = {name: ranks_on_test(line, test)[0] for name, line in first.items()}
+    ranks = {name: ranks_on_test(row, test)[0] for name, row in first.items()}
     rises = {pair: (ranks["zero_shot"][pair] / ranks["distilled"][pair]).log2() for pair in ranks["zero_shot"]}
     everything = torch.cat(list(rises.values()))
     taken: set[str] = set()
-    found: dict[bool, list[tuple[float, tuple[str, str], int]]] = {True: [], False: []}
+    selected: dict[bool, list[tuple[float, tuple[str, str], int]]] = {True: [], False: []}
     for pair, rise in rises.items():
         for went_up in (True, False):
             change = rise if went_up else -rise
@@ -84,18 +95,18 @@ def find_cases(rows: Mapping[str, TrainedHeads], test: FeatureSet) -> Cases:
                     break
                 if test.groups[row] not in taken:
                     taken.add(test.groups[row])
-                    found[went_up].append((float(change[row]), pair, row))
+                    selected[went_up].append((float(change[row]), pair, row))
                     break
     cases = [
         Case(
             test.ids[row],
             *pair,
             went_up,
-            {name: float(of_line[pair][row]) for name, of_line in ranks.items()},
-            {name: _retrieved(line, test, pair, row) for name, line in first.items()},
+            {name: float(by_pair[pair][row]) for name, by_pair in ranks.items()},
+            {name: _retrieved(heads, test, pair, row) for name, heads in first.items()},
         )
-        for went_up, chosen in found.items()
-        for _, pair, row in sorted(chosen, key=lambda one: -one[0])[:_MOST]
+        for went_up, chosen in selected.items()
+        for _, pair, row in sorted(chosen, key=lambda one: -one[0])[:_MAX_CASES]
     ]
     rose, fell = int((everything > 0).sum()), int((everything < 0).sum())
     return Cases(rose, fell, everything.numel() - rose - fell, tuple(cases))
@@ -107,7 +118,7 @@ def save_cases(cases: Cases, path: Path) -> None:
 
 
 def load_cases(path: Path) -> Cases | None:
-    """Return the cases in a file, None if there is no such file.
+    """Return the cases in a file, or None if there is no such file.
 
     Raises:
         InputError: the file is damaged or of another version.
@@ -126,11 +137,11 @@ def load_cases(path: Path) -> Cases | None:
 
 def _case(entry: Any) -> Case:
     names = ("query", "query_modality", "gallery_modality")
-    query, asking, asked = (str(entry[name]) for name in names)
+    query, query_modality, gallery_modality = (str(entry[name]) for name in names)
     return Case(
         query,
-        asking,
-        asked,
+        query_modality,
+        gallery_modality,
         bool(entry["rose"]),
         {name: float(entry["ranks"][name]) for name in COMPARED},
         {
@@ -144,13 +155,13 @@ def _first_student(row: TrainedHeads) -> TrainedHeads:
     return replace(row, parts=tuple({name: heads[:1] for name, heads in part.items()} for part in row.parts))
 
 
-def _retrieved(line: TrainedHeads, test: FeatureSet, pair: tuple[str, str], row: int) -> tuple[Retrieved, ...]:
-    part = next(part for part in line.parts if set(pair) <= set(part))
+def _retrieved(trained: TrainedHeads, test: FeatureSet, pair: tuple[str, str], row: int) -> tuple[Retrieved, ...]:
+    part = next(part for part in trained.parts if set(pair) <= set(part))
     rows: dict[str, Float[Tensor, "_ _"]] = {
         pair[0]: test.features[pair[0]][row : row + 1],
         pair[1]: test.features[pair[1]],
     }
     heads = {name: matrix for name, matrix in run_of(part, 0).items() if name in pair}
-    embedded = embed(heads, rows, line.bias)
+    embedded = embed(heads, rows, trained.bias)
     order = (embedded[pair[0]] @ embedded[pair[1]].T)[0].sort(descending=True, stable=True).indices[:NUM_RETRIEVED]
     return tuple(Retrieved(test.ids[item], test.groups[item] == test.groups[row]) for item in order.tolist())

@@ -1,4 +1,4 @@
-"""The curves of one run, and of several runs in one chart: losses with the rank floor, validation, step sizes."""
+"""Charts of one run or of several runs: losses with the rank floor, validation scores, step sizes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Chart:
 
 
 def run_charts(scores: RunScores, metrics: Sequence[MetricsRecord]) -> Iterator[Chart]:
-    """Yield the charts of a run: outer loss, validation, step sizes; without those that it has no records of.
+    """Yield the charts of a run, as far as it has records: outer loss, validation scores, step sizes.
 
     Args:
-        scores: facts of the run; matching loss and rank floor are used.
-        metrics: records of its log.
+        scores: scores of the run, for its matching loss and rank floor.
+        metrics: records of the log of the run.
     """
     steps = curves(metrics, "step_size/")
     log_steps = all(y > 0 for curve in steps.values() for _, y in curve)
@@ -56,7 +56,7 @@ def shared_charts(runs: Mapping[str, Sequence[MetricsRecord]]) -> Iterator[Chart
 
 
 def total_floor(scores: RunScores) -> float | None:
-    """Return the rank floor summed over modalities; None without a matching loss, which is what the floor bounds."""
+    """Return the rank floor summed over modalities; None for a run without a matching loss."""
     return sum(scores.floor.values(), start=0.0) if scores.floor and scores.matching_loss is not None else None
 
 
@@ -64,8 +64,8 @@ def curves(metrics: Sequence[MetricsRecord], key: str) -> dict[str, list[Point]]
     """Return values against iteration, by name.
 
     Args:
-        metrics: records of a log; those without an iteration are left out.
-        key: name of a metric, or, with a slash at the end, the prefix of several.
+        metrics: records of a log; records without an iteration are ignored.
+        key: name of a metric, or the prefix of several metrics if it ends with a slash.
     """
     named: dict[str, list[Point]] = {}
     for record in metrics:
@@ -80,7 +80,7 @@ def curves(metrics: Sequence[MetricsRecord], key: str) -> dict[str, list[Point]]
 def _losses(
     scores: RunScores, metrics: Sequence[MetricsRecord]
 ) -> Iterator[tuple[str, dict[str, list[Point]], float | None]]:
-    """Title, curves and floor of the outer loss and of its terms: what is matched, by modality, and the task's."""
+    """Yield title, curves and floor of each loss chart: outer loss, matching loss by modality, and task loss."""
     total, terms = curves(metrics, "loss"), curves(metrics, "loss/")
     task = {"task": terms.pop(TASK)} if TASK in terms else {}
     name = "Outer loss" if scores.matching_loss is None else "Matching loss"
@@ -96,7 +96,7 @@ def _losses(
 
 
 def _summed(drawn: Sequence[Sequence[Point]]) -> dict[str, list[Point]]:
-    """The sum of curves, where they have their iterations in common."""
+    """Return the sum of the curves at the iterations that all of them have."""
     values: dict[float, list[float]] = {}
     for curve in drawn:
         for x, y in curve:

@@ -1,4 +1,4 @@
-"""What the scores of a run say, in sentences: gain retained, size, and distance of the matching loss from its floor."""
+"""Sentences about the scores of a run: gain retained, size, and the matching loss compared with its rank floor."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from omnidistill.report.run_table import human_bytes, interval, percent
 
 
 def claim(scores: RunScores) -> str:
-    """Return the gain that the set retains at the first recall level where there is a gain, in one sentence."""
+    """Return one sentence with the gain retained at the first recall level at which it is defined."""
     gains = _gains(scores)
     if not gains:
-        return f"On this data {_all_rows(scores)} add nothing beyond noise, so there is no gain to keep."
+        return f"On this data {_all_rows(scores)} do not improve recall beyond noise, so gain retained is not defined."
     k, gain = next(iter(gains.items()))
-    return f"{scores.size:,} synthetic rows keep {share(gain)} of what {_all_rows(scores)} gain at {k}."
+    return f"{scores.size:,} synthetic rows retain {share(gain)} of the gain of {_all_rows(scores)} at {k}."
 
 
 def further(scores: RunScores) -> str:
-    """Return the gain that the set retains at the other levels; empty if there is no other level."""
+    """Return sentences about the gain retained at the other levels; empty if there is no other level."""
     gains = _gains(scores)
     if not gains:
         mean = scores.distilled.recall[MEAN]
         recalls = enumerated(f"{percent(mean[k].mean)} % at {k}" for k in scores.levels)
-        return f"Heads trained on {scores.size:,} synthetic rows recall {recalls}."
+        return f"The recall of heads trained on {scores.size:,} synthetic rows is {recalls}."
     parts = []
     if others := [f"{share(gain)} at {k}" for k, gain in gains.items()][1:]:
-        parts.append(f"They keep {enumerated(others)}.")
+        parts.append(f"They retain {enumerated(others)}.")
     if undefined := [k for k in scores.levels if k not in gains]:
-        parts.append(f"At {enumerated(undefined)} all rows add nothing beyond noise.")
+        parts.append(f"At {enumerated(undefined)}, all rows do not improve recall beyond noise.")
     return " ".join(parts)
 
 
-def made_of(scores: RunScores) -> str:
-    """Return what was distilled from which data; empty for data without training and test rows."""
+def origin(scores: RunScores) -> str:
+    """Return sentences about the data and the size of the set; empty for data without training and test rows."""
     rows, widths = scores.data.rows, scores.data.widths
     if not (widths and {"train", "test"} <= set(rows)):
         return ""
     modalities = enumerated(f"{name} ({width:,} wide)" for name, width in widths.items())
-    text = f"{rows['train']:,} training rows of {modalities} became {scores.size} synthetic rows"
+    text = f"{rows['train']:,} training rows of {modalities} were distilled into {scores.size} synthetic rows"
     if scores.bytes.distilled and scores.bytes.features:
-        text += f" of {human_bytes(scores.bytes.distilled)} in all, "
-        text += f"{100 * scores.bytes.distilled / scores.bytes.features:.3g} % of what the training rows weigh"
+        text += f" with a total size of {human_bytes(scores.bytes.distilled)}, "
+        text += f"{100 * scores.bytes.distilled / scores.bytes.features:.3g} % of the bytes of the training rows"
     if not scores.scored:
         return f"{text}."
-    times = f" {scores.num_seeds} times" if scores.num_seeds else ""
-    return f"{text}. Heads trained on them{times}, and on every reference, were scored on {rows['test']:,} test rows."
+    students = f" by {scores.num_seeds} students each" if scores.num_seeds else ""
+    return f"{text}. The set and all baselines were evaluated on {rows['test']:,} test rows{students}."
 
 
 def differences(scores: RunScores) -> list[str]:
-    """Return one sentence for each row that the set is compared with: paired differences of recall, in points."""
+    """Return one sentence per baseline that the set is compared with: paired differences of recall, in points."""
     sentences = []
     for other, levels in scores.distilled.differences.items():
         defined = {k: value for k in scores.levels if (value := levels.get(k)) is not None}
@@ -63,7 +63,7 @@ def differences(scores: RunScores) -> list[str]:
 
 
 def matching(scores: RunScores) -> str:
-    """Return the matching loss and its floor; empty if nothing was matched."""
+    """Return a sentence about the matching loss and its floor; empty for a run without a matching loss."""
     loss, floor = scores.matching_loss, total_floor(scores)
     if loss is None:
         return ""
@@ -72,7 +72,7 @@ def matching(scores: RunScores) -> str:
 
 
 def share(gain: Interval) -> str:
-    """Return `88 % [82, 94]`, with spaces that do not break."""
+    """Return `88 % [82, 94]` with non-breaking spaces."""
     mean, low, high = (percent(part, 0) for part in (gain.mean, gain.low, gain.high))
     return _unbroken(f"{mean} % [{low}, {high}]")
 

@@ -1,8 +1,8 @@
 """The content of a comparison: rows (a method or a baseline at a size or budget) with recall, gain and costs.
 
-Recall, gain retained and difference are fractions, time is in seconds, memory in bytes. A row without recall is one
-whose every run failed; a row without a group (size or budget) depends on neither. In comparison.json the rows are
-"lines", and baselines have the kind "reference".
+Recall, gain retained and difference are fractions, time is in seconds, memory in bytes. A row has no recall if all of
+its runs failed, and no group (size or budget) if it depends on neither. In comparison.json, the key of the rows is
+"lines", and the kind of baselines is "reference".
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Size = Annotated[int, Field(ge=1)]
 
 
 class Seconds(JsonContent):
-    """Time of each stage for one set, None for a stage that it does not have."""
+    """Time of each stage for one set; None if there is no such stage."""
 
     distill: Amount | None = None
     experts: Amount | None = None
@@ -39,7 +39,7 @@ class Seconds(JsonContent):
 
     @property
     def total(self) -> float | None:
-        """All stages added, None without any."""
+        """Sum over all stages; None without stages."""
         stages = [seconds for seconds in (self.experts, self.distill, self.students) if seconds is not None]
         return sum(stages) if stages else None
 
@@ -85,7 +85,7 @@ class ComparisonRow(JsonContent):
 
     @property
     def group(self) -> int | None:
-        """The budget, or else the size: rows of one group are compared with each other."""
+        """The budget or, without one, the size; rows of one group are compared with each other."""
         return self.size if self.budget is None else self.budget
 
     @property
@@ -99,7 +99,7 @@ class ComparisonRow(JsonContent):
         return self.seconds or Seconds()
 
     def gain(self, level: str) -> Interval | None:
-        """Return gain retained at one level, None where it is not defined."""
+        """Return the gain retained at one level; None if it is not defined."""
         return (self.gain_retained or {}).get(level)
 
     def difference(self, level: str) -> Interval | None:
@@ -107,7 +107,7 @@ class ComparisonRow(JsonContent):
         return (self.difference_to_best or {}).get(level)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the row as comparison.json has it; `seconds` names only the stages that there are."""
+        """Return the row as in comparison.json; `seconds` contains only existing stages."""
         seconds = None if self.seconds is None else self.seconds.model_dump(mode="json", exclude_none=True)
         return {**self.model_dump(mode="json"), "seconds": seconds}
 
@@ -128,8 +128,8 @@ class Comparison(JsonContent):
         name: name of the comparison and of its files.
         command: the command that ran it.
         layout: layout of its table.
-        versions: of the packages that computed it.
-        heads: fingerprint of the heads that every student starts from.
+        versions: versions of the packages that computed it.
+        heads: fingerprint of the initial heads of all students.
         data: the dataset.
         protocol: how the numbers were obtained, one sentence each.
         seeds, num_students: seeds of the sets, and students per set.
@@ -158,7 +158,7 @@ class Comparison(JsonContent):
         """Return bytes as a fraction of those of the training rows.
 
         Raises:
-            InputError: the comparison does not name the bytes of its data.
+            InputError: the comparison does not contain the bytes of its data.
         """
         if self.data.bytes is None:
             raise self.damaged("comparison", "data.bytes is missing")
@@ -187,7 +187,7 @@ class Comparison(JsonContent):
             where: name of the file, for error messages.
 
         Raises:
-            InputError: names the first field that is missing or has an invalid value.
+            InputError: a field is missing or has an invalid value; the message names the first one.
         """
         cls.require_schema(tree, SCHEMA, where)
         fields = {name: value for name, value in tree.items() if name not in ("schema", "rows", "lines")}

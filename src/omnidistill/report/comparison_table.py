@@ -1,6 +1,6 @@
-"""The table of a comparison for terminal, Markdown and CSV; `latex` has it for a paper.
+"""The table of a comparison for terminal, Markdown and CSV; see `latex` for LaTeX.
 
-Tables for reading hold percent, the CSV fractions. `layouts` decides what their cells contain.
+The tables contain percent, the CSV file fractions. `layouts` defines the content of the cells.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _MARKDOWN = re.compile(r"[\\`*_{}<>|#~$&^]|(?<=\])\(")
 def to_rich(comparison: Comparison, layout: str | None = None) -> rich.table.Table:
     """Return the table for a terminal.
 
-    The columns of a group are stacked, so that the table fits 100 columns for any number of directions and sizes; a
-    retrieval table has no columns of single directions.
+    Columns of a group are stacked, so the table fits into 100 characters for any number of directions and sizes. The
+    layout "retrieval" omits the columns of single directions.
 
     Args:
         comparison: its content.
@@ -88,8 +88,9 @@ def to_markdown(comparison: Comparison, layout: str | None = None) -> str:
 
 
 def to_csv(comparison: Comparison) -> str:
-    """Return all numbers unrounded, one record per row, direction and K; gain and difference are of the mean over
-    directions. A row whose every run failed is one record without recall.
+    """Return all numbers unrounded, one record per row, direction and K.
+
+    Gain and difference refer to the mean over directions. A row whose runs all failed is one record without recall.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

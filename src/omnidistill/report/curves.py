@@ -1,9 +1,9 @@
 """Line charts as accessible inline SVG; the same input gives the same bytes.
 
-Colours come from the CSS variables `--series-1` ... `--series-6` where the page sets them, everything else is
-`currentColor`, so one chart serves light and dark pages. Lines are named at their right end, not by colour alone; more
-than six are told apart by dashes too. `standalone` makes a file of a chart, which follows the reader's colour scheme.
-Coordinates are in SVG units (a pixel at the natural size); what is plotted is called values.
+Colours are the CSS variables `--series-1` ... `--series-6` if the page defines them, and everything else is
+`currentColor`, so charts work on light and dark pages. Curves have labels at their right end, so they can be identified
+without colour; more than six also differ in their dashes. `standalone` converts a chart to a file that follows the
+reader's colour scheme. "Values" are in units of the data, "coordinates" in SVG units (pixels at the natural size).
 """
 
 from __future__ import annotations
@@ -44,22 +44,29 @@ def line_chart(
 ) -> str:
     """Draw named series of (x, y) points, in the order of x, as one `<svg>` element.
 
-    Points that are not finite (or not positive on a logarithmic axis) leave a gap. More than 320 points are drawn as
-    the median of each of 160 columns over a band from lowest to highest, so no peak is lost. `title` and a summary in
-    words are read to those who cannot see the chart. `floor` is drawn as a dashed line with its value.
+    Points that are not finite (or not positive on a logarithmic axis) leave a gap. If a curve has more than 320 points,
+    the chart shows the median in each of 160 columns and a band from the minimum to the maximum, so peaks stay visible.
+    Screen readers read the title and a summary of the curves.
+
+    Args:
+        series: the points of each curve, by name.
+        title: title of the chart.
+        x_label, y_label: labels of the axes.
+        floor: lower bound, drawn as a dashed line with its value; None: no line.
+        log_x, log_y: whether an axis is logarithmic.
     """
-    kept = {name: _segments(points, log_x, log_y) for name, points in series.items()}
-    kept = {name: segments for name, segments in kept.items() if segments}
+    drawn = {name: _segments(points, log_x, log_y) for name, points in series.items()}
+    drawn = {name: segments for name, segments in drawn.items() if segments}
     if floor is not None and not _drawable(floor, log_y):
         floor = None
-    if not kept:
+    if not drawn:
         return _wrap(title, "No data.", [_text(_WIDTH / 2, _HEIGHT / 2, "no data", anchor="middle")], _HEIGHT)
     right = 14.0
-    if len(kept) > 1:
-        right += 8 + _CHARACTER_WIDTH * max(len(_short(name)) for name in kept)
-    right += _SAMPLE_WIDTH if len(kept) > len(_COLOURS) else 0
-    height = max(_HEIGHT, _TOP + _BOTTOM + _LINE_HEIGHT * len(kept))
-    points = [point for segments in kept.values() for segment in segments for point in segment]
+    if len(drawn) > 1:
+        right += 8 + _CHARACTER_WIDTH * max(len(_short(name)) for name in drawn)
+    right += _SAMPLE_WIDTH if len(drawn) > len(_COLOURS) else 0
+    height = max(_HEIGHT, _TOP + _BOTTOM + _LINE_HEIGHT * len(drawn))
+    points = [point for segments in drawn.values() for segment in segments for point in segment]
     x_values = [x for x, _ in points]
     y_values = [y for _, y in points] + ([] if floor is None else [floor])
     if log_x:
@@ -71,15 +78,15 @@ def line_chart(
     body = _frame(x_axis, y_axis, x_label, y_label)
     if floor is not None:
         body += _floor_line(floor, x_axis, y_axis)
-    for number, segments in enumerate(kept.values()):
+    for number, segments in enumerate(drawn.values()):
         body.append(_curve(segments, x_axis, y_axis, number))
-    if len(kept) > 1:
-        body += _end_names(kept, x_axis, y_axis)
-    return _wrap(title, _describe(kept, x_label, y_label, floor, log_y), body, height)
+    if len(drawn) > 1:
+        body += _end_names(drawn, x_axis, y_axis)
+    return _wrap(title, _describe(drawn, x_label, y_label, floor, log_y), body, height)
 
 
 def standalone(chart: str) -> str:
-    """A chart as an SVG file of its own, dark where the reader's colour scheme is, ending in a newline."""
+    """Return a chart as the content of an SVG file, which is dark if the reader's colour scheme is."""
     dark = "".join(f"--series-{number}:{colour};" for number, colour in enumerate(_DARK_COLOURS, start=1))
     style = f"<style>svg{{color:#1f2328}}@media(prefers-color-scheme:dark){{svg{{color:#e6edf3;{dark}}}}}</style>"
     opened = chart.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
@@ -129,7 +136,7 @@ def _log_axis(low: float, high: float, start: float, stop: float) -> _Axis:
 
 
 def _nice_step(rough: float) -> float:
-    """The smallest of 1, 2, 5, 10 times a power of ten that is not below `rough`."""
+    """Return the smallest of 1, 2, 5, 10 times a power of ten that is at least `rough`."""
     magnitude = 10.0 ** math.floor(math.log10(rough))
     return next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= rough * (1 - 1e-9))
 
@@ -144,7 +151,7 @@ def _drawable(value: float, log: bool) -> bool:
 
 
 def _segments(points: Sequence[Point], log_x: bool, log_y: bool) -> list[list[Point]]:
-    """Runs of drawable points."""
+    """Return the sequences of consecutive drawable points."""
     segments: list[list[Point]] = [[]]
     for x, y in points:
         if _drawable(x, log_x) and _drawable(y, log_y):
@@ -155,7 +162,7 @@ def _segments(points: Sequence[Point], log_x: bool, log_y: bool) -> list[list[Po
 
 
 def _columns(segment: list[Point]) -> tuple[list[Point], list[Point]]:
-    """A line through at most 320 points, and the outline of the band around it (empty where all points are drawn)."""
+    """Return a curve of at most 320 points, and the outline of the band around it (empty if it has all points)."""
     if len(segment) <= 2 * _NUM_COLUMNS:
         return segment, []
     line, low, high = [], [], []
@@ -211,10 +218,10 @@ def _curve(segments: list[list[Point]], x_axis: _Axis, y_axis: _Axis, number: in
     )
 
 
-def _end_names(kept: Mapping[str, list[list[Point]]], x_axis: _Axis, y_axis: _Axis) -> list[str]:
-    """Names at the height where each line ends, pushed apart where they would overlap."""
-    lasts = [_columns(segments[-1])[0][-1][1] for segments in kept.values()]
-    ends = sorted((y_axis(last), number, name) for number, (name, last) in enumerate(zip(kept, lasts, strict=True)))
+def _end_names(drawn: Mapping[str, list[list[Point]]], x_axis: _Axis, y_axis: _Axis) -> list[str]:
+    """Return the labels of the curves, each at the height of its end, moved apart if they would overlap."""
+    lasts = [_columns(segments[-1])[0][-1][1] for segments in drawn.values()]
+    ends = sorted((y_axis(last), number, name) for number, (name, last) in enumerate(zip(drawn, lasts, strict=True)))
     heights: list[float] = []
     for height, _, _ in ends:
         heights.append(max(height, heights[-1] + _LINE_HEIGHT) if heights else height)
@@ -225,7 +232,7 @@ def _end_names(kept: Mapping[str, list[list[Point]]], x_axis: _Axis, y_axis: _Ax
     left, body = x_axis.stop + 8, []
     for height, (_, number, name) in zip(heights, ends, strict=True):
         shift = 0.0
-        if len(kept) > len(_COLOURS):
+        if len(drawn) > len(_COLOURS):
             shift = _SAMPLE_WIDTH
             sample = f"M{left:.1f} {height:.1f}L{left + shift - 4:.1f} {height:.1f}"
             body.append(f'<path d="{sample}" stroke="{_colour(number)}" stroke-width="1.5"{_dash(number)}/>')
@@ -234,10 +241,10 @@ def _end_names(kept: Mapping[str, list[list[Point]]], x_axis: _Axis, y_axis: _Ax
 
 
 def _describe(
-    kept: Mapping[str, list[list[Point]]], x_label: str, y_label: str, floor: float | None, log_y: bool
+    drawn: Mapping[str, list[list[Point]]], x_label: str, y_label: str, floor: float | None, log_y: bool
 ) -> str:
     parts = [f"{y_label} against {x_label}{', logarithmic' if log_y else ''}."]
-    for name, segments in kept.items():
+    for name, segments in drawn.items():
         points = [point for segment in segments for point in segment]
         (x0, first), (x1, last) = points[0], points[-1]
         lowest, highest = min(y for _, y in points), max(y for _, y in points)
@@ -278,7 +285,7 @@ def _dash(number: int) -> str:
 
 
 def _short(name: str) -> str:
-    """Its beginning and its end: runs of one method differ in the end."""
+    """Return the beginning and the end of a long name, since the names of runs of one method differ at the end."""
     if len(name) <= _MAX_NAME_LENGTH:
         return name
     return f"{name[: _MAX_NAME_LENGTH // 2]}…{name[1 - _MAX_NAME_LENGTH // 2 :]}"

@@ -1,7 +1,7 @@
-"""A matrix as a picture: blue where entries are positive, orange where negative, clearer towards 0.
+"""Heat maps of matrices: positive entries are blue, negative entries orange, and entries near 0 transparent.
 
-What shines through is the page, light or dark. A large matrix is drawn in blocks, each by its entry of largest
-magnitude, so nothing that stands out is lost.
+Transparency makes the picture work on light and dark pages. A large matrix is reduced to blocks, each with the value of
+its entry of largest magnitude, so large entries stay visible.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch import Tensor
 from omnidistill.report.items import Medium
 
 MAX_PIXELS = 200
-"""The longer side of the picture, in pixels."""
+"""Largest side of the picture, in pixels."""
 _POSITIVE, _NEGATIVE = (56, 128, 200), (217, 108, 38)  # readable on white and on black
 
 
 def heat_png(matrix: Float[Tensor, "rows columns"], scale: float) -> Medium:
-    """The matrix as a PNG with transparency; entries of magnitude `scale` (> 0) or more are opaque."""
+    """Return the matrix as a PNG with transparency; entries with a magnitude of at least `scale` (> 0) are opaque."""
     small = shrink(matrix.detach().float(), MAX_PIXELS)
     shade = (small.abs() / scale).clamp(0, 1)
     positive, negative = (torch.tensor(colour, device=small.device) for colour in (_POSITIVE, _NEGATIVE))
@@ -31,7 +31,7 @@ def heat_png(matrix: Float[Tensor, "rows columns"], scale: float) -> Medium:
 
 
 def shrink(matrix: Float[Tensor, "rows columns"], side: int) -> Float[Tensor, "_ _"]:
-    """At most `side` rows and columns: of every block the entry of largest magnitude."""
+    """Return a matrix of at most `side` rows and columns: the entry of largest magnitude of every block."""
     for axis in (0, 1):
         block = -(-matrix.shape[axis] // side)
         strongest = [
@@ -43,20 +43,20 @@ def shrink(matrix: Float[Tensor, "rows columns"], side: int) -> Float[Tensor, "_
 
 
 def strongest_pairs(matrix: Float[Tensor, "n n"], count: int) -> list[tuple[int, int, float]]:
-    """(row, column, entry) of the off-diagonal entries of largest magnitude, largest first; none that are 0."""
+    """Return (row, column, entry) of the off-diagonal entries of largest magnitude, in descending order, without 0."""
     off = matrix.detach().float().clone().fill_diagonal_(0)
     order = off.abs().flatten().sort(descending=True, stable=True).indices[:count].tolist()
-    found = [(place // len(off), place % len(off)) for place in order]
-    return [(row, column, float(off[row, column])) for row, column in found if off[row, column] != 0]
+    pairs = [divmod(index, len(off)) for index in order]
+    return [(row, column, float(off[row, column])) for row, column in pairs if off[row, column] != 0]
 
 
 def _png(pixels: UInt8[Tensor, "height width 4"]) -> bytes:
-    """RGBA, 8 bits a channel (PNG, ISO/IEC 15948)."""
+    """Return the PNG file of RGBA pixels with 8 bits per channel (ISO/IEC 15948)."""
     height, width, _ = pixels.shape
-    lines = torch.cat([pixels.new_zeros(height, 1), pixels.reshape(height, -1)], dim=1)  # filter: none
+    scanlines = torch.cat([pixels.new_zeros(height, 1), pixels.reshape(height, -1)], dim=1)  # filter: none
     parts = (
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)),
-        (b"IDAT", zlib.compress(lines.cpu().numpy().tobytes(), 9)),
+        (b"IDAT", zlib.compress(scanlines.cpu().numpy().tobytes(), 9)),
         (b"IEND", b""),
     )
     chunks = (

@@ -1,7 +1,7 @@
-"""Synthetic rows by what is real: the nearest training items of each in every modality, and how far it has moved.
+"""Description of synthetic rows by real items: the nearest training items, and the distance from the initial row.
 
-nearest     by cosine of prepared features, the space that the set lives in; one item a group
-start       the real row x0 that the synthetic row x began as:  cos(x0, x)  and  ||x - x0|| / ||x0||
+nearest     training items with the highest cosine of preprocessed features, one per group
+move        cos(x0, x) and ||x - x0|| / ||x0|| of the synthetic row x and the real row x0 that it was initialised with
 """
 
 from __future__ import annotations
@@ -17,15 +17,13 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import DistilledSet
 
 NUM_NEAREST = 3
-"""Items shown for each row and modality, each of another group."""
-_LOOKED_AT = 16  # nearest rows among which groups are told apart
+"""Number of nearest items per row and modality, each of a different group."""
+_NUM_CANDIDATES = 16  # nearest rows from which items of different groups are chosen
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A real training item near to a synthetic row, and the cosine of their features in [-1, 1]. Items of one group
-    are the same thing.
-    """
+    """A real training item near a synthetic row, its group, and the cosine of their features in [-1, 1]."""
 
     id: str
     group: str
@@ -34,7 +32,7 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Move:
-    """From the real row that a synthetic row began as: cosine in [-1, 1], and distance in lengths of the real row."""
+    """Change of a synthetic row from its initial real row: cosine in [-1, 1], and distance relative to its norm."""
 
     cosine: float
     distance: float
@@ -42,7 +40,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Trace:
-    """A synthetic row in one modality: its nearest items and its move (None: it began as no real row)."""
+    """A synthetic row in one modality: its nearest items, and its move (None without an initial real row)."""
 
     nearest: tuple[Neighbour, ...]
     move: Move | None
@@ -50,7 +48,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Instance:
-    """One synthetic row: its number, the id of the real row that it began as (if any), and its traces by modality."""
+    """One synthetic row: its number, the id of its initial real row (if any), and its traces by modality."""
 
     index: int
     start: str | None
@@ -58,21 +56,21 @@ class Instance:
 
     @property
     def agrees(self) -> bool:
-        """Whether the nearest items of all its modalities (at least two) are the same thing."""
+        """Whether the nearest items of all modalities (at least two) are of the same group."""
         return len(self.traces) > 1 and len({trace.nearest[0].group for trace in self.traces.values()}) == 1
 
 
 def trace_instances(distilled: DistilledSet, train: FeatureSet, first: int = 0) -> list[Instance]:
-    """One instance for every stored row, numbered from `first`."""
+    """Return one instance for every stored row, numbered from `first`."""
     size, places = distilled.size, {name: row for row, name in enumerate(train.ids)}
-    begun = [places[name] for name in distilled.provenance.initial_ids if name in places]
-    known = len(begun) == size
+    initial_rows = [places[name] for name in distilled.provenance.initial_ids if name in places]
+    known = len(initial_rows) == size
     traces: dict[str, list[Trace]] = {}
     for name, views in distilled.rows().items():
         rows, real = views[:size], train.features[name]
-        moves = _moves(rows, real[begun]) if known else [None] * size
-        found = _nearest(rows, real, train)
-        traces[name] = [Trace(nearest, move) for nearest, move in zip(found, moves, strict=True)]
+        moves = _moves(rows, real[initial_rows]) if known else [None] * size
+        neighbours = _nearest(rows, real, train)
+        traces[name] = [Trace(nearest, move) for nearest, move in zip(neighbours, moves, strict=True)]
     return [
         Instance(
             first + row,
@@ -85,15 +83,15 @@ def trace_instances(distilled: DistilledSet, train: FeatureSet, first: int = 0) 
 
 def _nearest(rows: Float[Tensor, "N p"], real: Float[Tensor, "n p"], train: FeatureSet) -> list[tuple[Neighbour, ...]]:
     cosines = torch.nn.functional.normalize(rows, dim=1) @ torch.nn.functional.normalize(real, dim=1).T
-    values, places = cosines.topk(min(_LOOKED_AT, len(train)), dim=1)
-    found = []
+    values, places = cosines.topk(min(_NUM_CANDIDATES, len(train)), dim=1)
+    neighbours = []
     for cosine, row in zip(values.tolist(), places.tolist(), strict=True):
         of_group: dict[str, Neighbour] = {}
         for value, place in zip(cosine, row, strict=True):
             group = train.groups[place]
             of_group.setdefault(group, Neighbour(train.ids[place], group, value))
-        found.append(tuple(of_group.values())[:NUM_NEAREST])
-    return found
+        neighbours.append(tuple(of_group.values())[:NUM_NEAREST])
+    return neighbours
 
 
 def _moves(rows: Float[Tensor, "N p"], start: Float[Tensor, "N p"]) -> list[Move | None]:

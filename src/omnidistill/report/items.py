@@ -1,7 +1,7 @@
-"""What there is to see, hear and read of a real item: an id alone, the bundled emoji, or the files of a manifest.
+"""Captions, pictures and sounds of real items: of the bundled emoji, of the files of a manifest, or the id only.
 
-Media are small: pictures and posters of videos as thumbnails, sounds as a few seconds at a low rate. They are made when
-they are asked for, and by the extra "media".
+Media are small: thumbnails of pictures and of one frame of a video, and a few seconds of sound at a low rate. They are
+created on demand, which requires the extra "media".
 """
 
 from __future__ import annotations
@@ -25,76 +25,78 @@ from omnidistill.encoding.media.sound import read_sound
 from omnidistill.encoding.media.video import read_frames, video_duration
 
 THUMBNAIL_PIXELS = 112
-"""The longer side of a picture."""
+"""Largest side of a thumbnail."""
 SOUND_SECONDS = 4.0
 SOUND_RATE = 16_000
-_SOUND_BITS = 24_000  # a second
+_SOUND_BITS = 24_000  # per second
 
 
 @dataclass(frozen=True)
 class Medium:
-    """A small file, and its type as the web names it."""
+    """A small file and its MIME type."""
 
     type: str
     data: bytes
 
 
-Make = Callable[[], Medium]
-"""Makes a medium when it is wanted."""
+MediumFactory = Callable[[], Medium]
+"""Function that creates a medium on demand."""
 
 
 @runtime_checkable
 class Items(Protocol):
-    """What is known of real items, by their id. `picture` and `sound` are None where there is nothing; what they give
-    raises InputError, when it is called, for a file that cannot be used or where the extra "media" is missing.
+    """Captions and media of real items, by id.
+
+    The functions that `picture` and `sound` return raise InputError if a file cannot be used or the extra "media" is
+    not installed.
     """
 
     def caption(self, name: str, modality: str) -> str:
-        """A text that says what the item is in this modality."""
+        """Return a text that describes the item in this modality."""
         ...
 
-    def picture(self, name: str) -> Make | None:
-        """How the item looks, whatever the modality."""
+    def picture(self, name: str) -> MediumFactory | None:
+        """Return a function that creates a picture of the item, or None if it has none."""
         ...
 
-    def sound(self, name: str, modality: str) -> Make | None:
-        """How the item sounds in this modality."""
+    def sound(self, name: str, modality: str) -> MediumFactory | None:
+        """Return a function that creates the sound of the item in this modality, or None if it has none."""
         ...
 
 
 class NamedItems:
-    """Items of which nothing but the id is known."""
+    """Items without captions and media: the caption is the id."""
 
     def caption(self, name: str, modality: str) -> str:
-        """The id."""
+        """Return the id."""
         return name
 
-    def picture(self, name: str) -> Make | None:
-        """None."""
+    def picture(self, name: str) -> MediumFactory | None:
+        """Return None."""
         return None
 
-    def sound(self, name: str, modality: str) -> Make | None:
-        """None."""
+    def sound(self, name: str, modality: str) -> MediumFactory | None:
+        """Return None."""
         return None
 
 
 class EmojiItems:
-    """The bundled emoji: texts as they were encoded, the drawings of Noto; no sound is shipped."""
+    """Items of the bundled emoji dataset, with Noto drawings as pictures and without sounds."""
 
     def caption(self, name: str, modality: str) -> str:
-        """What was read or said; for a drawing its style."""
+        """Return the written or spoken text; for a drawing, the spoken text and the variant."""
         texts = self._captions
         if modality != "image":
             return texts[modality][name]
         return f"{texts['audio'][name]} ({name.partition('/')[0]})"
 
-    def picture(self, name: str) -> Make | None:
-        """The drawing of the emoji by Noto."""
+    def picture(self, name: str) -> MediumFactory | None:
+        """Return the Noto drawing of the emoji."""
         data = emoji_picture(name.partition("/")[2])
         return None if data is None else lambda: Medium("image/png", data)
 
-    def sound(self, name: str, modality: str) -> Make | None:
-        """None."""
+    def sound(self, name: str, modality: str) -> MediumFactory | None:
+        """Return None."""
         return None
 
     @cached_property
@@ -104,31 +106,31 @@ class EmojiItems:
 
 
 class ManifestItems:
-    """Items of a manifest; what it does not have of one is left out. Addresses are never followed."""
+    """Items of a manifest, with media from its local files; web addresses are never opened."""
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
         self.rows: dict[str, Row] = {row.id: row for row in manifest.rows}
 
     def caption(self, name: str, modality: str) -> str:
-        """The text of this modality, else the first text, else the id."""
+        """Return the text of this modality or, if it has none, the first text or the id."""
         media = self.rows[name].media if name in self.rows else {}
         return next((media[m] for m in (modality, *media) if m in media and self.manifest.kinds[m] == "text"), name)
 
-    def picture(self, name: str) -> Make | None:
-        """Its first picture, or the middle frame of its first video."""
+    def picture(self, name: str) -> MediumFactory | None:
+        """Return the first picture of the item, or the middle frame of its first video."""
         pictures, videos = self._files(name, "image"), self._files(name, "video")
         if pictures:
             return lambda: thumbnail(read_picture(pictures[0][1]))
         return (lambda: _poster(*videos[0])) if videos else None
 
-    def sound(self, name: str, modality: str) -> Make | None:
-        """The first seconds of a sound."""
+    def sound(self, name: str, modality: str) -> MediumFactory | None:
+        """Return the first seconds of the sound."""
         sounds = self._files(name, "audio", modality)
         return (lambda: _beginning(*sounds[0])) if sounds else None
 
     def _files(self, name: str, kind: str, only: str | None = None) -> list[tuple[Row, Path]]:
-        """The files of a kind that an item has."""
+        """Return the files of an item that are of this kind."""
         row = self.rows.get(name)
         if row is None:
             return []
@@ -149,7 +151,7 @@ def _beginning(row: Row, path: Path) -> Medium:
 
 
 def thumbnail(picture: UInt8[Tensor, "3 height width"]) -> Medium:
-    """A picture (RGB in 0-255) within `THUMBNAIL_PIXELS` squared, as WebP."""
+    """Return a picture (RGB, 0 to 255) as WebP with at most `THUMBNAIL_PIXELS` per side."""
     image = require("PIL.Image", "media").fromarray(picture.permute(1, 2, 0).numpy())
     image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
     data = io.BytesIO()
@@ -158,7 +160,7 @@ def thumbnail(picture: UInt8[Tensor, "3 height width"]) -> Medium:
 
 
 def short_sound(sound: Float[Tensor, "channels samples"]) -> Medium:
-    """A sound at `SOUND_RATE`, its channels averaged, as MP3."""
+    """Return a sound at `SOUND_RATE` as MP3, with its channels averaged."""
     av = require("av", "media")
     samples = sound.mean(0, keepdim=True).clamp(-1, 1).numpy().astype(np.float32)
     data = io.BytesIO()
@@ -167,6 +169,6 @@ def short_sound(sound: Float[Tensor, "channels samples"]) -> Medium:
         stream.bit_rate = _SOUND_BITS
         frame = av.AudioFrame.from_ndarray(samples, "fltp", "mono")
         frame.sample_rate, frame.pts = SOUND_RATE, 0
-        for given in (frame, None):
-            container.mux(stream.encode(given))
+        for packet in (frame, None):
+            container.mux(stream.encode(packet))
     return Medium("audio/mpeg", data.getvalue())

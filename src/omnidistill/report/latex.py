@@ -1,6 +1,7 @@
-"""A comparison as a LaTeX tabular; of packages it needs booktabs.
+"""The table of a comparison in LaTeX, which requires the package booktabs.
 
-Groups of columns stand over a rule, blocks under their heading in italics, notes below in small print.
+Groups of columns have a common heading with a rule below it, blocks of rows a heading in italics, and notes follow the
+table in small print.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _SPECIAL = re.compile(r"(?<=-)-|[" + re.escape("".join(_LITERAL).replace("-", ""
 
 
 def to_latex(comparison: Comparison, layout: str | None = None) -> str:
-    """Return the table as a `tabular` and its notes as a small paragraph each, ending in a newline.
+    """Return the table as a `tabular`, followed by its notes as small paragraphs.
 
     Args:
         comparison: its content.
@@ -53,7 +54,7 @@ def to_latex(comparison: Comparison, layout: str | None = None) -> str:
 
 
 def _header(columns: tuple[tuple[str, str], ...]) -> list[str]:
-    """Names of columns, over them their groups where there are any."""
+    """Return the lines with the names of the columns, preceded by the names of their groups if there are any."""
     groups, rules, first = [], [], 1
     for group, members in groupby(columns, key=lambda column: column[0]):
         width = len(list(members))
@@ -77,6 +78,6 @@ def _marked(cell: Cell) -> str:
 
 
 def _escape(text: str) -> str:
-    """Literal text in LaTeX, on one line; a leading [ or * would be an argument of the row before."""
+    """Return LaTeX of the literal text on one line; a leading [ or * would be read as an argument of the line break."""
     escaped = _SPECIAL.sub(lambda match: _LITERAL[match[0]], " ".join(text.split()))
     return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped

@@ -1,9 +1,9 @@
 """The table of a comparison as text, in one of five layouts.
 
-* retrieval: recall, gain retained, difference to the best method and cost, a block for each group
+* retrieval: recall, gain retained, difference to the best method and cost, one block per group
 * variants: methods x groups, mean recall over directions
-* cost: seconds of each stage, bytes, students compared on validation, a block for each group
-* directions: every query -> gallery, a block for each group
+* cost: seconds of each stage, bytes, students evaluated on validation, one block per group
+* directions: recall of every direction, one block per group
 * curve: methods x groups, gain retained
 
 A group is a size or, if the comparison has budgets, a budget. Within a group the best recall of a method is bold, and
@@ -27,7 +27,7 @@ from omnidistill.report.run_table import ABSENT, arrow, human_bytes, interval, p
 FAILED = "failed"
 GAIN, DIFFERENCE = "gain retained", "difference to best"
 Columns = tuple[tuple[str, str], ...]
-_LEVELS_OF_NONE = ["R@1", "R@5", "R@10"]  # shown if every row failed
+_DEFAULT_LEVELS = ["R@1", "R@5", "R@10"]  # shown if every row failed
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def comparison_table(comparison: Comparison, layout: str | None = None) -> Compa
 
 
 class _Cells:
-    """What the layouts share: the rows in order (by group, baselines first), and the text of a cell."""
+    """Rows of the comparison in order (by group, baselines first), and the text of their cells; used by all layouts."""
 
     def __init__(self, comparison: Comparison) -> None:
         self.comparison = comparison
@@ -97,7 +97,7 @@ class _Cells:
         recall = next((row.recall for row in comparison.rows if row.recall is not None), None)
         if recall is None:
             self.directions = [f"{query}->{gallery}" for query, gallery in permutations(comparison.data.widths, 2)]
-            self.levels = _LEVELS_OF_NONE
+            self.levels = _DEFAULT_LEVELS
         else:
             self.directions = [direction for direction in recall if direction != MEAN]
             self.levels = sorted(recall[MEAN], key=level_number)
@@ -209,7 +209,7 @@ def _curve(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
 
 def _cost(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
     stages = [("seconds", stage) for stage in ("experts", "distill", "students", "total")]
-    amounts = [("", "bytes of the set"), ("", "peak memory"), ("", "students judged on validation")]
+    amounts = [("", "bytes of the set"), ("", "peak memory"), ("", "students evaluated on validation")]
 
     def build(row: ComparisonRow) -> list[str | Cell]:
         seconds = row.stage_seconds
@@ -239,11 +239,11 @@ _LAYOUTS: dict[str, Callable[[_Cells], tuple[Columns, tuple[Block, ...]]]] = {
 }
 _LEGENDS = {
     "retrieval": "Recall and gain retained in %, difference to the best method of the {group} in points; ± is the "
-    "standard deviation, brackets hold the interval.",
+    "standard deviation, brackets contain the interval.",
     "variants": "Mean recall over directions in %; ± is the standard deviation.",
     "cost": "Seconds and bytes are those of one set.",
     "directions": "Recall in %, query → gallery; ± is the standard deviation.",
-    "curve": "Gain retained of the mean recall over directions in %; brackets hold the interval.",
+    "curve": "Gain retained of the mean recall over directions in %; brackets contain the interval.",
 }
 
 
@@ -252,11 +252,11 @@ def _notes(cells: _Cells, layout: str, blocks: tuple[Block, ...]) -> tuple[str, 
     notes = [_LEGENDS[layout].format(group=group)]
     shown = [cell for block in blocks for row in block.rows for cell in row]
     if any(cell.best for cell in shown):
-        notes.append(f"Bold: the best method of the {group}, references aside.")
+        notes.append(f"Bold: the best method of the {group}; baselines are not considered.")
     if any(cell.tied for cell in shown):
         notes.append(f"†: the interval of the paired difference to the best method of the {group} contains 0.")
     if layout in ("variants", "curve") and None in cells.groups and len(cells.groups) > 1:
-        notes.append(f"What does not depend on the {group} is repeated in every column.")
+        notes.append(f"Rows that do not depend on the {group} are repeated in every column.")
     seeds = ", ".join(str(seed) for seed in comparison.seeds)
     notes += [f"Seeds: {seeds}; students per seed: {comparison.num_students}.", *comparison.protocol]
     for row in cells.rows:

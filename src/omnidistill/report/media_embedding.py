@@ -1,4 +1,4 @@
-"""Media inside the page: each distinct one once, as a data URI, while a budget of bytes lasts; the rest is counted."""
+"""Embedding of media in the page as data URIs, each distinct file once, up to a limit of bytes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import base64
 from collections.abc import Hashable
 
 from omnidistill.core.errors import InputError
-from omnidistill.report.items import Make
+from omnidistill.report.items import MediumFactory
 
 
 class EmbeddedMedia:
-    """Data URIs in the order of first use, together at most `budget` bytes.
+    """Data URIs in the order of first use, with a total of at most `budget` bytes.
 
-    left_out: how many were wanted after the budget was spent. unreadable: why, for every file that cannot be used.
+    Attributes:
+        uris: the data URIs.
+        num_bytes: their total size.
+        left_out: number of media that did not fit.
+        unreadable: error message of every file that cannot be used.
     """
 
     def __init__(self, budget: int) -> None:
@@ -24,20 +28,22 @@ class EmbeddedMedia:
         self._by_key: dict[Hashable, int | None] = {}
         self._by_uri: dict[str, int] = {}
 
-    def number(self, key: Hashable, make: Make | None) -> int | None:
-        """The place of the medium of this key among `uris`, made at its first use; None where there is none or no room.
-        Nothing is made once something had no room.
+    def number(self, key: Hashable, factory: MediumFactory | None) -> int | None:
+        """Return the index in `uris` of the medium with this key, which is created at its first use.
+
+        The result is None if there is no medium or it does not fit. After the first that does not fit, no other medium
+        is created.
         """
         if key not in self._by_key:
-            self._by_key[key] = None if make is None else self._embed(make)
+            self._by_key[key] = None if factory is None else self._embed(factory)
         return self._by_key[key]
 
-    def _embed(self, make: Make) -> int | None:
+    def _embed(self, factory: MediumFactory) -> int | None:
         if self.left_out:
             self.left_out += 1
             return None
         try:
-            medium = make()
+            medium = factory()
         except InputError as error:
             self.unreadable.append(str(error))
             return None
@@ -47,6 +53,6 @@ class EmbeddedMedia:
         if self.num_bytes + len(uri) > self.budget:
             self.left_out += 1
             return None
-        self.num_bytes += len(uri) + 3  # quotes and comma of the list that it stands in
+        self.num_bytes += len(uri) + 3  # quotes and comma in the JSON list
         self.uris.append(uri)
         return self._by_uri.setdefault(uri, len(self.uris) - 1)

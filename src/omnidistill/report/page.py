@@ -1,8 +1,8 @@
-"""One self-contained HTML page about runs over the same data: claim, tables, curves, similarity, instances, cases.
+"""One self-contained HTML page about runs on the same data: summary, tables, curves, similarity, instances, cases.
 
-Everything a run brings (captions, labels, settings) is text and escaped; a content security policy allows the page's
-own style and script by their hashes, media from inside the page, and nothing else. Instances are one list of numbers
-that the script unfolds; media take what is left of `MAX_BYTES`.
+All texts of a run (captions, labels, settings) are escaped. A content security policy allows only the style and script
+of the page, by their hashes, and embedded media. Instances are a list of numbers from which the script builds the
+elements. Media are embedded as long as the page is smaller than `MAX_BYTES`.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from omnidistill.report.sections import run_sections, safe_charts
 __all__ = ["MAX_BYTES", "RunView", "render_page"]
 
 MAX_BYTES = 4_900_000
-"""What a page is meant to weigh at most; media are left out beyond it."""
-_FRAME_BYTES = 150_000  # style, script, tables and curves of a run
+"""Intended maximum size of a page; media that would exceed it are omitted."""
+_FRAME_BYTES = 150_000  # estimated size of the style, script, tables and curves of a run
 
 
 def render_page(runs: Sequence[RunView]) -> str:
     """Return the page as HTML; equal input gives equal bytes.
 
     Args:
-        runs: at least one run; all of the same data.
+        runs: at least one run; all on the same data.
 
     Raises:
         InputError: no run is given, or the runs were not scored on the same data (see `run_table.combine`).
@@ -90,7 +90,7 @@ def render_page(runs: Sequence[RunView]) -> str:
 
 @dataclass(frozen=True)
 class _SharedTables:
-    """The tables over all evaluated runs; `emphasised` are the numbers of the rows of distilled sets."""
+    """The tables over all evaluated runs; `emphasised` contains the indices of the rows of distilled sets."""
 
     scores: TextTable | None = None
     emphasised: frozenset[int] = frozenset()
@@ -123,6 +123,6 @@ def _source(environment: Environment, name: str) -> Markup:
 
 
 def _csp_hash(content: str) -> str:
-    """The source expression by which a content security policy allows exactly this inline style or script."""
+    """Return the source expression of a content security policy that allows this inline style or script."""
     digest = hashlib.sha256(str(content).encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"

@@ -1,6 +1,7 @@
-"""What of a run's items goes into the page: each item once as text, its media once, and the instances by numbers.
+"""Items and instances of the page as data for its script: captions, media, and instances that refer to them by number.
 
-The page's script builds the instances from this, a few at a time; captions are text there and never markup.
+The script builds the elements of the instances from this data, a few at a time. Captions are inserted as text, never as
+markup.
 """
 
 from __future__ import annotations
@@ -19,21 +20,21 @@ from omnidistill.report.items import Items
 from omnidistill.report.media_embedding import EmbeddedMedia
 
 MAX_CAPTION = 90
-"""Characters of a caption that are shown."""
-_SOUND_SHARE = 0.4  # of the budget, at most; pictures have the rest
+"""Maximum number of characters of a caption."""
+_SOUND_SHARE = 0.4  # largest share of the bytes for sounds; pictures use the rest
 
 
 @dataclass
 class ShownItems:
-    """The items that a page shows, numbered by first use; media are added when all texts are known."""
+    """The items of a page, numbered in the order of first use; `embed` adds their media."""
 
     texts: list[str] = field(default_factory=list)
     _numbers: dict[tuple[int, str, str], int] = field(default_factory=dict)
     _sources: list[tuple[Items, int, str, str]] = field(default_factory=list)
-    _wanted: dict[int, None] = field(default_factory=dict)
+    _with_media: dict[int, None] = field(default_factory=dict)
 
     def number(self, items: Items, name: str, modality: str, with_media: bool = True) -> int:
-        """The number of an item in one modality; its media are wanted if any use of it says so."""
+        """Return the number of an item in one modality; its media are embedded if any call has `with_media`."""
         key = (id(items), name, modality)
         if key not in self._numbers:
             self._numbers[key] = len(self.texts)
@@ -41,15 +42,15 @@ class ShownItems:
             self._sources.append((items, id(items), name, modality))
         number = self._numbers[key]
         if with_media:
-            self._wanted.setdefault(number)
+            self._with_media.setdefault(number)
         return number
 
     def embed(self, budget: int) -> Media:
-        """Pictures and sounds of the items, as many as `budget` bytes hold, in the order of first use."""
+        """Return pictures and sounds of the items, in the order of first use, as many as fit into `budget` bytes."""
         sounds = EmbeddedMedia(int(_SOUND_SHARE * budget))
-        sound_of = {number: self._sound(sounds, number) for number in self._wanted}
+        sound_of = {number: self._sound(sounds, number) for number in self._with_media}
         pictures = EmbeddedMedia(budget - sounds.num_bytes)
-        picture_of = {number: self._picture(pictures, number) for number in self._wanted}
+        picture_of = {number: self._picture(pictures, number) for number in self._with_media}
         return Media(pictures, sounds, picture_of, sound_of)
 
     def _picture(self, media: EmbeddedMedia, number: int) -> int | None:
@@ -63,7 +64,7 @@ class ShownItems:
 
 @dataclass(frozen=True)
 class Media:
-    """What is embedded, and the place of each item's picture and sound in it (None: it has none)."""
+    """Embedded media, and the indices of the picture and sound of each item (None if it has none)."""
 
     pictures: EmbeddedMedia
     sounds: EmbeddedMedia
@@ -71,7 +72,7 @@ class Media:
     sound_of: dict[int, int | None]
 
     def note(self) -> str:
-        """What is missing, for the reader; empty where all is there."""
+        """Return a sentence about missing media; empty if none are missing."""
         parts = [
             f"{media.left_out:,} {name} did not fit into the page"
             for name, media in (("pictures", self.pictures), ("sounds", self.sounds))
@@ -84,8 +85,10 @@ class Media:
 
 
 def instance_numbers(instances: Sequence[Instance], items: Items, shown: ShownItems) -> list[list[Any]]:
-    """Every instance as [number, start item or -1, agrees, [[modality, cosine and distance of its move or null, nearest
-    item, cosine, ...], ...]].
+    """Return every instance as [number, initial item or -1, agrees, traces].
+
+    A trace is [modality, move, item, cosine, item, cosine, ...] with the nearest items; a move is [cosine, distance] or
+    None.
     """
     return [
         [
@@ -110,7 +113,7 @@ def instance_numbers(instances: Sequence[Instance], items: Items, shown: ShownIt
 
 
 def as_script_data(content: Any) -> Markup:
-    """JSON that may stand inside a script element: nothing in it can end the element or begin a comment."""
+    """Return JSON that is safe inside a script element: it cannot end the element or start a comment."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -118,12 +121,14 @@ def as_script_data(content: Any) -> Markup:
 
 
 def tidy(text: str) -> str:
-    """A caption on one line, without characters that cannot be shown or that turn the direction of what follows."""
+    """Return a caption on one line, shortened, without control characters and changes of the text direction."""
     clean = "".join(
-        c for c in re.sub(r"\s+", " ", text) if unicodedata.category(c) not in ("Cc", "Cs") and c not in _TURNING
+        c
+        for c in re.sub(r"\s+", " ", text)
+        if unicodedata.category(c) not in ("Cc", "Cs") and c not in _DIRECTION_CHANGES
     )
     clean = clean.strip()
     return clean if len(clean) <= MAX_CAPTION else f"{clean[: MAX_CAPTION - 1].rstrip()}…"
 
 
-_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_DIRECTION_CHANGES = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"

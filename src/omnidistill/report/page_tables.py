@@ -1,4 +1,4 @@
-"""Tables that only the page has: recall by direction, tinted by height, and runs side by side."""
+"""Tables of the page only: recall by direction as a heat table, and a comparison of runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NUM_SHADES = 10
 
 @dataclass(frozen=True)
 class HeatCell:
-    """Recall in percent, its spread over seeds ("" without one), and its shade."""
+    """Recall in percent, its standard deviation over students ("" without one), and its shade."""
 
     text: str
     spread: str
@@ -33,10 +33,10 @@ class HeatTable:
 
 
 def heat_tables(scores: RunScores) -> list[HeatTable]:
-    """Return a table for every recall level, shaded from its lowest recall to its highest; none without directions.
+    """Return one table per recall level, shaded from its lowest to its highest recall; empty without directions.
 
     Args:
-        scores: of an evaluated run.
+        scores: the scores of an evaluated run.
     """
     tables = []
     for k in scores.levels if scores.directions else []:
@@ -58,7 +58,7 @@ def comparison_table(runs: Mapping[str, RunScores]) -> TextTable | None:
     """Return gain retained, size and time of every run, one row per run; None without runs.
 
     Args:
-        runs: scores by label of the run; those of a run that is not evaluated have no gain.
+        runs: scores by label of the run; a run that is not evaluated has no gain.
     """
     if not runs:
         return None

@@ -1,7 +1,7 @@
 """Tables of an evaluation: one row per baseline and for the distilled set, for terminal, Markdown and CSV.
 
-Recall and gain are fractions in the CSV, percent in the tables for reading. Gain retained is
-(row - zero_shot) / (full - zero_shot), "n/a" where training on all rows gains nothing beyond noise.
+Recall and gain are fractions in the CSV file and percent in the other tables. Gain retained is
+(row - zero_shot) / (full - zero_shot), or "n/a" if the gain of training on all rows is not above noise.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def score_rows(scores: RunScores) -> TextTable:
     Recall is the mean over directions, in % ± standard deviation over seeds.
 
     Args:
-        scores: of an evaluated run.
+        scores: the scores of an evaluated run.
     """
     levels = scores.levels
-    header = ("Line", *(f"{k} %" for k in levels), *(f"gain retained {k}" for k in levels), "seconds", "bytes")
+    header = ("Method", *(f"{k} %" for k in levels), *(f"gain retained {k}" for k in levels), "seconds", "bytes")
     rows = tuple(
         (
             row.label,
@@ -63,14 +63,14 @@ def direction_rows(scores: RunScores) -> TextTable:
     """Return the recall of every row for every direction (query -> gallery), in % ± standard deviation over seeds.
 
     Args:
-        scores: of an evaluated run.
+        scores: the scores of an evaluated run.
     """
     rows = tuple(
         (arrow(direction), row.label, *(_recall_cell(row.recall.get(direction, {}).get(k)) for k in scores.levels))
         for direction in scores.directions
         for row in scores.rows.values()
     )
-    return TextTable(("Direction", "Line", *scores.levels), rows, num_labels=2)
+    return TextTable(("Direction", "Method", *scores.levels), rows, num_labels=2)
 
 
 def to_rich(scores: RunScores) -> rich.table.Table:
@@ -81,7 +81,7 @@ def to_rich(scores: RunScores) -> rich.table.Table:
 
     levels, title = scores.levels, Text(f"{scores.data.name}: mean recall over directions, test split")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
-    table.add_column("Line", overflow="fold")
+    table.add_column("Method", overflow="fold")
     for name in (*(f"{k} %\ngain %" for k in levels), "seconds\nbytes"):
         table.add_column(Text(name), justify="right", no_wrap=True)
     for label, *cells in score_rows(scores).rows:
@@ -105,7 +105,7 @@ def to_csv(scores: RunScores) -> str:
     The gain is that of the mean over directions.
 
     Args:
-        scores: of an evaluated run.
+        scores: the scores of an evaluated run.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -123,14 +123,14 @@ def to_csv(scores: RunScores) -> str:
 def combine(runs: Sequence[RunScores]) -> RunScores:
     """Return the scores of several runs over the same data as one: those of the first, with rows of the other runs.
 
-    The rows that a run adds are its distilled set, and training on all rows by its objective if no earlier run has the
-    same.
+    Every other run adds the row of its distilled set and, if no earlier run has the same row, training on all rows by
+    its objective.
 
     Args:
         runs: at least one evaluated run.
 
     Raises:
-        InputError: no run is given, or the runs were not scored on the same data with the same baselines.
+        InputError: no run is given, or the runs were not evaluated on the same data with the same baselines.
     """
     if not runs:
         raise InputError("report: no scores to combine; give those of at least one run")
@@ -169,7 +169,7 @@ def human_bytes(count: int | float) -> str:
 
 
 def arrow(direction: str) -> str:
-    """Return a direction as tables show it: `image → text` for `image->text`."""
+    """Return a direction for display: `image → text` for `image->text`."""
     return direction.replace("->", " → ")
 
 
@@ -192,7 +192,7 @@ def _is_same_row(left: RowScores, right: RowScores) -> bool:
 
 
 def _require_same_baselines(first: RunScores, other: RunScores, number: int) -> None:
-    """Check that two runs were scored on the same data, and that zero-shot and full reach the same recall in both."""
+    """Check that two runs have the same data, and the same recall of the initial heads and of training on all rows."""
     for field in ("name", "widths", "rows"):
         left, right = getattr(first.data, field), getattr(other.data, field)
         if left != right:

@@ -17,10 +17,10 @@ from omnidistill.report.similarity_view import SimilarityView
 
 @dataclass(frozen=True)
 class RunView:
-    """What the page shows of a run.
+    """Content of the page for one run.
 
     Attributes:
-        scores: scores and facts; without rows for a run that is not evaluated.
+        scores: scores and facts of the run; without rows if the run is not evaluated.
         metrics: records of metrics.jsonl.
         instances: the synthetic rows with the real items nearest to them.
         items: captions, pictures and sounds of real items.
@@ -48,7 +48,7 @@ class RunView:
 
 
 def run_labels(runs: Sequence[RunView]) -> list[str]:
-    """Return a unique label for each run: that of its set, with the name of the folder if two are equal."""
+    """Return a unique label for each run: the label of its set, with the name of the folder if two are equal."""
     labels = [_label(run.scores) for run in runs]
     counts = Counter(labels)
     named = [

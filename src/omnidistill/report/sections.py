@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from omnidistill.report.cases import COMPARED, Case, Cases
 from omnidistill.report.charts import Chart, run_charts
-from omnidistill.report.claims import claim, differences, further, made_of, matching
+from omnidistill.report.claims import claim, differences, further, matching, origin
 from omnidistill.report.instances import Instance
 from omnidistill.report.items import Items
 from omnidistill.report.page_items import ShownItems
@@ -49,7 +49,7 @@ class ShownCase:
 
 @dataclass(frozen=True)
 class ShownCases:
-    """How many queries rose, fell and stayed, and the cases of each kind under a title."""
+    """Numbers of queries whose rank improves, worsens or does not change, and the cases of each kind with a title."""
 
     rose: int
     fell: int
@@ -72,13 +72,13 @@ class ShownSimilarity:
 
 @dataclass(frozen=True)
 class RunSections:
-    """What the templates show of a run, apart from its instances."""
+    """Content of the sections about a run, except its instances."""
 
     label: str
     scored: bool
     claim: str
     further: str
-    made_of: str
+    origin: str
     notes: tuple[str, ...]
     charts: tuple[Chart, ...]
     similarities: tuple[ShownSimilarity, ...]
@@ -92,7 +92,7 @@ class RunSections:
 
 
 def run_sections(run: RunView, label: str, shown: ShownItems) -> RunSections:
-    """Return what the templates show of a run, apart from its instances.
+    """Return the content of the sections about a run, except its instances.
 
     Args:
         run: the run.
@@ -104,9 +104,9 @@ def run_sections(run: RunView, label: str, shown: ShownItems) -> RunSections:
     return RunSections(
         label=label,
         scored=run.scored,
-        claim=claim(scores) if run.scored else "This run was not scored: what its rows keep is not known yet.",
+        claim=claim(scores) if run.scored else "This run has not been evaluated, so its gain is not known yet.",
         further=further(scores) if run.scored else "",
-        made_of=made_of(scores),
+        origin=origin(scores),
         notes=tuple(sentence for sentence in sentences if sentence),
         charts=safe_charts(run_charts(scores, run.metrics)),
         similarities=tuple(_similarity(view, run, shown) for view in run.similarities),
@@ -126,7 +126,7 @@ def safe_charts(charts: Iterable[Chart]) -> tuple[Chart, ...]:
 
 
 def _stays(instance: Instance) -> bool:
-    """Whether the real item that the row started from is still the nearest in every modality."""
+    """Return whether the initial real item of a row is still the nearest item in every modality."""
     return all(trace.nearest[0].id == instance.start for trace in instance.traces.values())
 
 
@@ -176,7 +176,7 @@ def _cases(cases: Cases, run: RunView, shown: ShownItems) -> ShownCases:
         cases.fell,
         cases.stayed,
         (
-            ("Ranks that rose most", shown_cases([case for case in cases.cases if case.rose])),
-            ("Ranks that fell most", shown_cases([case for case in cases.cases if not case.rose])),
+            ("Largest improvements in rank", shown_cases([case for case in cases.cases if case.rose])),
+            ("Largest declines in rank", shown_cases([case for case in cases.cases if not case.rose])),
         ),
     )

@@ -1,4 +1,4 @@
-"""The similarity of a set for people: one line where nothing of it is learned, else its map and its strongest pairs."""
+"""View of the similarity of a set: one sentence if it is not learned, or else a heat map and the strongest pairs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,13 @@ _NUM_PAIRS = 8
 
 @dataclass(frozen=True)
 class SimilarityView:
-    """What is said of S, its picture (None where there is nothing to see), the entry that is opaque in it, and its
-    strongest pairs (row, column, entry), rows numbered as instances are.
+    """View of the similarity S.
+
+    Attributes:
+        sentence: description of S.
+        picture: heat map; None if S has no off-diagonal entries.
+        scale: smallest magnitude that is opaque in the picture.
+        pairs: the strongest pairs (row, column, entry), numbered like the instances.
     """
 
     sentence: str
@@ -24,25 +29,25 @@ class SimilarityView:
 
 
 def similarity_view(distilled: DistilledSet, first: int = 0) -> SimilarityView:
-    """The similarity of a set whose instances are numbered from `first`."""
+    """Return the view of the similarity of a set whose instances are numbered from `first`."""
     kind = distilled.spec.similarity.kind
     if kind == "identity":
-        return SimilarityView("The similarity is the identity: each row matches itself and no other. None was learned.")
+        return SimilarityView("The similarity is the identity: each row matches only itself. It is not learned.")
     if kind == "groups":
-        return SimilarityView("The similarity is by group: rows of one group match, others do not. None was learned.")
+        return SimilarityView("The similarity is given by groups: rows of the same group match. It is not learned.")
     matrix = distilled.similarity()
     diagonal = matrix.diagonal()
-    own = f"its diagonal goes from {diagonal.min():.2f} to {diagonal.max():.2f}".replace("-", "−")
+    own = f"the diagonal ranges from {diagonal.min():.2f} to {diagonal.max():.2f}".replace("-", "−")
     if kind == "diagonal":
-        return SimilarityView(f"The similarity is a diagonal: no row matches another. As learned, {own}.")
+        return SimilarityView(f"The similarity is diagonal: no row matches another row. After learning, {own}.")
     pairs = strongest_pairs(matrix, _NUM_PAIRS)
     if not pairs:
-        return SimilarityView(f"The similarity could be learned, but no row came to match another; {own}.")
+        return SimilarityView(f"The similarity is learned, but all entries off the diagonal are 0; {own}.")
     scale = abs(pairs[0][2])
     sentence = (
-        f"Entry (i, j) says how much row i should match row j: 1 on the diagonal and 0 elsewhere at first; {own}."
+        f"Entry (i, j) is the target similarity of rows i and j. Initially, S is the identity; after learning, {own}."
     )
     if len(matrix) > MAX_PIXELS:
-        sentence += f" Of {len(matrix)} rows, drawn in blocks: each shows its entry of largest magnitude."
+        sentence += f" The {len(matrix)} rows are drawn in blocks; each shows its entry of largest magnitude."
     numbered = tuple((first + i % distilled.size, first + j % distilled.size, value) for i, j, value in pairs)
     return SimilarityView(sentence, heat_png(matrix, scale), scale, numbered)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from omnidistill.encoding.encoders.encoder import Encoder, Item, Kind
-from omnidistill.testing.promises import agree, require
+from omnidistill.testing.assertions import agree, require
 
 _MAX_PICKLE_BYTES = 1 << 20  # a pickled encoder without weights is smaller than this
 

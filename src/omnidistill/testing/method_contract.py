@@ -15,7 +15,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.distillation import DistilledSet
 from omnidistill.distillation.distilled_set import sgd_recipe
 from omnidistill.methods import Method, Task
-from omnidistill.testing.promises import require
+from omnidistill.testing.assertions import require
 
 
 def check_method(method: Method, task: Task) -> None:

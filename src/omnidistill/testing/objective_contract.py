@@ -1,4 +1,4 @@
-"""The contract of objectives: `value` and `gradient` belong to one loss, and rollouts can differentiate through them.
+"""The contract of objectives: `gradient` is the derivative of `value`, and rollouts can differentiate through it.
 
 Shapes: M modalities, b instances, d embedding width.
 """
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.models.objectives import Objective
-from omnidistill.testing.promises import agree, check_gradient, normal, require
+from omnidistill.testing.assertions import agree, check_gradient, normal, require
 
 _NUM_INSTANCES, _WIDTH = 4, 5
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from omnidistill.models.similarities import Similarity
-from omnidistill.testing.promises import agree, check_gradient, generator, normal, require
+from omnidistill.testing.assertions import agree, check_gradient, generator, normal, require
 
 
 def check_similarity(similarity: Similarity, *, num_rows: int = 12) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from omnidistill.io.artifacts.tensor_file import DTYPES
 from omnidistill.models.storages import RowForm
-from omnidistill.testing.promises import normal, require
+from omnidistill.testing.assertions import normal, require
 
 _SHAPES = ((5, {"a": 7, "b": 12}), (1, {"b": 3, "a": 1}), (4, {"c": 33, "a": 8, "b": 5}))
 

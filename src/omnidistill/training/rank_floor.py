@@ -65,7 +65,7 @@ def smallest_size(singular_values: Float[Tensor, " k"], loss: float) -> int:
     return int((_floors(singular_values) > loss).sum())
 
 
-_NO_UPDATE = "the head of the expert equals the initial head: there is nothing to match; train the expert for longer"
+_NO_UPDATE = "the head of the expert equals the initial head, so nothing can be matched; train the expert for longer"
 
 
 def _floors(singular_values: Float[Tensor, " k"]) -> Float[Tensor, " k+1"]:

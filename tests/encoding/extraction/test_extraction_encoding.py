@@ -36,7 +36,7 @@ class Interrupt(SilentProgress):
             raise KeyboardInterrupt
 
 
-class Told(SilentProgress):
+class NoteRecorder(SilentProgress):
     def __init__(self) -> None:
         self.started: list[tuple[int, str, int]] = []
         self.advanced = 0
@@ -90,7 +90,7 @@ def test_a_run_cut_anywhere_goes_on_to_the_same_bits(tmp_path: Path, after: int)
         encode(manifest, encoders(), tmp_path / "cut", settings=HERE, progress=Interrupt(after))
     with pytest.raises(InputError, match="not finished"):
         join(tmp_path / "cut")
-    progress = Told()
+    progress = NoteRecorder()
     encode(manifest, encoders(), tmp_path / "cut", settings=HERE, progress=progress)
     kept = 10 * (after // 10)
     assert progress.started == [(24, "encode", kept)]
@@ -122,7 +122,7 @@ def test_a_bad_item_costs_its_row_and_is_named(tmp_path: Path) -> None:
     rows = list(manifest.rows)
     rows[9] = dataclasses.replace(rows[9], media={"text": " ", "sound": "9.bin"})
     manifest = Manifest(tuple(rows), manifest.kinds, manifest.root)
-    progress = Told()
+    progress = NoteRecorder()
     encoded = encode(manifest, encoders(), tmp_path / "out", settings=HERE, progress=progress)
     assert encoded.rows == 10
     assert [(item.id, item.modality) for item in encoded.bad] == [
@@ -146,7 +146,7 @@ def test_a_file_that_arrives_late_is_encoded_then_and_nothing_else(tmp_path: Pat
     (tmp_path / "media" / "7.bin").unlink()
     assert encode(manifest, encoders(), tmp_path / "out", settings=HERE).rows == 11
     (tmp_path / "media" / "7.bin").write_bytes(b"here now")
-    progress = Told()
+    progress = NoteRecorder()
     assert encode(manifest, encoders(), tmp_path / "out", settings=HERE, progress=progress).rows == 12
     assert progress.started == [(24, "encode", 14)]
 
@@ -154,7 +154,7 @@ def test_a_file_that_arrives_late_is_encoded_then_and_nothing_else(tmp_path: Pat
 def test_a_limit_can_be_lifted_and_lowered(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path / "media")
     assert encode(manifest, encoders(), tmp_path / "out", settings=HERE, limit=7).rows == 7
-    progress = Told()
+    progress = NoteRecorder()
     assert encode(manifest, encoders(), tmp_path / "out", settings=HERE, progress=progress).rows == 12
     assert progress.started == [(24, "encode", 10)]
     encode(manifest, encoders(), tmp_path / "out", settings=HERE, limit=5)

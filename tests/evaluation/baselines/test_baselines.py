@@ -98,7 +98,7 @@ def test_every_baseline_keeps_its_contract(name: str, start: Heads, full: Traine
     assert result.bytes == again.bytes >= 0
     assert result.seconds >= 0
     assert json.loads(json.dumps(result.settings)) == again.settings
-    assert result.judged == again.judged >= 0
+    assert result.num_evaluated == again.num_evaluated >= 0
 
 
 @pytest.mark.parametrize("name", ["random", "low-rank", "full", "full-own"])

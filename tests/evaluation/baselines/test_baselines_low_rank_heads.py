@@ -104,7 +104,7 @@ def test_training_is_that_of_adam_with_autograd() -> None:
     rate, num_epochs = found.settings["learning_rate"], found.settings["num_epochs"]
     assert scores[rate, num_epochs] == pytest.approx(max(scores.values()), abs=0.01)
     assert max(scores.values()) > min(scores.values()) + 0.02
-    assert found.judged == len(scores)
+    assert found.num_evaluated == len(scores)
     *_, heads = train(rate, 3, num_epochs, "low rank")
     for name, matrix in heads.items():
         torch.testing.assert_close(found.heads[name], matrix, rtol=0, atol=2e-3)

@@ -65,7 +65,7 @@ def test_heads_are_the_canonical_ones_of_the_ridge_and_pairing_that_validate_bes
             heads, bias = canonical(development.train, pairing, ridge, WIDTH)
             scores[pairing, ridge] = score_by_hand(as_heads(heads), development.validation, bias)
     chosen = result.settings["pairing"], result.settings["ridge"]
-    assert result.judged == len(scores) == 10
+    assert result.num_evaluated == len(scores) == 10
     assert chosen == best == max(scores, key=lambda choice: scores[choice])
     assert sorted(scores.values())[-2] < scores[chosen] - 1e-3
     heads, bias = canonical(development.train, *chosen, WIDTH)
@@ -94,4 +94,4 @@ def test_data_with_a_pairing_are_paired_by_rows(data: FeatureSet) -> None:
     train = replace(development.train, pairing=torch.eye(len(development.train)))
     result = fitted(small_heads(data, WIDTH), replace(development, train=train))
     assert result.settings["pairing"] == "rows"
-    assert result.judged == 5
+    assert result.num_evaluated == 5

@@ -97,7 +97,7 @@ def test_others_follow_from_the_seed_of_the_experts(tmp_path: Path) -> None:
 
 
 def test_epochs_that_are_matched_must_be_there(tmp_path: Path) -> None:
-    """Told before experts are trained."""
+    """NoteRecorder before experts are trained."""
     data, settings = features(), config("evaluate.max_epochs=1", "distill.outer.num_expert_epochs=2")
     with pytest.raises(InputError, match="experts have 1 epochs, but the settings need epoch 2; increase"):
         make_experts(data, small_heads(data), settings, tmp_path)

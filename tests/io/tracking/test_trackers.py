@@ -24,7 +24,7 @@ from omnidistill.io.tracking import (
     trackers,
 )
 from plugins import installed
-from small_runs import SMALL, Loop, Told, cli, contents, features, packed, records, small_config
+from small_runs import SMALL, Loop, NoteRecorder, cli, contents, features, packed, records, small_config
 
 Shown = dict[int, float]
 """The loss by step."""
@@ -194,7 +194,7 @@ def test_a_tracker_continues_after_its_last_step(tmp_path: Path, monkeypatch: py
 
 
 def test_trackers_do_not_change_a_run(tmp_path: Path) -> None:
-    loop, config, told = Loop.make(tmp_path / "experts"), small_config("distill.iterations=6"), Told()
+    loop, config, told = Loop.make(tmp_path / "experts"), small_config("distill.iterations=6"), NoteRecorder()
     loop.distill(tmp_path / "plain", config)
     loop.distill(tmp_path / "tracked", config, trackers=list(READ), progress=told)
     kept = {name: data for name, data in contents(tmp_path / "tracked").items() if name in contents(tmp_path / "plain")}
@@ -222,7 +222,7 @@ def test_trackers_continue_an_interrupted_run(tmp_path: Path) -> None:
 
 
 def test_failing_trackers_do_not_change_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loop, config, told = Loop.make(tmp_path / "experts"), small_config("distill.iterations=3"), Told()
+    loop, config, told = Loop.make(tmp_path / "experts"), small_config("distill.iterations=3"), NoteRecorder()
     loop.distill(tmp_path / "plain", config)
     for name, at in zip(READ, ("open", "log", "close"), strict=True):
         monkeypatch.setitem(trackers._loaded, name, lambda folder, settings, at=at: Failing(at))

@@ -98,7 +98,7 @@ def test_the_diagonal_of_the_targets_receives_no_outer_gradient(normal: Normal) 
 
 
 def test_the_consensus_has_the_sign_of_the_mean_embedding(normal: Normal) -> None:
-    """Its instance term is close to that of the mean embeddings; a wrong sign here and there would be far from it."""
+    """The instance term is close to that of the mean embeddings, which would fail with wrong signs."""
     outputs = 2 * normal(1, 30, 16) + normal(3, 30, 16, seed=1)
     means = torch.nn.functional.normalize(outputs, dim=-1).mean(0)
     means = torch.nn.functional.normalize(means, dim=-1)

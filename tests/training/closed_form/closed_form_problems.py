@@ -19,7 +19,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def paired(num_modalities: int = 3, rows: int = 500, group: int = 1, latent: int = 8, seed: int = 0) -> FeatureSet:
-    """Rows of a group share their latent; groups lie scattered over the rows, and the last may be smaller."""
+    """Return rows whose groups share a latent; the groups are scattered over the rows, and the last may be smaller."""
     draw = generator(seed)
     codes = (torch.arange(rows) // group)[torch.randperm(rows, generator=draw)]
     z = torch.randn(rows, latent, generator=draw)[codes]
@@ -47,7 +47,7 @@ def cross_of(rows: dict[str, Tensor]) -> dict[tuple[str, str], np.ndarray]:
 
 
 def off_diagonal(left: dict, right: dict) -> float:
-    """Sum over pairs of the squared distance between two sets of blocks."""
+    """Return the sum over pairs of the squared distances between two sets of blocks."""
     return sum(float(((np.asarray(left[pair]) - np.asarray(right[pair])) ** 2).sum()) for pair in left)
 
 
@@ -57,7 +57,7 @@ def products(blocks: dict[str, Tensor]) -> dict[tuple[str, str], np.ndarray]:
 
 
 def minimise(loss, leaves: list[Tensor], steps: int = 400) -> float:
-    """L-BFGS with line search, in place; the loss that it ends at."""
+    """Minimise in place by L-BFGS with line search, and return the final loss."""
     optimiser = torch.optim.LBFGS(
         leaves,
         max_iter=steps,

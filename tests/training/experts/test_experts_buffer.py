@@ -1,4 +1,4 @@
-"""Trajectories on disk: what is stored, what is refused, and that a killed training goes on to the same bits."""
+"""Trajectories on disk: stored content, errors for damaged files, and bitwise equal results after a resume."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def buffer(folder: Path) -> ExpertBuffer:
 
 
 def test_every_epoch_is_the_training_up_to_it(buffer: ExpertBuffer) -> None:
-    """Epoch 0 is the start; snapshots are copies, each of its own time, not views of heads that go on changing."""
+    """Epoch 0 is the start; snapshots are copies of the heads after each epoch, not views of the current heads."""
     data = features().split("train")
     start = small_heads(data)
     heads = stack_runs(start, CONFIG.experts.num_experts)
@@ -102,7 +102,7 @@ def mapped(folder: Path) -> set[str]:
 
 
 def test_an_epoch_is_mapped_while_its_heads_are_in_use_and_no_longer(tmp_path: Path) -> None:
-    """Or a run would hold every trajectory it ever looked at."""
+    """Otherwise a run would keep every trajectory that it has read in memory."""
     folder = tmp_path / "BUFFER"
     made = small_experts(folder, CONFIG)
     assert not mapped(folder)
@@ -121,7 +121,7 @@ def test_a_finished_buffer_is_taken_as_it_is(folder: Path) -> None:
 
 
 def test_a_finished_buffer_is_read_while_others_read_it(folder: Path) -> None:
-    """Cells of a comparison share it: one must not fail because another opens it at the same moment."""
+    """Runs of a comparison share a buffer, so one must not fail while another opens it."""
     with exclusive(folder):
         assert small_experts(folder, CONFIG).num_epochs == 4
 
@@ -153,7 +153,7 @@ def test_another_identity_is_refused(tmp_path: Path) -> None:
 
 
 def interrupt(folder: Path, epochs: int) -> None:
-    """Make a finished buffer what it was after so many epochs."""
+    """Change a finished buffer to its state after this number of epochs."""
     meta = json.loads((folder / "manifest.json").read_text())["meta"]
     state = {"key": meta["key"], "files": meta["files"][: epochs + 1], "seconds": 5.0}
     (folder / "progress.json").write_text(json.dumps(state))

@@ -1,4 +1,4 @@
-"""Heads for users who bring none: random, or pre-trained on the `heads` split and chosen on validation."""
+"""Initial heads if the user gives none: random, or pre-trained on the `heads` split and chosen on validation."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def equal(one: Heads, other: Heads) -> bool:
 
 
 def trajectory(seed: int = 0) -> list[Heads]:
-    """The heads before, and after each epoch, as the judge is shown them."""
+    """The heads before, and after each epoch, as the scorer receives them."""
     shown: list[Heads] = []
 
-    def judge(heads: Heads) -> float:
+    def scorer(heads: Heads) -> float:
         shown.append({name: matrix.clone() for name, matrix in heads.items()})
         return 0.0
 
-    pretrain_heads(development(), CONFIG, judge, seed=seed)
+    pretrain_heads(development(), CONFIG, scorer, seed=seed)
     return shown
 
 
-def test_the_judge_sees_the_start_and_every_epoch() -> None:
+def test_the_scorer_sees_the_start_and_every_epoch() -> None:
     shown = trajectory()
     assert len(shown) == 6
     heads = stack_runs(shown[0], 1)
@@ -59,7 +59,7 @@ def test_the_judge_sees_the_start_and_every_epoch() -> None:
 
 
 def test_the_best_on_validation_is_kept_as_it_was_then() -> None:
-    """Whichever epoch is judged best comes back with the values it had, and the first of equals."""
+    """The heads of the best epoch are returned with the values they had; of equal epochs, those of the first."""
     shown = trajectory()
     for best in range(6):
         scores = iter(1.0 if epoch >= best else 0.0 for epoch in range(6))
@@ -87,11 +87,11 @@ def test_training_raises_the_validation_score_on_planted_data() -> None:
     data = development()
     scores: list[float] = []
 
-    def judge(heads: Heads) -> float:
+    def scorer(heads: Heads) -> float:
         scores.append(validation_score(heads, data.validation))
         return scores[-1]
 
-    heads, epoch = pretrain_heads(data, HeadsConfig(width=8, num_epochs=20, batch_size=24), judge, seed=0)
+    heads, epoch = pretrain_heads(data, HeadsConfig(width=8, num_epochs=20, batch_size=24), scorer, seed=0)
     assert epoch > 0
     assert max(scores) > scores[0] + 0.1
     assert validation_score(heads, data.validation) == max(scores)

@@ -1,4 +1,4 @@
-"""Experts from several heads, each with a training of its own: who starts where, and the same bits however trained."""
+"""Experts from several initial heads: which expert starts where, and equal bits for every way of training them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_every_second_expert_starts_from_the_own_heads(num_experts: int, num_sta
 
 
 def test_each_expert_is_trained_as_its_start_says(buffer: ExpertBuffer, tmp_path: Path) -> None:
-    """As in a buffer of its start alone, and standing still after its last epoch."""
+    """The trajectory is that of a buffer with this start only, and constant after its last epoch."""
     assert buffer.own == (True, False, True, False, True, False)
     assert buffer.own_experts == (0, 2, 4)
     assert buffer.last_epochs == (2, 4, 2, 1, 2, 4)
@@ -63,14 +63,14 @@ def test_each_expert_is_trained_as_its_start_says(buffer: ExpertBuffer, tmp_path
 def test_spectra_end_with_the_training_of_the_own_heads(
     span: int | None, stored: int, pairs: int, tmp_path: Path
 ) -> None:
-    """There is no update to take singular values of where the first expert stands still."""
+    """After the last epoch of the first expert there are no updates to compute spectra of."""
     made = train_experts(STARTS, TRAIN, CONFIG, tmp_path, seed=0, spectrum_epochs=span)
     assert made.spectrum_epochs == stored
     assert all(len(spectra) == pairs and bool((spectra[:, 0] > 0).all()) for spectra in made.spectra.values())
 
 
 class Elsewhere(LocalEngine):
-    """Takes units as an engine of other processes does."""
+    """An engine that behaves like one of other processes."""
 
     here = False
 
@@ -86,8 +86,8 @@ def two_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("two_a_block")
 @pytest.mark.parametrize("cut", [None, 0, 1, 2])
-def test_blocks_of_runs_come_to_the_same_bits(cut: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole, and cut before one of the three blocks and gone on with."""
+def test_blocks_of_runs_give_the_same_bits(cut: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This holds without interruption, and after an interruption before one of the three blocks."""
     train_experts(STARTS, TRAIN, CONFIG, tmp_path / "here", seed=0)
     if cut is not None:
         train, blocks = BlockTraining.__call__, []
@@ -110,10 +110,10 @@ def test_blocks_of_runs_come_to_the_same_bits(cut: int | None, tmp_path: Path, m
 
 @pytest.mark.usefixtures("two_a_block")
 @pytest.mark.parametrize("engine", [LocalEngine(), Elsewhere()], ids=["here", "in blocks"])
-def test_a_training_that_was_cut_goes_on_to_the_same_bits(
+def test_an_interrupted_training_resumes_with_the_same_bits(
     engine: LocalEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cut after the second epoch, when some stand still."""
+    """The training is interrupted after the second epoch, when the heads of some experts are already constant."""
     epochs = BlockTraining.epochs
 
     def cutting(*arguments: object) -> object:

@@ -55,7 +55,7 @@ def alone(
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_stacked_runs_are_each_run_alone(name: str) -> None:
-    """64 rows in batches of 24: two steps an epoch, the 16 rows left over are dropped."""
+    """64 rows in batches of 24 give two steps per epoch; the remaining 16 rows are dropped."""
     data = train()
     start, objective = small_heads(data), OBJECTIVES[name].bind(data.modalities)
     heads = stack_runs(start, 3)
@@ -84,7 +84,7 @@ def test_a_batch_larger_than_the_data_is_all_of_it() -> None:
     assert not torch.equal(whole["a"][0], small_heads(data)["a"])
 
 
-def test_going_on_from_an_epoch_gives_the_same_bits() -> None:
+def test_resuming_from_an_epoch_gives_the_same_bits() -> None:
     """The order of an epoch derives from its number, not from what was drawn before it."""
     data = train()
     whole = trained(data, small_heads(data), 3)
@@ -99,8 +99,8 @@ def test_going_on_from_an_epoch_gives_the_same_bits() -> None:
 
 
 @pytest.mark.parametrize("numbers", [1, 10**6], ids=["one run a block", "all in one"])
-def test_a_run_stands_still_after_its_last_epoch(numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Others go on as if it had not; where a block stands still as a whole, no step is taken."""
+def test_heads_are_constant_after_the_last_epoch(numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other runs continue unchanged; if all runs of a block have finished, no step is computed."""
     monkeypatch.setattr("omnidistill.training.experts.epochs._CACHED_NUMBERS", numbers)
     data, lasts = train(), (1, 4, 2)
     whole = {epoch: trained(data, small_heads(data), epoch) for epoch in (1, 2, 4)}
@@ -142,7 +142,7 @@ class Watching(Objective):
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_how_many_runs_go_at_once_changes_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_runs_per_block_changes_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One at a time, two and then the third, all together; always over two epochs, with a step size per run."""
     data = train()
     watching = Watching(objective=OBJECTIVES[name].bind(data.modalities))

@@ -30,7 +30,7 @@ def test_bptt_where_the_rows_outnumber_the_widths(settings: dict[str, object]) -
 
 
 def test_the_kernel_counts() -> None:
-    """X X^T outweighs two products with heads of one output."""
+    """X X^T costs more than two products with heads of one output."""
     assert choice(num_rows=1000, num_steps=40, batch_size=25, widths={"a": 15000, "b": 15000}, width=1) == "bptt"
 
 

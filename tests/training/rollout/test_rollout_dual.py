@@ -138,7 +138,7 @@ def test_trains_as_linear_layers_under_the_optimiser_of_pytorch(
 
 
 def test_equals_finite_differences() -> None:
-    """Nothing of autograd stands in for the truth here: data, targets and step sizes moved by hand."""
+    """The reference does not use autograd: data, targets and step sizes are perturbed manually."""
     made = problem(num_modalities=2, num_rows=4, batch_size=3, num_steps=3, similarity=Full(), width=3, widths=(3, 4))
 
     def distances(first: Tensor, second: Tensor, matrix: Tensor, step_sizes: Tensor) -> Tensor:
@@ -209,7 +209,7 @@ def advance(
         torch.stack([one.targets[steps] for one in made]),
         torch.stack([one.batches[steps] for one in made]),
         first.step_sizes,
-        state or DualState.begin(len(made), outputs, decay),
+        state or DualState.initial(len(made), outputs, decay),
         momentum=momentum,
         weight_decay=decay,
     )

@@ -1,4 +1,4 @@
-"""An endpoint answers from its own form what its heads would answer."""
+"""Endpoints in dual form give the same outputs and distances as their heads."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_target_is_the_start_minus_the_goal() -> None:
 
 @pytest.mark.parametrize("rollout", [dual_rollout, bptt_rollout])
 def test_a_goal_close_to_the_start_keeps_its_distance_in_float32(rollout: Rollout) -> None:
-    """After two epochs at 0.01 the way is 1e-3 of the weights: it is never the difference of two large products."""
+    """After two epochs at 0.01 the update is 1e-3 of the weights, so it must not be a difference of large products."""
     made = problem(num_rows=20, batch_size=10, width=32, widths=(64, 48, 40), step_size=1e-4)
     near = replace(made, goal={name: w + 1e-3 * (made.goal[name] - w) for name, w in made.start.items()})
     low = near.cast(torch.float32)

@@ -32,7 +32,7 @@ def inputs(made: Problem) -> tuple[Tensor, ...]:
 
 
 def by_autograd(made: Problem, outputs: Tensor, kernel: Tensor, targets: Tensor, sizes: Tensor) -> Tensor:
-    state = DualState.begin(1, outputs, 0.0)
+    state = DualState.initial(1, outputs, 0.0)
     runs = targets.unsqueeze(0), made.batches.unsqueeze(0)
     return dual_steps(made.objective, outputs, kernel, *runs, sizes, state).coefficients[0]
 
@@ -79,7 +79,7 @@ def test_finite_differences_agree() -> None:
 
 @pytest.mark.parametrize("order", [[6, 5, 4, 3, 2, 1, 0], [3, 0, 6, 1, 5, 2, 4]])
 def test_the_numbering_of_the_rows_does_not_matter(order: list[int]) -> None:
-    """What is left out because nothing moved there depends on it; the result must not."""
+    """The skipped zeros depend on the numbering; the result must not."""
     made = problem(num_rows=7, batch_size=2, num_steps=6)
     rows, factors = (
         {name: x.detach()[order].requires_grad_() for name, x in tensors.items()}
@@ -94,7 +94,7 @@ def test_the_numbering_of_the_rows_does_not_matter(order: list[int]) -> None:
 
 
 def test_asking_twice_gives_the_same_and_changes_nothing() -> None:
-    """The backward pass takes its steps back on a copy."""
+    """The backward pass reverts its steps on a copy."""
     made = problem()
     tensors = inputs(made)
     coefficients = written_out(made, *tensors)

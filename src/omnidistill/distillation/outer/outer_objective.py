@@ -24,7 +24,7 @@ from omnidistill.training.rollout import Endpoint
 
 @dataclass(frozen=True)
 class Episode:
-    """One outer iteration: the heads that the student starts from, and the target of the loss."""
+    """Inputs of one outer iteration: the initial heads of the student, and the target of the loss."""
 
     start: Heads
     target: Any  # its type depends on the outer objective

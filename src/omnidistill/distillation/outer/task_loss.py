@@ -40,7 +40,7 @@ class TaskLoss:
     terms: tuple[str, ...] = field(default=(TASK,), init=False)
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Return the initial heads, and the rows of the iteration as target."""
+        """Return the initial heads, and the real rows of the iteration as the target."""
         return Episode(self.start, self.batch(iteration, streams))
 
     def batch(self, iteration: int, streams: Streams) -> Int[Tensor, " B"]:
@@ -51,7 +51,7 @@ class TaskLoss:
         return rows.to(self.train.device)
 
     def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, 1]:
-        """Return the single term."""
+        """Return the loss as a single term."""
         return self.on(endpoint, episode.target).unsqueeze(0)
 
     def on(self, endpoint: Endpoint, rows: Int[Tensor, " B"]) -> Float[Tensor, ""]:
@@ -77,7 +77,7 @@ class WithTask:
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """Terms of the other objective, and that of the task."""
+        """Names of the terms of the other objective, and of the task loss."""
         return (*self.other.terms, *self.task.terms)
 
     def episode(self, iteration: int, streams: Streams) -> Episode:

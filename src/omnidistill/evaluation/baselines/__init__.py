@@ -1,14 +1,14 @@
-"""Baselines: what sets are compared with, one file each; `baselines` lists them by name."""
+"""Baselines to compare sets with, one file each; `baselines` lists them by name."""
 
 from collections.abc import Iterable
 
 from omnidistill.evaluation.baselines.baseline import Allowance, AnyBaseline, Baseline, Setting, baselines
 
 REQUIRED = ("zero-shot", "full")
-"""Gain retained is measured between these two, so every table has them."""
+"""Baselines of every table, because gain retained is measured between these two."""
 
 DEFAULT = ("zero-shot", "random", "low-rank", "equal-bytes", "equal-bytes-4-bit", "cca", "full-own", "full")
-"""The baselines of a table that names none."""
+"""Baselines of a table if the user does not choose any."""
 
 
 def default_baselines(names: Iterable[str] = DEFAULT) -> tuple[Baseline, ...]:

@@ -1,7 +1,7 @@
-"""Heads trained on all rows: step size and number of epochs chosen on validation, then fresh runs with those.
+"""Heads trained on all rows, with step size and number of epochs chosen on validation, and retrained with these.
 
-`full` minimises group-aware InfoNCE and is what gain retained is measured against; `full-own` minimises what the
-students of a set minimise, which shows the effect of the objective.
+`full` minimises group-aware InfoNCE and is the upper reference of gain retained. `full-own` minimises the objective of
+the students of a set, which shows the effect of the objective.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _TITLES = {"hopa": "HoPA", "pairwise-wbce": "pairwise wBCE", "infonce": "InfoNCE
 
 @baselines.register("full")
 class AllRows(Baseline):
-    """All rows, by InfoNCE."""
+    """Heads trained on all rows by InfoNCE."""
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Train on all rows by InfoNCE at the temperature of the protocol."""
+        """Train heads on all rows by InfoNCE at the temperature of the protocol."""
         return train_on_all_rows(InfoNCE(tau=setting.evaluate.tau), "all rows, InfoNCE", setting)
 
 
 @baselines.register("full-own")
 class AllRowsOwn(Baseline):
-    """All rows, by the student's own objective."""
+    """Heads trained on all rows by the objective of the students."""
 
     objective: AnyObjective | None = None
-    """The objective; absent: that of every set in the table, unless it is the InfoNCE of the protocol."""
+    """The objective; absent: one baseline per student objective in the table, except the InfoNCE of the protocol."""
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Train on all rows by the objective."""
+        """Train heads on all rows by the objective."""
         assert self.objective is not None
         return train_on_all_rows(self.objective, f"all rows, {_title(self.objective)}", setting)
 
@@ -51,7 +51,7 @@ class AllRowsOwn(Baseline):
 
     @property
     def name(self) -> str:
-        """ "full-" and the objective."""
+        """Name of the row: "full-" followed by the objective."""
         return self.kind if self.objective is None else f"full-{self.objective.title.replace(' ', '-')}"
 
 
@@ -83,7 +83,7 @@ def train_on_all_rows(objective: Objective, label: str, setting: Setting) -> Tra
         pass
     settings = {"learning_rate": chosen.learning_rate, "num_epochs": chosen.num_epochs}
     seconds = time.monotonic() - started_at
-    return TrainedHeads(label, (heads,), data.train.bytes, seconds, settings, chosen.judged)
+    return TrainedHeads(label, (heads,), data.train.bytes, seconds, settings, chosen.num_evaluated)
 
 
 def _title(objective: Objective) -> str:

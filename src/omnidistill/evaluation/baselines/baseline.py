@@ -1,8 +1,8 @@
-"""Interface of baselines: heads trained in another way from the same initial heads, to compare sets with.
+"""Interface of baselines: heads obtained from the same initial heads without a set, to compare sets with.
 
 Every choice uses validation; a `Development` has no test split. A baseline depends only on its settings, the initial
-heads, the data, the evaluation protocol, a seed and (if it is sized) an allowance, so the same label has the same
-number in every table.
+heads, the data, the evaluation protocol, a seed and (if it is sized) an allowance, so a baseline
+has the same scores in every table.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from omnidistill.models.objectives import Objective
 
 @dataclass(frozen=True)
 class Allowance:
-    """Limits of a sized baseline: number of real rows (in float32), and bytes of stored heads."""
+    """Limits of a sized baseline: number of real rows (in float32), and size of the stored heads in bytes."""
 
     rows: int
     bytes: int
@@ -51,23 +51,23 @@ class Setting:
 
 
 class Baseline(Component):
-    """A row of the table that is not a set."""
+    """Base class of baselines: rows of a table that are not sets."""
 
     sized: ClassVar[bool] = False
-    """Whether it depends on the size of the sets."""
+    """Whether the baseline depends on the size of the sets."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """Names of baselines that it is derived from."""
+    """Names of the baselines that it is computed from."""
 
     @abstractmethod
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Train the heads; one run per student of the protocol, or a single one where nothing is random."""
+        """Train the heads: one run per student of the protocol, or a single run if training is deterministic."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether the baseline is meaningful in this setting; otherwise tables omit its row."""
+        """Return whether the baseline is meaningful for these inputs; otherwise tables omit its row."""
         return True
 
     def for_students(self, students: Sequence[Objective], evaluate: EvaluateConfig) -> tuple[Baseline, ...]:
-        """Return the baselines that replace this one in a table whose sets have these student objectives."""
+        """Return the baselines that replace this one in a table of sets with these student objectives."""
         return (self,)
 
     @property

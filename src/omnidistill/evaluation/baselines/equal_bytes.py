@@ -36,11 +36,11 @@ class EqualBytes(Baseline):
     """Bits per number of the stored factors."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether heads of rank 1 or more fit in the bytes."""
+        """Return whether an update of rank 1 or more fits in the bytes."""
         return self._rank(setting) > 0
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Truncate the update of every head to the largest rank that fits."""
+        """Truncate the update of every head to the largest rank that fits in the bytes."""
         started_at, full, rank = time.monotonic(), setting.fitted["full"], self._rank(setting)
         form = RowStorage(bits=self.bits)
         start = setting.start
@@ -49,7 +49,7 @@ class EqualBytes(Baseline):
         seconds = full.seconds + time.monotonic() - started_at
         bits = "" if self.bits == 32 else f", {self.bits} bits"
         label, settings = f"heads of equal bytes (rank {rank}{bits})", {"rank": rank, "bits": self.bits}
-        return TrainedHeads(label, (heads,), rank * self._rank_bytes(setting), seconds, settings, full.judged)
+        return TrainedHeads(label, (heads,), rank * self._rank_bytes(setting), seconds, settings, full.num_evaluated)
 
     def _rank(self, setting: Setting) -> int:
         assert setting.allowance is not None
@@ -70,7 +70,7 @@ class EqualBytes4Bit(EqualBytes):
 
 
 def _truncated(update: Float[Tensor, "R d p"], rank: int, form: RowForm) -> Float[Tensor, "R d p"]:
-    """Return the best approximation of each update by a matrix of at most that rank, computed from stored factors."""
+    """Return the best approximation of each update by a matrix of at most this rank, from its stored factors."""
     if not rank:
         return torch.zeros_like(update)
     values = update if update.shape[1] <= update.shape[2] else update.mT

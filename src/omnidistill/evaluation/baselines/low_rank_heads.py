@@ -1,7 +1,7 @@
 """Heads W_0 + U V^T of rank N, trained on all rows by InfoNCE with Adam.
 
-N synthetic rows change a head by a matrix of rank N at most, so rank-N heads trained directly are what a set of N rows
-is compared with. A rank that does not restrict the heads is not shown: it would be training on all rows once more.
+N synthetic rows change a head by a matrix of rank at most N, so a set of N rows is compared with rank-N updates that
+are trained directly. If the rank does not restrict the heads, the baseline equals training on all rows and is omitted.
 
 Shapes: R runs, r rank, d embedding width, p_m feature width, b mini-batch.
 """
@@ -33,7 +33,7 @@ from omnidistill.training.experts.epochs import StackedHeads, epoch_orders
 
 @baselines.register("low-rank")
 class LowRank(Baseline):
-    """Heads of rank N, trained on all rows."""
+    """Heads with an update of rank N, trained on all rows."""
 
     sized: ClassVar[bool] = True
 
@@ -50,11 +50,11 @@ class LowRank(Baseline):
         )
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Choose rate and epochs on validation, then train every run."""
+        """Choose step size and number of epochs on validation, then train all runs."""
         assert setting.allowance is not None
         started_at, data, start, evaluate = time.monotonic(), setting.data, setting.start, setting.evaluate
         rank, seed = setting.allowance.rows, setting.seed
-        best, judged = (-1.0, self.learning_rates[0], 1), 0
+        best, num_evaluated = (-1.0, self.learning_rates[0], 1), 0
         for rate in self.learning_rates:
             factors = LowRankHeads(start, rank, 1, Streams(seed)["low rank/tune"])
             epochs = factors.epochs(data.train, rate, evaluate, evaluate.max_epochs, seed, "low rank/tune")
@@ -62,7 +62,7 @@ class LowRank(Baseline):
                 epochs,
                 lambda factors=factors: validation_score(run_of(factors.heads(), 0), data.validation),  # type: ignore[misc]
             )
-            judged += count
+            num_evaluated += count
             best = max(best, (score, rate, epoch), key=lambda choice: choice[0])
         _, rate, num_epochs = best
         factors = LowRankHeads(start, rank, evaluate.num_seeds, Streams(seed)["low rank"])
@@ -71,7 +71,7 @@ class LowRank(Baseline):
         num_bytes = 4 * rank * sum(sum(matrix.shape) for matrix in start.values())
         settings = {"learning_rate": rate, "num_epochs": num_epochs, "rank": rank}
         label, seconds = f"heads of rank {rank}, all rows", time.monotonic() - started_at
-        return TrainedHeads(label, (factors.heads(),), num_bytes, seconds, settings, judged)
+        return TrainedHeads(label, (factors.heads(),), num_bytes, seconds, settings, num_evaluated)
 
 
 class LowRankHeads:
@@ -88,21 +88,21 @@ class LowRankHeads:
         }
 
     def heads(self) -> StackedHeads:
-        """W_0 + U V^T of every run."""
+        """Return W_0 + U V^T of every run."""
         return {name: matrix + self.left[name] @ self.right[name].mT for name, matrix in self.start.items()}
 
     def epochs(
         self, train: FeatureSet, rate: float, config: EvaluateConfig, num_epochs: int, seed: int, purpose: str
     ) -> Iterator[int]:
-        """Train all runs, each on batches of its own; gives the number of epochs after each."""
+        """Train all runs, each on its own batches; yield the number of finished epochs after each epoch."""
         objective = InfoNCE(tau=config.tau)
         leaves = [*self.left.values(), *self.right.values()]
         optimiser = torch.optim.Adam(leaves, lr=rate)
         size, num_runs = min(config.batch_size, len(train)), len(leaves[0])
         for epoch in range(num_epochs):
             orders = epoch_orders(num_runs, len(train), seed=seed, purpose=purpose, epoch=epoch).to(train.device)
-            for begin in range(0, len(train) - size + 1, size):
-                self._gradients(objective, train, orders[:, begin : begin + size])
+            for first in range(0, len(train) - size + 1, size):
+                self._gradients(objective, train, orders[:, first : first + size])
                 optimiser.step()
             yield epoch + 1
 

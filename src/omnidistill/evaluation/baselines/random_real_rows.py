@@ -1,6 +1,6 @@
-"""Random real rows, as many as the sets have (in float32): others in every run, by InfoNCE.
+"""Random real rows (float32), as many as a set has, resampled for every run; students train on them by InfoNCE.
 
-Step size and number of steps are chosen on validation, as for sets whose recipe is chosen.
+Step size and number of steps are chosen on validation, in the same way as the recipe of a selected or computed set.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from omnidistill.training.rollout.students import train_students
 
 @baselines.register("random")
 class RandomRows(Baseline):
-    """Random real rows, trained on by InfoNCE."""
+    """Heads trained on random real rows by InfoNCE."""
 
     sized: ClassVar[bool] = True
 
     batch_size: Count = 128
-    """Rows per step, or all if there are fewer."""
+    """Rows per step, or all rows if there are fewer."""
     max_steps: Count = 2048
-    """Longest training that validation may choose; candidates double from 8."""
+    """Largest number of steps; candidates double from 8."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether there are enough rows to tell one from another."""
+        """Return whether there are enough rows for a contrastive loss."""
         assert setting.allowance is not None
         return setting.allowance.rows >= LEAST_ROWS
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Choose step size and number of steps on two draws of rows, then train every run on rows of its own."""
+        """Choose step size and number of steps on two samples of rows, then train every run on its own sample."""
         assert setting.allowance is not None
         started_at, streams, evaluate = time.monotonic(), Streams(setting.seed), setting.evaluate
         train_rows, start, size = setting.data.train, setting.start, setting.allowance.rows
@@ -63,14 +63,14 @@ class RandomRows(Baseline):
             )
 
         with threads_for(size, train_rows.widths, next(iter(start.values())).shape[0]):
-            best, judged = (-1.0, evaluate.learning_rates[0], steps[0]), 0
+            best, num_evaluated = (-1.0, evaluate.learning_rates[0], steps[0]), 0
             tuning = [random_rows(train_rows, size, streams[f"random/tune/{draw}"]) for draw in range(2)]
             for rate in evaluate.learning_rates:
                 curves = [
                     _curve(train(rows, rate, steps, f"random/tune/batches/{draw}"), len(steps), setting.data.validation)
                     for draw, rows in enumerate(tuning)
                 ]
-                judged += sum(score >= 0 for score in curves[0])
+                num_evaluated += sum(score >= 0 for score in curves[0])
                 for num_steps, *scores in zip(steps, *curves, strict=True):
                     best = max(best, (sum(scores) / len(scores), rate, num_steps), key=lambda choice: choice[0])
             _, rate, num_steps = best
@@ -82,11 +82,11 @@ class RandomRows(Baseline):
         num_bytes = 4 * size * sum(train_rows.widths.values())
         settings = {"step_size": rate, "num_steps": num_steps}
         label, seconds = f"random, {size} rows", time.monotonic() - started_at
-        return TrainedHeads(label, (heads,), num_bytes, seconds, settings, judged)
+        return TrainedHeads(label, (heads,), num_bytes, seconds, settings, num_evaluated)
 
 
 def _curve(students: Iterator[Any], length: int, validation: FeatureSet) -> list[float]:
-    """Validation score at every checkpoint; -1 from where training diverged."""
+    """Return the validation score at every checkpoint; -1 after training diverged."""
     scores: list[float] = []
     with suppress(NotFiniteError):
         scores += (mean_score(heads, validation) for _, heads in students)

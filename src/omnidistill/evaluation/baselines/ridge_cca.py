@@ -1,4 +1,4 @@
-"""Ridge CCA heads with bias, in one solve over all rows; ridge and pairing chosen on validation."""
+"""Ridge CCA heads with bias, computed from all rows in closed form; ridge and pairing are chosen on validation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from omnidistill.training.experts.epochs import stack_runs
 
 @baselines.register("cca")
 class RidgeCca(Baseline):
-    """Ridge CCA heads, in one solve over all rows; as wide as the start if the features are."""
+    """Ridge CCA heads, computed from all rows in closed form; as wide as the initial heads if the features are."""
 
     cites: ClassVar[tuple[str, ...]] = ()
 
@@ -26,20 +26,20 @@ class RidgeCca(Baseline):
     """Ridges that validation chooses from, in units of the mean eigenvalue of each covariance."""
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Solve for every pairing and ridge; return the heads that validate best."""
+        """Compute heads for every pairing and ridge; return the heads that validate best."""
         started_at, train = time.monotonic(), setting.data.train
         widths = {name: matrix.shape[1] for name, matrix in setting.start.items()}
         rank = min(next(iter(setting.start.values())).shape[0], *widths.values())
-        best, judged = None, 0
+        best, num_evaluated = None, 0
         for pairing in ("groups", "rows") if train.pairing is None else ("rows",):
             moments = accumulate_moments(train, pairing)
             for ridge in self.ridges:
                 heads, bias = (moved(part, train.device) for part in ridge_cca_heads(moments, rank, ridge))
-                score, judged = validation_score(heads, setting.data.validation, bias), judged + 1
+                score, num_evaluated = validation_score(heads, setting.data.validation, bias), num_evaluated + 1
                 if best is None or score > best[0]:
                     best = score, heads, bias, {"ridge": ridge, "pairing": pairing, "rank": rank}
         assert best is not None
         _, heads, bias, settings = best
         num_bytes, seconds = 4 * (rank + 1) * sum(widths.values()), time.monotonic() - started_at
         label = "ridge CCA heads, all rows"
-        return TrainedHeads(label, (stack_runs(heads, 1),), num_bytes, seconds, settings, judged, bias)
+        return TrainedHeads(label, (stack_runs(heads, 1),), num_bytes, seconds, settings, num_evaluated, bias)

@@ -1,4 +1,4 @@
-"""The initial heads, untrained: where every student starts (zero-shot)."""
+"""The initial heads, from which every student starts, without training (zero-shot)."""
 
 from __future__ import annotations
 

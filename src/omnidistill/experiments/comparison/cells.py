@@ -78,7 +78,7 @@ def fit_baseline(place: Place, cell: BaselineCell) -> None:
         row = check_result(cell.baseline, cell.baseline.fit(setting), place.start)
         used = peak()
     seconds = {"students": row.seconds}
-    more = {"size": cell.size, "seconds": seconds, "peak_bytes": used, "judged": row.judged, "label": row.label}
+    more = {"size": cell.size, "seconds": seconds, "peak_bytes": used, "judged": row.num_evaluated, "label": row.label}
     _save(place, cell, row, more, row.heads if cell.baseline.kind == "full" else None)
 
 

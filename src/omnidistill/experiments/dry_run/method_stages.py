@@ -176,7 +176,7 @@ def _searched(measured: Measured, distilled: DistilledSet, settings: Select) -> 
         steps = judged = 0
         for rate in settings.learning_rates:
             with suppress(NotFiniteError):
-                seen = choose_recipe(distilled, measured.start, measured.data.validation, (rate,), few).judged
+                seen = choose_recipe(distilled, measured.start, measured.data.validation, (rate,), few).num_evaluated
                 last = seen if seen < len(few) else len(choices)
                 steps, judged = steps + choices[last - 1], judged + last
         measured.known[key] = (steps, judged)

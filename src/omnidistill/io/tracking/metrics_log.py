@@ -1,5 +1,6 @@
-"""The metrics log of a run: JSON lines on disk, truncated to the position of the checkpoint when the run resumes, or a
-list in memory.
+"""The metrics log of a run: JSON lines on disk, or a list in memory.
+
+When a run resumes, the file is truncated to the position of the checkpoint.
 
 The log is the source of truth; trackers (`tracking.tracker`) show copies of it in other tools.
 """

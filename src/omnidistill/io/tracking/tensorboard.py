@@ -1,4 +1,6 @@
-"""TensorBoard: event files in FOLDER/tensorboard. View them with
+"""TensorBoard: event files in FOLDER/tensorboard.
+
+View them with
 
     tensorboard --logdir FOLDER
 

@@ -1,4 +1,6 @@
-"""Trackio: a local database in Trackio's own folder, which the environment variable TRACKIO_DIR sets. View it with
+"""Trackio: a local database in the folder that the environment variable TRACKIO_DIR sets.
+
+View it with
 
     trackio show --project omnidistill
 

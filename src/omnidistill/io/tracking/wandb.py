@@ -1,4 +1,6 @@
-"""Weights & Biases: offline unless the environment variable WANDB_MODE says otherwise. Upload an offline run with
+"""Weights & Biases: offline, unless the environment variable WANDB_MODE is set to another mode.
+
+Upload an offline run with
 
     wandb sync FOLDER/wandb/offline-run-*
 

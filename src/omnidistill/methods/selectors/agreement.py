@@ -29,7 +29,7 @@ def agreement(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select the rows with the highest agreement; groups take turns. Does not use the generator."""
+    """Select the rows with the highest agreement; groups take turns. The generator is not used."""
     check_size(size, len(train))
     ranking = agreement_scores(train, start).argsort(descending=True, stable=True)
     return first_by_turns(ranking, train.group_codes, size)
@@ -57,5 +57,5 @@ class Agreement(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the chosen row numbers."""
+        """Return the numbers of the selected rows."""
         return agreement(train, start, size, generator, trajectory)

@@ -38,7 +38,7 @@ class AlignedKMedoids(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the chosen row numbers."""
+        """Return the numbers of the selected rows."""
         check_size(size, len(train))
         ranking = agreement_scores(train, start).argsort(descending=True, stable=True).cpu()
         remaining = ranking[: max(size, len(train) - int(self.dropped * len(train)))].sort().values

@@ -31,7 +31,7 @@ def craig(
     *,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Int[Tensor, " N"]:
-    """Select rows greedily, with gradients at the initial heads; groups take turns. Does not use the generator."""
+    """Select rows greedily, with gradients at the initial heads; groups take turns. The generator is not used."""
     check_size(size, len(train))
     deltas = row_deltas(train, start, chunk_bytes)
     squares = (deltas.square().sum(-1) * squared_lengths(train)).sum(1)
@@ -69,5 +69,5 @@ class Craig(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the chosen row numbers."""
+        """Return the numbers of the selected rows."""
         return craig(train, start, size, generator, trajectory)

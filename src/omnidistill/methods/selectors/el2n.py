@@ -29,7 +29,7 @@ def el2n(
     *,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Int[Tensor, " N"]:
-    """Select the rows with the highest score; groups take turns. Does not use the generator.
+    """Select the rows with the highest scores; groups take turns. The generator is not used.
 
     The heads are those after the first epoch of the trajectory, or the initial heads without a trajectory.
     """
@@ -63,5 +63,5 @@ class El2n(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the chosen row numbers."""
+        """Return the numbers of the selected rows."""
         return el2n(train, start, size, generator, trajectory)

@@ -28,7 +28,7 @@ def facility_location(
     *,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Int[Tensor, " N"]:
-    """Select rows by greedy facility location; groups take turns. Does not use the generator."""
+    """Select rows by greedy facility location; groups take turns. The generator is not used."""
     check_size(size, len(train))
     points = joint_embeddings(train, start)
     return greedy_cover(lambda rows: points[rows] @ points.mT, -1.0, train.group_codes, size, chunk_bytes)
@@ -48,5 +48,5 @@ class FacilityLocation(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the chosen row numbers."""
+        """Return the numbers of the selected rows."""
         return facility_location(train, start, size, generator, trajectory)

@@ -90,5 +90,5 @@ class Forgetting(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the chosen row numbers."""
+        """Return the numbers of the selected rows."""
         return forgetting(train, start, size, generator, trajectory)

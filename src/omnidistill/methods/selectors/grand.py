@@ -28,7 +28,7 @@ def grand(
     *,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Int[Tensor, " N"]:
-    """Select the rows with the highest score; groups take turns. Does not use the generator.
+    """Select the rows with the highest scores; groups take turns. The generator is not used.
 
     The heads are those after the first epoch of the trajectory, or the initial heads without a trajectory.
     """
@@ -57,5 +57,5 @@ class Grand(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the chosen row numbers."""
+        """Return the numbers of the selected rows."""
         return grand(train, start, size, generator, trajectory)

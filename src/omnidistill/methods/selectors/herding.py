@@ -29,7 +29,7 @@ def herding(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select rows by greedy herding of joint embeddings; groups take turns. Does not use the generator."""
+    """Select rows by greedy herding of joint embeddings; groups take turns. The generator is not used."""
     check_size(size, len(train))
     points = joint_embeddings(train, start)
     turns = GroupTurns(train.group_codes)
@@ -57,5 +57,5 @@ class Herding(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the chosen row numbers."""
+        """Return the numbers of the selected rows."""
         return herding(train, start, size, generator, trajectory)

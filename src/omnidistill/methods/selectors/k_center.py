@@ -28,7 +28,7 @@ def k_center(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select rows by greedy k-center of joint embeddings. Does not use the generator.
+    """Select rows by greedy k-center of joint embeddings. The generator is not used.
 
     Groups take turns; the approximation factor of 2 holds for rows without groups.
     """
@@ -61,5 +61,5 @@ class KCenter(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the chosen row numbers."""
+        """Return the numbers of the selected rows."""
         return k_center(train, start, size, generator, trajectory)

@@ -70,5 +70,5 @@ class KMedoids(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the chosen row numbers."""
+        """Return the numbers of the selected rows."""
         return k_medoids(train, start, size, generator, trajectory)

@@ -21,7 +21,7 @@ def random_rows(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select uniformly random rows; groups take turns. Does not use the heads."""
+    """Select uniformly random rows; groups take turns. The heads are not used."""
     check_size(size, len(train))
     order = torch.randperm(len(train), generator=generator, device="cpu")
     return first_by_turns(order, train.group_codes.cpu(), size)
@@ -39,5 +39,5 @@ class RandomRows(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the chosen row numbers."""
+        """Return the numbers of the selected rows."""
         return random_rows(train, start, size, generator, trajectory)

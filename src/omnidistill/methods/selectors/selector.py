@@ -28,7 +28,10 @@ CHUNK_BYTES = 2**29
 class Selection:
     """Selected rows.
 
-    rows: {modality: N x p_m}. group_codes: group of each row (N). ids: of the rows, if they are real.
+    Attributes:
+        rows: {modality: N x p_m}.
+        group_codes: group of each row (N).
+        ids: ids of the rows, if they are real rows.
     """
 
     rows: dict[str, Float[Tensor, "_ _"]]

@@ -84,7 +84,7 @@ def check_contract(objective: Objective, modalities: Sequence[str]) -> Objective
 
     Raises:
         InputError: the objective names an unknown modality; its value or gradient has the wrong shape or type, holds
-            NaN or Inf, or cannot be differentiated; or the gradient is not that of the value.
+            NaN or Inf, or cannot be differentiated; or the gradient is not the derivative of the value.
     """
     bound = objective.bind(modalities)
     if not bound.package:

@@ -40,7 +40,7 @@ def pair_gradient(
 
     Args:
         errors: function of the cosines c of all pairs and the targets that returns dL/dc.
-        outputs: of the heads, not normalised.
+        outputs: outputs of the heads, not normalised.
         targets: similarities.
         left, right: the modalities of each pair.
     """

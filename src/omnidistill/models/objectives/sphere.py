@@ -26,7 +26,7 @@ def normalise(outputs: Float[Tensor, "*r d"]) -> tuple[Float[Tensor, "*r d"], Fl
 def pull_back(
     gradient: Float[Tensor, "*r d"], embeddings: Float[Tensor, "*r d"], norms: Float[Tensor, "*r 1"]
 ) -> Float[Tensor, "*r d"]:
-    """Return the gradient with respect to the head outputs, given that with respect to the unit embeddings."""
+    """Return the gradient with respect to the head outputs, given the gradient with respect to the unit embeddings."""
     radial = (gradient * embeddings).sum(-1, keepdim=True)
     return torch.addcmul(gradient, radial, embeddings, value=-1) / norms
 

@@ -30,5 +30,5 @@ class SharedGroups(Similarity):
         return shared_groups(groups[row]) * shared_groups(view)
 
     def shared_rows(self, num_stored: int, num_rows: int) -> int:
-        """Return the number of stored rows, since the groups of all views follow from theirs."""
+        """Return the number of stored rows; the groups of all views follow from the groups of these rows."""
         return num_stored

@@ -30,7 +30,7 @@ class Similarity(Component):
         """Return the submatrices S[I, I] of mini-batches.
 
         Args:
-            tensors: of the similarity; the result is differentiable with respect to them.
+            tensors: tensors of the similarity; the result is differentiable with respect to them.
             batches: row numbers, distinct within a mini-batch, on the device of the tensors.
         """
 

@@ -5,8 +5,8 @@
     store      latent tensors   -> stored tensors, in their compact format
     load       stored tensors   -> training rows, bit for bit those of `expand`
 
-The derivative of rounding is zero almost everywhere; `expand` uses that of the identity instead (straight-through
-estimator, Bengio et al. 2013).
+The derivative of rounding is zero almost everywhere; `expand` uses the derivative of the identity instead
+(straight-through estimator, Bengio et al. 2013).
 
     Plain      float32                  Bits(b)           b-bit integers and one step per row
     Half       float16                  Views(inner, V)   V training rows per stored row, by fixed sign patterns

@@ -26,8 +26,8 @@ class RowStorage(Storage):
     bits: Literal[32, 16, 8, 6, 4, 3, 2] = 32
     """Bits per number of a row; 32 and 16 are floats, fewer are integers with one step per row."""
     views: Count | Literal["auto"] = 1
-    """Training rows per stored row: the row itself, and the row times fixed sign patterns. "auto": as many as give
-    about 256 training rows, at most 16."""
+    """Training rows per stored row: the row itself, and the row times fixed sign patterns. "auto": the
+    number that gives about 256 training rows, at most 16."""
 
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
         """Return a copy of the rows."""
@@ -52,7 +52,7 @@ class RowStorage(Storage):
         return self.evolve(views=min(_MOST_VIEWS, max(1, round(_ROWS_WITH_VIEWS / num_stored))))
 
     def num_rows(self, num_stored: int) -> int:
-        """Return the number of stored rows times that of views."""
+        """Return the number of stored rows times the number of views."""
         views = self.resolved(num_stored).views
         assert views != "auto"
         return num_stored * views

@@ -1,6 +1,6 @@
 "use strict";
 const content = JSON.parse(document.getElementById("content").textContent);
-const PER_TURN = 24;
+const CARDS_PER_PAGE = 24;
 
 function make(tag, className, text) {
   const node = document.createElement(tag);
@@ -58,7 +58,7 @@ function trace([modality, move, nearest, cosine, ...others]) {
   shown.append(item, ...[sound(nearest)].filter(Boolean), meter(cosine));
   if (others.length) {
     const near = make("div", "small");
-    near.append("then ");
+    near.append("next: ");
     for (let place = 0; place < others.length; place += 2) {
       if (place) near.append(" · ");
       near.append(caption(others[place]), " " + number(others[place + 1]));
@@ -66,7 +66,7 @@ function trace([modality, move, nearest, cosine, ...others]) {
     near.title = near.textContent;
     shown.append(near);
   }
-  if (move) shown.append(make("div", "small", "to its start: cosine " + number(move[0]) + ", distance " + number(move[1])));
+  if (move) shown.append(make("div", "small", "change from the initial item: cosine " + number(move[0]) + ", distance " + number(move[1])));
   return [name, shown];
 }
 
@@ -76,11 +76,11 @@ function card([index, start, agrees, traces]) {
   if (agrees) title.append(make("span", "badge", "modalities agree"));
   node.append(title);
   if (start >= 0) {
-    const began = make("p", "start");
-    const text = make("span", "caption", "began as " + content.texts[start]);
+    const initial = make("p", "start");
+    const text = make("span", "caption", "initialised with " + content.texts[start]);
     text.dir = "auto";
-    began.append(...[picture(start), text].filter(Boolean));
-    node.append(began);
+    initial.append(...[picture(start), text].filter(Boolean));
+    node.append(initial);
   }
   list.append(...traces.flatMap(trace));
   node.append(list);
@@ -89,7 +89,7 @@ function card([index, start, agrees, traces]) {
 
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 const similarity = ([, , , traces]) => mean(traces.map((one) => one[3]));
-const kept = ([, , , traces]) => mean(traces.map((one) => (one[1] ? one[1][0] : 1)));
+const unchanged = ([, , , traces]) => mean(traces.map((one) => (one[1] ? one[1][0] : 1)));
 const words = ([, start, , traces]) =>
   [start, ...traces.flatMap((one) => one.slice(2).filter((_, place) => place % 2 === 0))]
     .map((item) => (item < 0 ? "" : content.texts[item]))
@@ -97,8 +97,8 @@ const words = ([, start, , traces]) =>
     .toLocaleLowerCase();
 const orders = {
   number: (a, b) => a.row[0] - b.row[0],
-  moved: (a, b) => a.kept - b.kept,
-  stayed: (a, b) => b.kept - a.kept,
+  moved: (a, b) => a.unchanged - b.unchanged,
+  stayed: (a, b) => b.unchanged - a.unchanged,
   near: (a, b) => b.similarity - a.similarity,
   far: (a, b) => a.similarity - b.similarity,
   caption: (a, b) => a.first.localeCompare(b.first),
@@ -106,33 +106,33 @@ const orders = {
 
 function browse(section) {
   const rows = content.runs[section.dataset.run].map((row) => ({
-    row, kept: kept(row), similarity: similarity(row), words: words(row), first: content.texts[row[3][0][2]],
+    row, unchanged: unchanged(row), similarity: similarity(row), words: words(row), first: content.texts[row[3][0][2]],
   }));
   const list = section.querySelector(".cards"), more = section.querySelector(".more");
   const search = section.querySelector("input"), order = section.querySelector("select"), count = section.querySelector("output");
-  let found = [];
+  let matches = [];
 
-  function turn(focus) {
-    const next = found.slice(list.children.length, list.children.length + PER_TURN).map((one) => card(one.row));
+  function showMore(focus) {
+    const next = matches.slice(list.children.length, list.children.length + CARDS_PER_PAGE).map((one) => card(one.row));
     list.append(...next);
-    const left = found.length - list.children.length;
+    const left = matches.length - list.children.length;
     more.hidden = left === 0;
-    more.firstElementChild.textContent = "Show " + Math.min(left, PER_TURN) + " more";
+    more.firstElementChild.textContent = "Show " + Math.min(left, CARDS_PER_PAGE) + " more";
     if (focus && next.length) next[0].focus({ preventScroll: true });
   }
 
   function update() {
-    const wanted = search.value.trim().toLocaleLowerCase();
-    found = rows.filter((one) => one.words.includes(wanted)).sort(orders[order.value]);
-    count.value = found.length + " of " + rows.length;
+    const query = search.value.trim().toLocaleLowerCase();
+    matches = rows.filter((one) => one.words.includes(query)).sort(orders[order.value]);
+    count.value = matches.length + " of " + rows.length;
     list.replaceChildren();
-    turn(false);
+    showMore(false);
   }
 
   section.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
   search.addEventListener("input", update);
   order.addEventListener("change", update);
-  more.firstElementChild.addEventListener("click", () => turn(true));
+  more.firstElementChild.addEventListener("click", () => showMore(true));
   section.querySelector(".tools").hidden = false;
   update();
 }

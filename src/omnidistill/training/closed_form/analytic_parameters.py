@@ -46,10 +46,10 @@ def apm_factors(moments: Moments, rank: int, ridge: float, norm: Norm = "whitene
     """Return the factors B (p_m x rank) nearest to the analytic parameters.
 
     Args:
-        moments: of the data.
+        moments: moments of the data.
         rank: number of factors.
         ridge: eps >= 0, in units of the mean eigenvalue of each S_m.
-        norm: in which B is nearest.
+        norm: the norm in which B is nearest.
 
     Raises:
         InputError: a covariance is singular with this ridge.
@@ -73,14 +73,14 @@ def apm_rows(
     """Return N rows (N x p_m) with the means of the data, whose least-squares heads have N - 1 factors of A.
 
     Args:
-        moments: of the data.
+        moments: moments of the data.
         size: N, from 2 to 1 + the smallest p_m, since B_m needs a left inverse.
         ridge: see `apm_factors`.
         rotation: the frame Q, see `rows_of_factors`.
         generator: used by the rotation "random".
         norm: see `apm_factors`.
         factors: the result of `apm_factors(moments, size - 1, ridge, norm)`, to reuse it for several sets.
-        dtype: of the rows.
+        dtype: dtype of the rows.
 
     Raises:
         InputError: the size is out of range, or a covariance is singular with this ridge.

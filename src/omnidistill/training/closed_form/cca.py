@@ -24,7 +24,7 @@ def canonical_factors(moments: Moments, rank: int, ridge: float) -> Factors:
     """Return S_m(eps)^{-1/2} B_m (p_m x rank) with B = factor(K, rank), and the residuals of K.
 
     Args:
-        moments: of the data.
+        moments: moments of the data.
         rank: number of factors.
         ridge: eps >= 0, in units of the mean eigenvalue of each covariance.
 

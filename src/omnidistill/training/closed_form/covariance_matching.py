@@ -46,13 +46,13 @@ def covmatch_rows(
     """Return N rows (N x p_m) with the means of the data, and cross-covariances nearest to rho times those of the data.
 
     Args:
-        moments: of the data.
+        moments: moments of the data.
         size: N, at least 2.
         rho: scale of the cross-covariances, above 0.
         rotation: the frame Q, see `rows_of_factors`.
         generator: used by the rotation "random".
         factors: the result of `covmatch_factors(moments, size)`, to reuse it for several sets.
-        dtype: of the rows.
+        dtype: dtype of the rows.
 
     Raises:
         InputError: the size or rho is out of range.

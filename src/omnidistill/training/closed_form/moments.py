@@ -68,7 +68,7 @@ def accumulate_moments(train: FeatureSet, pairing: Pairing = "groups", chunk_row
     """Return the moments of a set, on its device if that has float64.
 
     Args:
-        train: n >= 2 rows.
+        train: the training rows, at least two.
         pairing: which rows are paired in cross-covariances.
         chunk_rows: rows per chunk; affects only memory and rounding.
 
@@ -108,10 +108,10 @@ def error_weighted_cross(
     all rows and one chunk.
 
     Args:
-        train: n rows.
-        snapshots: heads, at least one.
+        train: the training rows.
+        snapshots: heads at several epochs, at least one.
         tau: temperature.
-        chunk_rows: b; reduced where a chunk would exceed 256 MB.
+        chunk_rows: rows per chunk, b; smaller if a chunk would exceed 256 MB.
 
     Raises:
         InputError: there are no snapshots, or the set has a pairing matrix.

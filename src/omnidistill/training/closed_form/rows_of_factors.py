@@ -43,7 +43,7 @@ def place_rows(
         scale: c.
         rotation: the frame Q.
         generator: used only by the rotation "random".
-        dtype: of the rows.
+        dtype: dtype of the rows.
 
     Raises:
         InputError: the real rows of the rotation have another shape.

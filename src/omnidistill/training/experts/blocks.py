@@ -23,14 +23,14 @@ from omnidistill.io.artifacts import exclusive, read_tensors
 from omnidistill.io.tracking import Progress
 from omnidistill.training.experts.epochs import StackedHeads, run_blocks, train_epochs
 from omnidistill.training.experts.experts_config import ExpertsConfig
-from omnidistill.training.experts.snapshots import BlockKey, MemoryTrail, Trail, snapshot_path
+from omnidistill.training.experts.snapshots import BlockKey, MemorySnapshotWriter, SnapshotWriter, snapshot_path
 
 BLOCKS = "blocks"
 """Folder, within an unfinished buffer, of the snapshots of blocks."""
 
 
 def train_blocks(
-    trail: Trail | MemoryTrail,
+    writer: SnapshotWriter | MemorySnapshotWriter,
     heads: StackedHeads,
     training: BlockTraining,
     num_rows: int,
@@ -38,11 +38,11 @@ def train_blocks(
     started_at: float,
     progress: Progress,
 ) -> None:
-    """Train all blocks of runs, and add their joined snapshots to the trail.
+    """Train all blocks of runs, and write their joined snapshots.
 
     Args:
-        trail: the snapshots so far.
-        heads: the last of them, of all runs.
+        writer: writer of the snapshots of all runs.
+        heads: heads of all runs in the last snapshot.
         training: how to train a block.
         num_rows: number of training rows.
         engine: runs the blocks.
@@ -58,19 +58,25 @@ def train_blocks(
         for done in finished:
             done.result()
             progress.advance(1)
-    for epoch in range(len(trail), training.num_epochs + 1):
+    for epoch in range(len(writer), training.num_epochs + 1):
         parts = [read_tensors(snapshot_path(training.folder(runs), epoch)) for runs in blocks]
         heads = {name: torch.cat([part[name] for part in parts]) for name in training.modalities}
-        trail.add(epoch, heads, time.monotonic() - started_at)
+        writer.add(epoch, heads, time.monotonic() - started_at)
 
 
 @dataclass(frozen=True)
 class BlockTraining:
     """Trains a block of runs, starting from the snapshot of the buffer after `first_epoch`; resumes if interrupted.
 
-    buffer: folder of the buffer; None: in memory, where all runs are trained together. rows: opens the training rows,
-    once per process. learning_rates, last_epochs: of all runs; the heads of a run stay
-    constant after its last epoch.
+    Attributes:
+        buffer: folder of the buffer; None: all runs are trained together in memory.
+        modalities: names of the modalities, in order.
+        first_epoch: epoch of the snapshot from which the block starts.
+        rows: function that opens the training rows; called once per process.
+        config: settings of the experts.
+        learning_rates: step size of every run.
+        last_epochs: last epoch of every run; its heads stay constant afterwards.
+        seed: seed of the order of the rows.
     """
 
     buffer: Path | None
@@ -105,15 +111,15 @@ class BlockTraining:
         """
         folder = self.folder(runs)
         with exclusive(folder):
-            trail = Trail.open(folder, BlockKey((runs.start, runs.stop)))
-            if trail.records:
-                heads = trail.last(self.modalities)
+            writer = SnapshotWriter.open(folder, BlockKey((runs.start, runs.stop)))
+            if writer.records:
+                heads = writer.last(self.modalities)
             else:
                 every = read_tensors(snapshot_path(folder.parents[1], self.first_epoch))
                 heads = {name: every[name][runs].clone() for name in self.modalities}
             heads = moved(heads, self.train.device)
-            for epoch in self.epochs(heads, len(trail.records), runs.start):
-                trail.add(epoch, heads, 0.0)
+            for epoch in self.epochs(heads, len(writer.records), runs.start):
+                writer.add(epoch, heads, 0.0)
 
     def epochs(self, heads: StackedHeads, done: int = 0, first_run: int = 0) -> Iterator[int]:
         """Train these heads in place, starting `done` epochs after `first_epoch`; yield the number of each epoch."""

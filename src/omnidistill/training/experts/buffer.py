@@ -35,7 +35,13 @@ from omnidistill.models.heads import Heads
 from omnidistill.training.experts.blocks import BLOCKS, BlockTraining, train_blocks
 from omnidistill.training.experts.expert_key import ExpertKey, StartTraining
 from omnidistill.training.experts.experts_config import ExpertsConfig
-from omnidistill.training.experts.snapshots import MemoryTrail, Snapshots, Trail, open_snapshots, require_same
+from omnidistill.training.experts.snapshots import (
+    MemorySnapshotWriter,
+    Snapshots,
+    SnapshotWriter,
+    open_snapshots,
+    require_same,
+)
 from omnidistill.training.experts.starts import OWN, Start, require_alike, starts_of_experts
 from omnidistill.training.rank_floor import singular_values
 
@@ -113,22 +119,22 @@ def train_experts(
     """Train E experts and write the buffer. An interrupted training resumes, with bitwise the same result.
 
     Args:
-        starts: `config.num_starts` of them. The first has the initial heads of the run; every second expert starts
+        starts: `config.num_starts` starts. The first has the initial heads of the run; every second expert starts
             from it.
         train: the training rows.
         config: settings of the experts; step sizes and epochs are taken from the starts instead.
-        folder: of the buffer; None: the trajectories stay in memory.
-        seed: of the order of the rows.
-        seconds: time already spent on the inputs; added to the recorded time.
+        folder: folder of the buffer; None: the trajectories stay in memory.
+        seed: seed of the order of the rows.
+        seconds: time already spent on the inputs, which is added to the recorded time.
         spectrum_epochs: number of epochs between the heads of the stored spectra; None: all epochs of the first expert.
-        identity: fingerprints of data and heads, as part of the key.
+        identity: fingerprints of data and heads, which become part of the key.
         progress: advances by one per epoch, or per block of runs.
         engine: with one of several processes, blocks of runs are trained in parallel, with bitwise the same result.
-        reopen: opens the training rows in another process; None: they are sent to it.
+        reopen: function that opens the training rows in another process; None: the rows are sent to it.
 
     Raises:
-        InputError: the folder contains a buffer with another key, or is in use; there is none, but the engine has
-            several processes; or the starts have the wrong number or heads of different shapes.
+        InputError: the folder contains a buffer with another key, or another process uses it; no folder is given, but
+            the engine has several processes; or the number of starts is wrong, or their heads differ in shape.
         NotFiniteError: training diverged; the finished epochs remain on disk.
     """
     if len(starts) != config.num_starts:
@@ -136,67 +142,67 @@ def train_experts(
             f"{len(starts)} starts given, but experts.num_starts = {config.num_starts}; the two must be equal"
         )
     require_alike(starts)
-    turns = starts_of_experts(config.num_experts, len(starts))
+    start_numbers = starts_of_experts(config.num_experts, len(starts))
     trainings = tuple(StartTraining(start.learning_rate, start.num_epochs) for start in starts)
     key = ExpertKey(config.model_dump(mode="json"), trainings, seed, dict(identity or {}))
     progress, engine = progress or SilentProgress(), engine or LocalEngine()
     if folder is None and not engine.here:
         raise InputError("experts: an engine of several processes needs a folder; give one, or use engine='local'")
 
-    def training(trail: Trail | MemoryTrail) -> ExpertBuffer:
-        return _train(starts, turns, train, config, trail, key, spectrum_epochs, progress, engine, reopen)
+    def train_with(writer: SnapshotWriter | MemorySnapshotWriter) -> ExpertBuffer:
+        return _train(starts, start_numbers, train, config, writer, key, spectrum_epochs, progress, engine, reopen)
 
     if folder is None:
-        return training(MemoryTrail(seconds))
+        return train_with(MemorySnapshotWriter(seconds))
     if (finished := _finished(folder, key)) is not None:  # read without the lock: many runs may share a buffer
         return finished
     with exclusive(folder):
         if (finished := _finished(folder, key)) is not None:
             return finished
-        trail = Trail.open(folder, key, seconds)
-        _save(training(trail), folder, trail)
+        writer = SnapshotWriter.open(folder, key, seconds)
+        _save(train_with(writer), folder, writer)
     return load_experts(folder, verify=False)
 
 
 def _train(
     starts: Sequence[Start],
-    turns: Sequence[int],
+    start_numbers: Sequence[int],
     train: FeatureSet,
     config: ExpertsConfig,
-    trail: Trail | MemoryTrail,
+    writer: SnapshotWriter | MemorySnapshotWriter,
     key: ExpertKey,
     spectrum_epochs: int | None,
     progress: Progress,
     engine: Engine,
     reopen: Callable[[], FeatureSet] | None,
 ) -> ExpertBuffer:
-    """Train what the trail does not have yet. turns: number of the start of every expert."""
-    modalities, spent = tuple(starts[OWN].heads), trail.seconds
-    rates = tuple(starts[turn].learning_rate for turn in turns)
-    last_epochs = tuple(starts[turn].num_epochs for turn in turns)
-    heads = trail.last(modalities) if len(trail) else _stacked([starts[turn].heads for turn in turns])
+    """Train the epochs that are not written yet; `start_numbers` is the number of the start of every expert."""
+    modalities, spent = tuple(starts[OWN].heads), writer.seconds
+    rates = tuple(starts[number].learning_rate for number in start_numbers)
+    last_epochs = tuple(starts[number].num_epochs for number in start_numbers)
+    heads = writer.last(modalities) if len(writer) else _stacked([starts[number].heads for number in start_numbers])
     heads = moved(heads, train.device)
     with progress:
-        if not len(trail):
-            trail.add(0, heads, spent)
-        started_at, done = time.monotonic() - trail.seconds, len(trail) - 1
+        if not len(writer):
+            writer.add(0, heads, spent)
+        started_at, done = time.monotonic() - writer.seconds, len(writer) - 1
         rows = (lambda: train) if engine.here or reopen is None else reopen
-        training = BlockTraining(trail.folder, modalities, done, rows, config, rates, last_epochs, key.seed)
+        training = BlockTraining(writer.folder, modalities, done, rows, config, rates, last_epochs, key.seed)
         if engine.here:
             progress.start(training.num_epochs, "experts", done)
             for epoch in training.epochs(heads):
-                trail.add(epoch, heads, time.monotonic() - started_at)
+                writer.add(epoch, heads, time.monotonic() - started_at)
                 progress.advance(1)
         elif done < training.num_epochs:
-            train_blocks(trail, heads, training, len(train), engine, started_at, progress)
-    snapshots = trail.snapshots()
+            train_blocks(writer, heads, training, len(train), engine, started_at, progress)
+    snapshots = writer.snapshots()
     span = min(spectrum_epochs or last_epochs[0], last_epochs[0])
     return ExpertBuffer(
         snapshots,
         squared_distances(snapshots, modalities),
         _spectra(snapshots, modalities, span, last_epochs[0]),
         span,
-        tuple(turn == OWN for turn in turns),
+        tuple(number == OWN for number in start_numbers),
         last_epochs,
         modalities,
         time.monotonic() - started_at,
@@ -204,12 +210,12 @@ def _train(
     )
 
 
-def _save(buffer: ExpertBuffer, folder: Path, trail: Trail) -> None:
+def _save(buffer: ExpertBuffer, folder: Path, writer: SnapshotWriter) -> None:
     """Write the manifest of a buffer whose snapshots are in the folder."""
     spectra = {f"spectrum/{name}": values for name, values in buffer.spectra.items()}
     meta = {
         "key": buffer.key.to_json(),
-        "files": [asdict(record) for record in trail.records],
+        "files": [asdict(record) for record in writer.records],
         "modalities": list(buffer.modalities),
         "seconds": buffer.seconds,
         "spectrum_epochs": buffer.spectrum_epochs,
@@ -225,8 +231,8 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
     """Open a finished buffer.
 
     Args:
-        folder: of the buffer.
-        verify: also compare the sha256 of every snapshot, which reads them once.
+        folder: folder of the buffer.
+        verify: whether to also compare the sha256 of every snapshot, which reads them once.
 
     Raises:
         InputError: the buffer is damaged or unfinished.
@@ -251,7 +257,7 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
 
 
 def squared_distances(snapshots: Snapshots, modalities: Sequence[str]) -> Float[Tensor, "E M S S"]:
-    """Return ||W_s - W_t||_F^2 of all pairs of snapshots, per expert and modality; loads one expert at a time."""
+    """Return ||W_s - W_t||_F^2 of all pairs of snapshots, per expert and modality; it loads one expert at a time."""
     num_experts, count = len(snapshots[0][modalities[0]]), len(snapshots)
     table = torch.zeros(num_experts, len(modalities), count, count, device="cpu")
     for expert in range(num_experts):

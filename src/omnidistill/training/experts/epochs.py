@@ -53,19 +53,19 @@ def train_epochs(
 
     Args:
         objective: the loss.
-        heads: of all runs, on the device of the rows; updated in place.
+        heads: heads of all runs, on the device of the rows; updated in place.
         data: the training rows.
-        learning_rates: one per run; moved to the device of the rows.
-        batch_size: rows per step; at least the number of rows: full batches.
+        learning_rates: step size of every run; moved to the device of the rows.
+        batch_size: rows per step; if there are fewer rows, every step uses all of them.
         num_epochs: epoch at which training ends.
-        seed: of the order of the rows.
-        purpose: names the random streams, and the training in messages.
+        seed: seed of the order of the rows.
+        purpose: name of the random streams, and of the training in messages.
         last_epochs: epochs after which the heads of each run stay constant; None: `num_epochs` for all.
         first_epoch: number of epochs already done.
-        first_run: number of the first run, on which the order of its rows depends.
+        first_run: number of the first run; the order of the rows of a run depends on its number.
 
     Raises:
-        NotFiniteError: heads became NaN or Inf; the message names purpose, modality and epoch.
+        NotFiniteError: heads became NaN or Inf; the message names the purpose, the modality and the epoch.
     """
     num_runs, num_rows = len(learning_rates), len(data)
     batch_size = min(batch_size, num_rows)

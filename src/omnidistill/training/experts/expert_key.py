@@ -12,7 +12,7 @@ from omnidistill.core.json_value import Json
 
 @dataclass(frozen=True)
 class StartTraining:
-    """How experts train from one start: step size of SGD and number of epochs."""
+    """How experts are trained from one start: step size of SGD and number of epochs."""
 
     learning_rate: float
     num_epochs: int
@@ -20,13 +20,13 @@ class StartTraining:
 
 @dataclass(frozen=True)
 class ExpertKey:
-    """Identifies a training. Two buffers with equal keys are bitwise the same.
+    """Identifies the training of a buffer. Two buffers with equal keys are bitwise the same.
 
     Attributes:
         config: the settings, as JSON.
-        starts: the training of every start, that from the initial heads of the run first.
+        starts: the training from every start; the first is the one with the initial heads of the run.
         seed: seed of the random streams.
-        identity: fingerprints of "data" and "heads", if they are known.
+        identity: fingerprints of "data" and "heads", as far as they are known.
     """
 
     config: Mapping[str, Json]

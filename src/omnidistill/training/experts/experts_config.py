@@ -16,18 +16,18 @@ class ExpertsConfig(Settings):
     objective: AnyObjective = Hopa()
     """Loss of the experts."""
     num_experts: Count = 20
-    """Independent runs (paper: 20)."""
+    """Number of independent runs (paper: 20)."""
     num_starts: Count = 1
     """Number of different initial heads of the experts. Every second expert starts from the initial heads of the run,
     the others alternately from heads pre-trained in the same way with other seeds."""
     random_starts: Annotated[int, Field(ge=0)] = 0
-    """How many of the other initial heads are random instead of pre-trained."""
+    """Number of the other initial heads that are random instead of pre-trained."""
     num_epochs: Count | None = None
     """Epochs per run (paper: 10); absent: chosen on validation, separately for every start."""
     batch_size: Annotated[int, Field(ge=2)] = 128
     """Real rows per step (paper: 128); the last incomplete batch of an epoch is dropped."""
     seed: Seed | None = None
-    """Seed of the experts; absent: that of the run. Runs with the same value can share experts."""
+    """Seed of the experts; absent: the seed of the run. Runs with the same value can share experts."""
     learning_rate: Positive | None = None
     """Step size of SGD (paper: 0.01; the gradient of HoPA is small, so standardised features need 1 to 3); absent:
     chosen on validation, separately for every start."""

@@ -37,32 +37,32 @@ class HeadsConfig(Settings):
     """Temperature of InfoNCE."""
 
 
-Judge = Callable[[Heads], float]
+Scorer = Callable[[Heads], float]
 """Function that scores heads on the validation split; higher is better."""
 
 
 def pretrain_heads(
-    data: Development, config: HeadsConfig, judge: Judge, *, seed: int, progress: Progress | None = None
+    data: Development, config: HeadsConfig, scorer: Scorer, *, seed: int, progress: Progress | None = None
 ) -> tuple[Heads, int]:
     """Pre-train heads on the `heads` split.
 
     Args:
-        data: without a `heads` split, the heads are random.
+        data: the splits; without a `heads` split, the heads are random.
         config: settings of the training.
-        judge: scores heads on validation.
-        seed: of the random heads and the order of the rows.
+        scorer: function that scores heads on the validation split.
+        seed: seed of the random heads and of the order of the rows.
         progress: advances by one per epoch.
 
     Returns:
-        The heads that score best on validation, on the device of the data, and the number of epochs after which they
-        did (0: random heads).
+        The heads with the best validation score, on the device of the data, and the number of epochs after which they
+        reached it (0: random heads).
     """
     drawn = random_heads(data.train.widths, config.width, Streams(seed)["heads"])
     start = moved(drawn, data.train.device)
     if data.heads is None:
         return start, 0
     heads = stack_runs(start, 1)
-    best, best_epoch, best_score = start, 0, judge(start)
+    best, best_epoch, best_score = start, 0, scorer(start)
     progress = progress or SilentProgress()
     with progress:
         progress.start(config.num_epochs, "heads")
@@ -78,7 +78,7 @@ def pretrain_heads(
         )
         for epoch in epochs:
             current = {name: matrix[0] for name, matrix in heads.items()}
-            score = judge(current)
+            score = scorer(current)
             if score > best_score:
                 best = {name: matrix.clone() for name, matrix in current.items()}
                 best_epoch, best_score = epoch, score

@@ -59,17 +59,17 @@ def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) ->
 
 @dataclass(frozen=True)
 class BlockKey:
-    """Names the training of a block of runs within a buffer: the first run, and the one after the last."""
+    """Identifies the training of a block of runs within a buffer: the first run, and the one after the last."""
 
     runs: tuple[int, int]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the key as progress.json stores it."""
+        """Return the key as JSON values."""
         return {"runs": list(self.runs)}
 
     @staticmethod
     def from_json(tree: Mapping[str, Any], where: str) -> BlockKey:
-        """Read what `to_json` wrote.
+        """Restore a key from the result of `to_json`; `where` is named in messages.
 
         Raises:
             InputError: the runs are missing or not two numbers.
@@ -84,17 +84,17 @@ class BlockKey:
 
 
 TrainingKey = ExpertKey | BlockKey
-"""Names a training: of a complete buffer, or of a block of its runs."""
+"""Identifies the training of a complete buffer, or of a block of its runs."""
 
 
 @dataclass
-class Trail:
-    """The snapshots that a training has written so far.
+class SnapshotWriter:
+    """Writes the snapshots of a training to a folder, and reads them again when the training resumes.
 
     Attributes:
         folder: folder of the snapshots.
-        key: names the training.
-        seconds: time that the training has taken.
+        key: identifies the training.
+        seconds: time that the training has taken so far.
         records: the files of the snapshots, in the order of the epochs.
     """
 
@@ -104,20 +104,20 @@ class Trail:
     records: list[FileRecord] = field(default_factory=list)
 
     @staticmethod
-    def open(folder: Path, key: TrainingKey, seconds: float = 0.0) -> Trail:
-        """Return the snapshots in a folder, or an empty trail if it has none.
+    def open(folder: Path, key: TrainingKey, seconds: float = 0.0) -> SnapshotWriter:
+        """Return a writer for a folder, with the snapshots that the folder already has.
 
         Args:
             folder: folder of the snapshots.
-            key: names the training.
-            seconds: time that was spent before the first snapshot.
+            key: identifies the training.
+            seconds: time spent before the first snapshot.
 
         Raises:
             InputError: the folder is damaged, or it belongs to another training.
         """
         path = folder / "progress.json"
         if not path.exists():
-            return Trail(folder, key, seconds)
+            return SnapshotWriter(folder, key, seconds)
         try:
             state = read_json(path)
             stored, seconds = dict(state["key"]), float(state["seconds"])
@@ -125,7 +125,7 @@ class Trail:
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: damaged ({error}); remove {folder} and train the experts again") from error
         require_same(folder, type(key).from_json(stored, str(path)), key)
-        return Trail(folder, key, seconds, records)
+        return SnapshotWriter(folder, key, seconds, records)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -136,7 +136,7 @@ class Trail:
         return {name: heads[name].clone() for name in modalities}
 
     def add(self, epoch: int, heads: Mapping[str, Tensor], seconds: float) -> None:
-        """Write the heads after an epoch; the training has taken `seconds` so far."""
+        """Write the heads after an epoch; `seconds` is the time of the training so far."""
         self.records.append(write_tensors(snapshot_path(self.folder, epoch), moved(heads, "cpu")))
         self.seconds = seconds
         state = {"key": self.key.to_json(), "files": [asdict(record) for record in self.records], "seconds": seconds}
@@ -148,11 +148,11 @@ class Trail:
 
 
 @dataclass
-class MemoryTrail:
-    """The snapshots of a training without a folder, which cannot be resumed.
+class MemorySnapshotWriter:
+    """Stores the snapshots of a training in memory; such a training cannot be resumed.
 
     Attributes:
-        seconds: time that the training has taken.
+        seconds: time that the training has taken so far.
     """
 
     seconds: float = 0.0
@@ -167,7 +167,7 @@ class MemoryTrail:
         return {name: self._snapshots[-1][name].clone() for name in modalities}
 
     def add(self, epoch: int, heads: Mapping[str, Tensor], seconds: float) -> None:
-        """Keep a copy of the heads after an epoch; the training has taken `seconds` so far."""
+        """Store a copy of the heads after an epoch; `seconds` is the time of the training so far."""
         self._snapshots.append({name: matrix.clone() for name, matrix in heads.items()})
         self.seconds = seconds
 
@@ -177,7 +177,7 @@ class MemoryTrail:
 
 
 def snapshot_path(folder: Path, epoch: int) -> Path:
-    """Return the file of the heads after an epoch."""
+    """Return the path of the snapshot after an epoch."""
     return folder / f"epoch-{epoch:02d}.safetensors"
 
 
@@ -185,12 +185,12 @@ def require_same(folder: Path, stored: TrainingKey, expected: TrainingKey) -> No
     """Check that a folder belongs to a training.
 
     Raises:
-        InputError: it belongs to another one; the message names the parts of the key that differ.
+        InputError: the folder belongs to another training; the message names the parts of the key that differ.
     """
     if stored != expected:
         names = [each.name for each in fields(expected)]
         differing = [name for name in names if getattr(stored, name) != getattr(expected, name)]
         raise InputError(
-            f"{folder}: holds experts of another run (different {', '.join(differing)}); "
+            f"{folder}: contains experts of another run (different {', '.join(differing)}); "
             "choose another folder or remove it"
         )

@@ -15,7 +15,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.models.heads import Heads
 
 OWN = 0
-"""Number of the start with the initial heads of the run."""
+"""Number of the start that has the initial heads of the run."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Start:
 
 
 def starts_of_experts(num_experts: int, num_starts: int) -> list[int]:
-    """Return the number of the start of every expert."""
+    """Return, for every expert, the number of the start that it is trained from."""
     others = num_starts - 1
     return [1 + expert // 2 % others if others and expert % 2 else OWN for expert in range(num_experts)]
 
 
 def require_alike(starts: Sequence[Start]) -> None:
-    """Raise InputError unless all heads have the same modalities and shapes."""
+    """Raise InputError unless the heads of all starts have the same modalities and shapes."""
     shapes = [{name: tuple(matrix.shape) for name, matrix in start.heads.items()} for start in starts]
     for number, start_shapes in enumerate(shapes):
         if start_shapes != shapes[OWN]:

@@ -46,7 +46,7 @@ class Recipe(Component):
             start: initial heads {modality: d x p_m}; the students are trained on their device.
             rows: synthetic rows {modality: N x p_m}, on the same device.
             targets: target similarities of mini-batches, which are on the same device.
-            seed: of the mini-batches.
+            seed: seed of the mini-batches.
             num_runs: number of students R.
             checkpoints: numbers of steps, ascending.
         """

@@ -33,8 +33,8 @@ class Sgd(Recipe):
     weight_decay: float = 0.0
     """Weight decay of SGD."""
     order: Seed | None = None
-    """Seed of the mini-batches for which the set was optimised; absent: the set is for any, and each student draws its
-    own."""
+    """Seed of the fixed mini-batches for which the set was optimised; absent: the set was optimised for random
+    mini-batches, and each student draws its own."""
 
     def students(
         self,
@@ -47,7 +47,7 @@ class Sgd(Recipe):
         num_runs: int,
         checkpoints: Sequence[int],
     ) -> Iterator[tuple[int, StackedHeads]]:
-        """Train the students; all are identical if the recipe has an `order`."""
+        """Train the students; all students are identical if the recipe has an `order`."""
         trained = train_students(
             objective,
             start,

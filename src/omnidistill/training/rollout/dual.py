@@ -51,7 +51,7 @@ def dual_rollout(
         targets: target similarities of each mini-batch.
         batches: row numbers, distinct within a mini-batch.
         step_sizes: positive; one per modality (M), or one per step and modality (T x M).
-        momentum, weight_decay: of SGD.
+        momentum, weight_decay: momentum and weight decay of SGD.
         blend: if given, the student trains on these mixtures of the rows of each batch.
     """
     visited, batches = _by_first_visit(batches)
@@ -61,7 +61,7 @@ def dual_rollout(
     if not momentum and not weight_decay and blend is None:
         coefficients = plain_steps(objective, outputs, kernel, targets, batches, step_sizes)
         return DualEndpoint(dict(start), rows, kernel, coefficients, None)
-    state = DualState.begin(1, outputs, weight_decay)
+    state = DualState.initial(1, outputs, weight_decay)
     state = dual_steps(
         objective,
         outputs,
@@ -87,7 +87,7 @@ class DualState:
     scale_velocity: Float[Tensor, " M"] | None  # e
 
     @staticmethod
-    def begin(num_runs: int, outputs: Float[Tensor, "M N d"], weight_decay: float) -> DualState:
+    def initial(num_runs: int, outputs: Float[Tensor, "M N d"], weight_decay: float) -> DualState:
         """Return the state of students with the heads W_0."""
         scale = outputs.new_ones(outputs.shape[0]) if weight_decay else None
         return DualState(outputs.new_zeros(num_runs, *outputs.shape), None, scale, None)
@@ -115,8 +115,8 @@ def dual_steps(
         targets: target similarities of each mini-batch.
         batches: row numbers, distinct within a mini-batch.
         step_sizes: one per modality (M), or one per step and modality (T x M).
-        state: of the students.
-        momentum, weight_decay: of SGD.
+        state: state of the students.
+        momentum, weight_decay: momentum and weight decay of SGD.
         blend: mixtures of the rows of each batch.
     """
     num_runs, num_steps, size = batches.shape

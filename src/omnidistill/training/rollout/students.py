@@ -58,14 +58,14 @@ def train_students(
         batch_size: rows per step.
         checkpoints: numbers of steps, ascending.
         generators: one per student, for its mini-batches.
-        momentum, weight_decay: of SGD.
+        momentum, weight_decay: momentum and weight decay of SGD.
     """
     num_runs, num_rows = len(generators), len(next(iter(rows.values())))
     outputs = stack({name: rows[name] @ matrix.mT for name, matrix in start.items()})
     kernel = stack({name: rows[name] @ rows[name].mT for name in start})
     batches = torch.stack([draw_batches(num_rows, batch_size, checkpoints[-1], generator) for generator in generators])
     batches, step_sizes = batches.to(outputs.device), step_sizes.to(outputs.device)
-    state, done = DualState.begin(num_runs, outputs, weight_decay), 0
+    state, done = DualState.initial(num_runs, outputs, weight_decay), 0
     for checkpoint in checkpoints:
         while done < checkpoint:
             chunk = batches[:, done : min(done + _CHUNK_STEPS, checkpoint)]
