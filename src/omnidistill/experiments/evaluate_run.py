@@ -34,7 +34,7 @@ from omnidistill.experiments.run_page import CASES, SCORES, run_view, unscored
 from omnidistill.experiments.table_baselines import (
     Group,
     check_result,
-    in_order,
+    dependencies_first,
     named_baselines,
     setting_of,
     table_baselines,
@@ -198,7 +198,7 @@ def train_rows(
     names = []
     with progress:
         progress.start(len(requested) + 1, "evaluate")
-        for baseline in in_order(requested):
+        for baseline in dependencies_first(requested):
             key = table_key(baseline)
             setting = setting_of(baseline, data, development, start, config, seed, group)
             if setting is not None and key not in trained:

@@ -76,7 +76,7 @@ def setting_of(
     return setting if baseline.applies(setting) else None
 
 
-def in_order(requested: Sequence[Baseline]) -> list[Baseline]:
+def dependencies_first(requested: Sequence[Baseline]) -> list[Baseline]:
     """Return the baselines, sorted so that those which others need come first."""
     needed = {name for baseline in requested for name in baseline.needs}
     return sorted(requested, key=lambda baseline: baseline.kind not in needed)

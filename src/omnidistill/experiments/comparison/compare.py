@@ -44,7 +44,7 @@ from omnidistill.experiments.config import (
     load_comparison,
     load_config,
 )
-from omnidistill.experiments.run import InitialHeads, given_heads, heads_fingerprint, make_heads
+from omnidistill.experiments.run import InitialHeads, given_heads, heads_fingerprint, load_or_create_heads
 from omnidistill.experiments.run.start_heads import GivenHeads
 from omnidistill.io.artifacts import exclusive, read_json, write_atomic
 from omnidistill.io.tracking import Progress, shown
@@ -182,7 +182,7 @@ def compare(
             _open_folder(root, features, resume)
         on_device = features.to(chosen_device)
         heads_folder = root and root / "heads"
-        start = make_heads(on_device, base, heads_folder, given, display)
+        start = load_or_create_heads(on_device, base, heads_folder, given, display)
         if given is None:
             _require_settings(start, base, heads_folder)
         store = MemoryStore() if root is None else FolderStore(root)

@@ -25,7 +25,7 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.fingerprint import fingerprint
 from omnidistill.experiments.comparison.plan import AnyCell, Cell
 from omnidistill.experiments.config import RunConfig
-from omnidistill.experiments.run import heads_fingerprint, make_experts, open_run
+from omnidistill.experiments.run import heads_fingerprint, load_or_train_experts, open_run
 from omnidistill.io.artifacts import load_artifact, save_artifact
 from omnidistill.io.tracking import Progress
 from omnidistill.models.heads import Heads
@@ -94,7 +94,7 @@ class FolderStore:
 
     def experts(self, data: FeatureSet, start: Heads, config: RunConfig, progress: Progress) -> ExpertBuffer:
         """Return the shared experts; train them first if they are missing."""
-        return make_experts(data, start, config, self.experts_folder(data, start, config), progress)
+        return load_or_train_experts(data, start, config, self.experts_folder(data, start, config), progress)
 
     def experts_folder(self, data: FeatureSet, start: Heads, config: RunConfig) -> Path:
         """Return the folder of the experts of these data, heads and settings."""
@@ -148,7 +148,7 @@ class MemoryStore:
         """Return the shared experts; train them when they are first needed."""
         key = _experts_key(data, start, config)
         if key not in self._experts:
-            self._experts[key] = make_experts(data, start, config, None, progress)
+            self._experts[key] = load_or_train_experts(data, start, config, None, progress)
         return self._experts[key]
 
 

@@ -18,7 +18,7 @@ from omnidistill.experiments.comparison.cells import ComparisonContext, fit_base
 from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell
 from omnidistill.experiments.comparison.result_store import FolderStore
 from omnidistill.experiments.config import RunConfig
-from omnidistill.experiments.run import make_experts, make_heads
+from omnidistill.experiments.run import load_or_create_heads, load_or_train_experts
 from omnidistill.io.tracking import SilentProgress
 from omnidistill.training.experts import ExpertsConfig
 
@@ -60,7 +60,7 @@ class UnitRunner:
         """Shared inputs, equal to those of the process that started the comparison."""
         data = open_reference(self.data) if isinstance(self.data, str) else self.data
         data = data.only(self.modalities).to(self.device)
-        start = make_heads(data, self.base, self.folder / "heads")
+        start = load_or_create_heads(data, self.base, self.folder / "heads")
         return ComparisonContext(data, start, FolderStore(self.folder), start.meta)
 
     def __call__(self, unit: AnyUnit) -> None:
@@ -72,7 +72,7 @@ class UnitRunner:
                 fit_baseline(self.context, unit)
             case SharedExperts():
                 data, start = self.context.data.only(unit.modalities), self.context.start
-                make_experts(data, {name: start[name] for name in unit.modalities}, unit.config, unit.folder)
+                load_or_train_experts(data, {name: start[name] for name in unit.modalities}, unit.config, unit.folder)
 
 
 def plan_units(

@@ -22,7 +22,7 @@ from omnidistill.evaluation.baselines import AnyBaseline, Baseline, default_base
 from omnidistill.experiments.config.load import as_texts, load_config, split_tables
 from omnidistill.experiments.config.run_config import RunConfig
 from omnidistill.experiments.config.settings_tree import explain
-from omnidistill.experiments.config.toml_files import headlines, read_file, read_toml, shipped
+from omnidistill.experiments.config.toml_files import first_lines, packaged_files, read_file, read_toml
 
 Layout = Literal["retrieval", "variants", "cost", "directions", "curve"]
 Overrides = Annotated[tuple[str, ...], AfterValidator(split_tables)]
@@ -95,7 +95,7 @@ class ComparisonConfig(Settings):
 
 def describe_comparisons() -> dict[str, str]:
     """Return {name: first line of its comment} for every comparison included in the package."""
-    return headlines("comparisons")
+    return first_lines("comparisons")
 
 
 def load_comparison(
@@ -152,10 +152,10 @@ def _source(source: object, preset: str | None) -> tuple[str, str, dict[str, Any
         case None:
             if preset is None:
                 return "comparison", "comparison", {}
-            known = shipped("comparisons")
+            known = packaged_files("comparisons")
             if preset not in known:
                 named = f"; {argument('methods', preset)} names a method"
-                hint = named if preset in shipped("presets") else nearest(preset, known)
+                hint = named if preset in packaged_files("presets") else nearest(preset, known)
                 raise InputError(f"unknown comparison '{preset}'{hint}; 'omnidistill presets' lists them")
             where = f"comparison {preset}"
             return preset, where, read_toml(known[preset], where)

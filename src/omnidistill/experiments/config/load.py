@@ -24,7 +24,7 @@ from omnidistill.experiments.config.settings_tree import (
     submodel,
     with_kinds,
 )
-from omnidistill.experiments.config.toml_files import headlines, read_file, read_toml, shipped
+from omnidistill.experiments.config.toml_files import first_lines, packaged_files, read_file, read_toml
 
 DEFAULT = "recommended"
 """The preset that is used if none is given."""
@@ -32,12 +32,12 @@ DEFAULT = "recommended"
 
 def preset_names() -> list[str]:
     """Return the names of the presets included in the package; those in a subfolder are "folder/name"."""
-    return list(shipped("presets"))
+    return list(packaged_files("presets"))
 
 
 def describe_presets() -> dict[str, str]:
     """Return {name: first line of its comment} for every preset."""
-    return headlines("presets")
+    return first_lines("presets")
 
 
 def load_config(
@@ -186,7 +186,7 @@ def _literal(text: str) -> Any:
 
 
 def _preset(name: str) -> Tree:
-    presets = shipped("presets")
+    presets = packaged_files("presets")
     if name not in presets:
         raise InputError(f"unknown preset '{name}'{nearest(name, presets)}; 'omnidistill presets' lists them")
     return _extended(read_toml(presets[name], f"preset {name}"), f"preset {name}")

@@ -10,7 +10,7 @@ from typing import Any
 from omnidistill.core.errors import InputError
 
 
-def shipped(folder: str) -> dict[str, str]:
+def packaged_files(folder: str) -> dict[str, str]:
     """Return {name: text} of every file in a folder of the package, sorted; names are "name" or "subfolder/name"."""
     texts: dict[str, str] = {}
     for entry in (resources.files("omnidistill") / folder).iterdir():
@@ -21,9 +21,9 @@ def shipped(folder: str) -> dict[str, str]:
     return dict(sorted(texts.items()))
 
 
-def headlines(folder: str) -> dict[str, str]:
+def first_lines(folder: str) -> dict[str, str]:
     """Return {name: first line of its comment} of every file in a folder of the package."""
-    return {name: text.partition("\n")[0].lstrip("# ") for name, text in shipped(folder).items()}
+    return {name: text.partition("\n")[0].lstrip("# ") for name, text in packaged_files(folder).items()}
 
 
 def read_toml(text: str, where: str) -> dict[str, Any]:

@@ -25,11 +25,11 @@ from omnidistill.distillation import Distillation, DistilledSet, Provenance
 from omnidistill.distillation.budget import training_bytes
 from omnidistill.experiments.config import RunConfig, SettingValues, requested_config
 from omnidistill.experiments.config.budgets import resolve_size
-from omnidistill.experiments.run.expert_stage import given_experts, make_experts
+from omnidistill.experiments.run.expert_stage import given_experts, load_or_train_experts
 from omnidistill.experiments.run.result import DistillResult, pair_folder
-from omnidistill.experiments.run.run_folder import Run, begin_run, save_part
+from omnidistill.experiments.run.run_folder import Run, open_or_create_run, save_part
 from omnidistill.experiments.run.run_identity import heads_fingerprint, versions
-from omnidistill.experiments.run.start_heads import GivenHeads, InitialHeads, given_heads, make_heads
+from omnidistill.experiments.run.start_heads import GivenHeads, InitialHeads, given_heads, load_or_create_heads
 from omnidistill.io.artifacts import exclusive
 from omnidistill.io.tracking import Progress, check_trackers, shown
 from omnidistill.methods import Task
@@ -211,7 +211,7 @@ def _joint(data: FeatureSet, config: RunConfig, folder: Path | None, job: _Job) 
             buffer = job.expert_source(data, start, config, job.progress)
         if buffer is None:
             place = None if folder is None else folder / "experts"
-            buffer = make_experts(data, start, config, place, job.progress)
+            buffer = load_or_train_experts(data, start, config, place, job.progress)
             stages.expert_bytes = buffer.bytes
         stages.record("experts", buffer.seconds)
         return buffer
@@ -241,7 +241,7 @@ def _joint(data: FeatureSet, config: RunConfig, folder: Path | None, job: _Job) 
 def _begin(data: FeatureSet, config: RunConfig, folder: Path | None, job: _Job) -> Run | None:
     if folder is None:
         return None
-    return begin_run(
+    return open_or_create_run(
         folder, data, config, location=job.location, command=job.command, resume=job.resume, budget=job.budget
     )
 
@@ -255,7 +255,7 @@ def _start(stages: _Stages, data: FeatureSet, config: RunConfig, job: _Job) -> I
         given = InitialHeads(job.experts.heads(0, 0), {"origin": "the start of the given experts"})
         if place is not None and (place / "manifest.json").exists():
             given = None  # the stored heads are compared with those of the experts later
-    start = make_heads(data, config, place, given, job.progress)
+    start = load_or_create_heads(data, config, place, given, job.progress)
     if stages.run is None or "heads" not in stages.run.seconds():
         stages.record("heads", time.monotonic() - started_at)
     return start

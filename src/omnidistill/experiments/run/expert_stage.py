@@ -19,7 +19,13 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.fingerprint import fingerprint
 from omnidistill.experiments.config import RunConfig, SettingValues, requested_config
 from omnidistill.experiments.run.run_identity import heads_fingerprint
-from omnidistill.experiments.run.start_heads import GivenHeads, InitialHeads, given_heads, make_heads, make_starts
+from omnidistill.experiments.run.start_heads import (
+    GivenHeads,
+    InitialHeads,
+    given_heads,
+    load_or_create_heads,
+    load_or_create_starts,
+)
 from omnidistill.io.artifacts import exclusive
 from omnidistill.io.tracking import MetricsRecord, Progress, TrackerGroup, check_trackers, shown
 from omnidistill.models.heads import Heads
@@ -27,7 +33,7 @@ from omnidistill.training.experts import ExpertBuffer, load_experts
 from omnidistill.training.experts import train_experts as train_buffer
 
 
-def make_experts(
+def load_or_train_experts(
     data: FeatureSet,
     heads: Heads,
     config: RunConfig,
@@ -52,7 +58,7 @@ def make_experts(
     """
     seed = config.seed if config.experts.seed is None else config.experts.seed
     started_at = time.monotonic()
-    starts = make_starts(data, heads, config, folder, seed, progress)
+    starts = load_or_create_starts(data, heads, config, folder, seed, progress)
     _require_epochs(min(start.num_epochs for start in starts), config, str(folder or "experts"))
     return train_buffer(
         starts,
@@ -134,9 +140,9 @@ def train_experts(
     reopen = None if features.location is None else TrainRows(features.location, features.modalities, str(place))
     features = features.to(place)
     with engine_in_use(engine, str(place)) as used, nullcontext() if output is None else exclusive(output):
-        start = make_heads(features, resolved, output and output / "heads", given, display)
+        start = load_or_create_heads(features, resolved, output and output / "heads", given, display)
         inner = output and output / "buffer"
-        buffer = make_experts(features, start, resolved, inner, display, used, reopen)
+        buffer = load_or_train_experts(features, start, resolved, inner, display, used, reopen)
         if output is not None:
             _track(buffer, trackers, output, resolved, display)
     return buffer

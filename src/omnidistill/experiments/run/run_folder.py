@@ -214,7 +214,7 @@ def open_run(folder: Path) -> Run:
     )
 
 
-def begin_run(
+def open_or_create_run(
     folder: Path,
     data: FeatureSet,
     config: RunConfig,

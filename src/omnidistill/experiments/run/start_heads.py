@@ -127,7 +127,7 @@ def _checked(heads: Mapping[str, Array], widths: Mapping[str, int]) -> Heads:
     return {name: matrices[name] for name in widths}
 
 
-def make_heads(
+def load_or_create_heads(
     data: FeatureSet,
     config: RunConfig,
     folder: Path | None = None,
@@ -210,10 +210,10 @@ def pretrain_heads(
     if place is not None and (place / "manifest.json").exists():
         raise InputError(f"{folder}: already exists; choose another folder or remove it")
     given = given_heads(heads, features.widths)
-    return make_heads(features.to(resolve_device(device)), resolved, place, given, shown(progress))
+    return load_or_create_heads(features.to(resolve_device(device)), resolved, place, given, shown(progress))
 
 
-def make_starts(
+def load_or_create_starts(
     data: FeatureSet, heads: Heads, config: RunConfig, folder: Path | None, seed: int, progress: Progress | None = None
 ) -> list[Start]:
     """Return the run's own heads and other initial heads of the same width, each with step size and number of epochs.
@@ -227,7 +227,7 @@ def make_starts(
     width = next(iter(heads.values())).shape[0]
     for number in range(1, config.experts.num_starts):
         place = None if folder is None else folder / f"start-{number}"
-        other = make_heads(data, _settings_of_other(number, width, config, seed), place, None, progress)
+        other = load_or_create_heads(data, _settings_of_other(number, width, config, seed), place, None, progress)
         starts.append(_trained(data, other, config, place, seed, progress))
     return starts
 
