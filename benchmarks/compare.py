@@ -19,6 +19,7 @@ from typing import Any
 
 from bench import RESULTS, machine
 from omnidistill.experiments.config import describe_comparisons
+from omnidistill.report.comparison_content import Comparison
 from omnidistill.report.comparison_table import to_markdown
 from omnidistill.report.gain_figure import gain_figure
 
@@ -26,13 +27,14 @@ OURS = ("default-rows", "default-bytes", "default-sizes", "bytes")
 TABLES = (*OURS, "methods", "similarities", *(f"paper-table-{number}" for number in (5, 6, 7, 10)))
 ROOT = Path(__file__).parent.parent
 KEPT = RESULTS / "compare"
-OTHERS = {"datasets": "Other data", "transfer": "Heads that a set was not made for"}
+OTHERS = {"datasets": "Other data", "transfer": "Unseen heads"}
 FIGURES = {"bytes": "figures/gain-against-bytes.svg"}
 HEAD = """# Results
 
-Tables over the bundled data: emoji drawings, their names and the sound of these. `make compare` makes all of them
-again, `make compare-quick` one small one in minutes. Settings were chosen on validation (LOG.md), never here, but for
-one: `own_share` of `portable` (LOG.md, 13). Minutes are those of what earlier tables had not made already.
+All tables use the bundled data: emoji drawings, their names, and the names spoken aloud. `make compare` reproduces all
+tables, and `make compare-quick` one small table in minutes. Settings were chosen on validation (LOG.md) and never on
+these results, with one exception: `own_share` of `portable` (LOG.md, 13). The minutes exclude work that earlier tables
+had done.
 """
 
 
@@ -66,28 +68,33 @@ def minutes_spent(name: str, folder: Path) -> float:
 def keep(name: str, folder: Path, seeds: str | None) -> None:
     """Its numbers, with where they come from."""
     source = {"commit": commit(), "machine": machine(), "minutes": minutes_spent(name, folder)}
-    content = json.loads((folder / f"{name}.json").read_text())
-    content["command"] = " ".join(["omnidistill", *words(name, "DIR", seeds)])
+    tree = json.loads((folder / f"{name}.json").read_text())
+    tree["command"] = " ".join(["omnidistill", *words(name, "DIR", seeds)])
     KEPT.mkdir(parents=True, exist_ok=True)
-    (KEPT / f"{name}.json").write_text(json.dumps({"source": source, "comparison": content}, indent=1) + "\n")
+    (KEPT / f"{name}.json").write_text(json.dumps({"source": source, "comparison": tree}, indent=1) + "\n")
 
 
 def page(kept: Mapping[str, Mapping[str, Any]]) -> str:
     """docs/results.md."""
-    told = describe_comparisons()
+    titles = describe_comparisons()
     parts = [HEAD]
     for name, record in kept.items():
         source = record["source"]
-        figure = f"![{told[name]}]({FIGURES[name]})\n\n" if name in FIGURES else ""
+        figure = f"![{titles[name]}]({FIGURES[name]})\n\n" if name in FIGURES else ""
         parts.append(
-            f"## {told[name]}\n\n`{record['comparison']['command']}`, commit {source['commit']}, "
-            f"{source['minutes']:.0f} minutes. {source['machine']}\n\n{figure}{to_markdown(record['comparison'])}"
+            f"## {titles[name]}\n\n`{record['comparison']['command']}`, commit {source['commit']}, "
+            f"{source['minutes']:.0f} minutes. {source['machine']}\n\n{figure}{to_markdown(content(name, record))}"
         )
     for name, title in OTHERS.items():
         table = RESULTS / f"{name}.md"
         if table.exists():
             parts.append(f"## {title}\n\n`python benchmarks/{name}.py`. {table.read_text()}")
     return "\n".join(parts)
+
+
+def content(name: str, record: Mapping[str, Any]) -> Comparison:
+    """Return the comparison in a stored record."""
+    return Comparison.from_json(record["comparison"], f"{KEPT / name}.json")
 
 
 def commit() -> str:
@@ -106,7 +113,7 @@ def write(names: Sequence[str]) -> None:
     (docs / "results.md").write_text(page(kept))
     for name in FIGURES.keys() & kept.keys():
         (docs / FIGURES[name]).parent.mkdir(exist_ok=True)
-        (docs / FIGURES[name]).write_text(gain_figure(kept[name]["comparison"]))
+        (docs / FIGURES[name]).write_text(gain_figure(content(name, kept[name])))
 
 
 def main() -> None:

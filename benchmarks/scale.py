@@ -33,8 +33,8 @@ from omnidistill.evaluation.baselines import Setting, baselines
 from omnidistill.evaluation.retrieval import first_positive_ranks
 from omnidistill.evaluation.scores import ranks_on_test
 from omnidistill.experiments.config import load_config
-from omnidistill.experiments.run import make_heads
-from omnidistill.experiments.run.expert_stage import make_experts
+from omnidistill.experiments.run import load_or_create_heads
+from omnidistill.experiments.run.expert_stage import load_or_train_experts
 from omnidistill.methods import Task
 
 WIDTHS = {"vision": 128, "text": 128, "audio": 128}
@@ -108,8 +108,8 @@ def job(folder: Path) -> dict[str, Any]:
     stages.of("pack", lambda: pack(folder / "features", folder / "table.csv", place))
     data = stages.of("open", lambda: load(place))
     stages.of("fingerprint", lambda: fingerprint(data))
-    start = stages.of("heads", lambda: make_heads(data, config, folder / "heads"))
-    buffer = stages.of("experts", lambda: make_experts(data, start, config, folder / "experts"))
+    start = stages.of("heads", lambda: load_or_create_heads(data, config, folder / "heads"))
+    buffer = stages.of("experts", lambda: load_or_train_experts(data, start, config, folder / "experts"))
     task = Task(data.development(), start, config.seed, config.experts, folder, lambda: buffer)
     stages.of("distil", lambda: config.distill.run(task))
     setting = Setting(task.development, start, config.evaluate, config.seed)

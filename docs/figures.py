@@ -18,7 +18,7 @@ from omnidistill.report.curves import line_chart, standalone
 FIGURES = Path(__file__).parent / "figures"
 MEASURED = FIGURES / "rank-floor.json"
 
-_STAGES = (  # what there is, and what makes it of what was there before
+_STAGES = (  # (command that creates the output, output, content)
     ("", "features", "{modality: N x p}"),
     ("experts", "trajectories", "heads, epoch by epoch"),
     ("distill", "distilled set", "rows, S, recipe"),
@@ -29,29 +29,30 @@ _BOX, _GAP, _HEIGHT, _TOP = 136, 74, 56, 22
 
 
 def pipeline() -> str:
-    """What flows, from left to right."""
+    """Return the figure of the pipeline, from left to right."""
     drawn, width = [], len(_STAGES) * (_BOX + _GAP) - _GAP
-    for number, (verb, name, content) in enumerate(_STAGES):
+    for number, (command, name, content) in enumerate(_STAGES):
         left = number * (_BOX + _GAP)
-        if verb:
+        if command:
             start, end, middle = left - _GAP + 4, left - 4, _TOP + _HEIGHT / 2
             drawn.append(f'<path d="M{start} {middle:g}H{end}m-7 -4l7 4l-7 4" fill="none" stroke="currentColor"/>')
-            drawn.append(_text(left - _GAP / 2, middle - 8, verb, 'font-style="italic"'))
+            drawn.append(_text(left - _GAP / 2, middle - 8, command, 'font-style="italic"'))
         drawn.append(
             f'<rect x="{left + 1}" y="{_TOP}" width="{_BOX - 2}" height="{_HEIGHT}" rx="6" fill="var(--series-1, '
             '#1f5f99)" fill-opacity="0.12" stroke="currentColor"/>'
         )
         drawn.append(_text(left + _BOX / 2, _TOP + 24, name, 'font-weight="600"'))
         drawn.append(_text(left + _BOX / 2, _TOP + 43, content, 'font-size="11"'))
-    told = "What flows: " + ", ".join(f"{verb} makes {name}" if verb else name for verb, name, _ in _STAGES)
+    steps = (f"{command} creates {name}" if command else name for command, name, _ in _STAGES)
+    title = f"Pipeline: {', '.join(steps)}"
     return standalone(
         f'<svg role="img" aria-labelledby="flow" viewBox="0 0 {width} {_TOP + _HEIGHT + 2}" '
-        f'font-family="system-ui, sans-serif" font-size="13" fill="currentColor"><title id="flow">{told}</title>'
+        f'font-family="system-ui, sans-serif" font-size="13" fill="currentColor"><title id="flow">{title}</title>'
         f"{''.join(drawn)}</svg>"
     )
 
 
-_LINES = {  # what a package contains, in a few words; the layers are those of the import contract
+_CONTENTS = {  # what each package contains; the layers are those of the import contract
     "api": "public names",
     "__main__": "python -m omnidistill",
     "cli": "one module per command",
@@ -72,7 +73,7 @@ _WIDE, _ROW = 720, 44
 
 
 def packages() -> str:
-    """The packages, each layer importing only from those below it."""
+    """Return the figure of the packages; each layer imports only from those below it."""
     contract = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
     layers = contract["tool"]["importlinter"]["contracts"][0]["layers"]
     drawn = []
@@ -86,7 +87,7 @@ def packages() -> str:
                 'fill="var(--series-1, #1f5f99)" fill-opacity="0.12" stroke="currentColor" stroke-opacity="0.5"/>'
             )
             drawn.append(_text(left + width / 2, top + 16, name, 'font-weight="600"'))
-            drawn.append(_text(left + width / 2, top + 31, _LINES[name], 'font-size="11"'))
+            drawn.append(_text(left + width / 2, top + 31, _CONTENTS[name], 'font-size="11"'))
     return standalone(
         f'<svg role="img" aria-labelledby="layers" viewBox="0 0 {_WIDE} {len(layers) * _ROW}" '
         'font-family="system-ui, sans-serif" font-size="13" fill="currentColor"><title id="layers">Packages of '
@@ -96,7 +97,7 @@ def packages() -> str:
 
 
 def rank_floor() -> str:
-    """The rank floor and the matching loss that was reached against N, from the measured numbers."""
+    """Return the figure of rank floor and achieved matching loss against N, from the measured numbers."""
     measured = json.loads(MEASURED.read_text("utf-8"))
     sizes = [float(size) for size in measured["size"]]
     return standalone(
@@ -117,7 +118,7 @@ def measure() -> None:
     import omnidistill as od
     from omnidistill.experiments.run import matching_loss
 
-    torch.set_num_threads(1)  # sums in another order are other bits
+    torch.set_num_threads(1)  # another order of summation would change the last bits
 
     widths = {"image": 96, "text": 64, "audio": 80}
     rows = {"heads": 60, "train": 600, "validation": 120}

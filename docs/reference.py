@@ -128,26 +128,26 @@ def api() -> str:
 
 
 def settings() -> str:
-    """Every setting with its default, alternatives by kind; a part's own settings stand before the parts of it."""
+    """Return every setting with its default; the settings of a section come before its subsections."""
     sections: list[tuple[str, str, list[str]]] = [("", "", [])]
     for key, default, text in describe_fields(RunConfig):
-        told = " ".join(text.split()).replace("|", "\\|")
+        description = " ".join(text.split()).replace("|", "\\|")
         if default:
             part = key.rpartition(".")[0]
             rows = next(rows for heading, _, rows in reversed(sections) if heading.split(" ")[0] == part)
-            rows.append(f"| `{key}` | `{default}` | {told} |")
+            rows.append(f"| `{key}` | `{default}` | {description} |")
         else:
-            sections.append((key, told, []))
-    told_by = "As `omnidistill config --explain` prints them: `--set KEY=VALUE`, or a TOML file."
-    parts = ["# Settings", f"{told_by} What several kinds share is listed with the first of them."]
-    for heading, told, rows in sections:
-        parts += [f"## {heading}", told] if heading else []
+            sections.append((key, description, []))
+    usage = "Change a setting with `--set KEY=VALUE` or in a TOML file; `omnidistill config --explain` prints all."
+    parts = ["# Settings", f"{usage} Settings that several kinds share are listed with the first of them."]
+    for heading, description, rows in sections:
+        parts += [f"## {heading}", description] if heading else []
         parts += ["\n".join(["| setting | default | |", "|---|---|---|", *rows])] if rows else []
     return "\n\n".join(parts) + "\n"
 
 
 def presets() -> str:
-    """Methods and comparisons that ship, a line each."""
+    """Return one row per preset and comparison that is included in the package."""
     parts = ["# Presets"]
     for title, known in {
         "Methods: `--preset` of `distill`, `--methods` of `compare`": describe_presets(),
@@ -158,15 +158,15 @@ def presets() -> str:
 
 
 def commands() -> str:
-    """Help of every verb, as `--help` prints it at 100 columns."""
+    """Return the help of every command, as `--help` prints it at 100 columns."""
     parts = ["# Commands"]
-    for verb, parser in _verbs(make_parser()):
+    for command, parser in _commands(make_parser()):
         parser.formatter_class = _formatter(parser.formatter_class)
-        parts += [f"## {verb}", f"```text\n{parser.format_help().strip()}\n```"]
+        parts += [f"## {command}", f"```text\n{parser.format_help().strip()}\n```"]
     return "\n\n".join(parts) + "\n"
 
 
-def _verbs(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             yield from action.choices.items()

@@ -17,7 +17,7 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import Provenance
 from omnidistill.distillation.loop_settings import LoopSettings
 from omnidistill.experiments.config import RunConfig, has_setting, load_config
-from omnidistill.experiments.run import make_experts
+from omnidistill.experiments.run import load_or_train_experts
 from omnidistill.methods import Task
 from omnidistill.models.heads import Heads
 from omnidistill.training.experts import ExpertBuffer
@@ -55,7 +55,7 @@ def task_of(folder: Path, config: RunConfig, data: FeatureSet | None = None) -> 
 
     @cache
     def experts() -> ExpertBuffer:
-        return make_experts(data, start, config, folder / "experts")
+        return load_or_train_experts(data, start, config, folder / "experts")
 
     provenance = Provenance(config.method, config.model_dump(mode="json"), data="planted")
     return Task(data.development(), start, config.seed, config.experts, folder, experts, provenance)

@@ -172,9 +172,9 @@ def test_a_name_can_be_registered_again_by_its_own_definition_only(plain: Regist
     again = plain.register("bars")(define("one.plots"))  # reloaded
     plain.register("bars")(define("__main__"))  # run as a script
     plain.register("bars")(again)
-    with pytest.raises(InputError, match=r"^plotter 'bars' of package 'other': the name is taken by another plotter"):
+    with pytest.raises(InputError, match=r"^plotter 'bars' of package 'other': another plotter has this name"):
         plain.register("bars")(define("other.plots"))
-    with pytest.raises(InputError, match=r"'lines' of package 'other': the name is taken"):
+    with pytest.raises(InputError, match=r"'lines' of package 'other': another plotter has this name"):
         plain.register("lines")(define("other.plots"))
     assert plain.get("bars") is again
 
@@ -226,7 +226,7 @@ def test_build_accepts_a_name_a_table_or_an_instance(shapes: ComponentRegistry[S
     [
         ("sqare", InputError, r"^shape 'sqare' is not installed; installed are square; did you mean 'square'\?$"),
         ({"kind": "hexagon", "package": "bees", "side": 1}, InputError,
-         r"^shape 'hexagon' is not installed; installed are square; it comes with the package 'bees', install it$"),
+         r"^shape 'hexagon' is not installed; installed are square; install the package 'bees', which provides it$"),
         ({"side": 1.0}, InputError, r"^shape: expected a name or a table with the key 'kind', found \{'side': 1.0\}$"),
         (3, InputError, r"^shape: expected a name or a table with the key 'kind', found 3$"),
         ({"kind": "square", "radius": 1.0}, ValidationError, r"radius\n  Extra inputs are not permitted"),

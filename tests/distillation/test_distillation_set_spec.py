@@ -194,7 +194,7 @@ def test_a_missing_component_is_named_with_its_package(tmp_path: Path) -> None:
         assert DistilledSet.load(tmp_path / "set").spec.objective == margin
         assert equal(DistilledSet.load(tmp_path / "set").train(heads()), made.train(heads()))
     names = ", ".join(objectives.names())
-    package = f"it comes with the package '{__name__}', install it"
+    package = f"install the package '{__name__}', which provides it"
     assert refusal(tmp_path / "set") == f"objective 'margin' is not installed; installed are {names}; {package}"
 
 

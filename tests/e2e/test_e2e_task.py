@@ -16,7 +16,7 @@ from omnidistill.data.store import save_features
 from omnidistill.distillation import DistilledSet
 from omnidistill.evaluation import validation as choosing
 from omnidistill.evaluation.baselines import default_baselines
-from omnidistill.experiments.comparison.cells import Place, judged_of, load_result, make_cell
+from omnidistill.experiments.comparison.cells import ComparisonContext, load_result, num_compared_students, run_cell
 from omnidistill.experiments.comparison.plan import plan_cells
 from omnidistill.experiments.comparison.result_store import FolderStore
 from omnidistill.experiments.config import load_config
@@ -161,14 +161,14 @@ def test_a_modality_may_be_called_task(tmp_path: Path) -> None:
 def test_a_comparison_counts_every_student_that_validation_compared(tmp_path: Path) -> None:
     data = features()
     store = FolderStore(tmp_path / "C")
-    place = Place(data, small_heads(data), store)
+    place = ComparisonContext(data, small_heads(data), store)
     (cell,) = plan_cells(tiny(METHOD), data)
     score, calls = choosing.mean_score, list[int]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(choosing, "mean_score", lambda *given: calls.append(1) or score(*given))
-        make_cell(place, cell, "", SilentProgress())
+        run_cell(place, cell, "", SilentProgress())
     run = open_run(store.run_folder(cell))
-    assert judged_of(run.result(data)) == load_result(place, cell).meta["judged"] == len(calls) > 1
+    assert num_compared_students(run.result(data)) == load_result(place, cell).meta["judged"] == len(calls) > 1
     assert load_result(place, cell).meta["seconds"]["experts"] == 0
 
 

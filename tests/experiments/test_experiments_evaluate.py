@@ -70,7 +70,7 @@ def test_what_cannot_be_evaluated_is_one_line(result: DistillResult, data: Featu
         evaluate(result, features(2), **SILENT)
     with pytest.raises(InputError, match="num_seeds=1: intervals over runs need at least 2"):
         evaluate(result, data, num_seeds=1, **SILENT)
-    with pytest.raises(InputError, match=r"heads: 'd' is no modality of the data \(a, b, c\)"):
+    with pytest.raises(InputError, match=r"heads: 'd' is not a modality of the data \(a, b, c\)"):
         evaluate(result, data, heads={**small_heads(data), "d": small_heads(data)["a"]}, **SILENT)
     without = data.select([row for row, split in enumerate(data.splits) if split != "test"])
     with pytest.raises(InputError, match="split 'test': no rows"):

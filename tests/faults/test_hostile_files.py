@@ -154,7 +154,7 @@ def test_a_dangling_temp_file_does_not_matter(artifact: Path) -> None:
 
 
 def test_other_kinds_and_newer_versions(artifact: Path) -> None:
-    with pytest.raises(InputError, match=r"manifest\.json: holds a 'distilled', expected 'heads'"):
+    with pytest.raises(InputError, match=r"manifest\.json: contains 'distilled', expected 'heads'"):
         load_artifact(artifact, "heads")
     forge(artifact, lambda manifest: manifest.update(version=7, files="a shape that version 1 does not know"))
     assert "written by a newer omnidistill (version 7; this one reads up to 1); upgrade" in refusal(artifact)

@@ -15,7 +15,7 @@ from omnidistill.io.artifacts.artifact import _checksum
 from small_runs import SMALL, Outcome, cli, packed
 
 VANISHED = {"kind": "vanished", "package": "some-package"}
-HINT = "it comes with the package 'some-package', install it"
+HINT = "install the package 'some-package', which provides it"
 
 
 @pytest.fixture(scope="module")

@@ -271,7 +271,7 @@ def test_meta_that_json_cannot_keep_is_refused(tmp_path: Path, meta: dict[str, A
 def test_saving_refuses_another_kind_a_file_and_a_damaged_manifest(tmp_path: Path) -> None:
     save_artifact(tmp_path / "heads", "heads", {"a": torch.ones(1)}, {"x": 1})
     kept = {name: (tmp_path / "heads" / name).read_bytes() for name in files(tmp_path / "heads")}
-    with pytest.raises(InputError, match=r"manifest\.json: holds a 'heads', expected 'distilled'"):
+    with pytest.raises(InputError, match=r"manifest\.json: contains 'heads', expected 'distilled'"):
         save_artifact(tmp_path / "heads", "distilled", {"a": torch.zeros(1)}, {})
     assert kept == {name: (tmp_path / "heads" / name).read_bytes() for name in files(tmp_path / "heads")}
 

@@ -77,7 +77,7 @@ def test_media_of_a_manifest_are_on_the_page(folder: Path, tmp_path: Path) -> No
     [
         (("report", "SET"), "not a run folder"),
         (("report", "A", "--data", "emoji"), "is not the data of"),
-        (("report", "A", "--media", "other.csv"), "are none of the set's"),
+        (("report", "A", "--media", "other.csv"), "no id of the manifest"),
         (("report", "A", "--media", "absent.csv"), "absent.csv"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the arguments that they stand for."""
+"""Options that several commands share, and their conversion to function arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a message writes an argument: in Python terms, or as an option within the command line.
+"""Names of arguments in messages: Python keywords, or options if the command line is running.
 
 argument("seeds", 3)          seeds=3              --seeds 3
 argument("resume", True)      resume=True          --resume
@@ -21,15 +21,15 @@ _OPTIONS = {
     "out": "output",
     "folder": "output",
 }
-"""Names of options that differ from the name of the argument."""
+"""Names of options that differ from the names of the arguments."""
 
 
 def argument(name: str, value: object = None) -> str:
-    """Return an argument as the user writes it.
+    """Return an argument in the form in which the user wrote it.
 
     Args:
         name: name of the argument of a public function.
-        value: its value; None: only the name is wanted.
+        value: its value; None returns the name alone.
     """
     if not _AS_OPTIONS.get():
         if value is None:
@@ -40,13 +40,13 @@ def argument(name: str, value: object = None) -> str:
 
 
 def setting(text: str) -> str:
-    """Return a setting "key=value" that is not in a file, as the user writes it."""
+    """Return a setting "key=value" in the form in which the user wrote it; for settings that are not in a file."""
     return f"--set {text}" if _AS_OPTIONS.get() else f"setting {text}"
 
 
 @contextmanager
 def written_as_options() -> Iterator[None]:
-    """Write arguments as options within the block: the command line uses it around every command."""
+    """Name arguments as options within the block. The command line runs every command in such a block."""
     before = _AS_OPTIONS.set(True)
     try:
         yield

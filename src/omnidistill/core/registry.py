@@ -1,6 +1,6 @@
-"""Registries: what can be chosen by name, built-in entries loaded when they are first asked for.
+"""Registries: objects that are selected by name. Built-in entries are imported on first use.
 
-Three ways to add an entry, none of which edits a file of this package:
+To add an entry from another package:
 
     @objectives.register("margin")                           from Python, before it is used
     class Margin(Objective): ...
@@ -36,9 +36,9 @@ class Registry(Generic[T]):
     """Objects of one role by name.
 
     Args:
-        role: what they are, in the singular, as errors say it: "encoder".
+        role: name of the role in the singular, used in errors: "encoder".
         builtin: {name: module}; importing the module registers the object under the name.
-        group: entry points of this group add objects; None: the role has none.
+        group: entry-point group that adds objects; None if the role has no entry points.
     """
 
     def __init__(self, role: str, builtin: Mapping[str, str], group: str | None = None) -> None:
@@ -52,7 +52,7 @@ class Registry(Generic[T]):
         """Return a decorator that adds the object under `name`.
 
         Raises:
-            InputError: the object does not keep the contract of the role, or the name is taken by another one.
+            InputError: the object violates the contract of the role, or another object has the name.
         """
 
         def add(entry: T) -> T:
@@ -75,7 +75,7 @@ class Registry(Generic[T]):
                 self._load(point)
             else:
                 raise self.missing(name)
-        if name not in self._loaded:  # a mistake in `builtin`, not of the user
+        if name not in self._loaded:  # an error in `builtin`, not of the user
             raise LookupError(f"{self.role} '{name}': module {self._builtin[name]} does not register it")
         return self._loaded[name]
 
@@ -83,24 +83,24 @@ class Registry(Generic[T]):
         """Return the package that provides the object of this name, None for a built-in one.
 
         Raises:
-            InputError: as `get`, which this calls.
+            InputError: see `get`.
         """
         self.get(name)
         return self._packages[name]
 
     def missing(self, name: str, package: str | None = None) -> InputError:
-        """Return the error for a name that is not installed; `package` is known to provide it."""
+        """Return the error for a name that is not installed; `package` is the package that provides it, if known."""
         known = self.names()
-        hint = f"; it comes with the package '{package}', install it" if package else nearest(name, known)
+        hint = f"; install the package '{package}', which provides it" if package else nearest(name, known)
         return InputError(f"{self.role} '{name}' is not installed; installed are {', '.join(known)}{hint}")
 
     def names(self) -> tuple[str, ...]:
-        """Return every name that `get` accepts: built-in ones in their order, then others sorted. Imports nothing."""
+        """Return every name that `get` accepts: built-in ones in their order, then others sorted; imports nothing."""
         others = {*self._loaded, *self._entry_points()} - set(self._builtin)
         return (*self._builtin, *sorted(others))
 
     def list(self) -> dict[str, str]:
-        """Return {name: first line of its documentation} of every entry, or why it cannot be loaded."""
+        """Return {name: first line of its documentation} of all entries; of broken ones, why they fail to load."""
         return {name: self._summary(name) for name in self.names()}
 
     def __contains__(self, name: object) -> bool:
@@ -130,7 +130,7 @@ class Registry(Generic[T]):
         self._check(where, entry)
         taken = self._loaded.get(name)
         if (taken is not None and not _same(taken, entry)) or (package and name in self._builtin):
-            raise InputError(f"{where}: the name is taken by another {self.role}; choose another one")
+            raise InputError(f"{where}: another {self.role} has this name; choose a different one")
         self._loaded[name], self._packages[name] = entry, package
 
     def _check(self, where: str, entry: Any) -> None:
@@ -142,9 +142,9 @@ class ComponentRegistry(Registry[type[C]]):
     """Component classes of one role; a registry can annotate a settings field.
 
     Args:
-        role: what they are, in the singular: "objective".
+        role: name of the role in the singular: "objective".
         base: the class that every component of this role derives from.
-        builtin, group: as of `Registry`.
+        builtin, group: see `Registry`.
     """
 
     def __init__(self, role: str, base: type[C], builtin: Mapping[str, str], group: str | None = None) -> None:
@@ -157,11 +157,11 @@ class ComponentRegistry(Registry[type[C]]):
         return cast("Callable[[type[E]], type[E]]", super().register(name))
 
     def build(self, spec: Any) -> C:
-        """Return the component that a name, a table with the key `kind`, or an instance stands for.
+        """Return the component given by a name, a table with the key `kind`, or an instance.
 
         Raises:
-            InputError: an unknown kind.
-            pydantic.ValidationError: a setting that the component does not have or cannot take.
+            InputError: the kind is unknown.
+            pydantic.ValidationError: a setting is unknown or invalid.
         """
         if isinstance(spec, self.base):
             return spec
@@ -176,7 +176,7 @@ class ComponentRegistry(Registry[type[C]]):
         return self.get(kind).model_validate_json(to_json(settings))
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Let the registry stand in `Annotated[Base, registry]` as the type of a settings field."""
+        """Support `Annotated[Base, registry]` as the type of a settings field."""
         dump = core_schema.plain_serializer_function_ser_schema(lambda component: component.model_dump(mode="json"))
         return core_schema.no_info_plain_validator_function(self.build, serialization=dump)
 
@@ -193,7 +193,7 @@ class ComponentRegistry(Registry[type[C]]):
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Return whether two objects have one definition: a module that was reloaded, or that also runs as `__main__`."""
+    """Return whether two objects have the same definition, as after reloading a module or running it as `__main__`."""
     modules = {getattr(each, "__module__", None) for each in (one, other)}
     names = {getattr(each, "__qualname__", each) for each in (one, other)}
     return len(names) == 1 and len(modules - {"__main__"}) <= 1

@@ -1,8 +1,8 @@
 """Settings: frozen, strict pydantic models; and components, which are settings that have behaviour.
 
-A component is one alternative of a role (an objective, a similarity, a method ...). Its fields are its settings, each
-documented by the string below it; its methods are what it does; `cites` names the works it rests on. In a settings
-tree it stands as a table with the key `kind`, or as its name alone where every setting keeps its default:
+A component implements a role (an objective, a similarity, a method ...). Its fields are its settings, each documented
+by the string below it; its methods are its behaviour; `cites` names the works that it is based on. In a settings tree
+it is a table with the key `kind`, or its name alone if all settings have their defaults:
 
     student = {kind = "infonce", tau = 0.05}          student = "infonce"
 
@@ -38,10 +38,10 @@ class Settings(BaseModel):
         frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
     cites: ClassVar[tuple[str, ...]] = ()
-    """Keys of `citations/works.bib`, or complete BibTeX entries, of the works that these settings rest on."""
+    """Keys of `citations/works.bib`, or complete BibTeX entries, of the works that these settings are based on."""
 
     def citations(self) -> tuple[str, ...]:
-        """Return the works to cite for these settings, without those of the settings below them."""
+        """Return the works to cite for these settings, without those of nested settings."""
         return self.cites
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class Settings(BaseModel):
         """Return a copy with some fields changed, validated like a new one.
 
         Raises:
-            InputError: a changed value is not valid, alone or together with the others.
+            InputError: a changed value is not valid, alone or in combination with others.
         """
         try:
             return type(self).model_validate({**dict(self), **changes})
@@ -63,10 +63,10 @@ class Settings(BaseModel):
 
 
 class Component(Settings):
-    """Base of every component: settings with behaviour, known by a name in the registry of its role.
+    """Base class of components: settings with behaviour, registered under a name for a role.
 
-    `kind` is the name it was registered under, `package` the distribution that provides it (None for built-in ones);
-    both are written next to the settings, so that a reader without the package can say what is missing.
+    `kind` is the registered name, and `package` the distribution that provides the component (None for built-in ones).
+    Both are stored with the settings, so that an error can name a missing package.
     """
 
     kind: ClassVar[str] = ""

@@ -1,8 +1,8 @@
-"""What to cite: BibTeX entries of omnidistill and of the works that a run, a preset or an encoder rests on.
+"""Citations: BibTeX entries of omnidistill and of the works that a run, a preset or an encoder is based on.
 
 citations/works.bib      the works, by key
-Settings.citations       keys of the works that a component or a group of settings rests on
-encoders.encoder_works   keys of the works that an encoder rests on
+Settings.citations       keys of the works that a component or a group of settings is based on
+encoders.encoder_works   keys of the works that an encoder is based on
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _KEY = r"\s*@\w+\{\s*([^,\s]+)\s*,"
 
 
 def cite(names: Sequence[str] = ()) -> dict[str, str]:
-    """Return {key: BibTeX entry} of omnidistill and of the works that each name rests on.
+    """Return {key: BibTeX entry} of omnidistill and of the works that each name is based on.
 
     Args:
         names: folders (of a run, a comparison or any other output), presets, encoders, or keys of works.
@@ -44,7 +44,7 @@ def cite(names: Sequence[str] = ()) -> dict[str, str]:
 
 
 def keys_of_run(config: RunConfig, encoders: Iterable[str] = ()) -> list[str]:
-    """Return the keys of the works that a run with these settings, over features of these encoders, rests on."""
+    """Return the keys of the works that a run with these settings, over features of these encoders, is based on."""
     keys = [
         key
         for section, settings in sections_of(config)

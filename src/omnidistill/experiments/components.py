@@ -1,4 +1,4 @@
-"""All registries of components, by where a setting or an option names them."""
+"""All registries of components, by the setting or option that selects a component."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from omnidistill.training.recipes import recipes
 
 
 def component_registries() -> dict[str, Registry[Any]]:
-    """Return {where it is named: registry} of every role that components of other packages can fill."""
+    """Return {setting or option: registry} for every role that other packages can add components to."""
     return {
         "distill.kind": methods,
         "distill.student, experts.objective": objectives,

@@ -47,14 +47,14 @@ class Demo:
 def run_demo(
     folder: Path, *, size: int = 100, device: str | torch.device = "auto", progress: Progress | bool = True
 ) -> Demo:
-    """Run both methods in subfolders of `folder` (finished ones are reused) and write report.html and table.md.
+    """Run both methods in subfolders of `folder` and write report.html and table.md; finished runs are reused.
 
     Raises:
-        InputError: the folder holds something else.
+        InputError: the folder contains something else.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; give a folder")
-    data, told = load("emoji"), shown(progress)
+    data, display = load("emoji"), shown(progress)
     shared: dict[str, TrainedHeads] = {}
     views: list[RunView] = []
     scores: list[RunScores] = []
@@ -66,7 +66,7 @@ def run_demo(
             heads=folder / PRESETS[0] / "heads" if views else None,
             resume=True,
             device=device,
-            progress=told,
+            progress=display,
             command=f"omnidistill demo (preset {preset})",
         )
         baselines = default_baselines(["full-own"]) if views else None
@@ -76,7 +76,7 @@ def run_demo(
             shared=shared,
             baselines=baselines,
             device=device,
-            progress=told,
+            progress=display,
             command="omnidistill demo",
         )
         shared = {name: evaluation.rows[name] for name in ("zero_shot", "full")}
@@ -93,4 +93,4 @@ def _own_gain(scores: RunScores) -> str:
     distilled = scores.distilled
     gains = distilled.gain_retained_own or distilled.gain_retained or {}  # InfoNCE's own gain is that of `full`
     shown = ", ".join(f"n/a at {k}" if gain is None else f"{interval(gain)} % at {k}" for k, gain in gains.items())
-    return f"{distilled.label}: of what its own objective gains on all rows it keeps {shown}"
+    return f"{distilled.label}: it retains {shown} of what its own objective gains on all rows"

@@ -73,9 +73,11 @@ class Distiller:
             features: raw features of encoders, {modality: N x p_m}, where row i of all modalities is one instance; or a
                 set that already has ids, groups and splits.
             ids: unique names of the rows; None is 0, 1, ...
-            groups: group of each row; rows of one group are positives of each other. None: every row is its own group.
-            splits: split of each row: heads, train, validation or test; None: all train. Without validation rows, a
-                fifth of the training groups (at most 1,000) becomes the validation split, with a warning.
+            groups: group of each row; rows of one group are positives of each other. None makes every row its own
+                group.
+            splits: split of each row: heads, train, validation or test; None assigns all rows to train. Without
+                validation rows, a fifth of the training groups (at most 1,000) becomes the validation split, with a
+                warning.
 
         Raises:
             InputError: `prepare` or `distill` reject the input, or both size and budget are set.

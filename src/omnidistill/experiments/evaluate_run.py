@@ -34,7 +34,7 @@ from omnidistill.experiments.run_page import CASES, SCORES, run_view, unscored
 from omnidistill.experiments.table_baselines import (
     Group,
     check_result,
-    in_order,
+    dependencies_first,
     named_baselines,
     setting_of,
     table_baselines,
@@ -56,11 +56,11 @@ class Evaluation:
 
     Attributes:
         scores: everything that was measured, the content of scores.json.
-        rows: the trained heads of every row, to be shared with another run over the same data and heads.
+        rows: the trained heads of every row; another run over the same data and heads can reuse them.
         cases: retrieval examples.
         result: the run.
         data: its data.
-        folder: where everything is stored; None: nowhere.
+        folder: output folder; None if nothing was stored.
     """
 
     scores: RunScores
@@ -119,20 +119,19 @@ def evaluate(
 
     Args:
         result: what `distill` returned, a run, or the Path of its folder.
-        data: the data of the run; None: where the run found them.
-        num_seeds: students per row; None: that of the settings.
-        heads: heads to train instead of those that the set was made for; then everything is written to
-            RUN/from-NAME.
-        baselines: what the set is compared with, by name or as objects (by default `evaluation.baselines.DEFAULT`);
-            zero-shot and full are always among them.
-        shared: rows that another run over the same data and heads has trained already.
+        data: the data of the run; None loads them from the recorded location.
+        num_seeds: students per row; None uses that of the settings.
+        heads: initial heads, instead of those that the set was distilled for; output then goes to RUN/from-NAME.
+        baselines: baselines by name or as objects (by default `evaluation.baselines.DEFAULT`); zero-shot and full are
+            always included.
+        shared: rows that were already trained for another run over the same data and heads.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        progress: whether progress is shown, or the object that shows it.
+        progress: whether to show progress, or the object that shows it.
         command: command line, recorded in the scores.
 
     Raises:
-        InputError: an unfinished run, data that are not those of the run, fewer than two seeds, or a device that is
-            missing.
+        InputError: the run is not finished, the data are not those of the run, there are fewer than two seeds, or the
+            device is missing.
     """
     if num_seeds is not None and num_seeds < 2:
         raise InputError(f"{argument('num_seeds', num_seeds)}: intervals over runs need at least 2 (10 by default)")
@@ -140,7 +139,7 @@ def evaluate(
     own = given_heads(heads, features.widths)
     features = features.to(resolve_device(device))
     start = moved(result.start if own is None else own, features.device)
-    test, facts = features.split("test"), unscored(result, features)  # a problem is reported before the work
+    test, facts = features.split("test"), unscored(result, features)  # reports problems before the work starts
     config = result.config.evaluate if num_seeds is None else result.config.evaluate.evolve(num_seeds=num_seeds)
     started_at = time.monotonic()
     requested = table_baselines(named_baselines(baselines), [result.config], config)
@@ -170,7 +169,7 @@ def _opened(result: DistillResult | Run | Path, data: Data | None) -> tuple[Dist
         return result.result(features), features
     if not isinstance(result, DistillResult):
         raise InputError(
-            f"result: found a {type(result).__name__}; give what distill() returned, a run, or the Path of its folder"
+            f"result: found a {type(result).__name__}; pass the result of distill(), a run, or the Path of its folder"
         )
     if features is None:
         if result.location is None:
@@ -193,13 +192,13 @@ def train_rows(
     trained: dict[str, TrainedHeads],
     progress: Progress,
 ) -> dict[str, TrainedHeads]:
-    """Return the rows in table order; those that are trained already are taken as they are."""
+    """Train the rows that are missing in `trained`, and return all rows in the order of the table."""
     budget = None if result.budget is None else parse_budget(result.budget, result.training_bytes)
     group, development, seed = Group((result.config,), budget), data.development(), result.config.seed
     names = []
     with progress:
         progress.start(len(requested) + 1, "evaluate")
-        for baseline in in_order(requested):
+        for baseline in dependencies_first(requested):
             key = table_key(baseline)
             setting = setting_of(baseline, data, development, start, config, seed, group)
             if setting is not None and key not in trained:

@@ -1,4 +1,4 @@
-"""The page of finished runs: what it shows of each, from its result, its scores and its data."""
+"""The report page of finished runs: collects what it shows from results, scores and data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_report(
     root: Path | None = None,
     data: Data | None = None,
 ) -> list[RunView]:
-    """Write the page of finished runs over the same data.
+    """Write the report page of finished runs over the same data.
 
     The test split is not opened: scores and cases are those that `evaluate` wrote.
 
@@ -40,15 +40,14 @@ def write_report(
         runs: run folders, or results that were stored in one, in the order of the page.
         output: the HTML file.
         media: manifest of the items that the features were encoded from, for captions, pictures and sounds.
-        root: folder that paths in the manifest are relative to; None: the folder of the manifest.
+        root: folder that paths in the manifest are relative to; None uses the folder of the manifest.
         data: the data, if they were moved or were never stored.
 
     Returns:
-        What the page shows of each run.
+        The content of the page, one view per run.
 
     Raises:
-        InputError: a folder is no run or an unfinished one, the data are not those of a run, or the runs are not of the
-            same data.
+        InputError: a folder is not a finished run, the data are not those of a run, or the runs use different data.
     """
     items = read_manifest(media, root) if isinstance(media, Path) else media
     views = []
@@ -72,7 +71,7 @@ def run_view(
     cases: Cases | None = None,
     media: Manifest | None = None,
 ) -> RunView:
-    """Return what the page shows of a run; of a run of pairs, the instances of all its sets and no curves.
+    """Return what the page shows of a run; for a run of pairs, the instances of all sets and no curves.
 
     Args:
         result: the run.
@@ -118,15 +117,15 @@ def items_of(data: FeatureSet, media: Manifest | None) -> Items:
     if media is not None:
         if not set(data.ids) & {row.id for row in media.rows}:
             raise InputError(
-                f"{argument('media')}: its ids (such as {media.rows[0].id!r}) are none of the set's (such as "
-                f"{data.ids[0]!r}); give the manifest that was encoded"
+                f"{argument('media')}: no id of the manifest (such as {media.rows[0].id!r}) is an id of the set "
+                f"(such as {data.ids[0]!r}); give the manifest that was encoded"
             )
         return ManifestItems(media)
     return EmojiItems() if data.provenance.get("name") == "emoji" else NamedItems()
 
 
 def unscored(result: DistillResult, data: FeatureSet) -> RunScores:
-    """Return what is known of a run before it is scored: scores without rows.
+    """Return the scores of a run that is not evaluated yet: facts about the run, and no rows.
 
     Args:
         result: the run.
@@ -147,7 +146,7 @@ def unscored(result: DistillResult, data: FeatureSet) -> RunScores:
 def _named_similarities(
     similarities: Sequence[SimilarityView], modalities: Sequence[Sequence[str]]
 ) -> list[SimilarityView]:
-    """Return each similarity named by the modalities of its set, or the first without a name if all are equal."""
+    """Return each similarity labelled with the modalities of its set, or one without a label if all are equal."""
     if len(set(similarities)) == 1:
         return [similarities[0]]
     return [

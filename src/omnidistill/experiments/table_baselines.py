@@ -1,7 +1,7 @@
-"""What `evaluate` and `compare` share: the baselines of a table, what each may use, and fitting them.
+"""Baselines of a table, for `evaluate` and `compare`: which baselines, and what each of them is fitted to.
 
 A comparison has one table entry per method, size (or budget) and seed; an evaluation is a comparison with one entry.
-Both fit the same baselines to the same settings, so the same label means the same number.
+Both fit the same baselines with the same settings, so equal labels mean equal numbers.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Group:
     budget: int | None = None
 
     def allowance(self, data: FeatureSet) -> Allowance:
-        """Return what sized baselines may use.
+        """Return how many rows and bytes sized baselines may use.
 
-        By size: as many real rows, and the bytes of the largest set of the group. By budget: the rows that it holds in
-        float32, and all of it.
+        With a size: this number of real rows, and the bytes of the largest set of the group. With a budget: the number
+        of float32 rows that fit, and the complete budget.
         """
         if self.budget is None:
             size = max(config.distill.num_stored for config in self.configs)
@@ -41,7 +41,7 @@ class Group:
 
 
 def named_baselines(requested: Sequence[str | Baseline] | None) -> tuple[Baseline, ...]:
-    """Return baselines that are given by name or as objects; None: the usual ones.
+    """Return baselines that are given by name or as objects; None returns the default ones.
 
     Raises:
         InputError: no baseline has this name; the message names the nearest.
@@ -57,8 +57,8 @@ def table_baselines(
     """Return the baselines of a table, the required ones first, each once; `full-own` for every student objective."""
     students = [config.distill.student for config in configs]
     every = [*(baselines.build(name) for name in REQUIRED), *requested]
-    found = [baseline for each in every for baseline in each.for_students(students, evaluate)]
-    return tuple({baseline.name: baseline for baseline in found}.values())
+    expanded = [baseline for each in every for baseline in each.for_students(students, evaluate)]
+    return tuple({baseline.name: baseline for baseline in expanded}.values())
 
 
 def setting_of(
@@ -70,20 +70,20 @@ def setting_of(
     seed: int,
     group: Group | None,
 ) -> Setting | None:
-    """Return what a baseline is fitted to; None where it has no meaning."""
+    """Return the inputs that a baseline is fitted to; None if it does not apply to the group."""
     allowance = group.allowance(data) if baseline.sized and group is not None else None
     setting = Setting(development, start, evaluate, seed, allowance)
     return setting if baseline.applies(setting) else None
 
 
-def in_order(requested: Sequence[Baseline]) -> list[Baseline]:
-    """Return the baselines with those first that others need."""
+def dependencies_first(requested: Sequence[Baseline]) -> list[Baseline]:
+    """Return the baselines, sorted so that those which others need come first."""
     needed = {name for baseline in requested for name in baseline.needs}
     return sorted(requested, key=lambda baseline: baseline.kind not in needed)
 
 
 def check_result(baseline: Baseline, result: object, start: Heads) -> TrainedHeads:
-    """Return the result of a baseline if it keeps the contract.
+    """Check that the result of a baseline satisfies the contract, and return it.
 
     Raises:
         InputError: it is not of type TrainedHeads, or its heads are not R x d x p_m of the modalities of the start.

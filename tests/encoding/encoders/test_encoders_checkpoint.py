@@ -69,7 +69,7 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
         ({"a.bias": None}, r"key 'a\.bias' is missing; it has it with shape \(2,\)"),
         ({"a.bias": torch.ones(3)}, r"'a\.bias' is float32 of shape \(3,\); it has floats of shape \(2,\)"),
         ({"a.bias": torch.ones(2, dtype=torch.int64)}, r"'a\.bias' is int64 of shape \(2,\)"),
-        ({"a.bais": torch.ones(2)}, r"'a\.bais' is no weight of it; did you mean 'a\.bias'"),
+        ({"a.bais": torch.ones(2)}, r"'a\.bais' is not a weight of it; did you mean 'a\.bias'"),
     ],
 )
 def test_every_key_and_shape_is_compared(change: dict[str, Tensor | None], message: str) -> None:

@@ -60,7 +60,7 @@ def test_only_the_towers_asked_for_are_written(checkpoint: Path, tmp_path: Path)
     [
         ("modality_heads.imu.3.weight", None, r"'modality_heads\.imu\.3\.weight' is missing; imagebind has"),
         ("modality_trunks.text.blocks.1.norm_1.bias", (5,), r"norm_1\.bias' is float32 of shape \(5,\); .* \(16,\)"),
-        ("modality_heads.touch.2.weight", (8, 16), r"'modality_heads\.touch\.2\.weight' is no weight of imagebind"),
+        ("modality_heads.touch.2.weight", (8, 16), r"'modality_heads\.touch\.2\.weight' is not a weight of imagebind"),
     ],
 )
 def test_a_file_of_another_model_is_refused(

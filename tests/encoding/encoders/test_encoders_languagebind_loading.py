@@ -71,7 +71,7 @@ def test_position_ids_of_older_releases_are_passed_over(tmp_path: Path) -> None:
     [
         ({"visual_projection.weight": None}, r"'visual_projection\.weight' of languagebind is missing"),
         ({"vision_model.pre_layrnorm.bias": torch.zeros(3)}, r"pre_layrnorm\.bias' is float32 of shape \(3,\)"),
-        ({"vision_model.other": torch.zeros(3)}, r"'vision_model\.other' is no weight of languagebind"),
+        ({"vision_model.other": torch.zeros(3)}, r"'vision_model\.other' is not a weight of languagebind"),
         ({"vision_model.embeddings.patch_embedding.weight": torch.zeros(16, 3, 2, 14, 14)}, r"models of V1\.5"),
         ({"text_model.x.lora_A.default.weight": torch.zeros(2, 16)}, r"'text_model\.x.*or lora_B .* is missing"),
     ],

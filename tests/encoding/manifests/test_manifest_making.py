@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from omnidistill.core.errors import InputError
-from omnidistill.encoding.manifests.build import SHARES, make_manifest
+from omnidistill.encoding.manifests.build import SHARES, build_manifest
 from omnidistill.encoding.manifests.manifest import read_manifest, write_manifest
 
 
@@ -16,7 +16,7 @@ def laid(folder: Path, *names: str, **texts: str) -> Path:
 
 
 def media(folder: Path, *modalities: str):
-    return {row.id: row.media for row in make_manifest(folder, modalities)[0].rows}
+    return {row.id: row.media for row in build_manifest(folder, modalities)[0].rows}
 
 
 def test_files_of_one_name_are_one_item(tmp_path):
@@ -39,58 +39,58 @@ def test_modalities_that_are_wanted(tmp_path):
     laid(tmp_path, "a.mp4", "a.png", "a.txt")
     assert media(tmp_path, "text", "image") == {"a": {"image": "a.png", "text": "a"}}
     with pytest.raises(InputError, match=r"modality 'vidoe'.*did you mean 'video'"):
-        make_manifest(tmp_path, ["vidoe"])
+        build_manifest(tmp_path, ["vidoe"])
 
 
 @pytest.mark.parametrize("order", ["{split}/video/{name}.mp4", "video/{split}/{name}.mp4"])
 def test_folders_of_splits(tmp_path, order):
     places = [("train", "x"), ("val", "x"), ("Test", "y")]
     laid(tmp_path, *(order.format(split=split, name=name) for split, name in places))
-    manifest, notes = make_manifest(tmp_path)
+    manifest, notes = build_manifest(tmp_path)
     assert {row.id: row.split for row in manifest.rows} == {"train/x": "train", "val/x": "validation", "Test/y": "test"}
     assert not notes
     laid(tmp_path, "stray.mp4")
     with pytest.raises(InputError, match="stray is not in a folder that names a split"):
-        make_manifest(tmp_path)
+        build_manifest(tmp_path)
 
 
 def test_without_folders_of_splits_items_are_dealt_out_and_stay_where_they_are(tmp_path):
     few = laid(tmp_path / "few", *(f"{k}.txt" for k in range(0, 400, 2)))
     many = laid(tmp_path / "many", *(f"{k}.txt" for k in range(400)))
-    manifest, notes = make_manifest(many)
+    manifest, notes = build_manifest(many)
     splits = {row.id: row.split for row in manifest.rows}
     for split, share in SHARES.items():
         assert abs(list(splits.values()).count(split) / 400 - share) < 0.06
-    assert {row.id: row.split for row in make_manifest(few)[0].rows}.items() <= splits.items()
+    assert {row.id: row.split for row in build_manifest(few)[0].rows}.items() <= splits.items()
     assert any("random splits with seed 0, 80% train" in note for note in notes)
-    assert {row.id: row.split for row in make_manifest(many, seed=1)[0].rows} != splits
+    assert {row.id: row.split for row in build_manifest(many, seed=1)[0].rows} != splits
 
 
 def test_what_is_no_medium_is_told_and_what_is_hidden_is_not_read(tmp_path):
     laid(tmp_path, "a.mp4", "list.csv", "b.csv", "README", ".cache/c.mp4", ".d.mp4")
-    manifest, notes = make_manifest(tmp_path)
+    manifest, notes = build_manifest(tmp_path)
     assert [row.id for row in manifest.rows] == ["a"]
     assert notes[:2] == ("ignored 1 files without a suffix", "ignored 2 .csv")
 
 
 def test_it_can_be_saved_beside_the_files_and_read(tmp_path):
-    manifest, _ = make_manifest(laid(tmp_path, "a.mp4", "a.txt"))
+    manifest, _ = build_manifest(laid(tmp_path, "a.mp4", "a.txt"))
     write_manifest(manifest, tmp_path / "m.csv")
     assert read_manifest(tmp_path / "m.csv") == manifest
-    assert make_manifest(tmp_path)[0] == manifest
+    assert build_manifest(tmp_path)[0] == manifest
 
 
 def test_folders_that_make_no_manifest(tmp_path):
     with pytest.raises(InputError, match="absent: cannot be read"):
-        make_manifest(tmp_path / "absent")
+        build_manifest(tmp_path / "absent")
     with pytest.raises(InputError, match="no video, audio, image, text files"):
-        make_manifest(tmp_path)
+        build_manifest(tmp_path)
     laid(tmp_path, "a.mp4", "video/a.mkv")
     with pytest.raises(InputError, match=r"a\.mp4 and video/a\.mkv are both the video of one item"):
-        make_manifest(tmp_path)
+        build_manifest(tmp_path)
 
 
 def test_a_caption_in_another_encoding(tmp_path):
     (tmp_path / "a.txt").write_bytes("Straße".encode("latin-1"))
     with pytest.raises(InputError, match=r"a\.txt: the caption is not UTF-8"):
-        make_manifest(tmp_path)
+        build_manifest(tmp_path)

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from omnidistill.core.errors import InputError
-from omnidistill.encoding.manifests.benchmarks import make_recipe
+from omnidistill.encoding.manifests.benchmarks import build_recipe
 
 
 def videos(folder, *names):
@@ -39,7 +39,7 @@ def msrvtt(folder, train=9000, validate=range(6513, 7010)):
 def test_msrvtt_has_the_1ka_split_with_its_own_validation_videos_held_out(tmp_path):
     msrvtt(tmp_path)
     videos(tmp_path / "videos" / "all", *(f"video{k}.mp4" for k in (0, 8999, 6513, 9000)), "video9999.avi")
-    made = make_recipe("msrvtt-1ka", tmp_path)
+    made = build_recipe("msrvtt-1ka", tmp_path)
     rows = {row.id: row for row in made.manifest.rows}
     assert {name: row.split for name, row in rows.items()} == {
         "video0": "train",
@@ -57,7 +57,7 @@ def test_msrvtt_has_the_1ka_split_with_its_own_validation_videos_held_out(tmp_pa
     assert len(made.missing) == 9995
     assert any(note.startswith("497 of the 9,000 training videos") for note in made.notes)
     with pytest.raises(InputError, match=r"9,995 videos are missing, the first is video1$"):
-        make_recipe("msrvtt-1ka", tmp_path, missing="fail")
+        build_recipe("msrvtt-1ka", tmp_path, missing="fail")
 
 
 def didemo(folder, counts=(8395, 1065, 1004)):
@@ -75,7 +75,7 @@ def test_didemo_joins_the_descriptions_of_a_video(tmp_path):
     didemo(tmp_path / "data")
     videos(tmp_path / "a", "u0@N00_train.mp4")  # converted
     videos(tmp_path / "b", "u1@N00_val.mov", "u2@N00_test.mov.mp4")  # as named, and with a suffix more
-    made = make_recipe("didemo", tmp_path)
+    made = build_recipe("didemo", tmp_path)
     assert {(row.id, row.split, row.media["video"], row.end) for row in made.manifest.rows} == {
         ("u0@N00_train.mov", "train", "a/u0@N00_train.mp4", 30.0),
         ("u1@N00_val.mov", "validation", "b/u1@N00_val.mov", 30.0),
@@ -100,19 +100,19 @@ def test_vggsound_s_is_drawn_by_a_seed_four_of_five_to_train(tmp_path, monkeypat
     monkeypatch.setattr(recipes, "VGGSOUND_S", {"train": 40, "test": 10})
     (tmp_path / "whole").mkdir()
     vggsound(tmp_path / "whole")
-    made = make_recipe("vggsound-s", tmp_path / "whole")
+    made = build_recipe("vggsound-s", tmp_path / "whole")
     splits = {row.id: row.split for row in made.manifest.rows}
     assert Counter(splits.values()) == {"train": 32, "validation": 8, "test": 10}
     assert all((int(name[3:8]) >= 60) == (split == "test") for name, split in splits.items())
     assert all(row.media["text"] == f"label, {int(row.id[3:8]) % 7}" for row in made.manifest.rows)
     assert not made.missing
-    assert make_recipe("vggsound-s", tmp_path / "whole").manifest == made.manifest
-    assert {row.id for row in make_recipe("vggsound-s", tmp_path / "whole", seed=1).manifest.rows} != splits.keys()
+    assert build_recipe("vggsound-s", tmp_path / "whole").manifest == made.manifest
+    assert {row.id for row in build_recipe("vggsound-s", tmp_path / "whole", seed=1).manifest.rows} != splits.keys()
 
     (tmp_path / "part").mkdir()
     gone = {int(name[3:8]) for name in list(splits)[:3]}
     vggsound(tmp_path / "part", here=lambda k: k not in gone)
-    part = make_recipe("vggsound-s", tmp_path / "part")
+    part = build_recipe("vggsound-s", tmp_path / "part")
     assert len(part.manifest) == 50  # others take their place
     assert {int(name[3:8]) for name in part.missing} == gone
     assert len(splits.keys() - {row.id for row in part.manifest.rows}) == 3
@@ -126,21 +126,21 @@ def test_the_published_counts_of_vggsound_s():
 
 def test_annotations_that_are_not_there_or_there_twice(tmp_path):
     with pytest.raises(InputError, match=r"MSRVTT_train\.9k\.csv is missing; the recipe needs exactly one"):
-        make_recipe("msrvtt-1ka", tmp_path)
+        build_recipe("msrvtt-1ka", tmp_path)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "vggsound.csv").touch()
     with pytest.raises(InputError, match=r"2 files are named vggsound\.csv"):
-        make_recipe("vggsound-s", tmp_path)
+        build_recipe("vggsound-s", tmp_path)
 
 
 def test_other_counts_than_published(tmp_path):
     msrvtt(tmp_path / "m", train=7010)
     with pytest.raises(InputError, match="7,010 videos in train, but 9,000 are published"):
-        make_recipe("msrvtt-1ka", tmp_path / "m")
+        build_recipe("msrvtt-1ka", tmp_path / "m")
     didemo(tmp_path / "d", counts=(8395, 1065, 1003))
     with pytest.raises(InputError, match="1,003 videos in test, but 1,004 are published"):
-        make_recipe("didemo", tmp_path / "d")
+        build_recipe("didemo", tmp_path / "d")
 
 
 @pytest.mark.parametrize(
@@ -155,26 +155,26 @@ def test_other_counts_than_published(tmp_path):
 def test_damaged_annotations(tmp_path, content, names):
     (tmp_path / "train_data.json").write_text(content)
     with pytest.raises(InputError, match=rf"train_data\.json: .*{names}"):
-        make_recipe("didemo", tmp_path)
+        build_recipe("didemo", tmp_path)
 
 
 @pytest.mark.parametrize("line", ["a,1,label", "a,one,label,train", "a,1,label,valid"])
 def test_damaged_lines(tmp_path, line):
     (tmp_path / "vggsound.csv").write_text(line + "\n")
     with pytest.raises(InputError, match=r"vggsound\.csv: differs from the published file"):
-        make_recipe("vggsound-s", tmp_path)
+        build_recipe("vggsound-s", tmp_path)
 
 
 def test_no_video_and_two_of_one(tmp_path):
     didemo(tmp_path)
     with pytest.raises(InputError, match=r"all 10,464 videos are missing, the first is u0@N00_train\.mov"):
-        make_recipe("didemo", tmp_path)
+        build_recipe("didemo", tmp_path)
     videos(tmp_path / "a", "u0@N00_train.mp4")
     videos(tmp_path / "b", "u0@N00_train.mp4")
     with pytest.raises(InputError, match=r"a/u0@N00_train\.mp4 and b/.* are both video"):
-        make_recipe("didemo", tmp_path)
+        build_recipe("didemo", tmp_path)
 
 
 def test_unknown_recipe(tmp_path):
     with pytest.raises(InputError, match="choose from msrvtt-1ka, didemo, vggsound-s; did you mean 'msrvtt-1ka'"):
-        make_recipe("msrvtt", tmp_path)
+        build_recipe("msrvtt", tmp_path)

@@ -11,13 +11,13 @@ from PIL import Image
 from media_files import write_media
 from omnidistill.encoding.media.container import MediaError
 from omnidistill.encoding.media.picture import read_picture
-from omnidistill.encoding.media.probe import check_whole, probe
+from omnidistill.encoding.media.probe import check_complete, probe
 from omnidistill.encoding.media.sound import read_sound, sound_duration
 from omnidistill.encoding.media.video import read_frames, video_duration
 
 ACTIONS = (
     probe,
-    check_whole,
+    check_complete,
     read_picture,
     video_duration,
     sound_duration,

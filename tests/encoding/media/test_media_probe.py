@@ -3,7 +3,7 @@ from PIL import Image
 
 from media_files import cut, write_media, write_turned
 from omnidistill.encoding.media.container import MediaError
-from omnidistill.encoding.media.probe import Probe, check_whole, probe
+from omnidistill.encoding.media.probe import Probe, check_complete, probe
 
 
 def test_each_kind_is_known_by_its_content(tmp_path):
@@ -55,12 +55,12 @@ def test_whole_files_pass(tmp_path, name):
     sound = {"a.wav": "pcm_s16le", "a.mp3": "mp3"}
     is_video = name in ("a.mp4", "a.mkv", "a.ts")
     path = write_media(tmp_path / name, num_frames=96 if is_video else 0, codecs=("libx264", sound.get(name, "aac")))
-    check_whole(path)
+    check_complete(path)
 
 
 def test_few_pictures_a_second_and_sound_that_is_longer_are_whole(tmp_path):
-    check_whole(write_media(tmp_path / "slides.mkv", num_frames=4, channels=0, ticks=[0, 96, 192, 288]))
-    check_whole(write_media(tmp_path / "longer.mkv", num_frames=3, ticks=[0, 1, 200]))
+    check_complete(write_media(tmp_path / "slides.mkv", num_frames=4, channels=0, ticks=[0, 96, 192, 288]))
+    check_complete(write_media(tmp_path / "longer.mkv", num_frames=3, ticks=[0, 1, 200]))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_cut_files_are_found_out_with_what_is_left(tmp_path, name, muxing):
     )
     share = 0.3 if is_sound else 0.5  # the sound lasts two seconds only
     with pytest.raises(MediaError, match=rf"{name}: truncated: \d\.\d+ of (10|2)\.\d+ s can be decoded"):
-        check_whole(cut(path, share))
+        check_complete(cut(path, share))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_cut_files_are_found_out_with_what_is_left(tmp_path, name, muxing):
 def test_what_is_no_media_file(tmp_path, content, names):
     write_media(tmp_path / "video.ts")
     (tmp_path / "x.mp4").write_bytes(content)
-    for action in (probe, check_whole):
+    for action in (probe, check_complete):
         with pytest.raises(MediaError, match=rf"x\.mp4: .*{names}") as caught:
             action(tmp_path / "x.mp4")
         assert "\n" not in str(caught.value)

@@ -21,7 +21,14 @@ from omnidistill.evaluation.baselines import Allowance, Baseline, Setting, basel
 from omnidistill.evaluation.distilled_row import train_on_sets
 from omnidistill.evaluation.scores import ranks_on_test
 from omnidistill.evaluation.trained_heads import TrainedHeads
-from omnidistill.experiments.comparison.cells import Place, Result, fit_baseline, judged_of, load_result, make_cell
+from omnidistill.experiments.comparison.cells import (
+    ComparisonContext,
+    Result,
+    fit_baseline,
+    load_result,
+    num_compared_students,
+    run_cell,
+)
 from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell, plan_baselines, plan_cells
 from omnidistill.experiments.comparison.result_store import FolderStore
 from omnidistill.experiments.run import Run, open_run
@@ -40,7 +47,7 @@ WIDTHS = {"text": 12, "audio": 14, "image": 16}  # not in the order of the alpha
 class Made:
     """Every cell and baseline, created once, and how many students each cell compared."""
 
-    place: Place
+    place: ComparisonContext
     cells: Mapping[str, Cell]
     baselines: Mapping[str, BaselineCell]
     compared: Mapping[str, int]
@@ -53,7 +60,7 @@ class Made:
     def run(self, method: str) -> Run:
         return open_run(self.store.run_folder(self.cells[method]))
 
-    def moved(self, folder: Path) -> tuple[Place, FolderStore]:
+    def moved(self, folder: Path) -> tuple[ComparisonContext, FolderStore]:
         """The same inputs with another folder."""
         store = FolderStore(folder)
         return replace(self.place, store=store), store
@@ -67,7 +74,7 @@ class Made:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("cells")
     data = prepare(planted(WIDTHS, ROWS, latent=6, positives_per_group=2))
-    place = Place(data, small_heads(data, WIDTH), FolderStore(folder / "C"))
+    place = ComparisonContext(data, small_heads(data, WIDTH), FolderStore(folder / "C"))
     own = [{"kind": "full-own", "objective": kind} for kind in ("hopa", "pairwise-wbce")]
     comparison = tiny(*METHODS, baselines=["zero-shot", "full", *own, "cca", *SIZED])
     cells = plan_cells(comparison, data)
@@ -77,7 +84,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         for cell in cells:
             calls: list[int] = []
             patch.setattr(choosing, "mean_score", lambda *given, calls=calls: calls.append(1) or score(*given))
-            make_cell(place, cell, "omnidistill compare ...", SilentProgress())
+            run_cell(place, cell, "omnidistill compare ...", SilentProgress())
             compared[cell.method] = len(calls)
     fitted = plan_baselines(comparison, cells[0].config.evaluate, cells, data, place.start)
     for baseline in sorted(fitted, key=lambda cell: cell.name != "full"):
@@ -121,7 +128,7 @@ def test_baselines_are_stored_as_they_were_trained(made: Made) -> None:
     assert len(set(labels.values())) == len(NAMES)
 
 
-def stored_full(place: Place, full: BaselineCell) -> TrainedHeads:
+def stored_full(place: ComparisonContext, full: BaselineCell) -> TrainedHeads:
     tensors, _ = place.store.load(full)
     return TrainedHeads("full", ({name: tensors[f"heads/{name}"] for name in WIDTHS},), 0, 0.0, {})
 
@@ -221,7 +228,7 @@ def test_a_second_cell_of_a_method_has_the_experts_of_the_smallest_seed(made: Ma
     before = contents(store.folder / "experts")
     cell = plan_cells(tiny("hopa", seeds=(1, 0)), place.data)[0]
     assert cell.config.seed == 1
-    make_cell(place, cell, "", SilentProgress())
+    run_cell(place, cell, "", SilentProgress())
     assert contents(store.folder / "experts") == before
     assert not torch.equal(
         load_result(place, cell).ranks[0]["text", "audio"],
@@ -237,7 +244,7 @@ def test_every_student_that_validation_compared_is_counted(method: str, made: Ma
     """Students are scored once each, all runs of one together."""
     assert made.compared[method] > 1
     run = made.run(method)
-    assert judged_of(run.result(made.place.data)) == made.compared[method]
+    assert num_compared_students(run.result(made.place.data)) == made.compared[method]
     assert load_result(made.place, made.cells[method]).meta["judged"] == made.compared[method]
 
 
@@ -286,7 +293,7 @@ def test_a_cell_cut_before_its_result_keeps_its_set(made: Made, tmp_path: Path) 
     shutil.rmtree(store.result_folder(cell))
     run = store.run_folder(cell)
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
-    make_cell(place, cell, "", SilentProgress())
+    run_cell(place, cell, "", SilentProgress())
     assert all(path.stat().st_mtime_ns == time for path, time in before.items() if path.name != "timings.json")
     again = load_result(place, cell).ranks
     assert all(torch.equal(ranks[0][pair], again[0][pair]) for pair in ranks[0])

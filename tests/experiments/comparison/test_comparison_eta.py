@@ -5,46 +5,46 @@ from __future__ import annotations
 import pytest
 
 from comparison_problems import Cut
-from omnidistill.experiments.comparison.remaining_time import Pace, Within
+from omnidistill.experiments.comparison.remaining_time import LabelledProgress, RemainingTime
 from omnidistill.io.tracking import Progress
 
 
 def test_nothing_is_told_before_a_cell_is_done() -> None:
-    assert Pace(["a", "b"]).left() == ""
+    assert RemainingTime(["a", "b"]).estimate() == ""
 
 
 def test_what_is_left_is_counted_by_the_mean_of_its_kind() -> None:
-    pace = Pace(["a", "a", "a", "b", "b"])
-    pace.done("a", 10.0)
-    pace.done("a", 20.0)
-    pace.done("b", 3.0)
-    assert pace.left() == "(about 18 s left)"  # one a of 15, one b of 3
+    remaining = RemainingTime(["a", "a", "a", "b", "b"])
+    remaining.record("a", 10.0)
+    remaining.record("a", 20.0)
+    remaining.record("b", 3.0)
+    assert remaining.estimate() == "(about 18 s left)"  # one a of 15, one b of 3
 
 
 def test_a_kind_that_was_not_seen_counts_as_the_mean_of_all_cells() -> None:
-    pace = Pace(["a", "a", "b", "c"])
-    pace.done("a", 2.0)
-    pace.done("a", 4.0)
-    pace.done("b", 12.0)
-    assert pace.left() == "(about 6 s left)"
+    remaining = RemainingTime(["a", "a", "b", "c"])
+    remaining.record("a", 2.0)
+    remaining.record("a", 4.0)
+    remaining.record("b", 12.0)
+    assert remaining.estimate() == "(about 6 s left)"
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(59.0, "59 s"), (60.0, "1 min"), (7200.0, "120 min")])
 def test_minutes_from_a_minute_on(seconds: float, told: str) -> None:
-    pace = Pace(["a", "a"])
-    pace.done("a", seconds)
-    assert pace.left() == f"(about {told} left)"
+    remaining = RemainingTime(["a", "a"])
+    remaining.record("a", seconds)
+    assert remaining.estimate() == f"(about {told} left)"
 
 
 def test_at_the_end_nothing_is_left() -> None:
-    pace = Pace(["a"])
-    pace.done("a", 5.0)
-    assert pace.left() == "(about 0 s left)"
+    remaining = RemainingTime(["a"])
+    remaining.record("a", 5.0)
+    assert remaining.estimate() == "(about 0 s left)"
 
 
 def test_a_stage_is_named_by_the_cell_that_it_is_of() -> None:
     shown = Cut()
-    with Within(shown, "2/9 hopa-n8-s0") as progress:
+    with LabelledProgress(shown, "2/9 hopa-n8-s0") as progress:
         progress.start(3, "experts")
         progress.advance(2, loss=0.5)
         progress.start(5, "distill", done=1)

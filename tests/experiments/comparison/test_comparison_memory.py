@@ -66,11 +66,11 @@ def test_shared_experts_are_trained_once(data: FeatureSet, monkeypatch: pytest.M
     from omnidistill.experiments.comparison import result_store
 
     calls: list[int] = []
-    original = result_store.make_experts
-    monkeypatch.setattr(result_store, "make_experts", lambda *given: calls.append(1) or original(*given))
+    original = result_store.load_or_train_experts
+    monkeypatch.setattr(result_store, "load_or_train_experts", lambda *given: calls.append(1) or original(*given))
     assert compare(data, config=FEW, **SILENT).failures == {}
     assert len(calls) == 1  # one method of two seeds reads them
-    assert distill_run.make_experts is not result_store.make_experts
+    assert distill_run.load_or_train_experts is not result_store.load_or_train_experts
 
 
 def test_what_needs_a_folder_or_is_no_device_is_one_line(data: FeatureSet) -> None:

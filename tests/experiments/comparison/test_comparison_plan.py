@@ -155,7 +155,7 @@ def test_full_own_stands_for_every_objective_of_a_student(data: FeatureSet) -> N
     assert not any(name.startswith("full-") for name in (cell.name for cell in planned(tiny("tesla"), data, width=9)))
     given = [{"kind": "full-own", "objective": "hopa"}, {"kind": "full-own", "objective": {"kind": "hopa"}}]
     assert [cell.name for cell in planned(tiny("apm", baselines=given[:1]), data)] == ["zero-shot", "full", "full-hopa"]
-    with pytest.raises(ValueError, match="one is given twice"):
+    with pytest.raises(ValueError, match="a value is given twice"):
         tiny("apm", baselines=given)
 
 
@@ -267,7 +267,7 @@ def test_baselines_at_a_budget_have_its_float32_rows_and_its_bytes(data: Feature
         (("hopa",), {"bytes": ["120%"]}, ("budget '120%'", "use all rows")),
         (("hopa",), {"bytes": ["1%"]}, ("budget '1%'", "2 rows (HoPA)", "at least 376")),
         (("hopa",), {"bytes": ["50%", "5376"]}, ("bytes 50%, 5376", "leave one out")),
-        ((PUBLISHED,), {"bytes": ["50%"]}, (PUBLISHED, "size by size", "not by bytes")),
+        ((PUBLISHED,), {"bytes": ["50%"]}, (PUBLISHED, "published sizes", "not by bytes")),
         (("apm",), {"bytes": ["50%"], "settings": ("distill.rho=1.0",)}, ("distill.rho=1.0", "no method")),
         (({"preset": "apm", "settings": ["distill.rho=1.0"]},), {"bytes": ["50%"]}, ("method apm: ", "'distill.rho'")),
     ],
@@ -305,7 +305,7 @@ def test_a_choice_brings_the_settings_of_the_choice(data: FeatureSet) -> None:
     ):
         hopa, _ = plan(data, *methods, settings=settings)
         assert hopa.config.distill.optimiser.momentum == 0.9  # type: ignore[union-attr]
-    assert "no method of this comparison has that setting" in refusal(data, "hopa", settings=(momentum,))
+    assert "no method of this comparison has this setting" in refusal(data, "hopa", settings=(momentum,))
 
 
 def test_own_settings_come_after_those_for_all(data: FeatureSet) -> None:

@@ -211,8 +211,8 @@ def test_lines_are_named_by_method_and_size_and_labelled_for_readers(content: di
 def test_the_protocol_is_told_in_numbers(content: dict[str, Any], made: Made) -> None:
     assert (content["seeds"], content["num_students"]) == ([4, 2], 2)
     text = " ".join(content["protocol"])
-    assert "2 sets of a size, one a seed, 2 students a set" in text
-    assert "from 24 to 52 students compared" in text
+    assert "2 sets per size, one per seed, 2 students per set" in text
+    assert "with 24 to 52 students compared" in text
     assert "no students compared" in " ".join(made.summary("hopa", "apm", "herding")["protocol"])
     one = summarise(
         tiny("apm"),
@@ -222,7 +222,7 @@ def test_the_protocol_is_told_in_numbers(content: dict[str, Any], made: Made) ->
         {},
         made.data,
     )
-    assert "1 set of a size" in one.protocol[0]
+    assert "1 set per size" in one.protocol[0]
 
 
 # budgets
@@ -261,8 +261,8 @@ def test_lines_at_a_budget_are_named_by_it_and_compared_within_it(made: Made) ->
     assert len(set(sizes.values())) > 1
     without_difference = {line["name"] for line in content["lines"] if line["difference_to_best"] is None}
     assert {f"hopa@{half}B", f"{apm}@60B"} == {name for name in without_difference if name.split("@")[0] in sizes}
-    assert content["protocol"][0] == "Left out, as fewer than 2 rows fit: HoPA (60 B), herding (60 B)."
-    assert "2 sets of a budget, one a seed" in content["protocol"][1]
+    assert content["protocol"][0] == "Left out, because fewer than 2 rows fit: HoPA (60 B), herding (60 B)."
+    assert "2 sets per budget, one per seed" in content["protocol"][1]
 
 
 def test_a_method_called_like_a_reference_has_a_line_of_its_own(made: Made) -> None:

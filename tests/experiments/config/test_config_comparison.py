@@ -132,7 +132,7 @@ def test_given_sizes_or_bytes_replace_either_of_the_file(amounts: str, tmp_path:
     by_bytes, by_size = load_comparison(file, bytes=["2%", "64kB"])[1], load_comparison(file, sizes=[7])[1]
     assert by_bytes == ComparisonConfig(methods=(MethodEntry(preset="hopa"),), bytes=("2%", "64kB"))
     assert by_size == ComparisonConfig(methods=(MethodEntry(preset="hopa"),), sizes=(7,))
-    assert "give one of them" in refusal(file, sizes=[7], bytes=["2%"])
+    assert "give only one of them" in refusal(file, sizes=[7], bytes=["2%"])
 
 
 # refused
@@ -169,20 +169,20 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
         ("sizes = [0]", "sizes.0 = 0"),
         ("sizes = [1.5]", "sizes.0 = 1.5"),
         ("sizes = 100", "sizes = 100"),
-        ("sizes = [10, 20, 10]", "sizes = [10, 20, 10]: one is given twice"),
-        ('bytes = ["1%", "1%"]', "bytes = ['1%', '1%']: one is given twice"),
+        ("sizes = [10, 20, 10]", "sizes = [10, 20, 10]: a value is given twice"),
+        ('bytes = ["1%", "1%"]', "bytes = ['1%', '1%']: a value is given twice"),
         ("bytes = [1000]", "bytes.0 = 1000"),
         ("bytes = []", "bytes = []"),
-        ('sizes = [10]\nbytes = ["1%"]', "sizes and bytes both decide how many rows there are; give one"),
-        ("seeds = [1, 1]", "seeds = [1, 1]: one is given twice"),
+        ('sizes = [10]\nbytes = ["1%"]', "sizes and bytes both determine the number of rows; give only one"),
+        ("seeds = [1, 1]", "seeds = [1, 1]: a value is given twice"),
         ("seeds = [-1]", "seeds.0 = -1"),
         ("seeds = [2020-01-01]", "seeds.0"),
         ("num_students = 1", "num_students = 1"),
         ('layout = "tabel"', "retrieval"),
         ('references = ["cca"]', "setting 'references' is now 'baselines'; see docs/upgrading.md"),
         ('baselines = ["randon"]', "baseline 'randon' is not installed; installed are zero-shot, random"),
-        ('baselines = ["cca", "cca"]', "baselines = ['cca', 'cca']: one is given twice"),
-        ('baselines = ["cca", { kind = "cca" }]', "one is given twice"),
+        ('baselines = ["cca", "cca"]', "baselines = ['cca', 'cca']: a value is given twice"),
+        ('baselines = ["cca", { kind = "cca" }]', "a value is given twice"),
         (
             'baselines = [{ kind = "cca", ridge = [0.1] }]',
             "unknown setting 'baselines.0.ridge'; did you mean 'ridges'?",
@@ -272,7 +272,7 @@ def test_a_table_is_its_settings() -> None:
             assert entry_config(entry("hopa"), 30, 0, comparison(*shared)).distill.student == InfoNCE(tau=0.2)
     with pytest.raises(ValidationError, match=r"distill\.size=5: a comparison sets distill\.size by sizes"):
         comparison("distill={size=5}")
-    with pytest.raises(InputError, match=r"paper/hopa-didemo-\{size\}: is published size by size; compare it by sizes"):
+    with pytest.raises(InputError, match=r"hopa-didemo-\{size\}: exists only for published sizes; compare it by sizes"):
         entry_config(entry("paper/hopa-didemo-{size}"), None, 0, comparison(), "1%")
     with pytest.raises(InputError, match=r"method hopa: .*'distill\.rho'"):
         entry_config(entry("hopa", "distill.rho=1.0"), None, 0, comparison(), "1%")

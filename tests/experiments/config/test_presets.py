@@ -395,7 +395,7 @@ def test_mtt_vl_as_published() -> None:
 @pytest.mark.parametrize("name", [name for name in PAPER if "extends = " not in text_of(name)])
 def test_the_rate_of_step_sizes_is_explained(name: str) -> None:
     """Published for the step size itself, ours for its logarithm."""
-    assert "for the step size itself" in " ".join(text_of(name).replace("# ", "").split())
+    assert "to the step size itself" in " ".join(text_of(name).replace("# ", "").split())
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,11 @@ from omnidistill.data.raw import RawFeatures
 from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.run import (
     Run,
-    begin_run,
     given_heads,
     heads_fingerprint,
-    make_experts,
-    make_heads,
+    load_or_create_heads,
+    load_or_train_experts,
+    open_or_create_run,
     open_run,
     train_experts,
     versions,
@@ -152,18 +152,18 @@ def test_a_run_that_became_nan_is_not_finished(made: Path, tmp_path: Path, monke
 
 def test_heads_are_pretrained_random_or_given(tmp_path: Path) -> None:
     data = features()
-    heads = make_heads(data, CONFIG, tmp_path / "pretrained")
+    heads = load_or_create_heads(data, CONFIG, tmp_path / "pretrained")
     found, meta = load_heads(tmp_path / "pretrained", data.widths)
     assert all(torch.equal(found[name], heads[name]) for name in heads)
     assert meta["origin"] == "pre-trained on the heads split"
     assert meta["data"] == fingerprint(data)
 
     without = data.select([row for row, split in enumerate(data.splits) if split != "heads"])
-    make_heads(without, CONFIG, tmp_path / "random")
+    load_or_create_heads(without, CONFIG, tmp_path / "random")
     assert load_heads(tmp_path / "random", data.widths)[1]["origin"] == "random"
 
     save_heads(small_heads(data, 5), tmp_path / "mine", {"source": "elsewhere"})
-    given = make_heads(data, CONFIG, tmp_path / "given", given_heads(tmp_path / "mine", data.widths))
+    given = load_or_create_heads(data, CONFIG, tmp_path / "given", given_heads(tmp_path / "mine", data.widths))
     assert all(torch.equal(given[name], small_heads(data, 5)[name]) for name in given)
     meta = load_heads(tmp_path / "given", data.widths)[1]
     assert (meta["origin"], meta["source"]) == ("given", "elsewhere")
@@ -171,9 +171,9 @@ def test_heads_are_pretrained_random_or_given(tmp_path: Path) -> None:
 
 def test_heads_that_are_there_are_taken(tmp_path: Path) -> None:
     data = features()
-    first = make_heads(data, CONFIG, tmp_path / "heads")
+    first = load_or_create_heads(data, CONFIG, tmp_path / "heads")
     before = contents(tmp_path)
-    again = make_heads(data, small_config("heads.num_epochs=1", seed=5), tmp_path / "heads")
+    again = load_or_create_heads(data, small_config("heads.num_epochs=1", seed=5), tmp_path / "heads")
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert contents(tmp_path) == before
 
@@ -221,15 +221,15 @@ def test_the_set_tells_which_experts_made_it(made: Path, tmp_path: Path) -> None
 def test_experts_are_of_their_data_and_heads(tmp_path: Path) -> None:
     data = features()
     heads = small_heads(data)
-    make_experts(data, heads, CONFIG, tmp_path)
+    load_or_train_experts(data, heads, CONFIG, tmp_path)
     with pytest.raises(InputError, match="different identity"):
-        make_experts(features(seed=4), heads, CONFIG, tmp_path)
+        load_or_train_experts(features(seed=4), heads, CONFIG, tmp_path)
     with pytest.raises(InputError, match="different identity"):
-        make_experts(data, small_heads(data, seed=1), CONFIG, tmp_path)
+        load_or_train_experts(data, small_heads(data, seed=1), CONFIG, tmp_path)
     with pytest.raises(InputError, match="different config"):
-        make_experts(data, heads, small_config(*SETTINGS, "experts.learning_rate=0.5"), tmp_path)
+        load_or_train_experts(data, heads, small_config(*SETTINGS, "experts.learning_rate=0.5"), tmp_path)
     with pytest.raises(InputError, match="different seed"):
-        make_experts(data, heads, small_config(*SETTINGS, seed=1), tmp_path)
+        load_or_train_experts(data, heads, small_config(*SETTINGS, seed=1), tmp_path)
 
 
 # the data
@@ -288,7 +288,7 @@ def test_the_bundled_set_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_begin_run_says_what_is_wrong(made: Path, tmp_path: Path) -> None:
     def begin(folder: Path, config: RunConfig = CONFIG, data: FeatureSet | None = None, resume: bool = True) -> Run:
-        return begin_run(folder, data or features(), config, resume=resume)
+        return open_or_create_run(folder, data or features(), config, resume=resume)
 
     assert begin(made / "RUN").config == CONFIG
     assert begin(made / "RUN", small_config(*SETTINGS, "evaluate.num_seeds=7")).config == CONFIG

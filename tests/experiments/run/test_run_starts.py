@@ -12,8 +12,8 @@ import torch
 from omnidistill.core.errors import InputError
 from omnidistill.evaluation.full_training import choose_training
 from omnidistill.experiments.config import RunConfig, load_config
-from omnidistill.experiments.run import make_experts
-from omnidistill.experiments.run.start_heads import CHOSEN, make_starts
+from omnidistill.experiments.run import load_or_train_experts
+from omnidistill.experiments.run.start_heads import CHOSEN, load_or_create_starts
 from omnidistill.models.heads import load_heads
 from omnidistill.training.experts import Start
 from small_runs import contents, features, small_heads
@@ -36,7 +36,7 @@ def config(*more: str, **fixed: Any) -> RunConfig:
 
 def starts(folder: Path, settings: RunConfig, seed: int = 0) -> list[Start]:
     data = features()
-    return make_starts(data, small_heads(data), settings, folder, seed)
+    return load_or_create_starts(data, small_heads(data), settings, folder, seed)
 
 
 def test_pre_trained_ones_come_first_and_random_ones_last(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_others_follow_from_the_seed_of_the_experts(tmp_path: Path) -> None:
     given = ("experts.learning_rate=0.7", "experts.num_epochs=1", "experts.seed=5")
     data = features()
     made = [
-        make_experts(data, small_heads(data), config(*given, seed=seed), tmp_path / str(seed)).heads(1, 0)["a"]
+        load_or_train_experts(data, small_heads(data), config(*given, seed=seed), tmp_path / str(seed)).heads(1, 0)["a"]
         for seed in (1, 2)
     ]
     assert torch.equal(*made)
@@ -100,5 +100,5 @@ def test_epochs_that_are_matched_must_be_there(tmp_path: Path) -> None:
     """NoteRecorder before experts are trained."""
     data, settings = features(), config("evaluate.max_epochs=1", "distill.outer.num_expert_epochs=2")
     with pytest.raises(InputError, match="experts have 1 epochs, but the settings need epoch 2; increase"):
-        make_experts(data, small_heads(data), settings, tmp_path)
+        load_or_train_experts(data, small_heads(data), settings, tmp_path)
     assert not list(tmp_path.glob("epoch-*"))

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import torch
 
 from omnidistill.distillation import DistilledSet, Provenance, SetSpec
-from omnidistill.experiments.run import begin_run
+from omnidistill.experiments.run import open_or_create_run
 from omnidistill.models.heads import save_heads
 from omnidistill.training.recipes import Sgd
 from small_runs import features, small_config, small_heads
@@ -46,7 +46,7 @@ def small_run(folder: Path, command: str = "omnidistill distill SET -o RUN", **p
     """A finished run with heads, as 'distill' leaves it."""
     distilled, data = small_set(**provenance), features(2)
     config = small_config("distill.similarity.rank=2", distill__size=distilled.size)
-    begin_run(folder, data, config, location="SET", command=command)
+    open_or_create_run(folder, data, config, location="SET", command=command)
     save_heads(small_heads(data), folder / "heads", {"origin": "random"})
     distilled.save(folder / "distilled")
     return folder

@@ -26,7 +26,7 @@ def add(group: CommandGroup) -> None:
     )
     parser.add_argument("set", metavar="SET", help="folder written by 'pack' or 'encode', or 'emoji'")
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write; may hold several comparisons"
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write; can hold several comparisons"
     )
     parser.add_argument("--preset", metavar="NAME", help="comparison included in the package: paper-table-1 ...")
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="file with your own comparison")

@@ -46,12 +46,12 @@ def add(group: CommandGroup) -> None:
 def run(options: argparse.Namespace) -> None:
     """Create or read a manifest, check every file, print the result, and save the usable items."""
     from omnidistill.core.errors import InputError
-    from omnidistill.encoding.manifests.build import make_manifest
+    from omnidistill.encoding.manifests.build import build_manifest
     from omnidistill.encoding.manifests.check import check_manifest
     from omnidistill.encoding.manifests.manifest import read_manifest, write_manifest
 
     if options.source.is_dir():
-        manifest, notes = make_manifest(options.source, options.modalities, options.seed)
+        manifest, notes = build_manifest(options.source, options.modalities, options.seed)
     elif options.modalities:
         raise InputError(
             f"{options.source}: --modalities applies to folders only; in a manifest the columns are the modalities"

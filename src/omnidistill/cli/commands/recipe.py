@@ -31,10 +31,10 @@ def add(group: CommandGroup) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Create the manifest of a benchmark; print its splits and the missing videos."""
-    from omnidistill.encoding.manifests.benchmarks import make_recipe
+    from omnidistill.encoding.manifests.benchmarks import build_recipe
     from omnidistill.encoding.manifests.manifest import write_manifest
 
-    result = make_recipe(options.name, options.folder, options.missing, options.seed)
+    result = build_recipe(options.name, options.folder, options.missing, options.seed)
     splits = dict(Counter(row.split for row in result.manifest.rows))
     following = f"omnidistill manifest {options.output} -o {options.output}"
     lines = [", ".join(f"{split} {count:,}" for split, count in splits.items())]

@@ -20,7 +20,7 @@ from omnidistill.core.registry import Registry
 
 
 class EngineFactory(Protocol):
-    """What `engines` holds: a function or class that creates an engine."""
+    """An entry of `engines`: a function or class that creates an engine."""
 
     def __call__(self, address: str | None, device: str) -> Engine:
         """Create the engine.
@@ -67,7 +67,7 @@ def engine_from(text: str, device: str = "cpu") -> Engine:
         raise InputError(f"{argument('engine', text)}: {error}") from error
     engine = factory(address or None, device)
     if not isinstance(engine, Engine):
-        raise InputError(f"{argument('engine', text)}: {type(engine).__name__} is no Engine (here, at_once, run)")
+        raise InputError(f"{argument('engine', text)}: {type(engine).__name__} is not an Engine (here, at_once, run)")
     return engine
 
 

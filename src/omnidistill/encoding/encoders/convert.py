@@ -56,7 +56,7 @@ class Conversion:
     Attributes:
         towers: the converted towers.
         encoders: references that `open_encoder` accepts.
-        vocabulary: file name of the vocabulary, None if there is none.
+        vocabulary: file name of the vocabulary, None if it was not found.
     """
 
     towers: tuple[Tower, ...]

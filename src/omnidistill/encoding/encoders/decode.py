@@ -11,7 +11,7 @@ from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.encoders.encoder import Item, Kind
-from omnidistill.encoding.media.container import MediaError, opened, track
+from omnidistill.encoding.media.container import MediaError, open_container, track
 from omnidistill.encoding.media.picture import read_picture
 from omnidistill.encoding.media.sound import read_sound
 from omnidistill.encoding.media.video import read_frames, video_duration
@@ -48,7 +48,7 @@ def frame_rate_of(item: Item) -> float:
     Raises:
         MediaError: the file does not contain its frame rate.
     """
-    with opened(item.source) as container:
+    with open_container(item.source) as container:
         rate = track(container, "video", item.source).average_rate
     if not rate:
         raise MediaError(f"{item.source}: has no frame rate; convert it to a container that stores one, such as .mp4")

@@ -106,7 +106,7 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class Licensed(Protocol):
-    """An encoder whose licence is known. It is shown before use, and stored in every artifact made with the weights."""
+    """An encoder whose licence is known. It is shown before use, and stored in artifacts computed with the weights."""
 
     @property
     def licence(self) -> str | None:

@@ -56,7 +56,7 @@ _BUILTIN: Mapping[str, str] = {
 
 
 class EncoderBuilder(Protocol):
-    """What `encoders` holds: a function or class that opens an encoder. `EncoderFactory` adds facts about it."""
+    """An entry of `encoders`: a function or class that opens an encoder. `EncoderFactory` adds facts about it."""
 
     def __call__(self, source: str | None, device: str) -> Encoder:
         """Open the encoder.
@@ -79,7 +79,7 @@ class EncoderFactory:
         source: whether the encoder needs a source: "required", "none" or "optional".
         licence: licence of the weights in one line, None if it depends on the source.
         cites: keys of `citations/works.bib`, or complete BibTeX entries, of the works to cite.
-        aliases: beginnings of other names under which features of this model are recorded, in lower case with hyphens;
+        aliases: prefixes of other names under which features of this model are recorded, in lower case with hyphens;
             `cite` uses them.
     """
 
@@ -142,7 +142,7 @@ def open_encoder(reference: str, device: str = "cpu") -> Encoder:
 
     Raises:
         InputError: no encoder has this name (the message names the nearest); the source is missing, superfluous or
-            unusable; or an encoder of another package cannot be loaded, fails, or is no `Encoder`.
+            unusable; or an encoder of another package cannot be loaded, fails, or is not an `Encoder`.
     """
     from omnidistill.encoding.encoders.encoder import Encoder
 
@@ -172,7 +172,7 @@ def open_encoder(reference: str, device: str = "cpu") -> Encoder:
 
 
 def encoder_works() -> dict[str, tuple[str, ...]]:
-    """Return {name or alias of an encoder: the works it rests on}, for the encoders that name any.
+    """Return {name or alias of an encoder: works that it is based on}, for encoders that name any.
 
     The works are keys of `citations/works.bib` or complete BibTeX entries. Encoders of other packages that cannot be
     loaded are omitted.

@@ -62,7 +62,7 @@ def check_weights(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor],
             )
     unknown = sorted(tensors.keys() - expected.keys())
     if unknown:
-        raise InputError(f"{path}: {unknown[0]!r} is no weight of {model}{nearest(unknown[0], expected)}")
+        raise InputError(f"{path}: {unknown[0]!r} is not a weight of {model}{nearest(unknown[0], expected)}")
 
 
 def file_sha256(path: Path) -> str:

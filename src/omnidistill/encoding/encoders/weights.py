@@ -54,7 +54,7 @@ def model_config(folder: Path) -> dict[str, Json]:
 
 
 def card_licence(folder: Path) -> str | None:
-    """Return the licence in the front matter of a model card (README.md), None if there is none."""
+    """Return the licence in the front matter of a model card (README.md), None if it has no licence."""
     try:
         card = (folder / "README.md").read_text("utf-8", errors="replace")
     except OSError:

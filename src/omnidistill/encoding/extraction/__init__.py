@@ -1,6 +1,6 @@
 """Feature extraction: encode the items of a manifest with frozen encoders, in shards, so that a run can resume."""
 
-from omnidistill.encoding.extraction.encode import Encoded, encode, is_begun
+from omnidistill.encoding.extraction.encode import Encoded, encode, has_encoding
 from omnidistill.encoding.extraction.encode_set import EncodedSet, prepare_encoding
 from omnidistill.encoding.extraction.encode_settings import EncodeSettings
 from omnidistill.encoding.extraction.estimate import Estimate, estimate
@@ -14,7 +14,7 @@ __all__ = [
     "check_set",
     "encode",
     "estimate",
-    "is_begun",
+    "has_encoding",
     "join",
     "prepare_encoding",
     "save_encoded",

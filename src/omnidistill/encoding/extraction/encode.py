@@ -25,8 +25,8 @@ from omnidistill.core.engines import Engine, LocalEngine
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.encoders.encoder import Encoder, licences_of
 from omnidistill.encoding.extraction.encode_settings import EncodeSettings, check_encoders, digest_of
-from omnidistill.encoding.extraction.shard_task import Making, Part
-from omnidistill.encoding.extraction.shards import BadItem, is_made, load_shard, shard_folder
+from omnidistill.encoding.extraction.shard_task import Part, ShardEncoder
+from omnidistill.encoding.extraction.shards import BadItem, is_complete, load_shard, shard_folder
 from omnidistill.encoding.extraction.workers import Bad, Job, Prepared
 from omnidistill.encoding.manifests.manifest import Manifest, Row
 from omnidistill.io.artifacts import exclusive, read_json, write_atomic
@@ -86,7 +86,7 @@ def encode(
         settings: settings of the encoding; None uses the defaults.
         limit: number of rows to encode, from the first; None encodes all.
         progress: reports the items encoded.
-        engine: where shards are encoded; None is this process. The bits do not depend on it.
+        engine: where shards are encoded; None means this process. The results are bit-identical.
 
     Raises:
         InputError: encoders and manifest do not match (see `check_encoders`); the folder contains features of other
@@ -99,36 +99,39 @@ def encode(
     with exclusive(out):
         _check_resumable(out, encoders, settings)
         parts = list(_parts(manifest, rows, encoders, out, settings.shard_rows))
-        missing = [part for part in parts if not is_made(part.folder, part.digest)]
+        missing = [part for part in parts if not is_complete(part.folder, part.digest)]
         if missing:
             (out / ENCODED).unlink(missing_ok=True)
         with progress:
             items = len(rows) * len(encoders)
             progress.start(items, "encode", items - sum(len(part.rows) for part in missing) * len(encoders))
-            _encode_parts(Making(manifest, encoders, settings), missing, engine or LocalEngine(), _reporter(progress))
+            shard_encoder = ShardEncoder(manifest, encoders, settings)
+            _encode_parts(shard_encoder, missing, engine or LocalEngine(), _reporter(progress))
         return _finish(out, len(parts))
 
 
-def is_begun(out: Path) -> bool:
+def has_encoding(out: Path) -> bool:
     """Return whether `encode` has been started in this folder."""
     return (out / ENCODERS).is_file()
 
 
-def _encode_parts(making: Making, parts: Sequence[Part], engine: Engine, report: Callable[[int, int], None]) -> None:
+def _encode_parts(
+    shard_encoder: ShardEncoder, parts: Sequence[Part], engine: Engine, report: Callable[[int, int], None]
+) -> None:
     """Encode the missing shards.
 
     In this process, items of the next shard are prepared while the current shard is encoded. On another engine, every
     shard is a separate task.
     """
     if engine.here:
-        with making.preparation:
-            prepared = _with_reports(making.prepared(parts), report)
+        with shard_encoder.preparation:
+            prepared = _with_reports(shard_encoder.prepared(parts), report)
             for part in parts:
-                making.shard(part, prepared)
+                shard_encoder.shard(part, prepared)
         return
-    with closing(engine.run(making, parts, helpers=making.settings.num_workers)) as finished:
+    with closing(engine.run(shard_encoder, parts, helpers=shard_encoder.settings.num_workers)) as finished:
         for done in finished:
-            report(len(parts[done.number].rows) * len(making.encoders), done.result())
+            report(len(parts[done.number].rows) * len(shard_encoder.encoders), done.result())
 
 
 def _parts(

@@ -16,7 +16,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.encoding.encoders.encoder import Encoder, licences_of
 from omnidistill.encoding.encoders.encoder_registry import open_encoder
-from omnidistill.encoding.extraction.encode import Encoded, is_begun
+from omnidistill.encoding.extraction.encode import Encoded, has_encoding
 from omnidistill.encoding.extraction.encode import encode as encode_shards
 from omnidistill.encoding.extraction.encode_settings import EncodeSettings
 from omnidistill.encoding.extraction.join import check_set, save_encoded
@@ -94,21 +94,21 @@ def encode(
         manifest: the items, or the Path of a .csv, .jsonl or .parquet file.
         encoders: references such as ["clip-image:FOLDER", "clip-text:FOLDER"], or {modality: reference or encoder}.
         out: folder of the set.
-        root: folder that paths in the manifest are relative to; None: the folder of the manifest.
+        root: folder that paths in the manifest are relative to; None uses the folder of the manifest.
         settings: batch size, shards, worker processes, precision.
         standardise, centre: preprocessing steps, see `data.preprocessing`.
-        limit: number of rows to encode, from the first; None: all.
+        limit: number of rows to encode, from the first; None encodes all.
         resume: fail if `out` contains no encoding.
-        engine: where shards are encoded: "local", "ray", "ray:ADDRESS"; the bits do not depend on it.
+        engine: where shards are encoded: "local", "ray", "ray:ADDRESS"; the results are bit-identical.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        progress: whether progress is shown, or the object that shows it.
+        progress: whether to show progress, or the object that shows it.
 
     Raises:
         InputError: manifest, encoders or device cannot be used, or the folder contains features of other encoders.
     """
     out = Path(out)
     job = prepare_encoding(manifest, encoders, root, limit, centre, device)
-    if resume and not is_begun(out):
+    if resume and not has_encoding(out):
         start = f"omit {argument('resume')} to start one"
         raise InputError(f"{argument('resume', True)}: {out} contains no encoding to resume; {start}")
     with engine_in_use(engine, job.device) as used:
@@ -156,30 +156,30 @@ def prepare_encoding(
     if limit is not None and limit < 1:
         raise InputError(f"{argument('limit', limit)}: the number of rows must be at least 1")
     if isinstance(encoders, str):
-        raise InputError(f"encoders: found the text {encoders!r}; give a list of references, or a dict by modality")
+        raise InputError(f"encoders: found the text {encoders!r}; pass a list of references or a dict by modality")
     place = str(resolve_device(device))
     items = read_manifest(manifest, root) if isinstance(manifest, Path) else manifest
-    opened = _opened(encoders, place)
-    check_set(items, opened, centre, limit)
-    return EncodingJob(items, opened, place)
+    by_modality = _open_all(encoders, place)
+    check_set(items, by_modality, centre, limit)
+    return EncodingJob(items, by_modality, place)
 
 
-def _opened(encoders: Encoders, device: str) -> dict[str, Encoder]:
+def _open_all(encoders: Encoders, device: str) -> dict[str, Encoder]:
     """Open the encoders and return them by modality."""
     if isinstance(encoders, Mapping):
         return {
             modality: open_encoder(encoder, device) if isinstance(encoder, str) else encoder
             for modality, encoder in encoders.items()
         }
-    found: dict[str, Encoder] = {}
+    by_modality: dict[str, Encoder] = {}
     for reference in encoders:
         modality, equals, name = reference.partition("=")
         if not equals or ":" in modality:  # an equals sign after a colon belongs to the source
             modality, name = "", reference
         encoder = open_encoder(name, device)
         modality = modality or encoder.kind
-        if modality in found:
+        if modality in by_modality:
             where = argument("encoder", reference)
             raise InputError(f"{where}: modality {modality!r} already has an encoder; use MODALITY={name}")
-        found[modality] = encoder
-    return found
+        by_modality[modality] = encoder
+    return by_modality

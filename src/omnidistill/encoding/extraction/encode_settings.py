@@ -56,7 +56,7 @@ def check_encoders(manifest: Manifest, rows: Sequence[Row], encoders: Mapping[st
     Audio encoders also read the sound of videos.
 
     Raises:
-        InputError: one of these is not the case, or there are no encoders.
+        InputError: a column is missing or has another kind, a row lacks a modality, or there are no encoders.
     """
     if not encoders:
         raise InputError("encode: no encoders; pass one for each modality")

@@ -1,7 +1,7 @@
 """Encode one shard: prepare its items, encode them, write the features.
 
-`Making` is the task that an engine runs. Each process has one copy of it, so it loads weights and starts workers once
-for all of its shards. Batches never cross shards, so it does not matter which process encodes which shard.
+`ShardEncoder` is the task that an engine runs. Each process has one copy of it, so it loads weights and starts workers
+once for all of its shards. Batches never cross shards, so it does not matter which process encodes which shard.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Part:
 
 
 @dataclass(eq=False)
-class Making:
+class ShardEncoder:
     """Encodes shards of a manifest. encoders: {modality: encoder}."""
 
     manifest: Manifest

@@ -93,7 +93,7 @@ def load_shard(folder: Path, digest: str | None = None, verify: bool = True) -> 
     )
 
 
-def is_made(folder: Path, digest: str) -> bool:
+def is_complete(folder: Path, digest: str) -> bool:
     """Return whether the folder contains a complete shard of these rows."""
     try:
         load_shard(folder, digest)

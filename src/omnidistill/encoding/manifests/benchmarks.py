@@ -37,7 +37,7 @@ class Recipe:
     notes: tuple[str, ...]
 
 
-def make_recipe(name: str, folder: Path, missing: Missing = "drop", seed: int = 0) -> Recipe:
+def build_recipe(name: str, folder: Path, missing: Missing = "drop", seed: int = 0) -> Recipe:
     """Build the manifest of a benchmark.
 
     Args:

@@ -34,7 +34,7 @@ _KIND_OF = {suffix: kind for kind, suffixes in SUFFIXES.items() for suffix in su
 _FOLDERS = {*KINDS, *(f"{kind}s" for kind in KINDS), "sound", "sounds", "picture", "pictures", "caption", "captions"}
 
 
-def make_manifest(folder: Path, modalities: Sequence[str] = (), seed: int = 0) -> tuple[Manifest, tuple[str, ...]]:
+def build_manifest(folder: Path, modalities: Sequence[str] = (), seed: int = 0) -> tuple[Manifest, tuple[str, ...]]:
     """Return a manifest of the media files in a folder and its subfolders, and notes for the user.
 
     An item without a sound file uses the sound of its video.

@@ -16,7 +16,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.encoding.manifests.manifest import Manifest, Missing, Row
 from omnidistill.encoding.media.container import MediaError
 from omnidistill.encoding.media.picture import read_picture
-from omnidistill.encoding.media.probe import Probe, check_whole, probe
+from omnidistill.encoding.media.probe import Probe, check_complete, probe
 from omnidistill.io.tracking import Progress, SilentProgress
 
 ABSENT, NO_FILE, EMPTY, OUTSIDE = "absent", "no such file", "empty", "outside the root"
@@ -158,7 +158,7 @@ def _examine(content: Path | str) -> Probe | _Fault:
         if result.kind == "image":
             read_picture(Path(content))
         else:
-            check_whole(content)
+            check_complete(content)
     except MediaError as error:
         return TRUNCATED, str(error)
     return result

@@ -41,7 +41,7 @@ class MediaError(InputError):
 
 
 @contextmanager
-def opened(source: Source) -> Iterator[Any]:
+def open_container(source: Source) -> Iterator[Any]:
     """Open a file or URL as an `av` input container.
 
     Raises:

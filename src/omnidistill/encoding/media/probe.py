@@ -15,7 +15,7 @@ from omnidistill.encoding.media.container import (
     has_track,
     is_address,
     length,
-    opened,
+    open_container,
     spacing,
     track,
 )
@@ -53,7 +53,7 @@ def probe(source: Source) -> Probe:
     if not is_address(str(source)):
         with suppress(NotAPicture):
             return Probe("image", None, False, *picture_size(Path(source)))
-    with opened(source) as container:
+    with open_container(source) as container:
         if has_track(container, "video"):
             size = _size(container, source)
             return Probe("video", length(container), has_track(container, "audio"), *size)
@@ -61,7 +61,7 @@ def probe(source: Source) -> Probe:
         return Probe("audio", length(container), True, None, None)
 
 
-def check_whole(source: Source) -> None:
+def check_complete(source: Source) -> None:
     """Decode the end of a video or sound and compare its time with the duration that the file states.
 
     Some truncated containers cause no decoding error, so the times have to be compared. A file that states no duration
@@ -70,7 +70,7 @@ def check_whole(source: Source) -> None:
     Raises:
         MediaError: more than a second is missing; gives both times.
     """
-    with opened(source) as container:
+    with open_container(source) as container:
         stated = length(container)
         if stated is None or container.format.name in ESTIMATED:
             return

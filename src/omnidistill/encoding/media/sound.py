@@ -19,7 +19,7 @@ from omnidistill.encoding.media.container import (
     MediaError,
     Source,
     frame_time,
-    opened,
+    open_container,
     seek,
     stated_length,
     track,
@@ -68,7 +68,7 @@ def sound_duration(source: Source) -> float:
     Raises:
         MediaError: the file cannot be decoded or has no audio track.
     """
-    with opened(source) as container:
+    with open_container(source) as container:
         stream = track(container, "audio", source)
         if (stated := stated_length(container, stream)) is not None:
             return stated
@@ -87,7 +87,7 @@ def resample(samples: Float[Tensor, "channels n"], rate: int, to: int) -> Float[
 
 def _decoded(source: Source, start: float, end: float | None) -> tuple[Float[Tensor, "channels n"], int]:
     """Return the samples from `start` to at least `end` at the file's own rate, and that rate."""
-    with opened(source) as container:
+    with open_container(source) as container:
         stream = track(container, "audio", source)
         stated = track_length(container, stream)
         if start > 0:

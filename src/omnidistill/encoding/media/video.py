@@ -20,7 +20,7 @@ from omnidistill.encoding.media.container import (
     MediaError,
     Source,
     frame_time,
-    opened,
+    open_container,
     seek,
     spacing,
     stated_length,
@@ -49,7 +49,7 @@ def read_frames(source: Source, times: Sequence[float]) -> UInt8[Tensor, "n 3 he
     if not times or not all(0 <= time < float("inf") for time in times):
         raise MediaError(f"{source}: frames at {list(times)}: pass at least one time, each a number of seconds >= 0")
     ordered = sorted(set(times))
-    with opened(source) as container:
+    with open_container(source) as container:
         stream = track(container, "video", source)
         images = dict(zip(ordered, _upright(_shown(container, stream, ordered, source)), strict=True))
     return torch.from_numpy(np.stack([images[time] for time in times])).permute(0, 3, 1, 2).contiguous()
@@ -61,7 +61,7 @@ def video_duration(source: Source) -> float:
     Raises:
         MediaError: the file cannot be decoded or has no video track.
     """
-    with opened(source) as container:
+    with open_container(source) as container:
         stream = track(container, "video", source)
         if (stated := stated_length(container, stream)) is not None:
             return stated

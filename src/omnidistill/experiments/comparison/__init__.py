@@ -1,4 +1,4 @@
-"""Comparing methods: one set for every method, size and seed, made and scored alike, and the tables from them."""
+"""Comparisons: one set per method, size and seed, all distilled and scored in the same way, and the resulting table."""
 
 from omnidistill.experiments.comparison.compare import Compared, compare
 from omnidistill.experiments.comparison.plan import Cell, plan_cells

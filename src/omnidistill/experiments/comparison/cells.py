@@ -1,4 +1,4 @@
-"""Making an entry of a comparison: the set of a cell and its students, or a baseline; ranked on the test split."""
+"""The work behind one entry of a comparison: distil a cell or fit a baseline, and rank the test split."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from omnidistill.training.experts.epochs import StackedHeads
 
 @dataclass(frozen=True)
 class Result:
-    """What the tables are made of: one dict of ranks per run, and costs."""
+    """Result of a cell or baseline: one dict of ranks per run, and the costs."""
 
     ranks: list[Ranks]
     meta: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Place:
-    """The inputs that all entries share, and where results are kept.
+class ComparisonContext:
+    """Inputs that all entries of a comparison share, and the store of their results.
 
     Attributes:
         data: the data, on the device of the comparison.
         start: initial heads of every student, on the same device.
-        store: keeps results, runs and experts.
+        store: stores results, runs and experts.
         origin: where the initial heads come from.
     """
 
@@ -48,70 +48,78 @@ class Place:
     origin: Mapping[str, Any] = field(default_factory=dict)
 
 
-def make_cell(place: Place, cell: Cell, command: str, progress: Progress) -> None:
-    """Make the set of a cell, train students on it, and store how they rank the test split."""
-    folder = place.store.run_folder(cell)
+def run_cell(context: ComparisonContext, cell: Cell, command: str, progress: Progress) -> None:
+    """Distil the set of a cell, train students on it, and store their ranks on the test split."""
+    folder = context.store.run_folder(cell)
     with peak_memory() as peak:
         result = distill(
-            place.data,
-            config=cell.config.evolve(method=cell.method),  # the name in tables changes no run
+            context.data,
+            config=cell.config.evolve(method=cell.method),  # the name in tables does not affect the run
             folder=folder,
-            heads=InitialHeads(place.start, place.origin),
-            expert_source=place.store.experts,
+            heads=InitialHeads(context.start, context.origin),
+            expert_source=context.store.experts,
             resume=folder is not None,
-            device=place.data.device,
+            device=context.data.device,
             progress=progress,
             command=command,
         )
-        row = train_on_sets(result.sets, place.start, cell.config.evaluate, cell.config.seed)
+        row = train_on_sets(result.sets, context.start, cell.config.evaluate, cell.config.seed)
         used = peak()
     seconds = {**{stage: result.seconds.get(stage, 0.0) for stage in ("experts", "distill")}, "students": row.seconds}
-    more = {"size": cell.size, "seconds": seconds, "peak_bytes": used, "judged": judged_of(result)}
-    _save(place, cell, row, more)
+    more = {"size": cell.size, "seconds": seconds, "peak_bytes": used, "judged": num_compared_students(result)}
+    _save(context, cell, row, more)
 
 
-def fit_baseline(place: Place, cell: BaselineCell) -> None:
-    """Fit a baseline and store how it ranks the test split; heads that others are derived from are stored too."""
-    fitted = {name: _stored_heads(place, cell, name) for name in cell.baseline.needs}
-    setting = Setting(place.data.development(), place.start, cell.evaluate, cell.seed, cell.allowance, fitted)
+def fit_baseline(context: ComparisonContext, cell: BaselineCell) -> None:
+    """Fit a baseline and store its ranks on the test split.
+
+    The heads of `full` are stored as well, because other baselines are derived from them.
+    """
+    fitted = {name: _stored_heads(context, cell, name) for name in cell.baseline.needs}
+    setting = Setting(context.data.development(), context.start, cell.evaluate, cell.seed, cell.allowance, fitted)
     with peak_memory() as peak:
-        row = check_result(cell.baseline, cell.baseline.fit(setting), place.start)
+        row = check_result(cell.baseline, cell.baseline.fit(setting), context.start)
         used = peak()
     seconds = {"students": row.seconds}
     more = {"size": cell.size, "seconds": seconds, "peak_bytes": used, "judged": row.num_evaluated, "label": row.label}
-    _save(place, cell, row, more, row.heads if cell.baseline.kind == "full" else None)
+    _save(context, cell, row, more, row.heads if cell.baseline.kind == "full" else None)
 
 
-def load_result(place: Place, cell: AnyCell) -> Result:
+def load_result(context: ComparisonContext, cell: AnyCell) -> Result:
     """Return a stored result. Raises InputError if it is damaged."""
-    tensors, meta = place.store.load(cell)
-    found = {name: tensor for name, tensor in tensors.items() if "->" in name}
-    num_runs = len(next(iter(found.values())))
-    pairs = {name: tuple(name.split("->")) for name in found}
+    tensors, meta = context.store.load(cell)
+    ranks_by_name = {name: tensor for name, tensor in tensors.items() if "->" in name}
+    num_runs = len(next(iter(ranks_by_name.values())))
+    pairs = {name: tuple(name.split("->")) for name in ranks_by_name}
     ranks: list[Ranks] = [
-        {(pairs[name][0], pairs[name][1]): tensor[run] for name, tensor in found.items()} for run in range(num_runs)
+        {(pairs[name][0], pairs[name][1]): tensor[run] for name, tensor in ranks_by_name.items()}
+        for run in range(num_runs)
     ]
-    order = [(m, n) for m in place.data.modalities for n in place.data.modalities if m != n]
+    order = [(m, n) for m in context.data.modalities for n in context.data.modalities if m != n]
     return Result([{pair: each[pair] for pair in order} for each in ranks], meta)
 
 
-def judged_of(result: DistillResult) -> int:
-    """Return the number of students that validation compared to choose the set and its recipe, over all parts."""
+def num_compared_students(result: DistillResult) -> int:
+    """Return the number of students that were compared on validation to choose set and recipe, over all parts."""
     return sum(int(record.values.get("judged", 0)) for part in result.parts for record in part.records)
 
 
-def _stored_heads(place: Place, cell: BaselineCell, name: str) -> TrainedHeads:
+def _stored_heads(context: ComparisonContext, cell: BaselineCell, name: str) -> TrainedHeads:
     """Return the stored heads of a baseline without a size."""
     needed = BaselineCell(baselines.build(name), cell.evaluate, cell.seed)
-    tensors, meta = place.store.load(needed)
-    heads: StackedHeads = {name: tensors[f"heads/{name}"].to(place.data.device) for name in place.start}
+    tensors, meta = context.store.load(needed)
+    heads: StackedHeads = {name: tensors[f"heads/{name}"].to(context.data.device) for name in context.start}
     return TrainedHeads(meta["label"], (heads,), 0, meta["seconds"]["students"], {}, meta["judged"])
 
 
 def _save(
-    place: Place, cell: AnyCell, row: TrainedHeads, more: dict[str, Any], heads: StackedHeads | None = None
+    context: ComparisonContext,
+    cell: AnyCell,
+    row: TrainedHeads,
+    more: dict[str, Any],
+    heads: StackedHeads | None = None,
 ) -> None:
-    runs = ranks_on_test(row, place.data.split("test"))
+    runs = ranks_on_test(row, context.data.split("test"))
     tensors = {"->".join(pair): torch.stack([run[pair] for run in runs]) for pair in runs[0]}
     tensors |= {f"heads/{name}": stacked.cpu() for name, stacked in (heads or {}).items()}
-    place.store.save(cell, tensors, {"bytes": row.bytes, "settings": dict(row.settings), **more})
+    context.store.save(cell, tensors, {"bytes": row.bytes, "settings": dict(row.settings), **more})

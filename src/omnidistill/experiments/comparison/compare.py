@@ -1,12 +1,12 @@
-"""A comparison: baselines and cells, run by an engine; what is finished is stored, failures are reported at the end.
+"""Run a comparison: an engine processes baselines and cells, results are stored, and failures are reported at the end.
 
     FOLDER/heads/             initial heads of every student
     FOLDER/experts/<key>/     shared by all methods that need them
     FOLDER/baselines/, FOLDER/cells/   results
-    FOLDER/<name>.json, .md, .csv, .tex   the table; of the layout "curve" also .svg, its figure
+    FOLDER/<name>.json, .md, .csv, .tex   the table; with the layout "curve" also a figure (.svg)
 
-The folder belongs to data and heads, not to one table: another comparison in it reuses what is there. Without a folder
-everything stays in memory.
+A folder belongs to data and heads, not to one table: other comparisons in the same folder reuse its results. Without a
+folder everything stays in memory.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from omnidistill.data.datasets import Data, opened
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.fingerprint import fingerprint
 from omnidistill.evaluation.baselines import Baseline
-from omnidistill.experiments.comparison.cells import Place, fit_baseline, load_result, make_cell
+from omnidistill.experiments.comparison.cells import ComparisonContext, fit_baseline, load_result, run_cell
 from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell, plan_baselines, plan_cells
-from omnidistill.experiments.comparison.remaining_time import Pace, Within
+from omnidistill.experiments.comparison.remaining_time import LabelledProgress, RemainingTime
 from omnidistill.experiments.comparison.result_store import FolderStore, MemoryStore
 from omnidistill.experiments.comparison.summary import summarise
-from omnidistill.experiments.comparison.units import Making, SharedExperts, plan_units
+from omnidistill.experiments.comparison.units import SharedExperts, UnitRunner, plan_units
 from omnidistill.experiments.config import (
     SHARED,
     ComparisonConfig,
@@ -44,7 +44,7 @@ from omnidistill.experiments.config import (
     load_comparison,
     load_config,
 )
-from omnidistill.experiments.run import InitialHeads, given_heads, heads_fingerprint, make_heads
+from omnidistill.experiments.run import InitialHeads, given_heads, heads_fingerprint, load_or_create_heads
 from omnidistill.experiments.run.start_heads import GivenHeads
 from omnidistill.io.artifacts import exclusive, read_json, write_atomic
 from omnidistill.io.tracking import Progress, shown
@@ -61,7 +61,7 @@ class Compared:
     Attributes:
         content: everything that was measured, the content of comparison.json.
         failures: {name of the cell: error}.
-        folder: where everything is stored; None: nowhere.
+        folder: the folder of the comparison; None if nothing was stored.
     """
 
     content: Comparison
@@ -72,7 +72,7 @@ class Compared:
         """Return the table as Markdown.
 
         Args:
-            layout: name of a layout; None: that of the comparison.
+            layout: name of a layout; None uses that of the comparison.
         """
         return to_markdown(self.content, layout).rstrip("\n")
 
@@ -81,13 +81,13 @@ class Compared:
         return self.content.to_json()
 
     def file(self, suffix: str) -> Path | None:
-        """Return the path of the table (.md, .csv, .tex, .json) or figure (.svg); None if there is none."""
+        """Return the path of the table (.md, .csv, .tex, .json) or figure (.svg); None if it was not stored."""
         if self.folder is None or (suffix == ".svg" and self.content.layout != "curve"):
             return None
         return self.folder / f"{self.content.name}{suffix}"
 
     def save(self, folder: str | Path) -> Compared:
-        """Write the table as .json, .md, .csv, .tex, and in the layout "curve" its figure as .svg."""
+        """Write the table as .json, .md, .csv and .tex, and with the layout "curve" the figure as .svg."""
         folder, name = Path(folder), self.content.name
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / f"{name}.json", json.dumps(self.to_json(), indent=1, allow_nan=False).encode())
@@ -124,35 +124,36 @@ def compare(
     progress: Progress | bool = True,
     command: str = "",
 ) -> Compared:
-    """Make and score a set for every method, size and seed, next to the baselines.
+    """Distil and score a set for every method, size and seed, and compare them with the baselines.
 
-    A cell that fails is listed in `failures`; the others go on, and with a folder the next call tries it again.
+    If a cell fails, it is listed in `failures` and the other cells continue. With a folder, the next call retries it.
 
     Args:
         data: a set, the name of a registered dataset, or the Path of a packed set.
-        methods: names of presets, or entries with a label and settings of their own.
+        methods: names of presets, or entries with their own label and settings.
         sizes: numbers of synthetic rows (by default 100).
         bytes: size budgets instead: "64kB", or shares of the training features such as "1%".
-        seeds: one set is made with each (by default 0, 1, 2).
-        num_students: students trained on every set, and runs of every baseline (by default 5).
-        baselines: what methods are compared with, by name or as objects; zero-shot and full are always among them.
-        settings: settings of every method that has them, see `distill`.
+        seeds: one set is distilled per seed (by default 0, 1, 2).
+        num_students: students trained per set, and runs per baseline (by default 5).
+        baselines: baselines by name or as objects; zero-shot and full are always included.
+        settings: settings for all methods that have them, see `distill`.
         layout: table layout: retrieval, variants, cost, directions or curve.
-        preset: name of a comparison that ships with the package.
+        preset: name of a comparison included in the package.
         config: a complete comparison, or the Path of a TOML file, instead of a preset.
-        heads: initial heads of every student; None: pre-trained on the split `heads`.
-        name: name of the comparison and its files; None: that of the preset or file.
-        folder: where all parts are kept; may hold other comparisons over the same data and heads. None: in memory.
-        resume: continue in a folder that holds a comparison.
-        engine: where cells are made: "local", "ray", "ray:ADDRESS"; the results are the same.
+        heads: initial heads of every student; None pre-trains them on the split `heads`.
+        name: name of the comparison and its files; None uses that of the preset or file.
+        folder: folder of the comparison; may contain other comparisons over the same data and heads. None keeps
+            everything in memory.
+        resume: continue in a folder that contains a comparison.
+        engine: where cells run: "local", "ray", "ray:ADDRESS"; the results are the same.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        progress: whether progress is shown, or the object that shows it.
+        progress: whether to show progress, or the object that shows it.
         command: command line, recorded in the table.
 
     Raises:
-        InputError: what `plan_cells` rejects, no test split, a folder of other data or heads, or one that is not empty
-            without `resume`; an engine of several processes without a folder.
-        KeyboardInterrupt: passed on; finished cells stay in the folder.
+        InputError: `plan_cells` rejects the comparison; there is no test split; the folder belongs to other data or
+            heads, or is not empty and `resume` is False; or an engine of several processes is given without a folder.
+        KeyboardInterrupt: finished cells stay in the folder.
     """
     usual_name, comparison = load_comparison(
         config,
@@ -166,37 +167,37 @@ def compare(
         settings=settings,
         layout=layout,
     )
-    told, base = shown(progress), base_config(comparison)
-    place = None if folder is None else Path(folder)
+    display, base = shown(progress), base_config(comparison)
+    root = None if folder is None else Path(folder)
     features = opened(data)
     if base.modalities is not None:
         features = features.only(base.modalities)
-    features.development(), features.split("test")  # a missing split is reported before an hour is spent
+    features.development(), features.split("test")  # reports a missing split before any work is done
     cells = plan_cells(comparison, features)
     given, chosen_device = given_heads(heads, features.widths), resolve_device(device)
-    with engine_in_use(engine, str(chosen_device)) as used, nullcontext() if place is None else exclusive(place):
-        if place is None and not used.here:
-            raise InputError(f"{argument('engine')}: an engine of several processes needs a folder; give one")
-        if place is not None:
-            _begin(place, features, resume)
+    with engine_in_use(engine, str(chosen_device)) as used, nullcontext() if root is None else exclusive(root):
+        if root is None and not used.here:
+            raise InputError(f"{argument('engine')}: an engine of several processes needs a folder; pass one")
+        if root is not None:
+            _open_folder(root, features, resume)
         on_device = features.to(chosen_device)
-        place_of_heads = place and place / "heads"
-        start = make_heads(on_device, base, place_of_heads, given, told)
+        heads_folder = root and root / "heads"
+        start = load_or_create_heads(on_device, base, heads_folder, given, display)
         if given is None:
-            _require_settings(start, base, place_of_heads)
-        store = MemoryStore() if place is None else FolderStore(place)
-        inputs = Place(on_device, start, store, start.meta)
+            _require_settings(start, base, heads_folder)
+        store = MemoryStore() if root is None else FolderStore(root)
+        inputs = ComparisonContext(on_device, start, store, start.meta)
         rows = plan_baselines(comparison, base.evaluate, cells, on_device, start)
-        every: list[AnyCell] = [*_needed_first(rows), *cells]
-        missing = [cell for cell in every if not store.has(cell)]
+        all_cells: list[AnyCell] = [*_needed_first(rows), *cells]
+        missing = [cell for cell in all_cells if not store.has(cell)]
         if used.here or not isinstance(store, FolderStore):
-            failures = _make_here(inputs, every, missing, command, used, told)
+            failures = _run_locally(inputs, all_cells, missing, command, used, display)
         else:
-            making = Making(
+            runner = UnitRunner(
                 features.location or features, features.modalities, base, store.folder, command, str(chosen_device)
             )
-            failures = _make_elsewhere(inputs, store, making, missing, used, told)
-        results = {cell: load_result(inputs, cell) for cell in every if store.has(cell)}
+            failures = _run_on_workers(inputs, store, runner, missing, used, display)
+        results = {cell: load_result(inputs, cell) for cell in all_cells if store.has(cell)}
     content = summarise(
         comparison,
         rows,
@@ -209,32 +210,33 @@ def compare(
         heads=heads_fingerprint(start),
     )
     compared = Compared(content, {cell.folder: error for cell, error in failures.items()})
-    return compared if place is None else compared.save(place)
+    return compared if root is None else compared.save(root)
 
 
 def base_config(comparison: ComparisonConfig) -> RunConfig:
-    """Return the settings that belong to no method: modalities, heads, evaluation, seed."""
+    """Return the settings that all methods share: modalities, heads, evaluation, seed."""
     shared = [each for each in comparison.settings if each.strip().startswith(SHARED)]
     return load_config(
         preset="hopa", overrides=shared, seed=min(comparison.seeds), evaluate__num_seeds=comparison.num_students
     )
 
 
-def _begin(folder: Path, data: FeatureSet, resume: bool) -> None:
+def _open_folder(folder: Path, data: FeatureSet, resume: bool) -> None:
+    """Create the folder of a comparison, or check that an existing one belongs to these data."""
     path = folder / "comparison.lock.json"
-    marks = {"data": fingerprint(data), "test": fingerprint(data, ("test",))}
+    fingerprints = {"data": fingerprint(data), "test": fingerprint(data, ("test",))}
     if path.exists():
-        if read_json(path) != marks:
-            raise InputError(f"{folder}: holds a comparison over other data; choose another folder")
+        if read_json(path) != fingerprints:
+            raise InputError(f"{folder}: contains a comparison over other data; choose another folder")
         if not resume:
             raise InputError(
-                f"{folder}: holds a comparison; continue or add to it with {argument('resume', True)}, or choose "
+                f"{folder}: contains a comparison; continue or add to it with {argument('resume', True)}, or choose "
                 "another folder"
             )
         return
     if folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()):
         raise InputError(f"{folder}: exists and is not empty; choose another folder")
-    write_atomic(path, json.dumps(marks).encode())
+    write_atomic(path, json.dumps(fingerprints).encode())
 
 
 def _require_settings(start: InitialHeads, base: RunConfig, folder: Path | None) -> None:
@@ -244,72 +246,74 @@ def _require_settings(start: InitialHeads, base: RunConfig, folder: Path | None)
         differing = ", ".join(
             f"heads.{name} = {json.dumps(stored.get(name))}" for name in expected if stored.get(name) != expected[name]
         )
-        raise InputError(f"{folder}: was made with other settings ({differing}); repeat them, or choose another folder")
+        raise InputError(
+            f"{folder}: was created with other settings ({differing}); use the same ones, or choose another folder"
+        )
 
 
-def _make_here(
-    place: Place,
+def _run_locally(
+    context: ComparisonContext,
     cells: Sequence[AnyCell],
     missing: Sequence[AnyCell],
     command: str,
     engine: Engine,
     progress: Progress,
 ) -> dict[AnyCell, str]:
-    """Make the missing cells in this process, one after the other; return why some failed."""
-    pace, failures = Pace(list(map(_kind, missing))), dict[AnyCell, str]()
+    """Process the missing cells one after the other in this process; return {failed cell: error}."""
+    remaining, failures = RemainingTime(list(map(_kind, missing))), dict[AnyCell, str]()
 
-    def make(cell: AnyCell) -> None:
+    def process(cell: AnyCell) -> None:
         started_at = time.monotonic()
-        told = (f"{cells.index(cell) + 1}/{len(cells)}", pace.left(), cell.title)
+        label = (f"{cells.index(cell) + 1}/{len(cells)}", remaining.estimate(), cell.title)
         try:
-            _make(place, cell, command, Within(progress, " ".join(filter(None, told))))
+            _process(context, cell, command, LabelledProgress(progress, " ".join(filter(None, label))))
         finally:
-            pace.done(_kind(cell), time.monotonic() - started_at)
+            remaining.record(_kind(cell), time.monotonic() - started_at)
 
-    for done in engine.run(make, missing):
+    for done in engine.run(process, missing):
         if (failure := _failure(done.result)) is not None:
             failures[missing[done.number]] = failure
     return failures
 
 
-def _make_elsewhere(
-    place: Place,
+def _run_on_workers(
+    context: ComparisonContext,
     store: FolderStore,
-    making: Making,
+    runner: UnitRunner,
     cells: Sequence[AnyCell],
     engine: Engine,
     progress: Progress,
 ) -> dict[AnyCell, str]:
-    """Make the cells in other processes, in parallel; return why some failed."""
-    units, after = plan_units(place, store, cells)
+    """Process the cells in other processes in parallel; return {failed cell: error}."""
+    units, after = plan_units(context, store, cells)
     failures: dict[AnyCell, str] = {}
-    with progress, closing(engine.run(making, units, after=after)) as finished:
+    with progress, closing(engine.run(runner, units, after=after)) as finished:
         progress.start(len(units), "compare")
         for done in finished:
             unit, failure = units[done.number], _failure(done.result)
-            if failure is not None and not isinstance(unit, SharedExperts):  # cells that read the experts report it
+            if failure is not None and not isinstance(unit, SharedExperts):  # the cells that need the experts report it
                 failures[unit] = failure
             progress.advance(1)
     return {cell: failures[cell] for cell in cells if cell in failures}
 
 
-def _make(place: Place, cell: AnyCell, command: str, progress: Progress) -> None:
+def _process(context: ComparisonContext, cell: AnyCell, command: str, progress: Progress) -> None:
     if isinstance(cell, Cell):
-        make_cell(place, cell, command, progress)
+        run_cell(context, cell, command, progress)
     else:
         with progress:
             progress.start(1, "train")
-            fit_baseline(place, cell)
+            fit_baseline(context, cell)
 
 
 def _needed_first(cells: Sequence[BaselineCell]) -> list[BaselineCell]:
-    """The baselines, those that others are derived from first."""
+    """Return the baselines; those that others are derived from come first."""
     needed = {name for cell in cells for name in cell.baseline.needs}
     return sorted(cells, key=lambda cell: cell.baseline.kind not in needed)
 
 
 def _failure(result: Callable[[], None]) -> str | None:
-    """None, or why it failed; whatever a method does wrong, the others go on."""
+    """Return the error of a unit as one line, None if it succeeded. Any exception ends only its own unit."""
     try:
         result()
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What a comparison consists of: cells (a method at a size and a seed) and baselines (at a size, or of none).
+"""The plan of a comparison: cells (a method, a size and a seed) and baselines (with or without a size).
 
 With budgets instead of sizes, the size of each method is the largest that fits its budget.
 """
@@ -28,8 +28,12 @@ from omnidistill.models.heads import Heads
 
 @dataclass(frozen=True)
 class Cell:
-    """One set to make: `method` names the row of the table, `folder` the place of the result, `budget` the bytes that
-    its size was derived from.
+    """A set to distil.
+
+    Attributes:
+        method: name of the row in the table.
+        config: settings of the run.
+        budget: number of bytes that determined the size; None if the size was given.
     """
 
     method: str
@@ -38,28 +42,37 @@ class Cell:
 
     @property
     def size(self) -> int:
-        """Rows of the set."""
+        """Number of rows of the set."""
         return self.config.distill.num_stored
 
     @property
     def group(self) -> int:
-        """What lines are compared within: the budget, or else the size."""
+        """Budget in bytes, or else the size; rows of the table with the same value are compared with each other."""
         return self.size if self.budget is None else self.budget
 
     @property
     def folder(self) -> str:
-        """Unique to method, size, seed and all settings."""
+        """Name of the result folder, unique for method, size, seed and all settings."""
         return f"{self.title}-{_digest(self.config)}"
 
     @property
     def title(self) -> str:
-        """Method, size and seed, as progress shows them."""
+        """Method, size and seed, as shown in the progress display."""
         return f"{self.method.replace('/', '.')}-n{self.size}-s{self.config.seed}"
 
 
 @dataclass(frozen=True)
 class BaselineCell:
-    """One baseline to fit. size, budget: those of the sets that it is compared with; None of a baseline without."""
+    """A baseline to fit.
+
+    Attributes:
+        baseline: the baseline.
+        evaluate: settings of the evaluation.
+        seed: seed of its random streams.
+        size: number of rows of the sets that it is compared with; None if it does not depend on the size.
+        budget: budget in bytes of these sets; None if it does not depend on the budget.
+        allowance: bytes and rows that it may use.
+    """
 
     baseline: Baseline
     evaluate: EvaluateConfig
@@ -70,25 +83,26 @@ class BaselineCell:
 
     @property
     def name(self) -> str:
-        """Name of the row of the table."""
+        """Name of the row in the table."""
         return self.baseline.name
 
     @property
     def group(self) -> int | None:
-        """What rows are compared within: the budget, or else the size; None for what depends on neither."""
+        """Budget in bytes, or else the size; None if the baseline depends on neither."""
         return self.size if self.budget is None else self.budget
 
     @property
     def folder(self) -> str:
-        """Unique to the baseline, what it may use, seed and all settings."""
+        """Name of the result folder, unique for the baseline, its allowance, seed and all settings."""
         allowed = f"-{self.allowance.bytes}B" if self.allowance and self.baseline.needs else ""
-        named = self.baseline == type(self.baseline)() or self.name != self.baseline.kind  # the name says everything
+        # Without own settings, or with a name that contains them, the name determines the result.
+        named = self.baseline == type(self.baseline)() or self.name != self.baseline.kind
         settings = "" if named else f"-{_digest(self.baseline)}"
         return f"{self.title}-{_digest(self.evaluate)}{allowed}{settings}"
 
     @property
     def title(self) -> str:
-        """Name, size or budget, and seed, as progress shows them."""
+        """Name, size or budget, and seed, as shown in the progress display."""
         size = f"-b{self.budget}" if self.budget else f"-n{self.size}" if self.size else ""
         return f"{self.name}{size}-s{self.seed}"
 
@@ -97,11 +111,13 @@ AnyCell = Cell | BaselineCell
 
 
 def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
-    """Every cell: all methods and sizes (or budgets) with the first seed, then with the next. Everything that can be
-    told before the work begins is checked here. A method has no cell at a budget that is too small for it.
+    """Return all cells: every method and size (or budget) with the first seed, then with the next seeds.
 
-    Raises InputError for an unknown method or setting, a size above the data, a budget that is none, a method that fits
-    no budget, an objective that the data cannot have, a setting that no method uses, a method given twice.
+    All inputs are checked here, before the work starts. A method has no cell at a budget that is too small for it.
+
+    Raises:
+        InputError: a method or setting is unknown, a size exceeds the data, a budget is invalid, a method fits no
+            budget, an objective does not apply to the modalities, no method uses a setting, or a method is given twice.
     """
     rows = data.split_sizes.get("train", 0)
     for size in () if comparison.bytes else comparison.sizes:
@@ -124,7 +140,7 @@ def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
                 raise InputError(f"{setting(text)}: setting '{key}' is now '{RENAMED[key]}'; see docs/upgrading.md")
             known = {each for cell in cells for each in keys(cell.config.model_dump())}
             hint = nearest(key, known)
-            raise InputError(f"{setting(text)}: no method of this comparison has that setting{hint}")
+            raise InputError(f"{setting(text)}: no method of this comparison has this setting{hint}")
     for cell in cells:
         for part in [data.modalities] if cell.config.joint else combinations(data.modalities, 2):
             for objective in (cell.config.distill.student, cell.config.experts.objective):
@@ -135,14 +151,14 @@ def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
 def plan_baselines(
     comparison: ComparisonConfig, evaluate: EvaluateConfig, cells: Sequence[Cell], data: FeatureSet, start: Heads
 ) -> list[BaselineCell]:
-    """Return every baseline with the smallest seed; those that gain is measured between first, sized ones per group.
+    """Return every baseline with the smallest seed; first the two that define gain retained; sized ones once per group.
 
     A baseline without meaning (a rank that does not restrict the heads, a budget of less than two rows) is left out.
     """
     groups: dict[tuple[int, int | None], list[RunConfig]] = {}
     for cell in cells:
         groups.setdefault((cell.group, cell.budget), []).append(cell.config)
-    if comparison.bytes:  # also where no method fits
+    if comparison.bytes:  # including budgets that no method fits
         for budget in budgets_of(comparison, data):
             groups.setdefault((budget, budget), [])
     development, seed = data.development(), min(comparison.seeds)
@@ -161,11 +177,11 @@ def plan_baselines(
 
 
 def budgets_of(comparison: ComparisonConfig, data: FeatureSet) -> list[int]:
-    """The budgets of a comparison in bytes. Raises InputError for what is none, or one that is given twice."""
+    """Return the budgets of a comparison in bytes. Raises InputError for an invalid or repeated budget."""
     texts = comparison.bytes or ()
     budgets = [parse_budget(text, training_bytes(data)) for text in texts]
     if len(set(budgets)) < len(budgets):
-        raise InputError(f"bytes {', '.join(texts)}: two are the same number of bytes; leave one out")
+        raise InputError(f"bytes {', '.join(texts)}: two budgets have the same number of bytes; leave one out")
     return budgets
 
 
@@ -182,25 +198,25 @@ def _cells_of_budgets(
                     cells.append(Cell(name, config, budget))
                 except BudgetTooSmallError as error:
                     refused[name] = error
-    made = {cell.method for cell in cells}
+    planned = {cell.method for cell in cells}
     for name, refusal in refused.items():
-        if name not in made:
+        if name not in planned:
             raise refusal
     return cells
 
 
 def _entries(methods: Sequence[MethodEntry], modalities: Sequence[str]) -> list[tuple[str, MethodEntry]]:
-    """(name of the row, entry), anchors spelt out."""
-    found: dict[str, MethodEntry] = {}
+    """Return (name of the row, entry) for every method, with one entry per anchor."""
+    entries: dict[str, MethodEntry] = {}
     for entry in methods:
         for each in _by_anchor(entry, modalities) if entry.each_anchor else [entry]:
             name = each.preset.replace("-{size}", "").replace("{size}", "")
             if each.settings:
                 name += "-" + _digest(each)
-            if name in found:
-                raise InputError(f"method {entry.preset}: is given twice; leave one out or give it other settings")
-            found[name] = each
-    return list(found.items())
+            if name in entries:
+                raise InputError(f"method {entry.preset}: is given twice; leave one out, or give it other settings")
+            entries[name] = each
+    return list(entries.items())
 
 
 def _by_anchor(entry: MethodEntry, modalities: Sequence[str]) -> list[MethodEntry]:
@@ -214,6 +230,6 @@ def _by_anchor(entry: MethodEntry, modalities: Sequence[str]) -> list[MethodEntr
 
 
 def _digest(settings: Settings) -> str:
-    """Eight hex digits of what decides a result: all settings but names in tables."""
+    """Return a digest (8 hex digits) of all settings that affect the result; names in tables do not."""
     tree = settings.model_dump(mode="json", exclude={"method", "label"})
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:8]

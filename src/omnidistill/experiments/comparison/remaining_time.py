@@ -1,4 +1,4 @@
-"""How long a comparison will take: from how long each kind of cell took so far."""
+"""Remaining time of a comparison, estimated from the cells that are finished, and labelled progress."""
 
 from __future__ import annotations
 
@@ -9,50 +9,54 @@ from omnidistill.core.json_value import Json
 from omnidistill.io.tracking import Progress
 
 
-class Pace:
-    """Mean seconds of each kind of cell, and what is left by them; a kind not seen yet counts as the mean of all."""
+class RemainingTime:
+    """Estimates the remaining time from the mean time of each kind of cell; new kinds count as the mean of all cells.
+
+    Args:
+        kinds: kind of every cell that will be processed.
+    """
 
     def __init__(self, kinds: Sequence[str]) -> None:
         self._waiting = Counter(kinds)
         self._seconds: dict[str, list[float]] = defaultdict(list)
 
-    def done(self, kind: str, seconds: float) -> None:
-        """One cell of this kind took so long."""
+    def record(self, kind: str, seconds: float) -> None:
+        """Record the time of a finished cell."""
         self._waiting[kind] -= 1
         self._seconds[kind].append(seconds)
 
-    def left(self) -> str:
-        """`(about 12 min left)`, or nothing before a cell is done."""
-        every = [seconds for known in self._seconds.values() for seconds in known]
-        if not every:
+    def estimate(self) -> str:
+        """Return "(about 12 min left)", or an empty string before the first cell is finished."""
+        all_seconds = [seconds for known in self._seconds.values() for seconds in known]
+        if not all_seconds:
             return ""
-        usual = sum(every) / len(every)
+        mean = sum(all_seconds) / len(all_seconds)
         total = 0.0
         for kind, count in self._waiting.items():
             known = self._seconds.get(kind)
-            total += count * (sum(known) / len(known) if known else usual)
+            total += count * (sum(known) / len(known) if known else mean)
         return f"(about {total / 60:.0f} min left)" if total >= 60 else f"(about {total:.0f} s left)"
 
 
-class Within:
-    """The progress of a stage, named by the cell that it is of."""
+class LabelledProgress:
+    """A progress display that prefixes every stage with the label of its cell."""
 
-    def __init__(self, progress: Progress, cell: str) -> None:
-        self._progress, self._cell = progress, cell
+    def __init__(self, progress: Progress, label: str) -> None:
+        self._progress, self._label = progress, label
 
     def start(self, total: int, label: str, done: int = 0) -> None:
-        """Begin a stage of the cell."""
-        self._progress.start(total, f"{self._cell}: {label}", done)
+        """Start a stage of the cell."""
+        self._progress.start(total, f"{self._label}: {label}", done)
 
     def advance(self, n: int = 1, **fields: Json) -> None:
-        """`n` more steps of the stage are done."""
+        """Count `n` more steps of the stage."""
         self._progress.advance(n, **fields)
 
     def stop(self) -> None:
         """End the stage."""
         self._progress.stop()
 
-    def __enter__(self) -> Within:
+    def __enter__(self) -> LabelledProgress:
         return self
 
     def __exit__(self, *error: object) -> None:

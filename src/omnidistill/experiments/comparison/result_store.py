@@ -1,9 +1,9 @@
-"""Where a comparison keeps its results, runs and experts: in a folder, or in memory.
+"""Stores for the results, runs and experts of a comparison: a folder, or memory.
 
-What is stored is not made again, so an interrupted comparison in a folder continues. A result is the rank of the first
-positive of every test query ("query->gallery": R runs x n queries, float64) with costs: size, seconds, bytes,
-peak_bytes, judged, settings, and the label of a baseline. The baseline `full` stores its heads too ("heads/NAME"),
-since heads of equal bytes are cut from them.
+Stored results are reused, so an interrupted comparison in a folder continues. A result contains the rank of the first
+positive of every test query ("query->gallery": R runs x n queries, float64), and the costs: size, seconds, bytes,
+peak_bytes, judged (number of students compared on validation), settings, and for a baseline its label. The baseline
+`full` also stores its heads ("heads/NAME"), because heads of equal bytes are truncated from them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.fingerprint import fingerprint
 from omnidistill.experiments.comparison.plan import AnyCell, Cell
 from omnidistill.experiments.config import RunConfig
-from omnidistill.experiments.run import heads_fingerprint, make_experts, open_run
+from omnidistill.experiments.run import heads_fingerprint, load_or_train_experts, open_run
 from omnidistill.io.artifacts import load_artifact, save_artifact
 from omnidistill.io.tracking import Progress
 from omnidistill.models.heads import Heads
@@ -34,18 +34,18 @@ from omnidistill.training.experts import ExpertBuffer
 KIND = "result"
 
 Costs = Mapping[str, Json]
-"""Size, seconds, bytes, settings and the like of a result."""
+"""Costs of a result: size, seconds, bytes, settings and so on."""
 
 Stored = tuple[Mapping[str, Tensor], Mapping[str, Any]]
-"""The tensors and the costs of a result, as they were stored."""
+"""Tensors and costs of a stored result."""
 
 
 @runtime_checkable
 class ResultStore(Protocol):
-    """Keeps what a comparison makes."""
+    """Stores the results of a comparison."""
 
     def has(self, cell: AnyCell) -> bool:
-        """Return whether the result is there."""
+        """Return whether the result is stored."""
         ...
 
     def load(self, cell: AnyCell) -> Stored:
@@ -53,11 +53,11 @@ class ResultStore(Protocol):
         ...
 
     def save(self, cell: AnyCell, tensors: Mapping[str, Tensor], meta: Costs) -> None:
-        """Keep a result."""
+        """Store a result."""
         ...
 
     def run_folder(self, cell: Cell) -> Path | None:
-        """Return where the run of a cell is stored; None: nowhere."""
+        """Return the run folder of a cell; None if runs are not stored."""
         ...
 
     def experts(self, data: FeatureSet, start: Heads, config: RunConfig, progress: Progress) -> ExpertBuffer:
@@ -76,7 +76,7 @@ class FolderStore:
     folder: Path
 
     def has(self, cell: AnyCell) -> bool:
-        """Return whether the result is there, completely."""
+        """Return whether the result is stored completely."""
         return (self.result_folder(cell) / "manifest.json").exists()
 
     def load(self, cell: AnyCell) -> Stored:
@@ -94,7 +94,7 @@ class FolderStore:
 
     def experts(self, data: FeatureSet, start: Heads, config: RunConfig, progress: Progress) -> ExpertBuffer:
         """Return the shared experts; train them first if they are missing."""
-        return make_experts(data, start, config, self.experts_folder(data, start, config), progress)
+        return load_or_train_experts(data, start, config, self.experts_folder(data, start, config), progress)
 
     def experts_folder(self, data: FeatureSet, start: Heads, config: RunConfig) -> Path:
         """Return the folder of the experts of these data, heads and settings."""
@@ -104,33 +104,33 @@ class FolderStore:
         """Return the folder of a result."""
         if isinstance(cell, Cell):
             return self._cell_folder(cell) / "result"
-        stored = self.folder / "references" / cell.folder  # where version 0.1 stored the same baselines
+        stored = self.folder / "references" / cell.folder  # version 0.1 stored baselines here
         return stored if stored.exists() else self.folder / "baselines" / cell.folder
 
     def _cell_folder(self, cell: Cell) -> Path:
-        """Return the folder of a cell: the one that holds a run with these settings already, or a new one."""
+        """Return the folder of a cell: an existing one with a run of these settings, or a new one."""
         folder = self.folder / "cells" / cell.folder
         return folder if folder.exists() else self._earlier.get(_settings_key(cell.config), folder)
 
     @cached_property
     def _earlier(self) -> dict[str, Path]:
-        """The folders of earlier cells by their settings; an earlier version may have named them differently."""
-        found = {}
+        """Folders of stored cells by their settings, because earlier versions may have named them differently."""
+        folders = {}
         for state in sorted(self.folder.glob("cells/*/run/run.json")):
             with suppress(InputError):
-                found[_settings_key(open_run(state.parent).config)] = state.parents[1]
-        return found
+                folders[_settings_key(open_run(state.parent).config)] = state.parents[1]
+        return folders
 
 
 @dataclass(frozen=True)
 class MemoryStore:
-    """A comparison without a folder; it lasts as long as the call that makes it."""
+    """A comparison without a folder; results are lost when the call ends."""
 
     _results: dict[str, Stored] = field(default_factory=dict)
     _experts: dict[str, ExpertBuffer] = field(default_factory=dict)
 
     def has(self, cell: AnyCell) -> bool:
-        """Return whether the result was made."""
+        """Return whether the result is stored."""
         return cell.folder in self._results
 
     def load(self, cell: AnyCell) -> Stored:
@@ -138,22 +138,22 @@ class MemoryStore:
         return self._results[cell.folder]
 
     def save(self, cell: AnyCell, tensors: Mapping[str, Tensor], meta: Costs) -> None:
-        """Keep a result."""
+        """Store a result."""
         self._results[cell.folder] = tensors, meta
 
     def run_folder(self, cell: Cell) -> None:
-        """Return None: the run of a cell is not stored."""
+        """Return None, because runs are not stored."""
 
     def experts(self, data: FeatureSet, start: Heads, config: RunConfig, progress: Progress) -> ExpertBuffer:
         """Return the shared experts; train them when they are first needed."""
         key = _experts_key(data, start, config)
         if key not in self._experts:
-            self._experts[key] = make_experts(data, start, config, None, progress)
+            self._experts[key] = load_or_train_experts(data, start, config, None, progress)
         return self._experts[key]
 
 
 def _settings_key(config: RunConfig) -> str:
-    """What determines a cell: all settings but the name in tables."""
+    """Return the settings that determine a cell: all except the name in tables."""
     return config.evolve(method="").model_dump_json()
 
 

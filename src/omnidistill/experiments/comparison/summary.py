@@ -1,7 +1,7 @@
-"""From results to the content of a table: recall, gain retained, difference to the best method, costs.
+"""Summarise results into the content of a table: recall, gain retained, difference to the best method, costs.
 
-The runs of a row are the students of all its seeds. Intervals are paired over queries (groups stay together), take
-runs as exchangeable, and resample with the smallest seed, which is also that of the baselines. The best method of a
+The runs of a row are the students of all its seeds. Intervals are paired over queries (groups stay together), treat
+runs as exchangeable, and resample with the smallest seed, which is also the seed of the baselines. The best method of a
 size (or budget) is the one with the highest mean of R@1, R@5 and R@10.
 """
 
@@ -115,7 +115,7 @@ class _Row:
         return float(self.hits.mean()) if self.ranks else -1.0
 
     def content(self, zero: _Row, full: _Row, best: _Row | None, groups: Tensor, seed: int) -> ComparisonRow:
-        """Return the row as tables use it; `groups` are those of the test rows, `seed` of the bootstrap."""
+        """Return the row of the table; `groups` are the groups of the test rows, `seed` is that of the bootstrap."""
         group = "" if self.group is None else f"@{self.group}" if self.budget is None else f"@{self.budget}B"
         row = ComparisonRow(
             name=self.method + group,
@@ -161,18 +161,18 @@ def _best(rows: Sequence[_Row], group: int | None) -> _Row | None:
 
 def _protocol(comparison: ComparisonConfig, rows: Sequence[_Row], budgets: Sequence[int]) -> list[str]:
     judged = [result.meta["judged"] for row in rows if row.is_method for result in row.results]
-    choices = f"from {min(judged)} to {max(judged)}" if judged else "no"
+    choices = f"{min(judged)} to {max(judged)}" if judged else "no"
     sets = f"{len(comparison.seeds)} set{'s' if len(comparison.seeds) > 1 else ''}"
-    sets = f"{sets} of a {'budget' if budgets else 'size'}, one a seed, {comparison.num_students} students a set"
+    sets = f"{sets} per {'budget' if budgets else 'size'}, one per seed, {comparison.num_students} students per set"
     return [
         *_left_out(rows, budgets),
-        f"Every method: {sets}, all from the same heads; every reference has as many runs as a set has students.",
-        f"Choices (iteration, step size, steps) were made on validation, {choices} students compared for a set.",
+        f"Every method: {sets}, all from the same heads; every baseline has as many runs as a set has students.",
+        f"Choices (iteration, step size, steps) were made on validation, with {choices} students compared per set.",
         "The test split was scored after all choices, once.",
         "Intervals are 95 % paired bootstraps over groups of queries and runs.",
-        "Gain retained is (line - zero-shot) / (all rows by InfoNCE - zero-shot).",
-        "Seconds of a method are those of one set: experts (in full, though shared), distillation and students.",
-        "Seconds of a baseline are those of tuning it and of training all its runs.",
+        "Gain retained is (row - zero-shot) / (all rows by InfoNCE - zero-shot).",
+        "Seconds of a method are those of one set: experts (in full, although shared), distillation and students.",
+        "Seconds of a baseline include tuning it and training all its runs.",
     ]
 
 
@@ -186,4 +186,4 @@ def _left_out(rows: Sequence[_Row], budgets: Sequence[int]) -> list[str]:
         for method, label in labels.items()
         if (method, budget) not in present
     ]
-    return [f"Left out, as fewer than {LEAST_ROWS} rows fit: {', '.join(missing)}."] if missing else []
+    return [f"Left out, because fewer than {LEAST_ROWS} rows fit: {', '.join(missing)}."] if missing else []

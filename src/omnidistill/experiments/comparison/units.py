@@ -1,7 +1,7 @@
-"""A comparison as units that processes make side by side: experts first, then what is read from them.
+"""A comparison as units of work that several processes can run in parallel.
 
-Cells with the same experts would all train them at once; so each buffer is a unit, and the cells that read it wait for
-it. Heads of equal bytes wait for the run on all rows, whose heads they are cut from.
+If several cells need the same experts, the experts are a unit of their own, and these cells wait for it. Otherwise each
+process would train the experts again. Heads of equal bytes wait for the baseline `full`, whose heads they truncate.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from pathlib import Path
 
 from omnidistill.data.datasets import open_reference
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.experiments.comparison.cells import Place, fit_baseline, make_cell
+from omnidistill.experiments.comparison.cells import ComparisonContext, fit_baseline, run_cell
 from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell
 from omnidistill.experiments.comparison.result_store import FolderStore
 from omnidistill.experiments.config import RunConfig
-from omnidistill.experiments.run import make_experts, make_heads
+from omnidistill.experiments.run import load_or_create_heads, load_or_train_experts
 from omnidistill.io.tracking import SilentProgress
 from omnidistill.training.experts import ExpertsConfig
 
 
 @dataclass(frozen=True)
 class SharedExperts:
-    """A buffer that cells read. config: of the run (of a pair) that would train it if it came first."""
+    """An expert buffer that several cells use. config: settings of a run (of a pair) that uses it."""
 
     config: RunConfig
     modalities: tuple[str, ...]
@@ -36,15 +36,15 @@ AnyUnit = AnyCell | SharedExperts
 
 
 @dataclass(frozen=True)
-class Making:
-    """Makes one unit; the task of an engine. Data and heads are opened once per process.
+class UnitRunner:
+    """Processes one unit; this is the task of an engine. Data and heads are loaded once per process.
 
     Attributes:
-        data: the data, or the name or folder from which another process opens them.
-        modalities: those of the comparison.
-        base: the settings that all cells have in common.
+        data: the data, or the name or folder from which another process loads them.
+        modalities: modalities of the comparison.
+        base: settings that all cells share.
         folder: folder of the comparison.
-        command: command line, recorded in runs.
+        command: command line, recorded in the runs.
         device: device of the computation.
     """
 
@@ -56,36 +56,36 @@ class Making:
     device: str
 
     @cached_property
-    def place(self) -> Place:
-        """The same inputs as in the process that started the comparison."""
+    def context(self) -> ComparisonContext:
+        """Shared inputs, equal to those of the process that started the comparison."""
         data = open_reference(self.data) if isinstance(self.data, str) else self.data
         data = data.only(self.modalities).to(self.device)
-        start = make_heads(data, self.base, self.folder / "heads")
-        return Place(data, start, FolderStore(self.folder), start.meta)
+        start = load_or_create_heads(data, self.base, self.folder / "heads")
+        return ComparisonContext(data, start, FolderStore(self.folder), start.meta)
 
     def __call__(self, unit: AnyUnit) -> None:
-        """Make it. Raises whatever a method does wrong."""
+        """Process a unit. Exceptions of a method are passed on."""
         match unit:
             case Cell():
-                make_cell(self.place, unit, self.command, SilentProgress())
+                run_cell(self.context, unit, self.command, SilentProgress())
             case BaselineCell():
-                fit_baseline(self.place, unit)
+                fit_baseline(self.context, unit)
             case SharedExperts():
-                data, start = self.place.data.only(unit.modalities), self.place.start
-                make_experts(data, {name: start[name] for name in unit.modalities}, unit.config, unit.folder)
+                data, start = self.context.data.only(unit.modalities), self.context.start
+                load_or_train_experts(data, {name: start[name] for name in unit.modalities}, unit.config, unit.folder)
 
 
 def plan_units(
-    place: Place, store: FolderStore, cells: Sequence[AnyCell]
+    context: ComparisonContext, store: FolderStore, cells: Sequence[AnyCell]
 ) -> tuple[list[AnyUnit], dict[int, list[int]]]:
-    """The units of these cells, and what waits for what: {number of a unit: numbers of earlier ones}."""
+    """Return the units of these cells, and {number of a unit: numbers of earlier units that it waits for}."""
     shared: dict[Key, SharedExperts] = {}
-    wanted: dict[AnyCell, list[Key]] = {}
+    experts_of: dict[AnyCell, list[Key]] = {}
     for cell in cells:
-        for part, config in _runs(place, cell):
+        for part, config in _runs(context, cell):
             key = (part, config.experts)
-            shared.setdefault(key, _experts(place, store, part, config))
-            wanted.setdefault(cell, []).append(key)
+            shared.setdefault(key, _experts(context, store, part, config))
+            experts_of.setdefault(cell, []).append(key)
     numbers = {key: number for number, key in enumerate(shared)}
     units: list[AnyUnit] = [*shared.values(), *cells]
     fitted = {unit.baseline.kind: number for number, unit in enumerate(units) if isinstance(unit, BaselineCell)}
@@ -93,24 +93,24 @@ def plan_units(
     for number, cell in enumerate(cells, start=len(shared)):
         needs = cell.baseline.needs if isinstance(cell, BaselineCell) else ()
         after[number] = [fitted[name] for name in needs if name in fitted]
-        after[number] += [numbers[key] for key in wanted.get(cell, ())]
+        after[number] += [numbers[key] for key in experts_of.get(cell, ())]
     return units, after
 
 
 Key = tuple[tuple[str, ...], ExpertsConfig]
 
 
-def _runs(place: Place, cell: AnyCell) -> Iterator[tuple[tuple[str, ...], RunConfig]]:
-    """(modalities, settings) of every run of a cell that reads experts: one, or one of every pair."""
+def _runs(context: ComparisonContext, cell: AnyCell) -> Iterator[tuple[tuple[str, ...], RunConfig]]:
+    """Yield (modalities, settings) of every run of a cell that needs experts: one, or one per pair."""
     if not isinstance(cell, Cell) or not cell.config.distill.uses_experts:
         return
     if cell.config.joint:
-        yield place.data.modalities, cell.config
+        yield context.data.modalities, cell.config
         return
-    for pair in combinations(place.data.modalities, 2):
+    for pair in combinations(context.data.modalities, 2):
         yield pair, cell.config.evolve(modalities=pair, joint=True)
 
 
-def _experts(place: Place, store: FolderStore, part: tuple[str, ...], config: RunConfig) -> SharedExperts:
-    folder = store.experts_folder(place.data.only(part), {name: place.start[name] for name in part}, config)
+def _experts(context: ComparisonContext, store: FolderStore, part: tuple[str, ...], config: RunConfig) -> SharedExperts:
+    folder = store.experts_folder(context.data.only(part), {name: context.start[name] for name in part}, config)
     return SharedExperts(config, part, folder)

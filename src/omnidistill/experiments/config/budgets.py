@@ -1,4 +1,4 @@
-"""Runs with a budget instead of a number of rows: the largest N whose set (or sets of all pairs) fits."""
+"""Budgets: the largest number of rows N whose set (or sets of all pairs) fits a budget."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from omnidistill.methods import Method
 
 
 def resolve_size(config: RunConfig, data: FeatureSet) -> RunConfig:
-    """Return the run with a number of rows: as many as fit its budget, if it has one, and the method can make.
+    """Return the settings with a number of rows: as many as fit the budget, if there is one.
 
-    A similarity that needs more rows than fit (a rank above their number) is lowered to them.
+    If the rank of the similarity exceeds the number of rows that fit, it is reduced to this number.
 
     Raises:
-        BudgetTooSmallError: fewer than 2 rows fit; says the least budget.
+        BudgetTooSmallError: fewer than 2 rows fit; the message gives the smallest budget.
         InputError: the budget exceeds the training features.
     """
     budget = config.distill.size
@@ -31,14 +31,14 @@ def resolve_size(config: RunConfig, data: FeatureSet) -> RunConfig:
     if not fitting:
         least = run_bytes(_resized(config, LEAST_ROWS), data.widths)
         raise BudgetTooSmallError(
-            f"budget {budget!r}: is below the {least:,} bytes of {LEAST_ROWS} rows ({config.method}), the least a "
-            f"student can learn from; give at least {least}, or store rows in fewer bits (distill.storage.bits)"
+            f"budget {budget!r}: is below the {least:,} bytes of {LEAST_ROWS} rows ({config.method}), the minimum "
+            f"for training a student; give at least {least}, or store rows in fewer bits (distill.storage.bits)"
         )
     return _resized(config, sizes[fitting - 1])
 
 
 def run_bytes(config: RunConfig, widths: Mapping[str, int]) -> int:
-    """Return the bytes of the set, or of the sets of all pairs, that the run makes of features of these widths."""
+    """Return the bytes of the set, or of the sets of all pairs, that a run creates from features of these widths."""
     parts = [tuple(widths)] if config.joint else combinations(widths, 2)
     return sum(set_bytes(config.distill, [widths[name] for name in part]) for part in parts)
 

@@ -1,7 +1,8 @@
 """The settings of a comparison: methods x sizes (or bytes) x seeds, baselines, and which table.
 
-A method is a preset, by name or with a label and settings of its own. `{size}` in its name stands for the size, for
-presets that are published size by size. With `each_anchor`, a method is taken once for every modality as its anchor.
+A method is a preset, given by name or with its own label and settings. `{size}` in its name is replaced by the size,
+for presets that exist once per published size. With `each_anchor`, a method is run once per modality, which is its
+anchor.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from omnidistill.evaluation.baselines import AnyBaseline, Baseline, default_base
 from omnidistill.experiments.config.load import as_texts, load_config, split_tables
 from omnidistill.experiments.config.run_config import RunConfig
 from omnidistill.experiments.config.settings_tree import explain
-from omnidistill.experiments.config.toml_files import headlines, read_file, read_toml, shipped
+from omnidistill.experiments.config.toml_files import first_lines, packaged_files, read_file, read_toml
 
 Layout = Literal["retrieval", "variants", "cost", "directions", "curve"]
 Overrides = Annotated[tuple[str, ...], AfterValidator(split_tables)]
-"""key=value; one setting each."""
+"""Settings as texts "key=value"."""
 
 SHARED = ("modalities", "heads.", "evaluate.")
-"""Keys, or beginnings of keys, of what all methods of a comparison have in common."""
+"""Keys, or prefixes of keys, of the settings that all methods of a comparison share."""
 _DECIDED = {
     "seed": ("seeds",),
     "experts.seed": ("seeds",),
@@ -39,48 +40,48 @@ _DECIDED = {
 
 
 class MethodEntry(Settings):
-    """A preset, as it enters a comparison."""
+    """A method of a comparison: a preset with its own label and settings."""
 
     preset: str
-    """Its name; may contain {size}."""
+    """Name of the preset; may contain {size}."""
     label: str | None = None
-    """Name in tables; absent: that of the preset."""
+    """Name in tables; None uses that of the preset."""
     settings: Overrides = ()
-    """key=value, see `omnidistill config --explain`."""
+    """Settings "key=value", see `omnidistill config --explain`."""
     each_anchor: bool = False
-    """Once for every modality of the data as the anchor of student and experts."""
+    """Whether to run the method once per modality, with this modality as anchor of student and experts."""
 
 
 class ComparisonConfig(Settings):
     """A comparison."""
 
     layout: Layout = "retrieval"
-    """Which table: recall by size (paper: tables 1-3), variants (5, 6), cost (7), every direction (10); or gain against
-    bytes."""
+    """Layout of the table: recall by size (tables 1-3 of the paper), variants (5, 6), cost (7), every direction (10),
+    or gain against bytes."""
     methods: Annotated[tuple[MethodEntry, ...], Field(min_length=1)]
-    """Rows of the table, in this order."""
+    """Methods in the order of the table."""
     sizes: Annotated[tuple[Count, ...], Field(min_length=1)] = (100,)
-    """Synthetic rows N."""
+    """Numbers of synthetic rows N."""
     bytes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Budgets instead of sizes, as bytes ("64kB") or a share of the training features ("1%")."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)
-    """One set is made with each; experts are shared."""
+    """One set is distilled per seed; all share the experts."""
     num_students: Annotated[int, Field(ge=2)] = 5
-    """Students trained on every set, and runs of every baseline."""
+    """Students trained per set, and runs per baseline."""
     baselines: tuple[AnyBaseline, ...] = default_baselines()
-    """What methods are compared with; zero-shot and full are always among them."""
+    """Baselines of the table; zero-shot and full are always included."""
     settings: Overrides = ()
-    """key=value for every method that has the setting."""
+    """Settings "key=value" for every method that has them."""
 
     @model_validator(mode="after")
     def _consistent(self) -> ComparisonConfig:
         if self.bytes and "sizes" in self.model_fields_set:
-            raise ValueError("sizes and bytes both decide how many rows there are; give one of them")
+            raise ValueError("sizes and bytes both determine the number of rows; give only one of them")
         for name in ("sizes", "bytes", "seeds", "baselines"):
             values = getattr(self, name) or ()
             if len(set(values)) < len(values):
                 shown = [value.kind if isinstance(value, Baseline) else value for value in values]
-                raise ValueError(f"{name} = {shown}: one is given twice; leave one out")
+                raise ValueError(f"{name} = {shown}: a value is given twice; leave one out")
         own = [setting for entry in self.methods for setting in entry.settings]
         for setting in (*self.settings, *own):
             if (key := _key(setting)) in _DECIDED:
@@ -88,13 +89,13 @@ class ComparisonConfig(Settings):
                 raise ValueError(f"{setting}: a comparison sets {key} by {names}")
         for setting in own:
             if _key(setting).startswith(SHARED):
-                raise ValueError(f"{setting}: one for all methods; give it as a setting of the comparison")
+                raise ValueError(f"{setting}: all methods share this setting; give it as a setting of the comparison")
         return self
 
 
 def describe_comparisons() -> dict[str, str]:
-    """One line on every comparison that ships with the package: the first line of its comment."""
-    return headlines("comparisons")
+    """Return {name: first line of its comment} for every comparison included in the package."""
+    return first_lines("comparisons")
 
 
 def load_comparison(
@@ -104,13 +105,13 @@ def load_comparison(
 
     Args:
         source: a TOML file, or a complete comparison.
-        preset: name of a comparison that ships with the package, instead of a source.
-        methods: the methods instead of those of source or preset: names of presets, or `MethodEntry`.
+        preset: name of a comparison included in the package, instead of a source.
+        methods: names of presets, or `MethodEntry`; they replace the methods of source or preset.
         given: values (sizes, bytes, seeds, num_students, settings, layout, baselines) that replace those of source or
             preset; sizes replace bytes, and bytes sizes. None is ignored.
 
     Raises:
-        InputError: an unknown name, method or setting; names the nearest known one.
+        InputError: a name, method or setting is unknown; the message names the nearest known one.
     """
     name, where, tree = _source(source, preset)
     given = {key: value for key, value in given.items() if value is not None}
@@ -151,10 +152,10 @@ def _source(source: object, preset: str | None) -> tuple[str, str, dict[str, Any
         case None:
             if preset is None:
                 return "comparison", "comparison", {}
-            known = shipped("comparisons")
+            known = packaged_files("comparisons")
             if preset not in known:
                 named = f"; {argument('methods', preset)} names a method"
-                hint = named if preset in shipped("presets") else nearest(preset, known)
+                hint = named if preset in packaged_files("presets") else nearest(preset, known)
                 raise InputError(f"unknown comparison '{preset}'{hint}; 'omnidistill presets' lists them")
             where = f"comparison {preset}"
             return preset, where, read_toml(known[preset], where)
@@ -174,18 +175,19 @@ def _listed(key: str, value: Any) -> Any:
 def entry_config(
     entry: MethodEntry, size: int | None, seed: int, comparison: ComparisonConfig, budget: str | None = None
 ) -> RunConfig:
-    """Return the run of a method at a size, or (size None) within a budget, and a seed.
+    """Return the settings of a method for a seed and a size, or (if size is None) a budget.
 
-    Raises InputError naming the method and what is wrong with it.
+    Raises:
+        InputError: the settings of the method are invalid; the message names the method.
     """
     if size is None and "{size}" in entry.preset:
-        raise InputError(f"method {entry.preset}: is published size by size; compare it by sizes, not by bytes")
+        raise InputError(f"method {entry.preset}: exists only for published sizes; compare it by sizes, not by bytes")
     name = entry.preset.replace("{size}", str(size))
     plain = load_config(preset=name)
     try:
         choices = [each for each in (*comparison.settings, *entry.settings) if _chooses(plain, each)]
         if chosen := [each for each in choices if has_setting(plain, each)]:
-            plain = load_config(preset=name, overrides=chosen)  # another choice has other settings
+            plain = load_config(preset=name, overrides=chosen)  # another component has other settings
         shared = [setting for setting in comparison.settings if has_setting(plain, setting)]
         return load_config(
             preset=name,
@@ -202,7 +204,7 @@ def entry_config(
 
 
 def has_setting(config: RunConfig, setting: str) -> bool:
-    """Whether a run of this kind uses the setting of a key=value."""
+    """Return whether a run with this configuration has the setting of a text "key=value"."""
     place: Any = config
     for part in _key(setting).split("."):
         if part not in getattr(type(place), "model_fields", {}) and not (
@@ -214,7 +216,7 @@ def has_setting(config: RunConfig, setting: str) -> bool:
 
 
 def _chooses(config: RunConfig, setting: str) -> bool:
-    """Whether a key=value names a component: by its kind, or by its name alone."""
+    """Return whether a text "key=value" selects a component: by its kind, or by its name alone."""
     place: Any = config
     for part in _key(setting).split("."):
         if part == "kind":

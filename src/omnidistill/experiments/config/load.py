@@ -1,4 +1,4 @@
-"""From TOML, presets and `key=value` overrides to validated settings; every error says what to type."""
+"""Load settings from TOML files, presets and `key=value` overrides, and validate them."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from omnidistill.experiments.config.settings_tree import (
     submodel,
     with_kinds,
 )
-from omnidistill.experiments.config.toml_files import headlines, read_file, read_toml, shipped
+from omnidistill.experiments.config.toml_files import first_lines, packaged_files, read_file, read_toml
 
 DEFAULT = "recommended"
-"""The preset of a run that names none."""
+"""The preset that is used if none is given."""
 
 
 def preset_names() -> list[str]:
-    """Return the names of the presets that ship with the package; those of a folder are "folder/name"."""
-    return list(shipped("presets"))
+    """Return the names of the presets included in the package; those in a subfolder are "folder/name"."""
+    return list(packaged_files("presets"))
 
 
 def describe_presets() -> dict[str, str]:
-    """Return one line about every preset: the first line of its comment."""
-    return headlines("presets")
+    """Return {name: first line of its comment} for every preset."""
+    return first_lines("presets")
 
 
 def load_config(
@@ -48,8 +48,8 @@ def load_config(
 ) -> RunConfig:
     """Read a TOML file or a preset (default: "recommended") and apply overrides.
 
-    A file or preset that `extends` a preset holds only what differs from it; naming another `kind` of a component drops
-    the settings of the former one.
+    A file or preset that `extends` a preset contains only the settings that differ from it. Selecting another `kind` of
+    a component drops the settings of the previous one.
 
     Args:
         source: a TOML file, or complete settings to start from.
@@ -59,8 +59,8 @@ def load_config(
         fixed: values by key, with "__" for the dots; None is ignored.
 
     Raises:
-        InputError: unreadable TOML, unknown preset, unknown, renamed or impossible setting; names the key and the
-            nearest known one.
+        InputError: the TOML is unreadable, the preset is unknown, or a setting is unknown, renamed or invalid; the
+            message names the key and the nearest known one.
     """
     if source is not None and preset is not None:
         raise InputError(f"{argument('preset')} and {argument('config')} both choose the settings; give only one")
@@ -76,7 +76,7 @@ def load_config(
 
 
 def _source(source: object, preset: str) -> tuple[str, Tree]:
-    """Return the name of where the settings come from, and the settings."""
+    """Return the name of the source of the settings, and the settings."""
     match source:
         case None:
             return f"preset {preset}", _preset(preset)
@@ -96,11 +96,10 @@ def parse_config(tree: Mapping[str, Any], where: str, given: Mapping[str, str] |
     Args:
         tree: the settings.
         where: the source of the tree, for errors.
-        given: {key: source} of settings from elsewhere, such as the command line; an error in one of them does not name
-            the source of the tree.
+        given: {key: source} of settings from another source, such as the command line; errors in them name that source.
 
     Raises:
-        InputError: a setting that is unknown, renamed, of another type or out of range.
+        InputError: a setting is unknown, renamed, of another type or out of range.
     """
     given = given or {}
     _refuse_renamed(tree, where, given)
@@ -187,14 +186,14 @@ def _literal(text: str) -> Any:
 
 
 def _preset(name: str) -> Tree:
-    presets = shipped("presets")
+    presets = packaged_files("presets")
     if name not in presets:
         raise InputError(f"unknown preset '{name}'{nearest(name, presets)}; 'omnidistill presets' lists them")
     return _extended(read_toml(presets[name], f"preset {name}"), f"preset {name}")
 
 
 def _extended(tree: Tree, where: str) -> Tree:
-    """The preset that the tree extends, with what the tree says instead; every component names its kind."""
+    """Return the preset that the tree extends, merged with the tree; every component names its kind."""
     base = tree.pop("extends", None)
     if base is None:
         return with_kinds(tree, RunConfig)
@@ -204,7 +203,7 @@ def _extended(tree: Tree, where: str) -> Tree:
 
 
 def _kinds_first(pairs: Iterable[tuple[str, Any]], tree: Tree) -> list[tuple[str, Any]]:
-    """Choices of components before what refines them, outer choices before inner ones."""
+    """Sort settings: those that select a component come first, outer components before inner ones."""
 
     def rank(pair: tuple[str, Any]) -> tuple[bool, int]:
         key, value = pair
@@ -246,7 +245,7 @@ def _assign(tree: Tree, key: str, value: Any, where: str) -> None:
 
 
 def _refuse_renamed(tree: Mapping[str, Any], where: str, given: Mapping[str, str]) -> None:
-    """Raise InputError for a setting of version 0.1, naming its source and what to write today."""
+    """Raise InputError for a setting of version 0.1; the message gives its source and its new name."""
 
     def source(key: str) -> str:
         return next((text for name, text in given.items() if f"{name}.".startswith(f"{key}.")), where)

@@ -1,5 +1,6 @@
-"""From the arguments of a function, or the options of a command, to the settings of a run; two that say the same thing
-are an error.
+"""Settings of a run from the arguments of a function or the options of a command.
+
+Two arguments that determine the same setting are an error.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ def requested_config(
     Args:
         size: number of synthetic rows.
         bytes: size budget instead: bytes, or text such as "64kB" and "1%".
-        preset: name of a preset; None: "recommended", or "compact" with a budget.
+        preset: name of a preset; None uses "recommended", or "compact" with a budget.
         config: complete settings or a TOML file, instead of a preset.
         settings: single settings.
         seed: seed of every random stream.
-        usual_size: size if nothing else sets it.
+        usual_size: number of rows if nothing else determines it.
 
     Raises:
         InputError: two arguments set the same thing, or a setting is invalid.

@@ -1,4 +1,4 @@
-"""The settings of a complete run: one frozen, strict tree, made of the settings of its components."""
+"""The settings of a complete run: one frozen, strict tree that contains the settings of all components."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class RunConfig(Settings):
     method: str = "hopa"
     """Name shown in tables."""
     modalities: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
-    """Modalities to use; absent: all of the data."""
+    """Modalities to use; None uses all."""
     joint: bool = True
-    """One set of all modalities; false: one of every pair, as bimodal methods are published (scored by pair, bytes and
-    seconds summed)."""
+    """Whether to distil one set of all modalities; false distils one set per pair, as in published bimodal methods
+    (each scored on its pair; bytes and seconds are summed)."""
     seed: Seed = 0
-    """Every random stream is named and derives from this number."""
+    """Seed of all random streams."""
     heads: HeadsConfig = HeadsConfig()
     experts: ExpertsConfig = ExpertsConfig()
     distill: AnyMethod = Learn()
     evaluate: EvaluateConfig = EvaluateConfig()
 
     def citations(self) -> tuple[str, ...]:
-        """Return the work on sets of pairs, where one is made of every pair."""
+        """Return the work on sets of pairs if the run distils one set per pair."""
         return () if self.joint else ("mtt-vl",)
 
     @model_validator(mode="after")

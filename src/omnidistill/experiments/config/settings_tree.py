@@ -1,6 +1,6 @@
-"""Walking a settings tree: plain dicts as TOML gives them, next to the models that will validate them.
+"""Functions on settings trees: plain dicts as read from TOML, together with the models that validate them.
 
-A component stands in a tree as a table with the key `kind`, or as its name alone. `with_kinds` writes every component
+A component is a table with the key `kind`, or its name alone. `with_kinds` writes every component
 as a table that names its kind, so that two trees can be merged: another kind has other settings.
 """
 
@@ -23,8 +23,8 @@ Model = type[BaseModel]
 def registry_of(model: Model, name: str) -> ComponentRegistry[Any] | None:
     """Return the registry that the field of a model takes its components from; None for any other field."""
     field = model.model_fields.get(name)
-    found = [each for each in field.metadata if isinstance(each, ComponentRegistry)] if field else []
-    return found[0] if found else None
+    registries = [each for each in field.metadata if isinstance(each, ComponentRegistry)] if field else []
+    return registries[0] if registries else None
 
 
 def components_of(model: Model, name: str) -> dict[str, type[Component]]:
@@ -36,7 +36,7 @@ def components_of(model: Model, name: str) -> dict[str, type[Component]]:
 
 
 def submodel(model: Model, name: str, tree: Any) -> Model | None:
-    """Return the model of a section, by its `kind` in the tree or else by default; None for a plain value."""
+    """Return the model of a section, by its `kind` in the tree or by default; None for a plain value."""
     field = model.model_fields.get(name)
     if field is None:
         return None
@@ -66,7 +66,7 @@ def with_kinds(tree: Mapping[str, Any], model: Model) -> Tree:
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Tree:
-    """Return the base (with kinds) with what the changes say instead; another kind drops the settings of the former."""
+    """Return the base (with kinds) with the changes applied; another kind drops the settings of the previous one."""
     kind = changes.get("kind")
     result = {} if kind is not None and "kind" in base and kind != base["kind"] else dict(base)
     for name, value in changes.items():
@@ -106,7 +106,7 @@ def sections_of(settings: Settings, key: str = "") -> Iterator[tuple[str, Settin
 
 
 def explain(error: ValidationError, model: Model, tree: Mapping[str, Any]) -> str:
-    """Return what is wrong with a setting of a tree, and what to type instead."""
+    """Return a message that says which setting of a tree is wrong, why, and what to write instead."""
     first, key = error.errors()[0], key_of(error)
     if first["type"] == "extra_forbidden":
         *location, name = first["loc"]
@@ -125,7 +125,7 @@ def explain(error: ValidationError, model: Model, tree: Mapping[str, Any]) -> st
 
 
 def key_of(error: ValidationError) -> str:
-    """Return the dotted key of the setting that is wrong; empty where several are, together."""
+    """Return the dotted key of the invalid setting; empty if a combination of settings is invalid."""
     return _key(error.errors()[0])
 
 

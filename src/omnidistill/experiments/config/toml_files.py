@@ -1,4 +1,4 @@
-"""TOML files: those that ship with the package, and those of a user."""
+"""TOML files: those included in the package, and those of a user."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 from omnidistill.core.errors import InputError
 
 
-def shipped(folder: str) -> dict[str, str]:
-    """Text of every file in a folder of the package, by name ("name", or "subfolder/name"), sorted."""
-    found: dict[str, str] = {}
+def packaged_files(folder: str) -> dict[str, str]:
+    """Return {name: text} of every file in a folder of the package, sorted; names are "name" or "subfolder/name"."""
+    texts: dict[str, str] = {}
     for entry in (resources.files("omnidistill") / folder).iterdir():
         for file in entry.iterdir() if entry.is_dir() else [entry]:
             if file.name.endswith(".toml"):
                 place = f"{entry.name}/" if entry.is_dir() else ""
-                found[place + file.name.removesuffix(".toml")] = file.read_text("utf-8")
-    return dict(sorted(found.items()))
+                texts[place + file.name.removesuffix(".toml")] = file.read_text("utf-8")
+    return dict(sorted(texts.items()))
 
 
-def headlines(folder: str) -> dict[str, str]:
-    """One line on every such file: the first of its comment."""
-    return {name: text.partition("\n")[0].lstrip("# ") for name, text in shipped(folder).items()}
+def first_lines(folder: str) -> dict[str, str]:
+    """Return {name: first line of its comment} of every file in a folder of the package."""
+    return {name: text.partition("\n")[0].lstrip("# ") for name, text in packaged_files(folder).items()}
 
 
 def read_toml(text: str, where: str) -> dict[str, Any]:
-    """Parse; InputError naming the place where it is no TOML."""
+    """Parse TOML. Raises InputError with the position of a syntax error."""
     try:
         return tomllib.loads(text)
     except ValueError as error:
@@ -35,7 +35,7 @@ def read_toml(text: str, where: str) -> dict[str, Any]:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """Read and parse a file. Raises InputError for none, or one that is no TOML."""
+    """Read and parse a TOML file. Raises InputError if it is missing or not valid TOML."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:

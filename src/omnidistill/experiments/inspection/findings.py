@@ -46,7 +46,7 @@ class Finding:
         kind: what it is.
         facts: facts about the content.
         bytes: size of all files.
-        verified: whether checksums of the content were compared; None if there are none.
+        verified: whether checksums of the content were compared; None if it has no checksums.
         tensors: facts about the tensors, by name.
         parts: descriptions of its parts, by path relative to this one.
     """

@@ -110,12 +110,12 @@ def _comparison(path: Path, verify: bool) -> Finding:
         content = read_json(table)
         if "layout" in content:
             lines = content.get("lines", [])
-            tables[table.name] = f"{content['layout']}, {len(lines)} lines"
+            tables[table.name] = f"{content['layout']}, {len(lines)} rows"
     cells = sorted(path.glob("cells/*"))
     finished = [cell for cell in cells if (cell / "result" / "manifest.json").exists()]
     facts: Facts = {
         "tables": tables,
-        "cells": {"made": len(finished), "begun": len(cells) - len(finished)},
+        "cells": {"finished": len(finished), "unfinished": len(cells) - len(finished)},
         "baselines": sum(len(list(path.glob(f"{folder}/*/manifest.json"))) for folder in ("baselines", "references")),
         "methods": sorted({cell.name.rsplit("-n", 1)[0] for cell in cells}),
         "buffers": len(list(path.glob("experts/*/manifest.json"))),

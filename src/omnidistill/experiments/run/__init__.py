@@ -1,11 +1,11 @@
 """Runs: the stages that produce heads, experts and the distilled set, in memory or in a run folder."""
 
 from omnidistill.experiments.run.distill_run import ExpertSource, distill, load_initial_set
-from omnidistill.experiments.run.expert_stage import make_experts, train_experts
+from omnidistill.experiments.run.expert_stage import load_or_train_experts, train_experts
 from omnidistill.experiments.run.result import STAGES, DistillResult, matching_loss, pair_folder
-from omnidistill.experiments.run.run_folder import Run, begin_run, open_run
+from omnidistill.experiments.run.run_folder import Run, open_or_create_run, open_run
 from omnidistill.experiments.run.run_identity import heads_fingerprint, versions
-from omnidistill.experiments.run.start_heads import InitialHeads, given_heads, make_heads, pretrain_heads
+from omnidistill.experiments.run.start_heads import InitialHeads, given_heads, load_or_create_heads, pretrain_heads
 
 __all__ = [
     "STAGES",
@@ -13,14 +13,14 @@ __all__ = [
     "ExpertSource",
     "InitialHeads",
     "Run",
-    "begin_run",
     "distill",
     "given_heads",
     "heads_fingerprint",
     "load_initial_set",
-    "make_experts",
-    "make_heads",
+    "load_or_create_heads",
+    "load_or_train_experts",
     "matching_loss",
+    "open_or_create_run",
     "open_run",
     "pair_folder",
     "pretrain_heads",

@@ -25,11 +25,11 @@ from omnidistill.distillation import Distillation, DistilledSet, Provenance
 from omnidistill.distillation.budget import training_bytes
 from omnidistill.experiments.config import RunConfig, SettingValues, requested_config
 from omnidistill.experiments.config.budgets import resolve_size
-from omnidistill.experiments.run.expert_stage import given_experts, make_experts
+from omnidistill.experiments.run.expert_stage import given_experts, load_or_train_experts
 from omnidistill.experiments.run.result import DistillResult, pair_folder
-from omnidistill.experiments.run.run_folder import Run, begin_run, save_part
+from omnidistill.experiments.run.run_folder import Run, open_or_create_run, save_part
 from omnidistill.experiments.run.run_identity import heads_fingerprint, versions
-from omnidistill.experiments.run.start_heads import GivenHeads, InitialHeads, given_heads, make_heads
+from omnidistill.experiments.run.start_heads import GivenHeads, InitialHeads, given_heads, load_or_create_heads
 from omnidistill.io.artifacts import exclusive
 from omnidistill.io.tracking import Progress, check_trackers, shown
 from omnidistill.methods import Task
@@ -39,7 +39,7 @@ from omnidistill.models.objectives.objective import check_contract
 from omnidistill.training.experts import ExpertBuffer
 
 InitialSet = DistilledSet | DistillResult | Path
-"""A set to continue from, the result that has it, or the Path of a set or run."""
+"""A set to continue from, a result that contains it, or the Path of a set or run."""
 
 ExpertSource = Callable[[FeatureSet, Heads, RunConfig, Progress], ExpertBuffer]
 """Function that returns the experts for data, heads and settings, so that several runs can share them."""
@@ -69,22 +69,22 @@ def distill(
 
     Args:
         data: a set, the name of a registered dataset ("emoji"), or the Path of a packed set.
-        size: number of synthetic rows; None: that of the settings.
+        size: number of synthetic rows; None uses that of the settings.
         bytes: size budget instead, filled with as many rows as fit: bytes, "64kB", or "1%" of the training features.
-        preset: name of a method; None: the recommended one, or `compact` with a budget.
+        preset: name of a method; None uses `recommended`, or `compact` with a budget.
         config: complete settings, or the Path of a TOML file, instead of a preset.
         settings: single settings, {"distill.iterations": 500}, or texts "distill.iterations=500".
         seed: seed of every random stream.
-        heads: initial heads {modality: d x p_m}, or the Path of stored ones; None: pre-trained on the split `heads`,
-            or random if there is no such split.
+        heads: initial heads {modality: d x p_m}, or the Path of stored ones; None pre-trains them on the split
+            `heads`, or draws random ones if there is no such split.
         experts: expert trajectories from `train_experts`, or the Path of stored ones.
         expert_source: function that returns the experts, so that several runs can share them.
         initial_set: a set of the same data and size to continue from, a result, or the Path of a set or run.
-        folder: the run folder; None: nothing is stored.
+        folder: the run folder; None stores nothing.
         resume: resume or reuse the run in the folder.
         trackers: names of trackers that also record the metrics; they need a folder.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        progress: whether progress is shown, or the object that shows it.
+        progress: whether to show progress, or the object that shows it.
         command: command line, recorded in the run.
 
     Returns:
@@ -108,7 +108,7 @@ def distill(
     )
     _check_trackers(trackers, requested, place)
     if resume and place is None:
-        raise InputError("resume=True: needs the folder of the run; give it, or omit resume")
+        raise InputError("resume=True: needs the folder of the run; pass it, or omit resume")
     features = opened(data)
     location = features.location
     if requested.modalities is not None:
@@ -155,7 +155,7 @@ class _Job:
 
 @dataclass
 class _Stages:
-    """What the stages of a run took and where it is recorded."""
+    """Seconds of the stages of a run, and the run that records them."""
 
     run: Run | None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -211,7 +211,7 @@ def _joint(data: FeatureSet, config: RunConfig, folder: Path | None, job: _Job) 
             buffer = job.expert_source(data, start, config, job.progress)
         if buffer is None:
             place = None if folder is None else folder / "experts"
-            buffer = make_experts(data, start, config, place, job.progress)
+            buffer = load_or_train_experts(data, start, config, place, job.progress)
             stages.expert_bytes = buffer.bytes
         stages.record("experts", buffer.seconds)
         return buffer
@@ -241,7 +241,7 @@ def _joint(data: FeatureSet, config: RunConfig, folder: Path | None, job: _Job) 
 def _begin(data: FeatureSet, config: RunConfig, folder: Path | None, job: _Job) -> Run | None:
     if folder is None:
         return None
-    return begin_run(
+    return open_or_create_run(
         folder, data, config, location=job.location, command=job.command, resume=job.resume, budget=job.budget
     )
 
@@ -254,8 +254,8 @@ def _start(stages: _Stages, data: FeatureSet, config: RunConfig, job: _Job) -> I
     if given is None and job.experts is not None:
         given = InitialHeads(job.experts.heads(0, 0), {"origin": "the start of the given experts"})
         if place is not None and (place / "manifest.json").exists():
-            given = None  # whose heads are compared with those of the experts later
-    start = make_heads(data, config, place, given, job.progress)
+            given = None  # the stored heads are compared with those of the experts later
+    start = load_or_create_heads(data, config, place, given, job.progress)
     if stages.run is None or "heads" not in stages.run.seconds():
         stages.record("heads", time.monotonic() - started_at)
     return start
@@ -286,10 +286,10 @@ def _in_memory(
 
 
 def load_initial_set(source: InitialSet) -> DistilledSet:
-    """Return a set, that of a result, that in a folder, or that of the run in it.
+    """Return the set to continue from: a set, the set of a result, or the set in a folder or run.
 
     Raises:
-        InputError: it is none of these, or the folder holds no set.
+        InputError: the source is none of these, or the folder contains no set.
     """
     match source:
         case DistillResult():
@@ -299,8 +299,8 @@ def load_initial_set(source: InitialSet) -> DistilledSet:
         case Path():
             inner = source / "distilled"
             return DistilledSet.load(inner if inner.is_dir() else source)
-    found = f"found a {type(source).__name__}"  # type: ignore[unreachable]
-    raise InputError(f"{argument('initial_set')}: {found}; give a set, a result, or the Path of a set or run")
+    kind = type(source).__name__  # type: ignore[unreachable]
+    raise InputError(f"{argument('initial_set')}: found a {kind}; pass a set, a result, or the Path of a set or run")
 
 
 def _check_initial_set(distilled: DistilledSet, source: InitialSet | None, data: FeatureSet, config: RunConfig) -> None:
@@ -354,7 +354,7 @@ def _check_trackers(trackers: Sequence[str], config: RunConfig, folder: Path | N
             "record; omit the tracker"
         )
     if trackers and folder is None:
-        raise InputError(f"tracker {trackers[0]!r}: needs the folder of a run; give one, or omit the tracker")
+        raise InputError(f"tracker {trackers[0]!r}: needs the folder of a run; pass one, or omit the tracker")
 
 
 def _provenance(data: FeatureSet, start: Heads, config: RunConfig, initial_set: DistilledSet | None) -> Provenance:

@@ -19,7 +19,13 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.fingerprint import fingerprint
 from omnidistill.experiments.config import RunConfig, SettingValues, requested_config
 from omnidistill.experiments.run.run_identity import heads_fingerprint
-from omnidistill.experiments.run.start_heads import GivenHeads, InitialHeads, given_heads, make_heads, make_starts
+from omnidistill.experiments.run.start_heads import (
+    GivenHeads,
+    InitialHeads,
+    given_heads,
+    load_or_create_heads,
+    load_or_create_starts,
+)
 from omnidistill.io.artifacts import exclusive
 from omnidistill.io.tracking import MetricsRecord, Progress, TrackerGroup, check_trackers, shown
 from omnidistill.models.heads import Heads
@@ -27,7 +33,7 @@ from omnidistill.training.experts import ExpertBuffer, load_experts
 from omnidistill.training.experts import train_experts as train_buffer
 
 
-def make_experts(
+def load_or_train_experts(
     data: FeatureSet,
     heads: Heads,
     config: RunConfig,
@@ -42,17 +48,17 @@ def make_experts(
         data: the set.
         heads: initial heads of experts, in addition to others with `experts.num_starts` (see `start_heads`).
         config: the settings.
-        folder: folder of the buffer; None: in memory.
+        folder: folder of the buffer; None keeps it in memory.
         progress: reports progress to the user.
-        engine: where experts are trained; None is this process.
+        engine: where experts are trained; None means this process.
         reopen: function that loads the training rows on another machine.
 
     Raises:
-        InputError: a training has fewer epochs than the method reads, or the settings do not fit the starts.
+        InputError: the experts have fewer epochs than the method needs, or the settings do not match the starts.
     """
     seed = config.seed if config.experts.seed is None else config.experts.seed
     started_at = time.monotonic()
-    starts = make_starts(data, heads, config, folder, seed, progress)
+    starts = load_or_create_starts(data, heads, config, folder, seed, progress)
     _require_epochs(min(start.num_epochs for start in starts), config, str(folder or "experts"))
     return train_buffer(
         starts,
@@ -102,30 +108,30 @@ def train_experts(
     device: str | torch.device = "auto",
     progress: Progress | bool = True,
 ) -> ExpertBuffer:
-    """Train experts. With a folder, write their initial heads to FOLDER/heads, and FOLDER/buffer.
+    """Train experts. With a folder, write their initial heads to FOLDER/heads and the experts to FOLDER/buffer.
 
     When the experts are trained, their distance from the initial heads is sent to the trackers, one step per epoch.
 
     Args:
         data: a set, the name of a registered dataset, or the Path of a packed set.
-        preset, config, settings, seed: settings of a run, see `distill`; those under "experts" matter.
-        heads: initial heads; None: pre-trained.
-        folder: where everything is written; an interrupted training resumes from there. None: in memory.
+        preset, config, settings, seed: settings of a run, see `distill`; only those under "experts" have an effect.
+        heads: initial heads; None pre-trains them.
+        folder: output folder, from which an interrupted training resumes. None keeps everything in memory.
         trackers: names of trackers; they need a folder.
-        engine: where experts are trained: "local", "ray", "ray:ADDRESS"; the bits do not depend on it.
+        engine: where experts are trained: "local", "ray", "ray:ADDRESS"; the results are bit-identical.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether progress is shown, or the object that shows it.
 
     Raises:
-        InputError: settings, heads, trackers or device cannot be used, or the folder holds other experts.
+        InputError: settings, heads, trackers or device cannot be used, or the folder contains other experts.
         NotFiniteError: training diverged.
     """
     resolved = requested_config(preset=preset, config=config, settings=settings, seed=seed)
     check_trackers(trackers)
     output = None if folder is None else Path(folder)
     if trackers and output is None:
-        raise InputError(f"tracker {trackers[0]!r}: needs the folder of a run; give one, or omit the tracker")
-    features, told = opened(data), shown(progress)
+        raise InputError(f"tracker {trackers[0]!r}: needs the folder of a run; pass one, or omit the tracker")
+    features, display = opened(data), shown(progress)
     if resolved.modalities is not None:
         features = features.only(resolved.modalities)
     resolved.experts.objective.bind(features.modalities)
@@ -134,11 +140,11 @@ def train_experts(
     reopen = None if features.location is None else TrainRows(features.location, features.modalities, str(place))
     features = features.to(place)
     with engine_in_use(engine, str(place)) as used, nullcontext() if output is None else exclusive(output):
-        start = make_heads(features, resolved, output and output / "heads", given, told)
+        start = load_or_create_heads(features, resolved, output and output / "heads", given, display)
         inner = output and output / "buffer"
-        buffer = make_experts(features, start, resolved, inner, told, used, reopen)
+        buffer = load_or_train_experts(features, start, resolved, inner, display, used, reopen)
         if output is not None:
-            _track(buffer, trackers, output, resolved, told)
+            _track(buffer, trackers, output, resolved, display)
     return buffer
 
 

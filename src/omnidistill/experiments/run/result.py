@@ -27,16 +27,16 @@ class DistillResult:
         config: the settings, with the number of rows that a budget resolved to.
         parts: one distillation of all modalities, or one per pair of modalities.
         start: initial heads of students, {modality: d x p_m}.
-        fingerprint: of the data.
+        fingerprint: fingerprint of the data.
         training_bytes: size of the training rows in float32.
-        seconds: by stage, summed over the parts.
+        seconds: seconds per stage, summed over the parts.
         expert_bytes: size of the expert trajectories.
-        versions: of the packages that made the set.
+        versions: versions of the packages that created the set.
         budget: the size budget that determined the number of rows.
-        location: folder or name of the data; None: they were in memory only.
-        folder: the run folder; None: nothing was stored.
+        location: folder or name of the data; None if they were in memory only.
+        folder: the run folder; None if nothing was stored.
         command: the command line, if there was one.
-        requested: the settings before a budget was resolved; None: they are not known.
+        requested: the settings before a budget was resolved; None if they are not known.
     """
 
     config: RunConfig
@@ -86,14 +86,14 @@ class DistillResult:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know, one line each."""
+        """Notes for the user, one line each."""
         return tuple(note for distilled in self.sets for note in distilled.provenance.notes)
 
     def train(self, start: Heads | None = None, seed: int = 0) -> Heads:
         """Return heads {modality: d x p_m} trained on the set.
 
         Args:
-            start: initial heads; None: those that the set was distilled for.
+            start: initial heads; None uses those that the set was distilled for.
             seed: seed of the mini-batches, unless the recipe fixes them.
 
         Raises:
@@ -153,7 +153,7 @@ class DistillResult:
         return f"{num_bytes:,} bytes, {100 * num_bytes / self.training_bytes:.3g} % of the training features"
 
     def _rank_notes(self) -> list[str]:
-        """Return a note if the budget holds fewer rows than the requested rank of the similarity matrix."""
+        """Return a note if fewer rows fit the budget than the requested rank of the similarity matrix."""
         if self.requested is None:
             return []
         before, after = (

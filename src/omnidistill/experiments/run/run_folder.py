@@ -58,11 +58,11 @@ class Run:
     Attributes:
         folder: the folder.
         config: the settings.
-        location: folder or name of the data; None: they were in memory only.
-        fingerprint: of the data.
+        location: folder or name of the data; None if they were in memory only.
+        fingerprint: fingerprint of the data.
         modalities: names of the modalities.
         budget: the size budget that determined the number of rows.
-        versions: of the packages that made the run.
+        versions: versions of the packages that created the run.
         command: the command line, if there was one.
     """
 
@@ -113,7 +113,7 @@ class Run:
         """Return the data of the run, with its modalities.
 
         Args:
-            current: the data, if they were moved or were never stored; None: where the run found them.
+            current: the data, if they were moved or were never stored; None loads them from the recorded location.
 
         Raises:
             InputError: the data are missing, or are not those of the run.
@@ -214,7 +214,7 @@ def open_run(folder: Path) -> Run:
     )
 
 
-def begin_run(
+def open_or_create_run(
     folder: Path,
     data: FeatureSet,
     config: RunConfig,

@@ -1,4 +1,4 @@
-"""What a run is recognised by: fingerprints of its inputs, and the versions that made it."""
+"""Identity of a run: fingerprints of its inputs, and versions of the packages that created it."""
 
 from __future__ import annotations
 

@@ -39,11 +39,11 @@ CHOSEN = "chosen.json"
 
 
 class InitialHeads(dict[str, Tensor]):
-    """Initial heads, {modality: d x p_m}, that know where they come from.
+    """Initial heads, {modality: d x p_m}, with a record of their origin.
 
     Args:
         matrices: the heads.
-        meta: origin, licences and the like, as JSON.
+        meta: origin, licences and other facts, as JSON.
     """
 
     def __init__(self, matrices: Mapping[str, Tensor], meta: Mapping[str, Json] | None = None) -> None:
@@ -57,7 +57,7 @@ class InitialHeads(dict[str, Tensor]):
 
     @property
     def origin(self) -> str:
-        """Where they come from, with the selected epoch if they were trained here."""
+        """Origin of the heads, with the selected epoch if they were pre-trained."""
         origin = str(self.meta.get("origin", "given"))
         return f"{origin}, epoch {self.meta['epoch']}" if "epoch" in self.meta and origin != "random" else origin
 
@@ -87,11 +87,11 @@ class InitialHeads(dict[str, Tensor]):
 
 
 GivenHeads = Mapping[str, Array] | Path | InitialHeads
-"""Heads that a user gives: {modality: d x p_m}, or the Path of stored ones."""
+"""Heads passed by the user: {modality: d x p_m}, or the Path of stored ones."""
 
 
 def given_heads(heads: GivenHeads | None, widths: Mapping[str, int]) -> InitialHeads | None:
-    """Return the heads that a user gives, after checking them; None: none.
+    """Check the heads passed by the user and return them; return None if there are none.
 
     Args:
         heads: matrices, or a folder or file of heads.
@@ -121,13 +121,13 @@ def _checked(heads: Mapping[str, Array], widths: Mapping[str, int]) -> Heads:
     for name in heads:
         if name not in widths:
             known = ", ".join(widths)
-            raise InputError(f"heads: {name!r} is no modality of the data ({known}){nearest(str(name), widths)}")
+            raise InputError(f"heads: {name!r} is not a modality of the data ({known}){nearest(str(name), widths)}")
     matrices = {name: as_rows(f"head {name!r}", x).float() for name, x in heads.items()}
     check_heads(matrices, widths, "heads")
     return {name: matrices[name] for name in widths}
 
 
-def make_heads(
+def load_or_create_heads(
     data: FeatureSet,
     config: RunConfig,
     folder: Path | None = None,
@@ -140,7 +140,7 @@ def make_heads(
         data: the set. Without `given`, heads are pre-trained on its `heads` split; without such a split they are
             random.
         config: the settings.
-        folder: where the heads are stored; None: nowhere.
+        folder: folder of the heads; None stores nothing.
         given: heads to use instead.
         progress: reports progress to the user.
 
@@ -193,11 +193,11 @@ def pretrain_heads(
 
     Args:
         data: a set, the name of a registered dataset, or the Path of a packed set.
-        preset, config, settings, seed: settings of a run, see `distill`; those under "heads" matter.
+        preset, config, settings, seed: settings of a run, see `distill`; only those under "heads" have an effect.
         heads: heads to check and store instead of training.
-        folder: where they are stored; None: nowhere.
+        folder: output folder; None stores nothing.
         device: where they are trained.
-        progress: whether progress is shown, or the object that shows it.
+        progress: whether to show progress, or the object that shows it.
 
     Raises:
         InputError: settings, heads or device cannot be used, or the folder exists.
@@ -210,10 +210,10 @@ def pretrain_heads(
     if place is not None and (place / "manifest.json").exists():
         raise InputError(f"{folder}: already exists; choose another folder or remove it")
     given = given_heads(heads, features.widths)
-    return make_heads(features.to(resolve_device(device)), resolved, place, given, shown(progress))
+    return load_or_create_heads(features.to(resolve_device(device)), resolved, place, given, shown(progress))
 
 
-def make_starts(
+def load_or_create_starts(
     data: FeatureSet, heads: Heads, config: RunConfig, folder: Path | None, seed: int, progress: Progress | None = None
 ) -> list[Start]:
     """Return the run's own heads and other initial heads of the same width, each with step size and number of epochs.
@@ -227,7 +227,7 @@ def make_starts(
     width = next(iter(heads.values())).shape[0]
     for number in range(1, config.experts.num_starts):
         place = None if folder is None else folder / f"start-{number}"
-        other = make_heads(data, _settings_of_other(number, width, config, seed), place, None, progress)
+        other = load_or_create_heads(data, _settings_of_other(number, width, config, seed), place, None, progress)
         starts.append(_trained(data, other, config, place, seed, progress))
     return starts
 

@@ -1,6 +1,6 @@
-"""The card of a shared set: README.md with the front matter that the hub reads.
+"""The card of a shared set: README.md with the front matter that the Hub reads.
 
-Says what the set is, how to train on it, how it scores, under which licence it is and why, and what made it.
+It describes the set, how to train on it, its scores, its licence with the reason, and how it was created.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def card(
     """Return the text of README.md.
 
     Args:
-        name: OWNER/NAME on the hub.
+        name: OWNER/NAME on the Hub.
         distilled: the set.
         licence: licence of the set.
         scores: scores of the set, if the run was evaluated.
@@ -48,12 +48,12 @@ def card(
     if scores is not None:
         parts.append(f"## Scores\n\n{_scores(scores)}")
     parts.append(f"## Licence\n\n{_licence(licence)}")
-    parts.append(f"## Made by\n\n{_made_by(distilled, command)}")
+    parts.append(f"## Provenance\n\n{_made_by(distilled, command)}")
     return "\n\n".join(parts) + "\n"
 
 
 def _front_matter(name: str, distilled: DistilledSet, licence: Licence) -> str:
-    """YAML; every text is written as JSON, which is YAML too."""
+    """Return YAML; texts are written as JSON, which is valid YAML."""
     fields: dict[str, Any] = {
         **licence.card,
         "pretty_name": name.split("/")[-1],
@@ -90,8 +90,9 @@ def _training(name: str, widths: Mapping[str, int], heads: bool) -> str:
         "trained = distilled.train(start)",
         "```",
     ]
-    where = "" if heads else " HEADS are the heads that it was made for; others start from elsewhere and gain less."
-    return f"`omnidistill pull {name} -o SET` verifies and keeps it, then\n\n" + "\n".join(lines) + where
+    where = "" if heads else " HEADS are the heads that the set was distilled for; other heads retain less of the gain."
+    pull = f"`omnidistill pull {name} -o SET` downloads and verifies the set. Then train on it:"
+    return f"{pull}\n\n" + "\n".join(lines) + where
 
 
 def _recipe(distilled: DistilledSet) -> str:
@@ -104,29 +105,29 @@ def _recipe(distilled: DistilledSet) -> str:
 
 def _scores(scores: RunScores) -> str:
     """Return recall over all directions in percent, mean over students, and the gain retained, as a table."""
-    lines = [f"| line | {' | '.join(_CITED)} | gain retained, {_CITED[0]} |", f"|---|{'---:|' * (len(_CITED) + 1)}"]
+    lines = [f"| row | {' | '.join(_CITED)} | gain retained, {_CITED[0]} |", f"|---|{'---:|' * (len(_CITED) + 1)}"]
     for row in (scores.rows[name] for name in _SHOWN if name in scores.rows):
         recall = " | ".join(f"{100 * row.recall[MEAN][level].mean:.1f}" for level in _CITED)
         gain = row.gain(_CITED[0])
         retained = f"{100 * gain.mean:.0f} % [{100 * gain.low:.0f}, {100 * gain.high:.0f}]" if gain else ""
         lines.append(f"| {_plain(row.label)} | {recall} | {retained} |")
     return "\n".join(lines) + (
-        f"\n\nTest split, {scores.num_seeds} students a line, all directions between modalities, in percent; "
+        f"\n\nTest split, {scores.num_seeds} students per row, all directions between modalities, in percent; "
         "gain retained with its 95 % interval."
     )
 
 
 def _licence(licence: Licence) -> str:
-    lines = [f"{licence.name}, that of the strictest source." if licence.sources else f"{licence.name}."]
+    lines = [f"{licence.name}, the licence of the strictest source." if licence.sources else f"{licence.name}."]
     if licence.non_commercial:
-        lines.append("**Non-commercial use only**: a source does not allow any other.")
+        lines.append("**Non-commercial use only**: a source forbids commercial use.")
     table = [f"| {_plain(part)} | {_plain(text or 'not stated')} |" for part, text in licence.sources.items()]
     return "\n\n".join([*lines, "\n".join(["| source | licence |", "|---|---|", *table])])
 
 
 def _made_by(distilled: DistilledSet, command: str) -> str:
     encoders = distilled.provenance.encoders
-    words = [Path(word).name if Path(word).is_absolute() else word for word in command.split()]  # not whose machine
+    words = [Path(word).name if Path(word).is_absolute() else word for word in command.split()]  # omits private paths
     lines = [f"    {' '.join(words)}\n"] if words else []
     if isinstance(encoders, Mapping):
         lines += [f"* {_plain(name)}: {_plain(_title(encoder))}" for name, encoder in encoders.items()]
@@ -140,5 +141,5 @@ def _title(encoder: Json) -> str:
 
 
 def _plain(text: str) -> str:
-    """One line that breaks no table."""
+    """Return the text on one line, escaped for a Markdown table."""
     return " ".join(text.split()).replace("|", "\\|")

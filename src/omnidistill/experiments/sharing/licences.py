@@ -56,7 +56,7 @@ class Licence:
 
     @property
     def card(self) -> dict[str, str]:
-        """Fields of the Hub's front matter: a licence that the Hub knows, or `other` with a name."""
+        """Return the fields of the front matter: a licence that the Hub knows, or `other` with a name."""
         if " AND " in self.name or self.name not in _STRICTNESS or self.name in _NOT_ON_HUB:
             return {"license": "other", "license_name": re.sub(r"\s+", "-", self.name.lower())}
         return {"license": _HUB_NAMES.get(self.name, self.name.lower())}
@@ -98,7 +98,7 @@ def licence_of(provenance: Mapping[str, Json], said: str | None = None) -> Licen
 
 
 def _sources(provenance: Mapping[str, Json]) -> tuple[dict[str, str | None], dict[str, str | None]]:
-    """What parts of the data, and encoders, say of their licence."""
+    """Return the stated licences of the parts of the data, and of the encoders."""
     stated = _texts(provenance.get("licences") or provenance.get("licence"))
     encoders = provenance.get("encoders")
     named = encoders if isinstance(encoders, Mapping) else {}

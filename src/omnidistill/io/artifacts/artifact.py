@@ -152,7 +152,7 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
             "delete it and create it again"
         )
     if manifest["kind"] != kind:
-        raise InputError(f"{path}: holds a {manifest.get('kind')!r}, expected {kind!r}; choose another folder")
+        raise InputError(f"{path}: contains {manifest.get('kind')!r}, expected {kind!r}; choose another folder")
     if not isinstance(manifest["meta"], dict):
         raise InputError(f"{path}: field 'meta' is not a JSON object; delete it and create it again")
     return manifest

@@ -26,7 +26,7 @@ class JsonContent(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
     remedy: ClassVar[str] = "restore the file"
-    """What an error message advises for a damaged file."""
+    """Advice in the error message for a damaged file."""
 
     def evolve(self: C, **changes: Any) -> C:
         """Return a copy with some fields changed, validated like a new one."""

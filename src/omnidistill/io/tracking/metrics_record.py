@@ -18,7 +18,7 @@ class MetricsRecord:
     Attributes:
         iteration: the outer iteration; None for a record about a complete run.
         values: numbers by name: "loss", "loss/image", "step_size/image", "validation" ...
-        notes: what the user should know, one sentence each.
+        notes: notes for the user, one sentence each.
     """
 
     iteration: int | None
@@ -26,7 +26,7 @@ class MetricsRecord:
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as one JSON object: iteration, numbers, notes; without those that there are none of."""
+        """Return the record as one JSON object with iteration, numbers and notes; empty parts are omitted."""
         iteration = {} if self.iteration is None else {"iteration": self.iteration}
         return {**iteration, **self.values, **({"notes": list(self.notes)} if self.notes else {})}
 

@@ -34,7 +34,7 @@ class TrackerGroup:
         self._trackers: dict[str, Tracker] = {}
         for name in dict.fromkeys(names):
             if folder is None:
-                raise InputError(f"tracker {name!r}: needs the folder of a run; give one, or omit the tracker")
+                raise InputError(f"tracker {name!r}: needs the folder of a run; pass one, or omit the tracker")
             try:
                 self._trackers[name] = _open(name, folder, settings)
             except Exception as error:
@@ -113,5 +113,5 @@ class TrackedLog:
 def _open(name: str, folder: Path, settings: Mapping[str, Json]) -> Tracker:
     tracker = trackers.get(name)(folder, settings)
     if not isinstance(tracker, Tracker):
-        raise TypeError(f"{type(tracker).__name__} is no Tracker: it needs last_step, log and close")
+        raise TypeError(f"{type(tracker).__name__} is not a Tracker: it needs last_step, log and close")
     return tracker

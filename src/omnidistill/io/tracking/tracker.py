@@ -25,7 +25,7 @@ from omnidistill.core.registry import Registry
 class Tracker(Protocol):
     """One run in a tool that shows metrics. An exception ends the tracker with a note; the run continues.
 
-    `trackers` holds classes of this protocol whose constructor takes `(folder, settings)`, see `TrackerFactory`.
+    `trackers` contains classes of this protocol whose constructor takes `(folder, settings)`, see `TrackerFactory`.
     """
 
     last_step: int
@@ -39,7 +39,7 @@ class Tracker(Protocol):
 
 
 class TrackerFactory(Protocol):
-    """What `trackers` holds: a tracker class, or a function with the same arguments.
+    """An entry of `trackers`: a tracker class, or a function with the same arguments.
 
     A built-in class names its package and extra, which are called alike, as `extra`; a class of another package
     imports what it needs at the top of its module.

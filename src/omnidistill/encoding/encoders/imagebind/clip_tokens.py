@@ -141,7 +141,7 @@ def _byte_letters() -> dict[int, str]:
 
 
 def find_vocabulary(folder: Path) -> Path | None:
-    """Return the first vocabulary file in a folder, None if there is none."""
+    """Return the first vocabulary file in a folder, None if the folder has no such file."""
     return next((folder / name for name in _FILES if (folder / name).is_file()), None)
 
 
