@@ -1,8 +1,8 @@
-"""What `--dry-run` says beside what then happens: `python benchmarks/dry_run.py [--only NAME]`.
+"""Compare the estimates of `--dry-run` with the real costs: `python benchmarks/dry_run.py [--only NAME]`.
 
-On the bundled set, planted data and pictures of noise, each command once as a rehearsal and once in earnest, in
-processes of their own one after the other. A ratio is estimate / real: 1 is right, above 1 says too much. Bytes are of
-all files that the command leaves; memory is the peak of its largest process. Writes results/dry_run.json and .md.
+Each command runs twice, with and without `--dry-run`, in processes of their own one after the other, on the bundled
+set, planted data and pictures of noise. A ratio is estimate / real: 1 is exact, above 1 is too much. Bytes are those of
+all files that the command writes; memory is the peak of its largest process. Writes results/dry_run.json and .md.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from omnidistill.data.featureset import prepare
 from omnidistill.data.store import save_features
 
 NOTE = (
-    "The last three are estimate / real; memory is of the largest process, Ray's workers among them. Bundled set "
-    "where nothing else is said, one run each."
+    "The last three columns are estimate / real; memory is of the largest process, Ray's workers included. One run "
+    "each, on the bundled set unless the name says otherwise."
 )
-COLUMNS = ("command", "rehearsal s", "real s", "real MB", "real peak MB", "minutes", "bytes", "memory")
+COLUMNS = ("command", "dry run s", "real s", "real MB", "real peak MB", "minutes", "bytes", "memory")
 RAY = ("--engine", "ray")
 THREE = ("compare", "emoji", "--methods", "hopa,apm,k-medoids", "--sizes", "30")
 FEW = ("--set", "distill.iterations=100", "--seeds", "0", "--students", "2")
@@ -121,10 +121,10 @@ def measured(name: str, arguments: tuple[str, ...]) -> tuple[Cell, ...]:
         }
         arguments = tuple(str(made[each]()) if each in made else each for each in arguments)
         command = (*arguments, "-o", str(out))
-        foreseen, trying, _ = done((*command, "--dry-run"))
+        estimate, trying, _ = done((*command, "--dry-run"))
         _, seconds, peak = done(command)
         num_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    ratios = (foreseen["seconds"] / seconds, foreseen["bytes"] / num_bytes, foreseen["peak_bytes"] / peak)
+    ratios = (estimate["seconds"] / seconds, estimate["bytes"] / num_bytes, estimate["peak_bytes"] / peak)
     print(
         f"{name}: {seconds:.0f} s; minutes, bytes, memory {', '.join(f'{ratio:.2f}' for ratio in ratios)}", flush=True
     )

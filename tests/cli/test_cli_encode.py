@@ -75,7 +75,7 @@ def test_a_dry_run_writes_nothing(manifest: Path, tmp_path: Path, capsys: pytest
     run(manifest, "--encoder", "letters", "--encoder", "sound=sounds", "-o", tmp_path / "set", "--dry-run",
         "--limit", 8)  # fmt: skip
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "8 rows; nothing was kept"
+    assert lines[0] == "8 rows; a dry run writes nothing"
     assert lines[1].split()[:3] == ["encode", "16", "items"]
     assert lines[-1] == "next    the same command without --dry-run"
     assert not (tmp_path / "set").exists()

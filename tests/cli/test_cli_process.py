@@ -98,7 +98,7 @@ def test_an_interrupted_dry_run_saves_nothing(monkeypatch: pytest.MonkeyPatch, t
     def interrupted(*arguments: object, **settings: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("omnidistill.experiments.dry_run.rehearse_distill", interrupted)
+    monkeypatch.setattr("omnidistill.experiments.dry_run.estimate_distill", interrupted)
     outcome = cli("distill", "emoji", *SMALL, "-o", tmp_path / "RUN", "--dry-run")
     assert (outcome.code, outcome.err) == (130, "omnidistill: interrupted; a dry run saves nothing\n")
 

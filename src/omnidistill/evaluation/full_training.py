@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from omnidistill.core.errors import NotFiniteError
-from omnidistill.data.featureset import Development
+from omnidistill.data.featureset import Development, FeatureSet
 from omnidistill.evaluation.validation import run_of, validation_score
 from omnidistill.models.heads import Heads
 from omnidistill.models.objectives import Objective
-from omnidistill.training.experts.epochs import stack_runs, train_epochs
+from omnidistill.training.experts.epochs import StackedHeads, stack_runs, train_epochs
 
 _PATIENCE_EPOCHS = 6
 
@@ -47,7 +48,7 @@ def choose_training(
     max_epochs: int,
     seed: int,
     purpose: str,
-    report: Callable[[float], object] = lambda score: None,
+    report: Callable[..., object] = lambda n, **fields: None,
 ) -> Training:
     """Train one run per step size and return the step size and epoch that validate best (the first in case of a tie).
 
@@ -62,7 +63,7 @@ def choose_training(
         max_epochs: largest number of epochs.
         seed: seed of the mini-batches.
         purpose: name of the random stream of the mini-batches.
-        report: called at the end of each run with its best score.
+        report: `Progress.advance`, or a function like it: called after every epoch with its score, and when a run ends.
     """
     best, num_evaluated = Training(learning_rates[0], 1, -1.0, 0), 0
     for rate in learning_rates:
@@ -77,14 +78,17 @@ def choose_training(
             seed=seed,
             purpose=purpose,
         )
-        score, epoch, count = best_epoch(
-            epochs,
-            lambda heads=heads: validation_score(run_of(heads, 0), data.validation),  # type: ignore[misc]
-        )
+        score, epoch, count = best_epoch(epochs, partial(_reported_score, heads, data.validation, report))
         num_evaluated += count
-        report(score)
+        report(1, validation=score, learning_rate=rate, epochs=epoch)
         best = max(best, Training(rate, epoch, score, 0), key=lambda training: training.score)
     return Training(best.learning_rate, best.num_epochs, best.score, num_evaluated)
+
+
+def _reported_score(heads: StackedHeads, validation: FeatureSet, report: Callable[..., object]) -> float:
+    score = validation_score(run_of(heads, 0), validation)
+    report(0, validation=score)
+    return score
 
 
 def best_epoch(epochs: Iterable[int], score: Callable[[], float]) -> tuple[float, int, int]:

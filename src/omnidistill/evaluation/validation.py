@@ -8,7 +8,7 @@ a set usually gains.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -90,6 +90,7 @@ def choose_recipe(
     learning_rates: Sequence[float],
     steps: Sequence[int],
     num_runs: int = 2,
+    report: Callable[..., object] = lambda n, **fields: None,
 ) -> Choice:
     """Choose one step size for all modalities and a number of steps by the mean validation score.
 
@@ -102,6 +103,7 @@ def choose_recipe(
         learning_rates: candidate step sizes.
         steps: candidate numbers of steps, ascending.
         num_runs: number of students per candidate.
+        report: `Progress.advance`, or a function like it: called after every candidate.
 
     Raises:
         NotFiniteError: training diverges at every step size.
@@ -113,6 +115,7 @@ def choose_recipe(
         peak, since = -1.0, 0
         for num_steps, heads in validated_students(candidate, start, steps, num_runs):
             score, num_evaluated = mean_score(heads, validation), num_evaluated + 1
+            report(0, validation=score, steps=num_steps)
             peak, since = (score, 0) if score > peak else (peak, since + 1)
             if score > best_score:
                 best, best_score = candidate.with_steps(num_steps), score

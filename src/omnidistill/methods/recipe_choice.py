@@ -45,7 +45,12 @@ class TunedMethod(Method):
             for candidate in candidates:
                 choices.append(
                     choose_recipe(
-                        candidate, task.start, validation, self.learning_rates, doubling_steps(self.max_steps)
+                        candidate,
+                        task.start,
+                        validation,
+                        self.learning_rates,
+                        doubling_steps(self.max_steps),
+                        report=task.progress.advance,
                     )
                 )
                 task.progress.advance(1, validation=choices[-1].score)

@@ -79,9 +79,9 @@ def run(options: argparse.Namespace) -> int:
         "progress": progress(),
     }
     if options.dry_run:
-        from omnidistill.experiments.dry_run import rehearse_comparison
+        from omnidistill.experiments.dry_run import estimate_comparison
 
-        estimate = rehearse_comparison(set_of(options.set), **arguments)
+        estimate = estimate_comparison(set_of(options.set), **arguments)
         print_result(options, estimate.content(), estimate.lines())
         return 0
     compared = compare(

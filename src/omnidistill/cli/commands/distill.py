@@ -61,9 +61,9 @@ def run(options: argparse.Namespace) -> None:
         "progress": progress(),
     }
     if options.dry_run:
-        from omnidistill.experiments.dry_run import rehearse_distill
+        from omnidistill.experiments.dry_run import estimate_distill
 
-        estimate = rehearse_distill(set_of(options.set), **arguments)
+        estimate = estimate_distill(set_of(options.set), **arguments)
         print_result(options, estimate.content(), estimate.lines())
         return
     result = distill(

@@ -98,10 +98,10 @@ def run(options: argparse.Namespace) -> None:
     for modality, licence in job.licences.items():
         print_note(options, f"licence {modality}: {licence}")
     if options.dry_run:
-        from omnidistill.experiments.dry_run import rehearse_encode
+        from omnidistill.experiments.dry_run import estimate_encoding
 
         engine = engine_from(options.engine, job.device)
-        estimate = rehearse_encode(job.manifest, job.encoders, settings, options.limit, progress(), engine)
+        estimate = estimate_encoding(job.manifest, job.encoders, settings, options.limit, progress(), engine)
         print_result(options, estimate.content(), estimate.lines())
         return
     encoded = encode(

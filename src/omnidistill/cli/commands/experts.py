@@ -50,9 +50,9 @@ def run(options: argparse.Namespace) -> None:
         "progress": progress(),
     }
     if options.dry_run:
-        from omnidistill.experiments.dry_run import rehearse_experts
+        from omnidistill.experiments.dry_run import estimate_experts
 
-        estimate = rehearse_experts(set_of(options.set), **arguments)
+        estimate = estimate_experts(set_of(options.set), **arguments)
         print_result(options, estimate.content(), estimate.lines())
         return
     buffer = train_experts(set_of(options.set), **arguments, folder=options.output, trackers=options.trackers)

@@ -1,7 +1,14 @@
-"""What a command will take, before hours are spent: every stage in full size for a few steps, timed and multiplied."""
+"""Dry runs: what a command will take, from its own stages, run for a few steps and in memory."""
 
-from omnidistill.experiments.dry_run.cost_estimate import Foreseen, Stage
-from omnidistill.experiments.dry_run.dry_runs import rehearse_comparison, rehearse_distill, rehearse_experts
-from omnidistill.experiments.dry_run.encode_stages import rehearse_encode
+from omnidistill.experiments.dry_run.cost_estimate import CostEstimate, Stage
+from omnidistill.experiments.dry_run.estimates import estimate_comparison, estimate_distill, estimate_experts
+from omnidistill.experiments.dry_run.parallel_units import estimate_encoding
 
-__all__ = ["Foreseen", "Stage", "rehearse_comparison", "rehearse_distill", "rehearse_encode", "rehearse_experts"]
+__all__ = [
+    "CostEstimate",
+    "Stage",
+    "estimate_comparison",
+    "estimate_distill",
+    "estimate_encoding",
+    "estimate_experts",
+]

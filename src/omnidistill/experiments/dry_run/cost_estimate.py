@@ -1,4 +1,4 @@
-"""What was foreseen: stages with their steps, seconds and bytes, and the peak of memory."""
+"""The estimated cost of a command: stages with their steps, seconds and bytes, and the peak of memory."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Stage:
-    """steps: how many, of which unit. seconds: of all of them. bytes: of the tensors that it leaves on disk.
+    """A stage of a command.
 
-    usual: whether validation decides how many steps there are, so that their number is only the usual one.
+    Attributes:
+        name: name of the stage.
+        steps: number of steps.
+        unit: what the steps are.
+        seconds: duration of all steps.
+        bytes: size of the tensors that the stage leaves on disk.
+        about: whether validation decides the number of steps, so that it is only the usual one.
     """
 
     name: str
@@ -19,14 +25,20 @@ class Stage:
     unit: str
     seconds: float
     bytes: int = 0
-    usual: bool = False
+    about: bool = False
 
 
 @dataclass(frozen=True)
-class Foreseen:
-    """rows: as many of `what`. peak_bytes: of the rehearsal, which did every stage in full size; None where the system
-    does not tell. notes: one line each. elapsed: seconds from begin to end where stages are done side by side, None
-    where they come one after the other.
+class CostEstimate:
+    """The estimated cost of a command.
+
+    Attributes:
+        stages: the stages, in their order.
+        rows: number of rows.
+        peak_bytes: peak of memory; None where the system does not report it.
+        notes: further remarks, one line each.
+        elapsed: seconds from start to end if stages run in parallel; None if they run one after the other.
+        what: what the rows are.
     """
 
     stages: tuple[Stage, ...]
@@ -38,33 +50,33 @@ class Foreseen:
 
     @property
     def seconds(self) -> float:
-        """From begin to end."""
+        """Seconds from start to end."""
         return sum(stage.seconds for stage in self.stages) if self.elapsed is None else self.elapsed
 
     @property
     def bytes(self) -> int:
-        """Of all stages."""
+        """Size of what all stages leave on disk."""
         return sum(stage.bytes for stage in self.stages)
 
     def content(self) -> dict[str, Any]:
-        """Everything, as JSON."""
+        """Return everything as JSON values."""
         totals = {"seconds": self.seconds, "bytes": self.bytes, "peak_bytes": self.peak_bytes}
         stages = [asdict(stage) for stage in self.stages]
         return {"dry_run": True, "rows": self.rows, "stages": stages, **totals, "notes": list(self.notes)}
 
     def lines(self) -> list[str]:
-        """For people: a line a stage, the totals, what to do next."""
+        """Return one line per stage, the totals, the notes, and what to do next."""
         width = max(len(stage.name) for stage in self.stages)
-        lines = [f"{self.rows:,} {self.what}; nothing was kept"]
+        lines = [f"{self.rows:,} {self.what}; a dry run writes nothing"]
         for stage in self.stages:
             unit = re.sub(r"s\b", "", stage.unit, count=1) if stage.steps == 1 else stage.unit
-            steps = f"{'about ' if stage.usual else ''}{stage.steps:,} {unit}"
+            steps = f"{'about ' if stage.about else ''}{stage.steps:,} {unit}"
             lines.append(f"{stage.name:{width}}  {steps:>28}  {_time(stage.seconds):>8}  {_size(stage.bytes):>9}")
-        lines.append(f"{'in all':{width}}  {'':28}  {_time(self.seconds):>8}  {_size(self.bytes):>9}")
+        lines.append(f"{'total':{width}}  {'':28}  {_time(self.seconds):>8}  {_size(self.bytes):>9}")
         if self.peak_bytes:
             lines.append(f"memory  {_size(self.peak_bytes)} at its peak")
-        if any(stage.usual for stage in self.stages):
-            lines.append("note    validation decides how many steps there are of what is said to be about so many")
+        if any(stage.about for stage in self.stages):
+            lines.append("note    where it says 'about', validation decides the number of steps")
         return [*lines, *(f"note    {line}" for line in self.notes), "next    the same command without --dry-run"]
 
 

@@ -270,7 +270,7 @@ def _trained(
                 max_epochs=longest,
                 seed=seed,
                 purpose="experts/choose",
-                report=lambda score: progress.advance(1, validation=score),
+                report=progress.advance,
             )
         record = {"key": key, "training": asdict(training)}
         if place is not None:
