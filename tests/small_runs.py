@@ -204,10 +204,10 @@ class Told(SilentProgress):
     """Keeps the notes that a run shows."""
 
     def __init__(self) -> None:
-        self.notes: list[Any] = []
+        self.notes: list[str] = []
 
-    def advance(self, n: int = 1, **fields: Any) -> None:
-        self.notes += [fields["note"]] if "note" in fields else []
+    def note(self, line: str) -> None:
+        self.notes.append(line)
 
 
 class Cut(BaseException):

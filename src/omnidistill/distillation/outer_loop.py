@@ -214,7 +214,7 @@ class _Loop:
 
     def _group(self) -> TrackerGroup:
         settings = self.identity.config
-        return TrackerGroup(self.trackers, self.folder, settings, lambda line: self.progress.advance(0, note=line))
+        return TrackerGroup(self.trackers, self.folder, settings, self.progress.note)
 
     def _validated(self, record: MetricsRecord) -> MetricsRecord:
         """Return the record with the validation score of the current set, if validation is due."""
@@ -242,7 +242,7 @@ class _Loop:
         tracker.log(replace(record, notes=tuple(notes)))
         self.course.notes.extend(notes)
         for note in notes:
-            self.progress.advance(0, note=note)
+            self.progress.note(note)
 
     def _restart(self, error: NotFiniteError, tracker: MetricsLog) -> None:
         """Go back to the best validated set, or else to the last with a finite loss and gradient; give up when that

@@ -48,6 +48,10 @@ class Within:
         """`n` more steps of the stage are done."""
         self._progress.advance(n, **fields)
 
+    def note(self, line: str) -> None:
+        """Show a line of the stage."""
+        self._progress.note(line)
+
     def stop(self) -> None:
         """End the stage."""
         self._progress.stop()

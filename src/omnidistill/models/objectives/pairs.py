@@ -22,7 +22,7 @@ def modality_pairs(
     if anchor is None:
         left, right = torch.triu_indices(num_modalities, num_modalities, 1, device=device or "cpu").unbind(0)
         return left, right
-    others = torch.arange(num_modalities - 1, device=device)
+    others = torch.arange(num_modalities - 1, device=device or "cpu")
     others = others + (others >= anchor)
     return others.clamp(max=anchor), others.clamp(min=anchor)
 
