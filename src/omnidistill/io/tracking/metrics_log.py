@@ -6,13 +6,13 @@ The log is the source of truth; trackers (`tracking.tracker`) show copies of it 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from omnidistill.core.errors import InputError, NotFiniteError
-from omnidistill.io.artifacts.files import sync_folder
 from omnidistill.io.tracking.metrics_record import MetricsRecord, read_records
 
 
@@ -83,7 +83,7 @@ class JsonlLog:
             self._handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | (0 if resume_at else os.O_CREAT), 0o666)
             try:
                 self._end = self._truncate(resume_at or 0)
-                sync_folder(path.parent)
+                _sync_folder(path.parent)
             except BaseException:
                 os.close(self._handle)
                 raise
@@ -151,3 +151,14 @@ class JsonlLog:
             )
         os.ftruncate(self._handle, end)
         return end
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems cannot sync a folder
+            raise
+    finally:
+        os.close(handle)
