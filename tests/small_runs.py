@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,6 +209,22 @@ class Told(SilentProgress):
 
     def note(self, line: str) -> None:
         self.notes.append(line)
+
+
+class InterruptAfter(Told):
+    """Press Ctrl-C when this number of steps is reached; the run finishes the iteration and saves a checkpoint."""
+
+    def __init__(self, *done: int) -> None:
+        super().__init__()
+        self.at = done
+
+    def start(self, total: int, label: str, done: int = 0) -> None:
+        self.done = done
+
+    def advance(self, n: int = 1, **fields: Any) -> None:
+        self.done += n
+        if self.done in self.at:
+            signal.raise_signal(signal.SIGINT)
 
 
 class Cut(BaseException):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from omnidistill.distillation import DistilledSet, Verdict
-from small_runs import Loop, Told, contents, records, small_config
+from small_runs import InterruptAfter, Loop, Told, contents, records, small_config
 
 REASON = "nothing to gain: so it is"
 
@@ -64,11 +64,7 @@ def test_cut_off_and_resumed_it_comes_to_the_same_end(loop: Loop, tmp_path: Path
     config = small_config("distill.validate_every=2")
 
     def run(place: str, cut: int = 0) -> Told:
-        def stop(done: int) -> None:
-            if done == cut:
-                raise KeyboardInterrupt
-
-        told = Told()
+        told = InterruptAfter(cut)
         loop.distill(
             tmp_path / place,
             config,
@@ -76,7 +72,6 @@ def test_cut_off_and_resumed_it_comes_to_the_same_end(loop: Loop, tmp_path: Path
             halt=lambda done, _: REASON if done == 4 else None,
             notes=["beware"],
             resume=True,
-            on_iteration=stop,
             progress=told,
         )
         return told

@@ -101,7 +101,6 @@ def distill(
     resume: bool = False,
     trackers: Sequence[str] = (),
     progress: Progress | None = None,
-    on_iteration: Callable[[int], None] | None = None,
 ) -> Distillation:
     """Learn a set of `settings.size` rows. With a folder, the loop writes metrics.jsonl and checkpoints there.
 
@@ -120,7 +119,6 @@ def distill(
             refused, and the set carries it.
         resume: continue from the checkpoint in the folder, if there is one.
         trackers: names of trackers that mirror the log (`io.tracking.trackers`).
-        on_iteration: called after each iteration (tests interrupt here).
 
     Raises:
         InputError: more rows than training rows; a checkpoint is there and `resume` is False, or it is of another run.
@@ -133,7 +131,7 @@ def distill(
         learner, seed, folder, judge, halt, provenance or Provenance(), tuple(trackers), progress or SilentProgress()
     )
     with threads_for(settings.num_rows, train.widths, width):
-        return loop.run(notes, resume, on_iteration)
+        return loop.run(notes, resume)
 
 
 class _Loop:
@@ -156,7 +154,7 @@ class _Loop:
         self.progress = progress
         self.course = Course()
 
-    def run(self, notes: Sequence[str], resume: bool, on_iteration: Callable[[int], None] | None) -> Distillation:
+    def run(self, notes: Sequence[str], resume: bool) -> Distillation:
         total = self.settings.iterations
         if self.folder is not None:
             self._open(self.folder, resume)
@@ -188,14 +186,9 @@ class _Loop:
                 if time.monotonic() - saved_at > self.settings.checkpoint_seconds:
                     save()
                     saved_at = time.monotonic()
-                try:
-                    if on_iteration:
-                        on_iteration(course.done)
-                    if interrupted():
-                        raise KeyboardInterrupt
-                except KeyboardInterrupt:
+                if interrupted():
                     save()
-                    raise
+                    raise KeyboardInterrupt
         best = course.best
         tensors, iteration = (best.tensors, best.iteration) if best.tensors else (self._product(), course.done)
         result = self._distilled(tensors, iteration, best)
