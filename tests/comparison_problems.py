@@ -128,6 +128,9 @@ class Cut:
         self.told.append(("advance", n, fields))
         self._cut(1)
 
+    def note(self, line: str) -> None:
+        self.told.append(("note", line))
+
     def stop(self) -> None:
         self.told.append(("stop",))
 

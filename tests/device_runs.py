@@ -38,7 +38,7 @@ from omnidistill.models.heads import Heads, random_heads
 from omnidistill.models.objectives import Hopa
 from omnidistill.training.experts import ExpertBuffer, HeadsConfig, Start, pretrain_heads, train_experts
 from omnidistill.training.rollout.students import draw_batches
-from small_runs import Loop, features, learn_settings, small_config, small_heads
+from small_runs import InterruptAfter, Loop, features, learn_settings, small_config, small_heads
 
 Run = Callable[[torch.device, Path], dict[str, Tensor]]
 """Function of a device and an empty folder that returns the numbers of the run."""
@@ -155,10 +155,6 @@ def resumed(device: torch.device, folder: Path) -> dict[str, Tensor]:
     loop = Loop(data(), start, experts_of(config, device, folder / "experts"))
     outer = replace(loop.outer(config), device=device)
 
-    def interrupt(done: int) -> None:
-        if done in (2, 4):
-            raise KeyboardInterrupt
-
     for _ in range(3):
         try:
             result = distill(
@@ -170,7 +166,7 @@ def resumed(device: torch.device, folder: Path) -> dict[str, Tensor]:
                 seed=0,
                 validate=lambda distilled: Loop(data().to(device), start, loop.buffer).validate(distilled),
                 resume=True,
-                on_iteration=interrupt,
+                progress=InterruptAfter(2, 4),
             )
         except KeyboardInterrupt:
             continue

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,10 +205,26 @@ class NoteRecorder(SilentProgress):
     """A progress that records the notes of a run."""
 
     def __init__(self) -> None:
-        self.notes: list[Any] = []
+        self.notes: list[str] = []
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
+
+
+class InterruptAfter(NoteRecorder):
+    """Press Ctrl-C when this number of steps is reached; the run finishes the iteration and saves a checkpoint."""
+
+    def __init__(self, *done: int) -> None:
+        super().__init__()
+        self.at = done
+
+    def start(self, total: int, label: str, done: int = 0) -> None:
+        self.done = done
 
     def advance(self, n: int = 1, **fields: Any) -> None:
-        self.notes += [fields["note"]] if "note" in fields else []
+        self.done += n
+        if self.done in self.at:
+            signal.raise_signal(signal.SIGINT)
 
 
 class Cut(BaseException):

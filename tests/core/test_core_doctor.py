@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from packaging.requirements import Requirement
 
 from omnidistill.core import doctor
 from omnidistill.core.doctor import Examination, examine
@@ -45,7 +46,7 @@ def test_what_is_needed_and_too_old_is_broken_and_the_code_is_one(monkeypatch: p
     monkeypatch.setattr(doctor, "_version", lambda name: "1.9" if name == "numpy" else version(name))
     outcome = cli("doctor")
     assert outcome.code == 1
-    assert "broken   numpy 1.9 is too old: pip install 'numpy>=2.0'" in outcome.out
+    assert "broken   numpy 1.9 does not satisfy >=2.0: pip install 'numpy>=2.0'" in outcome.out
     assert "ready" not in outcome.out.splitlines()[-1]
 
 
@@ -84,3 +85,36 @@ def test_json_is_one_object_and_nothing_is_written(tmp_path: Path, monkeypatch: 
     assert (outcome.code, outcome.err) == (0, "")
     assert {"versions", "extras", "devices", "disk", "warnings"} <= set(json.loads(outcome.out))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("requirement", "installed", "line"),
+    [
+        ("mkdocs>=1.6,<2", "2.0.1", "mkdocs 2.0.1 does not satisfy <2,>=1.6"),
+        ("mkdocs>=1.6,<2", "1.5.9", "mkdocs 1.5.9 does not satisfy <2,>=1.6"),
+        ("mkdocs>=1.6,<2", None, "mkdocs is missing"),
+        ("mkdocs>=1.6,<2", "1.6.0", None),
+        ("torch>=2.6", "2.13.0+cpu", None),
+        ("torch>=2.6", "2.14.0.dev20261101", None),
+        ("torch!=2.7", "2.7", "torch 2.7 does not satisfy !=2.7"),
+    ],
+)
+def test_versions_are_compared_with_both_bounds(
+    requirement: str, installed: str | None, line: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_version", lambda name: installed)
+    assert doctor._unfit(Requirement(requirement)) == line
+
+
+def test_requirements_are_those_of_the_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    requirements = [
+        "torch>=2.6",
+        "tomli; python_version < '3.0'",
+        "mkdocs<2; extra == 'docs'",
+        "omnidistill[docs,media]; extra == 'all'",
+        "av>=14; extra == 'media'",
+    ]
+    monkeypatch.setattr(metadata, "requires", lambda name: requirements)
+    monkeypatch.setattr(doctor, "_version", lambda name: None)
+    assert [each.name for each in doctor._requirements()] == ["torch"]
+    assert list(doctor._missing("all")) == ["mkdocs is missing", "av is missing"]

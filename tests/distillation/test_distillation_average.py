@@ -13,7 +13,7 @@ from omnidistill.distillation import DistilledSet, ValidationResult
 from omnidistill.distillation.distilled_set import sgd_recipe
 from omnidistill.experiments.config import RunConfig
 from omnidistill.io.artifacts import load_artifact
-from small_runs import Loop, contents, records, small_config
+from small_runs import InterruptAfter, Loop, contents, records, small_config
 
 DECAY = 0.8
 
@@ -84,13 +84,8 @@ def test_interrupted_often_equals_uninterrupted(every: int, loop: Loop, tmp_path
     rows = [f"rows/{name}" for name in loop.data.modalities]
     learned = [*rows, "similarity/diagonal", "similarity/left", "similarity/right", "log_step_sizes"]
     for cut in (1, 2, 5, 7):
-
-        def stop(done: int, cut: int = cut) -> None:
-            if done == cut:
-                raise KeyboardInterrupt
-
         with pytest.raises(KeyboardInterrupt):
-            loop.distill(tmp_path / "parts", settings, resume=True, on_iteration=stop)
+            loop.distill(tmp_path / "parts", settings, resume=True, progress=InterruptAfter(cut))
         kept = load_artifact(tmp_path / "parts" / "checkpoint", "checkpoint").tensors
         assert {name for name in kept if "average" in name} == {f"leaf/average/{name}" for name in learned}
     loop.distill(tmp_path / "parts", settings, resume=True)

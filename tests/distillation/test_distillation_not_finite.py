@@ -21,7 +21,7 @@ from omnidistill.distillation.distilled_set import sgd_recipe
 from omnidistill.distillation.outer_loop import LAST_GOOD
 from omnidistill.io.artifacts import load_artifact, save_artifact
 from omnidistill.models.similarities import LowRank
-from small_runs import Loop, NoteRecorder, contents, records, small_config
+from small_runs import InterruptAfter, Loop, NoteRecorder, contents, records, small_config
 
 OBJECTIVES = ("hopa", "pairwise-wbce", "infonce")
 
@@ -191,14 +191,9 @@ def test_interrupted_between_restarts_equals_uninterrupted(
     config = small_config(*settings)
     loop.distill(tmp_path / "whole", config, wrap=poison(2, 4))
     for cut, restarts in ((1, 0), (3, 1), (4, 1), (6, 2)):
-
-        def stop(done: int, cut: int = cut) -> None:
-            if done == cut:
-                raise KeyboardInterrupt
-
-        told = NoteRecorder()
+        told = InterruptAfter(cut)
         with pytest.raises(KeyboardInterrupt):
-            loop.distill(tmp_path / "parts", config, resume=True, on_iteration=stop, wrap=poison(2, 4), progress=told)
+            loop.distill(tmp_path / "parts", config, resume=True, wrap=poison(2, 4), progress=told)
         meta = load_artifact(tmp_path / "parts" / "checkpoint", "checkpoint").meta
         assert (meta["iteration"], meta["restarts"], meta["rate_factor"]) == (cut, restarts, 0.5**restarts)
         assert len(told.notes) == (cut in (3, 6))  # nothing is told twice
@@ -209,13 +204,10 @@ def test_interrupted_between_restarts_equals_uninterrupted(
 
 
 def test_a_checkpoint_from_before_there_were_restarts_is_gone_on_from(loop: Loop, tmp_path: Path) -> None:
-    def stop(done: int) -> None:
-        if done == 4:
-            raise KeyboardInterrupt
 
     loop.distill(tmp_path / "whole", small_config())
     with pytest.raises(KeyboardInterrupt):
-        loop.distill(tmp_path / "parts", small_config(), on_iteration=stop)
+        loop.distill(tmp_path / "parts", small_config(), progress=InterruptAfter(4))
     kept = load_artifact(tmp_path / "parts" / "checkpoint", "checkpoint")
     meta = {key: x for key, x in kept.meta.items() if key not in ("restarts", "rate_factor", "last_good", "notes")}
     del meta["best"]["restarts"]

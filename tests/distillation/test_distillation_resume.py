@@ -16,7 +16,7 @@ from omnidistill.distillation import Episode, Outer, Provenance
 from omnidistill.distillation.checkpoint import CheckpointIdentity
 from omnidistill.experiments.config import RunConfig
 from omnidistill.io.artifacts import load_artifact
-from small_runs import Loop, contents, records, small_config
+from small_runs import InterruptAfter, Loop, contents, records, small_config
 
 OPTIMISERS = {
     "adam": ("distill.optimiser.kind=adam",),
@@ -32,14 +32,6 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
 
 def config_of(*overrides: str, iterations: int = 7) -> RunConfig:
     return small_config("distill.validate_every=2", f"distill.iterations={iterations}", *overrides)
-
-
-def interrupt_after(iterations: int) -> Callable[[int], None]:
-    def check(done: int) -> None:
-        if done == iterations:
-            raise KeyboardInterrupt
-
-    return check
 
 
 class During:
@@ -66,7 +58,7 @@ def test_interrupted_often_equals_uninterrupted(optimiser: str, loop: Loop, tmp_
     loop.distill(tmp_path / "whole", config)
     for cut in (1, 2, 4, 7):
         with pytest.raises(KeyboardInterrupt):
-            loop.distill(tmp_path / "parts", config, resume=True, on_iteration=interrupt_after(cut))
+            loop.distill(tmp_path / "parts", config, resume=True, progress=InterruptAfter(cut))
         assert load_artifact(tmp_path / "parts" / "checkpoint", "checkpoint").meta["iteration"] == cut
     loop.distill(tmp_path / "parts", config, resume=True)
     assert contents(tmp_path / "parts" / "distilled") == contents(tmp_path / "whole" / "distilled")
@@ -79,7 +71,7 @@ def test_the_last_set_is_the_same_too(loop: Loop, tmp_path: Path) -> None:
     config = small_config("distill.validate_every=0")
     loop.distill(tmp_path / "whole", config)
     with pytest.raises(KeyboardInterrupt):
-        loop.distill(tmp_path / "parts", config, on_iteration=interrupt_after(3))
+        loop.distill(tmp_path / "parts", config, progress=InterruptAfter(3))
     loop.distill(tmp_path / "parts", config, resume=True)
     assert contents(tmp_path / "parts" / "distilled") == contents(tmp_path / "whole" / "distilled")
 
@@ -128,7 +120,7 @@ def test_killed_while_its_first_checkpoint_is_written(loop: Loop, tmp_path: Path
 
 def test_an_interrupted_run_is_not_begun_anew_by_accident(loop: Loop, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        loop.distill(tmp_path, small_config(), on_iteration=interrupt_after(2))
+        loop.distill(tmp_path, small_config(), progress=InterruptAfter(2))
     before = contents(tmp_path)
     with pytest.raises(InputError, match=r"holds an interrupted run.*resume=True"):
         loop.distill(tmp_path, small_config())
@@ -141,7 +133,7 @@ def test_an_interrupted_run_is_not_begun_anew_by_accident(loop: Loop, tmp_path: 
 )
 def test_the_checkpoint_of_another_run_is_refused(other: str, loop: Loop, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        loop.distill(tmp_path, small_config(), on_iteration=interrupt_after(2))
+        loop.distill(tmp_path, small_config(), progress=InterruptAfter(2))
     before = contents(tmp_path)
     with pytest.raises(InputError, match="checkpoint of another run"):
         loop.distill(tmp_path, small_config(other), resume=True)
@@ -150,7 +142,7 @@ def test_the_checkpoint_of_another_run_is_refused(other: str, loop: Loop, tmp_pa
 
 def test_a_checkpoint_of_other_data_is_refused(loop: Loop, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        loop.distill(tmp_path, small_config(), provenance=Provenance(data="a"), on_iteration=interrupt_after(2))
+        loop.distill(tmp_path, small_config(), provenance=Provenance(data="a"), progress=InterruptAfter(2))
     with pytest.raises(InputError, match="checkpoint of another run"):
         loop.distill(tmp_path, small_config(), provenance=Provenance(data="b"), resume=True)
 
@@ -165,14 +157,14 @@ def test_a_damaged_identity_is_refused() -> None:
 
 def test_evaluation_settings_may_change_between_parts(loop: Loop, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        loop.distill(tmp_path, small_config(), on_iteration=interrupt_after(2))
+        loop.distill(tmp_path, small_config(), progress=InterruptAfter(2))
     loop.distill(tmp_path, small_config("evaluate.num_seeds=3"), resume=True)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "altered"])
 def test_a_damaged_checkpoint_is_refused_by_name(damage: str, loop: Loop, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        loop.distill(tmp_path, small_config(), on_iteration=interrupt_after(2))
+        loop.distill(tmp_path, small_config(), progress=InterruptAfter(2))
     (tensors,) = (tmp_path / "checkpoint").glob("*.safetensors")
     data = tensors.read_bytes()
     tensors.write_bytes(data[:-1] if damage == "truncated" else data[:-1] + bytes([data[-1] ^ 1]))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from omnidistill.distillation import DistilledSet, ValidationResult
-from small_runs import Loop, NoteRecorder, contents, records, small_config
+from small_runs import InterruptAfter, Loop, NoteRecorder, contents, records, small_config
 
 REASON = "nothing to gain: so it is"
 
@@ -67,11 +67,7 @@ def test_a_resumed_run_stops_in_the_same_way(loop: Loop, tmp_path: Path) -> None
     config = small_config("distill.validate_every=2")
 
     def run(place: str, cut: int = 0) -> NoteRecorder:
-        def stop(done: int) -> None:
-            if done == cut:
-                raise KeyboardInterrupt
-
-        told = NoteRecorder()
+        told = InterruptAfter(cut)
         loop.distill(
             tmp_path / place,
             config,
@@ -79,7 +75,6 @@ def test_a_resumed_run_stops_in_the_same_way(loop: Loop, tmp_path: Path) -> None
             stop_criterion=lambda done, _: REASON if done == 4 else None,
             notes=["beware"],
             resume=True,
-            on_iteration=stop,
             progress=told,
         )
         return told

@@ -18,7 +18,7 @@ from omnidistill.io.artifacts import load_artifact
 from omnidistill.models.storages import Plain, RowStorage, Views
 from omnidistill.report.instances import trace_instances
 from omnidistill.testing import check_method
-from small_runs import Loop, contents, features, records, small_config, widths
+from small_runs import InterruptAfter, Loop, contents, features, records, small_config, widths
 
 FOUR_BITS = ("distill.storage.bits=4", "distill.storage.views=2")
 WIDTHS = widths(3)
@@ -106,14 +106,10 @@ def test_validation_and_losses_see_the_rows_as_they_are_stored(loop: Loop, tmp_p
 def test_interrupted_often_equals_uninterrupted(loop: Loop, tmp_path: Path) -> None:
     config = small_config("distill.iterations=6", "distill.validate_every=2", "distill.average=0.5", *FOUR_BITS)
 
-    def stop(done: int) -> None:
-        if done in (2, 3):
-            raise KeyboardInterrupt
-
     loop.distill(tmp_path / "whole", config)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            loop.distill(tmp_path / "parts", config, resume=True, on_iteration=stop)
+            loop.distill(tmp_path / "parts", config, resume=True, progress=InterruptAfter(2, 3))
     loop.distill(tmp_path / "parts", config, resume=True)
     assert contents(tmp_path / "parts" / "distilled") == contents(tmp_path / "whole" / "distilled")
     assert records(tmp_path / "parts") == records(tmp_path / "whole")

@@ -21,7 +21,7 @@ from omnidistill.distillation import Episode, Outer, TaskLoss, WithTask
 from omnidistill.models.objectives import Hopa, InfoNCE, PairwiseWbce
 from omnidistill.training.rollout import Endpoint, ParameterEndpoint, Rollout, bptt_rollout, dual_rollout
 from rollout_problems import Problem, assert_close, problem, roll
-from small_runs import Loop, contents, records, small_config
+from small_runs import InterruptAfter, Loop, contents, records, small_config
 
 EXACT = 1e-9
 TAU = 0.3
@@ -231,14 +231,6 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
     return Loop.make(tmp_path_factory.mktemp("experts"))
 
 
-def interrupt_after(iterations: int) -> Callable[[int], None]:
-    def check(done: int) -> None:
-        if done == iterations:
-            raise KeyboardInterrupt
-
-    return check
-
-
 def alone(outer: Outer, task: TaskLoss) -> Outer:
     return task
 
@@ -264,7 +256,7 @@ def test_interrupted_often_equals_uninterrupted(
     made("whole")
     for cut in (1, 2, 5):
         with pytest.raises(KeyboardInterrupt):
-            made("parts", resume=True, on_iteration=interrupt_after(cut))
+            made("parts", resume=True, progress=InterruptAfter(cut))
     made("parts", resume=True)
     assert contents(tmp_path / "parts" / "distilled") == contents(tmp_path / "whole" / "distilled")
     assert (tmp_path / "parts/metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()

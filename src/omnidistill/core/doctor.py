@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
 import sys
 import tempfile
@@ -21,6 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from packaging.requirements import Requirement
+
 from omnidistill.core.memory import cores
 
 PACKAGE = "omnidistill"
@@ -32,7 +33,6 @@ VARIABLES = (
 
 _LEAST_DISK = 2 * 10**9  # bytes
 _MATRIX_SIZE, _MAX_SECONDS = 768, 0.2  # per measurement of speed
-_REQUIREMENT = re.compile(r"\s*([\w.-]+)(?:\[([\w,\s-]+)\])?\s*([^;]*)(?:;.*extra\s*==\s*['\"]([\w-]+)['\"])?")
 
 
 @dataclass
@@ -76,10 +76,10 @@ def _versions(result: Examination) -> None:
     if sys.version_info < (3, 11):  # noqa: UP036 (pip is not the only way to install)
         result.broken.append(f"Python {platform.python_version()}: needs 3.11 or newer")
     facts[PACKAGE] = metadata.version(PACKAGE)
-    for name, _, needed in _requirements(None):
-        facts[name] = _version(name) or "missing"
-        if why := _unfit(name, needed):
-            result.broken.append(f"{why}: pip install '{name}{needed}'")
+    for requirement in _requirements():
+        facts[requirement.name] = _version(requirement.name) or "missing"
+        if why := _unfit(requirement):
+            result.broken.append(f"{why}: pip install '{requirement.name}{requirement.specifier}'")
     result.facts["versions"] = facts
 
 
@@ -94,7 +94,7 @@ def _extras(result: Examination) -> None:
 
 
 def _devices(result: Examination) -> None:
-    available, load = cores(), os.getloadavg()[0]
+    available, load = cores(), _load()
     facts: dict[str, Any] = {"cores": available, "load": round(load, 1)}
     if memory := _memory():
         facts["memory GB"], facts["free memory GB"] = (round(each / 1e9, 1) for each in memory)
@@ -189,6 +189,12 @@ def _flops(torch: Any) -> float:
     return float(2 * _MATRIX_SIZE**3 / best)
 
 
+def _load() -> float:
+    with suppress(AttributeError, OSError):  # Windows does not report it
+        return os.getloadavg()[0]
+    return 0.0
+
+
 def _memory() -> tuple[int, int] | None:
     """Total and available bytes, or None where the system does not report them."""
     with suppress(OSError, KeyError, ValueError):
@@ -198,39 +204,36 @@ def _memory() -> tuple[int, int] | None:
     return None
 
 
-def _requirements(extra: str | None) -> Iterable[tuple[str, list[str], str]]:
-    """Yield (package, its extras, required versions) for the core dependencies, or for those of an extra."""
-    for text in metadata.requires(PACKAGE) or ():
-        match = _REQUIREMENT.match(text)
-        if match and match[4] == extra:
-            inner = [each.strip() for each in (match[2] or "").split(",") if each.strip()]
-            yield match[1], inner, match[3].strip().strip("()")
+def _requirements(extra: str = "") -> Iterable[Requirement]:
+    """Yield the core dependencies, or those that an extra adds."""
+    for requirement in map(Requirement, metadata.requires(PACKAGE) or ()):
+        marker = requirement.marker
+        applies = {name: marker is None or marker.evaluate({"extra": name}) for name in ("", extra)}
+        if applies[extra] and (not extra or not applies[""]):
+            yield requirement
 
 
 def _missing(extra: str) -> Iterable[str]:
     """Yield what an extra lacks, including the extras that it consists of."""
-    for name, inner, needed in _requirements(extra):
-        if name == PACKAGE:
-            for each in inner:
+    for requirement in _requirements(extra):
+        if requirement.name == PACKAGE:
+            for each in sorted(requirement.extras):
                 yield from _missing(each)
-        elif why := _unfit(name, needed):
+        elif why := _unfit(requirement):
             yield why
 
 
-def _unfit(name: str, needed: str) -> str | None:
-    """Return "NAME is missing" or "NAME VERSION is too old"; None if the installed version satisfies `needed`."""
-    version = _version(name)
+def _unfit(requirement: Requirement) -> str | None:
+    """Return "NAME is missing" or "NAME VERSION does not satisfy RANGE"; None if the installed version does."""
+    name, version = requirement.name, _version(requirement.name)
     if version is None:
         return f"{name} is missing"
-    least = re.search(r">=\s*([\d.]+)", needed)
-    return f"{name} {version} is too old" if least and _numbers(version) < _numbers(least[1]) else None
+    if requirement.specifier.contains(version, prereleases=True):
+        return None
+    return f"{name} {version} does not satisfy {requirement.specifier}"
 
 
 def _version(name: str) -> str | None:
     with suppress(metadata.PackageNotFoundError):
         return metadata.version(name)
     return None
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(each) for each in re.match(r"[\d.]*", version)[0].split(".") if each]  # type: ignore[index]

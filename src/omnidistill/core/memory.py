@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-_CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+_STATUS = Path("/proc/self/status")
 
 
 def cores() -> int:
@@ -16,40 +15,25 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@dataclass(eq=False)
-class _Block:
-    """A block of code whose memory is measured."""
-
-    peak_before_reset: int = 0  # bytes; the kernel forgets this peak when a nested block resets it
-
-
-_open: list[_Block] = []
-
-
 @contextmanager
 def peak_memory() -> Iterator[Callable[[], int | None]]:
     """Measure the peak resident memory of the block.
 
-    Yields a function that returns, within the block, the peak since the block started, in bytes, or None where the
-    system does not report it. Blocks may be nested. The peak includes all memory of the process, data and libraries as
-    well, so it is the memory that a machine needs.
+    The kernel reports the peak since the process started. If it rose during the block, it is the peak of the block;
+    otherwise the block needed at most as much as the process before it, and its own peak is unknown. The peak
+    includes all memory of the process, data and libraries as well, so it is the memory that a machine needs.
+
+    Yields:
+        A function that returns, within the block, its peak so far in bytes. It returns None if the peak is unknown, or
+        if the system does not report it.
     """
-    before, block, was_reset = _high_water() or 0, _Block(), False
-    with suppress(OSError):
-        _CLEAR.write_text("5")  # Linux: reset the peak
-        was_reset = True
-        for outer in _open:
-            outer.peak_before_reset = max(outer.peak_before_reset, before)
-    _open.append(block)
+    before = _high_water()
 
     def peak() -> int | None:
-        now = _high_water() if was_reset else None
-        return None if now is None else max(now, block.peak_before_reset)
+        now = _high_water()
+        return now if before is not None and now is not None and now > before else None
 
-    try:
-        yield peak
-    finally:
-        _open.remove(block)
+    yield peak
 
 
 def _high_water() -> int | None:

@@ -107,7 +107,6 @@ def distill(
     resume: bool = False,
     trackers: Sequence[str] = (),
     progress: Progress | None = None,
-    on_iteration: Callable[[int], None] | None = None,
 ) -> Distillation:
     """Learn a set of `settings.size` rows. With a folder, the loop writes metrics.jsonl and checkpoints there.
 
@@ -127,7 +126,6 @@ def distill(
         resume: whether to continue from the checkpoint in the folder, if there is one.
         trackers: names of the trackers that also record the log (`io.tracking.trackers`).
         progress: reports progress to the user.
-        on_iteration: called after each iteration with the number of finished iterations.
 
     Raises:
         InputError: the set has more rows than the training data; or the folder has a checkpoint and `resume` is False,
@@ -140,7 +138,7 @@ def distill(
     provenance, progress = provenance or Provenance(), progress or SilentProgress()
     loop = _Loop(learner, seed, folder, validate, stop_criterion, provenance, tuple(trackers), progress)
     with threads_for(settings.num_rows, train.widths, width):
-        return loop.run(notes, resume, on_iteration)
+        return loop.run(notes, resume)
 
 
 class _Loop:
@@ -164,7 +162,7 @@ class _Loop:
         self.progress = progress
         self.state = LoopState()
 
-    def run(self, notes: Sequence[str], resume: bool, on_iteration: Callable[[int], None] | None) -> Distillation:
+    def run(self, notes: Sequence[str], resume: bool) -> Distillation:
         total = self.settings.iterations
         if self.folder is not None:
             self._open(self.folder, resume)
@@ -196,14 +194,9 @@ class _Loop:
                 if time.monotonic() - saved_at > self.settings.checkpoint_seconds:
                     save()
                     saved_at = time.monotonic()
-                try:
-                    if on_iteration:
-                        on_iteration(state.iteration)
-                    if interrupted():
-                        raise KeyboardInterrupt
-                except KeyboardInterrupt:
+                if interrupted():
                     save()
-                    raise
+                    raise KeyboardInterrupt
         best = state.best
         tensors, iteration = (best.tensors, best.iteration) if best.tensors else (self._result(), state.iteration)
         result = self._distilled(tensors, iteration, best)
@@ -222,7 +215,7 @@ class _Loop:
 
     def _group(self) -> TrackerGroup:
         settings = self.identity.config
-        return TrackerGroup(self.trackers, self.folder, settings, lambda line: self.progress.advance(0, note=line))
+        return TrackerGroup(self.trackers, self.folder, settings, self.progress.note)
 
     def _validated(self, record: MetricsRecord) -> MetricsRecord:
         """Return the record with the validation score of the current set, if validation is due."""
@@ -250,7 +243,7 @@ class _Loop:
         tracker.log(replace(record, notes=tuple(notes)))
         self.state.notes.extend(notes)
         for note in notes:
-            self.progress.advance(0, note=note)
+            self.progress.note(note)
 
     def _restart(self, error: NotFiniteError, tracker: MetricsLog) -> None:
         """Restart from the best validated set or, without one, from the last set with a finite loss and gradient.

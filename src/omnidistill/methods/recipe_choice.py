@@ -41,7 +41,7 @@ class TunedMethod(Method):
             notes.append(f"{doubtful}; the recipe that validates best may just be the luckiest")
         with task.progress, threads_for(self.num_rows, train.widths, task.width):
             for line in notes:
-                task.progress.advance(0, note=line)
+                task.progress.note(line)
             for candidate in candidates:
                 choices.append(
                     choose_recipe(

@@ -63,7 +63,7 @@ class ComparisonRow(JsonContent):
         recall, gain_retained: over all runs of all seeds; None if every run failed.
         difference_to_best: paired difference to the best method of the group; None for the best and for baselines.
         seconds: time for one set.
-        bytes, peak_bytes: size of one set, and peak memory.
+        bytes, peak_bytes: size of one set, and peak memory; None if the process needed as much before.
         choices: students compared on validation.
         failures: runs that failed.
     """

@@ -175,6 +175,8 @@ def test_an_interruption_is_passed_on(data: FeatureSet) -> None:
             if self.label.startswith("distill"):
                 raise KeyboardInterrupt
 
+        def note(self, line: str) -> None: ...
+
         def stop(self) -> None: ...
 
         def __enter__(self) -> Stop:

@@ -24,7 +24,7 @@ from omnidistill.io.tracking import (
     trackers,
 )
 from plugins import installed
-from small_runs import SMALL, Loop, NoteRecorder, cli, contents, features, packed, records, small_config
+from small_runs import SMALL, InterruptAfter, Loop, NoteRecorder, cli, contents, features, packed, records, small_config
 
 Shown = dict[int, float]
 """The loss by step."""
@@ -208,12 +208,8 @@ def test_trackers_do_not_change_a_run(tmp_path: Path) -> None:
 def test_trackers_continue_an_interrupted_run(tmp_path: Path) -> None:
     loop, config = Loop.make(tmp_path / "experts"), small_config("distill.iterations=6")
 
-    def interrupt(done: int) -> None:
-        if done == 3:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        loop.distill(tmp_path / "run", config, trackers=["tensorboard"], on_iteration=interrupt)
+        loop.distill(tmp_path / "run", config, trackers=["tensorboard"], progress=InterruptAfter(3))
     loop.distill(tmp_path / "run", config, trackers=["tensorboard", "trackio"], resume=True)
     logged = {record["iteration"]: record["loss"] for record in records(tmp_path / "run") if "loss" in record}
     assert set(logged) == set(range(1, 7))

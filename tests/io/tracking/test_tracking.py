@@ -310,7 +310,7 @@ def test_a_note_is_a_line_at_once_and_no_field(capsys: pytest.CaptureFixture[str
     with RichProgress(clock=clock) as progress:
         progress.start(20, "distil")
         progress.advance(1, loss=2.0)
-        progress.advance(0, note="iteration 2: back [to] 1")
+        progress.note("iteration 2: back [to] 1")
         assert capsys.readouterr().err == "distil: iteration 2: back [to] 1\n"
         clock.now += 10.0
         progress.advance(9)
@@ -321,7 +321,7 @@ def test_on_a_terminal_a_note_stays_whole_above_the_bar() -> None:
     note = "iteration [2]: " + "word " * 40 + "end"
     with terminal() as stream, RichProgress() as progress:
         progress.start(2, "distil")
-        progress.advance(0, note=note)
+        progress.note(note)
         progress.advance(2)
     assert f"distil: {note}\n" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
 
@@ -334,7 +334,7 @@ def test_a_stream_that_is_gone_does_not_end_the_run(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "stderr", Gone())
     with RichProgress(interval_seconds=0.0) as progress:
         progress.start(3, "distil")
-        progress.advance(1, note="read me")
+        progress.note("read me")
 
 
 def test_on_a_terminal_a_bar_with_label_counts_times_and_fields() -> None:

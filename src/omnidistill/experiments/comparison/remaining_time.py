@@ -52,6 +52,10 @@ class LabelledProgress:
         """Count `n` more steps of the stage."""
         self._progress.advance(n, **fields)
 
+    def note(self, line: str) -> None:
+        """Show a line of the stage."""
+        self._progress.note(line)
+
     def stop(self) -> None:
         """End the stage."""
         self._progress.stop()

@@ -153,7 +153,7 @@ def _track(buffer: ExpertBuffer, trackers: Sequence[str], folder: Path, config: 
     own = buffer.own_experts
     lengths = buffer.squared_distances[list(own), :, 0, : buffer.last_epochs[own[0]] + 1].sqrt().mean(0)
     settings = config.model_dump(mode="json")
-    with TrackerGroup(trackers, folder, settings, lambda line: progress.advance(0, note=line)) as group:
+    with TrackerGroup(trackers, folder, settings, progress.note) as group:
         for epoch, distances in enumerate(lengths.T.tolist()):
             named = zip(buffer.modalities, distances, strict=True)
             group.log(MetricsRecord(epoch, {f"distance_from_start/{name}": distance for name, distance in named}))

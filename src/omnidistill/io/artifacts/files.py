@@ -1,13 +1,13 @@
 """Atomic replacement of one file: temporary file -> write -> flush -> fsync -> os.replace -> fsync of the folder.
 
 A process killed at any point leaves the complete old file or the complete new one, and at worst a temporary file in the
-same folder. A writer holds a kernel lock on its temporary file, so `clear_temps` deletes only those of dead writers.
+same folder. A writer holds the lock `TEMP.lock` next to its temporary file TEMP, so `clear_temps` deletes only those of
+dead writers.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import math
@@ -15,7 +15,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from typing import Any
 from omnidistill.core.errors import InputError
 
 _TEMP = ".omnidistill-temp-"
+SAVE_LOCK = f"{_TEMP}save.lock"
+"""File in the folder of an artifact that is locked during a save."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,7 @@ def replace(path: Path, pieces: Iterable[bytes | memoryview], named_by_content: 
     digest = hashlib.sha256()
     target, moved = path, False
     try:
-        with temp.open("xb") as file:
-            _try_lock(file.fileno())
+        with _held(temp), temp.open("xb") as file:
             for piece in pieces:
                 file.write(piece)
                 digest.update(piece)
@@ -89,10 +90,12 @@ def replace(path: Path, pieces: Iterable[bytes | memoryview], named_by_content: 
             os.fsync(file.fileno())
             if named_by_content:
                 target = path.with_name(f"{path.stem}-{digest.hexdigest()[:12]}{path.suffix}")
+            size = file.tell()
+            file.close()  # Windows does not rename a file that is open
             os.replace(temp, target)
             moved = True
             sync_folder(path.parent)
-            return FileRecord(target.name, file.tell(), digest.hexdigest())
+            return FileRecord(target.name, size, digest.hexdigest())
     except OSError as error:
         if moved:
             raise InputError(
@@ -106,10 +109,10 @@ def replace(path: Path, pieces: Iterable[bytes | memoryview], named_by_content: 
 
 def clear_temps(folder: Path) -> None:
     """Delete the temporary files that killed writers left in `folder` and below."""
-    for temp in folder.rglob(f"{_TEMP}*"):
-        with suppress(OSError), temp.open("rb") as file:
-            if _try_lock(file.fileno()):
-                temp.unlink()
+    for temp in {each.with_suffix("") for each in folder.rglob(f"{_TEMP}*")}:
+        with suppress(OSError, NotImplementedError), _lock(temp, timeout=0.0):  # a timeout is an OSError
+            temp.unlink(missing_ok=True)
+            _lock_path(temp).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -132,7 +135,9 @@ def making(folder: Path) -> Iterator[None]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames and deletions in `folder` durable."""
+    """Make renames and deletions in `folder` durable; does nothing on Windows, which cannot sync a folder."""
+    if os.name == "nt":
+        return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
@@ -205,12 +210,30 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _try_lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # locked by another process, or a file system without locks
-        return False
-    return True
+@contextmanager
+def _held(temp: Path) -> Iterator[None]:
+    """Hold the lock of a temporary file that is written in the block, unless the file system has no locks."""
+    with ExitStack() as stack:
+        stack.callback(_delete, _lock_path(temp))
+        with suppress(OSError, NotImplementedError):
+            stack.enter_context(_lock(temp, timeout=10.0))  # `clear_temps` may hold it for a moment
+            stack.callback(_delete, _lock_path(temp))
+        yield
+
+
+def _lock(temp: Path, timeout: float) -> AbstractContextManager[object]:
+    from filelock import FileLock  # imported here, because the import takes longer than many commands
+
+    return FileLock(_lock_path(temp), timeout=timeout)
+
+
+def _lock_path(temp: Path) -> Path:
+    return temp.with_name(f"{temp.name}.lock")
+
+
+def _delete(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,15 +1,16 @@
-"""Exclusive write access to folders by kernel advisory locks, which end with the process that holds them."""
+"""Exclusive write access to folders by file locks of the operating system, which end with the process that holds them.
+
+The module does not import filelock until a lock is needed, because the import takes longer than many commands.
+"""
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from omnidistill.core.errors import InputError
-from omnidistill.io.artifacts.files import cannot_write, clear_temps, making, reason
+from omnidistill.io.artifacts.files import SAVE_LOCK, cannot_write, clear_temps, making, reason
 
 
 @contextmanager
@@ -21,47 +22,57 @@ def exclusive(folder: Path) -> Iterator[None]:
     Raises:
         InputError: another process, or this one, already holds the lock.
     """
+    from filelock import FileLock, Timeout
+
     path = folder / ".lock"
+    if path.is_symlink():
+        raise InputError(f"{path}: is a symbolic link; delete it")
+    lock = FileLock(path, timeout=0)
     with making(folder):
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-        except OSError as error:
+            lock.acquire()
+        except Timeout:
+            raise InputError(f"{folder}: in use by another process; wait for it, or choose another folder") from None
+        except (PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
             raise cannot_write(path, error) from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            pid = os.pread(handle, 32, 0).decode(errors="replace").strip()
-            raise InputError(
-                f"{folder}: in use by another process (pid {pid or 'unknown'}); wait for it, or choose another folder"
-            ) from error
         except OSError as error:
             raise InputError(f"{path}: cannot be locked ({reason(error)}); choose a folder on another disk") from error
-        with suppress(OSError):  # the pid is only used in the message above
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    try:
         clear_temps(folder)
         yield
     finally:
-        os.close(handle)
+        lock.release()
 
 
 @contextmanager
 def saving(folder: Path) -> Iterator[None]:
-    """Lock the artifact `folder` during a save. The lock is on the folder itself, so no lock file is left."""
-    try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
+    """Lock the artifact `folder` during a save. The lock file is deleted at the end.
+
+    On a file system without locks, the block runs without one; `exclusive` still protects runs there.
+
+    Raises:
+        InputError: another process, or this one, is saving to the folder, or the lock file cannot be created.
+    """
+    from filelock import FileLock, Timeout
+
+    path = folder / SAVE_LOCK
+    lock = FileLock(path, timeout=0)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            lock.acquire()
+        except Timeout:
             raise InputError(
                 f"{folder}: being saved to by another process; wait for it, or choose another folder"
-            ) from error
-        except OSError:  # a file system that cannot lock folders, such as NFS; `exclusive` still protects runs there
+            ) from None
+        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+            raise cannot_write(folder, error) from error
+        except (OSError, NotImplementedError):  # NFS without locks, for example
             pass
         yield
     finally:
-        os.close(handle)
+        try:
+            if lock.is_locked:
+                with suppress(OSError):  # Windows refuses this, and the release deletes the file
+                    path.unlink(missing_ok=True)
+        finally:
+            lock.release()

@@ -32,9 +32,11 @@ class Progress(Protocol):
 
         Args:
             n: number of steps done since the last call.
-            fields: values to show (loss=0.65), which replace the previous ones. The field `note` is a line for the
-                user: it is printed at once, and stays visible.
+            fields: values to show (loss=0.65), which replace the previous ones.
         """
+
+    def note(self, line: str) -> None:
+        """Show a line to the user at once; it stays visible."""
 
     def stop(self) -> None:
         """End the stage."""
@@ -51,6 +53,9 @@ class SilentProgress:
         """Do nothing."""
 
     def advance(self, n: int = 1, **fields: Json) -> None:
+        """Do nothing."""
+
+    def note(self, line: str) -> None:
         """Do nothing."""
 
     def stop(self) -> None:
@@ -92,10 +97,6 @@ class RichProgress:
     def advance(self, n: int = 1, **fields: Json) -> None:
         """Count `n` more steps, see `Progress.advance`."""
         self._done += n
-        if (note := fields.pop("note", None)) is not None:
-            self._print(f"{self._label}: {note}" if self._label else str(note))
-            if not (n or fields):
-                return
         if fields:
             self._fields = "  ".join(f"{name}={_short(value)}" for name, value in fields.items())
         if self._bar is not None:
@@ -103,6 +104,10 @@ class RichProgress:
         elif (now := self._clock()) - self._printed_at >= self._interval:
             self._printed_at = now
             self._print(self._line(now - self._started_at))
+
+    def note(self, line: str) -> None:
+        """Print a line, above the bar if there is one."""
+        self._print(f"{self._label}: {line}" if self._label else line)
 
     def stop(self) -> None:
         """End the stage. A second call does nothing."""

@@ -5,9 +5,6 @@ A pairwise objective is the sum over pairs (m, n) of a loss of the cosine matrix
 
 from __future__ import annotations
 
-from functools import lru_cache
-from itertools import combinations
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -15,16 +12,19 @@ from torch import Tensor
 from omnidistill.models.objectives.sphere import inner_products
 
 
-@lru_cache(maxsize=64)
 def modality_pairs(
     num_modalities: int, anchor: int | None = None, device: torch.device | None = None
 ) -> tuple[Int[Tensor, " P"], Int[Tensor, " P"]]:
-    """Return the indices (left, right) of the pairs: all M(M-1)/2, or the M-1 that contain the anchor."""
-    pairs = list(combinations(range(num_modalities), 2))
-    if anchor is not None:
-        pairs = [pair for pair in pairs if anchor in pair]
-    left, right = torch.tensor(pairs, device=device).unbind(1)
-    return left, right
+    """Return the indices (left, right) of the pairs: all M(M-1)/2, or the M-1 that contain the anchor.
+
+    They are computed on the device, without a copy to it.
+    """
+    if anchor is None:
+        left, right = torch.triu_indices(num_modalities, num_modalities, 1, device=device or "cpu").unbind(0)
+        return left, right
+    others = torch.arange(num_modalities - 1, device=device or "cpu")
+    others = others + (others >= anchor)
+    return others.clamp(max=anchor), others.clamp(min=anchor)
 
 
 def cosines(
