@@ -1,22 +1,47 @@
-"""What every test stands on: seeded draws, and a guard against tests (and code) that leak global state.
+"""What every test stands on: seeded draws, independence of how fast and how wide the machine is, and a guard against
+tests (and code) that leak global state.
 
-Nothing here may import omnidistill: this file is read before the hook that type-checks it is in place.
+Nothing here may import omnidistill at its top: this file is read before the hook that type-checks it is in place.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: bits depend on the number of threads
+
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from torch import Tensor
 
 from browser import Browser, find_browser
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a shell that runs the tests in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Seconds until the process of W&B must have started and answered: on a busy machine that takes longer than it allows.
+os.environ |= {"WANDB_X_SERVICE_WAIT": "600", "WANDB_INIT_TIMEOUT": "600"}
+
+# No example fails because a machine is slow.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _random_rows_are_trained_briefly() -> Iterator[None]:
+    """An evaluation of a small run spends nine tenths of its time on how long random rows are trained best: 2048 steps
+    are the longest that validation may choose, and 64 show as much.
+    """
+    from omnidistill.evaluation.baselines import random_real_rows
+    from omnidistill.evaluation.validation import doubling_steps
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(random_real_rows, "doubling_steps", lambda longest: doubling_steps(min(longest, 64)))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,9 +107,12 @@ def without_seconds(files: Mapping[str, bytes]) -> dict[str, Any]:
     return kept
 
 
+_PROGRESS = re.compile(r"^.*  \d+:\d\d:\d\d  ETA .*\n", re.MULTILINE)
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What a command did."""
+    """What a command did. `err` is without lines of progress: a slow machine prints one every ten seconds."""
 
     code: int
     out: str
@@ -123,7 +127,7 @@ def cli(*arguments: object) -> Outcome:
             code = main([str(argument) for argument in arguments])
         except SystemExit as stop:
             code = int(stop.code or 0)
-    return Outcome(code, out.getvalue(), err.getvalue())
+    return Outcome(code, out.getvalue(), _PROGRESS.sub("", err.getvalue()))
 
 
 SMALL = ("--preset", "smoke", "--set", "heads.width=8")

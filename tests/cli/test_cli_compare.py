@@ -189,7 +189,7 @@ def test_a_signal_during_a_method(data: Path, tmp_path: Path) -> None:
             while not list((tmp_path / "C").glob("cells/hopa-*/run/metrics.jsonl")) and process.poll() is None:
                 time.sleep(0.05)
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate()
         finally:
             process.kill()
     assert (process.returncode, out) == (130, ""), err

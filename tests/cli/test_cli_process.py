@@ -77,7 +77,7 @@ def test_a_run_resumed_after_sigint_gives_the_same_set(tmp_path: Path) -> None:
             while not (log.exists() and log.stat().st_size) and process.poll() is None:
                 time.sleep(0.02)
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate()
         finally:
             process.kill()
     assert (process.returncode, out) == (130, ""), err
