@@ -31,6 +31,21 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 
+LONG = ("e2e", "faults", "docs", "cli", "core/engines", "methods", "golden", "experiments", "encoding", "evaluation")
+"""Folders in which single tests take seconds, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files begin first, so that no process works on one at the end while the others have nothing left to do."""
+    tests = Path(__file__).parent
+
+    def turn(item: pytest.Item) -> int:
+        folder = item.path.relative_to(tests).parent.as_posix() + "/"
+        return next((turn for turn, name in enumerate(LONG) if folder.startswith(f"{name}/")), len(LONG))
+
+    items.sort(key=turn)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _random_rows_are_trained_briefly() -> Iterator[None]:
     """An evaluation of a small run spends nine tenths of its time on how long random rows are trained best: 2048 steps
@@ -52,6 +67,15 @@ def normal() -> Callable[..., Tensor]:
         return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
     return draw
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One thread, whatever the machine: for equal bits of sums that more threads would divide in another way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

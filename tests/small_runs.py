@@ -7,7 +7,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ from omnidistill.distillation import (
     distill,
 )
 from omnidistill.distillation.outer import TrajectoryObjective
-from omnidistill.evaluation.validation import judge_set
+from omnidistill.evaluation.baselines import random_real_rows
+from omnidistill.evaluation.validation import doubling_steps, judge_set
 from omnidistill.experiments.config import RunConfig, load_config
 from omnidistill.experiments.evaluate_run import Evaluation, evaluate
 from omnidistill.experiments.run import Run, open_run
@@ -186,6 +187,14 @@ def run_distill(reference: str, config: RunConfig, folder: Path, **arguments: An
     silent: dict[str, Any] = {"device": "cpu", "progress": False, **arguments}
     distill_features(reference if reference == "emoji" else Path(reference), config=config, folder=folder, **silent)
     return open_run(folder)
+
+
+@contextlib.contextmanager
+def random_rows_trained_fully() -> Iterator[None]:
+    """Train random rows as long as users do, where a set is to beat them; elsewhere conftest.py makes it short."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(random_real_rows, "doubling_steps", doubling_steps)
+        yield
 
 
 def evaluate_run(run: Run, **arguments: Any) -> Evaluation:
