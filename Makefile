@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/omnidistill demo -o demo-run
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The tests of single packages, in under two minutes: no command line in processes of its own, browser, Ray or media, and
 # no suite over all methods or all baselines.
@@ -18,7 +18,7 @@ QUICK := core data models training distillation methods evaluation testing stati
 SLOW := core/engines methods/test_methods_contract.py evaluation/baselines/test_baselines.py
 
 quick: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix tests/,$(QUICK)) $(addprefix --ignore tests/,$(SLOW))
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(addprefix tests/,$(QUICK)) $(addprefix --ignore tests/,$(SLOW))
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -50,8 +50,8 @@ class Browser:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._tell)
-        self.process.terminate()
-        self.process.wait(timeout=30)
+        self.process.kill()  # it keeps nothing
+        self.process.wait()
         os.close(self._hear)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:

@@ -1,22 +1,62 @@
-"""Fixtures of all tests: seeded draws, and a check that neither tests nor code change global state.
+"""What every test stands on: seeded draws, independence of how fast and how wide the machine is, and a guard against
+tests (and code) that leak global state.
 
-Nothing here may import omnidistill: this file is read before the hook that type-checks it is in place.
+Nothing here may import omnidistill at its top: this file is read before the hook that type-checks it is in place.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: bits depend on the number of threads
+
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from torch import Tensor
 
 from browser import Browser, find_browser
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a shell that runs the tests in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Seconds until the process of W&B must have started and answered: on a busy machine that takes longer than it allows.
+os.environ |= {"WANDB_X_SERVICE_WAIT": "600", "WANDB_INIT_TIMEOUT": "600"}
+
+# No example fails because a machine is slow.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
+
+LONG = ("e2e", "faults", "docs", "cli", "core/engines", "methods", "golden", "experiments", "encoding", "evaluation")
+"""Folders in which single tests take seconds, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files begin first, so that no process works on one at the end while the others have nothing left to do."""
+    tests = Path(__file__).parent
+
+    def turn(item: pytest.Item) -> int:
+        folder = item.path.relative_to(tests).parent.as_posix() + "/"
+        return next((turn for turn, name in enumerate(LONG) if folder.startswith(f"{name}/")), len(LONG))
+
+    items.sort(key=turn)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _random_rows_are_trained_briefly() -> Iterator[None]:
+    """An evaluation of a small run spends nine tenths of its time on how long random rows are trained best: 2048 steps
+    are the longest that validation may choose, and 64 show as much.
+    """
+    from omnidistill.evaluation.baselines import random_real_rows
+    from omnidistill.evaluation.validation import doubling_steps
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(random_real_rows, "doubling_steps", lambda longest: doubling_steps(min(longest, 64)))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +67,15 @@ def normal() -> Callable[..., Tensor]:
         return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
     return draw
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One thread, whatever the machine: for equal bits of sums that more threads would divide in another way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

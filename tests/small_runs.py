@@ -6,8 +6,9 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ from omnidistill.distillation import (
     distill,
 )
 from omnidistill.distillation.outer import TrajectoryObjective
-from omnidistill.evaluation.validation import validate_set
+from omnidistill.evaluation.baselines import random_real_rows
+from omnidistill.evaluation.validation import doubling_steps, validate_set
 from omnidistill.experiments.config import RunConfig, load_config
 from omnidistill.experiments.evaluate_run import Evaluation, evaluate
 from omnidistill.experiments.run import Run, open_run
@@ -107,9 +109,12 @@ def without_seconds(files: Mapping[str, bytes]) -> dict[str, Any]:
     return kept
 
 
+_PROGRESS = re.compile(r"^.*  \d+:\d\d:\d\d  ETA .*\n", re.MULTILINE)
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """The exit status and the output of a command."""
+    """What a command did. `err` is without lines of progress: a slow machine prints one every ten seconds."""
 
     code: int
     out: str
@@ -124,7 +129,7 @@ def cli(*arguments: object) -> Outcome:
             code = main([str(argument) for argument in arguments])
         except SystemExit as stop:
             code = int(stop.code or 0)
-    return Outcome(code, out.getvalue(), err.getvalue())
+    return Outcome(code, out.getvalue(), _PROGRESS.sub("", err.getvalue()))
 
 
 SMALL = ("--preset", "smoke", "--set", "heads.width=8")
@@ -183,6 +188,14 @@ def run_distill(reference: str, config: RunConfig, folder: Path, **arguments: An
     silent: dict[str, Any] = {"device": "cpu", "progress": False, **arguments}
     distill_features(reference if reference == "emoji" else Path(reference), config=config, folder=folder, **silent)
     return open_run(folder)
+
+
+@contextlib.contextmanager
+def random_rows_trained_fully() -> Iterator[None]:
+    """Train random rows as long as users do, where a set is to beat them; elsewhere conftest.py makes it short."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(random_real_rows, "doubling_steps", doubling_steps)
+        yield
 
 
 def evaluate_run(run: Run, **arguments: Any) -> Evaluation:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,6 @@ import pytest
 
 from comparison_problems import FLAGS, counted, line_of, tiny
 from omnidistill.data.planted import planted
-from omnidistill.evaluation.baselines import random_real_rows as random_rows
-from omnidistill.evaluation.validation import doubling_steps
 from omnidistill.experiments.config import describe_comparisons, describe_presets
 from omnidistill.experiments.run import heads_fingerprint
 from omnidistill.methods import methods as registry
@@ -31,14 +28,6 @@ from omnidistill.report.gain_figure import gain_figure
 from small_runs import cli, features, packed, small_heads
 
 FEW = ("--methods", "apm,hopa", "--sizes", "8", "--seeds", "0", "--students", "2", *FLAGS)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _few_steps_on_random_rows() -> Iterator[None]:
-    few = doubling_steps(16)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(random_rows, "doubling_steps", lambda most: few)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +178,7 @@ def test_a_signal_during_a_method(data: Path, tmp_path: Path) -> None:
             while not list((tmp_path / "C").glob("cells/hopa-*/run/metrics.jsonl")) and process.poll() is None:
                 time.sleep(0.05)
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate()
         finally:
             process.kill()
     assert (process.returncode, out) == (130, ""), err

@@ -297,27 +297,6 @@ def test_the_module_prints_its_version() -> None:
     assert done.stdout == f"omnidistill {versions()['omnidistill']}\n"
 
 
-HELP = """
-import contextlib, io, sys
-from omnidistill.cli import main
-for arguments in (["--help"], *([name, "--help"] for name in sys.argv[1:])):
-    text = io.StringIO()
-    with contextlib.redirect_stdout(text):
-        try:
-            main(arguments)
-        except SystemExit as stop:
-            assert stop.code in (0, None), arguments
-    assert "usage: omnidistill" in text.getvalue(), arguments
-    heavy = {"torch", "numpy", "pydantic", "rich", "jinja2", "safetensors"} & set(sys.modules)
-    assert not heavy, (arguments, heavy)
-"""
-
-
-def test_help_of_every_command_imports_no_heavy_package() -> None:
-    done = subprocess.run([sys.executable, "-c", HELP, *COMMANDS], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
 def test_help_names_every_command() -> None:
     text = cli("--help").out
     assert all(name in text for name in COMMANDS)

@@ -22,6 +22,7 @@ from small_runs import ROWS, features, packed, run_distill, small_config, widths
 
 WHOLE = 4 * ROWS["train"] * sum(widths(3).values())
 LEARNED = ("hopa", "lors-diagonal", "lors-full", "hopa-no-similarity", "task")
+STORAGES = ((), ("bits=16",), ("bits=4", "views=2"), ("bits=3",))
 CHOSEN = ("random", "prototypes", "group-means", "forgetting", "covmatch", "apm")
 
 
@@ -111,8 +112,12 @@ def test_a_percentage_is_one_of_the_training_rows(data: FeatureSet) -> None:
 # bytes of a set
 
 
-@pytest.mark.parametrize("storage", [(), ("bits=16",), ("bits=4", "views=2"), ("bits=3",)], ids=str)
-@pytest.mark.parametrize("preset", [*LEARNED, *CHOSEN])
+@pytest.mark.parametrize(
+    ("preset", "storage"),
+    [(preset, STORAGES[0]) for preset in (*LEARNED, *CHOSEN)]
+    + [(preset, STORAGES[1 + n % 3]) for n, preset in enumerate((*LEARNED, *CHOSEN))],
+    ids=str,
+)
 def test_a_real_set_has_the_computed_size(
     preset: str, storage: tuple[str, ...], data: FeatureSet, tmp_path: Path
 ) -> None:

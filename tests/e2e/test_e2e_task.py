@@ -22,7 +22,16 @@ from omnidistill.experiments.comparison.result_store import FolderStore
 from omnidistill.experiments.config import load_config
 from omnidistill.experiments.run import Run, open_run
 from omnidistill.io.tracking import SilentProgress
-from small_runs import evaluate_run, features, packed, records, run_distill, small_config, small_heads
+from small_runs import (
+    evaluate_run,
+    features,
+    packed,
+    random_rows_trained_fully,
+    records,
+    run_distill,
+    small_config,
+    small_heads,
+)
 
 WIDTHS = {"a": 24, "b": 28, "c": 32}
 ROWS = {"heads": 32, "train": 240, "validation": 48, "test": 120}
@@ -62,7 +71,8 @@ def scores_of(folder: Path, seed: int, shuffle_pairs: bool = False) -> dict[str,
         "evaluate.batch_size=48",
     )
     run = run_distill(str(folder / "SET"), load_config(preset="smoke", overrides=settings, seed=seed), folder / "RUN")
-    return evaluate_run(run, baselines=default_baselines(["random"])).scores.to_json()
+    with random_rows_trained_fully():
+        return evaluate_run(run, baselines=default_baselines(["random"])).scores.to_json()
 
 
 def test_a_set_learned_by_the_task_finds_the_planted_signal(tmp_path: Path) -> None:

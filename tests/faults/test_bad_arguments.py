@@ -46,9 +46,7 @@ TOLD = {
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
     folder = tmp_path_factory.mktemp("here")
     (folder / "items.csv").write_text("id,split,text\na,train,one\n")
-    done = subprocess.run(
-        [sys.executable, PROGRAM, folder], capture_output=True, text=True, check=False, cwd=folder, timeout=250
-    )
+    done = subprocess.run([sys.executable, PROGRAM, folder], capture_output=True, text=True, check=False, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in folder.iterdir()] == ["items.csv"]
     errors: dict[str, tuple[str, str]] = json.loads(done.stdout)

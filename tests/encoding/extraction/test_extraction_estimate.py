@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
 from encoding_problems import Files, Letters, write_manifest
 from omnidistill.core.errors import InputError
+from omnidistill.encoding.encoders.encoder import Item
 from omnidistill.encoding.extraction import EncodeSettings, estimate
+from omnidistill.encoding.extraction.workers import Preparation
 
+estimating = sys.modules[estimate.__module__]  # the package has a function of this name
 ENCODERS = {"text": Letters(), "sound": Files()}
 
 
@@ -22,16 +27,59 @@ def test_it_counts_rows_items_and_bytes_and_writes_nothing(tmp_path: Path) -> No
     assert {path.name for path in tmp_path.iterdir()} == {"media"}
 
 
-def test_time_grows_with_rows_and_falls_with_workers(tmp_path: Path) -> None:
-    manifest = write_manifest(tmp_path / "media", [b"slow"] * 12)
+class Clock:
+    """The time that only `Timed` spends, so that an estimate does not depend on the machine."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def process_time(self) -> float:
+        return 0.0
+
+
+CLOCK = Clock()
+
+
+class Timed(Files):
+    """Prepares an item in 200 ms and encodes a batch in 10 ms."""
+
+    def prepare(self, item: Item) -> Tensor:
+        CLOCK.now += 0.2
+        return super().prepare(item)
+
+    def encode(self, batch: Tensor) -> Tensor:
+        CLOCK.now += 0.01
+        return super().encode(batch)
+
+
+def test_time_grows_with_rows_and_falls_with_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimating, "time", CLOCK)
+    manifest = write_manifest(tmp_path / "media")
     manifest = replace(
         manifest, rows=tuple(replace(row, id=f"{row.id} {n}") for n in range(5) for row in manifest.rows)
     )
-    sounds = {"sound": Files()}
-    one = estimate(manifest, sounds, settings=EncodeSettings(num_workers=1)).seconds
-    assert one >= 60 * 0.2
-    assert estimate(manifest, sounds, settings=EncodeSettings(num_workers=4)).seconds < one
-    assert estimate(manifest, sounds, settings=EncodeSettings(num_workers=1), limit=3).seconds < one
+    sounds = {"sound": Timed()}
+    for workers, limit, seconds in ((1, None, 60 * 0.2), (4, None, 60 * 0.05), (1, 3, 3 * 0.2)):
+        found = estimate(manifest, sounds, settings=EncodeSettings(num_workers=workers), limit=limit)
+        assert found.seconds == pytest.approx(seconds)
+    alone = estimate(manifest, sounds, settings=EncodeSettings(num_workers=0, batch_size=10))
+    assert alone.seconds == pytest.approx(60 * (0.2 + 0.001))
+
+
+def test_the_start_of_workers_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimating, "time", CLOCK)
+
+    def starting(self: Preparation) -> Preparation:
+        CLOCK.now += 5.0
+        return enter(self)
+
+    enter = Preparation.__enter__
+    monkeypatch.setattr(Preparation, "__enter__", starting)
+    manifest = write_manifest(tmp_path / "media")
+    found = estimate(manifest, {"sound": Timed()}, settings=EncodeSettings(num_workers=1))
+    assert found.seconds == pytest.approx(5.0 + 12 * 0.2)
 
 
 def test_bad_items_are_passed_over_unless_all_are(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from omnidistill.experiments.comparison import compare
 from omnidistill.experiments.config import load_config
 from omnidistill.experiments.dry_run import CostEstimate, estimate_comparison, estimate_distill, estimate_experts
 from omnidistill.experiments.run import distill, train_experts
-from omnidistill.experiments.run.start_heads import make_heads
+from omnidistill.experiments.run.start_heads import load_or_create_heads
 from omnidistill.io.tracking import SilentProgress
 from small_runs import SMALL, cli, features, packed, small_config
 
@@ -135,7 +135,7 @@ def test_a_dry_run_writes_no_file(data: Path, tmp_path: Path, monkeypatch: pytes
 def test_a_dry_run_refuses_what_the_command_refuses(data: Path) -> None:
     buffer = train_experts(data, config=small_config("seed=1"), progress=False)
     other = {"config": small_config("distill.size=65")}
-    heads = make_heads(features(), small_config())
+    heads = load_or_create_heads(features(), small_config())
     for command in (distill, estimate_distill):
         with pytest.raises(InputError, match=r"distill\.size = 65 exceeds the 64 training rows"):
             command(data, **other, progress=False)

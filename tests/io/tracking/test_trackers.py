@@ -54,11 +54,12 @@ def in_tensorboard(folder: Path, name: str = "loss") -> Shown:
 def in_wandb(folder: Path, name: str = "loss") -> Shown:
     from wandb.proto import wandb_internal_pb2 as proto
 
-    (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     written: list[Any] = []
     while not any(record.HasField("exit") for record in written):  # its own process writes, and is not waited for
         time.sleep(0.02)
-        written = [proto.Record.FromString(data) for data in leveldb_records(file.read_bytes())]
+        files = list(folder.glob("wandb/offline-run-*/run-*.wandb"))
+        assert len(files) < 2
+        written = [proto.Record.FromString(data) for file in files for data in leveldb_records(file.read_bytes())]
     found = []
     for record in written:
         items = {item.nested_key[0] if item.nested_key else item.key: item for item in record.history.item}

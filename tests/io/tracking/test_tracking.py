@@ -343,7 +343,7 @@ def test_on_a_terminal_a_bar_with_label_counts_times_and_fields() -> None:
         progress.advance(50, loss=0.6512345)
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
     last = [line for line in re.split(r"[\r\n]", shown) if line.strip()][-1]
-    assert re.fullmatch(r"distil \[bold\] \S.*100/200 0:00:0\d ETA (-:--:--|0:00:0\d) loss=0\.6512\s*", last)
+    assert re.fullmatch(r"distil \[bold\] \S.*100/200 \d+:\d\d:\d\d ETA [-:\d]+ loss=0\.6512\s*", last)
     assert "\x1b[?25h" in stream.getvalue()  # the cursor is given back
 
 
@@ -383,4 +383,4 @@ def test_stdout_stays_clean_and_rich_unloaded_without_a_terminal() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "result\n"
-    assert re.fullmatch(r"distil 1/4  0:00:00  ETA 0:00:00  loss=0\.5\n", done.stderr)
+    assert re.fullmatch(r"distil 1/4  \d+:\d\d:\d\d  ETA \d+:\d\d:\d\d  loss=0\.5\n", done.stderr)

@@ -20,6 +20,7 @@ TRAIN = features().split("train")
 TRAININGS = ((1.0, 2), (3.0, 4), (0.3, 1))
 STARTS = [Start(small_heads(TRAIN, seed=number), *training) for number, training in enumerate(TRAININGS)]
 TURNS = [0, 1, 0, 2, 0, 1]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

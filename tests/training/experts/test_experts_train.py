@@ -23,6 +23,7 @@ OBJECTIVES: dict[str, Objective] = {
     "infonce": InfoNCE(),
 }
 RATES = torch.tensor([0.05, 0.3, 1.0])
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def train() -> FeatureSet:
