@@ -135,7 +135,7 @@ def test_the_checkpoint_of_another_run_is_refused(other: str, loop: Loop, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         loop.distill(tmp_path, small_config(), progress=InterruptAfter(2))
     before = contents(tmp_path)
-    with pytest.raises(InputError, match="checkpoint of another run"):
+    with pytest.raises(InputError, match="checkpoint belongs to another run"):
         loop.distill(tmp_path, small_config(other), resume=True)
     assert contents(tmp_path) == before
 
@@ -143,7 +143,7 @@ def test_the_checkpoint_of_another_run_is_refused(other: str, loop: Loop, tmp_pa
 def test_a_checkpoint_of_other_data_is_refused(loop: Loop, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         loop.distill(tmp_path, small_config(), provenance=Provenance(data="a"), progress=InterruptAfter(2))
-    with pytest.raises(InputError, match="checkpoint of another run"):
+    with pytest.raises(InputError, match="checkpoint belongs to another run"):
         loop.distill(tmp_path, small_config(), provenance=Provenance(data="b"), resume=True)
 
 

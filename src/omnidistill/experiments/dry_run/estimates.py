@@ -14,7 +14,7 @@ import torch
 from omnidistill.core.device import resolve_device
 from omnidistill.core.engines import Engine
 from omnidistill.core.memory import peak_memory
-from omnidistill.data.datasets import Data
+from omnidistill.data.datasets import Data, opened
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import DistilledSet
 from omnidistill.distillation.loop_settings import LoopSettings
