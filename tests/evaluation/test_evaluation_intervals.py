@@ -161,7 +161,7 @@ def test_intervals_are_finite_and_ordered_however_small_the_gain(n: int, seed: i
 def test_resamples_without_gain_count_as_the_worst_and_do_not_flip_their_sign() -> None:
     # 1 - 0.05 / gain rises with the gain, so the interval of the share is the image of the interval of the gain.
     zero = torch.zeros(8, 1, dtype=torch.float64)
-    full = torch.tensor([1.0, 0.8, 0.55, 0.5, 0.3, 0.0, -0.25, -0.35], dtype=torch.float64)[None, :, None]
+    full = torch.tensor([1.0, 0.8, 0.55, 0.5, 0.3, 0.0, -0.15, -0.35], dtype=torch.float64)[None, :, None]
     [gain] = paired_difference(full, zero[None], torch.arange(8))
     [worst] = paired_difference(full, zero[None], torch.arange(8), level=0.999)
     [kept] = gain_retained(zero, full, full - 0.05, torch.arange(8))

@@ -112,3 +112,11 @@ def test_what_is_not_a_number_does_not_become_one(normal: Normal) -> None:
     found = dequantise(unpack_codes(pack_codes(codes, 3), 3), step, 3)
     assert found.shape == rows.shape
     assert found.isfinite().all(1).tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("row", [0, 1])
+def test_rows_of_different_widths_are_refused(row: int) -> None:
+    packed = pack_codes(torch.full((2, 6), 3, dtype=torch.uint8), 4)
+    packed[row, -1] = 0
+    with pytest.raises(ValueError, match="different widths"):
+        unpack_codes(packed, 4)

@@ -22,7 +22,7 @@ from omnidistill.report.cases import COMPARED, Case, Cases, Retrieved
 from omnidistill.report.instances import Instance, Move, Neighbour, Trace
 from omnidistill.report.items import Medium, MediumFactory
 from omnidistill.report.page import MAX_BYTES, RunView, render_page
-from omnidistill.report.run_table import direction_rows, score_rows
+from omnidistill.report.run_table import arrow, percent, score_rows
 from omnidistill.report.similarity_view import SimilarityView
 
 VOID = {"meta", "link", "input", "img", "br"}
@@ -161,10 +161,14 @@ def test_every_line_number_and_direction_of_the_tables_is_on_the_page() -> None:
     cells = [cell.strip() for cell in page.inside("td") + page.inside("th")]
     for row in score_rows(read(sample())).rows:
         assert set(row) <= set(cells)
-    for direction, label, *recalls in direction_rows(read(sample())).rows:
-        means, spreads = zip(*(recall.split(" ± ") for recall in recalls), strict=True)
-        assert {direction, label, *means} <= set(cells)
-        assert {f"± {spread}" for spread in spreads} <= set(page.inside("small"))
+    scores = read(sample())
+    for row in scores.rows.values():
+        for direction in scores.directions:
+            recalls = [row.recall[direction][k] for k in scores.levels]
+            assert {arrow(direction), row.label, *(percent(recall.mean) for recall in recalls)} <= set(cells)
+            assert {f"± {percent(recall.std)}" for recall in recalls if recall.std is not None} <= set(
+                page.inside("small")
+            )
 
 
 def test_the_lowest_recall_by_direction_is_palest_and_the_highest_darkest() -> None:

@@ -19,7 +19,6 @@ from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.report.run_table import (
     CSV_HEADER,
     combine,
-    direction_rows,
     human_bytes,
     percent,
     score_rows,
@@ -153,15 +152,6 @@ def test_unknown_keys_change_nothing() -> None:
     extended["distilled"]["transfer"] = [1, 2]
     assert score_rows(read(extended)) == score_rows(read(scores))
     assert to_csv(read(extended)) == to_csv(read(scores))
-
-
-def test_direction_rows_hold_every_direction_of_every_line() -> None:
-    scores = sample()
-    table = direction_rows(read(scores))
-    assert len(table.rows) == 6 * len(scores["lines"])
-    cells = {(row[0], row[1]): row[2:] for row in table.rows}
-    expected = scores["full"]["recall"]["audio->text"]
-    assert cells["audio → text", "all rows, InfoNCE"] == tuple(f"{100 * expected[k]['mean']:.1f} ± 0.6" for k in KS)
 
 
 def test_csv_parses_back_to_the_exact_numbers() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from omnidistill.core.errors import InputError, NotFiniteError
-from omnidistill.training.rank_floor import rank_floor, singular_values, smallest_size
+from omnidistill.training.rank_floor import rank_floor, singular_values
 
 laws = settings(max_examples=60, deadline=None)
 
@@ -92,17 +92,6 @@ def test_scale_and_order_of_singular_values_change_nothing(difference: Tensor, s
         assert rank_floor(scale * torch.tensor(shuffled, dtype=torch.float64), rank) == expected
 
 
-@laws
-@given(differences, st.floats(0, 1.2))
-def test_smallest_size_inverts_the_floor(difference: Tensor, loss: float) -> None:
-    values = singular_values(difference)
-    size = smallest_size(values, loss)
-    assert rank_floor(values, size) <= loss
-    assert size == 0 or rank_floor(values, size - 1) > loss
-    for rank in range(len(values) + 1):
-        assert smallest_size(values, rank_floor(values, rank)) <= rank
-
-
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_an_update_of_low_rank_has_floor_zero_at_its_rank(dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(2)
@@ -112,7 +101,6 @@ def test_an_update_of_low_rank_has_floor_zero_at_its_rank(dtype: torch.dtype) ->
     values = singular_values(difference)
     assert rank_floor(values, 3) > 0.01
     assert rank_floor(values, 4) == 0.0
-    assert smallest_size(values, 0.0) == 4
 
 
 def test_what_has_no_floor_is_refused() -> None:
@@ -122,13 +110,8 @@ def test_what_has_no_floor_is_refused() -> None:
     for nothing in (torch.zeros(3), torch.zeros(0)):
         with pytest.raises(InputError, match="nothing to match"):
             rank_floor(nothing, 1)
-        with pytest.raises(InputError, match="nothing to match"):
-            smallest_size(nothing, 0.5)
     with pytest.raises(InputError, match="rank -1"):
         rank_floor(torch.ones(3), -1)
-    for loss in (-0.1, float("nan")):
-        with pytest.raises(InputError, match="matching loss"):
-            smallest_size(torch.ones(3), loss)
     difference = torch.ones(3, 4)
     difference[1, 2] = float("nan")
     with pytest.raises(NotFiniteError, match="NaN or Inf"):

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from omnidistill.core.errors import InputError, NotFiniteError
+from omnidistill.core.streams import Streams
 
 _DRAWS_AT_ONCE = 2**22  # largest number of group draws in memory
 
@@ -116,10 +117,12 @@ def _resampled_means(
     _check(named, groups, resamples, level)
     labels, code = torch.unique(groups.cpu(), return_inverse=True)
     sizes = torch.bincount(code, minlength=len(labels)).double()
-    # Runs use a separate generator, so the resampled queries depend on groups, resamples and seed only.
-    generator, generator_of_runs = (torch.Generator("cpu").manual_seed(each) for each in (seed, seed + 1))
+    # Runs use streams of their own, so the resampled queries depend on groups, resamples and seed only.
+    streams = Streams(seed)
+    generator = streams["intervals/queries"]
     drawn_runs = {
-        name: _multiplicities(len(hits), resamples, generator_of_runs) / len(hits) for name, hits in named.items()
+        name: _multiplicities(len(hits), resamples, streams[f"intervals/runs/{name}"]) / len(hits)
+        for name, hits in named.items()
     }
     totals = {name: _group_totals(hits.cpu().double(), code, len(labels)) for name, hits in named.items()}
 

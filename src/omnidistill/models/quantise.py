@@ -4,7 +4,7 @@
 
 with the factor f <= 1, out of a fixed list, that minimises the squared error; f < 1 clips large numbers for a finer
 step. The stored code is q + L + 1 > 0. Code j of a row occupies the bits b j .. b j + b - 1 of the bytes of the row,
-lowest bit first. Code 0 stands for no number and pads the last byte, so the width of a row follows from its codes.
+lowest bit first. Code 0 stands for no number and pads the last byte, so the width of the rows follows from their codes.
 """
 
 from __future__ import annotations
@@ -44,10 +44,18 @@ def pack_codes(codes: UInt8[Tensor, "N p"], bits: int) -> UInt8[Tensor, "N _"]:
 
 
 def unpack_codes(packed: UInt8[Tensor, "N _"], bits: int) -> UInt8[Tensor, "N p"]:
-    """Return the codes that `pack_codes` packed, none of which may be 0."""
+    """Return the codes that `pack_codes` packed, none of which may be 0.
+
+    Raises:
+        ValueError: rows have different widths, or a code within a row is 0.
+    """
     stream = _bits_of(packed, 8)
     codes = _number_of(stream[:, : stream.shape[1] // bits * bits], bits)
-    return codes[:, : int((codes[0] > 0).sum())]
+    used = codes > 0
+    width = int(used.any(0).sum())
+    if not bool(used[:, :width].all()):
+        raise ValueError("the codes of the rows have different widths")
+    return codes[:, :width]
 
 
 def _top(bits: int) -> int:

@@ -59,20 +59,6 @@ def score_rows(scores: RunScores) -> TextTable:
     return TextTable(header, rows)
 
 
-def direction_rows(scores: RunScores) -> TextTable:
-    """Return the recall of every row for every direction (query -> gallery), in % ± standard deviation over seeds.
-
-    Args:
-        scores: the scores of an evaluated run.
-    """
-    rows = tuple(
-        (arrow(direction), row.label, *(_recall_cell(row.recall.get(direction, {}).get(k)) for k in scores.levels))
-        for direction in scores.directions
-        for row in scores.rows.values()
-    )
-    return TextTable(("Direction", "Method", *scores.levels), rows, num_labels=2)
-
-
 def to_rich(scores: RunScores) -> rich.table.Table:
     """Return the score table for a terminal, with gain under recall and bytes under seconds to fit 80 columns."""
     from rich import box

@@ -54,17 +54,6 @@ def rank_floor(singular_values: Float[Tensor, " k"], rank: int) -> float:
     return float(floors[min(rank, len(floors) - 1)])
 
 
-def smallest_size(singular_values: Float[Tensor, " k"], loss: float) -> int:
-    """Return the smallest number of rows whose floor is at most `loss`, the relative matching loss of a modality.
-
-    Raises:
-        InputError: the loss is negative or NaN, or all singular values are zero.
-    """
-    if not loss >= 0:
-        raise InputError(f"matching loss {loss}: must be at least 0, since it is a ratio of squared distances")
-    return int((_floors(singular_values) > loss).sum())
-
-
 _NO_UPDATE = "the head of the expert equals the initial head, so nothing can be matched; train the expert for longer"
 
 

@@ -12,7 +12,7 @@ from media_files import write_media
 from omnidistill.encoding.media.container import MediaError
 from omnidistill.encoding.media.picture import read_picture
 from omnidistill.encoding.media.probe import check_complete, probe
-from omnidistill.encoding.media.sound import read_sound, sound_duration
+from omnidistill.encoding.media.sound import read_sound
 from omnidistill.encoding.media.video import read_frames, video_duration
 
 ACTIONS = (
@@ -20,7 +20,6 @@ ACTIONS = (
     check_complete,
     read_picture,
     video_duration,
-    sound_duration,
     lambda path: read_frames(path, [0.0, 0.6]),
     lambda path: read_sound(path, 16000, 0.2, 0.6),
 )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from media_files import SOUND_RATE, TONES, cut, tone, write_media
 from omnidistill.encoding.media.container import MediaError
-from omnidistill.encoding.media.sound import read_sound, resample, sound_duration
+from omnidistill.encoding.media.sound import read_sound, resample
 
 
 @pytest.fixture(scope="module")
@@ -114,17 +114,10 @@ def test_a_file_that_is_cut_gives_only_sound_that_is_there(folder):
             read_sound(path, 16000, start, end)
 
 
-def test_duration(wave, video):
-    assert sound_duration(wave) == pytest.approx(2.0, abs=1e-3)
-    assert sound_duration(video) == pytest.approx(7.0, abs=0.05)
-
-
 def test_a_video_without_sound(folder):
     path = write_media(folder / "silent.mp4", channels=0)
     with pytest.raises(MediaError, match=r"silent\.mp4: no audio track"):
         read_sound(path, 16000)
-    with pytest.raises(MediaError, match="no audio track"):
-        sound_duration(path)
 
 
 @pytest.mark.parametrize("start", [2.5, 30.0])

@@ -12,12 +12,20 @@ from omnidistill.models.heads import random_heads
 from omnidistill.training.closed_form import (
     accumulate_moments,
     covmatch_factors,
-    covmatch_floor,
     covmatch_rows,
     error_weighted_cross,
     factor,
-    linear_heads,
 )
+
+
+def matching_loss(moments, size, rho, factors=None):
+    """The loss of the rows of `covmatch_rows`."""
+    return rho**2 * (factors or covmatch_factors(moments, size)).residual
+
+
+def linear_heads(moments, rank, rho, dtype=torch.float32):
+    """The heads that minimise the linear loss: the factors of the cross-covariances, scaled."""
+    return {name: (block.mT / rho**0.5).to(dtype) for name, block in factor(moments.cross, rank).blocks.items()}
 
 
 def linear_loss(heads, cross, rho):
@@ -65,7 +73,7 @@ def test_two_modalities_leave_the_tail_of_the_singular_values(size):
     wanted = {pair: rho * block for pair, block in cross_of(data.features).items()}
     tail = rho**2 * float((torch.linalg.svdvals(moments.cross["red", "green"])[size - 1 :] ** 2).sum())
     assert off_diagonal(wanted, cross_of(rows)) == pytest.approx(tail, rel=1e-8, abs=1e-20)
-    assert covmatch_floor(moments, size, rho) == pytest.approx(tail, rel=1e-8, abs=1e-20)
+    assert matching_loss(moments, size, rho) == pytest.approx(tail, rel=1e-8, abs=1e-20)
     for name, x in rows.items():
         torch.testing.assert_close(x.mean(0), moments.means[name], rtol=0, atol=1e-12)
 
@@ -76,7 +84,7 @@ def test_no_set_of_as_many_rows_matches_three_modalities_better(size, rotation):
     moments, rho = accumulate_moments(paired(3)), 1.0
     factors = factor(moments.cross, size - 1, tolerance=1e-9, max_sweeps=1000)
     made = covmatch_rows(moments, size, rho, rotation, generator(), factors=factors, dtype=torch.float64)
-    floor = covmatch_floor(moments, size, rho, factors=factors)
+    floor = matching_loss(moments, size, rho, factors=factors)
     assert off_diagonal(moments.cross, cross_of(made)) == pytest.approx(floor, rel=1e-8)
 
     def matching(rows):
@@ -94,7 +102,7 @@ def test_no_set_of_as_many_rows_matches_three_modalities_better(size, rotation):
         }
         ends.append(minimise(lambda rows=rows: matching(rows), list(rows.values())))
     assert floor == pytest.approx(min(ends), rel=1e-4)
-    assert floor <= covmatch_floor(moments, size, rho) <= floor * 1.01
+    assert floor <= matching_loss(moments, size, rho) <= floor * 1.01
 
 
 @pytest.mark.parametrize("num_modalities", [2, 3, 4])
@@ -112,10 +120,10 @@ def test_one_row_more_than_outputs_reproduces_the_linear_heads(num_modalities):
 
 def test_a_larger_set_leaves_less_and_rho_only_scales():
     moments = accumulate_moments(paired(3))
-    floors = [covmatch_floor(moments, size, 1.0) for size in (2, 4, 8, 16, 32)]
+    floors = [matching_loss(moments, size, 1.0) for size in (2, 4, 8, 16, 32)]
     assert floors == sorted(floors, reverse=True)
     assert floors[-1] < 1e-4 * floors[0]
-    assert covmatch_floor(moments, 5, 3.0) == pytest.approx(9 * covmatch_floor(moments, 5, 1.0))
+    assert matching_loss(moments, 5, 3.0) == pytest.approx(9 * matching_loss(moments, 5, 1.0))
     factors = covmatch_factors(moments, 5)
     one, four = (covmatch_rows(moments, 5, rho, "eye", generator(), factors=factors) for rho in (1.0, 4.0))
     for name, mean in moments.means.items():
@@ -127,7 +135,7 @@ def test_error_weighted_blocks_are_factored_like_any_other():
     weighted = error_weighted_cross(data, [random_heads(data.widths, 8, generator())], tau=0.5)
     moments = replace(accumulate_moments(data), cross=weighted)
     rows = covmatch_rows(moments, 9, 1.0, "eye", generator(), dtype=torch.float64)
-    assert off_diagonal(weighted, cross_of(rows)) == pytest.approx(covmatch_floor(moments, 9, 1.0), rel=1e-6)
+    assert off_diagonal(weighted, cross_of(rows)) == pytest.approx(matching_loss(moments, 9, 1.0), rel=1e-6)
 
 
 @pytest.mark.parametrize("bad", [{"size": 1}, {"rho": 0.0}, {"rho": float("nan")}])
@@ -137,8 +145,18 @@ def test_bad_settings_are_refused_in_one_line(bad):
     with pytest.raises(InputError, match=next(iter(bad))) as caught:
         covmatch_rows(moments, settings["size"], settings["rho"], "eye", generator())
     assert "\n" not in str(caught.value)
-    with pytest.raises(InputError):
-        covmatch_floor(moments, settings["size"], settings["rho"])
+
+
+def test_the_loss_is_not_below_what_the_rank_of_each_pair_allows():
+    """Eckart-Young for every pair alone: equality for two modalities, a lower bound for three."""
+    for num_modalities in (2, 3):
+        moments = accumulate_moments(paired(num_modalities))
+        for size in (2, 4, 8):
+            bound = sum(float(torch.linalg.svdvals(each)[size - 1 :].square().sum()) for each in moments.cross.values())
+            loss = matching_loss(moments, size, 1.0)
+            assert loss >= bound * (1 - 1e-9)
+            if num_modalities == 2:
+                assert loss == pytest.approx(bound, rel=1e-8, abs=1e-20)
 
 
 def test_rows_train_as_features():

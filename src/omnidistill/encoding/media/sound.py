@@ -21,7 +21,6 @@ from omnidistill.encoding.media.container import (
     frame_time,
     open_container,
     seek,
-    stated_length,
     track,
     track_length,
 )
@@ -60,20 +59,6 @@ def read_sound(
     if cut.shape[1] == 0:
         raise MediaError(f"{source}: the sound ends at {begin + sound.shape[1] / rate:.2f} s, before {start:.2f} s")
     return cut.contiguous()
-
-
-def sound_duration(source: Source) -> float:
-    """Return the duration of the sound in seconds: the stated one, or else that of the decoded samples.
-
-    Raises:
-        MediaError: the file cannot be decoded or has no audio track.
-    """
-    with open_container(source) as container:
-        stream = track(container, "audio", source)
-        if (stated := stated_length(container, stream)) is not None:
-            return stated
-    samples, own_rate = _decoded(source, 0.0, None)
-    return samples.shape[1] / own_rate
 
 
 def resample(samples: Float[Tensor, "channels n"], rate: int, to: int) -> Float[Tensor, "channels m"]:

@@ -9,9 +9,7 @@ from omnidistill.training.closed_form.analytic_parameters import Norm, analytic_
 from omnidistill.training.closed_form.cca import canonical_factors, ridge_cca_heads
 from omnidistill.training.closed_form.covariance_matching import (
     covmatch_factors,
-    covmatch_floor,
     covmatch_rows,
-    linear_heads,
 )
 from omnidistill.training.closed_form.factors import Factors, factor
 from omnidistill.training.closed_form.moments import Moments, Pairing, accumulate_moments, error_weighted_cross
@@ -29,11 +27,9 @@ __all__ = [
     "apm_rows",
     "canonical_factors",
     "covmatch_factors",
-    "covmatch_floor",
     "covmatch_rows",
     "error_weighted_cross",
     "factor",
-    "linear_heads",
     "place_rows",
     "ridge_cca_heads",
 ]

@@ -9,7 +9,10 @@ C~, by gradient descent. N rows can have any C~_mn = B_m B_n^T with N - 1 factor
 
     B = factor(C, N - 1)        X~_m = 1 mu_m^T + sqrt(rho (N - 1)) Q B_m^T
 
-The same factorisation with d columns gives the heads that minimise L_lin: W_m = B_m^T / sqrt(rho).
+For M = 2 the residual of the factorisation, times rho^2, is the minimum of L (Eckart-Young). For M > 2 the blocks B_m
+are shared by several pairs and the diagonal blocks B_m B_m^T are free, so the problem is not convex: the residual is
+that of a stationary point, an upper bound on the minimum. A lower bound for any M is the sum over pairs of what their
+C~_mn of rank N - 1 cannot represent, rho^2 sum_{m<n} sum_{k>=N} s_k(C_mn)^2, which is not reached in general.
 
 Shapes: N synthetic rows, p_m feature width, d embedding width.
 """
@@ -21,7 +24,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
-from omnidistill.models.heads import Heads
 from omnidistill.training.closed_form.factors import Factors, factor
 from omnidistill.training.closed_form.moments import Moments
 from omnidistill.training.closed_form.rows_of_factors import Rotation, check_size, place_rows
@@ -60,21 +62,6 @@ def covmatch_rows(
     _check_rho(rho)
     factors = factors or covmatch_factors(moments, size)
     return place_rows(moments.means, factors.blocks, (rho * (size - 1)) ** 0.5, rotation, generator, dtype)
-
-
-def covmatch_floor(moments: Moments, size: int, rho: float, *, factors: Factors | None = None) -> float:
-    """Return the matching loss L of the rows of `covmatch_rows`, the minimum for `size` rows.
-
-    The minimum is exact for M = 2; for M > 2 it is subject to the convergence of the factorisation.
-    """
-    _check_rho(rho)
-    return rho**2 * (factors or covmatch_factors(moments, size)).residual
-
-
-def linear_heads(moments: Moments, rank: int, rho: float, dtype: torch.dtype = torch.float32) -> Heads:
-    """Return the heads (rank x p_m) that minimise L_lin on the data, and for rank < N also on `covmatch_rows`."""
-    _check_rho(rho)
-    return {name: (block.mT / rho**0.5).to(dtype) for name, block in factor(moments.cross, rank).blocks.items()}
 
 
 def _check_rho(rho: float) -> None:
