@@ -25,7 +25,7 @@ TOLD = {
     "size twice": "size=4 and setting distill.size=5: both set distill.size",
     "preset and config": "preset and config both choose the settings; give only one",
     "unknown preset": "unknown preset 'hoppa'; did you mean 'hopa'?",
-    "heads as a list": "heads: found a list; give a dict",
+    "heads as a list": "heads: found a list; give a Path, or a dict",
     "heads of another modality": "heads: 'c' is not a modality of the data (a, b)",
     "modalities that are none": "modality 'z': not in the set; it has a, b",
     "a device that is no name": "device='gpu': no device of this name; choose from auto, cpu",
@@ -36,7 +36,7 @@ TOLD = {
     "recall of a list": "embeddings: found a list; give a dict {modality: rows x width}",
     "fit a list": "features: found a list; give a dict",
     "transform before fit": "not fitted yet; call fit first",
-    "encode with a text": "encoders: found the text 'clip-image'; pass a list",
+    "encode with a text": "encoders: found the string 'clip-image'; pass a list",
     "encode on a missing device": "device='cuda:99': ",
     "unknown engine": "engine='rey': engine 'rey' is not installed",
 }

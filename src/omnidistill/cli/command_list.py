@@ -53,7 +53,7 @@ _EPILOG = """examples:
   omnidistill distill SET --bytes 1% -o RUN   1 % of the training features
   omnidistill evaluate RUN
 
-SET is a folder written by 'pack' or 'encode', or 'emoji' (bundled data).
+SET is a folder written by 'pack' or 'encode', or the name 'emoji' for the bundled data.
 Run 'omnidistill COMMAND --help' for the options and examples of a command.
 
 exit codes:

@@ -14,7 +14,9 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def add_set(parser: argparse.ArgumentParser, output: str) -> None:
     """Add SET, `--output`, `--heads` and the options of `add_settings`."""
-    parser.add_argument("set", metavar="SET", help="folder written by 'pack' or 'encode', or 'emoji'")
+    parser.add_argument(
+        "set", metavar="SET", help="folder written by 'pack' or 'encode', or the name 'emoji' for the bundled data"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar=output, help="folder to write")
     parser.add_argument(
         "--heads",
@@ -34,7 +36,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         dest="set_values",
         action="append",
         metavar="KEY=VALUE",
-        help="change one setting, repeatable: --set distill.iterations=500",
+        help="change one setting, such as distill.iterations=500; may be given more than once",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="seed of all random streams (default: 0)")
 
@@ -77,8 +79,8 @@ def add_trackers(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="also log the metrics to tensorboard, wandb, trackio or another tracker, repeatable; they stay "
-        "on this machine unless you configure the tracker otherwise (docs/sharing.md)",
+        help="also log the metrics to tensorboard, wandb, trackio or another tracker; may be given more than "
+        "once. The metrics stay on this machine unless you configure the tracker otherwise (docs/sharing.md)",
     )
 
 

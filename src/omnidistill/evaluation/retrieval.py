@@ -98,7 +98,7 @@ def ranks_by_direction(
 
     Args:
         embeddings: {modality: N x d}.
-        groups: group of row i of every modality.
+        groups: the group of each row. Row i has the same group in every modality.
 
     Raises:
         InputError: there are fewer than two modalities, or shapes differ.
@@ -127,7 +127,7 @@ def recall(
 
     Args:
         embeddings: {modality: N x d}; they are compared by inner product, so normalise them for cosines.
-        groups: group of row i of every modality, of any type; rows of one group are positives of each other.
+        groups: the group of each row, of any type. Row i has the same group in every modality, and rows of one group are positives of each other.
         at: the cut-offs K.
 
     Raises:

@@ -86,7 +86,7 @@ def check_result(baseline: Baseline, result: object, start: Heads) -> TrainedHea
     """Check that the result of a baseline satisfies the contract, and return it.
 
     Raises:
-        InputError: it is not of type TrainedHeads, or its heads are not R x d x p_m of the modalities of the start.
+        InputError: it is not of type TrainedHeads, or a head does not have the shape R x d x p_m.
     """
     where = f"baseline '{baseline.kind}'" + (f" of package '{baseline.package}'" if baseline.package else "")
     if not isinstance(result, TrainedHeads):

@@ -2,7 +2,7 @@
 
     A_mn = S_m(eps)^{-1} C_mn S_n(eps)^{-1},   B_m B_n^T nearest to A_mn,   X~_m = 1 mu_m^T + c Q B_m^+
 
-so that least squares on the rows gives the projectors of the data, to N - 1 factors. See
+With these rows, least squares recovers the projectors of the data up to rank N - 1. See
 `training.closed_form.analytic_parameters`.
 """
 

@@ -192,6 +192,6 @@ def _require_same_baselines(first: RunScores, other: RunScores, number: int) -> 
             mean = recalls[k].mean if k in recalls else math.nan
             if not abs(recall.mean - mean) <= _RECALL_TOLERANCE:
                 raise InputError(
-                    f"report: {name} reaches {k} {mean:.4f} in run {number} and {recall.mean:.4f} in run 1; "
-                    "evaluate both with the same heads, number of seeds and settings of the full run"
+                    f"report: the runs cannot be compared, because {name} has {k} {mean:.4f} in run {number} but "
+                    f"{recall.mean:.4f} in run 1; evaluate both with the same heads, seeds and evaluation settings"
                 )

@@ -24,7 +24,9 @@ def add(group: CommandGroup) -> None:
             "omnidistill compare SET --methods recommended,apm,k-medoids --sizes 100,200 -o CMP",
         ),
     )
-    parser.add_argument("set", metavar="SET", help="folder written by 'pack' or 'encode', or 'emoji'")
+    parser.add_argument(
+        "set", metavar="SET", help="folder written by 'pack' or 'encode', or the name 'emoji' for the bundled data"
+    )
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write; can hold several comparisons"
     )
@@ -44,7 +46,7 @@ def add(group: CommandGroup) -> None:
         dest="set_values",
         action="append",
         metavar="KEY=VALUE",
-        help="change a setting of every method that has it, repeatable",
+        help="change a setting of every method that has it; may be given more than once",
     )
     parser.add_argument(
         "--resume", action="store_true", help="resume the comparison in DIR, or add another comparison to DIR"

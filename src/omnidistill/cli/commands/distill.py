@@ -25,7 +25,7 @@ def add(group: CommandGroup) -> None:
     )
     add_set(parser, "RUN")
     parser.add_argument(
-        "--size", type=int, metavar="N", help="number of synthetic rows (default: from the preset, 100)"
+        "--size", type=int, metavar="N", help="number of synthetic rows (default: that of the preset, usually 100)"
     )
     parser.add_argument(
         "--bytes",

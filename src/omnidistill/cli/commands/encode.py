@@ -46,7 +46,7 @@ def add(group: CommandGroup) -> None:
         action="append",
         required=True,
         metavar="[MODALITY=]NAME[:SOURCE]",
-        help="repeatable, one per modality (default modality: the kind of data that the encoder reads)",
+        help="give one per modality (default modality: the kind of data that the encoder reads)",
     )
     parser.add_argument("-o", "--output", "--out", type=Path, required=True, metavar="SET", help="folder to write")
     parser.add_argument("--resume", action="store_true", help="resume the encoding in SET; fail if SET has none")

@@ -21,7 +21,10 @@ def add(group: CommandGroup) -> None:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder written by 'distill'")
     parser.add_argument(
-        "--seeds", type=int, metavar="R", help="students trained per baseline (default: from the run, 10)"
+        "--seeds",
+        type=int,
+        metavar="R",
+        help="students trained per row of the table (default: the setting of the run, usually 10)",
     )
     parser.add_argument(
         "--heads",

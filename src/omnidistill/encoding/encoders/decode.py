@@ -74,7 +74,7 @@ def sound_of(
     Args:
         item: a file with sound.
         rate: samples per second.
-        max_seconds: of a longer clip, only a part of this length from its middle is returned.
+        max_seconds: longest sound to return; a longer clip is cut to this length around its middle.
         channel: index of the channel; None averages the channels.
     """
     channels = read_sound(item.source, rate, item.start or 0.0, item.end)
@@ -85,6 +85,6 @@ def sound_of(
 
 
 def decoders(kind: Kind) -> dict[str, str]:
-    """Return {package: version} of the packages that decode items of a kind; it is part of a fingerprint."""
+    """Return {package: version} for the packages that decode this kind of item; fingerprints contain it."""
     packages = {"image": ("pillow",), "video": ("av",), "audio": ("av", "soxr")}.get(kind, ())
     return {package: version(package) for package in packages}

@@ -19,7 +19,7 @@ from omnidistill.encoding.encoders.pretrained import Pretrained
 
 @dataclass(frozen=True)
 class ImageTower(Pretrained):
-    """Image tower: reads 3 x side x side pixels, or rows x columns x values of patches (siglip2, any aspect ratio)."""
+    """Image tower. It reads pixels (3 x side x side), or for siglip2 a grid of patches (rows x columns x values)."""
 
     kind: ClassVar[Kind] = "image"
     settings: ClassVar[str] = "pil"

@@ -156,7 +156,7 @@ def prepare_encoding(
     if limit is not None and limit < 1:
         raise InputError(f"{argument('limit', limit)}: the number of rows must be at least 1")
     if isinstance(encoders, str):
-        raise InputError(f"encoders: found the text {encoders!r}; pass a list of references or a dict by modality")
+        raise InputError(f"encoders: found the string {encoders!r}; pass a list of references or a dict by modality")
     place = str(resolve_device(device))
     items = read_manifest(manifest, root) if isinstance(manifest, Path) else manifest
     by_modality = _open_all(encoders, place)

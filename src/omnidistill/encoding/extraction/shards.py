@@ -34,9 +34,9 @@ class Shard:
 
     Attributes:
         features: {modality: rows x [views x] width}; memory-mapped if loaded from a file.
-        ids: of the encoded rows.
-        groups: of the encoded rows.
-        splits: of the encoded rows.
+        ids: ids of the encoded rows.
+        groups: groups of the encoded rows.
+        splits: splits of the encoded rows.
         bad: the bad items, whose rows are dropped.
         cut: {modality: number of encoded rows whose item is longer than its encoder reads}, without zeros.
     """

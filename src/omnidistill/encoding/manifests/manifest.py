@@ -253,8 +253,8 @@ def _modality(column: str) -> tuple[str, Kind]:
     name, _, kind = column.rpartition(":")
     if kind not in KINDS:
         raise InputError(
-            f"column {column!r}: not one of {', '.join(_OWN)}, and not a modality, whose name is its kind "
-            f"({', '.join(KINDS)}) or NAME:KIND{nearest(kind, (*_OWN, *KINDS))}"
+            f"column {column!r}: unknown; expected one of {', '.join(_OWN)}, or a modality as KIND or NAME:KIND with "
+            f"KIND one of {', '.join(KINDS)}{nearest(kind, (*_OWN, *KINDS))}"
         )
     return name or kind, kind
 

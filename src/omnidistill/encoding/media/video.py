@@ -35,7 +35,7 @@ _TICK = 1e-3  # seconds; timestamps are stored in units of up to a millisecond
 def read_frames(source: Source, times: Sequence[float]) -> UInt8[Tensor, "n 3 height width"]:
     """Return the frames shown at `times`, RGB with values in 0-255, upright.
 
-    A time before the first frame gives the first frame, a time after the last the last. All frames are scaled to the
+    A time before the first frame gives the first frame, and one after the last frame the last. All frames are scaled to the
     size of the first one read.
 
     Args:
@@ -43,8 +43,8 @@ def read_frames(source: Source, times: Sequence[float]) -> UInt8[Tensor, "n 3 he
         times: seconds from the start, in any order.
 
     Raises:
-        MediaError: the file cannot be decoded, has no video track or is truncated before one of the times; or a time
-            is negative or not finite.
+        MediaError: a time is negative or not finite, or the file cannot be decoded, has no video track, or ends before
+            one of the times.
     """
     if not times or not all(0 <= time < float("inf") for time in times):
         raise MediaError(f"{source}: frames at {list(times)}: pass at least one time, each a number of seconds >= 0")

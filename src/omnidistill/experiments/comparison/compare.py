@@ -12,29 +12,27 @@ folder everything stays in memory.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from omnidistill.core.arguments import argument
 from omnidistill.core.device import resolve_device
 from omnidistill.core.engines import Engine, engine_in_use
-from omnidistill.core.errors import InputError, OmnidistillError
+from omnidistill.core.errors import InputError
 from omnidistill.data.datasets import Data, opened
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.fingerprint import fingerprint
 from omnidistill.evaluation.baselines import Baseline
-from omnidistill.experiments.comparison.cells import ComparisonContext, fit_baseline, load_result, run_cell
-from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell, plan_baselines, plan_cells
-from omnidistill.experiments.comparison.remaining_time import LabelledProgress, RemainingTime
+from omnidistill.experiments.comparison.cells import ComparisonContext, load_result
+from omnidistill.experiments.comparison.compared import Compared
+from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, plan_baselines, plan_cells
+from omnidistill.experiments.comparison.process_cells import run_locally, run_on_workers
 from omnidistill.experiments.comparison.result_store import FolderStore, MemoryStore
 from omnidistill.experiments.comparison.summary import summarise
-from omnidistill.experiments.comparison.units import SharedExperts, UnitRunner, plan_units
+from omnidistill.experiments.comparison.units import UnitRunner
 from omnidistill.experiments.config import (
     SHARED,
     ComparisonConfig,
@@ -48,58 +46,6 @@ from omnidistill.experiments.run import InitialHeads, given_heads, heads_fingerp
 from omnidistill.experiments.run.start_heads import GivenHeads
 from omnidistill.io.artifacts import exclusive, read_json, write_atomic
 from omnidistill.io.tracking import Progress, shown
-from omnidistill.report.comparison_content import Comparison
-from omnidistill.report.comparison_table import to_csv, to_markdown
-from omnidistill.report.gain_figure import gain_figure
-from omnidistill.report.latex import to_latex
-
-
-@dataclass(frozen=True, repr=False)
-class Compared:
-    """The result of a comparison.
-
-    Attributes:
-        content: everything that was measured, the content of comparison.json.
-        failures: {name of the cell: error}.
-        folder: the folder of the comparison; None if nothing was stored.
-    """
-
-    content: Comparison
-    failures: Mapping[str, str]
-    folder: Path | None = None
-
-    def table(self, layout: str | None = None) -> str:
-        """Return the table as Markdown.
-
-        Args:
-            layout: name of a layout; None uses that of the comparison.
-        """
-        return to_markdown(self.content, layout).rstrip("\n")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the content of comparison.json."""
-        return self.content.to_json()
-
-    def file(self, suffix: str) -> Path | None:
-        """Return the path of the table (.md, .csv, .tex, .json) or figure (.svg); None if it was not stored."""
-        if self.folder is None or (suffix == ".svg" and self.content.layout != "curve"):
-            return None
-        return self.folder / f"{self.content.name}{suffix}"
-
-    def save(self, folder: str | Path) -> Compared:
-        """Write the table as .json, .md, .csv and .tex, and with the layout "curve" the figure as .svg."""
-        folder, name = Path(folder), self.content.name
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / f"{name}.json", json.dumps(self.to_json(), indent=1, allow_nan=False).encode())
-        for suffix, render in (("md", to_markdown), ("csv", to_csv), ("tex", to_latex)):
-            write_atomic(folder / f"{name}.{suffix}", render(self.content).encode())
-        if self.content.layout == "curve":
-            write_atomic(folder / f"{name}.svg", gain_figure(self.content).encode())
-        return replace(self, folder=folder)
-
-    def __repr__(self) -> str:
-        failed = f", {len(self.failures)} failed" if self.failures else ""
-        return f"Compared({self.content.name} on {self.content.data.name}: {len(self.content.rows)} rows{failed})"
 
 
 def compare(
@@ -191,12 +137,12 @@ def compare(
         all_cells: list[AnyCell] = [*_needed_first(rows), *cells]
         missing = [cell for cell in all_cells if not store.has(cell)]
         if used.here or not isinstance(store, FolderStore):
-            failures = _run_locally(inputs, all_cells, missing, command, used, display)
+            failures = run_locally(inputs, all_cells, missing, command, used, display)
         else:
             runner = UnitRunner(
                 features.location or features, features.modalities, base, store.folder, command, str(chosen_device)
             )
-            failures = _run_on_workers(inputs, store, runner, missing, used, display)
+            failures = run_on_workers(inputs, store, runner, missing, used, display)
         results = {cell: load_result(inputs, cell) for cell in all_cells if store.has(cell)}
     content = summarise(
         comparison,
@@ -240,7 +186,7 @@ def _open_folder(folder: Path, data: FeatureSet, resume: bool) -> None:
 
 
 def _require_settings(start: InitialHeads, base: RunConfig, folder: Path | None) -> None:
-    """Check that stored heads were pre-trained with these settings; given heads have no settings."""
+    """Check that stored heads were pre-trained with these settings, unless they were given by the user."""
     stored, expected = start.meta.get("config"), base.heads.model_dump(mode="json")
     if isinstance(stored, dict) and stored != expected:
         differing = ", ".join(
@@ -251,76 +197,7 @@ def _require_settings(start: InitialHeads, base: RunConfig, folder: Path | None)
         )
 
 
-def _run_locally(
-    context: ComparisonContext,
-    cells: Sequence[AnyCell],
-    missing: Sequence[AnyCell],
-    command: str,
-    engine: Engine,
-    progress: Progress,
-) -> dict[AnyCell, str]:
-    """Process the missing cells one after the other in this process; return {failed cell: error}."""
-    remaining, failures = RemainingTime(list(map(_kind, missing))), dict[AnyCell, str]()
-
-    def process(cell: AnyCell) -> None:
-        started_at = time.monotonic()
-        label = (f"{cells.index(cell) + 1}/{len(cells)}", remaining.estimate(), cell.title)
-        try:
-            _process(context, cell, command, LabelledProgress(progress, " ".join(filter(None, label))))
-        finally:
-            remaining.record(_kind(cell), time.monotonic() - started_at)
-
-    for done in engine.run(process, missing):
-        if (failure := _failure(done.result)) is not None:
-            failures[missing[done.number]] = failure
-    return failures
-
-
-def _run_on_workers(
-    context: ComparisonContext,
-    store: FolderStore,
-    runner: UnitRunner,
-    cells: Sequence[AnyCell],
-    engine: Engine,
-    progress: Progress,
-) -> dict[AnyCell, str]:
-    """Process the cells in other processes in parallel; return {failed cell: error}."""
-    units, after = plan_units(context, store, cells)
-    failures: dict[AnyCell, str] = {}
-    with progress, closing(engine.run(runner, units, after=after)) as finished:
-        progress.start(len(units), "compare")
-        for done in finished:
-            unit, failure = units[done.number], _failure(done.result)
-            if failure is not None and not isinstance(unit, SharedExperts):  # the cells that need the experts report it
-                failures[unit] = failure
-            progress.advance(1)
-    return {cell: failures[cell] for cell in cells if cell in failures}
-
-
-def _process(context: ComparisonContext, cell: AnyCell, command: str, progress: Progress) -> None:
-    if isinstance(cell, Cell):
-        run_cell(context, cell, command, progress)
-    else:
-        with progress:
-            progress.start(1, "train")
-            fit_baseline(context, cell)
-
-
 def _needed_first(cells: Sequence[BaselineCell]) -> list[BaselineCell]:
     """Return the baselines; those that others are derived from come first."""
     needed = {name for cell in cells for name in cell.baseline.needs}
     return sorted(cells, key=lambda cell: cell.baseline.kind not in needed)
-
-
-def _failure(result: Callable[[], None]) -> str | None:
-    """Return the error of a unit as one line, None if it succeeded. Any exception ends only its own unit."""
-    try:
-        result()
-    except Exception as error:
-        name = "" if isinstance(error, OmnidistillError) else f"{type(error).__name__} "
-        return " ".join(f"{name}{error}".split())
-    return None
-
-
-def _kind(cell: AnyCell) -> str:
-    return cell.method if isinstance(cell, Cell) else cell.name

@@ -47,7 +47,7 @@ def summarise(
         comparison: what was compared.
         fitted: the baselines, in the order of the table.
         cells: the cells of the methods, in the order of the table.
-        results: of the cells and baselines that succeeded.
+        results: results of the cells and baselines that succeeded.
         failures: errors of those that failed.
         data: the dataset.
         name: name of the comparison.

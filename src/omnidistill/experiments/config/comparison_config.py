@@ -108,7 +108,7 @@ def load_comparison(
         preset: name of a comparison included in the package, instead of a source.
         methods: names of presets, or `MethodEntry`; they replace the methods of source or preset.
         given: values (sizes, bytes, seeds, num_students, settings, layout, baselines) that replace those of source or
-            preset; sizes replace bytes, and bytes sizes. None is ignored.
+            preset. Sizes remove bytes, and vice versa. Values that are None are ignored.
 
     Raises:
         InputError: a name, method or setting is unknown; the message names the nearest known one.

@@ -154,7 +154,7 @@ def overridden(overrides: object) -> Iterator[tuple[str, Any]]:
     for text in texts:
         if not isinstance(text, str):
             raise InputError(
-                f"settings: found {text!r}; give a dict such as {{'distill.iterations': 500}}, or texts such as "
+                f"settings: found {text!r}; give a dict such as {{'distill.iterations': 500}}, or strings such as "
                 "'distill.iterations=500'"
             )
         yield from (_pair(each) for each in _split_table(text))

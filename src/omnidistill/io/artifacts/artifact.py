@@ -95,7 +95,7 @@ def load_artifact(folder: Path, kind: str, verify: bool = True, sidecars: Sequen
     """Load the artifact of this kind from `folder`.
 
     Args:
-        folder: of the artifact.
+        folder: folder of the artifact.
         kind: the expected kind.
         verify: also compare the sha256 of the tensors, which reads the complete file once.
         sidecars: names of sidecars to read; those that are missing or belong to other tensors are left out.

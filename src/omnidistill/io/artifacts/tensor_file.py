@@ -50,8 +50,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor | Pieces]) -> FileRec
     """Replace `path` by a file of these tensors, creating missing parent folders.
 
     Args:
-        path: of the file.
-        tensors: of any shape and stride, with a dtype of `DTYPES`.
+        path: the file.
+        tensors: tensors of any shape and stride, with a dtype of `DTYPES`.
 
     Raises:
         InputError: a tensor cannot be stored or the file cannot be written; an existing file is unchanged.
@@ -64,8 +64,8 @@ def read_tensors(path: Path, record: FileRecord | None = None) -> dict[str, Tens
     """Open the tensors of a safetensors file, memory-mapped on the CPU. Do not write to them.
 
     Args:
-        path: of the file.
-        record: if given, size and sha256 are compared first.
+        path: the file.
+        record: expected size and sha256; the file is compared with them first. None: it is not checked.
 
     Raises:
         InputError: the file is missing, damaged or of another format; pickles are recognised but never read.

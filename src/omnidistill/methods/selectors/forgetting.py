@@ -36,8 +36,8 @@ def forgetting(
     num_snapshots = len(trajectory or ())
     if trajectory is None or num_snapshots < 2:
         raise InputError(
-            f"selector 'forgetting': counts changes during training, but found {num_snapshots} snapshots of heads; "
-            "give a trajectory of at least 2 (train experts first) or choose another selector"
+            f"selector 'forgetting': needs at least 2 snapshots of the heads to count changes during training, found "
+            f"{num_snapshots}; train experts first, or choose another selector"
         )
     counts = forgetting_counts(train, trajectory, chunk_bytes)
     order = torch.randperm(len(train), generator=generator, device="cpu").to(counts.device)

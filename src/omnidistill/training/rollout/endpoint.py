@@ -52,7 +52,7 @@ class Endpoint(Protocol):
 
 @dataclass(frozen=True)
 class ParameterEndpoint:
-    """A student in parameter form."""
+    """A student that is given by its heads, not by coefficients of rows."""
 
     start: Heads
     final: Heads

@@ -1,0 +1,85 @@
+"""Processing the missing cells of a comparison: in this process, or as units of an engine with several processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+from omnidistill.core.engines import Engine
+from omnidistill.core.errors import OmnidistillError
+from omnidistill.experiments.comparison.cells import ComparisonContext, fit_baseline, run_cell
+from omnidistill.experiments.comparison.plan import AnyCell, Cell
+from omnidistill.experiments.comparison.remaining_time import LabelledProgress, RemainingTime
+from omnidistill.experiments.comparison.result_store import FolderStore
+from omnidistill.experiments.comparison.units import SharedExperts, UnitRunner, plan_units
+from omnidistill.io.tracking import Progress
+
+
+def run_locally(
+    context: ComparisonContext,
+    cells: Sequence[AnyCell],
+    missing: Sequence[AnyCell],
+    command: str,
+    engine: Engine,
+    progress: Progress,
+) -> dict[AnyCell, str]:
+    """Process the missing cells one after the other in this process; return {failed cell: error}."""
+    remaining, failures = RemainingTime(list(map(_kind, missing))), dict[AnyCell, str]()
+
+    def process(cell: AnyCell) -> None:
+        started_at = time.monotonic()
+        label = (f"{cells.index(cell) + 1}/{len(cells)}", remaining.estimate(), cell.title)
+        try:
+            _process(context, cell, command, LabelledProgress(progress, " ".join(filter(None, label))))
+        finally:
+            remaining.record(_kind(cell), time.monotonic() - started_at)
+
+    for done in engine.run(process, missing):
+        if (failure := _failure(done.result)) is not None:
+            failures[missing[done.number]] = failure
+    return failures
+
+
+def run_on_workers(
+    context: ComparisonContext,
+    store: FolderStore,
+    runner: UnitRunner,
+    cells: Sequence[AnyCell],
+    engine: Engine,
+    progress: Progress,
+) -> dict[AnyCell, str]:
+    """Process the cells in other processes in parallel; return {failed cell: error}."""
+    units, after = plan_units(context, store, cells)
+    failures: dict[AnyCell, str] = {}
+    with progress, closing(engine.run(runner, units, after=after)) as finished:
+        progress.start(len(units), "compare")
+        for done in finished:
+            unit, failure = units[done.number], _failure(done.result)
+            if failure is not None and not isinstance(unit, SharedExperts):  # the cells that need the experts report it
+                failures[unit] = failure
+            progress.advance(1)
+    return {cell: failures[cell] for cell in cells if cell in failures}
+
+
+def _process(context: ComparisonContext, cell: AnyCell, command: str, progress: Progress) -> None:
+    if isinstance(cell, Cell):
+        run_cell(context, cell, command, progress)
+    else:
+        with progress:
+            progress.start(1, "train")
+            fit_baseline(context, cell)
+
+
+def _failure(result: Callable[[], None]) -> str | None:
+    """Return the error of a unit as one line, None if it succeeded. Any exception ends only its own unit."""
+    try:
+        result()
+    except Exception as error:
+        name = "" if isinstance(error, OmnidistillError) else f"{type(error).__name__} "
+        return " ".join(f"{name}{error}".split())
+    return None
+
+
+def _kind(cell: AnyCell) -> str:
+    return cell.method if isinstance(cell, Cell) else cell.name
