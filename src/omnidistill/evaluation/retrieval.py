@@ -127,7 +127,8 @@ def recall(
 
     Args:
         embeddings: {modality: N x d}; they are compared by inner product, so normalise them for cosines.
-        groups: the group of each row, of any type. Row i has the same group in every modality, and rows of one group are positives of each other.
+        groups: the group of each row, of any type. Row i has the same group in every modality; rows of one group are
+            positives of each other.
         at: the cut-offs K.
 
     Raises:

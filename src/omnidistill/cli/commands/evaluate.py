@@ -24,7 +24,7 @@ def add(group: CommandGroup) -> None:
         "--seeds",
         type=int,
         metavar="R",
-        help="students trained per row of the table (default: the setting of the run, usually 10)",
+        help="students trained per table row (default: that of the run, usually 10)",
     )
     parser.add_argument(
         "--heads",

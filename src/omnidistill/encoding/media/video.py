@@ -35,8 +35,8 @@ _TICK = 1e-3  # seconds; timestamps are stored in units of up to a millisecond
 def read_frames(source: Source, times: Sequence[float]) -> UInt8[Tensor, "n 3 height width"]:
     """Return the frames shown at `times`, RGB with values in 0-255, upright.
 
-    A time before the first frame gives the first frame, and one after the last frame the last. All frames are scaled to the
-    size of the first one read.
+    A time before the first frame gives the first frame, and one after the last frame the last. All frames are scaled
+    to the size of the first one read.
 
     Args:
         source: file or URL.

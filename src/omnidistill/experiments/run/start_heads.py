@@ -111,7 +111,8 @@ def given_heads(heads: GivenHeads | None, widths: Mapping[str, int]) -> InitialH
             matrices, meta = _checked(heads, widths), {}
         case _:
             raise InputError(
-                f"heads: found a {type(heads).__name__}; give a Path, or a dict with one matrix (width x input width) per modality"
+                f"heads: found a {type(heads).__name__}; give a Path, or a dict with one matrix (width x input width) "
+                "per modality"
             )
     kept: dict[str, Json] = {key: meta[key] for key in ("source", "licences") if key in meta}
     return InitialHeads(matrices, {"origin": "given", **kept})
