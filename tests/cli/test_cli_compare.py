@@ -112,7 +112,7 @@ def test_budgets_have_their_own_rows_and_a_figure(data: Path, tmp_path: Path) ->
     command = ("compare", data, "--methods", "apm,hopa", "--bytes", "50%, 3kB", "--layout", "curve", *few)
     outcome = cli(*command)
     assert outcome.code == 0, outcome
-    for part in ("50 % (3.3 kB)", "45.1 % (3.0 kB)", "heads of equal", "APM", "HoPA", "of a budget"):
+    for part in ("50 % (3.3 kB)", "45.1 % (3.0 kB)", "heads of equal", "APM", "HoPA", "per budget"):
         assert part in outcome.out, outcome.out
     assert f"table  {tmp_path / 'C' / 'comparison.md'} (also .csv, .tex, .json, .svg)" in outcome.out
     result = content(tmp_path / "C")

@@ -28,11 +28,18 @@ def test_what_validates_best_of_all_rates_and_epochs() -> None:
             InfoNCE(), heads, data.train, torch.tensor([rate]), batch_size=24, num_epochs=4, seed=3, purpose="choose"
         ):
             scores[rate, epoch] = validation_score(run_of(heads, 0), data.validation)
-    told: list[float] = []
+    reported: list[tuple[int, float]] = []
+
+    def report(n: int, validation: float, **fields: object) -> None:
+        reported.append((n, validation))
+
     chosen = choose_training(
-        InfoNCE(), start, data, RATES, batch_size=24, max_epochs=4, seed=3, purpose="choose", report=told.append
+        InfoNCE(), start, data, RATES, batch_size=24, max_epochs=4, seed=3, purpose="choose", report=report
     )
-    assert told == [max(scores[rate, epoch] for epoch in range(1, 5)) for rate in RATES]
+    assert [score for n, score in reported if n] == [
+        max(scores[rate, epoch] for epoch in range(1, 5)) for rate in RATES
+    ]
+    assert [score for n, score in reported if not n] == [scores[rate, epoch] for rate in RATES for epoch in range(1, 5)]
     assert scores[chosen.learning_rate, chosen.num_epochs] == chosen.score == max(scores.values())
     assert chosen.num_evaluated == len(scores)
 

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,12 +79,21 @@ def encoded(folder: Path) -> dict[str, Any]:
 
 
 def killing(lock: Callable[[], Path | None], killed: list[int]) -> None:
-    """Kill whoever holds a folder that is locked, once."""
+    """Kill the process that holds the lock of a folder, once."""
     while not killed:
-        if (found := lock()) is not None and (pid := found.read_text().strip()):
-            killed.append(int(pid))
-            os.kill(int(pid), signal.SIGKILL)
+        if (path := lock()) is not None and (pid := holder(path)) is not None:
+            killed.append(pid)
+            os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)
+
+
+def holder(lock: Path) -> int | None:
+    """Return the process that has a file open, None if there is none."""
+    for entry in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if entry.readlink() == lock.resolve():
+                return int(entry.parts[2])
+    return None
 
 
 def compared(folder: Path) -> dict[str, Any]:

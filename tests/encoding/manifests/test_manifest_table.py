@@ -126,7 +126,7 @@ def test_a_bad_cell_is_named_with_file_row_and_column(tmp_path, row, names):
 @pytest.mark.parametrize(
     ("header", "names"),
     [
-        ("id,vidoe", "column 'vidoe': not one of id, .*did you mean 'video'"),
+        ("id,vidoe", "column 'vidoe': unknown; expected one of id, .*did you mean 'video'"),
         ("id,clip:film", "column 'clip:film'"),
         ("id,split", "no modality"),
         ("id,video,video:video", "two columns have the same modality"),

@@ -12,7 +12,6 @@ from comparison_problems import FEW, TINY, compare_in, counted, without_costs
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.experiments.comparison import Compared, compare
-from omnidistill.experiments.run import distill_run
 from small_runs import features, packed
 
 SILENT: dict[str, Any] = {"device": "cpu", "progress": False}
@@ -70,7 +69,6 @@ def test_shared_experts_are_trained_once(data: FeatureSet, monkeypatch: pytest.M
     monkeypatch.setattr(result_store, "load_or_train_experts", lambda *given: calls.append(1) or original(*given))
     assert compare(data, config=FEW, **SILENT).failures == {}
     assert len(calls) == 1  # one method of two seeds reads them
-    assert distill_run.load_or_train_experts is not result_store.load_or_train_experts
 
 
 def test_what_needs_a_folder_or_is_no_device_is_one_line(data: FeatureSet) -> None:

@@ -78,7 +78,7 @@ def test_it_tells_what_is_in_them(made: Path) -> None:
         assert (tensors["a"].dtype, tensors["a"].shape, tensors["similarity"].shape) == ("F32", (9, 12), (9, 9))
     assert inspect(made / "items.csv").facts["items"] == {"image": 1, "text": 2}
     comparison = inspect(made / "CMP").facts
-    assert (comparison["cells"], comparison["baselines"]) == ({"made": 1, "begun": 0}, 2)  # zero-shot and full
+    assert (comparison["cells"], comparison["baselines"]) == ({"finished": 1, "unfinished": 0}, 2)  # zero-shot and full
     assert inspect(made / "RUN/distilled").facts["method"] == "smoke"
 
 
