@@ -75,8 +75,6 @@ class StageClock(SilentProgress):
         Raises:
             EnoughError: the budget of all stages of this label is used up, and this one has more steps.
         """
-        if "note" in fields:
-            return
         self.shown.advance(n, **fields)
         stage, before = self.stages[-1], self.stages[-1].seconds
         stage.ticks.append((time.monotonic(), n, fields))

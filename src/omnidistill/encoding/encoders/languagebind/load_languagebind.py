@@ -67,7 +67,7 @@ def convert(source: Path, folder: Path, modality: Modality) -> None:
     """
     weights = next((source / name for name in _WEIGHTS if (source / name).is_file()), None)
     if weights is None:
-        raise InputError(f"{source}: no {' or '.join(_WEIGHTS)} in it; expected the folder of a published model")
+        raise InputError(f"{source}: contains no {' or '.join(_WEIGHTS)}; expected the folder of a published model")
     vision, text = _configs(source / "config.json")
     tensors = _merged(weights, vision.get("lora_alpha"))
     sizes = {
@@ -145,7 +145,7 @@ def _configs(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
                     "expected a number and 'gelu'"
                 )
             case _:
-                raise InputError(f"{path}: no {part} in it; expected the config.json of a published LanguageBind model")
+                raise InputError(f"{path}: contains no {part}; expected the config.json of a published LanguageBind model")
     return configs[0], configs[1]
 
 
