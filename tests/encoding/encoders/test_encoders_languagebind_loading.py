@@ -122,5 +122,5 @@ def test_the_configuration_must_say_what_shapes_do_not(tmp_path: Path, config: d
 
 
 def test_a_folder_without_weights(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no model\.safetensors or pytorch_model\.bin in it"):
+    with pytest.raises(InputError, match=r"no model\.safetensors or pytorch_model\.bin; expected"):
         convert(tmp_path, tmp_path / "towers", "video")

@@ -145,7 +145,7 @@ def _configs(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
                     "expected a number and 'gelu'"
                 )
             case _:
-                raise InputError(f"{path}: contains no {part}; expected the config.json of a published LanguageBind model")
+                raise InputError(f"{path}: contains no {part}; expected that of a published LanguageBind model")
     return configs[0], configs[1]
 
 
