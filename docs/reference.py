@@ -237,7 +237,7 @@ def _doc(thing: Any) -> str:
     """A docstring as Markdown: an indented block stays one, lists of arguments and errors become lists."""
     lines, listing = [], False
     for line in inspect.cleandoc(inspect.getdoc(thing) or "").splitlines():
-        if line in ("Args:", "Raises:", "Returns:"):
+        if line in ("Args:", "Attributes:", "Raises:", "Returns:"):
             lines, listing = [*lines, f"{line[:-1]}:", ""], True
         elif listing and re.match(r"    \*{0,2}\w[\w, *]*: ", line):
             name, _, text = line.strip().partition(": ")
