@@ -62,7 +62,8 @@ class StageClock(SilentProgress):
 
     def __init__(self, shown: Progress) -> None:
         self.stages: list[TimedStage] = []
-        self.shown, self._seconds = shown, defaultdict[str, float](float)
+        self.shown: Progress = shown
+        self._seconds = defaultdict[str, float](float)
 
     def start(self, total: int, label: str, done: int = 0) -> None:
         """Start a stage."""
