@@ -50,6 +50,6 @@ def standardised(pixels: UInt8[Tensor, "*n 3 height width"] | Float[Tensor, "*n 
 
 
 def centre(pixels: Tensor) -> Tensor:
-    """Return the 224 x 224 centre of `pixels`, ... x height x width."""
+    """Return the central 224 x 224 crop of `pixels`, which has the shape ... x height x width."""
     top, left = (round((length - SIDE) / 2) for length in pixels.shape[-2:])
     return pixels[..., top : top + SIDE, left : left + SIDE]
