@@ -9,6 +9,7 @@ mine = "my_package:load_mine"
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -70,12 +71,16 @@ Data = FeatureSet | RawFeatures | str | Path
 """Data that the public functions accept: a set, raw features, the name of a dataset, or the Path of a packed set."""
 
 
-def opened(data: Data) -> FeatureSet:
+def opened(data: Data, modalities: Sequence[str] | None = None) -> FeatureSet:
     """Return a set unchanged, preprocess raw features, or load a set by name or path.
 
+    Args:
+        data: the set, the raw features, or the name or path of a set.
+        modalities: those to keep, at least two; None keeps all.
+
     Raises:
-        InputError: see `load`.
+        InputError: see `load` and `FeatureSet.only`.
     """
-    if isinstance(data, RawFeatures):
-        return prepare(data)
-    return data if isinstance(data, FeatureSet) else load(data)
+    read = prepare(data) if isinstance(data, RawFeatures) else data
+    features = read if isinstance(read, FeatureSet) else load(read)
+    return features if modalities is None else features.only(modalities)

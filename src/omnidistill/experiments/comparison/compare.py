@@ -115,9 +115,7 @@ def compare(
     )
     display, base = shown(progress), base_config(comparison)
     root = None if folder is None else Path(folder)
-    features = opened(data)
-    if base.modalities is not None:
-        features = features.only(base.modalities)
+    features = opened(data, base.modalities)
     features.development(), features.split("test")  # reports a missing split before any work is done
     cells = plan_cells(comparison, features)
     given, chosen_device = given_heads(heads, features.widths), resolve_device(device)

@@ -63,8 +63,7 @@ def estimate_experts(
     """
     config, clock = requested_config(**settings), StageClock(shown(progress))
     with peak_memory() as peak, clock:
-        features = opened(data)
-        features = features if config.modalities is None else features.only(config.modalities)
+        features = opened(data, config.modalities)
         config.experts.objective.bind(features.modalities)
         given, place = given_heads(heads, features.widths), resolve_device(device)
         at_once, workers, notes = start_workers(engine, str(place))
@@ -133,8 +132,7 @@ def estimate_comparison(
     comparison = load_comparison(config, preset, methods, **settings)[1]
     clock, base = StageClock(shown(progress)), base_config(comparison)
     with peak_memory() as peak, clock:
-        features = opened(data)
-        features = features if base.modalities is None else features.only(base.modalities)
+        features = opened(data, base.modalities)
         features.development(), features.split("test")
         cells = plan_cells(comparison, features)
         given, place = given_heads(heads, features.widths), resolve_device(device)
@@ -151,7 +149,7 @@ def estimate_comparison(
         for (method, size, _), seeds in same.items():
             try:
                 sets.append(_cell_stage(inputs, seeds[0], len(seeds), source))
-            except Exception as error:  # `compare` goes on with the other methods too
+            except Exception as error:  # `compare` continues with the other methods too
                 notes.append(f"{method}, {size} rows: fails with '{' '.join(str(error).split())}'")
         units = [stage.seconds / (stage.steps if stage in sets else 1) for stage in (*source.stages, *baselines, *sets)]
         total = sum(stage.seconds for stage in (*source.stages, *baselines, *sets))

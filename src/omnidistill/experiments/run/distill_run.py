@@ -99,10 +99,8 @@ def distill(
     _check_trackers(trackers, requested, place)
     if resume and place is None:
         raise InputError("resume=True: needs the folder of the run; pass it, or omit resume")
-    features = opened(data)
+    features = opened(data, requested.modalities)
     location = features.location
-    if requested.modalities is not None:
-        features = features.only(requested.modalities)
     resolved = resolve_size(requested, features)
     for part in [features] if resolved.joint else [features.only(p) for p in combinations(features.modalities, 2)]:
         _check(part, resolved, location)

@@ -131,9 +131,7 @@ def train_experts(
     output = None if folder is None else Path(folder)
     if trackers and output is None:
         raise InputError(f"tracker {trackers[0]!r}: needs the folder of a run; pass one, or omit the tracker")
-    features, display = opened(data), shown(progress)
-    if resolved.modalities is not None:
-        features = features.only(resolved.modalities)
+    features, display = opened(data, resolved.modalities), shown(progress)
     resolved.experts.objective.bind(features.modalities)
     given = given_heads(heads, features.widths)
     place = resolve_device(device)

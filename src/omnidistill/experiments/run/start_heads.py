@@ -204,9 +204,7 @@ def pretrain_heads(
         InputError: settings, heads or device cannot be used, or the folder exists.
     """
     resolved = requested_config(preset=preset, config=config, settings=settings, seed=seed)
-    features = opened(data)
-    if resolved.modalities is not None:
-        features = features.only(resolved.modalities)
+    features = opened(data, resolved.modalities)
     place = None if folder is None else Path(folder)
     if place is not None and (place / "manifest.json").exists():
         raise InputError(f"{folder}: already exists; choose another folder or remove it")

@@ -25,6 +25,8 @@ from omnidistill.core.errors import InputError
 _TEMP = ".omnidistill-temp-"
 SAVE_LOCK = f"{_TEMP}save.lock"
 """File in the folder of an artifact that is locked during a save."""
+CANNOT_LOCK = (OSError, NotImplementedError)
+"""What filelock raises if a file cannot be locked; the second one if the file system has no locks at all."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def replace(path: Path, pieces: Iterable[bytes | memoryview], named_by_content: 
 def clear_temps(folder: Path) -> None:
     """Delete the temporary files that killed writers left in `folder` and below."""
     for temp in {each.with_suffix("") for each in folder.rglob(f"{_TEMP}*")}:
-        with suppress(OSError, NotImplementedError), _lock(temp, timeout=0.0):  # a timeout is an OSError
+        with suppress(*CANNOT_LOCK), _lock(temp, timeout=0.0):  # a timeout is an OSError
             temp.unlink(missing_ok=True)
             _lock_path(temp).unlink(missing_ok=True)
 
@@ -215,7 +217,7 @@ def _held(temp: Path) -> Iterator[None]:
     """Hold the lock of a temporary file that is written in the block, unless the file system has no locks."""
     with ExitStack() as stack:
         stack.callback(_delete, _lock_path(temp))
-        with suppress(OSError, NotImplementedError):
+        with suppress(*CANNOT_LOCK):
             stack.enter_context(_lock(temp, timeout=10.0))  # `clear_temps` may hold it for a moment
             stack.callback(_delete, _lock_path(temp))
         yield

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from omnidistill.core.errors import InputError
-from omnidistill.io.artifacts.files import SAVE_LOCK, cannot_write, clear_temps, making, reason
+from omnidistill.io.artifacts.files import CANNOT_LOCK, SAVE_LOCK, cannot_write, clear_temps, making, reason
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def saving(folder: Path) -> Iterator[None]:
             ) from None
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
             raise cannot_write(folder, error) from error
-        except (OSError, NotImplementedError):  # NFS without locks, for example
+        except CANNOT_LOCK:  # NFS without locks, for example
             pass
         yield
     finally:
