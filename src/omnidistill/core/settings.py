@@ -32,7 +32,7 @@ S = TypeVar("S", bound="Settings")  # not typing.Self, which beartype accepts in
 
 
 class Settings(BaseModel):
-    """A group of settings: frozen, every field of its own type, no unknown fields, no NaN or Inf."""
+    """A group of settings: frozen, every field checked against its declared type, no unknown fields, no NaN or Inf."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True

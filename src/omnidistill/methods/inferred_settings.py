@@ -23,7 +23,7 @@ L = TypeVar("L", bound=LoopSettings)
 
 
 def infer_settings(settings: L, task: Task, buffer: ExpertBuffer | None = None) -> tuple[L, Task]:
-    """Return the settings with unset values inferred, and the task with the reasons in its provenance."""
+    """Return the settings with unset values inferred, and the task, whose provenance records the reasons."""
     changes: dict[str, Any] = {}
     choices: dict[str, str] = {}
     if buffer is not None:

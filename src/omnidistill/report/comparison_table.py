@@ -39,7 +39,7 @@ def to_rich(comparison: Comparison, layout: str | None = None) -> rich.table.Tab
         layout: name of a layout; by default that of the comparison.
 
     Raises:
-        InputError: the layout is unknown, or shares of bytes are shown and the bytes of the data are unknown.
+        InputError: the layout is unknown, or it shows sizes in percent of the data and the size of the data is unknown.
     """
     from rich import box
     from rich.table import Table
@@ -74,7 +74,7 @@ def to_markdown(comparison: Comparison, layout: str | None = None) -> str:
         layout: name of a layout; by default that of the comparison.
 
     Raises:
-        InputError: the layout is unknown, or shares of bytes are shown and the bytes of the data are unknown.
+        InputError: the layout is unknown, or it shows sizes in percent of the data and the size of the data is unknown.
     """
     table = comparison_table(comparison, layout)
     header = [_escape(f"{group} {name}".strip()) for group, name in table.columns]

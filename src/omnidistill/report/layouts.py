@@ -74,7 +74,7 @@ def comparison_table(comparison: Comparison, layout: str | None = None) -> Compa
         layout: name of a layout; by default that of the comparison.
 
     Raises:
-        InputError: the layout is unknown, or shares of bytes are shown and the bytes of the data are unknown.
+        InputError: the layout is unknown, or it shows sizes in percent of the data and the size of the data is unknown.
     """
     cells = _Cells(comparison)
     layout = comparison.layout if layout is None else layout

@@ -22,7 +22,11 @@ def add(group: CommandGroup) -> None:
         examples=("omnidistill report RUN", "omnidistill report RUN OTHER -o both.html"),
     )
     parser.add_argument(
-        "runs", type=Path, nargs="+", metavar="RUN", help="finished run; the page shows scores after 'evaluate'"
+        "runs",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="finished run; its scores are shown after 'evaluate' has been run",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="file to write (default: report.html in the first RUN)"

@@ -139,7 +139,7 @@ class RayEngine:
             self._owns_connection = False
 
     def _name(self) -> str:
-        """Return the engine as it is written in the argument `engine`."""
+        """Return the string that selects this engine in the argument `engine`."""
         address = self.address or ""
         return address if address.startswith("ray://") else f"ray:{address}".rstrip(":")
 

@@ -19,7 +19,7 @@ C = TypeVar("C", bound="JsonContent")
 
 
 class JsonContent(BaseModel):
-    """Base class of the content of JSON files: frozen, every field of its own type, no NaN or Inf.
+    """Base class of the content of JSON files: frozen, every field checked against its declared type, no NaN or Inf.
 
     Unknown fields, such as those of a later version, are ignored.
     """

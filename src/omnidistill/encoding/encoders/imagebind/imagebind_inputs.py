@@ -54,7 +54,7 @@ def frame_times(duration: float, frame_rate: float) -> list[float]:
 
 
 def video_input(frames: UInt8[Tensor, "10 3 height width"]) -> Float[Tensor, "15 3 2 224 224"]:
-    """Return the views of the frames at `frame_times`: left (upper), middle and right (lower) crop of each clip."""
+    """Return three crops of each clip, from the frames at `frame_times`: left to right, or top to bottom if upright."""
     clips = torch.unflatten(scaled_frames(frames), 0, (_VIDEO_CLIPS, -1)).transpose(1, 2)
     slack = max(clips.shape[-2:]) - SIDE
     along = -1 if clips.shape[-1] > clips.shape[-2] else -2
