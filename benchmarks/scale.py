@@ -30,8 +30,8 @@ from omnidistill.data.datasets import load
 from omnidistill.data.fingerprint import fingerprint
 from omnidistill.data.pack import pack
 from omnidistill.evaluation.baselines import Setting, baselines
-from omnidistill.evaluation.retrieval import first_positive_ranks
-from omnidistill.evaluation.scores import ranks_on_test
+from omnidistill.evaluation.retrieval import rank
+from omnidistill.evaluation.scores import rank_runs
 from omnidistill.experiments.config import load_config
 from omnidistill.experiments.run import load_or_create_heads
 from omnidistill.experiments.run.expert_stage import load_or_train_experts
@@ -114,7 +114,7 @@ def job(folder: Path) -> dict[str, Any]:
     stages.of("distil", lambda: config.distill.run(task))
     setting = Setting(task.development, start, config.evaluate, config.seed)
     zero_shot = baselines.build("zero-shot").fit(setting)
-    stages.of("recall", lambda: ranks_on_test(zero_shot, data.split("test")))
+    stages.of("recall", lambda: rank_runs(zero_shot, data.split("test")))
     return {"rows": len(data), "train": data.split_sizes["train"], "bytes": data.bytes, "stages": stages.all}
 
 
@@ -123,7 +123,7 @@ def recall(gallery: int) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     z = torch.nn.functional.normalize(torch.randn(gallery, WIDTH, generator=generator), dim=1)
     groups, stages, queries = torch.arange(gallery), Stages(), min(gallery, OTHERS["test"])
-    stages.of("recall", lambda: first_positive_ranks(z[:queries], z, groups[:queries], groups))
+    stages.of("recall", lambda: rank(z[:queries], z, groups[:queries], groups))
     return {"queries": queries, "gallery": gallery, "stages": stages.all}
 
 

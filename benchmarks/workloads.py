@@ -16,7 +16,7 @@ from torch import Tensor
 from measuring import CPU, Case
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.preprocessing import Preprocessing
-from omnidistill.evaluation.retrieval import first_positive_ranks
+from omnidistill.evaluation.retrieval import rank
 from omnidistill.models.heads import Heads, random_heads
 from omnidistill.models.objectives import Hopa, InfoNCE, Objective, PairwiseWbce
 from omnidistill.models.similarities import LowRank
@@ -264,7 +264,11 @@ def recall_cases(num_items: int, width: int = RECALL_WIDTH, device: torch.device
             part = query[first : first + chunk]
             torch.mm(part, gallery.T, out=scores[: len(part)])
 
-    return {"limit": product, "ranks": lambda: first_positive_ranks(query, gallery, groups, groups)}
+    return {
+        "limit": product,
+        "ranks": lambda: rank(query, gallery, groups, groups, all_positives=False),
+        "metrics": lambda: rank(query, gallery, groups, groups),
+    }
 
 
 def relative_difference(found: Tensor, expected: Tensor) -> float:

@@ -57,8 +57,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "ComparisonConfig",
         "recall",
         "embed",
-        "ranks_by_direction",
-        "first_positive_ranks",
+        "rank_directions",
+        "rank",
         "recalls",
     ),
     "Runs, settings and stored heads": (

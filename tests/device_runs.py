@@ -28,7 +28,7 @@ from omnidistill.evaluation.baselines import Allowance, Setting, baselines
 from omnidistill.evaluation.baselines.random_real_rows import RandomRows
 from omnidistill.evaluation.distilled_row import train_on_sets
 from omnidistill.evaluation.protocol import EvaluateConfig
-from omnidistill.evaluation.scores import ranks_on_test, score_rows
+from omnidistill.evaluation.scores import rank_runs, score_rows
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.evaluation.validation import validation_score
 from omnidistill.experiments.config import RunConfig
@@ -217,7 +217,9 @@ def evaluation(device: torch.device, folder: Path) -> dict[str, Tensor]:
     scored = {name.replace("zero-shot", "zero_shot"): row for name, row in rows.items()}
     scores = score_rows(scored, test)
     ranks = {
-        f"{name}/ranks": torch.stack([torch.stack(list(run.values())) for run in ranks_on_test(row, test)])
+        f"{name}/ranks": torch.stack(
+            [torch.stack([each.ranks() for each in run.values()]) for run in rank_runs(row, test)]
+        )
         for name, row in rows.items()
     }
     heads = {f"{name}/{m}": x for name, row in rows.items() for m, x in moved(row.heads, "cpu").items()}

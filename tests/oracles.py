@@ -5,6 +5,7 @@ Outputs are (M, b, d) head outputs, not normalised; targets are (b, b).
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -118,3 +119,9 @@ def hopa_gradient(
             tangent = to_z[m] - (to_z[m] @ z[m, i]) * z[m, i]
             gradient[m, i] = tangent / np.linalg.norm(outputs[m, i])
     return gradient
+
+
+def expected_hit(above: int, negatives: int, positives: int, k: int) -> float:
+    """The probability that a positive is among the first k items, by counting the orders of the tied items."""
+    places = min(max(k - above, 0), negatives + positives)
+    return 1 - math.comb(negatives, places) / math.comb(negatives + positives, places)

@@ -16,7 +16,8 @@ from omnidistill.encoding.encoders import encoders
 from omnidistill.encoding.extraction import EncodeSettings
 from omnidistill.encoding.extraction.encode_set import EncodedSet, encode
 from omnidistill.evaluation.baselines import Baseline, baselines
-from omnidistill.evaluation.retrieval import first_positive_ranks, ranks_by_direction, recall, recalls
+from omnidistill.evaluation.directions import rank_directions, recall, recalls
+from omnidistill.evaluation.retrieval import rank
 from omnidistill.experiments.comparison import Compared, compare
 from omnidistill.experiments.config import ComparisonConfig, MethodEntry, RunConfig, load_config
 from omnidistill.experiments.estimator import Distiller
@@ -90,7 +91,6 @@ __all__ = [
     "encoders",
     "engines",
     "evaluate",
-    "first_positive_ranks",
     "load",
     "load_config",
     "load_emoji",
@@ -105,7 +105,8 @@ __all__ = [
     "planted",
     "prepare",
     "pretrain_heads",
-    "ranks_by_direction",
+    "rank",
+    "rank_directions",
     "recall",
     "recalls",
     "recipes",

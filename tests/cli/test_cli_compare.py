@@ -184,7 +184,7 @@ def test_a_signal_during_a_method(data: Path, tmp_path: Path) -> None:
     assert (process.returncode, out) == (130, ""), err
     assert "--resume" in err
     assert "Traceback" not in err
-    assert len(list((tmp_path / "C").glob("cells/apm-*/result/manifest.json"))) == 1
+    assert len(list((tmp_path / "C").glob("cells/apm-*/ranking/manifest.json"))) == 1
 
 
 # the tables of the paper

@@ -13,18 +13,22 @@ import torch
 from method_problems import score_by_hand
 from omnidistill.data.featureset import FeatureSet, prepare
 from omnidistill.data.planted import planted
-from omnidistill.evaluation.gain import Gain, experts_gain_nothing, gain_of, row_hits
+from omnidistill.evaluation.gain import Gain, QueryHits, experts_gain_nothing, gain_of, query_hits
 from omnidistill.experiments.config import RunConfig
 from omnidistill.models.heads import Heads
 from omnidistill.training.experts import ExpertBuffer
 from small_runs import features, small_config, small_experts, small_heads
 
 
-def test_the_mean_of_the_hits_of_rows_is_the_score() -> None:
+def test_the_mean_of_the_hits_is_the_score() -> None:
     validation = features().split("validation")
-    found = row_hits(small_heads(features()), validation)
-    assert found.shape == (len(validation),)
-    assert float(found.mean()) == pytest.approx(score_by_hand(small_heads(features()), validation), abs=1e-9)
+    found = query_hits(small_heads(features()), validation)
+    score = sum(float(hits.mean()) for hits in found.hits) / len(found.hits)
+    assert score == pytest.approx(score_by_hand(small_heads(features()), validation), abs=1e-9)
+
+
+def in_one_direction(values: np.ndarray, codes: np.ndarray) -> QueryHits:
+    return QueryHits((torch.tensor(values),), (torch.tensor(codes),))
 
 
 @pytest.mark.parametrize("rows_of_a_group", [1, 4])
@@ -34,7 +38,7 @@ def test_the_error_is_that_of_a_bootstrap_of_groups(rows_of_a_group: int) -> Non
     codes = np.repeat(np.arange(60), rows_of_a_group)
     before = draw.random(len(codes))
     after = before + 0.1 + 0.3 * draw.standard_normal(60)[codes] + 0.1 * draw.standard_normal(len(codes))
-    gain = gain_of(torch.tensor(after), torch.tensor(before), torch.tensor(codes))
+    gain = gain_of(in_one_direction(after, codes), in_one_direction(before, codes), 60)
     assert gain.mean == pytest.approx((after - before).mean())
     by_group = (after - before).reshape(60, -1).mean(1)
     resampled = by_group[draw.integers(0, 60, (20_000, 60))].mean(1)
@@ -43,8 +47,8 @@ def test_the_error_is_that_of_a_bootstrap_of_groups(rows_of_a_group: int) -> Non
 
 def test_no_hits_at_all_are_no_certainty() -> None:
     for groups, nothing in ((50, False), (99, False), (101, True)):
-        none = torch.zeros(groups, dtype=torch.float64)
-        gain = gain_of(none, none, torch.arange(groups))
+        none = in_one_direction(np.zeros(groups), np.arange(groups))
+        gain = gain_of(none, none, groups)
         assert (gain.mean, gain.error) == (0.0, pytest.approx(1 / groups))
         assert gain.is_nothing == nothing
 

@@ -14,7 +14,17 @@ from torch import Tensor
 
 from omnidistill.core.errors import InputError, NotFiniteError
 from omnidistill.evaluation import intervals as measured
-from omnidistill.evaluation.intervals import Interval, gain_retained, mean_std, paired_difference
+from omnidistill.evaluation.intervals import Interval, mean_std
+
+
+def gain_retained(zero: Tensor, full: Tensor, method: Tensor, groups: Tensor, **options) -> list[Interval | None]:
+    """One direction; zero is N x K, the others are R x N x K."""
+    return measured.gain_retained([zero[None]], [full], [method], [groups], **options)
+
+
+def paired_difference(a: Tensor, b: Tensor, groups: Tensor, **options) -> list[Interval]:
+    """One direction; hits are R x N x K."""
+    return measured.paired_difference([a], [b], [groups], **options)
 
 
 def bernoulli(chance: float, *shape: int, seed: int = 0) -> Tensor:
@@ -224,7 +234,7 @@ def test_mean_and_standard_deviation_of_runs() -> None:
 
 def test_what_cannot_be_resampled_is_refused() -> None:
     hits, groups = bernoulli(0.5, 2, 8, 3), torch.arange(8)
-    unchecked = getattr(paired_difference, "__wrapped__", paired_difference)  # what users without the type hook call
+    unchecked = paired_difference
     with pytest.raises(InputError, match=r"'b' have shape \(2, 7, 3\)"):
         unchecked(hits, hits[:, :7], groups)
     with pytest.raises(InputError, match=r"'b' have shape \(2, 8, 2\)"):
@@ -240,3 +250,24 @@ def test_what_cannot_be_resampled_is_refused() -> None:
     hits[1, 3, 0] = float("nan")
     with pytest.raises(NotFiniteError, match="'full'"):
         gain_retained(torch.zeros(8, 3), hits, torch.zeros(1, 8, 3), groups)
+
+
+def test_directions_count_equally_and_groups_are_drawn_in_all_of_them() -> None:
+    """One direction has a third of the queries of the other: with equal groups, it has the same weight."""
+    zero, full, method, groups = example()
+    first = torch.tensor([int((groups == group).nonzero()[0]) for group in range(40)])
+    few = [each[..., first, :] for each in (zero, full, method)]
+    both = [[zero[None], few[0][None]], [full, few[1]], [method, few[2]]]
+    assert measured.mean_hits(both[1]).tolist() == pytest.approx(
+        ((full.mean((0, 1)) + few[1].mean((0, 1))) / 2).tolist()
+    )
+    by_direction = [groups, groups[first]]
+    [share, _] = measured.gain_retained(both[0], both[1], both[2], by_direction)
+    [twice, _] = measured.gain_retained([zero[None]] * 2, [full] * 2, [method] * 2, [groups] * 2)
+    assert twice == gain_retained(zero, full, method, groups)[0]
+    assert share is not None
+    means = [measured.mean_hits(each)[0] for each in both]
+    assert share.mean == pytest.approx(float((means[2] - means[0]) / (means[1] - means[0])))
+    assert share.low < share.mean < share.high
+    with pytest.raises(InputError, match="'a' have 1 directions, and groups 2"):
+        measured.paired_difference([full], [method], by_direction)

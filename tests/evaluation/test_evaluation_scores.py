@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
+from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.run_scores import RowScores
-from omnidistill.evaluation.scores import score_rows
+from omnidistill.evaluation.scores import Scoring, rank_runs, score_rows
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.models.heads import Heads
 from omnidistill.models.objectives import InfoNCE
@@ -161,3 +163,31 @@ def test_scores_do_not_depend_on_the_order_of_data_or_table_rows(
             for at, spread in recall.items():
                 assert shuffled[name]["recall"][direction][at]["mean"] == pytest.approx(spread["mean"])
     assert as_json(score_rows(rows, unseen)) == scores
+
+
+def test_metrics_are_those_that_were_asked_for(rows: dict[str, TrainedHeads], unseen: FeatureSet) -> None:
+    usual = score_rows(rows, unseen)["full"]
+    assert list(usual.recall["mean"]) == ["R@1", "R@5", "R@10"]
+    assert list(usual.metrics["mean"]) == ["MedR", "MnR", "MRR", "mAP", "nDCG@10"]
+    chosen = score_rows(rows, unseen, EvaluateConfig(metrics=("mAP", "R@7")))["full"]
+    assert list(chosen.recall["mean"]) == ["R@7"]
+    assert chosen.metrics["a->b"] == {"mAP": usual.metrics["a->b"]["mAP"]}
+    runs = rank_runs(rows["full"], unseen)
+    expected = [float(run["a", "b"].precision.mean()) for run in runs]
+    assert chosen.metrics["a->b"]["mAP"].mean == pytest.approx(np.mean(expected))
+    assert usual.metrics["mean"]["MnR"].mean == pytest.approx(
+        np.mean([float(ranking.ranks().mean()) for run in runs for ranking in run.values()])
+    )
+
+
+def test_a_cut_off_beyond_the_gallery_is_refused_if_named_and_undefined_if_not(
+    rows: dict[str, TrainedHeads], unseen: FeatureSet
+) -> None:
+    few = unseen.select(range(8))
+    scoring = Scoring.of(few, EvaluateConfig())
+    assert (scoring.levels, scoring.undefined) == (("R@1", "R@5"), ("R@10",))
+    assert list(score_rows(rows, few)["full"].recall["mean"]) == ["R@1", "R@5"]
+    with pytest.raises(InputError, match=r"metrics: R@9 is undefined, because the gallery of 'a' has only 8 items"):
+        score_rows(rows, few, EvaluateConfig(metrics=("R@9",)))
+    with pytest.raises(ValueError, match="unknown metric 'R@0'; use R@K"):
+        EvaluateConfig(metrics=("R@0",))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.evaluation.scores import ranks_on_test
+from omnidistill.evaluation.scores import rank_runs
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from small_runs import features
 
@@ -47,34 +47,34 @@ def ranks(
 
 def test_heads_of_pairs_rank_each_direction_by_its_pair(unseen: FeatureSet) -> None:
     parts = (heads("ab", 0), heads("ac", 1), heads("bc", 2))
-    found = ranks_on_test(TrainedHeads("pairs", parts, 0, 0.0, {}), unseen)
+    found = rank_runs(TrainedHeads("pairs", parts, 0, 0.0, {}), unseen)
     assert len(found) == RUNS
     for run, measured in enumerate(found):
         assert list(measured) == list(itertools.permutations("abc", 2))
         for part in parts:
             for query, gallery in itertools.permutations(part):
-                assert measured[query, gallery].tolist() == ranks(part, run, query, gallery, unseen)
-    assert not torch.equal(found[0]["a", "c"], found[1]["a", "c"])
+                assert measured[query, gallery].ranks().tolist() == ranks(part, run, query, gallery, unseen)
+    assert not torch.equal(found[0]["a", "c"].ranks(), found[1]["a", "c"].ranks())
 
 
 def test_the_first_part_that_has_both_modalities_is_used(unseen: FeatureSet) -> None:
     first, second = heads("ab", 3), heads("abc", 4)
-    (measured, *_) = ranks_on_test(TrainedHeads("overlapping", (first, second), 0, 0.0, {}), unseen)
+    (measured, *_) = rank_runs(TrainedHeads("overlapping", (first, second), 0, 0.0, {}), unseen)
     for query, gallery in itertools.permutations("abc", 2):
         part = first if {query, gallery} == {"a", "b"} else second
-        assert measured[query, gallery].tolist() == ranks(part, 0, query, gallery, unseen)
+        assert measured[query, gallery].ranks().tolist() == ranks(part, 0, query, gallery, unseen)
     assert ranks(second, 0, "a", "b", unseen) != ranks(first, 0, "a", "b", unseen)
 
 
 def test_a_bias_is_added_before_outputs_are_normalised(unseen: FeatureSet) -> None:
     part, draw = heads("abc", 5), torch.Generator().manual_seed(6)
     bias = {name: 2 * torch.randn(WIDTH, generator=draw) for name in "abc"}
-    found = ranks_on_test(TrainedHeads("biased", (part,), 0, 0.0, {}, bias=bias), unseen)
-    plain = ranks_on_test(TrainedHeads("plain", (part,), 0, 0.0, {}), unseen)
+    found = rank_runs(TrainedHeads("biased", (part,), 0, 0.0, {}, bias=bias), unseen)
+    plain = rank_runs(TrainedHeads("plain", (part,), 0, 0.0, {}), unseen)
     for run in range(RUNS):
         for query, gallery in itertools.permutations("abc", 2):
-            assert found[run][query, gallery].tolist() == ranks(part, run, query, gallery, unseen, bias)
-            assert found[run][query, gallery].tolist() != plain[run][query, gallery].tolist()
+            assert found[run][query, gallery].ranks().tolist() == ranks(part, run, query, gallery, unseen, bias)
+            assert found[run][query, gallery].ranks().tolist() != plain[run][query, gallery].ranks().tolist()
 
 
 def test_heads_of_pairs_are_not_heads_for_all_modalities(unseen: FeatureSet) -> None:

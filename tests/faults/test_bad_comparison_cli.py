@@ -163,7 +163,7 @@ def test_a_folder_in_use(made: Path, copied: Path) -> None:
 
 
 def a_result(folder: Path) -> Path:
-    return next(folder.glob("cells/apm-*/result/manifest.json"))
+    return next(folder.glob("cells/apm-*/ranking/manifest.json"))
 
 
 def tensors(folder: Path) -> Path:

@@ -306,7 +306,16 @@ def test_the_evaluation_of_the_float_run_gives_the_golden_scores(golden: Path, o
 def test_stored_scores_and_comparisons_are_read_and_written_alike(golden: Path) -> None:
     for model, name in ((RunScores, "RUN-float/scores.json"), (Comparison, "COMPARISON/comparison.json")):
         tree = json.loads((golden / name).read_text("utf-8"))
-        assert json.dumps(model.from_json(tree, name).to_json()) == json.dumps(tree)
+        assert without_additions(model.from_json(tree, name).to_json()) == tree
+
+
+def without_additions(tree: dict[str, Any]) -> dict[str, Any]:
+    """Scores or a comparison without what version 0.1 did not measure, which is empty."""
+    facts = {"gallery": "rows", "items": {}, "undefined": []}
+    assert {name: tree.pop(name) for name in facts if name in tree} in ({}, facts)
+    rows = [row if isinstance(row, dict) else tree[row] for row in tree["lines"]]
+    assert [row.pop("metrics") for row in rows] == [{}] * len(rows)
+    return tree
 
 
 def test_a_page_is_written_of_the_golden_run(golden: Path, tmp_path: Path) -> None:
@@ -315,16 +324,13 @@ def test_a_page_is_written_of_the_golden_run(golden: Path, tmp_path: Path) -> No
 
 
 def test_the_comparison_is_complete_and_gives_the_golden_table(golden: Path, own_copy: Callable[[str], Path]) -> None:
-    """`--resume` makes only heads of equal bytes again; the table is computed from the ranks that are stored."""
+    """`--resume` keeps sets and experts, and scores them as of today: ranks of version 0.1 do not tell ties."""
     folder = own_copy("COMPARISON")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("manifest.json")}
-    require_golden_table(compare(golden, folder, "--resume"), tolerance=1e-9)
+    require_golden_table(compare(golden, folder, "--resume"), tolerance=0.03)
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("manifest.json")}
     assert {path: after[path] for path in before} == before
-    assert {path.parent.name.split("-n8")[0] for path in set(after) - set(before)} == {
-        "equal-bytes",
-        "equal-bytes-4-bit",
-    }
+    assert {path.parent.name for path in set(after) - set(before)} == {"ranking"}
 
 
 def test_a_comparison_from_the_beginning_gives_the_golden_table(golden: Path, tmp_path: Path) -> None:

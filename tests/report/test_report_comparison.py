@@ -718,7 +718,7 @@ def test_csv_reads_back_as_the_exact_numbers() -> None:
 
     seen = set()
     for record in records:
-        one, direction, k = lines[record["line"]], record["direction"], f"R@{record['K']}"
+        one, direction, k = lines[record["line"]], record["direction"], record["metric"]
         seen.add((record["line"], direction, k))
         assert [record[name] for name in ("method", "label", "kind")] == [
             *(one["method"], one["label"], one["kind"]),
@@ -737,7 +737,7 @@ def test_csv_reads_back_as_the_exact_numbers() -> None:
             assert number(record[name]) == one[name]
     assert len(seen) == len(records)
     assert records[-1]["line"] == "dm@1000"
-    assert records[-1]["K"] == ""
+    assert records[-1]["metric"] == ""
 
 
 def test_unknown_keys_change_nothing_and_the_input_is_left_alone() -> None:

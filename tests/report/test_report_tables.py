@@ -20,8 +20,10 @@ from omnidistill.report.run_table import (
     CSV_HEADER,
     combine,
     human_bytes,
+    metric_rows,
     percent,
     score_rows,
+    scoring_facts,
     to_csv,
     to_markdown,
     to_rich,
@@ -71,6 +73,9 @@ def sample(method: str = "hopa", label: str = "HoPA, 100 rows", shift: float = 0
         "method": method,
         "size": 100,
         "num_seeds": 10,
+        "gallery": "distinct",
+        "items": {"image": 10, "text": 12},
+        "undefined": [],
         "command": "omnidistill evaluate runs/demo --seeds 10",
         "versions": {"omnidistill": "0.1.0", "torch": "2.8.0"},
         "data": {
@@ -161,7 +166,7 @@ def test_csv_parses_back_to_the_exact_numbers() -> None:
     assert tuple(records[0]) == CSV_HEADER
     assert len(records) == len(scores["lines"]) * 7 * 3
     for record in records:
-        line, k = scores[record["line"]], f"R@{record['K']}"
+        line, k = scores[record["line"]], record["metric"]
         assert float(record["mean"]) == line["recall"][record["direction"]][k]["mean"]
         assert float(record["std"]) == line["recall"][record["direction"]][k]["std"]
         gain = line["gain_retained"][k] if record["direction"] == "mean" else None
@@ -169,10 +174,46 @@ def test_csv_parses_back_to_the_exact_numbers() -> None:
             assert record[f"gain_{part}"] == ("" if gain is None else repr(gain[part]))
 
 
+def with_metrics(scores: dict[str, Any]) -> dict[str, Any]:
+    """The scores with other metrics, on distinct galleries of which one has fewer than ten items."""
+    for number, name in enumerate(scores["lines"]):
+        values = {"MedR": {"mean": 4.5 + number, "std": 0.25}, "mAP": {"mean": 0.3, "std": None}}
+        scores[name]["metrics"] = {"mean": values, "image->text": values}
+    return scores | {"gallery": "distinct", "items": {"image": 7, "text": 1809}, "undefined": ["R@20"]}
+
+
+def test_other_metrics_have_a_table_and_records_of_their_own() -> None:
+    scores = read(with_metrics(sample()))
+    table = metric_rows(scores)
+    assert table is not None
+    assert table.header == ("Method", "MedR", "mAP %")
+    assert table.rows[1][1:] == ("5.5 ± 0.2", "30.0")
+    assert metric_rows(read(sample())) is None
+    assert "| Method | MedR | mAP % |" in to_markdown(scores)
+    records = list(csv.DictReader(io.StringIO(to_csv(scores))))
+    found = [record for record in records if record["metric"] == "MedR" and record["line"] == "random"]
+    assert {record["direction"]: record["mean"] for record in found} == {"mean": "5.5", "image->text": "5.5"}
+
+
+def test_galleries_are_stated_and_undefined_recalls_are_na() -> None:
+    scores = read(with_metrics(sample()))
+    items = "Queries and gallery items are distinct items (copies count once) of the test split: 7 image, 1,809 text."
+    facts = [f"{items} Ties count as in random order.", "R@20 is n/a: the gallery of image has 7 items."]
+    assert scoring_facts(scores) == facts
+    assert scoring_facts(read(sample() | {"items": {}})) == []  # version 0.1
+    table = score_rows(scores)
+    assert table.header[4] == "R@20 %"
+    assert {row[4] for row in table.rows} == {"n/a"}
+    assert all(f"- {fact}" in to_markdown(scores) for fact in facts)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(to_rich(scores))
+    assert "1,809 text" in console.export_text()
+
+
 def test_markdown_has_one_row_per_line_and_survives_bars_in_labels() -> None:
     scores = sample()
     scores["random"]["label"] = "random | stratified"
-    header, rule, *rows = to_markdown(read(scores)).splitlines()
+    header, rule, *rows = to_markdown(read(scores | {"items": {}})).splitlines()
     assert rule.count("---") == header.count("|") - 1 == 9
     assert [row.replace("\\|", "").count("|") for row in rows] == [10] * len(scores["lines"])
     assert "random \\| stratified" in rows[1]

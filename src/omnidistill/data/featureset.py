@@ -19,6 +19,7 @@ from omnidistill.core.device import device_of, moved
 from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
 from omnidistill.data.arrays import Array, raw_from_arrays
+from omnidistill.data.distinct_rows import distinct_rows
 from omnidistill.data.names import SPLITS, check_modality_names, check_split_names
 from omnidistill.data.prepare import check_finite, fit_preprocessing, prepare_chunks
 from omnidistill.data.preprocessing import Preprocessing
@@ -132,6 +133,11 @@ class FeatureSet:
         """Group of each row as a code (N, int64, device of the rows), numbered in the order of first appearance."""
         codes = {group: code for code, group in enumerate(dict.fromkeys(self.groups))}
         return torch.tensor([codes[group] for group in self.groups], device=self.device)
+
+    @cached_property
+    def distinct_rows(self) -> dict[str, Int[Tensor, " _"]]:
+        """For each modality, the first row of each distinct item (group and features), ascending, on the CPU."""
+        return {name: distinct_rows(x, self.group_codes) for name, x in self.features.items()}
 
     def to(self, device: torch.device | str) -> FeatureSet:
         """Return the set with features and pairing on a device; the set itself if they are there already."""

@@ -1,13 +1,13 @@
 """Test whether training improves the validation score at all; if it does not, a long run is a waste of time.
 
-    d_i     = mean over directions and K = 1, 5, 10 of  [hit after] - [hit before]                    for row i of V
-    gain    = mean_i d_i                                the difference of two validation scores, on the same rows
-    error^2 = (sum_g (sum_{i in g} (d_i - gain))^2) / V^2 + 1 / G^2                 over the G groups g of rows
+    d_i     = mean over K = 1, 5, 10 of  [hit after] - [hit before]       for query i of Q_D queries in direction D
+    gain_D  = mean_i d_i,     gain = mean_D gain_D                        the difference of two validation scores
+    error^2 = sum_g (mean_D sum_{i in g} (d_i - gain_D) / Q_D)^2 + 1 / G^2       over the G groups g of queries
 
-The last term of the error is the effect of one additional group whose hits all change, so the error is not 0 if no row
-is a hit. There is *no gain* if the gain is at most two errors above 0, and the gain plus two errors is at most two
-points (0.02). A small gain with a large error is not enough: the split must be large enough (at least 100 groups) to
-exclude a relevant gain.
+The last term of the error is the effect of one additional group whose hits all change, so the error is not 0 if no
+query is a hit. There is *no gain* if the gain is at most two errors above 0, and the gain plus two errors is at most
+two points (0.02). A small gain with a large error is not enough: the split must be large enough (at least 100 groups)
+to exclude a relevant gain.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from omnidistill.core.device import moved
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import DistilledSet
-from omnidistill.evaluation.retrieval import hits, ranks_by_direction
+from omnidistill.evaluation.directions import RECALL_AT, items_of, rank_heads
 from omnidistill.evaluation.validation import run_of, validated_students
-from omnidistill.models.heads import Heads, embed
+from omnidistill.models.heads import Heads
 from omnidistill.training.experts import ExpertBuffer
 
 _ERRORS = 2.0
@@ -47,17 +47,31 @@ class Gain:
         return f"{100 * self.mean:+.1f} ± {100 * self.error:.1f} points"
 
 
-def gain_of(after: Float[Tensor, " V"], before: Float[Tensor, " V"], codes: Int[Tensor, " V"]) -> Gain:
-    """Return the gain between two results of `row_hits`; codes: group of each row, 0 to G - 1, no group empty."""
-    difference, codes, num_groups = after - before, codes.to(after.device), int(codes.max()) + 1
-    sums = difference.new_zeros(num_groups).index_add(0, codes, difference - difference.mean())
-    error = float((sums.square().sum() / len(codes) ** 2 + 1 / num_groups**2).sqrt())
-    return Gain(float(difference.mean()), error)
+@dataclass(frozen=True)
+class QueryHits:
+    """Hits of the queries of every direction, averaged over the cut-offs, and the group of each query."""
+
+    hits: tuple[Float64[Tensor, " _"], ...]
+    codes: tuple[Int[Tensor, " _"], ...]
 
 
-def row_hits(heads: Heads, validation: FeatureSet) -> Float[Tensor, " V"]:
-    """Return, for each row, the share of directions and cut-offs with a hit, in [0, 1]; their mean is the score."""
-    return hits(ranks_by_direction(embed(heads, validation.features), validation.group_codes)).mean(1)
+def gain_of(after: QueryHits, before: QueryHits, num_groups: int) -> Gain:
+    """Return the gain between two results of `query_hits` on the same queries, which belong to `num_groups` groups."""
+    influence = torch.zeros(num_groups, dtype=torch.float64, device="cpu")
+    gains = []
+    for new, old, codes in zip(after.hits, before.hits, after.codes, strict=True):
+        change = new - old
+        gains.append(float(change.mean()))
+        influence.index_add_(0, codes, (change - change.mean()) / (len(change) * len(after.hits)))
+    return Gain(sum(gains) / len(gains), float((influence.square().sum() + 1 / num_groups**2).sqrt()))
+
+
+def query_hits(heads: Heads, validation: FeatureSet) -> QueryHits:
+    """Return the hits of all queries; their mean over queries, then over directions, is the validation score."""
+    rankings, items = rank_heads(heads, validation), items_of(validation)
+    codes = validation.group_codes.cpu()
+    hits = tuple(torch.stack([ranking.hits(k) for k in RECALL_AT]).mean(0) for ranking in rankings.values())
+    return QueryHits(hits, tuple(codes[items[query]] for query, _ in rankings))
 
 
 def experts_gain_nothing(buffer: ExpertBuffer, start: Heads, validation: FeatureSet) -> str | None:
@@ -65,7 +79,7 @@ def experts_gain_nothing(buffer: ExpertBuffer, start: Heads, validation: Feature
     experts = buffer.own_experts
     epochs = range(buffer.last_epochs[experts[0]], 0, -1)
     snapshots = (moved(buffer.heads(expert, epoch), validation.device) for epoch in epochs for expert in experts)
-    best = _best_of_nothing((row_hits(heads, validation) for heads in snapshots), start, validation)
+    best = _best_of_nothing((query_hits(heads, validation) for heads in snapshots), start, validation)
     return (
         best and f"nothing to gain: training on all rows ({len(experts)} experts) changes validation by {best} at best"
     )
@@ -79,17 +93,19 @@ def students_gain_nothing(distilled: DistilledSet, start: Heads, validation: Fea
     return best and f"nothing to gain: students of the best set so far change validation by {best}"
 
 
-def _best_of_nothing(hits_after: Iterable[Tensor], start: Heads, validation: FeatureSet) -> str | None:
+def _best_of_nothing(every: Iterable[QueryHits], start: Heads, validation: FeatureSet) -> str | None:
     """Return the largest gain as text if there is no gain in any of them, else None; stops at the first gain."""
-    best, before = None, row_hits(start, validation)
-    for after in hits_after:
-        gain = gain_of(after, before, validation.group_codes)
+    best, before, num_groups = None, query_hits(start, validation), len(set(validation.groups))
+    for after in every:
+        gain = gain_of(after, before, num_groups)
         if not gain.is_nothing:
             return None
         best = gain if best is None or gain.mean > best.mean else best
     return str(best) if best else None
 
 
-def _mean_hits(runs: Mapping[str, Float[Tensor, "R _ _"]], validation: FeatureSet) -> Float[Tensor, " V"]:
+def _mean_hits(runs: Mapping[str, Float[Tensor, "R _ _"]], validation: FeatureSet) -> QueryHits:
     num_runs = len(next(iter(runs.values())))
-    return torch.stack([row_hits(run_of(runs, run), validation) for run in range(num_runs)]).mean(0)
+    of_runs = [query_hits(run_of(runs, run), validation) for run in range(num_runs)]
+    means = tuple(torch.stack(each).mean(0) for each in zip(*(run.hits for run in of_runs), strict=True))
+    return QueryHits(means, of_runs[0].codes)

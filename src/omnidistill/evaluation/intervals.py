@@ -1,25 +1,31 @@
 """Confidence intervals of scores: percentile bootstrap over queries and runs, for gains retained and for differences.
 
-*Groups* of queries are resampled with replacement, with all of their rows. All methods that are compared use the same
-resamples: the bootstrap is paired over queries. The runs (seeds) of each method are resampled too, independently for
-each method. The ends of an interval are order statistics of the resampled values.
+*Groups* of queries are resampled with replacement, with all of their queries in every direction of retrieval. All
+methods that are compared use the same resamples: the bootstrap is paired over queries. The runs (seeds) of each method
+are resampled too, independently for each method. The ends of an interval are order statistics of the resampled values.
 
-Shapes: N queries, K cut-offs, R runs, C groups, B resamples.
+Shapes: Q queries of a direction, D directions, K cut-offs, R runs, C groups, B resamples.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from omnidistill.core.errors import InputError, NotFiniteError
 from omnidistill.core.streams import Streams
 
 _DRAWS_AT_ONCE = 2**22  # largest number of group draws in memory
+
+Hits = Sequence[Float[Tensor, "_ _ _"]]
+"""Hits of R runs in [0, 1], one tensor R x Q x K per direction."""
+Groups = Sequence[Int[Tensor, " _"]]
+"""The group of each query, one tensor per direction."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +38,10 @@ class Interval:
 
 
 def gain_retained(
-    zero: Float[Tensor, "N K"],
-    full: Float[Tensor, "R_f N K"],
-    method: Float[Tensor, "R N K"],
-    groups: Int[Tensor, " N"],
+    zero: Hits,
+    full: Hits,
+    method: Hits,
+    groups: Groups,
     resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
@@ -47,7 +53,7 @@ def gain_retained(
     rows then gains nothing beyond noise, and a share of it is meaningless.
 
     Args:
-        zero: hits per query (`evaluation.retrieval.hits`) before training.
+        zero: hits before training; a single run.
         full: hits of runs trained on all rows.
         method: hits of runs trained by the method.
         groups: group of each query.
@@ -59,8 +65,8 @@ def gain_retained(
         InputError: shapes do not match, or a setting is out of range.
         NotFiniteError: hits contain NaN or Inf.
     """
-    named = {"zero": zero[None], "full": full, "method": method}
-    point = {name: hits.double().mean((0, 1)) for name, hits in named.items()}
+    named = {"zero": zero, "full": full, "method": method}
+    point = {name: mean_hits(hits) for name, hits in named.items()}
     means = _resampled_means(named, groups, resamples, level, seed)
 
     whole, part = means["full"] - means["zero"], means["method"] - means["zero"]
@@ -77,9 +83,9 @@ def gain_retained(
 
 
 def paired_difference(
-    a: Float[Tensor, "R_a N K"],
-    b: Float[Tensor, "R_b N K"],
-    groups: Int[Tensor, " N"],
+    a: Hits,
+    b: Hits,
+    groups: Groups,
     resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
@@ -87,8 +93,8 @@ def paired_difference(
     """Return mean hits of `a` minus mean hits of `b` on the same queries, for each cut-off; in [-1, 1].
 
     Args:
-        a: hits per query of R_a runs.
-        b: hits per query of R_b runs.
+        a: hits of one method.
+        b: hits of the other method; its number of runs may differ.
         groups: group of each query.
         resamples: number of bootstrap resamples B.
         level: confidence level, in (0, 1).
@@ -99,7 +105,12 @@ def paired_difference(
         NotFiniteError: hits contain NaN or Inf.
     """
     means = _resampled_means({"a": a, "b": b}, groups, resamples, level, seed)
-    return _intervals(a.double().mean((0, 1)) - b.double().mean((0, 1)), means["a"] - means["b"], level)
+    return _intervals(mean_hits(a) - mean_hits(b), means["a"] - means["b"], level)
+
+
+def mean_hits(hits: Hits) -> Float64[Tensor, " K"]:
+    """Return the mean over queries and runs, then over directions: mean recall at each cut-off."""
+    return torch.stack([each.double().mean((0, 1)) for each in hits]).mean(0).cpu()
 
 
 def mean_std(values: Float[Tensor, " R"]) -> tuple[float, float]:
@@ -111,20 +122,21 @@ def mean_std(values: Float[Tensor, " R"]) -> tuple[float, float]:
 
 
 def _resampled_means(
-    named: dict[str, Float[Tensor, "_ _ _"]], groups: Int[Tensor, " N"], resamples: int, level: float, seed: int
+    named: Mapping[str, Hits], groups: Groups, resamples: int, level: float, seed: int
 ) -> dict[str, Float[Tensor, "B K"]]:
-    """Return the mean over resampled queries and runs, for each named method and resample."""
+    """Return the mean over resampled queries and runs, then over directions, for each named method and resample."""
     _check(named, groups, resamples, level)
-    labels, code = torch.unique(groups.cpu(), return_inverse=True)
-    sizes = torch.bincount(code, minlength=len(labels)).double()
+    labels, joined = torch.unique(torch.cat([each.cpu() for each in groups]), return_inverse=True)
+    codes = joined.split([len(each) for each in groups])
+    sizes = torch.stack([torch.bincount(code, minlength=len(labels)) for code in codes], 1).double()
     # Runs use streams of their own, so the resampled queries depend on groups, resamples and seed only.
     streams = Streams(seed)
     generator = streams["intervals/queries"]
     drawn_runs = {
-        name: _multiplicities(len(hits), resamples, streams[f"intervals/runs/{name}"]) / len(hits)
+        name: _multiplicities(len(hits[0]), resamples, streams[f"intervals/runs/{name}"]) / len(hits[0])
         for name, hits in named.items()
     }
-    totals = {name: _group_totals(hits.cpu().double(), code, len(labels)) for name, hits in named.items()}
+    totals = {name: _group_totals(hits, codes, len(labels)) for name, hits in named.items()}
 
     means: dict[str, list[Tensor]] = {name: [] for name in named}
     block = max(1, _DRAWS_AT_ONCE // len(labels))
@@ -133,8 +145,8 @@ def _resampled_means(
         drawn = _multiplicities(len(labels), stop - first, generator)
         queries = drawn @ sizes
         for name, total in totals.items():
-            per_run = (drawn @ total.flatten(1)).view(-1, *total.shape[1:])
-            means[name].append(torch.einsum("brk,br->bk", per_run, drawn_runs[name][first:stop]) / queries[:, None])
+            per_direction = (drawn @ total.flatten(1)).view(-1, *total.shape[1:]) / queries[..., None, None]
+            means[name].append(torch.einsum("brk,br->bk", per_direction.mean(1), drawn_runs[name][first:stop]))
     return {name: torch.cat(blocks) for name, blocks in means.items()}
 
 
@@ -145,9 +157,12 @@ def _multiplicities(items: int, resamples: int, generator: torch.Generator) -> F
     return torch.bincount(slots, minlength=resamples * items).view(resamples, items).double()
 
 
-def _group_totals(hits: Float[Tensor, "R N K"], code: Int[Tensor, " N"], num_groups: int) -> Float[Tensor, "C R K"]:
-    by_query = hits.transpose(0, 1)
-    return by_query.new_zeros(num_groups, *by_query.shape[1:]).index_add_(0, code, by_query)
+def _group_totals(hits: Hits, codes: Sequence[Tensor], num_groups: int) -> Float[Tensor, "C D R K"]:
+    totals = []
+    for each, code in zip(hits, codes, strict=True):
+        by_query = each.cpu().double().transpose(0, 1)
+        totals.append(by_query.new_zeros(num_groups, *by_query.shape[1:]).index_add_(0, code, by_query))
+    return torch.stack(totals, 1)
 
 
 def _ends(values: Float[Tensor, "B K"], level: float) -> tuple[Float[Tensor, " K"], Float[Tensor, " K"]]:
@@ -162,17 +177,20 @@ def _intervals(point: Float[Tensor, " K"], values: Float[Tensor, "B K"], level: 
     return [Interval(*ends) for ends in zip(point.tolist(), low.tolist(), high.tolist(), strict=True)]
 
 
-def _check(named: dict[str, Tensor], groups: Tensor, resamples: int, level: float) -> None:
-    cut_offs = next(iter(named.values())).shape[-1]
+def _check(named: Mapping[str, Hits], groups: Groups, resamples: int, level: float) -> None:
+    cut_offs = next(iter(named.values()))[0].shape[-1]
     for name, hits in named.items():
-        if len(hits) == 0 or hits.shape[1:] != (len(groups), cut_offs):
-            raise InputError(
-                f"hits of {name!r} have shape {tuple(hits.shape)}, expected (runs >= 1, {len(groups)}, {cut_offs}); "
-                "every method must be scored on the same queries and cut-offs"
-            )
-        if not torch.isfinite(hits).all():
-            raise NotFiniteError(f"hits of {name!r} contain NaN or Inf, so no interval can be computed")
-    if len(groups) == 0:
+        if len(hits) != len(groups):
+            raise InputError(f"hits of {name!r} have {len(hits)} directions, and groups {len(groups)}; give one each")
+        for each, of_direction in zip(hits, groups, strict=True):
+            if len(each) == 0 or len(each) != len(hits[0]) or each.shape[1:] != (len(of_direction), cut_offs):
+                raise InputError(
+                    f"hits of {name!r} have shape {tuple(each.shape)}, expected (runs >= 1, {len(of_direction)}, "
+                    f"{cut_offs}); every method must be scored on the same queries and cut-offs"
+                )
+            if not torch.isfinite(each).all():
+                raise NotFiniteError(f"hits of {name!r} contain NaN or Inf, so no interval can be computed")
+    if not groups or any(len(each) == 0 for each in groups):
         raise InputError("no queries to resample; pass at least one")
     if resamples < 1 or not 0 < level < 1:
         raise InputError(f"resamples={resamples}, level={level}: resamples must be at least 1 and level in (0, 1)")

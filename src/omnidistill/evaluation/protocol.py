@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from omnidistill.core.settings import Count, Positive, Settings
+from omnidistill.evaluation.directions import Gallery
+from omnidistill.evaluation.metrics import MetricName
 
 
 class EvaluateConfig(Settings):
@@ -22,3 +24,7 @@ class EvaluateConfig(Settings):
     """Rows per step on real rows."""
     tau: Positive = 0.07
     """Temperature of InfoNCE in the baselines."""
+    gallery: Gallery = "distinct"
+    """Queries and gallery items of the test split: "distinct" counts copies of an item once, "rows" every row."""
+    metrics: Annotated[tuple[MetricName, ...], Field(min_length=1)] | None = None
+    """Metrics of the table: R@K for any K, MedR, MnR, MRR, mAP, nDCG@10; absent: R@1, R@5, R@10 and all others."""

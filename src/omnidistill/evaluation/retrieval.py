@@ -1,60 +1,51 @@
-"""Exact cross-modal retrieval: the rank of the first positive of every query, and the recall computed from it.
+"""Exact cross-modal retrieval: where the positives of every query rank among all items of a gallery.
 
-A gallery item is a positive of a query if both belong to the same group. Tie rule: let s* be the best score among the
-positives of a query, g the number of gallery items that score above s*, and t_neg, t_pos the numbers of negatives and
-positives that score exactly s*. The rank is the expected rank under random tie-breaking,
+A gallery item is a positive of a query if both belong to the same group. Items are sorted by inner product. Equal
+scores are ties, and so are equal gallery rows, even if a matrix product rounds their scores differently. `Ranking`
+turns the counts of higher and tied items into metrics, in expectation over random tie-breaking: the order of rows has
+no influence, and heads that map everything to one point score at chance.
 
-    r = 1 + g + t_neg / (t_pos + 1),        hit@K = [r <= K],
-
-so the order of rows has no influence, and heads that map everything to one point score at chance or below. Equal
-gallery rows are ties, even if a matrix product rounds their scores differently.
-
-Shapes: Q queries, G gallery items, N rows shared by all modalities, d embedding width, K cut-offs.
+Shapes: Q queries, G gallery items, d embedding width, L positives per query, B queries in a chunk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import permutations
+from collections.abc import Iterator
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from omnidistill.core.errors import InputError, NotFiniteError
-from omnidistill.data.arrays import Array, as_rows
+from omnidistill.evaluation.ranking import Ranking, precision_and_gain
 
-RECALL_AT = (1, 5, 10)
-"""The cut-offs K of the usual R@K table."""
-
-Direction = tuple[str, str]
-"""(query modality, gallery modality)."""
-
-_BYTES_PER_POSITIVE = 32  # in the padded list: row number, score and flags, with their temporaries
+_CHUNK_BYTES = 2**26  # for the scores and positives of the queries that are processed together
+_BYTES_PER_POSITIVE = 384  # in the padded lists of positives: row number, score and counts, with their temporaries
 _SLICES = 8  # number of parts in which the scores of a chunk are counted
+_FEW = 8  # up to this many positives, comparing all scores with each of them is the fastest way to count
 _EXACT_FLOAT32_COUNT = 2**24  # float32 represents every integer up to this one
 
 
-def first_positive_ranks(
+def rank(
     query: Float[Tensor, "Q d"],
     gallery: Float[Tensor, "G d"],
     query_groups: Int[Tensor, " Q"],
     gallery_groups: Int[Tensor, " G"],
-    chunk_bytes: int = 2**26,
-) -> Float[Tensor, " Q"]:
-    """Return the rank (1 is best) of the first positive of each query, by inner product and the tie rule.
+    *,
+    all_positives: bool = True,
+) -> Ranking:
+    """Rank the positives of each query among all gallery items, by inner product.
 
     Embeddings are not normalised (normalise them first for cosine). Scores are computed on the device of the embeddings
-    in their precision, but at least in float32. The ranks are float64 on the CPU.
+    in their precision, but at least in float32.
 
     Args:
         query: embeddings of the queries.
         gallery: embeddings of the gallery items.
         query_groups: group of each query.
         gallery_groups: group of each gallery item.
-        chunk_bytes: memory for scores and positives. Queries are processed in chunks that fit in it, at least one at a
-            time; the size only affects rounding.
+        all_positives: whether to rank all positives of a query, as average precision and nDCG need it. Recall and the
+            rank of the first positive need only the best one, which is faster.
 
     Raises:
         NotFiniteError: embeddings contain NaN or Inf, or a product overflows.
@@ -70,10 +61,10 @@ def first_positive_ranks(
     by_count = count.argsort(descending=True, stable=True)  # the lists of a chunk have similar lengths: little padding
     widths = count[by_count]
     numbers_per_query = len(gallery) + len(gallery) // _SLICES + len(twins) + query.shape[1]
-    spans = list(_spans(widths, query.element_size() * numbers_per_query, chunk_bytes))
+    spans = list(_spans(widths, query.element_size() * numbers_per_query))
     scores = query.new_empty(max(stop - first for first, stop in spans), len(gallery))
 
-    ranks = torch.empty(len(query), dtype=torch.float64, device="cpu")
+    parts = []
     for first, stop in spans:
         chosen = by_count[first:stop]
         slot = torch.arange(int(widths[first]), device="cpu")
@@ -84,87 +75,25 @@ def first_positive_ranks(
         if len(twins):
             score.index_copy_(1, twins, score[:, originals])
         positive = score.gather(1, index).masked_fill_(padding, -torch.inf)
-        best = positive.amax(1, keepdim=True)
-        tied_positives = (positive == best).sum(1).cpu().double()
-        higher, tied = _higher_and_tied(score, best)
-        ranks[chosen] = 1 + higher + (tied - tied_positives) / (tied_positives + 1)
-    return ranks
+        parts.append(_rank_chunk(score, positive.sort(1, descending=True).values, all_positives))
+    return Ranking.joined(parts).select(by_count.argsort())
 
 
-def ranks_by_direction(
-    embeddings: Mapping[str, Float[Tensor, "_ _"]], groups: Int[Tensor, " N"]
-) -> dict[Direction, Float[Tensor, " N"]]:
-    """Return the ranks of the first positive in all M (M - 1) directions.
-
-    Args:
-        embeddings: {modality: N x d}.
-        groups: the group of each row. Row i has the same group in every modality.
-
-    Raises:
-        InputError: there are fewer than two modalities, or shapes differ.
-        NotFiniteError: an embedding contains NaN or Inf; names modality and row.
-    """
-    if len(embeddings) < 2:
-        raise InputError(f"retrieval needs at least two modalities, found {sorted(embeddings)}; add another one")
-    width = next(iter(embeddings.values())).shape[-1]
-    for name, embedding in embeddings.items():
-        if embedding.shape != (len(groups), width):
-            raise InputError(
-                f"embeddings of {name!r} have shape {tuple(embedding.shape)}, expected ({len(groups)}, {width}); "
-                "every modality needs one row per group label and the same width"
-            )
-        _check_rows(embedding, f"embeddings of modality {name!r}")
-    return {
-        (query, gallery): first_positive_ranks(embeddings[query], embeddings[gallery], groups, groups)
-        for query, gallery in permutations(embeddings, 2)
-    }
-
-
-def recall(
-    embeddings: Mapping[str, Array], groups: Iterable[object], at: Sequence[int] = RECALL_AT
-) -> dict[Direction, dict[int, float]]:
-    """Return recall@K of every direction, {(query, gallery): {K: recall}}, in [0, 1].
-
-    Args:
-        embeddings: {modality: N x d}; they are compared by inner product, so normalise them for cosines.
-        groups: the group of each row, of any type. Row i has the same group in every modality; rows of one group are
-            positives of each other.
-        at: the cut-offs K.
-
-    Raises:
-        InputError: embeddings is no mapping of at least two modalities, shapes differ, or a cut-off is below 1.
-        NotFiniteError: an embedding contains NaN or Inf; names modality and row.
-    """
-    if not isinstance(embeddings, Mapping):
-        raise InputError(
-            f"embeddings: found a {type(embeddings).__name__}; give a dict {{modality: rows x width}} of at least two "
-            "modalities"
-        )
-    if any(not isinstance(k, int) or k < 1 for k in at):
-        raise InputError(f"at={tuple(at)}: cut-offs are whole numbers of at least 1")
-    tensors = {str(name): as_rows(f"embeddings of {name!r}", x) for name, x in embeddings.items()}
-    labels = groups.tolist() if isinstance(groups, Tensor | np.ndarray) else list(groups)
-    codes = {label: code for code, label in enumerate(dict.fromkeys(labels))}
-    numbers = torch.tensor([codes[label] for label in labels], dtype=torch.int64, device="cpu")
-    return recalls(ranks_by_direction(tensors, numbers), at)
-
-
-def recalls(
-    ranks: Mapping[Direction, Float[Tensor, " N"]], at: Sequence[int] = RECALL_AT
-) -> dict[Direction, dict[int, float]]:
-    """Return recall@K of each direction: the fraction in [0, 1] of queries whose rank is at most K."""
-    return {direction: {k: float((r <= k).double().mean()) for k in at} for direction, r in ranks.items()}
-
-
-def mean_recall(ranks: Mapping[Direction, Float[Tensor, " N"]], at: Sequence[int] = RECALL_AT) -> dict[int, float]:
-    """Return {K: recall@K averaged over directions}, in [0, 1]."""
-    return dict(zip(at, hits(ranks, at).mean(0).tolist(), strict=True))
-
-
-def hits(ranks: Mapping[Direction, Float[Tensor, " N"]], at: Sequence[int] = RECALL_AT) -> Float[Tensor, "N K"]:
-    """Return for each query the share in [0, 1] of directions with a hit at K. The bootstrap resamples these values."""
-    by_direction = torch.stack(list(ranks.values()))
-    return torch.stack([(by_direction <= k).double().mean(0) for k in at], dim=1)
+def _rank_chunk(score: Float[Tensor, "B G"], positive: Float[Tensor, "B L"], all_positives: bool) -> Ranking:
+    """Return the ranking of some queries. positive: scores of their positives, descending, padded with -inf."""
+    best = positive[:, :1]
+    tied_positives = (positive == best).sum(1).cpu().double()
+    single = not all_positives or positive.shape[1] == 1
+    above, tied = _above_and_tied(score, best if single else positive)
+    first = above[:, 0].clone(), tied[:, 0] - tied_positives, tied_positives  # a view would keep all counts alive
+    if not all_positives:
+        return Ranking(*first, *torch.full((2, len(score)), torch.nan, dtype=torch.float64, device="cpu").unbind())
+    ascending = positive.flip(1).contiguous()
+    lower = torch.searchsorted(ascending, positive.contiguous())
+    upto = torch.searchsorted(ascending, positive.contiguous(), right=True)
+    positives_above, positives_tied = (part.cpu().double() for part in (positive.shape[1] - upto, upto - lower))
+    present = (positive > -torch.inf).cpu()
+    return Ranking(*first, *precision_and_gain(above, tied, positives_above, positives_tied, present))
 
 
 def _positives(
@@ -192,33 +121,57 @@ def _twins(gallery: Float[Tensor, "G d"]) -> tuple[Int[Tensor, " twins"], Int[Te
     return twins, first[twins]
 
 
-def _spans(widths: Int[Tensor, " Q"], bytes_per_query: int, chunk_bytes: int) -> Iterator[tuple[int, int]]:
-    """Yield ranges of queries that fit in `chunk_bytes`. widths: their numbers of positives, descending."""
+def _spans(widths: Int[Tensor, " Q"], bytes_per_query: int) -> Iterator[tuple[int, int]]:
+    """Yield ranges of queries that fit in a chunk, at least one at a time. widths: numbers of positives, descending."""
     first = 0
     while first < len(widths):
-        rows = max(1, chunk_bytes // (bytes_per_query + int(widths[first]) * _BYTES_PER_POSITIVE))
+        rows = max(1, _CHUNK_BYTES // (bytes_per_query + int(widths[first]) * _BYTES_PER_POSITIVE))
         yield first, min(first + rows, len(widths))
         first += rows
 
 
-def _higher_and_tied(
-    score: Float[Tensor, "Q G"], best: Float[Tensor, "Q 1"]
-) -> tuple[Float[Tensor, " Q"], Float[Tensor, " Q"]]:
-    """Return how many scores of each row exceed the score of its best positive, and how many equal it.
+def _above_and_tied(
+    score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]
+) -> tuple[Float[Tensor, "B L"], Float[Tensor, "B L"]]:
+    """Return how many scores of each row exceed each bar of the row, and how many equal it.
 
-    Works on slices that fit in the cache. Comparisons are written as 0 and 1 in the dtype of the scores, so summing
-    them needs no converted copy.
+    Works on slices that fit in the cache. bars: descending.
+    """
+    rows = -(-len(score) // _SLICES)
+    count = _compared if bars.shape[1] <= _FEW else _searched
+    slices = [(score[first : first + rows], bars[first : first + rows]) for first in range(0, len(score), rows)]
+    above, reaching = (torch.cat(parts) for parts in zip(*(count(*each) for each in slices), strict=True))
+    return above, reaching - above
+
+
+def _compared(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[Tensor, Tensor]:
+    """Return how many scores exceed each bar, and how many reach it, by one comparison per bar.
+
+    Comparisons are written as 0 and 1 in the dtype of the scores, so summing them needs no converted copy.
     """
     exact = None if score.shape[1] <= _EXACT_FLOAT32_COUNT else torch.float64
-    rows = -(-len(score) // _SLICES)
-    flags = torch.empty_like(score[:rows])
-    higher, reaching = [], []
-    for first in range(0, len(score), rows):
-        part, bar = score[first : first + rows], best[first : first + rows]
-        higher.append(torch.gt(part, bar, out=flags[: len(part)]).sum(1, dtype=exact))
-        reaching.append(torch.ge(part, bar, out=flags[: len(part)]).sum(1, dtype=exact))
-    above = torch.cat(higher).cpu().double()
-    return above, torch.cat(reaching).cpu().double() - above
+    flags = torch.empty_like(score)
+    above, reaching = (
+        torch.stack([compare(score, bar[:, None], out=flags).sum(1, dtype=exact) for bar in bars.unbind(1)], 1)
+        for compare in (torch.gt, torch.ge)
+    )
+    return above.cpu().double(), reaching.cpu().double()
+
+
+def _searched(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[Tensor, Tensor]:
+    """Return how many scores exceed each bar, and how many reach it, by binary search among all bars.
+
+    A score reaches a bar if it exceeds the largest number below the bar, so both counts come from one search.
+    """
+    below = torch.nextafter(bars, torch.full_like(bars, -torch.inf))
+    edges, order = torch.cat([bars, below], 1).sort(1)
+    place = torch.searchsorted(edges, score)  # number of edges that the score exceeds
+    size = edges.shape[1] + 1
+    place += size * torch.arange(len(score), device=score.device)[:, None]
+    histogram = torch.bincount(place.flatten(), minlength=len(score) * size).view(len(score), size)
+    exceeding = histogram.flip(1).cumsum(1).flip(1)[:, 1:]
+    above, reaching = torch.empty_like(exceeding).scatter_(1, order, exceeding).cpu().double().chunk(2, dim=1)
+    return above, reaching
 
 
 def _check_shapes(query: Tensor, gallery: Tensor, query_groups: Tensor, gallery_groups: Tensor) -> None:
@@ -238,12 +191,13 @@ def _check_finite(query: Float[Tensor, "Q d"], gallery: Float[Tensor, "G d"]) ->
     largest = [torch.linalg.vector_norm(rows, dim=1).amax() for rows in (query, gallery)]
     if torch.isfinite(largest[0] * largest[1]):
         return
-    _check_rows(query, "query embeddings")
-    _check_rows(gallery, "gallery embeddings")
+    check_rows(query, "query embeddings")
+    check_rows(gallery, "gallery embeddings")
     raise NotFiniteError("inner products of query and gallery embeddings overflow; normalise the rows")
 
 
-def _check_rows(embeddings: Float[Tensor, "N d"], what: str) -> None:
+def check_rows(embeddings: Float[Tensor, "N d"], what: str) -> None:
+    """Raise NotFiniteError, with the number of the first bad row, if embeddings contain NaN or Inf."""
     bad = ~torch.isfinite(embeddings).all(1)
     if bad.any():
         raise NotFiniteError(f"{what} contain NaN or Inf, first in row {int(bad.nonzero()[0])}; ranks are undefined")

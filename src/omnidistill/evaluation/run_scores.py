@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from omnidistill.core.json_value import Json
+from omnidistill.evaluation.directions import Gallery
 from omnidistill.evaluation.intervals import Interval
 from omnidistill.io.artifacts import JsonContent
 
@@ -31,11 +32,17 @@ Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class Recall(JsonContent):
-    """Mean and standard deviation over runs (students)."""
+class Spread(JsonContent):
+    """Mean and standard deviation of a metric over runs (students)."""
+
+    mean: Amount
+    std: Amount | None = None
+
+
+class Recall(Spread):
+    """Mean and standard deviation of a recall over runs (students)."""
 
     mean: Fraction
-    std: Amount | None = None
 
 
 RecallTable = Mapping[str, Mapping[Level, Recall]]
@@ -55,6 +62,7 @@ class RowScores(JsonContent):
     Attributes:
         label: name of the row in tables.
         recall: recall by direction and level, and its mean over directions.
+        metrics: the other metrics (ranks, MRR, mAP, nDCG) by direction, and their mean over directions.
         gain_retained: share of the gain of training on all rows; None if that gain is not above noise.
         seconds, bytes: time to tune and train all runs, and number of bytes to transmit.
         settings: the settings that validation chose.
@@ -66,6 +74,7 @@ class RowScores(JsonContent):
 
     label: str
     recall: RecallTable
+    metrics: Mapping[str, Mapping[str, Spread]] = {}
     gain_retained: Intervals | None = None
     seconds: Amount | None = None
     bytes: Count | None = None
@@ -114,6 +123,9 @@ class RunScores(JsonContent):
         seconds: time of each stage.
         bytes: sizes of data, experts and set.
         num_seeds: number of students per row.
+        gallery, items: whether copies of an item count once ("distinct") or every row counts ("rows"), and the number
+            of test items of each modality, which are its queries and its gallery.
+        undefined: usual recalls whose K exceeds the size of a gallery; tables show n/a.
         command: the command that evaluated the run.
         rows: the scores by name, in table order; empty for a run that is not evaluated.
     """
@@ -129,6 +141,9 @@ class RunScores(JsonContent):
     seconds: Mapping[str, float]
     bytes: RunBytes
     num_seeds: Count | None = None
+    gallery: Gallery = "rows"
+    items: Mapping[str, Count] = {}
+    undefined: tuple[Level, ...] = ()
     command: str = ""
     rows: Mapping[str, RowScores] = {}
 
@@ -154,7 +169,7 @@ class RunScores(JsonContent):
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of scores.json."""
-        scored = {"num_seeds", "command"}
+        scored = {"num_seeds", "gallery", "items", "undefined", "command"}
         tree = {"schema": SCHEMA, **self.model_dump(mode="json", exclude={*scored, "rows"})}
         if not self.rows:
             return tree

@@ -18,15 +18,15 @@ from torch import Tensor
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import DistilledSet, ValidationResult
-from omnidistill.evaluation.retrieval import mean_recall, ranks_by_direction
-from omnidistill.models.heads import Heads, embed
+from omnidistill.evaluation.directions import mean_recall, rank_heads
+from omnidistill.models.heads import Heads
 
 
 def validation_score(
     heads: Heads, validation: FeatureSet, bias: Mapping[str, Float[Tensor, " _"]] | None = None
 ) -> float:
-    """Return the mean of R@1, R@5 and R@10 over all directions, in [0, 1]."""
-    recall = mean_recall(ranks_by_direction(embed(heads, validation.features, bias), validation.group_codes))
+    """Return the mean of R@1, R@5 and R@10 over all directions between distinct items, in [0, 1]."""
+    recall = mean_recall(rank_heads(heads, validation, bias))
     return sum(recall.values()) / len(recall)
 
 

@@ -26,7 +26,7 @@ from omnidistill.evaluation.baselines import Baseline
 from omnidistill.evaluation.distilled_row import train_on_sets
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.run_scores import MEAN, RunScores
-from omnidistill.evaluation.scores import score_rows
+from omnidistill.evaluation.scores import Scoring, score_rows
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.experiments.run import DistillResult, Run, given_heads, open_run, versions
 from omnidistill.experiments.run.start_heads import GivenHeads
@@ -108,6 +108,7 @@ def evaluate(
     num_seeds: int | None = None,
     heads: GivenHeads | None = None,
     baselines: Sequence[str | Baseline] | None = None,
+    metrics: Sequence[str] | None = None,
     shared: Mapping[str, TrainedHeads] | None = None,
     device: str | torch.device = "auto",
     progress: Progress | bool = True,
@@ -124,6 +125,7 @@ def evaluate(
         heads: initial heads, instead of those that the set was distilled for; output then goes to RUN/from-NAME.
         baselines: baselines by name or as objects (by default `evaluation.baselines.DEFAULT`); zero-shot and full are
             always included.
+        metrics: metrics of the table, such as ("R@1", "R@50", "MRR"); None uses those of the settings.
         shared: rows that were already trained for another run over the same data and heads.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or the object that shows it.
@@ -139,8 +141,10 @@ def evaluate(
     own = given_heads(heads, features.widths)
     features = features.to(resolve_device(device))
     start = moved(result.start if own is None else own, features.device)
+    given = {"num_seeds": num_seeds, "metrics": None if metrics is None else tuple(metrics)}
+    config = result.config.evaluate.evolve(**{name: value for name, value in given.items() if value is not None})
     test, facts = features.split("test"), unscored(result, features)  # reports problems before the work starts
-    config = result.config.evaluate if num_seeds is None else result.config.evaluate.evolve(num_seeds=num_seeds)
+    scoring = Scoring.of(test, config)
     started_at = time.monotonic()
     requested = table_baselines(named_baselines(baselines), [result.config], config)
     rows = train_rows(result, features, start, config, requested, dict(shared or {}), shown(progress))
@@ -148,10 +152,13 @@ def evaluate(
         num_seeds=config.num_seeds,
         command=command,
         versions=versions(),
-        rows=score_rows(rows, test, result.config.seed),
+        gallery=config.gallery,
+        items=scoring.sizes,
+        undefined=scoring.undefined,
+        rows=score_rows(rows, test, config, result.config.seed),
         seconds={**facts.seconds, "evaluate": time.monotonic() - started_at},
     )
-    evaluation = Evaluation(scores, rows, find_cases(rows, test), result, features)
+    evaluation = Evaluation(scores, rows, find_cases(rows, test, config.gallery), result, features)
     if result.folder is None:
         return evaluation
     name = heads.resolve().stem if isinstance(heads, Path) else "given"

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.evaluation.scores import ranks_on_test
+from omnidistill.evaluation.directions import Gallery, Items, items_of
+from omnidistill.evaluation.scores import rank_runs
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.evaluation.validation import run_of
 from omnidistill.io.artifacts import read_json, write_atomic
@@ -74,15 +75,20 @@ class Cases:
     cases: tuple[Case, ...]
 
 
-def find_cases(rows: Mapping[str, TrainedHeads], test: FeatureSet) -> Cases:
+def find_cases(rows: Mapping[str, TrainedHeads], test: FeatureSet, gallery: Gallery = "distinct") -> Cases:
     """Return the cases of a run; equal input gives equal cases.
 
     Args:
         rows: the trained heads by name of the row; they must include those in `COMPARED`.
         test: rows of the test split.
+        gallery: which rows are queries and gallery items.
     """
     first = {name: _first_student(rows[name]) for name in COMPARED}
-    ranks = {name: ranks_on_test(row, test)[0] for name, row in first.items()}
+    ranks = {
+        name: {pair: ranking.ranks() for pair, ranking in rank_runs(row, test, gallery)[0].items()}
+        for name, row in first.items()
+    }
+    items = items_of(test, gallery)
     rises = {pair: (ranks["zero_shot"][pair] / ranks["distilled"][pair]).log2() for pair in ranks["zero_shot"]}
     everything = torch.cat(list(rises.values()))
     taken: set[str] = set()
@@ -90,23 +96,24 @@ def find_cases(rows: Mapping[str, TrainedHeads], test: FeatureSet) -> Cases:
     for pair, rise in rises.items():
         for went_up in (True, False):
             change = rise if went_up else -rise
-            for row in change.sort(descending=True, stable=True).indices.tolist():
-                if change[row] <= 0:
+            for query in change.sort(descending=True, stable=True).indices.tolist():
+                if change[query] <= 0:
                     break
-                if test.groups[row] not in taken:
-                    taken.add(test.groups[row])
-                    selected[went_up].append((float(change[row]), pair, row))
+                group = test.groups[items[pair[0]][query]]
+                if group not in taken:
+                    taken.add(group)
+                    selected[went_up].append((float(change[query]), pair, query))
                     break
     cases = [
         Case(
-            test.ids[row],
+            test.ids[items[pair[0]][query]],
             *pair,
             went_up,
-            {name: float(by_pair[pair][row]) for name, by_pair in ranks.items()},
-            {name: _retrieved(heads, test, pair, row) for name, heads in first.items()},
+            {name: float(by_pair[pair][query]) for name, by_pair in ranks.items()},
+            {name: _retrieved(heads, test, pair, items, query) for name, heads in first.items()},
         )
         for went_up, chosen in selected.items()
-        for _, pair, row in sorted(chosen, key=lambda one: -one[0])[:_MAX_CASES]
+        for _, pair, query in sorted(chosen, key=lambda one: -one[0])[:_MAX_CASES]
     ]
     rose, fell = int((everything > 0).sum()), int((everything < 0).sum())
     return Cases(rose, fell, everything.numel() - rose - fell, tuple(cases))
@@ -155,13 +162,17 @@ def _first_student(row: TrainedHeads) -> TrainedHeads:
     return replace(row, parts=tuple({name: heads[:1] for name, heads in part.items()} for part in row.parts))
 
 
-def _retrieved(trained: TrainedHeads, test: FeatureSet, pair: tuple[str, str], row: int) -> tuple[Retrieved, ...]:
+def _retrieved(
+    trained: TrainedHeads, test: FeatureSet, pair: tuple[str, str], items: Items, query: int
+) -> tuple[Retrieved, ...]:
     part = next(part for part in trained.parts if set(pair) <= set(part))
-    rows: dict[str, Float[Tensor, "_ _"]] = {
+    row, gallery = int(items[pair[0]][query]), items[pair[1]]
+    features: dict[str, Float[Tensor, "_ _"]] = {
         pair[0]: test.features[pair[0]][row : row + 1],
-        pair[1]: test.features[pair[1]],
+        pair[1]: test.features[pair[1]][gallery.to(test.device)],
     }
     heads = {name: matrix for name, matrix in run_of(part, 0).items() if name in pair}
-    embedded = embed(heads, rows, trained.bias)
+    embedded = embed(heads, features, trained.bias)
     order = (embedded[pair[0]] @ embedded[pair[1]].T)[0].sort(descending=True, stable=True).indices[:NUM_RETRIEVED]
-    return tuple(Retrieved(test.ids[item], test.groups[item] == test.groups[row]) for item in order.tolist())
+    shown = gallery[order.cpu()].tolist()
+    return tuple(Retrieved(test.ids[item], test.groups[item] == test.groups[row]) for item in shown)

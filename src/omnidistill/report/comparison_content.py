@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from omnidistill.evaluation.intervals import Interval
-from omnidistill.evaluation.run_scores import MEAN, Amount, Count, Intervals, RecallTable
+from omnidistill.evaluation.run_scores import MEAN, Amount, Count, Intervals, RecallTable, Spread
 from omnidistill.io.artifacts import JsonContent
 
 SCHEMA = 1
@@ -60,7 +60,7 @@ class ComparisonRow(JsonContent):
         label: name in tables.
         kind: "method", or "reference" for a baseline.
         size, budget: number of rows of the set, and the budget that it was derived from.
-        recall, gain_retained: over all runs of all seeds; None if every run failed.
+        recall, metrics, gain_retained: over all runs of all seeds; None if every run failed.
         difference_to_best: paired difference to the best method of the group; None for the best and for baselines.
         seconds: time for one set.
         bytes, peak_bytes: size of one set, and peak memory; None if the process needed as much before.
@@ -75,6 +75,7 @@ class ComparisonRow(JsonContent):
     size: Size | None
     budget: Size | None = None
     recall: RecallTable | None
+    metrics: Mapping[str, Mapping[str, Spread]] = {}
     gain_retained: Intervals | None = None
     difference_to_best: Intervals | None = None
     seconds: Seconds | None = None

@@ -12,7 +12,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from omnidistill.evaluation.intervals import Interval
-from omnidistill.evaluation.run_scores import MEAN, level_number
+from omnidistill.evaluation.run_scores import MEAN
 from omnidistill.report.comparison_content import Comparison
 from omnidistill.report.layouts import DIFFERENCE, GAIN, Cell, ComparisonTable, comparison_table
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import rich.text
 
 CSV_HEADER = (
-    *("line", "method", "label", "kind", "size", "budget", "direction", "K", "mean", "std"),
+    *("line", "method", "label", "kind", "size", "budget", "direction", "metric", "mean", "std"),
     *("gain_mean", "gain_low", "gain_high", "difference_mean", "difference_low", "difference_high"),
     *("seconds_experts", "seconds_distill", "seconds_students", "bytes", "peak_bytes", "choices"),
 )
@@ -88,7 +88,7 @@ def to_markdown(comparison: Comparison, layout: str | None = None) -> str:
 
 
 def to_csv(comparison: Comparison) -> str:
-    """Return all numbers unrounded, one record per row, direction and K.
+    """Return all numbers unrounded, one record per row, direction and metric.
 
     Gain and difference refer to the mean over directions. A row whose runs all failed is one record without recall.
     """
@@ -101,10 +101,9 @@ def to_csv(comparison: Comparison) -> str:
         costs = (seconds.experts, seconds.distill, seconds.students, row.bytes, row.peak_bytes, row.choices)
         records: list[tuple[str | float | None, ...]] = []
         for direction, levels in (row.recall or {}).items():
-            for k, recall in levels.items():
-                gain, difference = (row.gain(k), row.difference(k)) if direction == MEAN else (None, None)
-                record = (direction, level_number(k), recall.mean, recall.std, *_parts(gain), *_parts(difference))
-                records.append(record)
+            for name, value in {**levels, **row.metrics.get(direction, {})}.items():
+                gain, difference = (row.gain(name), row.difference(name)) if direction == MEAN else (None, None)
+                records.append((direction, name, value.mean, value.std, *_parts(gain), *_parts(difference)))
         writer.writerows((*names, *record, *costs) for record in records or [(None,) * 10])
     return text.getvalue()
 

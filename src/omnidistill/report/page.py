@@ -21,7 +21,7 @@ from omnidistill.report.charts import shared_charts
 from omnidistill.report.page_items import ShownItems, as_script_data, instance_numbers
 from omnidistill.report.page_tables import HeatTable, comparison_table, heat_tables
 from omnidistill.report.run_facts import plain
-from omnidistill.report.run_table import TextTable, combine, score_rows
+from omnidistill.report.run_table import TextTable, combine, metric_rows, score_rows, scoring_facts
 from omnidistill.report.run_view import RunView, run_labels
 from omnidistill.report.sections import run_sections, safe_charts
 
@@ -77,6 +77,8 @@ def render_page(runs: Sequence[RunView]) -> str:
         emphasised=tables.emphasised,
         recall_levels=tables.levels,
         heat=tables.heat,
+        metrics_table=tables.metrics,
+        scoring_facts=tables.facts,
         num_seeds=tables.num_seeds,
         compared=comparison_table({label: run.scores for label, run in together}),
         shared_charts=safe_charts(shared_charts({label: run.metrics for label, run in together})),
@@ -96,6 +98,8 @@ class _SharedTables:
     emphasised: frozenset[int] = frozenset()
     levels: Sequence[str] = ()
     heat: Sequence[HeatTable] = ()
+    metrics: TextTable | None = None
+    facts: Sequence[str] = ()
     num_seeds: int | None = None
 
 
@@ -106,8 +110,10 @@ def _shared_tables(evaluated: Sequence[RunScores]) -> _SharedTables:
     return _SharedTables(
         score_rows(scores),
         frozenset(number for number, name in enumerate(scores.rows) if name.startswith("distilled")),
-        scores.levels,
+        [*scores.levels, *scores.undefined],
         heat_tables(scores),
+        metric_rows(scores),
+        scoring_facts(scores),
         scores.num_seeds,
     )
 

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from omnidistill.core.errors import InputError
 from omnidistill.evaluation.intervals import Interval
-from omnidistill.evaluation.run_scores import MEAN, Recall, RowScores, RunScores, level_number
+from omnidistill.evaluation.metrics import RANKS, gallery_facts
+from omnidistill.evaluation.run_scores import MEAN, RowScores, RunScores, Spread
 
 if TYPE_CHECKING:
     import rich.table
 
 ABSENT = "–"
-CSV_HEADER = ("line", "direction", "K", "mean", "std", "gain_mean", "gain_low", "gain_high")
+CSV_HEADER = ("line", "direction", "metric", "mean", "std", "gain_mean", "gain_low", "gain_high")
 _OWN_ROWS = ("distilled", "full_own")
 _SHARED_ROWS = ("zero_shot", "full")
 _RECALL_TOLERANCE = 5e-4
@@ -44,12 +45,12 @@ def score_rows(scores: RunScores) -> TextTable:
     Args:
         scores: the scores of an evaluated run.
     """
-    levels = scores.levels
+    levels = [*scores.levels, *scores.undefined]
     header = ("Method", *(f"{k} %" for k in levels), *(f"gain retained {k}" for k in levels), "seconds", "bytes")
     rows = tuple(
         (
             row.label,
-            *(_recall_cell(row.recall[MEAN].get(k)) for k in levels),
+            *("n/a" if k in scores.undefined else _recall_cell(row.recall[MEAN].get(k)) for k in levels),
             *(_gain_cell(row.gain(k)) for k in levels),
             ABSENT if row.seconds is None else f"{row.seconds:,.1f}",
             ABSENT if row.bytes is None else human_bytes(row.bytes),
@@ -59,14 +60,55 @@ def score_rows(scores: RunScores) -> TextTable:
     return TextTable(header, rows)
 
 
+def metric_rows(scores: RunScores) -> TextTable | None:
+    """Return the table of the metrics other than recall, means over directions; None if there are none.
+
+    Ranks are numbers of items (1 is best); the other metrics are in % ± standard deviation over seeds.
+    """
+    names = list(next((row.metrics[MEAN] for row in scores.rows.values() if row.metrics), {}))
+    if not names:
+        return None
+    header = ("Method", *(name if name in RANKS else f"{name} %" for name in names))
+    rows = tuple(
+        (row.label, *(_metric_cell(name, row.metrics.get(MEAN, {}).get(name)) for name in names))
+        for row in scores.rows.values()
+    )
+    return TextTable(header, rows)
+
+
+def scoring_facts(scores: RunScores) -> list[str]:
+    """Return sentences on the queries, the galleries and undefined recalls; none for scores of version 0.1."""
+    return gallery_facts(scores.gallery, scores.items, scores.undefined) if scores.items else []
+
+
+def metrics_to_rich(scores: RunScores) -> rich.table.Table | None:
+    """Return the table of the metrics other than recall for a terminal; None if there are none."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    metrics = metric_rows(scores)
+    if metrics is None:
+        return None
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    shown.add_column("Method", overflow="fold")
+    for name in metrics.header[1:]:
+        shown.add_column(Text(name.replace(" %", "\n%")), justify="right", no_wrap=True)
+    for row in metrics.rows:
+        shown.add_row(*map(Text, row))
+    return shown
+
+
 def to_rich(scores: RunScores) -> rich.table.Table:
     """Return the score table for a terminal, with gain under recall and bytes under seconds to fit 80 columns."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    levels, title = scores.levels, Text(f"{scores.data.name}: mean recall over directions, test split")
+    levels = [*scores.levels, *scores.undefined]
+    title = Text(f"{scores.data.name}: mean recall over directions, test split")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
+    table.caption, table.caption_justify = Text("\n".join(scoring_facts(scores))), "left"
     table.add_column("Method", overflow="fold")
     for name in (*(f"{k} %\ngain %" for k in levels), "seconds\nbytes"):
         table.add_column(Text(name), justify="right", no_wrap=True)
@@ -78,15 +120,22 @@ def to_rich(scores: RunScores) -> rich.table.Table:
 
 
 def to_markdown(scores: RunScores) -> str:
-    """Return the score table in GitHub's Markdown, ending in a newline."""
-    table = score_rows(scores)
+    """Return the score table, facts about it and the other metrics in GitHub's Markdown, ending in a newline."""
+    facts, metrics = scoring_facts(scores), metric_rows(scores)
+    parts = [_markdown_table(score_rows(scores))]
+    parts += ["".join(f"- {fact}\n" for fact in facts)] if facts else []
+    parts += [_markdown_table(metrics)] if metrics is not None else []
+    return "\n".join(parts)
+
+
+def _markdown_table(table: TextTable) -> str:
     rule = ["---" if number < table.num_labels else "---:" for number in range(len(table.header))]
     rows = [table.header, rule, *table.rows]
     return "".join("| " + " | ".join(_markdown_cell(cell) for cell in row) + " |\n" for row in rows)
 
 
 def to_csv(scores: RunScores) -> str:
-    """Return all recalls as plain numbers, one record per row, direction and K.
+    """Return all metrics as plain numbers, one record per row, direction and metric.
 
     The gain is that of the mean over directions.
 
@@ -98,11 +147,11 @@ def to_csv(scores: RunScores) -> str:
     writer.writerow(CSV_HEADER)
     for name, row in scores.rows.items():
         for direction, levels in row.recall.items():
-            for k, recall in levels.items():
-                gain = row.gain(k) if direction == MEAN else None
+            for metric, value in {**levels, **row.metrics.get(direction, {})}.items():
+                gain = row.gain(metric) if direction == MEAN else None
                 ends = (None, None, None) if gain is None else (gain.mean, gain.low, gain.high)
-                numbers = ("" if number is None else repr(number) for number in (recall.mean, recall.std, *ends))
-                writer.writerow((name, direction, level_number(k), *numbers))
+                numbers = ("" if number is None else repr(number) for number in (value.mean, value.std, *ends))
+                writer.writerow((name, direction, metric, *numbers))
     return text.getvalue()
 
 
@@ -159,10 +208,16 @@ def arrow(direction: str) -> str:
     return direction.replace("->", " → ")
 
 
-def _recall_cell(recall: Recall | None) -> str:
+def _recall_cell(recall: Spread | None) -> str:
     if recall is None:
         return ABSENT
     return percent(recall.mean) + ("" if recall.std is None else f" ± {percent(recall.std)}")
+
+
+def _metric_cell(name: str, value: Spread | None) -> str:
+    if value is None or name not in RANKS:
+        return _recall_cell(value)
+    return f"{value.mean:,.1f}" + ("" if value.std is None else f" ± {value.std:,.1f}")
 
 
 def _gain_cell(gain: Interval | None) -> str:

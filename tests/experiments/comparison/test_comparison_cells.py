@@ -19,7 +19,7 @@ from omnidistill.data.planted import planted
 from omnidistill.evaluation import validation as choosing
 from omnidistill.evaluation.baselines import Allowance, Baseline, Setting, baselines
 from omnidistill.evaluation.distilled_row import train_on_sets
-from omnidistill.evaluation.scores import ranks_on_test
+from omnidistill.evaluation.scores import rank_runs
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.experiments.comparison.cells import (
     ComparisonContext,
@@ -32,6 +32,7 @@ from omnidistill.experiments.comparison.cells import (
 from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell, plan_baselines, plan_cells
 from omnidistill.experiments.comparison.result_store import FolderStore
 from omnidistill.experiments.run import Run, open_run
+from omnidistill.io.artifacts import save_artifact
 from omnidistill.io.tracking import SilentProgress
 from small_runs import ROWS, contents, small_heads
 
@@ -93,11 +94,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def same_ranks(found: Result, row: TrainedHeads, test: FeatureSet) -> None:
-    expected = ranks_on_test(row, test)
-    assert len(found.ranks) == len(expected)
-    for one, other in zip(found.ranks, expected, strict=True):
+    expected = rank_runs(row, test)
+    assert len(found.rankings) == len(expected)
+    for one, other in zip(found.rankings, expected, strict=True):
         assert list(one) == list(permutations(test.modalities, 2))
-        assert all(torch.equal(ranks, other[pair]) for pair, ranks in one.items())
+        assert all(torch.equal(ranking.packed(), other[pair].packed()) for pair, ranking in one.items())
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -116,7 +117,7 @@ def test_baselines_are_stored_as_they_were_trained(made: Made) -> None:
     setting = Setting(development, made.place.start, evaluate, made.baselines["cca"].seed)
     for name in ("zero-shot", "cca"):
         same_ranks(found[name], made.baselines[name].baseline.fit(setting), made.test)
-    assert {name: len(result.ranks) for name, result in found.items()} == {
+    assert {name: len(result.rankings) for name, result in found.items()} == {
         name: 1 if name in ("zero-shot", "cca") else 2 for name in NAMES
     }
     assert {name: result.meta["size"] for name, result in found.items()} == {
@@ -154,7 +155,7 @@ def test_heads_of_equal_bytes_are_cut_from_the_full_run_that_was_stored(made: Ma
 def test_heads_of_equal_bytes_at_a_budget_have_all_of_it(made: Made, tmp_path: Path) -> None:
     """Also where a size is known: a float32 row more would take fewer bytes than the budget allows."""
     full = made.baselines["full"]
-    shutil.copytree(made.store.result_folder(full), tmp_path / "baselines" / full.folder)
+    shutil.copytree(made.store.result_folder(full), tmp_path / "baselines" / full.folder / "ranking")
     place, _ = made.moved(tmp_path)
     budget = 4 * (3 * WIDTH + sum(WIDTHS.values())) * 2 + 3  # factors of rank 2 for three heads
     equal = baselines.build("equal-bytes")
@@ -165,12 +166,14 @@ def test_heads_of_equal_bytes_at_a_budget_have_all_of_it(made: Made, tmp_path: P
     assert (found.meta["bytes"], found.meta["label"]) == (budget - 3, "heads of equal bytes (rank 2)")
 
 
-def test_a_baseline_that_version_0_1_stored_is_not_fitted_again(made: Made, tmp_path: Path) -> None:
+def test_results_of_version_0_1_are_computed_again(made: Made, tmp_path: Path) -> None:
+    """They contain expected ranks, from which hits under ties do not follow; the runs beside them are kept."""
     (place, store), cell = made.moved(tmp_path), made.baselines["cca"]
+    for folder in ("references", "baselines"):
+        save_artifact(tmp_path / folder / cell.folder, "result", {"text->audio": torch.ones(1, 3)}, {"size": None})
     assert not store.has(cell)
-    shutil.copytree(made.store.result_folder(cell), tmp_path / "references" / cell.folder)
-    assert store.has(cell)
-    assert load_result(place, cell).meta == load_result(made.place, cell).meta
+    fit_baseline(place, cell)
+    assert load_result(place, cell).rankings[0]["text", "audio"].packed().shape[1] == 5
 
 
 class WrongShape(Baseline):
@@ -231,8 +234,8 @@ def test_a_second_cell_of_a_method_has_the_experts_of_the_smallest_seed(made: Ma
     run_cell(place, cell, "", SilentProgress())
     assert contents(store.folder / "experts") == before
     assert not torch.equal(
-        load_result(place, cell).ranks[0]["text", "audio"],
-        load_result(place, made.cells["hopa"]).ranks[0]["text", "audio"],
+        load_result(place, cell).rankings[0]["text", "audio"].packed(),
+        load_result(place, made.cells["hopa"]).rankings[0]["text", "audio"].packed(),
     )
 
 
@@ -289,11 +292,11 @@ def test_a_result_without_its_manifest_is_none(made: Made, tmp_path: Path) -> No
 def test_a_cell_cut_before_its_result_keeps_its_set(made: Made, tmp_path: Path) -> None:
     shutil.copytree(made.store.folder, tmp_path / "C")
     (place, store), cell = made.moved(tmp_path / "C"), made.cells["hopa"]
-    ranks = load_result(place, cell).ranks
+    before_cut = load_result(place, cell).rankings
     shutil.rmtree(store.result_folder(cell))
     run = store.run_folder(cell)
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
     run_cell(place, cell, "", SilentProgress())
     assert all(path.stat().st_mtime_ns == time for path, time in before.items() if path.name != "timings.json")
-    again = load_result(place, cell).ranks
-    assert all(torch.equal(ranks[0][pair], again[0][pair]) for pair in ranks[0])
+    again = load_result(place, cell).rankings
+    assert all(torch.equal(ranking.packed(), again[0][pair].packed()) for pair, ranking in before_cut[0].items())

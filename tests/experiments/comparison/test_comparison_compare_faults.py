@@ -81,7 +81,7 @@ def test_a_baseline_that_fails_is_told_too(made: Made, tmp_path: Path, monkeypat
 
 
 def test_a_damaged_result_ends_it_with_the_place(made: Made, copied: Path) -> None:
-    (manifest,) = copied.glob("cells/hopa-n8-s1-*/result/manifest.json")
+    (manifest,) = copied.glob("cells/hopa-n8-s1-*/ranking/manifest.json")
     manifest.write_text("{")
     with pytest.raises(InputError, match=str(manifest)):
         made.compare(copied, FEW, resume=True)
@@ -122,7 +122,10 @@ def test_other_test_rows_change_scores_and_nothing_else(made: Made, tmp_path: Pa
         *(f"cells/{path.name}/run/distilled" for path in (made.folder / "C/cells").iterdir()),
     ):
         assert tensors(tmp_path / "C" / folder) == tensors(made.folder / "C" / folder) != {}
-    kept = [load_artifact(next((place / "C/baselines").glob("full-*")), "result") for place in (tmp_path, made.folder)]
+    kept = [
+        load_artifact(next((place / "C/baselines").glob("full-*")) / "ranking", "ranking")
+        for place in (tmp_path, made.folder)
+    ]
     assert all(torch.equal(kept[0].tensors[f"heads/{m}"], kept[1].tensors[f"heads/{m}"]) for m in made.data.modalities)
     assert not torch.equal(kept[0].tensors["a->b"], kept[1].tensors["a->b"])
 

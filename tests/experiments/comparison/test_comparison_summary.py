@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from comparison_problems import line_of, planned, tiny
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.evaluation.intervals import Interval, gain_retained, paired_difference
+from omnidistill.evaluation.intervals import Interval, gain_retained, mean_hits, paired_difference
+from omnidistill.evaluation.ranking import Ranking
 from omnidistill.experiments.comparison.cells import Result
 from omnidistill.experiments.comparison.plan import AnyCell, Cell, plan_cells
 from omnidistill.experiments.comparison.summary import summarise
@@ -48,8 +49,14 @@ def drawn(worst: int, num_runs: int, seed: int) -> Array:
     return generator.integers(2, 2 * worst + 1, size=(num_runs, len(DIRECTIONS), ROWS["test"])) / 2
 
 
+def ranking(ranks: Array) -> Ranking:
+    """A rank of 2.5: one item is above the only positive, and one ties with it."""
+    above, tied = torch.from_numpy(np.floor(ranks) - 1), torch.from_numpy(2 * (ranks % 1))
+    return Ranking(above, tied, torch.ones_like(above), 1 / (above + 1), 1 / (above + 2))
+
+
 def result(ranks: Array, **meta: Any) -> Result:
-    runs = [dict(zip(DIRECTIONS, torch.from_numpy(run.copy()), strict=True)) for run in ranks]
+    runs = [dict(zip(DIRECTIONS, map(ranking, run), strict=True)) for run in ranks]
     usual = {"seconds": {"students": 0.5}, "bytes": 100, "peak_bytes": 10, "judged": 7, "label": "as kept"}
     return Result(runs, {**usual, **meta})
 
@@ -84,8 +91,8 @@ class Made:
 
     def ranks(self, name: str) -> Array:
         """All runs of a line, seeds one after the other."""
-        found = [run for cell, each in self.results.items() if name_of(cell) == name for run in each.ranks]
-        return np.array([[run[direction].numpy() for direction in DIRECTIONS] for run in found])
+        found = [run for cell, each in self.results.items() if name_of(cell) == name for run in each.rankings]
+        return np.array([[run[direction].ranks().numpy() for direction in DIRECTIONS] for run in found])
 
 
 def method_of(cell: AnyCell) -> str:
@@ -131,7 +138,7 @@ def test_recall_is_over_the_students_of_all_seeds(name: str, made: Made, content
     assert len(ranks) == (1 if name in ("zero-shot", "cca") else 4 if name in METHOD_LINES else 2)
     assert list(recall) == ["mean", *("->".join(direction) for direction in DIRECTIONS)]
     for k in CUT_OFFS:
-        by_run = (ranks <= k).mean(-1)  # runs x directions
+        by_run = hit(ranks, k).mean(-1)  # runs x directions
         for at, direction in enumerate(DIRECTIONS):
             agrees(recall["->".join(direction)][f"R@{k}"], by_run[:, at])
         agrees(recall["mean"][f"R@{k}"], by_run.mean(1))
@@ -142,9 +149,15 @@ def agrees(spread: dict[str, float], runs: Array) -> None:
     assert spread["std"] == pytest.approx(runs.std(ddof=1) if len(runs) > 1 else 0.0, abs=1e-12)
 
 
-def hits(ranks: Array) -> torch.Tensor:
-    """Runs x queries x cut-offs."""
-    return torch.from_numpy(np.stack([(ranks <= k).mean(1) for k in CUT_OFFS], axis=-1))
+def hit(ranks: Array, k: int) -> Array:
+    """Two tied items stand at 2 and 3 for a rank of 2.5, which is a hit at 2 in half of all orders."""
+    return np.where(ranks % 1 == 0, ranks <= k, ((ranks - 0.5 <= k) + 0.0 + (ranks + 0.5 <= k)) / 2).astype(float)
+
+
+def hits(ranks: Array) -> list[torch.Tensor]:
+    """By direction: runs x queries x cut-offs."""
+    every = np.stack([hit(ranks, k) for k in CUT_OFFS], axis=-1)
+    return [torch.from_numpy(every[:, direction]) for direction in range(len(DIRECTIONS))]
 
 
 def same(found: dict[str, Any], expected: list[Interval] | list[Interval | None]) -> None:
@@ -158,10 +171,10 @@ def test_gain_retained_is_the_share_of_what_all_rows_gain(name: str, made: Made,
     found = line_of(content, name)["gain_retained"]
     zero, full, method = (made.ranks(each) for each in ("zero-shot", "full", name))
     for k in CUT_OFFS:
-        low, high, here = ((ranks <= k).mean() for ranks in (zero, full, method))
+        low, high, here = (hit(ranks, k).mean() for ranks in (zero, full, method))
         assert found[f"R@{k}"]["mean"] == pytest.approx((here - low) / (high - low), abs=1e-12)
-    groups = made.data.split("test").group_codes
-    same(found, gain_retained(hits(zero)[0], hits(full), hits(method), groups, seed=2))
+    groups = [made.data.split("test").group_codes] * len(DIRECTIONS)
+    same(found, gain_retained(hits(zero[:1]), hits(full), hits(method), groups, seed=2))
 
 
 @pytest.mark.parametrize(("size", "best"), [(8, "hopa"), (12, "apm")])
@@ -170,16 +183,16 @@ def test_difference_is_to_the_method_of_the_size_with_the_highest_mean(
 ) -> None:
     """Mean over R@1, R@5 and R@10; a reference may be higher."""
     top = made.ranks(f"{best}@{size}")
-    groups = made.data.split("test").group_codes
+    groups = [made.data.split("test").group_codes] * len(DIRECTIONS)
     for method in ("hopa", "apm", "herding"):
         found = line_of(content, f"{method}@{size}")["difference_to_best"]
         if method == best:
             assert found is None
             continue
         here = made.ranks(f"{method}@{size}")
-        assert hits(here).mean() < hits(top).mean()
+        assert mean_hits(hits(here)).mean() < mean_hits(hits(top)).mean()
         for k in CUT_OFFS:
-            assert found[f"R@{k}"]["mean"] == pytest.approx((here <= k).mean() - (top <= k).mean(), abs=1e-12)
+            assert found[f"R@{k}"]["mean"] == pytest.approx(hit(here, k).mean() - hit(top, k).mean(), abs=1e-12)
         same(found, paired_difference(hits(here), hits(top), groups, seed=2))
     assert all(line["difference_to_best"] is None for line in content["lines"] if line["kind"] == "reference")
 

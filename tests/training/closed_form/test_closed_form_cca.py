@@ -7,8 +7,8 @@ from closed_form_problems import centred, generator, labelled, paired
 
 from omnidistill.data.featureset import prepare
 from omnidistill.data.planted import planted
-from omnidistill.evaluation.retrieval import mean_recall, ranks_by_direction
-from omnidistill.models.heads import embed, random_heads
+from omnidistill.evaluation.directions import mean_recall, rank_heads
+from omnidistill.models.heads import random_heads
 from omnidistill.training.closed_form import accumulate_moments, analytic_heads, ridge_cca_heads
 
 
@@ -65,7 +65,7 @@ def test_planted_structure_is_retrieved_by_all_and_noise_by_none(make, num_modal
         data = prepare(planted(widths, {"train": 400, "test": 100}, latent=8, shuffle_pairs=shuffle))
         heads = heads or make(accumulate_moments(data.split("train")), 8, 0.3)[0]
         test = data.split("test")
-        return mean_recall(ranks_by_direction(embed(heads, test.features), test.group_codes))[10]
+        return mean_recall(rank_heads(heads, test))[10]
 
     assert recall(False) > 0.8
     assert recall(True) < 0.2

@@ -39,6 +39,12 @@ def add(group: CommandGroup) -> None:
         "--seeds", type=numbers, metavar="N,N", help="seeds; one set is created per seed (default: 0,1,2)"
     )
     parser.add_argument("--students", type=int, metavar="R", help="students trained per set (default: 5)")
+    parser.add_argument(
+        "--metrics",
+        type=names,
+        metavar="NAMES",
+        help="metrics such as R@1,R@50,MRR (default: all, with R@1, R@5, R@10)",
+    )
     parser.add_argument("--layout", metavar="NAME", help="table layout: retrieval, variants, cost, directions or curve")
     parser.add_argument("--heads", type=Path, metavar="FILE|DIR", help="initial heads of all students")
     parser.add_argument(
@@ -57,6 +63,11 @@ def add(group: CommandGroup) -> None:
     add_engine(parser)
 
 
+def metrics_setting(options: argparse.Namespace) -> list[str]:
+    """Return the setting that `--metrics` stands for, as a list of one; empty without the option."""
+    return [] if options.metrics is None else [f"evaluate.metrics={json.dumps(options.metrics)}"]
+
+
 def run(options: argparse.Namespace) -> int:
     """Run the missing parts of a comparison and print its table; return 1 if a method failed.
 
@@ -65,13 +76,14 @@ def run(options: argparse.Namespace) -> int:
     from omnidistill.api import compare
     from omnidistill.report.comparison_table import to_rich
 
+    settings = [*(options.set_values or ()), *metrics_setting(options)]
     arguments = {
         "methods": options.methods or (),
         "sizes": options.sizes,
         "bytes": options.bytes,
         "seeds": options.seeds,
         "num_students": options.students,
-        "settings": options.set_values,
+        "settings": settings or None,
         "layout": options.layout,
         "preset": options.preset,
         "config": options.config,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from omnidistill.cli.options import add_device, add_json, set_of
+from omnidistill.cli.options import add_device, add_json, names, set_of
 from omnidistill.cli.output import print_result, print_table, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
@@ -32,6 +32,13 @@ def add(group: CommandGroup) -> None:
         metavar="FILE|DIR",
         help="initial heads of the students, instead of those that the set was distilled for",
     )
+    parser.add_argument(
+        "--metrics",
+        type=names,
+        metavar="NAMES",
+        help="metrics, separated by commas: R@K for any K, MedR, MnR, MRR, mAP, nDCG@10 (default: all, with R@1, R@5, "
+        "R@10)",
+    )
     parser.add_argument("--data", metavar="SET", help="current location of the data, if they were moved")
     add_device(parser)
     add_json(parser)
@@ -40,12 +47,13 @@ def add(group: CommandGroup) -> None:
 def run(options: argparse.Namespace) -> None:
     """Score the set of a run and the baselines; print the table, or the scores as JSON."""
     from omnidistill.api import evaluate
-    from omnidistill.report.run_table import to_rich
+    from omnidistill.report.run_table import metrics_to_rich, to_rich
 
     evaluation = evaluate(
         options.run,
         None if options.data is None else set_of(options.data),
         num_seeds=options.seeds,
+        metrics=options.metrics,
         heads=options.heads,
         device=options.device,
         progress=progress(),
@@ -53,6 +61,8 @@ def run(options: argparse.Namespace) -> None:
     )
     if not options.json:
         print_table(to_rich(evaluation.scores))
+        if options.metrics and (metrics := metrics_to_rich(evaluation.scores)) is not None:
+            print_table(metrics)
     folder = evaluation.folder
     lines = [
         f"scores {folder}/scores.json, {folder}/scores.csv",

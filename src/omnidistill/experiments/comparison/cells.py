@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import permutations
 from typing import Any
 
 import torch
@@ -11,8 +12,10 @@ import torch
 from omnidistill.core.memory import peak_memory
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.evaluation.baselines import Setting, baselines
+from omnidistill.evaluation.directions import Rankings
 from omnidistill.evaluation.distilled_row import train_on_sets
-from omnidistill.evaluation.scores import Ranks, ranks_on_test
+from omnidistill.evaluation.ranking import Ranking
+from omnidistill.evaluation.scores import rank_runs
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell
 from omnidistill.experiments.comparison.result_store import ResultStore
@@ -25,9 +28,9 @@ from omnidistill.training.experts.epochs import StackedHeads
 
 @dataclass(frozen=True)
 class Result:
-    """Result of a cell or baseline: one dict of ranks per run, and the costs."""
+    """Result of a cell or baseline: the rankings of every run, and the costs."""
 
-    ranks: list[Ranks]
+    rankings: list[Rankings]
     meta: Mapping[str, Any]
 
 
@@ -49,7 +52,7 @@ class ComparisonContext:
 
 
 def run_cell(context: ComparisonContext, cell: Cell, command: str, progress: Progress) -> None:
-    """Distil the set of a cell, train students on it, and store their ranks on the test split."""
+    """Distil the set of a cell, train students on it, and store their rankings of the test split."""
     folder = context.store.run_folder(cell)
     with peak_memory() as peak:
         result = distill(
@@ -71,7 +74,7 @@ def run_cell(context: ComparisonContext, cell: Cell, command: str, progress: Pro
 
 
 def fit_baseline(context: ComparisonContext, cell: BaselineCell) -> None:
-    """Fit a baseline and store its ranks on the test split.
+    """Fit a baseline and store its rankings of the test split.
 
     The heads of `full` are stored as well, because other baselines are derived from them.
     """
@@ -88,15 +91,10 @@ def fit_baseline(context: ComparisonContext, cell: BaselineCell) -> None:
 def load_result(context: ComparisonContext, cell: AnyCell) -> Result:
     """Return a stored result. Raises InputError if it is damaged."""
     tensors, meta = context.store.load(cell)
-    ranks_by_name = {name: tensor for name, tensor in tensors.items() if "->" in name}
-    num_runs = len(next(iter(ranks_by_name.values())))
-    pairs = {name: tuple(name.split("->")) for name in ranks_by_name}
-    ranks: list[Ranks] = [
-        {(pairs[name][0], pairs[name][1]): tensor[run] for name, tensor in ranks_by_name.items()}
-        for run in range(num_runs)
-    ]
-    order = [(m, n) for m in context.data.modalities for n in context.data.modalities if m != n]
-    return Result([{pair: each[pair] for pair in order} for each in ranks], meta)
+    stored = {pair: tensors["->".join(pair)] for pair in permutations(context.data.modalities, 2)}
+    num_runs = len(next(iter(stored.values())))
+    runs = [{pair: Ranking.unpacked(each[run]) for pair, each in stored.items()} for run in range(num_runs)]
+    return Result(runs, meta)
 
 
 def num_compared_students(result: DistillResult) -> int:
@@ -119,7 +117,8 @@ def _save(
     more: dict[str, Any],
     heads: StackedHeads | None = None,
 ) -> None:
-    runs = ranks_on_test(row, context.data.split("test"))
-    tensors = {"->".join(pair): torch.stack([run[pair] for run in runs]) for pair in runs[0]}
+    gallery = (cell.config.evaluate if isinstance(cell, Cell) else cell.evaluate).gallery
+    runs = rank_runs(row, context.data.split("test"), gallery)
+    tensors = {"->".join(pair): torch.stack([run[pair].packed() for run in runs]) for pair in runs[0]}
     tensors |= {f"heads/{name}": stacked.cpu() for name, stacked in (heads or {}).items()}
     context.store.save(cell, tensors, {"bytes": row.bytes, "settings": dict(row.settings), **more})

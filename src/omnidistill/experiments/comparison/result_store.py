@@ -1,9 +1,9 @@
 """Stores for the results, runs and experts of a comparison: a folder, or memory.
 
-Stored results are reused, so an interrupted comparison in a folder continues. A result contains the rank of the first
-positive of every test query ("query->gallery": R runs x n queries, float64), and the costs: size, seconds, bytes,
-peak_bytes, judged (number of students compared on validation), settings, and for a baseline its label. The baseline
-`full` also stores its heads ("heads/NAME"), because heads of equal bytes are truncated from them.
+Stored results are reused, so an interrupted comparison in a folder continues. A result contains the ranking of every
+test query ("query->gallery": R runs x Q queries x 5 numbers, see `evaluation.ranking.Ranking`), and the costs: size,
+seconds, bytes, peak_bytes, judged (number of students compared on validation), settings, and for a baseline its label.
+The baseline `full` also stores its heads ("heads/NAME"), because heads of equal bytes are truncated from them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from omnidistill.io.tracking import Progress
 from omnidistill.models.heads import Heads
 from omnidistill.training.experts import ExpertBuffer
 
-KIND = "result"
+KIND = "ranking"
 
 Costs = Mapping[str, Json]
 """Costs of a result: size, seconds, bytes, settings and so on."""
@@ -70,7 +70,8 @@ class FolderStore:
     """A comparison in a folder.
 
     FOLDER/experts/<key>/             shared by all methods that need them
-    FOLDER/baselines/, FOLDER/cells/  results
+    FOLDER/baselines/<name>/ranking/  result of a baseline
+    FOLDER/cells/<name>/              run of a method, and its result in ranking/
     """
 
     folder: Path
@@ -101,11 +102,9 @@ class FolderStore:
         return self.folder / "experts" / hashlib.sha256(_experts_key(data, start, config).encode()).hexdigest()[:16]
 
     def result_folder(self, cell: AnyCell) -> Path:
-        """Return the folder of a result."""
-        if isinstance(cell, Cell):
-            return self._cell_folder(cell) / "result"
-        stored = self.folder / "references" / cell.folder  # version 0.1 stored baselines here
-        return stored if stored.exists() else self.folder / "baselines" / cell.folder
+        """Return the folder of a result. Those of version 0.1 have other names: they contain ranks without ties."""
+        folder = self._cell_folder(cell) if isinstance(cell, Cell) else self.folder / "baselines" / cell.folder
+        return folder / "ranking"
 
     def _cell_folder(self, cell: Cell) -> Path:
         """Return the folder of a cell: an existing one with a run of these settings, or a new one."""

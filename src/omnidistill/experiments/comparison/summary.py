@@ -11,16 +11,12 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from statistics import fmean
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation.budget import LEAST_ROWS, training_bytes
 from omnidistill.evaluation.baselines import baselines
-from omnidistill.evaluation.intervals import gain_retained, paired_difference
-from omnidistill.evaluation.retrieval import RECALL_AT, hits
-from omnidistill.evaluation.scores import named_intervals, recall_table
+from omnidistill.evaluation.directions import Gallery
+from omnidistill.evaluation.intervals import Hits, mean_hits
+from omnidistill.evaluation.scores import Scoring
 from omnidistill.experiments.comparison.cells import Result
 from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell, budgets_of
 from omnidistill.experiments.config import ComparisonConfig
@@ -58,8 +54,8 @@ def summarise(
     every: list[AnyCell] = [*fitted, *cells]
     for cell in every:
         cells_of_rows.setdefault((_method_name(cell), cell.group), []).append(cell)
-    rows = [_Row(method, of_row, results, failures) for (method, _), of_row in cells_of_rows.items()]
-    groups = data.split("test").group_codes
+    scoring = Scoring.of(data.split("test"), fitted[0].evaluate)
+    rows = [_Row(method, of_row, results, failures, scoring) for (method, _), of_row in cells_of_rows.items()]
     zero, full = (next(row for row in rows if row.method == method) for method in ("zero-shot", "full"))
     best = {group: _best(rows, group) for group in {row.group for row in rows}}
     return Comparison(
@@ -74,10 +70,10 @@ def summarise(
             rows=data.split_sizes,
             bytes=training_bytes(data),
         ),
-        protocol=_protocol(comparison, rows, budgets_of(comparison, data)),
+        protocol=_protocol(comparison, rows, budgets_of(comparison, data), scoring, fitted[0].evaluate.gallery),
         seeds=list(comparison.seeds),
         num_students=comparison.num_students,
-        rows=[row.content(zero, full, best[row.group], groups, min(comparison.seeds)) for row in rows],
+        rows=[row.content(zero, full, best[row.group], min(comparison.seeds)) for row in rows],
     )
 
 
@@ -90,7 +86,9 @@ class _Row:
         cells: Sequence[AnyCell],
         results: Mapping[AnyCell, Result],
         failures: Mapping[AnyCell, str],
+        scoring: Scoring,
     ) -> None:
+        self.scoring = scoring
         self.method, self.size, self.budget, self.group = method, cells[0].size, cells[0].budget, cells[0].group
         self.is_method = isinstance(cells[0], Cell)
         self.results = [results[cell] for cell in cells if cell in results]
@@ -102,20 +100,20 @@ class _Row:
         self.label = cells[0].config.method if isinstance(cells[0], Cell) else cells[0].name
         if self.results and not self.is_method:
             self.label = self.results[0].meta["label"]
-        self.ranks = [run for result in self.results for run in result.ranks]
+        self.rankings = [run for result in self.results for run in result.rankings]
 
     @cached_property
-    def hits(self) -> Float[Tensor, "R n K"]:
-        """Hits per run, query and cut-off."""
-        return torch.stack([hits(run, RECALL_AT) for run in self.ranks])
+    def hits(self) -> Hits:
+        """Hits of every run, by direction."""
+        return self.scoring.hits(self.rankings)
 
     @property
     def score(self) -> float:
-        """Mean over runs, queries and cut-offs; -1 if every run failed."""
-        return float(self.hits.mean()) if self.ranks else -1.0
+        """Mean recall over directions and cut-offs; -1 if every run failed."""
+        return float(mean_hits(self.hits).mean()) if self.rankings else -1.0
 
-    def content(self, zero: _Row, full: _Row, best: _Row | None, groups: Tensor, seed: int) -> ComparisonRow:
-        """Return the row of the table; `groups` are the groups of the test rows, `seed` is that of the bootstrap."""
+    def content(self, zero: _Row, full: _Row, best: _Row | None, seed: int) -> ComparisonRow:
+        """Return the row of the table; `seed` is that of the bootstrap."""
         group = "" if self.group is None else f"@{self.group}" if self.budget is None else f"@{self.budget}B"
         row = ComparisonRow(
             name=self.method + group,
@@ -127,17 +125,18 @@ class _Row:
             recall=None,
             failures=self.failures,
         )
-        if not self.ranks:
+        if not self.rankings:
             return row
         gain, difference = None, None
-        if zero.ranks and full.ranks:
-            gain = named_intervals(gain_retained(zero.hits[0], full.hits, self.hits, groups, seed=seed))
+        if zero.rankings and full.rankings:
+            gain = self.scoring.gain([each[:1] for each in zero.hits], full.hits, self.hits, seed)
         if self.is_method and best is not None and best is not self:
-            difference = named_intervals(paired_difference(self.hits, best.hits, groups, seed=seed))
+            difference = self.scoring.difference(self.hits, best.hits, seed)
         costs = [result.meta for result in self.results]
         stages = {stage for cost in costs for stage in cost["seconds"]}
         return row.evolve(
-            recall=recall_table(self.ranks),
+            recall=self.scoring.recall(self.rankings),
+            metrics=self.scoring.metrics(self.rankings),
             gain_retained=gain,
             difference_to_best=difference,
             seconds=Seconds(**{stage: fmean(cost["seconds"].get(stage, 0.0) for cost in costs) for stage in stages}),
@@ -155,11 +154,13 @@ def _method_name(cell: AnyCell) -> str:
 
 
 def _best(rows: Sequence[_Row], group: int | None) -> _Row | None:
-    methods = [row for row in rows if row.is_method and row.group == group and row.ranks]
+    methods = [row for row in rows if row.is_method and row.group == group and row.rankings]
     return max(methods, key=lambda row: row.score) if methods else None
 
 
-def _protocol(comparison: ComparisonConfig, rows: Sequence[_Row], budgets: Sequence[int]) -> list[str]:
+def _protocol(
+    comparison: ComparisonConfig, rows: Sequence[_Row], budgets: Sequence[int], scoring: Scoring, gallery: Gallery
+) -> list[str]:
     judged = [result.meta["judged"] for row in rows if row.is_method for result in row.results]
     choices = f"{min(judged)} to {max(judged)}" if judged else "no"
     sets = f"{len(comparison.seeds)} set{'s' if len(comparison.seeds) > 1 else ''}"
@@ -169,6 +170,7 @@ def _protocol(comparison: ComparisonConfig, rows: Sequence[_Row], budgets: Seque
         f"Every method: {sets}, all from the same heads; every baseline has as many runs as a set has students.",
         f"Choices (iteration, step size, steps) were made on validation, with {choices} students compared per set.",
         "The test split was scored after all choices, once.",
+        *scoring.facts(gallery),
         "Intervals are 95 % paired bootstraps over groups of queries and runs.",
         "Gain retained is (row - zero-shot) / (all rows by InfoNCE - zero-shot).",
         "Seconds of a method are those of one set: experts (in full, although shared), distillation and students.",

@@ -123,13 +123,13 @@ def _shard(artifact: Artifact) -> Facts:
 
 
 def _result(artifact: Artifact) -> Facts:
-    ranks = {name: tensor for name, tensor in artifact.tensors.items() if "->" in name}
-    first = next(iter(ranks.values()))
+    directions = {name: tensor for name, tensor in artifact.tensors.items() if "->" in name}
+    first = next(iter(directions.values()))
     meta = artifact.meta
     fields = ("label", "size", "bytes", "seconds", "peak_bytes", "judged", "settings")
     return {
         "runs": first.shape[0],
-        "directions": list(ranks),
+        "directions": list(directions),
         **{name: meta[name] for name in fields if name in meta},
     }
 
@@ -157,6 +157,7 @@ _DESCRIBERS: dict[str, Describer] = {
     "distilled": _distilled,
     "checkpoint": _checkpoint,
     "encoded shard": _shard,
-    "result": _result,
+    "ranking": _result,
+    "result": _result,  # of version 0.1
     "encoder": _encoder_weights,
 }

@@ -112,11 +112,11 @@ def _comparison(path: Path, verify: bool) -> Finding:
             lines = content.get("lines", [])
             tables[table.name] = f"{content['layout']}, {len(lines)} rows"
     cells = sorted(path.glob("cells/*"))
-    finished = [cell for cell in cells if (cell / "result" / "manifest.json").exists()]
+    finished = [cell for cell in cells if (cell / "ranking" / "manifest.json").exists()]
     facts: Facts = {
         "tables": tables,
         "cells": {"finished": len(finished), "unfinished": len(cells) - len(finished)},
-        "baselines": sum(len(list(path.glob(f"{folder}/*/manifest.json"))) for folder in ("baselines", "references")),
+        "baselines": len(list(path.glob("baselines/*/ranking/manifest.json"))),
         "methods": sorted({cell.name.rsplit("-n", 1)[0] for cell in cells}),
         "buffers": len(list(path.glob("experts/*/manifest.json"))),
     }

@@ -1,0 +1,160 @@
+"""Retrieval in all M (M - 1) directions, and recall averaged over queries and directions.
+
+A dataset with several captions per image repeats the image in several rows. In a *distinct* gallery it counts once, and
+it asks once as a query, as in the protocols of Flickr30k and COCO: an item is a (group, features of one modality).
+Otherwise every row is an item, and recall is lower because copies of an item take several of the first K places.
+
+Shapes: N rows shared by all modalities, d embedding width, K cut-offs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import permutations
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.core.errors import InputError
+from omnidistill.data.arrays import Array, as_rows
+from omnidistill.data.distinct_rows import distinct_rows
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.evaluation.ranking import Ranking
+from omnidistill.evaluation.retrieval import check_rows, rank
+from omnidistill.models.heads import Heads, embed
+
+RECALL_AT = (1, 5, 10)
+"""The cut-offs K of the usual R@K table."""
+
+Direction = tuple[str, str]
+"""(query modality, gallery modality)."""
+Rankings = dict[Direction, Ranking]
+"""The ranking of every direction."""
+Items = Mapping[str, Int[Tensor, " _"]]
+"""{modality: the rows that are its queries and gallery items}."""
+Gallery = Literal["distinct", "rows"]
+"""Which rows are items: one per distinct item, or every row."""
+
+
+def items_of(data: FeatureSet, gallery: Gallery = "distinct") -> Items:
+    """Return the rows of each modality that are queries and gallery items."""
+    if gallery == "distinct":
+        return data.distinct_rows
+    return dict.fromkeys(data.modalities, torch.arange(len(data), device="cpu"))
+
+
+def rank_directions(
+    embeddings: Mapping[str, Float[Tensor, "_ _"]],
+    groups: Int[Tensor, " N"],
+    items: Items | None = None,
+    *,
+    all_positives: bool = True,
+) -> Rankings:
+    """Rank the positives of the queries in all M (M - 1) directions.
+
+    Args:
+        embeddings: {modality: N x d}.
+        groups: the group of each row. Row i has the same group in every modality.
+        items: the rows of each modality that are queries and gallery items; None: all rows.
+        all_positives: see `retrieval.rank`.
+
+    Raises:
+        InputError: there are fewer than two modalities, or shapes differ.
+        NotFiniteError: an embedding contains NaN or Inf; names modality and row.
+    """
+    if len(embeddings) < 2:
+        raise InputError(f"retrieval needs at least two modalities, found {sorted(embeddings)}; add another one")
+    width = next(iter(embeddings.values())).shape[-1]
+    for name, embedding in embeddings.items():
+        if embedding.shape != (len(groups), width):
+            raise InputError(
+                f"embeddings of {name!r} have shape {tuple(embedding.shape)}, expected ({len(groups)}, {width}); "
+                "every modality needs one row per group label and the same width"
+            )
+        check_rows(embedding, f"embeddings of modality {name!r}")
+    codes = groups.cpu()
+    chosen = {}
+    for name, embedding in embeddings.items():
+        rows = torch.arange(len(codes), device="cpu") if items is None else items[name]
+        chosen[name] = embedding[rows.to(embedding.device)], codes[rows]
+    return {
+        (query, gallery): rank(chosen[query][0], chosen[gallery][0], chosen[query][1], chosen[gallery][1],
+                               all_positives=all_positives)
+        for query, gallery in permutations(embeddings, 2)
+    }  # fmt: skip
+
+
+def rank_heads(
+    heads: Heads,
+    data: FeatureSet,
+    bias: Mapping[str, Float[Tensor, " _"]] | None = None,
+    gallery: Gallery = "distinct",
+    *,
+    all_positives: bool = False,
+) -> Rankings:
+    """Rank the positives of all queries in a dataset, in the embeddings that the heads compute from its features.
+
+    Raises:
+        NotFiniteError: an embedding contains NaN or Inf.
+    """
+    embeddings, items = embed(heads, data.features, bias), items_of(data, gallery)
+    return rank_directions(embeddings, data.group_codes, items, all_positives=all_positives)
+
+
+def recall(
+    embeddings: Mapping[str, Array],
+    groups: Iterable[object],
+    at: Sequence[int] = RECALL_AT,
+    gallery: Gallery = "distinct",
+) -> dict[Direction, dict[int, float]]:
+    """Return recall@K of every direction, {(query, gallery): {K: recall}}, in [0, 1].
+
+    A query is a hit at K if one of its positives is among the first K items. Tied items are in random order, and a hit
+    counts with its probability.
+
+    Args:
+        embeddings: {modality: N x d}; they are compared by inner product, so normalise them for cosines.
+        groups: the group of each row, of any type. Row i has the same group in every modality; rows of one group are
+            positives of each other.
+        at: the cut-offs K.
+        gallery: "distinct" counts equal embeddings of a group once, as query and as item; "rows" counts every row.
+
+    Raises:
+        InputError: embeddings is no mapping of at least two modalities, shapes differ, or a cut-off is below 1 or
+            exceeds the size of a gallery.
+        NotFiniteError: an embedding contains NaN or Inf; names modality and row.
+    """
+    if not isinstance(embeddings, Mapping):
+        raise InputError(
+            f"embeddings: found a {type(embeddings).__name__}; give a dict {{modality: rows x width}} of at least two "
+            "modalities"
+        )
+    if any(not isinstance(k, int) or k < 1 for k in at):
+        raise InputError(f"at={tuple(at)}: cut-offs are whole numbers of at least 1")
+    tensors = {str(name): as_rows(f"embeddings of {name!r}", x) for name, x in embeddings.items()}
+    labels = groups.tolist() if isinstance(groups, Tensor | np.ndarray) else list(groups)
+    codes = {label: code for code, label in enumerate(dict.fromkeys(labels))}
+    numbers = torch.tensor([codes[label] for label in labels], dtype=torch.int64, device="cpu")
+    items = None
+    if gallery == "distinct" and all(len(x) == len(numbers) for x in tensors.values()):
+        items = {name: distinct_rows(x, numbers) for name, x in tensors.items()}
+    rankings = rank_directions(tensors, numbers, items, all_positives=False)
+    for name, x in tensors.items():
+        size = len(x) if items is None else len(items[name])
+        if max(at, default=0) > size:
+            raise InputError(f"at={tuple(at)}: the gallery of {name!r} has only {size} items; use smaller cut-offs")
+    return recalls(rankings, at)
+
+
+def recalls(rankings: Mapping[Direction, Ranking], at: Sequence[int] = RECALL_AT) -> dict[Direction, dict[int, float]]:
+    """Return recall@K of each direction, the mean in [0, 1] of the hits of its queries."""
+    return {direction: {k: float(ranking.hits(k).mean()) for k in at} for direction, ranking in rankings.items()}
+
+
+def mean_recall(rankings: Mapping[Direction, Ranking], at: Sequence[int] = RECALL_AT) -> dict[int, float]:
+    """Return {K: recall@K averaged over directions}, in [0, 1]."""
+    by_direction = recalls(rankings, at).values()
+    return {k: sum(each[k] for each in by_direction) / len(by_direction) for k in at}

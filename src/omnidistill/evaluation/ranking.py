@@ -1,0 +1,141 @@
+"""Metrics of one direction of retrieval, each in expectation over random tie-breaking.
+
+The best positive of a query has g negatives above it, and ties with t negatives and with p - 1 other positives. Where
+it ends up among the t + p tied items is random, so a metric is the mean of its value over all orders of tied items:
+
+    P(hit at K)   = 1 - C(t, r) / C(t + p, r)   with r = K - g, clamped to 0 ... t + p
+    E(rank)       = 1 + g + t / (p + 1)
+    E(1 / rank)   = sum_j P(first positive at place j of the tied items) / (g + j)
+
+Average precision and nDCG@10 take all positives of a query into account. A level of n tied items, r of them positive,
+follows c items of which R are positive, so that (McSherry and Najork, ECIR 2008)
+
+    E(AP)    = 1 / P  sum_levels sum_{i=1..n}  r / n  (R + 1 + (i - 1) (r - 1) / (n - 1)) / (c + i)
+    E(DCG)   = sum_levels r / n  sum_{i=c+1..min(c+n, 10)} 1 / log2(i + 1),     nDCG = DCG / (largest DCG)
+
+Without ties these are the usual metrics. Shapes: Q queries, L positives per query (padded).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Bool, Float64
+from torch import Tensor
+
+NDCG_AT = 10
+"""The cut-off of nDCG."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How the queries of one direction rank their positives; float64 on the CPU, one number per query.
+
+    Attributes:
+        above: number g of negatives that score above the best positive.
+        tied: number t of negatives that tie with the best positive.
+        positives: number p of positives that tie for the best score, itself included.
+        precision: expected average precision; NaN if it was not asked for.
+        gain: expected nDCG@10; NaN if it was not asked for.
+    """
+
+    above: Float64[Tensor, " Q"]
+    tied: Float64[Tensor, " Q"]
+    positives: Float64[Tensor, " Q"]
+    precision: Float64[Tensor, " Q"]
+    gain: Float64[Tensor, " Q"]
+
+    def __len__(self) -> int:
+        return len(self.above)
+
+    def hits(self, k: int) -> Float64[Tensor, " Q"]:
+        """Return for each query the probability in [0, 1] that a positive is among the first k items."""
+        places = (k - self.above).clamp_(min=0).minimum(self.tied + 1)  # one more than t is enough to be certain
+        steps = int(min(places.max(), self.positives.max()))
+        missed = (places <= self.tied).double()
+        by_positive = bool(self.positives.max() < places.max())
+        for step in range(steps):
+            if by_positive:  # C(t, r) / C(t + p, r) = prod_{j=1..p} (t - r + j) / (t + j)
+                factor = (self.tied - places + step + 1) / (self.tied + step + 1)
+                missed *= torch.where(step < self.positives, factor, 1.0)
+            else:  # = prod_{i=0..r-1} (t - i) / (t + p - i)
+                factor = (self.tied - step) / (self.tied + self.positives - step)
+                missed *= torch.where(step < places, factor, 1.0)
+        return 1 - missed
+
+    def ranks(self) -> Float64[Tensor, " Q"]:
+        """Return for each query the expected rank of its first positive; 1 is best."""
+        return 1 + self.above + self.tied / (self.positives + 1)
+
+    def reciprocal_ranks(self) -> Float64[Tensor, " Q"]:
+        """Return for each query the expected reciprocal rank of its first positive, in (0, 1]."""
+        places = self.tied + 1
+        values = _harmonic(self.above + places, self.above) / places  # exact for one positive
+        several = (self.positives > 1).nonzero().flatten()
+        if len(several):
+            kinds = torch.stack([self.above, self.tied, self.positives], 1)[several]
+            distinct, kind = torch.unique(kinds, dim=0, return_inverse=True)
+            values[several] = torch.stack([_reciprocal(*each) for each in distinct.tolist()])[kind]
+        return values
+
+    def packed(self) -> Float64[Tensor, "Q 5"]:
+        """Return everything as one tensor, to store it."""
+        return torch.stack([getattr(self, field.name) for field in fields(self)], dim=1)
+
+    @classmethod
+    def unpacked(cls, values: Float64[Tensor, "Q 5"]) -> Ranking:
+        """Return the ranking that `packed` returned as a tensor."""
+        return cls(*values.unbind(1))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Ranking]) -> Ranking:
+        """Return the queries of several rankings, one after the other."""
+        return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+    def select(self, rows: Tensor) -> Ranking:
+        """Return the ranking of some of the queries."""
+        return Ranking(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+def precision_and_gain(
+    items_above: Float64[Tensor, "Q L"],
+    items_tied: Float64[Tensor, "Q L"],
+    positives_above: Float64[Tensor, "Q L"],
+    positives_tied: Float64[Tensor, "Q L"],
+    present: Bool[Tensor, "Q L"],
+) -> tuple[Float64[Tensor, " Q"], Float64[Tensor, " Q"]]:
+    """Return the expected average precision and nDCG@10 of each query.
+
+    Args:
+        items_above: number c of items that score above each positive.
+        items_tied: number n of items with the score of each positive, itself included.
+        positives_above, positives_tied: how many of them are positives, R and r.
+        present: which entries are positives; the others are padding.
+    """
+    c, n, above, r = items_above, items_tied.clamp(min=1), positives_above, positives_tied
+    slope = (r - 1) / (n - 1).clamp(min=1)
+    precision = (slope * n + (above + 1 - slope * (c + 1)) * _harmonic(c + n, c)) / n
+    discounts = torch.arange(2, NDCG_AT + 2, dtype=torch.float64, device="cpu").log2().reciprocal()
+    total = torch.cat([discounts.new_zeros(1), discounts.cumsum(0)])  # of the first 0, 1, ... places
+    last, first = ((edge.clamp(max=NDCG_AT)).long() for edge in (c + n, c))
+    discounted = (total[last] - total[first]) / n
+    counts = present.sum(1)
+    mean = torch.where(present, precision, 0.0).sum(1) / counts
+    return mean, torch.where(present, discounted, 0.0).sum(1) / total[counts.clamp(max=NDCG_AT)]
+
+
+def _reciprocal(above: float, tied: float, positives: float) -> Tensor:
+    """Return the expected reciprocal rank if several positives tie for the best score."""
+    place = torch.arange(1, int(tied) + 2, dtype=torch.float64, device="cpu")
+    remaining = tied + positives - place + 1  # tied items from this place on
+    missed = (tied - place + 1) / remaining  # no positive at this place if there was none before
+    before = torch.cat([missed.new_ones(1), missed[:-1].cumprod(0)])
+    return (before * positives / remaining / (above + place)).sum()
+
+
+def _harmonic(stop: Tensor, start: Tensor) -> Tensor:
+    """Return the sum of 1 / i for i = start + 1, ..., stop."""
+    single = stop - start == 1
+    return torch.where(single, stop.reciprocal(), torch.digamma(stop + 1) - torch.digamma(start + 1))
