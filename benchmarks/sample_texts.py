@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
-from omnidistill.cli import make_parser
+from omnidistill.cli.command_list import make_parser
 
 SOURCE = Path(__file__).parent.parent / "src"
 Text = tuple[str, str, str]  # kind, place, content

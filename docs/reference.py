@@ -14,7 +14,7 @@ from typing import Any
 
 from omnidistill import api as public
 from omnidistill import testing
-from omnidistill.cli import make_parser
+from omnidistill.cli.command_list import make_parser
 from omnidistill.core.registry import Registry
 from omnidistill.experiments.config import RunConfig, describe_comparisons, describe_fields, describe_presets
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: bits depend on the number of threads
@@ -67,6 +68,20 @@ def normal() -> Callable[..., Tensor]:
         return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def chunk_bytes() -> Callable[[int], AbstractContextManager[None]]:
+    """`with chunk_bytes(n):` computes in chunks of n bytes, where the size of a chunk is `memory.CHUNK_BYTES`."""
+    from omnidistill.core import memory
+
+    @contextmanager
+    def change(num_bytes: int) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(memory, "CHUNK_BYTES", num_bytes)
+            yield
+
+    return change
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from omnidistill.cli import main
+from omnidistill.cli.main import main
 from omnidistill.data.featureset import FeatureSet, prepare
 from omnidistill.data.planted import planted
 from omnidistill.data.store import save_features

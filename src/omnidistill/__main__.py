@@ -1,6 +1,6 @@
 """`python -m omnidistill`."""
 
-from omnidistill.cli import main
+from omnidistill.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from omnidistill.cli import commands, make_parser
-from omnidistill.cli.command_list import COMMANDS
+from omnidistill.cli import commands
+from omnidistill.cli.command_list import COMMANDS, make_parser
 
 FOLDER = Path(commands.__path__[0])
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
@@ -36,7 +36,7 @@ def test_a_module_has_two_public_functions_and_imports_shared_modules_only(name:
 LOADED = """
 import sys
 before = set(sys.modules)
-from omnidistill.cli import main
+from omnidistill.cli.main import main
 try:
     main(["--help"])
 except SystemExit:

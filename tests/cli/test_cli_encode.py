@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from encoding_problems import Files, Letters, write_manifest
-from omnidistill.cli import make_parser
+from omnidistill.cli.command_list import make_parser
 from omnidistill.core.arguments import written_as_options
 from omnidistill.core.errors import InputError
 from omnidistill.data.store import load_features

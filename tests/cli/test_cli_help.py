@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from omnidistill.cli import make_parser
+from omnidistill.cli.command_list import make_parser
 from small_runs import cli
 
 COMMANDS = {name: parser for group in make_parser().command_groups for name, parser in group.parsers.items()}

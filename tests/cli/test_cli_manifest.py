@@ -3,7 +3,7 @@
 import pytest
 
 from media_files import write_media
-from omnidistill.cli import make_parser
+from omnidistill.cli.command_list import make_parser
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.manifests.manifest import read_manifest
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from omnidistill.cli import make_parser
+from omnidistill.cli.command_list import make_parser
 from omnidistill.data.planted import planted
 from omnidistill.data.raw import RawFeatures
 from omnidistill.data.store import load_features

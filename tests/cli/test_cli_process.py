@@ -52,7 +52,7 @@ class Swallowing:
             except KeyboardInterrupt:
                 print("swallowed", file=sys.stderr)
 sys.meta_path.insert(0, Swallowing())
-from omnidistill.cli import main
+from omnidistill.cli.main import main
 sys.exit(main(["inspect", "emoji"]))
 """
 
@@ -72,7 +72,7 @@ def logging(self, record):
     if record.iteration == 5:
         os.kill(os.getpid(), signal.SIGINT)
 JsonlLog.log = logging
-from omnidistill.cli import main
+from omnidistill.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 

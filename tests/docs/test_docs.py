@@ -16,7 +16,8 @@ import pytest
 
 import snippets
 from omnidistill import api as public
-from omnidistill.cli import main, make_parser
+from omnidistill.cli.command_list import make_parser
+from omnidistill.cli.main import main
 from omnidistill.distillation.version_0_1 import RENAMED
 from omnidistill.experiments.components import component_registries
 from omnidistill.experiments.config import RunConfig, describe_comparisons, describe_fields, preset_names

@@ -36,7 +36,7 @@ for module in (pickle, _pickle):
     module.Unpickler, module.load, module.loads = NoUnpickler, refuse, refuse
 
 folder = Path(sys.argv[1])
-from omnidistill.cli import main
+from omnidistill.cli.main import main
 
 smoke = ["--preset", "smoke", "--set", "heads.width=8"]
 SET, HEADS, EXPERTS, RUN = (str(folder / name) for name in ("SET", "HEADS", "EXPERTS", "RUN"))

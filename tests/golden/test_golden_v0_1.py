@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 import omnidistill
-from omnidistill.cli import main
+from omnidistill.cli.main import main
 from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.io.artifacts import load_artifact
 from omnidistill.report.comparison_content import Comparison

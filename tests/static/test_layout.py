@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import omnidistill
-from omnidistill.cli import make_parser
+from omnidistill.cli.command_list import make_parser
 
 SOURCE = Path(omnidistill.__file__).parent
 COMMANDS = "cli/commands"
@@ -53,7 +53,7 @@ def test_every_module_has_a_docstring() -> None:
 
 DRIVER = """
 import sys
-from omnidistill.cli import main
+from omnidistill.cli.main import main
 for command in [[], *([name] for name in sys.argv[1:])]:
     try:
         main([*command, "--help"])

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import omnidistill
-from omnidistill import api, cli
+from omnidistill import api
+from omnidistill.cli.command_list import make_parser
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
@@ -48,7 +49,7 @@ def commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Ar
 def flags() -> str:
     """One block per command, one line per argument: names, metavar, whether it is required, default."""
     blocks = []
-    for command, parser in commands(cli.make_parser()):
+    for command, parser in commands(make_parser()):
         lines = [f"omnidistill {command}".rstrip()]
         for action in parser._actions:
             if isinstance(action, argparse._SubParsersAction):
@@ -87,7 +88,7 @@ def test_every_public_name_is_documented() -> None:
 
 
 def test_every_flag_is_explained() -> None:
-    for command, parser in commands(cli.make_parser()):
+    for command, parser in commands(make_parser()):
         for action in parser._actions:
             if action.option_strings and action.dest != "output":
                 assert action.help, (command, action.option_strings)

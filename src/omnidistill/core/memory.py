@@ -1,4 +1,4 @@
-"""Resources of this process: the cores it may use, and its peak resident memory during a block of code."""
+"""Resources of this process: the cores it may use, memory per chunk, and peak memory in a block of code."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+CHUNK_BYTES = 2**29
+"""Memory for one chunk when all pairs of rows are compared; it affects only speed and rounding.
+
+Functions read it as `memory.CHUNK_BYTES` when they are called, so that tests can change it.
+"""
 
 _STATUS = Path("/proc/self/status")
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from published_problems import TINY_IMAGEBIND, languagebind_folder, languagebind_state, weights, write_vocabulary
 
-from omnidistill.cli import make_parser
+from omnidistill.cli.command_list import make_parser
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.encoders.convert import convert
 from omnidistill.encoding.encoders.encoder import Item

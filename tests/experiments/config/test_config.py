@@ -459,7 +459,7 @@ DRIVER = """
 import sys
 def loaded(*names): return sorted(n for n in names if n in sys.modules)
 import omnidistill.core.errors
-from omnidistill.cli import main
+from omnidistill.cli.main import main
 for arguments in (["--help"], ["distill", "--help"], ["--version"]):
     try: main(arguments)
     except SystemExit as stop: assert stop.code == 0, stop.code

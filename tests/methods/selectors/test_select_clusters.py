@@ -29,9 +29,10 @@ def test_planted_clusters_are_covered(name, num_modalities):
 
 @given(st.integers(0, 10**6), st.integers(1, 25))
 @settings(deadline=None, max_examples=40)
-def test_k_means_ends_at_a_local_optimum_without_empty_clusters(seed, num_clusters):
+def test_k_means_ends_at_a_local_optimum_without_empty_clusters(chunk_bytes, seed, num_clusters):
     points = torch.randn(25, 3, generator=_seeded(seed))
-    labels = k_means(points, num_clusters, _seeded(seed), chunk_bytes=3000)
+    with chunk_bytes(3000):
+        labels = k_means(points, num_clusters, _seeded(seed))
     assert sorted(set(labels.tolist())) == list(range(num_clusters))
     means = torch.stack([points[labels == k].mean(0) for k in range(num_clusters)])
     assert torch.allclose(cluster_means(points, labels, num_clusters), means, atol=1e-6)
@@ -43,7 +44,7 @@ def test_k_means_ends_at_a_local_optimum_without_empty_clusters(seed, num_cluste
 @settings(deadline=None, max_examples=40)
 def test_equal_points_leave_no_cluster_empty(values, data):
     num_clusters = data.draw(st.integers(1, len(values)))
-    labels = k_means(torch.tensor(values).unsqueeze(1), num_clusters, _seeded(0), chunk_bytes=2**20)
+    labels = k_means(torch.tensor(values).unsqueeze(1), num_clusters, _seeded(0))
     assert sorted(set(labels.tolist())) == list(range(num_clusters))
 
 
@@ -51,7 +52,7 @@ def test_k_means_seeds_far_apart():
     """200 points at 0 and two at 100 and 200: seeds drawn uniformly would miss the two nearly always."""
     points = torch.cat([torch.zeros(200, 1), torch.tensor([[100.0], [200.0]])])
     for seed in range(10):
-        labels = k_means(points, 3, _seeded(seed), chunk_bytes=2**20)
+        labels = k_means(points, 3, _seeded(seed))
         assert len(set(labels[[0, 200, 201]].tolist())) == 3
 
 
@@ -76,7 +77,7 @@ def test_k_medoids_are_the_medoids_of_k_means_of_the_joint_embeddings():
     train, heads = random_problem(3, 24, seed=1)
     z = reference_embeddings(train, heads)
     points = (torch.cat(z, dim=1) / 3**0.5).float()
-    labels = k_means(points, 6, _seeded(3), chunk_bytes=2**20)
+    labels = k_means(points, 6, _seeded(3))
     found = choose("k-medoids", train, heads, 6, _seeded(3))
     assert sorted(labels[found].tolist()) == list(range(6))
     for row in found:
@@ -119,10 +120,11 @@ def test_prototypes_cluster_all_modalities_at_once():
     assert pairs == {(0, 0), (0, 1), (1, 0), (1, 1)}
 
 
-def test_prototypes_do_not_depend_on_the_chunk_size():
+def test_prototypes_do_not_depend_on_the_chunk_size(chunk_bytes):
     train, heads = random_problem(3, 40, seed=4)
     whole = prototypes(train, heads, 7, _seeded(0))
-    chunked = prototypes(train, heads, 7, _seeded(0), chunk_bytes=700)
+    with chunk_bytes(700):
+        chunked = prototypes(train, heads, 7, _seeded(0))
     assert all(torch.allclose(whole[name], chunked[name]) for name in whole)
 
 

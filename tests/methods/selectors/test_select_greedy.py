@@ -95,11 +95,12 @@ def test_facility_location_reaches_its_guarantee():
 
 @pytest.mark.parametrize("num_modalities", [2, 3, 4])
 @pytest.mark.parametrize("rows_per_group", [1, 3])
-def test_products_of_row_gradients_are_those_of_the_explicit_gradients(num_modalities, rows_per_group):
+def test_products_of_row_gradients_are_those_of_the_explicit_gradients(num_modalities, rows_per_group, chunk_bytes):
     train, heads = random_problem(num_modalities, 12, seed=6, rows_per_group=rows_per_group)
     explicit = reference_row_gradients(train, heads)
     expected = explicit @ explicit.T
-    deltas = row_deltas(train, heads, chunk_bytes=1000)
+    with chunk_bytes(1000):
+        deltas = row_deltas(train, heads)
     found = gradient_products(train, deltas, torch.tensor([0, 5, 11]))
     assert torch.allclose(found.double(), expected[[0, 5, 11]], rtol=1e-4, atol=1e-6 * float(expected.abs().max()))
 
@@ -113,19 +114,20 @@ def test_craig_is_facility_location_on_distances_of_explicit_gradients(num_modal
     assert choose("craig", train, heads, size) == expected
 
 
-@pytest.mark.parametrize("chunk_bytes", [1, 5000, 2**29])
-def test_lazy_evaluation_chooses_what_evaluating_everything_does(chunk_bytes):
+@pytest.mark.parametrize("num_bytes", [1, 5000, 2**29])
+def test_lazy_evaluation_chooses_what_evaluating_everything_does(num_bytes, chunk_bytes):
     generator = torch.Generator().manual_seed(0)
     for trial in range(20):
         points = torch.rand(70, 3, generator=generator)
         similarity = points @ points.T
         codes = torch.arange(70) // (1 + trial % 4)
         expected = _greedy_cover(similarity.double(), -0.1, tuple(map(str, codes.tolist())), 30)
-        found = greedy_cover(lambda rows, table=similarity: table[rows], -0.1, codes, 30, chunk_bytes).tolist()
+        with chunk_bytes(num_bytes):
+            found = greedy_cover(lambda rows, table=similarity: table[rows], -0.1, codes, 30).tolist()
         assert found == expected
 
 
-def test_lazy_evaluation_looks_at_few_rows_again():
+def test_lazy_evaluation_looks_at_few_rows_again(chunk_bytes):
     points = torch.nn.functional.normalize(torch.randn(1500, 8, generator=torch.Generator().manual_seed(0)))
     evaluated = 0
 
@@ -134,5 +136,6 @@ def test_lazy_evaluation_looks_at_few_rows_again():
         evaluated += len(rows)
         return points[rows] @ points.T
 
-    greedy_cover(similarity_of, -1.0, torch.arange(1500), 50, chunk_bytes=2**20)
+    with chunk_bytes(2**20):
+        greedy_cover(similarity_of, -1.0, torch.arange(1500), 50)
     assert evaluated < 50 * 1500 / 4

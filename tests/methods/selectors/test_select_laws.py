@@ -4,7 +4,6 @@ has an effect, chunks change nothing, and memory stays below n x n.
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import pytest
@@ -18,30 +17,15 @@ from torch.utils._pytree import tree_flatten
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.methods.selectors import RowSelector, selectors
-from omnidistill.methods.selectors.craig import craig
-from omnidistill.methods.selectors.el2n import el2n
-from omnidistill.methods.selectors.facility_location import facility_location
-from omnidistill.methods.selectors.forgetting import forgetting
-from omnidistill.methods.selectors.grand import grand
-from omnidistill.methods.selectors.herding import herding
-from omnidistill.methods.selectors.k_center import k_center
-from omnidistill.methods.selectors.k_medoids import k_medoids
-from omnidistill.methods.selectors.prototypes import prototypes
+from omnidistill.methods.selectors.embeddings import row_chunks
 from omnidistill.methods.selectors.turns import first_by_turns
 from omnidistill.models.heads import Heads
 
 DRAW = {"random", "k-medoids", "aligned-k-medoids", "forgetting"}
 EVERY = pytest.mark.parametrize("name", ROW_SELECTORS)
 MODALITIES = pytest.mark.parametrize("num_modalities", [2, 3, 4])
-CHUNKED = {
-    "k-medoids": k_medoids,
-    "facility-location": facility_location,
-    "el2n": el2n,
-    "grand": grand,
-    "forgetting": forgetting,
-    "craig": craig,
-}
-"""Functions that compare rows in blocks of `chunk_bytes`."""
+CHUNKED = ("k-medoids", "facility-location", "el2n", "grand", "forgetting", "craig")
+"""Selectors of real rows that compare rows in blocks of `memory.CHUNK_BYTES`."""
 
 
 def _select(
@@ -114,14 +98,21 @@ def test_scaling_an_output_changes_only_what_weighs_gradients(name):
 
 
 @pytest.mark.parametrize("name", CHUNKED)
-@pytest.mark.parametrize("chunk_bytes", [1, 4000, 100_000])
-def test_the_chunk_size_changes_nothing(name, chunk_bytes):
+@pytest.mark.parametrize("num_bytes", [1, 4000, 100_000])
+def test_the_chunk_size_changes_nothing(name, num_bytes, chunk_bytes):
     train, heads = random_problem(3, 50, seed=6, rows_per_group=2)
     expected = _select(name, train, heads, 15)
-    selector: Any = CHUNKED[name]
-    generator = torch.Generator().manual_seed(0)
-    found = selector(train, heads, 15, generator, trajectory_from(heads, 5, 0), chunk_bytes=chunk_bytes)
-    assert found.tolist() == expected
+    with chunk_bytes(num_bytes):
+        assert _select(name, train, heads, 15) == expected
+
+
+def test_chunks_have_as_many_rows_as_fit(chunk_bytes):
+    """Eight float32 blocks of the rows of a chunk, with five columns each, fit in its memory."""
+    for num_bytes, sizes in ((1, [1] * 7), (3 * 8 * 4 * 5, [3, 3, 1]), (4 * 8 * 4 * 5 - 1, [3, 3, 1]), (10**6, [7])):
+        with chunk_bytes(num_bytes):
+            chunks = list(row_chunks(7, 5))
+        assert [len(range(7)[rows]) for rows in chunks] == sizes
+        assert [row for rows in chunks for row in range(7)[rows]] == list(range(7))
 
 
 class _LargestTensor(TorchDispatchMode):
@@ -139,17 +130,12 @@ class _LargestTensor(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("name", [*CHUNKED, "herding", "k-center", "prototypes"])
-def test_no_table_of_all_pairs_is_made(name):
+def test_no_table_of_all_pairs_is_made(name, chunk_bytes):
     train, heads = random_problem(3, 300, seed=7)
-    chunk_bytes = 2**16
-    whole: dict[str, Any] = {"herding": herding, "k-center": k_center, "prototypes": prototypes}
-    selector = {**CHUNKED, **whole}[name]
-    options = {"chunk_bytes": chunk_bytes} if "chunk_bytes" in inspect.signature(selector).parameters else {}
-    if name != "prototypes":
-        options["trajectory"] = trajectory_from(heads, 2, 0)
-    with _LargestTensor() as largest:
-        selector(train, heads, 10, torch.Generator(), **options)
-    assert 0 < largest.elements <= max(chunk_bytes // 4, 300 * 3 * 7)
+    num_bytes, trajectory = 2**16, trajectory_from(heads, 2, 0)
+    with chunk_bytes(num_bytes), _LargestTensor() as largest:
+        selectors.build(name).choose(train, heads, 10, torch.Generator(), trajectory)
+    assert 0 < largest.elements <= max(num_bytes // 4, 300 * 3 * 7)
 
 
 def test_random_rows_are_uniform_over_rows_of_distinct_groups():

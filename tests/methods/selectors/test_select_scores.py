@@ -71,18 +71,20 @@ def test_the_dropped_share_is_a_setting_that_leaves_as_many_rows_as_requested():
 
 
 @CASES
-def test_el2n_is_the_norm_of_the_gradients_of_the_logits(num_modalities, rows_per_group):
+def test_el2n_is_the_norm_of_the_gradients_of_the_logits(num_modalities, rows_per_group, chunk_bytes):
     train, heads = random_problem(num_modalities, 12, seed=4, rows_per_group=rows_per_group)
     expected = reference_el2n(train, heads)
-    assert torch.allclose(el2n_scores(train, heads, chunk_bytes=1200).double(), expected, rtol=1e-4)
+    with chunk_bytes(1200):
+        assert torch.allclose(el2n_scores(train, heads).double(), expected, rtol=1e-4)
     assert choose("el2n", train, heads, 5) == _top(expected, train.groups, 5)
 
 
 @CASES
-def test_grand_is_the_norm_of_the_gradient_of_heads_of_the_rows_own(num_modalities, rows_per_group):
+def test_grand_is_the_norm_of_the_gradient_of_heads_of_the_rows_own(num_modalities, rows_per_group, chunk_bytes):
     train, heads = random_problem(num_modalities, 12, seed=5, rows_per_group=rows_per_group)
     expected = reference_row_gradients(train, heads).norm(dim=1)
-    assert torch.allclose(grand_scores(train, heads, chunk_bytes=1200).double(), expected, rtol=1e-4)
+    with chunk_bytes(1200):
+        assert torch.allclose(grand_scores(train, heads).double(), expected, rtol=1e-4)
     assert choose("grand", train, heads, 5) == _top(expected, train.groups, 5)
 
 
@@ -109,13 +111,14 @@ def _right(train: FeatureSet, heads: Heads) -> list[bool]:
 
 
 @CASES
-@pytest.mark.parametrize("chunk_bytes", [1000, 2**20])
-def test_forgetting_counts_changes_from_right_to_wrong(num_modalities, rows_per_group, chunk_bytes):
+@pytest.mark.parametrize("num_bytes", [1000, 2**20])
+def test_forgetting_counts_changes_from_right_to_wrong(num_modalities, rows_per_group, num_bytes, chunk_bytes):
     train, heads = random_problem(num_modalities, 15, seed=7, rows_per_group=rows_per_group)
     trajectory = trajectory_from(heads, 8, seed=7)
     history = [_right(train, snapshot) for snapshot in trajectory]
     expected = [sum(a[i] and not b[i] for a, b in pairwise(history)) for i in range(len(train))]
-    assert forgetting_counts(train, trajectory, chunk_bytes).tolist() == expected
+    with chunk_bytes(num_bytes):
+        assert forgetting_counts(train, trajectory).tolist() == expected
     assert max(expected) >= 2
 
     found = choose("forgetting", train, heads, 5, None, trajectory)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +17,20 @@ from omnidistill.models.objectives import InfoNCE
 from omnidistill.training.closed_form import accumulate_moments, error_weighted_cross
 
 
+@contextmanager
+def chunks_of(num_rows: int) -> Iterator[None]:
+    """Compute moments and C(gamma) in chunks of this many rows."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_MOMENT_ROWS", "_ERROR_ROWS"):
+            patch.setattr(f"omnidistill.training.closed_form.moments.{name}", num_rows)
+        yield
+
+
 @pytest.mark.parametrize("num_modalities", [2, 3, 4])
 def test_row_moments_are_those_of_numpy(num_modalities):
     data = paired(num_modalities, rows=90, group=4)
-    moments = accumulate_moments(data, "rows", chunk_rows=32)
+    with chunks_of(32):
+        moments = accumulate_moments(data, "rows")
     for name, x in data.features.items():
         np.testing.assert_allclose(moments.means[name], x.double().mean(0), atol=1e-13)
         np.testing.assert_allclose(moments.covariances[name], np.cov(x.double().numpy().T), atol=1e-11)
@@ -31,7 +43,8 @@ def test_row_moments_are_those_of_numpy(num_modalities):
 @pytest.mark.parametrize("chunk_rows", [1, 7, 1000])
 def test_group_pairing_is_the_covariance_of_group_means_weighted_by_group_size(chunk_rows):
     data = paired(3, rows=83, group=4)
-    moments = accumulate_moments(data, "groups", chunk_rows)
+    with chunks_of(chunk_rows):
+        moments = accumulate_moments(data, "groups")
     for (m, n), block in moments.cross.items():
         left, right = centred(data.features[m]), centred(data.features[n])
         wanted = np.zeros_like(block)
@@ -50,8 +63,10 @@ def test_neither_chunks_nor_the_order_of_rows_change_the_moments(rows, chunk_row
     data = paired(2, rows, group)
     order = list(range(rows))
     random.shuffle(order)
-    whole = accumulate_moments(data, pairing, rows)
-    parts = accumulate_moments(data.select(order), pairing, chunk_rows)
+    with chunks_of(rows):
+        whole = accumulate_moments(data, pairing)
+    with chunks_of(chunk_rows):
+        parts = accumulate_moments(data.select(order), pairing)
     for left, right in zip(
         (whole.means, whole.covariances, whole.cross), (parts.means, parts.covariances, parts.cross), strict=True
     ):
@@ -106,7 +121,8 @@ def weighted_by_hand(data, heads, tau):
 def test_error_weights_are_those_of_infonce_averaged_over_snapshots(chunk_rows):
     data = paired(3, rows=30, group=4)
     snapshots = [random_heads(data.widths, 6, generator(seed)) for seed in range(2)]
-    made = error_weighted_cross(data, snapshots, tau=0.3, chunk_rows=chunk_rows)
+    with chunks_of(chunk_rows):
+        made = error_weighted_cross(data, snapshots, tau=0.3)
     by_hand = [weighted_by_hand(data, heads, 0.3) for heads in snapshots]
     for pair, block in made.items():
         np.testing.assert_allclose(block, (by_hand[0][pair] + by_hand[1][pair]) / 2, atol=2e-5)

@@ -4,7 +4,7 @@ The same rows are selected in all modalities. Selectors compare rows by their jo
 
     J_i = concat_m z_im / sqrt(M),        k(i, j) = <J_i, J_j> = mean_m <z_im, z_jm>,        z = W x / ||W x||
 
-Memory grows with n, not with n^2: rows are compared in blocks of at most `chunk_bytes`.
+Memory grows with n, not with n^2: rows are compared in blocks of at most `CHUNK_BYTES` (of `omnidistill.core.memory`).
 """
 
 from omnidistill.methods.selectors.selector import AnySelector, RowSelector, Selection, Selector, selectors

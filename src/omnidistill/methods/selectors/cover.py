@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from omnidistill.core import memory
 from omnidistill.methods.selectors.embeddings import row_chunks
 from omnidistill.methods.selectors.turns import GroupTurns
 
@@ -25,24 +26,23 @@ _BATCH = 64  # number of rows whose gains are evaluated at once
 _ROUNDING = 1e-6
 
 
-def greedy_cover(
-    similarity_of: SimilarityOf, floor: float, codes: Int[Tensor, " n"], size: int, chunk_bytes: int
-) -> Int[Tensor, " N"]:
+def greedy_cover(similarity_of: SimilarityOf, floor: float, codes: Int[Tensor, " n"], size: int) -> Int[Tensor, " N"]:
     """Select the rows that greedily maximise the coverage of all rows; groups take turns.
 
     Of rows whose gains differ only by rounding (two mutually nearest rows often have the same gain), the one most
     similar to all rows is selected.
+
+    The similarities of all pairs are stored if they fit in `memory.CHUNK_BYTES`, and recomputed otherwise.
 
     Args:
         similarity_of: similarities of given rows to all rows.
         floor: a negative lower bound of all similarities.
         codes: group of each row.
         size: number of rows to select.
-        chunk_bytes: memory limit; the similarities of all pairs are stored if they fit, and recomputed otherwise.
     """
     num_rows, every_row = len(codes), torch.arange(len(codes), device=codes.device)
-    chunks = list(row_chunks(num_rows, num_rows, chunk_bytes))
-    if 4 * num_rows**2 <= chunk_bytes:
+    chunks = list(row_chunks(num_rows, num_rows))
+    if 4 * num_rows**2 <= memory.CHUNK_BYTES:
         similarity_of = _precomputed(similarity_of, every_row, chunks)
     covered = torch.full((num_rows,), floor, device=codes.device)
     totals = torch.cat([_gains(similarity_of, every_row[rows], covered) for rows in chunks])

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.methods.selectors.cover import greedy_cover
-from omnidistill.methods.selectors.selector import CHUNK_BYTES, RowSelector, check_size, selectors
+from omnidistill.methods.selectors.selector import RowSelector, check_size, selectors
 from omnidistill.methods.selectors.softmax_errors import row_deltas, squared_lengths
 from omnidistill.models.heads import Heads
 
@@ -28,12 +28,10 @@ def craig(
     size: int,
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
-    *,
-    chunk_bytes: int = CHUNK_BYTES,
 ) -> Int[Tensor, " N"]:
     """Select rows greedily, with gradients at the initial heads; groups take turns. The generator is not used."""
     check_size(size, len(train))
-    deltas = row_deltas(train, start, chunk_bytes)
+    deltas = row_deltas(train, start)
     squares = (deltas.square().sum(-1) * squared_lengths(train)).sum(1)
 
     def similarity_of(rows: Int[Tensor, " b"]) -> Float[Tensor, "b n"]:
@@ -42,7 +40,7 @@ def craig(
         return -squared.clamp_min_(0).sqrt_()
 
     floor = -2 * float(squares.max().sqrt())
-    return greedy_cover(similarity_of, floor, train.group_codes, size, chunk_bytes)
+    return greedy_cover(similarity_of, floor, train.group_codes, size)
 
 
 def gradient_products(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.methods.selectors.embeddings import unit_embeddings
-from omnidistill.methods.selectors.selector import CHUNK_BYTES, RowSelector, check_size, selectors
+from omnidistill.methods.selectors.selector import RowSelector, check_size, selectors
 from omnidistill.methods.selectors.softmax_errors import early_heads, softmax_errors
 from omnidistill.methods.selectors.turns import highest_by_turns
 from omnidistill.models.heads import Heads
@@ -26,24 +26,22 @@ def el2n(
     size: int,
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
-    *,
-    chunk_bytes: int = CHUNK_BYTES,
 ) -> Int[Tensor, " N"]:
     """Select the rows with the highest scores; groups take turns. The generator is not used.
 
     The heads are those after the first epoch of the trajectory, or the initial heads without a trajectory.
     """
     check_size(size, len(train))
-    scores = el2n_scores(train, early_heads(start, trajectory), chunk_bytes)
+    scores = el2n_scores(train, early_heads(start, trajectory))
     return highest_by_turns(scores, train.group_codes, size)
 
 
-def el2n_scores(train: FeatureSet, heads: Heads, chunk_bytes: int = CHUNK_BYTES) -> Float[Tensor, " n"]:
+def el2n_scores(train: FeatureSet, heads: Heads) -> Float[Tensor, " n"]:
     """Return the norm of the prediction errors of every row."""
     embeddings = unit_embeddings(train, heads)
     codes = train.group_codes
     squares = embeddings.new_zeros(len(train))
-    for _, _, rows, forward, backward in softmax_errors(embeddings, codes, chunk_bytes):
+    for _, _, rows, forward, backward in softmax_errors(embeddings, codes):
         squares[rows] += forward.square().sum(1)
         squares += backward.square().sum(0)
     return squares.sqrt()

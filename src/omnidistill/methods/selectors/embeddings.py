@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.linalg import vector_norm
 
+from omnidistill.core import memory
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.models.heads import Heads, check_heads
 from omnidistill.models.objectives.sphere import normalise
@@ -46,8 +47,8 @@ def squared_distances(points: Float[Tensor, "n D"], centres: Float[Tensor, "k D"
     return torch.addmm(lengths, points, centres.mT, alpha=-2).clamp_min_(0)
 
 
-def row_chunks(num_rows: int, num_columns: int, chunk_bytes: int) -> Iterator[slice]:
-    """Yield slices of at least one row, so that float32 blocks of these rows and all columns fit in `chunk_bytes`."""
-    step = max(1, chunk_bytes // (4 * num_columns * _BLOCKS))
+def row_chunks(num_rows: int, num_columns: int) -> Iterator[slice]:
+    """Yield slices of at least one row whose float32 blocks with all columns fit in `memory.CHUNK_BYTES`."""
+    step = max(1, memory.CHUNK_BYTES // (4 * num_columns * _BLOCKS))
     for begin in range(0, num_rows, step):
         yield slice(begin, min(begin + step, num_rows))

@@ -15,7 +15,7 @@ from torch import Tensor
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.methods.selectors.cover import greedy_cover
 from omnidistill.methods.selectors.embeddings import joint_embeddings
-from omnidistill.methods.selectors.selector import CHUNK_BYTES, RowSelector, check_size, selectors
+from omnidistill.methods.selectors.selector import RowSelector, check_size, selectors
 from omnidistill.models.heads import Heads
 
 
@@ -25,13 +25,11 @@ def facility_location(
     size: int,
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
-    *,
-    chunk_bytes: int = CHUNK_BYTES,
 ) -> Int[Tensor, " N"]:
     """Select rows by greedy facility location; groups take turns. The generator is not used."""
     check_size(size, len(train))
     points = joint_embeddings(train, start)
-    return greedy_cover(lambda rows: points[rows] @ points.mT, -1.0, train.group_codes, size, chunk_bytes)
+    return greedy_cover(lambda rows: points[rows] @ points.mT, -1.0, train.group_codes, size)
 
 
 @selectors.register("facility-location")

@@ -17,7 +17,7 @@ from torch import Tensor
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.methods.selectors.embeddings import row_chunks, unit_embeddings
-from omnidistill.methods.selectors.selector import CHUNK_BYTES, RowSelector, check_size, selectors
+from omnidistill.methods.selectors.selector import RowSelector, check_size, selectors
 from omnidistill.methods.selectors.turns import first_by_turns
 from omnidistill.models.heads import Heads
 
@@ -28,8 +28,6 @@ def forgetting(
     size: int,
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
-    *,
-    chunk_bytes: int = CHUNK_BYTES,
 ) -> Int[Tensor, " N"]:
     """Select the rows forgotten most often over the trajectory, ties in random order; groups take turns."""
     check_size(size, len(train))
@@ -39,33 +37,31 @@ def forgetting(
             f"selector 'forgetting': needs at least 2 snapshots of the heads to count changes during training, found "
             f"{num_snapshots}; train experts first, or choose another selector"
         )
-    counts = forgetting_counts(train, trajectory, chunk_bytes)
+    counts = forgetting_counts(train, trajectory)
     order = torch.randperm(len(train), generator=generator, device="cpu").to(counts.device)
     ranking = order[counts[order].argsort(descending=True, stable=True)]
     return first_by_turns(ranking, train.group_codes, size)
 
 
-def forgetting_counts(
-    train: FeatureSet, trajectory: Sequence[Heads], chunk_bytes: int = CHUNK_BYTES
-) -> Int[Tensor, " n"]:
+def forgetting_counts(train: FeatureSet, trajectory: Sequence[Heads]) -> Int[Tensor, " n"]:
     """Return how often every row changes from correct to wrong between consecutive snapshots."""
-    before = _correct(train, trajectory[0], chunk_bytes)
+    before = _correct(train, trajectory[0])
     counts = torch.zeros_like(before, dtype=torch.int64)
     for heads in trajectory[1:]:
-        after = _correct(train, heads, chunk_bytes)
+        after = _correct(train, heads)
         counts += before & ~after
         before = after
     return counts
 
 
-def _correct(train: FeatureSet, heads: Heads, chunk_bytes: int) -> Bool[Tensor, " n"]:
+def _correct(train: FeatureSet, heads: Heads) -> Bool[Tensor, " n"]:
     embeddings = unit_embeddings(train, heads)
     num_rows, num_modalities, _ = embeddings.shape
     codes = train.group_codes
     hits = torch.zeros_like(codes)
     for m, n in combinations(range(num_modalities), 2):
         own, other = embeddings.new_full((2, num_rows), -torch.inf)  # best scores of the rows of n as queries
-        for rows in row_chunks(num_rows, num_rows, chunk_bytes):
+        for rows in row_chunks(num_rows, num_rows):
             scores = embeddings[rows, m] @ embeddings[:, n].mT
             same = codes[rows].unsqueeze(1) == codes
             within, across = scores.masked_fill(~same, -torch.inf), scores.masked_fill(same, -torch.inf)

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.methods.selectors.selector import CHUNK_BYTES, RowSelector, check_size, selectors
+from omnidistill.methods.selectors.selector import RowSelector, check_size, selectors
 from omnidistill.methods.selectors.softmax_errors import early_heads, row_deltas, squared_lengths
 from omnidistill.methods.selectors.turns import highest_by_turns
 from omnidistill.models.heads import Heads
@@ -25,21 +25,19 @@ def grand(
     size: int,
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
-    *,
-    chunk_bytes: int = CHUNK_BYTES,
 ) -> Int[Tensor, " N"]:
     """Select the rows with the highest scores; groups take turns. The generator is not used.
 
     The heads are those after the first epoch of the trajectory, or the initial heads without a trajectory.
     """
     check_size(size, len(train))
-    scores = grand_scores(train, early_heads(start, trajectory), chunk_bytes)
+    scores = grand_scores(train, early_heads(start, trajectory))
     return highest_by_turns(scores, train.group_codes, size)
 
 
-def grand_scores(train: FeatureSet, heads: Heads, chunk_bytes: int = CHUNK_BYTES) -> Float[Tensor, " n"]:
+def grand_scores(train: FeatureSet, heads: Heads) -> Float[Tensor, " n"]:
     """Return the norm, over all heads, of the contribution of every row to the gradient of InfoNCE."""
-    deltas = row_deltas(train, heads, chunk_bytes)
+    deltas = row_deltas(train, heads)
     return (deltas.square().sum(-1) * squared_lengths(train)).sum(1).sqrt()
 
 

@@ -16,14 +16,12 @@ from omnidistill.methods.selectors.embeddings import row_chunks, squared_distanc
 _ITERATIONS = 100
 
 
-def k_means(
-    points: Float[Tensor, "n D"], num_clusters: int, generator: torch.Generator, chunk_bytes: int
-) -> Int[Tensor, " n"]:
+def k_means(points: Float[Tensor, "n D"], num_clusters: int, generator: torch.Generator) -> Int[Tensor, " n"]:
     """Return the cluster (0..k-1) of every point; no cluster is empty. Requires 1 <= k <= n."""
     centres = points[_seeds(points, num_clusters, generator)]
     labels = torch.full((len(points),), -1, device=points.device)
     for _ in range(_ITERATIONS):
-        new_labels = _fill_empty(*_nearest(points, centres, chunk_bytes), num_clusters)
+        new_labels = _fill_empty(*_nearest(points, centres), num_clusters)
         if torch.equal(new_labels, labels):
             break
         labels = new_labels
@@ -59,11 +57,9 @@ def _seeds(points: Tensor, num_clusters: int, generator: torch.Generator) -> Int
     return torch.tensor(seeds, device=points.device)
 
 
-def _nearest(points: Tensor, centres: Tensor, chunk_bytes: int) -> tuple[Tensor, Tensor]:
+def _nearest(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """Return the nearest centre of every point and the squared distance to it."""
-    blocks = (
-        squared_distances(points[rows], centres).min(1) for rows in row_chunks(len(points), len(centres), chunk_bytes)
-    )
+    blocks = (squared_distances(points[rows], centres).min(1) for rows in row_chunks(len(points), len(centres)))
     distances, labels = zip(*blocks, strict=True)
     return torch.cat(labels), torch.cat(distances)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.methods.selectors.embeddings import joint_embeddings, squared_distances
 from omnidistill.methods.selectors.k_means import cluster_means, k_means
-from omnidistill.methods.selectors.selector import CHUNK_BYTES, RowSelector, check_size, selectors
+from omnidistill.methods.selectors.selector import RowSelector, check_size, selectors
 from omnidistill.methods.selectors.turns import GroupTurns
 from omnidistill.models.heads import Heads
 
@@ -26,8 +26,6 @@ def k_medoids(
     size: int,
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
-    *,
-    chunk_bytes: int = CHUNK_BYTES,
 ) -> Int[Tensor, " N"]:
     """Select one row for each of `size` clusters, the largest cluster first; groups take turns.
 
@@ -36,7 +34,7 @@ def k_medoids(
     """
     check_size(size, len(train))
     points = joint_embeddings(train, start)
-    labels = k_means(points, size, generator, chunk_bytes)
+    labels = k_means(points, size, generator)
     return nearest_members(points, labels, size, train.group_codes)
 
 

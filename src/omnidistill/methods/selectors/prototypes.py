@@ -17,12 +17,12 @@ from torch import Tensor
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.methods.selectors.embeddings import joint_embeddings
 from omnidistill.methods.selectors.k_means import cluster_means, k_means
-from omnidistill.methods.selectors.selector import CHUNK_BYTES, Selection, Selector, check_size, selectors
+from omnidistill.methods.selectors.selector import Selection, Selector, check_size, selectors
 from omnidistill.models.heads import Heads
 
 
 def prototypes(
-    train: FeatureSet, start: Heads, size: int, generator: torch.Generator, *, chunk_bytes: int = CHUNK_BYTES
+    train: FeatureSet, start: Heads, size: int, generator: torch.Generator
 ) -> dict[str, Float[Tensor, "_ _"]]:
     """Return the mean features {modality: size x p_m} of k-means clusters of the joint embeddings.
 
@@ -30,7 +30,7 @@ def prototypes(
         InputError: the size is not in 1..len(train), or the heads do not fit the features.
     """
     check_size(size, len(train))
-    labels = k_means(joint_embeddings(train, start), size, generator, chunk_bytes)
+    labels = k_means(joint_embeddings(train, start), size, generator)
     return {name: cluster_means(x, labels, size) for name, x in train.features.items()}
 
 

@@ -20,9 +20,6 @@ from omnidistill.core.settings import Component
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.models.heads import Heads
 
-CHUNK_BYTES = 2**29
-"""Memory for blocks of pairwise comparisons; it affects only speed and rounding."""
-
 
 @dataclass(frozen=True)
 class Selection:

@@ -37,29 +37,29 @@ def early_heads(start: Heads, trajectory: Sequence[Heads] | None) -> Heads:
     return trajectory[min(1, len(trajectory) - 1)] if trajectory else start
 
 
-def softmax_errors(embeddings: Float[Tensor, "n M d"], codes: Int[Tensor, " n"], chunk_bytes: int) -> Iterator[Errors]:
+def softmax_errors(embeddings: Float[Tensor, "n M d"], codes: Int[Tensor, " n"]) -> Iterator[Errors]:
     """Yield the errors of every pair m < n of modalities, in chunks."""
     num_rows, num_modalities, _ = embeddings.shape
     group_sizes = codes.bincount()[codes]
     for m, n in combinations(range(num_modalities), 2):
         left, right = embeddings[:, m], embeddings[:, n]
         to_rows, to_columns = left.new_empty(num_rows, 1), left.new_zeros(num_rows)
-        for rows in row_chunks(num_rows, num_rows, chunk_bytes):
+        for rows in row_chunks(num_rows, num_rows):
             weights = _weights(left[rows], right)
             to_rows[rows, 0] = weights.sum(1)
             to_columns += weights.sum(0)
-        for rows in row_chunks(num_rows, num_rows, chunk_bytes):
+        for rows in row_chunks(num_rows, num_rows):
             weights = _weights(left[rows], right)
             targets = (codes[rows].unsqueeze(1) == codes) / group_sizes
             yield m, n, rows, weights / to_rows[rows] - targets, weights / to_columns - targets
 
 
-def row_deltas(train: FeatureSet, heads: Heads, chunk_bytes: int) -> Float[Tensor, "n M d"]:
+def row_deltas(train: FeatureSet, heads: Heads) -> Float[Tensor, "n M d"]:
     """Return delta = dL/dy of every row and modality, in the order of the set."""
     embeddings, norms = normalise(head_outputs(train, heads))
     codes = train.group_codes
     gradient = torch.zeros_like(embeddings)
-    for m, n, rows, forward, backward in softmax_errors(embeddings, codes, chunk_bytes):
+    for m, n, rows, forward, backward in softmax_errors(embeddings, codes):
         errors = (forward + backward) / (2 * len(train) * TAU)
         gradient[rows, m] += errors @ embeddings[:, n]
         gradient[:, n] += errors.mT @ embeddings[rows, m]

@@ -40,7 +40,9 @@ Pair = tuple[str, str]
 
 Pairing = Literal["rows", "groups"]
 
-_CHUNK_NUMBERS = 2**26
+_MOMENT_ROWS = 1024  # rows per chunk of the moments
+_ERROR_ROWS = 512  # rows per chunk of C(gamma)
+_CHUNK_NUMBERS = 2**26  # limit of the n x b numbers in a chunk of C(gamma); 256 MB
 
 Cross = dict[Pair, Float64[Tensor, "_ _"]]
 """One p_m x p_n matrix per pair."""
@@ -64,13 +66,12 @@ class Moments:
         return {name: -(w @ self.means[name].to(w)) for name, w in heads.items()}
 
 
-def accumulate_moments(train: FeatureSet, pairing: Pairing = "groups", chunk_rows: int = 1024) -> Moments:
+def accumulate_moments(train: FeatureSet, pairing: Pairing = "groups") -> Moments:
     """Return the moments of a set, on its device if that has float64.
 
     Args:
         train: the training rows, at least two.
         pairing: which rows are paired in cross-covariances.
-        chunk_rows: rows per chunk; affects only memory and rounding.
 
     Raises:
         InputError: there are fewer than two rows, or the pairing is "groups" and the set has a pairing matrix.
@@ -84,7 +85,7 @@ def accumulate_moments(train: FeatureSet, pairing: Pairing = "groups", chunk_row
     totals = {name: torch.zeros_like(row) for name, row in shift.items()}
     squares = {name: row.new_zeros(len(row), len(row)) for name, row in shift.items()}
     cross = {(m, n): shift[m].new_zeros(len(shift[m]), len(shift[n])) for m, n in combinations(shift, 2)}
-    for rows, weighted in _chunks(train, shift, pairing, chunk_rows):
+    for rows, weighted in _chunks(train, shift, pairing):
         for name, x in rows.items():
             totals[name] += x.sum(0)
             squares[name].addmm_(x.mT, x)
@@ -99,9 +100,7 @@ def accumulate_moments(train: FeatureSet, pairing: Pairing = "groups", chunk_row
     )
 
 
-def error_weighted_cross(
-    train: FeatureSet, snapshots: Sequence[Heads], tau: float = 0.07, chunk_rows: int = 512
-) -> Cross:
+def error_weighted_cross(train: FeatureSet, snapshots: Sequence[Heads], tau: float = 0.07) -> Cross:
     """Return C(gamma) of all pairs of modalities, averaged over snapshots of the heads.
 
     Products are computed in float32, in chunks of n x b numbers, and summed in float64. Memory holds the embeddings of
@@ -111,7 +110,6 @@ def error_weighted_cross(
         train: the training rows.
         snapshots: heads at several epochs, at least one.
         tau: temperature.
-        chunk_rows: rows per chunk, b; smaller if a chunk would exceed 256 MB.
 
     Raises:
         InputError: there are no snapshots, or the set has a pairing matrix.
@@ -129,7 +127,7 @@ def error_weighted_cross(
     rows = torch.arange(len(train), device=train.device)
     for heads in snapshots:
         z = embed({name: heads[name] for name in widths}, train.features)
-        for chunk in torch.split(rows, max(1, min(chunk_rows, _CHUNK_NUMBERS // len(train)))):
+        for chunk in torch.split(rows, max(1, min(_ERROR_ROWS, _CHUNK_NUMBERS // len(train)))):
             targets = (codes[chunk, None] == codes) / sizes
             for m, n in permutations(widths, 2):
                 errors = targets - torch.softmax(z[m][chunk] @ z[n].mT / tau, dim=-1)
@@ -142,7 +140,7 @@ def error_weighted_cross(
 
 
 def _chunks(
-    train: FeatureSet, shift: Mapping[str, Tensor], pairing: Pairing, chunk_rows: int
+    train: FeatureSet, shift: Mapping[str, Tensor], pairing: Pairing
 ) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
     """Yield chunks of (shifted rows, rows for cross-covariances).
 
@@ -150,15 +148,15 @@ def _chunks(
     of the size of the group. Rows are sorted by group, so only the last group of a chunk can continue in the next one.
     """
     if pairing == "rows":
-        for chunk in torch.split(torch.arange(len(train), device=train.device), chunk_rows):
+        for chunk in torch.split(torch.arange(len(train), device=train.device), _MOMENT_ROWS):
             rows = _shifted(train, shift, chunk)
             yield rows, rows
         return
     codes, order = torch.sort(train.group_codes, stable=True)
     roots = torch.bincount(codes).double().sqrt()[:, None]
     open_sums = {name: torch.zeros_like(row) for name, row in shift.items()}
-    for start in range(0, len(order), chunk_rows):
-        stop = min(start + chunk_rows, len(order))
+    for start in range(0, len(order), _MOMENT_ROWS):
+        stop = min(start + _MOMENT_ROWS, len(order))
         rows = _shifted(train, shift, order[start:stop])
         first, last = int(codes[start]), int(codes[stop - 1])
         sums = {name: x.new_zeros(last - first + 1, x.shape[1]) for name, x in rows.items()}
