@@ -137,8 +137,8 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
     version = manifest.get("version")
     if type(version) is not int or version < 1:
         raise InputError(
-            f"{path}: field 'version' is {version!r}, expected 1 to {VERSION}; the file is damaged: delete it and create "
-            "it again"
+            f"{path}: field 'version' is {version!r}, expected 1 to {VERSION}; the file is damaged: delete it and "
+            "create it again"
         )
     if version > VERSION:
         raise InputError(
@@ -163,7 +163,7 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def _sidecar(path: Path, tensors: str) -> dict[str, Any] | None:
-    """Return a sidecar's content; None if it is missing, belongs to different tensors or is damaged (with a warning)."""
+    """Return a sidecar's content; None if it is missing, damaged (with a warning) or belongs to different tensors."""
     if not os.path.lexists(path):
         return None
     try:
