@@ -59,8 +59,7 @@ def check_groups(groups: Sequence[str], splits: Sequence[str]) -> None:
     for row, (group, split) in enumerate(zip(groups, splits, strict=True)):
         if (first := split_of.setdefault(group, split)) != split:
             raise InputError(
-                f"group {group!r}: in splits {first!r} and {split!r} (row {row}); all rows in a group must be in the same "
-                "split"
+                f"group {group!r}: in splits {first!r} and {split!r} (row {row}); rows in a group must share one split"
             )
 
 
