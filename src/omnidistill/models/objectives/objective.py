@@ -108,7 +108,7 @@ def check_contract(objective: Objective, modalities: Sequence[str]) -> Objective
     (by_autograd,) = torch.autograd.grad(value, outputs)
     if not torch.allclose(gradient, by_autograd, rtol=1e-4, atol=1e-8):
         raise InputError(
-            f"{where}: gradient is not the derivative of value; omnidistill.testing.check_objective shows both"
+            f"{where}: gradient is not the derivative of value; run omnidistill.testing.check_objective for details"
         )
     return bound
 
