@@ -66,8 +66,8 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         "--engine",
         default="local",
         metavar="local|ray[:ADDRESS]",
-        help="where the work runs: 'local' in this process (default), 'ray' on a Ray cluster started on this machine, or "
-        "'ray:ADDRESS' on an existing one (auto, HOST:PORT or ray://HOST:PORT); results are bit-identical",
+        help="where the work runs: in this process (local, the default), on a Ray cluster started on this machine "
+        "(ray), or on an existing one (ADDRESS: auto, HOST:PORT or ray://HOST:PORT); results are bit-identical",
     )
 
 

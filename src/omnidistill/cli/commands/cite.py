@@ -14,7 +14,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "cite",
         run,
-        "print BibTeX entries for the methods and encoders that a run used",
+        "print BibTeX entries for the methods and encoders of a run",
         examples=("omnidistill cite RUN > used.bib", "omnidistill cite hopa imagebind-video"),
         needs_torch=False,
     )

@@ -22,7 +22,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "convert",
         run,
-        "convert published ImageBind or LanguageBind weights into encoders",
+        "convert published ImageBind or LanguageBind weights to encoders",
         examples=(
             "omnidistill convert imagebind imagebind_huge.pth -o ImageBind",
             "omnidistill convert languagebind LanguageBind_Audio/ --modality audio -o LanguageBind",

@@ -78,7 +78,7 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--keep-views",
         action="store_true",
-        help="also store the features of every view of an item, such as each crop or clip, in the shards",
+        help="store every view of an item in the shards instead of the average",
     )
     parser.add_argument(
         "--limit",

@@ -15,7 +15,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "pack",
         run,
-        "create a SET from feature files and a table that describes their rows",
+        "create a SET from feature files and a table of ids and splits",
         main_options=("--features", "--table"),
         examples=(
             "omnidistill pack --features feats.npz --table rows.csv -o SET",

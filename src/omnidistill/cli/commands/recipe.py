@@ -16,7 +16,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "recipe",
         run,
-        "create the manifest of a benchmark from the files that its authors distribute",
+        "create the manifest of a benchmark from its published files",
         examples=("omnidistill recipe msrvtt-1ka MSRVTT/ -o MSRVTT/items.csv",),
         needs_torch=False,
     )

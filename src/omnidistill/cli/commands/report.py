@@ -12,7 +12,7 @@ from omnidistill.cli.parser import CommandGroup
 
 def add(group: CommandGroup) -> None:
     """Add the command to a group."""
-    summary = "write a report page for one run, or for several runs side by side"
+    summary = "write a report page for one run, or for several side by side"
     parser = group.add_command(
         "report",
         run,
