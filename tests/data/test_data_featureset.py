@@ -59,14 +59,14 @@ def bad(value, row, column):
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
-        ({"features": {"a": torch.ones(3, 2)}}, "one modality only: 'a'"),
-        ({"features": {}}, "one modality only"),
+        ({"features": {"a": torch.ones(3, 2)}}, "fewer than two modalities: 'a'"),
+        ({"features": {}}, "fewer than two modalities"),
         ({"features": {"a": torch.ones(3, 2), "b": torch.ones(4, 2)}}, "'b': 4 rows, but there are 3 ids"),
         ({"features": {"a": torch.ones(3, 2), "b": torch.ones(3)}}, r"'b': shape \(3,\)"),
         ({"features": {"a": torch.ones(3, 2), "b": torch.ones(3, 0)}}, r"'b': shape \(3, 0\)"),
         ({"features": {"a": torch.ones(3, 2), "b": torch.ones(3, 2).half()}}, "'b'.*float32, found float16"),
         ({"features": {"a": torch.ones(3, 2), "b": torch.ones(3, 2).long()}}, "'b'.*float32, found int64"),
-        ({"features": {"a": torch.ones(3, 2), "../b": torch.ones(3, 2)}}, "not a usable name"),
+        ({"features": {"a": torch.ones(3, 2), "../b": torch.ones(3, 2)}}, "this name is not allowed"),
         ({"features": bad(float("nan"), 2, 3)}, r"'b', row 2 \(id 'z'\): value 3 is nan"),
         ({"features": bad(float("inf"), 1, 0)}, r"'b', row 1 \(id 'y'\): value 0 is inf"),
         ({"features": bad(float("-inf"), 0, 1)}, r"'b', row 0 \(id 'x'\): value 1 is -inf"),
@@ -282,7 +282,7 @@ def test_values_whose_squares_float32_cannot_hold_are_refused(size):
 
 def test_a_single_train_row_is_no_mean_to_centre_by():
     raw = planted({"a": 5, "b": 7}, {"test": 2, "train": 1})
-    with pytest.raises(InputError, match=r"'a', row 2 \(id 'train-0'\): a zero vector once centred"):
+    with pytest.raises(InputError, match=r"'a', row 2 \(id 'train-0'\): equal to the mean of the train rows"):
         prepare(raw)
     prepare(raw, centre=False)
 

@@ -39,9 +39,9 @@ def test_each_format_gives_the_same_columns(tmp_path, name):
         ("t.jsonl", b"\xff\xfe", "cannot be read"),
         ("t.jsonl", b"", "no rows"),
         ("t.jsonl", b"{}\n", "no rows"),
-        ("t.csv", b"id,split\nx,train\ny\n", "line 3 has 1 cells, the header has 2"),
+        ("t.csv", b"id,split\nx,train\ny\n", "line 3 has 1 cells, but the header has 2"),
         ("t.csv", b"id,split\nx,train,extra\n", "line 2 has 3 cells"),
-        ("t.csv", b"id,id\nx,y\n", "names a column twice"),
+        ("t.csv", b"id,id\nx,y\n", "two columns in the header have the same name"),
         ("t.csv", b'id,split\n"x,train\n', "cannot be read"),
         ("t.csv", b"id,split\n" + b"x" * 200_000 + b",train\n", "cannot be read"),
         ("t.csv", b"\xff\xfe", "cannot be read"),
@@ -84,7 +84,7 @@ def test_synonyms_of_validation_are_read_and_noted(tmp_path):
     given = ["train", "val", "dev", "valid", "validation", "test", "heads"]
     splits, notes = read_splits(tmp_path / "t.csv", {"split": given}, "split")
     assert splits == ("train", *["validation"] * 4, "test", "heads")
-    assert notes == [f"split {name!r} read as 'validation'" for name in ("val", "dev", "valid")]
+    assert notes == [f"split {name!r} is read as 'validation'" for name in ("val", "dev", "valid")]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_synonyms_of_validation_are_read_and_noted(tmp_path):
     [
         (
             ["train", "validation", "tets"],
-            "row 2, column 'fold': unknown split 'tets'; known are .*; did you mean 'test'",
+            "row 2, column 'fold': unknown split 'tets'; known splits: .*; did you mean 'test'",
         ),
         (["Train", "validation", "test"], "row 0.*'Train'.*did you mean 'train'"),
         (["train", "validation"], "no 'test' rows; found train, validation"),

@@ -11,9 +11,9 @@ import pytest
 
 PROGRAM = Path(__file__).with_name("bad_arguments.py")
 TOLD = {
-    "list of features": "found a list; give a dict {modality: rows x width}",
+    "list of features": "found a list; pass a dict {modality: rows x width}",
     "arrays of other lengths": "modality 'b': 9 rows, but there are 40 ids",
-    "groups of another length": "groups: found 2 entries for 40 rows; give one per row",
+    "groups of another length": "groups: found 2 entries for 40 rows; pass one entry per row",
     "data as a list": "data: found a list; give the name of a dataset, or a Path",
     "data as a text path": "pass Path('SET')",
     "config as a dict": "config: found a dict; give a RunConfig or the Path of a TOML file",
@@ -28,13 +28,13 @@ TOLD = {
     "heads as a list": "heads: found a list; give a Path, or a dict",
     "heads of another modality": "heads: 'c' is not a modality of the data (a, b)",
     "modalities that are none": "modality 'z': not in the set; it has a, b",
-    "a device that is no name": "device='gpu': no device of this name; choose from auto, cpu",
+    "a device that is no name": "device='gpu': no device has this name; choose from auto, cpu",
     "a device that is missing": "device='cuda:99': ",
     "evaluate a list": "result: found a list; pass the result of distill()",
     "compare nothing": "no methods to compare; give methods or preset",
     "compare config as a dict": "config: found a dict; give a ComparisonConfig",
     "recall of a list": "embeddings: found a list; give a dict {modality: rows x width}",
-    "fit a list": "features: found a list; give a dict",
+    "fit a list": "features: found a list; pass a dict",
     "transform before fit": "not fitted yet; call fit first",
     "encode with a text": "encoders: found the string 'clip-image'; pass a list",
     "encode on a missing device": "device='cuda:99': ",

@@ -51,9 +51,9 @@ def raw_from_arrays(
         name: name of the data in tables.
         seed: seed for the choice of validation groups.
 
-        Raises:
-            InputError: `features` is not a mapping, an array is not rows x width of numbers, or parts differ in their
-                number of rows.
+    Raises:
+        InputError: `features` is not a mapping, an array is not rows x width of numbers, or parts differ in their
+            number of rows.
     """
     if not isinstance(features, Mapping):
         raise InputError(
@@ -110,8 +110,8 @@ def as_rows(what: str, x: Array) -> Float[Tensor, "_ _"]:
         what: name of the array in error messages.
         x: the array. Whole numbers become float32.
 
-        Raises:
-            InputError: the array is ragged, not numeric, or not rows x width.
+    Raises:
+        InputError: the array is ragged, not numeric, or not rows x width.
     """
     if not isinstance(x, Tensor):
         try:
