@@ -36,12 +36,12 @@ def read_sources(path: Path) -> tuple[dict[str, Float[Tensor, "_ _"]], tuple[Pat
             modality; or a folder with one file per modality, named after the modality. Files in a folder are `.npy`,
             or `.npz` or `.safetensors` with a single tensor.
 
-        Returns:
-            {modality: N x p_m} in the stored types (whole numbers as float32), and the files that were read.
+    Returns:
+        {modality: N x p_m} in the stored types (whole numbers as float32), and the files that were read.
 
-        Raises:
-            InputError: a file is missing, damaged or in an unknown format, it contains pickles or object arrays, or a
-                tensor has an invalid name, shape or type. The message names the file and the modality.
+    Raises:
+        InputError: a file is missing, damaged or in an unknown format, it contains pickles or object arrays, or a
+            tensor has an invalid name, shape or type. The message names the file and the modality.
     """
     try:
         files = _files(path) if path.is_dir() else (path,)
@@ -63,8 +63,8 @@ def parquet_columns(path: Path, modalities: bool) -> dict[str, pyarrow.ChunkedAr
         path: the file.
         modalities: True reads the columns that contain lists of numbers; False reads all other columns.
 
-        Returns:
-            {name of the column: values}.
+    Returns:
+        {name of the column: values}.
 
     Raises:
         InputError: pyarrow is not installed, or the file is missing or damaged.

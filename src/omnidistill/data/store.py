@@ -100,8 +100,8 @@ def load_features(folder: Path, verify: bool = True) -> FeatureSet:
         folder: folder of the artifact.
         verify: whether to check the sha256 of the file as well. This reads the complete file once.
 
-        Raises:
-            InputError: the artifact is missing, damaged, of another kind, or not a valid set.
+    Raises:
+        InputError: the artifact is missing, damaged, of another kind, or not a valid set.
     """
     artifact = load_artifact(folder, KIND, verify)
     tensors, meta = artifact.tensors, artifact.meta
