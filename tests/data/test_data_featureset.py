@@ -174,7 +174,7 @@ def test_only_comes_before_or_after_a_choice_of_rows(whole):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("a", "d"), r"modality 'd': not in the set; it has a, b, c"),
+        (("a", "d"), r"modality 'd': not in the set; the set has a, b, c"),
         (("a",), r"modalities \['a'\]: a paired set needs at least two"),
         (("a", "a"), "needs at least two"),
         ((), "needs at least two"),

@@ -260,7 +260,7 @@ def test_damage_of_the_provenance_is_an_error_that_names_file_and_field(saved: P
 
 def test_a_truncated_provenance_is_reported_and_not_needed(distilled: DistilledSet, saved: Path) -> None:
     (saved / PROVENANCE).write_text('{"method": ')
-    with pytest.warns(UserWarning, match=r"provenance\.json: not valid JSON.*; the artifact is read without it"):
+    with pytest.warns(UserWarning, match=r"provenance\.json: not valid JSON.*; the artifact is read without this file"):
         loaded = DistilledSet.load(saved)
     assert loaded.provenance == Provenance()
     assert equal(loaded.train(heads()), distilled.train(heads()))

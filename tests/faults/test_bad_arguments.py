@@ -27,7 +27,7 @@ TOLD = {
     "unknown preset": "unknown preset 'hoppa'; did you mean 'hopa'?",
     "heads as a list": "heads: found a list; give a Path, or a dict",
     "heads of another modality": "heads: 'c' is not a modality of the data (a, b)",
-    "modalities that are none": "modality 'z': not in the set; it has a, b",
+    "modalities that are none": "modality 'z': not in the set; the set has a, b",
     "a device that is no name": "device='gpu': no device has this name; choose from auto, cpu",
     "a device that is missing": "device='cuda:99': ",
     "evaluate a list": "result: found a list; pass the result of distill()",

@@ -157,9 +157,9 @@ def test_other_kinds_and_newer_versions(artifact: Path) -> None:
     with pytest.raises(InputError, match=r"manifest\.json: contains 'distilled', expected 'heads'"):
         load_artifact(artifact, "heads")
     forge(artifact, lambda manifest: manifest.update(version=7, files="a shape that version 1 does not know"))
-    assert "written by a newer omnidistill (version 7; this one reads up to 1); upgrade" in refusal(artifact)
+    assert "written by a newer omnidistill (format version 7; this release reads up to 1); upgrade" in refusal(artifact)
     (artifact / "manifest.json").write_text('{"format": "omnidistill", "version": 2}')
-    assert "(version 2; this one reads up to 1); upgrade" in refusal(artifact)
+    assert "(format version 2; this release reads up to 1); upgrade" in refusal(artifact)
     with pytest.raises(InputError, match="upgrade"):
         save_artifact(artifact, "distilled", {}, {})
     assert the_tensor_file(artifact).exists()

@@ -90,7 +90,7 @@ def _import_torch() -> None:
 
 
 def _flush_stdout() -> None:
-    if sys.stdout is not None:  # it is None if the caller closed it
+    if sys.stdout is not None:  # stdout is None if the caller closed it
         sys.stdout.flush()
 
 

@@ -105,7 +105,7 @@ def _bash(commands: dict[str, Command]) -> str:
     return "\n".join(
         [
             "# bash completion for omnidistill",
-            "_omnidistill_words() {  # 1 for a comma-separated list or 0, words",
+            "_omnidistill_words() {  # $1: 1 for a comma-separated list, else 0; $2: the words",
             "    local head=",
             '    [[ $1 == 1 && $cur == *,* ]] && head="${cur%,*},"',
             '    COMPREPLY=($(compgen -P "$head" -W "$2" -- "${cur#"$head"}"))',

@@ -111,7 +111,9 @@ def _devices(result: Examination) -> None:
         elif card and not cards:
             result.warnings.append("torch does not find this machine's GPU: check CUDA_VISIBLE_DEVICES and the driver")
         if threads > available:
-            result.warnings.append(f"{threads} threads on {available} cores: set OMP_NUM_THREADS={available}")
+            result.warnings.append(
+                f"torch uses {threads} threads on only {available} cores: set OMP_NUM_THREADS={available}"
+            )
         elif threads > 1 and load > available:
             result.warnings.append(
                 f"the machine is busy (load {load:.1f} on {available} cores), so threads wait for each other: "
@@ -171,7 +173,7 @@ def _torch(result: Examination) -> Any:
     """Return torch, or None if it cannot be imported. The failure is recorded once."""
     try:
         import torch
-    except Exception as error:  # a broken installation may raise anything
+    except Exception as error:  # a broken installation may raise any exception
         line = f"torch cannot be loaded ({' '.join(str(error).split())}): reinstall it"
         if line not in result.broken:
             result.broken.append(line)

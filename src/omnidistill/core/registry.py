@@ -77,7 +77,7 @@ class Registry(Generic[T]):
             else:
                 raise self.missing(name)
         if name not in self._loaded:  # a mistake in `builtin`, not by the user
-            raise LookupError(f"{self.role} '{name}': module {self._builtin[name]} does not register it")
+            raise LookupError(f"{self.role} '{name}': module {self._builtin[name]} does not register this name")
         return self._loaded[name]
 
     def package(self, name: str) -> str | None:

@@ -28,7 +28,7 @@ Positive = Annotated[float, Field(gt=0, le=1e30)]  # larger values overflow in f
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
-S = TypeVar("S", bound="Settings")  # not typing.Self, which beartype accepts in decorated classes only
+S = TypeVar("S", bound="Settings")  # instead of typing.Self, which beartype accepts only in decorated classes
 
 
 class Settings(BaseModel):

@@ -183,7 +183,7 @@ class FeatureSet:
         for name in modalities:
             if name not in self.features:
                 known = ", ".join(self.features)
-                raise InputError(f"modality {name!r}: not in the set; it has {known}")
+                raise InputError(f"modality {name!r}: not in the set; the set has {known}")
         if len(set(modalities)) < 2:
             raise InputError(f"modalities {list(modalities)}: a paired set needs at least two")
         return _copy(

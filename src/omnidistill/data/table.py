@@ -68,7 +68,9 @@ def read_splits(path: Path, columns: dict[str, list[Any]], name: str) -> tuple[t
         InputError: a split is unknown (the message suggests the closest name), or train, validation or test has no
             rows.
     """
-    given = text_column(path, columns, name, "it says which rows are train, validation, test and, optionally, heads")
+    given = text_column(
+        path, columns, name, "this column says which rows are train, validation, test and (optionally) heads"
+    )
     for row, split in enumerate(given):
         if split not in SPLITS and split not in _SYNONYMS:
             raise InputError(

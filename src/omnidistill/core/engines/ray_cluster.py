@@ -29,7 +29,7 @@ from omnidistill.core.errors import InputError, OmnidistillError
 from omnidistill.core.memory import cores
 from omnidistill.core.optional import require
 
-_IN_FLIGHT = 256  # units submitted to Ray at once: enough for an autoscaling cluster to grow
+_IN_FLIGHT = 256  # number of units submitted to Ray at the same time; enough for an autoscaling cluster to grow
 _SECONDS_TO_END = 30.0  # time that interrupted units have to save their state
 
 

@@ -142,7 +142,7 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
         )
     if version > VERSION:
         raise InputError(
-            f"{path}: written by a newer omnidistill (version {version}; this one reads up to {VERSION}); "
+            f"{path}: written by a newer omnidistill (format version {version}; this release reads up to {VERSION}); "
             "upgrade omnidistill"
         )
     if manifest.get("sha256") != _checksum(manifest):
@@ -170,7 +170,7 @@ def _sidecar(path: Path, tensors: str) -> dict[str, Any] | None:
         regular_file(path)
         content: dict[str, Any] = read_json(path)
     except InputError as error:
-        warnings.warn(f"{error}; the artifact is read without it", UserWarning, stacklevel=4)
+        warnings.warn(f"{error}; the artifact is read without this file", UserWarning, stacklevel=4)
         return None
     return content if content.pop("tensors", None) == tensors else None
 

@@ -75,5 +75,5 @@ class JsonContent(BaseModel):
 
     @classmethod
     def _path(cls, parts: Iterable[int | str]) -> list[str]:
-        """Return the path of a field as the file spells it."""
+        """Return the path to a field as a list of names, spelled as in the file."""
         return [str(part) for part in parts]

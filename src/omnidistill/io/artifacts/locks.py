@@ -68,7 +68,7 @@ def saving(folder: Path) -> Iterator[None]:
             ) from None
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
             raise cannot_write(folder, error) from error
-        except CANNOT_LOCK:  # NFS without locks, for example
+        except CANNOT_LOCK:  # for example on NFS without support for locks
             pass
         yield
     finally:

@@ -29,7 +29,7 @@ class LowRank(Similarity):
     """Scale of the low-rank part."""
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return a (N), L (N x r) and R (N x r)."""
+        """Return the vector a (N values) and the matrices L and R (N x r)."""
         if self.rank > num_rows:
             raise InputError(
                 f"similarity.rank = {self.rank} exceeds the {num_rows} synthetic rows; use at most {num_rows}"
