@@ -115,7 +115,7 @@ def test_built_in_entries_are_imported_when_they_are_used(plain: Registry[Any], 
 
 def test_a_built_in_module_that_registers_nothing(plain: Registry[Any]) -> None:
     registry: Registry[Any] = Registry("plotter", {"dots": "json"})
-    with pytest.raises(LookupError, match="'dots': module json does not register it"):
+    with pytest.raises(LookupError, match="'dots': module json does not register this name"):
         registry.get("dots")
 
 
