@@ -14,7 +14,7 @@ TOLD = {
     "list of features": "found a list; pass a dict {modality: rows x width}",
     "arrays of other lengths": "modality 'b': 9 rows, but there are 40 ids",
     "groups of another length": "groups: found 2 entries for 40 rows; pass one entry per row",
-    "data as a list": "data: found a list; give the name of a dataset, or a Path",
+    "data as a list": "data: found a list; pass the name of a dataset, or a Path",
     "data as a text path": "pass Path('SET')",
     "config as a dict": "config: found a dict; give a RunConfig or the Path of a TOML file",
     "settings as a number": "settings: found 3; give a dict such as {'distill.iterations': 500}",

@@ -55,7 +55,10 @@ CASES = {
     "one modality only": (lambda a, t: [a.pop("speech"), a.pop("touch")], "fewer than two modalities: 'video'"),
     "NaN": (lambda a, t: put(a["speech"], 7, 2, np.nan), r"'speech', row 7 \(id 'r7'\): value 2 is nan"),
     "Inf": (lambda a, t: put(a["touch"], 0, 0, np.inf), r"'touch', row 0 \(id 'r0'\): value 0 is inf"),
-    "a zero vector": (lambda a, t: put(a["touch"], 4, slice(None), 0), r"'touch', row 4 \(id 'r4'\): a zero vector"),
+    "a zero vector": (
+        lambda a, t: put(a["touch"], 4, slice(None), 0),
+        r"'touch', row 4 \(id 'r4'\): all values are equal",
+    ),
     "no rows": (lambda a, t: a.update(speech=a["speech"][:0]), "'speech' has no rows"),
     "no rows in the table": (lambda a, t: [v.clear() for v in t.values()], "no rows"),
     "duplicate ids": (lambda a, t: t["id"].__setitem__(8, "r2"), "id 'r2': rows 2 and 8"),

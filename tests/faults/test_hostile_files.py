@@ -342,7 +342,7 @@ def test_pickles_are_named_as_what_they_are_and_never_run(artifact: Path) -> Non
     offered = {
         "a Python pickle": [pickle.dumps(bomb, protocol) for protocol in (2, 3, 4, 5)] + [as_torch_saves(bomb, False)],
         "a zip archive": [as_torch_saves(bomb, True), as_numpy_saves(np.savez, np.array([bomb], dtype=object))],
-        "a numpy array": [as_numpy_saves(np.save, np.array([bomb], dtype=object))],
+        "a NumPy array": [as_numpy_saves(np.save, np.array([bomb], dtype=object))],
     }
     for what, contents in offered.items():
         for content in contents:

@@ -58,7 +58,7 @@ Run 'omnidistill COMMAND --help' for the options and examples of a command.
 
 exit codes:
   0    success
-  1    part of a comparison failed, memory ran out, or the installation is broken
+  1    part of a comparison failed, out of memory, or the installation is broken
   2    invalid input
   3    a computation produced NaN or Inf
   130  interrupted; finished work is saved"""
