@@ -50,7 +50,7 @@ _EPILOG = """examples:
   omnidistill demo                            bundled data; writes a report page
   omnidistill pack --features feats.npz --table rows.csv -o SET
   omnidistill distill SET --size 100 -o RUN   100 rows; trains heads and experts
-  omnidistill distill SET --bytes 1% -o RUN   1% of the size of the training data
+  omnidistill distill SET --bytes 1% -o RUN   at most 1% of the data size
   omnidistill evaluate RUN
 
 SET is a folder that 'pack' or 'encode' wrote, or the name 'emoji' for the bundled data.
