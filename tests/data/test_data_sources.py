@@ -111,7 +111,7 @@ def parquet(tmp_path, **columns):
 
 def test_parquet_lists_that_are_no_modality(tmp_path):
     for columns, names in [
-        ({"a": [[1.0], [2.0, 3.0]]}, "rows of 1 to 2 numbers"),
+        ({"a": [[1.0], [2.0, 3.0]]}, "rows with 1 to 2 numbers"),
         ({"a": [[1.0], None]}, "'a' has missing values"),
         ({"a": [[1.0], [None]]}, "'a' has missing values"),
         ({"a": pa.array([[], []], type=pa.list_(pa.float32()))}, "'a' has no columns"),

@@ -34,7 +34,7 @@ def test_each_format_gives_the_same_columns(tmp_path, name):
     ("name", "content", "names"),
     [
         ("t.jsonl", b'{"id": "x"}\n{"id": \n', "line 2 is not JSON"),
-        ("t.jsonl", b'{"id": "x"}\n[1, 2]\n', "line 2 is not a JSON object but list"),
+        ("t.jsonl", b'{"id": "x"}\n[1, 2]\n', "line 2 must be a JSON object, found a list"),
         ("t.jsonl", b"[" * 100_000, "line 1 is not JSON"),
         ("t.jsonl", b"\xff\xfe", "cannot be read"),
         ("t.jsonl", b"", "no rows"),
@@ -95,9 +95,9 @@ def test_synonyms_of_validation_are_read_and_noted(tmp_path):
             "row 2, column 'fold': unknown split 'tets'; known splits: .*; did you mean 'test'",
         ),
         (["Train", "validation", "test"], "row 0.*'Train'.*did you mean 'train'"),
-        (["train", "validation"], "no 'test' rows; found train, validation"),
+        (["train", "validation"], "no 'test' rows; found only train, validation"),
         (["train", "test"], "no 'validation' rows"),
-        (["heads", "val", "test"], "no 'train' rows; found heads, validation, test"),
+        (["heads", "val", "test"], "no 'train' rows; found only heads, validation, test"),
     ],
 )
 def test_splits_that_are_wrong_or_missing(tmp_path, given, names):

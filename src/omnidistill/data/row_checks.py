@@ -81,7 +81,7 @@ def check_rows(index: Tensor, rows: int) -> None:
         raise InputError(f"rows to select: shape is {tuple(index.shape)}; pass a list of at least one row number")
     low, high = (int(bound) for bound in torch.aminmax(index))
     if low < 0 or high >= rows:
-        raise InputError(f"rows to select: {low} to {high}, but the set has only the rows 0 to {rows - 1}")
+        raise InputError(f"rows to select: from {low} to {high}, but the set has only the rows 0 to {rows - 1}")
     if int(torch.bincount(index, minlength=rows).max()) > 1:
         raise InputError("rows to select: a row is given twice; pass each row number once")
 

@@ -118,8 +118,8 @@ def test_resuming_cuts_a_line_that_the_killed_process_left_unfinished(tmp_path: 
 @pytest.mark.parametrize(
     ("content", "resume_at", "message"),
     [
-        (b'{"a": 1}\n', 10, "has 9 bytes, the checkpoint expects 10 or more"),
-        (b"", 1, "has 0 bytes, the checkpoint expects 1 or more"),
+        (b'{"a": 1}\n', 10, "has 9 bytes, but the checkpoint expects at least 10"),
+        (b"", 1, "has 0 bytes, but the checkpoint expects at least 1"),
         (b'{"a": 1}\n{"a": 2}\n', 10, "no line ends at byte 10"),
         (b'{"a": 1}\n', -1, "cannot be opened"),
         (None, 9, "cannot be opened .No such file or directory"),
