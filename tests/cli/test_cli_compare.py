@@ -45,10 +45,10 @@ def content(folder: Path, name: str = "comparison") -> dict[str, Any]:
 def test_every_preset_and_comparison_takes_one_line() -> None:
     outcome = cli("presets")
     assert (outcome.code, outcome.err) == (0, "")
-    methods, rest = outcome.out.split("comparisons (--preset of compare)\n")
+    methods, rest = outcome.out.split("comparisons (for compare --preset)\n")
     comparisons, *components = re.split(r"^components: (.*)\n", rest, flags=re.MULTILINE)
     title, *lines = methods.splitlines()
-    assert title == "methods (--preset of distill, --methods of compare)"
+    assert title == "methods (for distill --preset and compare --methods)"
     for described, listed in ((describe_presets(), lines), (describe_comparisons(), comparisons.splitlines())):
         assert [tuple(line.split(maxsplit=1)) for line in listed] == list(described.items())
         assert all(line.startswith("  ") for line in listed)
@@ -163,7 +163,7 @@ def test_resume_continues_an_interrupted_comparison(
         patch.setattr(Learn, "run", interrupted)
         outcome = cli(*command)
     assert (outcome.code, outcome.out) == (130, "")
-    assert outcome.err.endswith("omnidistill: interrupted; finished work is saved, repeat the command with --resume\n")
+    assert outcome.err.endswith("omnidistill: interrupted; finished work is saved: repeat the command with --resume\n")
     with counted() as calls:
         assert cli(*command, "--resume").code == 0
     assert calls == [("learn", 0)]

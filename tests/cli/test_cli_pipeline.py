@@ -271,7 +271,7 @@ def test_evaluate_takes_the_new_location_of_the_data(tmp_path: Path) -> None:
     (tmp_path / "SET").rename(tmp_path / "MOVED")
     lost = cli("evaluate", tmp_path / "RUN")
     assert lost.code == 2
-    assert "no such set" in lost.err
+    assert "no such folder" in lost.err
     packed(tmp_path / "OTHER", features(seed=5))
     other = cli("evaluate", tmp_path / "RUN", "--data", tmp_path / "OTHER")
     assert other.code == 2
@@ -330,7 +330,7 @@ def test_a_tracker_of_another_package_is_named_as_the_built_in_ones_are(pipeline
     command = ("distill", pipeline.folder / "SET", *SMALL, "--size", 6, "-o", tmp_path / "RUN", "--tracker")
     unknown = cli(*command, "recordr")
     assert (unknown.code, unknown.err.count("\n")) == (2, 1)
-    assert "tracker 'recordr' is not installed; installed are tensorboard, wandb, trackio" in unknown.err
+    assert "tracker 'recordr' is not installed; installed: tensorboard, wandb, trackio" in unknown.err
     assert not (tmp_path / "RUN").exists()
     with installed(trackers, {"recorder": f"{__name__}:Recorder"}):
         assert "did you mean 'recorder'?" in cli(*command, "recordr").err

@@ -23,7 +23,7 @@ def test_a_name_that_is_none_is_refused(name: str) -> None:
 
 def test_a_gpu_that_is_missing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: False)
-    with pytest.raises(InputError, match="this build of torch has no CUDA"), written_as_options():
+    with pytest.raises(InputError, match="this build of torch does not support CUDA"), written_as_options():
         resolve_device("cuda")
     monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
@@ -32,10 +32,10 @@ def test_a_gpu_that_is_missing_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         resolve_device("cuda")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert resolve_device("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(InputError, match="device='cuda:2': no such GPU; the GPUs are cuda:0 to cuda:1"):
+    with pytest.raises(InputError, match="device='cuda:2': this GPU does not exist; the GPUs are cuda:0 to cuda:1"):
         resolve_device("cuda:2")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(InputError, match="no MPS; use device='cpu'"):
+    with pytest.raises(InputError, match="does not support MPS; use device='cpu'"):
         resolve_device("mps")
 
 

@@ -59,7 +59,7 @@ class NoTorch(MetaPathFinder):
 def test_a_torch_that_does_not_load_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "torch")
     monkeypatch.setattr(sys, "meta_path", [NoTorch(), *sys.meta_path])
-    assert examine().broken == ["torch cannot be loaded (libcudart: cannot open): install it again"]
+    assert examine().broken == ["torch cannot be loaded (libcudart: cannot open): reinstall it"]
 
 
 def test_a_full_disk_and_too_many_threads_are_warnings(monkeypatch: pytest.MonkeyPatch) -> None:

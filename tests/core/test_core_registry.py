@@ -115,7 +115,7 @@ def test_built_in_entries_are_imported_when_they_are_used(plain: Registry[Any], 
 
 def test_a_built_in_module_that_registers_nothing(plain: Registry[Any]) -> None:
     registry: Registry[Any] = Registry("plotter", {"dots": "json"})
-    with pytest.raises(LookupError, match="'dots': module json does not register it"):
+    with pytest.raises(LookupError, match="'dots': module json does not register this name"):
         registry.get("dots")
 
 
@@ -126,14 +126,14 @@ def test_entries_from_python_and_entry_points(plain: Registry[Any], monkeypatch:
     assert plain.get("bars") is plain.get("areas") is lines
     assert plain.package("bars") == plain.package("areas") == __name__.partition(".")[0]
     assert plain.list()["bars"] == "Return both, joined."
-    assert plain.list()["absent"].startswith("plotter 'absent' of package")
+    assert plain.list()["absent"].startswith("plotter 'absent' from package")
 
 
 def test_an_unknown_name_is_an_error_with_the_nearest(plain: Registry[Any]) -> None:
-    message = r"^plotter 'lnes' is not installed; installed are lines; did you mean 'lines'\?$"
+    message = r"^plotter 'lnes' is not installed; installed: lines; did you mean 'lines'\?$"
     with pytest.raises(InputError, match=message):
         plain.get("lnes")
-    assert str(plain.missing("zzz")) == "plotter 'zzz' is not installed; installed are lines"
+    assert str(plain.missing("zzz")) == "plotter 'zzz' is not installed; installed: lines"
 
 
 def test_a_registry_without_a_group_reads_no_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +155,9 @@ def test_an_entry_point_that_raises_is_an_error_of_one_line(
     (tmp_path / "plugin_that_raises.py").write_text("raise RuntimeError('no\\nGPU')")
     points(monkeypatch, bad=value)
     package = re.split(r"[.:]", value)[0]
-    with pytest.raises(InputError, match=rf"^plotter 'bad' of package '{package}' cannot be loaded \({why}") as caught:
+    with pytest.raises(
+        InputError, match=rf"^plotter 'bad' from package '{package}' cannot be loaded \({why}"
+    ) as caught:
         plain.get("bad")
     assert "\n" not in str(caught.value)
     assert plain.get("lines")  # the others still work
@@ -172,9 +174,9 @@ def test_a_name_can_be_registered_again_by_its_own_definition_only(plain: Regist
     again = plain.register("bars")(define("one.plots"))  # reloaded
     plain.register("bars")(define("__main__"))  # run as a script
     plain.register("bars")(again)
-    with pytest.raises(InputError, match=r"^plotter 'bars' of package 'other': another plotter has this name"):
+    with pytest.raises(InputError, match=r"^plotter 'bars' from package 'other': another plotter has this name"):
         plain.register("bars")(define("other.plots"))
-    with pytest.raises(InputError, match=r"'lines' of package 'other': another plotter has this name"):
+    with pytest.raises(InputError, match=r"'lines' from package 'other': another plotter has this name"):
         plain.register("lines")(define("other.plots"))
     assert plain.get("bars") is again
 
@@ -185,7 +187,7 @@ def test_only_callables_are_registered(plain: Registry[Any]) -> None:
 
 
 def test_a_component_needs_the_base_class(shapes: ComponentRegistry[Shape]) -> None:
-    with pytest.raises(InputError, match=r"^shape 'box' of package '.*': .*Box.* does not derive from .*\.Shape$"):
+    with pytest.raises(InputError, match=r"^shape 'box' from package '.*': .*Box.* does not derive from .*\.Shape$"):
         shapes.register("box")(Box)
     with pytest.raises(InputError, match="does not derive from"):
         shapes.register("circle")(Circle(radius=1.0))
@@ -197,7 +199,7 @@ def test_a_component_needs_every_abstract_method(shapes: ComponentRegistry[Shape
 
     if not getattr(Blob, "__abstractmethods__", None):
         pytest.fail("Component classes are not abstract base classes")
-    with pytest.raises(InputError, match=r"'blob' of package '.*': Blob does not define area, which a shape needs"):
+    with pytest.raises(InputError, match=r"'blob' from package '.*': Blob does not define area; every shape must"):
         shapes.register("blob")(Blob)
     assert "blob" not in shapes
 
@@ -224,9 +226,9 @@ def test_build_accepts_a_name_a_table_or_an_instance(shapes: ComponentRegistry[S
 @pytest.mark.parametrize(
     ("spec", "error", "message"),
     [
-        ("sqare", InputError, r"^shape 'sqare' is not installed; installed are square; did you mean 'square'\?$"),
+        ("sqare", InputError, r"^shape 'sqare' is not installed; installed: square; did you mean 'square'\?$"),
         ({"kind": "hexagon", "package": "bees", "side": 1}, InputError,
-         r"^shape 'hexagon' is not installed; installed are square; install the package 'bees', which provides it$"),
+         r"^shape 'hexagon' is not installed; installed: square; install the package 'bees', which provides it$"),
         ({"side": 1.0}, InputError, r"^shape: expected a name or a table with the key 'kind', found \{'side': 1.0\}$"),
         (3, InputError, r"^shape: expected a name or a table with the key 'kind', found 3$"),
         ({"kind": "square", "radius": 1.0}, ValidationError, r"radius\n  Extra inputs are not permitted"),
@@ -285,5 +287,5 @@ def test_evolve_reports_the_message_of_a_component(shapes: ComponentRegistry[Sha
 
     drawing = Drawing(shape="square")
     assert drawing.evolve(shape=Square(side=2.0)).shape.area() == 4.0
-    with pytest.raises(InputError, match=r"^shape 'sqare' is not installed; installed are square; did you mean"):
+    with pytest.raises(InputError, match=r"^shape 'sqare' is not installed; installed: square; did you mean"):
         drawing.evolve(shape="sqare")

@@ -71,7 +71,9 @@ def test_a_validation_split_is_drawn_by_group_with_a_warning() -> None:
 def test_what_cannot_be_read_is_one_line() -> None:
     good = whole()
     cases = {
-        r"groups: found 4 entries for 5 rows; give one per row": lambda: raw_from_arrays(good, groups=[0, 1, 2, 3]),
+        r"groups: found 4 entries for 5 rows; pass one entry per row": lambda: raw_from_arrays(
+            good, groups=[0, 1, 2, 3]
+        ),
         r"ids: found 2 entries for 5 rows": lambda: raw_from_arrays(good, ids=["a", "b"]),
         r"splits: found one text for 5 rows": lambda: raw_from_arrays(good, splits="train"),
         r"modality 'b': 4 rows, but there are 5 ids": lambda: raw_from_arrays({**good, "b": good["b"][:4]}),

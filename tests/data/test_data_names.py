@@ -13,5 +13,5 @@ def test_a_wrong_name_is_answered_with_the_nearest_one():
 
 @pytest.mark.parametrize("name", ["", "../a", ".hidden", "a/b", "a b", "a\nb", "-a"])
 def test_modality_names_that_could_leave_a_folder_or_a_line_are_refused(name):
-    with pytest.raises(InputError, match="not a usable name"):
+    with pytest.raises(InputError, match="this name is not allowed"):
         check_modality_names(["fine-1.0+x", "_y", "画像", name])

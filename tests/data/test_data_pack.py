@@ -103,10 +103,10 @@ def test_rows_without_groups_or_heads_are_noted(tmp_path):
     assert report.lines() == [
         "18 rows in 18 groups: train 9, validation 4, test 5",
         "2 modalities: video 5 wide (float32), speech 4 wide (float32)",
-        "note   rows are standardised, centred by the mean of the train rows",
-        "note   split 'val' read as 'validation'",
-        "note   no column 'group': every row is its own group, a positive of itself only",
-        "note   no 'heads' split: projection heads start at random unless pre-trained ones are given",
+        "note   rows are standardised, centred on the mean of the train rows",
+        "note   split 'val' is read as 'validation'",
+        "note   no column 'group': every row gets a separate group and is a positive only of itself",
+        "note   no 'heads' split: projection heads start from random values unless you pass pre-trained heads",
     ]
 
 
@@ -119,10 +119,10 @@ def test_duplicates_and_repeats_are_reported_and_do_not_stop_the_pack(tmp_path):
         raw.features["speech"][rows["test"] + row] = raw.features["speech"][rows["heads"]]
     features, beside = write_features(tmp_path / "f.npz", raw), write_table(tmp_path / "t.csv", table(raw))
     lines = pack(features, beside, tmp_path / "set").lines()
-    assert "1 test rows equal the video row of another split: 'test-0' = 'train-0'" in lines
-    assert any(line.startswith("4 test rows equal the speech row of another split: 'test-0' = ") for line in lines)
-    assert any("WARNING: 1 test rows equal a row of another split in every modality (leak)" in line for line in lines)
-    assert any("3 test rows repeat the speech row of another group" in line for line in lines)
+    assert "1 test rows have the same video row as another split: 'test-0' = 'train-0'" in lines
+    assert any(line.startswith("4 test rows have the same speech row as another split: 'test-0' = ") for line in lines)
+    assert any("WARNING: 1 test rows equal a row in another split in every modality (leak)" in line for line in lines)
+    assert any("3 test rows have the same speech features as a row in another group" in line for line in lines)
     assert len(load_features(tmp_path / "set")) == 24
 
 

@@ -95,7 +95,7 @@ def test_seeds_differ_and_the_global_generator_is_left_alone():
         ({"positives_per_group": 0}, "positives_per_group is 0"),
         ({"noise": -1.0}, "noise is -1"),
         ({"noise": float("nan")}, "noise is nan"),
-        ({"modalities": {"a/b": 3}}, "not a usable name"),
+        ({"modalities": {"a/b": 3}}, "this name is not allowed"),
     ],
 )
 def test_bad_sizes_are_named(changes, names):

@@ -111,12 +111,12 @@ def parquet(tmp_path, **columns):
 
 def test_parquet_lists_that_are_no_modality(tmp_path):
     for columns, names in [
-        ({"a": [[1.0], [2.0, 3.0]]}, "rows of 1 to 2 numbers"),
+        ({"a": [[1.0], [2.0, 3.0]]}, "rows with 1 to 2 numbers"),
         ({"a": [[1.0], None]}, "'a' has missing values"),
         ({"a": [[1.0], [None]]}, "'a' has missing values"),
         ({"a": pa.array([[], []], type=pa.list_(pa.float32()))}, "'a' has no columns"),
         ({"a": pa.array([], type=pa.list_(pa.float32()))}, "'a' has no"),
-        ({"a": ["x"], "b": [1.5]}, "no column holds lists of numbers"),
+        ({"a": ["x"], "b": [1.5]}, "no column contains lists of numbers"),
     ]:
         with pytest.raises(InputError, match=names):
             read_sources(parquet(tmp_path, **columns))
@@ -151,7 +151,7 @@ def test_tensors_that_are_no_modality(tmp_path):
 
 def test_names_that_are_no_modality(tmp_path):
     save_file({"../a": torch.ones(4, 2), "b": torch.ones(4, 2)}, tmp_path / "s.safetensors")
-    with pytest.raises(InputError, match=r"s\.safetensors: modality '\.\./a': not a usable name"):
+    with pytest.raises(InputError, match=r"s\.safetensors: modality '\.\./a': this name is not allowed"):
         read_sources(tmp_path / "s.safetensors")
 
 
@@ -166,7 +166,7 @@ def test_folders_that_are_no_set(tmp_path):
     save_file({"x": torch.ones(2, 2)}, folder / "a.safetensors")
     np.save(folder / "a.npy", np.ones((2, 2)))
     np.save(folder / "a.npy.npy", np.ones((2, 2)))  # sorts between the two by name, not by stem
-    with pytest.raises(InputError, match="both modality 'a'"):
+    with pytest.raises(InputError, match="both name modality 'a'"):
         read_sources(folder)
 
 

@@ -34,14 +34,14 @@ def test_each_format_gives_the_same_columns(tmp_path, name):
     ("name", "content", "names"),
     [
         ("t.jsonl", b'{"id": "x"}\n{"id": \n', "line 2 is not JSON"),
-        ("t.jsonl", b'{"id": "x"}\n[1, 2]\n', "line 2 is not a JSON object but list"),
+        ("t.jsonl", b'{"id": "x"}\n[1, 2]\n', "line 2 must be a JSON object, found a list"),
         ("t.jsonl", b"[" * 100_000, "line 1 is not JSON"),
         ("t.jsonl", b"\xff\xfe", "cannot be read"),
         ("t.jsonl", b"", "no rows"),
         ("t.jsonl", b"{}\n", "no rows"),
-        ("t.csv", b"id,split\nx,train\ny\n", "line 3 has 1 cells, the header has 2"),
+        ("t.csv", b"id,split\nx,train\ny\n", "line 3 has 1 cells, but the header has 2"),
         ("t.csv", b"id,split\nx,train,extra\n", "line 2 has 3 cells"),
-        ("t.csv", b"id,id\nx,y\n", "names a column twice"),
+        ("t.csv", b"id,id\nx,y\n", "two columns in the header have the same name"),
         ("t.csv", b'id,split\n"x,train\n', "cannot be read"),
         ("t.csv", b"id,split\n" + b"x" * 200_000 + b",train\n", "cannot be read"),
         ("t.csv", b"\xff\xfe", "cannot be read"),
@@ -84,7 +84,7 @@ def test_synonyms_of_validation_are_read_and_noted(tmp_path):
     given = ["train", "val", "dev", "valid", "validation", "test", "heads"]
     splits, notes = read_splits(tmp_path / "t.csv", {"split": given}, "split")
     assert splits == ("train", *["validation"] * 4, "test", "heads")
-    assert notes == [f"split {name!r} read as 'validation'" for name in ("val", "dev", "valid")]
+    assert notes == [f"split {name!r} is read as 'validation'" for name in ("val", "dev", "valid")]
 
 
 @pytest.mark.parametrize(
@@ -92,12 +92,12 @@ def test_synonyms_of_validation_are_read_and_noted(tmp_path):
     [
         (
             ["train", "validation", "tets"],
-            "row 2, column 'fold': unknown split 'tets'; known are .*; did you mean 'test'",
+            "row 2, column 'fold': unknown split 'tets'; known splits: .*; did you mean 'test'",
         ),
         (["Train", "validation", "test"], "row 0.*'Train'.*did you mean 'train'"),
-        (["train", "validation"], "no 'test' rows; found train, validation"),
+        (["train", "validation"], "no 'test' rows; found only train, validation"),
         (["train", "test"], "no 'validation' rows"),
-        (["heads", "val", "test"], "no 'train' rows; found heads, validation, test"),
+        (["heads", "val", "test"], "no 'train' rows; found only heads, validation, test"),
     ],
 )
 def test_splits_that_are_wrong_or_missing(tmp_path, given, names):
@@ -106,5 +106,5 @@ def test_splits_that_are_wrong_or_missing(tmp_path, given, names):
 
 
 def test_no_split_column_says_what_it_is_for(tmp_path):
-    with pytest.raises(InputError, match="no column 'split'; it says which rows are train"):
+    with pytest.raises(InputError, match="no column 'split'; this column says which rows are train"):
         read_splits(tmp_path / "t.csv", {"id": ["x"]}, "split")

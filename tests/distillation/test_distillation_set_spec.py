@@ -195,13 +195,13 @@ def test_a_missing_component_is_named_with_its_package(tmp_path: Path) -> None:
         assert equal(DistilledSet.load(tmp_path / "set").train(heads()), made.train(heads()))
     names = ", ".join(objectives.names())
     package = f"install the package '{__name__}', which provides it"
-    assert refusal(tmp_path / "set") == f"objective 'margin' is not installed; installed are {names}; {package}"
+    assert refusal(tmp_path / "set") == f"objective 'margin' is not installed; installed: {names}; {package}"
 
 
 def test_a_missing_component_without_a_package_is_named_with_the_nearest(saved: Path) -> None:
     altered(saved, lambda meta: meta["similarity"].update(kind="lowrank"))
     names = "identity, low-rank, diagonal, full, groups"
-    assert refusal(saved) == (f"similarity 'lowrank' is not installed; installed are {names}; did you mean 'low-rank'?")
+    assert refusal(saved) == (f"similarity 'lowrank' is not installed; installed: {names}; did you mean 'low-rank'?")
 
 
 # damage
@@ -260,7 +260,7 @@ def test_damage_of_the_provenance_is_an_error_that_names_file_and_field(saved: P
 
 def test_a_truncated_provenance_is_reported_and_not_needed(distilled: DistilledSet, saved: Path) -> None:
     (saved / PROVENANCE).write_text('{"method": ')
-    with pytest.warns(UserWarning, match=r"provenance\.json: not valid JSON.*; the artifact is read without it"):
+    with pytest.warns(UserWarning, match=r"provenance\.json: not valid JSON.*; the artifact is read without this file"):
         loaded = DistilledSet.load(saved)
     assert loaded.provenance == Provenance()
     assert equal(loaded.train(heads()), distilled.train(heads()))

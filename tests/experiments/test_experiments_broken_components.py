@@ -93,7 +93,7 @@ def _plugins() -> Iterator[None]:
     [
         (WrongShape, r"gradient has shape \(2, 3\), expected \(2, 3, 4\)"),
         (WrongSlope, r"gradient is not the derivative of value"),
-        (Detached, r"gradient holds NaN or Inf, or is not differentiable"),
+        (Detached, r"gradient contains NaN or Inf, or is not differentiable"),
         (Raising, r"value or gradient failed for outputs \(2, 3, 4\) \(RuntimeError: two lines\)"),
     ],
 )
@@ -102,7 +102,7 @@ def test_an_objective_is_tried_before_anything_is_written(
 ) -> None:
     od.objectives.register("broken")(component)
     config = od.load_config(preset="smoke", overrides=["distill.student=broken"])
-    with pytest.raises(InputError, match=f"objective 'broken' of package '.*': {message}"):
+    with pytest.raises(InputError, match=f"objective 'broken' from package '.*': {message}"):
         run_distill(str(data), config, tmp_path / "RUN")
     assert not (tmp_path / "RUN").exists() or not any((tmp_path / "RUN").rglob("*.safetensors"))
 

@@ -188,7 +188,7 @@ def test_what_is_wrong_is_said(fitted: Distiller, raw: RawFeatures, arrays: dict
         "the RawFeatures already has them; omit them": lambda: small.fit(raw, ids=raw.ids),
         "modality 'a': dtype is <U1": lambda: small.fit({**arrays, "a": np.array([["x"]])}),
         r"modality 'a': shape is \(3,\); features must be rows x width": lambda: small.fit({**arrays, "a": [1, 2, 3]}),
-        "device='gpu': no device of this name": lambda: Distiller(size=6, preset="smoke", device="gpu").fit(raw),
+        "device='gpu': no device has this name": lambda: Distiller(size=6, preset="smoke", device="gpu").fit(raw),
         "2 training groups are too few": lambda: small.fit({name: x[:2] for name, x in arrays.items()}),
         "modality 'b': 5 rows, but there are 4 ids": lambda: small.fit({"a": arrays["a"][:4], "b": arrays["b"][:5]}),
         "no modality given": lambda: small.fit({}),

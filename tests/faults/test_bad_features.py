@@ -52,10 +52,13 @@ def put(array, row, column, value):
 CASES = {
     "mismatched row counts": (lambda a, t: a.update(speech=a["speech"][:9]), "'speech': 9 rows, but there are 10 ids"),
     "fewer rows in the table": (lambda a, t: [v.pop() for v in t.values()], "'video': 10 rows, but there are 9 ids"),
-    "one modality only": (lambda a, t: [a.pop("speech"), a.pop("touch")], "one modality only: 'video'"),
+    "one modality only": (lambda a, t: [a.pop("speech"), a.pop("touch")], "fewer than two modalities: 'video'"),
     "NaN": (lambda a, t: put(a["speech"], 7, 2, np.nan), r"'speech', row 7 \(id 'r7'\): value 2 is nan"),
     "Inf": (lambda a, t: put(a["touch"], 0, 0, np.inf), r"'touch', row 0 \(id 'r0'\): value 0 is inf"),
-    "a zero vector": (lambda a, t: put(a["touch"], 4, slice(None), 0), r"'touch', row 4 \(id 'r4'\): a zero vector"),
+    "a zero vector": (
+        lambda a, t: put(a["touch"], 4, slice(None), 0),
+        r"'touch', row 4 \(id 'r4'\): all values are equal",
+    ),
     "no rows": (lambda a, t: a.update(speech=a["speech"][:0]), "'speech' has no rows"),
     "no rows in the table": (lambda a, t: [v.clear() for v in t.values()], "no rows"),
     "duplicate ids": (lambda a, t: t["id"].__setitem__(8, "r2"), "id 'r2': rows 2 and 8"),
@@ -69,7 +72,7 @@ CASES = {
     "no id column": (lambda a, t: t.update({"idd": t.pop("id")}), "no column 'id'.*did you mean 'idd'"),
     "an object array": (lambda a, t: a.update(touch=np.array([{}] * 10, dtype=object)), "an object array"),
     "truth values": (lambda a, t: a.update(touch=np.ones((10, 2), dtype=bool)), "'touch' is bool"),
-    "a name with a folder": (lambda a, t: a.update({"../up": a.pop("touch")}), r"'\.\./up': not a usable name"),
+    "a name with a folder": (lambda a, t: a.update({"../up": a.pop("touch")}), r"'\.\./up': this name is not allowed"),
 }
 
 
@@ -129,14 +132,14 @@ def test_a_pickle_is_never_opened_whatever_it_is_called(tmp_path, name, content,
     content(place / name, Bomb(tmp_path / "exploded"))
     np.save(place / "other.npy", arrays()["video"])  # with the file left out, one modality only
     source = place if folder else place / name
-    refused(tmp_path, source, write_table(tmp_path / "t.csv", columns()), r"f\.|one modality only")
+    refused(tmp_path, source, write_table(tmp_path / "t.csv", columns()), r"f\.|fewer than two modalities")
     assert not (tmp_path / "exploded").exists()
 
 
 def test_a_pickle_as_features_says_so(tmp_path):
     table = write_table(tmp_path / "t.csv", columns())
     (tmp_path / "f.npz").write_bytes(pickle.dumps([1]))
-    refused(tmp_path, tmp_path / "f.npz", table, "a pickle, an object array or not a numpy file")
+    refused(tmp_path, tmp_path / "f.npz", table, "a pickle, an object array or not a NumPy file")
     torch.save(torch.ones(2), tmp_path / "f.pt")
     refused(tmp_path, tmp_path / "f.pt", table, "are pickles")
     torch.save(torch.ones(2), tmp_path / "f.safetensors")
@@ -179,17 +182,17 @@ def test_a_header_that_claims_more_than_the_file_holds(tmp_path):
         with (tmp_path / "f" / f"{name}.npy").open("wb") as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
             file.write(b"\0" * 80)
-    refused(tmp_path, tmp_path / "f", table, r"b\.npy: cannot be read as numpy")
+    refused(tmp_path, tmp_path / "f", table, r"b\.npy: cannot be read as a NumPy file")
     with zipfile.ZipFile(tmp_path / "f.npz", "w") as archive:
         archive.write(tmp_path / "f" / "b.npy", "b.npy")
-    refused(tmp_path, tmp_path / "f.npz", table, r"f\.npz: cannot be read as numpy")
+    refused(tmp_path, tmp_path / "f.npz", table, r"f\.npz: cannot be read as a NumPy file")
 
 
 def test_an_archive_that_holds_no_arrays(tmp_path):
     table = write_table(tmp_path / "t.csv", columns())
     with zipfile.ZipFile(tmp_path / "f.npz", "w") as archive:
         archive.writestr("notes.txt", "hello")
-    refused(tmp_path, tmp_path / "f.npz", table, "'notes.txt' is not a numpy array")
+    refused(tmp_path, tmp_path / "f.npz", table, "'notes.txt' is not a NumPy array")
 
 
 def test_a_set_that_is_there_survives_a_bad_pack(tmp_path):

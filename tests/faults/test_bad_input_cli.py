@@ -124,7 +124,7 @@ def vector(arrays: Arrays, rows: Rows) -> None:
     ("damage", "told"),
     [
         (fewer_rows, ("'b'", "11", "12")),
-        (one_modality, ("one modality", "'a'")),
+        (one_modality, ("fewer than two modalities", "'a'")),
         (not_a_number, ("'b'", "row 7", "i7", "nan")),
         (infinite, ("'a'", "row 3", "i3", "inf")),
         (zero_row, ("'a'", "row 4", "i4", "no direction")),

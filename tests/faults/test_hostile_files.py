@@ -157,9 +157,9 @@ def test_other_kinds_and_newer_versions(artifact: Path) -> None:
     with pytest.raises(InputError, match=r"manifest\.json: contains 'distilled', expected 'heads'"):
         load_artifact(artifact, "heads")
     forge(artifact, lambda manifest: manifest.update(version=7, files="a shape that version 1 does not know"))
-    assert "written by a newer omnidistill (version 7; this one reads up to 1); upgrade" in refusal(artifact)
+    assert "written by a newer omnidistill (format version 7; this release reads up to 1); upgrade" in refusal(artifact)
     (artifact / "manifest.json").write_text('{"format": "omnidistill", "version": 2}')
-    assert "(version 2; this one reads up to 1); upgrade" in refusal(artifact)
+    assert "(format version 2; this release reads up to 1); upgrade" in refusal(artifact)
     with pytest.raises(InputError, match="upgrade"):
         save_artifact(artifact, "distilled", {}, {})
     assert the_tensor_file(artifact).exists()
@@ -342,7 +342,7 @@ def test_pickles_are_named_as_what_they_are_and_never_run(artifact: Path) -> Non
     offered = {
         "a Python pickle": [pickle.dumps(bomb, protocol) for protocol in (2, 3, 4, 5)] + [as_torch_saves(bomb, False)],
         "a zip archive": [as_torch_saves(bomb, True), as_numpy_saves(np.savez, np.array([bomb], dtype=object))],
-        "a numpy array": [as_numpy_saves(np.save, np.array([bomb], dtype=object))],
+        "a NumPy array": [as_numpy_saves(np.save, np.array([bomb], dtype=object))],
     }
     for what, contents in offered.items():
         for content in contents:

@@ -81,7 +81,7 @@ def test_a_run_of_an_unknown_component(key: str, run: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("field", ["objective", "similarity", "storage", "recipe"])
 def test_a_set_of_an_unknown_component(field: str, run: Path, tmp_path: Path) -> None:
     set_in_manifest(run / "distilled", field, VANISHED)
-    place = f"{run / 'distilled'}/manifest.json: {field} 'vanished' is not installed; installed are "
+    place = f"{run / 'distilled'}/manifest.json: {field} 'vanished' is not installed; installed: "
     refused(cli("evaluate", run), place, HINT)
     refused(cli("export", run / "distilled", "-o", tmp_path / "rows.npz"), place, HINT)
     with pytest.raises(InputError, match=field):

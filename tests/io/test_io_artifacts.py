@@ -247,7 +247,7 @@ def test_verify_false_still_compares_sizes(tmp_path: Path) -> None:
     ],
 )
 def test_tensors_that_cannot_be_stored_are_refused(tmp_path: Path, tensor: torch.Tensor, name: str) -> None:
-    with pytest.raises(InputError, match=f"t.safetensors: tensor '{name}'.*dense tensors of BOOL"):
+    with pytest.raises(InputError, match=f"t.safetensors: tensor '{name}'.*dense, of type BOOL"):
         write_tensors(tmp_path / "t.safetensors", {"fine": torch.ones(1), name: tensor})
     assert not files(tmp_path)
 

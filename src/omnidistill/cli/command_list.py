@@ -1,4 +1,4 @@
-"""All commands, and the heading under which help lists each."""
+"""All commands, sorted by the headings under which help lists them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[ModuleType, ...]] = {
     "sharing": (export, push, pull),
     "information": (inspect, presets, config, cite, completion),
 }
-"""Modules of commands by heading, the most common ones first."""
+"""{heading: modules of its commands}. The most common commands come first."""
 
 _DESCRIPTION = (
     "Compress a paired multimodal dataset into a few hundred synthetic instances on which projection heads train "
@@ -50,25 +50,25 @@ _EPILOG = """examples:
   omnidistill demo                            bundled data; writes a report page
   omnidistill pack --features feats.npz --table rows.csv -o SET
   omnidistill distill SET --size 100 -o RUN   100 rows; trains heads and experts
-  omnidistill distill SET --bytes 1% -o RUN   1 % of the training features
+  omnidistill distill SET --bytes 1% -o RUN   at most 1% of the data size
   omnidistill evaluate RUN
 
-SET is a folder written by 'pack' or 'encode', or the name 'emoji' for the bundled data.
+SET is a folder that 'pack' or 'encode' wrote, or the name 'emoji' for the bundled data.
 Run 'omnidistill COMMAND --help' for the options and examples of a command.
 
 exit codes:
   0    success
-  1    part of a comparison failed, out of memory, or broken installation
+  1    part of a comparison failed, out of memory, or the installation is broken
   2    invalid input
   3    a computation produced NaN or Inf
   130  interrupted; finished work is saved"""
 
 
 def make_parser() -> Parser:
-    """Build the parser of the program with all commands.
+    """Build the program's parser with all commands.
 
-    The parsed options have these attributes in addition to those of the command: `command`, the function to call (None
-    if no command was given); `parser`, the parser of the command; `program`, this parser; and `needs_torch`.
+    In addition to the options of the command, the parsed options have these attributes: `command`, the function to call
+    (None if no command was given); `parser`, the parser of the command; `program`, this parser; and `needs_torch`.
     """
     parser = Parser(prog="omnidistill", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")

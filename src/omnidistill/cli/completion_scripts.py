@@ -1,7 +1,7 @@
-"""Completion scripts for shells, generated from the parser of the program.
+"""Completion scripts for shells, generated from the program's parser.
 
-The scripts complete commands, options, values of options with a fixed set of values, and names of presets; for anything
-else the shell completes file names.
+The scripts complete commands, options, option values from a fixed list, and names of presets. For everything else, the
+shell completes file names.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from omnidistill.cli.parser import Parser
 
 SHELLS = ("bash", "zsh", "fish")
-"""Shells with a completion script."""
+"""Shells that have a completion script."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class Option:
     """An option of a command.
 
     Attributes:
-        flags: The option as typed, for example ("-o", "--output").
-        text: Its help.
-        takes_value: Whether a value follows.
-        values: The possible values, if there is a fixed set of them.
+        flags: Forms of the option, for example ("-o", "--output").
+        text: Help text of the option.
+        takes_value: Whether a value follows the option.
+        values: Allowed values; empty if any value is allowed.
     """
 
     flags: tuple[str, ...]
@@ -42,9 +42,9 @@ class Command:
     """A command.
 
     Attributes:
-        text: What it does, in one line.
-        options: Its options.
-        values: The possible values of its argument, if there is a fixed set of them.
+        text: One line that says what the command does.
+        options: Options of the command.
+        values: Allowed values of the command's argument; empty if any value is allowed.
     """
 
     text: str
@@ -53,11 +53,11 @@ class Command:
 
 
 def completion_script(program: Parser, shell: str) -> str:
-    """Return the completion script of a program.
+    """Return the completion script for a program.
 
     Args:
-        program: The parser of the program.
-        shell: One of `SHELLS`.
+        program: The program's parser.
+        shell: Name of the shell, one of `SHELLS`.
     """
     from omnidistill.experiments.config import describe_comparisons, preset_names
 
@@ -104,8 +104,8 @@ def _bash(commands: dict[str, Command]) -> str:
              for name, command in commands.items()]  # fmt: skip
     return "\n".join(
         [
-            "# bash completion of omnidistill",
-            "_omnidistill_words() {  # 1 for a comma-separated list or 0, words",
+            "# bash completion for omnidistill",
+            "_omnidistill_words() {  # $1: 1 for a comma-separated list, else 0; $2: the words",
             "    local head=",
             '    [[ $1 == 1 && $cur == *,* ]] && head="${cur%,*},"',
             '    COMPREPLY=($(compgen -P "$head" -W "$2" -- "${cur#"$head"}"))',
@@ -175,7 +175,7 @@ def _zsh_rest(values: str) -> str:
 
 
 def _fish(commands: dict[str, Command]) -> str:
-    lines = ["# fish completion of omnidistill"]
+    lines = ["# fish completion for omnidistill"]
     for name, command in commands.items():
         lines.append(f"complete -c omnidistill -n __fish_use_subcommand -f -a {name} -d '{_quoted(command.text)}'")
     for name, command in commands.items():
@@ -194,7 +194,7 @@ def _flags(command: Command) -> list[str]:
 
 
 def _quoted(text: str, special: str = "") -> str:
-    """Return text for use in single quotes, with special characters escaped."""
+    """Return text with special characters escaped, for use inside single quotes."""
     for character in special:
         text = text.replace(character, f"\\{character}")
     return text.replace("'", "’")

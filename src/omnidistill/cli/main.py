@@ -1,7 +1,8 @@
-"""The program `omnidistill`: runs a command, prints errors on one line, and returns an exit code.
+"""The function `main`, which runs a command. Heavy packages are imported only when a command needs them.
 
-Exit codes: 0 success; 1 part of a comparison failed, out of memory, or a broken installation; 2 invalid input (one line
-says what is wrong, where, and what to do); 3 a computation produced NaN or Inf; 130 interrupted (can be resumed).
+Exit codes: 0 success; 1 part of a comparison failed, memory ran out, or the installation is broken; 2 invalid input
+(one line says what is wrong, where, and what to do); 3 a computation produced NaN or Inf; 130 interrupted (the command
+can be resumed).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
     Args:
-        arguments: The words after the name of the program (default: those of `sys.argv`).
+        arguments: The words after the name of the program (default: taken from `sys.argv`).
     """
     options = argparse.Namespace()
     try:
@@ -52,13 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 _OUT_OF_MEMORY = "out of memory; use fewer experts, a smaller width or fewer seeds"
-_OUT_OF_MEMORY_IN_TORCH = ("can't allocate memory", "out of memory")  # on a CPU, on a GPU
+_OUT_OF_MEMORY_IN_TORCH = ("can't allocate memory", "out of memory")  # torch's messages for a CPU and for a GPU
 
 
 def _run(arguments: Sequence[str] | None, options: argparse.Namespace) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # not every terminal can print every character
+            stream.reconfigure(errors="replace")  # some terminals cannot print every character
     _, extra = make_parser().parse_known_args(arguments, options)
     if extra:
         options.parser.reject(extra)
@@ -71,9 +72,9 @@ def _run(arguments: Sequence[str] | None, options: argparse.Namespace) -> int:
 
 
 def _import_torch() -> None:
-    """Import torch while Ctrl-C ends the process.
+    """Import torch, and let Ctrl-C end the process during the import.
 
-    An extension module that is being imported swallows KeyboardInterrupt or turns it into another error.
+    Otherwise an extension module that is being imported may swallow KeyboardInterrupt or raise another error instead.
     """
     main = threading.current_thread() is threading.main_thread()
     replace = main and signal.getsignal(signal.SIGINT) is signal.default_int_handler and "torch" not in sys.modules
@@ -87,7 +88,7 @@ def _import_torch() -> None:
 
 
 def _flush_stdout() -> None:
-    if sys.stdout is not None:  # it is None if the caller closed it
+    if sys.stdout is not None:  # stdout is None if the caller closed it
         sys.stdout.flush()
 
 
@@ -101,10 +102,10 @@ def _interrupted(options: argparse.Namespace) -> str:
     if getattr(options, "dry_run", False):
         return "interrupted; a dry run saves nothing"
     how = "with --resume" if hasattr(options, "resume") else "to continue"
-    return f"interrupted; finished work is saved, repeat the command {how}"
+    return f"interrupted; finished work is saved: repeat the command {how}"
 
 
 def _discard_stdout() -> None:
-    """Redirect stdout to the null device, because the final flush of a closed pipe would fail."""
+    """Redirect stdout to the null device, because the final flush would fail on a closed pipe."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

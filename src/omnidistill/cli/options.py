@@ -1,4 +1,4 @@
-"""Options that several commands share, and their conversion to function arguments."""
+"""Options that several commands share, and conversion of these options to function arguments."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def add_set(parser: argparse.ArgumentParser, output: str) -> None:
-    """Add SET, `--output`, `--heads` and the options of `add_settings`."""
+    """Add the argument SET, `--output`, `--heads`, and the options that `add_settings` adds."""
     parser.add_argument(
-        "set", metavar="SET", help="folder written by 'pack' or 'encode', or the name 'emoji' for the bundled data"
+        "set", metavar="SET", help="folder that 'pack' or 'encode' wrote, or the name 'emoji' for the bundled data"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar=output, help="folder to write")
     parser.add_argument(
         "--heads",
         type=Path,
         metavar="FILE|DIR",
-        help="pre-trained heads: a .safetensors file or a folder written by 'heads'",
+        help="pre-trained heads: a .safetensors file, or a folder that 'heads' wrote",
     )
     add_settings(parser)
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add the options that determine the settings of a run."""
-    parser.add_argument("--preset", metavar="NAME", help="settings included in the package (default: recommended)")
-    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="file with your own settings")
+    parser.add_argument("--preset", metavar="NAME", help="named settings from the package (default: recommended)")
+    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="TOML file with your settings")
     parser.add_argument(
         "--set",
         dest="set_values",
         action="append",
         metavar="KEY=VALUE",
-        help="change one setting, such as distill.iterations=500; may be given more than once",
+        help="change one setting, such as distill.iterations=500; can be repeated",
     )
-    parser.add_argument("--seed", type=int, metavar="N", help="seed of all random streams (default: 0)")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed for all random numbers (default: 0)")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -47,16 +47,16 @@ def add_device(parser: argparse.ArgumentParser) -> None:
         "--device",
         default="auto",
         metavar="NAME",
-        help="where to compute: auto (a GPU if torch finds one, the default), cpu, cuda, cuda:1, mps",
+        help="device to compute on: auto (the default: a GPU if torch finds one), cpu, cuda, cuda:1 or mps",
     )
 
 
 def add_dry_run(parser: argparse.ArgumentParser) -> None:
-    """Add `--dry-run` to a command that takes long."""
+    """Add `--dry-run` to a command that takes a long time."""
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="run a few steps; print an estimate of steps, minutes, bytes and memory; save nothing",
+        help="run only a few steps, print an estimate of the steps, minutes, bytes and memory, and save nothing",
     )
 
 
@@ -66,8 +66,8 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         "--engine",
         default="local",
         metavar="local|ray[:ADDRESS]",
-        help="where the work runs: in this process (default), or as Ray tasks on this machine or at an address (auto, "
-        "HOST:PORT, ray://HOST:PORT); the results are bit-identical",
+        help="where the work runs: in this process (local, the default), on a Ray cluster started on this machine "
+        "(ray), or on an existing one (ADDRESS: auto, HOST:PORT or ray://HOST:PORT); results are bit-identical",
     )
 
 
@@ -79,24 +79,24 @@ def add_trackers(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="also log the metrics to tensorboard, wandb, trackio or another tracker; may be given more than "
-        "once. The metrics stay on this machine unless you configure the tracker otherwise (docs/sharing.md)",
+        help="also log the metrics to tensorboard, wandb, trackio or another tracker; can be repeated. The metrics "
+        "stay on this machine unless you configure the tracker to send them (docs/sharing.md)",
     )
 
 
 def add_preprocessing(parser: argparse.ArgumentParser) -> None:
-    """Add the options that turn off the preprocessing of features."""
-    parser.add_argument("--no-standardise", action="store_true", help="do not standardise each row")
+    """Add the options that disable preprocessing steps."""
+    parser.add_argument("--no-standardise", action="store_true", help="do not standardise the rows")
     parser.add_argument("--no-centre", action="store_true", help="do not subtract the mean of the training rows")
 
 
 def add_manifest_output(parser: argparse.ArgumentParser, required: bool) -> None:
-    """Add the options of commands that write a manifest."""
+    """Add the options for commands that write a manifest."""
     parser.add_argument(
         "--missing",
         choices=("drop", "fail"),
         default="drop",
-        help="what to do with items that lack a modality or a usable file: leave them out (default), or fail",
+        help="what to do with an item if a modality is missing or a file is unusable: drop the item (default), or fail",
     )
     parser.add_argument(
         "-o",
@@ -104,7 +104,7 @@ def add_manifest_output(parser: argparse.ArgumentParser, required: bool) -> None
         type=Path,
         required=required,
         metavar="FILE",
-        help=".csv, .jsonl or .parquet file to write, in the folder of the media files or above it",
+        help=".csv, .jsonl or .parquet file to write, in the folder of the media files or in a parent folder",
     )
 
 
@@ -118,11 +118,11 @@ def numbers(text: str) -> list[int]:
     try:
         return [int(number) for number in names(text)]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a list of whole numbers such as 100,200") from None
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of whole numbers, such as 100,200") from None
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the arguments `preset`, `config`, `settings` and `seed` of the functions that take settings of a run."""
+    """Return `preset`, `config`, `settings` and `seed` as arguments for functions that take the settings of a run."""
     return {
         "preset": options.preset,
         "config": options.config,
@@ -132,7 +132,7 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def set_of(text: str) -> str | Path:
-    """Return SET as the functions take it: the name of a registered dataset, or the path of a folder."""
+    """Convert the text SET to an argument for functions: the name of a registered dataset, or the path of a folder."""
     from omnidistill.data.datasets import datasets
 
     return text if text in datasets and not Path(text).exists() else Path(text)

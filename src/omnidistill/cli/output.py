@@ -1,4 +1,4 @@
-"""Printing: results go to stdout, progress goes to stderr, and `--json` prints one JSON object."""
+"""Printing: results go to stdout and progress goes to stderr. With `--json`, the result is one JSON object."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any
 
 
 def print_result(options: argparse.Namespace, content: Mapping[str, Any], lines: Sequence[str]) -> None:
-    """Print the result of a command: `content` as one JSON object with `--json`, otherwise `lines`."""
+    """Print the result of a command: with `--json` print `content` as one JSON object, otherwise print `lines`."""
     print(json.dumps(content, allow_nan=False, default=str) if options.json else "\n".join(lines))
 
 
 def print_note(options: argparse.Namespace, line: str) -> None:
-    """Print a line before the result; with `--json` it goes to stderr."""
+    """Print a line before the result. With `--json`, the line goes to stderr."""
     print(line, file=sys.stderr if options.json else sys.stdout, flush=True)
 
 
 def print_table(table: Any, width: int = 0) -> None:
-    """Print a table that is at least `width` characters wide; without colour if NO_COLOR is set."""
+    """Print a table that may use at least `width` characters per line. Print without colours if NO_COLOR is set."""
     from rich.console import Console
 
     plain: dict[str, Any] = {"color_system": None} if os.environ.get("NO_COLOR") else {}
@@ -37,7 +37,7 @@ def progress() -> Any:
 
 
 def typed_command() -> str:
-    """Return the command as the user typed it, for the record of a run."""
+    """Return the command as the user typed it; a run records it."""
     return " ".join(["omnidistill", *sys.argv[1:]])
 
 

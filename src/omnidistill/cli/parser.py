@@ -1,7 +1,7 @@
-"""The argument parser: help in groups with examples, and one-line errors that suggest the nearest known word.
+"""The argument parser. It prints help in groups with examples, and one-line errors that suggest the closest known word.
 
-The help of a command lists its main options first: those that are required, have a one-letter form, or are declared as
-main options by the command. The help of the program lists the commands by heading.
+The help of a command lists its main options first: options that are required, have a one-letter form, or are declared
+as main options by the command. The help of the program lists the commands by heading.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _REPLACEMENTS = {
     "invalid int value": "not a whole number",
     "argument -": "-",
 }
-"""Phrases in messages of argparse, and what replaces them."""
+"""{phrase in argparse's messages: its replacement}."""
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Wrap the lines of a text to the terminal, except those that start with a space, such as examples."""
+    """Wrap lines to the width of the terminal, except lines that start with a space, such as examples."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         lines = text.strip("\n").splitlines()
@@ -30,7 +30,7 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser with grouped help. Errors take one line and exit with code 2."""
+    """A parser that groups the options in its help. On an error, it prints one line and exits with code 2."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **{"formatter_class": HelpFormatter, "allow_abbrev": False, **settings})
@@ -39,24 +39,24 @@ class Parser(argparse.ArgumentParser):
         self.command_groups: list[CommandGroup] = []
 
     def actions(self) -> list[argparse.Action]:
-        """Return all arguments and options that help shows, in the order in which they were added."""
+        """Return all arguments and options that help shows, in the order in which the command added them."""
         return [action for action in self._actions if action.help != argparse.SUPPRESS]
 
     def error(self, message: str) -> NoReturn:
-        """Print the message in one line and exit with code 2."""
+        """Print the message as one line, and exit with code 2."""
         for phrase, replacement in _REPLACEMENTS.items():
             message = message.replace(phrase, replacement)
         self.exit(2, f"omnidistill: {message}{' See' if message.endswith('?') else '; see'} '{self.prog} --help'\n")
 
     def reject(self, extra: Sequence[str]) -> NoReturn:
-        """Report the first word that this command does not know, and exit with code 2."""
+        """Report the first word in `extra` as unknown to this command, and exit with code 2."""
         word = extra[0].partition("=")[0]
         if not word.startswith("-"):
             self.error(f"unexpected argument '{word}'")
         self.error(f"unknown option '{word}'{nearest(word, _flags(self.actions()))}")
 
     def format_usage(self) -> str:
-        """Return the usage line: required arguments and options, and a placeholder for the other options."""
+        """Return the usage line: required arguments and options, then a placeholder for all other options."""
         required = [_argument(action) for action in self.actions() if not action.option_strings]
         required += [f"{action.option_strings[0]} {action.metavar}" for action in self.actions() if action.required
                      and action.option_strings]  # fmt: skip
@@ -65,7 +65,7 @@ class Parser(argparse.ArgumentParser):
         return f"usage: {' '.join([self.prog, *required])} [options]\n"
 
     def format_help(self) -> str:
-        """Return usage, description, arguments and options by group, and examples."""
+        """Return the complete help: usage, description, arguments and options in groups, and examples."""
         formatter = self._get_formatter()
         formatter.add_text(self.description)
         for group in self.command_groups:
@@ -92,7 +92,7 @@ class Parser(argparse.ArgumentParser):
         return action.required or short or self._position(action) >= 0
 
     def _position(self, action: argparse.Action) -> int:
-        """Return the position among the declared main options, or -1."""
+        """Return the position of an option among the declared main options; -1 if it is not one of them."""
         return max(self.main_options.index(flag) if flag in self.main_options else -1 for flag in action.option_strings)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -100,16 +100,16 @@ class Parser(argparse.ArgumentParser):
             return
         known = [str(each) for each in action.choices]
         kind = "command" if isinstance(action, argparse._SubParsersAction) else "value"
-        hint = nearest(str(value), known) or f"; known are {', '.join(known)}"
+        hint = nearest(str(value), known) or f"; choose from {', '.join(known)}"
         raise argparse.ArgumentError(None if kind == "command" else action, f"unknown {kind} '{value}'{hint}")
 
 
 class CommandGroup:
-    """The commands that the program's help lists under one heading.
+    """All commands that the program's help lists under one heading.
 
     Args:
         heading: The heading.
-        subparsers: What `ArgumentParser.add_subparsers` returned; all groups of a program share it.
+        subparsers: The result of `ArgumentParser.add_subparsers`; all groups of a program share it.
     """
 
     def __init__(self, heading: str, subparsers: Any) -> None:
@@ -134,12 +134,13 @@ class CommandGroup:
 
         Args:
             name: The name of the command.
-            run: The function that the command calls; it may return an exit code.
-            summary: What the command does, in one line of the program's help.
-            description: The first paragraph of the command's own help (default: the summary).
-            main_options: Options that help lists first, next to those that are required or have a one-letter form.
-            examples: Commands that a user can type.
-            notes: Text below the options.
+            run: The function that the command calls. It may return an exit code.
+            summary: One line for the program's help that says what the command does.
+            description: The first paragraph of the command's help (default: the summary).
+            main_options: Options that the command's help lists first, in addition to options that are required or have
+                a one-letter form.
+            examples: Example commands that a user can type.
+            notes: Text that the command's help shows below the options.
             needs_torch: Whether torch is imported before the command runs.
         """
         parser: Parser = self._subparsers.add_parser(
@@ -153,7 +154,7 @@ class CommandGroup:
         return parser
 
     def as_actions(self) -> list[argparse.Action]:
-        """Return the commands in the form in which argparse formats help."""
+        """Return the commands as argparse actions, so that argparse can format their help."""
         return [argparse.Action([], "", metavar=name, help=text) for name, text in self.summaries.items()]
 
 

@@ -1,4 +1,4 @@
-"""Names of arguments in messages: Python keywords, or options if the command line is running.
+"""How messages name arguments: as Python keywords, or as options when the command line is running.
 
 argument("seeds", 3)          seeds=3              --seeds 3
 argument("resume", True)      resume=True          --resume
@@ -21,15 +21,15 @@ _OPTIONS = {
     "out": "output",
     "folder": "output",
 }
-"""Names of options that differ from the names of the arguments."""
+"""Maps an argument's name to the option's name where the two differ."""
 
 
 def argument(name: str, value: object = None) -> str:
-    """Return an argument in the form in which the user wrote it.
+    """Return an argument as the user writes it: in Python or on the command line.
 
     Args:
-        name: name of the argument of a public function.
-        value: its value; None returns the name alone.
+        name: name of the argument in the public function.
+        value: value of the argument; None returns only the name.
     """
     if not _AS_OPTIONS.get():
         if value is None:
@@ -40,13 +40,13 @@ def argument(name: str, value: object = None) -> str:
 
 
 def setting(text: str) -> str:
-    """Return a setting "key=value" in the form in which the user wrote it; for settings that are not in a file."""
+    """Return the setting "key=value" as the user wrote it. Use it only for settings that do not come from a file."""
     return f"--set {text}" if _AS_OPTIONS.get() else f"setting {text}"
 
 
 @contextmanager
 def written_as_options() -> Iterator[None]:
-    """Name arguments as options within the block. The command line runs every command in such a block."""
+    """Make messages name arguments as options within the block. The command line runs every command inside one."""
     before = _AS_OPTIONS.set(True)
     try:
         yield

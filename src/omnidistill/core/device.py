@@ -1,10 +1,10 @@
-"""Devices by name: where training, distillation and evaluation compute.
+"""Devices for training, distillation and evaluation, selected by name.
 
     auto      cuda if torch can use a GPU, else cpu
     cpu, cuda, cuda:1, mps
 
-Random numbers are drawn on the CPU by named streams and moved, so a seed means the same set on every device, up to
-rounding.
+Named streams draw all random numbers on the CPU; the numbers are then moved to the device. A seed therefore gives the
+same set on every device, up to rounding.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
 
 DEVICES = "auto, cpu, cuda, cuda:N, mps"
-"""Names of devices, as messages and help list them."""
+"""Device names as messages and help texts list them."""
 
 
 def resolve_device(name: str | torch.device = "auto") -> torch.device:
-    """Return the device of a name.
+    """Return the device with the given name.
 
     Args:
         name: "auto", "cpu", "cuda", "cuda:N" or "mps".
 
     Raises:
-        InputError: there is no such device, this machine lacks it, or torch was built without support for it.
+        InputError: the name is unknown, this machine lacks the device, or torch was built without support for it.
     """
     where = argument("device", str(name))
     if name == "auto":
@@ -36,13 +36,13 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except (RuntimeError, TypeError):
-        raise InputError(f"{where}: no device of this name; choose from {DEVICES}") from None
+        raise InputError(f"{where}: no device has this name; choose from {DEVICES}") from None
     if device.type == "cpu":
         return torch.device("cpu")
     if device.type == "mps":
         if not torch.backends.mps.is_available():
             raise InputError(
-                f"{where}: this machine or this build of torch has no MPS; use {argument('device', 'cpu')}"
+                f"{where}: this machine or this build of torch does not support MPS; use {argument('device', 'cpu')}"
             )
         return torch.device("mps")
     if device.type != "cuda":
@@ -52,17 +52,17 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
 
 
 def device_of(tensors: Mapping[str, Tensor]) -> torch.device:
-    """Return the device of a dict of tensors (features, heads), all of which are on one device."""
+    """Return the device of a dict of tensors, such as features or heads. All of them must be on the same device."""
     return next(iter(tensors.values())).device
 
 
 def moved(tensors: Mapping[str, Tensor], device: torch.device | str) -> dict[str, Tensor]:
-    """Return the tensors on a device; those that are there already are not copied."""
+    """Return the tensors on a device. Tensors that are already there are not copied."""
     return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
 def float64_device(device: torch.device) -> torch.device:
-    """Return the device on which to compute in float64: the given one, or the CPU for MPS, which has no float64."""
+    """Return the device for float64 computations: the given device, or the CPU if it is MPS, which has no float64."""
     return torch.device("cpu") if device.type in _WITHOUT_FLOAT64 else device
 
 
@@ -71,13 +71,13 @@ _WITHOUT_FLOAT64 = ("mps",)
 
 def _require_cuda(device: torch.device, where: str) -> None:
     if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
-        raise InputError(f"{where}: this build of torch has no CUDA; install one that has it, or {_other()}")
+        raise InputError(f"{where}: this build of torch does not support CUDA; install a CUDA build, or {_other()}")
     count = torch.cuda.device_count()
     if not count:
         raise InputError(f"{where}: torch finds no GPU on this machine; {_other()}")
     if device.index is not None and device.index >= count:
         last = "cuda:0 is the only GPU" if count == 1 else f"the GPUs are cuda:0 to cuda:{count - 1}"
-        raise InputError(f"{where}: no such GPU; {last}")
+        raise InputError(f"{where}: this GPU does not exist; {last}")
 
 
 def _other() -> str:

@@ -1,7 +1,7 @@
-"""Diagnosis of the machine and the installation: versions, extras, devices, threads, disk space and speed.
+"""Checks of the machine and the installation: versions, extras, devices, threads, disk space and speed.
 
-Facts are JSON values. Problems that slow work down are warnings, each with a remedy; required parts that do not work
-are listed as broken.
+Facts are stored as JSON values. A problem that only slows work down becomes a warning with a remedy. A required part
+that does not work is listed as broken.
 """
 
 from __future__ import annotations
@@ -29,17 +29,20 @@ VARIABLES = (
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "NO_COLOR", "FORCE_COLOR", "TMPDIR"),
     *("HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_TOKEN"),
 )
-"""Environment variables that affect omnidistill; the value of a token is never shown."""
+"""Environment variables that affect omnidistill. The values of tokens are never shown."""
 
 _LEAST_DISK = 2 * 10**9  # bytes
-_MATRIX_SIZE, _MAX_SECONDS = 768, 0.2  # per measurement of speed
+_MATRIX_SIZE, _MAX_SECONDS = 768, 0.2  # for each speed measurement
 
 
 @dataclass
 class Examination:
     """Result of `examine`.
 
-    facts: {section: {name: value}}. warnings: one line each. broken: required parts that do not work, one line each.
+    Attributes:
+        facts: {section: {name: value}}.
+        warnings: one line per warning.
+        broken: one line per required part that does not work.
     """
 
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -47,7 +50,7 @@ class Examination:
     broken: list[str] = field(default_factory=list)
 
     def content(self) -> dict[str, Any]:
-        """Return facts, warnings and broken parts as JSON values."""
+        """Return the facts, warnings and broken parts as JSON values."""
         return {**self.facts, "warnings": self.warnings, "broken": self.broken}
 
     def lines(self) -> list[str]:
@@ -64,7 +67,7 @@ class Examination:
 
 
 def examine() -> Examination:
-    """Examine the machine and the installation; takes about a second and writes nothing."""
+    """Examine the machine and the installation. This takes about a second and writes nothing."""
     result = Examination()
     for check in (_versions, _extras, _devices, _speed, _disk, _environment):
         check(result)
@@ -73,8 +76,8 @@ def examine() -> Examination:
 
 def _versions(result: Examination) -> None:
     facts = {"python": platform.python_version(), "platform": platform.platform()}
-    if sys.version_info < (3, 11):  # noqa: UP036 (pip is not the only way to install)
-        result.broken.append(f"Python {platform.python_version()}: needs 3.11 or newer")
+    if sys.version_info < (3, 11):  # noqa: UP036 (not every installer checks the version, as pip does)
+        result.broken.append(f"Python {platform.python_version()}: omnidistill needs 3.11 or newer")
     facts[PACKAGE] = metadata.version(PACKAGE)
     for requirement in _requirements():
         facts[requirement.name] = _version(requirement.name) or "missing"
@@ -104,11 +107,13 @@ def _devices(result: Examination) -> None:
         cards = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
         facts["cuda"] = cards if torch.cuda.is_available() else "none"
         if card and torch.version.cuda is None:
-            result.warnings.append("a GPU is present, but torch is a CPU build: install a CUDA build of torch")
+            result.warnings.append("this machine has a GPU, but torch is a CPU build: install a CUDA build of torch")
         elif card and not cards:
-            result.warnings.append("a GPU is present, but torch finds none: check CUDA_VISIBLE_DEVICES and the driver")
+            result.warnings.append("torch does not find this machine's GPU: check CUDA_VISIBLE_DEVICES and the driver")
         if threads > available:
-            result.warnings.append(f"{threads} threads on {available} cores: set OMP_NUM_THREADS={available}")
+            result.warnings.append(
+                f"torch uses {threads} threads on only {available} cores: set OMP_NUM_THREADS={available}"
+            )
         elif threads > 1 and load > available:
             result.warnings.append(
                 f"the machine is busy (load {load:.1f} on {available} cores), so threads wait for each other: "
@@ -118,7 +123,7 @@ def _devices(result: Examination) -> None:
 
 
 def _speed(result: Examination) -> None:
-    """GFLOP/s of a float32 matrix product, with one thread and with all threads."""
+    """Measure the GFLOP/s of a float32 matrix product, with one thread and with all threads."""
     if (torch := _torch(result)) is None:
         return
     before = torch.get_num_threads()
@@ -165,11 +170,11 @@ def _masked(name: str, value: str) -> str:
 
 
 def _torch(result: Examination) -> Any:
-    """Return torch, or None if it cannot be imported, which is recorded once."""
+    """Return torch, or None if it cannot be imported. The failure is recorded once."""
     try:
         import torch
-    except Exception as error:  # a broken installation may raise anything
-        line = f"torch cannot be loaded ({' '.join(str(error).split())}): install it again"
+    except Exception as error:  # a broken installation may raise any exception
+        line = f"torch cannot be loaded ({' '.join(str(error).split())}): reinstall it"
         if line not in result.broken:
             result.broken.append(line)
         return None
@@ -177,7 +182,7 @@ def _torch(result: Examination) -> Any:
 
 
 def _flops(torch: Any) -> float:
-    """Operations per second of the fastest product within the time limit."""
+    """Return the operations per second of the fastest of the products computed within the time limit."""
     shape = _MATRIX_SIZE, _MATRIX_SIZE
     left, right = (torch.full(shape, value, device="cpu") for value in (0.5, 0.25))
     left @ right
@@ -190,13 +195,13 @@ def _flops(torch: Any) -> float:
 
 
 def _load() -> float:
-    with suppress(AttributeError, OSError):  # Windows does not report it
+    with suppress(AttributeError, OSError):  # Windows does not report the load
         return os.getloadavg()[0]
     return 0.0
 
 
 def _memory() -> tuple[int, int] | None:
-    """Total and available bytes, or None where the system does not report them."""
+    """Return the bytes of total and available memory, or None if the system does not report them."""
     with suppress(OSError, KeyError, ValueError):
         rows = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
         total, free = (1024 * int(rows[name].split()[0]) for name in ("MemTotal", "MemAvailable"))
@@ -205,7 +210,7 @@ def _memory() -> tuple[int, int] | None:
 
 
 def _requirements(extra: str = "") -> Iterable[Requirement]:
-    """Yield the core dependencies, or those that an extra adds."""
+    """Yield the core dependencies, or only the dependencies that an extra adds to them."""
     for requirement in map(Requirement, metadata.requires(PACKAGE) or ()):
         marker = requirement.marker
         applies = {name: marker is None or marker.evaluate({"extra": name}) for name in ("", extra)}
@@ -214,7 +219,7 @@ def _requirements(extra: str = "") -> Iterable[Requirement]:
 
 
 def _missing(extra: str) -> Iterable[str]:
-    """Yield what an extra lacks, including the extras that it consists of."""
+    """Yield a line for each requirement of an extra that is not met, including the extras it consists of."""
     for requirement in _requirements(extra):
         if requirement.name == PACKAGE:
             for each in sorted(requirement.extras):
@@ -224,7 +229,7 @@ def _missing(extra: str) -> Iterable[str]:
 
 
 def _unfit(requirement: Requirement) -> str | None:
-    """Return "NAME is missing" or "NAME VERSION does not satisfy RANGE"; None if the installed version does."""
+    """Return "NAME is missing" or "NAME VERSION does not satisfy RANGE", or None if the requirement is met."""
     name, version = requirement.name, _version(requirement.name)
     if version is None:
         return f"{name} is missing"

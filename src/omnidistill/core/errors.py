@@ -1,4 +1,4 @@
-"""Exceptions raised for users. Each message is one line: what is wrong, where, what was found, and what to do."""
+"""Exceptions for users. Each message is one line that says what is wrong, where, what was found and what to do."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterable
 
 
 class OmnidistillError(Exception):
-    """Base class of all errors that omnidistill raises; `exit_code` is the exit status of the command line."""
+    """Base class for all errors that omnidistill raises. The command line exits with the status `exit_code`."""
 
     exit_code = 1
 
 
 class InputError(OmnidistillError, ValueError):
-    """A file, setting or dataset given by the user cannot be used. Nothing was written or lost."""
+    """A file, setting or dataset from the user cannot be used. Nothing was written or lost."""
 
     exit_code = 2
 
 
 class NotFiniteError(OmnidistillError, ArithmeticError):
-    """A computation produced NaN or Inf; the message names stage, modality and iteration.
+    """A computation produced NaN or Inf. The message names the stage, modality and iteration.
 
     The last finite state remains on disk.
     """
@@ -28,6 +28,6 @@ class NotFiniteError(OmnidistillError, ArithmeticError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` with the known name closest to `name`, or an empty string if none is close."""
+    """Return `; did you mean 'x'?`, where x is the known name closest to `name`; or "" if no known name is close."""
     close = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""

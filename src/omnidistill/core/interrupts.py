@@ -1,4 +1,4 @@
-"""Deferred Ctrl-C: the current iteration finishes before the program stops, so the saved state is consistent."""
+"""Deferred Ctrl-C: the program finishes the current iteration before it stops, so the saved state is consistent."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from types import FrameType
 
 @contextmanager
 def interrupt_deferred() -> Iterator[Callable[[], bool]]:
-    """Defer Ctrl-C within the block, and yield a function that returns whether it was pressed.
+    """Defer Ctrl-C within the block, and yield a function that returns whether the user has pressed Ctrl-C.
 
-    A second Ctrl-C raises KeyboardInterrupt immediately. Outside the main thread, or where another handler for Ctrl-C
-    is installed, nothing changes and the function returns False.
+    A second Ctrl-C raises KeyboardInterrupt immediately. Outside the main thread, or if the program has installed its
+    own handler for Ctrl-C, nothing is deferred and the function always returns False.
     """
     pressed = False
 

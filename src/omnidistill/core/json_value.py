@@ -1,4 +1,4 @@
-"""The type of a JSON value that is passed on and not interpreted, such as the provenance of a dataset."""
+"""The type of JSON values that are passed on without being interpreted, such as the provenance of a dataset."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 else:
-    # Run-time checkers of annotations cannot resolve a recursive name in another module, so they see one level.
+    # Run-time type checkers cannot resolve a recursive name in another module, so they check only one level.
     Json = None | bool | int | float | str | Sequence[Any] | Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""Resources of this process: the cores it may use, memory per chunk, and peak memory in a block of code."""
+"""Resources of this process: the cores that it may use, memory per chunk, and peak memory in a block of code."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def cores() -> int:
 
 @contextmanager
 def peak_memory() -> Iterator[Callable[[], int | None]]:
-    """Measure the peak resident memory of the block.
+    """Measure the peak resident memory of the process during the block.
 
-    The kernel reports the peak since the process started. If it rose during the block, it is the peak of the block;
-    otherwise the block needed at most as much as the process before it, and its own peak is unknown. The peak
-    includes all memory of the process, data and libraries as well, so it is the memory that a machine needs.
+    The kernel reports only the peak since the process started. If this peak rose during the block, it is the peak of
+    the block. Otherwise the block needed no more memory than the process had already used, and its own peak is
+    unknown. The peak covers the complete process, including data and libraries, so a machine needs this much memory.
 
     Yields:
-        A function that returns, within the block, its peak so far in bytes. It returns None if the peak is unknown, or
-        if the system does not report it.
+        A function that returns the block's peak so far, in bytes. It returns None if the peak is unknown or the system
+        does not report it.
     """
     before = _high_water()
 

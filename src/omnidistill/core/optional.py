@@ -1,4 +1,4 @@
-"""Optional dependencies: imported where they are used; the error for a missing one names the extra to install."""
+"""Import of optional dependencies where they are used. The error for a missing one names the extra to install."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ def require(module: str, extra: str) -> Any:
     """Import and return an optional module.
 
     Args:
-        module: dotted name; always a literal in the code, never read from data.
-        extra: the extra of omnidistill that installs it.
+        module: dotted name of the module. It is always a literal in the code, never read from data.
+        extra: the extra of omnidistill that installs the module.
 
     Raises:
-        InputError: the module is not installed; the message names the extra.
+        InputError: the module is not installed. The message names the extra.
     """
     try:
         return importlib.import_module(module)

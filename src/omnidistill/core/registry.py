@@ -1,16 +1,16 @@
-"""Registries: objects that are selected by name. Built-in entries are imported on first use.
+"""Registries, which select objects by name. Built-in entries are imported on first use.
 
 To add an entry from another package:
 
-    @objectives.register("margin")                           from Python, before it is used
+    @objectives.register("margin")                           in Python code that runs before the entry is used
     class Margin(Objective): ...
 
-    [project.entry-points."omnidistill.objectives"]          from an installed package, found by its entry point
+    [project.entry-points."omnidistill.objectives"]          in pyproject.toml of an installed package
     margin = "my_package.margin:Margin"
 
-`Registry` holds any objects (factories of encoders, for example). `ComponentRegistry` holds components and is also the
-pydantic type of a settings field: `student: Annotated[Objective, objectives]` accepts an instance, a name, or a table
-with the key `kind`.
+`Registry` holds any kind of object, for example functions that create encoders. `ComponentRegistry` holds component
+classes and also annotates a settings field for pydantic: `student: Annotated[Objective, objectives]` accepts an
+instance, a name, or a table with the key `kind`.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ E = TypeVar("E", bound=Component)
 
 
 class Registry(Generic[T]):
-    """Objects of one role by name.
+    """Registry of all objects with one role, such as the encoders.
 
     Args:
-        role: name of the role in the singular, used in errors: "encoder".
-        builtin: {name: module}; importing the module registers the object under the name.
-        group: entry-point group that adds objects; None if the role has no entry points.
+        role: name of the role in the singular, such as "encoder". Error messages use it.
+        builtin: {name: module}; importing the module registers the object under this name.
+        group: entry-point group through which packages add objects; None if the role has no entry points.
     """
 
     def __init__(self, role: str, builtin: Mapping[str, str], group: str | None = None) -> None:
@@ -52,7 +52,7 @@ class Registry(Generic[T]):
         """Return a decorator that adds the object under `name`.
 
         Raises:
-            InputError: the object violates the contract of the role, or another object has the name.
+            InputError: the object violates the contract of the role, or another object already has this name.
         """
 
         def add(entry: T) -> T:
@@ -63,10 +63,11 @@ class Registry(Generic[T]):
         return add
 
     def get(self, name: str) -> T:
-        """Return the object of this name, importing it if necessary.
+        """Return the object with this name, importing it if necessary.
 
         Raises:
-            InputError: nothing of this name is installed (the message lists what is), or its package fails to load.
+            InputError: no object with this name is installed (the message lists the installed names), or its package
+                fails to load.
         """
         if name not in self._loaded:
             if name in self._builtin:
@@ -75,12 +76,12 @@ class Registry(Generic[T]):
                 self._load(point)
             else:
                 raise self.missing(name)
-        if name not in self._loaded:  # an error in `builtin`, not of the user
-            raise LookupError(f"{self.role} '{name}': module {self._builtin[name]} does not register it")
+        if name not in self._loaded:  # a mistake in `builtin`, not by the user
+            raise LookupError(f"{self.role} '{name}': module {self._builtin[name]} does not register this name")
         return self._loaded[name]
 
     def package(self, name: str) -> str | None:
-        """Return the package that provides the object of this name, None for a built-in one.
+        """Return the package that provides the object with this name; None for a built-in object.
 
         Raises:
             InputError: see `get`.
@@ -89,18 +90,18 @@ class Registry(Generic[T]):
         return self._packages[name]
 
     def missing(self, name: str, package: str | None = None) -> InputError:
-        """Return the error for a name that is not installed; `package` is the package that provides it, if known."""
+        """Return the error for a name that is not installed. `package` is the package that provides it, if known."""
         known = self.names()
         hint = f"; install the package '{package}', which provides it" if package else nearest(name, known)
-        return InputError(f"{self.role} '{name}' is not installed; installed are {', '.join(known)}{hint}")
+        return InputError(f"{self.role} '{name}' is not installed; installed: {', '.join(known)}{hint}")
 
     def names(self) -> tuple[str, ...]:
-        """Return every name that `get` accepts: built-in ones in their order, then others sorted; imports nothing."""
+        """Return every name that `get` accepts: built-in names first, then all others sorted. Import nothing."""
         others = {*self._loaded, *self._entry_points()} - set(self._builtin)
         return (*self._builtin, *sorted(others))
 
     def list(self) -> dict[str, str]:
-        """Return {name: first line of its documentation} of all entries; of broken ones, why they fail to load."""
+        """Map each name to the first line of its documentation, or to the error if the entry fails to load."""
         return {name: self._summary(name) for name in self.names()}
 
     def __contains__(self, name: object) -> bool:
@@ -121,12 +122,12 @@ class Registry(Generic[T]):
             entry = point.load()
         except Exception as error:
             why = " ".join(f"{type(error).__name__}: {error}".split())
-            raise InputError(f"{self.role} '{point.name}' of package '{package}' cannot be loaded ({why})") from error
-        self._loaded.pop(point.name, None)  # a class that also registers itself is the same one
+            raise InputError(f"{self.role} '{point.name}' from package '{package}' cannot be loaded ({why})") from error
+        self._loaded.pop(point.name, None)  # loading may already have registered the class by its decorator
         self._add(point.name, entry, package)
 
     def _add(self, name: str, entry: T, package: str | None) -> None:
-        where = f"{self.role} '{name}'" + (f" of package '{package}'" if package else "")
+        where = f"{self.role} '{name}'" + (f" from package '{package}'" if package else "")
         self._check(where, entry)
         taken = self._loaded.get(name)
         if (taken is not None and not _same(taken, entry)) or (package and name in self._builtin):
@@ -139,10 +140,10 @@ class Registry(Generic[T]):
 
 
 class ComponentRegistry(Registry[type[C]]):
-    """Component classes of one role; a registry can annotate a settings field.
+    """Registry of all component classes with one role. It can annotate a settings field.
 
     Args:
-        role: name of the role in the singular: "objective".
+        role: name of the role in the singular, such as "objective".
         base: the class that every component of this role derives from.
         builtin, group: see `Registry`.
     """
@@ -152,12 +153,12 @@ class ComponentRegistry(Registry[type[C]]):
         self.base: type[C] = base
 
     def register(self, name: str) -> Callable[[type[E]], type[E]]:
-        """Return a decorator that adds the class under `name`, see `Registry.register`."""
-        # A decorator that returned `type[C]` would hide the subclass, its settings included, from type checkers.
+        """Return a decorator that adds the class under `name`; see `Registry.register`."""
+        # A decorator that returned `type[C]` would hide the subclass and its settings from type checkers.
         return cast("Callable[[type[E]], type[E]]", super().register(name))
 
     def build(self, spec: Any) -> C:
-        """Return the component given by a name, a table with the key `kind`, or an instance.
+        """Return the component that `spec` describes: a name, a table with the key `kind`, or an instance.
 
         Raises:
             InputError: the kind is unknown.
@@ -189,11 +190,11 @@ class ComponentRegistry(Registry[type[C]]):
             raise InputError(f"{where}: {entry!r} does not derive from {self.base.__module__}.{self.base.__name__}")
         if inspect.isabstract(entry):
             lacking = ", ".join(sorted(entry.__abstractmethods__))
-            raise InputError(f"{where}: {entry.__name__} does not define {lacking}, which a {self.role} needs")
+            raise InputError(f"{where}: {entry.__name__} does not define {lacking}; every {self.role} must")
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Return whether two objects have the same definition, as after reloading a module or running it as `__main__`."""
+    """Return whether two objects have the same definition, for example after a reload or a run as `__main__`."""
     modules = {getattr(each, "__module__", None) for each in (one, other)}
     names = {getattr(each, "__qualname__", each) for each in (one, other)}
     return len(names) == 1 and len(modules - {"__main__"}) <= 1

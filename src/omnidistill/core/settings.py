@@ -1,8 +1,8 @@
-"""Settings: frozen, strict pydantic models; and components, which are settings that have behaviour.
+"""Settings, which are frozen and strict pydantic models, and components, which are settings with behaviour.
 
-A component implements a role (an objective, a similarity, a method ...). Its fields are its settings, each documented
-by the string below it; its methods are its behaviour; `cites` names the works that it is based on. In a settings tree
-it is a table with the key `kind`, or its name alone if all settings have their defaults:
+A component implements a role (an objective, a similarity, a method ...). Its fields are its settings; the string below
+each field documents it. Its methods are its behaviour, and `cites` names the works that it is based on. In a settings
+tree, a component is a table with the key `kind`, or only its name if all settings have their defaults:
 
     student = {kind = "infonce", tau = 0.05}          student = "infonce"
 
@@ -24,34 +24,34 @@ from pydantic import (
 
 from omnidistill.core.errors import InputError
 
-Positive = Annotated[float, Field(gt=0, le=1e30)]  # above, float32 overflows
+Positive = Annotated[float, Field(gt=0, le=1e30)]  # larger values overflow in float32
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
-S = TypeVar("S", bound="Settings")  # not typing.Self, which beartype accepts in decorated classes only
+S = TypeVar("S", bound="Settings")  # instead of typing.Self, which beartype accepts only in decorated classes
 
 
 class Settings(BaseModel):
-    """A group of settings: frozen, every field checked against its declared type, no unknown fields, no NaN or Inf."""
+    """A group of settings. It is frozen, checks the type of every field, and rejects unknown fields, NaN and Inf."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
     cites: ClassVar[tuple[str, ...]] = ()
-    """Keys of `citations/works.bib`, or complete BibTeX entries, of the works that these settings are based on."""
+    """The works that these settings are based on: keys in `citations/works.bib`, or complete BibTeX entries."""
 
     def citations(self) -> tuple[str, ...]:
-        """Return the works to cite for these settings, without those of nested settings."""
+        """Return the works to cite for these settings, not including works that nested settings cite."""
         return self.cites
 
     def __str__(self) -> str:
         return repr(self)
 
     def evolve(self: S, **changes: Any) -> S:
-        """Return a copy with some fields changed, validated like a new one.
+        """Return a copy with some fields changed. The copy is validated like new settings.
 
         Raises:
-            InputError: a changed value is not valid, alone or in combination with others.
+            InputError: a changed value is invalid, by itself or in combination with other values.
         """
         try:
             return type(self).model_validate({**dict(self), **changes})
@@ -63,9 +63,9 @@ class Settings(BaseModel):
 
 
 class Component(Settings):
-    """Base class of components: settings with behaviour, registered under a name for a role.
+    """Base class for components: settings with behaviour, registered by name for a role.
 
-    `kind` is the registered name, and `package` the distribution that provides the component (None for built-in ones).
+    `kind` is the registered name. `package` is the distribution that provides the component; None if it is built in.
     Both are stored with the settings, so that an error can name a missing package.
     """
 

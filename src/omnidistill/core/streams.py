@@ -1,8 +1,8 @@
-"""Named random streams: draws in one part of a run do not affect the draws in another.
+"""Named random streams: random draws in one part of a run do not affect the draws in any other part.
 
 A stream is a torch CPU generator (Mersenne Twister) seeded with sha256("<seed>:<name>"). It depends only on the seed
-and its own name, not on which streams exist or in which order they were created. The global generator of torch is not
-used.
+and the name of the stream, not on which other streams exist or in which order they were created. The global generator
+of torch is not used.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from omnidistill.core.errors import InputError
 
 
 class Streams:
-    """The random streams of one run: `streams["batches"]` is the generator of that name, created on first use."""
+    """The random streams of one run. `streams["batches"]` is the generator named "batches", created on first use."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self._generators: dict[str, torch.Generator] = {}
 
     def __getitem__(self, name: str) -> torch.Generator:
-        """Return the generator of this name; the same object on every call, so its state advances with each draw."""
+        """Return the generator with this name, always the same object, so that its state advances with each draw."""
         if name not in self._generators:
             self._generators[name] = _fresh(self.seed, name)
         return self._generators[name]
@@ -36,17 +36,17 @@ class Streams:
         return {_SEED: torch.tensor(list(str(self.seed).encode()), dtype=torch.uint8, device="cpu"), **states}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Reset every stream to its state at `state()`, in place.
+        """Reset every stream, in place, to the state that `state()` returned.
 
-        Streams created since then restart from their seed.
+        Streams created after that call restart from their seed.
 
         Raises:
-            InputError: the state is malformed or belongs to another seed. Nothing is changed.
+            InputError: the state is malformed or belongs to a different seed. No stream is changed.
         """
         if (stored := _text(state.get(_SEED))) != str(self.seed):
             raise InputError(
                 f"random streams: field {_SEED!r} is {stored!r}, but this run has seed {self.seed}; "
-                "resume with the seed of the checkpoint"
+                "resume with the same seed as the checkpoint"
             )
         restored = {}
         for key, value in state.items():

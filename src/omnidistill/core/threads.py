@@ -1,8 +1,8 @@
-"""Number of torch threads for an outer loop.
+"""The number of torch threads for an outer loop.
 
-Below a few hundred million multiply-adds per iteration, the work consists of many small operations: a second thread
-gains nothing on an idle machine, and on a busy one every operation waits for the slower thread. The number depends
-only on the sizes, so results do not depend on the load of the machine.
+Below a few hundred million multiply-adds per iteration, the work consists of many small operations. A second thread
+then gains nothing on an idle machine, and on a busy machine every operation waits for the slower thread. The number of
+threads depends only on the sizes of the data, so results do not depend on the load of the machine.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import torch
 
-_MULTITHREADED_FROM = 5e8  # multiply-adds of the large products of one iteration
+_MULTITHREADED_FROM = 5e8  # multiply-adds in the large products of one iteration
 
 
 @contextmanager
@@ -22,8 +22,8 @@ def threads_for(num_rows: int, widths: Mapping[str, int], width: int) -> Iterato
     The previous number of threads is restored afterwards.
 
     Args:
-        num_rows: synthetic rows N.
-        widths: {modality: p_m}.
+        num_rows: number of synthetic rows N.
+        widths: {modality: feature width p_m}.
         width: embedding width d.
     """
     before = torch.get_num_threads()

@@ -1,8 +1,9 @@
-"""Arrays of any library as raw features: N paired rows per modality, with groups and splits.
+"""Conversion of arrays from any library to raw features: N paired rows per modality, with groups and splits.
 
     {modality: N x p_m} --check, complete ids, groups, splits--> RawFeatures
 
-Whole numbers of any type are read as float32. Without a validation split, one is drawn by group, with a warning.
+Whole numbers of any type are converted to float32. If there is no validation split, some training groups become the
+validation split, with a warning.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from omnidistill.core.streams import Streams
 from omnidistill.data.raw import RawFeatures
 
 Array = Tensor | ArrayLike
-"""Rows x width: a tensor, an array of any library that numpy can convert, or nested sequences of numbers."""
+"""Rows x width: a tensor, an array from any library that NumPy can convert, or nested sequences of numbers."""
 
 _VALIDATION_SHARE = 0.2
-_MOST_VALIDATION_GROUPS = 1000  # limits the standard error of a score to 1.6 points
+_MOST_VALIDATION_GROUPS = 1000  # enough for a standard error of at most 1.6 points in a score
 
 
 def raw_from_arrays(
@@ -37,24 +38,26 @@ def raw_from_arrays(
     name: str = "arrays",
     seed: int = 0,
 ) -> RawFeatures:
-    """Return raw features of arrays.
+    """Return the raw features that arrays contain.
 
     Args:
-        features: features as encoders return them, {modality: N x p_m}; row i of all modalities is one instance.
-        ids: unique names of the rows; None: 0, 1, ...
-        groups: group of each row; rows of one group are positives of each other. None: every row is its own group.
-        splits: split of each row: heads, train, validation or test; None: all train. Without validation rows, a fifth
-            of the training groups (at most 1,000) becomes the validation split, with a warning.
+        features: {modality: N x p_m}, as encoders return them. Row i in all modalities is one instance.
+        ids: one unique name per row. None uses the row numbers 0, 1, ...
+        groups: group of each row. Rows in the same group are positives of each other. None puts every row in a
+            separate group.
+        splits: split of each row: heads, train, validation or test. None puts every row in train. If no row is in
+            validation, a fifth of the training groups (at most 1,000) become the validation split, with a warning.
         captions: {modality: N texts} for display.
-        name: name of the data, shown in tables.
-        seed: seed of the choice of validation groups.
+        name: name of the data in tables.
+        seed: seed for the choice of validation groups.
 
     Raises:
-        InputError: features is no mapping, an array is not rows x width of numbers, or numbers of rows differ.
+        InputError: `features` is not a mapping, an array is not rows x width of numbers, or parts differ in their
+            number of rows.
     """
     if not isinstance(features, Mapping):
         raise InputError(
-            f"features: found a {type(features).__name__}; give a dict {{modality: rows x width}}, such as "
+            f"features: found a {type(features).__name__}; pass a dict {{modality: rows x width}}, such as "
             "{'image': images, 'text': texts}"
         )
     tensors = {str(modality): as_rows(f"modality {modality!r}", x) for modality, x in features.items()}
@@ -62,7 +65,7 @@ def raw_from_arrays(
     for what, given in (("ids", ids), ("groups", groups), ("splits", splits)):
         if given is not None and (isinstance(given, str) or len(given) != rows):
             count = "one text" if isinstance(given, str) else f"{len(given)} entries"
-            raise InputError(f"{what}: found {count} for {rows} rows; give one per row")
+            raise InputError(f"{what}: found {count} for {rows} rows; pass one entry per row")
     names = tuple(str(each) for each in (range(rows) if ids is None else ids))
     raw = RawFeatures(
         tensors,
@@ -76,10 +79,10 @@ def raw_from_arrays(
 
 
 def with_validation(raw: RawFeatures, seed: int = 0) -> RawFeatures:
-    """Return features with validation rows: unchanged if they have some, or else a part of the training groups.
+    """Return features that have a validation split. If they have none, it is taken from the training groups.
 
     Raises:
-        InputError: there are too few training groups.
+        InputError: the validation split is missing, and there are too few training groups to take it from.
     """
     if "validation" in raw.splits:
         return raw
@@ -87,7 +90,7 @@ def with_validation(raw: RawFeatures, seed: int = 0) -> RawFeatures:
     count = min(round(_VALIDATION_SHARE * len(known)), _MOST_VALIDATION_GROUPS)
     if not count:
         raise InputError(
-            f"splits: no row is 'validation', and {len(known)} training groups are too few to split; add more groups"
+            f"splits: no row is in 'validation', and {len(known)} training groups are too few to split; add more groups"
         )
     order = torch.randperm(len(known), generator=Streams(seed)["estimator/validation"], device="cpu")[:count]
     drawn = {known[number] for number in order.tolist()}
@@ -101,14 +104,14 @@ def with_validation(raw: RawFeatures, seed: int = 0) -> RawFeatures:
 
 
 def as_rows(what: str, x: Array) -> Float[Tensor, "_ _"]:
-    """Return an array of numbers as a floating-point tensor of rows x width; shares memory if possible.
+    """Return an array of numbers as a floating-point tensor, rows x width. It shares the array's memory if possible.
 
     Args:
-        what: name of the array in messages.
-        x: the array; whole numbers become float32.
+        what: name of the array in error messages.
+        x: the array. Whole numbers become float32.
 
     Raises:
-        InputError: it is ragged, not numeric, or not rows x width.
+        InputError: the array is ragged, not numeric, or not rows x width.
     """
     if not isinstance(x, Tensor):
         try:

@@ -1,9 +1,9 @@
-"""Datasets by name, and loading of a set: a registered name, or the folder of a packed set.
+"""The registry of datasets, and functions that load a set by its registered name or from the folder of a packed set.
 
-@datasets.register("mine")                         from Python
+@datasets.register("mine")                         in Python
 def load_mine(): ...                               returns RawFeatures
 
-[project.entry-points."omnidistill.datasets"]      from an installed package
+[project.entry-points."omnidistill.datasets"]      in pyproject.toml of an installed package
 mine = "my_package:load_mine"
 """
 
@@ -22,7 +22,7 @@ from omnidistill.data.store import load_features
 
 @runtime_checkable
 class DatasetLoader(Protocol):
-    """Type of the entries of `datasets`: functions without required arguments that return raw features."""
+    """Type of the entries in `datasets`: functions that return raw features and have no required arguments."""
 
     def __call__(self) -> RawFeatures:
         """Return the features of all rows."""
@@ -35,20 +35,22 @@ datasets: Registry[DatasetLoader] = Registry(
 
 
 def load(source: str | Path) -> FeatureSet:
-    """Return a set, prepared for training, with memory-mapped rows if it is stored.
+    """Return a set that is prepared for training. If it is stored in a folder, its rows are memory-mapped.
 
     Args:
-        source: name of a registered dataset, such as "emoji", or the Path of a folder written by `pack` or `encode`.
+        source: name of a registered dataset, such as "emoji", or the Path of a folder that `pack` or `encode` wrote.
 
     Raises:
         InputError: no dataset has this name, or the folder is missing, damaged or of another kind.
     """
     if isinstance(source, Path):
         if not source.exists():
-            raise InputError(f"{source}: no such set; create one with 'omnidistill pack', or use the bundled 'emoji'")
+            raise InputError(
+                f"{source}: no such folder; create a set with 'omnidistill pack', or use the bundled 'emoji'"
+            )
         return load_features(source).at(str(source.resolve()))
     if not isinstance(source, str):
-        raise InputError(f"data: found a {type(source).__name__}; give the name of a dataset, or a Path")
+        raise InputError(f"data: found a {type(source).__name__}; pass the name of a dataset, or a Path")
     if source not in datasets:
         known = f"not a registered dataset (registered: {', '.join(datasets.names())})"
         raise InputError(f"{source!r}: {known}; for a folder, pass Path({source!r}){nearest(source, datasets.names())}")
@@ -56,10 +58,10 @@ def load(source: str | Path) -> FeatureSet:
 
 
 def open_reference(reference: str) -> FeatureSet:
-    """Return a set by the text that names it on the command line and in a run folder.
+    """Return the set that a text names, as on the command line or in the files of a run.
 
     Args:
-        reference: a folder, or the name of a registered dataset if there is no such folder.
+        reference: path of a folder, or the name of a registered dataset if no folder has this path.
 
     Raises:
         InputError: see `load`.
@@ -68,15 +70,15 @@ def open_reference(reference: str) -> FeatureSet:
 
 
 Data = FeatureSet | RawFeatures | str | Path
-"""Data that the public functions accept: a set, raw features, the name of a dataset, or the Path of a packed set."""
+"""Data that public functions accept: a set, raw features, the name of a dataset, or the Path of a packed set."""
 
 
 def opened(data: Data, modalities: Sequence[str] | None = None) -> FeatureSet:
-    """Return a set unchanged, preprocess raw features, or load a set by name or path.
+    """Return data as a set: a set is returned unchanged, raw features are preprocessed, a name or path is loaded.
 
     Args:
         data: the set, the raw features, or the name or path of a set.
-        modalities: those to keep, at least two; None keeps all.
+        modalities: modalities to keep, at least two. None keeps all modalities.
 
     Raises:
         InputError: see `load` and `FeatureSet.only`.

@@ -1,4 +1,4 @@
-"""Detection of duplicate rows (equal byte for byte): leaks between the test split and the others, repeats in test."""
+"""Detection of rows that are equal byte for byte: leaks from other splits into test, and repeats within test."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _ROWS_AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Test rows that equal a row of the splits heads, train or validation.
+    """Test rows that are equal to a row in the splits heads, train or validation.
 
     Attributes:
-        modality: the modality in which the rows are equal; None: they are equal in every modality.
-        rows: number of test rows.
-        examples: the first few duplicates as (id of the test row, id of the other row).
+        modality: modality in which the rows are equal; None if they are equal in every modality.
+        rows: number of such test rows.
+        examples: the first few pairs of equal rows, as (id of the test row, id of the row in the other split).
     """
 
     modality: str | None
@@ -34,13 +34,13 @@ class Duplicates:
 
 
 def digest_rows(raw: RawFeatures) -> dict[str, Digests]:
-    """Return {modality: digests of its rows}, the input of the other functions."""
+    """Return {modality: digests of its rows}, which the other functions take as input."""
     return {name: _digests(x) for name, x in raw.features.items()}
 
 
 @dataclass(frozen=True)
 class Digests:
-    """One digest per row, concatenated, because a list of one million bytes objects would take 50 MB more."""
+    """One digest per row. They are concatenated, because a list of a million bytes objects would take 50 MB more."""
 
     joined: bytes
 
@@ -49,16 +49,16 @@ class Digests:
 
 
 def across_splits(raw: RawFeatures, digests: Mapping[str, Digests]) -> tuple[Duplicates, ...]:
-    """Return the duplicates across splits in each modality, then those in all modalities; only those with rows."""
+    """Return the duplicates across splits, first per modality, then in all modalities at once; omit empty results."""
     all_modalities = _joined(b"".join(parts) for parts in zip(*digests.values(), strict=True))
     per_modality = [_across(name, rows, raw) for name, rows in digests.items()]
     return tuple(duplicates for duplicates in (*per_modality, _across(None, all_modalities, raw)) if duplicates.rows)
 
 
 def repeated_in_test(raw: RawFeatures, digests: Mapping[str, Digests]) -> dict[str, int]:
-    """Return {modality: number of test rows that equal a test row of another group}, without zeros.
+    """Return {modality: number of test rows that are equal to a test row from another group}; zeros are omitted.
 
-    Retrieval counts such a row as a wrong answer, although it is a right one.
+    Retrieval counts such a row as a wrong answer although its content is right.
     """
     counts = {}
     for name, rows in digests.items():
@@ -92,7 +92,7 @@ def _digests(x: Float[Tensor, "n p"]) -> Digests:
 
 
 def _joined(rows: Iterable[Any]) -> Digests:
-    """Return the concatenated digests of byte buffers, without the list that `bytes.join` would build first."""
+    """Return the concatenated digests of byte buffers. `bytes.join` would first build a list of all digests."""
     digests = bytearray()
     for row in rows:
         digests += hashlib.blake2b(row, digest_size=_DIGEST_BYTES).digest()

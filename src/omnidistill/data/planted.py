@@ -1,6 +1,6 @@
-"""Synthetic test data: M modalities that share a known latent variable, so a working method must beat chance.
+"""Synthetic test data: M modalities share a known latent variable, so a method that works must beat chance.
 
-For a modality m of width p (all draws from one generator seeded with `seed`):
+For a modality m of width p, with all draws from one generator that is seeded with `seed`:
 
     z_g  ~ N(0, I_latent)                                  one latent per group, shared by its rows and all modalities
     s_m  = tanh(z A_m),  A_m ~ N(0, 1 / latent), latent x p    a random linear map, then a fixed mild non-linearity
@@ -9,8 +9,8 @@ For a modality m of width p (all draws from one generator seeded with `seed`):
     o_m  ~ N(0, I_p)                                       the modality's offset (the gap that centring removes)
     x_m  = o_m + s_m + noise * e_m
 
-The draws are z, then A, o, Q, g of each modality in the given order: renaming a modality changes nothing, and adding
-one at the end leaves the others unchanged.
+z is drawn first, then A, o, Q and g for each modality in the given order. Renaming a modality therefore changes no
+number, and adding a modality at the end does not change the other modalities.
 """
 
 from __future__ import annotations
@@ -35,16 +35,17 @@ def planted(
     seed: int = 0,
     shuffle_pairs: bool = False,
 ) -> RawFeatures:
-    """Return synthetic paired features, float32, as described in the module docstring.
+    """Return synthetic paired features in float32; the module docstring describes them.
 
     Args:
         modalities: {name: width}.
         rows: {split: number of rows}.
         latent: dimension of z.
-        noise: root mean square of the noise; the signal has a magnitude of at most 1 per coordinate.
-        positives_per_group: rows that share a latent; the last group of a split may have fewer.
-        seed: seed of all draws.
-        shuffle_pairs: permute the rows of every modality independently within each split, as a control without signal.
+        noise: root mean square of the noise. The signal has a magnitude of at most 1 per coordinate.
+        positives_per_group: number of rows that share a latent. The last group in a split may have fewer rows.
+        seed: seed for all draws.
+        shuffle_pairs: whether to permute the rows of each modality independently within each split. The result is a
+            control without any signal.
 
     Raises:
         InputError: a size is not positive, the noise is negative, or a split is unknown.
@@ -79,7 +80,8 @@ def _check(
     check_split_names(rows)
     if not modalities or not rows:
         raise InputError(
-            "planted data: no modalities or rows; give at least one modality with its width and one split with its rows"
+            "planted data: no modalities or no rows; give at least one modality with its width and one split with its "
+            "number of rows"
         )
     sizes = {f"width of {name!r}": width for name, width in modalities.items()}
     sizes |= {f"rows of split {name!r}": count for name, count in rows.items()}

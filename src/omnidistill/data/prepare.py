@@ -1,9 +1,9 @@
-"""Preprocessing of raw rows in chunks: validation, fitting on the train rows, and application.
+"""Preprocessing of raw rows in chunks: validate all rows, fit the steps on the train rows, then apply the steps.
 
     mu_m = (1 / n) sum over chunks of standardised train rows, in float64
     x    = standardise(raw) - mu_m                                          for every chunk
 
-Memory holds one chunk, and one flag per row.
+Memory holds only one chunk of rows, and one flag per row.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from omnidistill.core.errors import InputError
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.data.raw_rows import RawRows
 
-_LARGEST = 1e18  # squares of what is larger overflow float32
+_LARGEST = 1e18  # squares of larger values overflow in float32
 
 
 def fit_preprocessing(raw: RawRows, standardise: bool, centre: bool) -> Preprocessing:
     """Validate all rows, and fit the preprocessing to the train rows.
 
     Raises:
-        InputError: a value is not finite, a row has no direction, or there are no train rows to centre by.
+        InputError: a value is not finite, a row has no direction, or there are no train rows to compute the mean from.
     """
     for name in raw.widths:
         _check(raw, name, standardise)
     selected = [row for row, split in enumerate(raw.splits) if split == "train"]
     train = torch.tensor(selected, dtype=torch.int64, device="cpu")
     if centre and not len(train):
-        raise InputError("split 'train': no rows, so there is no mean to centre by; add train rows or disable centring")
+        raise InputError("split 'train': no rows, so there is no mean to subtract; add train rows or disable centring")
     chunks = {name: (x for _, x in raw.chunks(name, train)) for name in raw.widths}
     return Preprocessing.fit_chunks(chunks, standardise, centre)
 
@@ -43,27 +43,27 @@ def prepare_chunks(
     """Yield the preprocessed rows of one modality in chunks.
 
     Raises:
-        InputError: after the last chunk, if any preprocessed row is a zero vector.
+        InputError: a preprocessed row is a zero vector. This is raised after the last chunk.
     """
     is_zero = torch.zeros(len(raw.ids), dtype=torch.bool, device="cpu")
     for numbers, x in raw.chunks(name, rows):
         chunk = steps.apply({name: x})[name]
         is_zero[numbers] = (chunk == 0).all(dim=1)
         yield chunk
-    _check_directions(name, is_zero, raw.ids, "a zero vector once centred, equal to the mean of train")
+    _check_directions(name, is_zero, raw.ids, "equal to the mean of the train rows, so centring makes it a zero vector")
 
 
 def check_finite(name: str, x: Float[Tensor, "n p"], ids: Sequence[str], first: int = 0) -> None:
-    """Raise InputError, naming the row, for a value that is NaN, Inf or above 1e18 in magnitude.
+    """Raise InputError if a value is NaN, Inf or greater than 1e18 in magnitude. The message names the row.
 
     Args:
         name: name of the modality.
         x: consecutive rows of the modality.
-        ids: ids of all rows.
-        first: number of the first row of x.
+        ids: ids of all rows in the set.
+        first: number of the first row in x.
     """
     if x.numel() == 0 or all(abs(float(bound)) <= _LARGEST for bound in torch.aminmax(x)):
-        return  # the usual case takes a single pass
+        return  # the usual case needs only one pass
     for row, values in enumerate(x):
         bad = ~(values.double().abs() <= _LARGEST)
         if bad.any():
@@ -81,7 +81,7 @@ def _check(raw: RawRows, name: str, standardise: bool) -> None:
         check_finite(name, x, raw.ids, int(numbers[0]))
         low, high = torch.aminmax(x, dim=1) if x.numel() else (x, x)
         degenerate[numbers] = low == high if standardise else (low == 0) & (high == 0)
-    problem = "a zero vector once standardised, all values are equal" if standardise else "a zero vector"
+    problem = "all values are equal, so standardising makes it a zero vector" if standardise else "a zero vector"
     _check_directions(name, degenerate, raw.ids, problem)
 
 
@@ -89,6 +89,6 @@ def _check_directions(name: str, degenerate: Bool[Tensor, " n"], ids: Sequence[s
     if degenerate.any():
         row = int(degenerate.nonzero()[0])
         raise InputError(
-            f"modality {name!r}, row {row} (id {ids[row]!r}): {problem}, so it has no direction; "
+            f"modality {name!r}, row {row} (id {ids[row]!r}): {problem}, which has no direction; "
             f"drop such rows ({int(degenerate.sum())} in all) or encode them again"
         )

@@ -1,10 +1,10 @@
-"""Preprocessing between encoders and heads, recorded in the artifact.
+"""Preprocessing steps between encoders and heads. The artifact records them.
 
-    standardise:  (x - mean(x)) / sqrt(var(x) + epsilon) over the p_m values of one row, biased variance
-                  (LayerNorm without affine parameters, as in the published heads)
-    centre:       subtract mu_m (p_m values), the mean of the standardised training rows of modality m
+standardise:  (x - mean(x)) / sqrt(var(x) + epsilon) over the p_m values in one row, with the biased variance
+              (LayerNorm without affine parameters, as in the published heads)
+centre:       subtract mu_m (p_m values), the mean of the standardised training rows in modality m
 
-Centring is equivalent to a bias of the head: W (x - mu) = W x + b with b = -W mu. It closes the modality gap.
+Centring is equivalent to a bias in the head: W (x - mu) = W x + b with b = -W mu. It closes the modality gap.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from torch import Tensor
 from omnidistill.core.errors import InputError
 
 EPSILON = 1e-5
-"""Added to the variance of a row, as in the LayerNorm of the published heads."""
+"""Number that is added to a row's variance, as in the LayerNorm of the published heads."""
 
 _MEAN = "mean/"
 
 
 @dataclass(frozen=True, eq=False)
 class Preprocessing:
-    """The recorded preprocessing steps.
+    """The preprocessing steps that were applied to a set.
 
     Attributes:
         standardise: whether rows are standardised.
-        epsilon: number added to the variance of a row.
-        means: {modality: p_m}, subtracted from the rows; empty without centring.
+        epsilon: number added to a row's variance.
+        means: {modality: mean with p_m values}, subtracted from the rows; empty if the rows are not centred.
     """
 
     standardise: bool
@@ -48,9 +48,9 @@ class Preprocessing:
     def fit_chunks(
         cls, raw_train: Mapping[str, Iterable[Float[Tensor, "_ _"]]], standardise: bool, centre: bool
     ) -> Preprocessing:
-        """Fit the steps to training rows in chunks {modality: chunks of rows x p_m}.
+        """Fit the steps to training rows that are given in chunks, {modality: chunks of rows x p_m}.
 
-        Means are accumulated in float64 and rounded to float32.
+        Means are accumulated in float64 and rounded to float32 at the end.
         """
         steps = cls(standardise, EPSILON, {})
         if not centre:
@@ -58,23 +58,23 @@ class Preprocessing:
         return cls(standardise, EPSILON, {name: steps._mean_of(name, chunks) for name, chunks in raw_train.items()})
 
     def apply(self, raw: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float32[Tensor, "_ _"]]:
-        """Apply the steps to raw rows {modality: rows x p_m} of any float type; returns new float32 tensors.
+        """Apply the steps to raw rows {modality: rows x p_m} of any float type, and return new float32 tensors.
 
         Raises:
-            InputError: a modality has no mean, or its mean has another width.
+            InputError: a modality has no mean, or its mean has a different width.
         """
         return {name: self._apply(name, x) for name, x in raw.items()}
 
     def only(self, modalities: Sequence[str]) -> Preprocessing:
-        """Return the steps of these modalities."""
+        """Return the steps for only these modalities."""
         means = {name: mean for name, mean in self.means.items() if name in modalities}
         return Preprocessing(self.standardise, self.epsilon, means)
 
     def head_bias(self, heads: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, " _"]]:
-        """Return the biases {modality: d} of heads {modality: d x p_m} for features that are not centred.
+        """Return the biases {modality: d} that heads {modality: d x p_m} need on features that are not centred.
 
-        W (x - mu) = W x - W mu, so a head W without bias on centred rows equals the head W with bias -W mu on rows that
-        are only standardised. Without centring the biases are zero.
+        W (x - mu) = W x - W mu, so the head W without a bias on centred rows is equivalent to the head W with the bias
+        -W mu on rows that are only standardised. If the rows are not centred, the biases are zero.
         """
         return {
             name: -(w @ self._mean(name, w.shape[1]).to(w)) if self.means else w.new_zeros(w.shape[0])
@@ -82,7 +82,7 @@ class Preprocessing:
         }
 
     def to_tensors(self) -> dict[str, Float32[Tensor, " _"]]:
-        """Return the tensors to store: `mean/MODALITY` of every centred modality."""
+        """Return the tensors to store: `mean/MODALITY` for every centred modality."""
         return {_MEAN + name: mean for name, mean in self.means.items()}
 
     def to_meta(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class Preprocessing:
 
     @classmethod
     def from_parts(cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Preprocessing:
-        """Restore the steps from the results of `to_tensors` (among other tensors) and `to_meta`.
+        """Restore the steps from the results of `to_tensors` and `to_meta`. `tensors` may contain other tensors too.
 
         Raises:
             InputError: a part is missing or invalid.
@@ -106,7 +106,7 @@ class Preprocessing:
         )
         if not (isinstance(standardise, bool) and isinstance(epsilon, float) and 0 < epsilon < 1 and valid_means):
             raise InputError(
-                "preprocessing: a recorded step is invalid (standardise, epsilon or a mean); create the artifact again"
+                "preprocessing: 'standardise', 'epsilon' or a mean in the artifact is invalid; create it again"
             )
         return cls(standardise, epsilon, means)
 
@@ -128,8 +128,8 @@ class Preprocessing:
     def _mean(self, name: str, width: int) -> Float32[Tensor, " p"]:
         mean = self.means.get(name)
         if mean is None or mean.shape[0] != width:
-            problem = "no mean was recorded for it" if mean is None else f"its recorded mean is {mean.shape[0]} wide"
-            raise InputError(f"modality {name!r}: {width} wide, but {problem}; recorded are {_widths(self.means)}")
+            problem = "no mean is recorded for it" if mean is None else f"its recorded mean is {mean.shape[0]} wide"
+            raise InputError(f"modality {name!r}: {width} wide, but {problem}; recorded means: {_widths(self.means)}")
         return mean
 
 

@@ -1,4 +1,4 @@
-"""Raw features, as encoders return them: any float type, not preprocessed, one row per instance in every modality."""
+"""Raw features as encoders return them: of any float type, not preprocessed, with one row per instance and modality."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from omnidistill.core.json_value import Json
 
 @dataclass(frozen=True, eq=False)
 class RawFeatures:
-    """N paired instances of M modalities, before standardising and centring (see `data.featureset.prepare`).
+    """N paired instances with M modalities, before standardising and centring (see `data.featureset.prepare`).
 
     Attributes:
-        features: {modality: N x p_m}, float16, bfloat16, float32 or float64, in the units of the encoder; whole numbers
-            become float32.
+        features: {modality: N x p_m} in float16, bfloat16, float32 or float64, as the encoders return them. Whole
+            numbers become float32.
         ids: one unique name per row.
-        groups: group of each row; rows of the same group are positives of each other.
+        groups: group of each row. Rows in the same group are positives of each other.
         splits: split of each row, one of `data.names.SPLITS`.
-        provenance: where the rows come from (JSON values).
+        provenance: where the rows come from, as JSON values.
         captions: {modality: N texts} for display; may be empty.
 
     Raises:
-        InputError: the parts have different numbers of rows. `FeatureSet` validates the rest.
+        InputError: the parts have different numbers of rows. Only `FeatureSet` checks the other conditions.
     """
 
     features: dict[str, Num[Tensor, "_ _"]]
@@ -37,7 +37,7 @@ class RawFeatures:
 
     def __post_init__(self) -> None:
         if not self.features:
-            raise InputError("features: no modality given; give {modality: rows x width} for at least two modalities")
+            raise InputError("features: no modality given; pass {modality: rows x width} with at least two modalities")
         floats = {name: x if x.is_floating_point() else x.float() for name, x in self.features.items()}
         object.__setattr__(self, "features", floats)
         rows = len(self.ids)

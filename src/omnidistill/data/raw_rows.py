@@ -1,4 +1,4 @@
-"""Raw rows that are read in chunks, from mapped tensors or from shards, so that a set may be larger than memory."""
+"""Raw rows that are read in chunks from mapped tensors or shards, so that a set may be larger than memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RawRows:
     Attributes:
         widths: {modality: p_m}.
         ids, groups, splits, provenance: see `RawFeatures`.
-        read: function of a modality and k row numbers that returns the rows (k x p_m) in their stored type.
+        read: function that takes a modality and k row numbers, and returns the rows (k x p_m) in their stored type.
     """
 
     widths: dict[str, int]
@@ -34,14 +34,14 @@ class RawRows:
 
     @classmethod
     def of(cls, raw: RawFeatures) -> RawRows:
-        """Return the rows of tensors in memory or memory-mapped."""
+        """Return rows that are read from the tensors of `raw`, which are in memory or memory-mapped."""
         widths = {name: x.shape[1] for name, x in raw.features.items()}
         return cls(widths, raw.ids, raw.groups, raw.splits, raw.provenance, lambda name, rows: raw.features[name][rows])
 
     def chunks(self, name: str, rows: Int[Tensor, " n"]) -> Iterator[tuple[Int[Tensor, " k"], Float[Tensor, "k p"]]]:
-        """Yield (row numbers, rows) in chunks of about 4 MB in float32.
+        """Yield (row numbers, rows) in chunks that take about 4 MB in float32.
 
-        The size of the chunks does not depend on the source of the rows, so the results do not depend on it either.
+        The size of a chunk does not depend on where the rows come from, so results do not depend on it either.
         """
         for part in torch.split(rows, max(1, _NUMBERS_AT_ONCE // self.widths[name])):
             yield part, self.read(name, part)

@@ -1,4 +1,4 @@
-"""Checks of the parts of a feature set; every message names modality, row and id."""
+"""Checks of the parts of a feature set. Every message names the part, and if possible the row and its id."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ def check_counts(
     splits: Sequence[str],
     preprocessing: Preprocessing,
 ) -> None:
-    """Raise InputError unless there are two modalities and every part has one row per id, of the prepared width."""
+    """Raise InputError unless there are two modalities, every part has one row per id, and all widths are right."""
     if len(features) < 2:
         only = f"{next(iter(features))!r}" if features else "none"
-        raise InputError(f"one modality only: {only}; a paired set needs at least two modalities")
+        raise InputError(f"fewer than two modalities: {only}; a paired set needs at least two")
     if not ids:
-        raise InputError("no rows: a feature set needs at least one")
+        raise InputError("no rows: a feature set needs at least one row")
     counts = {"groups": len(groups), "splits": len(splits)}
     for name, x in features.items():
         if x.ndim != 2 or x.shape[1] == 0:
             raise InputError(
-                f"modality {name!r}: shape {tuple(x.shape)}; features must be rows x width, with width at least 1"
+                f"modality {name!r}: shape is {tuple(x.shape)}; features must be rows x width, with width at least 1"
             )
         counts[f"modality {name!r}"] = x.shape[0]
         steps = preprocessing
         if steps.means and (name not in steps.means or len(steps.means[name]) != x.shape[1]):
             raise InputError(
-                f"modality {name!r}: {x.shape[1]} wide, but preprocessing has no mean of that width for it; "
+                f"modality {name!r}: {x.shape[1]} wide, but the preprocessing has no mean with this width for it; "
                 "prepare the features again"
             )
     for what, count in counts.items():
@@ -44,13 +44,13 @@ def check_counts(
 
 
 def check_ids(ids: Sequence[str]) -> None:
-    """Raise InputError, naming both rows, if two rows have the same id."""
+    """Raise InputError if two rows have the same id. The message names both rows."""
     if len(set(ids)) == len(ids):
         return
     seen: dict[str, int] = {}
     for row, name in enumerate(ids):
         if (first := seen.setdefault(name, row)) != row:
-            raise InputError(f"id {name!r}: rows {first} and {row} both have it; ids must be unique")
+            raise InputError(f"id {name!r}: rows {first} and {row} both have this id; ids must be unique")
 
 
 def check_groups(groups: Sequence[str], splits: Sequence[str]) -> None:
@@ -59,12 +59,12 @@ def check_groups(groups: Sequence[str], splits: Sequence[str]) -> None:
     for row, (group, split) in enumerate(zip(groups, splits, strict=True)):
         if (first := split_of.setdefault(group, split)) != split:
             raise InputError(
-                f"group {group!r}: in splits {first!r} and {split!r} (row {row}); rows of one group must share a split"
+                f"group {group!r}: in splits {first!r} and {split!r} (row {row}); rows in a group must share one split"
             )
 
 
 def check_pairing(pairing: Tensor, rows: int) -> None:
-    """Raise InputError unless the pairing has one similarity in [0, 1] for every two rows."""
+    """Raise InputError unless the pairing has a similarity in [0, 1] for every two rows."""
     if tuple(pairing.shape) != (rows, rows) or not pairing.is_floating_point():
         raise InputError(
             f"pairing: {type_name(pairing)} of shape {tuple(pairing.shape)}; "
@@ -72,20 +72,20 @@ def check_pairing(pairing: Tensor, rows: int) -> None:
         )
     low, high = (float(bound) for bound in torch.aminmax(pairing))
     if not 0 <= low <= high <= 1:
-        raise InputError(f"pairing: values from {low:g} to {high:g}; similarities must be finite and in [0, 1]")
+        raise InputError(f"pairing: values range from {low:g} to {high:g}; similarities must be finite and in [0, 1]")
 
 
 def check_rows(index: Tensor, rows: int) -> None:
-    """Raise InputError unless these are row numbers of a set, each at most once."""
+    """Raise InputError unless `index` contains valid row numbers, each at most once."""
     if index.ndim != 1 or index.numel() == 0:
-        raise InputError(f"rows to select: shape {tuple(index.shape)}; give a list of at least one row number")
+        raise InputError(f"rows to select: shape is {tuple(index.shape)}; pass a list of at least one row number")
     low, high = (int(bound) for bound in torch.aminmax(index))
     if low < 0 or high >= rows:
-        raise InputError(f"rows to select: from {low} to {high}, but the set has rows 0 to {rows - 1}")
+        raise InputError(f"rows to select: from {low} to {high}, but the set has only the rows 0 to {rows - 1}")
     if int(torch.bincount(index, minlength=rows).max()) > 1:
-        raise InputError("rows to select: a row is given twice; ids must be unique")
+        raise InputError("rows to select: a row is given twice; pass each row number once")
 
 
 def type_name(x: Tensor) -> str:
-    """Return the name of the type of a tensor, such as float16."""
+    """Return the name of a tensor's type, such as float16."""
     return str(cast(object, x.dtype)).removeprefix("torch.")

@@ -1,7 +1,7 @@
-"""Reading of feature tensors: .npz, .safetensors, .parquet, or a folder with one file per modality.
+"""Feature tensors from .npz, .safetensors and .parquet files, or from a folder with one file per modality.
 
-Nothing is unpickled: pickles and object arrays raise an error. A modality is one tensor, N x p_m, of a float type;
-whole numbers are read as float32.
+Nothing is unpickled: pickles and object arrays raise an error. A modality is one N x p_m tensor of a float type. Whole
+numbers are converted to float32.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ def read_sources(path: Path) -> tuple[dict[str, Float[Tensor, "_ _"]], tuple[Pat
     """Read the modalities in a file or folder, memory-mapped where possible.
 
     Args:
-        path: a file with one array (`.npz`), one tensor (`.safetensors`) or one column of lists of numbers (`.parquet`)
-            per modality; or a folder with one file per modality, which names it: `.npy`, or `.npz` or `.safetensors`
-            with a single tensor.
+        path: a file with one array (`.npz`), one tensor (`.safetensors`) or one column of number lists (`.parquet`) per
+            modality; or a folder with one file per modality, named after the modality. Files in a folder are `.npy`,
+            or `.npz` or `.safetensors` with a single tensor.
 
     Returns:
         {modality: N x p_m} in the stored types (whole numbers as float32), and the files that were read.
 
     Raises:
-        InputError: a file is missing, damaged or of another format, contains pickles or object arrays, or a tensor has
-            an invalid name, shape or type; the message names file and modality.
+        InputError: a file is missing, damaged or in an unknown format, it contains pickles or object arrays, or a
+            tensor has an invalid name, shape or type. The message names the file and the modality.
     """
     try:
         files = _files(path) if path.is_dir() else (path,)
@@ -61,10 +61,10 @@ def parquet_columns(path: Path, modalities: bool) -> dict[str, pyarrow.ChunkedAr
 
     Args:
         path: the file.
-        modalities: whether to read the columns that hold lists of numbers, or all the others.
+        modalities: True reads the columns that contain lists of numbers; False reads all other columns.
 
     Returns:
-        The columns by name.
+        {name of the column: values}.
 
     Raises:
         InputError: pyarrow is not installed, or the file is missing or damaged.
@@ -73,19 +73,19 @@ def parquet_columns(path: Path, modalities: bool) -> dict[str, pyarrow.ChunkedAr
         from pyarrow import parquet
     except ImportError as error:
         raise InputError(
-            "pyarrow is not installed; Parquet files need it: pip install 'omnidistill[parquet]'"
+            "pyarrow is not installed, but Parquet files need it: pip install 'omnidistill[parquet]'"
         ) from error
     try:
         with parquet.ParquetFile(path) as file:
             names = [field.name for field in file.schema_arrow if _is_number_list(field.type) == modalities]
             table = file.read(columns=names)
             return {name: table.column(name) for name in names}
-    except Exception as error:  # parsers of damaged bytes raise many types, as in `_numpy_errors`
-        raise InputError(f"{path}: cannot be read as Parquet ({_line(error)})") from error
+    except Exception as error:  # the parser raises many types of errors for damaged bytes
+        raise InputError(f"{path}: cannot be read as a Parquet file ({_line(error)})") from error
 
 
 def _checked(path: Path, name: str, x: Tensor) -> Tensor:
-    """Return the rows of a modality; whole numbers as float32."""
+    """Check the tensor of a modality, and return it; whole numbers become float32."""
     if x.dtype not in _FLOATS and (x.is_floating_point() or x.is_complex() or x.dtype == torch.bool):
         kind = str(x.dtype).removeprefix("torch.")
         raise InputError(
@@ -99,7 +99,9 @@ def _checked(path: Path, name: str, x: Tensor) -> Tensor:
         )
     if 0 in x.shape:
         missing = "rows" if x.shape[0] == 0 else "columns"
-        raise InputError(f"{path}: modality {name!r} has no {missing}: its shape is {tuple(x.shape)}; export it again")
+        raise InputError(
+            f"{path}: modality {name!r} has no {missing}: its shape is {tuple(x.shape)}; export the features again"
+        )
     return x if x.dtype in _FLOATS else x.float()
 
 
@@ -107,7 +109,7 @@ def _file(path: Path) -> dict[str, Tensor]:
     suffix = path.suffix.lower()
     if suffix in _PICKLES:
         raise InputError(
-            f"{path}: {suffix} files are pickles, which can execute code and are never read; "
+            f"{path}: {suffix} files are pickles, which can execute code, so they are never read; "
             "save the arrays as .safetensors, .npz or .npy"
         )
     readers = {".npz": _npz, ".safetensors": read_tensors, ".parquet": _parquet}
@@ -123,10 +125,12 @@ def _files(folder: Path) -> tuple[Path, ...]:
     known = {".npy", ".npz", ".safetensors", *_PICKLES}
     files = sorted((file for file in folder.iterdir() if file.suffix.lower() in known), key=lambda file: file.stem)
     if not files:
-        raise InputError(f"{folder}: no .npy, .npz or .safetensors file in the folder; it needs one per modality")
+        raise InputError(
+            f"{folder}: this folder has no .npy, .npz or .safetensors files; it needs one file per modality"
+        )
     for previous, file in pairwise(files):
         if previous.stem == file.stem:
-            raise InputError(f"{folder}: {previous.name} and {file.name} are both modality {file.stem!r}; remove one")
+            raise InputError(f"{folder}: {previous.name} and {file.name} both name modality {file.stem!r}; remove one")
     return tuple(files)
 
 
@@ -134,8 +138,8 @@ def _only(path: Path) -> Tensor:
     tensors = _npy(path) if path.suffix.lower() == ".npy" else _file(path)
     if len(tensors) != 1:
         raise InputError(
-            f"{path}: contains {len(tensors)} tensors, but each file in a folder is one modality; "
-            "give this file instead of the folder"
+            f"{path}: contains {len(tensors)} tensors, but each file in a folder must contain one; "
+            "pass this file instead of the folder"
         )
     return next(iter(tensors.values()))
 
@@ -145,7 +149,7 @@ def _npz(path: Path) -> dict[str, Tensor]:
         loaded = np.load(path, allow_pickle=False)
         arrays = {name: loaded[name] for name in loaded.files} if isinstance(loaded, np.lib.npyio.NpzFile) else None
     if arrays is None:
-        raise InputError(f"{path}: a single array, not an .npz archive with one array per modality; use numpy.savez")
+        raise InputError(f"{path}: a single array; save an .npz archive with one array per modality (numpy.savez)")
     return {name: _from_numpy(path, name, array) for name, array in arrays.items()}
 
 
@@ -158,7 +162,7 @@ def _npy(path: Path) -> dict[str, Tensor]:
 
 @contextmanager
 def _numpy_errors(path: Path) -> Iterator[None]:
-    """Convert the errors of the zip and header parsers for damaged bytes (a dozen types) to InputError."""
+    """Convert errors to InputError. For damaged bytes, the zip and header parsers raise a dozen types of errors."""
     try:
         yield
     except FileNotFoundError as error:
@@ -166,19 +170,21 @@ def _numpy_errors(path: Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, ValueError) and any(word in str(error).lower() for word in ("pickle", "object")):
             raise InputError(
-                f"{path}: a pickle, an object array or not a numpy file; pickles can execute code and are never read: "
-                "save each modality as a float array"
+                f"{path}: a pickle, an object array or not a NumPy file; pickles can execute code, so they are never "
+                "read: save each modality as a float array"
             ) from error
-        raise InputError(f"{path}: cannot be read as numpy file ({_line(error)}); truncated or damaged") from error
+        raise InputError(
+            f"{path}: cannot be read as a NumPy file ({_line(error)}); the file is truncated or damaged"
+        ) from error
 
 
 def _from_numpy(path: Path, name: str, array: object) -> Tensor:
     if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: member {name!r} is not a numpy array; save the arrays with numpy.savez")
+        raise InputError(f"{path}: member {name!r} is not a NumPy array; save the arrays with numpy.savez")
     if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
-        hint = "; numpy has no bfloat16, use .safetensors for it" if array.dtype.kind == "V" else ""
+        hint = "; NumPy has no bfloat16: use .safetensors for it" if array.dtype.kind == "V" else ""
         raise InputError(
-            f"{path}: modality {name!r} is {array.dtype}; features must be numbers, at most float64{hint} "
+            f"{path}: modality {name!r} is {array.dtype}; features must be numbers of at most 64 bits{hint} "
             "(ids, groups and splits belong in the table)"
         )
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
@@ -187,7 +193,7 @@ def _from_numpy(path: Path, name: str, array: object) -> Tensor:
 def _parquet(path: Path) -> dict[str, Tensor]:
     columns = parquet_columns(path, modalities=True)
     if not columns:
-        raise InputError(f"{path}: no column holds lists of numbers; every modality needs such a column")
+        raise InputError(f"{path}: no column contains lists of numbers; every modality needs one such column")
     return {name: _list_column(path, name, column) for name, column in columns.items()}
 
 
@@ -197,10 +203,10 @@ def _list_column(path: Path, name: str, column: Any) -> Tensor:
     widths = compute.min_max(compute.list_value_length(column)).as_py()
     values = compute.list_flatten(column)
     if column.null_count or values.null_count:
-        raise InputError(f"{path}: column {name!r} has missing values; every row needs all of its numbers")
+        raise InputError(f"{path}: column {name!r} has missing values; every row must be complete")
     low, high = widths["min"] or 0, widths["max"] or 0
     if low != high:
-        raise InputError(f"{path}: column {name!r} has rows of {low} to {high} numbers; all rows need the same width")
+        raise InputError(f"{path}: column {name!r} has rows with {low} to {high} numbers; all rows need the same width")
     return torch.from_numpy(np.array(values.to_numpy()).reshape(len(column), low))
 
 

@@ -1,11 +1,12 @@
-"""Storage of feature sets: one artifact of kind `features`, memory-mapped when read.
+"""Storage of feature sets: each set is one artifact of kind `features`, and is memory-mapped when it is read.
 
-A set may be larger than memory: `prepare_raw` preprocesses its rows while they are written, and orders them by split,
-so that a split is a view of the file.
+A set may be larger than memory: `prepare_raw` preprocesses the rows while they are written. It orders them by split, so
+that a split is a view of the file.
 
-Tensors: `features/MODALITY` (N x p_m), `mean/MODALITY` (p_m), `pairing` (N x N, if any), and strings as UTF-8 JSON and
-codes: `ids`, `groups` (names in the order of first appearance), `group_codes` (N), `split_codes` (N, indices into
-`splits` of the metadata). Metadata: modalities, splits, preprocessing, provenance.
+Tensors: `features/MODALITY` (N x p_m), `mean/MODALITY` (p_m), `pairing` (N x N, optional), `ids` and `groups` (JSON
+lists as UTF-8 bytes; groups in the order of first appearance), `group_codes` (N indices into `groups`) and
+`split_codes` (N indices into the list `splits` in the metadata). Metadata: modalities, splits, preprocessing,
+provenance.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ KIND = "features"
 
 
 def save_features(features: FeatureSet, folder: Path, provenance: Mapping[str, Json] | None = None) -> None:
-    """Write the set to a folder.
+    """Write a set to a folder.
 
     Args:
         features: the set.
         folder: folder of the artifact.
-        provenance: additions to the provenance of the set.
+        provenance: entries to add to the provenance of the set.
 
     Raises:
         InputError: the folder cannot be written.
@@ -47,12 +48,14 @@ def save_features(features: FeatureSet, folder: Path, provenance: Mapping[str, J
 
 
 def prepare_raw(raw: RawRows, standardise: bool = True, centre: bool = True) -> PreparedRows:
-    """Validate raw rows and fit their preprocessing, which is applied when the result is saved.
+    """Validate raw rows, and fit the preprocessing that is applied when the result is saved.
 
-    The stored rows equal those of `data.featureset.prepare`, but are ordered by split and never held in memory.
+    The stored rows equal the result of `data.featureset.prepare`, but they are ordered by split and never held in
+    memory all at once.
 
     Raises:
-        InputError: as by `prepare`, except that a row equal to the mean of train is only detected while saving.
+        InputError: under the same conditions as in `prepare`. Only a row that equals the mean of the train rows is not
+            detected here, but in `PreparedRows.save`.
     """
     steps = fit_preprocessing(raw, standardise, centre)
     order = _by_split(raw.splits)
@@ -75,16 +78,16 @@ def prepare_raw(raw: RawRows, standardise: bool = True, centre: bool = True) -> 
 
 @dataclass(frozen=True, eq=False)
 class PreparedRows:
-    """A set whose rows are computed while they are saved; `outline` is the set with zeros in their place."""
+    """A set whose rows are computed while they are saved. `outline` is the same set with zeros as features."""
 
     outline: FeatureSet
     pieces: dict[str, Pieces]
 
     def save(self, folder: Path) -> FeatureSet:
-        """Save the set to `folder` and return it, opened from there.
+        """Save the set to `folder`, then open and return the saved set.
 
         Raises:
-            InputError: a row equals the mean of train, or the folder cannot be written.
+            InputError: a row equals the mean of the train rows, or the folder cannot be written.
         """
         _save(self.outline, self.pieces, folder, None)
         return load_features(folder, verify=False)
@@ -95,7 +98,7 @@ def load_features(folder: Path, verify: bool = True) -> FeatureSet:
 
     Args:
         folder: folder of the artifact.
-        verify: whether to also compare the sha256 of the file, which reads it once.
+        verify: whether to check the sha256 of the file as well. This reads the complete file once.
 
     Raises:
         InputError: the artifact is missing, damaged, of another kind, or not a valid set.
@@ -117,7 +120,7 @@ def load_features(folder: Path, verify: bool = True) -> FeatureSet:
         raise InputError(f"{folder}: {error}") from error
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(
-            f"{folder}: not a usable feature set ({type(error).__name__}: {error}); pack it again"
+            f"{folder}: not a valid feature set ({type(error).__name__}: {error}); pack it again"
         ) from error
 
 
@@ -146,7 +149,7 @@ def _save(
 
 
 def _by_split(splits: Sequence[str]) -> Int[Tensor, " n"]:
-    """Return the row numbers ordered by split, splits in the order of first appearance, rows of a split in order."""
+    """Return row numbers ordered by split. Splits are in the order of first appearance; rows keep their order."""
     code = {split: number for number, split in enumerate(dict.fromkeys(splits))}
     codes = torch.tensor([code[split] for split in splits], dtype=torch.uint8, device="cpu")
     return torch.sort(codes, stable=True).indices

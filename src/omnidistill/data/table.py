@@ -1,6 +1,6 @@
-"""Reading of the table that accompanies the tensors: ids, groups and splits, one row per instance, in the same order.
+"""The table that accompanies feature tensors: ids, groups and splits, with one row per instance in the same order.
 
-Formats: .jsonl (one object per line), .csv (comma, header line, UTF-8), .parquet.
+Formats: .jsonl (one object per line), .csv (comma-separated, with a header line, UTF-8), .parquet.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ _SYNONYMS = {"val": "validation", "valid": "validation", "dev": "validation"}
 
 
 def read_table(path: Path) -> dict[str, list[Any]]:
-    """Return {column: one value per row}; values missing from a .jsonl row are None.
+    """Return {column: one value per row}. A value that is missing from a .jsonl row is None.
 
     Raises:
-        InputError: the file is missing, damaged, of another format or has no rows; the message names file and line.
+        InputError: the file is missing, damaged, in an unknown format or has no rows. The message names the file and
+            the line.
     """
     readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     suffix = path.suffix.lower()
     if not path.exists():
         raise InputError(f"{path}: no such file")
     if suffix not in readers:
-        raise InputError(f"{path}: unknown format {suffix!r}; a table is a file in {', '.join(readers)}")
+        raise InputError(f"{path}: unknown format {suffix!r}; a table must be one of {', '.join(readers)}")
     try:
         columns = readers[suffix](path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InputError(f"{path}: cannot be read as {suffix} ({reason})") from error
+        raise InputError(f"{path}: cannot be read as a {suffix} file ({reason})") from error
     if not any(columns.values()):
         raise InputError(f"{path}: no rows; the table needs one row per instance")
     return columns
@@ -44,14 +45,14 @@ def text_column(path: Path, columns: dict[str, list[Any]], name: str, purpose: s
     """Return the values of a column as strings; integers are converted.
 
     Args:
-        path: path of the table, for messages.
+        path: path of the table, used in error messages.
         columns: the columns of the table.
         name: name of the column.
-        purpose: what the column is needed for, for the message.
+        purpose: what the column is needed for, used in error messages.
 
     Raises:
-        InputError: the column is missing (the message suggests the nearest name), or a value is missing or neither text
-            nor an integer (the message names the row).
+        InputError: the column is missing (the message suggests the closest name), or a value is missing or is not
+            text or an integer (the message names the row).
     """
     if name not in columns:
         raise InputError(
@@ -64,25 +65,27 @@ def read_splits(path: Path, columns: dict[str, list[Any]], name: str) -> tuple[t
     """Return the split of each row, and a note for each synonym (val, valid, dev) that was read as validation.
 
     Raises:
-        InputError: a split is unknown (the message suggests the nearest name), or train, validation or test has no
+        InputError: a split is unknown (the message suggests the closest name), or train, validation or test has no
             rows.
     """
-    given = text_column(path, columns, name, "it says which rows are train, validation, test and, optionally, heads")
+    given = text_column(
+        path, columns, name, "this column says which rows are train, validation, test and (optionally) heads"
+    )
     for row, split in enumerate(given):
         if split not in SPLITS and split not in _SYNONYMS:
             raise InputError(
                 f"{path}: row {row}, column {name!r}: unknown split {split!r}; "
-                f"known are {', '.join(SPLITS)}{nearest(split, SPLITS)}"
+                f"known splits: {', '.join(SPLITS)}{nearest(split, SPLITS)}"
             )
     splits = tuple(_SYNONYMS.get(split, split) for split in given)
     for required in ("train", "validation", "test"):
         if required not in splits:
             present = ", ".join(split for split in SPLITS if split in splits)
             raise InputError(
-                f"{path}: column {name!r}: no {required!r} rows; found {present}, "
+                f"{path}: column {name!r} has no {required!r} rows; found only {present}, "
                 "but train, validation and test are required"
             )
-    notes = [f"split {split!r} read as {_SYNONYMS[split]!r}" for split in dict.fromkeys(given) if split in _SYNONYMS]
+    notes = [f"split {split!r} is read as {_SYNONYMS[split]!r}" for split in dict.fromkeys(given) if split in _SYNONYMS]
     return splits, notes
 
 
@@ -104,9 +107,11 @@ def _jsonl(path: Path) -> dict[str, list[Any]]:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise InputError(f"{path}: line {number} is not JSON ({error}); every line is one object") from error
+                raise InputError(
+                    f"{path}: line {number} is not JSON ({error}); every line must be a JSON object"
+                ) from error
             if not isinstance(row, dict):
-                raise InputError(f"{path}: line {number} is not a JSON object but {type(row).__name__}")
+                raise InputError(f"{path}: line {number} must be a JSON object, found a {type(row).__name__}")
             rows.append(row)
     return {name: [row.get(name) for row in rows] for name in _names(rows)}
 
@@ -120,14 +125,14 @@ def _csv(path: Path) -> dict[str, list[Any]]:
         reader = csv.reader(file, strict=True)
         header = next(reader, [])
         if len(set(header)) < len(header):
-            raise InputError(f"{path}: the header names a column twice ({', '.join(header)}); rename one")
+            raise InputError(f"{path}: two columns in the header have the same name ({', '.join(header)}); rename one")
         columns: dict[str, list[Any]] = {name: [] for name in header}
         for row in reader:
             if not row:
                 continue
             if len(row) != len(header):
                 raise InputError(
-                    f"{path}: line {reader.line_num} has {len(row)} cells, the header has {len(header)}; "
+                    f"{path}: line {reader.line_num} has {len(row)} cells, but the header has {len(header)}; "
                     "quote values that contain commas"
                 )
             for name, value in zip(header, row, strict=True):

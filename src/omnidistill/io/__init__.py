@@ -1,1 +1,1 @@
-"""Reading and writing: artifacts on disk, metrics logs and the trackers that mirror them."""
+"""Input and output: artifacts on disk, metrics logs, and the trackers that mirror the logs."""

@@ -1,1 +1,1 @@
-"""Models and losses: projection heads, objectives, target similarities, and storages of synthetic rows."""
+"""Models and losses: projection heads, objectives, target similarities, and storages for synthetic rows."""

@@ -1,10 +1,11 @@
-"""Linear projection heads: a dict of matrices W_m in R^{d x p_m}, and pure functions of them.
+"""Linear projection heads: a dict of matrices W_m in R^{d x p_m}, and pure functions that use them.
 
-An output is y = W x, an embedding z = y / ||y||. To train a bias, append 1 to every x and b to W. Heads trained on
-centred features need the bias -W mu on features that are not centred (see `Preprocessing.head_bias`).
+An output is y = W x; an embedding is z = y / ||y||. To train a bias, append 1 to every x and a column b to W. Heads
+that were trained on centred features need the bias -W mu on features that are not centred (see
+`Preprocessing.head_bias`).
 
-Heads are stored as an artifact of kind "heads" with one tensor per modality. A safetensors file with tensors named by
-modality can be read as well.
+Heads are stored as an artifact of kind "heads" with one tensor per modality. A plain safetensors file whose tensors are
+named after the modalities can be read as well.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Heads = dict[str, Float[Tensor, "_ _"]]
 
 
 def project(heads: Heads, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return the outputs y = W x (N x d) of every modality that has a head."""
+    """Return the outputs y = W x (N x d) for every modality that has a head."""
     return {name: features[name] @ matrix.mT for name, matrix in heads.items()}
 
 
@@ -34,12 +35,12 @@ def embed(
     features: Mapping[str, Float[Tensor, "_ _"]],
     bias: Mapping[str, Float[Tensor, " _"]] | None = None,
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return the unit embeddings z = y / ||y|| (N x d), y = W x + b, of every modality that has a head.
+    """Return the unit embeddings z = y / ||y|| (N x d) with y = W x + b, for every modality that has a head.
 
     Args:
         heads: {modality: d x p_m}.
         features: {modality: N x p_m}.
-        bias: {modality: d}; None: zero.
+        bias: {modality: d}; None means zero.
     """
     outputs = project(heads, features)
     if bias is not None:
@@ -48,17 +49,17 @@ def embed(
 
 
 def stack(per_modality: Mapping[str, Float[Tensor, "_ _"]]) -> Float[Tensor, "M _ _"]:
-    """Stack tensors of one shape over modalities, in the order of the mapping."""
+    """Stack the tensors of all modalities, which must have the same shape, in the order of the mapping."""
     return torch.stack(list(per_modality.values()))
 
 
 def random_heads(widths: Mapping[str, int], width: int, generator: torch.Generator) -> Heads:
-    """Return Gaussian heads (CPU) with variance 1/p, for which standardised features have outputs of unit variance."""
+    """Return Gaussian heads on the CPU. Their variance is 1/p, so standardised features give unit-variance outputs."""
     return {name: torch.randn(width, p, generator=generator, device="cpu") / p**0.5 for name, p in widths.items()}
 
 
 def shared_groups(groups: Int[Tensor, "*r b"]) -> Float[Tensor, "*r b b"]:
-    """Return the affinities of rows with these group codes: 1 where two rows are in the same group, else 0."""
+    """Return the affinity of every two rows, given their group codes: 1 if both are in the same group, else 0."""
     return (groups.unsqueeze(-1) == groups.unsqueeze(-2)).float()
 
 
@@ -68,23 +69,23 @@ def save_heads(heads: Heads, folder: Path, meta: Mapping[str, Json]) -> None:
     Args:
         heads: one matrix per modality.
         folder: folder of the artifact.
-        meta: where the heads come from, such as {"origin": "pretrained"}; any JSON that is to be stored with them.
+        meta: JSON values to store with the heads, such as their origin, {"origin": "pretrained"}.
     """
     save_artifact(folder, "heads", moved(heads, "cpu"), {"modalities": list(heads), **meta})
 
 
 def load_heads(path: Path, widths: Mapping[str, int]) -> tuple[Heads, dict[str, Json]]:
-    """Read heads for features of the given widths.
+    """Read heads for features with the given widths.
 
     Args:
-        path: artifact folder, or a bare safetensors file with tensors named by modality.
-        widths: width of every modality that needs a head.
+        path: folder of the artifact, or a plain safetensors file whose tensors are named after the modalities.
+        widths: {modality: p_m} for every modality that needs a head.
 
     Returns:
-        The heads, float32, in the order of `widths`, and the JSON that was stored with them.
+        The heads in float32, in the order of `widths`, and the JSON values that were stored with them.
 
     Raises:
-        InputError: a modality is missing, a matrix has the wrong input width, or the output widths differ.
+        InputError: a modality has no head, a matrix has the wrong input width, or the output widths differ.
     """
     if path.is_dir():
         artifact = load_artifact(path, "heads")
@@ -96,7 +97,7 @@ def load_heads(path: Path, widths: Mapping[str, int]) -> tuple[Heads, dict[str, 
 
 
 def check_heads(heads: Mapping[str, Tensor], widths: Mapping[str, int], where: str) -> None:
-    """Raise InputError unless there is one finite d x p_m matrix per modality, all with the same d."""
+    """Raise InputError unless every modality has a finite d x p_m matrix, with the same d for all modalities."""
     for name, p in widths.items():
         if name not in heads:
             raise InputError(
@@ -106,7 +107,7 @@ def check_heads(heads: Mapping[str, Tensor], widths: Mapping[str, int], where: s
         if matrix.ndim != 2 or matrix.shape[1] != p:
             raise InputError(
                 f"{where}: head '{name}' has shape {tuple(matrix.shape)}; the features of '{name}' are {p} wide, "
-                f"so it must be d x {p}"
+                f"so the head must be d x {p}"
             )
         if not bool(torch.isfinite(matrix).all()):
             raise InputError(f"{where}: head '{name}' contains NaN or Inf; export the heads again")

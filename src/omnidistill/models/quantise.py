@@ -1,10 +1,11 @@
-"""Quantisation of rows to b-bit integers with one float32 step per row, densely packed.
+"""Quantisation of rows to densely packed b-bit integers, with one float32 step per row.
 
     x_i ~ s_i q_i,   q_i integers in [-L, L],   L = 2^(b-1) - 1,   s_i = f max|x_i| / L
 
-with the factor f <= 1, out of a fixed list, that minimises the squared error; f < 1 clips large numbers for a finer
-step. The stored code is q + L + 1 > 0. Code j of a row occupies the bits b j .. b j + b - 1 of the bytes of the row,
-lowest bit first. Code 0 stands for no number and pads the last byte, so the width of the rows follows from their codes.
+The factor f <= 1 is chosen from a fixed list such that the squared error is smallest. With f < 1, large numbers are
+clipped and the step is finer. The stored code is q + L + 1 > 0. Code j of a row occupies the bits b j to b j + b - 1 in
+the bytes of that row, lowest bit first. Code 0 represents no number and only pads the last byte, so the width of the
+rows follows from their codes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _FACTORS = tuple(k / 20 for k in range(20, 3, -1))
 
 @torch.no_grad()
 def quantise(rows: Float[Tensor, "N p"], bits: int) -> tuple[UInt8[Tensor, "N p"], Float[Tensor, " N"]]:
-    """Return the codes and the step of every row, for 2 <= bits <= 8."""
+    """Return the codes and the step of every row. `bits` is 2 to 8."""
     largest = rows.abs().amax(1, keepdim=True)
     step = _step(largest, bits, _FACTORS[0])
     least_error = _error(rows, step, bits)
@@ -27,11 +28,11 @@ def quantise(rows: Float[Tensor, "N p"], bits: int) -> tuple[UInt8[Tensor, "N p"
         error = _error(rows, finer, bits)
         step, least_error = torch.where(error < least_error, finer, step), torch.minimum(error, least_error)
     codes = _levels(rows, step, bits) + (1 << bits - 1)
-    return codes.to(torch.uint8).clamp_min(1), step.squeeze(1)  # the conversion of NaN may give code 0
+    return codes.to(torch.uint8).clamp_min(1), step.squeeze(1)  # NaN may be converted to code 0
 
 
 def dequantise(codes: UInt8[Tensor, "N p"], step: Float[Tensor, " N"], bits: int) -> Float[Tensor, "N p"]:
-    """Return the rows that codes and steps represent."""
+    """Return the rows that the codes and steps represent."""
     levels = codes.to(step.dtype) - (1 << bits - 1)
     return levels * step.unsqueeze(1)
 
@@ -44,10 +45,10 @@ def pack_codes(codes: UInt8[Tensor, "N p"], bits: int) -> UInt8[Tensor, "N _"]:
 
 
 def unpack_codes(packed: UInt8[Tensor, "N _"], bits: int) -> UInt8[Tensor, "N p"]:
-    """Return the codes that `pack_codes` packed, none of which may be 0.
+    """Return the codes that `pack_codes` packed. None of the codes may be 0.
 
     Raises:
-        ValueError: rows have different widths, or a code within a row is 0.
+        ValueError: rows have different widths, or a code before the end of a row is 0.
     """
     stream = _bits_of(packed, 8)
     codes = _number_of(stream[:, : stream.shape[1] // bits * bits], bits)
@@ -63,7 +64,7 @@ def _top(bits: int) -> int:
 
 
 def _step(largest: Tensor, bits: int, factor: float) -> Tensor:
-    return (largest * (factor / _top(bits))).clamp_min(torch.finfo(largest.dtype).tiny)  # rows of zeros need a step
+    return (largest * (factor / _top(bits))).clamp_min(torch.finfo(largest.dtype).tiny)  # zero rows need a step, too
 
 
 def _levels(rows: Tensor, step: Tensor, bits: int) -> Tensor:
@@ -75,11 +76,11 @@ def _error(rows: Tensor, step: Tensor, bits: int) -> Tensor:
 
 
 def _bits_of(numbers: Tensor, bits: int) -> Tensor:
-    """Convert N x n numbers to N x (n bits) zeros and ones, the lowest bit of each number first."""
+    """Convert N x n numbers to N x (n bits) zeros and ones. The lowest bit of each number comes first."""
     return torch.flatten((numbers.unsqueeze(-1) >> torch.arange(bits, dtype=torch.uint8, device=numbers.device)) & 1, 1)
 
 
 def _number_of(stream: Tensor, bits: int) -> Tensor:
-    """Invert `_bits_of`."""
+    """Convert zeros and ones back to numbers; the inverse of `_bits_of`."""
     pieces = stream.view(len(stream), -1, bits)
     return torch.sum(pieces << torch.arange(bits, dtype=torch.uint8, device=stream.device), -1).to(torch.uint8)

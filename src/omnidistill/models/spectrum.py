@@ -1,15 +1,15 @@
-"""Spectrum of the Gram matrix of an instance, and its consensus direction (HoPA, arXiv 2604.10666, eq. 1, 5, 6).
+"""Spectrum and consensus direction of an instance, from its Gram matrix (HoPA, arXiv 2604.10666, eq. 1, 5, 6).
 
-An instance has one unit embedding per modality, Z in R^{M x d}. With G = Z Z^T = U diag(lambda) U^T (M x M, tiny), the
-singular values are sigma = sqrt(lambda), and the consensus direction (the proxy of the paper, Lemma 3) is
-v_1 = Z^T u_1 / sigma_1, written here as v_1 = Z^T a with a = u_1 / sigma_1.
+An instance has one unit embedding per modality, Z in R^{M x d}. Its Gram matrix G = Z Z^T = U diag(lambda) U^T is tiny
+(M x M). The singular values of Z are sigma = sqrt(lambda). The consensus direction, which the paper calls proxy (Lemma
+3), is v_1 = Z^T u_1 / sigma_1. Here it is written as v_1 = Z^T a with a = u_1 / sigma_1.
 
-An SVD determines v_1 only up to its sign, and the proxy similarity s_ij = v_i . v_j depends on it. Sign rule: flip v_1
-so that sum_m u_1m >= 0, i.e. v_1 points along the mean of the modality embeddings (unique when all cosines are
-positive, by Perron-Frobenius). Where the sum vanishes (M = 2 with a negative cosine: u_1 = (1, -1) / sqrt 2), no rule
-can be symmetric in the modalities, and the sign of the first entry decides.
+An SVD determines v_1 only up to its sign, but the proxy similarity s_ij = v_i . v_j depends on the sign. Sign rule:
+flip v_1 so that sum_m u_1m >= 0. Then v_1 points along the mean of the modality embeddings; it is unique if all cosines
+are positive (Perron-Frobenius). The sum vanishes if M = 2 and the cosine is negative: u_1 = (1, -1) / sqrt 2. No rule
+can then be symmetric in the modalities, so the sign of the first entry decides.
 
-Shapes: b instances, M modalities; `*r` leading run dimensions.
+Shapes: b instances, M modalities; `*r` stands for leading dimensions, one index per run.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Spectra of the Gram matrices of a batch, with descending eigenvalues."""
+    """Spectra of a batch of Gram matrices, with descending eigenvalues."""
 
     eigenvalues: Float[Tensor, "*r b M"]
     vectors: Float[Tensor, "*r b M M"]  # column k belongs to eigenvalue k; the sign rule holds
-    sigma: Float[Tensor, "*r b M"]  # singular values of Z, floored at sqrt(eps)
+    sigma: Float[Tensor, "*r b M"]  # singular values of Z, clamped from below at rounding level
 
     def weights(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
         """Return the coefficients a = u_k / sigma_k of the k-th right singular vector, v_k = sum_m a_m z_m."""
@@ -39,7 +39,7 @@ class Spectrum:
 
             da = U (gamma o (U^T dG u_k)) / sigma_k,  gamma_l = 1 / (lambda_k - lambda_l),  gamma_k = -1 / (2 lambda_k)
 
-        gamma_l is 0 where the gap vanishes.
+        gamma_l is 0 if the gap lambda_k - lambda_l vanishes.
         """
         own = -0.5 / self.sigma[..., mode : mode + 1].square()
         before = self.eigenvalues[..., mode : mode + 1] - self.eigenvalues[..., :mode]
@@ -50,8 +50,8 @@ class Spectrum:
 def spectrum(gram: Float[Tensor, "*r b M M"]) -> Spectrum:
     """Return the eigendecomposition of symmetric Gram matrices.
 
-    It is differentiable any number of times, with finite derivatives at repeated eigenvalues. Eigenvalues are clamped
-    at the rounding level of the dtype before the square root.
+    The result can be differentiated any number of times, and its derivatives are finite at repeated eigenvalues. Before
+    the square root, eigenvalues are clamped from below at the rounding level of the dtype.
     """
     eigenvalues, vectors = _Eigh.apply(gram)  # type: ignore[no-untyped-call]
     sigma = eigenvalues.clamp_min(_floor(gram.dtype)).sqrt()
@@ -63,23 +63,23 @@ def _floor(dtype: torch.dtype) -> float:
 
 
 def _inverse(gaps: Tensor) -> Tensor:
-    """Return 1 / gap, or 0 with derivative 0 where the gap is below rounding."""
+    """Return 1 / gap. Where the gap is below the rounding level, return 0 with derivative 0."""
     is_distinct = gaps.abs() > _floor(gaps.dtype)
     return torch.where(is_distinct, gaps, 1).reciprocal() * is_distinct
 
 
 class _Eigh(torch.autograd.Function):
-    """`torch.linalg.eigh` with descending eigenvalues and the sign rule, and a finite backward at repeated eigenvalues.
+    """`torch.linalg.eigh` with descending eigenvalues, the sign rule, and a finite backward at repeated eigenvalues.
 
-    dU = U (F o U^T dG U), F_jk = 1 / (lambda_k - lambda_j). Where two eigenvalues coincide, the functions of this
-    module do not depend on the choice of basis within the pair, so that entry of the cotangent vanishes and F may be
-    set to 0. (gap / (gap^2 + eps^2) instead has the slope 1 / eps^2 at 0, which occurs on the diagonal and swamps the
-    second derivative.)
+    dU = U (F o U^T dG U), F_jk = 1 / (lambda_k - lambda_j). If two eigenvalues coincide, the functions in this module
+    do not depend on the basis chosen for the pair. That entry of the cotangent is therefore zero, and F may be set to 0
+    there. (The common alternative gap / (gap^2 + eps^2) has slope 1 / eps^2 at gap 0. The gap is 0 on the diagonal, so
+    this slope would swamp the second derivative.)
     """
 
     @staticmethod
     def forward(ctx: Any, gram: Tensor) -> tuple[Tensor, Tensor]:
-        if not bool(torch.isfinite(gram).all()):  # propagate NaN, as torch does; LAPACK would raise
+        if not bool(torch.isfinite(gram).all()):  # propagate NaN as torch does, because LAPACK would raise
             ctx.save_for_backward(gram[..., 0] * torch.nan, gram * torch.nan)
             return gram[..., 0] * torch.nan, gram * torch.nan
         eigenvalues, vectors = torch.linalg.eigh(gram)

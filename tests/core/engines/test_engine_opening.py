@@ -39,7 +39,7 @@ def test_local_and_gpus() -> None:
 @pytest.mark.parametrize(
     ("text", "device", "message"),
     [
-        ("rey", "cpu", r"engine='rey': engine 'rey' is not installed; installed are local, ray; did you mean 'ray'\?"),
+        ("rey", "cpu", r"engine='rey': engine 'rey' is not installed; installed: local, ray; did you mean 'ray'\?"),
         ("locale", "cpu", r"did you mean 'local'\?"),
         ("ray:", "cpu", r"engine='ray:': no address after the colon; use engine='ray' or ray:ADDRESS"),
         ("local:1", "cpu", r"the engine 'local' takes no address; use engine='local'"),
@@ -88,9 +88,9 @@ def test_engines_of_entry_points() -> None:
         assert type(engine).__name__ == "Threads"
         assert engine.address is None
         assert type(engine_from("local")) is LocalEngine  # built-in names cannot be replaced
-        with pytest.raises(InputError, match=r"engine='absent': engine 'absent' of package .* cannot be loaded"):
+        with pytest.raises(InputError, match=r"engine='absent': engine 'absent' from package .* cannot be loaded"):
             engine_from("absent")
-        with pytest.raises(InputError, match=r"engine='three': int is not an Engine"):
+        with pytest.raises(InputError, match=r"engine='three': int must define here, at_once and run"):
             engine_from("three")
         with pytest.raises(InputError, match=r"did you mean 'threads'\?"):
             engine_from("thread")

@@ -123,7 +123,7 @@ def test_a_unit_waits_for_those_that_it_comes_after(found: dict[str, Any]) -> No
 
 
 def test_a_unit_that_kills_every_worker_is_given_up(found: dict[str, Any]) -> None:
-    assert found["alone"]["found"]["deadly"].startswith("WorkerDiedError: its worker died, and so did those that")
+    assert found["alone"]["found"]["deadly"].startswith("WorkerDiedError: the worker of this unit died, and so did ")
     assert found["alone"]["done"].count("deadly") == 2
 
 

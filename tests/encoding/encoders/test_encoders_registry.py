@@ -126,14 +126,14 @@ def test_an_entry_point_receives_source_and_device() -> None:
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("minilm-l7", r"encoder 'minilm-l7' is not installed; installed are .*did you mean 'minilm-l6'\?"),
+        ("minilm-l7", r"encoder 'minilm-l7' is not installed; installed: .*did you mean 'minilm-l6'\?"),
         ("clip-imaeg:x", r"not installed; .*did you mean 'clip-image'\?"),
         ("clip-image", r"'clip-image': the source of its weights is missing; use clip-image:FOLDER"),
         ("clip-image:", r"use clip-image:FOLDER"),
         ("whisper-base:x", r"leave out ':x'"),
         ("broken", r"encoder 'broken' of package '.*': cannot be opened \(RuntimeError: no weights\)"),
         ("nothing", r"encoder 'nothing' of package '.*': returned a int, expected an Encoder"),
-        ("absent", r"encoder 'absent' of package '.*' cannot be loaded \(AttributeError"),
+        ("absent", r"encoder 'absent' from package '.*' cannot be loaded \(AttributeError"),
         ("clip-text:no/such@main", r"no/such@main: the download from the hub failed|needs huggingface_hub"),
         ("clip-text:no/such", r"use no/such@COMMIT"),
         ("clip-text:nowhere", r"encoder 'clip-text': nowhere: no such folder"),

@@ -130,7 +130,7 @@ def test_a_bad_cell_is_named_with_file_row_and_column(tmp_path, row, names):
         ("id,clip:film", "column 'clip:film'"),
         ("id,split", "no modality"),
         ("id,video,video:video", "two columns have the same modality"),
-        ("id,../a:video", "not a usable name"),
+        ("id,../a:video", "this name is not allowed"),
         ("id,start:video", "modality 'start': this is the name of another column"),
         ("name,video", "no column 'id'"),
     ],

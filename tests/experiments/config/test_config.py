@@ -108,7 +108,7 @@ def test_a_setting_that_was_given_is_not_blamed_on_the_preset() -> None:
     assert refusal("distill.iterations=0") == "distill.iterations = 0: must be greater than or equal to 1"
     assert refusal("distill.iteration=4") == "unknown setting 'distill.iteration'; did you mean 'iterations'?"
     assert refusal("distill.similarity.kind=x") == (
-        "distill.similarity: similarity 'x' is not installed; installed are identity, low-rank, diagonal, full, groups"
+        "distill.similarity: similarity 'x' is not installed; installed: identity, low-rank, diagonal, full, groups"
     )
     assert refusal("distill.similarity=x") == refusal("distill.similarity.kind=x")
     assert refusal("modalities=[1]") == "modalities.0 = 1: must be a valid string"

@@ -142,7 +142,7 @@ def test_a_dry_run_refuses_what_the_command_refuses(data: Path) -> None:
         with pytest.raises(InputError, match="trained on other data or from other heads"):
             command(data, config=small_config("distill.size=9"), heads=heads, experts=buffer, progress=False)
     for command in (train_experts, estimate_experts):
-        with pytest.raises(InputError, match="no such set"):
+        with pytest.raises(InputError, match="no such folder"):
             command(data / "none", config=small_config(), progress=False)
     for command in (compare, estimate_comparison):
         with pytest.raises(InputError, match="size 65: exceeds the 64 training rows"):

@@ -230,7 +230,7 @@ def test_failing_trackers_do_not_change_a_run(tmp_path: Path, monkeypatch: pytes
 
 def test_names_and_packages_are_checked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
-        InputError, match=r"tracker 'wand' is not installed; installed are tensorboard, wandb, trackio; did you"
+        InputError, match=r"tracker 'wand' is not installed; installed: tensorboard, wandb, trackio; did you"
     ):
         check_trackers(["wand"])
     monkeypatch.setitem(sys.modules, "trackio", None)

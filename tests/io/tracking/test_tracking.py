@@ -118,8 +118,8 @@ def test_resuming_cuts_a_line_that_the_killed_process_left_unfinished(tmp_path: 
 @pytest.mark.parametrize(
     ("content", "resume_at", "message"),
     [
-        (b'{"a": 1}\n', 10, "has 9 bytes, the checkpoint expects 10 or more"),
-        (b"", 1, "has 0 bytes, the checkpoint expects 1 or more"),
+        (b'{"a": 1}\n', 10, "has 9 bytes, but the checkpoint expects at least 10"),
+        (b"", 1, "has 0 bytes, but the checkpoint expects at least 1"),
         (b'{"a": 1}\n{"a": 2}\n', 10, "no line ends at byte 10"),
         (b'{"a": 1}\n', -1, "cannot be opened"),
         (None, 9, "cannot be opened .No such file or directory"),
@@ -147,7 +147,7 @@ def test_a_folder_that_is_missing_or_a_file(tmp_path: Path) -> None:
 def test_numbers_that_are_not_finite_are_refused_and_not_written(tmp_path: Path, value: float) -> None:
     with JsonlLog(tmp_path / "m") as tracker:
         tracker.log(record("a", 1))
-        with pytest.raises(NotFiniteError, match=r"NaN or Inf in the record .*'loss'"):
+        with pytest.raises(NotFiniteError, match=r"in the record .*'loss'.* is NaN or Inf"):
             tracker.log(MetricsRecord(2, {"loss": value}))
         tracker.log(record("a", 3))
     assert lines(tmp_path / "m") == [{"a": 1}, {"a": 3}]
@@ -165,7 +165,7 @@ def test_reading_ignores_entries_that_are_not_numbers(tmp_path: Path) -> None:
 )
 def test_an_altered_log_is_one_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m").write_bytes(content)
-    with pytest.raises(InputError, match=r"m: cannot be read .*; the log was altered, distil again"):
+    with pytest.raises(InputError, match=r"m: cannot be read .*; the log was altered: distil again"):
         read_records(tmp_path / "m")
 
 

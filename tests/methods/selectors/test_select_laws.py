@@ -206,7 +206,7 @@ def test_only_selectors_that_declare_it_need_a_trajectory(name):
 def test_an_unknown_selector_is_refused_with_the_nearest():
     train, heads = random_problem(2, 10, seed=13)
     with pytest.raises(
-        InputError, match=r"selector 'k-centre' is not installed; installed are random, .*did you mean 'k-center'\?"
+        InputError, match=r"selector 'k-centre' is not installed; installed: random, .*did you mean 'k-center'\?"
     ):
         _select("k-centre", train, heads, 4)
 

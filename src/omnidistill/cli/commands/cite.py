@@ -14,7 +14,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "cite",
         run,
-        "print BibTeX entries for the methods and encoders used",
+        "print BibTeX entries for the methods and encoders of a run",
         examples=("omnidistill cite RUN > used.bib", "omnidistill cite hopa imagebind-video"),
         needs_torch=False,
     )
@@ -22,7 +22,7 @@ def add(group: CommandGroup) -> None:
         "names",
         nargs="*",
         metavar="RUN|METHOD",
-        help="runs, comparisons, methods, encoders (default: omnidistill itself)",
+        help="runs, comparisons, methods or encoders to cite (default: omnidistill itself)",
     )
     add_json(parser)
 

@@ -17,7 +17,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "compare",
         run,
-        "create and score a set for every method, size and seed",
+        "create and evaluate a set for every method, size and seed",
         main_options=("--preset", "--methods", "--sizes", "--bytes", "--seeds", "--resume", "--dry-run"),
         examples=(
             "omnidistill compare emoji --preset quick -o CMP --dry-run",
@@ -25,18 +25,25 @@ def add(group: CommandGroup) -> None:
         ),
     )
     parser.add_argument(
-        "set", metavar="SET", help="folder written by 'pack' or 'encode', or the name 'emoji' for the bundled data"
+        "set", metavar="SET", help="folder that 'pack' or 'encode' wrote, or the name 'emoji' for the bundled data"
     )
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write; can hold several comparisons"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder to write; it can hold several comparisons",
     )
-    parser.add_argument("--preset", metavar="NAME", help="comparison included in the package: paper-table-1 ...")
-    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="file with your own comparison")
-    parser.add_argument("--methods", type=names, metavar="A,B", help="presets of methods, see 'omnidistill presets'")
+    parser.add_argument("--preset", metavar="NAME", help="named comparison from the package, such as paper-table-1")
+    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="TOML file that describes your comparison")
+    parser.add_argument("--methods", type=names, metavar="A,B", help="methods to compare; see 'omnidistill presets'")
     parser.add_argument("--sizes", type=numbers, metavar="N,N", help="numbers of synthetic rows (default: 100)")
-    parser.add_argument("--bytes", type=names, metavar="B,B", help="budgets instead of sizes: 0.1%%,1%% or 20kB,200kB")
     parser.add_argument(
-        "--seeds", type=numbers, metavar="N,N", help="seeds; one set is created per seed (default: 0,1,2)"
+        "--bytes", type=names, metavar="B,B", help="size budgets instead of --sizes, such as 0.1%%,1%% or 20kB,200kB"
+    )
+    parser.add_argument(
+        "--seeds", type=numbers, metavar="N,N", help="seeds; every method creates one set per seed (default: 0,1,2)"
     )
     parser.add_argument("--students", type=int, metavar="R", help="students trained per set (default: 5)")
     parser.add_argument(
@@ -45,17 +52,19 @@ def add(group: CommandGroup) -> None:
         metavar="NAMES",
         help="metrics such as R@1,R@50,MRR (default: all, with R@1, R@5, R@10)",
     )
-    parser.add_argument("--layout", metavar="NAME", help="table layout: retrieval, variants, cost, directions or curve")
-    parser.add_argument("--heads", type=Path, metavar="FILE|DIR", help="initial heads of all students")
+    parser.add_argument(
+        "--layout", metavar="NAME", help="layout of the table: retrieval, variants, cost, directions or curve"
+    )
+    parser.add_argument("--heads", type=Path, metavar="FILE|DIR", help="initial heads for all students")
     parser.add_argument(
         "--set",
         dest="set_values",
         action="append",
         metavar="KEY=VALUE",
-        help="change a setting of every method that has it; may be given more than once",
+        help="change a setting in every method that has this setting; can be repeated",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="resume the comparison in DIR, or add another comparison to DIR"
+        "--resume", action="store_true", help="resume the comparison in DIR, or add a new comparison to DIR"
     )
     add_device(parser)
     add_dry_run(parser)
@@ -69,9 +78,9 @@ def metrics_setting(options: argparse.Namespace) -> list[str]:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the missing parts of a comparison and print its table; return 1 if a method failed.
+    """Run the missing parts of a comparison, and print its table. Return 1 if a method failed.
 
-    With `--dry-run`, print the estimated cost.
+    With `--dry-run`, only print the estimated cost.
     """
     from omnidistill.api import compare
     from omnidistill.report.comparison_table import to_rich

@@ -13,7 +13,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "completion",
         run,
-        "print the script that completes commands and options in a shell",
+        "print a shell script that completes commands and options",
         examples=(
             'eval "$(omnidistill completion bash)"',
             "omnidistill completion fish > ~/.config/fish/completions/omnidistill.fish",
@@ -24,5 +24,5 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print the completion script of a shell."""
+    """Print the completion script for a shell."""
     print(completion_script(options.program, options.shell), end="")

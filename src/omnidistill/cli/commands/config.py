@@ -14,17 +14,17 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "config",
         run,
-        "print the resolved settings, or explain every setting",
+        "print the settings for a run, or explain every setting",
         main_options=("--preset", "--set", "--explain"),
         examples=("omnidistill config --preset hopa > run.json", "omnidistill config --explain"),
     )
     add_settings(parser)
-    parser.add_argument("--explain", action="store_true", help="print default, unit and purpose of every setting")
+    parser.add_argument("--explain", action="store_true", help="print the default, unit and purpose of every setting")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print the resolved settings, or with `--explain` the meaning of every setting."""
+    """Print the resolved settings, or with `--explain` describe every setting."""
     from omnidistill.experiments.config import RunConfig, describe_fields, requested_config
 
     if options.explain:

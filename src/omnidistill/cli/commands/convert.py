@@ -10,10 +10,11 @@ from omnidistill.cli.options import add_json
 from omnidistill.cli.output import print_note, print_result
 from omnidistill.cli.parser import CommandGroup
 
-_NOTES = """imagebind WEIGHTS: the file imagebind_huge.pth, which you download yourself.
-Its licence is CC-BY-NC 4.0: no commercial use.
-languagebind WEIGHTS: the folder of a published model with config.json and weights; convert one folder per model.
-Pickled weights are read as tensors only; files that would run code are rejected."""
+_NOTES = """For imagebind, WEIGHTS is the file imagebind_huge.pth, which you have to download.
+Its licence is CC-BY-NC 4.0, which excludes commercial use.
+For languagebind, WEIGHTS is the folder of a published model, with config.json and weights. Convert each model
+separately.
+Only tensors are read from pickled weights; files that would run code are rejected."""
 
 
 def add(group: CommandGroup) -> None:
@@ -31,7 +32,7 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "model", choices=("imagebind", "languagebind"), metavar="MODEL", help="imagebind or languagebind"
     )
-    parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="file or folder of the model, see below")
+    parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="file or folder of the model; see below")
     parser.add_argument(
         "--modality", choices=("video", "image", "audio"), help="modality that the LanguageBind model encodes"
     )
@@ -39,7 +40,7 @@ def add(group: CommandGroup) -> None:
         "--vocabulary",
         type=Path,
         metavar="FILE",
-        help="CLIP's merges.txt, needed to encode text (default: the one next to the weights)",
+        help="CLIP's file merges.txt, which is needed to encode text (default: the file next to the weights)",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
     add_json(parser)
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
         lines.append(f"tower    {options.output / tower.name} ({size})")
     if result.vocabulary is None:
         lines.append(
-            f"note     no vocabulary next to the weights; to encode text, copy CLIP's merges.txt to {options.output}"
+            f"note     no merges.txt next to the weights; to encode text, copy CLIP's merges.txt to {options.output}"
         )
     content = {"output": options.output, "licence": LICENCES[options.model], **asdict(result), "next": following}
     print_result(options, content, [*lines, f"next     {following}"])

@@ -15,7 +15,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "demo",
         run,
-        "distil the bundled image-text-audio dataset (takes four minutes)",
+        "distil the bundled image-text-audio dataset; takes four minutes",
         examples=("omnidistill demo", "omnidistill demo -o first-look"),
     )
     parser.add_argument(
@@ -31,7 +31,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the demonstration; print its table and the path of the report page."""
+    """Run the demo, and print its table and the path of its report page."""
     from omnidistill.experiments.demo import PRESETS, run_demo
     from omnidistill.report.run_table import to_rich
 

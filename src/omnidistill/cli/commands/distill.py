@@ -15,7 +15,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "distill",
         run,
-        "learn a synthetic set; trains heads and experts if needed",
+        "learn a synthetic set; train heads and experts first if needed",
         main_options=("--size", "--bytes", "--preset", "--set", "--resume", "--dry-run"),
         examples=(
             "omnidistill distill emoji --size 30 -o RUN",
@@ -25,20 +25,20 @@ def add(group: CommandGroup) -> None:
     )
     add_set(parser, "RUN")
     parser.add_argument(
-        "--size", type=int, metavar="N", help="number of synthetic rows (default: that of the preset, usually 100)"
+        "--size", type=int, metavar="N", help="number of synthetic rows (default: set by the preset, usually 100)"
     )
     parser.add_argument(
         "--bytes",
         metavar="B",
-        help="size budget, filled with as many rows as fit, by default of 4 bits per number: 200000, 64kB, 1.5M, or "
-        "1%% of the training features",
+        help="size budget: 200000, 64kB, 1.5M, or 1%% of the training features; the set gets as many rows as fit, by "
+        "default with 4 bits per number",
     )
-    parser.add_argument("--experts", type=Path, metavar="BUFFER", help="expert buffer written by 'experts'")
+    parser.add_argument("--experts", type=Path, metavar="BUFFER", help="expert buffer that 'experts' wrote")
     parser.add_argument(
         "--from", dest="initial_set", type=Path, metavar="RUN", help="start from the rows of an existing set"
     )
     parser.add_argument(
-        "--resume", action="store_true", help="resume the run in RUN; the result is that of an uninterrupted run"
+        "--resume", action="store_true", help="resume the run in RUN; the result equals that of an uninterrupted run"
     )
     add_device(parser)
     add_dry_run(parser)
@@ -47,7 +47,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Learn a synthetic set and print its size and recipe, or with `--dry-run` the estimated cost."""
+    """Learn a synthetic set and print its size and settings, or with `--dry-run` print the estimated cost."""
     from omnidistill.api import distill
 
     arguments = {

@@ -14,7 +14,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "doctor",
         run,
-        "check this machine and installation: versions, speed, disk",
+        "check this machine and the installation: versions, speed, disk",
         main_options=("--json",),
         examples=("omnidistill doctor", "omnidistill doctor --json"),
         needs_torch=False,
@@ -23,7 +23,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the results of the checks; return 1 if a required part does not work."""
+    """Print the results of the checks. Return 1 if a required part does not work."""
     from omnidistill.core.doctor import examine
 
     result = examine()

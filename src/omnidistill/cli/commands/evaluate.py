@@ -15,22 +15,22 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "evaluate",
         run,
-        "train on a set and compare its scores with all baselines",
+        "train on a set, and compare its scores with all baselines",
         main_options=("--seeds", "--json"),
         examples=("omnidistill evaluate RUN", "omnidistill evaluate RUN --seeds 20 --json > scores.json"),
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder written by 'distill'")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder that 'distill' wrote")
     parser.add_argument(
         "--seeds",
         type=int,
         metavar="R",
-        help="students trained per table row (default: that of the run, usually 10)",
+        help="students trained per row of the table (default: set by the run, usually 10)",
     )
     parser.add_argument(
         "--heads",
         type=Path,
         metavar="FILE|DIR",
-        help="initial heads of the students, instead of those that the set was distilled for",
+        help="initial heads for the students, instead of the heads that the set was distilled with",
     )
     parser.add_argument(
         "--metrics",
@@ -39,13 +39,13 @@ def add(group: CommandGroup) -> None:
         help="metrics, separated by commas: R@K for any K, MedR, MnR, MRR, mAP, nDCG@10 (default: all, with R@1, R@5, "
         "R@10)",
     )
-    parser.add_argument("--data", metavar="SET", help="current location of the data, if they were moved")
+    parser.add_argument("--data", metavar="SET", help="current location of the data, if you have moved them")
     add_device(parser)
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Score the set of a run and the baselines; print the table, or the scores as JSON."""
+    """Evaluate the set of a run and the baselines, and print the table, or with `--json` the scores."""
     from omnidistill.api import evaluate
     from omnidistill.report.run_table import metrics_to_rich, to_rich
 

@@ -39,7 +39,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train an expert buffer, or resume its training; with `--dry-run` print the estimated cost."""
+    """Train an expert buffer or resume its training, or with `--dry-run` print the estimated cost."""
     from omnidistill.api import train_experts
 
     arguments = {

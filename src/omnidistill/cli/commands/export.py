@@ -15,7 +15,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "export",
         run,
-        "write the rows of a set in a format that other tools read",
+        "write the rows of a set to a file that other tools can read",
         examples=("omnidistill export RUN -o set.parquet",),
     )
     parser.add_argument("source", type=Path, metavar="RUN|SET", help="finished run, or the folder of its set")
@@ -25,13 +25,13 @@ def add(group: CommandGroup) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help=".parquet or .npz file, or a folder for the Hugging Face library 'datasets'",
+        help=".parquet or .npz file to write, or a folder in the format of the Hugging Face library 'datasets'",
     )
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the rows of a set; print the path."""
+    """Write the rows of a set to a file, and print its path."""
     from omnidistill.experiments.run import load_initial_set
     from omnidistill.experiments.sharing import export
 

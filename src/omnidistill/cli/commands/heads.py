@@ -24,7 +24,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Pre-train or import heads; print their path, shapes and origin."""
+    """Pre-train or import heads, and print their path, shapes and origin."""
     from omnidistill.api import pretrain_heads
 
     heads = pretrain_heads(

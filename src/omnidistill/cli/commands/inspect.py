@@ -15,14 +15,14 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "inspect",
         run,
-        "describe a folder or file: shapes, sizes, licences",
+        "describe a folder or file: its shapes, sizes and licences",
         main_options=("--verify", "--json"),
         examples=("omnidistill inspect RUN", "omnidistill inspect SET --verify --json"),
     )
     parser.add_argument(
-        "path", type=Path, metavar="PATH", help="a set, heads, experts, a run, a comparison, a manifest, an export ..."
+        "path", type=Path, metavar="PATH", help="set, heads, experts, run, comparison, manifest, export ..."
     )
-    parser.add_argument("--verify", action="store_true", help="read all data and compare them with their checksums")
+    parser.add_argument("--verify", action="store_true", help="read all data, and compare them with their checksums")
     add_json(parser)
 
 

@@ -18,7 +18,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "manifest",
         run,
-        "create the table of items to encode from a folder, or check one",
+        "list the items to encode from a folder, or check such a list",
         main_options=("--modalities",),
         examples=(
             "omnidistill manifest media/ -o media/items.csv",
@@ -34,17 +34,21 @@ def add(group: CommandGroup) -> None:
         type=names,
         default=(),
         metavar="A,B",
-        help="some of video,audio,image,text (default: all that the folder contains)",
+        help="modalities to include: video,audio,image,text (default: all that the folder contains)",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="seed for random splits when no folders define them"
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed for random splits, which are used if no folders define splits",
     )
     add_manifest_output(parser, required=False)
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Create or read a manifest, check every file, print the result, and save the usable items."""
+    """Create or read a manifest, check every file in it, print the result, and save the usable items."""
     from omnidistill.core.errors import InputError
     from omnidistill.encoding.manifests.build import build_manifest
     from omnidistill.encoding.manifests.check import check_manifest
@@ -54,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
         manifest, notes = build_manifest(options.source, options.modalities, options.seed)
     elif options.modalities:
         raise InputError(
-            f"{options.source}: --modalities applies to folders only; in a manifest the columns are the modalities"
+            f"{options.source}: --modalities applies only to folders; in a manifest, the columns define the modalities"
         )
     else:
         manifest, notes = read_manifest(options.source), ()

@@ -15,7 +15,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "pack",
         run,
-        "create a SET from feature files and a table of their rows",
+        "create a SET from feature files and a table of ids and splits",
         main_options=("--features", "--table"),
         examples=(
             "omnidistill pack --features feats.npz --table rows.csv -o SET",
@@ -27,17 +27,21 @@ def add(group: CommandGroup) -> None:
         type=Path,
         required=True,
         metavar="FILE|DIR",
-        help=".npz, .safetensors or .parquet file with one array per modality, or a folder of .npy/.safetensors files",
+        help=".npz, .safetensors or .parquet file with one array per modality, or a folder with one .npy, .npz or "
+        ".safetensors file per modality",
     )
     parser.add_argument(
         "--table",
         type=Path,
         metavar="FILE",
-        help=".jsonl, .csv or .parquet file with rows in the order of the features",
+        help=".jsonl, .csv or .parquet file with its rows in the order of the features",
     )
     for column in ("id", "group", "split"):
         parser.add_argument(
-            f"--{column}", default=column, metavar="COLUMN", help=f"column of the {column} (default: {column})"
+            f"--{column}",
+            default=column,
+            metavar="COLUMN",
+            help=f"column that contains the {column} (default: {column})",
         )
     add_preprocessing(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="SET", help="folder to write")
@@ -45,7 +49,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Create a set from feature files; print what the set contains."""
+    """Create a set from feature files, and print a summary of the set."""
     from omnidistill.api import pack
 
     packed = pack(

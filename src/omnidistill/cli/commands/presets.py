@@ -14,7 +14,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "presets",
         run,
-        "list the methods and comparisons included in the package, and every component that is installed",
+        "list all methods, comparisons and installed components",
         main_options=("--json",),
         examples=("omnidistill presets",),
     )
@@ -22,15 +22,15 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """List the presets of methods and comparisons, and the components that settings can name."""
+    """List the presets for methods and comparisons, and the components that settings can name."""
     from omnidistill.experiments.components import component_registries
     from omnidistill.experiments.config import describe_comparisons, describe_presets
 
     presets, comparisons = describe_presets(), describe_comparisons()
     components = {where: registry.list() for where, registry in component_registries().items()}
     sections = {
-        "methods (--preset of distill, --methods of compare)": presets,
-        "comparisons (--preset of compare)": comparisons,
+        "methods (for distill --preset and compare --methods)": presets,
+        "comparisons (for compare --preset)": comparisons,
         **{f"components: {where}": descriptions for where, descriptions in components.items()},
     }
     width = max(len(name) for descriptions in sections.values() for name in descriptions)

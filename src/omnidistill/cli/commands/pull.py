@@ -21,14 +21,14 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "reference",
         metavar="OWNER/NAME[@REVISION]",
-        help="dataset on the Hub, with a commit hash to pin a version (default: latest)",
+        help="dataset on the Hub; REVISION is the commit hash of a version (default: the latest version)",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Download a set; print its path and the commit that pins it."""
+    """Download a set, and print its path and the commit hash of its version."""
     from omnidistill.experiments.sharing import pull
 
     pulled = pull(options.reference, options.output)

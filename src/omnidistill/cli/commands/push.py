@@ -15,22 +15,22 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "push",
         run,
-        "upload a set to the Hugging Face Hub, with card and licence",
+        "upload a set to the Hugging Face Hub, with a card and a licence",
         main_options=("--licence", "--dry-run"),
         examples=("omnidistill push RUN me/my-set --dry-run",),
     )
     parser.add_argument("source", type=Path, metavar="RUN|SET", help="finished run, or the folder of its set")
     parser.add_argument("name", metavar="OWNER/NAME", help="dataset on the Hub; created if it does not exist")
     parser.add_argument(
-        "--licence", metavar="SPDX", help="licence of the data if the set does not record it: CC-BY-4.0 ..."
+        "--licence", metavar="SPDX", help="licence of the data, if the set does not record it, such as CC-BY-4.0"
     )
-    parser.add_argument("--private", action="store_true", help="make a new dataset visible to its owner only")
+    parser.add_argument("--private", action="store_true", help="make a new dataset visible only to its owner")
     parser.add_argument("--dry-run", action="store_true", help="print the files and the card; upload nothing")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Upload a set; print the files, the licence and the commit, or with `--dry-run` the card."""
+    """Upload a set and print its files, licence and commit; with `--dry-run`, upload nothing and print the card."""
     from omnidistill.experiments.sharing import push
 
     pushed = push(

@@ -16,13 +16,16 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "recipe",
         run,
-        "create the manifest of a benchmark from its distributed files",
+        "create the manifest of a benchmark from its published files",
         examples=("omnidistill recipe msrvtt-1ka MSRVTT/ -o MSRVTT/items.csv",),
         needs_torch=False,
     )
-    parser.add_argument("name", metavar="NAME", help="msrvtt-1ka, didemo or vggsound-s")
+    parser.add_argument("name", metavar="NAME", help="benchmark: msrvtt-1ka, didemo or vggsound-s")
     parser.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="folder with annotation files and videos, also in subfolders"
+        "folder",
+        type=Path,
+        metavar="FOLDER",
+        help="folder with the annotation files and videos; subfolders are searched",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed for random sampling (vggsound-s)")
     add_manifest_output(parser, required=True)
@@ -30,7 +33,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Create the manifest of a benchmark; print its splits and the missing videos."""
+    """Create the manifest of a benchmark, and print its splits and the missing videos."""
     from omnidistill.encoding.manifests.benchmarks import build_recipe
     from omnidistill.encoding.manifests.manifest import write_manifest
 

@@ -12,12 +12,12 @@ from omnidistill.cli.parser import CommandGroup
 
 def add(group: CommandGroup) -> None:
     """Add the command to a group."""
-    summary = "write the report page of one run, or of several side by side"
+    summary = "write a report page for one run, or for several side by side"
     parser = group.add_command(
         "report",
         run,
         summary,
-        description=f"{summary}: scores, curves, synthetic instances, retrieval examples",
+        description=f"{summary}: scores, curves, synthetic instances and retrieval examples",
         main_options=("--media",),
         examples=("omnidistill report RUN", "omnidistill report RUN OTHER -o both.html"),
     )
@@ -26,26 +26,26 @@ def add(group: CommandGroup) -> None:
         type=Path,
         nargs="+",
         metavar="RUN",
-        help="finished run; its scores are shown after 'evaluate' has been run",
+        help="finished run; the page shows its scores if 'evaluate' was run before",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="file to write (default: report.html in the first RUN)"
     )
     parser.add_argument(
-        "--media", type=Path, metavar="MANIFEST", help="manifest of the encoded items: captions, images, audio"
+        "--media", type=Path, metavar="MANIFEST", help="manifest of the encoded items, for captions, images and audio"
     )
     parser.add_argument(
         "--root",
         type=Path,
         metavar="DIR",
-        help="folder that paths in the manifest are relative to (default: the manifest's folder)",
+        help="base folder for relative paths in the manifest (default: the manifest's folder)",
     )
-    parser.add_argument("--data", metavar="SET", help="current location of the data, if they were moved")
+    parser.add_argument("--data", metavar="SET", help="current location of the data, if you have moved them")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the page; print its path and size, and the runs without scores."""
+    """Write the page, and print its path and size, and the runs without scores."""
     from omnidistill.api import write_report
 
     output = options.output or options.runs[0] / "report.html"

@@ -1,6 +1,6 @@
-"""Engines: they process independent units of work, in this process or on a Ray cluster.
+"""Engines, which process independent units of work in this process or on a Ray cluster.
 
-`engine_from` opens an engine by name; `engines` is the registry, to which other packages can add theirs.
+`engine_from` opens an engine by name. `engines` is the registry; other packages can add their own engines to it.
 """
 
 from omnidistill.core.engines.engine import Done, Engine

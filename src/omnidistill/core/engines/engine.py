@@ -1,9 +1,10 @@
-"""The protocol of engines: an engine applies a task to every unit of work, and yields the results as they finish.
+"""The protocol for engines. An engine applies a task to every unit of work and yields the results as they finish.
 
     (task, units) --run--> Done, Done, ...
 
-Units are independent, except that one may have to wait for others. A unit leaves its output on disk, in a folder that
-is written atomically or resumed, so it can safely be processed again. The return value of the task is small.
+Units are independent, except that a unit may have to wait for earlier units. A unit leaves its output on disk, in a
+folder that is either written atomically or resumed, so the unit can safely be processed again. The task's return value
+is small.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Done(Generic[Result]):
 
     Attributes:
         number: position of the unit in the sequence given to `run`.
-        result: returns what the task returned, or raises what the task raised.
+        result: function that returns the task's return value, or raises the exception that the task raised.
     """
 
     number: int
@@ -31,22 +32,22 @@ class Done(Generic[Result]):
 
 @runtime_checkable
 class Engine(Protocol):
-    """Processes units of work. Use it as a context manager; closing the generator of `run` ends running units."""
+    """Processes units of work. Use it as a context manager. Closing the generator from `run` ends running units."""
 
     @property
     def here(self) -> bool:
-        """Whether units are processed in this process, in order.
+        """Whether the engine processes units in this process, in order.
 
-        If so, a task may use any closure and report progress. Otherwise it must be picklable, and each worker process
-        has one copy of it for all of its units.
+        If it does, a task may use any closure and may report progress. Otherwise the task must be picklable, and each
+        worker process uses one copy of it for all of its units.
         """
         ...
 
     def at_once(self, helpers: int = 0) -> int:
-        """Return how many units are processed in parallel; call it inside the `with` block.
+        """Return how many units the engine processes in parallel. Call it inside the `with` block.
 
         Args:
-            helpers: helper processes per unit, see `run`.
+            helpers: number of helper processes per unit; see `run`.
         """
         ...
 
@@ -58,14 +59,14 @@ class Engine(Protocol):
         after: Mapping[int, Sequence[int]] | None = None,
         helpers: int = 0,
     ) -> Generator[Done[Result], None, None]:
-        """Process every unit once, and yield each when it is finished.
+        """Process every unit once, and yield each unit when it is finished.
 
         Args:
             task: called with each unit.
             units: units of work.
-            after: {number of a unit: numbers of earlier units that it waits for}. If one of those raises an exception,
-                the waiting unit may raise it too.
-            helpers: helper processes that each unit keeps busy, in addition to its compute threads.
+            after: {number of a unit: numbers of earlier units that it waits for}. If one of the earlier units raises
+                an exception, the waiting unit may raise the same exception.
+            helpers: number of helper processes that each unit keeps busy, in addition to its compute threads.
         """
         ...
 

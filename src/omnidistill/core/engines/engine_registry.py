@@ -1,9 +1,9 @@
-"""Engines by name, as the option `--engine` takes them: NAME, or NAME:ADDRESS.
+"""The registry of engines. The option `--engine` selects one by NAME or NAME:ADDRESS.
 
-@engines.register("slurm")                         from Python
+@engines.register("slurm")                         in Python
 def slurm_engine(address, device): ...
 
-[project.entry-points."omnidistill.engines"]       from an installed package
+[project.entry-points."omnidistill.engines"]       in pyproject.toml of an installed package
 slurm = "my_package:slurm_engine"
 """
 
@@ -26,8 +26,8 @@ class EngineFactory(Protocol):
         """Create the engine.
 
         Args:
-            address: text after the colon in `--engine NAME:ADDRESS`, None without one.
-            device: device on which the units compute: "cpu", "cuda" or "cuda:N".
+            address: text after the colon in `--engine NAME:ADDRESS`; None if there is no colon.
+            device: device that the units compute on: "cpu", "cuda" or "cuda:N".
 
         Raises:
             InputError: the engine cannot use the address or the device.
@@ -43,18 +43,18 @@ engines: Registry[EngineFactory] = Registry(
 
 
 def engine_from(text: str, device: str = "cpu") -> Engine:
-    """Create the engine that NAME or NAME:ADDRESS describes: `local`, `ray`, `ray:ADDRESS`, `ray://HOST:PORT`.
+    """Create an engine from the text NAME or NAME:ADDRESS: `local`, `ray`, `ray:ADDRESS` or `ray://HOST:PORT`.
 
     Args:
         text: name of the engine, with or without an address.
-        device: device on which the units compute.
+        device: device that the units compute on.
 
     Returns:
-        The engine, which connects to its workers when it is entered as a context manager.
+        The engine. It connects to its workers when it is entered as a context manager.
 
     Raises:
-        InputError: no engine has this name (the message names the nearest), the address is empty, or the engine cannot
-            use the address or the device.
+        InputError: no engine has this name (the message names the closest one), the address is empty, or the engine
+            cannot use the address or the device.
     """
     name, colon, address = text.partition(":")
     if colon and not address:
@@ -67,13 +67,13 @@ def engine_from(text: str, device: str = "cpu") -> Engine:
         raise InputError(f"{argument('engine', text)}: {error}") from error
     engine = factory(address or None, device)
     if not isinstance(engine, Engine):
-        raise InputError(f"{argument('engine', text)}: {type(engine).__name__} is not an Engine (here, at_once, run)")
+        raise InputError(f"{argument('engine', text)}: {type(engine).__name__} must define here, at_once and run")
     return engine
 
 
 @contextmanager
 def engine_in_use(engine: Engine | str, device: str = "cpu") -> Iterator[Engine]:
-    """Open the engine that a text describes for the duration of the block; a given engine is open already.
+    """Yield an open engine. A text opens an engine for the duration of the block; an Engine must already be open.
 
     Raises:
         InputError: see `engine_from`.

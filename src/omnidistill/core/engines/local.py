@@ -1,4 +1,4 @@
-"""The local engine: units one after another, in this process."""
+"""The local engine, which processes units one after another in this process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LocalEngine:
         after: Mapping[int, Sequence[int]] | None = None,
         helpers: int = 0,
     ) -> Generator[Done[Result], None, None]:
-        """Process each unit when the generator is advanced. The order of `units` satisfies `after`."""
+        """Process one unit each time the generator advances. The order of `units` already satisfies `after`."""
         for number, unit in enumerate(units):
             yield Done(number, _outcome(task, unit))
 

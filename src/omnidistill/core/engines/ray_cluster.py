@@ -1,9 +1,9 @@
-"""The Ray engine: every unit is a task of a Ray cluster, which runs it where enough CPUs and GPUs are free.
+"""The Ray engine: every unit becomes a task on a Ray cluster, which runs it where enough CPUs and GPUs are free.
 
-A task uses as many threads as this process would, because the bits of a matrix product depend on their number, and
-reserves as many CPUs. It runs in the working directory of this process, so that relative paths have the same meaning;
-all machines must therefore share a file system. A task that raises an exception is not repeated, one whose worker dies
-is.
+A task uses the same number of threads as this process, because the bits of a matrix product depend on that number. It
+reserves one CPU per thread. It runs in the working directory of this process, so that relative paths keep their
+meaning; all machines must therefore share a file system. A task is repeated if its worker dies, but not if the task
+raises an exception.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from omnidistill.core.errors import InputError, OmnidistillError
 from omnidistill.core.memory import cores
 from omnidistill.core.optional import require
 
-_IN_FLIGHT = 256  # units submitted to Ray at once: enough for an autoscaling cluster to grow
-_SECONDS_TO_END = 30.0  # time for interrupted units to save their state
+_IN_FLIGHT = 256  # number of units submitted to Ray at the same time; enough for an autoscaling cluster to grow
+_SECONDS_TO_END = 30.0  # time that interrupted units have to save their state
 
 
 class WorkerDiedError(OmnidistillError):
-    """Every worker process that a unit was given to died."""
+    """A unit was given to several worker processes, and each of them died."""
 
 
 @engines.register("ray")
 def ray_engine(address: str | None = None, device: str = "cpu") -> RayEngine:
-    """Process units as tasks of a Ray cluster: `ray` on this machine, `ray:ADDRESS` or `ray://HOST:PORT` on another.
+    """Process units as tasks on a Ray cluster: `ray` on this machine, `ray:ADDRESS` or `ray://HOST:PORT` elsewhere.
 
     Raises:
-        InputError: the device is a GPU with a number; Ray assigns the GPUs.
+        InputError: the device is a GPU with a number, such as "cuda:1". Ray assigns the GPUs.
     """
     if device.startswith("cuda:"):
         raise InputError(
@@ -54,15 +54,15 @@ def ray_engine(address: str | None = None, device: str = "cpu") -> RayEngine:
 
 
 class RayEngine:
-    """Processes units as tasks of a Ray cluster.
+    """Processes units as tasks on a Ray cluster.
 
-    If this process is connected to a Ray cluster, the engine uses that one.
+    If this process is already connected to a Ray cluster, the engine uses that cluster.
 
     Args:
-        address: HOST:PORT, ray://HOST:PORT, or "auto" for the cluster that runs on this machine. None starts a cluster
-            on this machine, which ends with the engine.
+        address: HOST:PORT, ray://HOST:PORT, or "auto" for a cluster that already runs on this machine. None starts a
+            new cluster on this machine and stops it when the engine closes.
         gpus: number of GPUs per unit.
-        retries: how often a unit is repeated after its worker died.
+        retries: how often a unit is repeated if its worker dies.
     """
 
     here = False
@@ -74,7 +74,10 @@ class RayEngine:
         self._owns_connection = False
 
     def at_once(self, helpers: int = 0) -> int:
-        """Return how many units have CPUs and GPUs; on this machine only CPUs that this process may use count."""
+        """Return how many units the cluster has enough CPUs and GPUs for.
+
+        On a cluster that the engine started on this machine, only the CPUs that this process may use count.
+        """
         ray = _ray()
         resources = ray.cluster_resources()
         cpus = resources.get("CPU", 1.0)
@@ -91,10 +94,10 @@ class RayEngine:
         after: Mapping[int, Sequence[int]] | None = None,
         helpers: int = 0,
     ) -> Generator[Done[Result], None, None]:
-        """Yield units as they finish, see `Engine.run`.
+        """Yield units as they finish; see `Engine.run`.
 
-        The result of a unit raises WorkerDiedError if `retries` + 1 workers died while they processed it. A unit that
-        waits for another one raises the exception of that one.
+        The result of a unit raises WorkerDiedError if `retries` + 1 workers died while processing the unit. If a unit
+        fails, the units that wait for it raise the same exception.
         """
         ray = _ray()
         options = {"num_cpus": self._cpus(ray, helpers), "num_gpus": self.gpus, "max_retries": self.retries}
@@ -128,7 +131,7 @@ class RayEngine:
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(
                 f"{argument('engine', self._name())}: could not connect to a Ray cluster ({_line(error)}); check that "
-                f"'ray status' works there, or use {argument('engine', 'ray')} to start one on this machine"
+                f"'ray status' works there, or use {argument('engine', 'ray')} to start a cluster on this machine"
             ) from error
         self._owns_connection = True
         return self
@@ -139,12 +142,12 @@ class RayEngine:
             self._owns_connection = False
 
     def _name(self) -> str:
-        """Return the string that selects this engine in the argument `engine`."""
+        """Return the text that selects this engine in the argument `engine`."""
         address = self.address or ""
         return address if address.startswith("ray://") else f"ray:{address}".rstrip(":")
 
     def _cpus(self, ray: Any, helpers: int) -> int:
-        """Return how many CPUs a unit reserves: its threads and helpers, at most those of the largest machine."""
+        """Return how many CPUs a unit reserves: one per thread and helper, but no more than the largest machine has."""
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if self.gpus and self._owns_connection and self.address is None and not any("GPU" in each for each in machines):
             raise InputError(
@@ -164,21 +167,21 @@ class RayEngine:
             raise OmnidistillError(_line(error)) from None
         except ray.exceptions.RayError as error:
             raise WorkerDiedError(
-                f"its worker died, and so did those that repeated it ({type(error).__name__}); the usual cause is "
-                "lack of memory: give tasks more memory, or run fewer of them per machine"
+                f"the worker of this unit died, and so did every worker that repeated it ({type(error).__name__}); the "
+                "usual cause is lack of memory: give tasks more memory, or run fewer tasks per machine"
             ) from error
 
 
 @dataclass(frozen=True)
 class _Context:
-    """State of this process that workers reproduce. `token` identifies the task, so that a worker loads it once."""
+    """State of this process that workers reproduce. `token` identifies the task, so a worker loads it only once."""
 
     token: str
     folder: str
     num_threads: int
 
 
-_task_cache: dict[str, Callable[[Any], Any]] = {}  # in a worker: the last task, by its token
+_task_cache: dict[str, Callable[[Any], Any]] = {}  # used in workers: {token: the last task}
 
 
 def _work(context: _Context, stored_task: Sequence[Any], unit: Any, *_: Any) -> Any:
@@ -187,8 +190,8 @@ def _work(context: _Context, stored_task: Sequence[Any], unit: Any, *_: Any) -> 
         os.chdir(context.folder)
     except OSError as error:
         raise InputError(
-            f"{context.folder}: no such folder on a machine of the Ray cluster; all its machines must share this "
-            "file system"
+            f"{context.folder}: this folder does not exist on a machine of the Ray cluster; all machines of the "
+            "cluster must share this file system"
         ) from error
     if torch.get_num_threads() != context.num_threads:
         torch.set_num_threads(context.num_threads)
@@ -199,7 +202,7 @@ def _work(context: _Context, stored_task: Sequence[Any], unit: Any, *_: Any) -> 
 
 
 def _end(ray: Any, pending: Sequence[Any]) -> None:
-    """Interrupt running units as Ctrl-C would, so that they save their state, then kill those that still run."""
+    """Interrupt running units like Ctrl-C, so that they save their state. Then kill the units that still run."""
     if not pending:
         return
     for force in (False, True):
@@ -212,7 +215,7 @@ def _end(ray: Any, pending: Sequence[Any]) -> None:
 
 
 def _check_listening(address: str | None) -> None:
-    """Raise OSError if nothing listens at the address: Ray would wait for minutes."""
+    """Raise OSError if nothing listens at the address. Without this check, Ray would wait for minutes."""
     parts = urlsplit(address if address and "//" in address else f"//{address or ''}")
     if parts.port is not None:
         socket.create_connection((parts.hostname or "localhost", parts.port), timeout=10).close()
@@ -224,5 +227,5 @@ def _ray() -> Any:
 
 
 def _line(error: BaseException) -> str:
-    """Return the first line of the message of an error."""
+    """Return the first line of an error's message."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

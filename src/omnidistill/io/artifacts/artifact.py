@@ -1,12 +1,12 @@
-"""Artifacts: folders with tensors and a manifest, replaced atomically.
+"""Artifacts: folders that contain tensors and a manifest, and are replaced atomically.
 
-    tensors-<first 12 hex digits of its sha256>.safetensors
-    NAME.json       optional sidecars: JSON that readers do not depend on; each names the tensors that it belongs to
-    manifest.json   {"format": "omnidistill", "version": 1, "kind", "files", "meta", "sha256": checksum of the rest}
+tensors-<first 12 hex digits of the file's sha256>.safetensors
+NAME.json       optional sidecars: JSON that readers can do without; each names the tensor file that it belongs to
+manifest.json   {"format": "omnidistill", "version": 1, "kind", "files", "meta", "sha256": checksum of the rest}
 
-The tensor file is named by its content, so the file of the previous version stays until the new manifest is in place.
-Replacing the manifest is the commit point: a writer killed at any time leaves the old artifact or the new one, never a
-mixture.
+The name of the tensor file depends on its content, so the previous file stays until the new manifest is in place.
+Replacing the manifest is the commit point: a writer that is killed at any time leaves either the old artifact or the
+new one, never a mixture.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ FORMAT, VERSION, MANIFEST = "omnidistill", 1, "manifest.json"
 
 @dataclass(frozen=True)
 class Artifact:
-    """A loaded artifact. The tensors are views of the mapped file; writing to them changes only this process's copy."""
+    """A loaded artifact. Its tensors are views of the mapped file. Writing to them changes only this process's copy."""
 
     tensors: dict[str, Tensor]
     meta: dict[str, Any]
@@ -63,14 +63,15 @@ def save_artifact(
 
     Args:
         folder: created if it does not exist.
-        kind: such as "features" or "heads"; an artifact is only replaced by one of the same kind.
-        tensors: by name.
-        meta: JSON values without NaN and Inf.
-        sidecars: {file name: JSON object}, written before the manifest.
+        kind: kind of the artifact, such as "features" or "heads". Only an artifact of the same kind is replaced.
+        tensors: {name: tensor}.
+        meta: JSON values; NaN and Inf are not allowed.
+        sidecars: {file name: JSON object}. Sidecars are written before the manifest.
 
     Raises:
-        InputError: a value cannot be stored or written, `folder` is a file or contains another kind or a damaged
-            manifest, or another process is saving to it. The previous content is unchanged, and no files are left over.
+        InputError: a value cannot be stored or written; or `folder` is a file, contains an artifact of another kind or
+            a damaged manifest, or is in use by another process. The previous content is unchanged, and no temporary
+            files remain.
     """
     body = {"format": FORMAT, "version": VERSION, "kind": kind, "meta": _plain(meta, f"{folder}: meta")}
     with making(folder), saving(folder):
@@ -97,12 +98,13 @@ def load_artifact(folder: Path, kind: str, verify: bool = True, sidecars: Sequen
     Args:
         folder: folder of the artifact.
         kind: the expected kind.
-        verify: also compare the sha256 of the tensors, which reads the complete file once.
-        sidecars: names of sidecars to read; those that are missing or belong to other tensors are left out.
+        verify: whether to check the sha256 of the tensor file as well. This reads the complete file once.
+        sidecars: names of sidecars to read. Missing sidecars and sidecars that belong to a different tensor file are
+            omitted.
 
     Raises:
-        InputError: the artifact is missing, truncated, altered, of another kind, or written by a newer version; the
-            message names file and field.
+        InputError: the artifact is missing, truncated, altered, of another kind, or written by a newer version. The
+            message names the file and the field.
     """
     manifest = _manifest(folder, kind)
     while True:
@@ -120,7 +122,7 @@ def load_artifact(folder: Path, kind: str, verify: bool = True, sidecars: Sequen
 
 
 def _manifest(folder: Path, kind: str) -> dict[str, Any]:
-    """Read the manifest in `folder` and validate all of its fields but `files`."""
+    """Read the manifest in `folder` and validate all of its fields except `files`."""
     path = folder / MANIFEST
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; an omnidistill artifact is a folder with a {MANIFEST}")
@@ -130,21 +132,23 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
     manifest: dict[str, Any] = read_json(path)
     if manifest.get("format") != FORMAT:
         raise InputError(
-            f"{path}: field 'format' is {manifest.get('format')!r}, expected {FORMAT!r}; not a file of omnidistill"
+            f"{path}: field 'format' is {manifest.get('format')!r}, expected {FORMAT!r}; not an omnidistill manifest"
         )
     version = manifest.get("version")
     if type(version) is not int or version < 1:
         raise InputError(
-            f"{path}: field 'version' is {version!r}, expected 1 to {VERSION}; damaged: delete it and create it again"
+            f"{path}: field 'version' is {version!r}, expected 1 to {VERSION}; the file is damaged: delete it and "
+            "create it again"
         )
     if version > VERSION:
         raise InputError(
-            f"{path}: written by a newer omnidistill (version {version}; this one reads up to {VERSION}); "
+            f"{path}: written by a newer omnidistill (format version {version}; this release reads up to {VERSION}); "
             "upgrade omnidistill"
         )
     if manifest.get("sha256") != _checksum(manifest):
         raise InputError(
-            f"{path}: field 'sha256' does not match the content; altered or damaged: delete it and create it again"
+            f"{path}: field 'sha256' does not match the content; the file was altered or damaged: delete it and create "
+            "it again"
         )
     if set(manifest) != {"format", "version", "kind", "files", "meta", "sha256"}:
         raise InputError(
@@ -159,20 +163,20 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def _sidecar(path: Path, tensors: str) -> dict[str, Any] | None:
-    """Return the content of a sidecar; None if it is missing, damaged (with a warning) or of other tensors."""
+    """Return a sidecar's content; None if it is missing, damaged (with a warning) or belongs to different tensors."""
     if not os.path.lexists(path):
         return None
     try:
         regular_file(path)
         content: dict[str, Any] = read_json(path)
     except InputError as error:
-        warnings.warn(f"{error}; the artifact is read without it", UserWarning, stacklevel=4)
+        warnings.warn(f"{error}; the artifact is read without this file", UserWarning, stacklevel=4)
         return None
     return content if content.pop("tensors", None) == tensors else None
 
 
 def _record(folder: Path, manifest: Mapping[str, Any]) -> FileRecord:
-    """Return the single file that a manifest names; a plain file name, so it lies in the folder of the artifact."""
+    """Return the single file that a manifest lists. The name has no path, so the file is in the artifact's folder."""
     match manifest["files"]:
         case [{"name": str(name), "bytes": int(size), "sha256": str(sha256), **rest}] if (
             not rest and re.fullmatch(r"[0-9a-f]{64}", sha256) and name == f"tensors-{sha256[:12]}.safetensors"
@@ -185,14 +189,14 @@ def _record(folder: Path, manifest: Mapping[str, Any]) -> FileRecord:
 
 
 def _tensors_named(folder: Path, kind: str) -> str | None:
-    """Return the file that the manifest in `folder` names, or None without a manifest."""
+    """Return the name of the tensor file that the manifest in `folder` lists; None if there is no manifest."""
     if not os.path.lexists(folder / MANIFEST):
         return None
     return _record(folder, _manifest(folder, kind)).name
 
 
 def _clear_tensors(folder: Path, keep: str | None) -> None:
-    """Delete the tensors of earlier versions, and those that a killed writer left without a manifest."""
+    """Delete the tensor files of earlier versions, and files that a killed writer left without a manifest."""
     with suppress(OSError):
         for name in os.listdir(folder):
             if re.fullmatch(r"tensors-[0-9a-f]{12}\.safetensors", name) and name != keep:
@@ -205,7 +209,7 @@ def _checksum(manifest: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any, field: str) -> Any:
-    """Return `value` as it reads back from JSON (tuples as lists). Raise InputError, naming the field, if it cannot."""
+    """Return `value` as JSON would read it back (tuples become lists); raise InputError if JSON cannot store it."""
     match value:
         case None | bool() | int() | str():
             return value

@@ -1,8 +1,8 @@
 """Atomic replacement of one file: temporary file -> write -> flush -> fsync -> os.replace -> fsync of the folder.
 
-A process killed at any point leaves the complete old file or the complete new one, and at worst a temporary file in the
-same folder. A writer holds the lock `TEMP.lock` next to its temporary file TEMP, so `clear_temps` deletes only those of
-dead writers.
+A process that is killed at any point leaves either the complete old file or the complete new file, and at worst a
+temporary file in the same folder. A writer holds the lock `TEMP.lock` next to its temporary file TEMP, so `clear_temps`
+deletes only temporary files whose writers have died.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from omnidistill.core.errors import InputError
 
 _TEMP = ".omnidistill-temp-"
 SAVE_LOCK = f"{_TEMP}save.lock"
-"""File in the folder of an artifact that is locked during a save."""
+"""File that is locked while an artifact is saved. It is in the artifact's folder."""
 CANNOT_LOCK = (OSError, NotImplementedError)
-"""What filelock raises if a file cannot be locked; the second one if the file system has no locks at all."""
+"""Exceptions that filelock raises if a file cannot be locked; NotImplementedError if the file system has no locks."""
 
 
 @dataclass(frozen=True)
 class FileRecord:
-    """Entry of a manifest for a file in the same folder: name, size in bytes, sha256 as 64 hex digits."""
+    """Manifest entry for a file in the same folder: its name, its size in bytes and its sha256 as 64 hex digits."""
 
     name: str
     bytes: int
@@ -39,10 +39,10 @@ class FileRecord:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`, creating missing parent folders.
+    """Replace the content of `path` with `data`, creating missing parent folders.
 
     Raises:
-        InputError: the file cannot be written; an existing file is unchanged.
+        InputError: the file cannot be written. An existing file is unchanged.
     """
     with making(path.parent):
         replace(path, (data,))
@@ -52,7 +52,7 @@ def read_json(path: Path) -> Any:
     """Read the JSON object in `path`.
 
     Raises:
-        InputError: the file cannot be read or is not a JSON object, or has duplicate keys, NaN or Inf.
+        InputError: the file cannot be read, is not a JSON object, or contains duplicate keys, NaN or Inf.
     """
     regular_file(path, follow_links=True)
     try:
@@ -65,17 +65,19 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise cannot_read(path, error) from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON ({one_line(error)}); damaged, or a file of another format") from error
+        raise InputError(
+            f"{path}: not valid JSON ({one_line(error)}); the file is damaged or has another format"
+        ) from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected a JSON object, found a {type(value).__name__}")
     return value
 
 
 def replace(path: Path, pieces: Iterable[bytes | memoryview], named_by_content: bool = False) -> FileRecord:
-    """Replace `path`, whose folder exists, by the concatenation of `pieces`, and return its record.
+    """Replace the content of `path` with the concatenated `pieces`, and return the file's record.
 
-    With `named_by_content` the file is `stem-<12 hex digits of its sha256>.suffix` in the same folder instead.
-    The temporary file is always removed.
+    The folder must exist. With `named_by_content`, the file is named `stem-<12 hex digits of its sha256>.suffix`
+    instead. The temporary file is always removed.
 
     Raises:
         InputError: the file cannot be written.
@@ -93,7 +95,7 @@ def replace(path: Path, pieces: Iterable[bytes | memoryview], named_by_content: 
             if named_by_content:
                 target = path.with_name(f"{path.stem}-{digest.hexdigest()[:12]}{path.suffix}")
             size = file.tell()
-            file.close()  # Windows does not rename a file that is open
+            file.close()  # Windows cannot rename an open file
             os.replace(temp, target)
             moved = True
             sync_folder(path.parent)
@@ -101,7 +103,7 @@ def replace(path: Path, pieces: Iterable[bytes | memoryview], named_by_content: 
     except OSError as error:
         if moved:
             raise InputError(
-                f"{target}: written, but not yet durable, a power failure may undo it ({reason(error)}); check the disk"
+                f"{target}: written, but a power failure may still undo this ({reason(error)}); check the disk"
             ) from error
         raise cannot_write(path, error) from error
     finally:
@@ -110,16 +112,16 @@ def replace(path: Path, pieces: Iterable[bytes | memoryview], named_by_content: 
 
 
 def clear_temps(folder: Path) -> None:
-    """Delete the temporary files that killed writers left in `folder` and below."""
+    """Delete the temporary files that killed writers left in `folder` and its subfolders."""
     for temp in {each.with_suffix("") for each in folder.rglob(f"{_TEMP}*")}:
-        with suppress(*CANNOT_LOCK), _lock(temp, timeout=0.0):  # a timeout is an OSError
+        with suppress(*CANNOT_LOCK), _lock(temp, timeout=0.0):  # filelock's Timeout is an OSError
             temp.unlink(missing_ok=True)
             _lock_path(temp).unlink(missing_ok=True)
 
 
 @contextmanager
 def making(folder: Path) -> Iterator[None]:
-    """Create `folder` and its parents for the block; if the block fails, remove the new ones that are empty."""
+    """Create `folder` and its parents before the block. If the block fails, remove the new folders that are empty."""
     missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
     try:
         try:
@@ -137,7 +139,7 @@ def making(folder: Path) -> Iterator[None]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames and deletions in `folder` durable; does nothing on Windows, which cannot sync a folder."""
+    """Make renames and deletions in `folder` durable. Do nothing on Windows, which cannot sync a folder."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -151,14 +153,16 @@ def sync_folder(folder: Path) -> None:
 
 
 def check(path: Path, record: FileRecord, verify: bool) -> None:
-    """Compare a file with its record: the size, and with `verify` the sha256.
+    """Check that a file's size matches its record, and with `verify` also its sha256.
 
     Raises:
-        InputError: they differ.
+        InputError: the size or the sha256 differs.
     """
     size = regular_file(path).st_size
     if size != record.bytes:
-        raise InputError(f"{path}: {size} bytes, expected {record.bytes}; truncated or altered: create it again")
+        raise InputError(
+            f"{path}: {size} bytes, expected {record.bytes}; the file was truncated or altered: create it again"
+        )
     if not verify:
         return
     try:
@@ -168,7 +172,8 @@ def check(path: Path, record: FileRecord, verify: bool) -> None:
         raise cannot_read(path, error) from error
     if sha256 != record.sha256:
         raise InputError(
-            f"{path}: sha256 is {sha256[:12]}..., expected {record.sha256[:12]}...; altered or damaged: create it again"
+            f"{path}: sha256 is {sha256[:12]}..., expected {record.sha256[:12]}...; the file was altered or damaged: "
+            "create it again"
         )
 
 
@@ -176,7 +181,7 @@ def regular_file(path: Path, follow_links: bool = False) -> os.stat_result:
     """Return the stat of a regular file.
 
     Raises:
-        InputError: the file is missing, not a regular file, or a symbolic link and `follow_links` is False.
+        InputError: the file is missing or not a regular file, or it is a symbolic link and `follow_links` is False.
     """
     try:
         status = path.stat(follow_symlinks=follow_links)
@@ -197,24 +202,24 @@ def cannot_read(path: Path, error: OSError | ValueError) -> InputError:
 def cannot_write(path: Path, error: OSError) -> InputError:
     """Return the error for a file that the system refuses to write."""
     return InputError(
-        f"{path}: cannot be written ({reason(error)}), an existing file is untouched; "
+        f"{path}: cannot be written ({reason(error)}); an existing file is unchanged: "
         "free disk space, or choose another folder"
     )
 
 
 def reason(error: OSError | ValueError) -> str:
-    """Return the reason that the system gave, without the path."""
+    """Return the reason that the operating system gave, without the path."""
     return getattr(error, "strerror", None) or one_line(error)
 
 
 def one_line(error: Exception) -> str:
-    """Return the message of an error as one line."""
+    """Return an error's message as one line."""
     return " ".join(str(error).split())
 
 
 @contextmanager
 def _held(temp: Path) -> Iterator[None]:
-    """Hold the lock of a temporary file that is written in the block, unless the file system has no locks."""
+    """Hold the lock of a temporary file while the block writes it. Without locks in the file system, hold none."""
     with ExitStack() as stack:
         stack.callback(_delete, _lock_path(temp))
         with suppress(*CANNOT_LOCK):
@@ -224,7 +229,7 @@ def _held(temp: Path) -> Iterator[None]:
 
 
 def _lock(temp: Path, timeout: float) -> AbstractContextManager[object]:
-    from filelock import FileLock  # imported here, because the import takes longer than many commands
+    from filelock import FileLock  # imported here, because this import takes longer than many commands
 
     return FileLock(_lock_path(temp), timeout=timeout)
 

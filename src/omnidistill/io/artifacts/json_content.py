@@ -1,7 +1,7 @@
 """Typed content of JSON files: frozen pydantic models that are validated once, when a file is read.
 
-Code that builds the content passes values of the declared types; code that uses it reads attributes. JSON trees stay at
-the edge, in `from_json` and `to_json`.
+Code that builds the content passes values of the declared types, and code that uses the content reads attributes. Only
+`from_json` and `to_json` handle JSON trees.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ C = TypeVar("C", bound="JsonContent")
 
 
 class JsonContent(BaseModel):
-    """Base class of the content of JSON files: frozen, every field checked against its declared type, no NaN or Inf.
+    """Base class for the content of JSON files. It is frozen, checks the type of every field, and rejects NaN and Inf.
 
-    Unknown fields, such as those of a later version, are ignored.
+    Unknown fields, such as fields that a later version adds, are ignored.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
@@ -29,23 +29,23 @@ class JsonContent(BaseModel):
     """Advice in the error message for a damaged file."""
 
     def evolve(self: C, **changes: Any) -> C:
-        """Return a copy with some fields changed, validated like a new one."""
+        """Return a copy with some fields changed. The copy is validated like new content."""
         return type(self)(**{**dict(self), **changes})
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content as a JSON tree, in the layout of the file."""
+        """Return the content as a JSON tree with the layout of the file."""
         return self.model_dump(mode="json")
 
     @classmethod
     def from_json(cls: type[C], tree: Mapping[str, Any], where: str) -> C:
-        """Validate a JSON tree, such as `to_json` returns.
+        """Create the content from a JSON tree with the layout that `to_json` returns.
 
         Args:
-            tree: content of the file.
-            where: name of the file, for error messages.
+            tree: JSON content of the file.
+            where: name of the file in error messages.
 
         Raises:
-            InputError: names the first field that is missing or has an invalid value.
+            InputError: a field is missing or has an invalid value. The message names the first such field.
         """
         try:
             return cls.model_validate_json(json.dumps(tree))
@@ -58,22 +58,22 @@ class JsonContent(BaseModel):
 
     @classmethod
     def require_schema(cls, tree: Mapping[str, Any], expected: int, where: str) -> None:
-        """Check the version of a file's layout, its field "schema".
+        """Check that the field "schema", the version of a file's layout, is the expected one.
 
         Raises:
-            InputError: the field is missing, or the layout is that of another version.
+            InputError: the field is missing or names a different version.
         """
         if "schema" not in tree:
             raise cls.damaged(where, "schema is missing")
         if tree["schema"] != expected:
-            raise cls.damaged(where, f"schema is {tree['schema']!r}, this version reads {expected}")
+            raise cls.damaged(where, f"schema is {tree['schema']!r}, but this version reads {expected}")
 
     @classmethod
     def damaged(cls, where: str, problem: str) -> InputError:
-        """Return the error for a file whose content is damaged; `problem` starts with the name of the field."""
+        """Return the error for a file with damaged content. `problem` starts with the name of the field."""
         return InputError(f"{where}: field {' '.join(problem.split())}; {cls.remedy}")
 
     @classmethod
     def _path(cls, parts: Iterable[int | str]) -> list[str]:
-        """Return the path of a field as the file spells it."""
+        """Return the path to a field as a list of names, spelled as in the file."""
         return [str(part) for part in parts]

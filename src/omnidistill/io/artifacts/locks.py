@@ -1,4 +1,4 @@
-"""Exclusive write access to folders by file locks of the operating system, which end with the process that holds them.
+"""Exclusive write access to folders. It uses operating-system file locks, which end with the process that holds them.
 
 The module does not import filelock until a lock is needed, because the import takes longer than many commands.
 """
@@ -15,12 +15,12 @@ from omnidistill.io.artifacts.files import CANNOT_LOCK, SAVE_LOCK, cannot_write,
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Lock `folder` for writing by `folder/.lock`, creating it if necessary, for the duration of the block.
+    """Create `folder` if necessary, and lock it for writing (`folder/.lock`) for the duration of the block.
 
-    Temporary files that killed writers left in it are deleted.
+    Temporary files that killed writers left in the folder are deleted.
 
     Raises:
-        InputError: another process, or this one, already holds the lock.
+        InputError: another process or this process already holds the lock, or the folder cannot be locked.
     """
     from filelock import FileLock, Timeout
 
@@ -32,7 +32,9 @@ def exclusive(folder: Path) -> Iterator[None]:
         try:
             lock.acquire()
         except Timeout:
-            raise InputError(f"{folder}: in use by another process; wait for it, or choose another folder") from None
+            raise InputError(
+                f"{folder}: in use by another process; wait until it ends, or choose another folder"
+            ) from None
         except (PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
             raise cannot_write(path, error) from error
         except OSError as error:
@@ -46,12 +48,12 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def saving(folder: Path) -> Iterator[None]:
-    """Lock the artifact `folder` during a save. The lock file is deleted at the end.
+    """Lock the folder of an artifact while the block saves it. The lock file is deleted at the end.
 
-    On a file system without locks, the block runs without one; `exclusive` still protects runs there.
+    On a file system without locks, the block runs without a lock. (`exclusive` refuses to run there.)
 
     Raises:
-        InputError: another process, or this one, is saving to the folder, or the lock file cannot be created.
+        InputError: another process or this process is already saving to the folder, or the lock file cannot be created.
     """
     from filelock import FileLock, Timeout
 
@@ -62,17 +64,17 @@ def saving(folder: Path) -> Iterator[None]:
             lock.acquire()
         except Timeout:
             raise InputError(
-                f"{folder}: being saved to by another process; wait for it, or choose another folder"
+                f"{folder}: another process is saving to this folder; wait until it ends, or choose another folder"
             ) from None
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
             raise cannot_write(folder, error) from error
-        except CANNOT_LOCK:  # NFS without locks, for example
+        except CANNOT_LOCK:  # for example on NFS without support for locks
             pass
         yield
     finally:
         try:
             if lock.is_locked:
-                with suppress(OSError):  # Windows refuses this, and the release deletes the file
+                with suppress(OSError):  # Windows refuses to delete the open file; the release deletes it there
                     path.unlink(missing_ok=True)
         finally:
             lock.release()

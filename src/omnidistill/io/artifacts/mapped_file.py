@@ -1,8 +1,8 @@
 """Memory-mapped files, which may be larger than memory: pages are read on access and dropped when memory is short.
 
-The mapping is private (copy-on-write): writes never reach the file. It is created with MAP_NORESERVE, because Linux
-otherwise reserves swap for every page that might be written and refuses private mappings larger than memory.
-`safetensors.torch.load_file` fails on such files for this reason.
+The mapping is private (copy-on-write), so writes never reach the file. It is created with MAP_NORESERVE. Without this
+flag, Linux reserves swap for every page that might be written, and refuses private mappings that are larger than
+memory. `safetensors.torch.load_file` therefore fails on such large files.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import mmap
 from pathlib import Path
 
-_NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # Python names it since 3.13; other systems ignore the bit
+_NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # only Python 3.13 and later name it; other systems ignore the bit
 
 
 def map_file(path: Path) -> mmap.mmap:
-    """Map a non-empty file into memory. The file handle stays open as long as the mapping is referenced.
+    """Map a non-empty file into memory. The mapping keeps its file handle open as long as it is referenced.
 
     Raises:
         OSError, ValueError: the file cannot be mapped.

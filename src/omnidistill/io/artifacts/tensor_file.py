@@ -1,7 +1,7 @@
 """Safetensors files: u64 header length, JSON header, raw data (https://huggingface.co/docs/safetensors).
 
-Files are written and hashed in pieces, without a copy in memory; a tensor may even be computed while it is written.
-Files are read memory-mapped after the reference library validated the header; small files are mapped by that library.
+Files are written and hashed in pieces, without a copy in memory. A tensor can even be computed while it is written. The
+safetensors library validates the header of a file and maps small files; this module maps large files itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.io.artifacts.files import FileRecord, cannot_read, check, making, one_line, regular_file, replace
 from omnidistill.io.artifacts.mapped_file import map_file
 
-DTYPES = {  # the reference writer sorts tensors by dtype, from the last of these to the first
+DTYPES = {  # the safetensors library writes tensors sorted by dtype, in the reverse of this order
     torch.bool: "BOOL",
     torch.uint8: "U8",
     torch.int8: "I8",
@@ -39,7 +39,7 @@ DTYPES = {  # the reference writer sorts tensors by dtype, from the last of thes
 
 @dataclass(frozen=True)
 class Pieces:
-    """A tensor that is computed while it is written: `make` yields consecutive blocks of its rows, of any size."""
+    """A tensor that is computed while it is written. `make` yields consecutive blocks of its rows, of any length."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -47,14 +47,14 @@ class Pieces:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor | Pieces]) -> FileRecord:
-    """Replace `path` by a file of these tensors, creating missing parent folders.
+    """Replace `path` with a file that contains these tensors, creating missing parent folders.
 
     Args:
         path: the file.
-        tensors: tensors of any shape and stride, with a dtype of `DTYPES`.
+        tensors: tensors of any shape and stride, with a dtype listed in `DTYPES`.
 
     Raises:
-        InputError: a tensor cannot be stored or the file cannot be written; an existing file is unchanged.
+        InputError: a tensor cannot be stored, or the file cannot be written. An existing file is unchanged.
     """
     with making(path.parent):
         return replace(path, serialised(path, tensors))
@@ -65,10 +65,10 @@ def read_tensors(path: Path, record: FileRecord | None = None) -> dict[str, Tens
 
     Args:
         path: the file.
-        record: expected size and sha256; the file is compared with them first. None: it is not checked.
+        record: expected size and sha256, checked before the file is read. None skips the check.
 
     Raises:
-        InputError: the file is missing, damaged or of another format; pickles are recognised but never read.
+        InputError: the file is missing, damaged or in another format. Pickles are recognised but never read.
     """
     if record is not None:
         check(path, record, verify=True)
@@ -78,7 +78,7 @@ def read_tensors(path: Path, record: FileRecord | None = None) -> dict[str, Tens
             start = file.read(8)
         if size < _LARGE_BYTES:
             return load_file(path, device="cpu")
-        with safe_open(path, "np"):  # validates the header without a mapping that reserves memory
+        with safe_open(path, "np"):  # validates the header; unlike a torch mapping, this reserves no memory
             return _mapped(path)
     except OSError as error:
         raise cannot_read(path, error) from error
@@ -94,19 +94,20 @@ def read_tensors(path: Path, record: FileRecord | None = None) -> dict[str, Tens
         for magic, what in _LOOKS_LIKE.items():
             if start.startswith(magic):
                 raise InputError(
-                    f"{path}: looks like {what}, expected safetensors; pickles are never read: "
+                    f"{path}: looks like {what}, expected a safetensors file; pickles are never read: "
                     "save the tensors with safetensors.torch.save_file"
                 ) from error
         raise InputError(
-            f"{path}: not a complete safetensors file ({one_line(error)}); truncated or damaged: create it again"
+            f"{path}: not a complete safetensors file ({one_line(error)}); the file was truncated or damaged: "
+            "create it again"
         ) from error
 
 
 def serialised(path: Path, tensors: Mapping[str, Tensor | Pieces]) -> Iterator[bytes | memoryview]:
-    """Yield the content of a file in pieces; the bytes equal those of `safetensors.torch.save`.
+    """Yield the content of a file in pieces, byte for byte as `safetensors.torch.save` would write it.
 
     Raises:
-        InputError: a tensor cannot be stored; the message names `path`.
+        InputError: a tensor cannot be stored. The message names `path`.
     """
     for name, tensor in tensors.items():
         if name == "__metadata__" or not _can_be_stored(tensor):
@@ -115,7 +116,7 @@ def serialised(path: Path, tensors: Mapping[str, Tensor | Pieces]) -> Iterator[b
             )
             raise InputError(
                 f"{path}: tensor {name!r} ({kind}) cannot be stored; "
-                f"allowed are dense tensors of {', '.join(DTYPES.values())} with any name except '__metadata__'"
+                f"it must be dense, of type {', '.join(DTYPES.values())}, and not named '__metadata__'"
             )
     rank = {dtype: -position for position, dtype in enumerate(DTYPES)}
     ordered = sorted(tensors.items(), key=lambda item: (rank[item[1].dtype], item[0]))
@@ -145,7 +146,7 @@ def _can_be_stored(tensor: Tensor | Pieces) -> bool:
 
 
 def _mapped(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file with a validated header, as views of one mapping."""
+    """Return the tensors of a file as views of one mapping. The header must already be validated."""
     data = map_file(path)
     begin = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:begin])
@@ -161,18 +162,18 @@ def _view(data: mmap, offset: int, entry: Mapping[str, Any]) -> Tensor:
     count = math.prod(shape)
     if not count:
         return torch.empty(shape, dtype=dtype, device="cpu")
-    if offset % dtype.itemsize:  # files of other writers may be unaligned
+    if offset % dtype.itemsize:  # files from other writers may be unaligned
         return torch.frombuffer(bytearray(data[offset : offset + count * dtype.itemsize]), dtype=dtype).view(shape)
     return torch.frombuffer(data, dtype=dtype, count=count, offset=offset).view(shape)
 
 
 _TYPES = {name: dtype for dtype, name in DTYPES.items()}
-_LARGE_BYTES = 1 << 26  # smaller files are mapped by the reference library, which keeps no file handle open
+_LARGE_BYTES = 1 << 26  # the safetensors library maps smaller files; it keeps no file handle open
 _CHUNK_BYTES = 1 << 24
 _LOOKS_LIKE = {
     b"PK\x03\x04": "a zip archive, as written by torch.save and numpy.savez",
     b"\x80": "a Python pickle",
-    b"\x93NUMPY": "a numpy array",
+    b"\x93NUMPY": "a NumPy array",
     b"\x89HDF": "an HDF5 file",
     b"PAR1": "a Parquet file",
 }

@@ -1,8 +1,8 @@
 """The metrics log of a run: JSON lines on disk, or a list in memory.
 
-When a run resumes, the file is truncated to the position of the checkpoint.
+When a run resumes, it truncates the file to the position that the checkpoint recorded.
 
-The log is the source of truth; trackers (`tracking.tracker`) show copies of it in other tools.
+The log is the source of truth. Trackers (`tracking.tracker`) show copies of it in other tools.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class MetricsLog(Protocol):
         """Store one record."""
 
     def records(self) -> list[MetricsRecord]:
-        """Return everything that was logged, also by the run that this one resumes."""
+        """Return all records, including the records of the interrupted run that this run resumes."""
 
     def position(self) -> int:
-        """Return how many bytes are safely stored. A checkpoint records it, and resuming truncates the log to it."""
+        """Return how many bytes are safely stored. Checkpoints record this number; resuming truncates the log to it."""
 
     def close(self) -> None:
-        """Release the log; nothing may be logged afterwards."""
+        """Release the log. Nothing may be logged afterwards."""
 
     def __enter__(self) -> MetricsLog: ...
 
@@ -39,7 +39,7 @@ class MetricsLog(Protocol):
 
 
 class MemoryLog:
-    """A log in memory, of a run without a folder."""
+    """A log in memory, for a run without a folder."""
 
     def __init__(self) -> None:
         self._records: list[MetricsRecord] = []
@@ -53,7 +53,7 @@ class MemoryLog:
         return list(self._records)
 
     def position(self) -> int:
-        """Return 0: no byte is stored."""
+        """Return 0, because no bytes are stored."""
         return 0
 
     def close(self) -> None:
@@ -67,15 +67,14 @@ class MemoryLog:
 
 
 class JsonlLog:
-    """A file with one JSON object per line; each line is handed to the operating system immediately.
+    """A file with one JSON object per line. Each line is handed to the operating system immediately.
 
     Args:
         path: the file.
-        resume_at: None starts an empty file; a number that `position` returned retains that many bytes and drops the
-            rest.
+        resume_at: number of bytes to retain, as returned by `position`; the rest is dropped. None starts an empty file.
 
     Raises:
-        InputError: the file cannot be written, is shorter than `resume_at`, or no line ends there.
+        InputError: the file cannot be written, is shorter than `resume_at`, or has no line that ends at `resume_at`.
     """
 
     def __init__(self, path: Path, resume_at: int | None = None) -> None:
@@ -101,7 +100,7 @@ class JsonlLog:
         try:
             line = json.dumps(record.to_json(), allow_nan=False).encode() + b"\n"
         except ValueError as error:
-            raise NotFiniteError(f"{self.path}: a number is NaN or Inf in the record {record.to_json()}") from error
+            raise NotFiniteError(f"{self.path}: a number in the record {record.to_json()} is NaN or Inf") from error
         try:
             if os.pwrite(self._handle, line, self._end) < len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -110,7 +109,7 @@ class JsonlLog:
             os.ftruncate(self._handle, self._end)
             if isinstance(error, OSError):
                 raise InputError(
-                    f"{self.path}: cannot be written ({error.strerror}); free space, then resume"
+                    f"{self.path}: cannot be written ({error.strerror}); free disk space, then resume"
                 ) from error
             raise
 
@@ -119,7 +118,7 @@ class JsonlLog:
         return read_records(self.path)
 
     def position(self) -> int:
-        """Return the byte offset after the last record, after syncing the file to disk.
+        """Sync the file to disk, and return the byte offset after the last record.
 
         Raises:
             InputError: the file cannot be synced.
@@ -127,7 +126,9 @@ class JsonlLog:
         try:
             os.fsync(self._handle)
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({error.strerror}); free space, then resume") from error
+            raise InputError(
+                f"{self.path}: cannot be written ({error.strerror}); free disk space, then resume"
+            ) from error
         return self._end
 
     def close(self) -> None:
@@ -145,10 +146,14 @@ class JsonlLog:
     def _truncate(self, end: int) -> int:
         size = os.fstat(self._handle).st_size
         if end > size:
-            raise InputError(f"{self.path}: has {size} bytes, the checkpoint expects {end} or more: lines were lost")
+            raise InputError(
+                f"{self.path}: has {size} bytes, but the checkpoint expects at least {end}; lines were lost: "
+                "start again"
+            )
         if end and os.pread(self._handle, 1, end - 1) != b"\n":
             raise InputError(
-                f"{self.path}: no line ends at byte {end}, the position in the checkpoint: the file was changed"
+                f"{self.path}: no line ends at byte {end}, the position in the checkpoint; the file was altered: "
+                "start again"
             )
         os.ftruncate(self._handle, end)
         return end

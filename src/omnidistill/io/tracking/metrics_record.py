@@ -1,4 +1,4 @@
-"""One record of a metrics log: the numbers of an outer iteration, and notes."""
+"""One record of a metrics log: the numbers from an outer iteration, and notes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from omnidistill.core.errors import InputError
 
 @dataclass(frozen=True)
 class MetricsRecord:
-    """One record of a metrics log, one line of metrics.jsonl.
+    """One record of a metrics log, which is one line in metrics.jsonl.
 
     Attributes:
-        iteration: the outer iteration; None for a record about a complete run.
-        values: numbers by name: "loss", "loss/image", "step_size/image", "validation" ...
+        iteration: the outer iteration; None if the record describes the complete run.
+        values: {name: number}, with names such as "loss", "loss/image", "step_size/image" and "validation".
         notes: notes for the user, one sentence each.
     """
 
@@ -26,13 +26,13 @@ class MetricsRecord:
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as one JSON object with iteration, numbers and notes; empty parts are omitted."""
+        """Return the record as one JSON object with the iteration, numbers and notes. Empty parts are omitted."""
         iteration = {} if self.iteration is None else {"iteration": self.iteration}
         return {**iteration, **self.values, **({"notes": list(self.notes)} if self.notes else {})}
 
     @staticmethod
     def from_json(tree: Mapping[str, Any]) -> MetricsRecord:
-        """Read what `to_json` wrote. Entries that are not numbers, such as texts of other programs, are ignored.
+        """Create a record from the result of `to_json`. Entries with other types, such as text, are ignored.
 
         Raises:
             ValueError: the iteration is not a whole number, or the notes are not a list.
@@ -54,9 +54,9 @@ def read_records(path: Path) -> list[MetricsRecord]:
     """Return all records of a metrics log.
 
     Raises:
-        InputError: the file cannot be read, or it was altered.
+        InputError: the file cannot be read, or a line is not a valid record.
     """
     try:
         return [MetricsRecord.from_json(dict(json.loads(line))) for line in path.read_text("utf-8").splitlines()]
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); the log was altered, distil again") from error
+        raise InputError(f"{path}: cannot be read ({error}); the log was altered: distil again") from error

@@ -1,4 +1,4 @@
-"""Progress of a stage on stderr: a bar in a terminal, otherwise plain lines."""
+"""Progress display on stderr: a bar in a terminal, otherwise plain lines."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Progress(Protocol):
-    """Shows the progress of one stage after another. Use it as a context manager, or call `stop`."""
+    """Shows the progress of stages that run one after another. Use it as a context manager, or call `stop`."""
 
     def start(self, total: int, label: str, done: int = 0) -> None:
-        """Start a stage and end the previous one, if any.
+        """Start a stage, and end the previous stage if there is one.
 
         Args:
             total: number of steps of the stage.
             label: name of the stage.
-            done: how many of the steps an earlier, interrupted run has done.
+            done: number of steps that an earlier, interrupted run has already done.
         """
 
     def advance(self, n: int = 1, **fields: Json) -> None:
@@ -32,11 +32,11 @@ class Progress(Protocol):
 
         Args:
             n: number of steps done since the last call.
-            fields: values to show (loss=0.65), which replace the previous ones.
+            fields: values to show, such as loss=0.65. They replace all values shown before.
         """
 
     def note(self, line: str) -> None:
-        """Show a line to the user at once; it stays visible."""
+        """Show the user a line immediately. The line stays visible."""
 
     def stop(self) -> None:
         """End the stage."""
@@ -69,11 +69,11 @@ class SilentProgress:
 
 
 class RichProgress:
-    """Show label, bar, n/total, elapsed and remaining time and the last fields on stderr.
+    """Show label, bar, n/total, elapsed time, remaining time and the latest fields on stderr.
 
     Args:
-        interval_seconds: if stderr is no terminal, the minimum time between two plain lines.
-        clock: returns the time in seconds.
+        interval_seconds: minimum time between two plain lines, if stderr is not a terminal.
+        clock: function that returns the time in seconds.
     """
 
     def __init__(self, interval_seconds: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -84,7 +84,7 @@ class RichProgress:
         self._started_at = self._printed_at = 0.0
 
     def start(self, total: int, label: str, done: int = 0) -> None:
-        """Start a stage and end the previous one, see `Progress.start`."""
+        """Start a stage, and end the previous stage; see `Progress.start`."""
         self.stop()
         self._label, self._fields = label, ""
         self._total, self._done, self._resumed = total, done, done
@@ -95,7 +95,7 @@ class RichProgress:
             self._bar.start()
 
     def advance(self, n: int = 1, **fields: Json) -> None:
-        """Count `n` more steps, see `Progress.advance`."""
+        """Count `n` more steps; see `Progress.advance`."""
         self._done += n
         if fields:
             self._fields = "  ".join(f"{name}={_short(value)}" for name, value in fields.items())
@@ -122,7 +122,7 @@ class RichProgress:
         self.stop()
 
     def _print(self, line: str) -> None:
-        with suppress(OSError):  # the reader has closed the pipe; the run continues
+        with suppress(OSError):  # if the reader has closed the pipe, the run continues
             if self._bar is None:
                 print(line, file=sys.stderr, flush=True)
             else:
@@ -169,7 +169,7 @@ def _hms(seconds: float) -> str:
 
 
 def shown(progress: Progress | bool | None) -> Progress:
-    """Return the object that shows progress: the given one, a display on stderr (True), or none (False, None)."""
+    """Return a progress display: the given object, a display on stderr for True, a silent one for False or None."""
     if isinstance(progress, bool) or progress is None:
         return RichProgress() if progress else SilentProgress()
     return progress

@@ -4,7 +4,7 @@ View them with
 
     tensorboard --logdir FOLDER
 
-The event files are rewritten from the metrics log whenever the run resumes.
+Whenever the run resumes, the event files are rewritten from the metrics log.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from omnidistill.io.tracking.tracker import trackers
 
 @trackers.register("tensorboard")
 class TensorBoardTracker:
-    """Show the metrics in TensorBoard, one scalar per name."""
+    """Show the metrics in TensorBoard, with one scalar per name."""
 
     extra: ClassVar[str] = "tensorboard"
     last_step = -1
@@ -40,5 +40,5 @@ class TensorBoardTracker:
             self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Write what is still buffered (the writer flushes every two minutes)."""
+        """Write the values that are still buffered, because the writer flushes only every two minutes."""
         self._writer.close()

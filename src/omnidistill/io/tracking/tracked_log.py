@@ -13,18 +13,18 @@ from omnidistill.io.tracking.tracker import Tracker, trackers
 
 
 class TrackerGroup:
-    """Several trackers of one run. Use it as a context manager, or call `close`.
+    """All trackers of one run. Use it as a context manager, or call `close`.
 
-    A tracker that raises an exception is dropped with a note; the others and the run continue.
+    A tracker that raises an exception is dropped with a note. The run and its other trackers continue.
 
     Args:
-        names: names of trackers, see `trackers`.
-        folder: folder of the run; None only without trackers.
+        names: names of trackers; see `trackers`.
+        folder: folder of the run. It may be None only if `names` is empty.
         settings: settings of the run, which the trackers show.
-        report: called with one line for each tracker that fails.
+        report: function that is called with one line for each tracker that fails.
 
     Raises:
-        InputError: there are trackers, but no folder.
+        InputError: trackers are requested, but the run has no folder.
     """
 
     def __init__(
@@ -34,16 +34,18 @@ class TrackerGroup:
         self._trackers: dict[str, Tracker] = {}
         for name in dict.fromkeys(names):
             if folder is None:
-                raise InputError(f"tracker {name!r}: needs the folder of a run; pass one, or omit the tracker")
+                raise InputError(
+                    f"tracker {name!r}: a tracker needs the folder of a run; pass a folder, or omit the tracker"
+                )
             try:
                 self._trackers[name] = _open(name, folder, settings)
             except Exception as error:
                 self._report_failure(name, error)
 
     def log(self, record: MetricsRecord) -> None:
-        """Pass the numbers of a record to every tracker, as the values of the step `record.iteration`.
+        """Pass the numbers in a record to every tracker as the values of step `record.iteration`.
 
-        A record without an iteration is not shown.
+        Trackers do not receive records without an iteration.
         """
         step = record.iteration
         if step is None:
@@ -78,7 +80,7 @@ class TrackerGroup:
 
 
 class TrackedLog:
-    """A `MetricsLog` that passes its records on to trackers: first those already in the log, then each new one."""
+    """A `MetricsLog` that passes its records to trackers: first all existing records, then each new record."""
 
     def __init__(self, log: MetricsLog, group: TrackerGroup) -> None:
         self._log, self._group = log, group
@@ -86,16 +88,16 @@ class TrackedLog:
             group.log(record)
 
     def log(self, record: MetricsRecord) -> None:
-        """Append a record to the log, then pass it to the trackers. Raises the exceptions of `JsonlLog.log`."""
+        """Append a record to the log, then pass it to the trackers. Raise the same exceptions as `JsonlLog.log`."""
         self._log.log(record)
         self._group.log(record)
 
     def records(self) -> list[MetricsRecord]:
-        """Return the records of the log."""
+        """Return the records in the log."""
         return self._log.records()
 
     def position(self) -> int:
-        """Return the position of the log, in bytes."""
+        """Return how many bytes of the log are safely stored."""
         return self._log.position()
 
     def close(self) -> None:

@@ -1,12 +1,13 @@
-"""Trackers: tools that show the metrics of a run, by name.
+"""The registry of trackers. A tracker shows the metrics of a run in another tool.
 
-A tracker receives every record of the metrics log: those already in it when the run starts or resumes, then each new
-one. Therefore it shows every step once, even if another process logged it, and it can be added to an existing run.
+A tracker receives every record of the metrics log: first all records that exist when the run starts or resumes, then
+each new record. It therefore shows every step once, even a step that another process logged, and can be added to an
+existing run.
 
-    @trackers.register("recorder")                     from Python
+    @trackers.register("recorder")                     in Python
     class Recorder: ...
 
-    [project.entry-points."omnidistill.trackers"]      from an installed package
+    [project.entry-points."omnidistill.trackers"]      in pyproject.toml of an installed package
     recorder = "my_package:Recorder"
 """
 
@@ -23,34 +24,35 @@ from omnidistill.core.registry import Registry
 
 @runtime_checkable
 class Tracker(Protocol):
-    """One run in a tool that shows metrics. An exception ends the tracker with a note; the run continues.
+    """One run, shown in a tool. If a tracker raises an exception, it is dropped with a note and the run continues.
 
-    `trackers` contains classes of this protocol whose constructor takes `(folder, settings)`, see `TrackerFactory`.
+    The registry `trackers` contains classes with this protocol whose constructor takes `(folder, settings)`; see
+    `TrackerFactory`.
     """
 
     last_step: int
-    """Last step that the tool already has, for example from the process that was interrupted; -1: none."""
+    """Last step that the tool already has, for example from an interrupted process; -1 if it has no step."""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Show the values of a step, by name. Steps do not decrease, and every one is above `last_step`."""
+        """Show the values {name: number} of a step. Steps never decrease, and each step is greater than `last_step`."""
 
     def close(self) -> None:
-        """Write or send everything, and release the tool."""
+        """Write or send all values, and release the tool."""
 
 
 class TrackerFactory(Protocol):
-    """An entry of `trackers`: a tracker class, or a function with the same arguments.
+    """An entry of `trackers`: a tracker class, or a function that takes the same arguments and returns a tracker.
 
-    A built-in class names its package and extra, which are called alike, as `extra`; a class of another package
-    imports what it needs at the top of its module.
+    A built-in class names the package that it needs in its attribute `extra`; the extra of omnidistill has the same
+    name. A class from another package imports what it needs at the top of its module.
     """
 
     def __call__(self, folder: Path, settings: Mapping[str, Json]) -> Tracker:
         """Open the run in the tool.
 
         Args:
-            folder: folder of the run. Files of the tracker belong in it, if the tool allows a choice.
-            settings: settings of the run, to be shown with it.
+            folder: folder of the run. The tracker writes its files there if the tool allows it.
+            settings: settings of the run, which the tool shows.
         """
 
 
@@ -67,10 +69,11 @@ trackers: Registry[TrackerFactory] = Registry(
 
 
 def check_trackers(names: Iterable[str]) -> None:
-    """Import the trackers with these names, so that a missing one is reported before a run starts.
+    """Import the trackers with these names, so that a missing tracker is reported before a run starts.
 
     Raises:
-        InputError: no tracker has this name (the message names the nearest), or its package is not installed.
+        InputError: no tracker has one of these names (the message suggests the closest name), or a package is not
+            installed.
     """
     for name in names:
         extra = getattr(trackers.get(name), "extra", None)

@@ -1,11 +1,12 @@
-"""Trackio: a local database in the folder that the environment variable TRACKIO_DIR sets.
+"""Trackio: a local database in the folder that the environment variable TRACKIO_DIR names.
 
 View it with
 
     trackio show --project omnidistill
 
-The run is named after its folder and a digest of the folder's path. It is rewritten from the metrics log when the run
-resumes, and replaces the earlier one. If the environment names a Trackio server, the earlier one stays next to it.
+The name of the run consists of its folder's name and a digest of the folder's path. When the run resumes, it is
+rewritten from the metrics log and replaces the earlier copy. If the environment names a Trackio server, the earlier
+copy stays on the server.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _PROJECT = "omnidistill"
 
 @trackers.register("trackio")
 class TrackioTracker:
-    """Show the metrics in Trackio's local dashboard."""
+    """Show the metrics in the local dashboard of Trackio."""
 
     extra: ClassVar[str] = "trackio"
     last_step = -1
@@ -36,7 +37,7 @@ class TrackioTracker:
         path = folder.resolve()
         name = f"{path.name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
         with _silenced_stdout():
-            with contextlib.suppress(ValueError):  # the project does not exist yet
+            with contextlib.suppress(ValueError):  # raised if the project does not exist yet
                 for run in trackio.Api().runs(_PROJECT):
                     if run.name == name:
                         run.delete()
@@ -54,11 +55,11 @@ class TrackioTracker:
         self._run.log(dict(values), step=step)
 
     def close(self) -> None:
-        """Wait until everything is written."""
+        """Wait until all values are written."""
         with _silenced_stdout():
             self._trackio.finish()
 
 
 def _silenced_stdout() -> contextlib.redirect_stdout[io.StringIO]:
-    """Discard what Trackio prints, which would mix with the output of the command."""
+    """Discard the lines that Trackio prints, because they would mix with the output of the command."""
     return contextlib.redirect_stdout(io.StringIO())

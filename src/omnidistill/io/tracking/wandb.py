@@ -4,8 +4,9 @@ Upload an offline run with
 
     wandb sync FOLDER/wandb/offline-run-*
 
-The project is "omnidistill" (or WANDB_PROJECT), and the run is named after its folder. A run that resumes keeps its
-identity: an offline run is rewritten from the metrics log, an online run continues after the last step on the server.
+The project is named "omnidistill" unless the environment variable WANDB_PROJECT is set, and the run is named after its
+folder. A resumed run keeps its id. An offline run is rewritten from the metrics log; an online run continues after the
+last step on the server.
 """
 
 from __future__ import annotations
@@ -61,5 +62,5 @@ class WandbTracker:
         self._run.log(dict(values), step=step)
 
     def close(self) -> None:
-        """Wait until everything is written, or sent."""
+        """Wait until all values are written or sent."""
         self._run.finish()

@@ -1,27 +1,27 @@
-"""HoPA: high-order proxy alignment (arXiv 2604.10666, eq. 8-9, 14-15; docs/adr/0003 on the temperatures).
+"""HoPA: high-order proxy alignment (arXiv 2604.10666, eq. 8-9, 14-15; see docs/adr/0003 for the temperatures).
 
     L = L_mod + lambda_ins L_ins
     L_mod = -(1/b) sum_i log softmax(sigma^(i) / tau_mod)_1         one dominant direction per instance
     L_ins = wBCE(s / tau_ins, S),  s_ij = v_i . v_j                 agreement of consensus directions with S
 
-The gradient has a closed form. With G = Z Z^T = U diag(lambda) U^T, a = u_1 / sigma_1, v = Z^T a, p = softmax(sigma /
-tau_mod), g_i = sum_j (E_ij + E_ji) v_j (E = d L_ins / d s) and h = Z g:
+The gradient has a closed form. Let G = Z Z^T = U diag(lambda) U^T, a = u_1 / sigma_1, v = Z^T a, p = softmax(sigma /
+tau_mod), E = d L_ins / d s, g_i = sum_j (E_ij + E_ji) v_j and h = Z g. Then
 
     dL/dZ = (C + y a^T + a y^T) Z + a g^T
     C = U diag((p - e_1) / (b tau_mod sigma)) U^T                   eq. 14
     y = U (gamma o U^T h)                                           first-order perturbation of a: Spectrum.weight_rates
 
-and with Z = N^-1 Y, where N holds the norms of the head outputs Y, and B = C + y a^T + a y^T,
+With Z = N^-1 Y, where N is the diagonal matrix of the norms of the head outputs Y, and B = C + y a^T + a y^T,
 
-    dL/dY = N^-1 (B - diag(B G + a h^T)) N^-1 Y + N^-1 a g^T        the pull-back of `objectives.sphere`, M x M
+    dL/dY = N^-1 (B - diag(B G + a h^T)) N^-1 Y + N^-1 a g^T        the pull-back from `objectives.sphere`, M x M
 
-so that only matrix products access tensors of width d.
+Only matrix products therefore access tensors of width d.
 
-Variants for the ablations of the paper: without one of the terms; the single-mode L_mod = -mean sigma_1; a rank-2 proxy
-s_ij = sum_{k <= 2} v_k^i . v_k^j (the paper prints no formula; this is our interpretation), where y, a, g have one term
-per mode; and InfoNCE of s instead of wBCE.
+Variants for the ablations in the paper: one of the two terms is omitted; the single-mode L_mod = -mean sigma_1; a
+rank-2 proxy s_ij = sum_{k <= 2} v_k^i . v_k^j, with one term per mode for y, a and g (the paper prints no formula; this
+is our interpretation); and InfoNCE of s instead of wBCE.
 
-Shapes: M modalities, b instances, d embedding width, `*r` leading run dimensions.
+Shapes: M modalities, b instances, embedding width d; `*r` stands for leading dimensions, one index per run.
 """
 
 from __future__ import annotations
@@ -43,29 +43,29 @@ from omnidistill.models.spectrum import Spectrum, spectrum
 
 @objectives.register("hopa")
 class Hopa(Objective):
-    """The HoPA objective (eq. 8) for any M >= 2; symmetric in the modalities."""
+    """The HoPA objective (eq. 8) for any M >= 2. It is symmetric in the modalities."""
 
     cites: ClassVar[tuple[str, ...]] = ("hopa",)
 
     tau_mod: Positive = 0.1
-    """Temperature of the softmax over singular values (paper tables: 0.1)."""
+    """Temperature of the softmax over singular values (0.1 in the tables of the paper)."""
     tau_ins: Positive = 0.2
-    """Temperature of the proxy similarity (paper tables: 0.2)."""
+    """Temperature of the proxy similarity (0.2 in the tables of the paper)."""
     lambda_ins: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of the instance term; the tables can also be read as tau_ins = 0.1, lambda_ins = 0.2."""
+    """Weight of the instance term. The tables in the paper can also mean tau_ins = 0.1 and lambda_ins = 0.2."""
     threshold: float = 0.5
     """Targets above this value are positives in wBCE."""
     reduction: Reduction = "sum"
-    """wBCE as the sum of its two means (paper), their mean (public LoRS code), or the unweighted BCE ("plain")."""
+    """Form of wBCE: the sum of its two means (paper), their mean (public LoRS code), or unweighted BCE ("plain")."""
     modality_term: Literal["softmax", "single", "none"] = "softmax"
-    """L_mod: softmax over singular values (eq. 8a), the single-mode -sigma_1, or none."""
+    """Form of L_mod: the softmax over singular values (eq. 8a), the single-mode -sigma_1, or none."""
     instance_term: Literal["wbce", "infonce"] = "wbce"
-    """L_ins: wBCE (eq. 9) or InfoNCE of the proxy similarity; lambda_ins = 0 disables it."""
+    """Form of L_ins: wBCE (eq. 9) or InfoNCE of the proxy similarity. lambda_ins = 0 disables L_ins."""
     proxy_rank: Annotated[int, Field(ge=1, le=2)] = 1
-    """Number of modes in the proxy similarity; 2 is an ablation of the paper."""
+    """Number of modes in the proxy similarity; 2 is an ablation in the paper."""
 
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
-        """Return the loss, one number per leading index; the outputs are not normalised."""
+        """Return one loss per leading index. The outputs need not be normalised."""
         stacked = normalise(outputs)[0].transpose(-3, -2)
         spectra = spectrum(inner_products(stacked, stacked))
         loss = self._modality_value(spectra.sigma)
@@ -81,7 +81,7 @@ class Hopa(Objective):
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
-        """Return dL/d outputs in closed form, differentiable with respect to both arguments."""
+        """Return dL/d outputs in closed form. The result is differentiable with respect to both arguments."""
         stacked = outputs.transpose(-3, -2).contiguous()
         products = gram(stacked)
         shrink = products.diagonal(dim1=-2, dim2=-1).clamp_min(LEAST_NORM**2).rsqrt()  # N^-1

@@ -2,8 +2,8 @@
 
     L = sum_{(m,n)} InfoNCE(z_m . z_n / tau, T)
 
-The targets are affinities >= 0: the identity, 1 where two rows are in the same group, or learned ("soft InfoNCE"). It
-is the loss of the experts in LoRS and MTT-VL, and of the heads trained on all rows.
+The targets T are affinities >= 0: the identity, 1 for two rows in the same group, or learned ("soft InfoNCE"). LoRS and
+MTT-VL train their experts with this loss; here it also trains the heads on all rows.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ class InfoNCE(Objective):
     cites: ClassVar[tuple[str, ...]] = ("infonce", "clip")
 
     tau: Positive = 0.07
-    """Temperature of the cosine."""
+    """Temperature of the cosine similarity."""
     anchor: str | int | None = None
-    """Modality that every pair must contain (T-bind, V-bind), by name or index; absent: all pairs are used."""
+    """Name or index of a modality that every pair must contain (T-bind, V-bind). By default all pairs are used."""
 
     def bind(self, modalities: Sequence[str]) -> InfoNCE:
-        """Return the objective with its anchor as an index into the modalities."""
+        """Return the objective with its anchor replaced by the index of that modality."""
         return self.evolve(anchor=anchor_index(self.anchor, modalities))
 
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
-        """Return the loss, one number per leading index; the outputs are not normalised."""
+        """Return one loss per leading index. The outputs need not be normalised."""
         left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         return infonce(cosines(normalise(outputs)[0], left, right), targets.unsqueeze(-3), self.tau).sum(-1)
 
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
-        """Return dL/d outputs in closed form, differentiable with respect to both arguments."""
+        """Return dL/d outputs in closed form. The result is differentiable with respect to both arguments."""
         left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         return pair_gradient(
             lambda c, affinities: infonce_gradient(c, affinities.unsqueeze(-3), self.tau),

@@ -1,9 +1,9 @@
-"""Base class of objectives: scalar losses of head outputs and target similarities, with closed-form gradients.
+"""Base class for objectives: scalar losses with closed-form gradients that compare outputs with target similarities.
 
-`gradient` must itself be differentiable with respect to outputs and targets, since distillation differentiates through
-the training steps of the student. `omnidistill.testing.check_objective` tests this.
+`gradient` must itself be differentiable with respect to outputs and targets, because distillation differentiates
+through the training steps of the student. `omnidistill.testing.check_objective` tests this.
 
-Shapes: M modalities, b instances, d embedding width, `*r` leading run dimensions.
+Shapes: M modalities, b instances, embedding width d; `*r` stands for leading dimensions, one index per run.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from omnidistill.core.settings import Component
 
 
 class Objective(Component):
-    """A loss L(Y, S) of head outputs Y (M x b x d) and target similarities S (b x b)."""
+    """A loss L(Y, S) that compares head outputs Y (M x b x d) with target similarities S (b x b)."""
 
     @abstractmethod
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
-        """Return L, one number per leading index; the outputs are not normalised."""
+        """Return one value of L per leading index, for outputs that are not normalised."""
 
     @abstractmethod
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
-        """Return dL/dY in closed form, differentiable with respect to both arguments."""
+        """Return dL/dY in closed form. The result is differentiable with respect to both arguments."""
 
     def bind(self, modalities: Sequence[str]) -> Objective:
         """Return the objective for outputs whose modalities are in the given order.
 
         Raises:
-            InputError: a setting names a modality that is not among them.
+            InputError: a setting names a modality that is not in `modalities`.
         """
         return self
 
     @property
     def title(self) -> str:
-        """Name for tables: the kind, and the settings that differ from their defaults."""
+        """Name for tables: the kind and all settings that differ from their defaults."""
         changed = [
             f"{name} {getattr(self, name)}"
             for name, field in type(self).model_fields.items()
@@ -54,7 +54,7 @@ class Objective(Component):
 
 
 def anchor_index(anchor: str | int | None, modalities: Sequence[str]) -> int | None:
-    """Return the index of an anchor modality, which may be given by name; None without an anchor.
+    """Return the index of the anchor modality, which may be given by name; None if there is no anchor.
 
     Raises:
         InputError: no modality has this name.
@@ -63,16 +63,16 @@ def anchor_index(anchor: str | int | None, modalities: Sequence[str]) -> int | N
         return anchor
     if anchor not in modalities:
         raise InputError(
-            f"anchor '{anchor}' is not a modality of the data ({', '.join(modalities)}){nearest(anchor, modalities)}"
+            f"anchor '{anchor}': the data have no such modality ({', '.join(modalities)}){nearest(anchor, modalities)}"
         )
     return list(modalities).index(anchor)
 
 
 def require_index(anchor: str | int | None) -> int | None:
-    """Return the anchor of a bound objective.
+    """Return the anchor of an objective that `bind` returned.
 
     Raises:
-        InputError: the anchor is a name, so the objective is not bound.
+        InputError: the anchor is still a name, so `bind` was not called.
     """
     if isinstance(anchor, str):
         raise InputError(f"anchor '{anchor}' is a name; call bind(modalities) before using the objective")
@@ -80,16 +80,16 @@ def require_index(anchor: str | int | None) -> int | None:
 
 
 def check_contract(objective: Objective, modalities: Sequence[str]) -> Objective:
-    """Return the objective bound to these modalities, after a test on random outputs if another package provides it.
+    """Bind the objective to these modalities. If another package provides it, also test it on random outputs.
 
     Raises:
-        InputError: the objective names an unknown modality; its value or gradient has the wrong shape or type, holds
-            NaN or Inf, or cannot be differentiated; or the gradient is not the derivative of the value.
+        InputError: the objective names an unknown modality; its value or gradient has the wrong shape or type,
+            contains NaN or Inf, or cannot be differentiated; or the gradient is not the derivative of the value.
     """
     bound = objective.bind(modalities)
     if not bound.package:
         return bound
-    where = f"objective '{bound.kind}' of package '{bound.package}'"
+    where = f"objective '{bound.kind}' from package '{bound.package}'"
     draw = torch.Generator("cpu").manual_seed(0)
     outputs = torch.randn(len(modalities), 3, 4, dtype=torch.float64, generator=draw, device="cpu").requires_grad_()
     targets = torch.eye(3, dtype=torch.float64, device="cpu")
@@ -104,11 +104,11 @@ def check_contract(objective: Objective, modalities: Sequence[str]) -> Objective
             shape = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
             raise InputError(f"{where}: {name} has shape {shape}, expected {expected}")
         if not bool(torch.isfinite(result).all()) or not result.requires_grad:
-            raise InputError(f"{where}: {name} holds NaN or Inf, or is not differentiable")
+            raise InputError(f"{where}: {name} contains NaN or Inf, or is not differentiable")
     (by_autograd,) = torch.autograd.grad(value, outputs)
     if not torch.allclose(gradient, by_autograd, rtol=1e-4, atol=1e-8):
         raise InputError(
-            f"{where}: gradient is not the derivative of value; omnidistill.testing.check_objective shows where"
+            f"{where}: gradient is not the derivative of value; run omnidistill.testing.check_objective for details"
         )
     return bound
 
@@ -123,7 +123,7 @@ objectives: ComponentRegistry[Objective] = ComponentRegistry(
     },
     group="omnidistill.objectives",
 )
-"""Every objective by name."""
+"""Registry of all objectives."""
 
 AnyObjective = Annotated[Objective, objectives]
-"""Type of a settings field that holds an objective."""
+"""Type for a settings field that contains an objective."""

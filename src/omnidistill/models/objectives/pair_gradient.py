@@ -1,19 +1,21 @@
 """Gradient of pairwise objectives with respect to head outputs, and its derivative, both in closed form.
 
-Let Y be all M b outputs, N their norms, C = N^-1 Y Y^T N^-1, and let E contain the errors e = dL/dc of all pairs: e_mn
-in block (m, n), e_mn^T in block (n, m), zero elsewhere. Then
+Let Y be the matrix of all M b outputs, N the diagonal matrix of their norms, and C = N^-1 Y Y^T N^-1. Let E contain the
+errors e = dL/dc of all pairs: e_mn in block (m, n), e_mn^T in block (n, m), and zero in all other blocks. Then
 
-    dL/dY = H Y                     H = N^-1 (E - diag(E C)) N^-1           the pull-back of `sphere`, for all rows
+    dL/dY = H Y                     H = N^-1 (E - diag(E C)) N^-1           the pull-back from `sphere`, for all rows
 
-and with the cotangent U of dL/dY, B = U Y^T + Y U^T, D = N^-1 B N^-1 and rho_ij = (D_ii + D_jj) / 2,
+With the cotangent U of dL/dY, B = U Y^T + Y U^T, D = N^-1 B N^-1 and rho_ij = (D_ii + D_jj) / 2,
 
     e' = D_mn - rho o c             S' = (de/dS)^T e'                       S: the targets
     c' = (de/dc)^T e' - rho o e     E' contains c' as E contains e
     Y' = H U + H' Y                 H' = N^-1 (E' - diag(E' C + B H)) N^-1
 
-so that only five products access tensors of width d, and Y is the only such tensor saved for the backward pass.
+Only five products access tensors of width d, and Y is the only tensor of that width that is saved for the backward
+pass.
 
-Shapes: M modalities, P pairs of them, b instances, d embedding width, n = M b, `*r` leading run dimensions.
+Shapes: M modalities, P pairs of modalities, b instances, embedding width d, n = M b; `*r` stands for leading
+dimensions, one index per run.
 """
 
 from __future__ import annotations
@@ -36,13 +38,13 @@ def pair_gradient(
     left: Int[Tensor, " P"],
     right: Int[Tensor, " P"],
 ) -> Float[Tensor, "*r M b d"]:
-    """Return dL/d outputs, differentiable once with respect to outputs and targets.
+    """Return dL/d outputs. The result can be differentiated once with respect to outputs and targets.
 
     Args:
-        errors: function of the cosines c of all pairs and the targets that returns dL/dc.
-        outputs: outputs of the heads, not normalised.
-        targets: similarities.
-        left, right: the modalities of each pair.
+        errors: function that takes the cosines c of all pairs and the targets, and returns dL/dc.
+        outputs: outputs of the heads; they need not be normalised.
+        targets: target similarities.
+        left, right: indices of the two modalities in each pair.
     """
     result: Tensor = _Gradient.apply(errors, left, right, outputs, targets)  # type: ignore[no-untyped-call]
     return result
@@ -96,7 +98,7 @@ def _blocks(matrix: Float[Tensor, "*r n n"], num_modalities: int) -> Float[Tenso
 
 
 def _block_matrix(pair_errors: Tensor, num_modalities: int, left: Tensor, right: Tensor) -> Tensor:
-    """Return E, which contains the errors of each pair and their transposes."""
+    """Return E, which contains the errors of each pair and the transposed errors."""
     size = num_modalities * pair_errors.shape[-1]
     matrix = pair_errors.new_zeros(*pair_errors.shape[:-3], size, size)
     blocks = _blocks(matrix, num_modalities)
@@ -106,7 +108,7 @@ def _block_matrix(pair_errors: Tensor, num_modalities: int, left: Tensor, right:
 
 
 def _turning(errors: Tensor, cosines: Tensor, shrink: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Compute H in the memory of E; `lengths` is added to diag(E C)."""
+    """Compute H in place, in the memory of E. `lengths` is added to diag(E C)."""
     radial = (errors * cosines).sum(-1)
     if lengths is not None:
         radial += lengths

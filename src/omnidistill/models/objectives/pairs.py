@@ -1,6 +1,6 @@
-"""Pairs of modalities in pairwise objectives: all pairs, or those that contain an anchor (T-bind, V-bind).
+"""Pairs of modalities for pairwise objectives: all pairs, or only the pairs with an anchor (T-bind, V-bind).
 
-A pairwise objective is the sum over pairs (m, n) of a loss of the cosine matrix c_mn = Z_m Z_n^T.
+A pairwise objective applies a loss to the cosine matrix c_mn = Z_m Z_n^T of each pair (m, n), and sums over the pairs.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from omnidistill.models.objectives.sphere import inner_products
 def modality_pairs(
     num_modalities: int, anchor: int | None = None, device: torch.device | None = None
 ) -> tuple[Int[Tensor, " P"], Int[Tensor, " P"]]:
-    """Return the indices (left, right) of the pairs: all M(M-1)/2, or the M-1 that contain the anchor.
+    """Return the indices (left, right) of all M(M-1)/2 pairs, or of the M-1 pairs that contain the anchor.
 
-    They are computed on the device, without a copy to it.
+    The indices are computed directly on the device.
     """
     if anchor is None:
         left, right = torch.triu_indices(num_modalities, num_modalities, 1, device=device or "cpu").unbind(0)

@@ -2,8 +2,8 @@
 
     L = sum_{(m,n)} wBCE(z_m . z_n / tau, S)
 
-All pairs share the target matrix S; S_ij is the target of row i of m and row j of n, with m before n. HoPA compares the
-variants "3-pair", "T-bind" and "V-bind" (table 5).
+All pairs share the target matrix S. S_ij is the target for row i in modality m and row j in modality n, where m comes
+before n. The HoPA paper compares the variants "3-pair", "T-bind" and "V-bind" (table 5).
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from omnidistill.models.objectives.wbce import Reduction, wbce, wbce_gradient
 
 @objectives.register("pairwise-wbce")
 class PairwiseWbce(Objective):
-    """wBCE over pairs of modalities (the student loss of LoRS)."""
+    """wBCE over pairs of modalities, the student loss of LoRS."""
 
     cites: ClassVar[tuple[str, ...]] = ("lors",)
 
     tau: Positive = 0.07
-    """Temperature of the cosine."""
+    """Temperature of the cosine similarity."""
     threshold: float = 0.5
     """Targets above this value are positives."""
     reduction: Reduction = "mean"
-    """Mean of the two means (public LoRS code), their sum (equation of the paper), or the unweighted BCE ("plain")."""
+    """Form of wBCE: the mean of its two means (public LoRS code), their sum (paper), or unweighted BCE ("plain")."""
     anchor: str | int | None = None
-    """Modality that every pair must contain (T-bind, V-bind), by name or index; absent: all pairs are used."""
+    """Name or index of a modality that every pair must contain (T-bind, V-bind). By default all pairs are used."""
 
     def bind(self, modalities: Sequence[str]) -> PairwiseWbce:
-        """Return the objective with its anchor as an index into the modalities."""
+        """Return the objective with its anchor replaced by the index of that modality."""
         return self.evolve(anchor=anchor_index(self.anchor, modalities))
 
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
-        """Return the loss, one number per leading index; the outputs are not normalised."""
+        """Return one loss per leading index. The outputs need not be normalised."""
         left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         similarity = cosines(normalise(outputs)[0], left, right)
         losses = wbce(similarity, targets.unsqueeze(-3).expand_as(similarity), self.tau, self.threshold, self.reduction)
@@ -51,7 +51,7 @@ class PairwiseWbce(Objective):
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
-        """Return dL/d outputs in closed form, differentiable with respect to both arguments."""
+        """Return dL/d outputs in closed form. The result is differentiable with respect to both arguments."""
         left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         return pair_gradient(
             lambda c, similarity: wbce_gradient(c, similarity.unsqueeze(-3), self.tau, self.threshold, self.reduction),

@@ -1,10 +1,10 @@
-"""Symmetric InfoNCE of one similarity matrix with any number of positives, and its derivative.
+"""Symmetric InfoNCE of a similarity matrix, with any number of positives, and its derivative.
 
     L = 1/2 [ CE(rows of x, rows of T) + CE(columns of x, columns of T) ],   x = s / tau, mean over the b queries
     dL/ds = ( rowsoftmax(x) - Trow + colsoftmax(x) - Tcol ) / (2 b tau)
 
-The affinities T are normalised to sum to one along the softmax. Their sums are clamped at 0.1, since those of a learned
-similarity may vanish.
+Trow and Tcol are the affinities T, normalised to sum to one in each row or column. The sums are clamped from below at
+0.1, because the sums of a learned similarity may vanish.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def infonce(similarity: Float[Tensor, "*r b b"], targets: Float[Tensor, "*#r b b"], tau: float) -> Float[Tensor, "*r"]:
-    """Return the loss, one number per leading index."""
+    """Return one loss per leading index."""
     logits = similarity / tau
     rows, columns = _normalised(targets)
     losses = rows * torch.log_softmax(logits, -1) + columns * torch.log_softmax(logits, -2)
@@ -25,7 +25,7 @@ def infonce(similarity: Float[Tensor, "*r b b"], targets: Float[Tensor, "*#r b b
 def infonce_gradient(
     similarity: Float[Tensor, "*r b b"], targets: Float[Tensor, "*#r b b"], tau: float
 ) -> Float[Tensor, "*r b b"]:
-    """Return d InfoNCE / d similarity, differentiable with respect to both arguments."""
+    """Return d InfoNCE / d similarity. The result is differentiable with respect to both arguments."""
     logits = similarity / tau
     rows, columns = _normalised(targets)
     predicted = torch.softmax(logits, -1) + torch.softmax(logits, -2)

@@ -1,9 +1,9 @@
-"""Unit embeddings z = y / ||y||, and the pull-back of gradients through the normalisation.
+"""Unit embeddings z = y / ||y||, and the pull-back of gradients through this normalisation.
 
     dL/dy = (dL/dz - (dL/dz . z) z) / ||y||
 
-The objectives depend only on unit embeddings, so their gradients are orthogonal to y. A row of the synthetic set is
-therefore a direction: scaling it does not change the loss.
+The objectives depend only on unit embeddings, so their gradients are orthogonal to y. For a row of the synthetic set,
+only the direction matters: scaling the row does not change the loss.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LEAST_NORM = 1e-12
 
 
 def normalise(outputs: Float[Tensor, "*r d"]) -> tuple[Float[Tensor, "*r d"], Float[Tensor, "*r 1"]]:
-    """Return the unit embeddings and the norms of the head outputs, clamped at `LEAST_NORM`."""
+    """Return the unit embeddings and the norms of the head outputs. Norms are clamped from below at `LEAST_NORM`."""
     norms = torch.linalg.vector_norm(outputs, dim=-1, keepdim=True).clamp_min(LEAST_NORM)
     return outputs / norms, norms
 
@@ -26,22 +26,22 @@ def normalise(outputs: Float[Tensor, "*r d"]) -> tuple[Float[Tensor, "*r d"], Fl
 def pull_back(
     gradient: Float[Tensor, "*r d"], embeddings: Float[Tensor, "*r d"], norms: Float[Tensor, "*r 1"]
 ) -> Float[Tensor, "*r d"]:
-    """Return the gradient with respect to the head outputs, given the gradient with respect to the unit embeddings."""
+    """Convert the gradient with respect to unit embeddings to the gradient with respect to head outputs."""
     radial = (gradient * embeddings).sum(-1, keepdim=True)
     return torch.addcmul(gradient, radial, embeddings, value=-1) / norms
 
 
 def inner_products(left: Float[Tensor, "*r n d"], right: Float[Tensor, "*r k d"]) -> Float[Tensor, "*r n k"]:
-    """Return left right^T. The backward pass multiplies contiguous rows of length d.
+    """Return left right^T, with a faster backward pass than in torch.
 
-    The backward pass of torch uses transposed products, which are slower.
+    This backward pass multiplies contiguous rows of length d. The backward pass in torch uses transposed products.
     """
     result: Tensor = _InnerProducts.apply(left, right)  # type: ignore[no-untyped-call]
     return result
 
 
 def gram(rows: Float[Tensor, "*r n d"]) -> Float[Tensor, "*r n n"]:
-    """Return x x^T. The backward pass takes a single product, (G + G^T) x."""
+    """Return x x^T. For a gradient G, the backward pass needs only one product, (G + G^T) x."""
     result: Tensor = _Gram.apply(rows)  # type: ignore[no-untyped-call]
     return result
 

@@ -1,12 +1,12 @@
-"""Weighted binary cross-entropy between a similarity and its target (LoRS, Xu et al. 2024; HoPA eq. 9).
+"""Weighted binary cross-entropy between similarities and their targets (LoRS, Xu et al. 2024; HoPA eq. 9).
 
-With x_ij = s_ij / tau, q = sigmoid(x), target t_ij, positives P = {t > threshold} and negatives Q:
+With x_ij = s_ij / tau, q = sigmoid(x), targets t_ij, positives P = {t > threshold} and negatives Q = {t <= threshold}:
 
     wBCE = 1/|P| sum_P l_ij + 1/|Q| sum_Q l_ij        l_ij = -t_ij log q_ij - (1 - t_ij) log(1 - q_ij)
     d wBCE / d s_ij = w_ij (q_ij - t_ij) / tau        w_ij = 1/|P| or 1/|Q|
 
-The reduction "sum" is this equation; "mean" is half of it, as in the public LoRS code; "plain" is the unweighted BCE,
-w_ij = 1/b^2. Targets may be outside [0, 1]; no gradient flows through the masks.
+The reduction "sum" is this equation; "mean" is half of it, as in the public LoRS code; "plain" is unweighted BCE with
+w_ij = 1/b^2. Targets may be outside [0, 1]. No gradient flows through the weights.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def wbce(
     threshold: float,
     reduction: Reduction,
 ) -> Float[Tensor, "*r"]:
-    """Return the loss, one number per leading index."""
+    """Return one loss per leading index."""
     logits = similarity / tau
     losses = torch.nn.functional.softplus(logits) - targets * logits
     return (_weights(targets, threshold, reduction) * losses).sum((-2, -1))
@@ -40,7 +40,7 @@ def wbce_gradient(
     threshold: float,
     reduction: Reduction,
 ) -> Float[Tensor, "*r b b"]:
-    """Return d wBCE / d similarity, differentiable with respect to both arguments."""
+    """Return d wBCE / d similarity. The result is differentiable with respect to both arguments."""
     weights = _weights(targets, threshold, reduction) / tau
     return weights * (torch.sigmoid(similarity / tau) - targets)
 

@@ -1,4 +1,4 @@
-"""Target similarities: which synthetic rows count as matching. One file each; `similarities` lists them by name."""
+"""Target similarities: they define which synthetic rows count as matching. `similarities` lists them by name."""
 
 from omnidistill.models.similarities.diagonal import Diagonal
 from omnidistill.models.similarities.full import Full

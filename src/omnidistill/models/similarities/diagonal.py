@@ -1,4 +1,4 @@
-"""S = diag(a): a learned weight for the pair of each row with itself. It has N parameters (an ablation of LoRS)."""
+"""S = diag(a): each row matches only itself, with a learned weight. S has N parameters (an ablation in LoRS)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from omnidistill.models.similarities.similarity import Similarity, similarities
 
 @similarities.register("diagonal")
 class Diagonal(Similarity):
-    """S = diag(a), learned."""
+    """S = diag(a) with learned a."""
 
     cites: ClassVar[tuple[str, ...]] = ("lors",)
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return a (N), all ones."""
+        """Return the vector a (N values), all ones."""
         return {"diagonal": torch.ones(num_rows, device="cpu")}
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:

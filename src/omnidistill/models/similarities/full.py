@@ -1,4 +1,4 @@
-"""S with every entry learned, initialised to the identity. It has N^2 parameters (an ablation of LoRS)."""
+"""S with every entry learned, initialised to the identity. S has N^2 parameters (an ablation in LoRS)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Full(Similarity):
     cites: ClassVar[tuple[str, ...]] = ("lors",)
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the N x N matrix, the identity."""
+        """Return the N x N identity matrix."""
         return {"matrix": torch.eye(num_rows, device="cpu")}
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:

@@ -1,6 +1,7 @@
-"""S_ij = 1 where rows i and j are in the same group, else 0: the similarity of real rows. Nothing is learned.
+"""S_ij = 1 if rows i and j are in the same group, else 0, as for real rows. Nothing is learned.
 
-Row v N + i of a set with views is in the v-th copy of the group of row i, so only N group numbers are stored.
+In a set with views, row v N + i is view v of stored row i. It matches the rows of the same group in the same view, so
+only N group numbers are stored.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from omnidistill.models.similarities.similarity import Similarity, similarities
 
 @similarities.register("groups")
 class SharedGroups(Similarity):
-    """S is 1 within a group and 0 elsewhere, as for real rows; not learned."""
+    """S is 1 within a group and 0 otherwise, as for real rows. It is not learned."""
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return group numbers (N, int32) that put every row in a group of its own."""
+        """Return group numbers (N, int32) that put every row in a separate group."""
         return {"groups": torch.arange(num_rows, dtype=torch.int32, device="cpu")}
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return 1 for pairs of rows in the same group and the same view, 0 for others."""
+        """Return 1 for two rows in the same group and the same view, and 0 otherwise."""
         groups = tensors["groups"]
         view, row = batches // len(groups), batches % len(groups)
         return shared_groups(groups[row]) * shared_groups(view)
 
     def shared_rows(self, num_stored: int, num_rows: int) -> int:
-        """Return the number of stored rows; the groups of all views follow from the groups of these rows."""
+        """Return the number of stored rows, because their groups also determine the groups of all views."""
         return num_stored

@@ -13,7 +13,7 @@ from omnidistill.models.similarities.similarity import Similarity, similarities
 
 @similarities.register("identity")
 class FixedIdentity(Similarity):
-    """S = I, not learned."""
+    """S = I. It is not learned."""
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return an empty dict."""

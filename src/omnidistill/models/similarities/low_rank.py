@@ -1,6 +1,6 @@
-"""S = diag(a) + (alpha / r) L R^T, as learned in LoRS and HoPA ("similarity mining", Xu et al. 2024).
+"""S = diag(a) + (alpha / r) L R^T, which LoRS and HoPA learn ("similarity mining", Xu et al. 2024).
 
-It is initialised to S = I by a = 1, L ~ N(0, 1), R = 0, and has N (1 + 2 r) parameters.
+The initial values a = 1, L ~ N(0, 1) and R = 0 give S = I. S has N (1 + 2 r) parameters.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from omnidistill.models.similarities.similarity import Similarity, similarities
 
 @similarities.register("low-rank")
 class LowRank(Similarity):
-    """S = diag(a) + (alpha / rank) L R^T, learned."""
+    """S = diag(a) + (alpha / rank) L R^T with learned a, L and R."""
 
     cites: ClassVar[tuple[str, ...]] = ("lors",)
 
     rank: Count = 10
-    """Number of columns of L and R; at most the number of rows to train on."""
+    """Number of columns in L and R; at most the number of training rows."""
     alpha: float = 1.0
     """Scale of the low-rank part."""
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return a (N), L (N x r) and R (N x r)."""
+        """Return the vector a (N values) and the matrices L and R (N x r)."""
         if self.rank > num_rows:
             raise InputError(
                 f"similarity.rank = {self.rank} exceeds the {num_rows} synthetic rows; use at most {num_rows}"
@@ -46,5 +46,5 @@ class LowRank(Similarity):
         return torch.diag_embed(tensors["diagonal"][batches]) + (self.alpha / self.rank) * (left @ right.mT)
 
     def fit_to(self, num_rows: int) -> LowRank:
-        """Return the similarity with a rank of at most the number of rows."""
+        """Return the similarity with its rank reduced to the number of rows if it exceeds that number."""
         return self.evolve(rank=min(self.rank, num_rows))

@@ -1,7 +1,8 @@
-"""Base class of similarities: the matrix S (N x N) of targets, which synthetic rows count as matching and how much.
+"""Base class for similarities. The target matrix S (N x N) defines which synthetic rows match, and how strongly.
 
-A similarity is a specification; its tensors live in a plain dict, which an optimiser updates and an artifact stores.
-Entries are not clamped, normalised or symmetrised. A mini-batch I uses the submatrix S[I, I].
+A similarity is only a specification. Its tensors are in a plain dict, which an optimiser updates and an artifact
+stores. The entries of S are not clamped, normalised or symmetrised. A mini-batch with row numbers I uses the submatrix
+S[I, I].
 """
 
 from __future__ import annotations
@@ -19,31 +20,31 @@ from omnidistill.core.settings import Component
 
 
 class Similarity(Component):
-    """Parametrisation of S."""
+    """Parametrisation of the target matrix S."""
 
     @abstractmethod
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the CPU tensors of an initial S = I for `num_rows` rows; floating-point tensors are learned."""
+        """Return CPU tensors that represent S = I for `num_rows` rows. Floating-point tensors are learned."""
 
     @abstractmethod
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
         """Return the submatrices S[I, I] of mini-batches.
 
         Args:
-            tensors: tensors of the similarity; the result is differentiable with respect to them.
-            batches: row numbers, distinct within a mini-batch, on the device of the tensors.
+            tensors: tensors of the similarity. The result is differentiable with respect to them.
+            batches: row numbers of each mini-batch, on the device of the tensors; each occurs once per mini-batch.
         """
 
     def fit_to(self, num_rows: int) -> Similarity:
-        """Return the similarity adapted to a set of `num_rows` rows; by default unchanged."""
+        """Return the similarity adapted to a set with `num_rows` rows. By default it is returned unchanged."""
         return self
 
     def shared_rows(self, num_stored: int, num_rows: int) -> int:
-        """Return the number of rows that the tensors describe: by default all rows to train on.
+        """Return the number of rows that the tensors describe. By default this is the number of training rows.
 
         Args:
-            num_stored: stored rows.
-            num_rows: rows to train on, views included.
+            num_stored: number of stored rows.
+            num_rows: number of training rows, including all views.
         """
         return num_rows
 
@@ -60,7 +61,7 @@ similarities: ComponentRegistry[Similarity] = ComponentRegistry(
     },
     group="omnidistill.similarities",
 )
-"""Every similarity by name."""
+"""Registry of all similarities."""
 
 AnySimilarity = Annotated[Similarity, similarities]
-"""Type of a settings field that holds a similarity."""
+"""Type for a settings field that contains a similarity."""

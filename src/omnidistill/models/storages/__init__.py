@@ -1,4 +1,4 @@
-"""Storages: how synthetic rows are learned and stored. One file each; `storages` lists them by name."""
+"""Storages: they define how synthetic rows are learned and stored. `storages` lists them by name."""
 
 from omnidistill.models.storages.forms import Bits, Half, Plain, RowForm, Views
 from omnidistill.models.storages.rows import RowStorage

@@ -1,11 +1,11 @@
-"""Row forms: conversions between learned tensors, stored tensors and the rows that students train on.
+"""Row forms: conversions between learned (latent) tensors, stored tensors, and the rows that students train on.
 
     init       initial rows     -> latent tensors, float32, which the outer loop learns
-    expand     latent tensors   -> training rows, differentiable, with the rounding error of storage
+    expand     latent tensors   -> training rows, differentiable, rounded as they will be stored
     store      latent tensors   -> stored tensors, in their compact format
-    load       stored tensors   -> training rows, bit for bit those of `expand`
+    load       stored tensors   -> training rows, bit for bit equal to the result of `expand`
 
-The derivative of rounding is zero almost everywhere; `expand` uses the derivative of the identity instead
+The derivative of rounding is zero almost everywhere. `expand` therefore uses the derivative of the identity
 (straight-through estimator, Bengio et al. 2013).
 
     Plain      float32                  Bits(b)           b-bit integers and one step per row
@@ -26,22 +26,22 @@ from omnidistill.core.streams import Streams
 from omnidistill.models.quantise import dequantise, pack_codes, quantise, unpack_codes
 
 Rows = dict[str, Float[Tensor, "_ _"]]
-"""One row matrix per modality."""
+"""{modality: rows x width}."""
 
 VIEWS_SEED = 0
-"""Seed of the sign patterns of all sets; changing it would change the rows of existing sets on disk."""
+"""Seed for the sign patterns in all sets. Changing it would change the rows of existing sets on disk."""
 
 
 @runtime_checkable
 class RowForm(Protocol):
-    """How rows are learned and stored."""
+    """Defines how rows are learned and stored."""
 
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
         """Return new latent tensors that represent the given rows."""
         ...
 
     def expand(self, latent: Mapping[str, Tensor]) -> Rows:
-        """Return the rows to train on, differentiable with respect to every latent tensor."""
+        """Return the training rows. They are differentiable with respect to every latent tensor."""
         ...
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -49,7 +49,7 @@ class RowForm(Protocol):
         ...
 
     def load(self, stored: Mapping[str, Tensor]) -> Rows:
-        """Return the rows to train on: exactly those that `expand` returns for the latent tensors that were stored."""
+        """Return the training rows, bit for bit as `expand` returns them for the tensors that were stored."""
         ...
 
 
@@ -76,7 +76,7 @@ class Plain:
 
 @dataclass(frozen=True)
 class Half(Plain):
-    """Rows are stored in float16; values outside its range are clamped."""
+    """Rows are stored in float16. Values outside the range of float16 are clamped."""
 
     def expand(self, latent: Mapping[str, Tensor]) -> Rows:
         """Return the rows rounded to float16."""
@@ -95,7 +95,7 @@ class Half(Plain):
 
 @dataclass(frozen=True)
 class Bits(Plain):
-    """Rows are stored as integers of 2 to 8 bits, with one float32 step per row (see `models.quantise`)."""
+    """Rows are stored as integers with 2 to 8 bits, and one float32 step per row (see `models.quantise`)."""
 
     bits: int
 
@@ -107,7 +107,7 @@ class Bits(Plain):
         }
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return "NAME/codes" (N x bytes, uint8) and "NAME/step" (N) of every modality."""
+        """Return "NAME/codes" (N x bytes, uint8) and "NAME/step" (N) for every modality NAME."""
         stored: dict[str, Tensor] = {}
         for name, matrix in latent.items():
             codes, step = quantise(matrix, self.bits)
@@ -115,7 +115,7 @@ class Bits(Plain):
         return stored
 
     def load(self, stored: Mapping[str, Tensor]) -> Rows:
-        """Return the integers times the steps."""
+        """Return the stored integers multiplied by the steps."""
         names = [name.removesuffix("/codes") for name in stored if name.endswith("/codes")]
         return {
             name: dequantise(unpack_codes(stored[f"{name}/codes"], self.bits), stored[f"{name}/step"], self.bits)
@@ -125,9 +125,9 @@ class Bits(Plain):
 
 @dataclass(frozen=True)
 class Views:
-    """V training rows per stored row: row v N + i is stored row i times the v-th sign pattern; pattern 0 is all ones.
+    """V training rows per stored row. Training row v N + i is stored row i times sign pattern v; pattern 0 is all ones.
 
-    The patterns are generated from the seed and the name of the modality, and not stored.
+    The patterns are not stored. They are generated from the seed and the name of the modality.
     """
 
     inner: RowForm
@@ -135,7 +135,7 @@ class Views:
     seed: int = VIEWS_SEED
 
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
-        """Return the latent tensors of the rows to store."""
+        """Return new latent tensors that represent the given rows, without views."""
         return self.inner.init(rows)
 
     def expand(self, latent: Mapping[str, Tensor]) -> Rows:
@@ -143,7 +143,7 @@ class Views:
         return self._all_views(self.inner.expand(latent))
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the stored tensors of the rows, without views."""
+        """Return the tensors to store; they represent the rows without views."""
         return self.inner.store(latent)
 
     def load(self, stored: Mapping[str, Tensor]) -> Rows:
@@ -151,7 +151,7 @@ class Views:
         return self._all_views(self.inner.load(stored))
 
     def signs(self, name: str, width: int) -> Float[Tensor, "V p"]:
-        """Return the sign patterns of a modality, on the CPU; the first is all ones."""
+        """Return the sign patterns for a modality, on the CPU. The first pattern is all ones."""
         shape = self.num_views - 1, width
         drawn = torch.randint(2, shape, generator=Streams(self.seed)[f"views/{name}"], device="cpu")
         return torch.cat([torch.ones(1, width, device="cpu"), 2.0 * drawn - 1])

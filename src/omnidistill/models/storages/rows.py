@@ -1,7 +1,7 @@
-"""Storage of individual rows, as floats or as integers of a few bits, with sign views.
+"""Storage of individual rows as floats or as integers with a few bits, with sign views.
 
-A sign view is the stored row multiplied by a fixed pattern of signs, so V views give V training rows for the size of
-one; the first view is the row itself. Below 16 bits, rows are integers with one float32 step per row.
+A sign view is a stored row multiplied by a fixed pattern of signs; the first view is the row itself. V views give V
+training rows for the size of one stored row. Below 16 bits, rows are integers with one float32 step per row.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _ROWS_WITH_VIEWS, _MOST_VIEWS = 256, 16
 
 @storages.register("rows")
 class RowStorage(Storage):
-    """Rows of 2 to 32 bits per number, with one or more sign views each."""
+    """Rows with 2 to 32 bits per number, and one or more sign views per row."""
 
     bits: Literal[32, 16, 8, 6, 4, 3, 2] = 32
-    """Bits per number of a row; 32 and 16 are floats, fewer are integers with one step per row."""
+    """Bits per number. 32 and 16 mean floats; fewer bits mean integers with one step per row."""
     views: Count | Literal["auto"] = 1
-    """Training rows per stored row: the row itself, and the row times fixed sign patterns. "auto": the
-    number that gives about 256 training rows, at most 16."""
+    """Number of training rows per stored row: the row itself, and the row times fixed sign patterns. "auto" gives
+    about 256 training rows, with at most 16 views per row."""
 
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
-        """Return a copy of the rows."""
+        """Return a copy of the rows as latent tensors."""
         return self._form.init(rows)
 
     def expand(self, latent: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
@@ -46,7 +46,7 @@ class RowStorage(Storage):
         return self._form.load(stored)
 
     def resolved(self, num_stored: int) -> RowStorage:
-        """Return the storage with "auto" views replaced by their number."""
+        """Return the storage with `views` "auto" replaced by the number of views."""
         if self.views != "auto":
             return self
         return self.evolve(views=min(_MOST_VIEWS, max(1, round(_ROWS_WITH_VIEWS / num_stored))))
@@ -59,7 +59,7 @@ class RowStorage(Storage):
 
     @property
     def title(self) -> str:
-        """Bits per number."""
+        """The bits per number, as text."""
         return f"{self.bits} bits"
 
     @property

@@ -1,4 +1,4 @@
-"""Base class of storages: how synthetic rows are learned, stored and loaded (see `forms` for the four conversions)."""
+"""Base class for storages: how synthetic rows are learned, stored and loaded (`forms` explains the conversions)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from omnidistill.core.settings import Component
 
 
 class Storage(Component):
-    """How rows are stored, and how many training rows each stored row gives."""
+    """Defines how rows are stored, and how many training rows each stored row gives."""
 
     @abstractmethod
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
@@ -23,7 +23,7 @@ class Storage(Component):
 
     @abstractmethod
     def expand(self, latent: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the rows to train on, differentiable with respect to every latent tensor."""
+        """Return the training rows. They are differentiable with respect to every latent tensor."""
 
     @abstractmethod
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -31,24 +31,24 @@ class Storage(Component):
 
     @abstractmethod
     def load(self, stored: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the rows to train on: exactly those that `expand` returns for the latent tensors that were stored."""
+        """Return the training rows, bit for bit as `expand` returns them for the tensors that were stored."""
 
     def resolved(self, num_stored: int) -> Storage:
-        """Return the storage with all settings that depend on the number of stored rows set to their values."""
+        """Return the storage with "auto" settings replaced by their values for `num_stored` rows."""
         return self
 
     def num_rows(self, num_stored: int) -> int:
-        """Return the number of rows to train on."""
+        """Return the number of training rows."""
         return num_stored
 
     def row_bytes(self, width: int) -> int:
-        """Return the size of one stored row of this width, in bytes."""
+        """Return the size of a stored row with this width, in bytes."""
         stored = self.store({"row": torch.zeros(1, width, device="cpu")})
         return sum(tensor.numel() * tensor.element_size() for tensor in stored.values())
 
     @property
     def title(self) -> str:
-        """Short description for summaries."""
+        """Short description of the storage for summaries."""
         return self.kind
 
 
@@ -58,7 +58,7 @@ storages: ComponentRegistry[Storage] = ComponentRegistry(
     {"rows": "omnidistill.models.storages.rows"},
     group="omnidistill.storages",
 )
-"""Every storage by name."""
+"""Registry of all storages."""
 
 AnyStorage = Annotated[Storage, storages]
-"""Type of a settings field that holds a storage."""
+"""Type for a settings field that contains a storage."""
