@@ -125,7 +125,7 @@ def _check_finite(heads: StackedHeads, purpose: str, epoch: int) -> None:
     for name, matrix in heads.items():
         if not bool(
             torch.isfinite(torch.linalg.vector_norm(matrix, dim=(-2, -1))).all()
-        ):  # the squares in the norm overflow first, which reports divergence early
+        ):  # the squares in the norm overflow before the heads do
             raise NotFiniteError(
                 f"{purpose}: heads of '{name}' became NaN or Inf in epoch {epoch}; lower the learning rate"
             )
