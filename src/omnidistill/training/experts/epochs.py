@@ -6,7 +6,7 @@ Features are frozen, so a step takes one product for the outputs and one for the
 gradients or autograd. Runs differ in the order of their rows and, optionally, in their step size and last epoch. The
 order of run e in epoch k depends only on (seed, purpose, e, k), so an interrupted training resumes from its last
 snapshot with bitwise the same result. In each epoch, runs are trained in blocks, so that the intermediate results of a
-step fit in the cache. The blocks depend only on the sizes, so training a block separately gives bitwise the same heads.
+step fit in the cache. The blocks depend only on the sizes, so training one block alone gives bitwise the same heads.
 
 Shapes: E runs, b mini-batch, d embedding width, p_m feature width.
 """

@@ -122,9 +122,7 @@ def dual_steps(
     num_runs, num_steps, size = batches.shape
     num_modalities, num_rows, width = outputs.shape
     modality = torch.arange(num_modalities, device=batches.device)[:, None] * num_rows
-    member = modality + batches.transpose(0, 1).unsqueeze(
-        2
-    )  # T x R x M x b: indices into the M N rows of outputs and kernel
+    member = modality + batches.transpose(0, 1).unsqueeze(2)  # T R M b: index of the row in `outputs` and `kernel`
     run = torch.arange(num_runs, device=batches.device)[:, None, None] * (num_modalities * num_rows)
     slots = (member + run).reshape(num_steps, -1)
     initial = outputs.reshape(-1, width)[member].reshape(num_steps, -1, size, width).unbind(0)

@@ -33,7 +33,7 @@ def plain_steps(
     batches: Int[Tensor, "T b"],
     step_sizes: Float[Tensor, "*T M"],
 ) -> Float[Tensor, "M N d"]:
-    """Return the coefficients A_T of one student, W_T = W_0 + A_T^T X; they can be differentiated once, not twice.
+    """Return the coefficients A_T of one student (W_T = W_0 + A_T^T X), differentiable once in all tensors.
 
     This is fastest if the rows are numbered in the order of their first use.
 
