@@ -1,4 +1,4 @@
-"""The state of the outer loop, and the checkpoint from which an interrupted run resumes with bitwise the same result."""
+"""State of the outer loop, and the checkpoint from which an interrupted run resumes with bitwise the same result."""
 
 from __future__ import annotations
 

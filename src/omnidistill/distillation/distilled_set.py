@@ -154,7 +154,7 @@ class DistilledSet:
         return SyntheticRows(self.rows(), self.targets)
 
     def batches(self, seed: int = 0) -> Iterator[Batch]:
-        """Yield the batches (rows {modality: b x p_m}, targets b x b) of all steps of `train(start, seed)`, in order."""
+        """Yield the batch (rows {modality: b x p_m}, targets b x b) for each step of `train(start, seed)`, in order."""
         dataset = self.dataset()
         for indices in self.recipe.batches(len(dataset), seed):
             yield dataset.batch(indices)

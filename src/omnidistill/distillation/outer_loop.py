@@ -117,7 +117,7 @@ def distill(
         settings: settings of the outer loop.
         folder: folder for the log and the checkpoints; None: nothing is written, so the loop cannot be resumed.
         seed: seed for all random streams.
-        initial_set: set to continue from, with the same number of rows; None: the loop starts from random training rows.
+        initial_set: set to continue from, with the same number of rows; None: start from random training rows.
         validate: scores a set on the validation split; None, or `validate_every` = 0: the last set is returned.
         stop_criterion: may end the loop early; the result is then the best set so far.
         notes: notes for the user, one line each; reported once.

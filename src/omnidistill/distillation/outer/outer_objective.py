@@ -82,7 +82,7 @@ class OuterObjective(Component):
 
     @property
     def span(self) -> int | None:
-        """Number of expert epochs between start and target; None: all epochs of an expert. Spectra are stored for it."""
+        """Number of expert epochs between start and target, used for the stored spectra; None: all epochs."""
         return 1
 
 

@@ -91,7 +91,7 @@ def train_epochs(
 
 
 def run_blocks(heads: StackedHeads, batch_size: int) -> list[slice]:
-    """Divide the runs into blocks so that a step computes at most `_CACHED_NUMBERS` outputs, unless one run has more."""
+    """Divide the runs into blocks of at least one run, so that a step computes at most `_CACHED_NUMBERS` outputs."""
     num_runs, width = next(iter(heads.values())).shape[:2]
     at_once = max(1, _CACHED_NUMBERS // (len(heads) * batch_size * width))
     return [slice(first, min(first + at_once, num_runs)) for first in range(0, num_runs, at_once)]
