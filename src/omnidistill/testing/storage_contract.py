@@ -21,7 +21,7 @@ def check_storage(storage: RowForm) -> None:
     """Check the contract of storages.
 
     - `init` returns float32 tensors that do not share memory with the rows.
-    - `expand` returns finite float32 rows, which are differentiable with respect to every latent tensor. Their number is
+    - `expand` returns finite float32 rows that are differentiable with respect to every latent tensor. Their number is
       N or a multiple of N, and is the same for all modalities.
     - `store` returns tensors that an artifact can contain. For these tensors, `load` returns bitwise the same rows as
       `expand`.
@@ -58,7 +58,7 @@ def _check_stored(storage: RowForm, latent: dict[str, Tensor], rows: dict[str, T
     require(expanded.keys() == rows.keys(), f"{where}: expand returned {list(expanded)}, not {list(rows)}")
     views = {len(x) / len(rows[name]) for name, x in expanded.items()}
     whole = len(views) == 1 and min(views) % 1 == 0
-    require(whole, f"{where}: expand must return equally many rows per stored row, but returned {sorted(views)}")
+    require(whole, f"{where}: expand returned {sorted(views)} rows per stored row, not one whole number")
     for name, x in expanded.items():
         width = rows[name].shape[1]
         shape = tuple(x.shape)
