@@ -238,10 +238,16 @@ def test_damage_is_an_error_that_names_file_and_field(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda meta: meta.update(size=99), "the rows of video have shape (300, 9), but the specification says (297, 9)"),
-        (lambda meta: meta["modalities"].update(text=9), "the rows of text have shape (300, 8), but the specification says "),
+        (
+            lambda meta: meta.update(size=99),
+            "the rows of video have shape (300, 9), but the specification says (297, 9)",
+        ),
+        (
+            lambda meta: meta["modalities"].update(text=9),
+            "the rows of text have shape (300, 8), but the specification ",
+        ),
         (lambda meta: meta["modalities"].update(smell=9), "the tensors do not fit the specification ('smell')"),
-        (lambda meta: meta["storage"].update(bits=8), "the rows of video have shape (300, 5), but the specification says "),
+        (lambda meta: meta["storage"].update(bits=8), "the rows of video have shape (300, 5), but the specification "),
         (lambda meta: meta.update(similarity={"kind": "full"}), "the tensors do not fit the specification ("),
     ],
 )

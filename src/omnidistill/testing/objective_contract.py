@@ -115,7 +115,8 @@ def _check_finite(objective: Objective, outputs: Tensor, where: str) -> None:
     names = [
         "value",
         "gradient",
-        *(f"derivative of the gradient with respect to {by}" for by in ("outputs", "targets")),
+        "derivative of the gradient with respect to outputs",
+        "derivative of the gradient with respect to targets",
     ]
     for name, tensor in zip(names, [value, gradient, *second], strict=True):
         require(tensor is None or bool(tensor.isfinite().all()), f"{where}: {name} is not finite")
