@@ -2,8 +2,8 @@
 
     bytes(N) = N sum_m row_m + similarity(N)
 
-row_m is the number of bytes per stored row of width p_m, and similarity(N) is that of the tensors that represent S.
-Percentages refer to the bytes of the training features in float32; k, M and G are powers of 1000.
+row_m is the number of bytes per stored row of width p_m. similarity(N) is the number of bytes of the tensors that
+represent S. Percentages refer to the bytes of the training features in float32; k, M and G are powers of 1000.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class CheckpointIdentity:
     """Settings and inputs that must be the same in a checkpoint and in the run that resumes from it.
 
     Attributes:
-        config: the settings of the run, except the settings of the evaluation.
+        config: the settings of the run, except its evaluation settings.
         provenance: what the provenance records about data, heads and experts.
     """
 
@@ -77,7 +77,7 @@ class CheckpointIdentity:
 
     @staticmethod
     def of(settings: LoopSettings, seed: int, provenance: Provenance) -> CheckpointIdentity:
-        """Return the identity of a run. If its provenance has no configuration, the seed takes the place of it."""
+        """Return the identity of a run. If its provenance has no configuration, the seed is used instead."""
         config = {**(provenance.config or {"seed": seed}), "distill": settings.model_dump(mode="json")}
         inputs = {name: value for name, value in provenance.to_json().items() if name not in ("method", "config")}
         return CheckpointIdentity({name: value for name, value in config.items() if name != "evaluate"}, inputs)

@@ -34,7 +34,7 @@ class RestartPoint:
     """A set with a finite loss and gradient, from which the loop can restart.
 
     Attributes:
-        tensors: all leaves by name.
+        tensors: all learned tensors by name.
         iteration: number of iterations that led to this set.
         restarts: number of restarts before this set was copied.
     """

@@ -191,7 +191,7 @@ class _Loop:
                 progress.advance(1, loss=record.values["loss"])
                 if (
                     over
-                ):  # without a checkpoint: a run that is interrupted here resumes earlier and ends in the same way
+                ):  # no checkpoint is needed: a run that is interrupted here resumes earlier and ends in the same way
                     break
                 if time.monotonic() - saved_at > self.settings.checkpoint_seconds:
                     save()
@@ -248,7 +248,7 @@ class _Loop:
             self.progress.note(note)
 
     def _restart(self, error: NotFiniteError, tracker: MetricsLog) -> None:
-        """Restart from the best validated set or, without one, from the last set with a finite loss and gradient.
+        """Restart from the best set on validation; without one, from the last set with a finite loss and gradient.
 
         Raises:
             NotFiniteError: the loop has already restarted `MAX_RESTARTS` times.

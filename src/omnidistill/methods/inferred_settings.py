@@ -1,6 +1,6 @@
 """Settings that are inferred from data and experts if the user does not set them, with the reason for each value.
 
-    experts.learning_rate, experts.num_epochs   the values that validate best when training on all rows, `full_training`
+    experts.learning_rate, experts.num_epochs   the best on validation when training on all rows (`full_training`)
     distill.outer.num_expert_epochs             all epochs of an expert, from its initial heads to its end
     distill.initial_step_size                   the step size of the experts that start from the run's initial heads
     distill.storage.views                       the number of views that gives about 256 rows to train on
@@ -30,7 +30,7 @@ def infer_settings(settings: L, task: Task, buffer: ExpertBuffer | None = None) 
         trained, *others = [asdict(start) for start in buffer.key.starts]
         for name in ("learning_rate", "num_epochs"):
             if getattr(task.experts_config, name) is None:
-                best = f"{trained[name]:g}, which validates best when heads are trained on all rows"
+                best = f"{trained[name]:g}, the best on validation when heads are trained on all rows"
                 choices[f"experts.{name}"] = best + _of_others(others, name)
         outer = getattr(settings, "outer", None)
         if getattr(outer, "num_expert_epochs", 0) is None:

@@ -43,7 +43,7 @@ class Method(SetSettings):
 
     @property
     def expert_span(self) -> int | None:
-        """Number of expert epochs over which the buffer takes the spectra that it stores; None: all epochs."""
+        """Number of expert epochs that each spectrum in the buffer spans; None: all epochs."""
         return 1
 
     def most_rows(self, train: FeatureSet) -> int:

@@ -1,7 +1,7 @@
 """Rank floor: a lower bound on the matching loss of any synthetic set of N rows.
 
 Gradient steps on N rows X change a linear head only within the span of the rows, W_T - W_0 = A^T X, so the update has
-rank N at most. Let D = W* - W_0 be the update to match and s_1 >= s_2 >= ... its singular values. By Eckart-Young,
+a rank of at most N. Let D = W* - W_0 be the update to match and s_1 >= s_2 >= ... its singular values. By Eckart-Young,
 
     ||W_T - W*||^2 / ||D||^2  >=  floor_N  =  sum_{k>N} s_k^2 / sum_k s_k^2.
 

@@ -25,7 +25,7 @@ def head_outputs(train: FeatureSet, heads: Heads) -> Float[Tensor, "n M d"]:
     Raises:
         InputError: the heads do not fit the features.
     """
-    check_heads(heads, train.widths, "heads to select by")
+    check_heads(heads, train.widths, "heads for selecting rows")
     return torch.stack([train.features[name] @ heads[name].mT for name in train.modalities], dim=1)
 
 

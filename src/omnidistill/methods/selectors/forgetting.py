@@ -31,7 +31,7 @@ def forgetting(
     *,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Int[Tensor, " N"]:
-    """Select the rows that are forgotten most often along the trajectory; groups take turns, ties are random."""
+    """Select the rows that are forgotten most often during training; groups take turns, ties are broken randomly."""
     check_size(size, len(train))
     num_snapshots = len(trajectory or ())
     if trajectory is None or num_snapshots < 2:

@@ -53,7 +53,7 @@ def train_blocks(
         NotFiniteError: a block diverged; the finished epochs of all blocks remain on disk.
     """
     blocks = run_blocks(heads, min(training.config.batch_size, num_rows))
-    progress.start(len(blocks), "experts, blocks of runs")
+    progress.start(len(blocks), "experts (blocks of runs)")
     with closing(engine.run(training, blocks)) as finished:
         for done in finished:
             done.result()

@@ -52,7 +52,7 @@ class ExpertBuffer:
 
     snapshots: Snapshots
     squared_distances: Float[Tensor, "E M S S"]  # ||W_s - W_t||_F^2 for epochs s and t
-    spectra: dict[str, Float[Tensor, "_ _"]]  # {modality: epochs s x k}, the first expert's singular values, `_spectra`
+    spectra: dict[str, Float[Tensor, "_ _"]]  # {modality: epochs s x k}, of the first expert, see `_spectra`
     spectrum_epochs: int  # number of epochs over which each update in `spectra` is taken
     own: tuple[bool, ...]  # for each expert, whether it starts from the initial heads of the run; the first always does
     last_epochs: tuple[int, ...]  # last epoch of each expert, after which its heads stay constant

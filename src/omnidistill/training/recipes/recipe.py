@@ -45,7 +45,7 @@ class Recipe(Component):
             objective: the loss of the students.
             start: initial heads {modality: d x p_m}; the students are trained on their device.
             rows: synthetic rows {modality: N x p_m}, on the same device.
-            targets: function that returns the target similarities of mini-batches; its row numbers are on this device.
+            targets: function that takes row numbers of mini-batches, on this device, and returns their similarities.
             seed: seed for the mini-batches.
             num_runs: number of students R.
             checkpoints: numbers of steps after which to yield the heads, in ascending order.

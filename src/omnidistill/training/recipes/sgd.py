@@ -70,7 +70,7 @@ class Sgd(Recipe):
 
     @property
     def title(self) -> str:
-        """Number of steps, rows per step and step sizes."""
+        """Short description: number of steps, rows per step and step sizes."""
         sizes = ", ".join(f"{size:.3g}" for size in self.step_sizes)
         return f"{self.num_steps} steps of {self.batch_size} rows, step sizes {sizes}"
 

@@ -49,7 +49,7 @@ def dual_rollout(
         start: heads W_0 (d x p_m).
         rows: synthetic rows (N x p_m).
         targets: target similarities of each mini-batch.
-        batches: row numbers, distinct within a mini-batch.
+        batches: row numbers of each mini-batch; they must be distinct within a mini-batch.
         step_sizes: positive step sizes, one per modality (M), or one per step and modality (T x M).
         momentum, weight_decay: momentum and weight decay of SGD.
         blend: if given, the student trains on these mixtures of each batch's rows.
@@ -113,7 +113,7 @@ def dual_steps(
         outputs: X W_0^T.
         kernel: X X^T.
         targets: target similarities of each mini-batch.
-        batches: row numbers, distinct within a mini-batch.
+        batches: row numbers of each mini-batch; they must be distinct within a mini-batch.
         step_sizes: one per modality (M), or one per step and modality (T x M).
         state: state from which the students start.
         momentum, weight_decay: momentum and weight decay of SGD.

@@ -42,7 +42,7 @@ def plain_steps(
         outputs: X W_0^T.
         kernel: X X^T.
         targets: target similarities of each mini-batch.
-        batches: row numbers, distinct within a mini-batch.
+        batches: row numbers of each mini-batch; they must be distinct within a mini-batch.
         step_sizes: one per modality (M), or one per step and modality (T x M).
     """
     sizes = step_sizes.expand(len(batches), len(outputs))
