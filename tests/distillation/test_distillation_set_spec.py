@@ -168,7 +168,7 @@ def refusal(folder: Path) -> str:
 def test_a_newer_schema_is_refused(saved: Path) -> None:
     altered(saved, lambda meta: meta.update(schema=2, modalities="in another form"))
     assert refusal(saved) == (
-        "the set has schema 2, and this version of omnidistill reads up to 1; upgrade omnidistill"
+        "the set has schema 2, but this version of omnidistill reads schemas up to 1; upgrade omnidistill"
     )
 
 
@@ -260,7 +260,7 @@ def test_a_specification_that_does_not_fit_the_tensors_is_refused(
 def test_damage_of_the_provenance_is_an_error_that_names_file_and_field(saved: Path) -> None:
     tree = json.loads((saved / PROVENANCE).read_text("utf-8"))
     (saved / PROVENANCE).write_text(json.dumps({**tree, "notes": 5}), "utf-8")
-    with pytest.raises(InputError, match=rf"{PROVENANCE}: field 'notes' is 5; the file was altered$"):
+    with pytest.raises(InputError, match=rf"{PROVENANCE}: field 'notes' has the wrong type: 5; the file was altered$"):
         DistilledSet.load(saved)
 
 

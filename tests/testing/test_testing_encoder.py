@@ -119,7 +119,7 @@ def test_a_broken_promise_is_named(how: str, message: str) -> None:
 
 def test_weights_that_would_travel_are_found() -> None:
     with pytest.raises(
-        AssertionError, match=r"the pickle for workers takes [0-9,]+ bytes; it must not contain weights"
+        AssertionError, match=r"the pickle for worker processes takes [0-9,]+ bytes; it must not contain weights"
     ):
         check_encoder(Heavy(), ITEMS)
 
