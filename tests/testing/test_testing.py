@@ -157,7 +157,7 @@ def test_fixed_tensors_need_no_gradient_but_belong_to_the_submatrices() -> None:
             return super().targets(tensors, first)
 
     check_similarity(Mixed())
-    with pytest.raises(AssertionError, match=r"targets of batches .* are not the submatrices"):
+    with pytest.raises(AssertionError, match=r"targets for batches of shape .* are not the submatrices"):
         check_similarity(Blind())
 
 

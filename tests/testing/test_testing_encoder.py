@@ -125,5 +125,5 @@ def test_weights_that_would_travel_are_found() -> None:
 
 
 def test_one_item_is_not_enough() -> None:
-    with pytest.raises(AssertionError, match="pass two or more"):
+    with pytest.raises(AssertionError, match="pass at least two"):
         check_encoder(Letters(), [Item(Path("a"))])
