@@ -94,7 +94,7 @@ def test_a_sum_of_losses_that_overflows_is_named(loop: Loop, monkeypatch: pytest
     """Each of them is finite."""
     made = learner(loop)
     monkeypatch.setattr(type(made.outer), "loss", lambda *_: torch.full((3,), 2e38, requires_grad=True))
-    with pytest.raises(NotFiniteError, match=r"^their sum is NaN or Inf"):
+    with pytest.raises(NotFiniteError, match=r"^sum of the losses is NaN or Inf"):
         made.iterate(0)
 
 

@@ -131,7 +131,7 @@ def test_it_restarts_with_halved_steps_and_reports_it(validated: bool, times: in
     made = loop.distill(tmp_path, config, wrap=poison(4, times=times), validate=validate, progress=told).distilled
     found, good = records(tmp_path), 2 if validated else 3
     assert [record["iteration"] for record in found] == [0, 1, 2, 3, 4, *[5] * times, 5, 6]
-    line = f"iteration 5: loss 'b' is NaN or Inf; restarted from the set of iteration {good} with halved step sizes"
+    line = f"iteration 5: loss 'b' is NaN or Inf; restarted from the set from iteration {good} with halved step sizes"
     restarts = [{"iteration": 5, "restarts": n, "rate_factor": 0.5**n, "notes": [line]} for n in range(1, times + 1)]
     assert found[5 : 5 + times] == restarts
     assert told.notes == list(made.provenance.notes) == [line] * times
@@ -172,7 +172,7 @@ def test_a_validation_that_overflows_counts_too(loop: Loop, tmp_path: Path) -> N
     made = loop.distill(tmp_path, small_config("distill.validate_every=1"), validate=validate).distilled
     assert seen == [0, 1, 2, 2, 3, 4, 5, 6]
     assert made.provenance.notes == (
-        "iteration 2: inner products overflow; restarted from the set of iteration 0 with halved step sizes",
+        "iteration 2: inner products overflow; restarted from the set from iteration 0 with halved step sizes",
     )
 
 
@@ -270,6 +270,6 @@ def test_the_last_update_counts_too(loop: Loop, tmp_path: Path) -> None:
     """There is no later iteration in which the error would be detected."""
     settings = ("distill.iterations=1", "distill.validate_every=0", "distill.optimiser.rows=1e30")
     config = small_config(*settings, 'distill.optimiser={kind="sgd", momentum=0.0}', "distill.optimiser.rows=1e30")
-    with pytest.raises(NotFiniteError, match=r"set of the rows of '.' is NaN or Inf in iteration 1"):
+    with pytest.raises(NotFiniteError, match=r"new value of the rows of '.' is NaN or Inf in iteration 1"):
         loop.distill(tmp_path, config, wrap=lambda outer: Scaled(outer))
     assert not (tmp_path / "distilled").exists()

@@ -122,7 +122,7 @@ def test_an_interrupted_run_is_not_begun_anew_by_accident(loop: Loop, tmp_path: 
     with pytest.raises(KeyboardInterrupt):
         loop.distill(tmp_path, small_config(), progress=InterruptAfter(2))
     before = contents(tmp_path)
-    with pytest.raises(InputError, match=r"holds an interrupted run.*resume=True"):
+    with pytest.raises(InputError, match=r"contains an interrupted run.*resume=True"):
         loop.distill(tmp_path, small_config())
     assert contents(tmp_path) == before
 

@@ -168,7 +168,7 @@ def refusal(folder: Path) -> str:
 def test_a_newer_schema_is_refused(saved: Path) -> None:
     altered(saved, lambda meta: meta.update(schema=2, modalities="in another form"))
     assert refusal(saved) == (
-        "the set has schema 2, and this version of omnidistill reads up to 1; upgrade omnidistill"
+        "the set has schema 2, but this version of omnidistill reads schemas up to 1; upgrade omnidistill"
     )
 
 
@@ -212,12 +212,12 @@ def test_a_missing_component_without_a_package_is_named_with_the_nearest(saved: 
     [
         (lambda meta: meta.update(schema="1"), "field 'schema' is '1', expected a number"),
         (lambda meta: meta.update(schema=0), "field 'schema' is 0, expected a number"),
-        (lambda meta: meta.update(size=0), "modalities, size or preprocessing is malformed"),
-        (lambda meta: meta.update(size="100"), "modalities, size or preprocessing is malformed"),
-        (lambda meta: meta.pop("size"), "modalities, size or preprocessing is malformed"),
-        (lambda meta: meta.update(modalities=list(WIDTHS)), "modalities, size or preprocessing is malformed"),
-        (lambda meta: meta.update(modalities={"a": 3.5, "b": 2}), "modalities, size or preprocessing is malformed"),
-        (lambda meta: meta.pop("preprocessing"), "modalities, size or preprocessing is malformed"),
+        (lambda meta: meta.update(size=0), "'modalities', 'size' or 'preprocessing' is malformed"),
+        (lambda meta: meta.update(size="100"), "'modalities', 'size' or 'preprocessing' is malformed"),
+        (lambda meta: meta.pop("size"), "'modalities', 'size' or 'preprocessing' is malformed"),
+        (lambda meta: meta.update(modalities=list(WIDTHS)), "'modalities', 'size' or 'preprocessing' is malformed"),
+        (lambda meta: meta.update(modalities={"a": 3.5, "b": 2}), "'preprocessing' is malformed"),
+        (lambda meta: meta.pop("preprocessing"), "'modalities', 'size' or 'preprocessing' is malformed"),
         (lambda meta: meta["preprocessing"].pop("standardise"), "preprocessing: 'standardise' is missing"),
         (lambda meta: meta["preprocessing"].update(centred=["smell"]), "preprocessing: 'mean/smell' is missing"),
         *((lambda meta, name=name: meta.pop(name), f"field '{name}' is missing or malformed")
@@ -238,10 +238,16 @@ def test_damage_is_an_error_that_names_file_and_field(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda meta: meta.update(size=99), "the rows of video are (300, 9), but the specification says (297, 9)"),
-        (lambda meta: meta["modalities"].update(text=9), "the rows of text are (300, 8), but the specification says "),
+        (
+            lambda meta: meta.update(size=99),
+            "the rows of video have shape (300, 9), but the specification says (297, 9)",
+        ),
+        (
+            lambda meta: meta["modalities"].update(text=9),
+            "the rows of text have shape (300, 8), but the specification ",
+        ),
         (lambda meta: meta["modalities"].update(smell=9), "the tensors do not fit the specification ('smell')"),
-        (lambda meta: meta["storage"].update(bits=8), "the rows of video are (300, 5), but the specification says "),
+        (lambda meta: meta["storage"].update(bits=8), "the rows of video have shape (300, 5), but the specification "),
         (lambda meta: meta.update(similarity={"kind": "full"}), "the tensors do not fit the specification ("),
     ],
 )
@@ -254,7 +260,7 @@ def test_a_specification_that_does_not_fit_the_tensors_is_refused(
 def test_damage_of_the_provenance_is_an_error_that_names_file_and_field(saved: Path) -> None:
     tree = json.loads((saved / PROVENANCE).read_text("utf-8"))
     (saved / PROVENANCE).write_text(json.dumps({**tree, "notes": 5}), "utf-8")
-    with pytest.raises(InputError, match=rf"{PROVENANCE}: field 'notes' is 5; the file was altered$"):
+    with pytest.raises(InputError, match=rf"{PROVENANCE}: field 'notes' has the wrong type: 5; the file was altered$"):
         DistilledSet.load(saved)
 
 

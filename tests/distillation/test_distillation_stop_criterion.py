@@ -25,7 +25,7 @@ def validate(distilled: DistilledSet) -> ValidationResult:
 
 def ended(end: int, best: int) -> str:
     """Return the note with which the loop stops."""
-    return f"{REASON}; stopped after {end} of 6 iterations, with the set of iteration {best}"
+    return f"{REASON}; stopped after {end} of 6 iterations, with the set from iteration {best}"
 
 
 @pytest.mark.parametrize(("end", "best"), [(0, 0), (2, 2), (4, 2), (6, 2)])

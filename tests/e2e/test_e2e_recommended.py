@@ -78,7 +78,8 @@ def test_experts_start_from_heads_of_their_own(made: tuple[Path, Outcome]) -> No
         assert all(torch.equal(buffer.heads(expert, 0)[name], heads[name]) for name in run)
     own, *rest = (start.num_epochs for start in buffer.key.starts)
     assert (
-        f"{own}, which validates best when heads are trained on all rows (for the other initial heads: " in outcome.out
+        f"{own}, the best on validation when heads are trained on all rows (for the other initial heads: "
+        in outcome.out
     )
     assert buffer.last_epochs == (own, rest[0], own, rest[1])
 

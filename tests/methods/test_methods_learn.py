@@ -41,7 +41,7 @@ def test_below_twenty_groups_the_last_set_is_the_result(outer: str, tmp_path: Pa
     small, notes = made(tmp_path / "small", tiny(*settings, "distill.validate_every=1"), of_groups(19))
     (line,) = notes
     assert "19 groups (38 rows)" in line
-    assert "11 points; the last set is the result, with the 3 steps that it was learned with" in line
+    assert "11 points; the last set is the result, with the 3 steps used for learning it" in line
     found = records(tmp_path / "small")
     assert [record.get("notes") for record in found] == [[line], None, None, None, None]
     assert not any("validation" in record for record in found)

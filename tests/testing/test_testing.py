@@ -106,12 +106,12 @@ class Broken(Objective):
         ("detached", "gradient is not differentiable.*detached from the outputs"),
         ("detached targets", "gradient is not differentiable"),
         ("in place", "modified its arguments in place"),
-        ("float32", r"gradient of torch.float64 outputs is torch.float32"),
-        ("one modality", r"gradient has shape \(1, 4, 5\), the outputs \(2, 4, 5\)"),
-        ("value per instance", r"value of one run has shape \(1,\), not \(\)"),
+        ("float32", r"gradient is torch.float32, but outputs are torch.float64"),
+        ("one modality", r"gradient has shape \(1, 4, 5\), but the outputs have \(2, 4, 5\)"),
+        ("value per instance", r"value for one run has shape \(1,\), not \(\)"),
         ("weights instances", "permuting instances changes the value"),
         ("sums runs", "gradient is not the derivative of value"),
-        ("mixes runs", r"gradient with leading dimensions \(4,\) differs from that of each run alone"),
+        ("mixes runs", r"gradient with leading dimensions \(4,\) differs from the result for each run alone"),
         ("not finite at zero", r"a zero output.*(value|gradient) is not finite"),
     ],
 )
@@ -127,7 +127,7 @@ def test_an_objective_with_mixed_values_is_named() -> None:
             return value + 1e-3 * (value.sum() - value)
 
     with pytest.raises(
-        AssertionError, match=r"value with leading dimensions \(4,\) differs from that of each run alone"
+        AssertionError, match=r"value with leading dimensions \(4,\) differs from the result for each run alone"
     ):
         check_objective(Mixed(how="values mixed"), num_modalities=(3,))
 
@@ -157,7 +157,7 @@ def test_fixed_tensors_need_no_gradient_but_belong_to_the_submatrices() -> None:
             return super().targets(tensors, first)
 
     check_similarity(Mixed())
-    with pytest.raises(AssertionError, match=r"targets of batches .* are not the submatrices"):
+    with pytest.raises(AssertionError, match=r"targets for batches of shape .* are not the submatrices"):
         check_similarity(Blind())
 
 
@@ -195,8 +195,8 @@ class BrokenSimilarity(Similarity):
     [
         ("starts elsewhere", "the initial similarity is not the identity"),
         ("integers", r"targets are torch.int64, not floating point"),
-        ("own randomness", "init of 'matrix' differs for equal generators"),
-        ("first batch only", r"targets of batches \(2, 3\) are not the submatrices"),
+        ("own randomness", "init returned different 'matrix' for generators with equal seeds"),
+        ("first batch only", r"targets for batches of shape \(2, 3\) are not the submatrices"),
         ("detached", "targets are not differentiable with respect to matrix"),
     ],
 )

@@ -94,20 +94,20 @@ class Heavy(Letters):
     ("how", "message"),
     [
         ("of no kind", "kind 'smell' is not one of video, audio, image, text"),
-        ("prepares at random", "prepare returned other bits the second time"),
-        ("prepares on another device", "prepare did not return a dense tensor on CPU"),
+        ("prepares at random", "prepare returned different bits the second time"),
+        ("prepares on another device", "prepare did not return a dense tensor on the CPU"),
         ("uses the global generator", "used torch's global random state"),
-        ("encodes at random", "encode returned other bits the second time"),
-        ("flat", r"features of shape \(1, 26\), not \(1, 1, 26\)"),
+        ("encodes at random", "encode returned different bits the second time"),
+        ("flat", r"features have shape \(1, 26\), not \(1, 1, 26\)"),
         ("double", "features are torch.float64"),
-        ("with gradient", "not float32 without gradient"),
+        ("with gradient", "must be float32 on the CPU, without gradient"),
         ("not finite", "a feature is NaN or Inf"),
-        ("mixes a batch", "features of 2 items in one batch differ from those alone"),
+        ("mixes a batch", "2 items have different features in a batch than alone"),
         ("always the same", "items 0 and 1 have equal features"),
-        ("a head of another width", r"head of shape \(3, 5\) is not a finite matrix d x 26"),
-        ("no fingerprint", "fingerprint is not a dict of texts"),
-        ("a fingerprint of numbers", "fingerprint is not a dict of texts"),
-        ("a fingerprint of the moment", "a pickled copy has another fingerprint"),
+        ("a head of another width", r"head of shape \(3, 5\) is not a finite d x 26 matrix"),
+        ("no fingerprint", "fingerprint is empty or not a dict from str to str"),
+        ("a fingerprint of numbers", "fingerprint is empty or not a dict from str to str"),
+        ("a fingerprint of the moment", "a pickled copy has a different fingerprint"),
     ],
 )
 def test_a_broken_promise_is_named(how: str, message: str) -> None:
@@ -119,11 +119,11 @@ def test_a_broken_promise_is_named(how: str, message: str) -> None:
 
 def test_weights_that_would_travel_are_found() -> None:
     with pytest.raises(
-        AssertionError, match=r"the pickle for workers takes [0-9,]+ bytes; it must not contain weights"
+        AssertionError, match=r"the pickle for worker processes takes [0-9,]+ bytes; it must not contain weights"
     ):
         check_encoder(Heavy(), ITEMS)
 
 
 def test_one_item_is_not_enough() -> None:
-    with pytest.raises(AssertionError, match="pass two or more"):
+    with pytest.raises(AssertionError, match="pass at least two"):
         check_encoder(Letters(), [Item(Path("a"))])

@@ -105,10 +105,10 @@ def test_an_update_of_low_rank_has_floor_zero_at_its_rank(dtype: torch.dtype) ->
 
 def test_what_has_no_floor_is_refused() -> None:
     for nothing in (torch.zeros(3, 4), torch.zeros(0, 4)):
-        with pytest.raises(InputError, match="nothing can be matched"):
+        with pytest.raises(InputError, match="there is no update to match"):
             singular_values(nothing)
     for nothing in (torch.zeros(3), torch.zeros(0)):
-        with pytest.raises(InputError, match="nothing can be matched"):
+        with pytest.raises(InputError, match="there is no update to match"):
             rank_floor(nothing, 1)
     with pytest.raises(InputError, match="rank -1"):
         rank_floor(torch.ones(3), -1)

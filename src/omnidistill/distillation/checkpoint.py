@@ -1,4 +1,4 @@
-"""The state of the outer loop, and the checkpoint from which an interrupted run continues to the same bits."""
+"""State of the outer loop, and the checkpoint from which an interrupted run resumes with bitwise the same result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from omnidistill.io.artifacts import load_artifact, save_artifact
 
 @dataclass
 class Best:
-    """The best set on validation so far, with the number of restarts before it."""
+    """The set with the best validation score so far, and the number of restarts that preceded it."""
 
     score: float = float("-inf")
     iteration: int = 0
@@ -32,7 +32,7 @@ class Best:
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
     def offer(self, score: float, iteration: int, num_steps: int, learner: Learner) -> bool:
-        """Store a copy of the set if its score is better, and return whether it is."""
+        """Store a copy of the learner's set if its score is the best so far, and return whether it is."""
         if score <= self.score:
             return False
         self.score, self.iteration, self.num_steps = score, iteration, num_steps
@@ -40,7 +40,7 @@ class Best:
         return True
 
     def restart_point(self) -> RestartPoint | None:
-        """Return the set as a restart point, or None if no student trained on it to finite heads."""
+        """Return the set as a restart point, or None if no student that was trained on it has finite heads."""
         return RestartPoint(self.tensors, self.iteration, self.restarts) if self.num_steps else None
 
 
@@ -52,7 +52,7 @@ class LoopState:
         iteration: number of finished iterations.
         best: the best set so far.
         notes: notes for the user.
-        seconds: time spent, over all parts of an interrupted run.
+        seconds: time spent so far, including the time before an interruption.
         tracker_position: position in the metrics log; None before the first checkpoint.
     """
 
@@ -65,11 +65,11 @@ class LoopState:
 
 @dataclass(frozen=True)
 class CheckpointIdentity:
-    """Settings and inputs that a checkpoint and the run that resumes it must have in common.
+    """Settings and inputs that must be the same in a checkpoint and in the run that resumes from it.
 
     Attributes:
-        config: the settings of the run, except those of its evaluation.
-        provenance: data, heads and experts.
+        config: the settings of the run, except its evaluation settings.
+        provenance: what the provenance records about data, heads and experts.
     """
 
     config: Mapping[str, Json]
@@ -77,7 +77,7 @@ class CheckpointIdentity:
 
     @staticmethod
     def of(settings: LoopSettings, seed: int, provenance: Provenance) -> CheckpointIdentity:
-        """Return the identity of a run; without a recorded configuration, the seed takes its place."""
+        """Return the identity of a run. If its provenance has no configuration, the seed is used instead."""
         config = {**(provenance.config or {"seed": seed}), "distill": settings.model_dump(mode="json")}
         inputs = {name: value for name, value in provenance.to_json().items() if name not in ("method", "config")}
         return CheckpointIdentity({name: value for name, value in config.items() if name != "evaluate"}, inputs)
@@ -88,7 +88,7 @@ class CheckpointIdentity:
 
     @staticmethod
     def from_json(tree: Mapping[str, Any], where: str) -> CheckpointIdentity:
-        """Read the result of `to_json` of this version or of version 0.1.
+        """Read the result of `to_json`, written by this version or by version 0.1.
 
         Raises:
             InputError: a field is missing or has the wrong type.
@@ -134,15 +134,15 @@ def save_checkpoint(folder: Path, identity: CheckpointIdentity, state: LoopState
 def load_checkpoint(folder: Path, identity: CheckpointIdentity, learner: Learner) -> LoopState:
     """Restore the learner in place and return the progress of the run.
 
-    Checkpoints without a number of restarts were written before restarts existed; it is 0 for them.
+    Checkpoints without a number of restarts come from a version that had no restarts; the number is then 0.
 
     Args:
         folder: folder of the checkpoint.
-        identity: settings and inputs of the run that resumes.
+        identity: settings and inputs of the resuming run.
         learner: its tensors, optimiser and random streams are overwritten.
 
     Raises:
-        InputError: the checkpoint is damaged, or it belongs to another run.
+        InputError: the checkpoint is damaged, or it belongs to a different run.
     """
     artifact = load_artifact(folder, "checkpoint")
     meta = artifact.meta

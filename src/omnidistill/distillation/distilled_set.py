@@ -2,9 +2,9 @@
 
 On disk it is an artifact of kind "distilled":
 
-    tensors-....safetensors   stored rows, tensors of the similarity, means of the preprocessing
+    tensors-....safetensors   stored rows, tensors of the similarity, means used by the preprocessing
     manifest.json             the specification (`set_spec`), at most 1 kB; written last
-    provenance.json           where the set comes from (`provenance`); training does not need it
+    provenance.json           how the set was produced (`provenance`); not needed for training
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ PROVENANCE = "provenance.json"
 
 @dataclass(frozen=True, repr=False)
 class DistilledSet:
-    """Synthetic rows, their similarity and the recipe to train on them.
+    """Synthetic rows, their target similarities, and the recipe for training on them.
 
     Attributes:
         tensors: the stored rows ("rows/...") and the tensors of the similarity ("similarity/..."), on the CPU.
-        spec: how the tensors are stored and trained on.
-        preprocessing: the steps that produced the feature space of the rows.
-        provenance: where the set comes from.
+        spec: how the tensors are stored, and how students are trained on them.
+        preprocessing: the steps that turn features into the space of the rows.
+        provenance: how the set was produced.
     """
 
     tensors: dict[str, Tensor]
@@ -58,12 +58,12 @@ class DistilledSet:
 
     @property
     def recipe(self) -> Recipe:
-        """How to train on the set."""
+        """How students are trained on the set."""
         return self.spec.recipe
 
     @property
     def size(self) -> int:
-        """Number of stored rows; `len` is the number of rows to train on."""
+        """Number of stored rows; `len()` returns the number of rows to train on, which includes all views."""
         return self.spec.size
 
     def __repr__(self) -> str:
@@ -76,29 +76,29 @@ class DistilledSet:
         return self.spec.storage.num_rows(self.spec.size)
 
     def rows(self) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the rows to train on, N x p_m per modality, in the space of the prepared features.
+        """Return the rows to train on, N x p_m per modality, in the space of the preprocessed features.
 
-        If the storage has several views, they follow the stored rows.
+        If the storage has several views per row, the stored rows come first, followed by their other views.
         """
         loaded = self.spec.storage.load(_section(self.tensors, "rows"))
         return {name: loaded[name] for name in self.modalities}
 
     def targets(self, batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return the target similarities of mini-batches of row numbers."""
+        """Return the target similarities of mini-batches, given as row numbers."""
         return self.spec.similarity.targets(self.similarity_tensors, batches)
 
     @property
     def similarity_tensors(self) -> dict[str, Tensor]:
-        """Return the stored tensors of the similarity."""
+        """Stored tensors of the similarity."""
         return _section(self.tensors, "similarity")
 
     def similarity(self) -> Float[Tensor, "N N"]:
-        """Return the complete matrix S."""
+        """Return the complete matrix S of target similarities."""
         return self.targets(torch.arange(len(self), device=device_of(self.tensors)))
 
     @property
     def bytes(self) -> int:
-        """Bytes of the stored tensors."""
+        """Size of the stored tensors in bytes."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
 
     @property
@@ -109,14 +109,14 @@ class DistilledSet:
     def students(
         self, start: Heads, *, seed: int, num_runs: int, checkpoints: Sequence[int] | None = None
     ) -> Iterator[tuple[int, dict[str, Float[Tensor, "_ _ _"]]]]:
-        """Train heads on the set by its recipe, several runs at once; yield (steps, heads R x d x p_m).
+        """Train R students on the set at once, with its recipe; yield (number of steps done, heads R x d x p_m).
 
         Args:
             start: the initial heads, {modality: d x p_m}; the students train on their device.
-            seed: seed of the mini-batches. If the recipe fixes the mini-batches, all runs are identical.
-            num_runs: number of runs R.
-            checkpoints: numbers of steps, ascending, after which heads are yielded; None yields once, after the
-                recipe's number of steps.
+            seed: seed for the mini-batches. If the recipe fixes the mini-batches, all students are identical.
+            num_runs: number of students R.
+            checkpoints: numbers of steps after which heads are yielded, in ascending order; None: heads are yielded
+                once, after the recipe's number of steps.
 
         Raises:
             InputError: heads are missing or do not match the rows.
@@ -134,11 +134,11 @@ class DistilledSet:
         )
 
     def train(self, start: Heads, seed: int = 0) -> Heads:
-        """Return heads {modality: d x p_m} trained on the set by its recipe.
+        """Train one student on the set with its recipe, and return its heads {modality: d x p_m}.
 
         Args:
-            start: the initial heads, {modality: d x p_m}; not modified. The training runs on their device.
-            seed: seed of the mini-batches, unless the recipe fixes them.
+            start: the initial heads, {modality: d x p_m}; not modified. The student trains on their device.
+            seed: seed for the mini-batches; not used if the recipe fixes them.
 
         Raises:
             InputError: heads are missing or do not match the rows.
@@ -154,39 +154,39 @@ class DistilledSet:
         return SyntheticRows(self.rows(), self.targets)
 
     def batches(self, seed: int = 0) -> Iterator[Batch]:
-        """Yield (rows {modality: b x p_m}, targets b x b) of every step, in the order of `train(start, seed)`."""
+        """Yield the batch (rows {modality: b x p_m}, targets b x b) for each step of `train(start, seed)`, in order."""
         dataset = self.dataset()
         for indices in self.recipe.batches(len(dataset), seed):
             yield dataset.batch(indices)
 
     def with_recipe(self, recipe: Recipe) -> DistilledSet:
-        """Return a copy of the set with another recipe."""
+        """Return a copy of the set with a different recipe."""
         return replace(self, spec=replace(self.spec, recipe=recipe))
 
     def with_steps(self, num_steps: int) -> DistilledSet:
-        """Return a copy of the set with another number of steps in its recipe."""
+        """Return a copy of the set with a different number of steps in its recipe."""
         return self.with_recipe(self.recipe.evolve(num_steps=num_steps))
 
     def as_features(self) -> FeatureSet:
-        """Return the rows as a FeatureSet: each row is a group of its own, and S clamped to [0, 1] is the pairing."""
+        """Return the rows as a FeatureSet: each row forms its own group, and the pairing is S clamped to [0, 1]."""
         names = tuple(f"synthetic/{index:04d}" for index in range(len(self)))
         pairing = self.similarity().clamp(0, 1)
         provenance = self.provenance.to_json()
         return FeatureSet(self.rows(), names, names, ("train",) * len(self), pairing, self.preprocessing, provenance)
 
     def save(self, folder: Path) -> None:
-        """Write the artifact atomically, replacing an earlier one."""
+        """Write the artifact atomically, replacing an existing one."""
         tensors = {**self.tensors, **self.preprocessing.to_tensors()}
         spec = replace(self.spec, preprocessing=self.preprocessing.to_meta())
         save_artifact(folder, KIND, tensors, spec.to_json(), sidecars={PROVENANCE: self.provenance.to_json()})
 
     @staticmethod
     def load(folder: Path) -> DistilledSet:
-        """Load an artifact of kind "distilled", including those of version 0.1.
+        """Load an artifact of kind "distilled", which may come from version 0.1.
 
         Raises:
-            InputError: the artifact is damaged, of another kind or of a newer version, or needs a component that is not
-                installed.
+            InputError: the artifact is damaged, has a different kind, comes from a newer version, or needs a component
+                that is not installed.
         """
         artifact = load_artifact(folder, KIND, sidecars=(PROVENANCE,))
         where, meta = f"{folder}/manifest.json", artifact.meta
@@ -207,10 +207,10 @@ class DistilledSet:
 
 
 def sgd_recipe(distilled: DistilledSet) -> Sgd:
-    """Return the recipe of a set whose recipe is of kind "sgd".
+    """Return the recipe of a set, which must be of kind "sgd".
 
     Raises:
-        InputError: the recipe is of another kind.
+        InputError: the recipe is of a different kind.
     """
     if not isinstance(distilled.recipe, Sgd):
         raise InputError(f"the recipe of the set has kind '{distilled.recipe.kind}', expected 'sgd'")
@@ -228,7 +228,7 @@ def _check_tensors(loaded: DistilledSet, where: str) -> None:
     for name, shape in expected.items():
         if actual[name] != shape:
             raise InputError(
-                f"{where}: the rows of {name} are {actual[name]}, but the specification says {shape}; "
+                f"{where}: the rows of {name} have shape {actual[name]}, but the specification says {shape}; "
                 "the file was altered"
             )
     if num_targets != min(2, len(loaded)) ** 2:
@@ -236,7 +236,7 @@ def _check_tensors(loaded: DistilledSet, where: str) -> None:
 
 
 def as_stored(storage: RowForm, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of a set, with the latent "rows/..." converted to their stored form."""
+    """Return the tensors of a set, where the latent "rows/..." are converted to their stored form."""
     rows = storage.store(_section(tensors, "rows"))
     others = {name: tensor for name, tensor in tensors.items() if not name.startswith("rows/")}
     return {**{f"rows/{name}": tensor for name, tensor in rows.items()}, **others}

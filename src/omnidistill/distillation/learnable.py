@@ -1,7 +1,7 @@
-"""Parameters of the outer loop: rows (latent tensors of the storage), similarity factors, one step size per modality.
+"""Parameters that the outer loop learns: latent tensors of the rows, similarity factors, and step sizes.
 
-The logarithms of the step sizes are learned, so the step sizes are positive. Optionally an exponential moving average
-of all parameters is tracked.
+There is one step size per modality. Its logarithm is learned, so it stays positive. Optionally, the loop maintains an
+exponential moving average of all parameters.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Learnable:
     rows: dict[str, Tensor]
     similarity: dict[str, Tensor]
     log_step_sizes: Float[Tensor, " M"]
-    average: dict[str, Tensor] = field(default_factory=dict)  # of every leaf, by name; empty without averaging
+    average: dict[str, Tensor] = field(default_factory=dict)  # by name of the leaf; empty without averaging
 
     @staticmethod
     def initial(rows: FeatureSet, config: LoopSettings, storage: RowForm, streams: Streams) -> Learnable:
-        """Return the initial state: real rows, S = I, and the configured step size or 0.1."""
+        """Return the initial state: real rows, S = I, and the configured step size (0.1 if none is configured)."""
         similarity = moved(config.similarity.init(config.num_rows, streams["similarity"]), rows.device)
         first = math.log(config.initial_step_size or 0.1)
         steps = torch.full((len(rows.modalities),), first, device=rows.device)
@@ -46,7 +46,7 @@ class Learnable:
         return learnable
 
     def load_set(self, rows: Mapping[str, Tensor], similarity: Mapping[str, Tensor], step_sizes: Tensor) -> None:
-        """Overwrite rows and step sizes with those of another set, and the similarity if its shapes are the same."""
+        """Overwrite rows and step sizes with those of another set, and also the similarity if its shapes match."""
         initial = {f"rows/{name}": matrix for name, matrix in rows.items()} | {"log_step_sizes": step_sizes.log()}
         if {name: x.shape for name, x in similarity.items()} == {name: x.shape for name, x in self.similarity.items()}:
             initial |= {f"similarity/{name}": tensor for name, tensor in similarity.items()}
@@ -86,12 +86,12 @@ class Learnable:
                 leaf.copy_(tensors[name])
 
     def optimiser(self, config: SetOptimiser) -> torch.optim.Optimizer:
-        """Return the optimiser of rows, similarity and log step sizes, with one learning rate for each."""
+        """Return the optimiser for rows, similarity and log step sizes, each of which has its own learning rate."""
         return config.build(self.rows.values(), self.similarity.values(), [self.log_step_sizes])
 
 
 def random_rows(train: FeatureSet, size: int, generator: torch.Generator) -> FeatureSet:
-    """Return `size` random training rows, of distinct groups if there are enough groups.
+    """Return `size` random training rows, from distinct groups if there are enough groups.
 
     Raises:
         InputError: `size` exceeds the number of training rows.

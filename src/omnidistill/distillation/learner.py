@@ -1,8 +1,8 @@
-"""The state of the set during distillation: one outer iteration, and restarts when a number becomes NaN or Inf.
+"""The set while it is learned: outer iterations, and restarts when a number becomes NaN or Inf.
 
-A restart sets rows, similarity and step sizes to those of an earlier finite set (`RestartPoint`), and halves the step
-sizes and learning rates once for each restart. The state of the optimiser is cleared; the random streams continue.
-Losses, gradients, the updated set and its step sizes are checked as soon as they are computed.
+A restart returns to the rows, similarity and step sizes of an earlier finite set (`RestartPoint`). Each restart halves
+the step sizes and the learning rates. The state of the optimiser is cleared; the random streams continue. Losses,
+gradients, the updated set and its step sizes are checked as soon as they are computed.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class RestartPoint:
     """A set with a finite loss and gradient, from which the loop can restart.
 
     Attributes:
-        tensors: all leaves by name.
-        iteration: number of iterations before it.
-        restarts: number of restarts before it.
+        tensors: all learned tensors by name.
+        iteration: number of iterations that led to this set.
+        restarts: number of restarts before this set was copied.
     """
 
     tensors: dict[str, Tensor]
@@ -45,7 +45,7 @@ class RestartPoint:
 
 
 class Learner:
-    """The learned tensors, their optimiser, and the outer iteration. Random draws come from `streams`."""
+    """The learned tensors, their optimiser, and the outer iteration. All random numbers come from `streams`."""
 
     outer: Outer
     settings: LoopSettings
@@ -99,12 +99,12 @@ class Learner:
 
     @property
     def device(self) -> torch.device:
-        """Device of the learned tensors: that of the training rows."""
+        """Device of the learned tensors, which is that of the training rows."""
         return self.initial.device
 
     @property
     def rate_factor(self) -> float:
-        """Factor of the learning rates after restarts, 2^-restarts."""
+        """Factor by which restarts have reduced the learning rates, 2^-restarts."""
         return 0.5**self.restarts
 
     def iterate(self, iteration: int) -> MetricsRecord:
@@ -117,8 +117,8 @@ class Learner:
             The record of iteration `iteration` + 1: the loss and its terms, and the step size of every modality.
 
         Raises:
-            NotFiniteError: names the loss, gradient, set or step size that is NaN or Inf; use `restart_from` to
-                continue.
+            NotFiniteError: a loss, a gradient, the set or a step size became NaN or Inf; the message names it. Call
+                `restart_from` to continue.
         """
         settings, learnable = self.settings, self.learnable
         episode = self.outer.episode(iteration, self.streams)
@@ -136,7 +136,7 @@ class Learner:
         losses = self.outer.loss(endpoint, episode)
         loss = losses.sum()
         _require_finite(
-            torch.cat([losses, loss[None]]), [*(f"loss '{name}'" for name in self.outer.terms), "their sum"]
+            torch.cat([losses, loss[None]]), [*(f"loss '{name}'" for name in self.outer.terms), "sum of the losses"]
         )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -151,7 +151,7 @@ class Learner:
     def restart_from(self, point: RestartPoint) -> None:
         """Restart from an earlier set, with smaller step sizes and learning rates.
 
-        Step sizes are halved once for each restart since the set was copied. The moving average starts at the set.
+        Step sizes are halved once for each restart since the set was copied. The moving average starts from the set.
         """
         self.restarts += 1
         tensors = dict(point.tensors)
@@ -177,11 +177,11 @@ class Learner:
         for group, rate in zip(self.optimiser.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
         self.optimiser.step()
-        _require_finite(*_norms("set", leaves))
+        _require_finite(*_norms("new value", leaves))
         self.learnable.update_average(self.settings.average)
 
     def _leaves(self) -> dict[str, Tensor]:
-        """Return every learned tensor by its name in error messages."""
+        """Return every learned tensor under the name that error messages use for it."""
         learnable = self.learnable
         return {
             **{f"the rows of '{name}'": leaf for name, leaf in learnable.rows.items()},
@@ -197,6 +197,6 @@ def _require_finite(values: Tensor, names: Sequence[str]) -> None:
 
 
 def _norms(what: str, tensors: Mapping[str, Tensor | None]) -> tuple[Tensor, list[str]]:
-    """Return the norms of all tensors in one tensor, to check them at once, and their names for messages."""
+    """Return the norms of all tensors as one tensor, so that they can be checked at once, and names for messages."""
     named = {f"{what} of {name}": tensor for name, tensor in tensors.items() if tensor is not None}
     return torch.stack([torch.linalg.vector_norm(tensor.detach()) for tensor in named.values()]), list(named)

@@ -1,4 +1,7 @@
-"""Settings of the outer loop, which learns rows through the training of a student. Paper: HoPA, tables 8 and 9."""
+"""Settings of the outer loop, which learns rows through the training of a student.
+
+"Paper" refers to tables 8 and 9 of HoPA.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from omnidistill.training.rollout import Form
 
 
 class LoopSettings(SetSettings):
-    """Settings of rows that are learned through the training of a student."""
+    """Settings for learning rows through the training of a student."""
 
     usual_batch: ClassVar[int] = 25
 
@@ -26,26 +29,29 @@ class LoopSettings(SetSettings):
     similarity: AnySimilarity = LowRank()
     """How the target similarities of the synthetic rows are stored."""
     rollout: Form = "auto"
-    """How the student's training is differentiated; "auto" chooses the cheaper exact form."""
+    """How to differentiate through the student's training; "auto" chooses the cheaper exact form."""
     num_student_steps: Count = 16
-    """SGD steps T of the student per iteration (paper: 16)."""
+    """Number T of the student's SGD steps per iteration (paper: 16)."""
     order: Literal["any", "fixed"] = "any"
-    """Mini-batches of students: resampled for every student (paper), or the same for all and part of the recipe."""
+    """Mini-batches of students: "any" resamples them for every student (paper); "fixed" uses the same mini-batches for
+    all students and stores their seed in the recipe."""
     blend: bool = False
-    """Train the student on mixtures of the rows of its batch (RepBlend)."""
+    """Whether students train on mixtures of the rows in a batch (RepBlend)."""
     initial_step_size: Positive | None = None
-    """Initial value of each modality's learned student step size (paper: 0.01 for experts trained with 0.01); absent:
-    the step size of the experts, or 0.1 without experts."""
+    """Initial value of the student's step sizes, which are learned, one per modality (paper: 0.01 for experts trained
+    with 0.01); absent: the step size of the experts, or 0.1 without experts."""
     optimiser: AnySetOptimiser = AdamOptimiser()
-    """Optimiser of the synthetic set."""
+    """Optimiser for the synthetic set."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """Schedule of the learning rates over the iterations."""
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay of the moving average of all learned tensors, which is returned (PTM-ST: 0.99); 0: no average."""
+    """Decay of a moving average of all learned tensors (PTM-ST: 0.99). The averaged tensors form the set. 0: no
+    average."""
     clip_norm: Positive | None = None
-    """Largest norm of the joint gradient of all rows; absent: no clipping."""
+    """Largest allowed norm of the gradient with respect to all rows; absent: no clipping."""
     validate_every: Annotated[int, Field(ge=0)] = 100
-    """Iterations between validations; the set that validates best is returned. 0: no validation, last set returned."""
+    """Iterations between validations. The set with the best validation score is returned. 0: no validation, and the
+    last set is returned."""
     checkpoint_seconds: Positive = 30.0
     """Seconds between checkpoints."""
 
@@ -64,6 +70,6 @@ class LoopSettings(SetSettings):
         return self.similarity
 
     def citations(self) -> tuple[str, ...]:
-        """Return the works that the method and its settings rest on."""
+        """Return the citation keys of the works on which the method and its settings are based."""
         rollout = ("tesla",) if self.rollout == "tesla" else ()
         return (*self.cites, *rollout, *(("repblend", "lors") if self.blend else ()))

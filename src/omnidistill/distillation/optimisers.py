@@ -1,4 +1,4 @@
-"""Optimisers of the synthetic set: one learning rate each for rows, similarity factors and log step sizes."""
+"""Optimisers for the synthetic set, with separate learning rates for rows, similarity factors and log step sizes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from omnidistill.core.settings import Component, Positive
 
 
 class SetOptimiser(Component):
-    """Optimiser of the synthetic set."""
+    """Optimiser for the synthetic set."""
 
     rows: Positive
-    """Learning rate of the rows."""
+    """Learning rate for the rows."""
     similarity: Positive
-    """Learning rate of the similarity factors."""
+    """Learning rate for the similarity factors."""
     step_sizes: Positive
-    """Learning rate of the logarithm of the step sizes."""
+    """Learning rate for the logarithms of the step sizes."""
 
     @abstractmethod
     def build(
         self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]
     ) -> torch.optim.Optimizer:
-        """Return the torch optimiser of these leaves, without groups that have no leaves."""
+        """Return a torch optimiser for these leaves; groups without leaves are omitted."""
 
     def _groups(
         self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]
@@ -46,7 +46,7 @@ set_optimisers: ComponentRegistry[SetOptimiser] = ComponentRegistry(
     SetOptimiser,  # type: ignore[type-abstract]
     {"sgd": "omnidistill.distillation.optimisers", "adam": "omnidistill.distillation.optimisers"},
 )
-"""Every optimiser of the synthetic set by name."""
+"""All optimisers for the synthetic set, by name."""
 
 AnySetOptimiser = Annotated[SetOptimiser, set_optimisers]
 """Type of a settings field that holds an optimiser."""
@@ -57,13 +57,13 @@ class SgdOptimiser(SetOptimiser):
     """SGD on the synthetic set, as in the paper."""
 
     rows: Positive = 100.0
-    """Learning rate of the rows."""
+    """Learning rate for the rows."""
     similarity: Positive = 10.0
-    """Learning rate of the similarity factors."""
+    """Learning rate for the similarity factors."""
     step_sizes: Positive = 1e-4
-    """Learning rate of the logarithm of the step sizes."""
+    """Learning rate for the logarithms of the step sizes."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Momentum, for all three."""
+    """Momentum for rows, similarity factors and step sizes."""
 
     def build(
         self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]
@@ -77,11 +77,11 @@ class AdamOptimiser(SetOptimiser):
     """Adam on the synthetic set."""
 
     rows: Positive = 0.1
-    """Learning rate of the rows, in units of a standardised feature."""
+    """Learning rate for the rows; the default suits standardised features."""
     similarity: Positive = 0.05
-    """Learning rate of the similarity factors."""
+    """Learning rate for the similarity factors."""
     step_sizes: Positive = 0.01
-    """Learning rate of the logarithm of the step sizes."""
+    """Learning rate for the logarithms of the step sizes."""
 
     def build(
         self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]

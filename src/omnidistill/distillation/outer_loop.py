@@ -1,12 +1,12 @@
-"""The outer loop: learn a synthetic set such that a student trained on it minimises the outer objective.
+"""The outer loop: learn a synthetic set so that a student trained on it minimises the outer objective.
 
     repeat:  draw an episode (initial heads, target)       from the outer objective
              train a student for T steps on the set        a rollout of the student's objective
              compute the loss and its gradient             for rows, similarity and step sizes; exact, or as in TESLA
              take an optimiser step                        restart from a finite set if a number is NaN or Inf
 
-The loop works with any objective, similarity, rollout, optimiser and outer objective. Random draws come from named
-streams, the best set is chosen by a function that uses only the validation split, and an interrupted run that is
+The loop works with any objective, similarity, rollout, optimiser and outer objective. Random numbers come from named
+streams, and the function that chooses the best set uses only the validation split. A run that is interrupted and then
 resumed gives bitwise the same result.
 """
 
@@ -52,8 +52,8 @@ class ValidationResult:
 
     Attributes:
         score: higher is better.
-        num_steps: number of training steps that reached the score.
-        num_evaluated: how many numbers of steps were compared.
+        num_steps: number of training steps after which students reach the score.
+        num_evaluated: how many different numbers of steps were evaluated.
     """
 
     score: float
@@ -66,10 +66,10 @@ class Distillation:
     """The result of a method. Notes for the user are in the provenance of the set.
 
     Attributes:
-        distilled: the best set on validation, or the last set.
-        seconds: time spent, over all parts of an interrupted run.
+        distilled: the set with the best validation score, or the last set.
+        seconds: time spent, including the time before an interruption.
         records: the metrics log.
-        floor: rank floor of the matching loss by modality; None if the experts do not determine it.
+        floor: rank floor of the matching loss for each modality; None if it cannot be computed.
     """
 
     distilled: DistilledSet
@@ -86,7 +86,7 @@ stop the loop, or None to continue."""
 CHECKPOINT, METRICS = "checkpoint", "metrics.jsonl"
 """Names of the checkpoint folder and of the log file in the folder of a run."""
 LAST_GOOD = "last-good"
-"""Name of the folder where a run that fails with NaN or Inf saves the last set with a finite loss and gradient."""
+"""Name of the folder in which a run that fails with NaN or Inf saves the last set with a finite loss and gradient."""
 MAX_RESTARTS = 3
 """Maximum number of restarts from a finite set, each with halved step sizes."""
 
@@ -115,23 +115,23 @@ def distill(
         outer: the outer objective, which computes the loss of a trained student.
         width: embedding width d of the heads.
         settings: settings of the outer loop.
-        folder: where log and checkpoints are written; None: nowhere, and an interrupted loop cannot be resumed.
-        seed: seed of every random stream.
-        initial_set: a set with the same number of rows to continue from; None: random training rows.
+        folder: folder for the log and the checkpoints; None: nothing is written, so the loop cannot be resumed.
+        seed: seed for all random streams.
+        initial_set: set to continue from, with the same number of rows; None: start from random training rows.
         validate: scores a set on the validation split; None, or `validate_every` = 0: the last set is returned.
-        stop_criterion: may end the loop early, with the best set so far.
+        stop_criterion: may end the loop early; the result is then the best set so far.
         notes: notes for the user, one line each; reported once.
-        provenance: data, heads, experts and configuration of the run. It is stored with the set; a checkpoint with
-            another provenance is an error.
+        provenance: data, heads, experts and configuration of the run, which are stored with the set. Resuming from a
+            checkpoint with a different provenance is an error.
         resume: whether to continue from the checkpoint in the folder, if there is one.
         trackers: names of the trackers that also record the log (`io.tracking.trackers`).
         progress: reports progress to the user.
 
     Raises:
         InputError: the set has more rows than the training data; or the folder has a checkpoint and `resume` is False,
-            or the checkpoint belongs to another run.
-        NotFiniteError: a loss, a gradient or the set became NaN or Inf again after `MAX_RESTARTS` restarts. The last
-            set with finite numbers is saved first.
+            or the checkpoint belongs to a different run.
+        NotFiniteError: a loss, a gradient or the set became NaN or Inf again after `MAX_RESTARTS` restarts. Before
+            the error is raised, the last set with finite numbers is saved.
         KeyboardInterrupt: re-raised after a checkpoint is written.
     """
     learner = Learner(train, outer, width, settings, Streams(seed), initial_set)
@@ -189,7 +189,9 @@ class _Loop:
                 state.iteration += 1
                 over = self._logged(record, (), tracker)
                 progress.advance(1, loss=record.values["loss"])
-                if over:  # no checkpoint yet: a run that is interrupted here ends in the same way when it resumes
+                if (
+                    over
+                ):  # no checkpoint is needed: a run that is interrupted here resumes earlier and ends in the same way
                     break
                 if time.monotonic() - saved_at > self.settings.checkpoint_seconds:
                     save()
@@ -207,7 +209,7 @@ class _Loop:
         if (folder / CHECKPOINT / "manifest.json").exists():
             if not resume:
                 raise InputError(
-                    f"{folder}: holds an interrupted run; continue it with {argument('resume', True)}, or choose "
+                    f"{folder}: contains an interrupted run; continue it with {argument('resume', True)}, or choose "
                     "another folder"
                 )
             self.state = load_checkpoint(folder / CHECKPOINT, self.identity, self.learner)
@@ -235,7 +237,7 @@ class _Loop:
             reason = self.stop_criterion(iteration, self._distilled(best.tensors, best.iteration, best))
         if reason:
             after = f"{iteration} of {self.settings.iterations} iterations"
-            notes = [*notes, f"{reason}; stopped after {after}, with the set of iteration {best.iteration}"]
+            notes = [*notes, f"{reason}; stopped after {after}, with the set from iteration {best.iteration}"]
         self._note(record, notes, tracker)
         return reason is not None
 
@@ -246,7 +248,7 @@ class _Loop:
             self.progress.note(note)
 
     def _restart(self, error: NotFiniteError, tracker: MetricsLog) -> None:
-        """Restart from the best validated set or, without one, from the last set with a finite loss and gradient.
+        """Restart from the best set on validation; without one, from the last set with a finite loss and gradient.
 
         Raises:
             NotFiniteError: the loop has already restarted `MAX_RESTARTS` times.
@@ -263,7 +265,7 @@ class _Loop:
             ) from error
         restart_point = self.state.best.restart_point() or learner.last_good
         learner.restart_from(restart_point)
-        origin = f"the set of iteration {restart_point.iteration}"
+        origin = f"the set from iteration {restart_point.iteration}"
         note = f"iteration {iteration}: {error}; restarted from {origin} with halved step sizes"
         values = {"restarts": learner.restarts, "rate_factor": learner.rate_factor}
         self._note(MetricsRecord(iteration, values), [note], tracker)

@@ -1,4 +1,4 @@
-"""Where a set comes from. Training does not need it; it is stored in a separate file (`provenance.json`)."""
+"""Provenance of a set: how it was produced. Training does not need it, so it has its own file (`provenance.json`)."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class Provenance:
 
     Attributes:
         method: name of the method, as tables show it.
-        config: the complete run configuration, as JSON; not validated on load.
+        config: the complete run configuration, as JSON; it is not validated when the set is loaded.
         name: name of the dataset.
-        data: fingerprint (sha256) of the rows.
+        data: fingerprint (sha256) of the dataset's rows.
         heads: fingerprint (sha256) of the initial heads.
-        licences: licences of the dataset, as it records them.
-        encoders: encoders of the dataset, as it records them.
-        experts: the key of the matched experts: settings, training, seed.
-        initial_set: the set that this one continued from: method, and fingerprint of the rows.
-        initial_ids: ids of the real rows that the synthetic rows started from, or of the selected rows.
-        choices: {setting: value and reason} of every setting inferred from the data.
+        licences: licences of the dataset, as recorded in the dataset.
+        encoders: encoders of the dataset, as recorded in the dataset.
+        experts: settings, training and seed of the matched experts.
+        initial_set: method and row fingerprint of the set from which the outer loop continued.
+        initial_ids: ids of the real rows from which the synthetic rows were initialised, or of the selected rows.
+        choices: for each setting that was inferred from the data, its value and the reason, as text.
         notes: notes for the user, one line each.
         iteration: outer iteration that produced the set.
         validation: validation score of the set, in [0, 1].
@@ -54,7 +54,7 @@ class Provenance:
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any], where: str) -> Provenance:
-        """Read the output of `to_json`; unknown fields (of a later version) are dropped.
+        """Read the result of `to_json`; fields that this version does not know are ignored.
 
         Raises:
             InputError: a field has the wrong type; the message names the file and the field.
@@ -62,7 +62,7 @@ class Provenance:
         known = {each.name: tree[each.name] for each in fields(cls) if tree.get(each.name) is not None}
         for name, types in _TYPES.items():
             if name in known and not isinstance(known[name], types):
-                raise InputError(f"{where}: field '{name}' is {known[name]!r}; the file was altered")
+                raise InputError(f"{where}: field '{name}' has the wrong type: {known[name]!r}; the file was altered")
         for name in ("initial_ids", "notes"):
             known[name] = tuple(str(each) for each in known.get(name, ()))
         return cls(**known)

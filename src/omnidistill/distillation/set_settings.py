@@ -1,4 +1,4 @@
-"""Settings that all methods share: number of rows, storage, batch size and objective of students."""
+"""Settings that all methods share: number of rows, storage, and the students' batch size and objective."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from omnidistill.models.similarities import Similarity
 from omnidistill.models.storages import AnyStorage, RowStorage, Storage
 
 Budget = Annotated[str, AfterValidator(check_budget)]
-"""Size of a set in bytes ("200000", "64kB", "1.5M"), or as a share of the training features ("1%")."""
+"""Size of a set in bytes ("200000", "64kB", "1.5M"), or in percent of the bytes of the training features ("1%")."""
 
 
 class SetSettings(Component):
     """Settings that all methods share."""
 
     size: Count | Budget = 100
-    """Number N of stored synthetic rows; or a budget in bytes ("64kB") or in % of the training features ("1%")."""
+    """Number N of stored synthetic rows, or a budget: in bytes ("64kB"), or in percent of the bytes of the training
+    features ("1%")."""
     storage: AnyStorage = RowStorage()
-    """How rows are stored; learning and tuning take it into account."""
+    """How rows are stored. Rows are learned, and recipes chosen, for this storage."""
     batch_size: Annotated[int, Field(ge=2)] | None = None
-    """Rows per student step, or all rows if the set has fewer; absent: 25 (paper) for learned rows, otherwise 128."""
+    """Rows per student step; a smaller set uses all its rows. Absent: 25 (paper) for learned rows, otherwise 128."""
     student: AnyObjective = InfoNCE()
     """Objective that students minimise on the synthetic set."""
 
@@ -36,11 +37,11 @@ class SetSettings(Component):
         """Number of stored rows.
 
         Raises:
-            InputError: the size is still a budget; `with_budget` converts it to a number.
+            InputError: the size is still a budget, which must first be converted to a number of rows.
         """
         if isinstance(self.size, str):
             raise InputError(
-                f"distill.size = {self.size!r} is a budget; convert it to a number of rows for the data first"
+                f"distill.size = {self.size!r} is a budget; first convert it to a number of rows for the given data"
             )
         return self.size
 
@@ -56,7 +57,7 @@ class SetSettings(Component):
 
     @property
     def batch(self) -> int:
-        """Effective size of the mini-batches."""
+        """Number of rows per mini-batch, at most the number of rows."""
         return min(self.batch_size or self.usual_batch, self.num_rows)
 
     @property

@@ -1,10 +1,10 @@
-"""The specification of a set: all that is needed, next to its tensors, to load it and to train on it.
+"""The specification of a set: everything that is needed, besides its tensors, to load it and to train on it.
 
     {"schema": 1, "modalities": {NAME: p_m}, "size": N, "storage": .., "similarity": .., "objective": .., "recipe": ..,
      "preprocessing": ..}
 
-It is the metadata of the artifact and takes at most 1 kB. The run configuration is not part of it: it is provenance,
-so renaming a setting of the program never breaks a stored set.
+It is stored as the metadata of the artifact and takes at most 1 kB. It does not include the run configuration, which
+belongs to the provenance, so stored sets stay readable when a setting is renamed.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _COMPONENTS: dict[str, ComponentRegistry[Any]] = {
 
 @dataclass(frozen=True)
 class SetSpec:
-    """How a set is stored and trained on.
+    """How a set is stored, and how students are trained on it.
 
     Attributes:
-        modalities: {name: p_m}.
+        modalities: {name: feature width p_m}.
         size: number of stored rows.
         storage: how the rows are stored.
         similarity: how the target similarities are stored.
         objective: the loss of students.
         recipe: how students are trained.
-        preprocessing: the steps that prepared the rows, as JSON; their means are tensors of the set.
+        preprocessing: the steps of the preprocessing, as JSON; the means that they subtract are stored as tensors.
     """
 
     modalities: Mapping[str, int]
@@ -69,19 +69,19 @@ class SetSpec:
 
     @staticmethod
     def from_json(tree: Mapping[str, Any], where: str) -> SetSpec:
-        """Read the result of `to_json`; unknown fields, written by a later version, give a warning.
+        """Read the result of `to_json`, with a warning for each field that this version does not know.
 
         Raises:
-            InputError: the schema is newer, a component is not installed (the message names the package that provides
-                it), or a field is damaged. The message names the file and the field.
+            InputError: the schema is newer than this version, a component is not installed (the message names the
+                package that provides it), or a field is damaged (the message names the file and the field).
         """
         schema = tree.get("schema")
         if not isinstance(schema, int) or schema < 1:
             raise InputError(f"{where}: field 'schema' is {schema!r}, expected a number; the file was altered")
         if schema > SCHEMA:
             raise InputError(
-                f"{where}: the set has schema {schema}, and this version of omnidistill reads up to {SCHEMA}; upgrade "
-                "omnidistill"
+                f"{where}: the set has schema {schema}, but this version of omnidistill reads schemas up to {SCHEMA}; "
+                "upgrade omnidistill"
             )
         expected = {"schema", "modalities", "size", "preprocessing", *_COMPONENTS}
         for name in sorted(set(tree) - expected):
@@ -91,7 +91,9 @@ class SetSpec:
             isinstance(modalities, dict) and len(modalities) > 1 and all(type(p) is int for p in modalities.values())
         )
         if not sound or type(size) is not int or size < 1 or not isinstance(preprocessing, dict):
-            raise InputError(f"{where}: field modalities, size or preprocessing is malformed; the file was altered")
+            raise InputError(
+                f"{where}: field 'modalities', 'size' or 'preprocessing' is malformed; the file was altered"
+            )
         built = {name: _component(registry, tree, name, where) for name, registry in _COMPONENTS.items()}
         return SetSpec(dict(modalities or {}), size, **built, preprocessing=preprocessing)
 

@@ -1,4 +1,4 @@
-"""A distilled set for custom training loops: a torch Dataset of rows, with soft targets for each batch.
+"""A distilled set for custom training loops: a torch Dataset of rows that also gives soft targets for each batch.
 
     set[i] = ({modality: x_m,i}, i)        collate: b items -> ({modality: b x p_m}, S[I, I])
 
@@ -26,7 +26,7 @@ class SyntheticRows(Dataset[Item]):
 
     Args:
         rows: {modality: N x p_m}.
-        targets: function of row indices I (b) that returns S[I, I] (b x b).
+        targets: function that takes row indices I (b) and returns S[I, I] (b x b).
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class SyntheticRows(Dataset[Item]):
         return {name: x[index] for name, x in self.rows.items()}, index
 
     def collate(self, items: Sequence[Item]) -> Batch:
-        """Return a batch of items with the target similarities of all pairs."""
+        """Return the items as a batch, with the target similarities of all pairs of items."""
         return self.batch(torch.tensor([index for _, index in items], device="cpu"))
 
     def batch(self, indices: Int[Tensor, " b"]) -> Batch:
-        """Return the batch of the rows with these indices."""
+        """Return the rows with these indices as a batch."""
         return {name: x[indices] for name, x in self.rows.items()}, self.targets(indices)

@@ -1,4 +1,4 @@
-"""Convert settings and sets of version 0.1 to the current form.
+"""Convert settings and sets from version 0.1 to the current form.
 
 Version 0.1 stored the complete run configuration in every set. `RENAMED` lists the settings that have new names;
 docs/upgrading.md lists the same names for users.
@@ -24,20 +24,20 @@ RENAMED = {
     "distill.task.tau": "distill.outer.task.tau",
     "distill.task": "distill.outer.task",
 }
-"""Settings of version 0.1 -> their current names."""
+"""Maps the names of settings in version 0.1 to their current names."""
 
 RENAMED_VALUES = {
     ("distill.kind", "trajectory"): 'distill.kind = "learn" with distill.outer.kind = "trajectory" (the default)',
     ("distill.kind", "task"): 'distill.kind = "learn" with distill.outer.kind = "task"',
     ("distill.storage.views", 0): 'distill.storage.views = "auto"',
 }
-"""Values of version 0.1 -> their replacements."""
+"""Maps (setting, value) in version 0.1 to a description of the replacement."""
 
 _TRAJECTORY = ("num_expert_epochs", "max_start_epoch", "own_share", "task_weight", "task")
 
 
 def upgraded_config(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a run of version 0.1 under their current names; other trees are returned unchanged."""
+    """Return the settings of a run under their current names; only settings from version 0.1 change."""
     distill = dict(tree.get("distill") or {})
     storage = dict(distill.get("storage") or {})
     if storage:
@@ -57,7 +57,7 @@ def upgraded_config(tree: Mapping[str, Any]) -> dict[str, Any]:
 def upgraded_set(
     meta: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return specification and provenance, as JSON, of a set of version 0.1.
+    """Return the specification and the provenance of a set from version 0.1, as JSON.
 
     Args:
         meta: metadata of the artifact.
@@ -95,7 +95,7 @@ def _resolved(storage: Mapping[str, Any], size: int) -> dict[str, Any]:
 
 
 def _similarity(distill: Mapping[str, Any]) -> Any:
-    """Return the similarity: the groups for selected rows, the identity for computed rows, or else the setting."""
+    """Return the similarity: groups for selected rows, the identity for computed rows, otherwise the configured one."""
     fixed = {"select": "groups", "covmatch": "identity", "apm": "identity"}
     return {"kind": fixed[distill["kind"]]} if distill["kind"] in fixed else distill["similarity"]
 

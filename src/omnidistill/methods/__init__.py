@@ -1,9 +1,9 @@
-"""Methods that produce a set, one file each; `methods` lists them by name.
+"""Methods that produce a set. Each has its own file; `methods` lists them by name.
 
     learn        rows learned by the outer loop (HoPA, LoRS, RepBlend, MTT, TESLA, shortcut trajectories, task loss ...)
     select       real rows, or averages of real rows (coresets, prototypes)
     covmatch     rows with the cross-covariances of the data, in closed form
-    apm          rows on which least squares finds the analytic projectors of the data, in closed form
+    apm          rows from which least squares recovers the analytic projectors of the data, in closed form
 
 A published method is a preset: a file in presets/ that names one of these methods and its components.
 """
@@ -18,25 +18,26 @@ __all__ = ["AnyMethod", "Method", "Task", "get", "list", "methods", "names", "re
 
 M = TypeVar("M", bound=Method)
 
-# `omnidistill.methods` is also the public namespace of methods, so it exports the functions of the registry.
+# `omnidistill.methods` is also the public namespace for methods, so it exports the functions of the registry.
 
 
 def get(name: str) -> type[Method]:
-    """Return the method of this name, importing it if necessary.
+    """Return the method with this name, importing it if necessary.
 
     Raises:
-        InputError: nothing of this name is installed (the message lists what is), or its package fails to load.
+        InputError: no method with this name is installed (the message lists the installed methods), or its package
+            fails to load.
     """
     return methods.get(name)
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all methods: built-in ones in their order, then others sorted. Imports nothing."""
+    """Return the names of all methods: built-in methods first, then all others, sorted. Imports nothing."""
     return methods.names()
 
 
 def list() -> dict[str, str]:
-    """Return {name: first line of its documentation} of every method, or why it cannot be loaded."""
+    """Return {name: first line of the docstring} for all methods; for a method that cannot be loaded, the reason."""
     return methods.list()
 
 
@@ -44,6 +45,6 @@ def register(name: str) -> Callable[[type[M]], type[M]]:
     """Return a decorator that adds a method under `name`.
 
     Raises:
-        InputError: the class does not keep the contract of methods, or the name is taken by another method.
+        InputError: the class violates the contract of methods, or another method has this name.
     """
     return methods.register(name)

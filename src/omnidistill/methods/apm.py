@@ -1,8 +1,8 @@
-"""APM, analytic parameter matching (Bo & Wang, ICML 2026), in closed form for any number of modalities.
+"""Analytic parameter matching (APM; Bo & Wang, ICML 2026) in closed form, for any number of modalities.
 
     A_mn = S_m(eps)^{-1} C_mn S_n(eps)^{-1},   B_m B_n^T nearest to A_mn,   X~_m = 1 mu_m^T + c Q B_m^+
 
-With these rows, least squares recovers the projectors of the data up to rank N - 1. See
+From these rows, least squares recovers the analytic projectors A_mn of the data up to rank N - 1. See
 `training.closed_form.analytic_parameters`.
 """
 
@@ -26,26 +26,27 @@ from omnidistill.training.closed_form import accumulate_moments, apm_rows
 
 @methods.register("apm")
 class Apm(TunedMethod):
-    """Rows on which least squares finds the analytic projectors of the data, in closed form (APM)."""
+    """Rows from which least squares recovers the analytic projectors of the data, in closed form (APM)."""
 
     cites: ClassVar[tuple[str, ...]] = ("apm",)
 
     pairing: Literal["rows", "groups"] = "groups"
-    """Cross-covariances of rows, or of group means."""
+    """Whether cross-covariances are computed from rows or from group means."""
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0,)
-    """Regularisation in units of the mean eigenvalue of each covariance; validation chooses."""
+    """Candidate ridges, as multiples of the mean eigenvalue of each covariance; validation chooses one."""
     norm: Literal["plain", "whitened"] = "whitened"
-    """Nearest analytic parameters, or nearest outputs."""
+    """What is approximated best: the analytic parameters ("plain"), or the outputs on the data ("whitened")."""
     rotation: Literal["random", "eye"] = "random"
-    """Which of the sets with equal parameters to return: one row per direction, or rows in a random rotation."""
+    """Which of the sets with equal analytic parameters to return: about one row per direction ("eye"), or a random
+    rotation of the rows ("random")."""
 
     @property
     def set_similarity(self) -> Similarity:
-        """S = I."""
+        """The identity, S = I."""
         return FixedIdentity()
 
     def most_rows(self, train: FeatureSet) -> int:
-        """Return one row more than the narrowest modality has directions, or all training rows."""
+        """Return the width of the narrowest modality plus 1, or the number of training rows if that is smaller."""
         return min(len(train), 1 + min(train.widths.values()))
 
     def run(self, task: Task) -> Distillation:

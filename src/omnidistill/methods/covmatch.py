@@ -2,8 +2,8 @@
 
     min over rows of  sum_{m<n} ||rho C_mn - C~_mn||_F^2  with equal means:   X~_m = 1 mu_m^T + sqrt(rho (N-1)) Q B_m^T
 
-C_mn are the cross-covariances of the data or, with weights = "errors", those that determine the gradient of InfoNCE
-along an expert (C(gamma): UniCon, Sui et al. 2026, arXiv 2604.16678). See `training.closed_form.covariance_matching`.
+C_mn are the cross-covariances of the data. With weights = "errors", they are weighted by the InfoNCE errors along an
+expert trajectory (C(gamma): UniCon, Sui et al. 2026, arXiv 2604.16678). See `training.closed_form.covariance_matching`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from omnidistill.methods.task import Task
 from omnidistill.models.similarities import FixedIdentity, Similarity
 from omnidistill.training.closed_form import accumulate_moments, covmatch_rows, error_weighted_cross
 
-_EPOCHS = (0, 2, 5)  # epochs of the first expert at which errors are computed
+_EPOCHS = (0, 2, 5)  # epochs of the first expert after which errors are computed
 
 
 @methods.register("covmatch")
@@ -32,26 +32,28 @@ class CovMatch(TunedMethod):
     cites: ClassVar[tuple[str, ...]] = ("covmatch",)
 
     pairing: Literal["rows", "groups"] = "groups"
-    """Cross-covariances of rows, or of group means."""
+    """Whether cross-covariances are computed from rows or from group means."""
     rho: Positive = 1.0
-    """Ratio of synthetic to real cross-covariance (paper: 2 at N = 100, 1 above)."""
+    """Ratio of synthetic to real cross-covariances (paper: 2 at N = 100, 1 for larger sets)."""
     rotation: Literal["random", "eye"] = "eye"
-    """Which of the sets with equal moments to return: one row per direction, or rows in a random rotation."""
+    """Which of the sets with equal moments to return: about one row per direction ("eye"), or a random rotation of the
+    rows ("random")."""
     weights: Literal["uniform", "errors"] = "uniform"
-    """Plain covariances, or covariances weighted by InfoNCE's errors along the first expert (C(gamma), UniCon)."""
+    """Weights of the cross-covariances: "uniform", or "errors" for the InfoNCE errors along the first expert's
+    trajectory (C(gamma), UniCon)."""
 
     @property
     def set_similarity(self) -> Similarity:
-        """S = I."""
+        """The identity, S = I."""
         return FixedIdentity()
 
     @property
     def uses_experts(self) -> bool:
-        """Whether the errors along an expert are needed."""
+        """Whether the weights require an expert trajectory."""
         return self.weights == "errors"
 
     def citations(self) -> tuple[str, ...]:
-        """Return the works that the method and its settings rest on."""
+        """Return the citation keys of the works on which the method and its settings are based."""
         return (*self.cites, *(("unicon",) if self.weights == "errors" else ()))
 
     def run(self, task: Task) -> Distillation:

@@ -1,12 +1,12 @@
 """Settings that are inferred from data and experts if the user does not set them, with the reason for each value.
 
-    experts.learning_rate, experts.num_epochs   the training on all rows that validates best (`full_training`)
-    distill.outer.num_expert_epochs             all epochs, from the initial heads to the end of that training
-    distill.initial_step_size                   that of the experts that start from the run's own heads
-    distill.storage.views                       as many as give about 256 rows to train on
+    experts.learning_rate, experts.num_epochs   the best on validation when training on all rows (`full_training`)
+    distill.outer.num_expert_epochs             all epochs of an expert, from its initial heads to its end
+    distill.initial_step_size                   the step size of the experts that start from the run's initial heads
+    distill.storage.views                       the number of views that gives about 256 rows to train on
 
-Experts from other initial heads have their own step size and number of epochs, which are reported next to those of the
-run's heads. `num_expert_epochs` stays unset in the settings of the set, because it differs between these experts.
+Experts that start from other initial heads have their own step size and number of epochs, which are reported next to
+those for the run's heads. `num_expert_epochs` stays unset in the set's settings, because it differs between experts.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ def infer_settings(settings: L, task: Task, buffer: ExpertBuffer | None = None) 
         trained, *others = [asdict(start) for start in buffer.key.starts]
         for name in ("learning_rate", "num_epochs"):
             if getattr(task.experts_config, name) is None:
-                best = f"{trained[name]:g}, which validates best when heads are trained on all rows"
+                best = f"{trained[name]:g}, the best on validation when heads are trained on all rows"
                 choices[f"experts.{name}"] = best + _of_others(others, name)
         outer = getattr(settings, "outer", None)
         if getattr(outer, "num_expert_epochs", 0) is None:
-            whole = f"{trained['num_epochs']}, from the start to the end of that training"
+            whole = f"{trained['num_epochs']}, from the start to the end of the experts' training"
             choices["distill.outer.num_expert_epochs"] = whole + _of_others(others, "num_epochs")
         if settings.initial_step_size is None:
             changes["initial_step_size"] = trained["learning_rate"]
-            choices["distill.initial_step_size"] = f"{trained['learning_rate']:g}, that of the experts"
+            choices["distill.initial_step_size"] = f"{trained['learning_rate']:g}, the experts' step size"
     storage = settings.resolved_storage
     if storage != settings.storage:
         changes["storage"] = storage

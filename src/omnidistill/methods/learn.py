@@ -1,14 +1,15 @@
-"""Rows learned by the outer loop. Most published methods are an instance of this composition.
+"""Rows learned by the outer loop. Most published methods are special cases of this method.
 
     min over rows, S, step sizes of  L(student trained on the rows)         L: the outer objective
 
-Cazenavette et al. 2022; Wu et al. 2024 (MTT-VL), Xu et al. 2024 (LoRS), Zhang et al. 2025 (RepBlend), Gao et al. 2026
-(HoPA, eq. 7), Guo et al. 2026 (PTM-ST): student, experts, similarity, outer objective and rollout determine the method.
+The choice of student, experts, similarity, outer objective and rollout gives the methods of Cazenavette et al. 2022
+(MTT), Wu et al. 2024 (MTT-VL), Xu et al. 2024 (LoRS), Zhang et al. 2025 (RepBlend), Gao et al. 2026 (HoPA, eq. 7) and
+Guo et al. 2026 (PTM-ST).
 
-The result is the set that validates best. With fewer than 20 validation groups this choice would be luck, so the result
-is the last set, with the number of steps that it was learned with. The loop stops early if there is nothing to gain:
-before the first iteration if experts gain nothing on validation, or after a third of the iterations if students of the
-best set gain nothing.
+The result is the set with the best validation score. With fewer than 20 validation groups, this choice would be luck,
+so the result is then the last set, with the number of steps used for learning it. The loop stops early if there is
+nothing to gain: before the first iteration if experts do not improve validation, or after a third of the iterations if
+students trained on the best set do not.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from omnidistill.training.experts import ExpertBuffer
 
 @methods.register("learn")
 class Learn(LoopSettings, Method):
-    """Rows that are learned through the training of a student, by an outer objective."""
+    """Rows that are learned by minimising an outer objective through the training of a student."""
 
     has_iterations: ClassVar[bool] = True
 
@@ -43,7 +44,7 @@ class Learn(LoopSettings, Method):
 
     @property
     def last_expert_epoch(self) -> int:
-        """The last expert epoch that is always read."""
+        """The last epoch that every expert must have."""
         return self.outer.last_epoch
 
     @property
@@ -65,8 +66,8 @@ class Learn(LoopSettings, Method):
         validation, notes = task.development.validation, []
         chosen = can_choose(validation)
         if settings.validate_every and (doubtful := doubt(validation)):
-            last = f"the last set is the result, with the {settings.num_student_steps} steps that it was learned with"
-            notes.append(f"{doubtful}; {'the set that validates best may just be the luckiest' if chosen else last}")
+            last = f"the last set is the result, with the {settings.num_student_steps} steps used for learning it"
+            notes.append(f"{doubtful}; {'the set with the best score may just be the luckiest' if chosen else last}")
 
         def stop_criterion(done: int, best: DistilledSet) -> str | None:
             return _nothing_to_gain(done, best, task, settings, buffer)

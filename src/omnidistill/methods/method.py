@@ -1,4 +1,4 @@
-"""Interface of methods: produce a set of N rows from data, initial heads and (on request) expert trajectories."""
+"""Interface of methods, which produce a set of N rows from data, initial heads and, if needed, expert trajectories."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from omnidistill.methods.task import Task
 
 
 class Method(SetSettings):
-    """Base class of methods: the settings, and `run`, which produces the set."""
+    """Base class of methods: its fields are the settings, and `run` produces the set."""
 
     has_iterations: ClassVar[bool] = False
-    """Whether there is an outer loop, which trackers can show and which can continue from another set."""
+    """Whether the method has an outer loop, which trackers can show and which can continue from an existing set."""
 
     @abstractmethod
     def run(self, task: Task) -> Distillation:
-        """Produce a set of `size` rows, choose its recipe on validation, and save it in FOLDER/distilled.
+        """Produce a set of `size` rows and choose its recipe on validation.
 
-        A method must not read test rows, and must draw random numbers only from named streams of `task.seed`.
+        A method must not read test rows, and must draw random numbers only from named streams seeded by `task.seed`.
 
         Raises:
             InputError: the method cannot produce a set of this size.
@@ -38,16 +38,16 @@ class Method(SetSettings):
 
     @property
     def last_expert_epoch(self) -> int:
-        """The last expert epoch that is always read; 0: none."""
+        """The last epoch that every expert must have; 0: no epoch is required."""
         return 0
 
     @property
     def expert_span(self) -> int | None:
-        """Number of expert epochs between the snapshots whose spectra the buffer stores; None: all epochs."""
+        """Number of expert epochs that each spectrum in the buffer spans; None: all epochs."""
         return 1
 
     def most_rows(self, train: FeatureSet) -> int:
-        """Return the largest possible size of a set for these training rows."""
+        """Return the largest possible size of a set from these training rows."""
         return len(train)
 
 
@@ -55,17 +55,17 @@ def check_result(method: Method, result: Any, task: Task) -> Distillation:
     """Return the result of a method unchanged if it satisfies the contract of methods.
 
     Raises:
-        InputError: the result is not a `Distillation`, or its set has other modalities, another size, or NaN or Inf in
-            its rows.
+        InputError: the result is not a `Distillation`, or its set has the wrong modalities, the wrong size, or rows
+            with NaN or Inf.
     """
-    where = f"method '{method.kind}'" + (f" of package '{method.package}'" if method.package else "")
+    where = f"method '{method.kind}'" + (f" from package '{method.package}'" if method.package else "")
     if not isinstance(result, Distillation):
         raise InputError(f"{where}: run returned {type(result).__name__}, expected Distillation")
     distilled, modalities = result.distilled, task.development.train.modalities
     if distilled.modalities != modalities or distilled.size != method.num_stored:
         raise InputError(
             f"{where}: the set has {distilled.size} rows of {', '.join(distilled.modalities)}, expected "
-            f"{method.num_stored} of {', '.join(modalities)}"
+            f"{method.num_stored} rows of {', '.join(modalities)}"
         )
     if method.package and not all(bool(torch.isfinite(rows).all()) for rows in distilled.rows().values()):
         raise InputError(f"{where}: the rows of the set contain NaN or Inf")
@@ -84,7 +84,7 @@ methods: ComponentRegistry[Method] = ComponentRegistry(
     },
     group="omnidistill.methods",
 )
-"""Every method by name."""
+"""All methods, by name."""
 
 AnyMethod = Annotated[Method, methods]
 """Type of a settings field that holds a method."""

@@ -1,4 +1,7 @@
-"""Methods that select or compute rows instead of learning them; step size and steps are chosen on validation."""
+"""Methods that select or compute rows instead of learning them.
+
+Their step size and number of steps are chosen on validation.
+"""
 
 from __future__ import annotations
 
@@ -19,26 +22,26 @@ from omnidistill.methods.task import Task
 
 
 class TunedMethod(Method):
-    """Base class of methods that do not learn rows; the recipe is tuned on validation."""
+    """Base class of methods that do not learn rows; the recipe is chosen on validation."""
 
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0)
     """Candidate step sizes."""
     max_steps: Count = 2048
-    """Largest number of steps; candidates double from 8."""
+    """Largest candidate number of steps; the candidates are 8, 16, 32, and so on."""
 
     def tuned(self, task: Task, candidates: Sequence[DistilledSet], started_at: float) -> Distillation:
-        """Choose the candidate and recipe that validate best.
+        """Return the candidate and the recipe with the best validation score.
 
         Args:
-            task: the task.
+            task: the inputs of the method.
             candidates: sets to choose from.
-            started_at: value of `time.monotonic` when the method started; the reported seconds count from it.
+            started_at: value of `time.monotonic()` when the method started, from which the reported seconds count.
         """
         train, validation = task.development.train, task.development.validation
-        task.progress.start(len(candidates), f"choose the recipe of {self.num_stored} rows")
+        task.progress.start(len(candidates), f"choose the recipe for {self.num_stored} rows")
         choices, notes = [], []
         if doubtful := doubt(validation):
-            notes.append(f"{doubtful}; the recipe that validates best may just be the luckiest")
+            notes.append(f"{doubtful}; the recipe with the best score may just be the luckiest")
         with task.progress, threads_for(self.num_rows, train.widths, task.width):
             for line in notes:
                 task.progress.note(line)

@@ -1,7 +1,7 @@
 """Coresets and prototypes: real rows, or averages of real rows, without any learning.
 
-Each file in `selectors/` documents the criterion of its selector and the reference. Rows of one group remain positives
-of each other.
+Each file in `selectors/` documents the criterion and the reference of its selector. Rows from the same group remain
+positives of each other.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Select(TunedMethod):
 
     @property
     def set_similarity(self) -> Similarity:
-        """Rows of one group are positives."""
+        """The groups: rows from the same group are positives of each other."""
         return SharedGroups()
 
     @property
@@ -38,7 +38,7 @@ class Select(TunedMethod):
         return self.selector.uses_trajectory
 
     def most_rows(self, train: FeatureSet) -> int:
-        """Return the largest size of the selector."""
+        """Return the largest number of rows that the selector can choose."""
         return self.selector.most_rows(train)
 
     def run(self, task: Task) -> Distillation:

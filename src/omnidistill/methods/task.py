@@ -1,4 +1,4 @@
-"""The task of a method: data without a test split, initial heads, and expert trajectories on request."""
+"""The inputs of a method: data without a test split, initial heads, and expert trajectories on request."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Task:
     """Inputs of a method.
 
     Attributes:
-        development: the splits that training and choices may use.
-        start: initial heads of students, {modality: d x p_m}, on the device of the data. Methods compute there.
-        seed: seed of every random stream.
+        development: the splits that may be used for training and for choices.
+        start: initial heads of students, {modality: d x p_m}, on the device of the data, where methods also compute.
+        seed: seed for all random streams.
         experts_config: how experts are trained.
-        folder: where log and checkpoints are written; None: nowhere. The caller saves the set.
+        folder: folder for the log and the checkpoints; None: nothing is written. The caller saves the set.
         experts: function that trains (or loads) the expert trajectories.
-        provenance: the history of the set so far.
-        initial_set: the set that a learned set continues from.
+        provenance: what is known so far about how the set is produced.
+        initial_set: set from which the outer loop continues; None: it starts from random training rows.
         resume: whether to resume from a checkpoint in the folder.
         trackers: names of the trackers that also record the metrics.
         progress: reports progress to the user.
@@ -61,12 +61,12 @@ class Task:
         return replace(self, provenance=replace(self.provenance, experts=trained))
 
     def as_set(self, settings: SetSettings, tensors: Mapping[str, Tensor], ids: tuple[str, ...] = ()) -> DistilledSet:
-        """Return a set built from tensors, with a placeholder recipe (one step of size 1) that is chosen later.
+        """Return a set built from tensors, with a placeholder recipe (one step of size 1) that must be replaced later.
 
         Args:
-            settings: settings of the storage and training of the rows.
+            settings: determines how the rows are stored and how students train on them.
             tensors: latent rows ("rows/NAME") and tensors of the similarity ("similarity/...").
-            ids: ids of the selected real rows, if there are any.
+            ids: ids of the real rows, if rows were selected.
         """
         train = self.development.train
         recipe = Sgd(step_sizes=(1.0,) * len(train.modalities), num_steps=1, batch_size=settings.batch)

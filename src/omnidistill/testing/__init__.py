@@ -1,11 +1,12 @@
-"""Contract tests for third-party components: one call checks whether a component can be used with omnidistill.
+"""Contract tests for third-party components: one call checks whether a component works with omnidistill.
 
     from omnidistill.testing import check_objective
 
     def test_my_objective() -> None:
         check_objective(MyObjective(tau=0.1))
 
-A check raises AssertionError with the requirement that is violated, and by how much. It uses its own random generators.
+If a requirement is violated, a check raises AssertionError, whose message says which requirement, and by how much.
+Checks use their own random generators.
 """
 
 from omnidistill.testing.encoder_contract import check_encoder

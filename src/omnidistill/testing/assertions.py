@@ -1,4 +1,4 @@
-"""Assertions and random tensors of the contract tests."""
+"""Assertions and random tensors for the contract tests."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from torch import Tensor
 
 
 def require(condition: bool, message: str) -> None:
-    """Raise AssertionError with this message unless the requirement is met."""
+    """Raise AssertionError with this message unless the condition is true."""
     if not condition:
         raise AssertionError(message)
 
 
 def agree(actual: Tensor, expected: Tensor, message: str, tolerance: float = 1e-8) -> None:
     """Require equal shapes and a relative error (in norm) of at most `tolerance`."""
-    require(actual.shape == expected.shape, f"{message}: shape {tuple(actual.shape)}, not {tuple(expected.shape)}")
+    require(actual.shape == expected.shape, f"{message}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}")
     scale = max(float(expected.detach().double().norm()), 1e-3)
     error = float((actual.detach().double() - expected.detach().double()).norm()) / scale
-    require(error <= tolerance, f"{message}: relative error {error:.2g}, at most {tolerance:g} is allowed")
+    require(error <= tolerance, f"{message}: relative error {error:.2g} exceeds the tolerance of {tolerance:g}")
 
 
 def check_gradient(function: Callable[..., Tensor], arguments: list[Tensor], message: str) -> None:

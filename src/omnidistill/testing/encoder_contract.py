@@ -1,4 +1,4 @@
-"""The contract of encoders: pickling for worker processes, deterministic results, and shapes."""
+"""The contract of encoders: they can be pickled for worker processes, and give deterministic results of fixed shape."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _MAX_PICKLE_BYTES = 1 << 20  # a pickled encoder without weights is smaller than
 def check_encoder(encoder: Encoder, items: Sequence[Item]) -> None:
     """Check the contract of encoders.
 
-    - `prepare` returns a dense tensor on CPU, with the same bits each time and from a pickled copy.
-    - The pickle contains no weights, before they are loaded and after.
-    - `encode` returns views x width finite float32 numbers per item on CPU, without gradient: the same bits each time,
-      the same numbers (to 1e-3) in a larger batch, and different numbers for different items.
-    - Neither uses torch's global random state.
+    - `prepare` returns a dense tensor on the CPU. It is bitwise the same each time, and from a pickled copy.
+    - The pickle contains no weights, neither before they are loaded nor after.
+    - `encode` returns views x width finite float32 numbers per item on the CPU, without gradient. They are bitwise the
+      same each time, the same in a larger batch (to 1e-3), and different for different items.
+    - Neither `prepare` nor `encode` uses torch's global random state.
     - The head, if there is one, is a finite d x width matrix.
-    - The fingerprint is a dict of texts, and a copy has the same one.
+    - The fingerprint is a dict from str to str, and a pickled copy has the same fingerprint.
 
     Args:
         encoder: the encoder to check.
@@ -36,7 +36,7 @@ def check_encoder(encoder: Encoder, items: Sequence[Item]) -> None:
     who = f"encoder {encoder.name!r}"
     require(isinstance(encoder, Encoder), f"{who}: does not implement the Encoder protocol completely")
     require(encoder.kind in get_args(Kind), f"{who}: kind {encoder.kind!r} is not one of {', '.join(get_args(Kind))}")
-    require(len(items) > 1, f"{who}: {len(items)} items are not enough; pass two or more different ones")
+    require(len(items) > 1, f"{who}: {len(items)} items are not enough; pass at least two different items")
     copy = _pickled(encoder, who)
     before = torch.get_rng_state()
     prepared = [_prepared(encoder, copy, item, who) for item in items]
@@ -50,19 +50,19 @@ def check_encoder(encoder: Encoder, items: Sequence[Item]) -> None:
     head = encoder.head()
     if head is not None:
         valid = head.ndim == 2 and head.shape[1] == encoder.width and bool(head.isfinite().all())
-        require(valid, f"{who}: head of shape {tuple(head.shape)} is not a finite matrix d x {encoder.width}")
+        require(valid, f"{who}: head of shape {tuple(head.shape)} is not a finite d x {encoder.width} matrix")
     fingerprint = encoder.fingerprint()
     texts = all(isinstance(part, str) for pair in fingerprint.items() for part in pair)
-    require(bool(fingerprint) and texts, f"{who}: fingerprint is not a dict of texts: {fingerprint}")
-    require(_pickled(encoder, who).fingerprint() == fingerprint, f"{who}: a pickled copy has another fingerprint")
+    require(bool(fingerprint) and texts, f"{who}: fingerprint is empty or not a dict from str to str: {fingerprint}")
+    require(_pickled(encoder, who).fingerprint() == fingerprint, f"{who}: a pickled copy has a different fingerprint")
 
 
 def _pickled(encoder: Encoder, who: str) -> Any:
-    """Return the copy of the encoder that a worker process gets."""
+    """Return a copy of the encoder like the one that a worker process receives."""
     data = ForkingPickler.dumps(encoder)
     require(
         len(data) <= _MAX_PICKLE_BYTES,
-        f"{who}: the pickle for workers takes {len(data):,} bytes; it must not contain weights",
+        f"{who}: the pickle for worker processes takes {len(data):,} bytes; it must not contain weights",
     )
     return ForkingPickler.loads(data)
 
@@ -70,9 +70,9 @@ def _pickled(encoder: Encoder, who: str) -> Any:
 def _prepared(encoder: Encoder, copy: Encoder, item: Item, who: str) -> Tensor:
     first = encoder.prepare(item)
     plain = first.device.type == "cpu" and first.layout == torch.strided and not first.requires_grad
-    require(plain, f"{who}: prepare did not return a dense tensor on CPU without gradient, for {item}")
-    for each, when in ((encoder, "the second time"), (copy, "in another process")):
-        require(torch.equal(each.prepare(item), first), f"{who}: prepare returned other bits {when}, for {item}")
+    require(plain, f"{who}: prepare did not return a dense tensor on the CPU without gradient, for {item}")
+    for each, when in ((encoder, "the second time"), (copy, "in a pickled copy")):
+        require(torch.equal(each.prepare(item), first), f"{who}: prepare returned different bits {when}, for {item}")
     return first
 
 
@@ -80,18 +80,22 @@ def _features(encoder: Encoder, prepared: Tensor, who: str) -> Tensor:
     original = prepared.clone()
     features = encoder.encode(prepared[None])
     expected = (1, encoder.views, encoder.width)
-    require(tuple(features.shape) == expected, f"{who}: features of shape {tuple(features.shape)}, not {expected}")
+    require(tuple(features.shape) == expected, f"{who}: features have shape {tuple(features.shape)}, not {expected}")
     plain = features.device.type == "cpu" and features.dtype == torch.float32 and not features.requires_grad
-    require(plain, f"{who}: features are {features.dtype} on {features.device}, not float32 without gradient on CPU")
+    require(
+        plain,
+        f"{who}: features are {features.dtype} on {features.device}; they must be float32 on the CPU, without gradient",
+    )
     require(bool(features.isfinite().all()), f"{who}: a feature is NaN or Inf")
-    require(torch.equal(encoder.encode(original[None]), features), f"{who}: encode returned other bits the second time")
+    repeated = torch.equal(encoder.encode(original[None]), features)
+    require(repeated, f"{who}: encode returned different bits the second time")
     return features[0]
 
 
 def _check_batches(encoder: Encoder, prepared: Sequence[Tensor], features: Sequence[Tensor], who: str) -> None:
-    """Check that items of one shape have the same features in one batch as alone."""
+    """Check that items of equal shape have the same features in a batch as alone."""
     for shape in {each.shape for each in prepared}:
         members = [number for number, each in enumerate(prepared) if each.shape == shape]
         together = encoder.encode(torch.stack([prepared[number] for number in members]))
         alone = torch.stack([features[number] for number in members])
-        agree(together, alone, f"{who}: features of {len(members)} items in one batch differ from those alone", 1e-3)
+        agree(together, alone, f"{who}: {len(members)} items have different features in a batch than alone", 1e-3)

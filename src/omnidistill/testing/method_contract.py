@@ -1,4 +1,4 @@
-"""The contract of methods: the set that they return, and the inputs that they must not modify."""
+"""The contract of methods: requirements on the set that they return, and inputs that they must not modify."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from omnidistill.testing.assertions import require
 
 
 def check_method(method: Method, task: Task) -> None:
-    """Check the contract of methods for one task; use tasks with different numbers of modalities.
+    """Check the contract of methods for one task. Call it for tasks with different numbers of modalities.
 
-    - The set has exactly `method.size` stored rows (and their views) with the modalities and widths of the training
+    - The set has exactly `method.size` stored rows (plus their views), with the modalities and widths of the training
       rows. Rows and similarity are finite, and the recipe is valid.
-    - The set has the storage and objective of the method, and preprocessing and provenance of the task. Its initial ids
-      are ids of training rows.
-    - The set can be saved; loading it gives the same set. Without a folder, the method returns the same set.
-    - Students trained on the set have finite heads.
+    - The set has the method's storage and objective, and the task's preprocessing and provenance. Its initial ids are
+      ids of training rows.
+    - Saving and loading the set gives the same set. Without a folder, the method returns the same set.
+    - Students that are trained on the set have finite heads.
     - The seed determines every bit, and any seed works.
-    - The method uses neither torch's global random state nor modifies rows and initial heads of the task.
+    - The method does not use torch's global random state, and does not modify the task's rows and initial heads.
     - A size above the number of training rows works, or raises InputError.
 
-    A `Development` has no test rows, so their use needs no check.
+    There is no check that the method ignores test rows, because a `Development` has none.
 
     Args:
         method: the method to check.
-        task: a small task with a folder, because the method runs four times, in subfolders of it and in memory.
+        task: a small task with a folder. The method runs four times, in subfolders of this folder and in memory.
 
     Raises:
         AssertionError: a requirement is violated.
@@ -49,7 +49,7 @@ def check_method(method: Method, task: Task) -> None:
 
 
 def _run(method: Method, task: Task, name: str) -> DistilledSet:
-    """Run the method, in a subfolder if the task has a folder, and return its set after checking it."""
+    """Run the method, in a subfolder if the task has a folder; check the set and return it."""
     task = replace(task, folder=task.folder and task.folder / name)
     where = f"{_describe(task)}, run '{name}'"
     originals, before = {name: tensor.clone() for name, tensor in _inputs(task).items()}, torch.get_rng_state()
@@ -57,28 +57,31 @@ def _run(method: Method, task: Task, name: str) -> DistilledSet:
     require(torch.equal(torch.get_rng_state(), before), f"{where}: used torch's global random state")
     for name, tensor in _inputs(task).items():
         require(torch.equal(tensor, originals[name]), f"{where}: modified {name} in place")
-    require(math.isfinite(result.seconds) and result.seconds >= 0, f"{where}: reports {result.seconds} seconds")
+    valid = math.isfinite(result.seconds) and result.seconds >= 0
+    require(valid, f"{where}: reports a time of {result.seconds} seconds")
     _check_rows(result.distilled, method, task, where)
     _check_spec(result.distilled, method, task, where)
     _check_students(result.distilled, task, where)
     if task.folder is not None:
         result.distilled.save(task.folder / "contract")
         difference = _difference(result.distilled, DistilledSet.load(task.folder / "contract"))
-        require(difference is None, f"{where}: the set changes in {difference} when it is saved and loaded")
+        require(difference is None, f"{where}: saving and loading changes {difference} of the set")
     return result.distilled
 
 
 def _check_rows(distilled: DistilledSet, method: Method, task: Task, where: str) -> None:
     size, train = method.num_rows, task.development.train
     names = distilled.modalities
-    require(names == train.modalities, f"{where}: modalities are {names}, those of the data {train.modalities}")
+    require(names == train.modalities, f"{where}: modalities are {names}, but the data has {train.modalities}")
     for name, rows in distilled.rows().items():
         expected = (size, train.widths[name])
-        require(tuple(rows.shape) == expected, f"{where}: rows of '{name}' are {tuple(rows.shape)}, not {expected}")
+        shape = tuple(rows.shape)
+        require(shape == expected, f"{where}: rows of '{name}' have shape {shape}, not {expected}")
         require(bool(rows.isfinite().all()), f"{where}: rows of '{name}' contain NaN or Inf")
     targets = distilled.similarity()
     expected = (size, size)
-    require(tuple(targets.shape) == expected, f"{where}: the similarity is {tuple(targets.shape)}, not {expected}")
+    shape = tuple(targets.shape)
+    require(shape == expected, f"{where}: the similarity has shape {shape}, not {expected}")
     require(bool(targets.isfinite().all()), f"{where}: the similarity contains NaN or Inf")
 
 
@@ -86,25 +89,26 @@ def _check_spec(distilled: DistilledSet, method: Method, task: Task, where: str)
     train, recipe = task.development.train, sgd_recipe(distilled)
     sizes = recipe.step_sizes
     valid = len(sizes) == len(train.modalities) and all(0 < size < math.inf for size in sizes)
-    require(valid, f"{where}: step sizes {sizes}; the recipe needs a positive one for each modality")
+    require(valid, f"{where}: the recipe needs one positive step size per modality, but has {sizes}")
     counts = recipe.num_steps >= 1 and 1 <= recipe.batch_size <= len(distilled)
-    require(counts, f"{where}: the recipe has {recipe.num_steps} steps on batches of {recipe.batch_size}")
+    require(counts, f"{where}: the recipe has {recipe.num_steps} steps on batches of {recipe.batch_size} rows")
     stored = distilled.spec.storage == method.resolved_storage and distilled.spec.objective == method.student
-    require(stored, f"{where}: storage or objective differs from the settings of the method")
+    require(stored, f"{where}: storage or objective of the set differs from the settings of the method")
     steps = distilled.preprocessing.to_meta() == train.preprocessing.to_meta()
-    require(steps, f"{where}: preprocessing differs from that of the data")
+    require(steps, f"{where}: preprocessing of the set differs from that of the data")
     unknown = sorted(set(distilled.provenance.initial_ids) - set(train.ids))
-    require(not unknown, f"{where}: id {unknown[:1]} is not that of a training row")
+    require(not unknown, f"{where}: initial id {unknown[:1]} is not the id of a training row")
     expected_record, record = task.provenance.to_json(), distilled.provenance.to_json()
     lost = [key for key, value in expected_record.items() if key != "config" and record.get(key) != value]
-    require(not lost, f"{where}: provenance {lost} of the task is lost")
+    require(not lost, f"{where}: the set lacks or changes the fields {lost} of the task's provenance")
 
 
 def _check_students(distilled: DistilledSet, task: Task, where: str) -> None:
     for name, matrix in distilled.train(task.start).items():
         shape = tuple(task.start[name].shape)
-        require(tuple(matrix.shape) == shape, f"{where}: a student's head of '{name}' is {tuple(matrix.shape)}")
-        require(bool(matrix.isfinite().all()), f"{where}: a student's head of '{name}' contains NaN or Inf")
+        same = tuple(matrix.shape) == shape
+        require(same, f"{where}: a student's head for '{name}' has shape {tuple(matrix.shape)}, not {shape}")
+        require(bool(matrix.isfinite().all()), f"{where}: a student's head for '{name}' contains NaN or Inf")
 
 
 def _difference(one: DistilledSet, other: DistilledSet) -> str | None:
@@ -121,7 +125,7 @@ def _difference(one: DistilledSet, other: DistilledSet) -> str | None:
 
 
 def _record(distilled: DistilledSet) -> dict[str, Any]:
-    """Return everything except the tensors, as JSON."""
+    """Return everything in the set except the tensors, as JSON."""
     record = {
         "modalities": distilled.modalities,
         "specification": distilled.spec.to_json() | {"preprocessing": None},
@@ -140,7 +144,7 @@ def _inputs(task: Task) -> dict[str, Tensor]:
         if data is not None
         for name, x in data.features.items()
     }
-    return {**rows, **{f"the start of '{name}'": matrix for name, matrix in task.start.items()}}
+    return {**rows, **{f"the initial head for '{name}'": matrix for name, matrix in task.start.items()}}
 
 
 def _describe(task: Task) -> str:

@@ -24,14 +24,14 @@ def check_objective(objective: Objective, *, num_modalities: Sequence[int] = (2,
     - Permuting the instances permutes the gradient and does not change the value.
     - Leading dimensions are independent runs.
     - Arguments are not modified.
-    - Value, gradient and the derivative of the gradient are finite at degenerate outputs (identical, orthogonal or zero
-      embeddings, one instance), in float32 and float64.
+    - Value, gradient and the derivative of the gradient are finite for degenerate outputs (identical, orthogonal or
+      zero embeddings, or a single instance), in float32 and float64.
 
-    Targets are drawn from (0, 1), away from 0.5, where an objective may be discontinuous.
+    Targets are drawn from (0, 1), but not near 0.5, where an objective may be discontinuous.
 
     Args:
         objective: the objective to check.
-        num_modalities: numbers of modalities to check it with.
+        num_modalities: numbers of modalities for which to check the objective.
 
     Raises:
         AssertionError: a requirement is violated.
@@ -52,12 +52,12 @@ def check_objective(objective: Objective, *, num_modalities: Sequence[int] = (2,
 def _check_shapes(objective: Objective, outputs: Tensor, targets: Tensor, where: str) -> None:
     originals = outputs.clone(), targets.clone()
     value, gradient = objective.value(outputs, targets), objective.gradient(outputs, targets)
-    require(value.shape == (), f"{where}: value of one run has shape {tuple(value.shape)}, not ()")
+    require(value.shape == (), f"{where}: value for one run has shape {tuple(value.shape)}, not ()")
     require(
         gradient.shape == outputs.shape,
-        f"{where}: gradient has shape {tuple(gradient.shape)}, the outputs {tuple(outputs.shape)}",
+        f"{where}: gradient has shape {tuple(gradient.shape)}, but the outputs have {tuple(outputs.shape)}",
     )
-    require(gradient.dtype == outputs.dtype, f"{where}: gradient of {outputs.dtype} outputs is {gradient.dtype}")
+    require(gradient.dtype == outputs.dtype, f"{where}: gradient is {gradient.dtype}, but outputs are {outputs.dtype}")
     unchanged = torch.equal(outputs, originals[0]) and torch.equal(targets, originals[1])
     require(unchanged, f"{where}: value or gradient modified its arguments in place")
 
@@ -101,7 +101,7 @@ def _check_runs(objective: Objective, modalities: int, where: str) -> None:
     gradients = torch.stack([objective.gradient(*run) for run in runs])
     for shape in ((4,), (2, 2)):
         several = outputs.view(*shape, *outputs.shape[1:]), targets.view(*shape, *targets.shape[1:])
-        message = f"with leading dimensions {shape} differs from that of each run alone"
+        message = f"with leading dimensions {shape} differs from the result for each run alone"
         agree(objective.value(*several), values.view(shape), f"{where}: value {message}")
         agree(objective.gradient(*several), gradients.view(several[0].shape), f"{where}: gradient {message}")
 
@@ -112,7 +112,12 @@ def _check_finite(objective: Objective, outputs: Tensor, where: str) -> None:
     value, gradient = objective.value(outputs, targets), objective.gradient(outputs, targets)
     cotangent = normal(*gradient.shape, seed=2).to(gradient.dtype)
     second = torch.autograd.grad((gradient * cotangent).sum(), [outputs, targets], allow_unused=True)
-    names = ["value", "gradient", "derivative of gradient by outputs", "derivative of gradient by targets"]
+    names = [
+        "value",
+        "gradient",
+        "derivative of the gradient with respect to outputs",
+        "derivative of the gradient with respect to targets",
+    ]
     for name, tensor in zip(names, [value, gradient, *second], strict=True):
         require(tensor is None or bool(tensor.isfinite().all()), f"{where}: {name} is not finite")
 
@@ -136,7 +141,7 @@ def _degenerate(modalities: int) -> dict[str, Float[Tensor, "M _ _"]]:
 
 
 def _correlated(modalities: int, seed: int) -> Float[Tensor, "M _ _"]:
-    """Return outputs of random norms whose modalities are correlated, like those of trained heads."""
+    """Return outputs with random norms and correlated modalities, like the outputs of trained heads."""
     shared, own = (
         normal(_NUM_INSTANCES, _WIDTH, seed=seed),
         normal(modalities, _NUM_INSTANCES, _WIDTH, seed=seed + 50),

@@ -1,4 +1,4 @@
-"""The contract of similarities: S is initialised as the identity, and a batch gets its submatrix.
+"""The contract of similarities: S is initialised as the identity, and the targets of a batch are a submatrix of S.
 
 Shapes: N rows.
 """
@@ -15,10 +15,10 @@ from omnidistill.testing.assertions import agree, check_gradient, generator, nor
 def check_similarity(similarity: Similarity, *, num_rows: int = 12) -> None:
     """Check the contract of similarities for a set of `num_rows` rows.
 
-    - `init` returns tensors of the identity, which depend on the generator only.
-    - `targets` of a batch I is the submatrix S[I, I], in floating point, with any leading dimensions.
-    - `targets` is differentiable with respect to every floating-point tensor; these are learned. Other tensors, such as
-      group codes, are fixed.
+    - `init` returns tensors that represent the identity. Its only source of randomness is the generator.
+    - `targets` returns the submatrix S[I, I] for a batch I, in floating point, for any leading dimensions of I.
+    - `targets` is differentiable with respect to every floating-point tensor, because these tensors are learned. Other
+      tensors, such as group codes, are fixed.
 
     Args:
         similarity: the similarity to check.
@@ -31,7 +31,8 @@ def check_similarity(similarity: Similarity, *, num_rows: int = 12) -> None:
     tensors, again = (similarity.init(num_rows, generator(0)) for _ in range(2))
     require(torch.equal(torch.get_rng_state(), before), f"{similarity!r}: init used torch's global random state")
     for name, tensor in tensors.items():
-        require(torch.equal(tensor, again[name]), f"{similarity!r}: init of '{name}' differs for equal generators")
+        same = torch.equal(tensor, again[name])
+        require(same, f"{similarity!r}: init returned different '{name}' for generators with equal seeds")
 
     everything = torch.arange(num_rows, device="cpu")
     fresh = similarity.targets(tensors, everything)
@@ -45,7 +46,7 @@ def check_similarity(similarity: Similarity, *, num_rows: int = 12) -> None:
         rows = [torch.randperm(num_rows, generator=generator(seed), device="cpu")[:3] for seed in range(count)]
         expected = torch.stack([complete[index][:, index] for index in rows]).view(*shape, 3)
         actual = similarity.targets(perturbed, torch.stack(rows).view(shape))
-        agree(actual, expected, f"{similarity!r}: targets of batches {shape} are not the submatrices S[I, I]")
+        agree(actual, expected, f"{similarity!r}: targets for batches of shape {shape} are not the submatrices S[I, I]")
 
     learned = [name for name, tensor in perturbed.items() if tensor.is_floating_point()]
     if learned:
@@ -58,7 +59,7 @@ def check_similarity(similarity: Similarity, *, num_rows: int = 12) -> None:
 
 
 def _perturbed(tensor: Tensor, seed: int) -> Tensor:
-    """Return a floating-point tensor plus noise, in float64; the values of a fixed tensor are resampled."""
+    """Return a floating-point tensor with added noise, in float64, or another tensor with resampled values."""
     if tensor.is_floating_point():
         return tensor.double() + 0.1 * normal(*tensor.shape, seed=seed)
     return tensor.flatten()[torch.randint(tensor.numel(), tensor.shape, generator=generator(seed), device="cpu")]

@@ -1,6 +1,6 @@
-"""The contract of storages: stored rows equal the rows seen in training, and all latent tensors can be learned.
+"""The contract of storages: stored rows equal the rows used in training, and all latent tensors can be learned.
 
-Shapes: N stored rows, p_m wide.
+Shapes: N stored rows, p_m feature width.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def check_storage(storage: RowForm) -> None:
     """Check the contract of storages.
 
     - `init` returns float32 tensors that do not share memory with the rows.
-    - `expand` returns finite float32 rows, N or a multiple of it, the same number for every modality, differentiable
-      with respect to every latent tensor.
-    - `load` of the tensors from `store` returns the rows of `expand` to the last bit; an artifact can contain these
-      tensors.
-    - All four depend on their arguments only and do not modify them. Results are finite for rows of zeros, constant
-      rows, and very large and very small rows.
+    - `expand` returns finite float32 rows that are differentiable with respect to every latent tensor. Their number is
+      N or a multiple of N, and is the same for all modalities.
+    - `store` returns tensors that an artifact can contain. For these tensors, `load` returns bitwise the same rows as
+      `expand`.
+    - All four methods depend only on their arguments, and do not modify them. Results are finite for rows of zeros,
+      constant rows, and rows with very large or very small values.
 
     Raises:
         AssertionError: a requirement is violated.
@@ -55,19 +55,21 @@ def _check_stored(storage: RowForm, latent: dict[str, Tensor], rows: dict[str, T
     originals = _copy(latent)
     expanded, stored = storage.expand(latent), storage.store(latent)
     require(_same(latent, originals), f"{where}: modified latent tensors in place")
-    require(expanded.keys() == rows.keys(), f"{where}: expands to {list(expanded)}, not {list(rows)}")
+    require(expanded.keys() == rows.keys(), f"{where}: expand returned {list(expanded)}, not {list(rows)}")
     views = {len(x) / len(rows[name]) for name, x in expanded.items()}
-    require(len(views) == 1 and min(views) % 1 == 0, f"{where}: expands to {sorted(views)} rows per stored row")
+    whole = len(views) == 1 and min(views) % 1 == 0
+    require(whole, f"{where}: expand returned {sorted(views)} rows per stored row, not one whole number")
     for name, x in expanded.items():
         width = rows[name].shape[1]
         shape = tuple(x.shape)
-        require(x.ndim == 2 and x.shape[1] == width, f"{where}: rows of '{name}' are {shape}, expected width {width}")
+        fits = x.ndim == 2 and x.shape[1] == width
+        require(fits, f"{where}: rows of '{name}' have shape {shape}, expected width {width}")
         require(x.dtype == torch.float32, f"{where}: rows of '{name}' are {x.dtype}, not float32")
         require(bool(x.isfinite().all()), f"{where}: rows of '{name}' contain NaN or Inf")
     for name, tensor in stored.items():
         require(tensor.dtype in DTYPES, f"{where}: stored '{name}' is {tensor.dtype}, which artifacts do not support")
-    require(_same(storage.store(latent), stored), f"{where}: store returned other tensors the second time")
-    require(_same(storage.load(stored), expanded), f"{where}: load returned other rows than expand")
+    require(_same(storage.store(latent), stored), f"{where}: store returned different tensors the second time")
+    require(_same(storage.load(stored), expanded), f"{where}: load and expand returned different rows")
 
 
 def _check_gradient(storage: RowForm, latent: dict[str, Tensor], where: str) -> None:
@@ -77,7 +79,7 @@ def _check_gradient(storage: RowForm, latent: dict[str, Tensor], where: str) -> 
     gradients = torch.autograd.grad(torch.stack(products).sum(), list(leaves.values()), allow_unused=True)
     for name, gradient in zip(leaves, gradients, strict=True):
         usable = gradient is not None and bool(gradient.isfinite().all() and gradient.any())
-        require(usable, f"{where}: the gradient of latent '{name}' is missing, zero or not finite")
+        require(usable, f"{where}: the gradient for latent '{name}' is missing, zero or not finite")
 
 
 def _rows(num_rows: int, widths: Mapping[str, int]) -> dict[str, dict[str, Tensor]]:
@@ -96,7 +98,7 @@ def _copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    """Return whether all tensors are equal to the last bit."""
+    """Return whether all tensors are bitwise equal."""
     return one.keys() == other.keys() and all(_bits(tensor) == _bits(other[name]) for name, tensor in one.items())
 
 

@@ -1,7 +1,7 @@
 """Rank floor: a lower bound on the matching loss of any synthetic set of N rows.
 
-Gradient steps on N rows X change a linear head only within their span, W_T - W_0 = A^T X, so its update has a rank of
-at most N. Let D = W* - W_0 be the update to match and s_1 >= s_2 >= ... its singular values. By Eckart-Young,
+Gradient steps on N rows X change a linear head only within the span of the rows, W_T - W_0 = A^T X, so the update has
+a rank of at most N. Let D = W* - W_0 be the update to match and s_1 >= s_2 >= ... its singular values. By Eckart-Young,
 
     ||W_T - W*||^2 / ||D||^2  >=  floor_N  =  sum_{k>N} s_k^2 / sum_k s_k^2.
 
@@ -19,17 +19,17 @@ from omnidistill.core.errors import InputError, NotFiniteError
 
 
 def singular_values(difference: Float[Tensor, "d p"]) -> Float[Tensor, " k"]:
-    """Return the singular values of the update of a head, descending, in float64.
+    """Return the singular values of a head's update, in descending order, in float64.
 
-    They are computed from the eigenvalues of the smaller Gram matrix. Values below about 5e-7 of the largest are not
-    distinguishable from rounding error there and are set to zero, which changes a floor by less than 1e-9.
+    They are computed from the eigenvalues of the smaller Gram matrix. There, values below about 5e-7 times the largest
+    cannot be distinguished from rounding errors. They are set to zero, which changes a floor by less than 1e-9.
 
     Raises:
         NotFiniteError: the update contains NaN or Inf.
         InputError: the update is zero.
     """
     if not torch.isfinite(difference).all():
-        raise NotFiniteError("the difference of expert and initial head contains NaN or Inf; train the expert again")
+        raise NotFiniteError("the expert's update of a head contains NaN or Inf; train the expert again")
     tall = difference.detach().to(float64_device(difference.device)).double()
     if tall.shape[0] < tall.shape[1]:
         tall = tall.T
@@ -54,11 +54,11 @@ def rank_floor(singular_values: Float[Tensor, " k"], rank: int) -> float:
     return float(floors[min(rank, len(floors) - 1)])
 
 
-_NO_UPDATE = "the head of the expert equals the initial head, so nothing can be matched; train the expert for longer"
+_NO_UPDATE = "the expert's head equals the initial head, so there is no update to match; train the expert for longer"
 
 
 def _floors(singular_values: Float[Tensor, " k"]) -> Float[Tensor, " k+1"]:
-    """Return the floor of every rank 0..k, from exactly 1 to exactly 0, never increasing."""
+    """Return the floors for the ranks 0 to k, which never increase, from exactly 1 to exactly 0."""
     values = singular_values.double().sort().values
     largest = values[-1] if len(values) else 0.0
     if largest == 0:

@@ -132,7 +132,7 @@ def test_progress_names_the_cell_and_how_many_there_are(made: Made, tmp_path: Pa
     made.compare(tmp_path / "C", tiny("apm", seeds=(3,), baselines=[]), progress=progress)
     assert progress.seen[:2] == ["heads", "1/3 zero-shot-s3: train"]
     assert re.fullmatch(r"2/3 \(about \d+ s left\) full-s3: train", progress.seen[2])
-    assert re.fullmatch(r"3/3 \(about \d+ s left\) apm-n8-s3: choose the recipe of 8 rows", progress.seen[3])
+    assert re.fullmatch(r"3/3 \(about \d+ s left\) apm-n8-s3: choose the recipe for 8 rows", progress.seen[3])
 
 
 def test_another_comparison_in_the_folder_takes_what_is_there(made: Made, copied: Path) -> None:

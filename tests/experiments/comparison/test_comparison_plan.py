@@ -264,7 +264,7 @@ def test_baselines_at_a_budget_have_its_float32_rows_and_its_bytes(data: Feature
     ("methods", "given", "told"),
     [
         (("hopa",), {"bytes": ["1%", "much"]}, ("budget 'much'", "not an amount of bytes")),
-        (("hopa",), {"bytes": ["120%"]}, ("budget '120%'", "use all rows")),
+        (("hopa",), {"bytes": ["120%"]}, ("budget '120%'", "use a smaller one")),
         (("hopa",), {"bytes": ["1%"]}, ("budget '1%'", "2 rows (HoPA)", "at least 376")),
         (("hopa",), {"bytes": ["50%", "5376"]}, ("bytes 50%, 5376", "leave one out")),
         ((PUBLISHED,), {"bytes": ["50%"]}, (PUBLISHED, "published sizes", "not by bytes")),

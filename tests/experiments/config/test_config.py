@@ -123,7 +123,7 @@ def test_a_setting_that_was_given_is_not_blamed_on_the_preset() -> None:
         ("distill.size=1.5", "distill.size = 1.5: must be a valid integer or a valid string"),
         (
             "distill.size=1 percent",
-            "distill.size: budget '1 percent': not an amount of bytes; pass one such as 200000, 64kB, 1.5M or 1%",
+            "distill.size: budget '1 percent': not an amount of bytes; use an amount such as 200000, 64kB, 1.5M or 1%",
         ),
         ("distill.storage.views=-1", "distill.storage.views = -1: must be greater than or equal to 1 or 'auto'"),
         ("distill.optimiser=5", "expected a name or a table with the key 'kind', found 5"),

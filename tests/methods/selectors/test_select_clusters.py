@@ -149,8 +149,8 @@ def test_group_means_are_means_of_whole_distinct_groups():
 @pytest.mark.parametrize("size", [0, -1, 16])
 def test_averages_refuse_sizes_without_rows(size):
     train, heads = random_problem(2, 15, seed=6)
-    with pytest.raises(InputError, match=f"size {size}: there are 15 training rows; use a size from 1 to 15"):
+    with pytest.raises(InputError, match=f"size is {size}, but there are 15 training rows; use a size from 1 to 15"):
         prototypes(train, heads, size, _seeded(0))
     grouped = feature_set(train.features, [f"group-{i // 3}" for i in range(15)])
-    with pytest.raises(InputError, match="size 6: there are 5 groups"):
+    with pytest.raises(InputError, match="size is 6, but there are 5 groups"):
         group_means(grouped, 6, _seeded(0))

@@ -167,7 +167,7 @@ def test_turns_of_a_ranking(groups, random):
 @pytest.mark.parametrize("size", [0, -3, 11])
 def test_a_size_without_rows_is_refused(name, size):
     train, heads = random_problem(2, 10, seed=9)
-    with pytest.raises(InputError, match=f"size {size}: there are 10 training rows; use a size from 1 to 10"):
+    with pytest.raises(InputError, match=f"size is {size}, but there are 10 training rows; use a size from 1 to 10"):
         _select(name, train, heads, size)
 
 

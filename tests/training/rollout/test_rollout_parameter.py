@@ -139,5 +139,5 @@ def test_tesla_counts_a_row_once_for_each_visit() -> None:
 
 
 def test_tesla_refuses_weight_decay() -> None:
-    with pytest.raises(InputError, match=r"tesla.*no weight decay.*dual"):
+    with pytest.raises(InputError, match=r"tesla.*does not support weight decay.*dual"):
         roll(tesla_rollout, problem(), 0.0, 0.1)

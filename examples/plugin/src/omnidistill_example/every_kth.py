@@ -21,7 +21,7 @@ class EveryKth(TunedMethod):
 
     @property
     def set_similarity(self) -> Similarity:
-        """Rows of one group are positives."""
+        """The groups: rows from the same group are positives of each other."""
         return SharedGroups()
 
     def run(self, task: Task) -> Distillation:

@@ -1,4 +1,7 @@
-"""Outer objectives: losses that the outer loop minimises, one file each; `outer_objectives` lists them by name."""
+"""Outer objectives: the losses that the outer loop can minimise.
+
+Each has its own file; `outer_objectives` lists them by name.
+"""
 
 from omnidistill.distillation.outer.outer_objective import (
     AnyOuter,

@@ -1,4 +1,4 @@
-"""Interface of outer objectives: the loss that the outer loop minimises to learn the rows.
+"""Interface of outer objectives, the losses that the outer loop minimises to learn the rows.
 
 The settings are a component (`OuterObjective`). Its `bind` takes data, initial heads and experts and returns an
 `Outer`, which draws the episodes of the loop and computes their loss.
@@ -32,7 +32,7 @@ class Episode:
 
 @runtime_checkable
 class Outer(Protocol):
-    """An outer objective, bound to data."""
+    """An outer objective that is bound to data."""
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -40,7 +40,7 @@ class Outer(Protocol):
         ...
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Draw start and target of an iteration from named streams."""
+        """Draw the initial heads and the target for an iteration; random numbers come from the named streams."""
         ...
 
     def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " k"]:
@@ -50,7 +50,7 @@ class Outer(Protocol):
 
 @dataclass(frozen=True)
 class Material:
-    """Data that an outer objective is bound to.
+    """The data, heads and experts that an outer objective is bound to.
 
     Attributes:
         train: training rows.
@@ -73,16 +73,16 @@ class OuterObjective(Component):
 
     @abstractmethod
     def bind(self, material: Material) -> Outer:
-        """Return the objective for these data."""
+        """Return the objective, bound to this material."""
 
     @property
     def last_epoch(self) -> int:
-        """The last expert epoch that is always read; 0: none."""
+        """The last epoch that every expert must have; 0: no epoch is required."""
         return 0
 
     @property
     def span(self) -> int | None:
-        """Number of expert epochs between start and target, for the stored spectra; None: all epochs of an expert."""
+        """Number of expert epochs between start and target, used for the stored spectra; None: all epochs."""
         return 1
 
 
@@ -96,7 +96,7 @@ outer_objectives: ComponentRegistry[OuterObjective] = ComponentRegistry(
     },
     group="omnidistill.outer_objectives",
 )
-"""Every outer objective by name."""
+"""All outer objectives, by name."""
 
 AnyOuter = Annotated[OuterObjective, outer_objectives]
 """Type of a settings field that holds an outer objective."""

@@ -1,6 +1,6 @@
 """Shortcut trajectories (PTM-ST, Guo et al. 2026, arXiv 2603.25388): match the line from an expert's start to its end.
 
-Each head moves along its line at the pace of the expert:
+Each head moves along its own line, at the pace of the expert:
 
     W(t) = (1 - b_t) W(0) + b_t W(K),       b_t = sum_{s < t} ||W(s+1) - W(s)|| / sum_{s < K} ||W(s+1) - W(s)||
 """
@@ -25,7 +25,7 @@ class ShortcutMatching(TrajectoryMatching):
     """Match the straight line between the first and last epoch of an expert, at the pace of the expert."""
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Draw the same expert and epochs as trajectory matching, and return the points of the line at these epochs."""
+        """Draw the same expert and epochs as trajectory matching, and return the points on the line at these epochs."""
         expert, first, last = self._draw(iteration, streams)
         begin, end = self._heads(expert, 0), self._heads(expert, self.buffer.num_epochs)
         pace = self._pace(expert)
@@ -35,10 +35,10 @@ class ShortcutMatching(TrajectoryMatching):
         return Episode(start, Target(difference, share.square() * self._squared_distances(expert)[:, 0, -1]))
 
     def floor(self, rank: int) -> None:
-        """Return None: the buffer does not store a spectrum of the line."""
+        """Return None, because the buffer does not store a spectrum for the line."""
 
     def _pace(self, expert: int) -> Float[Tensor, "M S"]:
-        """Return b_t of every head, from 0 to 1."""
+        """Return b_t for every head, increasing from 0 to 1."""
         lengths = self._squared_distances(expert).diagonal(offset=1, dim1=-2, dim2=-1).sqrt()
         travelled = torch.nn.functional.pad(lengths.cumsum(-1), (1, 0))
         return travelled / travelled[:, -1:]

@@ -1,9 +1,11 @@
-"""The task loss as outer objective: the contrastive loss of the trained student on real rows.
+"""The task loss as an outer objective: the contrastive loss of the trained student on real rows.
 
 The outputs of the student on real rows X~ are X~ W_0^T + (X~ X^T) A_T, so the contrastive loss can be differentiated
 exactly through all T steps. It optimises the downstream task directly and needs no experts:
 
-    L = InfoNCE(Y_1 .. Y_M; rows of one group are positives)        on a batch of training rows, without replacement
+    L = InfoNCE(Y_1 .. Y_M; rows of one group are positives)        on a batch of training rows
+
+Batches are drawn without replacement.
 """
 
 from __future__ import annotations
@@ -40,11 +42,11 @@ class TaskLoss:
     terms: tuple[str, ...] = field(default=(TASK,), init=False)
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Return the initial heads, and the real rows of the iteration as the target."""
+        """Return the initial heads, and the real rows for this iteration as the target."""
         return Episode(self.start, self.batch(iteration, streams))
 
     def batch(self, iteration: int, streams: Streams) -> Int[Tensor, " B"]:
-        """Return the rows of an iteration: the next part of a random order, resampled when too few rows remain."""
+        """Return the rows for an iteration: the next slice of a random order, redrawn when too few rows remain."""
         size = min(self.num_rows, len(self.train))
         order, piece = divmod(iteration, len(self.train) // size)
         rows = _order(len(self.train), streams.seed, order)[piece * size : (piece + 1) * size]
@@ -63,7 +65,7 @@ class TaskLoss:
 
 @lru_cache(maxsize=1)
 def _order(num_rows: int, seed: int, number: int) -> Int[Tensor, " n"]:
-    """Return the random order with this number. It is cached because many iterations use parts of it."""
+    """Return the random order with this number. It is cached because many iterations use slices of it."""
     return torch.randperm(num_rows, generator=Streams(seed)[f"task/order/{number}"], device="cpu")
 
 
@@ -77,7 +79,7 @@ class WithTask:
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """Names of the terms of the other objective, and of the task loss."""
+        """Names of all terms: those of the other objective, then that of the task loss."""
         return (*self.other.terms, *self.task.terms)
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
@@ -101,8 +103,8 @@ class TaskObjective(OuterObjective):
     rows: Annotated[int, Field(ge=2)] = 512
     """Real rows per iteration, or all rows if there are fewer."""
     tau: Positive = 0.07
-    """Temperature of the cosine."""
+    """Temperature of InfoNCE."""
 
     def bind(self, material: Material) -> TaskLoss:
-        """Return the loss on these training rows."""
+        """Return the task loss on the training rows."""
         return TaskLoss(material.train, material.start, self.rows, self.tau)

@@ -2,7 +2,7 @@
 
 The student starts at epoch s of an expert, takes T steps on the synthetic set, and is compared with epoch s + k:
 
-    L = sum_m ||W_T,m - W*_m||^2 / ||W_0,m - W*_m||^2        each branch with its own denominator
+    L = sum_m ||W_T,m - W*_m||^2 / ||W_0,m - W*_m||^2        each modality has its own denominator
 
 With a task weight, the loss of the same student on real rows is an additional term (`outer.task_loss`).
 """
@@ -36,9 +36,9 @@ class TrajectoryMatching:
     Attributes:
         buffer: the expert trajectories.
         num_expert_epochs: number of epochs between start and target; None: up to the last epoch of each expert.
-        max_start_epoch: start epochs are 0 to this, exclusive.
-        own_from: iteration from which only experts that start from the run's own heads are used; None: never.
-        device: device of the run, to which the heads of experts are moved.
+        max_start_epoch: start epochs are below this number.
+        own_from: from this iteration on, only experts that start from the run's initial heads are used; None: never.
+        device: device of the run, to which the experts' heads are moved.
     """
 
     buffer: ExpertBuffer
@@ -53,21 +53,22 @@ class TrajectoryMatching:
         return self.buffer.modalities
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Draw the next expert and a start epoch; return the heads at the start, and the difference to the target."""
+        """Draw the next expert and a start epoch; return the heads at this epoch, and the difference to the target."""
         expert, first, last = self._draw(iteration, streams)
         start, goal = self._heads(expert, first), self._heads(expert, last)
         difference = {name: start[name] - goal[name] for name in start}
         return Episode(start, Target(difference, self._squared_distances(expert)[:, first, last]))
 
     def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " M"]:
-        """Return the relative squared distance of each branch."""
+        """Return the relative squared distance for each modality."""
         target: Target = episode.target
         return endpoint.squared_distances(target) / target.squared_norms
 
     def floor(self, rank: int) -> dict[str, float] | None:
-        """Return a lower bound of the loss of each branch for any set of `rank` rows, averaged over start epochs.
+        """Return a lower bound on each modality's loss for any set of `rank` rows, averaged over start epochs.
 
-        It is computed for the first expert, from its stored spectra (Eckart-Young); None if they are not stored.
+        The bound follows from the first expert's stored spectra (Eckart-Young). It is None if the spectra are stored
+        for a different number of epochs.
         """
         if self.buffer.spectrum_epochs != (self.num_expert_epochs or self.buffer.last_epochs[0]):
             return None
@@ -84,7 +85,7 @@ class TrajectoryMatching:
         return self.buffer.squared_distances[expert].to(self.device)
 
     def _draw(self, iteration: int, streams: Streams) -> tuple[int, int, int]:
-        """Return expert, start epoch and target epoch of an iteration."""
+        """Return the expert, the start epoch and the target epoch for an iteration."""
         pool: Sequence[int] = range(self.buffer.num_experts)
         name, since = "order", 0
         if self.own_from is not None and iteration >= self.own_from:
@@ -105,13 +106,14 @@ class TrajectoryObjective(OuterObjective):
     cites: ClassVar[tuple[str, ...]] = ("mtt", "mtt-vl")
 
     num_expert_epochs: Count | None = None
-    """Expert epochs that the T student steps must cover (paper: 2); absent: all epochs of an expert."""
+    """Number of expert epochs that the T student steps must reproduce (paper: 2); absent: all epochs of an expert."""
     max_start_epoch: Count = 1
-    """Students start at expert epochs 0 to this, exclusive (paper: 5; 7 at N = 500)."""
+    """Students start at a random expert epoch below this number (paper: 5; 7 at N = 500)."""
     own_share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the iterations, at the end, that match only experts that start from the run's own heads."""
+    """Fraction of the iterations, at the end, that match only experts that start from the run's initial heads."""
     task_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the student's loss on real rows, relative to the matching loss (initially 1 per modality); 0: none."""
+    """Weight of the student's loss on real rows, relative to the matching loss (initially 1 per modality); 0: this
+    loss is not used."""
     task: Annotated[TaskObjective, outer_objectives] = TaskObjective()
     """The student's loss on real rows."""
 
@@ -119,7 +121,7 @@ class TrajectoryObjective(OuterObjective):
     def _starts_fit(self) -> TrajectoryObjective:
         if self.num_expert_epochs is None and self.max_start_epoch > 1:
             raise ValueError(
-                "max_start_epoch above 1 requires num_expert_epochs: later starts leave fewer epochs to match"
+                "max_start_epoch above 1 requires num_expert_epochs, because a later start leaves fewer epochs to match"
             )
         if not isinstance(self.task, TaskObjective):
             raise ValueError("task must be of kind 'task'")
@@ -141,7 +143,7 @@ class TrajectoryObjective(OuterObjective):
 
     @property
     def last_epoch(self) -> int:
-        """The last expert epoch that is always read."""
+        """The last epoch that every expert must have."""
         return self.max_start_epoch - 1 + (self.num_expert_epochs or 1)
 
     @property

@@ -1,6 +1,7 @@
-"""Coresets and prototypes: selection of N training rows, or N averages of rows. `selectors` lists them by name.
+"""Coresets and prototypes: selectors return N training rows, or N averages of rows; `selectors` lists them by name.
 
-The same rows are selected in all modalities. Selectors compare rows by their joint embedding with the initial heads,
+The same rows are selected in all modalities. Selectors compare rows by their joint embeddings, computed with the
+initial heads:
 
     J_i = concat_m z_im / sqrt(M),        k(i, j) = <J_i, J_j> = mean_m <z_im, z_jm>,        z = W x / ||W x||
 

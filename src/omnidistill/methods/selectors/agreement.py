@@ -1,9 +1,9 @@
-"""Agreement: rows whose embeddings in all modalities are most similar, the CLIP score for M modalities.
+"""Agreement: rows whose embeddings are most similar across modalities; it extends the CLIP score to M modalities.
 
     a_i = mean over pairs (m, n) of <z_im, z_in> = ( ||sum_m z_im||^2 - sum_m ||z_im||^2 ) / ( M (M - 1) )
 
-The rows with the highest agreement are easy and similar to each other, which makes a poor set. The score is useful to
-exclude the worst rows before another selector (the filter of PDS, arXiv 2602.19756).
+The rows with the highest agreement are easy and similar to each other, so they form a poor set. The score is useful for
+excluding the worst rows before another selector is applied (the filter of PDS, arXiv 2602.19756).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def agreement(
 
 
 def agreement_scores(train: FeatureSet, heads: Heads) -> Float[Tensor, " n"]:
-    """Return the mean cosine over pairs of modalities of every row, in [-1, 1]."""
+    """Return for every row the mean cosine over all pairs of modalities, in [-1, 1]."""
     embeddings = unit_embeddings(train, heads)
     num_modalities = embeddings.shape[1]
     together, alone = embeddings.sum(1).square().sum(-1), embeddings.square().sum((1, 2))
@@ -57,5 +57,5 @@ class Agreement(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the numbers of the selected rows."""
+        """Return the indices of the selected rows."""
         return agreement(train, start, size, generator, trajectory)

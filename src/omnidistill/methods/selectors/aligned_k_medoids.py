@@ -1,7 +1,7 @@
 """k-medoids among the rows with the highest agreement (the filter of PDS, arXiv 2602.19756).
 
-The fraction `dropped` of rows with the lowest agreement is excluded, but at least `size` rows remain. Groups take turns
-among the remaining rows, so a group occurs more than once only if too few groups remain.
+The rows with the lowest agreement, a fraction `dropped` of all rows, are excluded, but at least `size` rows remain.
+Groups take turns among the remaining rows, so a group occurs more than once only if too few groups remain.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class AlignedKMedoids(RowSelector):
     cites: ClassVar[tuple[str, ...]] = ("pds",)
 
     dropped: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """Fraction of the rows, those with the lowest agreement, to exclude."""
+    """Fraction of the rows to exclude; the rows with the lowest agreement are excluded."""
 
     def rows(
         self,
@@ -38,7 +38,7 @@ class AlignedKMedoids(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the numbers of the selected rows."""
+        """Return the indices of the selected rows."""
         check_size(size, len(train))
         ranking = agreement_scores(train, start).argsort(descending=True, stable=True).cpu()
         remaining = ranking[: max(size, len(train) - int(self.dropped * len(train)))].sort().values

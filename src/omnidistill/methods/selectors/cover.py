@@ -1,10 +1,10 @@
 """Greedy maximisation of coverage, F(S) = sum_i max_{j in S} s(i, j), by lazy evaluation (Minoux 1978).
 
-F is monotone and submodular for s >= floor, so the greedy set has at least 1 - 1/e of the best coverage above the
-floor (Nemhauser et al. 1978), and the gain of a row never increases: a previous gain is an upper bound, and only rows
-whose bound exceeds the best known gain are evaluated again.
+F is monotone and submodular for s >= floor, so the coverage of the greedy set above the floor is at least 1 - 1/e times
+the best possible (Nemhauser et al. 1978). The gain of a row never increases, so an earlier gain is an upper bound, and
+only rows whose bound exceeds the best known gain are evaluated again.
 
-Shapes: n rows, b rows of one block.
+Shapes: n rows, b rows per block.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from omnidistill.methods.selectors.embeddings import row_chunks
 from omnidistill.methods.selectors.turns import GroupTurns
 
 SimilarityOf = Callable[[Int[Tensor, " b"]], Float[Tensor, "b n"]]
-"""Function that returns the similarities of the given rows to all rows; s(i, j) = s(j, i)."""
+"""Function that returns the similarities of the given rows to all rows, where s(i, j) = s(j, i)."""
 
 _BATCH = 64  # number of rows whose gains are evaluated at once
 _ROUNDING = 1e-6
 
 
 def greedy_cover(similarity_of: SimilarityOf, floor: float, codes: Int[Tensor, " n"], size: int) -> Int[Tensor, " N"]:
-    """Select the rows that greedily maximise the coverage of all rows; groups take turns.
+    """Select rows greedily so that they cover all rows best; groups take turns.
 
-    Of rows whose gains differ only by rounding (two mutually nearest rows often have the same gain), the one most
-    similar to all rows is selected.
+    If the gains of several rows differ only by rounding (two mutually nearest rows often have the same gain), the row
+    with the highest total similarity to all rows is selected.
 
     The similarities of all pairs are stored if they fit in `memory.CHUNK_BYTES`, and recomputed otherwise.
 
     Args:
-        similarity_of: similarities of given rows to all rows.
-        floor: a negative lower bound of all similarities.
+        similarity_of: function that returns the similarities of the given rows to all rows.
+        floor: a negative lower bound on all similarities.
         codes: group of each row.
         size: number of rows to select.
     """
@@ -59,7 +59,7 @@ def greedy_cover(similarity_of: SimilarityOf, floor: float, codes: Int[Tensor, "
 def _best_rows(
     similarity_of: SimilarityOf, covered: Tensor, bounds: Tensor, allowed: Tensor, batch: int, slack: float
 ) -> Bool[Tensor, " n"]:
-    """Return which allowed rows have the largest gain; tightens `bounds` of the rows that are evaluated."""
+    """Return a mask of the allowed rows with the largest gain; update `bounds` for the rows that are evaluated."""
     stale = allowed.clone()
     while True:
         known = bounds.masked_fill(~allowed | stale, -torch.inf)

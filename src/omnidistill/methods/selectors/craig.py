@@ -46,7 +46,7 @@ def craig(
 def gradient_products(
     train: FeatureSet, deltas: Float[Tensor, "n M d"], rows: Int[Tensor, " b"]
 ) -> Float[Tensor, "b n"]:
-    """Return <g_i, g_j> of the given rows i and all rows j."""
+    """Return <g_i, g_j> for the given rows i and all rows j."""
     products = torch.zeros(len(rows), len(train), device=deltas.device)
     for m, x in enumerate(train.features.values()):
         products += (deltas[rows, m] @ deltas[:, m].mT) * (x[rows] @ x.mT)
@@ -67,5 +67,5 @@ class Craig(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the numbers of the selected rows."""
+        """Return the indices of the selected rows."""
         return craig(train, start, size, generator, trajectory)

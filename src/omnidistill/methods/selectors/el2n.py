@@ -1,6 +1,6 @@
 """EL2N (Paul et al. 2021): rows with the largest prediction errors early in training.
 
-score_i = ( sum over directions (m, n) of || softmax_j(<z_im, z_jn> / tau) - T_i ||^2 )^(1/2)
+score_i = ( sum over directions (m, n) of || softmax_j(<z_im, z_jn> / tau) - T_i ||^2 )^(1/2)        T: the targets
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def el2n(
 ) -> Int[Tensor, " N"]:
     """Select the rows with the highest scores; groups take turns. The generator is not used.
 
-    The heads are those after the first epoch of the trajectory, or the initial heads without a trajectory.
+    The scores use the heads after the first epoch of the trajectory or, without a trajectory, the initial heads.
     """
     check_size(size, len(train))
     scores = el2n_scores(train, early_heads(start, trajectory))
@@ -37,7 +37,7 @@ def el2n(
 
 
 def el2n_scores(train: FeatureSet, heads: Heads) -> Float[Tensor, " n"]:
-    """Return the norm of the prediction errors of every row."""
+    """Return the norm of each row's prediction errors."""
     embeddings = unit_embeddings(train, heads)
     codes = train.group_codes
     squares = embeddings.new_zeros(len(train))
@@ -61,5 +61,5 @@ class El2n(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the numbers of the selected rows."""
+        """Return the indices of the selected rows."""
         return el2n(train, start, size, generator, trajectory)

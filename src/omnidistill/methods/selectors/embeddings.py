@@ -1,4 +1,4 @@
-"""Head outputs, joint embeddings and their squared distances, and the chunks in which rows are compared.
+"""Head outputs, joint embeddings, squared distances between points, and the chunks in which rows are compared.
 
 Shapes: n rows, M modalities, d embedding width, D = M d, k centres.
 """
@@ -17,21 +17,21 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.models.heads import Heads, check_heads
 from omnidistill.models.objectives.sphere import normalise
 
-_BLOCKS = 8  # number of blocks of a chunk in memory at the same time, temporaries included
+_BLOCKS = 8  # number of blocks per chunk that are in memory at the same time, temporaries included
 
 
 def head_outputs(train: FeatureSet, heads: Heads) -> Float[Tensor, "n M d"]:
-    """Return y = W x of every modality, in the order of the set.
+    """Return y = W x for every modality, in the order of the training rows.
 
     Raises:
         InputError: the heads do not fit the features.
     """
-    check_heads(heads, train.widths, "heads to select by")
+    check_heads(heads, train.widths, "heads for selecting rows")
     return torch.stack([train.features[name] @ heads[name].mT for name in train.modalities], dim=1)
 
 
 def unit_embeddings(train: FeatureSet, heads: Heads) -> Float[Tensor, "n M d"]:
-    """Return z = y / ||y|| of every modality, in the order of the set."""
+    """Return z = y / ||y|| for every modality, in the order of the training rows."""
     return normalise(head_outputs(train, heads))[0]
 
 

@@ -1,6 +1,6 @@
 """Facility location: every row should be close to a selected row.
 
-max_S sum_i max_{j in S} (k(i, j) + 1),        k = mean over modalities of the cosine, in [-1, 1]
+max_S sum_i max_{j in S} (k(i, j) + 1),        k(i, j) in [-1, 1]: mean cosine over modalities
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def facility_location(
 
 @selectors.register("facility-location")
 class FacilityLocation(RowSelector):
-    """Rows that best represent all others (greedy facility location)."""
+    """Rows that best represent all other rows (greedy facility location)."""
 
     cites: ClassVar[tuple[str, ...]] = ("facility-location",)
 
@@ -46,5 +46,5 @@ class FacilityLocation(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the numbers of the selected rows."""
+        """Return the indices of the selected rows."""
         return facility_location(train, start, size, generator, trajectory)

@@ -1,7 +1,7 @@
 """Forgetting (Toneva et al. 2019): rows that most often change from correct to wrong during training.
 
-A row is correct if, in more than half of the M (M - 1) directions, a row of its own group scores above all rows of
-other groups (for three modalities: in at least 4 of 6). A row that is never correct is never forgotten.
+A row is correct if, in more than half of the M (M - 1) directions, a row from its own group has a higher score than all
+rows from other groups (for three modalities: in at least 4 of 6). A row that is never correct is never forgotten.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def forgetting(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select the rows forgotten most often over the trajectory, ties in random order; groups take turns."""
+    """Select the rows that are forgotten most often during training; groups take turns, ties are broken randomly."""
     check_size(size, len(train))
     num_snapshots = len(trajectory or ())
     if trajectory is None or num_snapshots < 2:
         raise InputError(
-            f"selector 'forgetting': needs at least 2 snapshots of the heads to count changes during training, found "
+            f"selector 'forgetting': needs at least 2 snapshots of the heads to count changes during training, but got "
             f"{num_snapshots}; train experts first, or choose another selector"
         )
     counts = forgetting_counts(train, trajectory)
@@ -44,7 +44,7 @@ def forgetting(
 
 
 def forgetting_counts(train: FeatureSet, trajectory: Sequence[Heads]) -> Int[Tensor, " n"]:
-    """Return how often every row changes from correct to wrong between consecutive snapshots."""
+    """Return how often each row changes from correct to wrong between consecutive snapshots."""
     before = _correct(train, trajectory[0])
     counts = torch.zeros_like(before, dtype=torch.int64)
     for heads in trajectory[1:]:
@@ -60,7 +60,7 @@ def _correct(train: FeatureSet, heads: Heads) -> Bool[Tensor, " n"]:
     codes = train.group_codes
     hits = torch.zeros_like(codes)
     for m, n in combinations(range(num_modalities), 2):
-        own, other = embeddings.new_full((2, num_rows), -torch.inf)  # best scores of the rows of n as queries
+        own, other = embeddings.new_full((2, num_rows), -torch.inf)  # best scores for queries from n
         for rows in row_chunks(num_rows, num_rows):
             scores = embeddings[rows, m] @ embeddings[:, n].mT
             same = codes[rows].unsqueeze(1) == codes
@@ -86,5 +86,5 @@ class Forgetting(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the numbers of the selected rows."""
+        """Return the indices of the selected rows."""
         return forgetting(train, start, size, generator, trajectory)

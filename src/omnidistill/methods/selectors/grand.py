@@ -1,6 +1,6 @@
 """GraNd (Paul et al. 2021): rows with the largest contribution to the gradient of the heads early in training.
 
-score_i = ( sum_m || delta_im x_im^T ||_F^2 )^(1/2) = ( sum_m ||delta_im||^2 ||x_im||^2 )^(1/2)
+score_i = ( sum_m || delta_im x_im^T ||_F^2 )^(1/2) = ( sum_m ||delta_im||^2 ||x_im||^2 )^(1/2),  delta = dL/dy
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def grand(
 ) -> Int[Tensor, " N"]:
     """Select the rows with the highest scores; groups take turns. The generator is not used.
 
-    The heads are those after the first epoch of the trajectory, or the initial heads without a trajectory.
+    The scores use the heads after the first epoch of the trajectory or, without a trajectory, the initial heads.
     """
     check_size(size, len(train))
     scores = grand_scores(train, early_heads(start, trajectory))
@@ -36,7 +36,7 @@ def grand(
 
 
 def grand_scores(train: FeatureSet, heads: Heads) -> Float[Tensor, " n"]:
-    """Return the norm, over all heads, of the contribution of every row to the gradient of InfoNCE."""
+    """Return the norm of each row's contribution to the gradient of InfoNCE with respect to all heads."""
     deltas = row_deltas(train, heads)
     return (deltas.square().sum(-1) * squared_lengths(train)).sum(1).sqrt()
 
@@ -55,5 +55,5 @@ class Grand(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the numbers of the selected rows."""
+        """Return the indices of the selected rows."""
         return grand(train, start, size, generator, trajectory)

@@ -1,9 +1,9 @@
 """Herding (Welling 2009): rows whose running mean follows the mean of all rows.
 
-    i_{t+1} = argmin_i || w_t - J_i || = argmax_i <w_t, J_i>        as ||J_i|| = 1
+    i_{t+1} = argmin_i || w_t - J_i || = argmax_i <w_t, J_i>        because ||J_i|| = 1
     w_t = (t + 1) mean(J) - sum_{chosen} J
 
-Rows are herded by joint embeddings, since herding each modality separately would break the pairs.
+Herding uses joint embeddings, because herding each modality separately would break the pairs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def herding(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select rows by greedy herding of joint embeddings; groups take turns. The generator is not used."""
+    """Select rows by greedy herding with joint embeddings; groups take turns. The generator is not used."""
     check_size(size, len(train))
     points = joint_embeddings(train, start)
     turns = GroupTurns(train.group_codes)
@@ -57,5 +57,5 @@ class Herding(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the numbers of the selected rows."""
+        """Return the indices of the selected rows."""
         return herding(train, start, size, generator, trajectory)

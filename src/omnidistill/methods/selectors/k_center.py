@@ -1,8 +1,8 @@
-"""Greedy k-center (Gonzalez 1985; the core-set of Sener & Savarese 2018): repeatedly selects the farthest row.
+"""Greedy k-center (Gonzalez 1985; the core-set of Sener & Savarese 2018): repeatedly select the farthest row.
 
     i_1 = argmin_i || J_i - mean(J) ||,        i_{t+1} = argmax_i min_{j selected} || J_i - J_j ||
 
-The largest distance of a row to its nearest selected row is at most twice the optimum.
+The largest distance from a row to its nearest selected row is at most twice the optimum.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def k_center(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select rows by greedy k-center of joint embeddings. The generator is not used.
+    """Select rows by greedy k-center with joint embeddings. The generator is not used.
 
-    Groups take turns; the approximation factor of 2 holds for rows without groups.
+    Groups take turns. The approximation factor of 2 holds if every row is its own group.
     """
     check_size(size, len(train))
     points = joint_embeddings(train, start)
@@ -49,7 +49,7 @@ def k_center(
 
 @selectors.register("k-center")
 class KCenter(RowSelector):
-    """Rows that minimise the largest distance of any row to its nearest selected row (greedy k-center)."""
+    """Rows that minimise the largest distance from any row to its nearest selected row (greedy k-center)."""
 
     cites: ClassVar[tuple[str, ...]] = ("k-center",)
 
@@ -61,5 +61,5 @@ class KCenter(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the numbers of the selected rows."""
+        """Return the indices of the selected rows."""
         return k_center(train, start, size, generator, trajectory)

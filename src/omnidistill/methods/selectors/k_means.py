@@ -1,4 +1,4 @@
-"""k-means with seeds by greedy k-means++ (Arthur & Vassilvitskii 2007), Lloyd's iterations, and no empty clusters.
+"""k-means without empty clusters: greedy k-means++ (Arthur & Vassilvitskii 2007), then Lloyd's iterations.
 
 Shapes: n points of width D, k clusters.
 """
@@ -17,7 +17,7 @@ _ITERATIONS = 100
 
 
 def k_means(points: Float[Tensor, "n D"], num_clusters: int, generator: torch.Generator) -> Int[Tensor, " n"]:
-    """Return the cluster (0..k-1) of every point; no cluster is empty. Requires 1 <= k <= n."""
+    """Return the cluster (0 to k-1) of every point; no cluster is empty. Requires 1 <= k <= n."""
     centres = points[_seeds(points, num_clusters, generator)]
     labels = torch.full((len(points),), -1, device=points.device)
     for _ in range(_ITERATIONS):
@@ -30,7 +30,7 @@ def k_means(points: Float[Tensor, "n D"], num_clusters: int, generator: torch.Ge
 
 
 def cluster_means(points: Float[Tensor, "n p"], labels: Int[Tensor, " n"], num_clusters: int) -> Float[Tensor, "k p"]:
-    """Return the mean point of every cluster, none of which may be empty."""
+    """Return the mean point of every cluster; no cluster may be empty."""
     sums = torch.zeros(num_clusters, points.shape[1], dtype=points.dtype, device=points.device)
     return sums.index_add_(0, labels, points) / labels.bincount(minlength=num_clusters).unsqueeze(1)
 
@@ -38,8 +38,9 @@ def cluster_means(points: Float[Tensor, "n p"], labels: Int[Tensor, " n"], num_c
 def _seeds(points: Tensor, num_clusters: int, generator: torch.Generator) -> Int[Tensor, " k"]:
     """Select distinct points as seeds.
 
-    Each seed is the best of a few candidates, drawn with a probability proportional to the squared distance from the
-    previous seeds: the one that minimises the sum of the squared distances of all points to their nearest seed.
+    Each seed is the best of a few candidates: the one that minimises the sum of the squared distances of all points to
+    their nearest seed. Candidates are drawn with probabilities proportional to the squared distance to the nearest
+    previous seed.
     """
     seeds = torch.randint(len(points), (1,), generator=generator, device="cpu").tolist()
     distances = squared_distances(points, points[seeds])[:, 0]
@@ -65,7 +66,7 @@ def _nearest(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _fill_empty(labels: Tensor, distances: Tensor, num_clusters: int) -> Tensor:
-    """Move the point farthest from its centre, out of a cluster of at least two, to every empty cluster."""
+    """Fill each empty cluster with the point that is farthest from its centre, in a cluster of at least two points."""
     counts = labels.bincount(minlength=num_clusters)
     for empty in (counts == 0).nonzero()[:, 0].tolist():
         point = int(distances.masked_fill(counts[labels] < 2, -1).argmax())

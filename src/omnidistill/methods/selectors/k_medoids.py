@@ -1,4 +1,4 @@
-"""k-medoids, approximated by k-means of the joint embeddings and the row nearest to each mean.
+"""k-medoids, approximated by k-means on the joint embeddings, followed by choosing the row nearest to each mean.
 
 MDM (arXiv 2605.23482) and AMD initialise their sets in this way.
 """
@@ -29,8 +29,8 @@ def k_medoids(
 ) -> Int[Tensor, " N"]:
     """Select one row for each of `size` clusters, the largest cluster first; groups take turns.
 
-    The row is the member of the cluster that is nearest to its mean or, if no member may be selected because of its
-    group, the nearest of all rows that may be selected.
+    From each cluster, the row nearest to the mean of the cluster is selected. If the groups allow no row from the
+    cluster, the nearest of all allowed rows is selected instead.
     """
     check_size(size, len(train))
     points = joint_embeddings(train, start)
@@ -41,7 +41,7 @@ def k_medoids(
 def nearest_members(
     points: Float[Tensor, "n D"], labels: Int[Tensor, " n"], num_clusters: int, codes: Int[Tensor, " n"]
 ) -> Int[Tensor, " k"]:
-    """Return a row for every cluster, none of which may be empty, as described in `k_medoids`."""
+    """Return one row per cluster, as described in `k_medoids`; no cluster may be empty."""
     means = cluster_means(points, labels, num_clusters)
     turns, chosen = GroupTurns(codes), []
     for cluster in labels.bincount(minlength=num_clusters).argsort(descending=True, stable=True).tolist():
@@ -56,7 +56,7 @@ def nearest_members(
 
 @selectors.register("k-medoids")
 class KMedoids(RowSelector):
-    """Rows in the middle of clusters (k-medoids)."""
+    """Rows nearest to the centres of clusters (k-medoids)."""
 
     cites: ClassVar[tuple[str, ...]] = ("mdm",)
 
@@ -68,5 +68,5 @@ class KMedoids(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the numbers of the selected rows."""
+        """Return the indices of the selected rows."""
         return k_medoids(train, start, size, generator, trajectory)

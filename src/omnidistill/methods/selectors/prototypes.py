@@ -1,8 +1,8 @@
-"""Prototypes: averages of features over the same rows in all modalities, which are therefore paired.
+"""Prototypes: averages of features. All modalities are averaged over the same rows, so prototypes are paired.
 
-Students normalise their outputs, so it does not matter that averages are shorter than rows. All modalities are
-clustered jointly; PDS (arXiv 2602.19756) matches one clustering per modality instead, which leaves pairs of clusters
-without common members.
+An average is shorter than the rows, which does not matter, because students normalise their outputs. All modalities are
+clustered jointly. In contrast, PDS (arXiv 2602.19756) clusters each modality separately and then matches the clusters,
+so some matched clusters have no members in common.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from omnidistill.models.heads import Heads
 def prototypes(
     train: FeatureSet, start: Heads, size: int, generator: torch.Generator
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return the mean features {modality: size x p_m} of k-means clusters of the joint embeddings.
+    """Return the mean features {modality: size x p_m} of k-means clusters in the space of joint embeddings.
 
     Raises:
-        InputError: the size is not in 1..len(train), or the heads do not fit the features.
+        InputError: the size is below 1 or above the number of rows, or the heads do not fit the features.
     """
     check_size(size, len(train))
     labels = k_means(joint_embeddings(train, start), size, generator)
@@ -38,7 +38,7 @@ def group_means(train: FeatureSet, size: int, generator: torch.Generator) -> dic
     """Return the mean features {modality: size x p_m} of distinct random groups.
 
     Raises:
-        InputError: the size is not in 1..number of groups.
+        InputError: the size is below 1 or above the number of groups.
     """
     num_groups = int(train.group_codes.max()) + 1
     check_size(size, num_groups, "groups")
@@ -48,7 +48,7 @@ def group_means(train: FeatureSet, size: int, generator: torch.Generator) -> dic
 
 @selectors.register("prototypes")
 class Prototypes(Selector):
-    """Means of the clusters of joint embeddings (k-means)."""
+    """Means of clusters that k-means finds in the joint embeddings."""
 
     cites: ClassVar[tuple[str, ...]] = ("pds",)
 

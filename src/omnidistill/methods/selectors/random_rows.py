@@ -29,7 +29,7 @@ def random_rows(
 
 @selectors.register("random")
 class RandomRows(RowSelector):
-    """Uniformly random rows, of distinct groups if there are enough."""
+    """Uniformly random rows, from distinct groups if there are enough groups."""
 
     def rows(
         self,
@@ -39,5 +39,5 @@ class RandomRows(RowSelector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the numbers of the selected rows."""
+        """Return the indices of the selected rows."""
         return random_rows(train, start, size, generator, trajectory)

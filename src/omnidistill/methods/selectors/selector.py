@@ -1,6 +1,6 @@
-"""Base classes of selectors, which choose N training rows, or N averages of them, without optimising any row.
+"""Base classes of selectors, which choose N training rows, or N averages of training rows, without optimising any row.
 
-Groups take turns: a group contributes another row only if no other group with remaining rows has contributed fewer.
+Groups take turns: the next row comes from a group that has contributed the fewest rows, among groups with rows left.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Selector(Component):
             start: the initial heads.
             size: number of rows to choose.
             generator: a CPU generator, the only source of randomness; deterministic selectors leave it unchanged.
-            trajectory: heads after every epoch of a training, the initial heads (epoch 0) first.
+            trajectory: heads after every epoch of an expert's training, starting with the initial heads (epoch 0).
 
         Raises:
             InputError: the size is out of range, the heads do not fit the features, or a required trajectory is
@@ -82,7 +82,7 @@ class RowSelector(Selector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return `size` distinct row numbers of `train` (int64, CPU), in the order of selection if there is one."""
+        """Return the indices of `size` distinct rows of `train` (int64, CPU), in the order of selection, if any."""
 
     def choose(
         self,
@@ -118,7 +118,7 @@ selectors: ComponentRegistry[Selector] = ComponentRegistry(
     },
     group="omnidistill.selectors",
 )
-"""Every selector by name."""
+"""All selectors, by name."""
 
 AnySelector = Annotated[Selector, selectors]
 """Type of a settings field that holds a selector."""
@@ -127,4 +127,4 @@ AnySelector = Annotated[Selector, selectors]
 def check_size(size: int, available: int, what: str = "training rows") -> None:
     """Raise InputError unless 1 <= size <= available."""
     if not 1 <= size <= available:
-        raise InputError(f"size {size}: there are {available} {what}; use a size from 1 to {available}")
+        raise InputError(f"size is {size}, but there are {available} {what}; use a size from 1 to {available}")

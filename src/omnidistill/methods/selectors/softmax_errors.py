@@ -2,13 +2,14 @@
 
 For a pair (m, n) of modalities, with c_ij = <z_im, z_jn> and T_ij = 1 / |group| within a group, else 0:
 
-    forward_ij  = exp(c_ij / tau) / sum_k exp(c_ik / tau) - T_ij        queries of m, items of n
-    backward_ij = exp(c_ij / tau) / sum_k exp(c_kj / tau) - T_ij        queries of n, items of m
+    forward_ij  = exp(c_ij / tau) / sum_k exp(c_ik / tau) - T_ij        queries from m, items from n
+    backward_ij = exp(c_ij / tau) / sum_k exp(c_kj / tau) - T_ij        queries from n, items from m
     dL / dc_ij  = (forward_ij + backward_ij) / (2 n tau)                L = `objectives.infonce` with groups as targets
 
-The contribution of row i to the gradient of head m is g_im = delta_im x_im^T with delta = dL/dy; these sum to dL/dW_m.
+Row i contributes g_im = delta_im x_im^T with delta = dL/dy to the gradient of head m; the contributions of all rows sum
+to dL/dW_m.
 
-Shapes: n rows, M modalities, d embedding width, b rows of one chunk.
+Shapes: n rows, M modalities, d embedding width, b rows per chunk.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from omnidistill.models.objectives.sphere import normalise, pull_back
 TAU = InfoNCE().tau
 
 Errors = tuple[int, int, slice, Float[Tensor, "b n"], Float[Tensor, "b n"]]
-"""Modalities m and n, the rows of m in this chunk, and `forward` and `backward` of these rows and all rows of n."""
+"""Modalities m and n, the rows of m in this chunk, and `forward` and `backward` for these rows and all rows of n."""
 
 
 def early_heads(start: Heads, trajectory: Sequence[Heads] | None) -> Heads:
@@ -38,7 +39,7 @@ def early_heads(start: Heads, trajectory: Sequence[Heads] | None) -> Heads:
 
 
 def softmax_errors(embeddings: Float[Tensor, "n M d"], codes: Int[Tensor, " n"]) -> Iterator[Errors]:
-    """Yield the errors of every pair m < n of modalities, in chunks."""
+    """Yield the errors for every pair m < n of modalities, in chunks."""
     num_rows, num_modalities, _ = embeddings.shape
     group_sizes = codes.bincount()[codes]
     for m, n in combinations(range(num_modalities), 2):
@@ -55,7 +56,7 @@ def softmax_errors(embeddings: Float[Tensor, "n M d"], codes: Int[Tensor, " n"])
 
 
 def row_deltas(train: FeatureSet, heads: Heads) -> Float[Tensor, "n M d"]:
-    """Return delta = dL/dy of every row and modality, in the order of the set."""
+    """Return delta = dL/dy for every row and modality, in the order of the training rows."""
     embeddings, norms = normalise(head_outputs(train, heads))
     codes = train.group_codes
     gradient = torch.zeros_like(embeddings)
@@ -67,7 +68,7 @@ def row_deltas(train: FeatureSet, heads: Heads) -> Float[Tensor, "n M d"]:
 
 
 def squared_lengths(train: FeatureSet) -> Float[Tensor, "n M"]:
-    """Return ||x_im||^2 of every row and modality."""
+    """Return ||x_im||^2 for every row and modality."""
     return torch.stack([x.square().sum(1) for x in train.features.values()], dim=1)
 
 

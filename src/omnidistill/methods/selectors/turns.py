@@ -1,7 +1,7 @@
-"""Groups take turns: a group contributes another row only if no other group with remaining rows has contributed fewer.
+"""Groups take turns: the next row comes from a group that has contributed the fewest rows, among groups with rows left.
 
-Rows of one group are positives of each other, so a second one adds little information for a student. If there are at
-least as many groups as rows to select, the selected rows are of distinct groups.
+Rows from the same group are positives of each other, so a second row adds little information for a student. If there
+are at least as many groups as rows to select, all selected rows come from distinct groups.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class GroupTurns:
 
     @property
     def open(self) -> Bool[Tensor, " n"]:
-        """Rows that may be taken next; at least one row must remain."""
+        """Mask of the rows that may be taken next; at least one row must remain."""
         remaining = ~self._taken
         return remaining & (self._group_counts == self._group_counts[remaining].min())
 
@@ -32,12 +32,12 @@ class GroupTurns:
 
 
 def first_by_turns(ranking: Int[Tensor, " n"], codes: Int[Tensor, " n"], size: int) -> Int[Tensor, " N"]:
-    """Return the first `size` rows of a ranking if groups take turns.
+    """Return the first `size` rows when groups take turns in the order of a ranking.
 
-    These are the best rows of all groups in the order of the ranking, then the second rows of all groups, and so on.
+    The best row of every group comes first, in the order of the ranking, then the second row of every group, and so on.
 
     Args:
-        ranking: all row numbers, the best first.
+        ranking: all row numbers, with the best row first.
         codes: group of each row.
         size: number of rows to return.
     """
@@ -50,6 +50,6 @@ def first_by_turns(ranking: Int[Tensor, " n"], codes: Int[Tensor, " n"], size: i
 
 
 def highest_by_turns(scores: Float[Tensor, " n"], groups: Int[Tensor, " n"], size: int) -> Int[Tensor, " N"]:
-    """Select the rows with the highest scores; groups take turns. Equal scores keep the order of the rows."""
+    """Select the rows with the highest scores; groups take turns. Rows with equal scores stay in their order."""
     ranking = scores.argsort(descending=True, stable=True)
     return first_by_turns(ranking, groups, size)

@@ -1,23 +1,23 @@
-"""APM, analytic parameter matching (Bo & Wang, ICML 2026), in closed form for any M >= 2.
+"""Analytic parameter matching (APM; Bo & Wang, ICML 2026) in closed form, for any number of modalities M >= 2.
 
-With a least-squares loss in place of InfoNCE, the heads of two modalities have analytic parameters W_m^T W_n = A_mn. Up
-to scale, and with a ridge eps,
+If a least-squares loss replaces InfoNCE, the heads of two modalities have analytic parameters W_m^T W_n = A_mn. Up to
+scale, and with a ridge eps,
 
-    A_mn = S_m(eps)^{-1} C_mn S_n(eps)^{-1}        (eps = 0: X_m^+ (X_n^+)^T (n - 1) of centred rows)
+    A_mn = S_m(eps)^{-1} C_mn S_n(eps)^{-1}        (for eps = 0 and centred rows: X_m^+ (X_n^+)^T (n - 1))
 
-APM matches the analytic parameters of the synthetic set to these. N rows can represent N - 1 factors B_m B_n^T, and
-represent them exactly if the rows are the dual frame of B:
+APM gives the synthetic set analytic parameters that match these. N rows can represent a product B_m B_n^T with N - 1
+factors (columns). They represent it exactly if they form the dual frame of B:
 
     X~_m = 1 mu_m^T + c Q B_m^+        B_m^+ = (B_m^T B_m)^{-1} B_m^T        so  c^2 Xc~_m^+ (Xc~_n^+)^T = B_m B_n^T
 
-for every frame Q. The scale c gives the cross-covariances, taken together, the norm of those of the data. The factors
-nearest to A in either norm are
+for every frame Q. The scale c is chosen so that the synthetic cross-covariances, taken together, have the same norm as
+those of the data. Two norms can define which factors are nearest to A:
 
-    "plain"       B = factor(A, N - 1)                             errors of the parameters
-    "whitened"    B = S(eps)^{-1/2} factor(K, N - 1), see `cca`    errors of the outputs on the data
+    "plain"       B = factor(A, N - 1)                             smallest error of the parameters
+    "whitened"    B = S(eps)^{-1/2} factor(K, N - 1), see `cca`    smallest error of the outputs on the data
 
-The heads W_m = B_m^T with bias -W_m mu_m need neither a set nor training: `analytic_heads` returns those of the plain
-norm, `ridge_cca_heads` those of the whitened norm.
+The heads W_m = B_m^T with bias -W_m mu_m need neither a synthetic set nor training: `analytic_heads` returns the heads
+for the plain norm, `ridge_cca_heads` those for the whitened norm.
 
 Shapes: N synthetic rows, p_m feature width.
 """
@@ -39,7 +39,7 @@ from omnidistill.training.closed_form.rows_of_factors import Rotation, check_siz
 
 Norm = Literal["plain", "whitened"]
 
-_RELATIVE_CUT = 1e-7  # smaller singular values of B are square roots of rounding errors, not directions of the data
+_RELATIVE_CUT = 1e-7  # relative to the largest; smaller singular values of B are square roots of rounding errors
 
 
 def apm_factors(moments: Moments, rank: int, ridge: float, norm: Norm = "whitened") -> Factors:
@@ -48,11 +48,11 @@ def apm_factors(moments: Moments, rank: int, ridge: float, norm: Norm = "whitene
     Args:
         moments: moments of the data.
         rank: number of factors.
-        ridge: eps >= 0, in units of the mean eigenvalue of each S_m.
-        norm: the norm in which B is nearest.
+        ridge: eps >= 0, as a multiple of the mean eigenvalue of each S_m.
+        norm: the norm that defines which factors are nearest.
 
     Raises:
-        InputError: a covariance is singular with this ridge.
+        InputError: with this ridge, a covariance is singular.
     """
     if norm == "whitened":
         return canonical_factors(moments, rank, ridge)
@@ -70,22 +70,22 @@ def apm_rows(
     factors: Factors | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return N rows (N x p_m) with the means of the data, whose least-squares heads have N - 1 factors of A.
+    """Return N rows (N x p_m) that have the means of the data and whose analytic parameters are N - 1 factors of A.
 
     Args:
         moments: moments of the data.
         size: N, from 2 to 1 + the smallest p_m, since B_m needs a left inverse.
         ridge: see `apm_factors`.
         rotation: the frame Q, see `rows_of_factors`.
-        generator: used by the rotation "random".
+        generator: used only if the rotation is "random".
         norm: see `apm_factors`.
-        factors: the result of `apm_factors(moments, size - 1, ridge, norm)`, to reuse it for several sets.
+        factors: the result of `apm_factors(moments, size - 1, ridge, norm)`, if it is already known.
         dtype: dtype of the rows.
 
     Raises:
         InputError: the size is out of range, or a covariance is singular with this ridge.
     """
-    check_size(size, 1 + min(moments.widths.values()), "one more than the narrowest modality is wide")
+    check_size(size, 1 + min(moments.widths.values()), "the width of the narrowest modality plus 1")
     factors = factors or apm_factors(moments, size - 1, ridge, norm)
     dual = {name: torch.linalg.pinv(block, rtol=_RELATIVE_CUT).mT for name, block in factors.blocks.items()}
     data_norm = sum(float(block.square().sum()) for block in moments.cross.values())
@@ -97,6 +97,6 @@ def apm_rows(
 def analytic_heads(
     moments: Moments, rank: int, ridge: float, dtype: torch.dtype = torch.float32
 ) -> tuple[Heads, dict[str, Float[Tensor, " _"]]]:
-    """Return the heads W_m = B_m^T (rank x p_m) of the plain norm, and their biases -W mu for uncentred features."""
+    """Return the heads W_m = B_m^T (rank x p_m) for the plain norm, and their biases -W mu for uncentred features."""
     heads = {name: block.mT.to(dtype) for name, block in apm_factors(moments, rank, ridge, "plain").blocks.items()}
     return heads, moments.head_bias(heads)

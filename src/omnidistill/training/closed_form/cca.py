@@ -1,8 +1,8 @@
-"""Ridge canonical correlation analysis (CCA) of M >= 2 modalities, and heads from it without training.
+"""Ridge canonical correlation analysis (CCA) of M >= 2 modalities, which gives heads without training.
 
     K_mn = S_m(eps)^{-1/2} C_mn S_n(eps)^{-1/2}        B = factor(K, d)        W_m = B_m^T S_m(eps)^{-1/2}
 
-For M = 2, B contains the singular vectors of K times the square roots of the (ridged) canonical correlations, so
+For M = 2, B contains the singular vectors of K times the square roots of the (ridge) canonical correlations, so
 W_1^T W_2 = S_1^{-1/2} K_d S_2^{-1/2}: the cosine of two embeddings weights each canonical direction by its correlation.
 
 Shapes: p_m feature width, d embedding width.
@@ -21,15 +21,15 @@ from omnidistill.training.closed_form.ridge import between, ridge_powers
 
 
 def canonical_factors(moments: Moments, rank: int, ridge: float) -> Factors:
-    """Return S_m(eps)^{-1/2} B_m (p_m x rank) with B = factor(K, rank), and the residuals of K.
+    """Return the factors S_m(eps)^{-1/2} B_m (p_m x rank), where B = factor(K, rank), with the residuals for K.
 
     Args:
         moments: moments of the data.
         rank: number of factors.
-        ridge: eps >= 0, in units of the mean eigenvalue of each covariance.
+        ridge: eps >= 0, as a multiple of the mean eigenvalue of each covariance.
 
     Raises:
-        InputError: a covariance is singular with this ridge.
+        InputError: with this ridge, a covariance is singular.
     """
     roots = ridge_powers(moments, ridge, -0.5)
     whitened = factor(between(moments.cross, roots), rank)
@@ -39,6 +39,6 @@ def canonical_factors(moments: Moments, rank: int, ridge: float) -> Factors:
 def ridge_cca_heads(
     moments: Moments, rank: int, ridge: float, dtype: torch.dtype = torch.float32
 ) -> tuple[Heads, dict[str, Float[Tensor, " _"]]]:
-    """Return the heads (rank x p_m) and their biases -W mu (rank), which are zero on centred features."""
+    """Return the heads (rank x p_m) and their biases -W mu (rank), which are zero if the features are centred."""
     heads = {name: block.mT.to(dtype) for name, block in canonical_factors(moments, rank, ridge).blocks.items()}
     return heads, moments.head_bias(heads)

@@ -1,18 +1,19 @@
-"""CovMatch in closed form (Lee & Chung, NeurIPS 2025, arXiv 2510.18583), for any M >= 2.
+"""CovMatch (Lee & Chung, NeurIPS 2025, arXiv 2510.18583) in closed form, for any number of modalities M >= 2.
 
 Linearised InfoNCE depends on the data only through the cross-covariances,
 
     L_lin = sum_{m<n} -tr(W_m C_mn W_n^T) + rho/2 ||W_m^T W_n||_F^2,
 
-so CovMatch minimises L = sum_{m<n} ||rho C_mn - C~_mn||_F^2 over synthetic rows with equal means and cross-covariances
-C~, by gradient descent. N rows can have any C~_mn = B_m B_n^T with N - 1 factors, so the minimum is a factorisation:
+so CovMatch uses gradient descent to minimise L = sum_{m<n} ||rho C_mn - C~_mn||_F^2, where C~ are the cross-covariances
+of synthetic rows that have the means of the data. N rows can have any C~_mn = B_m B_n^T with N - 1 factors, so a
+factorisation gives the minimum:
 
     B = factor(C, N - 1)        X~_m = 1 mu_m^T + sqrt(rho (N - 1)) Q B_m^T
 
-For M = 2 the residual of the factorisation, times rho^2, is the minimum of L (Eckart-Young). For M > 2 the blocks B_m
-are shared by several pairs and the diagonal blocks B_m B_m^T are free, so the problem is not convex: the residual is
-that of a stationary point, an upper bound on the minimum. A lower bound for any M is the sum over pairs of what their
-C~_mn of rank N - 1 cannot represent, rho^2 sum_{m<n} sum_{k>=N} s_k(C_mn)^2, which is not reached in general.
+For M = 2, rho^2 times the residual of the factorisation is the minimum of L (Eckart-Young). For M > 2, several pairs
+share the blocks B_m, and the diagonal blocks B_m B_m^T are free, so the problem is not convex: the residual belongs to
+a stationary point and is an upper bound on the minimum. For any M, rho^2 sum_{m<n} sum_{k>=N} s_k(C_mn)^2 is a lower
+bound: the part of each C_mn that no matrix of rank N - 1 can represent. In general, this bound is not reached.
 
 Shapes: N synthetic rows, p_m feature width, d embedding width.
 """
@@ -30,7 +31,7 @@ from omnidistill.training.closed_form.rows_of_factors import Rotation, check_siz
 
 
 def covmatch_factors(moments: Moments, size: int) -> Factors:
-    """Return the N - 1 factors of the cross-covariances that `size` = N >= 2 rows can represent."""
+    """Return N - 1 common factors of the cross-covariances, as many as `size` = N >= 2 rows can represent."""
     check_size(size)
     return factor(moments.cross, size - 1)
 
@@ -45,15 +46,15 @@ def covmatch_rows(
     factors: Factors | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return N rows (N x p_m) with the means of the data, and cross-covariances nearest to rho times those of the data.
+    """Return N rows (N x p_m) with the means of the data and cross-covariances nearest to rho times those of the data.
 
     Args:
         moments: moments of the data.
         size: N, at least 2.
         rho: scale of the cross-covariances, above 0.
         rotation: the frame Q, see `rows_of_factors`.
-        generator: used by the rotation "random".
-        factors: the result of `covmatch_factors(moments, size)`, to reuse it for several sets.
+        generator: used only if the rotation is "random".
+        factors: the result of `covmatch_factors(moments, size)`, if it is already known.
         dtype: dtype of the rows.
 
     Raises:
@@ -66,4 +67,4 @@ def covmatch_rows(
 
 def _check_rho(rho: float) -> None:
     if not 0 < rho < float("inf"):
-        raise InputError(f"rho {rho} of covariance matching: must be finite and above 0")
+        raise InputError(f"covariance matching: rho is {rho}; it must be finite and above 0")

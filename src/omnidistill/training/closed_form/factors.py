@@ -1,16 +1,17 @@
-"""Common factors of cross-covariances: minimum-residual factor analysis of blocks.
+"""Common factors of cross-covariances, by minimum-residual factor analysis of their blocks.
 
     minimise  r(B) = sum_{m<n} ||C_mn - B_m B_n^T||_F^2    over B_m in R^{p_m x k}
 
-With C stacked into one P x P matrix, B B^T is the positive semi-definite matrix of rank k that is nearest to the
-off-diagonal blocks; the diagonal blocks are free. M = 2 is Tucker's inter-battery problem, which one singular value
-decomposition solves: r is the sum of squares of the singular values beyond k.
+Arrange the C_mn as the off-diagonal blocks of one P x P matrix. Then B B^T is the nearest positive semi-definite matrix
+of rank k, where the diagonal blocks do not count. M = 2 is Tucker's inter-battery problem, which one singular value
+decomposition solves: r is the sum of the squared singular values beyond the k-th.
 
-Initialisation, exact for M = 2: the singular triplets U s V^T of each pair define the diagonal blocks, G_mm = mean over
-n of U s U^T; B is the leading part of G in the span of all stacked (U; V). Then each block in turn is set to its
-least-squares solution given the others, B_m = (sum_n C_mn B_n) (sum_n B_n^T B_n)^+, n != m, so r never increases. (The
-usual majorisation, i.e. replacing the diagonal blocks by those of B B^T and taking k eigenvectors of the complete
-matrix, has the same minimisers and is much slower.)
+The initialisation is exact for M = 2. It fills in the diagonal blocks from the truncated SVD U s V^T of each C_mn: G
+has the blocks G_mn = C_mn and G_mm = mean over n of U s U^T. B consists of the k leading eigenvectors of G in the span
+of all stacked (U; V), times the square roots of their eigenvalues. Each sweep then sets one block after the other to
+its least-squares solution with all other blocks fixed, B_m = (sum_n C_mn B_n) (sum_n B_n^T B_n)^+, n != m, so r never
+increases. (The usual majorisation takes the diagonal blocks from B B^T and computes k eigenvectors of the complete
+matrix. It has the same minimisers and is much slower.)
 
 Shapes: M modalities, p_m feature width, P = sum of p_m, k factors.
 """
@@ -26,15 +27,15 @@ from torch import Tensor
 
 from omnidistill.core.errors import InputError
 
-_RELATIVE_CUT = 1e-12  # smaller eigenvalues of a Gram matrix, relative to the largest, are rounding errors
+_RELATIVE_CUT = 1e-12  # relative to the largest; smaller eigenvalues of a Gram matrix are rounding errors
 
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """Factors B_m (p_m x k) of each modality, and r(B) initially and after each sweep, never increasing.
+    """Factors B_m (p_m x k) of each modality, and r(B) at the start and after each sweep, which never increases.
 
-    The columns are the principal axes of the stacked B: orthogonal, longest first, with a positive largest entry. If
-    the rank of the data is below k, the remaining columns are zero.
+    The columns are the principal axes of the stacked B: they are orthogonal, the longest comes first, and in each, the
+    entry with the largest absolute value is positive. If the rank of the data is below k, the last columns are zero.
     """
 
     blocks: dict[str, Float64[Tensor, "_ _"]]
@@ -55,25 +56,25 @@ def factor(
 ) -> Factors:
     """Return the common factors B of the cross-covariances.
 
-    Modalities are updated in the order of the norm of their cross-covariances with the others, so neither their names
-    nor their order matter.
+    Sweeps update modalities in descending order of the norm of their cross-covariances with all others, so the result
+    depends neither on their names nor on the order in which they are given.
 
     Args:
         cross: one matrix C_mn (p_m x p_n) per pair of modalities.
         rank: number of columns k, at least 1.
-        tolerance: stop when a sweep reduces r by at most this fraction of it.
+        tolerance: stop when a sweep reduces r by at most this fraction of its new value.
         max_sweeps: maximum number of sweeps over the modalities.
 
     Raises:
         InputError: the rank is below 1, or all matrices are zero.
     """
     if rank < 1:
-        raise InputError(f"rank {rank} of the factors: must be at least 1")
+        raise InputError(f"rank of the factors is {rank}; it must be at least 1")
     full = {**cross, **{(n, m): block.mT for (m, n), block in cross.items()}}
     names = list(dict.fromkeys(name for pair in cross for name in pair))
     total = sum(float(block.square().sum()) for block in cross.values())
     if total == 0:
-        raise InputError("cross-covariances are all zero: the modalities share nothing that a set could carry")
+        raise InputError("cross-covariances are all zero: there is no relation between the modalities to represent")
     shared = {m: sum(float(full[m, n].square().sum()) for n in names if n != m) for m in names}
     visits = sorted(names, key=lambda m: -shared[m])
 
@@ -132,7 +133,7 @@ def _residual(cross: Mapping[tuple[str, str], Tensor], blocks: Mapping[str, Tens
 
 
 def _principal(blocks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the blocks with the same B B^T whose columns are its principal axes."""
+    """Rotate the blocks so that their stacked columns are principal axes; B B^T stays the same."""
     stacked = torch.cat(list(blocks.values()))
     axes = torch.linalg.eigh(stacked.mT @ stacked).eigenvectors.flip(1)
     turned = stacked @ axes

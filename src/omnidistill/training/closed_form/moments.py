@@ -3,11 +3,11 @@
     mu_m = mean of X_m,  S_m = Xc_m^T Xc_m / (n - 1),  C_mn = Xc_m^T T Xc_n / (n - 1)         Xc = X - 1 mu^T
 
 With pairing "rows", T = I: row i of one modality is paired with row i of the other. With pairing "groups", T_ij = 1/|g|
-where i and j are both in group g: C_mn is the cross-covariance of the group means, weighted by the sizes of the groups.
-The two are equal if every group has one row.
+if i and j are both in group g, and 0 otherwise: C_mn is the cross-covariance of the group means, weighted by the sizes
+of the groups. Both pairings give the same C_mn if every group has one row.
 
-C(gamma) (UniCon, Sui et al. 2026, arXiv 2604.16678) weights every pair of rows, negatives included, by the error of
-InfoNCE with given heads:
+C(gamma) (UniCon, Sui et al. 2026, arXiv 2604.16678) weights every pair of rows, negatives included, by the InfoNCE
+error of given heads:
 
     C(gamma)_mn = X_m^T [(T - rowsoftmax(z_m z_n^T / tau)) + (T - columnsoftmax(z_m z_n^T / tau))] X_n / (2 n)
 
@@ -16,7 +16,7 @@ replace `cross`.
 
 Sums are accumulated in float64 after subtracting the first row, so a mean far from 0 does not cost precision.
 
-Shapes: n rows, M modalities, p_m feature width, d embedding width, b rows of a chunk.
+Shapes: n rows, M modalities, p_m feature width, d embedding width, b rows per chunk.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _ERROR_ROWS = 512  # rows per chunk of C(gamma)
 _CHUNK_NUMBERS = 2**26  # limit of the n x b numbers in a chunk of C(gamma); 256 MB
 
 Cross = dict[Pair, Float64[Tensor, "_ _"]]
-"""One p_m x p_n matrix per pair."""
+"""One p_m x p_n matrix per pair of modalities."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,23 +58,23 @@ class Moments:
 
     @property
     def widths(self) -> dict[str, int]:
-        """{modality: p_m}."""
+        """Feature width p_m of each modality."""
         return {name: len(mean) for name, mean in self.means.items()}
 
     def head_bias(self, heads: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, " _"]]:
-        """Return the biases {modality: d}, -W mu, that give the outputs mean 0; about zero on centred features."""
+        """Return the biases -W mu (d), with which the outputs have mean 0; about zero if the features are centred."""
         return {name: -(w @ self.means[name].to(w)) for name, w in heads.items()}
 
 
 def accumulate_moments(train: FeatureSet, pairing: Pairing = "groups") -> Moments:
-    """Return the moments of a set, on its device if that has float64.
+    """Return the moments of the training rows, on their device if it supports float64, otherwise on the CPU.
 
     Args:
         train: the training rows, at least two.
-        pairing: which rows are paired in cross-covariances.
+        pairing: which rows are paired in the cross-covariances.
 
     Raises:
-        InputError: there are fewer than two rows, or the pairing is "groups" and the set has a pairing matrix.
+        InputError: there are fewer than two rows, or the pairing is "groups" and the data has a pairing matrix.
     """
     if len(train) < 2:
         raise InputError("moments: the set has 1 row; a covariance needs at least two")
@@ -101,18 +101,18 @@ def accumulate_moments(train: FeatureSet, pairing: Pairing = "groups") -> Moment
 
 
 def error_weighted_cross(train: FeatureSet, snapshots: Sequence[Heads], tau: float = 0.07) -> Cross:
-    """Return C(gamma) of all pairs of modalities, averaged over snapshots of the heads.
+    """Return C(gamma) for all pairs of modalities, averaged over snapshots of the heads.
 
     Products are computed in float32, in chunks of n x b numbers, and summed in float64. Memory holds the embeddings of
     all rows and one chunk.
 
     Args:
         train: the training rows.
-        snapshots: heads at several epochs, at least one.
+        snapshots: heads after different epochs, at least one.
         tau: temperature.
 
     Raises:
-        InputError: there are no snapshots, or the set has a pairing matrix.
+        InputError: there are no snapshots, or the data has a pairing matrix.
     """
     if not snapshots:
         raise InputError("error-weighted cross-covariance: no heads given; give at least one snapshot")
@@ -142,10 +142,11 @@ def error_weighted_cross(train: FeatureSet, snapshots: Sequence[Heads], tau: flo
 def _chunks(
     train: FeatureSet, shift: Mapping[str, Tensor], pairing: Pairing
 ) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    """Yield chunks of (shifted rows, rows for cross-covariances).
+    """Yield the shifted rows of each chunk, and the rows from which its cross-covariances are computed.
 
-    For pairing "rows" the two are equal; for "groups" the latter are the sums over groups, divided by the square root
-    of the size of the group. Rows are sorted by group, so only the last group of a chunk can continue in the next one.
+    With pairing "rows", both are the same. With "groups", the latter have one row per group: the sum of the rows of the
+    group, divided by the square root of its size. Rows are sorted by group, so only the last group of a chunk can
+    continue in the next chunk.
     """
     if pairing == "rows":
         for chunk in torch.split(torch.arange(len(train), device=train.device), _MOMENT_ROWS):
@@ -182,6 +183,6 @@ def _centred(block: Tensor, left: Tensor, right: Tensor, count: int) -> Tensor:
 def _check_groups(train: FeatureSet) -> None:
     if train.pairing is not None:
         raise InputError(
-            "the set states its pairing as a matrix, but cross-covariances are computed by group; "
-            "use a set without a pairing matrix, or pairing 'rows'"
+            "the data has a pairing matrix, but cross-covariances are computed from groups; "
+            "use data without a pairing matrix, or pairing 'rows'"
         )

@@ -1,4 +1,4 @@
-"""Powers of ridge covariances S(eps) = S + eps mean(eigenvalues of S) I, so that eps is dimensionless."""
+"""Powers of ridge covariances S(eps) = S + eps mean(eigenvalues of S) I; the mean makes eps dimensionless."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from omnidistill.training.closed_form.moments import Cross, Moments
 
 
 def ridge_powers(moments: Moments, ridge: float, exponent: float) -> dict[str, Float64[Tensor, "_ _"]]:
-    """Return S_m(ridge)^exponent (p_m x p_m) of every modality.
+    """Return S_m(ridge)^exponent (p_m x p_m) for every modality.
 
     Raises:
-        InputError: the ridge is negative, a modality has no variance, or the ridge is 0 and a covariance is singular.
+        InputError: the ridge is negative or not finite, a modality has no variance, or S_m(ridge) is singular.
     """
     if not 0 <= ridge < float("inf"):
-        raise InputError(f"ridge {ridge}: must be finite and at least 0, in units of the mean eigenvalue")
+        raise InputError(f"ridge is {ridge}; it must be finite and at least 0")
     return {name: _power(name, covariance, ridge, exponent) for name, covariance in moments.covariances.items()}
 
 
@@ -30,7 +30,7 @@ def _power(name: str, covariance: Tensor, ridge: float, exponent: float) -> Tens
     values, vectors = torch.linalg.eigh(covariance)
     mean = values.mean()
     if mean <= 0:
-        raise InputError(f"modality {name!r}: its rows do not vary, so its covariance is zero; check the features")
+        raise InputError(f"modality {name!r}: all rows are equal, so the covariance is zero; check the features")
     values = values.clamp_min(0) + ridge * mean
     if values[0] <= len(values) * torch.finfo(values.dtype).eps * values[-1]:
         raise InputError(f"ridge {ridge}: the covariance of modality {name!r} is singular; use a ridge above 0")

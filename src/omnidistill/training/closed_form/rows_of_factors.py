@@ -3,11 +3,11 @@
     X_m = 1 mu_m^T + c Q F_m^T        Q in R^{N x (N-1)},  Q^T Q = I,  Q^T 1 = 0
 
 has mean mu_m and cross-covariance c^2 F_m F_n^T / (N - 1) for every frame Q. Frames have (N-1)(N-2)/2 degrees of
-freedom that do not affect the moments, but do affect a student. The choices of Q are
+freedom that do not affect the moments, but do affect how students train. A rotation selects Q:
 
     "random"     uniformly distributed
-    "eye"        nearest to one row per direction, with minus their sum as the last row
-    real rows    {modality: N x p_m}: nearest to these rows (Procrustes), so that each synthetic row resembles one
+    "eye"        nearest to the identity: about one row per factor; the last row is minus the sum of the other rows
+    real rows    {modality: N x p_m}; Q brings each synthetic row close to one of these rows (Procrustes)
 
 Shapes: N rows, p_m feature width.
 """
@@ -41,22 +41,22 @@ def place_rows(
         means: mu_m (p_m).
         spread: F_m (p_m x (N-1)).
         scale: c.
-        rotation: the frame Q.
-        generator: used only by the rotation "random".
+        rotation: selects the frame Q, see the module docstring.
+        generator: used only if the rotation is "random".
         dtype: dtype of the rows.
 
     Raises:
-        InputError: the real rows of the rotation have another shape.
+        InputError: the rotation is given as real rows, and a modality is missing or has the wrong shape.
     """
     frame = _frame(spread, rotation, generator)
     return {name: (means[name] + scale * (frame @ block.mT)).to(dtype) for name, block in spread.items()}
 
 
 def check_size(size: int, limit: int | None = None, why: str = "") -> None:
-    """Raise InputError unless 2 <= size <= limit."""
+    """Raise InputError unless 2 <= size <= limit; `why` explains the limit in the message."""
     if size < 2 or (limit is not None and size > limit):
-        allowed = "at least 2" if limit is None else f"2 to {limit}, {why}"
-        raise InputError(f"size {size} of the synthetic set: must be {allowed}")
+        allowed = "at least 2" if limit is None else f"between 2 and {limit} ({why})"
+        raise InputError(f"size of the synthetic set is {size}; it must be {allowed}")
 
 
 def _frame(spread: Mapping[str, Tensor], rotation: Rotation, generator: torch.Generator) -> Float64[Tensor, "N k"]:
@@ -68,16 +68,17 @@ def _frame(spread: Mapping[str, Tensor], rotation: Rotation, generator: torch.Ge
         target = torch.eye(num_factors + 1, num_factors, dtype=torch.float64, device=device)
     else:
         target = _normal(num_factors + 1, num_factors, generator).to(device)
-    basis = _centred_basis(num_factors + 1, device)  # of the columns that sum to 0
+    basis = _centred_basis(num_factors + 1, device)  # spans all columns that sum to 0
     u, _, vh = torch.linalg.svd(basis.mT @ target)
     frame: Tensor = basis @ u @ vh
     return frame
 
 
 def _centred_basis(size: int, device: torch.device) -> Float64[Tensor, "N k"]:
-    """Return orthonormal columns that span the complement of the vector of ones.
+    """Return orthonormal columns that span the orthogonal complement of the vector of ones.
 
-    They are columns of the Householder reflection that maps 1 / sqrt(N) to the last axis.
+    They are the first N - 1 columns of the Householder reflection that maps the normalised vector of ones to minus the
+    last axis.
     """
     normal = torch.full((size,), size**-0.5, dtype=torch.float64, device=device)
     normal[-1] += 1
@@ -95,4 +96,4 @@ def _check_rows(spread: Mapping[str, Tensor], rotation: Mapping[str, Tensor]) ->
         shape = (block.shape[1] + 1, block.shape[0])
         given = tuple(rotation[name].shape) if name in rotation else "none"
         if given != shape:
-            raise InputError(f"rotation to real rows: modality {name!r} has rows of shape {given}; give {shape}")
+            raise InputError(f"rotation to real rows: modality {name!r} needs rows of shape {shape}, but got {given}")

@@ -1,8 +1,8 @@
-"""Parallel training of experts: an engine with several processes trains blocks of runs as its units.
+"""Parallel training of experts: an engine with several processes trains several blocks of runs at the same time.
 
-    BUFFER/blocks/<initial epoch>-<first run>/    snapshots of the runs of a block; joined and removed at the end
+    BUFFER/blocks/<initial epoch>-<first run>/    snapshots of one block; joined with the others, then removed
 
-The blocks are those in which a single process trains the runs (`run_blocks`), so the results are bitwise the same.
+A single process divides the runs into the same blocks (`run_blocks`), so the results are bitwise the same.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from omnidistill.training.experts.experts_config import ExpertsConfig
 from omnidistill.training.experts.snapshots import BlockKey, MemorySnapshotWriter, SnapshotWriter, snapshot_path
 
 BLOCKS = "blocks"
-"""Folder, within an unfinished buffer, of the snapshots of blocks."""
+"""Folder in an unfinished buffer that contains the snapshots of the blocks."""
 
 
 def train_blocks(
@@ -38,22 +38,22 @@ def train_blocks(
     started_at: float,
     progress: Progress,
 ) -> None:
-    """Train all blocks of runs, and write their joined snapshots.
+    """Train all blocks of runs, join their snapshots and write them.
 
     Args:
-        writer: writer of the snapshots of all runs.
-        heads: heads of all runs in the last snapshot.
-        training: how to train a block.
+        writer: writes the snapshots of all runs.
+        heads: heads of all runs, from the last snapshot.
+        training: trains one block.
         num_rows: number of training rows.
-        engine: runs the blocks.
-        started_at: time at which the training started, by the monotonic clock.
+        engine: runs the training of the blocks.
+        started_at: value of the monotonic clock when the training started.
         progress: advances by one per block.
 
     Raises:
         NotFiniteError: a block diverged; the finished epochs of all blocks remain on disk.
     """
     blocks = run_blocks(heads, min(training.config.batch_size, num_rows))
-    progress.start(len(blocks), "experts, blocks of runs")
+    progress.start(len(blocks), "experts (blocks of runs)")
     with closing(engine.run(training, blocks)) as finished:
         for done in finished:
             done.result()
@@ -66,7 +66,7 @@ def train_blocks(
 
 @dataclass(frozen=True)
 class BlockTraining:
-    """Trains a block of runs, starting from the snapshot of the buffer after `first_epoch`; resumes if interrupted.
+    """Trains a block of runs from the buffer's snapshot after `first_epoch`; an interrupted training resumes.
 
     Attributes:
         buffer: folder of the buffer; None: all runs are trained together in memory.
@@ -74,9 +74,9 @@ class BlockTraining:
         first_epoch: epoch of the snapshot from which the block starts.
         rows: function that opens the training rows; called once per process.
         config: settings of the experts.
-        learning_rates: step size of every run.
-        last_epochs: last epoch of every run; its heads stay constant afterwards.
-        seed: seed of the order of the rows.
+        learning_rates: step size of each run.
+        last_epochs: last epoch of each run, after which its heads stay constant.
+        seed: seed for the order of the rows.
     """
 
     buffer: Path | None
@@ -90,7 +90,7 @@ class BlockTraining:
 
     @property
     def num_epochs(self) -> int:
-        """Number of epochs of the longest runs."""
+        """Number of epochs of the longest run."""
         return max(self.last_epochs)
 
     @cached_property
@@ -99,8 +99,8 @@ class BlockTraining:
         return self.rows()
 
     def folder(self, runs: slice) -> Path:
-        """Return the folder of the snapshots of a block."""
-        assert self.buffer is not None  # blocks are trained on their own only by other processes
+        """Return the folder for the snapshots of a block."""
+        assert self.buffer is not None  # without a folder, no other process trains single blocks
         return self.buffer / BLOCKS / f"{self.first_epoch}-{runs.start}"
 
     def __call__(self, runs: slice) -> None:
@@ -122,7 +122,7 @@ class BlockTraining:
                 writer.add(epoch, heads, 0.0)
 
     def epochs(self, heads: StackedHeads, done: int = 0, first_run: int = 0) -> Iterator[int]:
-        """Train these heads in place, starting `done` epochs after `first_epoch`; yield the number of each epoch."""
+        """Train the heads in place, starting `done` epochs after `first_epoch`; yield the number of each new epoch."""
         runs = slice(first_run, first_run + len(next(iter(heads.values()))))
         return train_epochs(
             self.config.objective.bind(self.modalities),

@@ -1,14 +1,14 @@
 """Expert buffers: the trajectories of E experts, i.e. their heads after every epoch (epoch 0 included).
 
     BUFFER/epoch-00.safetensors ...     one file per epoch, {modality: E x d x p_m}
-    BUFFER/manifest.json                written last: key, ||W_s - W_t||^2 of all pairs of epochs, spectra
-    BUFFER/progress.json                the finished epochs; an interrupted training resumes with the same bits
+    BUFFER/manifest.json                written last: key, ||W_s - W_t||^2 for all pairs of epochs, spectra
+    BUFFER/progress.json                list of the finished epochs, from which an interrupted training resumes
 
-The squared norms (the denominators of the matching loss, eq. 2-3) and the singular values of the differences of the
-first expert (for the rank floor) are stored with the trajectories, so matching never recomputes them. The file of an
-epoch is mapped only while its heads are in use, so memory holds the heads that one episode reads, not all trajectories.
-Experts may start from several heads (`experts.starts`), each with its own number of epochs; the heads of experts with
-fewer epochs stay constant after their last one.
+The squared norms (the denominators of the matching loss, eq. 2-3) and the singular values of the first expert's updates
+(for the rank floor) are stored with the trajectories, so matching never recomputes them. The file of an epoch is mapped
+into memory only while its heads are in use, so memory holds the heads that one episode reads, not all trajectories.
+Experts can start from different initial heads (`experts.starts`), and the number of epochs can differ between these
+starts; the heads of experts with fewer epochs stay constant after their last epoch.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ class ExpertBuffer:
     """A finished expert buffer."""
 
     snapshots: Snapshots
-    squared_distances: Float[Tensor, "E M S S"]  # ||W_s - W_t||_F^2 of epochs s, t
-    spectra: dict[str, Float[Tensor, "_ _"]]  # {modality: starts x k} singular values of the first expert's differences
-    spectrum_epochs: int  # number of epochs between the heads of each difference
-    own: tuple[bool, ...]  # which experts start from the initial heads of the run; the first always does
-    last_epochs: tuple[int, ...]  # of every expert; its heads stay constant afterwards
+    squared_distances: Float[Tensor, "E M S S"]  # ||W_s - W_t||_F^2 for epochs s and t
+    spectra: dict[str, Float[Tensor, "_ _"]]  # {modality: epochs s x k}, of the first expert, see `_spectra`
+    spectrum_epochs: int  # number of epochs over which each update in `spectra` is taken
+    own: tuple[bool, ...]  # for each expert, whether it starts from the initial heads of the run; the first always does
+    last_epochs: tuple[int, ...]  # last epoch of each expert, after which its heads stay constant
     modalities: tuple[str, ...]
     seconds: float
     key: ExpertKey
@@ -67,26 +67,26 @@ class ExpertBuffer:
 
     @property
     def num_epochs(self) -> int:
-        """Number of epochs of the longest experts, without epoch 0."""
+        """Number of epochs of the longest expert, not counting epoch 0."""
         return len(self.snapshots) - 1
 
     @property
     def own_experts(self) -> tuple[int, ...]:
-        """Numbers of the experts that start from the initial heads of the run."""
+        """Indices of the experts that start from the initial heads of the run."""
         return tuple(expert for expert, own in enumerate(self.own) if own)
 
     @property
     def bytes(self) -> int:
-        """Size of the trajectories."""
+        """Size of the trajectories in bytes."""
         first = self.snapshots[0]
         return len(self.snapshots) * sum(matrix.numel() * matrix.element_size() for matrix in first.values())
 
     def table(self) -> str:
-        """Return number of runs and epochs, and the seconds, as text."""
+        """Return a line of text with the number of runs, the number of epochs and the seconds."""
         return f"{self.num_experts} runs x {self.num_epochs} epochs, {self.seconds:.0f} s"
 
     def to_json(self) -> dict[str, Any]:
-        """Return number of runs and epochs, seconds and bytes as JSON values."""
+        """Return the numbers of runs and epochs, the seconds and the bytes as JSON values."""
         return {
             "experts": self.num_experts,
             "epochs": self.num_epochs,
@@ -98,7 +98,7 @@ class ExpertBuffer:
         return f"ExpertBuffer({', '.join(self.modalities)}: {self.table()})"
 
     def heads(self, expert: int, epoch: int) -> Heads:
-        """Return the heads of one expert after an epoch (d x p_m, views of the snapshot; do not write to them)."""
+        """Return one expert's heads after an epoch (d x p_m). They are views of the snapshot; do not write to them."""
         return _of_expert(self.snapshots[epoch], self.modalities, expert)
 
 
@@ -122,19 +122,22 @@ def train_experts(
         starts: `config.num_starts` starts. The first has the initial heads of the run; every second expert starts
             from it.
         train: the training rows.
-        config: settings of the experts; step sizes and epochs are taken from the starts instead.
+        config: settings of the experts, except step sizes and numbers of epochs, which come from `starts`.
         folder: folder of the buffer; None: the trajectories stay in memory.
-        seed: seed of the order of the rows.
-        seconds: time already spent on the inputs, which is added to the recorded time.
-        spectrum_epochs: number of epochs between the heads of the stored spectra; None: all epochs of the first expert.
+        seed: seed for the order of the rows.
+        seconds: time already spent on preparing the inputs; it is added to the recorded time.
+        spectrum_epochs: number of epochs over which the updates in the spectra are taken; None: all epochs of the
+            first expert.
         identity: fingerprints of data and heads, which become part of the key.
         progress: advances by one per epoch, or per block of runs.
-        engine: with one of several processes, blocks of runs are trained in parallel, with bitwise the same result.
-        reopen: function that opens the training rows in another process; None: the rows are sent to it.
+        engine: where to train. An engine with several processes trains blocks of runs in parallel, with bitwise the
+            same result.
+        reopen: function with which another process opens the training rows; None: the rows are sent to the process.
 
     Raises:
-        InputError: the folder contains a buffer with another key, or another process uses it; no folder is given, but
-            the engine has several processes; or the number of starts is wrong, or their heads differ in shape.
+        InputError: the folder contains a buffer with a different key, or another process uses the folder; no folder is
+            given, but the engine has several processes; or the number of starts is wrong, or their heads differ in
+            shape.
         NotFiniteError: training diverged; the finished epochs remain on disk.
     """
     if len(starts) != config.num_starts:
@@ -147,7 +150,7 @@ def train_experts(
     key = ExpertKey(config.model_dump(mode="json"), trainings, seed, dict(identity or {}))
     progress, engine = progress or SilentProgress(), engine or LocalEngine()
     if folder is None and not engine.here:
-        raise InputError("experts: an engine of several processes needs a folder; give one, or use engine='local'")
+        raise InputError("experts: an engine with several processes needs a folder; give one, or use engine='local'")
 
     def train_with(writer: SnapshotWriter | MemorySnapshotWriter) -> ExpertBuffer:
         return _train(starts, start_numbers, train, config, writer, key, spectrum_epochs, progress, engine, reopen)
@@ -176,7 +179,7 @@ def _train(
     engine: Engine,
     reopen: Callable[[], FeatureSet] | None,
 ) -> ExpertBuffer:
-    """Train the epochs that are not written yet; `start_numbers` is the number of the start of every expert."""
+    """Train the epochs that are not written yet; `start_numbers` has the index of each expert's start."""
     modalities, spent = tuple(starts[OWN].heads), writer.seconds
     rates = tuple(starts[number].learning_rate for number in start_numbers)
     last_epochs = tuple(starts[number].num_epochs for number in start_numbers)
@@ -232,7 +235,7 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
 
     Args:
         folder: folder of the buffer.
-        verify: whether to also compare the sha256 of every snapshot, which reads them once.
+        verify: whether to also compare the sha256 of every snapshot, which reads all snapshots once.
 
     Raises:
         InputError: the buffer is damaged or unfinished.
@@ -253,11 +256,11 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
             ExpertKey.from_json(meta["key"], str(folder)),
         )
     except (KeyError, TypeError) as error:
-        raise InputError(f"{folder}: experts of another version, or damaged ({error}); train them again") from error
+        raise InputError(f"{folder}: experts damaged or from another version ({error}); train them again") from error
 
 
 def squared_distances(snapshots: Snapshots, modalities: Sequence[str]) -> Float[Tensor, "E M S S"]:
-    """Return ||W_s - W_t||_F^2 of all pairs of snapshots, per expert and modality; it loads one expert at a time."""
+    """Return ||W_s - W_t||_F^2 for all pairs of snapshots, per expert and modality, loading one expert at a time."""
     num_experts, count = len(snapshots[0][modalities[0]]), len(snapshots)
     table = torch.zeros(num_experts, len(modalities), count, count, device="cpu")
     for expert in range(num_experts):
@@ -289,7 +292,7 @@ def _of_expert(snapshot: Mapping[str, Tensor], modalities: Sequence[str], expert
 def _spectra(
     snapshots: Snapshots, modalities: Sequence[str], span: int, last_epoch: int
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return the singular values of W_s - W_{s + span} of the first expert, for every s up to its last epoch."""
+    """Return the singular values of the first expert's W_s - W_{s + span}, for every s <= last_epoch - span."""
     pairs = [(snapshots[s], snapshots[s + span]) for s in range(last_epoch - span + 1)]
     return {
         name: torch.stack([singular_values(start[name][0] - end[name][0]) for start, end in pairs])

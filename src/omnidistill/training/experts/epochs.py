@@ -1,4 +1,4 @@
-"""Training of heads on real rows by plain SGD: many runs at once, stacked into one tensor per modality.
+"""Training of heads on real rows with plain SGD: many runs at once, stacked into one tensor per modality.
 
     W_m <- W_m - lr Delta_m^T X_m        Delta = dL/dY in closed form
 
@@ -6,7 +6,7 @@ Features are frozen, so a step takes one product for the outputs and one for the
 gradients or autograd. Runs differ in the order of their rows and, optionally, in their step size and last epoch. The
 order of run e in epoch k depends only on (seed, purpose, e, k), so an interrupted training resumes from its last
 snapshot with bitwise the same result. In each epoch, runs are trained in blocks, so that the intermediate results of a
-step fit in the cache. The blocks depend only on the sizes, so a block trained on its own gives the same bits.
+step fit in the cache. The blocks depend only on the sizes, so training one block alone gives bitwise the same heads.
 
 Shapes: E runs, b mini-batch, d embedding width, p_m feature width.
 """
@@ -49,20 +49,20 @@ def train_epochs(
 ) -> Iterator[int]:
     """Train the heads in place; yield the number of finished epochs (first_epoch + 1, ..., num_epochs) after each.
 
-    Rows of one group are positives of each other. The last incomplete batch of an epoch is dropped.
+    Rows of the same group are positives of each other. The last batch of an epoch is dropped if it is incomplete.
 
     Args:
         objective: the loss.
         heads: heads of all runs, on the device of the rows; updated in place.
         data: the training rows.
-        learning_rates: step size of every run; moved to the device of the rows.
+        learning_rates: step size of each run; moved to the device of the rows.
         batch_size: rows per step; if there are fewer rows, every step uses all of them.
-        num_epochs: epoch at which training ends.
-        seed: seed of the order of the rows.
-        purpose: name of the random streams, and of the training in messages.
-        last_epochs: epochs after which the heads of each run stay constant; None: `num_epochs` for all.
+        num_epochs: number of the last epoch.
+        seed: seed for the order of the rows.
+        purpose: what is trained; names the random streams, and appears in messages.
+        last_epochs: for each run, the epoch after which its heads stay constant; None: `num_epochs` for all runs.
         first_epoch: number of epochs already done.
-        first_run: number of the first run; the order of the rows of a run depends on its number.
+        first_run: number of the first run; the order of a run's rows depends on the number of the run.
 
     Raises:
         NotFiniteError: heads became NaN or Inf; the message names the purpose, the modality and the epoch.
@@ -91,7 +91,7 @@ def train_epochs(
 
 
 def run_blocks(heads: StackedHeads, batch_size: int) -> list[slice]:
-    """Divide the runs into blocks of at least one run, so that the outputs of a step are at most `_CACHED_NUMBERS`."""
+    """Divide the runs into blocks of at least one run, so that a step computes at most `_CACHED_NUMBERS` outputs."""
     num_runs, width = next(iter(heads.values())).shape[:2]
     at_once = max(1, _CACHED_NUMBERS // (len(heads) * batch_size * width))
     return [slice(first, min(first + at_once, num_runs)) for first in range(0, num_runs, at_once)]
@@ -125,7 +125,7 @@ def _check_finite(heads: StackedHeads, purpose: str, epoch: int) -> None:
     for name, matrix in heads.items():
         if not bool(
             torch.isfinite(torch.linalg.vector_norm(matrix, dim=(-2, -1))).all()
-        ):  # squares overflow before the heads do
+        ):  # the squares in the norm overflow before the heads do
             raise NotFiniteError(
                 f"{purpose}: heads of '{name}' became NaN or Inf in epoch {epoch}; lower the learning rate"
             )

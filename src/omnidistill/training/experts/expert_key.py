@@ -1,4 +1,4 @@
-"""Key of an expert buffer: everything that determines its bits, i.e. settings, trainings, seed, data and heads."""
+"""Key of an expert buffer: everything that determines its content, i.e. settings, trainings, seed, data and heads."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class ExpertKey:
 
     Attributes:
         config: the settings, as JSON.
-        starts: the training from every start; the first is the one with the initial heads of the run.
-        seed: seed of the random streams.
-        identity: fingerprints of "data" and "heads", as far as they are known.
+        starts: how experts are trained from each start; the first start has the initial heads of the run.
+        seed: seed for the random streams.
+        identity: fingerprints of the "data" and the initial "heads", as far as they are known.
     """
 
     config: Mapping[str, Json]
@@ -45,7 +45,7 @@ class ExpertKey:
 
     @staticmethod
     def from_json(tree: Mapping[str, Any], where: str) -> ExpertKey:
-        """Restore a key from the result of `to_json`; `where` is named in messages.
+        """Restore a key from the result of `to_json`; error messages begin with `where`.
 
         Raises:
             InputError: a field is missing or has the wrong type.

@@ -18,22 +18,22 @@ class ExpertsConfig(Settings):
     num_experts: Count = 20
     """Number of independent runs (paper: 20)."""
     num_starts: Count = 1
-    """Number of different initial heads of the experts. Every second expert starts from the initial heads of the run,
-    the others alternately from heads pre-trained in the same way with other seeds."""
+    """Number of different initial heads for the experts. Every second expert starts from the initial heads of the run.
+    The remaining experts start in turn from the other heads, which are pre-trained in the same way with new seeds."""
     random_starts: Annotated[int, Field(ge=0)] = 0
-    """Number of the other initial heads that are random instead of pre-trained."""
+    """How many of these other heads are random instead of pre-trained."""
     num_epochs: Count | None = None
-    """Epochs per run (paper: 10); absent: chosen on validation, separately for every start."""
+    """Epochs per run (paper: 10); absent: chosen on validation, separately for each of the initial heads."""
     batch_size: Annotated[int, Field(ge=2)] = 128
-    """Real rows per step (paper: 128); the last incomplete batch of an epoch is dropped."""
+    """Real rows per step (paper: 128); the last batch of an epoch is dropped if it is incomplete."""
     seed: Seed | None = None
-    """Seed of the experts; absent: the seed of the run. Runs with the same value can share experts."""
+    """Seed for the experts; absent: the seed of the run. Runs with the same value can share experts."""
     learning_rate: Positive | None = None
     """Step size of SGD (paper: 0.01; the gradient of HoPA is small, so standardised features need 1 to 3); absent:
-    chosen on validation, separately for every start."""
+    chosen on validation, separately for each of the initial heads."""
 
     def citations(self) -> tuple[str, ...]:
-        """Return the citation key of dataset distillation for random initial heads, if there are any."""
+        """Return the citation key of dataset distillation if some experts start from random heads."""
         return ("dataset-distillation",) if self.random_starts else ()
 
     @model_validator(mode="after")
@@ -42,11 +42,11 @@ class ExpertsConfig(Settings):
         if self.num_experts < needed:
             raise ValueError(
                 f"experts.num_starts = {self.num_starts} needs experts.num_experts of at least {needed}, not "
-                f"{self.num_experts}: every second expert starts from the run's own heads, the others from other heads"
+                f"{self.num_experts}: only every second expert starts from heads other than the run's initial heads"
             )
         if self.random_starts >= self.num_starts:
             raise ValueError(
                 f"experts.random_starts = {self.random_starts} must be below experts.num_starts = {self.num_starts}: "
-                "the first start is the run's own heads"
+                "the first start always has the run's initial heads"
             )
         return self

@@ -1,7 +1,7 @@
-"""Pre-training of the initial heads, if none are given: random heads, trained by group-aware InfoNCE on `heads` rows.
+"""Pre-training of the initial heads if none are given: group-aware InfoNCE on the `heads` split, from random heads.
 
 Without a `heads` split, the initial heads are random (Gaussian, variance 1/p): retrieval starts at chance, and students
-learn everything from the set.
+learn everything from the synthetic set.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from omnidistill.training.experts.epochs import stack_runs, train_epochs
 
 
 class HeadsConfig(Settings):
-    """Pre-training of the heads on the `heads` split by InfoNCE, if no heads are given."""
+    """Pre-training of the initial heads with InfoNCE on the `heads` split, if no heads are given."""
 
     width: Count = 256
     """Width d of the embeddings."""
     num_epochs: Annotated[int, Field(ge=0)] = 30
-    """Number of epochs on the `heads` split; the heads of the best epoch on validation are used. 0: random heads."""
+    """Number of epochs on the `heads` split; the heads with the best validation score are used. 0: random heads."""
     batch_size: Annotated[int, Field(ge=2)] = 256
     """Rows per step."""
     learning_rate: Positive = 1.0
@@ -48,14 +48,14 @@ def pretrain_heads(
 
     Args:
         data: the splits; without a `heads` split, the heads are random.
-        config: settings of the training.
+        config: settings of the pre-training.
         scorer: function that scores heads on the validation split.
-        seed: seed of the random heads and of the order of the rows.
+        seed: seed for the random heads and the order of the rows.
         progress: advances by one per epoch.
 
     Returns:
-        The heads with the best validation score, on the device of the data, and the number of epochs after which they
-        reached it (0: random heads).
+        The heads with the best validation score, on the device of the data, and the number of epochs for which they
+        were trained (0: random heads).
     """
     drawn = random_heads(data.train.widths, config.width, Streams(seed)["heads"])
     start = moved(drawn, data.train.device)

@@ -1,7 +1,7 @@
-"""Snapshots of heads after every epoch of a training, from which an interrupted training resumes.
+"""Snapshots of the heads after every epoch, from which an interrupted training resumes.
 
 FOLDER/epoch-00.safetensors ...     one file per epoch, {modality: E x d x p_m}
-FOLDER/progress.json                the complete snapshots, the key of the training, and the seconds spent
+FOLDER/progress.json                list of the complete snapshots, the key of the training, and the seconds spent
 """
 
 from __future__ import annotations
@@ -44,22 +44,22 @@ class StoredSnapshots:
 
 
 def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) -> StoredSnapshots:
-    """Open snapshots, comparing the sizes of the files, and with `verify` their sha256, with the records.
+    """Open snapshots after comparing the file sizes, and with `verify` also the sha256 sums, with the records.
 
     Raises:
-        InputError: a file is missing or differs.
+        InputError: a file is missing or differs from its record.
     """
     paths = tuple(folder / Path(record.name).name for record in records)
     for path, record in zip(paths, records, strict=True):
         if not path.is_file() or path.stat().st_size != record.bytes:
-            raise InputError(f"{path}: missing or not {record.bytes} bytes long; train the experts again")
+            raise InputError(f"{path}: file is missing or not {record.bytes} bytes long; train the experts again")
         read_tensors(path, record if verify else None)
     return StoredSnapshots(paths)
 
 
 @dataclass(frozen=True)
 class BlockKey:
-    """Identifies the training of a block of runs within a buffer: the first run, and the one after the last."""
+    """Identifies the training of a block of runs within a buffer, by its first run and the run after its last."""
 
     runs: tuple[int, int]
 
@@ -69,7 +69,7 @@ class BlockKey:
 
     @staticmethod
     def from_json(tree: Mapping[str, Any], where: str) -> BlockKey:
-        """Restore a key from the result of `to_json`; `where` is named in messages.
+        """Restore a key from the result of `to_json`; error messages begin with `where`.
 
         Raises:
             InputError: the runs are missing or not two numbers.
@@ -84,7 +84,7 @@ class BlockKey:
 
 
 TrainingKey = ExpertKey | BlockKey
-"""Identifies the training of a complete buffer, or of a block of its runs."""
+"""Identifies the training of a complete buffer, or of one block of its runs."""
 
 
 @dataclass
@@ -105,7 +105,7 @@ class SnapshotWriter:
 
     @staticmethod
     def open(folder: Path, key: TrainingKey, seconds: float = 0.0) -> SnapshotWriter:
-        """Return a writer for a folder, with the snapshots that the folder already has.
+        """Return a writer for a folder, which continues after the snapshots that the folder already contains.
 
         Args:
             folder: folder of the snapshots.
@@ -113,7 +113,7 @@ class SnapshotWriter:
             seconds: time spent before the first snapshot.
 
         Raises:
-            InputError: the folder is damaged, or it belongs to another training.
+            InputError: the folder is damaged, or it belongs to a different training.
         """
         path = folder / "progress.json"
         if not path.exists():
@@ -136,7 +136,7 @@ class SnapshotWriter:
         return {name: heads[name].clone() for name in modalities}
 
     def add(self, epoch: int, heads: Mapping[str, Tensor], seconds: float) -> None:
-        """Write the heads after an epoch; `seconds` is the time of the training so far."""
+        """Write the heads after an epoch; `seconds` is the time that the training has taken so far."""
         self.records.append(write_tensors(snapshot_path(self.folder, epoch), moved(heads, "cpu")))
         self.seconds = seconds
         state = {"key": self.key.to_json(), "files": [asdict(record) for record in self.records], "seconds": seconds}
@@ -149,7 +149,7 @@ class SnapshotWriter:
 
 @dataclass
 class MemorySnapshotWriter:
-    """Stores the snapshots of a training in memory; such a training cannot be resumed.
+    """Stores the snapshots of a training in memory, so the training cannot be resumed.
 
     Attributes:
         seconds: time that the training has taken so far.
@@ -167,7 +167,7 @@ class MemorySnapshotWriter:
         return {name: self._snapshots[-1][name].clone() for name in modalities}
 
     def add(self, epoch: int, heads: Mapping[str, Tensor], seconds: float) -> None:
-        """Store a copy of the heads after an epoch; `seconds` is the time of the training so far."""
+        """Store a copy of the heads after an epoch; `seconds` is the time that the training has taken so far."""
         self._snapshots.append({name: matrix.clone() for name, matrix in heads.items()})
         self.seconds = seconds
 
@@ -182,15 +182,15 @@ def snapshot_path(folder: Path, epoch: int) -> Path:
 
 
 def require_same(folder: Path, stored: TrainingKey, expected: TrainingKey) -> None:
-    """Check that a folder belongs to a training.
+    """Check that a folder belongs to the expected training.
 
     Raises:
-        InputError: the folder belongs to another training; the message names the parts of the key that differ.
+        InputError: the folder belongs to a different training; the message names the parts of the key that differ.
     """
     if stored != expected:
         names = [each.name for each in fields(expected)]
         differing = [name for name in names if getattr(stored, name) != getattr(expected, name)]
         raise InputError(
-            f"{folder}: contains experts of another run (different {', '.join(differing)}); "
+            f"{folder}: contains experts from another run (different {', '.join(differing)}); "
             "choose another folder or remove it"
         )

@@ -1,9 +1,9 @@
-"""Initial heads of experts, each with the step size and number of epochs of the training from there.
+"""Starts of experts: initial heads, with the step size and the number of epochs for training from these heads.
 
     experts 0, 2, 4, ...      start from the initial heads of the run
-    experts 1, 3, 5, ...      start alternately from the other heads
+    experts 1, 3, 5, ...      start in turn from the other heads
 
-Half of the experts that a set is matched with thus start from the heads for which the set is intended.
+Thus, half of the experts that a set is matched to start from the heads for which the set is intended.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.models.heads import Heads
 
 OWN = 0
-"""Number of the start that has the initial heads of the run."""
+"""Index of the start that has the initial heads of the run."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Start:
 
 
 def starts_of_experts(num_experts: int, num_starts: int) -> list[int]:
-    """Return, for every expert, the number of the start that it is trained from."""
+    """Return, for each expert, the index of the start from which it is trained."""
     others = num_starts - 1
     return [1 + expert // 2 % others if others and expert % 2 else OWN for expert in range(num_experts)]
 
@@ -39,6 +39,6 @@ def require_alike(starts: Sequence[Start]) -> None:
     for number, start_shapes in enumerate(shapes):
         if start_shapes != shapes[OWN]:
             raise InputError(
-                f"start {number}: heads have the shapes {start_shapes}, those of the run {shapes[OWN]}; "
-                "give heads of the same modalities and widths"
+                f"start {number}: heads have the shapes {start_shapes}, but the run's initial heads have "
+                f"{shapes[OWN]}; give heads with the same modalities and widths"
             )

@@ -1,4 +1,4 @@
-"""Recipes: how students are trained on a synthetic set. One file each; `recipes` lists them by name."""
+"""Recipes: how students are trained on a synthetic set. Each recipe has its own file; `recipes` lists them by name."""
 
 from omnidistill.training.recipes.recipe import AnyRecipe, Recipe, recipes
 from omnidistill.training.recipes.sgd import Sgd

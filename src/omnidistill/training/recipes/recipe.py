@@ -16,9 +16,9 @@ from omnidistill.models.heads import Heads
 from omnidistill.models.objectives import Objective
 
 Targets = Callable[[Int[Tensor, "*t b"]], Float[Tensor, "*t b b"]]
-"""Function of the row numbers of mini-batches that returns their target similarities."""
+"""Function that takes the row numbers of mini-batches and returns their target similarities."""
 StackedHeads = dict[str, Float[Tensor, "_ _ _"]]
-"""{modality: R x d x p_m}."""
+"""Heads of R students, {modality: R x d x p_m}."""
 
 
 class Recipe(Component):
@@ -45,15 +45,15 @@ class Recipe(Component):
             objective: the loss of the students.
             start: initial heads {modality: d x p_m}; the students are trained on their device.
             rows: synthetic rows {modality: N x p_m}, on the same device.
-            targets: target similarities of mini-batches, which are on the same device.
-            seed: seed of the mini-batches.
+            targets: function that takes row numbers of mini-batches, on this device, and returns their similarities.
+            seed: seed for the mini-batches.
             num_runs: number of students R.
-            checkpoints: numbers of steps, ascending.
+            checkpoints: numbers of steps after which to yield the heads, in ascending order.
         """
 
     @abstractmethod
     def batches(self, num_rows: int, seed: int) -> Int[Tensor, "T b"]:
-        """Return the row numbers in every step of the first student of this seed, on the CPU."""
+        """Return the indices of the rows that the first student with this seed uses in each step, on the CPU."""
 
     @property
     def title(self) -> str:
@@ -67,7 +67,7 @@ recipes: ComponentRegistry[Recipe] = ComponentRegistry(
     {"sgd": "omnidistill.training.recipes.sgd"},
     group="omnidistill.recipes",
 )
-"""Every recipe by name."""
+"""All recipes, by name."""
 
 AnyRecipe = Annotated[Recipe, recipes]
 """Type of a settings field that holds a recipe."""

@@ -1,6 +1,6 @@
 """SGD on mini-batches of the synthetic rows, with one step size per modality.
 
-The steps equal those of the rollout by which the set was learned (`training.rollout`), so students train with the
+The steps are the same as in the rollout with which the set was learned (`training.rollout`), so students train with the
 number of steps and the step sizes for which the set was optimised.
 """
 
@@ -33,7 +33,7 @@ class Sgd(Recipe):
     weight_decay: float = 0.0
     """Weight decay of SGD."""
     order: Seed | None = None
-    """Seed of the fixed mini-batches for which the set was optimised; absent: the set was optimised for random
+    """Seed for the fixed mini-batches for which the set was optimised; absent: the set was optimised for random
     mini-batches, and each student draws its own."""
 
     def students(
@@ -64,13 +64,13 @@ class Sgd(Recipe):
             yield steps, {name: matrix.expand(num_runs, -1, -1) for name, matrix in heads.items()}
 
     def batches(self, num_rows: int, seed: int) -> Int[Tensor, "T b"]:
-        """Return the row numbers in every step."""
+        """Return the indices of the rows used in each step."""
         (order,) = self._orders(seed, 1)
         return draw_batches(num_rows, self.batch_size, self.num_steps, order)
 
     @property
     def title(self) -> str:
-        """Number of steps, rows per step and step sizes."""
+        """Short description: number of steps, rows per step and step sizes."""
         sizes = ", ".join(f"{size:.3g}" for size in self.step_sizes)
         return f"{self.num_steps} steps of {self.batch_size} rows, step sizes {sizes}"
 

@@ -1,8 +1,8 @@
 """Rollouts: the training of a student on the synthetic set, as a differentiable function of the set.
 
-`dual` is exact and cheap (in the span of the rows), `bptt` is exact (in parameter space), and `tesla` is the published
-two-pass approximation. All have the same signature and return an `Endpoint`. `auto` selects the exact form with fewer
-multiply-adds.
+`dual` is exact and cheap (it works in the span of the rows), `bptt` is exact (it works in parameter space), and `tesla`
+is the published two-pass approximation. All three have the same signature and return an `Endpoint`. `auto` selects
+`dual` or `bptt`, whichever needs fewer multiply-adds.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Rollout(Protocol):
 def rollout_named(
     form: Form, *, num_rows: int, num_steps: int, batch_size: int, widths: Mapping[str, int], width: int
 ) -> Rollout:
-    """Return the rollout of this name; `auto` selects the exact form with fewer multiply-adds (`cheaper_form`)."""
+    """Return the rollout with this name; `auto` selects the exact form with fewer multiply-adds (`cheaper_form`)."""
     if form == "auto":
         form = cheaper_form(num_rows=num_rows, num_steps=num_steps, batch_size=batch_size, widths=widths, width=width)
     forms: dict[str, Rollout] = {"dual": dual_rollout, "bptt": bptt_rollout, "tesla": tesla_rollout}
@@ -72,11 +72,11 @@ def rollout_named(
 def cheaper_form(
     *, num_rows: int, num_steps: int, batch_size: int, widths: Mapping[str, int], width: int
 ) -> Literal["dual", "bptt"]:
-    """Return the exact form with fewer multiply-adds, forward and backward, for one rollout and its matching loss.
+    """Return the exact form that needs fewer multiply-adds for one rollout and its matching loss, forward and backward.
 
-    The dual form takes X W_0^T, X D^T and X X^T once (and their gradients with respect to X), and K_I A in every step
-    (3 products). The parameter form takes X_I W^T and Delta^T X_I in every step, twice each in the backward pass, and
-    five passes over W.
+    The dual form computes X W_0^T, X D^T and X X^T once, with their gradients with respect to X, and K_I A in every
+    step, which takes one product forward and two backward. In every step, the parameter form computes X_I W^T and
+    Delta^T X_I, which take two more products each in the backward pass, and passes over W five times.
 
     Args:
         num_rows: synthetic rows N.

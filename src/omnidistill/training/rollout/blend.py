@@ -3,7 +3,7 @@
     x'_i = w x_i + (1 - w) x_{pi(i)}
 
 with one weight w ~ U(0, 1) and one permutation pi per step, shared by all modalities. Blending applies to the features,
-before the heads; the targets remain those of the original batch. It is used neither for experts nor in evaluation.
+before the heads, and does not change the targets. It is used neither for experts nor in evaluation.
 """
 
 from __future__ import annotations
@@ -39,6 +39,6 @@ class Blend:
         return weight * rows + (1 - weight) * rows.index_select(-2, self.partners[step])
 
     def spread(self, step: int, gradient: Float[Tensor, "*r b d"]) -> Float[Tensor, "*r b d"]:
-        """Apply the transpose of `mix`: the gradient for the original rows, given that for the mixed rows."""
+        """Convert the gradient for the mixed rows to that for the original rows, i.e. apply the transpose of `mix`."""
         weight = self.weights[step]
         return weight * gradient + (1 - weight) * gradient.index_select(-2, self.partners[step].argsort())

@@ -5,10 +5,10 @@ Heads are linear and features are frozen, so an SGD step W <- W - beta Delta^T X
     W_t = c_t W_0 + A_t^T X        Y_t = c_t (X W_0^T)_I + K_I A_t        K = X X^T
     v_{t+1} = mu v_t + g_t,   W_{t+1} = W_t - beta v_{t+1},   g_t = Delta_t^T X_I + wd W_t        (SGD as in PyTorch)
 
-with velocities in the same form. No tensor of the size of W is created, updated or saved for the backward pass. The
-result equals that of back-propagation through the unrolled parameters, up to the order of operations. All functions
-are differentiable with respect to rows, targets and step sizes; `dual_steps` trains any number of students (runs) at
-once.
+where I are the rows of the mini-batch and Delta = dL/dY. Velocities have the same form as W. No tensor as large as W is
+created, updated or saved for the backward pass. The result equals that of back-propagation through the unrolled
+parameters, up to the order of operations. All functions are differentiable with respect to rows, targets and step
+sizes. `dual_steps` trains any number of students (runs) at once.
 
 Shapes: R runs, M modalities, N rows, T steps, b mini-batch, d embedding width, p_m feature width.
 """
@@ -49,10 +49,10 @@ def dual_rollout(
         start: heads W_0 (d x p_m).
         rows: synthetic rows (N x p_m).
         targets: target similarities of each mini-batch.
-        batches: row numbers, distinct within a mini-batch.
-        step_sizes: positive; one per modality (M), or one per step and modality (T x M).
+        batches: row numbers of each mini-batch; they must be distinct within a mini-batch.
+        step_sizes: positive step sizes, one per modality (M), or one per step and modality (T x M).
         momentum, weight_decay: momentum and weight decay of SGD.
-        blend: if given, the student trains on these mixtures of the rows of each batch.
+        blend: if given, the student trains on these mixtures of each batch's rows.
     """
     visited, batches = _by_first_visit(batches)
     rows = {name: rows[name].index_select(0, visited) for name in start}
@@ -79,7 +79,7 @@ def dual_rollout(
 
 @dataclass(frozen=True)
 class DualState:
-    """State of R students during training: W = c W_0 + A^T X, velocity = e W_0 + V^T X."""
+    """State of R students during training: heads W = c W_0 + A^T X, and velocity e W_0 + V^T X."""
 
     coefficients: Float[Tensor, "R M N d"]  # A
     velocity: Float[Tensor, "R M N d"] | None  # V; None before the first step with momentum
@@ -88,7 +88,7 @@ class DualState:
 
     @staticmethod
     def initial(num_runs: int, outputs: Float[Tensor, "M N d"], weight_decay: float) -> DualState:
-        """Return the state of students with the heads W_0."""
+        """Return the state before the first step, with the heads W_0."""
         scale = outputs.new_ones(outputs.shape[0]) if weight_decay else None
         return DualState(outputs.new_zeros(num_runs, *outputs.shape), None, scale, None)
 
@@ -113,16 +113,16 @@ def dual_steps(
         outputs: X W_0^T.
         kernel: X X^T.
         targets: target similarities of each mini-batch.
-        batches: row numbers, distinct within a mini-batch.
+        batches: row numbers of each mini-batch; they must be distinct within a mini-batch.
         step_sizes: one per modality (M), or one per step and modality (T x M).
-        state: state of the students.
+        state: state from which the students start.
         momentum, weight_decay: momentum and weight decay of SGD.
-        blend: mixtures of the rows of each batch.
+        blend: if given, the students train on these mixtures of each batch's rows.
     """
     num_runs, num_steps, size = batches.shape
     num_modalities, num_rows, width = outputs.shape
     modality = torch.arange(num_modalities, device=batches.device)[:, None] * num_rows
-    member = modality + batches.transpose(0, 1).unsqueeze(2)  # T R M b: index into the M N rows of outputs and kernel
+    member = modality + batches.transpose(0, 1).unsqueeze(2)  # T R M b: index of the row in `outputs` and `kernel`
     run = torch.arange(num_runs, device=batches.device)[:, None, None] * (num_modalities * num_rows)
     slots = (member + run).reshape(num_steps, -1)
     initial = outputs.reshape(-1, width)[member].reshape(num_steps, -1, size, width).unbind(0)
@@ -164,7 +164,7 @@ def dual_steps(
 
 
 def _by_first_visit(batches: Int[Tensor, "T b"]) -> tuple[Int[Tensor, " n"], Int[Tensor, "T b"]]:
-    """Return the rows that occur in the batches, by first visit, and the batches as positions among them."""
+    """Return the row numbers in the order of their first use, and the batches as positions in this order."""
     visited = torch.tensor(list(dict.fromkeys(batches.flatten().tolist())), device=batches.device)
     position = torch.empty(int(visited.max()) + 1, dtype=batches.dtype, device=batches.device)
     position[visited] = torch.arange(len(visited), device=batches.device)

@@ -1,6 +1,6 @@
 """Endpoints: the trained student that a rollout returns, in dual or parameter form.
 
-Both forms give the heads, the outputs on any rows, and the distances to given heads, all differentiably.
+Both forms compute the heads, the outputs on any rows, and the distances to target heads; all are differentiable.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from omnidistill.models.heads import Heads
 class Target:
     """Heads to match, relative to initial heads: W* = W_0 - D.
 
-    The difference is stored, since computing it from two large and nearly equal products would lose precision.
+    D is stored because products with it are accurate, whereas subtracting two nearly equal products loses precision.
     """
 
     difference: Heads  # D = W_0 - W*, one matrix per modality
@@ -38,21 +38,21 @@ class Endpoint(Protocol):
     """A trained student."""
 
     def heads(self) -> Heads:
-        """Return W_T of every modality."""
+        """Return W_T for every modality."""
         ...
 
     def outputs(self, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return X W_T^T of every modality."""
+        """Return X W_T^T for every modality."""
         ...
 
     def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
-        """Return ||W_T - W*||_F^2 of every modality."""
+        """Return ||W_T - W*||_F^2 for every modality."""
         ...
 
 
 @dataclass(frozen=True)
 class ParameterEndpoint:
-    """A student that is given by its heads, not by coefficients of rows."""
+    """A student that is stored as its heads, not as coefficients of rows."""
 
     start: Heads
     final: Heads
@@ -79,7 +79,7 @@ class DualEndpoint:
     rows: dict[str, Float[Tensor, "_ _"]]
     kernel: Float[Tensor, "M N N"]
     coefficients: Float[Tensor, "M N d"]
-    scale: Float[Tensor, " M"] | None  # c; None where it is 1
+    scale: Float[Tensor, " M"] | None  # c; None without weight decay
 
     def heads(self) -> Heads:
         """Return W_T = c W_0 + A^T X."""

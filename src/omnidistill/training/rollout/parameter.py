@@ -1,18 +1,18 @@
 """Rollouts in parameter space: back-propagation through time (BPTT, as in MTT), and the two passes of TESLA.
 
-Both create tensors of the size of the heads in every step. They are the general form, and the reference for the tests
-of the dual form.
+Both create tensors as large as the heads in every step. This is the general form; the tests compare the dual form with
+it.
 
 BPTT stores the graph of all T steps. TESLA (Cui et al. 2023) differentiates theta_T = theta_0 - sum_i beta
-g_i(theta_i; X_i, S_i) with every theta_i held constant: pass 1 trains without a graph, pass 2 differentiates one step
+g_i(theta_i; X_i, S_i) with every theta_i held constant. Pass 1 trains without a graph. Pass 2 differentiates one step
 at a time,
 
     dL/d(X_i, S_i) = d/d(X_i, S_i) [ -beta <dL/dtheta_T, g_i> ]        dL/dbeta = -<dL/dtheta_T, sum_i g_i>
 
-so it drops d theta_j / d X_i for j > i, and the gradient is not exact. With momentum mu, the gradient of step i enters
-theta_T with the weight beta (1 - mu^{T-i}) / (1 - mu). Only BPTT supports weight decay.
+so it drops d theta_j / d X_i for j > i, and the gradient is not exact. With momentum mu, the gradient of step i
+contributes to theta_T with the weight beta (1 - mu^{T-i}) / (1 - mu). TESLA does not support weight decay; BPTT does.
 
-Shapes as in `rollout.dual`.
+Shapes: as in `rollout.dual`.
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ def tesla_rollout(
     """Train one student for T steps of SGD, with the gradients of TESLA. See `dual_rollout` for the arguments.
 
     Raises:
-        InputError: weight decay is not zero.
+        InputError: the weight decay is not zero.
     """
     if weight_decay:
-        raise InputError("rollout 'tesla' has no weight decay; set it to 0, or use rollout 'dual' or 'bptt'")
+        raise InputError("rollout 'tesla' does not support weight decay; set it to 0, or use rollout 'dual' or 'bptt'")
     final = _Tesla.apply(  # type: ignore[no-untyped-call]
         objective,
         momentum,
@@ -103,7 +103,7 @@ def _head_gradients(objective: Objective, heads: list[Tensor], batch: list[Tenso
 
 
 class _Tesla(torch.autograd.Function):
-    """theta_T of the rollout, with pass 2 as its backward."""
+    """Forward: pass 1, which returns theta_T. Backward: pass 2."""
 
     @staticmethod
     def forward(
@@ -145,7 +145,7 @@ class _Tesla(torch.autograd.Function):
                 mixed = batch if ctx.blend is None else [ctx.blend.mix(t, x) for x in batch]
                 outputs = torch.stack([x @ matrix.mT for x, matrix in zip(mixed, ctx.path[t], strict=True)])
                 deltas = ctx.objective.gradient(outputs, step_targets)
-                # <C, Delta^T X> = <Delta, X C^T>, which needs no matrix of the size of the head
+                # <C, Delta^T X> = <Delta, X C^T>, and the right side needs no matrix as large as the head
                 pulled = torch.stack([x @ c.mT for x, c in zip(mixed, cotangents, strict=True)])
                 inner = (deltas * pulled).sum((-2, -1))
                 gradients = torch.autograd.grad((-reach[t] * inner).sum(), [*batch, step_targets], allow_unused=True)
@@ -161,7 +161,7 @@ class _Tesla(torch.autograd.Function):
 
 
 def _reach(sizes: Tensor, momentum: float) -> Tensor:
-    """Return the weights with which the gradients of the steps enter theta_T: sum_{s >= t} beta_s mu^{s - t}."""
+    """Return the weight of each step's gradient in theta_T, sum_{s >= t} beta_s mu^{s - t}."""
     reach, carried = torch.empty_like(sizes), torch.zeros_like(sizes[0])
     for t in reversed(range(len(sizes))):
         carried = sizes[t] + momentum * carried
@@ -170,7 +170,7 @@ def _reach(sizes: Tensor, momentum: float) -> Tensor:
 
 
 def _size_gradient(aligned: Tensor, momentum: float) -> Tensor:
-    """Return <cotangent, v_s> of every step s, with v_s = sum_{t <= s} mu^{s - t} g_t."""
+    """Return <cotangent, v_s> for every step s, where v_s = sum_{t <= s} mu^{s - t} g_t."""
     velocity, carried = torch.empty_like(aligned), torch.zeros_like(aligned[0])
     for s in range(len(aligned)):
         carried = aligned[s] + momentum * carried

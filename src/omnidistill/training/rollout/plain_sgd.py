@@ -1,14 +1,14 @@
-"""The dual rollout of plain SGD (no momentum, weight decay or blending), with an explicit backward pass.
+"""The dual rollout for plain SGD (no momentum, weight decay or blending), with an explicit backward pass.
 
     forward, t = 0 .. T-1                       Y_t = B[I] + K[I] A,    Delta_t = g(Y_t, S_t),    A[I] -= beta_t Delta_t
-    backward, t = T-1 .. 0, from A' = dL/dA_T   A[I] += beta_t Delta_t                            (A is A_t again)
+    backward, t = T-1 .. 0, from A' = dL/dA_T   A[I] += beta_t Delta_t                            (restores A = A_t)
                                                 beta_t' = -<A'[I], Delta_t>
-                                                Y', S_t' = (dg/d(Y, S))^T (-beta_t A'[I])         one step's graph
+                                                Y', S_t' = (dg/d(Y, S))^T (-beta_t A'[I])         graph of step t
                                                 K'[I] += Y' A^T,    B'[I] += Y',    A' += K[I]^T Y'
 
-with B = X W_0^T, K = X X^T and I the rows of step t. The result equals that of autograd through `dual_steps`, but the
-backward pass restores A in place instead of storing T copies, accumulates gradients in place, and skips known zeros:
-before step t, A is zero beyond the largest row number visited so far, so products with A end there.
+with B = X W_0^T and K = X X^T, where I are the rows of step t. The result equals that of autograd through `dual_steps`.
+The backward pass, however, restores A in place instead of storing T copies, accumulates gradients in place, and skips
+known zeros: before step t, A is zero beyond the largest row number used so far, so products with A end there.
 
 Shapes: M modalities, N rows, T steps, b mini-batch, d embedding width.
 """
@@ -33,16 +33,16 @@ def plain_steps(
     batches: Int[Tensor, "T b"],
     step_sizes: Float[Tensor, "*T M"],
 ) -> Float[Tensor, "M N d"]:
-    """Return the coefficients A_T of one student, W_T = W_0 + A_T^T X, once differentiable with respect to all tensors.
+    """Return the coefficients A_T of one student (W_T = W_0 + A_T^T X), differentiable once in all tensors.
 
-    It is fastest if the rows are numbered in the order of their first visit.
+    This is fastest if the rows are numbered in the order of their first use.
 
     Args:
         objective: the loss of the student.
         outputs: X W_0^T.
         kernel: X X^T.
         targets: target similarities of each mini-batch.
-        batches: row numbers, distinct within a mini-batch.
+        batches: row numbers of each mini-batch; they must be distinct within a mini-batch.
         step_sizes: one per modality (M), or one per step and modality (T x M).
     """
     sizes = step_sizes.expand(len(batches), len(outputs))
@@ -105,6 +105,6 @@ class _Plain(torch.autograd.Function):
 
 
 def _moved_before(batches: Int[Tensor, "T b"]) -> list[int]:
-    """Return, for each step, the number of leading rows beyond which all coefficients are still zero."""
+    """Return for each step the number of leading rows after which all coefficients are still zero."""
     reached = batches.amax(1).cummax(0).values + 1
     return [0, *reached[:-1].tolist()]
