@@ -148,7 +148,7 @@ def open_encoder(reference: str, device: str = "cpu") -> Encoder:
 
     name, _, source = reference.partition(":")
     package = encoders.package(name)
-    where = f"encoder '{name}'" + (f" from package '{package}'" if package else "")
+    where = f"encoder '{name}'" + (f" of package '{package}'" if package else "")
     build = encoders.get(name)
     needed = getattr(build, "source", "optional")
     if needed == "required" and not source:

@@ -72,7 +72,7 @@ def build_manifest(folder: Path, modalities: Sequence[str] = (), seed: int = 0) 
     notes = [f"ignored {count:,} {suffix or 'files without a suffix'}" for suffix, count in sorted(ignored.items())]
     if not has_splits:
         shares = ", ".join(f"{share:.0%} {split}" for split, share in SHARES.items())
-        notes.append(f"no folders define splits; using random splits with seed {seed}: {shares}")
+        notes.append(f"no folders define splits; the splits are random with seed {seed}: {shares}")
     return Manifest(tuple(rows), {kind: kind for kind in used}, folder), tuple(notes)
 
 

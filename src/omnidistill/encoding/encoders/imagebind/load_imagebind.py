@@ -23,7 +23,9 @@ from omnidistill.encoding.encoders.imagebind.imagebind_towers import (
 from omnidistill.encoding.encoders.published_weights import check_weights, file_sha256, read_checkpoint
 from omnidistill.encoding.encoders.stored_tower import store_tower, stored_tower
 
-LICENCE = "ImageBind weights, Meta Platforms, CC-BY-NC 4.0: non-commercial use only, also of all results"
+LICENCE = (
+    "ImageBind weights, Meta Platforms, CC-BY-NC 4.0: non-commercial use only, also of all that is computed with them"
+)
 _MODEL = "imagebind"
 
 

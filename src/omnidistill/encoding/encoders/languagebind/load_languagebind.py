@@ -77,8 +77,8 @@ def convert(source: Path, folder: Path, modality: Modality) -> None:
     shape = (sizes[modality].num_frames, sizes[modality].num_positions)
     if shape != (expected := _FRAMES_AND_POSITIONS.get(modality, _STILL)):
         raise InputError(
-            f"{weights}: the model reads {shape[0]} frames of {shape[1]} tokens, but a model for {modality} reads "
-            f"{expected[0]} frames of {expected[1]} tokens; check the modality and the input size"
+            f"{weights}: the model reads {shape[0]} x {shape[1]} tokens (frames x tokens per frame), but a model for "
+            f"{modality} reads {expected[0]} x {expected[1]}; check the modality and the input size"
         )
     towers = {name: _weights(empty_tower(size)) for name, size in sizes.items()}
     check_weights(tensors, {k: x for each in towers.values() for k, x in each.items()}, weights, _MODEL)
