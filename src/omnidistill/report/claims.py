@@ -54,7 +54,7 @@ def origin(scores: RunScores) -> str:
 
 
 def differences(scores: RunScores) -> list[str]:
-    """Return one sentence per baseline, with the paired difference between the recall of the set and its own."""
+    """Return one sentence per baseline, with the paired difference in recall between the set and the baseline."""
     sentences = []
     for other, levels in scores.distilled.differences.items():
         defined = {k: value for k in scores.levels if (value := levels.get(k)) is not None}

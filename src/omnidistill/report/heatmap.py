@@ -43,7 +43,7 @@ def shrink(matrix: Float[Tensor, "rows columns"], side: int) -> Float[Tensor, "_
 
 
 def strongest_pairs(matrix: Float[Tensor, "n n"], count: int) -> list[tuple[int, int, float]]:
-    """Return (row, column, entry) of the largest non-zero off-diagonal entries in magnitude, the largest first."""
+    """Return (row, column, entry) for the non-zero off-diagonal entries with the largest magnitude, largest first."""
     off = matrix.detach().float().clone().fill_diagonal_(0)
     order = off.abs().flatten().sort(descending=True, stable=True).indices[:count].tolist()
     pairs = [divmod(index, len(off)) for index in order]

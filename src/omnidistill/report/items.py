@@ -130,7 +130,7 @@ class ManifestItems:
         return (lambda: _beginning(*sounds[0])) if sounds else None
 
     def _files(self, name: str, kind: str, only: str | None = None) -> list[tuple[Row, Path]]:
-        """Return the item's local files of this kind, if given only in modality `only`, each with its row."""
+        """Return (row, path) for each local file of this kind; if `only` is given, only from this modality."""
         row = self.rows.get(name)
         if row is None:
             return []

@@ -78,6 +78,6 @@ def _marked(cell: Cell) -> str:
 
 
 def _escape(text: str) -> str:
-    """Escape a text for LaTeX, on one line; a leading [ or * would be read as an argument of the line break above."""
+    """Escape a text for LaTeX, on one line; a leading [ or * would become an argument of the line break."""
     escaped = _SPECIAL.sub(lambda match: _LITERAL[match[0]], " ".join(text.split()))
     return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped

@@ -34,7 +34,7 @@ class ShownItems:
     _with_media: dict[int, None] = field(default_factory=dict)
 
     def number(self, items: Items, name: str, modality: str, with_media: bool = True) -> int:
-        """Return the number of an item in one modality. Its media are embedded if a call for it has `with_media`."""
+        """Return the number of an item in one modality. Its media are embedded if any call for it sets `with_media`."""
         key = (id(items), name, modality)
         if key not in self._numbers:
             self._numbers[key] = len(self.texts)

@@ -100,7 +100,9 @@ def test_an_adapter_fits_its_weight(tmp_path: Path) -> None:
     state = with_adapters(languagebind_state(), alpha=6.0, rank=3, newer=True)
     key = next(key for key in state if key.endswith("lora_B.default.weight"))
     state[key] = torch.zeros(16, 4)
-    with pytest.raises(InputError, match=r"the adapter \(16, 4\) times \(3, 16\) does not fit the weight \(16, 16\)"):
+    with pytest.raises(
+        InputError, match=r"an adapter of shape \(16, 4\) times \(3, 16\) does not fit a weight of shape \(16, 16\)"
+    ):
         convert(languagebind_folder(tmp_path / "model", state, lora_alpha=6.0), tmp_path / "towers", "video")
 
 

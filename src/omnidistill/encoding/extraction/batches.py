@@ -8,7 +8,7 @@ from torch import Tensor
 
 Batch = list[tuple[int, Tensor]]
 
-_WAITING = 4  # up to this many times `size` items wait for other items with the same shape
+_WAITING = 4  # at most `4 * size` items wait for other items with the same shape
 
 
 def batches(prepared: Iterable[tuple[int, Tensor]], size: int) -> Iterator[Batch]:

@@ -168,7 +168,7 @@ def _reporter(progress: Progress) -> Callable[[int, int], None]:
 
 
 def _check_resumable(out: Path, encoders: Mapping[str, Encoder], settings: EncodeSettings) -> None:
-    """Save the encoders and settings in a new folder, or check that they are the same as in an existing folder."""
+    """Save the encoders and settings in a new folder, or check that they equal those saved in an existing folder."""
     requested: dict[str, Any] = {
         "encoders": {modality: encoder.fingerprint() for modality, encoder in encoders.items()},
         "batch_size": settings.batch_size,

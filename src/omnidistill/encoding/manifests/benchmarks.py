@@ -223,7 +223,7 @@ def _json(path: Path) -> Any:
 
 @contextmanager
 def _as_distributed(path: Path) -> Iterator[None]:
-    """Convert every error while an annotation file is read into an InputError."""
+    """Convert every error that occurs while an annotation file is read into an InputError."""
     try:
         yield
     except OSError as error:

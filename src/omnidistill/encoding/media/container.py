@@ -127,13 +127,13 @@ def track_length(container: Any, stream: Any) -> float | None:
 
 
 def stated_length(container: Any, stream: Any) -> float | None:
-    """Return the stated duration in seconds: the track's or else the container's; None if neither is stated."""
+    """Return the duration in seconds that the track or else the container states; None if neither states one."""
     stated = track_length(container, stream)
     return length(container) if stated is None else stated
 
 
 def spacing(stream: Any) -> float:
-    """Return the seconds for which one frame is shown, on average; 0 for audio."""
+    """Return how long one frame is shown on average, in seconds; 0 for audio."""
     return 1 / float(stream.average_rate) if stream.type == "video" and stream.average_rate else 0.0
 
 

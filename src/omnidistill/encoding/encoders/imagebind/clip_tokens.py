@@ -161,7 +161,7 @@ def _read_merges(path: Path, num_merges: int) -> list[tuple[str, str]]:
         ) from error
     if len(merges) < num_merges:
         raise InputError(
-            f"{path}: has {len(merges)} merges, expected {num_merges}; it is truncated or not CLIP's vocabulary"
+            f"{path}: has {len(merges)} merges instead of {num_merges}; it is truncated or not CLIP's vocabulary"
         )
     return merges
 

@@ -38,7 +38,9 @@ def merge_lora(tensors: Mapping[str, Tensor], alpha: float | None) -> dict[str, 
             raise InputError(f"{key!r}: the weight, lora_A or lora_B of this adapter is missing")
         if weight.shape != (b.shape[0], a.shape[1]) or a.shape[0] != b.shape[1]:
             shapes = f"{tuple(b.shape)} times {tuple(a.shape)}"
-            raise InputError(f"{key!r}: the adapter {shapes} does not fit the weight {tuple(weight.shape)}")
+            raise InputError(
+                f"{key!r}: an adapter of shape {shapes} does not fit a weight of shape {tuple(weight.shape)}"
+            )
         if alpha is None:
             raise InputError(f"{key!r}: the strength of this adapter (lora_alpha in config.json) is missing")
         if key.endswith(_A):
