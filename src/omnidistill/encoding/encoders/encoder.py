@@ -91,7 +91,7 @@ class Encoder(Protocol):
         """Return the features before the model's own projection, float32 on CPU.
 
         Args:
-            batch: n stacked prepared items with the same shape.
+            batch: n prepared items with the same shape, stacked along a new first dimension.
         """
         ...
 

@@ -70,7 +70,7 @@ def stored_tower(folder: Path, model: str, modality: str, size: type[Size], veri
         folder: folder of the model.
         model: expected name of the model.
         modality: name of the tower.
-        size: dataclass in which to return the size of the tower.
+        size: dataclass type for the size of the tower.
         verify: whether to check the sha256 of the tensors first.
 
     Raises:

@@ -82,7 +82,7 @@ class TextTower(Pretrained):
 
 @dataclass(frozen=True)
 class SentenceTower(TextTower):
-    """Any text model, with the mean of its token features as the feature, which is not normalised.
+    """Any text model. Its feature is the mean of the token features and is not normalised.
 
     If sentence-transformers saved settings in the folder, their maximum text length applies, and any pooling other than
     the mean raises InputError.

@@ -60,7 +60,7 @@ class ImageEncoder(Encoder, Protocol):
     """An image encoder that accepts decoded pictures."""
 
     def pixels(self, picture: UInt8[Tensor, "3 _ _"]) -> Tensor:
-        """Return what `prepare` returns for this picture."""
+        """Return the same result as `prepare` for an item with this picture."""
         ...
 
 

@@ -116,7 +116,7 @@ def log_mel(sound: Float[Tensor, " samples"]) -> Float[Tensor, "80 times"]:
 
 
 def _mel_bands() -> Float[np.ndarray, "80 201"]:
-    """Return triangular filters of area 1, whose corners are 82 evenly spaced points on Slaney's mel scale."""
+    """Return triangular filters of area 1 with 82 evenly spaced corners on Slaney's scale, linear below 1 kHz."""
     linear, step = 200.0 / 3.0, np.log(6.4) / 27.0
     top = 1000.0 / linear + np.log(_RATE / 2 / 1000.0) / step
     mels = np.linspace(0.0, top, _BANDS + 2)

@@ -42,7 +42,7 @@ class Tokenised:
     """Token ids of n texts.
 
     Attributes:
-        ids: n x 77.
+        ids: token ids, n x 77.
         num_truncated: number of texts that were truncated.
     """
 

@@ -17,7 +17,7 @@ _A, _B = ".lora_A.default.weight", ".lora_B.default.weight"
 
 
 def merge_lora(tensors: Mapping[str, Tensor], alpha: float | None) -> dict[str, Tensor]:
-    """Return the state dict with merged adapters, with the names that a model without adapters has.
+    """Merge the adapters into the weights, and return the state dict with the names of a model without adapters.
 
     The sum is computed in float32; merged weights keep their dtype.
 
