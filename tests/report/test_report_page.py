@@ -190,7 +190,7 @@ def test_the_claim_is_that_of_the_scores_with_its_interval_at_every_level() -> N
     assert f"100 synthetic rows retain {told['R@1']} of the gain from all 2,250 training rows at R@1." in page.text
     assert f"They retain {told['R@5']} at R@5 and {told['R@10']} at R@10." in page.text
     assert "100 synthetic rows with a total size of 870.4 kB, 4.44 % of the size of the training rows." in page.text
-    assert "The set and all baselines were evaluated on 1,086 test rows by 10 students each." in page.text
+    assert "The set and all baselines were evaluated on 1,086 test rows, with 10 students each." in page.text
     assert (
         "Difference in recall to “random rows, 100”, in percentage points: +3.7 [+3.1, +4.2] at R@1 and +3.7"
         in page.text
@@ -318,7 +318,7 @@ def test_an_identity_is_one_line_and_what_was_learned_a_picture_with_named_pairs
 
 def test_cases_show_ranks_and_mark_what_is_right_for_rises_and_falls() -> None:
     page = Page(render_page([view(cases=cases())]))
-    counts = "the rank of the first positive improves for 700, worsens for 200"
+    counts = "the rank of the first positive improves after training on the set for 700, worsens for 200"
     assert f"Of 1,086 queries in all directions, {counts}" in page.text
     assert page.inside("h3")[-2:] == ["Largest improvements in rank", "Largest declines in rank"]
     assert len(page.all("article")) == 2
