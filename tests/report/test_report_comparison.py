@@ -391,10 +391,10 @@ emoji: table
 }
 
 LEGEND = (
-    "Recall and gain retained in %, difference to the best method of the size in points; ± is the standard deviation, "
-    "brackets contain the interval."
+    "Recall and gain retained are in %; the difference to the best method of the size is in percentage points. "
+    "± is the standard deviation; brackets contain the interval."
 )
-BOLD = "Bold: the best method of the size; baselines are not considered."
+BOLD = "Bold: the best method of each size, not including baselines."
 DAGGER = "†: the interval of the paired difference to the best method of the size contains 0."
 COMMON = [
     "Seeds: 0, 1; students per seed: 5.",
@@ -411,16 +411,16 @@ NOTES = {
         *COMMON,
     ],
     "variants": [
-        "Mean recall over directions in %; ± is the standard deviation.",
+        "Mean recall over directions, in %; ± is the standard deviation.",
         BOLD,
         DAGGER,
         "Rows that do not depend on the size are repeated in every column.",
         *COMMON,
     ],
-    "cost": ["Seconds and bytes are those of one set.", *COMMON],
+    "cost": ["Seconds and bytes are for one set.", *COMMON],
     "directions": ["Recall in %, query → gallery; ± is the standard deviation.", BOLD, *COMMON],
     "curve": [
-        "Gain retained of the mean recall over directions in %; brackets contain the interval.",
+        "Gain retained in %, for the mean recall over directions; brackets contain the interval.",
         "Rows that do not depend on the size are repeated in every column.",
         *COMMON,
     ],
@@ -577,7 +577,8 @@ def test_best_is_decided_by_budget() -> None:
     assert cells_of(comparison, ("mean", "R@5"), "2 % of the bytes (80.0 kB)")["HoPA, 11 rows"].best
     notes = " ".join(comparison_table(read(comparison)).notes)
     assert "size" not in notes
-    assert notes.count("best method of the budget") == 3
+    assert notes.count("best method of the budget") == 2
+    assert "best method of each budget" in notes
     assert "matching, 2 % of the bytes (80.0 kB), seed 0: killed" in notes
     assert "do not depend on the budget" in " ".join(comparison_table(read(comparison), "curve").notes)
 
@@ -754,11 +755,11 @@ def test_unknown_keys_change_nothing_and_the_input_is_left_alone() -> None:
     ("path", "value", "message"),
     [
         (("schema",), 2, r"field schema is 2, this version reads 1; "),
-        (("layout",), "retrival", r"field layout is 'retrival', allowed are .*did you mean 'retrieval'"),
+        (("layout",), "retrival", r"field 'layout' is 'retrival'; allowed values: .*did you mean 'retrieval'"),
         (("lines",), [], r"field lines is \[\]: "),
         (("lines", 1, "kind"), "method\n", r"field lines\.1\.kind is 'method\\n': "),
         (("lines", 1, "size"), 0, r"field lines\.1\.size is 0: "),
-        (("lines", 1, "name"), "hopa@10", r"field lines has 2 lines named 'hopa@10'"),
+        (("lines", 1, "name"), "hopa@10", r"field 'lines' contains 2 rows named 'hopa@10'"),
         (("lines", 1, "recall", "mean"), {}, r"field lines\.1\.recall\.mean is missing"),
         (("lines", 1, "recall", "mean", "R@1", "mean"), "0.25", r"lines\.1\.recall\.mean\.R@1\.mean is '0\.25': "),
         (("lines", 1, "recall", "mean", "R@1", "mean"), float("nan"), r"lines\.1\.recall\.mean\.R@1\.mean is nan: "),
@@ -789,7 +790,7 @@ def test_a_missing_field_and_a_foreign_file_are_refused() -> None:
         to_csv(read(comparison))
     with pytest.raises(InputError, match="field schema is missing"):
         read({"scores": 1})
-    with pytest.raises(InputError, match="layout is 'tabel'"):
+    with pytest.raises(InputError, match="field 'layout' is 'tabel'"):
         to_latex(read(sample()), "tabel")
 
 

@@ -40,7 +40,7 @@ def test_the_page_of_an_evaluated_run_is_the_one_that_evaluate_wrote(folder: Pat
     assert start == set(provenance["initial_ids"])
     text = page(tmp_path / "page.html").text
     assert "Commands that reproduce the run" in text
-    assert "the rank of the first positive improves for" in text
+    assert "the rank of the first positive improves after training on the set for" in text
 
 
 def test_a_run_that_was_not_scored_has_a_page_too(folder: Path) -> None:

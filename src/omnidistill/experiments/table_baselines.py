@@ -88,7 +88,7 @@ def check_result(baseline: Baseline, result: object, start: Heads) -> TrainedHea
     Raises:
         InputError: it is not of type TrainedHeads, or a head does not have the shape R x d x p_m.
     """
-    where = f"baseline '{baseline.kind}'" + (f" of package '{baseline.package}'" if baseline.package else "")
+    where = f"baseline '{baseline.kind}'" + (f" from package '{baseline.package}'" if baseline.package else "")
     if not isinstance(result, TrainedHeads):
         raise InputError(f"{where}: fit returned a {type(result).__name__}, expected TrainedHeads")
     for part in result.parts:

@@ -1,1 +1,1 @@
-"""Reports of scores: tables for terminal, Markdown, LaTeX and CSV, and one self-contained HTML page."""
+"""Report scores as tables for the terminal, Markdown, LaTeX and CSV, and as one self-contained HTML page."""

@@ -1,8 +1,9 @@
-"""Cases: single test queries, with the five items that are retrieved for them before and after training on a set.
+"""Cases: individual test queries, with the five items retrieved for them before and after training on a set.
 
-For every direction, the cases are the query whose first positive rises most in rank and the one whose first positive
-falls most (by ratio of ranks); all queries are of different groups. Only the first student of each row is used. Cases
-are computed when the test split is scored, stored next to the scores, and not used for any choice.
+There are two cases per direction: the query whose first positive improves most in rank, and the query whose first
+positive worsens most (both by the ratio of ranks). All queries belong to different groups. Only the first student of
+each row is used. Cases are computed when the test split is scored. They are stored next to the scores and do not affect
+any choice.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from omnidistill.io.artifacts import read_json, write_atomic
 from omnidistill.models.heads import embed
 
 COMPARED = ("zero_shot", "distilled", "full")
-"""Names of the score table rows whose retrieved items are compared."""
+"""Names of the rows of the score table whose retrieved items are compared."""
 NUM_RETRIEVED = 5
-_MAX_CASES = 6  # of rises, and of falls
+_MAX_CASES = 6  # for improvements and for declines
 
 
 @dataclass(frozen=True)
 class Retrieved:
-    """An item that was retrieved, and whether it is a positive of the query."""
+    """A retrieved item. hit: whether the item is a positive of the query."""
 
     id: str
     hit: bool
@@ -42,14 +43,14 @@ class Retrieved:
 
 @dataclass(frozen=True)
 class Case:
-    """A test query, and what is retrieved for it.
+    """A test query, and the items that are retrieved for it.
 
     Attributes:
         query: id of the test row.
         query_modality, gallery_modality: the direction.
         rose: whether training on the set improves the rank of the first positive.
-        ranks: rank of the first positive by row of the score table; 1 is best, and ties can give halves.
-        retrieved: the first items retrieved, by row of the score table.
+        ranks: rank of the first positive, for each row of the score table; 1 is best, and ties can give half ranks.
+        retrieved: the first retrieved items, for each row of the score table.
     """
 
     query: str
@@ -65,7 +66,8 @@ class Cases:
     """The cases of a run.
 
     Attributes:
-        rose, fell, stayed: numbers of queries, over all directions, whose rank improves, worsens or does not change.
+        rose, fell, stayed: number of queries, over all directions, for which the rank of the first positive improves,
+            worsens or does not change.
         cases: the cases.
     """
 
@@ -76,10 +78,10 @@ class Cases:
 
 
 def find_cases(rows: Mapping[str, TrainedHeads], test: FeatureSet, gallery: Gallery = "distinct") -> Cases:
-    """Return the cases of a run; equal input gives equal cases.
+    """Return the cases of a run; the same input gives the same cases.
 
     Args:
-        rows: the trained heads by name of the row; they must include those in `COMPARED`.
+        rows: the trained heads of each row of the score table, by name; all names in `COMPARED` are required.
         test: rows of the test split.
         gallery: which rows are queries and gallery items.
     """
@@ -120,15 +122,15 @@ def find_cases(rows: Mapping[str, TrainedHeads], test: FeatureSet, gallery: Gall
 
 
 def save_cases(cases: Cases, path: Path) -> None:
-    """Write the cases as JSON."""
+    """Write the cases to a JSON file."""
     write_atomic(path, json.dumps({"schema": 1, **asdict(cases)}, ensure_ascii=False, allow_nan=False).encode())
 
 
 def load_cases(path: Path) -> Cases | None:
-    """Return the cases in a file, or None if there is no such file.
+    """Return the cases in a file, or None if the file does not exist.
 
     Raises:
-        InputError: the file is damaged or of another version.
+        InputError: the file is damaged or has an unknown version.
     """
     if not path.exists():
         return None

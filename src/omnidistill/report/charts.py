@@ -1,4 +1,4 @@
-"""Charts of one run or of several runs: losses with the rank floor, validation scores, step sizes."""
+"""Charts for one or several runs: losses with the rank floor, validation scores, and step sizes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Chart:
 
 
 def run_charts(scores: RunScores, metrics: Sequence[MetricsRecord]) -> Iterator[Chart]:
-    """Yield the charts of a run, as far as it has records: outer loss, validation scores, step sizes.
+    """Yield the charts of a run for which the log has records: losses, validation scores, step sizes.
 
     Args:
-        scores: scores of the run, for its matching loss and rank floor.
-        metrics: records of the log of the run.
+        scores: scores of the run, from which the matching loss and the rank floor are used.
+        metrics: records from the run's log.
     """
     steps = curves(metrics, "step_size/")
     log_steps = all(y > 0 for curve in steps.values() for _, y in curve)
@@ -40,10 +40,10 @@ def run_charts(scores: RunScores, metrics: Sequence[MetricsRecord]) -> Iterator[
 
 
 def shared_charts(runs: Mapping[str, Sequence[MetricsRecord]]) -> Iterator[Chart]:
-    """Yield charts of validation and loss with one curve per run.
+    """Yield a chart of the validation score and a chart of the loss, with one curve per run.
 
     Args:
-        runs: records of the logs, by label of the run.
+        runs: records from the log of each run, by label of the run.
     """
     for title, key, y_label in (
         ("Mean recall on the validation split", "validation", "mean recall, %"),
@@ -56,16 +56,16 @@ def shared_charts(runs: Mapping[str, Sequence[MetricsRecord]]) -> Iterator[Chart
 
 
 def total_floor(scores: RunScores) -> float | None:
-    """Return the rank floor summed over modalities; None for a run without a matching loss."""
+    """Return the rank floor, summed over modalities; None if the run has no rank floor or no matching loss."""
     return sum(scores.floor.values(), start=0.0) if scores.floor and scores.matching_loss is not None else None
 
 
 def curves(metrics: Sequence[MetricsRecord], key: str) -> dict[str, list[Point]]:
-    """Return values against iteration, by name.
+    """Return one curve per metric, by name: points (iteration, value).
 
     Args:
-        metrics: records of a log; records without an iteration are ignored.
-        key: name of a metric, or the prefix of several metrics if it ends with a slash.
+        metrics: records from a log; records without an iteration are ignored.
+        key: name of a metric or, if it ends with a slash, prefix of several metrics.
     """
     named: dict[str, list[Point]] = {}
     for record in metrics:
@@ -80,7 +80,7 @@ def curves(metrics: Sequence[MetricsRecord], key: str) -> dict[str, list[Point]]
 def _losses(
     scores: RunScores, metrics: Sequence[MetricsRecord]
 ) -> Iterator[tuple[str, dict[str, list[Point]], float | None]]:
-    """Yield title, curves and floor of each loss chart: outer loss, matching loss by modality, and task loss."""
+    """Yield the title, curves and floor of each loss chart: outer loss, matching loss by modality, and task loss."""
     total, terms = curves(metrics, "loss"), curves(metrics, "loss/")
     task = {"task": terms.pop(TASK)} if TASK in terms else {}
     name = "Outer loss" if scores.matching_loss is None else "Matching loss"
@@ -96,7 +96,7 @@ def _losses(
 
 
 def _summed(drawn: Sequence[Sequence[Point]]) -> dict[str, list[Point]]:
-    """Return the sum of the curves at the iterations that all of them have."""
+    """Return the sum of all curves, at those iterations at which every curve has a point."""
     values: dict[float, list[float]] = {}
     for curve in drawn:
         for x, y in curve:

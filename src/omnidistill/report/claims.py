@@ -1,4 +1,4 @@
-"""Sentences about the scores of a run: gain retained, size, and the matching loss compared with its rank floor."""
+"""Sentences about a run's scores: gain retained, size, and the matching loss compared with its rank floor."""
 
 from __future__ import annotations
 
@@ -11,31 +11,34 @@ from omnidistill.report.run_table import human_bytes, interval, percent
 
 
 def claim(scores: RunScores) -> str:
-    """Return one sentence with the gain retained at the first recall level at which it is defined."""
+    """Return a sentence with the gain retained, at the first recall level at which it is defined."""
     gains = _gains(scores)
     if not gains:
-        return f"On this data {_all_rows(scores)} do not improve recall beyond noise, so gain retained is not defined."
+        return (
+            f"On this data, training on {_all_rows(scores)} does not improve recall beyond noise, so gain retained is "
+            "undefined."
+        )
     k, gain = next(iter(gains.items()))
-    return f"{scores.size:,} synthetic rows retain {share(gain)} of the gain of {_all_rows(scores)} at {k}."
+    return f"{scores.size:,} synthetic rows retain {share(gain)} of the gain from {_all_rows(scores)} at {k}."
 
 
 def further(scores: RunScores) -> str:
-    """Return sentences about the gain retained at the other levels; empty if there is no other level."""
+    """Return sentences about the gain retained at the other levels; an empty text if there is no other level."""
     gains = _gains(scores)
     if not gains:
         mean = scores.distilled.recall[MEAN]
         recalls = enumerated(f"{percent(mean[k].mean)} % at {k}" for k in scores.levels)
-        return f"The recall of heads trained on {scores.size:,} synthetic rows is {recalls}."
+        return f"Heads trained on {scores.size:,} synthetic rows have a recall of {recalls}."
     parts = []
     if others := [f"{share(gain)} at {k}" for k, gain in gains.items()][1:]:
         parts.append(f"They retain {enumerated(others)}.")
     if undefined := [k for k in scores.levels if k not in gains]:
-        parts.append(f"At {enumerated(undefined)}, all rows do not improve recall beyond noise.")
+        parts.append(f"At {enumerated(undefined)}, training on all rows does not improve recall beyond noise.")
     return " ".join(parts)
 
 
 def origin(scores: RunScores) -> str:
-    """Return sentences about the data and the size of the set; empty for data without training and test rows."""
+    """Return sentences about the data and the size of the set; an empty text if training or test rows are missing."""
     rows, widths = scores.data.rows, scores.data.widths
     if not (widths and {"train", "test"} <= set(rows)):
         return ""
@@ -43,42 +46,42 @@ def origin(scores: RunScores) -> str:
     text = f"{rows['train']:,} training rows of {modalities} were distilled into {scores.size} synthetic rows"
     if scores.bytes.distilled and scores.bytes.features:
         text += f" with a total size of {human_bytes(scores.bytes.distilled)}, "
-        text += f"{100 * scores.bytes.distilled / scores.bytes.features:.3g} % of the bytes of the training rows"
+        text += f"{100 * scores.bytes.distilled / scores.bytes.features:.3g} % of the size of the training rows"
     if not scores.scored:
         return f"{text}."
-    students = f" by {scores.num_seeds} students each" if scores.num_seeds else ""
+    students = f", with {scores.num_seeds} students each" if scores.num_seeds else ""
     return f"{text}. The set and all baselines were evaluated on {rows['test']:,} test rows{students}."
 
 
 def differences(scores: RunScores) -> list[str]:
-    """Return one sentence per baseline that the set is compared with: paired differences of recall, in points."""
+    """Return one sentence per baseline, with the paired difference in recall between the set and the baseline."""
     sentences = []
     for other, levels in scores.distilled.differences.items():
         defined = {k: value for k in scores.levels if (value := levels.get(k)) is not None}
         if defined:
             label = scores.rows[other].label if other in scores.rows else other.replace("_", " ")
             points = enumerated(f"{_unbroken(interval(value, 1, sign=True))} at {k}" for k, value in defined.items())
-            sentences.append(f"Difference to “{label}”, in points of recall: {points}.")
+            sentences.append(f"Difference in recall to “{label}”, in percentage points: {points}.")
     return sentences
 
 
 def matching(scores: RunScores) -> str:
-    """Return a sentence about the matching loss and its floor; empty for a run without a matching loss."""
+    """Return a sentence about the matching loss and its floor; an empty text if the run has no matching loss."""
     loss, floor = scores.matching_loss, total_floor(scores)
     if loss is None:
         return ""
     text = f"Matching loss, summed over modalities: {loss:.3g}"
-    return text + ("." if floor is None else f"; no set of this size can go below {floor:.3g} (rank floor).")
+    return text + ("." if floor is None else f"; no set of this size can reach less than {floor:.3g} (rank floor).")
 
 
 def share(gain: Interval) -> str:
-    """Return `88 % [82, 94]` with non-breaking spaces."""
+    """Return the mean and the interval as `88 % [82, 94]`, with non-breaking spaces."""
     mean, low, high = (percent(part, 0) for part in (gain.mean, gain.low, gain.high))
     return _unbroken(f"{mean} % [{low}, {high}]")
 
 
 def enumerated(parts: Iterable[str]) -> str:
-    """Return `a, b and c`."""
+    """Return the parts as a list in prose, such as `a, b and c`."""
     *first, last = parts
     return f"{', '.join(first)} and {last}" if first else last
 

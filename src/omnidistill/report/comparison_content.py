@@ -1,8 +1,8 @@
-"""The content of a comparison: rows (a method or a baseline at a size or budget) with recall, gain and costs.
+"""The content of a comparison: rows (a method or a baseline at one size or budget) with recall, gain and costs.
 
-Recall, gain retained and difference are fractions, time is in seconds, memory in bytes. A row has no recall if all of
-its runs failed, and no group (size or budget) if it depends on neither. In comparison.json, the key of the rows is
-"lines", and the kind of baselines is "reference".
+Recall, gain retained and differences are fractions; time is in seconds and memory in bytes. A row has no recall if all
+of its runs failed. It has no group (size or budget) if it depends neither on the size nor on the budget. In
+comparison.json, the key of the rows is "lines", and the kind of baselines is "reference".
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Size = Annotated[int, Field(ge=1)]
 
 
 class Seconds(JsonContent):
-    """Time of each stage for one set; None if there is no such stage."""
+    """Time that each stage takes for one set; None if the row does not have the stage."""
 
     distill: Amount | None = None
     experts: Amount | None = None
@@ -39,32 +39,33 @@ class Seconds(JsonContent):
 
     @property
     def total(self) -> float | None:
-        """Sum over all stages; None without stages."""
+        """Sum over all stages; None if there are no stages."""
         stages = [seconds for seconds in (self.experts, self.distill, self.students) if seconds is not None]
         return sum(stages) if stages else None
 
 
 class Failure(JsonContent):
-    """The seed of a run that failed, and the error."""
+    """A failed run: its seed and the error."""
 
     seed: int
     error: str
 
 
 class ComparisonRow(JsonContent):
-    """A method or a baseline at one size or budget (bytes).
+    """A method or a baseline at one size or budget (in bytes).
 
     Attributes:
         name: unique name of the row.
         method: name of the method or baseline, the same at every size.
-        label: name in tables.
+        label: name to show in tables.
         kind: "method", or "reference" for a baseline.
-        size, budget: number of rows of the set, and the budget that it was derived from.
-        recall, metrics, gain_retained: over all runs of all seeds; None if every run failed.
-        difference_to_best: paired difference to the best method of the group; None for the best and for baselines.
+        size, budget: number of rows of the set, and the budget from which this number was derived.
+        recall, metrics, gain_retained: scores over all runs with all seeds; None if every run failed.
+        difference_to_best: paired difference to the best method in the group; None for the best and for baselines.
         seconds: time for one set.
-        bytes, peak_bytes: size of one set, and peak memory; None if the process needed as much before.
-        choices: students compared on validation.
+        bytes: size of one set.
+        peak_bytes: peak memory; None if the process had needed at least as much memory before.
+        choices: number of students that were compared on validation.
         failures: runs that failed.
     """
 
@@ -86,35 +87,35 @@ class ComparisonRow(JsonContent):
 
     @property
     def group(self) -> int | None:
-        """The budget or, without one, the size; rows of one group are compared with each other."""
+        """The budget or, if there is none, the size. Rows in the same group are compared with each other."""
         return self.size if self.budget is None else self.budget
 
     @property
     def is_method(self) -> bool:
-        """Whether the row is a method, not a baseline."""
+        """Whether the row is a method and not a baseline."""
         return self.kind == "method"
 
     @property
     def stage_seconds(self) -> Seconds:
-        """Time of each stage; without stages if every run failed."""
+        """Time of each stage; empty if every run failed."""
         return self.seconds or Seconds()
 
     def gain(self, level: str) -> Interval | None:
-        """Return the gain retained at one level; None if it is not defined."""
+        """Return the gain retained at a recall level; None if it is not defined."""
         return (self.gain_retained or {}).get(level)
 
     def difference(self, level: str) -> Interval | None:
-        """Return the difference to the best method of the group at one level; None for the best and for baselines."""
+        """Return the difference to the group's best method at a recall level; None for the best and for baselines."""
         return (self.difference_to_best or {}).get(level)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the row as in comparison.json; `seconds` contains only existing stages."""
+        """Return the row in the format of comparison.json; `seconds` contains only the stages that the row has."""
         seconds = None if self.seconds is None else self.seconds.model_dump(mode="json", exclude_none=True)
         return {**self.model_dump(mode="json"), "seconds": seconds}
 
 
 class ComparisonData(JsonContent):
-    """The dataset: name, width of every modality, rows of every split, bytes of the training rows."""
+    """The dataset: its name, the width of each modality, the rows per split, and the bytes of the training rows."""
 
     name: str
     widths: Mapping[str, Count]
@@ -127,13 +128,13 @@ class Comparison(JsonContent):
 
     Attributes:
         name: name of the comparison and of its files.
-        command: the command that ran it.
-        layout: layout of its table.
-        versions: versions of the packages that computed it.
-        heads: fingerprint of the initial heads of all students.
+        command: the command that ran the comparison.
+        layout: name of the layout of its table.
+        versions: versions of the packages that were used.
+        heads: fingerprint of the initial heads, which all students share.
         data: the dataset.
-        protocol: how the numbers were obtained, one sentence each.
-        seeds, num_students: seeds of the sets, and students per set.
+        protocol: sentences about how the numbers were obtained.
+        seeds, num_students: the seeds, each of which gives one set per row, and the number of students per set.
         rows: methods and baselines.
     """
 
@@ -152,21 +153,21 @@ class Comparison(JsonContent):
 
     @property
     def by_budget(self) -> bool:
-        """Whether rows are compared within budgets."""
+        """Whether the groups of rows are budgets."""
         return any(row.budget is not None for row in self.rows)
 
     def share(self, num_bytes: int | float) -> float:
-        """Return bytes as a fraction of those of the training rows.
+        """Return a number of bytes as a fraction of the bytes of the training rows.
 
         Raises:
-            InputError: the comparison does not contain the bytes of its data.
+            InputError: the comparison does not contain the bytes of the training rows.
         """
         if self.data.bytes is None:
             raise self.damaged("comparison", "data.bytes is missing")
         return num_bytes / self.data.bytes
 
     def families(self) -> dict[str, str]:
-        """Return {method: label of its rows at all sizes}, followed by the method if two labels are equal."""
+        """Return {method: label for its rows at all sizes}; the label includes the method if two labels are equal."""
         labels = {row.method: row.label for row in self.rows}
         labels |= {
             row.method: _FAMILIES[row.method] for row in self.rows if not row.is_method and row.method in _FAMILIES
@@ -175,20 +176,20 @@ class Comparison(JsonContent):
         return {method: label if counts[label] == 1 else f"{label} ({method})" for method, label in labels.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content of comparison.json."""
+        """Return the comparison in the format of comparison.json."""
         tree = self.model_dump(mode="json", exclude={"rows"})
         return {"schema": SCHEMA, **tree, "lines": [row.to_json() for row in self.rows]}
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any], where: str) -> Comparison:
-        """Validate the content of comparison.json, of this version or of version 0.1.
+        """Return the comparison in a comparison.json that this version or version 0.1 wrote.
 
         Args:
-            tree: the content.
+            tree: the content of the file.
             where: name of the file, for error messages.
 
         Raises:
-            InputError: a field is missing or has an invalid value; the message names the first one.
+            InputError: a field is missing or has an invalid value. The message names the first of these fields.
         """
         cls.require_schema(tree, SCHEMA, where)
         fields = {name: value for name, value in tree.items() if name not in ("schema", "rows", "lines")}
@@ -206,11 +207,11 @@ class Comparison(JsonContent):
 def _require_unique_names(rows: Sequence[ComparisonRow], where: str) -> None:
     name, count = Counter(row.name for row in rows).most_common(1)[0]
     if count > 1:
-        raise Comparison.damaged(where, f"lines has {count} lines named {name!r}")
+        raise Comparison.damaged(where, f"'lines' contains {count} rows named {name!r}")
 
 
 def _require_same_recalls(rows: Sequence[ComparisonRow], where: str) -> None:
-    """Check that every row has a mean over directions, and that all have the same directions with the same levels."""
+    """Check that every row has a mean over directions, and that all rows have the same directions and levels."""
     expected: tuple[set[str], set[str]] | None = None
     for number, row in enumerate(rows):
         if row.recall is None:

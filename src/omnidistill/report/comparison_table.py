@@ -1,6 +1,6 @@
-"""The table of a comparison for terminal, Markdown and CSV; see `latex` for LaTeX.
+"""Write the table of a comparison for the terminal, as Markdown or as CSV; see `latex` for LaTeX.
 
-The tables contain percent, the CSV file fractions. `layouts` defines the content of the cells.
+The tables contain percentages, and the CSV file contains fractions. `layouts` defines the content of the cells.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _MARKDOWN = re.compile(r"[\\`*_{}<>|#~$&^]|(?<=\])\(")
 def to_rich(comparison: Comparison, layout: str | None = None) -> rich.table.Table:
     """Return the table for a terminal.
 
-    Columns of a group are stacked, so the table fits into 100 characters for any number of directions and sizes. The
-    layout "retrieval" omits the columns of single directions.
+    Groups of columns are stacked, so the table fits into 100 characters for any number of directions and sizes. The
+    layout "retrieval" omits the columns for single directions.
 
     Args:
-        comparison: its content.
-        layout: name of a layout; by default that of the comparison.
+        comparison: the comparison.
+        layout: name of a layout; None uses the comparison's layout.
 
     Raises:
-        InputError: the layout is unknown, or it shows sizes in percent of the data and the size of the data is unknown.
+        InputError: the layout is unknown, or it needs the size of the training data, which is unknown.
     """
     from rich import box
     from rich.table import Table
@@ -52,7 +52,7 @@ def to_rich(comparison: Comparison, layout: str | None = None) -> rich.table.Tab
     shown.caption, shown.caption_justify = Text("\n".join(table.notes)), "left"
     shown.add_column("Method", overflow="fold")
     if groups:
-        # A name on two lines would not align with the numbers of its group.
+        # A group's name on two lines would not align with its numbers.
         shown.add_column("", no_wrap=True, max_width=36)
     for name, _ in stacks:
         shown.add_column(Text(name), justify="right", no_wrap=True)
@@ -67,14 +67,14 @@ def to_rich(comparison: Comparison, layout: str | None = None) -> rich.table.Tab
 
 
 def to_markdown(comparison: Comparison, layout: str | None = None) -> str:
-    """Return the table in GitHub's Markdown and its notes as a list, ending in a newline.
+    """Return the table in GitHub's Markdown, followed by its notes as a list; the text ends with a newline.
 
     Args:
-        comparison: its content.
-        layout: name of a layout; by default that of the comparison.
+        comparison: the comparison.
+        layout: name of a layout; None uses the comparison's layout.
 
     Raises:
-        InputError: the layout is unknown, or it shows sizes in percent of the data and the size of the data is unknown.
+        InputError: the layout is unknown, or it needs the size of the training data, which is unknown.
     """
     table = comparison_table(comparison, layout)
     header = [_escape(f"{group} {name}".strip()) for group, name in table.columns]
@@ -88,9 +88,9 @@ def to_markdown(comparison: Comparison, layout: str | None = None) -> str:
 
 
 def to_csv(comparison: Comparison) -> str:
-    """Return all numbers unrounded, one record per row, direction and metric.
+    """Return all numbers as CSV, unrounded, with one record per row, direction and metric.
 
-    Gain and difference refer to the mean over directions. A row whose runs all failed is one record without recall.
+    Gain and difference refer to the mean over directions. A row whose runs all failed has one record without recall.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -109,9 +109,9 @@ def to_csv(comparison: Comparison) -> str:
 
 
 def _stacks(table: ComparisonTable) -> tuple[list[str], list[tuple[str, list[int]]]]:
-    """Return the groups that are stacked, if any, and the columns for a terminal.
+    """Return the names of the stacked groups, if any, and the columns for a terminal.
 
-    A column is (name, places of the table's columns that are stacked in it).
+    A column is (name, indices of the table's columns that are stacked in it).
     """
     places: dict[str, dict[str, int]] = {}
     for place, (group, name) in enumerate(table.columns[1:], start=1):
@@ -142,7 +142,7 @@ def _marked(cell: Cell) -> str:
 
 
 def _escape(text: str) -> str:
-    """Return Markdown that shows the text literally, on one line."""
+    """Return the text on one line, escaped so that Markdown shows it literally."""
     return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
 
 

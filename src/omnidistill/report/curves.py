@@ -1,9 +1,10 @@
 """Line charts as accessible inline SVG; the same input gives the same bytes.
 
-Colours are the CSS variables `--series-1` ... `--series-6` if the page defines them, and everything else is
-`currentColor`, so charts work on light and dark pages. Curves have labels at their right end, so they can be identified
-without colour; more than six also differ in their dashes. `standalone` converts a chart to a file that follows the
-reader's colour scheme. "Values" are in units of the data, "coordinates" in SVG units (pixels at the natural size).
+Curves have the colours of the CSS variables `--series-1` ... `--series-6` if the page defines them, and everything else
+has `currentColor`, so charts work on light and dark pages. Curves have labels at their right end, so they can be
+identified without colour; if there are more than six, they also differ in their dashes. `standalone` converts a chart
+into a file that follows the reader's colour scheme. "Values" are in units of the data; "coordinates" are in SVG units
+(pixels at the natural size).
 """
 
 from __future__ import annotations
@@ -42,17 +43,17 @@ def line_chart(
     log_x: bool = False,
     log_y: bool = False,
 ) -> str:
-    """Draw named series of (x, y) points, in the order of x, as one `<svg>` element.
+    """Draw one or more curves as one `<svg>` element.
 
-    Points that are not finite (or not positive on a logarithmic axis) leave a gap. If a curve has more than 320 points,
-    the chart shows the median in each of 160 columns and a band from the minimum to the maximum, so peaks stay visible.
-    Screen readers read the title and a summary of the curves.
+    Points that are not finite (or not positive on a logarithmic axis) leave a gap. If a curve has more than 320 points
+    without a gap, the chart divides them into 160 columns. It shows the median of each column, and a band from the
+    minimum to the maximum, so peaks stay visible. Screen readers read the title and a summary of the curves.
 
     Args:
-        series: the points of each curve, by name.
+        series: the points (x, y) of each curve in ascending order of x, by name of the curve.
         title: title of the chart.
         x_label, y_label: labels of the axes.
-        floor: lower bound, drawn as a dashed line with its value; None: no line.
+        floor: a lower bound, which is drawn as a dashed line with its value; None draws no line.
         log_x, log_y: whether an axis is logarithmic.
     """
     drawn = {name: _segments(points, log_x, log_y) for name, points in series.items()}
@@ -86,7 +87,7 @@ def line_chart(
 
 
 def standalone(chart: str) -> str:
-    """Return a chart as the content of an SVG file, which is dark if the reader's colour scheme is."""
+    """Return a chart as the content of an SVG file, which has dark colours if the reader's colour scheme is dark."""
     dark = "".join(f"--series-{number}:{colour};" for number, colour in enumerate(_DARK_COLOURS, start=1))
     style = f"<style>svg{{color:#1f2328}}@media(prefers-color-scheme:dark){{svg{{color:#e6edf3;{dark}}}}}</style>"
     opened = chart.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
@@ -95,7 +96,7 @@ def standalone(chart: str) -> str:
 
 @dataclass(frozen=True)
 class _Axis:
-    """A scale from values [low, high] to coordinates [start, stop], with its ticks (value, label)."""
+    """A function from values in [low, high] to coordinates in [start, stop], with ticks (value, label)."""
 
     low: float
     high: float
@@ -136,7 +137,7 @@ def _log_axis(low: float, high: float, start: float, stop: float) -> _Axis:
 
 
 def _nice_step(rough: float) -> float:
-    """Return the smallest of 1, 2, 5, 10 times a power of ten that is at least `rough`."""
+    """Return the smallest number that is 1, 2 or 5 times a power of ten and at least `rough`."""
     magnitude = 10.0 ** math.floor(math.log10(rough))
     return next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= rough * (1 - 1e-9))
 
@@ -151,7 +152,7 @@ def _drawable(value: float, log: bool) -> bool:
 
 
 def _segments(points: Sequence[Point], log_x: bool, log_y: bool) -> list[list[Point]]:
-    """Return the sequences of consecutive drawable points."""
+    """Split the points into segments of consecutive points that can be drawn."""
     segments: list[list[Point]] = [[]]
     for x, y in points:
         if _drawable(x, log_x) and _drawable(y, log_y):
@@ -162,7 +163,7 @@ def _segments(points: Sequence[Point], log_x: bool, log_y: bool) -> list[list[Po
 
 
 def _columns(segment: list[Point]) -> tuple[list[Point], list[Point]]:
-    """Return a curve of at most 320 points, and the outline of the band around it (empty if it has all points)."""
+    """Return a curve with at most 320 points, and the outline of the band around it, empty if no points are omitted."""
     if len(segment) <= 2 * _NUM_COLUMNS:
         return segment, []
     line, low, high = [], [], []
@@ -219,7 +220,7 @@ def _curve(segments: list[list[Point]], x_axis: _Axis, y_axis: _Axis, number: in
 
 
 def _end_names(drawn: Mapping[str, list[list[Point]]], x_axis: _Axis, y_axis: _Axis) -> list[str]:
-    """Return the labels of the curves, each at the height of its end, moved apart if they would overlap."""
+    """Return the labels of the curves, each at the height of its curve's end; overlapping labels are moved apart."""
     lasts = [_columns(segments[-1])[0][-1][1] for segments in drawn.values()]
     ends = sorted((y_axis(last), number, name) for number, (name, last) in enumerate(zip(drawn, lasts, strict=True)))
     heights: list[float] = []
@@ -285,7 +286,7 @@ def _dash(number: int) -> str:
 
 
 def _short(name: str) -> str:
-    """Return the beginning and the end of a long name, since the names of runs of one method differ at the end."""
+    """Shorten a long name in the middle, because the names of a method's runs differ at the end."""
     if len(name) <= _MAX_NAME_LENGTH:
         return name
     return f"{name[: _MAX_NAME_LENGTH // 2]}…{name[1 - _MAX_NAME_LENGTH // 2 :]}"

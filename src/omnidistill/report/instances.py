@@ -1,7 +1,7 @@
-"""Description of synthetic rows by real items: the nearest training items, and the distance from the initial row.
+"""Describe synthetic rows by real items: the nearest training items, and the distance from the initial row.
 
-nearest     training items with the highest cosine of preprocessed features, one per group
-move        cos(x0, x) and ||x - x0|| / ||x0|| of the synthetic row x and the real row x0 that it was initialised with
+nearest     the training items whose preprocessed features have the highest cosine with the row, one item per group
+move        cos(x0, x) and ||x - x0|| / ||x0|| for the synthetic row x and the real row x0 from which it started
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import DistilledSet
 
 NUM_NEAREST = 3
-"""Number of nearest items per row and modality, each of a different group."""
-_NUM_CANDIDATES = 16  # nearest rows from which items of different groups are chosen
+"""Number of nearest items per row and modality; all are from different groups."""
+_NUM_CANDIDATES = 16  # nearest rows, from which items in different groups are selected
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A real training item near a synthetic row, its group, and the cosine of their features in [-1, 1]."""
+    """A real training item near a synthetic row, its group, and the cosine in [-1, 1] between their features."""
 
     id: str
     group: str
@@ -32,7 +32,7 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Move:
-    """Change of a synthetic row from its initial real row: cosine in [-1, 1], and distance relative to its norm."""
+    """Change of a synthetic row from its initial row: cosine in [-1, 1], and distance relative to the initial norm."""
 
     cosine: float
     distance: float
@@ -40,7 +40,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Trace:
-    """A synthetic row in one modality: its nearest items, and its move (None without an initial real row)."""
+    """A synthetic row in one modality: its nearest items, and its move (None if it has no initial real row)."""
 
     nearest: tuple[Neighbour, ...]
     move: Move | None
@@ -56,12 +56,12 @@ class Instance:
 
     @property
     def agrees(self) -> bool:
-        """Whether the nearest items of all modalities (at least two) are of the same group."""
+        """Whether there are several modalities, and the nearest items in all of them belong to the same group."""
         return len(self.traces) > 1 and len({trace.nearest[0].group for trace in self.traces.values()}) == 1
 
 
 def trace_instances(distilled: DistilledSet, train: FeatureSet, first: int = 0) -> list[Instance]:
-    """Return one instance for every stored row, numbered from `first`."""
+    """Return one instance for each stored row of the set. The first instance has the number `first`."""
     size, places = distilled.size, {name: row for row, name in enumerate(train.ids)}
     initial_rows = [places[name] for name in distilled.provenance.initial_ids if name in places]
     known = len(initial_rows) == size

@@ -1,6 +1,6 @@
-"""Captions, pictures and sounds of real items: of the bundled emoji, of the files of a manifest, or the id only.
+"""Captions, pictures and sounds of real items: from the bundled emoji, from the files in a manifest, or only the ids.
 
-Media are small: thumbnails of pictures and of one frame of a video, and a few seconds of sound at a low rate. They are
+Media are small: a thumbnail of a picture or of one video frame, and a few seconds of sound at a low rate. They are
 created on demand, which requires the extra "media".
 """
 
@@ -25,7 +25,7 @@ from omnidistill.encoding.media.sound import read_sound
 from omnidistill.encoding.media.video import read_frames, video_duration
 
 THUMBNAIL_PIXELS = 112
-"""Largest side of a thumbnail."""
+"""Length of a thumbnail's longer side."""
 SOUND_SECONDS = 4.0
 SOUND_RATE = 16_000
 _SOUND_BITS = 24_000  # per second
@@ -33,7 +33,7 @@ _SOUND_BITS = 24_000  # per second
 
 @dataclass(frozen=True)
 class Medium:
-    """A small file and its MIME type."""
+    """The content of a small file, and its MIME type."""
 
     type: str
     data: bytes
@@ -47,8 +47,8 @@ MediumFactory = Callable[[], Medium]
 class Items(Protocol):
     """Captions and media of real items, by id.
 
-    The functions that `picture` and `sound` return raise InputError if a file cannot be used or the extra "media" is
-    not installed.
+    The functions returned by `picture` and `sound` raise InputError if a file cannot be used, or if the extra "media"
+    is not installed.
     """
 
     def caption(self, name: str, modality: str) -> str:
@@ -56,27 +56,27 @@ class Items(Protocol):
         ...
 
     def picture(self, name: str) -> MediumFactory | None:
-        """Return a function that creates a picture of the item, or None if it has none."""
+        """Return a function that creates a picture of the item, or None if the item has no picture."""
         ...
 
     def sound(self, name: str, modality: str) -> MediumFactory | None:
-        """Return a function that creates the sound of the item in this modality, or None if it has none."""
+        """Return a function that creates the item's sound in this modality, or None if the item has no sound."""
         ...
 
 
 class NamedItems:
-    """Items without captions and media: the caption is the id."""
+    """Items without captions and media. The id serves as the caption."""
 
     def caption(self, name: str, modality: str) -> str:
         """Return the id."""
         return name
 
     def picture(self, name: str) -> MediumFactory | None:
-        """Return None."""
+        """Return None, because there are no pictures."""
         return None
 
     def sound(self, name: str, modality: str) -> MediumFactory | None:
-        """Return None."""
+        """Return None, because there are no sounds."""
         return None
 
 
@@ -84,7 +84,7 @@ class EmojiItems:
     """Items of the bundled emoji dataset, with Noto drawings as pictures and without sounds."""
 
     def caption(self, name: str, modality: str) -> str:
-        """Return the written or spoken text; for a drawing, the spoken text and the variant."""
+        """Return the written or spoken text or, for a drawing, the spoken text and the variant of the drawing."""
         texts = self._captions
         if modality != "image":
             return texts[modality][name]
@@ -96,7 +96,7 @@ class EmojiItems:
         return None if data is None else lambda: Medium("image/png", data)
 
     def sound(self, name: str, modality: str) -> MediumFactory | None:
-        """Return None."""
+        """Return None, because there are no sounds."""
         return None
 
     @cached_property
@@ -106,31 +106,31 @@ class EmojiItems:
 
 
 class ManifestItems:
-    """Items of a manifest, with media from its local files; web addresses are never opened."""
+    """Items from a manifest, with media from its local files. URLs are never opened."""
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
         self.rows: dict[str, Row] = {row.id: row for row in manifest.rows}
 
     def caption(self, name: str, modality: str) -> str:
-        """Return the text of this modality or, if it has none, the first text or the id."""
+        """Return the item's text in this modality, or else its first text in any modality, or else its id."""
         media = self.rows[name].media if name in self.rows else {}
         return next((media[m] for m in (modality, *media) if m in media and self.manifest.kinds[m] == "text"), name)
 
     def picture(self, name: str) -> MediumFactory | None:
-        """Return the first picture of the item, or the middle frame of its first video."""
+        """Return the first picture of the item, or else the middle frame of its first video."""
         pictures, videos = self._files(name, "image"), self._files(name, "video")
         if pictures:
             return lambda: thumbnail(read_picture(pictures[0][1]))
         return (lambda: _poster(*videos[0])) if videos else None
 
     def sound(self, name: str, modality: str) -> MediumFactory | None:
-        """Return the first seconds of the sound."""
+        """Return the first seconds of the item's sound in this modality."""
         sounds = self._files(name, "audio", modality)
         return (lambda: _beginning(*sounds[0])) if sounds else None
 
     def _files(self, name: str, kind: str, only: str | None = None) -> list[tuple[Row, Path]]:
-        """Return the files of an item that are of this kind."""
+        """Return (row, path) for each local file of this kind; if `only` is given, only from this modality."""
         row = self.rows.get(name)
         if row is None:
             return []
@@ -151,7 +151,7 @@ def _beginning(row: Row, path: Path) -> Medium:
 
 
 def thumbnail(picture: UInt8[Tensor, "3 height width"]) -> Medium:
-    """Return a picture (RGB, 0 to 255) as WebP with at most `THUMBNAIL_PIXELS` per side."""
+    """Return an RGB picture with values in 0-255 as WebP, with at most `THUMBNAIL_PIXELS` per side."""
     image = require("PIL.Image", "media").fromarray(picture.permute(1, 2, 0).numpy())
     image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
     data = io.BytesIO()

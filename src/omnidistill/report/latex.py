@@ -1,7 +1,7 @@
-"""The table of a comparison in LaTeX, which requires the package booktabs.
+"""Write the table of a comparison in LaTeX, which requires the LaTeX package booktabs.
 
-Groups of columns have a common heading with a rule below it, blocks of rows a heading in italics, and notes follow the
-table in small print.
+A group of columns has a common heading with a rule below it, and a block of rows has a heading in italics. Notes follow
+the table in small print.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def to_latex(comparison: Comparison, layout: str | None = None) -> str:
     """Return the table as a `tabular`, followed by its notes as small paragraphs.
 
     Args:
-        comparison: its content.
-        layout: name of a layout; by default that of the comparison.
+        comparison: the comparison.
+        layout: name of a layout; None uses the comparison's layout.
 
     Raises:
-        InputError: the layout is unknown, or it shows sizes in percent of the data and the size of the data is unknown.
+        InputError: the layout is unknown, or it needs the size of the training data, which is unknown.
     """
     table = comparison_table(comparison, layout)
     width = len(table.columns)
@@ -54,7 +54,7 @@ def to_latex(comparison: Comparison, layout: str | None = None) -> str:
 
 
 def _header(columns: tuple[tuple[str, str], ...]) -> list[str]:
-    """Return the lines with the names of the columns, preceded by the names of their groups if there are any."""
+    """Return the lines with the column names, preceded by the names of the column groups if there are any."""
     groups, rules, first = [], [], 1
     for group, members in groupby(columns, key=lambda column: column[0]):
         width = len(list(members))
@@ -78,6 +78,6 @@ def _marked(cell: Cell) -> str:
 
 
 def _escape(text: str) -> str:
-    """Return LaTeX of the literal text on one line; a leading [ or * would be read as an argument of the line break."""
+    """Escape a text for LaTeX, on one line; a leading [ or * would become an argument of the line break."""
     escaped = _SPECIAL.sub(lambda match: _LITERAL[match[0]], " ".join(text.split()))
     return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped

@@ -1,14 +1,14 @@
 """The table of a comparison as text, in one of five layouts.
 
-* retrieval: recall, gain retained, difference to the best method and cost, one block per group
-* variants: methods x groups, mean recall over directions
-* cost: seconds of each stage, bytes, students evaluated on validation, one block per group
-* directions: recall of every direction, one block per group
-* curve: methods x groups, gain retained
+* retrieval: recall, gain retained, difference to the best method, and cost; one block per group
+* variants: mean recall over directions; methods as rows and groups as columns
+* cost: seconds per stage, bytes, and number of students evaluated on validation; one block per group
+* directions: recall in every direction; one block per group
+* curve: gain retained; methods as rows and groups as columns
 
-A group is a size or, if the comparison has budgets, a budget. Within a group the best recall of a method is bold, and
-so is every recall that rounds to the same number; baselines are never bold. A dagger marks the mean recall of a method
-whose paired difference to the best method has an interval that contains 0.
+A group is a size or, if the comparison has budgets, a budget. In each group, the best recall of a method is bold. Other
+methods' recalls that round to the same number are bold too, but baselines are never bold. A dagger after a method's
+mean recall means that the interval of its paired difference to the best method contains 0.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from omnidistill.report.run_table import ABSENT, arrow, human_bytes, interval, p
 FAILED = "failed"
 GAIN, DIFFERENCE = "gain retained", "difference to best"
 Columns = tuple[tuple[str, str], ...]
-_DEFAULT_LEVELS = ["R@1", "R@5", "R@10"]  # shown if every row failed
+_DEFAULT_LEVELS = ["R@1", "R@5", "R@10"]  # used if every row failed
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell as text; `best` is shown in bold, `tied` by a dagger after the text."""
+    """The text of a cell. best: whether to show it in bold. tied: whether to show a dagger after it."""
 
     text: str
     best: bool = False
@@ -41,7 +41,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Block:
-    """Rows under one heading; an empty heading is not shown."""
+    """A block of rows under one heading; an empty heading is not shown."""
 
     heading: str
     rows: tuple[tuple[Cell, ...], ...]
@@ -54,9 +54,10 @@ class ComparisonTable:
     Attributes:
         layout: name of the layout.
         title: title of the table.
-        columns: (group, name) of each, with "" for no group; the first column names the row, the others hold numbers.
-        blocks: the rows.
-        notes: sentences to be shown under the table.
+        columns: (group, name) of each column; group is "" for a column without a group. The first column names the row,
+            and the others contain numbers.
+        blocks: the rows, in blocks.
+        notes: sentences to show below the table.
     """
 
     layout: str
@@ -70,17 +71,18 @@ def comparison_table(comparison: Comparison, layout: str | None = None) -> Compa
     """Return the table of a comparison.
 
     Args:
-        comparison: its content.
-        layout: name of a layout; by default that of the comparison.
+        comparison: the comparison.
+        layout: name of a layout; None uses the comparison's layout.
 
     Raises:
-        InputError: the layout is unknown, or it shows sizes in percent of the data and the size of the data is unknown.
+        InputError: the layout is unknown, or it needs the size of the training data, which is unknown.
     """
     cells = _Cells(comparison)
     layout = comparison.layout if layout is None else layout
     if layout not in _LAYOUTS:
         raise InputError(
-            f"comparison: field layout is {layout!r}, allowed are {', '.join(_LAYOUTS)}{nearest(layout, _LAYOUTS)}"
+            f"comparison: field 'layout' is {layout!r}; allowed values: {', '.join(_LAYOUTS)}"
+            f"{nearest(layout, _LAYOUTS)}"
         )
     columns, blocks = _LAYOUTS[layout](cells)
     title = f"{comparison.data.name}: {comparison.name}"
@@ -88,7 +90,7 @@ def comparison_table(comparison: Comparison, layout: str | None = None) -> Compa
 
 
 class _Cells:
-    """Rows of the comparison in order (by group, baselines first), and the text of their cells; used by all layouts."""
+    """Used by all layouts: the comparison's rows, sorted by group with baselines first, and the text of their cells."""
 
     def __init__(self, comparison: Comparison) -> None:
         self.comparison = comparison
@@ -110,11 +112,11 @@ class _Cells:
                     self._best[key] = max(_as_shown(of_row.mean), self._best.get(key, 0.0))
 
     def label(self, row: ComparisonRow) -> str:
-        """Return the label, followed by the name of the row if another row of the group has the same label."""
+        """Return the label, followed by the name of the row if another row in the group has the same label."""
         return row.label if self._namesakes[row.label, row.group] == 1 else f"{row.label} ({row.name})"
 
     def heading(self, group: int, of: str = " of the bytes") -> str:
-        """Return the heading of a group: its size or budget."""
+        """Return the heading of a group, which states its size or budget."""
         if not self.comparison.by_budget:
             return _rows(group)
         return f"{100 * self.comparison.share(group):.3g} %{of} ({human_bytes(group)})"
@@ -129,9 +131,9 @@ class _Cells:
         return Cell(text, best, difference is not None and difference.low <= 0 <= difference.high)
 
     def by_group(self, build: Callable[[ComparisonRow], list[str | Cell]]) -> tuple[Block, ...]:
-        """Return one block per group; `build` returns the cells after the label.
+        """Return one block per group. `build` returns the cells of a row that follow the label.
 
-        With budgets, the label of a method includes the number of rows.
+        If groups are budgets, the label of a method includes the number of rows of its set.
         """
 
         def label(row: ComparisonRow) -> str:
@@ -150,9 +152,9 @@ class _Cells:
     def by_columns(
         self, cell: Callable[[ComparisonRow, str], str | Cell], name: Callable[[ComparisonRow], str]
     ) -> tuple[Columns, tuple[Block, ...]]:
-        """Return groups as columns and one table row per name, baselines first.
+        """Return a table with one column per group and level and one row per name, with the baselines first.
 
-        A row that belongs to no group is repeated in every column.
+        The values of a row that belongs to no group are repeated for every group.
         """
         groups: list[int | None] = [group for group in self.groups if group is not None]
         groups = groups or [None]
@@ -238,12 +240,12 @@ _LAYOUTS: dict[str, Callable[[_Cells], tuple[Columns, tuple[Block, ...]]]] = {
     "curve": _curve,
 }
 _LEGENDS = {
-    "retrieval": "Recall and gain retained in %, difference to the best method of the {group} in points; ± is the "
-    "standard deviation, brackets contain the interval.",
-    "variants": "Mean recall over directions in %; ± is the standard deviation.",
-    "cost": "Seconds and bytes are those of one set.",
+    "retrieval": "Recall and gain retained are in %; the difference to the best method of the {group} is in percentage "
+    "points. ± is the standard deviation; brackets contain the interval.",
+    "variants": "Mean recall over directions, in %; ± is the standard deviation.",
+    "cost": "Seconds and bytes are for one set.",
     "directions": "Recall in %, query → gallery; ± is the standard deviation.",
-    "curve": "Gain retained of the mean recall over directions in %; brackets contain the interval.",
+    "curve": "Gain retained in %, for the mean recall over directions; brackets contain the interval.",
 }
 
 
@@ -252,7 +254,7 @@ def _notes(cells: _Cells, layout: str, blocks: tuple[Block, ...]) -> tuple[str, 
     notes = [_LEGENDS[layout].format(group=group)]
     shown = [cell for block in blocks for row in block.rows for cell in row]
     if any(cell.best for cell in shown):
-        notes.append(f"Bold: the best method of the {group}; baselines are not considered.")
+        notes.append(f"Bold: the best method of each {group}, not including baselines.")
     if any(cell.tied for cell in shown):
         notes.append(f"†: the interval of the paired difference to the best method of the {group} contains 0.")
     if layout in ("variants", "curve") and None in cells.groups and len(cells.groups) > 1:

@@ -1,4 +1,4 @@
-"""Embedding of media in the page as data URIs, each distinct file once, up to a limit of bytes."""
+"""Embed media in the page as data URIs, each distinct file only once, up to a total number of bytes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class EmbeddedMedia:
     Attributes:
         uris: the data URIs.
         num_bytes: their total size.
-        left_out: number of media that did not fit.
-        unreadable: error message of every file that cannot be used.
+        left_out: number of media that did not fit into the budget.
+        unreadable: error message for each file that cannot be used.
     """
 
     def __init__(self, budget: int) -> None:
@@ -29,10 +29,10 @@ class EmbeddedMedia:
         self._by_uri: dict[str, int] = {}
 
     def number(self, key: Hashable, factory: MediumFactory | None) -> int | None:
-        """Return the index in `uris` of the medium with this key, which is created at its first use.
+        """Return the index in `uris` of the medium with this key, and create the medium when it is first used.
 
-        The result is None if there is no medium or it does not fit. After the first that does not fit, no other medium
-        is created.
+        The result is None if there is no medium, or if the medium does not fit into the budget. After the first medium
+        that does not fit, no further media are created.
         """
         if key not in self._by_key:
             self._by_key[key] = None if factory is None else self._embed(factory)

@@ -1,8 +1,8 @@
 """One self-contained HTML page about runs on the same data: summary, tables, curves, similarity, instances, cases.
 
-All texts of a run (captions, labels, settings) are escaped. A content security policy allows only the style and script
-of the page, by their hashes, and embedded media. Instances are a list of numbers from which the script builds the
-elements. Media are embedded as long as the page is smaller than `MAX_BYTES`.
+All texts from a run (captions, labels, settings) are escaped. A content security policy allows only embedded media, and
+the style and script of the page, which it identifies by their hashes. Instances are stored as a list of numbers, from
+which the script builds the elements. Media are embedded as long as the page is smaller than `MAX_BYTES`.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ __all__ = ["MAX_BYTES", "RunView", "render_page"]
 
 MAX_BYTES = 4_900_000
 """Intended maximum size of a page; media that would exceed it are omitted."""
-_FRAME_BYTES = 150_000  # estimated size of the style, script, tables and curves of a run
+_FRAME_BYTES = 150_000  # estimated size of style, script, tables and curves, per run
 
 
 def render_page(runs: Sequence[RunView]) -> str:
-    """Return the page as HTML; equal input gives equal bytes.
+    """Return the page as HTML; the same input gives the same bytes.
 
     Args:
-        runs: at least one run; all on the same data.
+        runs: one or more runs on the same data.
 
     Raises:
-        InputError: no run is given, or the runs were not scored on the same data (see `run_table.combine`).
+        InputError: no run is given, or the runs were not evaluated on the same data (see `run_table.combine`).
     """
     if not runs:
-        raise InputError("page: no run to show; give at least one")
+        raise InputError("page: no run to show; pass at least one")
     shown = ShownItems()
     labels = run_labels(runs)
     numbers = [instance_numbers(run.instances, run.items, shown) for run in runs]
@@ -92,7 +92,7 @@ def render_page(runs: Sequence[RunView]) -> str:
 
 @dataclass(frozen=True)
 class _SharedTables:
-    """The tables over all evaluated runs; `emphasised` contains the indices of the rows of distilled sets."""
+    """The tables over all evaluated runs. emphasised: indices of the rows for distilled sets."""
 
     scores: TextTable | None = None
     emphasised: frozenset[int] = frozenset()
@@ -123,12 +123,12 @@ def _places(numbers: dict[int, int | None]) -> dict[int, int]:
 
 
 def _source(environment: Environment, name: str) -> Markup:
-    """Return a file of the templates, unchanged."""
+    """Return the unchanged content of a file in the folder of templates."""
     assert environment.loader is not None
     return Markup(environment.loader.get_source(environment, name)[0])
 
 
 def _csp_hash(content: str) -> str:
-    """Return the source expression of a content security policy that allows this inline style or script."""
+    """Return the source expression with which a content security policy allows this inline style or script."""
     digest = hashlib.sha256(str(content).encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"

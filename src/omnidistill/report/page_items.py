@@ -1,7 +1,7 @@
-"""Items and instances of the page as data for its script: captions, media, and instances that refer to them by number.
+"""The page's items and instances as data for its script: captions, media, and instances that refer to them by number.
 
-The script builds the elements of the instances from this data, a few at a time. Captions are inserted as text, never as
-markup.
+From this data, the script builds the elements for the instances, a few at a time. Captions are inserted as text, never
+as markup.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from omnidistill.report.items import Items
 from omnidistill.report.media_embedding import EmbeddedMedia
 
 MAX_CAPTION = 90
-"""Maximum number of characters of a caption."""
-_SOUND_SHARE = 0.4  # largest share of the bytes for sounds; pictures use the rest
+"""Maximum number of characters in a caption."""
+_SOUND_SHARE = 0.4  # maximum share of the bytes that sounds may use; pictures may use the rest
 
 
 @dataclass
@@ -34,7 +34,7 @@ class ShownItems:
     _with_media: dict[int, None] = field(default_factory=dict)
 
     def number(self, items: Items, name: str, modality: str, with_media: bool = True) -> int:
-        """Return the number of an item in one modality; its media are embedded if any call has `with_media`."""
+        """Return the number of an item in one modality. Its media are embedded if any call for it sets `with_media`."""
         key = (id(items), name, modality)
         if key not in self._numbers:
             self._numbers[key] = len(self.texts)
@@ -46,7 +46,7 @@ class ShownItems:
         return number
 
     def embed(self, budget: int) -> Media:
-        """Return pictures and sounds of the items, in the order of first use, as many as fit into `budget` bytes."""
+        """Return as many of the items' pictures and sounds as fit into `budget` bytes, in the order of first use."""
         sounds = EmbeddedMedia(int(_SOUND_SHARE * budget))
         sound_of = {number: self._sound(sounds, number) for number in self._with_media}
         pictures = EmbeddedMedia(budget - sounds.num_bytes)
@@ -64,7 +64,7 @@ class ShownItems:
 
 @dataclass(frozen=True)
 class Media:
-    """Embedded media, and the indices of the picture and sound of each item (None if it has none)."""
+    """Embedded media, and the index of each item's picture and of its sound (None if there is none)."""
 
     pictures: EmbeddedMedia
     sounds: EmbeddedMedia
@@ -72,7 +72,7 @@ class Media:
     sound_of: dict[int, int | None]
 
     def note(self) -> str:
-        """Return a sentence about missing media; empty if none are missing."""
+        """Return a sentence about missing media; an empty text if no media are missing."""
         parts = [
             f"{media.left_out:,} {name} did not fit into the page"
             for name, media in (("pictures", self.pictures), ("sounds", self.sounds))
@@ -85,10 +85,10 @@ class Media:
 
 
 def instance_numbers(instances: Sequence[Instance], items: Items, shown: ShownItems) -> list[list[Any]]:
-    """Return every instance as [number, initial item or -1, agrees, traces].
+    """Return each instance as a list [number, initial item or -1, agrees, traces].
 
-    A trace is [modality, move, item, cosine, item, cosine, ...] with the nearest items; a move is [cosine, distance] or
-    None.
+    A trace is [modality, move, item, cosine, item, cosine, ...], where the items are the nearest ones. A move is
+    [cosine, distance] or None.
     """
     return [
         [
@@ -113,7 +113,7 @@ def instance_numbers(instances: Sequence[Instance], items: Items, shown: ShownIt
 
 
 def as_script_data(content: Any) -> Markup:
-    """Return JSON that is safe inside a script element: it cannot end the element or start a comment."""
+    """Return the content as JSON that is safe inside a script element: it cannot end the element or start a comment."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -121,7 +121,7 @@ def as_script_data(content: Any) -> Markup:
 
 
 def tidy(text: str) -> str:
-    """Return a caption on one line, shortened, without control characters and changes of the text direction."""
+    """Return a caption as one short line, without control characters and characters that change the text direction."""
     clean = "".join(
         c
         for c in re.sub(r"\s+", " ", text)

@@ -1,4 +1,4 @@
-"""Tables of the page only: recall by direction as a heat table, and a comparison of runs."""
+"""Tables that appear only on the page: recall by direction as a heat table, and a comparison of runs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from omnidistill.report.claims import share
 from omnidistill.report.run_table import ABSENT, TextTable, arrow, human_bytes, percent
 
 NUM_SHADES = 10
-"""Shades of a heat table, from 0 (lowest) to this number (highest)."""
+"""The shades of a heat table are 0 (lowest recall) to this number (highest recall)."""
 
 
 @dataclass(frozen=True)
 class HeatCell:
-    """Recall in percent, its standard deviation over students ("" without one), and its shade."""
+    """Recall in percent, its standard deviation over students ("" if it has none), and the shade of the cell."""
 
     text: str
     spread: str
@@ -25,7 +25,7 @@ class HeatCell:
 
 @dataclass(frozen=True)
 class HeatTable:
-    """Recalls at one level: one row per row of the score table, one column per direction."""
+    """Recall at one level, with one column per direction and the same rows as the score table."""
 
     level: str
     directions: list[str]
@@ -33,7 +33,7 @@ class HeatTable:
 
 
 def heat_tables(scores: RunScores) -> list[HeatTable]:
-    """Return one table per recall level, shaded from its lowest to its highest recall; empty without directions.
+    """Return one table per recall level, shaded from its lowest to its highest recall; none if there are no directions.
 
     Args:
         scores: the scores of an evaluated run.
@@ -55,10 +55,10 @@ def heat_tables(scores: RunScores) -> list[HeatTable]:
 
 
 def comparison_table(runs: Mapping[str, RunScores]) -> TextTable | None:
-    """Return gain retained, size and time of every run, one row per run; None without runs.
+    """Return a table with the gain retained, size and time of each run, one row per run; None if there are no runs.
 
     Args:
-        runs: scores by label of the run; a run that is not evaluated has no gain.
+        runs: scores of each run, by label of the run. A run that has not been evaluated has no gain.
     """
     if not runs:
         return None

@@ -1,4 +1,4 @@
-"""The facts of a run, as headings of (name, text): settings and recipe, floors, seconds, bytes, versions."""
+"""The facts of a run, as lists of (name, text) under headings: settings, recipe, floors, seconds, bytes, versions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Facts = dict[str, list[tuple[str, str]]]
 
 
 def run_facts(scores: RunScores, others: Mapping[str, Mapping[str, Json]]) -> Facts:
-    """Return the facts of a run by heading, without empty headings.
+    """Return the facts of a run by heading; headings without facts are omitted.
 
     Args:
         scores: the scores and facts of the run.
-        others: further facts by heading, nested; they come first.
+        others: further facts by heading, as nested JSON values; they come first.
     """
     facts = {heading: list(flat(content)) for heading, content in others.items()}
     facts |= {
@@ -30,12 +30,12 @@ def run_facts(scores: RunScores, others: Mapping[str, Mapping[str, Json]]) -> Fa
 
 
 def flat(value: Json, show: Callable[[float], str] | None = None, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield nested values as (dotted name, text).
+    """Yield the values in nested JSON as (dotted name, text).
 
     Args:
-        value: JSON.
-        show: how numbers are written; by default as `plain` does.
-        name: prefix of the names.
+        value: a JSON value.
+        show: function that converts a number to text; None uses `plain`.
+        name: prefix for all names.
     """
     if isinstance(value, Mapping):
         for key, entry in value.items():

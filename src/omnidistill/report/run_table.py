@@ -1,7 +1,7 @@
-"""Tables of an evaluation: one row per baseline and for the distilled set, for terminal, Markdown and CSV.
+"""The score table of an evaluation for the terminal, Markdown and CSV, with a row for the set and one per baseline.
 
-Recall and gain are fractions in the CSV file and percent in the other tables. Gain retained is
-(row - zero_shot) / (full - zero_shot), or "n/a" if the gain of training on all rows is not above noise.
+Recall and gain are fractions in the CSV file and percentages in the other tables. Gain retained is
+(row - zero_shot) / (full - zero_shot), or "n/a" if the gain from training on all rows is not above noise.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RECALL_TOLERANCE = 5e-4
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table as text; the first `num_labels` columns name the row, the others hold numbers."""
+    """A table as text. The first `num_labels` columns name the row, and the others contain numbers."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -38,7 +38,7 @@ class TextTable:
 
 
 def score_rows(scores: RunScores) -> TextTable:
-    """Return the score table: recall, gain retained, time and size of every row.
+    """Return the score table, with recall, gain retained, time and size in each row.
 
     Recall is the mean over directions, in % ± standard deviation over seeds.
 
@@ -100,7 +100,7 @@ def metrics_to_rich(scores: RunScores) -> rich.table.Table | None:
 
 
 def to_rich(scores: RunScores) -> rich.table.Table:
-    """Return the score table for a terminal, with gain under recall and bytes under seconds to fit 80 columns."""
+    """Return the score table for a terminal; to fit 80 columns, gain is below recall, and bytes are below seconds."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -135,9 +135,9 @@ def _markdown_table(table: TextTable) -> str:
 
 
 def to_csv(scores: RunScores) -> str:
-    """Return all metrics as plain numbers, one record per row, direction and metric.
+    """Return all metrics as CSV, unrounded, with one record per row, direction and metric.
 
-    The gain is that of the mean over directions.
+    The gain refers to the mean over directions.
 
     Args:
         scores: the scores of an evaluated run.
@@ -156,19 +156,19 @@ def to_csv(scores: RunScores) -> str:
 
 
 def combine(runs: Sequence[RunScores]) -> RunScores:
-    """Return the scores of several runs over the same data as one: those of the first, with rows of the other runs.
+    """Combine several runs on the same data: return the scores of the first run, with rows from the other runs.
 
-    Every other run adds the row of its distilled set and, if no earlier run has the same row, training on all rows by
-    its objective.
+    Each other run adds the row for its distilled set, and the row for training on all rows with its own objective.
+    Rows that an earlier run already has are not added.
 
     Args:
-        runs: at least one evaluated run.
+        runs: one or more evaluated runs.
 
     Raises:
         InputError: no run is given, or the runs were not evaluated on the same data with the same baselines.
     """
     if not runs:
-        raise InputError("report: no scores to combine; give those of at least one run")
+        raise InputError("report: no scores to combine; pass the scores of at least one run")
     rows = dict(runs[0].rows)
     for number, scores in enumerate(runs[1:], start=2):
         _require_same_baselines(runs[0], scores, number)
@@ -181,19 +181,19 @@ def combine(runs: Sequence[RunScores]) -> RunScores:
 
 
 def percent(fraction: float, decimals: int = 1, sign: bool = False) -> str:
-    """Return a fraction in percent, without the % sign, with a true minus."""
+    """Return a fraction in percent, without a % sign, with the typographic minus sign."""
     text = f"{100 * fraction:{'+' if sign else ''}.{decimals}f}"
     return (text.lstrip("+-") if float(text) == 0 else text).replace("-", "−")
 
 
 def interval(estimate: Interval, decimals: int = 0, sign: bool = False) -> str:
-    """Return `mean [low, high]` in percent, without the % sign."""
+    """Return `mean [low, high]` in percent, without a % sign."""
     mean, low, high = (percent(part, decimals, sign) for part in (estimate.mean, estimate.low, estimate.high))
     return f"{mean} [{low}, {high}]"
 
 
 def human_bytes(count: int | float) -> str:
-    """Return bytes in decimal units: 123456 -> 123.5 kB."""
+    """Return a number of bytes in decimal units, such as 123.5 kB for 123456."""
     if count < 1000:
         return f"{count:.0f} B"
     for unit in ("kB", "MB", "GB"):
@@ -233,13 +233,13 @@ def _is_same_row(left: RowScores, right: RowScores) -> bool:
 
 
 def _require_same_baselines(first: RunScores, other: RunScores, number: int) -> None:
-    """Check that two runs have the same data, and the same recall of the initial heads and of training on all rows."""
+    """Check that two runs have the same data, and equal recalls for initial heads and for training on all rows."""
     for field in ("name", "widths", "rows"):
         left, right = getattr(first.data, field), getattr(other.data, field)
         if left != right:
             raise InputError(
-                f"report: run {number} was scored on other data than run 1: data.{field} is {right!r}, not {left!r}; "
-                "combine runs over the same data"
+                f"report: run {number} was evaluated on different data than run 1: data.{field} is {right!r}, not "
+                f"{left!r}; combine only runs on the same data"
             )
     for name in _SHARED_ROWS:
         recalls = other.rows[name].recall[MEAN]
@@ -247,6 +247,6 @@ def _require_same_baselines(first: RunScores, other: RunScores, number: int) -> 
             mean = recalls[k].mean if k in recalls else math.nan
             if not abs(recall.mean - mean) <= _RECALL_TOLERANCE:
                 raise InputError(
-                    f"report: the runs cannot be compared, because {name} has {k} {mean:.4f} in run {number} but "
+                    f"report: the runs cannot be compared, because {k} of {name} is {mean:.4f} in run {number} but "
                     f"{recall.mean:.4f} in run 1; evaluate both with the same heads, seeds and evaluation settings"
                 )

@@ -1,4 +1,4 @@
-"""The input of the page for one run, and the label of the run on it."""
+"""The page's input for one run, and the label that the run has on the page."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class RunView:
     """Content of the page for one run.
 
     Attributes:
-        scores: scores and facts of the run; without rows if the run is not evaluated.
-        metrics: records of metrics.jsonl.
-        instances: the synthetic rows with the real items nearest to them.
+        scores: scores and facts of the run; without rows if the run has not been evaluated.
+        metrics: records from metrics.jsonl.
+        instances: the synthetic rows, each with the real items nearest to it.
         items: captions, pictures and sounds of real items.
-        similarities: the similarity matrix of each set.
-        cases: single test queries before and after training on the set.
+        similarities: one view of the similarity matrix per set.
+        cases: individual test queries before and after training on the set.
         name: name of the run folder.
         commands: commands that reproduce the run.
-        facts: further facts by heading, nested.
+        facts: further facts by heading, as nested JSON values.
     """
 
     scores: RunScores
@@ -43,12 +43,12 @@ class RunView:
 
     @property
     def scored(self) -> bool:
-        """Whether the run is evaluated."""
+        """Whether the run has been evaluated."""
         return self.scores.scored
 
 
 def run_labels(runs: Sequence[RunView]) -> list[str]:
-    """Return a unique label for each run: the label of its set, with the name of the folder if two are equal."""
+    """Return a unique label for each run: the label of its set, followed by the folder's name if two are equal."""
     labels = [_label(run.scores) for run in runs]
     counts = Counter(labels)
     named = [

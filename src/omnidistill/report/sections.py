@@ -1,4 +1,4 @@
-"""The sections about one run, as plain values for the templates; items get their numbers in `shown` on first use."""
+"""The sections about one run, as plain values for the templates. Items are added to `shown` when first used."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from omnidistill.report.similarity_view import SimilarityView
 
 @dataclass(frozen=True)
 class ShownItem:
-    """A real item: its number on the page, its caption, and whether it is a positive of the query."""
+    """A real item. number: its number on the page. text: its caption. hit: whether it is a positive of the query."""
 
     number: int
     text: str
@@ -30,7 +30,7 @@ class ShownItem:
 
 @dataclass(frozen=True)
 class ShownRanking:
-    """The first items that one row of the score table retrieves for a query, and the rank of its first positive."""
+    """The first items that the heads of one row of the score table retrieve, and the rank of the first positive."""
 
     label: str
     rank: str
@@ -39,7 +39,7 @@ class ShownRanking:
 
 @dataclass(frozen=True)
 class ShownCase:
-    """A query, its direction, and what each compared row retrieves for it."""
+    """A query, its direction, and the items that the heads of each compared row retrieve for it."""
 
     query: ShownItem
     query_modality: str
@@ -49,7 +49,7 @@ class ShownCase:
 
 @dataclass(frozen=True)
 class ShownCases:
-    """Numbers of queries whose rank improves, worsens or does not change, and the cases of each kind with a title."""
+    """The numbers of queries whose rank improves, worsens or does not change, and titled groups of cases."""
 
     rose: int
     fell: int
@@ -121,12 +121,12 @@ def run_sections(run: RunView, label: str, shown: ShownItems) -> RunSections:
 
 
 def safe_charts(charts: Iterable[Chart]) -> tuple[Chart, ...]:
-    """Return charts whose SVG the templates insert unescaped; `line_chart` escapes all text in it."""
+    """Mark the SVG of charts as safe to insert unescaped, because `line_chart` has escaped all text in it."""
     return tuple(replace(chart, svg=Markup(chart.svg)) for chart in charts)
 
 
 def _stays(instance: Instance) -> bool:
-    """Return whether the initial real item of a row is still the nearest item in every modality."""
+    """Return whether the row's initial real item is still its nearest item in every modality."""
     return all(trace.nearest[0].id == instance.start for trace in instance.traces.values())
 
 
@@ -143,7 +143,7 @@ def _similarity(view: SimilarityView, run: RunView, shown: ShownItems) -> ShownS
 
 
 def _caption(instance: Instance, items: Items, shown: ShownItems) -> str:
-    """Return the captions of the items nearest to a row, each once."""
+    """Return the captions of the items nearest to a row, without repetitions."""
     texts = (shown.texts[shown.number(items, t.nearest[0].id, m, False)] for m, t in instance.traces.items())
     return " · ".join(dict.fromkeys(texts))
 

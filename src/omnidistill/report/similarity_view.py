@@ -1,4 +1,4 @@
-"""View of the similarity of a set: one sentence if it is not learned, or else a heat map and the strongest pairs."""
+"""View of a set's similarity matrix: a sentence and, if it is fully learned, a heat map and the strongest pairs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _NUM_PAIRS = 8
 
 @dataclass(frozen=True)
 class SimilarityView:
-    """View of the similarity S.
+    """View of the similarity matrix S.
 
     Attributes:
         sentence: description of S.
-        picture: heat map; None if S has no off-diagonal entries.
-        scale: smallest magnitude that is opaque in the picture.
-        pairs: the strongest pairs (row, column, entry), numbered like the instances.
+        picture: heat map; None if S has no learned off-diagonal entries.
+        scale: magnitude from which entries are opaque in the picture.
+        pairs: the strongest pairs (row, column, entry), with the row numbers of the instances.
     """
 
     sentence: str
@@ -29,23 +29,24 @@ class SimilarityView:
 
 
 def similarity_view(distilled: DistilledSet, first: int = 0) -> SimilarityView:
-    """Return the view of the similarity of a set whose instances are numbered from `first`."""
+    """Return the view of a set's similarity. The first instance of the set has the number `first`."""
     kind = distilled.spec.similarity.kind
     if kind == "identity":
-        return SimilarityView("The similarity is the identity: each row matches only itself. It is not learned.")
+        return SimilarityView("The similarity is the identity and is not learned: each row matches only itself.")
     if kind == "groups":
-        return SimilarityView("The similarity is given by groups: rows of the same group match. It is not learned.")
+        return SimilarityView("The similarity is given by groups and is not learned: rows in the same group match.")
     matrix = distilled.similarity()
     diagonal = matrix.diagonal()
-    own = f"the diagonal ranges from {diagonal.min():.2f} to {diagonal.max():.2f}".replace("-", "−")
+    own = f"its diagonal ranges from {diagonal.min():.2f} to {diagonal.max():.2f}".replace("-", "−")
     if kind == "diagonal":
         return SimilarityView(f"The similarity is diagonal: no row matches another row. After learning, {own}.")
     pairs = strongest_pairs(matrix, _NUM_PAIRS)
     if not pairs:
-        return SimilarityView(f"The similarity is learned, but all entries off the diagonal are 0; {own}.")
+        return SimilarityView(f"The similarity is learned, but all off-diagonal entries are 0; {own}.")
     scale = abs(pairs[0][2])
     sentence = (
-        f"Entry (i, j) is the target similarity of rows i and j. Initially, S is the identity; after learning, {own}."
+        "Entry (i, j) of the matrix is the learned target similarity of rows i and j. Before learning, the matrix is "
+        f"the identity; after learning, {own}."
     )
     if len(matrix) > MAX_PIXELS:
         sentence += f" The {len(matrix)} rows are drawn in blocks; each shows its entry of largest magnitude."

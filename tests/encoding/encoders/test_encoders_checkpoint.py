@@ -50,7 +50,7 @@ def test_code_in_a_pickle_does_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [[torch.ones(2)], {"a": torch.ones(2), "epoch": 3}])
 def test_only_tensors_by_name(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "state.pth")
-    with pytest.raises(InputError, match=r"state\.pth: contains a \w+, expected a state dict"):
+    with pytest.raises(InputError, match=r"state\.pth: contains a \w+; expected a state dict"):
         read_checkpoint(tmp_path / "state.pth")
 
 
@@ -66,9 +66,12 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"a.bias": None}, r"key 'a\.bias' is missing; it has it with shape \(2,\)"),
-        ({"a.bias": torch.ones(3)}, r"'a\.bias' is float32 of shape \(3,\); it has floats of shape \(2,\)"),
-        ({"a.bias": torch.ones(2, dtype=torch.int64)}, r"'a\.bias' is int64 of shape \(2,\)"),
+        ({"a.bias": None}, r"key 'a\.bias' is missing; it needs it with shape \(2,\)"),
+        (
+            {"a.bias": torch.ones(3)},
+            r"'a\.bias' has dtype float32 and shape \(3,\); it needs floating-point values of shape \(2,\)",
+        ),
+        ({"a.bias": torch.ones(2, dtype=torch.int64)}, r"'a\.bias' has dtype int64 and shape \(2,\)"),
         ({"a.bais": torch.ones(2)}, r"'a\.bais' is not a weight of it; did you mean 'a\.bias'"),
     ],
 )

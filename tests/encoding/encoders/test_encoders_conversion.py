@@ -57,7 +57,9 @@ def test_imagebind_becomes_a_folder_that_encoders_open(tmp_path: Path, capsys: p
 
 def test_languagebind_needs_its_modality(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = languagebind_folder(tmp_path / "model", languagebind_state())
-    with pytest.raises(InputError, match=r"the modality of the model is missing; give modality: video, image, audio"):
+    with pytest.raises(
+        InputError, match=r"the model's modality is missing; set modality to one of video, image, audio"
+    ):
         run("languagebind", source, "-o", tmp_path / "LB")
     vocabulary = write_vocabulary(tmp_path)
     run("languagebind", source, "--modality", "video", "--vocabulary", vocabulary, "-o", tmp_path / "LB")
@@ -86,7 +88,9 @@ class Opens:
 def test_what_does_not_fit_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     key = "modality_heads.vision.2.weight"
     file = checkpoint(tmp_path / "given", **{key: torch.zeros(8, 17)})
-    with pytest.raises(InputError, match=rf"{key}' is float32 of shape \(8, 17\); imagebind has .* \(8, 16\)"):
+    with pytest.raises(
+        InputError, match=rf"{key}' has dtype float32 and shape \(8, 17\); imagebind needs .* \(8, 16\)"
+    ):
         convert("imagebind", file, tmp_path / "IB")
     torch.save({key: Opens(tmp_path / "made")}, file)
     with pytest.raises(InputError, match=r"imagebind\.pth: cannot be read as a PyTorch state dict"):
@@ -96,7 +100,7 @@ def test_what_does_not_fit_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="omit modality"):
         convert("imagebind", file, tmp_path / "IB", "video")
     (tmp_path / "given" / "merges.txt").write_text("#version\na b\n")
-    with pytest.raises(InputError, match=r"merges\.txt: has 1 merges, expected 48894"):
+    with pytest.raises(InputError, match=r"merges\.txt: has 1 merges instead of 48894"):
         convert("imagebind", file, tmp_path / "IB")
     assert [path.name for path in tmp_path.iterdir()] == ["given"]
 

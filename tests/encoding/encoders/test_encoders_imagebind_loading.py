@@ -58,8 +58,12 @@ def test_only_the_towers_asked_for_are_written(checkpoint: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("key", "shape", "message"),
     [
-        ("modality_heads.imu.3.weight", None, r"'modality_heads\.imu\.3\.weight' is missing; imagebind has"),
-        ("modality_trunks.text.blocks.1.norm_1.bias", (5,), r"norm_1\.bias' is float32 of shape \(5,\); .* \(16,\)"),
+        ("modality_heads.imu.3.weight", None, r"'modality_heads\.imu\.3\.weight' is missing; imagebind needs"),
+        (
+            "modality_trunks.text.blocks.1.norm_1.bias",
+            (5,),
+            r"norm_1\.bias' has dtype float32 and shape \(5,\); .* \(16,\)",
+        ),
         ("modality_heads.touch.2.weight", (8, 16), r"'modality_heads\.touch\.2\.weight' is not a weight of imagebind"),
     ],
 )
@@ -78,7 +82,9 @@ def test_a_file_of_another_model_is_refused(
 
 
 def test_the_published_size_is_expected_by_default(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"is float32 of shape \(1, 257, 16\)|shape \(.*16.*\); imagebind has floats"):
+    with pytest.raises(
+        InputError, match=r"float32 and shape \(1, 257, 16\)|shape \(.*16.*\); imagebind needs floating"
+    ):
         convert(checkpoint, tmp_path / "towers")
 
 
@@ -87,10 +93,11 @@ def test_one_tower_is_not_taken_for_another(converted: Path, tmp_path: Path) -> 
         load(tmp_path, "vision")
     (converted / "imu").rename(tmp_path / "depth")
     try:
-        with pytest.raises(InputError, match=r"contains weights of 'imagebind', 'imu', expected 'imagebind', 'depth'"):
+        message = r"weights for model 'imagebind', modality 'imu'; expected model 'imagebind', modality 'depth'"
+        with pytest.raises(InputError, match=message):
             load(tmp_path, "depth")
     finally:
         (tmp_path / "depth").rename(converted / "imu")
     save_artifact(tmp_path / "audio", "encoder", {}, {"model": "other"})
-    with pytest.raises(InputError, match=r"contains weights of 'other', None"):
+    with pytest.raises(InputError, match=r"contains weights for model 'other', modality None"):
         load(tmp_path, "audio")

@@ -94,6 +94,6 @@ def test_licences_are_told() -> None:
     told = licences_of({name: open_encoder(name) for name in names})
     assert told == {
         "frames-efficientnet-lite2": "EfficientNet-Lite2 weights, as packaged by ML Illustrated, Apache-2.0",
-        "minilm-l6": "minilm-l6 weights, by their card: apache-2.0",
+        "minilm-l6": "minilm-l6 weights, licence according to the model card: apache-2.0",
         "whisper-base": "Whisper base weights, OpenAI, MIT",
     }

@@ -222,7 +222,7 @@ def test_settings_of_sentence_transformers_are_respected(model: Callable[[str], 
     assert len(open_encoder(f"sentence:{folder}").prepare(Item("a red cat and the sea"))) == 5
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": false}')
-    with pytest.raises(InputError, match="does not average its tokens"):
+    with pytest.raises(InputError, match="does not average its token features"):
         open_encoder(f"sentence:{folder}")
 
 
@@ -239,7 +239,7 @@ def test_frames_are_views_and_each_is_a_picture(model: Callable[[str], Path], it
 
 
 def test_a_model_of_another_family_is_refused(model: Callable[[str], Path]) -> None:
-    with pytest.raises(InputError, match=r"type 'bert'; clip-image:sentence reads clip, metaclip_2"):
+    with pytest.raises(InputError, match=r"type 'bert'; clip-image:sentence requires type clip or metaclip_2"):
         open_encoder(f"clip-image:{model('sentence')}")
 
 
@@ -300,5 +300,5 @@ def test_the_licence_is_that_of_the_card(
     if card is not None:
         (folder / "README.md").write_text(card)
     encoders = {"image": open_encoder(f"clip-image:{folder}"), "video": open_encoder(f"frames-clip:{folder}")}
-    told = f"{folder} weights, by their card: {licence}"
+    told = f"{folder} weights, licence according to the model card: {licence}"
     assert licences_of(encoders) == ({} if licence is None else dict.fromkeys(encoders, told))

@@ -130,9 +130,9 @@ def test_an_entry_point_receives_source_and_device() -> None:
         ("clip-imaeg:x", r"not installed; .*did you mean 'clip-image'\?"),
         ("clip-image", r"'clip-image': the source of its weights is missing; use clip-image:FOLDER"),
         ("clip-image:", r"use clip-image:FOLDER"),
-        ("whisper-base:x", r"leave out ':x'"),
+        ("whisper-base:x", r"omit ':x'"),
         ("broken", r"encoder 'broken' of package '.*': cannot be opened \(RuntimeError: no weights\)"),
-        ("nothing", r"encoder 'nothing' of package '.*': returned a int, expected an Encoder"),
+        ("nothing", r"encoder 'nothing' from package '.*': returned a int; expected an Encoder"),
         ("absent", r"encoder 'absent' from package '.*' cannot be loaded \(AttributeError"),
         ("clip-text:no/such@main", r"no/such@main: the download from the hub failed|needs huggingface_hub"),
         ("clip-text:no/such", r"use no/such@COMMIT"),
@@ -151,5 +151,5 @@ def test_folders_that_hold_no_safe_model_are_refused(tmp_path: Path) -> None:
         open_encoder(f"clip-image:{tmp_path}")
     (tmp_path / "config.json").write_text('{"model_type": "clip"}')
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
-    with pytest.raises(InputError, match=r"no \.safetensors file in it; other formats of weights are not read"):
+    with pytest.raises(InputError, match=r"contains no \.safetensors file; convert weights in other formats"):
         open_encoder(f"clip-image:{tmp_path}")

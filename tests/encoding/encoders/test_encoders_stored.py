@@ -36,7 +36,9 @@ def test_it_comes_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("meta", [{"model": "other", "modality": "sound"}, {"model": "model"}, {}])
 def test_another_tower_is_refused(tmp_path: Path, meta: dict[str, Any]) -> None:
     save_artifact(tmp_path / "sound", "encoder", {}, meta)
-    with pytest.raises(InputError, match=r"sound: contains weights of .*, expected 'model', 'sound'"):
+    with pytest.raises(
+        InputError, match=r"sound: contains weights for model .*; expected model 'model', modality 'sound'"
+    ):
         stored_tower(tmp_path, "model", "sound", Size, verify=True)
 
 

@@ -210,7 +210,7 @@ def test_a_folder_of_other_encoders_or_settings_is_refused(
         ({}, "no encoders"),
         (
             {"txt": Letters()},
-            r"modality 'txt' is not a column of the manifest, which has text, sound; did you mean 'text'\?",
+            r"modality 'txt' is not a column of the manifest; its columns are text, sound; did you mean 'text'\?",
         ),
         ({"sound": Letters()}, r"modality 'sound': the column contains audio, but encoder 'letters' reads text"),
     ],
@@ -226,7 +226,7 @@ def test_encoders_that_do_not_fit_the_manifest_are_refused(
 def test_a_row_without_a_modality_is_refused(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path / "media")
     rows = (*manifest.rows[:3], Row("bare", "bare", "train", {"text": "a"}), *manifest.rows[3:])
-    with pytest.raises(InputError, match=r"modality 'sound': 1 rows lack it \(the first is 'bare'\)"):
+    with pytest.raises(InputError, match=r"modality 'sound' is missing in 1 rows \(the first is 'bare'\)"):
         encode(Manifest(rows, manifest.kinds, manifest.root), encoders(), tmp_path / "out", settings=HERE)
 
 
@@ -248,7 +248,9 @@ def test_a_link_out_of_the_root_is_a_bad_item(tmp_path: Path) -> None:
 
 def test_when_nothing_can_be_encoded_the_first_reason_is_told(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path / "media", [b""] * 12)
-    with pytest.raises(InputError, match=r"none of the first 5 rows could be encoded; sound of 'row 0': 0\.bin"):
+    with pytest.raises(
+        InputError, match=r"none of the first 5 rows could be encoded; row 'row 0', modality 'sound': 0\.bin"
+    ):
         encode(manifest, encoders(), tmp_path / "out", settings=HERE)
     assert encode(manifest, {"text": Letters(2.0)}, tmp_path / "out", settings=HERE).rows == 12  # another choice
 
@@ -264,7 +266,7 @@ def test_features_that_cannot_be_stored_are_bad(tmp_path: Path) -> None:
 
     half = encode(manifest, {"text": Large(), "sound": Files()}, tmp_path / "half", settings=HERE)
     assert [(item.id, item.why) for item in half.bad] == [
-        ("row 10", "the feature is NaN, Inf, or too large for float16")
+        ("row 10", "the feature contains NaN or Inf, or is too large for float16")
     ]
     single = dataclasses.replace(HERE, dtype="float32")
     assert encode(manifest, {"text": Large(), "sound": Files()}, tmp_path / "single", settings=single).bad == ()
@@ -291,7 +293,7 @@ def test_what_is_cut_is_counted_in_rows_that_are_kept(tmp_path: Path) -> None:
     given = {"text": Letters(longest=2), "sound": Files()}
     encoded = encode(manifest, given, tmp_path / "out", settings=HERE)
     assert encoded.cut == {"text": sum(len(text) == 3 for text in TEXTS) - 1} == {"text": 5}
-    assert encoded.lines()[-1] == "cut    text: 5 items are longer than the encoder reads; truncated"
+    assert encoded.lines()[-1] == "cut    text: 5 items truncated because they are longer than the encoder reads"
     assert json.loads((tmp_path / "out" / "encoded.json").read_text())["cut"] == {"text": 5}
     assert encode(manifest, given, tmp_path / "out", settings=HERE).cut == {"text": 5}
     assert not any(

@@ -85,5 +85,7 @@ def test_the_start_of_workers_counts(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_bad_items_are_passed_over_unless_all_are(tmp_path: Path) -> None:
     good = [bytes([n + 1]) for n in range(12)]
     assert estimate(write_manifest(tmp_path / "a", [b"", *good[1:]]), ENCODERS).items == 24
-    with pytest.raises(InputError, match=r"none of 4 sampled rows could be encoded; sound: 11\.bin: is empty"):
+    with pytest.raises(
+        InputError, match=r"none of the 4 sampled rows could be encoded; modality 'sound': 11\.bin: is empty"
+    ):
         estimate(write_manifest(tmp_path / "b", [b""] * 12), ENCODERS)

@@ -51,7 +51,7 @@ def test_what_cannot_be_used_is_found_dropped_and_counted(root, name):
     assert (modality, what) in [(problem.modality, problem.what) for problem in found.problems]
     assert {problem.id for problem in found.problems} == {name}
     assert [kept.id for kept in found.manifest.rows] == ["fine"]
-    with pytest.raises(InputError, match="1 of 2 items cannot be used; the first problem is"):
+    with pytest.raises(InputError, match=r"1 of 2 items cannot be used \(first problem: "):
         checked(root, row("fine"), bad, missing="fail")
 
 
@@ -110,10 +110,10 @@ def test_duplicates_across_splits_are_told_by_their_bytes(root):
     assert [(pair.modality, pair.ids, pair.splits) for pair in found.duplicates] == [
         ("video", ("c", "a"), ("test", "train"))
     ]
-    assert found.lines()[1] == "WARNING: 1 items of test have the same video as items of train (leak): 'c' = 'a'"
+    assert found.lines()[1] == "WARNING: 1 test items have the same video as train items (data leak): 'c' = 'a'"
     assert len(found.manifest) == 5
 
 
 def test_nothing_left(root):
-    with pytest.raises(InputError, match=r"none of 1 items can be used; .*absent\.mp4: no such file"):
+    with pytest.raises(InputError, match=r"none of the 1 items can be used; .*absent\.mp4: no such file"):
         checked(root, row("a", video="absent.mp4"))

@@ -50,7 +50,7 @@ def test_folders_of_splits(tmp_path, order):
     assert {row.id: row.split for row in manifest.rows} == {"train/x": "train", "val/x": "validation", "Test/y": "test"}
     assert not notes
     laid(tmp_path, "stray.mp4")
-    with pytest.raises(InputError, match="stray is not in a folder that names a split"):
+    with pytest.raises(InputError, match="stray is not in a folder named after a split"):
         build_manifest(tmp_path)
 
 
@@ -62,7 +62,7 @@ def test_without_folders_of_splits_items_are_dealt_out_and_stay_where_they_are(t
     for split, share in SHARES.items():
         assert abs(list(splits.values()).count(split) / 400 - share) < 0.06
     assert {row.id: row.split for row in build_manifest(few)[0].rows}.items() <= splits.items()
-    assert any("random splits with seed 0, 80% train" in note for note in notes)
+    assert any("the splits are random with seed 0: 80% train" in note for note in notes)
     assert {row.id: row.split for row in build_manifest(many, seed=1)[0].rows} != splits
 
 
@@ -83,7 +83,7 @@ def test_it_can_be_saved_beside_the_files_and_read(tmp_path):
 def test_folders_that_make_no_manifest(tmp_path):
     with pytest.raises(InputError, match="absent: cannot be read"):
         build_manifest(tmp_path / "absent")
-    with pytest.raises(InputError, match="no video, audio, image, text files"):
+    with pytest.raises(InputError, match="contains no files for video, audio, image, text"):
         build_manifest(tmp_path)
     laid(tmp_path, "a.mp4", "video/a.mkv")
     with pytest.raises(InputError, match=r"a\.mp4 and video/a\.mkv are both the video of one item"):

@@ -82,7 +82,7 @@ def test_a_manifest_above_its_files_still_leads_to_them(tmp_path, suffix):
     again = read_manifest(tmp_path / f"m{suffix}")
     assert again.content(again.rows[0], "video") == tmp_path / "d" / "x" / "a.mp4"
     assert again.content(again.rows[0], "text") == "x/a"
-    with pytest.raises(InputError, match=r"files of the manifest are in .*save it in this folder"):
+    with pytest.raises(InputError, match=r"files of the manifest are in .*save the manifest in this folder"):
         write_manifest(manifest, tmp_path / "other" / f"m{suffix}")
 
 
@@ -104,13 +104,13 @@ def test_a_manifest_above_its_files_still_leads_to_them(tmp_path, suffix):
         ({"id": "a"}, "column 'id': 'a' is also the id of row 0"),
         ({"id": ""}, "column 'id' is missing"),
         ({"group": "a", "split": "test"}, "column 'split': group 'a' is in 'train' and 'test'"),
-        ({"start": "soon"}, "column 'start' is 'soon'; expected seconds"),
-        ({"start": True}, "column 'start' is True; expected seconds"),
-        ({"start": -1}, r"column 'start' is -1\.0; expected seconds, at least 0"),
+        ({"start": "soon"}, "column 'start' is 'soon'; expected a number of seconds"),
+        ({"start": True}, "column 'start' is True; expected a number of seconds"),
+        ({"start": -1}, r"column 'start' is -1\.0; expected a number of seconds, at least 0"),
         ({"end": "nan"}, "column 'end' is nan"),
         ({"end": "1e999"}, "column 'end' is inf"),
-        ({"start": 2, "end": 2}, r"column 'end': 2\.0 s is not after the start, 2\.0 s"),
-        ({"end": 0}, r"column 'end': 0\.0 s is not after the start"),
+        ({"start": 2, "end": 2}, r"column 'end': the end \(2\.0 s\) is not after the start \(2\.0 s\)"),
+        ({"end": 0}, r"column 'end': the end \(0\.0 s\) is not after the start"),
     ],
 )
 def test_a_bad_cell_is_named_with_file_row_and_column(tmp_path, row, names):
@@ -126,12 +126,12 @@ def test_a_bad_cell_is_named_with_file_row_and_column(tmp_path, row, names):
 @pytest.mark.parametrize(
     ("header", "names"),
     [
-        ("id,vidoe", "column 'vidoe': unknown; expected one of id, .*did you mean 'video'"),
+        ("id,vidoe", "column 'vidoe' is unknown; expected one of id, .*did you mean 'video'"),
         ("id,clip:film", "column 'clip:film'"),
         ("id,split", "no modality"),
-        ("id,video,video:video", "two columns have the same modality"),
+        ("id,video,video:video", "two of the columns video, video:video have the same modality"),
         ("id,../a:video", "this name is not allowed"),
-        ("id,start:video", "modality 'start': this is the name of another column"),
+        ("id,start:video", "modality 'start': this name is reserved for another column"),
         ("name,video", "no column 'id'"),
     ],
 )
@@ -181,7 +181,7 @@ def test_what_cannot_be_saved(tmp_path, monkeypatch):
     manifest = Manifest((Row("a", "a", "train", {"video": "\udcff.mp4"}),), {"video": "video"}, tmp_path)
     with pytest.raises(InputError, match="not UTF-8; rename the file"):
         write_manifest(manifest, tmp_path / "m.csv")
-    with pytest.raises(InputError, match=r"saved as \.csv, \.jsonl, \.parquet"):
+    with pytest.raises(InputError, match=r"save the manifest as \.csv, \.jsonl, \.parquet"):
         write_manifest(manifest, tmp_path / "m.txt")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InputError, match=r"pip install 'omnidistill\[parquet\]'"):

@@ -104,7 +104,7 @@ def test_what_is_no_media_file(tmp_path, content, names):
 
 def test_a_damaged_picture_is_told_as_one(tmp_path):
     Image.effect_noise((200, 200), 50).save(tmp_path / "p.png")
-    with pytest.raises(MediaError, match=r"p\.png: cannot be decoded \(.*\); damaged or truncated"):
+    with pytest.raises(MediaError, match=r"p\.png: cannot be decoded \(.*\); it is damaged or truncated"):
         probe(cut(tmp_path / "p.png"))
 
 

@@ -121,5 +121,5 @@ def test_a_file_without_pictures(folder):
 
 @pytest.mark.parametrize("times", [[], [-1.0], [float("nan")], [float("inf")]])
 def test_times_that_are_none(video, times):
-    with pytest.raises(MediaError, match=r"video\.mp4: frames at"):
+    with pytest.raises(MediaError, match=r"video\.mp4: invalid frame times"):
         read_frames(video, times)

@@ -1,6 +1,6 @@
 """Frozen encoders: they turn an item (a media file or a text) into the features that projection heads are trained on.
 
-`open_encoder` opens one by name; `encoders` is the registry, to which other packages can add theirs.
+`open_encoder` opens an encoder by name. `encoders` is the registry, to which other packages can add their encoders.
 """
 
 from omnidistill.encoding.encoders.encoder_registry import (

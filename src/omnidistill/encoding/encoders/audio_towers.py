@@ -19,9 +19,9 @@ from omnidistill.encoding.encoders.pretrained import Pretrained
 
 @dataclass(frozen=True)
 class AudioTower(Pretrained):
-    """Audio tower: CLAP reads a log-mel spectrogram of 10 s, PE-AV the waveform at 48 kHz.
+    """Audio tower of CLAP, which reads a log-mel spectrogram of 10 s, or of PE-AV, which reads a waveform at 48 kHz.
 
-    Of a longer sound CLAP reads the middle 10 s, because its own preprocessing would crop at random.
+    If a sound is longer than 10 s, CLAP reads the middle 10 s, because its own preprocessing would crop at random.
     """
 
     kind: ClassVar[Kind] = "audio"
@@ -39,12 +39,12 @@ class AudioTower(Pretrained):
 
     @cached_property
     def extractor(self) -> Any:
-        """Feature extractor with the settings of preprocessor_config.json."""
+        """Feature extractor with the settings from preprocessor_config.json."""
         extractors = require("transformers", "encoders").AutoFeatureExtractor
         return extractors.from_pretrained(self.folder, local_files_only=True)
 
     def prepare(self, item: Item) -> Float[Tensor, "channels ..."]:
-        """Return the model's input for the sound of the clip."""
+        """Return the model's input for the clip's sound."""
         max_seconds = float(self.extractor.max_length_s) if self.family == "clap" else None
         return self.waves(sound_of(item, self.extractor.sampling_rate, max_seconds))
 
@@ -56,7 +56,7 @@ class AudioTower(Pretrained):
 
     @torch.no_grad()
     def encode(self, batch: Float[Tensor, "n channels ..."]) -> Float[Tensor, "n 1 width"]:
-        """Return pooled features."""
+        """Return the pooled features."""
         batch = batch.to(self.device)
         if self.family == "clap":
             is_longer = torch.zeros(len(batch), 1, dtype=torch.bool, device=self.device)
@@ -69,7 +69,7 @@ class AudioTower(Pretrained):
 @encoders.register("clap-audio")
 @encoder_factory("required", cites=("clap",), aliases=("clap",))
 def clap_audio(source: str, device: str) -> AudioTower:
-    """Audio tower of CLAP: pooled feature of a clip of 10 s."""
+    """Audio tower of CLAP: pooled feature of a 10 s clip."""
     return AudioTower("clap", source, device)
 
 

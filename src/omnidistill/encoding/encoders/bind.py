@@ -1,7 +1,7 @@
-"""ImageBind and LanguageBind as encoders, from the folder that `convert` wrote.
+"""ImageBind and LanguageBind as encoders, with the weights in the folder that `convert` wrote.
 
-The features are the input of the pretrained projection. With ImageBind a video has 15 views and a sound has 3; all
-other items have 1. The folder also contains the vocabulary for texts (CLIP's `merges.txt` or `tokenizer.json`).
+The features are the input of the pretrained projection. In ImageBind, a video has 15 views and a sound has 3 views. All
+other items have one view. The folder also contains the vocabulary for texts (CLIP's `merges.txt` or `tokenizer.json`).
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class BindTower(Lazy):
 
     Attributes:
         model: name of the model.
-        kind: kind of its items.
-        source: folder of the converted weights.
-        device: device of the weights.
+        kind: kind of media that the tower encodes.
+        source: folder with the converted weights.
+        device: device for the weights.
     """
 
     model: Model
@@ -57,7 +57,7 @@ class BindTower(Lazy):
 
     @property
     def name(self) -> str:
-        """MODEL-KIND, such as `imagebind-video`."""
+        """Name of the encoder, MODEL-KIND, such as `imagebind-video`."""
         return f"{self.model}-{self.kind}"
 
     @property
@@ -77,7 +77,7 @@ class BindTower(Lazy):
 
     @cached_property
     def loaded(self) -> Any:
-        """Tower with its weights, and their checksum."""
+        """The tower with its weights, and the checksum of the weights."""
         folder = Path(self.source)
         if self.model == "languagebind":
             return languagebind_loading.load(folder, self.kind)
@@ -85,7 +85,7 @@ class BindTower(Lazy):
 
     @cached_property
     def tower(self) -> Any:
-        """Tower on the device."""
+        """The tower, moved to the device."""
         return self.loaded.tower.to(self.device)
 
     @cached_property
@@ -94,17 +94,17 @@ class BindTower(Lazy):
         return ClipTokenizer.from_file(Path(self.source))
 
     def prepare(self, item: Item) -> Tensor:
-        """Return the views of the item, see `imagebind_inputs` and `languagebind_inputs`."""
+        """Return the views of the item (see `imagebind_inputs` and `languagebind_inputs`)."""
         prepared = self._prepared(item)
         return prepared if self.views > 1 else prepared[None]
 
     def truncates(self, item: Item) -> bool:
-        """Return whether the item is a text of more than 75 tokens."""
+        """Return whether the item is a text with more than 75 tokens."""
         return self.kind == "text" and self.tokenizer([item.text]).num_truncated > 0
 
     @torch.no_grad()
     def encode(self, batch: Shaped[Tensor, "n views ..."]) -> Float[Tensor, "n views width"]:
-        """Return the input of the projection."""
+        """Return the features, which are the input of the projection."""
         features: Tensor = self.tower.features(batch.flatten(0, 1).to(self.device))
         return features.float().cpu().view(len(batch), self.views, -1)
 

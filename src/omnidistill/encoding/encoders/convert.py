@@ -1,4 +1,4 @@
-"""Conversion of published weights into a folder that encoders open.
+"""Convert published weights into a folder from which encoders can load them.
 
     imagebind       imagebind_huge.pth                     -> DIR/vision, DIR/audio, DIR/text
     languagebind    the folder of a published model        -> DIR/MODALITY, DIR/text
@@ -55,8 +55,8 @@ class Conversion:
 
     Attributes:
         towers: the converted towers.
-        encoders: references that `open_encoder` accepts.
-        vocabulary: file name of the vocabulary, None if it was not found.
+        encoders: references to the converted encoders, as `open_encoder` accepts them.
+        vocabulary: file name of the vocabulary, or None if no vocabulary was found.
     """
 
     towers: tuple[Tower, ...]
@@ -67,11 +67,11 @@ class Conversion:
 def convert(
     model: Model, source: Path, folder: Path, modality: Modality | None = None, vocabulary: Path | None = None
 ) -> Conversion:
-    """Convert published weights, and the vocabulary, into a new folder.
+    """Convert published weights and the vocabulary into a new folder.
 
     Args:
         model: name of the model.
-        source: file of ImageBind, or folder of a LanguageBind model.
+        source: file with ImageBind's weights, or folder of a LanguageBind model.
         folder: folder to create.
         modality: modality of a LanguageBind model; None for ImageBind.
         vocabulary: CLIP's `merges.txt`, `bpe_simple_vocab_16e6.txt.gz` or `tokenizer.json`; None uses the one next to
@@ -81,8 +81,9 @@ def convert(
         The converted towers, and how to open them.
 
     Raises:
-        InputError: the folder exists; a modality is missing or superfluous; a file is missing, damaged or would execute
-            code; a key is missing, unknown or has another shape; or the folder cannot be written.
+        InputError: the folder exists; `modality` is missing for LanguageBind or given for ImageBind; a file is missing,
+            damaged or would execute code; a weight is missing, unknown or has the wrong shape; or the folder cannot be
+            written.
     """
     if os.path.lexists(folder):
         raise InputError(f"{folder}: already exists; choose another folder or remove it")
@@ -116,7 +117,7 @@ def convert(
 def _modality_hint(model: Model) -> str:
     if model == "imagebind":
         return f"the file contains all modalities; omit {argument('modality')}"
-    return f"the modality of the model is missing; give {argument('modality')}: {', '.join(get_args(Modality))}"
+    return f"the model's modality is missing; set {argument('modality')} to one of {', '.join(get_args(Modality))}"
 
 
 def _tower(path: Path) -> Tower:

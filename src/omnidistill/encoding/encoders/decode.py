@@ -1,4 +1,4 @@
-"""Picture, frames and sound of an item, as tensors. The package `media` decodes them."""
+"""Read an item's picture, frames or sound as tensors. The package `media` decodes them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from omnidistill.encoding.media.video import read_frames, video_duration
 
 
 def picture_of(item: Item) -> UInt8[Tensor, "3 height width"]:
-    """Return the picture of an item: RGB, upright, transparent parts on white.
+    """Return the picture of an item as RGB, rotated upright, with transparent parts on white.
 
     Raises:
         InputError: the item is a URL.
     """
     if isinstance(item.source, str):
-        raise InputError(f"{item.source}: pictures are read from files, not from URLs; download it first")
+        raise InputError(f"{item.source}: pictures are read from files, not from URLs; download the picture first")
     return read_picture(item.source)
 
 
 def seconds_of(item: Item) -> tuple[float, float]:
-    """Return start and end of the clip in seconds; the end is at most the end of the video.
+    """Return the start and end of the clip in seconds; the end is limited to the end of the video.
 
     Raises:
         InputError: the clip is empty.
@@ -38,7 +38,9 @@ def seconds_of(item: Item) -> tuple[float, float]:
     if item.end is not None:
         end = min(end, item.end)
     if end <= begin:
-        raise InputError(f"{item.source}: no video between {begin} and {end} s; the end must be after the start")
+        raise InputError(
+            f"{item.source}: the clip from {begin} to {end} s contains no video; the end must be after the start"
+        )
     return begin, end
 
 
@@ -61,7 +63,7 @@ def frames_at(item: Item, times: Sequence[float]) -> UInt8[Tensor, "n 3 height w
 
 
 def frames_of(item: Item, count: int) -> UInt8[Tensor, "{count} 3 height width"]:
-    """Return `count` frames: the clip is divided into `count` equal parts, and each gives the frame in its middle."""
+    """Return `count` frames: the middle frame of each of `count` equal parts of the clip."""
     begin, end = seconds_of(item)
     return frames_at(item, [begin + (end - begin) * (k + 0.5) / count for k in range(count)])
 
@@ -74,7 +76,7 @@ def sound_of(
     Args:
         item: a file with sound.
         rate: samples per second.
-        max_seconds: longest sound to return; a longer clip is cut to this length around its middle.
+        max_seconds: maximum length of the result; if the clip is longer, its middle part is returned.
         channel: index of the channel; None averages the channels.
     """
     channels = read_sound(item.source, rate, item.start or 0.0, item.end)
@@ -85,6 +87,6 @@ def sound_of(
 
 
 def decoders(kind: Kind) -> dict[str, str]:
-    """Return {package: version} for the packages that decode this kind of item; fingerprints contain it."""
+    """Return {package: version} for the packages that decode this kind of item, for use in fingerprints."""
     packages = {"image": ("pillow",), "video": ("av",), "audio": ("av", "soxr")}.get(kind, ())
     return {package: version(package) for package in packages}

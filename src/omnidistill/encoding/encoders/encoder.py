@@ -1,4 +1,4 @@
-"""The protocol of encoders: an encoder is a frozen model for one kind of media, split into two steps.
+"""The `Encoder` protocol: an encoder is a frozen model for one kind of media, split into two steps.
 
     item --prepare--> model input, on CPU --encode--> n x views x width, the features before the model's own projection
 
@@ -28,8 +28,8 @@ class Item:
 
     Attributes:
         content: a file (Path), the URL of a file (str), or a text (str).
-        start: start of the clip within the file, in seconds; None is the start of the file.
-        end: end of the clip within the file, in seconds; None is the end of the file.
+        start: start of the clip within the file, in seconds; None means the start of the file.
+        end: end of the clip within the file, in seconds; None means the end of the file.
     """
 
     content: Path | str
@@ -38,14 +38,14 @@ class Item:
 
     @property
     def source(self) -> Path | str:
-        """The file, or its URL. Raises InputError for a text."""
+        """The file or its URL. Raises InputError if the item is a text."""
         if isinstance(self.content, str) and not is_address(self.content):
             raise InputError(f"expected a file path or URL, found the text {self.content[:40]!r}")
         return self.content
 
     @property
     def text(self) -> str:
-        """The text. Raises InputError for a file, and for a text without visible characters."""
+        """The text. Raises InputError if the item is a file, or a text without visible characters."""
         if isinstance(self.content, Path):
             raise InputError(f"expected a text, found the file {self.content}")
         if not self.content.strip():
@@ -64,7 +64,7 @@ class Encoder(Protocol):
 
     @property
     def kind(self) -> Kind:
-        """Kind of media that it encodes."""
+        """Kind of media that the encoder reads."""
         ...
 
     @property
@@ -80,10 +80,10 @@ class Encoder(Protocol):
     def prepare(self, item: Item) -> Tensor:
         """Return the model's input for one item, on CPU.
 
-        The same item gives the same bits. Different items may have different shapes.
+        The result for the same item is always bit-identical. Results for different items may have different shapes.
 
         Raises:
-            InputError: the item cannot be used. A decoder may raise other exceptions.
+            InputError: the item cannot be used. A decoder may also raise exceptions of other types.
         """
         ...
 
@@ -91,46 +91,46 @@ class Encoder(Protocol):
         """Return the features before the model's own projection, float32 on CPU.
 
         Args:
-            batch: n prepared items of one shape, stacked.
+            batch: n prepared items with the same shape, stacked along a new first dimension.
         """
         ...
 
     def head(self) -> Float[Tensor, "d width"] | None:
-        """Return the projection that the model was trained with; None if it is not one matrix on these features."""
+        """Return the model's own projection; None if it is not a single matrix that is applied to the features."""
         ...
 
     def fingerprint(self) -> dict[str, str]:
-        """Return what determines the features: sha256 of the weights, settings of `prepare`, versions of packages."""
+        """Return all that determines the features: sha256 of the weights, settings of `prepare`, package versions."""
         ...
 
 
 @runtime_checkable
 class Licensed(Protocol):
-    """An encoder whose licence is known. It is shown before use, and stored in artifacts computed with the weights."""
+    """An encoder with a licence, which is shown before use and stored in all artifacts computed with the weights."""
 
     @property
     def licence(self) -> str | None:
-        """Owner of the weights, licence and restrictions in one line; None if the licence is not known."""
+        """One line with the owner of the weights, the licence and restrictions; None if the licence is not known."""
         ...
 
 
 @runtime_checkable
 class Truncating(Protocol):
-    """An encoder that truncates items which are longer than its model reads. Truncated items are counted."""
+    """An encoder that truncates items if they are longer than its model can read. Truncated items are counted."""
 
     def truncates(self, item: Item) -> bool:
-        """Return whether the end of this item is cut off."""
+        """Return whether the encoder ignores the end of this item."""
         ...
 
 
 def licences_of(encoders: Mapping[str, Encoder]) -> dict[str, str]:
-    """Return {modality: licence of the weights} of the encoders whose licence is known."""
+    """Return the licence of each encoder's weights, by modality. Encoders without a known licence are omitted."""
     known = {name: encoder.licence for name, encoder in encoders.items() if isinstance(encoder, Licensed)}
     return {name: licence for name, licence in known.items() if licence}
 
 
 class Lazy:
-    """Base class of encoders that load weights on first use, as cached properties, which are not pickled."""
+    """Base class for encoders that load their weights on first use, in cached properties, which are not pickled."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {

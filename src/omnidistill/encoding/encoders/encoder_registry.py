@@ -1,11 +1,11 @@
-"""Encoders by name, as the option `--encoder` takes them.
+"""The registry of encoders, with the names that the option `--encoder` accepts.
 
     NAME            encoder whose weights come with a Python package: efficientnet-lite2, minilm-l6, whisper-base
-    NAME:SOURCE     tower of the model in SOURCE, a folder or OWNER/NAME@REVISION of the Hugging Face hub, such as
+    NAME:SOURCE     tower of the model in SOURCE, a folder or OWNER/NAME@REVISION on the Hugging Face hub, such as
                     clip-image:FOLDER. For ImageBind and LanguageBind, SOURCE is the folder that `convert` wrote.
 
 Each built-in encoder is registered in the module that implements it, with its documentation and citations. Other
-packages add encoders from Python or by entry point:
+packages register encoders in Python code or through an entry point:
 
     @encoders.register("letters")
     @encoder_factory(cites=("@misc{letters, ...}",))          optional
@@ -56,14 +56,14 @@ _BUILTIN: Mapping[str, str] = {
 
 
 class EncoderBuilder(Protocol):
-    """An entry of `encoders`: a function or class that opens an encoder. `EncoderFactory` adds facts about it."""
+    """An entry of `encoders`: a function or class that opens an encoder. See also `EncoderFactory`."""
 
     def __call__(self, source: str | None, device: str) -> Encoder:
         """Open the encoder.
 
         Args:
-            source: text after the colon in `--encoder NAME:SOURCE`, None without one.
-            device: device of the weights, such as "cpu" or "cuda:1".
+            source: text after the colon in `--encoder NAME:SOURCE`; None if there is no colon.
+            device: device for the weights, such as "cpu" or "cuda:1".
 
         Raises:
             InputError: the encoder cannot use the source.
@@ -71,16 +71,16 @@ class EncoderBuilder(Protocol):
 
 
 class EncoderFactory:
-    """A function that opens an encoder, with facts that are known before the encoder is opened.
+    """A function that opens an encoder, with information that is needed before the encoder is opened.
 
     Create one with the decorator `encoder_factory`.
 
     Attributes:
         source: whether the encoder needs a source: "required", "none" or "optional".
-        licence: licence of the weights in one line, None if it depends on the source.
-        cites: keys of `citations/works.bib`, or complete BibTeX entries, of the works to cite.
-        aliases: prefixes of other names under which features of this model are recorded, in lower case with hyphens;
-            `cite` uses them.
+        licence: licence of the weights in one line; None if it depends on the source.
+        cites: the works to cite, as keys of `citations/works.bib` or complete BibTeX entries.
+        aliases: prefixes of other names that files may use for features from this model, in lower case with hyphens.
+            `cite` uses them to find the works.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class EncoderFactory:
         self.aliases: tuple[str, ...] = aliases
 
     def __call__(self, source: str | None, device: str) -> Encoder:
-        """Open the encoder, see `EncoderBuilder`."""
+        """Open the encoder (see `EncoderBuilder`)."""
         return self._build(source, device)
 
 
@@ -122,33 +122,33 @@ encoders: Registry[EncoderBuilder] = Registry("encoder", _BUILTIN, group="omnidi
 
 
 def encoder_names() -> list[str]:
-    """Return what `open_encoder` accepts, sorted; names that require a source end in `:SOURCE`.
+    """Return the sorted names that `open_encoder` accepts; names that require a source end in `:SOURCE`.
 
-    This imports the built-in encoders; `encoders.names()` lists the names without any import.
+    This function imports the built-in encoders. `encoders.names()` lists the names without importing them.
     """
     required = {name for name in _BUILTIN if getattr(encoders.get(name), "source", None) == "required"}
     return sorted(f"{name}:SOURCE" if name in required else name for name in encoders.names())
 
 
 def open_encoder(reference: str, device: str = "cpu") -> Encoder:
-    """Open the encoder NAME or NAME:SOURCE. It loads its weights when it encodes for the first time.
+    """Open the encoder NAME or NAME:SOURCE, which loads its weights when it encodes for the first time.
 
     Args:
         reference: name of the encoder, with its source if it needs one.
-        device: device of the weights.
+        device: device for the weights.
 
     Returns:
         The encoder.
 
     Raises:
-        InputError: no encoder has this name (the message names the nearest); the source is missing, superfluous or
-            unusable; or an encoder of another package cannot be loaded, fails, or is not an `Encoder`.
+        InputError: no encoder has this name (the message suggests the most similar name); the source is missing,
+            superfluous or unusable; or an encoder from another package cannot be loaded, fails, or is not an `Encoder`.
     """
     from omnidistill.encoding.encoders.encoder import Encoder
 
     name, _, source = reference.partition(":")
     package = encoders.package(name)
-    where = f"encoder '{name}'" + (f" of package '{package}'" if package else "")
+    where = f"encoder '{name}'" + (f" from package '{package}'" if package else "")
     build = encoders.get(name)
     needed = getattr(build, "source", "optional")
     if needed == "required" and not source:
@@ -156,7 +156,7 @@ def open_encoder(reference: str, device: str = "cpu") -> Encoder:
             f"{where}: the source of its weights is missing; use {name}:FOLDER or {name}:OWNER/NAME@REVISION"
         )
     if needed == "none" and source:
-        raise InputError(f"{where}: its weights come with a package; leave out ':{source}'")
+        raise InputError(f"{where}: its weights come with a Python package; omit ':{source}'")
     try:
         encoder = build(source or None, device)
     except InputError as error:
@@ -167,15 +167,15 @@ def open_encoder(reference: str, device: str = "cpu") -> Encoder:
         why = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{where}: cannot be opened ({why})") from error
     if not isinstance(encoder, Encoder):
-        raise InputError(f"{where}: returned a {type(encoder).__name__}, expected an Encoder")
+        raise InputError(f"{where}: returned a {type(encoder).__name__}; expected an Encoder")
     return encoder
 
 
 def encoder_works() -> dict[str, tuple[str, ...]]:
-    """Return {name or alias of an encoder: works that it is based on}, for encoders that name any.
+    """Map each encoder's name and aliases to the works that the encoder is based on.
 
-    The works are keys of `citations/works.bib` or complete BibTeX entries. Encoders of other packages that cannot be
-    loaded are omitted.
+    The works are keys of `citations/works.bib` or complete BibTeX entries. Encoders that cite no works are omitted, and
+    so are encoders from other packages that cannot be loaded.
     """
     works: dict[str, tuple[str, ...]] = {}
     for name in encoders.names():

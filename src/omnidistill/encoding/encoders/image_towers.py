@@ -1,4 +1,4 @@
-"""Image towers of CLIP and SigLIP. The Pillow backend of transformers prepares the pictures; the other one differs."""
+"""Image towers of CLIP and SigLIP. Pictures are prepared with transformers' Pillow backend; other backends differ."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from omnidistill.encoding.encoders.pretrained import Pretrained
 
 @dataclass(frozen=True)
 class ImageTower(Pretrained):
-    """Image tower. It reads pixels (3 x side x side), or for siglip2 a grid of patches (rows x columns x values)."""
+    """Image tower. It reads pixels (3 x side x side) or, for siglip2, a grid of patches (rows x columns x values)."""
 
     kind: ClassVar[Kind] = "image"
     settings: ClassVar[str] = "pil"
@@ -31,7 +31,7 @@ class ImageTower(Pretrained):
 
     @cached_property
     def processor(self) -> Any:
-        """Image processor with the settings of preprocessor_config.json."""
+        """Image processor with the settings from preprocessor_config.json."""
         processors = require("transformers", "encoders").AutoImageProcessor
         return processors.from_pretrained(self.folder, local_files_only=True, backend="pil")
 
@@ -50,7 +50,7 @@ class ImageTower(Pretrained):
 
     @torch.no_grad()
     def encode(self, batch: Float[Tensor, "n _ _ _"]) -> Float[Tensor, "n 1 width"]:
-        """Return pooled features."""
+        """Return the pooled features."""
         batch = batch.to(self.device)
         arguments: dict[str, Tensor] = {"pixel_values": batch}
         if self.config["model_type"] == "siglip2":

@@ -1,7 +1,7 @@
-"""Preprocessing of the CLIP family: decoded pixels to 224 x 224, standardised with CLIP's mean and deviation.
+"""Preprocessing for the CLIP family: resize decoded pixels to 224 x 224 and standardise them as CLIP does.
 
 Pictures: the short side is resized to 224 with Pillow's bicubic filter, and the centre is cropped.
-Frames: the short side is resized to 224 by bilinear interpolation without antialiasing; the model chooses the crop.
+Frames: the short side is resized to 224 by bilinear interpolation without antialiasing; each model crops differently.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from omnidistill.core.optional import require
 
 SIDE = 224
 MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-"""Per channel (red, green, blue), for values in [0, 1]. Source: https://github.com/openai/CLIP."""
+"""CLIP's mean and standard deviation per channel (RGB), for values in [0, 1]. See https://github.com/openai/CLIP."""
 
 
 def picture_input(picture: UInt8[Tensor, "3 height width"]) -> Float[Tensor, "3 224 224"]:
-    """Return the standardised centre of an RGB picture with values in 0-255, float32.
+    """Resize, crop and standardise an RGB picture with values in 0-255, and return it as float32.
 
     Raises:
         InputError: Pillow is not installed.
@@ -35,7 +35,7 @@ def picture_input(picture: UInt8[Tensor, "3 height width"]) -> Float[Tensor, "3 
 
 
 def scaled_frames(frames: UInt8[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 tall wide"]:
-    """Return RGB frames with values in 0-255 resized to a short side of 224, standardised, float32."""
+    """Resize RGB frames with values in 0-255 to a short side of 224, standardise them, and return them as float32."""
     height, width = frames.shape[2:]
     short = min(height, width)
     size = (SIDE * height // short, SIDE * width // short)
@@ -43,13 +43,13 @@ def scaled_frames(frames: UInt8[Tensor, "n 3 height width"]) -> Float[Tensor, "n
 
 
 def standardised(pixels: UInt8[Tensor, "*n 3 height width"] | Float[Tensor, "*n 3 height width"]) -> Tensor:
-    """Return (pixels / 255 - mean) / deviation per channel, float32, for pixels with values in 0-255."""
+    """Return (pixels / 255 - mean) / deviation per channel, as float32, for pixels with values in 0-255."""
     mean, deviation = torch.tensor([MEAN, DEVIATION], device=pixels.device).view(2, 3, 1, 1)
     scaled: Tensor = (pixels / 255 - mean) / deviation
     return scaled
 
 
 def centre(pixels: Tensor) -> Tensor:
-    """Return the central 224 x 224 crop of `pixels`, which has the shape ... x height x width."""
+    """Return the central 224 x 224 crop of `pixels`, whose last two dimensions are height and width."""
     top, left = (round((length - SIDE) / 2) for length in pixels.shape[-2:])
     return pixels[..., top : top + SIDE, left : left + SIDE]

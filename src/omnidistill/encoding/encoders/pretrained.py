@@ -1,4 +1,4 @@
-"""Towers of models saved by transformers, from a folder or a hub id with its revision.
+"""Towers of models saved by transformers, in a folder or on the Hugging Face hub at a fixed revision.
 
 | family | model types | towers | feature before the projection |
 |---|---|---|---|
@@ -8,8 +8,8 @@
 | pe-av | pe_audio_video | audio, video, text | pooled; text: first token |
 | whisper | whisper | audio | mean over the clip |
 
-Only CLIP's projections are one matrix applied to these features. SigLIP has no image projection, and a text projection
-with a bias; CLAP's projections have two layers; those of PE-AV start with a LayerNorm.
+Only CLIP's projections are single matrices applied to these features. SigLIP has no image projection, and its text
+projection has a bias. CLAP's projections have two layers, and PE-AV's projections start with a LayerNorm.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ FAMILIES = {
     "pe-av": ("pe_audio_video",),
     "whisper": ("whisper",),
 }
-"""{family: model types, as in config.json}."""
+"""The model types of each family, as named in config.json."""
 
 
 @dataclass(frozen=True)
 class Pretrained(Lazy):
-    """Base class of the towers: weights, settings, licence and fingerprint of a transformers model.
+    """Base class for the towers: weights, settings, licence and fingerprint of a transformers model.
 
     Attributes:
         family: key of `FAMILIES`.
-        source: folder of the model, or OWNER/NAME@REVISION of the hub.
-        device: device of the weights.
-        title: name of the encoder; None derives it from family, kind and source.
+        source: folder of the model, or OWNER/NAME@REVISION on the Hugging Face hub.
+        device: device for the weights.
+        title: name of the encoder; None derives the name from family, kind and source.
     """
 
     family: str
@@ -65,14 +65,14 @@ class Pretrained(Lazy):
 
     kind: ClassVar[Kind]
     settings: ClassVar[str]
-    """Preprocessing that the settings files of the model do not determine; part of the fingerprint."""
+    """Preprocessing that is not determined by the model's settings files. It is part of the fingerprint."""
 
     def __post_init__(self) -> None:
         model_type = self.config.get("model_type")
         if model_type not in FAMILIES[self.family]:
             raise InputError(
-                f"{self.source}: contains a model of type {model_type!r}; {self.name} reads "
-                f"{', '.join(FAMILIES[self.family])}"
+                f"{self.source}: contains a model of type {model_type!r}; {self.name} requires type "
+                f"{' or '.join(FAMILIES[self.family])}"
             )
 
     @property
@@ -82,12 +82,12 @@ class Pretrained(Lazy):
 
     @property
     def views(self) -> int:
-        """1."""
+        """Number of features (views) per item, which is 1."""
         return 1
 
     @cached_property
     def folder(self) -> Path:
-        """Folder of weights and settings."""
+        """Folder with the weights and settings."""
         return model_folder(self.source)
 
     @cached_property
@@ -97,19 +97,23 @@ class Pretrained(Lazy):
 
     @property
     def licence(self) -> str | None:
-        """Licence in the model card, None if it has none."""
+        """Licence from the model card; None if the card states no licence."""
         licence = card_licence(self.folder)
-        return None if licence is None else f"{self.title or self.source} weights, by their card: {licence}"
+        return (
+            None
+            if licence is None
+            else f"{self.title or self.source} weights, licence according to the model card: {licence}"
+        )
 
     @cached_property
     def full_config(self) -> Any:
-        """Configuration of transformers, with its defaults."""
+        """The model's configuration as transformers loads it, with default values for missing settings."""
         return require("transformers", "encoders").AutoConfig.from_pretrained(self.folder, local_files_only=True)
 
     @cached_property
     def model(self) -> Any:
         """The complete, frozen model."""
-        require("transformers.utils.logging", "encoders").disable_progress_bar()  # of loading weights
+        require("transformers.utils.logging", "encoders").disable_progress_bar()  # for loading weights
         models = require("transformers", "encoders").AutoModel
         model = models.from_pretrained(
             self.folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, dtype=torch.float32
@@ -117,7 +121,7 @@ class Pretrained(Lazy):
         return model.eval().requires_grad_(False).to(self.device)
 
     def head(self) -> Tensor | None:
-        """Return CLIP's projection, None for other families."""
+        """Return CLIP's projection; None for other families."""
         if self.family != "clip":
             return None
         projection = self.model.visual_projection if self.kind == "image" else self.model.text_projection
@@ -125,7 +129,7 @@ class Pretrained(Lazy):
         return weight.cpu()
 
     def fingerprint(self) -> dict[str, str]:
-        """Return checksums of weights and settings, and the versions of the packages that determine the rest."""
+        """Return the checksums of the weights and settings, and the versions of the packages that process them."""
         settings_files = [path for path in sorted(self.folder.glob("*.json")) if path.name != "config.json"]
         return {
             "name": self.name,

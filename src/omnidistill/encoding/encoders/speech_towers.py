@@ -1,9 +1,9 @@
-"""Whisper's encoder from a transformers model: its output, averaged over the positions that the clip fills.
+"""Whisper's encoder from a transformers model. Its output is averaged over the positions that the clip fills.
 
     log-mel of the clip, padded with silence to 30 s -> encoder -> mean of the positions (20 ms each) in the clip
 
 Reference: A. Radford et al., Robust speech recognition via large-scale weak supervision (2022). The module `whisper`
-runs Whisper base without the padding, on weights that come with Python packages.
+runs Whisper base without the padding, with weights that come with Python packages.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from omnidistill.encoding.encoders.encoder import Item, Kind
 from omnidistill.encoding.encoders.encoder_registry import encoder_factory, encoders
 from omnidistill.encoding.encoders.pretrained import Pretrained
 
-_STRIDE = 2  # columns of the spectrogram per position
+_STRIDE = 2  # spectrogram columns per position of the output
 
 
 @dataclass(frozen=True)
 class SpeechTower(Pretrained):
-    """Encoder of Whisper, for speech and other sound. Of a clip longer than 30 s it reads the middle 30 s."""
+    """Whisper's encoder, for speech and other sound. If a clip is longer than 30 s, the middle 30 s are used."""
 
     kind: ClassVar[Kind] = "audio"
     settings: ClassVar[str] = "16 kHz, channels averaged, mean over the clip"
 
     @property
     def width(self) -> int:
-        """Width of the encoder."""
+        """Width of the encoder's output."""
         return int(self.full_config.d_model)
 
     @cached_property
     def extractor(self) -> Any:
-        """Feature extractor with the settings of preprocessor_config.json."""
+        """Feature extractor with the settings from preprocessor_config.json."""
         extractors = require("transformers", "encoders").WhisperFeatureExtractor
         return extractors.from_pretrained(self.folder, local_files_only=True)
 
     def prepare(self, item: Item) -> Float[Tensor, "bands_and_1 columns"]:
-        """Return the log-mel spectrogram, and as its last row a mask: 1 in the clip, 0 in the padding."""
+        """Return the log-mel spectrogram with a mask as an additional last row: 1 in the clip, 0 in the padding."""
         rate = self.extractor.sampling_rate
         sound = sound_of(item, rate, float(self.extractor.chunk_length))
         inputs = self.extractor(sound.numpy(), sampling_rate=rate, return_attention_mask=True, return_tensors="pt")
@@ -52,7 +52,7 @@ class SpeechTower(Pretrained):
 
     @torch.no_grad()
     def encode(self, batch: Float[Tensor, "n bands_and_1 columns"]) -> Float[Tensor, "n 1 width"]:
-        """Return averages over the positions of the clip."""
+        """Return the encoder's output, averaged over the positions in the clip."""
         batch = batch.to(self.device)
         outputs: Tensor = self.model.encoder(batch[:, :-1]).last_hidden_state
         inside = batch[:, -1, ::_STRIDE, None]
@@ -62,5 +62,5 @@ class SpeechTower(Pretrained):
 @encoders.register("whisper-audio")
 @encoder_factory("required", cites=("whisper",), aliases=("whisper",))
 def whisper_audio(source: str, device: str) -> SpeechTower:
-    """Encoder of Whisper: output averaged over the clip."""
+    """Whisper's encoder: output averaged over the clip."""
     return SpeechTower("whisper", source, device)

@@ -1,7 +1,7 @@
-"""Storage of one tower's weights: an artifact of kind "encoder" in FOLDER/MODALITY.
+"""Store the weights of one tower as an artifact of kind "encoder" in FOLDER/MODALITY.
 
-The artifact contains the tensors under their published names. Its metadata name the model, the modality, the size of
-the tower, the licence and the file from which the weights were converted.
+The artifact contains the tensors under their published names. Its metadata contain the model, the modality, the size of
+the tower, the licence, and the file from which the weights were converted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _KIND = "encoder"
 
 @dataclass(frozen=True, eq=False)
 class StoredTower(Generic[Size]):
-    """Weights of a tower that were read from disk.
+    """A tower's weights, as read from disk.
 
     Attributes:
         tensors: weights by their published names, memory-mapped and read-only.
@@ -52,12 +52,12 @@ def store_tower(
         model: name of the model.
         modality: name of the tower.
         tensors: weights by their published names.
-        size: a dataclass of numbers.
+        size: size of the tower, a dataclass of numbers.
         licence: licence of the weights.
         source: name (`file`) and checksum (`sha256`) of the published file.
 
     Raises:
-        InputError: the tower cannot be written; an earlier one in the folder is then unchanged.
+        InputError: the tower cannot be written. A tower that is already in the folder then stays unchanged.
     """
     meta = {"model": model, "modality": modality, "size": asdict(size), "licence": licence, "source": source}
     save_artifact(folder / modality, _KIND, tensors, meta)
@@ -70,8 +70,8 @@ def stored_tower(folder: Path, model: str, modality: str, size: type[Size], veri
         folder: folder of the model.
         model: expected name of the model.
         modality: name of the tower.
-        size: dataclass of the size.
-        verify: whether to compare the sha256 of the tensors first.
+        size: dataclass type for the size of the tower.
+        verify: whether to check the sha256 of the tensors first.
 
     Raises:
         InputError: the tower is missing or damaged, or belongs to another model or modality.
@@ -80,7 +80,8 @@ def stored_tower(folder: Path, model: str, modality: str, size: type[Size], veri
     stored = tuple(artifact.meta.get(field) for field in ("model", "modality"))
     if stored != (model, modality):
         raise InputError(
-            f"{folder / modality}: contains weights of {stored[0]!r}, {stored[1]!r}, expected {model!r}, {modality!r}"
+            f"{folder / modality}: contains weights for model {stored[0]!r}, modality {stored[1]!r}; "
+            f"expected model {model!r}, modality {modality!r}"
         )
     try:
         return StoredTower(artifact.tensors, size(**artifact.meta["size"]), artifact.files[0].sha256)

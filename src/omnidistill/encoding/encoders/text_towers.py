@@ -1,7 +1,7 @@
-"""Text towers of the pretrained families, and any text model by the mean over its tokens (as sentence-transformers do).
+"""Text towers of the pretrained families, and a tower for any other text model, which averages token features.
 
 Texts are truncated to the length that the model reads. They are not padded, because a batch contains only texts with
-the same number of tokens and therefore needs no mask; SigLIP is the exception, because it was trained on padded texts.
+the same number of tokens and therefore needs no mask. SigLIP is the exception, because it was trained on padded texts.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from omnidistill.io.artifacts import read_json
 
 @dataclass(frozen=True)
 class TextTower(Pretrained):
-    """Text tower: reads as many tokens as the model has positions."""
+    """Text tower that reads up to as many tokens as the model has positions."""
 
     kind: ClassVar[Kind] = "text"
     settings: ClassVar[str] = "tokens"
 
     @property
     def width(self) -> int:
-        """Width of a token."""
+        """Width of a token's feature."""
         return int(self._text_config.hidden_size)
 
     @cached_property
@@ -50,7 +50,7 @@ class TextTower(Pretrained):
         return min(positions, int(self.tokenizer.model_max_length))
 
     def prepare(self, item: Item) -> Int[Tensor, " tokens"]:
-        """Return token ids, including the special ones."""
+        """Return the token ids of the text, including special tokens."""
         padding = "max_length" if self.family == "siglip" else False
         tokens = self.tokenizer(item.text, truncation=True, max_length=self.max_tokens, padding=padding)
         return torch.tensor(tokens["input_ids"], device="cpu")
@@ -82,10 +82,10 @@ class TextTower(Pretrained):
 
 @dataclass(frozen=True)
 class SentenceTower(TextTower):
-    """Any text model: the mean of its token features, not normalised.
+    """Any text model. Its feature is the mean of the token features and is not normalised.
 
-    If sentence-transformers wrote settings into the folder, its maximum text length is respected, and any pooling other
-    than the mean is refused.
+    If sentence-transformers saved settings in the folder, their maximum text length applies, and any pooling other than
+    the mean raises InputError.
     """
 
     family: str = field(default="sentence", kw_only=True)
@@ -93,7 +93,9 @@ class SentenceTower(TextTower):
 
     def __post_init__(self) -> None:
         if not self._settings_file("1_Pooling/config.json").get("pooling_mode_mean_tokens", True):
-            raise InputError(f"{self.source}: the model does not average its tokens; only mean pooling is supported")
+            raise InputError(
+                f"{self.source}: the model does not average its token features; only mean pooling is supported"
+            )
 
     @property
     def max_tokens(self) -> int:
@@ -147,7 +149,7 @@ def pe_av_text(source: str, device: str) -> TextTower:
 @encoders.register("sentence")
 @encoder_factory("required", cites=("sentence-bert",))
 def sentence(source: str, device: str) -> SentenceTower:
-    """Any text model of transformers or sentence-transformers: mean of the token features."""
+    """Any text model from transformers or sentence-transformers: mean of the token features."""
     return SentenceTower(source=source, device=device)
 
 

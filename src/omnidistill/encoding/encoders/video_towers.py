@@ -21,7 +21,7 @@ from omnidistill.encoding.encoders.pretrained import Pretrained
 
 @dataclass(frozen=True)
 class VideoTower(Pretrained):
-    """Video tower of PE-AV: reads `frames` evenly spaced frames of a clip."""
+    """Video tower of PE-AV, which reads `frames` evenly spaced frames of a clip."""
 
     frames: int = 16
 
@@ -35,7 +35,7 @@ class VideoTower(Pretrained):
 
     @cached_property
     def processor(self) -> Any:
-        """Video processor with the settings in the model's folder."""
+        """Video processor with the settings from the model's folder."""
         processors = require("transformers", "encoders").AutoVideoProcessor
         return processors.from_pretrained(self.folder, local_files_only=True)
 
@@ -51,7 +51,7 @@ class VideoTower(Pretrained):
 
     @torch.no_grad()
     def encode(self, batch: Float[Tensor, "n frames 3 _ _"]) -> Float[Tensor, "n 1 width"]:
-        """Return pooled features."""
+        """Return the pooled features."""
         pooled: Tensor = self.model.video_model.video_encoder(pixel_values_videos=batch.to(self.device)).pooler_output
         return pooled.float().cpu().unsqueeze(1)
 
@@ -60,13 +60,13 @@ class ImageEncoder(Encoder, Protocol):
     """An image encoder that accepts decoded pictures."""
 
     def pixels(self, picture: UInt8[Tensor, "3 _ _"]) -> Tensor:
-        """Return what `prepare` returns for this picture."""
+        """Return the same result as `prepare` for an item with this picture."""
         ...
 
 
 @dataclass(frozen=True)
 class FrameEncoder:
-    """Applies an image encoder to a video: each of `views` evenly spaced frames is a view."""
+    """Applies an image encoder to `views` evenly spaced frames of a video; each frame is a view."""
 
     image_encoder: ImageEncoder
     views: int = 8
@@ -75,12 +75,12 @@ class FrameEncoder:
 
     @property
     def name(self) -> str:
-        """`frames-`, followed by the name of the image encoder."""
+        """Name of the encoder: `frames-` followed by the name of the image encoder."""
         return f"frames-{self.image_encoder.name}"
 
     @property
     def width(self) -> int:
-        """Width of the image encoder."""
+        """Width of the image encoder's features."""
         return self.image_encoder.width
 
     @property
@@ -89,7 +89,7 @@ class FrameEncoder:
         return licences_of({"": self.image_encoder}).get("")
 
     def prepare(self, item: Item) -> Float[Tensor, "views ..."]:
-        """Return the input of the image encoder for every frame."""
+        """Return the image encoder's input for each frame."""
         return torch.stack([self.image_encoder.pixels(frame) for frame in frames_of(item, self.views)])
 
     def encode(self, batch: Float[Tensor, "n views ..."]) -> Float[Tensor, "n views width"]:
@@ -101,7 +101,7 @@ class FrameEncoder:
         return self.image_encoder.head()
 
     def fingerprint(self) -> dict[str, str]:
-        """Return the fingerprint of the image encoder, with the number of frames."""
+        """Return the fingerprint of the image encoder, together with the number of frames."""
         frames = {"frames": f"{self.views}, evenly spaced", **decoders("video")}
         return {**self.image_encoder.fingerprint(), "name": self.name, **frames}
 
@@ -116,19 +116,19 @@ def pe_av_video(source: str, device: str) -> VideoTower:
 @encoders.register("frames-clip")
 @encoder_factory("required", cites=("clip",))
 def frames_clip(source: str, device: str) -> FrameEncoder:
-    """Image tower of CLIP applied to 8 frames of a video, each of which is a view."""
+    """Image tower of CLIP, applied to 8 frames of a video; each frame is a view."""
     return FrameEncoder(ImageTower("clip", source, device))
 
 
 @encoders.register("frames-siglip")
 @encoder_factory("required", cites=("siglip",))
 def frames_siglip(source: str, device: str) -> FrameEncoder:
-    """Image tower of SigLIP applied to 8 frames of a video, each of which is a view."""
+    """Image tower of SigLIP, applied to 8 frames of a video; each frame is a view."""
     return FrameEncoder(ImageTower("siglip", source, device))
 
 
 @encoders.register("frames-efficientnet-lite2")
 @encoder_factory("none", EfficientNetLite2.licence, cites=("efficientnet",), aliases=("frames-efficientnet",))
 def frames_efficientnet_lite2(source: None, device: str) -> FrameEncoder:
-    """EfficientNet-Lite2 applied to 8 frames of a video, each of which is a view; the weights come with a package."""
+    """EfficientNet-Lite2, applied to 8 frames of a video, each a view; the weights come with a Python package."""
     return FrameEncoder(EfficientNetLite2(device))

@@ -1,6 +1,6 @@
-"""Model folders: local, or a repository of the Hugging Face hub at a fixed revision; and checksums of their weights.
+"""Find model folders, locally or on the Hugging Face hub at a fixed revision, and compute checksums of their weights.
 
-Only safetensors files are read, and no code in the folder is executed.
+Weights are read only from safetensors files, and no code in the folder is executed.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from omnidistill.core.optional import require
 from omnidistill.io.artifacts import read_json
 
 _LICENCE_LINE = re.compile(r"""^(license(?:_name)?): *['"]?([\w.+-][\w .+-]*?)['"]? *$""", re.MULTILINE)
-_PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.model", "README.md"]  # they match in subfolders too: 1_Pooling
+_PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.model", "README.md"]  # match also in subfolders, such as 1_Pooling
 
 
 def model_folder(source: str) -> Path:
     """Return the folder of a model, after downloading it if necessary.
 
     Args:
-        source: a folder, or OWNER/NAME@REVISION of the Hugging Face hub, which is looked up in the hub's cache first.
+        source: a folder, or OWNER/NAME@REVISION on the Hugging Face hub. A copy in the hub's local cache is used first.
 
     Raises:
-        InputError: the folder has no config.json or no safetensors file, a hub id has no revision, or the download
-            fails.
+        InputError: the folder has no config.json or no safetensors file, the name on the hub has no revision, or the
+            download fails.
     """
     folder = Path(source) if Path(source).is_dir() else _from_hub(source)
     if not (folder / "config.json").is_file():
         raise InputError(f"{source}: contains no config.json; expected a model saved by transformers (save_pretrained)")
     if not weight_files(folder):
         raise InputError(
-            f"{source}: no .safetensors file in it; other formats of weights are not read: convert them with "
+            f"{source}: contains no .safetensors file; convert weights in other formats with "
             "save_pretrained(safe_serialization=True)"
         )
     return folder
@@ -54,7 +54,7 @@ def model_config(folder: Path) -> dict[str, Json]:
 
 
 def card_licence(folder: Path) -> str | None:
-    """Return the licence in the front matter of a model card (README.md), None if it has no licence."""
+    """Return the licence in the front matter of a model card (README.md); None if it states no licence."""
     try:
         card = (folder / "README.md").read_text("utf-8", errors="replace")
     except OSError:
@@ -65,7 +65,7 @@ def card_licence(folder: Path) -> str | None:
 
 
 def sha256_of(files: Sequence[Path]) -> str:
-    """Return one sha256 (64 hex digits) for several files: the hash of their hashes, in the given order."""
+    """Return one sha256 (64 hex digits) for several files, which is the hash of their hashes in the given order."""
     total = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:
@@ -82,14 +82,14 @@ def _from_hub(source: str) -> Path:
     name, _, revision = source.partition("@")
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise InputError(
-            f"{source}: no such folder; give the folder of a model, or OWNER/NAME@REVISION of the Hugging Face hub"
+            f"{source}: no such folder; pass the folder of a model, or OWNER/NAME@REVISION on the Hugging Face hub"
         )
     if not revision:
-        raise InputError(f"{source}: no revision given, and a hub repository may change; use {source}@COMMIT")
+        raise InputError(f"{source}: the revision is missing, and a hub repository may change; use {source}@COMMIT")
     hub = require("huggingface_hub", "encoders")
     try:
         return Path(hub.snapshot_download(name, revision=revision, allow_patterns=_PATTERNS))
-    except Exception as error:  # the hub client, its HTTP library and the system raise many types
+    except Exception as error:  # the hub client, its HTTP library and the system raise many types of exceptions
         raise InputError(
             f"{source}: the download from the hub failed ({' '.join(str(error).split())[:200]})"
         ) from error

@@ -1,12 +1,12 @@
-"""Whisper base: output of the encoder averaged over time, on 8-bit weights that come with two Python packages.
+"""Whisper base: the encoder's output, averaged over time. The 8-bit weights come with two Python packages.
 
     |STFT|^2 (400 samples, hop 160, Hann, silence before and after) of 16 kHz sound -> 80 mel bands (Slaney) -> log10,
     floor 8 below the peak, (x + 4) / 4
 
 Reference: A. Radford et al., Robust speech recognition via large-scale weak supervision (2022), section 2.2; published
 under the MIT licence. The clip is not padded to 30 s. It is cut to an even number of columns, because the encoder
-combines two columns into one position and an incomplete pair at the end would change the average. Of a clip longer than
-30 s the middle 30 s are used.
+combines two columns into one position and an incomplete pair at the end would change the average. If a clip is longer
+than 30 s, the middle 30 s are used.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SETTINGS_FILES = ("config.json", "tokenizer.json", "vocabulary.txt")
 
 @dataclass(frozen=True)
 class Whisper(Lazy):
-    """Encoder of Whisper base, 512 wide, for speech and other sound."""
+    """Whisper base's encoder, 512 wide, for speech and other sound."""
 
     name: ClassVar[str] = "whisper-base"
     kind: ClassVar[Kind] = "audio"
@@ -47,7 +47,7 @@ class Whisper(Lazy):
 
     @cached_property
     def folder(self) -> Path:
-        """Folder in the user's cache into which the parts of the model from both packages are joined."""
+        """Folder in the user's cache with the model, which is joined from the parts in both packages."""
         parts = [Path(require(name, "small").__file__).parent / "data" for name in _PARTS]
         pieces = [parts[0] / "model.bin.part1", parts[1] / "model.bin.part2"]
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -62,7 +62,7 @@ class Whisper(Lazy):
 
     @cached_property
     def model(self) -> Any:
-        """The model, which uses as many threads as torch does."""
+        """The model, which uses the same number of threads as torch."""
         whisper = require("ctranslate2", "small").models.Whisper
         threads = torch.get_num_threads()
         return whisper(str(self.folder), device="cpu", compute_type="int8", inter_threads=1, intra_threads=threads)
@@ -72,7 +72,7 @@ class Whisper(Lazy):
         return log_mel(sound_of(item, _RATE, _MAX_SECONDS))
 
     def encode(self, batch: Float[Tensor, "n 80 times"]) -> Float[Tensor, "n 1 512"]:
-        """Return averages over time, float32."""
+        """Return the encoder's output averaged over time, as float32."""
         view = require("ctranslate2", "small").StorageView
         outputs = [
             np.array(self.model.encode(view.from_array(mel[None].contiguous().numpy()), to_cpu=True)) for mel in batch
@@ -80,10 +80,10 @@ class Whisper(Lazy):
         return torch.stack([torch.from_numpy(output).float().mean(1) for output in outputs])
 
     def head(self) -> None:
-        """Return None: the model was trained to transcribe."""
+        """Return None, because the model was trained for transcription."""
 
     def fingerprint(self) -> dict[str, str]:
-        """Return the checksum of the weights, the settings of the spectrogram and the version of the runtime."""
+        """Return the weights' checksum, the spectrogram's settings, and the versions of the runtime and decoders."""
         return {
             "name": self.name,
             "weights": sha256_of([self.folder / "model.bin"]),
@@ -97,15 +97,15 @@ class Whisper(Lazy):
 @encoders.register("whisper-base")
 @encoder_factory("none", Whisper.licence, cites=("whisper",), aliases=("whisper",))
 def whisper_base(source: None, device: str) -> Whisper:
-    """Encoder of Whisper base, 512 wide, for speech and other sound; runs on the CPU, weights come with packages."""
+    """Whisper base's encoder, 512 wide, for speech and other sound; on CPU; the weights come with Python packages."""
     return Whisper()
 
 
 def log_mel(sound: Float[Tensor, " samples"]) -> Float[Tensor, "80 times"]:
-    """Return Whisper's log-mel spectrogram of sound at 16 kHz: one column per 10 ms, an even number of columns.
+    """Return Whisper's log-mel spectrogram of sound at 16 kHz, with an even number of columns, one per 10 ms.
 
-    The transform runs in float64: in float32, quiet bands next to loud ones would lose digits, and the 8-bit weights
-    amplify such errors.
+    The transform runs in float64. In float32, quiet bands next to loud ones would lose digits, and the 8-bit weights
+    would amplify these errors.
     """
     padded = np.pad(sound.numpy(), _WINDOW // 2 + max(0, _WINDOW - len(sound)))
     columns = len(sound) // _HOP // 2 * 2
@@ -116,7 +116,7 @@ def log_mel(sound: Float[Tensor, " samples"]) -> Float[Tensor, "80 times"]:
 
 
 def _mel_bands() -> Float[np.ndarray, "80 201"]:
-    """Return triangular filters of area 1 between 82 points, evenly spaced on Slaney's scale (linear below 1 kHz)."""
+    """Return triangular filters of area 1 with 82 evenly spaced corners on Slaney's scale, linear below 1 kHz."""
     linear, step = 200.0 / 3.0, np.log(6.4) / 27.0
     top = 1000.0 / linear + np.log(_RATE / 2 / 1000.0) / step
     mels = np.linspace(0.0, top, _BANDS + 2)

@@ -1,4 +1,4 @@
-"""Batches of prepared items with equal shapes, because padding would change their features slightly."""
+"""Group prepared items into batches of equal shape, because padding would change their features slightly."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor
 
 Batch = list[tuple[int, Tensor]]
 
-_WAITING = 4  # number of batches' worth of items that may wait for others of their shape
+_WAITING = 4  # at most `4 * size` items wait for other items with the same shape
 
 
 def batches(prepared: Iterable[tuple[int, Tensor]], size: int) -> Iterator[Batch]:
     """Yield batches of up to `size` pairs (row, tensor) whose tensors have the same shape and dtype.
 
-    A batch is yielded when it is full; the largest one is yielded when `4 size` items wait; the rest is yielded at the
-    end. The order and shapes of the items alone determine which of them share a batch.
+    A batch is yielded as soon as it is full. When `4 * size` items are waiting, the largest batch is yielded. The
+    remaining batches are yielded at the end. Which items share a batch depends only on their order and shapes.
     """
     waiting: dict[tuple[object, ...], Batch] = {}
     count = 0

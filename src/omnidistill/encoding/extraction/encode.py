@@ -1,12 +1,12 @@
 """Encode a manifest: rows -> prepared items -> features, shard by shard; finished shards are never encoded again.
 
-    OUT/encoders.json   written first: fingerprints of the encoders and settings, which a resumed run must match; and
-                        the licences of the weights
-    OUT/shards/NNNNN    one folder per shard, see `shards`; a resumed run reuses it if its rows are the same
-    OUT/encoded.json    written last: number of shards, number of encoded rows, bad items, truncated items
+    OUT/encoders.json   written first: the fingerprints of the encoders and the settings, which must be the same in a
+                        resumed run, and the licences of the weights
+    OUT/shards/NNNNN    one folder per shard, see `shards`; a resumed run reuses a shard if its rows have not changed
+    OUT/encoded.json    written last: number of shards, number of encoded rows, bad items, number of truncated items
 
-Memory use does not depend on the number of rows: one shard of features and a few batches of prepared items. Batches
-never cross shards, so an interruption does not change the result.
+Memory holds one shard of features and a few batches of prepared items, however many rows there are. All items of a
+batch belong to the same shard, so an interruption does not change the result.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Encoded:
     """Result of `encode`.
 
     Attributes:
-        folder: where the shards are.
-        rows: number of encoded rows; all of their items are good.
-        bad: the bad items of the other rows.
-        cut: {modality: number of encoded rows whose item is longer than its encoder reads}.
+        folder: output folder, which contains the shards.
+        rows: number of encoded rows. A row is encoded only if all of its items can be encoded.
+        bad: the items that could not be encoded. Their rows are dropped.
+        cut: number of encoded rows whose item was truncated because it is longer than its encoder reads, by modality.
         shards: number of shards.
     """
 
@@ -54,12 +54,13 @@ class Encoded:
     shards: int
 
     def lines(self, most: int = 10) -> list[str]:
-        """Return the report, one fact per line. It lists up to `most` bad items."""
+        """Return a report with one fact per line, including up to `most` bad items."""
         dropped = len({item.id for item in self.bad})
         bad = [f"bad    {item.id}, {item.modality}: {item.why}" for item in self.bad[:most]]
         more = [f"       and {len(self.bad) - most} more, see {self.folder / ENCODED}"] if len(self.bad) > most else []
         cut = [
-            f"cut    {name}: {n:,} items are longer than the encoder reads; truncated" for name, n in self.cut.items()
+            f"cut    {name}: {n:,} items truncated because they are longer than the encoder reads"
+            for name, n in self.cut.items()
         ]
         return [f"rows   {self.rows:,} encoded, {dropped:,} dropped", *bad, *more, *cut]
 
@@ -74,23 +75,25 @@ def encode(
     progress: Progress | None = None,
     engine: Engine | None = None,
 ) -> Encoded:
-    """Encode the modalities of every row into shards in `out`; an interrupted run resumes to the same bits.
+    """Encode the items of every row with the encoder for their modality, and save the features as shards in `out`.
 
-    Rows with a bad item are dropped and listed in the result. Rows may be appended to the manifest between runs: shards
-    that do not change are reused.
+    A repeated call resumes an interrupted run, with a bit-identical result. Rows with a bad item are dropped and listed
+    in the result. Rows may be appended to the manifest between runs: shards that do not change are reused.
 
     Args:
         manifest: the rows to encode.
         encoders: {modality: encoder}.
-        out: folder of the result.
-        settings: settings of the encoding; None uses the defaults.
-        limit: number of rows to encode, from the first; None encodes all.
-        progress: reports the items encoded.
-        engine: where shards are encoded; None means this process. The results are bit-identical.
+        out: output folder.
+        settings: encoding settings; None uses the defaults.
+        limit: encode only the first `limit` rows; None encodes all rows.
+        progress: shows the number of encoded items; None shows nothing.
+        engine: runs the encoding of each shard; None encodes them in this process. All engines give bit-identical
+            results.
 
     Raises:
-        InputError: encoders and manifest do not match (see `check_encoders`); the folder contains features of other
-            encoders or settings, or is in use; no row of the first shard could be encoded.
+        InputError: the encoders do not match the manifest (see `check_encoders`); the folder contains features from
+            different encoders or settings; another run is using the folder; or no row of the first shard can be
+            encoded.
     """
     settings = settings or EncodeSettings()
     progress = progress or SilentProgress()
@@ -120,7 +123,7 @@ def _encode_parts(
 ) -> None:
     """Encode the missing shards.
 
-    In this process, items of the next shard are prepared while the current shard is encoded. On another engine, every
+    In this process, items of the next shard are prepared while the current shard is encoded. On any other engine, each
     shard is a separate task.
     """
     if engine.here:
@@ -145,14 +148,14 @@ def _parts(
 def _with_reports(
     prepared: Iterable[tuple[Job, Prepared]], report: Callable[[int, int], None]
 ) -> Iterator[tuple[Job, Prepared]]:
-    """Yield the same pairs, and report each of them."""
+    """Yield the pairs unchanged, and report each one as a finished item."""
     for job, result in prepared:
         report(1, isinstance(result, Bad))
         yield job, result
 
 
 def _reporter(progress: Progress) -> Callable[[int, int], None]:
-    """Return a function that reports (number of finished items, number of bad ones among them) to the progress."""
+    """Return a function that takes the number of finished items and of bad items among them, and reports progress."""
     started_at, done, bad = time.monotonic(), 0, 0
 
     def report(items: int, bad_items: int) -> None:
@@ -165,7 +168,7 @@ def _reporter(progress: Progress) -> Callable[[int, int], None]:
 
 
 def _check_resumable(out: Path, encoders: Mapping[str, Encoder], settings: EncodeSettings) -> None:
-    """Write encoders and settings to a new folder; compare them with those of an existing one."""
+    """Save the encoders and settings in a new folder, or check that they equal those saved in an existing folder."""
     requested: dict[str, Any] = {
         "encoders": {modality: encoder.fingerprint() for modality, encoder in encoders.items()},
         "batch_size": settings.batch_size,
@@ -174,7 +177,7 @@ def _check_resumable(out: Path, encoders: Mapping[str, Encoder], settings: Encod
         "keep_views": settings.keep_views,
     }
     path = out / ENCODERS
-    if not path.exists() or not (out / "shards").exists():  # without shards, other encoders overwrite nothing
+    if not path.exists() or not (out / "shards").exists():  # without shards, there is nothing to resume
         content = {**requested, "licences": licences_of(encoders)}
         write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
         return
@@ -185,8 +188,8 @@ def _check_resumable(out: Path, encoders: Mapping[str, Encoder], settings: Encod
     ]
     if differences:
         raise InputError(
-            f"{out}: was encoded with other encoders or settings ({'; '.join(differences)}); use the same ones to "
-            "resume, or choose another folder"
+            f"{out}: was encoded with different encoders or settings ({'; '.join(differences)}); use the original ones "
+            "to resume, or choose another folder"
         )
 
 
@@ -211,7 +214,7 @@ def _short(value: object) -> str:
 
 
 def _finish(out: Path, count: int) -> Encoded:
-    """Delete shards beyond the end of the manifest, and write the summary."""
+    """Delete shards beyond the end of the manifest, write the summary, and return it."""
     numbers = sorted(int(folder.name) for folder in (out / "shards").iterdir() if folder.name.isdigit())
     for number in numbers:
         if number >= count:

@@ -1,4 +1,4 @@
-"""From a manifest of media to a set: open the encoders, encode in shards, join the shards to a FeatureSet."""
+"""Turn a manifest of media into a set: open the encoders, encode in shards, and join the shards into a FeatureSet."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from omnidistill.encoding.manifests.manifest import Manifest, read_manifest
 from omnidistill.io.tracking import Progress, shown
 
 Encoders = Sequence[str] | Mapping[str, str | Encoder]
-"""Encoders by modality, or references "NAME", "NAME:SOURCE", "MODALITY=NAME:SOURCE"."""
+"""A list of references "NAME", "NAME:SOURCE" or "MODALITY=NAME:SOURCE", or {modality: reference or encoder}."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,11 +33,11 @@ class EncodedSet:
 
     Attributes:
         data: the set.
-        encoded: number of rows, bad items and truncated items.
+        encoded: number of encoded rows, bad items, and number of truncated items.
         folder: folder of the set.
-        licences: {modality: licence of the weights}.
-        heads: folder of the encoders' own projections, for rows that are neither standardised nor centred; None if
-            they have none.
+        licences: licence of each encoder's weights, by modality.
+        heads: folder with the encoders' own projections, which apply to features that are neither standardised nor
+            centred. None if no encoder has a projection.
     """
 
     data: FeatureSet
@@ -47,16 +47,16 @@ class EncodedSet:
     heads: Path | None
 
     def table(self) -> str:
-        """Return the report as text, one fact per line."""
+        """Return a report with one fact per line."""
         widths = ", ".join(f"{name} {width} wide" for name, width in self.data.widths.items())
         splits = ", ".join(f"{split} {count:,}" for split, count in self.data.split_sizes.items())
         lines = [*self.encoded.lines(), f"set    {self.folder} ({widths}; {splits})"]
         if self.heads is not None:
-            lines.append(f"heads  {self.heads} (for rows that are neither standardised nor centred)")
+            lines.append(f"heads  {self.heads} (for features that are neither standardised nor centred)")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """Return rows, bad and truncated items, shards, widths and splits as JSON values."""
+        """Return the counts of rows, shards and truncated items, the bad items, the widths and the splits, as JSON."""
         return {
             "output": str(self.folder),
             "rows": self.encoded.rows,
@@ -86,25 +86,26 @@ def encode(
     device: str | torch.device = "auto",
     progress: Progress | bool = True,
 ) -> EncodedSet:
-    """Encode the items of a manifest with frozen encoders to a set in `out`.
+    """Encode the items of a manifest with frozen encoders, and save the features as a set in `out`.
 
-    An interrupted run resumes when it is repeated: finished shards are stored.
+    To resume an interrupted run, repeat the call: finished shards are not encoded again.
 
     Args:
         manifest: the items, or the Path of a .csv, .jsonl or .parquet file.
         encoders: references such as ["clip-image:FOLDER", "clip-text:FOLDER"], or {modality: reference or encoder}.
         out: folder of the set.
-        root: folder that paths in the manifest are relative to; None uses the folder of the manifest.
-        settings: batch size, shards, worker processes, precision.
-        standardise, centre: preprocessing steps, see `data.preprocessing`.
-        limit: number of rows to encode, from the first; None encodes all.
-        resume: fail if `out` contains no encoding.
-        engine: where shards are encoded: "local", "ray", "ray:ADDRESS"; the results are bit-identical.
+        root: folder to which paths in the manifest are relative; None uses the folder that contains the manifest.
+        settings: batch size, rows per shard, number of worker processes, and precision.
+        standardise, centre: whether to apply these preprocessing steps, see `data.preprocessing`.
+        limit: encode only the first `limit` rows; None encodes all rows.
+        resume: whether to fail if `out` contains no encoding to resume.
+        engine: where shards are encoded: "local", "ray" or "ray:ADDRESS". The results are bit-identical.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        progress: whether to show progress, or the object that shows it.
+        progress: whether to show progress, or an object that shows it.
 
     Raises:
-        InputError: manifest, encoders or device cannot be used, or the folder contains features of other encoders.
+        InputError: the manifest, an encoder or the device cannot be used, or the folder contains features from
+            different encoders.
     """
     out = Path(out)
     job = prepare_encoding(manifest, encoders, root, limit, centre, device)
@@ -136,7 +137,7 @@ class EncodingJob:
 
     @property
     def licences(self) -> dict[str, str]:
-        """{modality: licence of the weights}."""
+        """Licence of each encoder's weights, by modality."""
         return licences_of(self.encoders)
 
 
@@ -148,15 +149,19 @@ def prepare_encoding(
     centre: bool = True,
     device: str | torch.device = "auto",
 ) -> EncodingJob:
-    """Open manifest and encoders and check that they fit, before anything is written. For arguments see `encode`.
+    """Open the manifest and the encoders, and check that they match, before anything is written.
+
+    The arguments are those of `encode`.
 
     Raises:
-        InputError: one of them cannot be used.
+        InputError: an argument cannot be used, or the encoders do not match the manifest.
     """
     if limit is not None and limit < 1:
         raise InputError(f"{argument('limit', limit)}: the number of rows must be at least 1")
     if isinstance(encoders, str):
-        raise InputError(f"encoders: found the string {encoders!r}; pass a list of references or a dict by modality")
+        raise InputError(
+            f"encoders: found the string {encoders!r}; pass a list of references or a dict {{modality: encoder}}"
+        )
     place = str(resolve_device(device))
     items = read_manifest(manifest, root) if isinstance(manifest, Path) else manifest
     by_modality = _open_all(encoders, place)

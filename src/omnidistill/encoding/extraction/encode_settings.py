@@ -1,4 +1,4 @@
-"""Settings of an encoding, and the checks that encoders and manifest match."""
+"""Encoding settings, and the check that the encoders match the manifest."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from omnidistill.encoding.manifests.manifest import Manifest, Row
 
 @dataclass(frozen=True)
 class EncodeSettings:
-    """Settings of an encoding. All but `num_workers` determine the bits of the result.
+    """Encoding settings. All of them except `num_workers` affect the bits of the result.
 
     Attributes:
-        batch_size: items per batch of the model.
+        batch_size: number of items that the model encodes at once.
         shard_rows: rows per shard; an interrupted run loses at most one shard.
-        num_workers: processes that prepare items; 0 prepares them in this process.
+        num_workers: number of processes that prepare items; 0 prepares them in this process.
         dtype: dtype of the stored features.
-        keep_views: store every view of an item instead of the average.
+        keep_views: whether to store every view of an item instead of the average over its views.
     """
 
     batch_size: int = 16
@@ -41,10 +41,10 @@ class EncodeSettings:
 
 
 def item_of(manifest: Manifest, row: Row, modality: str) -> Item:
-    """Return the item of a row that the encoder of a modality reads.
+    """Return a row's item in one modality, as the input of an encoder.
 
     Raises:
-        InputError: the path leads out of the root.
+        InputError: the path of the file leads out of the manifest's root.
     """
     content = manifest.content(row, modality)
     return Item(content) if manifest.kinds[modality] == "text" else Item(content, row.start, row.end)
@@ -53,10 +53,10 @@ def item_of(manifest: Manifest, row: Row, modality: str) -> Item:
 def check_encoders(manifest: Manifest, rows: Sequence[Row], encoders: Mapping[str, Encoder]) -> None:
     """Check that the manifest has a column of the right kind for every encoder, and that no row lacks a modality.
 
-    Audio encoders also read the sound of videos.
+    An audio encoder may also read a video column, from which it takes the sound.
 
     Raises:
-        InputError: a column is missing or has another kind, a row lacks a modality, or there are no encoders.
+        InputError: a column is missing or has the wrong kind, a row lacks a modality, or there are no encoders.
     """
     if not encoders:
         raise InputError("encode: no encoders; pass one for each modality")
@@ -64,7 +64,7 @@ def check_encoders(manifest: Manifest, rows: Sequence[Row], encoders: Mapping[st
         kind = manifest.kinds.get(modality)
         if kind is None:
             raise InputError(
-                f"modality {modality!r} is not a column of the manifest, which has {', '.join(manifest.kinds)}"
+                f"modality {modality!r} is not a column of the manifest; its columns are {', '.join(manifest.kinds)}"
                 f"{nearest(modality, manifest.kinds)}"
             )
         if kind != encoder.kind and (kind, encoder.kind) != ("video", "audio"):
@@ -74,13 +74,13 @@ def check_encoders(manifest: Manifest, rows: Sequence[Row], encoders: Mapping[st
         incomplete = [row.id for row in rows if modality not in row.media]
         if incomplete:
             raise InputError(
-                f"modality {modality!r}: {len(incomplete):,} rows lack it (the first is {incomplete[0]!r}); "
-                "drop them from the manifest"
+                f"modality {modality!r} is missing in {len(incomplete):,} rows (the first is {incomplete[0]!r}); "
+                "remove these rows from the manifest"
             )
 
 
 def digest_of(manifest: Manifest, rows: Sequence[Row], modalities: Iterable[str]) -> str:
-    """Return the SHA-256 digest of these rows and of the sizes of their files, in hex."""
+    """Return the SHA-256 digest of these rows and of their files' sizes, as hex digits."""
     content = [
         [row.id, row.group, row.split, row.start, row.end]
         + [[name, row.media[name], _size(manifest, row, name)] for name in modalities]
@@ -90,7 +90,7 @@ def digest_of(manifest: Manifest, rows: Sequence[Row], modalities: Iterable[str]
 
 
 def _size(manifest: Manifest, row: Row, modality: str) -> int | None:
-    """Return the size of a file, so that new and replaced files change the digest; None if there is no file."""
+    """Return a file's size, so that a new or replaced file changes the digest; None if there is no file."""
     with suppress(OSError, ValueError):
         if isinstance(content := manifest.content(row, modality), Path):
             return content.stat().st_size

@@ -18,18 +18,18 @@ from omnidistill.encoding.extraction.workers import Job, Preparation
 from omnidistill.encoding.manifests.manifest import Manifest, Row
 
 _SET_ITEMSIZE = 4  # bytes per number in the packed FeatureSet
-_SAMPLE = 4  # number of rows that are timed, spread over the manifest
+_SAMPLE = 4  # number of rows to time, evenly spaced in the manifest
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Cost of an encoding.
+    """Estimated cost of an encoding.
 
     Attributes:
         rows: number of rows.
         items: number of items, rows times modalities.
-        bytes: size of the shards plus that of the FeatureSet built from them.
-        seconds: estimated from a few items; includes starting the workers and loading the weights.
+        bytes: disk space for the shards and for the FeatureSet built from them.
+        seconds: duration, including the time to start the workers and to load the weights.
     """
 
     rows: int
@@ -46,21 +46,22 @@ def estimate(
     limit: int | None = None,
     at_once: int = 1,
 ) -> Estimate:
-    """Estimate the cost of `encode`: time preparation and model on a few rows spread over the manifest.
+    """Estimate the cost of `encode` by encoding a few rows that are evenly spaced in the manifest.
 
-    Preparation and model are timed one after the other, but run concurrently in `encode` if there are enough cores. The
-    estimate is therefore the slower of the two, or the CPU time of both divided by the number of cores, whichever is
-    longer. The start of the worker processes is timed too. Nothing is written.
+    The preparation of items and the model are timed one after the other, but with worker processes `encode` runs them
+    at the same time. The time per item is then the largest of three times: the preparation divided by the number of
+    workers, the model, and the CPU time of both divided by the number of cores. The start of the worker processes is
+    also timed. Nothing is written.
 
     Args:
         manifest: the rows to encode.
         encoders: {modality: encoder}.
-        settings: settings of the encoding; None uses the defaults.
-        limit: number of rows to encode, from the first; None encodes all.
-        at_once: number of processes that encode shards concurrently; each loads the weights.
+        settings: encoding settings; None uses the defaults.
+        limit: encode only the first `limit` rows; None encodes all rows.
+        at_once: number of processes that encode shards concurrently; each process loads the weights.
 
     Raises:
-        InputError: encoders and manifest do not match (see `check_encoders`), or none of the sampled rows can be
+        InputError: the encoders do not match the manifest (see `check_encoders`), or none of the sampled rows can be
             encoded.
     """
     settings = settings or EncodeSettings()
@@ -82,7 +83,7 @@ def estimate(
     if settings.num_workers:
         loading += _startup_seconds(manifest, sample[0], encoders, settings.num_workers)
     shards = -(-len(rows) // settings.shard_rows)
-    busiest = min(len(rows), -(-shards // at_once) * settings.shard_rows)  # rows of the busiest process
+    busiest = min(len(rows), -(-shards // at_once) * settings.shard_rows)  # rows in the busiest process
     num_bytes = len(rows) * (stored * itemsize + width * _SET_ITEMSIZE)
     return Estimate(len(rows), len(rows) * len(encoders), num_bytes, loading + busiest * seconds)
 
@@ -102,7 +103,7 @@ def _startup_seconds(manifest: Manifest, row: Row, encoders: Mapping[str, Encode
 
 @dataclass(frozen=True)
 class _Duration:
-    """wall: wall-clock seconds. work: CPU seconds of this process, over all cores."""
+    """A measured duration. wall: wall-clock seconds. work: CPU seconds of this process, summed over all cores."""
 
     wall: float
     work: float
@@ -126,7 +127,7 @@ def _seconds_per_item(preparing: _Duration, encoding: _Duration, num_workers: in
 def _prepare(
     manifest: Manifest, sample: Sequence[Row], modality: str, encoder: Encoder
 ) -> tuple[list[Tensor], _Duration]:
-    """Return the items of the sample that can be prepared, and their total time without a warm-up on the first row."""
+    """Return the sampled items that can be prepared, and the total time to prepare them, after an untimed warm-up."""
     prepared: list[Tensor] = []
     wall = work = 0.0
     for number, row in enumerate([sample[0], *sample]):
@@ -140,5 +141,7 @@ def _prepare(
             prepared.append(tensor)
             wall, work = wall + time.monotonic() - wall_start, work + time.process_time() - work_start
     if not prepared:
-        raise InputError(f"encode: none of {len(sample)} sampled rows could be encoded; {modality}: {reason}")
+        raise InputError(
+            f"encode: none of the {len(sample)} sampled rows could be encoded; modality {modality!r}: {reason}"
+        )
     return prepared, _Duration(wall, work)

@@ -1,9 +1,9 @@
-"""Join shards to raw features, or to a FeatureSet in the same folder with the heads of the encoders.
+"""Join shards into raw features, or into a FeatureSet in the same folder, together with the encoders' heads.
 
-Only shards whose rows are being read are open, so the set may be larger than memory.
+A shard is open only while its rows are being read, so the set may be larger than memory.
 
-    OUT/manifest.json, tensors-....safetensors    the FeatureSet; from then on OUT can be passed as SET
-    OUT/heads                                     projections of the encoders that have one
+    OUT/manifest.json, tensors-....safetensors    the FeatureSet; commands then accept OUT as SET
+    OUT/heads                                     the projection of each encoder that has one
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from omnidistill.models.heads import save_heads
 def check_set(
     manifest: Manifest, encoders: Mapping[str, Encoder], centre: bool = True, limit: int | None = None
 ) -> None:
-    """Check before encoding that the rows and encoders are sufficient for a FeatureSet.
+    """Check, before encoding, that the rows and encoders are sufficient for a FeatureSet.
 
     Raises:
-        InputError: there are fewer than two encoders, or no train rows to centre by.
+        InputError: there are fewer than two encoders, or centring is requested and there are no train rows.
     """
     if len(encoders) < 2:
         raise InputError(
@@ -43,12 +43,12 @@ def check_set(
         )
     if centre and all(row.split != "train" for row in manifest.rows[:limit]):
         raise InputError(
-            "split 'train' has no rows, so there is no mean to centre by; add train rows, or do not centre"
+            "split 'train' has no rows, so the mean for centring is undefined; add train rows, or do not centre"
         )
 
 
 def join(out: Path) -> RawFeatures:
-    """Return the features that `encode` wrote to `out`, unchanged; if views are stored, their average.
+    """Return the features that `encode` wrote to `out`, without preprocessing; stored views are averaged.
 
     Raises:
         InputError: the encoding is not finished, or a shard is damaged.
@@ -60,7 +60,7 @@ def join(out: Path) -> RawFeatures:
 
 
 def open_rows(out: Path) -> RawRows:
-    """Return the same as `join`, but leave the rows in the shards until they are read.
+    """Return the same features as `join`, but read rows from the shards only when they are needed.
 
     Raises:
         InputError: the encoding is not finished, or a shard is damaged.
@@ -88,7 +88,7 @@ def open_rows(out: Path) -> RawRows:
 
 
 def _read(out: Path, starts: Int[Tensor, " s"], name: str, rows: Int[Tensor, " k"]) -> Float[Tensor, "k _"]:
-    """Return rows from the shards whose first rows are `starts`, one shard after the other."""
+    """Return the features of the given rows, read shard by shard. starts: index of the first row of each shard."""
     numbers = torch.searchsorted(starts, rows, right=True) - 1
     shards, counts = (x.tolist() for x in torch.unique_consecutive(numbers, return_counts=True))
     parts = []
@@ -103,11 +103,11 @@ def save_encoded(
 ) -> FeatureSet:
     """Convert the shards in `out` to a FeatureSet in the same folder, sorted by split, and save the encoders' heads.
 
-    The heads apply to features as encoded, neither standardised nor centred.
+    The heads apply to features that are neither standardised nor centred.
 
     Raises:
-        InputError: the encoding is not finished, a shard is damaged, or the features do not form a FeatureSet (fewer
-            than two modalities, no train rows).
+        InputError: the encoding is not finished, a shard is damaged, or the features do not form a FeatureSet (because
+            there are fewer than two modalities or no train rows).
     """
     prepared = prepare_raw(open_rows(out), standardise, centre)
     heads = {name: matrix for name, encoder in encoders.items() if (matrix := encoder.head()) is not None}

@@ -1,7 +1,8 @@
-"""Encode one shard: prepare its items, encode them, write the features.
+"""Encode one shard: prepare its items, encode them, and write the features.
 
-`ShardEncoder` is the task that an engine runs. Each process has one copy of it, so it loads weights and starts workers
-once for all of its shards. Batches never cross shards, so it does not matter which process encodes which shard.
+`ShardEncoder` is the task that an engine runs. Each process has one copy, which loads weights and starts workers once
+for all shards of this process. All items of a batch belong to the same shard, so it does not matter which process
+encodes which shard.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Part:
 
 @dataclass(eq=False)
 class ShardEncoder:
-    """Encodes shards of a manifest. encoders: {modality: encoder}."""
+    """Callable that encodes one shard of a manifest. encoders: {modality: encoder}."""
 
     manifest: Manifest
     encoders: Mapping[str, Encoder]
@@ -45,11 +46,11 @@ class ShardEncoder:
 
     def __post_init__(self) -> None:
         ahead = self.settings.batch_size + 2 * self.settings.num_workers
-        self.manifest = replace(self.manifest, rows=self.manifest.rows[:1])  # parts contain the rows; pickle only one
+        self.manifest = replace(self.manifest, rows=self.manifest.rows[:1])  # each part holds its rows; pickle only one
         self.preparation = Preparation(self.encoders, self.settings.num_workers, ahead)
 
     def __call__(self, part: Part) -> int:
-        """Prepare and encode one shard; return the number of bad items. Raises what `shard` raises."""
+        """Prepare and encode one shard; return the number of bad items. Raises the same errors as `shard`."""
         return self.shard(part, self.prepared([part]))
 
     def prepared(self, parts: Iterable[Part]) -> Iterator[tuple[Job, Prepared]]:
@@ -66,17 +67,17 @@ class ShardEncoder:
 
         Args:
             part: the shard.
-            prepared: its items are the next ones of this iterator.
+            prepared: iterator over prepared items; the next ones must be the items of this shard.
 
         Raises:
-            InputError: no row of the first shard could be encoded.
+            InputError: this is the first shard, and none of its rows could be encoded.
         """
         shard = _encode_shard(part.rows, prepared, self.encoders, self.settings)
         if part.number == 0 and not shard.ids:
             first = shard.bad[0]
             raise InputError(
                 f"encode: none of the first {len(part.rows)} rows could be encoded; "
-                f"{first.modality} of {first.id!r}: {first.why}"
+                f"row {first.id!r}, modality {first.modality!r}: {first.why}"
             )
         save_shard(part.folder, shard, part.digest)
         return len(shard.bad)
@@ -94,7 +95,7 @@ def _encode_shard(
     encoders: Mapping[str, Encoder],
     settings: EncodeSettings,
 ) -> Shard:
-    """Return the features of these rows, whose items are the next ones of `prepared`."""
+    """Return the shard with these rows. The next items that `prepared` yields must be the items of these rows."""
     bad: list[tuple[int, str, str]] = []
     cut: dict[str, list[int]] = {}
     features = {}
@@ -116,7 +117,7 @@ def _encode_shard(
 def _good(
     prepared: Iterable[tuple[Job, Prepared]], encoder: Encoder, bad: list[tuple[int, str, str]], cut: list[int]
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield (row, tensor) of the good items; append bad ones to `bad`, and rows with a truncated item to `cut`."""
+    """Yield (row, tensor) for each good item; add bad items to `bad`, and rows with a truncated item to `cut`."""
     for job, result in prepared:
         if isinstance(result, Bad):
             bad.append((job.row, job.modality, result.why))
@@ -134,7 +135,7 @@ def _encode_modality(
     settings: EncodeSettings,
     bad: list[tuple[int, str, str]],
 ) -> Float[Tensor, "{count} ..."]:
-    """Return the features of `count` rows; 0 for bad items."""
+    """Return the features of `count` rows; the features of bad items are 0."""
     shape = (encoder.views, encoder.width) if settings.keep_views else (encoder.width,)
     stored = torch.zeros(count, *shape, dtype=getattr(torch, settings.dtype), device="cpu")
     for batch in batches(good, settings.batch_size):
@@ -149,5 +150,5 @@ def _encode_modality(
         stored[numbers] = features
         for number, finite in zip(numbers, features.flatten(1).isfinite().all(1).tolist(), strict=True):
             if not finite:
-                bad.append((number, modality, f"the feature is NaN, Inf, or too large for {settings.dtype}"))
+                bad.append((number, modality, f"the feature contains NaN or Inf, or is too large for {settings.dtype}"))
     return stored

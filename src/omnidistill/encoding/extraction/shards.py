@@ -2,7 +2,7 @@
 
 OUT/shards/00000    tensors {modality: rows x width}, or rows x views x width if views are stored
                     meta: digest of the input rows; ids, groups and splits of the encoded rows; bad items; number
-                    of truncated items
+                    of truncated items by modality
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Shard:
     """Content of a shard.
 
     Attributes:
-        features: {modality: rows x [views x] width}; memory-mapped if loaded from a file.
+        features: features by modality, rows x width or rows x views x width; memory-mapped if loaded from a file.
         ids: ids of the encoded rows.
         groups: groups of the encoded rows.
         splits: splits of the encoded rows.
-        bad: the bad items, whose rows are dropped.
-        cut: {modality: number of encoded rows whose item is longer than its encoder reads}, without zeros.
+        bad: the items that could not be encoded. Their rows are dropped.
+        cut: number of encoded rows with a truncated item, by modality. Modalities without truncated items are omitted.
     """
 
     features: dict[str, Float[Tensor, "rows ..."]]
@@ -55,7 +55,7 @@ def shard_folder(out: Path, number: int) -> Path:
 
 
 def save_shard(folder: Path, shard: Shard, digest: str) -> None:
-    """Write a shard. digest: of its input rows. Raises InputError if it cannot be written."""
+    """Write a shard. digest: digest of its input rows. Raises InputError if the shard cannot be written."""
     meta = {
         "rows": digest,
         "modalities": list(shard.features),
@@ -73,16 +73,16 @@ def load_shard(folder: Path, digest: str | None = None, verify: bool = True) -> 
 
     Args:
         folder: folder of the shard.
-        digest: expected digest of the input rows; None accepts any.
-        verify: read all features once and compare their checksum.
+        digest: expected digest of the input rows; None accepts any digest.
+        verify: whether to read all features once and compare their checksum.
 
     Raises:
-        InputError: the shard is missing or damaged, or its digest differs.
+        InputError: the shard is missing or damaged, or does not have the expected digest.
     """
     artifact = load_artifact(folder, KIND, verify)
     meta = artifact.meta
     if digest is not None and meta["rows"] != digest:
-        raise InputError(f"{folder}: contains other rows; encode them again")
+        raise InputError(f"{folder}: does not contain the expected rows; encode them again")
     return Shard(
         {name: artifact.tensors[name] for name in meta["modalities"]},
         tuple(meta["ids"]),
@@ -94,7 +94,7 @@ def load_shard(folder: Path, digest: str | None = None, verify: bool = True) -> 
 
 
 def is_complete(folder: Path, digest: str) -> bool:
-    """Return whether the folder contains a complete shard of these rows."""
+    """Return whether the folder contains a complete shard whose input rows have this digest."""
     try:
         load_shard(folder, digest)
     except InputError:

@@ -1,7 +1,7 @@
 """Prepare items in worker processes while the model runs: in order, with a bounded queue; bad items are not fatal.
 
-If a decoder raises, only its item is lost. If a decoder crashes its process, only its item is lost too: all queued
-items are then prepared one at a time to find out which of them is to blame.
+If a decoder raises an exception or crashes its process, only the item that it was decoding is lost. After a crash, all
+queued items are prepared one at a time, to find those that cause it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Bad:
 
 @dataclass(frozen=True)
 class Job:
-    """An item to prepare. row: number of its row in the shard. item: `Bad` if the row has no usable item."""
+    """An item to prepare. row: index of its row in the shard. item: `Bad` if the row has no usable item."""
 
     row: int
     modality: str
@@ -48,12 +48,12 @@ _encoders: Mapping[str, Encoder] = {}  # set in worker processes
 
 
 class Preparation:
-    """Context manager with a pool of workers, which start on first use.
+    """Context manager for a pool of workers, which start on first use.
 
     Args:
         encoders: {modality: encoder}.
         num_workers: number of processes; 0 prepares items in this process.
-        ahead: number of items that may wait for the model.
+        ahead: maximum number of items that are prepared ahead of the model.
     """
 
     def __init__(self, encoders: Mapping[str, Encoder], num_workers: int, ahead: int) -> None:
@@ -100,7 +100,7 @@ class Preparation:
         """Prepare the items one at a time, to find those that crash the process.
 
         Raises:
-            InputError: a process ends before it gets a job.
+            InputError: worker processes end before they receive a job.
         """
         self._stop()
         if isinstance(self._submit(_NOTHING, num_workers=1).exception(), BrokenProcessPool):
@@ -135,12 +135,12 @@ def _prepare_in_worker(modality: str, item: Item | Bad) -> np.ndarray | Bad:
 
 
 def _prepare(encoders: Mapping[str, Encoder], modality: str, item: Item | Bad) -> np.ndarray | Bad:
-    """Return the prepared item as a NumPy array: every tensor sent between processes would hold a file open."""
+    """Return the item as a NumPy array, because every tensor sent between processes would keep a file open."""
     if isinstance(item, Bad):
         return item
     try:
         return encoders[modality].prepare(item).numpy()
-    except Exception as error:  # decoders raise many types of exceptions on damaged bytes
+    except Exception as error:  # decoders raise many types of exceptions for damaged data
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         return Bad(" ".join(f"{kind}{error}".split()))
 

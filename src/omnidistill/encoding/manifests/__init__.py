@@ -1,1 +1,1 @@
-"""Manifests: the table of items to encode, built from a folder or a benchmark and checked before encoding starts."""
+"""Manifests: tables of items to encode, which are built from a folder or a benchmark and checked before encoding."""

@@ -1,7 +1,7 @@
-"""Manifests of benchmarks, built from the annotation files as they are distributed, with the published splits.
+"""Manifests for benchmarks, built from their original annotation files, with the published splits.
 
-Annotations and videos may be anywhere in the folder. Each video is one item: its frames, its sound and one text.
-Missing videos (some are no longer available online) are dropped and reported, or the recipe fails.
+Annotations and videos may be anywhere in the folder. Each video is one item, with its frames, its sound and one text.
+Some videos are no longer available online. Recipes either drop and report missing videos, or fail.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FIFTH = 5
 
 @dataclass(frozen=True)
 class Recipe:
-    """A manifest built by a recipe. missing: ids of the missing videos. notes: notes for the user."""
+    """Result of a recipe: a manifest. missing: ids of the missing videos. notes: notes for the user."""
 
     manifest: Manifest
     missing: tuple[str, ...]
@@ -42,21 +42,26 @@ def build_recipe(name: str, folder: Path, missing: Missing = "drop", seed: int =
 
     Args:
         name: name of the benchmark, a key of RECIPES.
-        folder: contains annotations and videos; root of the manifest.
-        missing: treatment of missing videos: "drop" drops them, "fail" raises.
-        seed: seed of the random subset (vggsound-s).
+        folder: folder that contains the annotations and videos; it becomes the root of the manifest.
+        missing: what to do about missing videos: "drop" drops them, "fail" raises InputError.
+        seed: seed for the random subset (vggsound-s only).
 
     Raises:
-        InputError: the name is unknown; an annotation file is missing, occurs twice, is damaged or has other counts
-            than published; or there are no videos.
+        InputError: the name is unknown; an annotation file is missing, occurs twice, is damaged or does not list the
+            published number of videos; or all videos are missing.
     """
     if name not in RECIPES:
         raise InputError(f"recipe {name!r} does not exist; choose from {', '.join(RECIPES)}{nearest(name, RECIPES)}")
     clips, absent, notes = RECIPES[name](_Files(folder), seed)
     if absent and missing == "fail":
-        raise InputError(f"{folder}: {len(absent):,} videos are missing, the first is {absent[0]}")
+        raise InputError(
+            f"{folder}: {len(absent):,} videos are missing (the first is {absent[0]}); "
+            "add them, or drop them with missing=drop"
+        )
     if not clips:
-        raise InputError(f"{folder}: all {len(absent):,} videos are missing, the first is {absent[0]}")
+        raise InputError(
+            f"{folder}: all {len(absent):,} videos are missing (the first is {absent[0]}); add them to this folder"
+        )
     rows = tuple(
         Row(clip.id, clip.id, clip.split, {"video": path, "audio": path, "text": clip.text}, end=clip.end)
         for clip, path in clips
@@ -66,7 +71,7 @@ def build_recipe(name: str, folder: Path, missing: Missing = "drop", seed: int =
 
 @dataclass(frozen=True)
 class _Clip:
-    """An annotated video. names: possible names of its file, with or without suffix. end: of the clip, in seconds."""
+    """An annotated video. names: its possible file names, with or without suffix. end: end of the clip in seconds."""
 
     id: str
     split: str
@@ -79,7 +84,7 @@ _Matches = tuple[list[tuple[_Clip, str]], tuple[str, ...], tuple[str, ...]]  # c
 
 
 class _Files:
-    """All files in a folder and its subfolders, indexed by name; videos also by name without suffix."""
+    """All files in a folder and its subfolders, indexed by name. Videos are also indexed by name without suffix."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -91,7 +96,7 @@ class _Files:
                 self._stems[path.stem].append(path)
 
     def annotation(self, name: str) -> Path:
-        """Return the path of the annotation file with this name, which must be unique."""
+        """Return the path of the annotation file with this name. Exactly one file must have the name."""
         paths = self._named.get(name, [])
         if len(paths) != 1:
             problem = f"{name} is missing" if not paths else f"{len(paths)} files are named {name}"
@@ -103,19 +108,19 @@ class _Files:
         for name in clip.names:
             paths = self._named.get(name) or self._stems.get(name) or self._stems.get(PurePosixPath(name).stem, [])
             if len(paths) > 1:
-                raise InputError(f"{self.folder}: {paths[0]} and {paths[1]} are both video {clip.id!r}; remove one")
+                raise InputError(f"{self.folder}: {paths[0]} and {paths[1]} both match video {clip.id!r}; remove one")
             if paths:
                 return str(paths[0])
         return None
 
     def split(self, clips: list[_Clip]) -> tuple[list[tuple[_Clip, str]], tuple[str, ...]]:
-        """Return the clips with a video, with its path, and the ids of the clips without one."""
+        """Return (clip, path of its video) for the clips that have a video, and the ids of the clips that have none."""
         paths = [(clip, self.video(clip)) for clip in clips]
         return [(clip, path) for clip, path in paths if path], tuple(clip.id for clip, path in paths if not path)
 
 
 def _msrvtt(files: _Files, seed: int) -> _Matches:
-    """Source: Xu et al. 2016 (videos, captions), Yu et al. 2018 (test split 1k-A), as packed for CLIP4Clip."""
+    """Return the clips of MSR-VTT (Xu et al. 2016), split 1k-A (Yu et al. 2018), from the files of CLIP4Clip."""
     train_path, test_path = files.annotation("MSRVTT_train.9k.csv"), files.annotation("MSRVTT_JSFUSION_test.csv")
     train, test = read_table(train_path), read_table(test_path)
     captions: dict[str, tuple[int, str]] = {}
@@ -138,14 +143,14 @@ def _msrvtt(files: _Files, seed: int) -> _Matches:
     clips += [_Clip(name, "test", text, (name,)) for name, text in zip(test_ids, sentences, strict=True)]
     num_validation = sum(clip.split == "validation" for clip in clips)
     notes = (
-        f"{num_validation:,} of the 9,000 training videos form the validation split; MSR-VTT defines it, 1k-A has none",
-        "each training video has its first caption only; each test video has the caption of the 1k-A list",
+        f"{num_validation:,} of the 9,000 training videos form the validation split of MSR-VTT, since 1k-A has none",
+        "each training video has only its first caption; each test video has its caption from the 1k-A list",
     )
     return *files.split(clips), notes
 
 
 def _didemo(files: _Files, seed: int) -> _Matches:
-    """Source: Hendricks et al. 2017. Paragraph retrieval: the descriptions of a video are joined in file order."""
+    """Return the clips of DiDeMo (Hendricks et al. 2017), with all descriptions of a video joined in file order."""
     clips: list[_Clip] = []
     videos: dict[str, set[str]] = {}
     for split, name in (("train", "train_data.json"), ("validation", "val_data.json"), ("test", "test_data.json")):
@@ -157,12 +162,14 @@ def _didemo(files: _Files, seed: int) -> _Matches:
             clips += [_Clip(video, split, " ".join(text), (video,), end=30.0) for video, text in texts.items()]
         videos[split] = set(texts)
     _check_counts(files.folder, DIDEMO, videos)
-    notes = ("the text of a video joins all of its descriptions; only the first 30 s are used, as they were annotated",)
+    notes = (
+        "the text of a video consists of all its descriptions; only the first 30 s are used, which were annotated",
+    )
     return *files.split(clips), notes
 
 
 def _vggsound_s(files: _Files, seed: int) -> _Matches:
-    """Source: Chen et al. 2020 (clips, labels). The subset contains the first available clips, sorted by a hash."""
+    """Return a subset of VGGSound (Chen et al. 2020): the first available clips in the order of their hashes."""
     path = files.annotation("vggsound.csv")
     with _as_distributed(path), path.open(encoding="utf-8-sig", newline="") as lines:
         listed = [_vggsound_clip(*row) for row in csv.reader(lines, strict=True) if row]
@@ -185,7 +192,7 @@ def _vggsound_s(files: _Files, seed: int) -> _Matches:
     ]
     notes = (
         f"random subset, seed {seed}: {len(clips):,} of 8,000 (train) + 2,000 (validation) + 2,000 (test) clips",
-        "the text is the label, so texts repeat: a text alone matches many items equally well",
+        "the text of a clip is its label, so many clips have the same text, which matches all of them equally well",
     )
     return clips, tuple(absent), notes
 
@@ -195,7 +202,7 @@ RECIPES: dict[str, Callable[[_Files, int], _Matches]] = {
     "didemo": _didemo,
     "vggsound-s": _vggsound_s,
 }
-"""Functions that build the clips of each benchmark, by name."""
+"""The function that finds the clips of each benchmark, by name of the benchmark."""
 
 
 def _vggsound_clip(video: str, start: str, label: str, split: str) -> _Clip:
@@ -216,7 +223,7 @@ def _json(path: Path) -> Any:
 
 @contextmanager
 def _as_distributed(path: Path) -> Iterator[None]:
-    """Turn every error in reading an annotation file into an InputError."""
+    """Convert every error that occurs while an annotation file is read into an InputError."""
     try:
         yield
     except OSError as error:
@@ -231,6 +238,6 @@ def _check_counts(folder: Path, published: dict[str, int], actual: dict[str, set
     for split, count in published.items():
         if len(actual[split]) != count:
             raise InputError(
-                f"{folder}: {len(actual[split]):,} videos in {split}, but {count:,} are published; "
+                f"{folder}: split {split!r} has {len(actual[split]):,} videos, but the published one has {count:,}; "
                 "check the version of the annotations"
             )

@@ -1,10 +1,11 @@
 """Build a manifest from a folder: files with the same name except for the suffix form one item.
 
     FOLDER/clip7.mp4, FOLDER/clip7.txt                 a video and its caption
-    FOLDER/videos/clip7.mp4, FOLDER/sounds/clip7.wav   a folder may name a modality; the item's id does not contain it
-    FOLDER/train/clip7.mp4, FOLDER/test/clip9.mp4      a folder may name a split
+    FOLDER/videos/clip7.mp4, FOLDER/sounds/clip7.wav   folders for modalities, whose names do not become part of the id
+    FOLDER/train/clip7.mp4, FOLDER/test/clip9.mp4      folders for splits
 
-If no folder names a split, the hash of its id assigns each item to a split, so an additional item moves no other item.
+If no folder is named after a split, the hash of its id assigns each item to a split. Adding an item therefore moves no
+other item to another split.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "image": (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"),
     "text": (".txt",),
 }
-"""Kind of media that a suffix stands for. `check_manifest` looks at the content of the files."""
+"""File suffixes of each kind of media. `check_manifest` also looks at the content of the files."""
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
@@ -37,16 +38,16 @@ _FOLDERS = {*KINDS, *(f"{kind}s" for kind in KINDS), "sound", "sounds", "picture
 def build_manifest(folder: Path, modalities: Sequence[str] = (), seed: int = 0) -> tuple[Manifest, tuple[str, ...]]:
     """Return a manifest of the media files in a folder and its subfolders, and notes for the user.
 
-    An item without a sound file uses the sound of its video.
+    If an item has no sound file, the sound of its video is used.
 
     Args:
         folder: root of the manifest.
-        modalities: which of video, audio, image and text to use; empty uses all that exist.
-        seed: seed for random splits (80 % train, 10 % validation, 10 % test) when no folders define them.
+        modalities: which of video, audio, image and text to use; if empty, all that exist are used.
+        seed: seed for random splits (80 % train, 10 % validation, 10 % test), used if no folders define splits.
 
     Raises:
-        InputError: the folder cannot be read or contains no item, an item has two files of one kind, a caption is not
-            UTF-8, or only some of the items are in folders that name a split.
+        InputError: the folder cannot be read or contains no item, an item has two files of the same kind, a caption is
+            not UTF-8, or only some of the items are in folders named after a split.
     """
     for name in modalities:
         if name not in KINDS:
@@ -58,30 +59,32 @@ def build_manifest(folder: Path, modalities: Sequence[str] = (), seed: int = 0) 
     for key, item in items.items():
         if has_splits and not item.split:
             raise InputError(
-                f"{folder}: {key} is not in a folder that names a split ({', '.join(SPLITS)}), but other items are; "
+                f"{folder}: {key} is not in a folder named after a split ({', '.join(SPLITS)}), but other items are; "
                 "move it into one"
             )
         media: dict[str, str] = {kind: cell for kind in used if (cell := item.cell(folder, kind))}
         if media:
             rows.append(Row(key, key, item.split or _random_split(key, seed), media))
     if not rows:
-        raise InputError(f"{folder}: no {', '.join(used or KINDS)} files; they are recognised by suffixes such as .mp4")
+        raise InputError(
+            f"{folder}: contains no files for {', '.join(used or KINDS)}; files are recognised by suffixes such as .mp4"
+        )
     notes = [f"ignored {count:,} {suffix or 'files without a suffix'}" for suffix, count in sorted(ignored.items())]
     if not has_splits:
         shares = ", ".join(f"{share:.0%} {split}" for split, share in SHARES.items())
-        notes.append(f"no folders define splits: random splits with seed {seed}, {shares}")
+        notes.append(f"no folders define splits; the splits are random with seed {seed}: {shares}")
     return Manifest(tuple(rows), {kind: kind for kind in used}, folder), tuple(notes)
 
 
 @dataclass
 class _Item:
-    """One item: the split that its folders name, and its files as {kind: path relative to the folder}."""
+    """One item. split: the split named by its folders, if any. files: {kind: path relative to the root}."""
 
     split: str = ""
     files: dict[Kind, PurePosixPath] = field(default_factory=dict)
 
     def cell(self, folder: Path, kind: Kind) -> str:
-        """Return the cell of the table: a path, or the text of the caption; empty if the item lacks the kind."""
+        """Return the cell of the table: a path, or a caption's text; empty if the item has no file of this kind."""
         path = self.files.get(kind) or (self.files.get("video") if kind == "audio" else None)
         if path is None:
             return ""
@@ -107,7 +110,7 @@ def _items(folder: Path) -> tuple[dict[str, _Item], Counter[str]]:
 
 
 def files_below(folder: Path) -> Iterator[PurePosixPath]:
-    """Yield the paths of all files in a folder and its subfolders, relative to it, sorted; skips hidden ones."""
+    """Yield the sorted relative paths of all files in a folder and its subfolders, except hidden ones."""
 
     def fail(error: OSError) -> None:
         raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from error
@@ -125,7 +128,7 @@ def _kinds_of(items: Iterable[_Item]) -> list[Kind]:
 
 
 def _caption(path: Path) -> str:
-    """Return the text of a file on one line."""
+    """Return the text in a file as one line."""
     try:
         return " ".join(path.read_text(encoding="utf-8-sig").split())
     except UnicodeDecodeError as error:
@@ -135,7 +138,7 @@ def _caption(path: Path) -> str:
 
 
 def _random_split(key: str, seed: int) -> str:
-    """Return the split of an item: compare its hash, as a number in [0, 1), with the cumulative shares."""
+    """Return the split of an item, by comparing its hash as a number in [0, 1) with the cumulative shares."""
     digest = hashlib.sha256(f"{seed}:{key}".encode(errors="surrogateescape")).digest()
     remainder = int.from_bytes(digest[:6]) / 2**48
     for split, share in SHARES.items():

@@ -1,7 +1,7 @@
 """Check the files of a manifest: open every file, decode its end, and search for duplicates across splits.
 
 Items that lack a modality or have an unusable file are dropped and counted, or the check fails. Duplicates across
-splits give a warning and are not dropped, because a check cannot decide which of them to keep.
+splits cause a warning and are not dropped, because the check cannot decide which of them to keep.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _EXAMPLES = 3
 
 @dataclass(frozen=True)
 class Problem:
-    """A modality of an item that cannot be used. what: one of WHATS. detail: message for the user."""
+    """The problem with one modality of an item. what: one of WHATS. detail: message for the user."""
 
     id: str
     modality: str
@@ -39,7 +39,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Two items of different splits whose files of one modality have the same bytes, start and end."""
+    """Two items in different splits with the same clip in one modality: equal file content, start and end."""
 
     modality: str
     ids: tuple[str, str]
@@ -48,7 +48,7 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Checked:
-    """Result of a check. manifest: the usable rows. total: number of rows checked."""
+    """Result of a check. manifest: the usable rows. total: number of all rows that were checked."""
 
     manifest: Manifest
     total: int
@@ -56,7 +56,7 @@ class Checked:
     duplicates: tuple[Duplicate, ...]
 
     def table(self) -> list[tuple[str, ...]]:
-        """Return a header and one row per kind of problem: its count in each modality, and an example."""
+        """Return a header, and one row per kind of problem with its count in each modality and an example."""
         kinds = self.manifest.kinds
         counts: dict[str, dict[str, int]] = {what: dict.fromkeys(kinds, 0) for what in ("usable", *WHATS)}
         counts["usable"] = dict.fromkeys(kinds, self.total)
@@ -74,7 +74,7 @@ class Checked:
         return table if examples else [row[:-1] for row in table]
 
     def lines(self) -> list[str]:
-        """Return the report: the number of usable items, and one warning per pair of splits with duplicates."""
+        """Return a report: the number of usable items, and one warning per pair of splits with duplicates."""
         splits = [row.split for row in self.manifest.rows]
         counts = ", ".join(f"{split} {splits.count(split):,}" for split in dict.fromkeys(splits))
         summary = f"{len(self.manifest):,} of {self.total:,} items can be used: {counts}"
@@ -89,9 +89,9 @@ def check_manifest(manifest: Manifest, missing: Missing = "drop", progress: Prog
 
     Args:
         manifest: the manifest.
-        missing: treatment of items that lack a modality or whose file cannot be used: "drop" drops them, "fail"
-            raises.
-        progress: reports the items checked.
+        missing: what to do about items that lack a modality or have an unusable file: "drop" drops them, "fail" raises
+            InputError.
+        progress: shows the number of checked items; None shows nothing.
 
     Raises:
         InputError: no item can be used, or `missing` is "fail" and an item cannot be used.
@@ -106,18 +106,18 @@ def check_manifest(manifest: Manifest, missing: Missing = "drop", progress: Prog
     bad = {problem.id for problem in problems}
     if problems and missing == "fail":
         raise InputError(
-            f"{len(bad):,} of {len(manifest):,} items cannot be used; the first problem is {problems[0].detail}; "
+            f"{len(bad):,} of {len(manifest):,} items cannot be used (first problem: {problems[0].detail}); "
             "fix them, or drop them with missing=drop"
         )
     good = tuple(row for row in manifest.rows if row.id not in bad)
     if not good:
-        raise InputError(f"none of {len(manifest):,} items can be used; the first problem is {problems[0].detail}")
+        raise InputError(f"none of the {len(manifest):,} items can be used; first problem: {problems[0].detail}")
     usable = replace(manifest, rows=good)
     return Checked(usable, len(manifest), tuple(problems), tuple(_duplicates(usable)))
 
 
 def _problem(manifest: Manifest, row: Row, name: str, seen: dict[Path | str, Probe | _Fault]) -> Problem | None:
-    """Return the problem of a cell, if it has one. seen: results for the files examined before."""
+    """Return the problem with a cell, or None. seen: results for the files that were already examined."""
     fault = _fault(manifest, row, name, seen)
     return None if fault is None else Problem(row.id, name, *fault)
 
@@ -165,7 +165,7 @@ def _examine(content: Path | str) -> Probe | _Fault:
 
 
 def _duplicates(manifest: Manifest) -> Iterator[Duplicate]:
-    """Yield duplicates across splits. Only files of equal size are read, small ones first."""
+    """Yield the duplicates across splits. Only files with the same size are read, starting with the smallest."""
     digests: dict[Path, str] = {}
     for name, kind in manifest.kinds.items():
         sizes: dict[int, list[tuple[Row, Path]]] = defaultdict(list)
@@ -191,4 +191,4 @@ def _same_bytes(name: str, rows: list[tuple[Row, Path]], digests: dict[Path, str
 def _warning(duplicates: list[Duplicate]) -> str:
     name, (split, other) = duplicates[0].modality, duplicates[0].splits
     pairs = ", ".join(f"{a!r} = {b!r}" for a, b in (duplicate.ids for duplicate in duplicates[:_EXAMPLES]))
-    return f"WARNING: {len(duplicates):,} items of {split} have the same {name} as items of {other} (leak): {pairs}"
+    return f"WARNING: {len(duplicates):,} {split} items have the same {name} as {other} items (data leak): {pairs}"

@@ -1,9 +1,9 @@
 """The manifest: a table of items to encode, one per row, with a file or a text for each modality.
 
 Columns: `id`; optionally `group` (default: the id), `split` (default: train), `start` and `end` in seconds; and one
-column per modality, named by its kind (`video`, `audio`, `image`, `text`) or NAME:KIND (`speech:audio`). A cell is a
-text, or the path of a file relative to the root; a cell is empty if the item lacks the modality. Formats: .csv, .jsonl,
-.parquet.
+column per modality, named by its kind (`video`, `audio`, `image`, `text`) or NAME:KIND (`speech:audio`). A cell of a
+modality contains a text, or the path of a file relative to the root. It is empty if the item lacks the modality.
+Formats: .csv, .jsonl, .parquet.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from omnidistill.io.artifacts import write_atomic
 Kind = Literal["video", "audio", "image", "text"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Missing = Literal["drop", "fail"]
-"""Treatment of items that cannot be used: "drop" drops and counts them, "fail" raises."""
+"""What to do about items that cannot be used: "drop" drops and counts them, "fail" raises InputError."""
 
 _OWN = ("id", "group", "split", "start", "end")
 _SYNONYMS = {"val": "validation", "valid": "validation", "dev": "validation"}
@@ -41,11 +41,11 @@ class Row:
 
     Attributes:
         id: unique in the manifest.
-        group: items of one group count as the same instance.
+        group: items in the same group count as the same instance.
         split: train, validation or test.
-        media: {modality: path relative to the root, or text}, without the modalities that the item lacks.
-        start: start of the clip within the files, in seconds; None is the start of the file.
-        end: end of the clip within the files, in seconds; None is the end of the file.
+        media: {modality: path relative to the root, or text}. Modalities that the item lacks are omitted.
+        start: start of the clip within the files, in seconds; None means the start of the file.
+        end: end of the clip within the files, in seconds; None means the end of the file.
     """
 
     id: str
@@ -58,17 +58,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Items with their modalities; validated on construction, without looking at the files.
+    """Items with their modalities. They are validated on construction, but their files are not examined.
 
     Attributes:
-        rows: the items; ids are unique, and no group is in two splits.
+        rows: the items. Ids are unique, and all rows of a group are in the same split.
         kinds: {modality: kind}.
         root: the folder that contains all files.
-        addresses: whether URLs (http:// and https://) are allowed in place of paths.
+        addresses: whether URLs (http:// and https://) are allowed instead of paths.
 
     Raises:
-        InputError: a row is invalid, such as one with an absolute path, `..`, or a URL that is not allowed; names row
-            and column.
+        InputError: a row is invalid, for example because it contains an absolute path, `..`, or a URL that is not
+            allowed. The message names the row and the column.
     """
 
     rows: tuple[Row, ...]
@@ -79,7 +79,7 @@ class Manifest:
     def __post_init__(self) -> None:
         _check_kinds(self.kinds)
         if not self.rows:
-            raise InputError("no rows; a manifest needs one per item")
+            raise InputError("the manifest has no rows; it needs one row per item")
         ids: dict[str, int] = {}
         splits: dict[str, str] = {}
         for number, row in enumerate(self.rows):
@@ -98,7 +98,7 @@ class Manifest:
         return len(self.rows)
 
     def content(self, row: Row, modality: str) -> Path | str:
-        """Return the content of a cell: the path of the file, including the root; a text or URL is returned unchanged.
+        """Return the content of a cell: the path of the file, including the root, or the unchanged text or URL.
 
         Raises:
             InputError: the path leaves the root through a symbolic link.
@@ -125,12 +125,12 @@ def read_manifest(path: Path, root: Path | None = None, addresses: bool = False)
 
     Args:
         path: a .csv, .jsonl or .parquet file.
-        root: folder that the paths are relative to; None is the folder of the manifest.
-        addresses: whether URLs (http:// and https://) are allowed in place of paths.
+        root: folder to which the paths are relative; None uses the folder that contains the manifest.
+        addresses: whether URLs (http:// and https://) are allowed instead of paths.
 
     Raises:
-        InputError: the table cannot be read, a column is not a modality, or the `Manifest` is invalid; names file, row
-            and column.
+        InputError: the table cannot be read, a column has an unknown name, or the `Manifest` is invalid. The message
+            names the file, the row and the column.
     """
     columns = read_table(path)
     ids = text_column(path, columns, "id", "every item needs a unique id")
@@ -140,7 +140,7 @@ def read_manifest(path: Path, root: Path | None = None, addresses: bool = False)
         modalities = {column: _modality(column) for column in columns if column not in _OWN}
         names = [name for name, _ in modalities.values()]
         if len(set(names)) < len(names):
-            raise InputError(f"two columns have the same modality: {', '.join(modalities)}; rename one")
+            raise InputError(f"two of the columns {', '.join(modalities)} have the same modality; rename one of them")
         cells = {column: _cells(column, columns[column], _text) for column in modalities}
         times = {name: _cells(name, columns.get(name, [None] * len(ids)), _seconds) for name in ("start", "end")}
         rows = tuple(
@@ -160,21 +160,21 @@ def read_manifest(path: Path, root: Path | None = None, addresses: bool = False)
 
 
 def split_name(text: str) -> str | None:
-    """Return the split that a word names (`val`, `valid` and `dev` mean `validation`); None if it names none."""
+    """Return the split with this name (`val`, `valid` and `dev` mean `validation`), or None if there is none."""
     split = _SYNONYMS.get(text, text)
     return split if split in SPLITS else None
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Save a manifest as .csv, .jsonl or .parquet; its paths become relative to the folder of `path`.
+    """Save a manifest as .csv, .jsonl or .parquet; its paths become relative to the folder that contains `path`.
 
     Args:
         manifest: the manifest.
-        path: the suffix chooses the format; the folder must contain the root of the manifest.
+        path: file to write. The suffix selects the format; the folder must contain the root of the manifest.
 
     Raises:
-        InputError: the suffix is unknown, the root is not below the folder, a text is not UTF-8, the file cannot be
-            written, or pyarrow is missing.
+        InputError: the suffix is unknown, the root is not inside the folder, a text is not UTF-8, the file cannot be
+            written, or pyarrow is not installed.
     """
     writers: dict[str, Callable[[dict[str, list[Any]]], bytes]] = {
         ".csv": _as_csv,
@@ -182,7 +182,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         ".parquet": _as_parquet,
     }
     if (suffix := path.suffix.lower()) not in writers:
-        raise InputError(f"{path}: unknown suffix; a manifest is saved as {', '.join(writers)}")
+        raise InputError(f"{path}: unknown suffix; save the manifest as {', '.join(writers)}")
     times = [name for name in ("start", "end") if any(getattr(row, name) is not None for row in manifest.rows)]
     columns = {name: [getattr(row, name) for row in manifest.rows] for name in ("id", "group", "split", *times)}
     below = _below(manifest.root, path)
@@ -197,12 +197,12 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
 
 
 def _below(root: Path, path: Path) -> PurePosixPath:
-    """Return the path of the root, relative to the folder of the manifest."""
+    """Return the path of the root, relative to the folder in which the manifest is saved."""
     try:
         return PurePosixPath(root.resolve().relative_to(path.parent.resolve()))
     except ValueError as error:
         raise InputError(
-            f"{path}: the files of the manifest are in {root}; save it in this folder or in one above it"
+            f"{path}: the files of the manifest are in {root}; save the manifest in this folder or in a parent folder"
         ) from error
 
 
@@ -213,10 +213,12 @@ def _cell(cell: str | None, kind: Kind, below: PurePosixPath) -> str | None:
 def _check_kinds(kinds: dict[str, Kind]) -> None:
     check_modality_names(kinds)
     if not kinds:
-        raise InputError(f"no modality; add a column named {', '.join(KINDS)}, or NAME:KIND such as speech:audio")
+        raise InputError(
+            f"the manifest has no modality; add a column named {', '.join(KINDS)}, or NAME:KIND such as speech:audio"
+        )
     for name in kinds:
         if name in _OWN:
-            raise InputError(f"modality {name!r}: this is the name of another column of manifests; choose another name")
+            raise InputError(f"modality {name!r}: this name is reserved for another column; choose a different name")
 
 
 def _check_row(number: int, row: Row, kinds: dict[str, Kind], addresses: bool) -> None:
@@ -228,9 +230,11 @@ def _check_row(number: int, row: Row, kinds: dict[str, Kind], addresses: bool) -
     for name in ("start", "end"):
         value = getattr(row, name)
         if value is not None and not (math.isfinite(value) and value >= 0):
-            raise InputError(f"row {number}, column {name!r} is {value}; expected seconds, at least 0")
+            raise InputError(f"row {number}, column {name!r} is {value}; expected a number of seconds, at least 0")
     if row.end is not None and row.end <= (row.start or 0.0):
-        raise InputError(f"row {number}, column 'end': {row.end} s is not after the start, {row.start or 0.0} s")
+        raise InputError(
+            f"row {number}, column 'end': the end ({row.end} s) is not after the start ({row.start or 0.0} s)"
+        )
     for name, cell in row.media.items():
         problem = _path_problem(cell, addresses) if kinds[name] != "text" else ""
         if problem:
@@ -238,7 +242,7 @@ def _check_row(number: int, row: Row, kinds: dict[str, Kind], addresses: bool) -
 
 
 def _path_problem(cell: str, addresses: bool) -> str:
-    """Return why a cell is not a valid path inside the root; empty if it is one."""
+    """Return the reason why a cell is not a valid path inside the root, or an empty text if it is valid."""
     if _ADDRESS.match(cell):
         allowed = addresses and cell.lower().startswith(("http://", "https://"))
         return "" if allowed else "is a URL; download the file first, or allow URLs"
@@ -253,8 +257,8 @@ def _modality(column: str) -> tuple[str, Kind]:
     name, _, kind = column.rpartition(":")
     if kind not in KINDS:
         raise InputError(
-            f"column {column!r}: unknown; expected one of {', '.join(_OWN)}, or a modality as KIND or NAME:KIND with "
-            f"KIND one of {', '.join(KINDS)}{nearest(kind, (*_OWN, *KINDS))}"
+            f"column {column!r} is unknown; expected one of {', '.join(_OWN)}, or a modality named KIND or NAME:KIND, "
+            f"where KIND is one of {', '.join(KINDS)}{nearest(kind, (*_OWN, *KINDS))}"
         )
     return name or kind, kind
 
@@ -282,7 +286,7 @@ def _seconds(value: object) -> float:
             return float(value)
     except (ValueError, OverflowError):
         pass
-    raise ValueError("seconds")
+    raise ValueError("a number of seconds")
 
 
 def _as_csv(columns: dict[str, list[Any]]) -> bytes:

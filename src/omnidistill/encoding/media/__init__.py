@@ -1,1 +1,1 @@
-"""Decode media files to tensors: frames, waveforms and pictures. No other package decodes media."""
+"""Decode media files into tensors: video frames, waveforms and pictures. No other package decodes media."""

@@ -1,8 +1,8 @@
 """Open media files with FFmpeg (PyAV), restricted to known container formats; every failure raises MediaError.
 
-A playlist or a `concat` script is a list of other files and URLs. Such formats are not allowed, and for local files no
-protocol except `file` is, so a file can only yield its own bytes. Times are in seconds from the start of the container,
-for video and audio alike.
+A playlist or a `concat` script is a list of other files and URLs. These formats are not allowed, and local files may
+use only the protocol `file`, so a file can only yield its own bytes. Times are in seconds from the start of the
+container, for both video and audio.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ESTIMATED = ("mp3", "aac", "ac3", "eac3", "amr")
 """Containers that do not store a duration: FFmpeg estimates one from the number of bytes."""
 
 MISSING = 1.0
-"""Seconds by which a complete file may be shorter than it states: durations are rounded and include codec padding."""
+"""Tolerance in seconds for the duration of a complete file: stated durations are rounded and include codec padding."""
 
 _TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")  # duration tag of a Matroska track
 
@@ -45,7 +45,7 @@ def open_container(source: Source) -> Iterator[Any]:
     """Open a file or URL as an `av` input container.
 
     Raises:
-        MediaError: the file cannot be opened, or an error occurs in the `with` block; names the file.
+        MediaError: the file cannot be opened, or decoding fails in the `with` block. The message names the file.
     """
     av = require("av", "media")
     remote = is_address(str(source))
@@ -59,7 +59,9 @@ def open_container(source: Source) -> Iterator[Any]:
             yield container
     except av.error.FFmpegError as error:
         reason = "unknown container format" if error.errno == errno.EINVAL else error.strerror
-        raise MediaError(f"{source}: cannot be decoded ({reason}); damaged, truncated or not a media file") from error
+        raise MediaError(
+            f"{source}: cannot be decoded ({reason}); it is damaged, truncated or not a media file"
+        ) from error
     except OSError as error:
         raise MediaError(f"{source}: cannot be read ({error.strerror or error})") from error
 
@@ -68,7 +70,7 @@ def check_file(path: Path) -> None:
     """Check that `path` is a regular file with at least one byte.
 
     Raises:
-        MediaError: it is not.
+        MediaError: the file is missing, cannot be read, is not a regular file, or is empty.
     """
     try:
         status = path.stat()
@@ -83,15 +85,15 @@ def check_file(path: Path) -> None:
 
 
 def is_address(text: str) -> bool:
-    """Return whether a text is an http or https URL."""
+    """Return whether the text is a URL that starts with http:// or https://."""
     return text.lower().startswith(("http://", "https://"))
 
 
 def track(container: Any, kind: str, source: Source) -> Any:
-    """Return the first stream of a kind, "video" or "audio"; cover pictures do not count as video.
+    """Return the first stream of the given kind, "video" or "audio"; cover pictures do not count as video.
 
     Raises:
-        MediaError: there is no such stream.
+        MediaError: the container has no stream of this kind.
     """
     first = next((stream for stream in container.streams if stream.type == kind and not _is_cover(stream)), None)
     if first is None:
@@ -100,7 +102,7 @@ def track(container: Any, kind: str, source: Source) -> Any:
 
 
 def has_track(container: Any, kind: str) -> bool:
-    """Return whether the container has a stream of a kind, "video" or "audio"; cover pictures do not count."""
+    """Return whether the container has a stream of the given kind, "video" or "audio"; cover pictures do not count."""
     return any(stream.type == kind and not _is_cover(stream) for stream in container.streams)
 
 
@@ -110,12 +112,12 @@ def origin(container: Any) -> float:
 
 
 def length(container: Any) -> float | None:
-    """Return the duration that the container states, in seconds; None if it states none."""
+    """Return the duration stated by the container, in seconds; None if it states none."""
     return None if container.duration is None else container.duration / 1e6
 
 
 def track_length(container: Any, stream: Any) -> float | None:
-    """Return the duration that the file states for a track, in seconds; None if it states none."""
+    """Return the duration that the file states for this track, in seconds; None if it states none."""
     if container.format.name in ESTIMATED:
         return None
     if stream.duration is not None:
@@ -125,30 +127,30 @@ def track_length(container: Any, stream: Any) -> float | None:
 
 
 def stated_length(container: Any, stream: Any) -> float | None:
-    """Return the stated duration of a track, or else of the container, in seconds; None if neither is stated."""
+    """Return the duration in seconds that the track or else the container states; None if neither states one."""
     stated = track_length(container, stream)
     return length(container) if stated is None else stated
 
 
 def spacing(stream: Any) -> float:
-    """Return the mean time between two frames in seconds, which is how long the last frame is shown; 0 for audio."""
+    """Return how long one frame is shown on average, in seconds; 0 for audio."""
     return 1 / float(stream.average_rate) if stream.type == "video" and stream.average_rate else 0.0
 
 
 def seek(container: Any, stream: Any, seconds: float) -> None:
-    """Seek to the last point at or before a time (seconds from the start) from which `stream` can be decoded."""
+    """Seek to the last point at or before `seconds` (from the start) at which decoding of `stream` can begin."""
     container.seek(int((seconds + origin(container)) / stream.time_base), stream=stream, backward=True)
 
 
 def frame_time(container: Any, frame: Any, source: Source) -> float:
-    """Return when a frame starts, in seconds from the start.
+    """Return the time at which a frame starts, in seconds from the start of the container.
 
     Raises:
         MediaError: the frame has no timestamp.
     """
     if frame.time is None:
         raise MediaError(
-            f"{source}: the frames have no timestamps; convert it to a container that stores them, such as .mp4 or .mkv"
+            f"{source}: the frames have no timestamps; convert the file to a format that has them, such as .mp4 or .mkv"
         )
     return float(frame.time) - origin(container)
 

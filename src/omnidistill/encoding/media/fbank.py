@@ -1,12 +1,13 @@
 """Log-mel filter banks as Kaldi computes them (https://kaldi-asr.org, `compute-fbank-feats`), without dither.
 
-    1. windows of 25 ms every 10 ms, minus their mean; y_t = x_t - 0.97 x_(t-1) with x_(-1) = x_0; times a Hann window
+    1. windows of 25 ms every 10 ms: subtract the mean, apply y_t = x_t - 0.97 x_(t-1) with x_(-1) = x_0, and multiply
+       by a Hann window
     2. power spectrum of each window, zero-padded to a power of two
     3. half-overlapping triangular filters, evenly spaced in mel(f) = 1127 ln(1 + f / 700) from 20 Hz to half the rate
     4. ln max(energy, 1.19e-7)
 
 Samples have a full scale of 1 instead of Kaldi's 32,768, so all log energies are lower by 20.8. The models that use
-them were trained that way.
+these features were trained with the same scale.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from omnidistill.core.errors import InputError
 _WINDOW, _STEP = 0.025, 0.010  # seconds
 _PRE_EMPHASIS = 0.97
 _LOWEST = 20.0  # Hz
-_FLOOR = torch.finfo(torch.float32).eps  # smallest energy, in any precision
+_FLOOR = torch.finfo(torch.float32).eps  # lower bound of all energies, for any dtype
 
 
 def fbank(waveform: Float[Tensor, " samples"], rate: int, num_bins: int) -> Float[Tensor, "frames num_bins"]:
-    """Return the log energies of one channel, in the precision of the waveform.
+    """Return the log energies of one channel, with the dtype of the waveform.
 
-    frames = 1 + floor((samples - window) / step): samples after the last full window are dropped.
+    The number of frames is 1 + floor((samples - window) / step); samples after the last full window are dropped.
 
     Args:
         waveform: samples of one channel, in [-1, 1].
@@ -54,7 +55,7 @@ def fbank(waveform: Float[Tensor, " samples"], rate: int, num_bins: int) -> Floa
 
 
 def _triangles(rate: int, size: int, num_bins: int) -> Float[Tensor, "frequencies num_bins"]:
-    """Return the weight of each frequency in each bin."""
+    """Return the weight of each FFT frequency in each mel bin."""
     mel = _mel(torch.arange(size // 2 + 1, dtype=torch.float64, device="cpu") * rate / size)
     low, high = _mel(torch.tensor([_LOWEST, rate / 2], dtype=torch.float64, device="cpu"))
     corners = torch.linspace(float(low), float(high), num_bins + 2, dtype=torch.float64, device="cpu")

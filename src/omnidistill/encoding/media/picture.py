@@ -1,4 +1,4 @@
-"""Decode a picture file to a tensor: RGB, rotated upright by its EXIF orientation, transparent parts on white."""
+"""Decode a picture file into an RGB tensor, upright by its EXIF orientation, with transparent parts on white."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 
 
 class NotAPicture(MediaError):
-    """A file that is not a still picture of a known format. It may be a valid file of another kind."""
+    """A file that is not a still picture in a known format. It may be a valid file of another kind, such as a video."""
 
 
 def read_picture(path: Path) -> UInt8[Tensor, "3 height width"]:
-    """Return the picture in a file, RGB with values in 0-255. 16-bit grey is reduced to its upper 8 bits.
+    """Return the picture in a file as RGB with values in 0-255. Only the upper 8 bits of 16-bit grey values are used.
 
     Raises:
-        MediaError: the file is missing, empty, damaged, truncated, of another format, or has more pixels than Pillow's
-            limit against decompression bombs.
+        MediaError: the file is missing, empty, damaged, truncated or in an unknown format, or it has more pixels than
+            Pillow allows as a protection against decompression bombs.
     """
     operations = require("PIL.ImageOps", "media")
     with _opened(path) as picture:
@@ -37,7 +37,7 @@ def read_picture(path: Path) -> UInt8[Tensor, "3 height width"]:
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Return width and height of a still picture in pixels, upright; reads only the header.
+    """Return the width and height of a still picture in pixels, as seen upright; only the header is read.
 
     Raises:
         NotAPicture: the file is an animation or not a picture.
@@ -50,15 +50,15 @@ def picture_size(path: Path) -> tuple[int, int]:
         return (height, width) if picture.getexif().get(_ORIENTATION, 1) in _ROTATED else (width, height)
 
 
-_ORIENTATION = 0x0112  # EXIF tag; the values 5 to 8 stand for rotations by 90 degrees
+_ORIENTATION = 0x0112  # EXIF tag; with the values 5 to 8, width and height are swapped
 _ROTATED = (5, 6, 7, 8)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """Open a file as a Pillow image, not decoded yet; errors in the `with` block become MediaErrors."""
+    """Open a file as a Pillow image without decoding it; errors in the `with` block become MediaErrors."""
     images = require("PIL.Image", "media")
-    images.init()  # without it Pillow knows only some of the formats
+    images.init()  # otherwise Pillow knows only some of the formats
     check_file(path)
     try:
         with images.open(path, formats=FORMATS) as picture:
@@ -66,11 +66,13 @@ def _opened(path: Path) -> Iterator[Any]:
     except MediaError:
         raise
     except images.DecompressionBombError as error:
-        raise MediaError(f"{path}: too many pixels for a picture; not decoded ({error})") from error
+        raise MediaError(f"{path}: the picture has too many pixels and was not decoded ({error})") from error
     except images.UnidentifiedImageError as error:
         raise NotAPicture(f"{path}: not a picture of a known format ({', '.join(FORMATS)})") from error
-    except Exception as error:  # Pillow raises many types of exceptions on damaged bytes
-        raise MediaError(f"{path}: cannot be decoded ({' '.join(str(error).split())}); damaged or truncated") from error
+    except Exception as error:  # Pillow raises many types of exceptions for damaged data
+        raise MediaError(
+            f"{path}: cannot be decoded ({' '.join(str(error).split())}); it is damaged or truncated"
+        ) from error
 
 
 def _rgb(picture: Any) -> Any:

@@ -22,7 +22,7 @@ from omnidistill.encoding.media.container import (
 from omnidistill.encoding.media.picture import NotAPicture, picture_size
 from omnidistill.encoding.media.video import last_frame_time
 
-_TAIL = 1.0  # the last seconds of a file, decoded to check that it is complete
+_TAIL = 1.0  # number of seconds at the end of a file to decode, to check that the file is complete
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Probe:
 
     Attributes:
         kind: kind of media.
-        duration: seconds; None for pictures, and if the file does not state it.
-        has_audio: whether there is an audio track.
-        width: width in pixels, upright; None for audio.
-        height: height in pixels, upright; None for audio.
+        duration: duration in seconds; None for a picture, and for a file that does not state its duration.
+        has_audio: whether the file has an audio track.
+        width: width in pixels, as seen upright; None for audio.
+        height: height in pixels, as seen upright; None for audio.
     """
 
     kind: Literal["image", "video", "audio"]
@@ -45,7 +45,7 @@ class Probe:
 
 
 def probe(source: Source) -> Probe:
-    """Return the properties of a file, from its headers and (for a video) the first frame.
+    """Return the properties of a file, read from its headers and, for a video, from its first frame.
 
     Raises:
         MediaError: the file is missing, empty, damaged, or not a picture, video or sound.
@@ -62,20 +62,20 @@ def probe(source: Source) -> Probe:
 
 
 def check_complete(source: Source) -> None:
-    """Decode the end of a video or sound and compare its time with the duration that the file states.
+    """Decode the end of a video or sound, and compare the time at which it ends with the duration that the file states.
 
     Some truncated containers cause no decoding error, so the times have to be compared. A file that states no duration
-    passes.
+    passes the check.
 
     Raises:
-        MediaError: more than a second is missing; gives both times.
+        MediaError: more than a second is missing. The message contains both times.
     """
     with open_container(source) as container:
         stated = length(container)
         if stated is None or container.format.name in ESTIMATED:
             return
         streams = [track(container, kind, source) for kind in ("video", "audio") if has_track(container, kind)]
-        for start in (max(0.0, stated - _TAIL), 0.0):  # from the start only to report how much can be decoded
+        for start in (max(0.0, stated - _TAIL), 0.0):  # 0.0 only to report how much can be decoded
             last = max((last_frame_time(container, stream, source, start) for stream in streams), default=-1.0)
             if last + MISSING + max(map(spacing, streams), default=0.0) >= stated:
                 return
@@ -83,8 +83,8 @@ def check_complete(source: Source) -> None:
 
 
 def _size(container: Any, source: Source) -> tuple[int, int]:
-    """Return width and height of the first frame, upright."""
+    """Return the width and height of the first frame, as seen upright."""
     frame = next(container.decode(track(container, "video", source)), None)
     if frame is None:
-        raise MediaError(f"{source}: no frame can be decoded; damaged, truncated or not a media file")
+        raise MediaError(f"{source}: no frame can be decoded; the file is damaged, truncated or not a media file")
     return (frame.height, frame.width) if round(frame.rotation / 90) % 2 else (frame.width, frame.height)

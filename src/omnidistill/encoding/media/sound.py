@@ -1,7 +1,7 @@
-"""Decode sound to a waveform at a requested sampling rate, between two times.
+"""Decode the sound between two times into a waveform with a requested sampling rate.
 
-The sound is resampled once, on the sample grid of the file, so a clip equals the same part of the complete file.
-Channels are kept separate: the encoder decides whether to average them or to take the first.
+The positions of the resampled samples are counted from the start of the file, so a clip equals the same part of the
+complete file. Channels stay separate: the encoder decides whether to average them or to take the first.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from omnidistill.encoding.media.container import (
     track_length,
 )
 
-_MARGIN = 1  # full seconds decoded before and after a clip: codecs and the resampler need the context
+_MARGIN = 1  # whole seconds to decode before and after a clip, as context for codecs and the resampler
 
 
 def read_sound(
     source: Source, rate: int, start: float = 0.0, end: float | None = None
 ) -> Float[Tensor, "channels samples"]:
-    """Return the sound from `start` to `end`, float32 with a full scale of 1.
+    """Return the sound from `start` to `end`, as float32 with a full scale of 1.
 
-    Resampling uses libsoxr in its high-quality setting.
+    Resampling uses libsoxr with its high-quality setting.
 
     Args:
         source: file or URL.
-        rate: samples per second.
+        rate: sampling rate of the result, in samples per second.
         start: seconds from the start of the file.
-        end: seconds from the start of the file; a track that ends before it gives fewer samples. None is the end of
-            the track, including the padding that the codec adds (up to 0.1 s).
+        end: seconds from the start of the file. If the track ends earlier, the result has fewer samples. None means the
+            end of the track, including the padding that the codec adds (up to 0.1 s).
 
     Raises:
         MediaError: the file cannot be decoded, has no audio track, is truncated or ends before `start`; or `rate`,
@@ -48,7 +48,8 @@ def read_sound(
     """
     if rate < 1 or not 0 <= start < (float("inf") if end is None else end):
         raise MediaError(
-            f"{source}: sound at rate {rate} from {start} to {end} s: pass a rate >= 1 and 0 <= start < end"
+            f"{source}: invalid request for sound at rate {rate} from {start} to {end} s; "
+            "pass a rate >= 1 and 0 <= start < end"
         )
     begin = float(max(0, int(start) - _MARGIN))
     samples, own_rate = _decoded(source, begin, end)
@@ -62,23 +63,23 @@ def read_sound(
 
 
 def resample(samples: Float[Tensor, "channels n"], rate: int, to: int) -> Float[Tensor, "channels m"]:
-    """Resample float32 samples from `rate` to `to` samples per second; m = ceil(n to / rate)."""
+    """Resample float32 samples from `rate` to `to` samples per second; m = ceil(n * to / rate)."""
     if rate == to:
         return samples
-    padded = np.pad(samples.numpy(), ((0, 0), (0, -(-rate // to)))).T  # silence completes the last output sample
+    padded = np.pad(samples.numpy(), ((0, 0), (0, -(-rate // to)))).T  # silence, for the last output sample
     sound = require("soxr", "media").resample(padded, rate, to)
     return torch.from_numpy(sound[: -(-samples.shape[1] * to // rate)]).T.contiguous()
 
 
 def _decoded(source: Source, start: float, end: float | None) -> tuple[Float[Tensor, "channels n"], int]:
-    """Return the samples from `start` to at least `end` at the file's own rate, and that rate."""
+    """Return the samples from `start` to at least `end` at the file's original rate, and this rate."""
     with open_container(source) as container:
         stream = track(container, "audio", source)
         stated = track_length(container, stream)
         if start > 0:
             seek(container, stream, start)
         pieces: list[np.ndarray] = []
-        position = 0  # of the next sample, counted from `start`
+        position = 0  # index of the next sample, counted from `start`
         for frame in container.decode(stream):
             samples, rate = _floats(frame), frame.sample_rate
             if not pieces:
@@ -88,15 +89,15 @@ def _decoded(source: Source, start: float, end: float | None) -> tuple[Float[Ten
                 pieces.append(np.zeros((len(samples), max(0, position)), np.float32))
                 own = (len(samples), rate)
             if (len(samples), rate) != own:
-                raise MediaError(f"{source}: the sampling rate or the number of channels changes; re-encode the file")
+                raise MediaError(f"{source}: the sampling rate or the number of channels changes; convert the file")
             pieces.append(samples[:, max(0, -position) :])
             position += samples.shape[1]
             if end is not None and position >= (end - start + _MARGIN) * rate:
                 break
     if not pieces:
         raise MediaError(
-            f"{source}: no sound can be decoded from {start} s; the track ends before, starts after the clip or is "
-            "damaged"
+            f"{source}: no sound can be decoded from {start} s on; the track ends before the clip, starts after it, or "
+            "is damaged"
         )
     last = start + position / own[1]
     if stated is not None and min(stated, stated if end is None else end) > last + MISSING:

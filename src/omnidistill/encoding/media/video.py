@@ -1,7 +1,7 @@
-"""Frames of a video at given times: the frame shown at time t is the last one that starts at or before t.
+"""Read the frames of a video at given times: the frame shown at time t is the last one that starts at or before t.
 
 Frames are addressed by time and never by index, so variable frame rates need no special treatment. The reader seeks if
-the next time is far ahead, and rotates frames upright as the file's metadata states. Pixels are assumed to be square.
+the next time is far ahead, and uses the file's metadata to rotate frames upright. Pixels are assumed to be square.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from omnidistill.encoding.media.container import (
     track_length,
 )
 
-_NEAR = 1.0  # seconds; up to this distance decoding is faster than seeking (about one group of pictures)
-_TICK = 1e-3  # seconds; timestamps are stored in units of up to a millisecond
+_NEAR = 1.0  # seconds; up to this distance (about one group of pictures), decoding is faster than seeking
+_TICK = 1e-3  # seconds; tolerance for timestamps, which files may round to milliseconds
 
 
 def read_frames(source: Source, times: Sequence[float]) -> UInt8[Tensor, "n 3 height width"]:
-    """Return the frames shown at `times`, RGB with values in 0-255, upright.
+    """Return the frames shown at `times`, as upright RGB images with values in 0-255.
 
-    A time before the first frame gives the first frame, and one after the last frame the last. All frames are scaled
-    to the size of the first one read.
+    Times before the first frame give the first frame, and times after the last frame give the last frame. All frames
+    are scaled to the size of the first frame that is read.
 
     Args:
         source: file or URL.
-        times: seconds from the start, in any order.
+        times: seconds from the start of the file, in any order.
 
     Raises:
         MediaError: a time is negative or not finite, or the file cannot be decoded, has no video track, or ends before
             one of the times.
     """
     if not times or not all(0 <= time < float("inf") for time in times):
-        raise MediaError(f"{source}: frames at {list(times)}: pass at least one time, each a number of seconds >= 0")
+        raise MediaError(f"{source}: invalid frame times {list(times)}; pass at least one, all in seconds >= 0")
     ordered = sorted(set(times))
     with open_container(source) as container:
         stream = track(container, "video", source)
@@ -56,7 +56,7 @@ def read_frames(source: Source, times: Sequence[float]) -> UInt8[Tensor, "n 3 he
 
 
 def video_duration(source: Source) -> float:
-    """Return the duration of the video in seconds: the stated one, or else the time of the last frame.
+    """Return the stated duration of the video in seconds, or else the time of its last frame.
 
     Raises:
         MediaError: the file cannot be decoded or has no video track.
@@ -66,14 +66,14 @@ def video_duration(source: Source) -> float:
         if (stated := stated_length(container, stream)) is not None:
             return stated
         if (last := last_frame_time(container, stream, source)) < 0:
-            raise MediaError(f"{source}: no frame can be decoded; damaged, truncated or not a media file")
+            raise MediaError(f"{source}: no frame can be decoded; the file is damaged, truncated or not a media file")
         return last
 
 
 def last_frame_time(container: Any, stream: Any, source: Source, start: float = 0.0) -> float:
-    """Return when the last frame that can be decoded starts, in seconds; -1.0 if none can be decoded.
+    """Return the time at which the last decodable frame starts, in seconds; -1.0 if no frame can be decoded.
 
-    Decoding starts at `start`.
+    Decoding begins at the time `start`.
     """
     from av.error import FFmpegError
 
@@ -90,7 +90,7 @@ def _shown(container: Any, stream: Any, times: Sequence[float], source: Source) 
     frames: Iterator[Any] = container.decode(stream)
     shown = next(frames, None)
     if shown is None:
-        raise MediaError(f"{source}: no frame can be decoded; damaged, truncated or not a media file")
+        raise MediaError(f"{source}: no frame can be decoded; the file is damaged, truncated or not a media file")
     ahead = next(frames, None)
     for time in times:
         if ahead is not None and time > frame_time(container, ahead, source) + _NEAR:
@@ -112,7 +112,7 @@ def _check_end(container: Any, stream: Any, last: float, time: float, source: So
 def _seek_before(
     container: Any, stream: Any, time: float, source: Source, current: tuple[Iterator[Any], Any, Any]
 ) -> tuple[Iterator[Any], Any, Any]:
-    """Seek to a point at or before `time`; to the start of the file if its index leads past that time."""
+    """Seek to a point at or before `time`, or to the start of the file if its index leads to a later point."""
     for start in (time, 0.0):
         seek(container, stream, start)
         frames: Iterator[Any] = container.decode(stream)

@@ -1,1 +1,1 @@
-"""ImageBind: an implementation of its towers for the published weights, which are for non-commercial use only."""
+"""ImageBind: an implementation of its towers. The published weights are for non-commercial use only."""

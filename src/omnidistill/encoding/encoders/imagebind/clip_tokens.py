@@ -1,12 +1,13 @@
 """CLIP's byte-pair encoding (https://github.com/openai/CLIP), which ImageBind and LanguageBind use for texts.
 
-    clean:  ftfy, HTML entities resolved twice, white space to single blanks, lower case
-    split:  words, single digits, runs of anything else; their UTF-8 bytes as characters, the last one marked `</w>`
-    merge:  repeatedly the neighbouring pair with the lowest rank in the merges, until no pair is in them
-    ids:    start, at most 75 tokens, end, zeros up to 77
+    clean:  apply ftfy, resolve HTML entities twice, replace white space by single blanks, convert to lower case
+    split:  into words, single digits and runs of other characters; represent each UTF-8 byte of a piece by a character,
+            and mark the last one with `</w>`
+    merge:  join the neighbouring pair with the lowest rank in the list of merges; repeat until no pair is in the list
+    ids:    start token, at most 75 tokens, end token, zeros up to length 77
 
-The vocabulary of 49,408 consists of bytes, bytes at the end of a word, the merges in their order, start and end. The
-file of merges belongs to CLIP and is not part of this package.
+The vocabulary of 49,408 tokens consists of the bytes, the bytes at the end of a word, the merges in their order, and
+the start and end tokens. The file with the merges belongs to CLIP and is not part of this package.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Tokenised:
     """Token ids of n texts.
 
     Attributes:
-        ids: n x 77.
+        ids: token ids, n x 77.
         num_truncated: number of texts that were truncated.
     """
 
@@ -53,7 +54,7 @@ class ClipTokenizer:
     """Converts texts to token ids.
 
     Args:
-        merges: merges of the vocabulary, the most frequent first.
+        merges: merges of the vocabulary, with the most frequent first.
     """
 
     def __init__(self, merges: Sequence[tuple[str, str]]) -> None:
@@ -68,17 +69,17 @@ class ClipTokenizer:
         """Create a tokenizer from a vocabulary file.
 
         Args:
-            path: `merges.txt`, `bpe_simple_vocab_16e6.txt.gz` or `tokenizer.json`, or a folder, in which the first of
-                these is used.
+            path: `merges.txt`, `bpe_simple_vocab_16e6.txt.gz` or `tokenizer.json`, or a folder that contains at least
+                one of these files; the first one in this order is used.
             num_merges: number of merges to read.
 
         Raises:
-            InputError: there is no such file, it cannot be read, or it has fewer merges.
+            InputError: the file is missing, cannot be read, or has fewer than `num_merges` merges.
         """
         return cls(_read_merges(path, num_merges))
 
     def __call__(self, texts: Sequence[str]) -> Tokenised:
-        """Return the ids of the texts, truncated so that each has an end token.
+        """Return the token ids of the texts. Long texts are truncated, but still have an end token.
 
         Raises:
             InputError: the package ftfy or regex is not installed.
@@ -93,7 +94,7 @@ class ClipTokenizer:
         return Tokenised(ids, num_truncated)
 
     def tokens(self, text: str) -> list[int]:
-        """Return the ids of a complete text, without start and end."""
+        """Return the token ids of a complete text, without start and end tokens."""
         return [index for piece in self._pieces.findall(_clean(text)) for index in self._piece(piece)]
 
     @cached_property
@@ -119,7 +120,7 @@ class ClipTokenizer:
 
 
 def _joined(word: list[str], pair: tuple[str, str]) -> Iterator[str]:
-    """Yield the parts of `word`, with every occurrence of `pair` joined, from the left."""
+    """Yield the parts of `word`, in which every occurrence of `pair` is joined, from left to right."""
     at = 0
     while at < len(word):
         matches = tuple(word[at : at + 2]) == pair
@@ -134,14 +135,14 @@ def _clean(text: str) -> str:
 
 @cache
 def _byte_letters() -> dict[int, str]:
-    """Return a printable character per byte: first the printable bytes, then 256, 257, ... for the others."""
+    """Map each byte to a printable character: printable bytes to themselves, the others to characters 256, 257, ..."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     return {byte: chr(byte) for byte in printable} | {byte: chr(256 + n) for n, byte in enumerate(others)}
 
 
 def find_vocabulary(folder: Path) -> Path | None:
-    """Return the first vocabulary file in a folder, None if the folder has no such file."""
+    """Return the first vocabulary file in a folder; None if the folder has no vocabulary file."""
     return next((folder / name for name in _FILES if (folder / name).is_file()), None)
 
 
@@ -160,13 +161,13 @@ def _read_merges(path: Path, num_merges: int) -> list[tuple[str, str]]:
         ) from error
     if len(merges) < num_merges:
         raise InputError(
-            f"{path}: has {len(merges)} merges, expected {num_merges}; it is truncated or not CLIP's vocabulary"
+            f"{path}: has {len(merges)} merges instead of {num_merges}; it is truncated or not CLIP's vocabulary"
         )
     return merges
 
 
 def _text_merges(path: Path) -> list[list[str]]:
-    """Return one pair per line, after the first line, which names the version."""
+    """Return one pair per line, except for the first line, which states the version."""
     data = path.read_bytes()
     lines = (gzip.decompress(data) if path.suffix == ".gz" else data).decode().splitlines()
     return [line.split() for line in lines[1:] if line.strip()]

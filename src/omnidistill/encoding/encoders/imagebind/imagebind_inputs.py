@@ -1,10 +1,10 @@
-"""Inputs of ImageBind's towers from decoded frames and sound: the views that the published model averages over.
+"""Inputs for ImageBind's towers from decoded frames and sound: the views over which the published model averages.
 
     image   1 view      3 x 224 x 224
-    video   15 views    3 x 2 x 224 x 224: 5 clips of 2 s, the first and the last frame of each, three crops
-    audio   3 views     1 x 128 x 204: 3 clips of 2 s at 16 kHz, log-mel filter banks
-Clips are evenly spaced, the first at the start and the last at the end; if the item is shorter than a clip, all clips
-are equal.
+    video   15 views    3 x 2 x 224 x 224: first and last frame of 5 clips of 2 s each, in three crops
+    audio   3 views     1 x 128 x 204: log-mel filter banks of 3 clips of 2 s each, at 16 kHz
+Clips are evenly spaced, the first at the start of the item and the last at its end. If the item is shorter than a clip,
+all clips are equal.
 """
 
 from __future__ import annotations
@@ -31,19 +31,20 @@ image_input = picture_input
 
 
 def frame_times(duration: float, frame_rate: float) -> list[float]:
-    """Return the times of the ten frames of a video in seconds: the first and last frame of each clip, clip by clip.
+    """Return the times of the ten input frames in seconds: the first and last frame of each clip, clip by clip.
 
-    A clip from s to e has the frames k with s <= k / frame_rate < e; each time is in the middle of its frame.
+    A clip from s to e consists of the frames k with s <= k / frame_rate < e. Each returned time is the middle of a
+    frame.
 
     Args:
         duration: duration of the video in seconds.
         frame_rate: mean number of frames per second.
 
     Raises:
-        InputError: duration or frame rate is not above 0.
+        InputError: the duration or the frame rate is not above 0.
     """
     if not (duration > 0 and frame_rate > 0):
-        raise InputError(f"the video has {duration} s and {frame_rate} frames per second; both must be above 0")
+        raise InputError(f"the video lasts {duration} s and has {frame_rate} frames per second; both must be above 0")
     num_frames = max(1, round(duration * frame_rate))
     times = []
     for start in _starts(duration, _VIDEO_CLIPS):
@@ -54,7 +55,11 @@ def frame_times(duration: float, frame_rate: float) -> list[float]:
 
 
 def video_input(frames: UInt8[Tensor, "10 3 height width"]) -> Float[Tensor, "15 3 2 224 224"]:
-    """Return three crops of each clip, from the frames at `frame_times`: left to right, or top to bottom if upright."""
+    """Return three crops of each clip: left to right, or top to bottom if the frames are taller than wide.
+
+    Args:
+        frames: the frames at `frame_times`.
+    """
     clips = torch.unflatten(scaled_frames(frames), 0, (_VIDEO_CLIPS, -1)).transpose(1, 2)
     slack = max(clips.shape[-2:]) - SIDE
     along = -1 if clips.shape[-1] > clips.shape[-2] else -2
@@ -66,7 +71,8 @@ def audio_input(waveform: Float[Tensor, " samples"]) -> Float[Tensor, "3 1 128 2
     """Return the views of a sound.
 
     Args:
-        waveform: one channel (the published model uses the first) with values in -1..1, 16,000 samples per second.
+        waveform: one channel (the published model uses the first), with values in [-1, 1] and 16,000 samples per
+            second.
 
     Raises:
         InputError: the sound is shorter than 25 ms.
@@ -75,12 +81,12 @@ def audio_input(waveform: Float[Tensor, " samples"]) -> Float[Tensor, "3 1 128 2
     views = []
     for start in starts:
         energies = fbank(waveform[start : start + _CLIP * RATE], RATE, _BINS).T
-        padded = F.pad(energies, (0, _FRAMES - energies.shape[1]))  # zeros before the scaling, as in training
+        padded = F.pad(energies, (0, _FRAMES - energies.shape[1]))  # zeros before scaling, as in training
         views.append((padded - _AUDIO_MEAN) / _AUDIO_DEVIATION)
     return torch.stack(views).unsqueeze(1)
 
 
 def _starts(duration: float, num_clips: int) -> list[Fraction]:
-    """Return the start of each clip in seconds, as exact fractions: they are rounded down to samples later."""
+    """Return the start of each clip in seconds, as exact fractions, which are rounded down to whole samples later."""
     latest = max(Fraction(duration) - _CLIP, Fraction(0))
     return [latest * clip / (num_clips - 1) for clip in range(num_clips)]

@@ -12,7 +12,7 @@ from omnidistill.encoding.encoders.imagebind.imagebind_towers import Modality
 
 
 def published_name(modality: Modality, name: str) -> str:
-    """Return the published key of the weight `name` of the tower of this modality."""
+    """Return the published key for the weight `name` in this modality's tower."""
     part, _, rest = name.partition(".")
     match part:
         case "embed":

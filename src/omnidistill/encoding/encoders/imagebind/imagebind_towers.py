@@ -3,10 +3,10 @@
     tokens = stem(x) + positions                   a learned class token first; text: one token per id, no class token
     tokens = tokens + attention(norm_1(tokens))    then tokens + mlp(norm_2(tokens)), block after block
     feature = norm(pooled token)                   the class token; text: the token at the end of the text
-    published output = scale * unit(projection @ feature), its mean over an item's views
+    published output = scale * unit(projection @ feature), averaged over an item's views
 
-The feature is the input of a projection head. The blocks for audio, depth, thermal and IMU attend to one learned key
-and value in addition to the tokens.
+The feature is the input of a projection head. In the towers for audio, depth, thermal and IMU, the tokens also attend
+to one learned key with its value.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LARGEST_SCALE = 100.0
 
 @dataclass(frozen=True)
 class Size:
-    """Size of a tower: `width` of its tokens, and width `output` of the published embeddings."""
+    """Size of a tower. width: width of its tokens. output: width of the published embeddings."""
 
     width: int
     num_blocks: int
@@ -73,8 +73,8 @@ class Tower(nn.Module):
         """Return the input of the projection head, one row per view.
 
         Args:
-            x: n views. vision: 3 x 2 x 224 x 224, or 3 x 224 x 224, which is repeated; audio: 1 x 128 x 204; depth and
-                thermal: 1 x 224 x 224; IMU: 6 x 2000; text: 77 token ids.
+            x: n views, each with the shape of its modality. Vision: 3 x 2 x 224 x 224, or 3 x 224 x 224 for one frame,
+                which is repeated; audio: 1 x 128 x 204; depth and thermal: 1 x 224 x 224; IMU: 6 x 2000; text: 77 ids.
         """
         tokens = self.pre_norm(self.embed(x))
         for block in self.blocks:
@@ -88,20 +88,20 @@ class Tower(nn.Module):
         return self.projection.weight.detach()
 
     def output(self, features: Float[Tensor, "n views width"]) -> Float[Tensor, "n d"]:
-        """Return the published embedding of n items from the features of their views; it is not normalised."""
+        """Return the published embeddings of n items from the features of their views, without normalisation."""
         unit = F.normalize(self.projection(features), dim=-1)
         scale = 1.0 if self.log_scale is None else self.log_scale.exp().clamp(max=_LARGEST_SCALE)
         return torch.mean(scale * unit, 1)
 
 
 def empty_tower(modality: Modality, size: Size) -> Tower:
-    """Return a tower on the meta device, without memory; `load_state_dict(..., assign=True)` adds its weights."""
+    """Return a tower on the meta device, without memory. `load_state_dict(..., assign=True)` adds the weights."""
     with torch.device("meta"):
         return Tower(modality, size).eval().requires_grad_(False)
 
 
 class TextTokens(nn.Module):
-    """Token ids to tokens, with a causal attention mask."""
+    """Embeds token ids, and contains the causal attention mask."""
 
     tokens: nn.Embedding
     positions: nn.Parameter
@@ -113,7 +113,7 @@ class TextTokens(nn.Module):
         self.register_buffer("mask", torch.empty(CONTEXT, CONTEXT))
 
     def forward(self, ids: Int64[Tensor, "n tokens"]) -> Float[Tensor, "n tokens width"]:
-        """Return token embeddings plus position embeddings."""
+        """Return the sum of token embeddings and position embeddings."""
         tokens: Tensor = self.tokens(ids)
         return tokens + self.positions
 
@@ -123,7 +123,7 @@ class TextTokens(nn.Module):
 
 
 class MediaTokens(nn.Module):
-    """Patches of any modality but text to tokens, preceded by a class token, without an attention mask."""
+    """Embeds the patches of any modality except text, preceded by a class token; there is no attention mask."""
 
     mask = None
     stem: Windows | Patches
@@ -137,7 +137,7 @@ class MediaTokens(nn.Module):
         self.positions = nn.Parameter(torch.empty(1, num_tokens, width))
 
     def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n tokens width"]:
-        """Return class token and patches plus position embeddings."""
+        """Return the class token and the patches, with position embeddings added."""
         patches = self.stem(x)
         return torch.cat([self.class_token.expand(len(patches), -1, -1), patches], 1) + self.positions
 
@@ -147,7 +147,7 @@ class MediaTokens(nn.Module):
 
 
 class Patches(nn.Module):
-    """Patches of pictures, clips and spectrograms, by a convolution."""
+    """Splits pictures, clips and spectrograms into patches and embeds them, with one convolution."""
 
     proj: nn.Conv2d | nn.Conv3d
     norm: nn.LayerNorm | nn.Identity
@@ -161,7 +161,7 @@ class Patches(nn.Module):
             self.proj, self.norm = nn.Conv2d(1, width, 16, stride, bias=False), nn.LayerNorm(width)
 
     def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n patches width"]:
-        """Return patches row by row, for each pair of frames."""
+        """Return the embedded patches, row by row for each pair of frames."""
         if isinstance(self.proj, nn.Conv3d) and x.ndim == 4:
             x = x.unsqueeze(2).expand(-1, -1, 2, -1, -1)  # a picture is a clip of two equal frames
         tokens: Tensor = self.norm(self.proj(x).flatten(2).transpose(1, 2))
@@ -169,7 +169,7 @@ class Patches(nn.Module):
 
 
 class Windows(nn.Module):
-    """Patches of six motion channels: windows of eight samples."""
+    """Splits six motion channels into windows of eight samples and embeds them."""
 
     proj: nn.Linear
     norm: nn.LayerNorm
@@ -179,13 +179,13 @@ class Windows(nn.Module):
         self.proj, self.norm = nn.Linear(48, width, bias=False), nn.LayerNorm(width)
 
     def forward(self, x: Float[Tensor, "n 6 samples"]) -> Float[Tensor, "n windows width"]:
-        """Return windows in the order of time."""
+        """Return the embedded windows in temporal order."""
         tokens: Tensor = self.norm(self.proj(x.unfold(-1, 8, 8).transpose(1, 2).flatten(2)))
         return tokens
 
 
 class Block(nn.Module):
-    """A transformer block with layer norm before attention and MLP."""
+    """A transformer block with layer norm before the attention and before the MLP."""
 
     norm_1: nn.LayerNorm
     norm_2: nn.LayerNorm
@@ -199,14 +199,14 @@ class Block(nn.Module):
         self.mlp = Mlp(width)
 
     def forward(self, x: Float[Tensor, "n t width"], mask: Float[Tensor, "t t"] | None) -> Float[Tensor, "n t width"]:
-        """Apply the block; `mask` (tokens as rows) is added to the attention scores before the softmax."""
+        """Apply the block; `mask` (one row per query token) is added to the attention scores before the softmax."""
         x = x + self.attn(self.norm_1(x), mask)
         out: Tensor = x + self.mlp(self.norm_2(x))
         return out
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; with `extra_key`, one learned key and value follow those of the tokens."""
+    """Multi-head self-attention; with `extra_key`, a learned key and value follow the keys and values of the tokens."""
 
     in_proj_weight: nn.Parameter
     in_proj_bias: nn.Parameter
@@ -224,7 +224,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, x: Float[Tensor, "n t width"], mask: Float[Tensor, "t t"] | None) -> Float[Tensor, "n t width"]:
-        """Apply attention; `mask` is as in `Block`, and None with an extra key."""
+        """Apply attention; `mask` has the same meaning as in `Block`, and must be None with an extra key."""
         query, key, value = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
         key, value = _append(key, self.bias_k), _append(value, self.bias_v)
         query, key, value = (torch.unflatten(y, -1, (self.num_heads, -1)).transpose(1, 2) for y in (query, key, value))
@@ -234,7 +234,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two layers with a hidden width of four times the width, and exact GELU."""
+    """Two linear layers with exact GELU; the hidden width is four times `width`."""
 
     fc1: nn.Linear
     fc2: nn.Linear

@@ -1,6 +1,6 @@
-"""ImageBind's weights: conversion of the published file into one artifact per tower, and loading of a tower.
+"""Convert ImageBind's published weights into one artifact per tower, and load a tower.
 
-The licence of the weights does not allow us to distribute them; users download them under that licence.
+The licence of the weights does not allow us to distribute them. Users download them under this licence.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from omnidistill.encoding.encoders.imagebind.imagebind_towers import (
 from omnidistill.encoding.encoders.published_weights import check_weights, file_sha256, read_checkpoint
 from omnidistill.encoding.encoders.stored_tower import store_tower, stored_tower
 
-LICENCE = "ImageBind weights, Meta Platforms, CC-BY-NC 4.0: non-commercial use only, of what is computed with them too"
+LICENCE = (
+    "ImageBind weights, Meta Platforms, CC-BY-NC 4.0: non-commercial use only, also of all that is computed with them"
+)
 _MODEL = "imagebind"
 
 
@@ -43,13 +45,13 @@ def convert(
     """Convert the published state dict (`imagebind_huge.pth`, 4.8 GB) into one artifact per tower.
 
     Args:
-        checkpoint: file of the state dict.
+        checkpoint: file with the state dict.
         folder: folder for the artifacts.
-        modalities: towers to convert.
+        modalities: modalities of the towers to convert.
         sizes: sizes of all towers in the file.
 
     Raises:
-        InputError: the file cannot be read, a key is missing, unknown or has another shape, or a tower cannot be
+        InputError: the file cannot be read; a weight is missing, unknown or has the wrong shape; or a tower cannot be
             written.
     """
     tensors = read_checkpoint(checkpoint)
@@ -65,9 +67,9 @@ def load(folder: Path, modality: Modality, verify: bool = True) -> Loaded:
     """Load a tower that `convert` wrote, with memory-mapped weights on CPU.
 
     Args:
-        folder: folder of the artifacts.
-        modality: tower to load.
-        verify: whether to compare the sha256 of the weights first.
+        folder: folder with the artifacts.
+        modality: modality of the tower to load.
+        verify: whether to check the sha256 of the weights first.
 
     Raises:
         InputError: the weights are missing or damaged, or belong to another tower.

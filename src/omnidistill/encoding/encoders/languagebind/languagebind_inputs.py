@@ -1,11 +1,12 @@
-"""Inputs of LanguageBind's towers from decoded frames and sound, without the randomness of the published transforms.
+"""Inputs for LanguageBind's towers from decoded frames and sound, without the randomness of the published transforms.
 
 image   3 x 224 x 224
 video   3 x 8 x 224 x 224: frames evenly spaced from the first to the last, centre crop (published: a random crop,
         flipped with probability 1/2)
-audio   3 x 112 x 1036: log-mel filter banks of 10.38 s at 16 kHz, three chunks; a longer sound gives the first
-        chunk in each of three equal parts of all chunks (published: a random one), a shorter sound is repeated
-text    token ids of `encoders.imagebind.clip_tokens`; those after the end token have no effect
+audio   3 x 112 x 1036: log-mel filter banks of three chunks of 10.38 s at 16 kHz. A shorter sound is repeated. For a
+        longer sound, the possible starts are divided into three equal ranges, and each chunk begins at the first
+        start of its range (published: at a random one).
+text    token ids from `encoders.imagebind.clip_tokens`; ids after the end token have no effect
 """
 
 from __future__ import annotations
@@ -27,31 +28,31 @@ image_input = picture_input
 
 
 def frame_times(duration: float, frame_rate: float) -> list[float]:
-    """Return the times of the frames of a video in seconds; each time is in the middle of its frame.
+    """Return the times of the eight input frames in seconds; each time is the middle of a frame.
 
     Args:
         duration: duration of the video in seconds.
         frame_rate: mean number of frames per second.
 
     Raises:
-        InputError: duration or frame rate is not above 0.
+        InputError: the duration or the frame rate is not above 0.
     """
     if not (duration > 0 and frame_rate > 0):
-        raise InputError(f"the video has {duration} s and {frame_rate} frames per second; both must be above 0")
+        raise InputError(f"the video lasts {duration} s and has {frame_rate} frames per second; both must be above 0")
     last = max(1, round(duration * frame_rate)) - 1
     return [(last * k // (NUM_FRAMES - 1) + 0.5) / frame_rate for k in range(NUM_FRAMES)]
 
 
 def video_input(frames: UInt8[Tensor, "8 3 height width"]) -> Float[Tensor, "3 8 224 224"]:
-    """Return the input for the frames at `frame_times`."""
+    """Return the video tower's input. frames: the frames at `frame_times`."""
     return centre(scaled_frames(frames)).transpose(0, 1).contiguous()
 
 
 def audio_input(waveform: Float[Tensor, " samples"]) -> Float[Tensor, "3 112 1036"]:
-    """Return the input for a sound.
+    """Return the audio tower's input for a sound.
 
     Args:
-        waveform: one channel with values in -1..1, 16,000 samples per second.
+        waveform: one channel with values in [-1, 1] and 16,000 samples per second.
 
     Raises:
         InputError: the sound is shorter than 25 ms.

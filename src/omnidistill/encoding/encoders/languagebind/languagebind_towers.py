@@ -3,7 +3,7 @@
     tokens = pre_norm(class token and patches + positions)    text: one token per id + positions
     tokens = tokens + time, + temporal_attn(temporal norm)    video: a learned vector per frame; attention across frames
     tokens = tokens + self_attn(norm 1), then + mlp(norm 2)   exact GELU; text: causal attention
-    feature = post_norm(class token), its mean over frames    text: post_norm(token at the end of the text)
+    feature = mean of post_norm(class token) over frames      text: post_norm(token at the end of the text)
 
 The feature is the input of a projection head.
 """
@@ -31,8 +31,8 @@ class Size:
         mlp_width: hidden width of the MLPs.
         output: width of the published embeddings.
         num_frames: frames per video; 1 means no temporal attention.
-        patch: side of a patch in pixels, 0 for text.
-        num_positions: number of patches and the class token, 0 for text.
+        patch: side of a patch in pixels; 0 for text.
+        num_positions: number of patches plus 1 for the class token; 0 for text.
     """
 
     width: int
@@ -72,7 +72,7 @@ class VisionTower(nn.Module):
         """Return the input of the projection head, one row per item.
 
         Args:
-            x: videos n x 3 x frames x 224 x 224, pictures n x 3 x 224 x 224, or spectrograms n x 3 x 112 x 1036.
+            x: videos (n x 3 x frames x 224 x 224), pictures (n x 3 x 224 x 224), or spectrograms (n x 3 x 112 x 1036).
         """
         frames = x.transpose(1, 2).flatten(0, 1) if x.ndim == 5 else x
         patches = self.patches(frames).flatten(2).transpose(1, 2)
@@ -108,7 +108,7 @@ class TextTower(nn.Module):
     def features(self, ids: Int64[Tensor, "n 77"]) -> Float[Tensor, "n width"]:
         """Return the input of the projection head, one row per text.
 
-        The end token has the largest id; tokens after it have no effect.
+        The end token has the largest id. Tokens after it have no effect.
         """
         tokens = self.tokens(ids) + self.positions.weight
         for layer in self.layers:
@@ -126,14 +126,14 @@ Tower = VisionTower | TextTower
 
 
 def empty_tower(size: Size) -> Tower:
-    """Return a tower on the meta device, without memory; `load_state_dict(..., assign=True)` adds its weights."""
+    """Return a tower on the meta device, without memory. `load_state_dict(..., assign=True)` adds the weights."""
     with torch.device("meta"):
         tower = VisionTower(size) if size.patch else TextTower(size)
     return tower.eval().requires_grad_(False)
 
 
 class Layer(nn.Module):
-    """A transformer block with layer norm before each part; for videos, temporal attention comes first."""
+    """A transformer block with layer norm before each part; in the video tower, temporal attention comes first."""
 
     num_frames: int
     temporal_embedding: nn.Parameter
@@ -156,7 +156,7 @@ class Layer(nn.Module):
         self.mlp = Mlp(size.width, size.mlp_width)
 
     def forward(self, x: Float[Tensor, "m t width"], causal: bool) -> Float[Tensor, "m t width"]:
-        """Apply the block to m sequences: the frames of all items, item after item, or texts."""
+        """Apply the block to m sequences, which are either texts or the frames of all items, item after item."""
         if self.num_frames > 1:
             x = self._temporal(x)
         x = x + self.self_attn(self.layer_norm1(x), causal)
@@ -164,7 +164,7 @@ class Layer(nn.Module):
         return out
 
     def _temporal(self, x: Float[Tensor, "m t width"]) -> Float[Tensor, "m t width"]:
-        """Apply attention across the frames, among the tokens at the same position."""
+        """Apply attention across frames, between tokens at the same position in their frames."""
         n, t = len(x) // self.num_frames, x.shape[1]
         places = torch.unflatten(x, 0, (n, self.num_frames)).transpose(1, 2).flatten(0, 1) + self.temporal_embedding
         places = places + self.temporal_attn(self.temporal_layer_norm1(places), causal=False)
@@ -185,7 +185,7 @@ class Attention(nn.Module):
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, x: Float[Tensor, "m t width"], causal: bool) -> Float[Tensor, "m t width"]:
-        """Apply attention; if `causal`, each token attends to itself and those before it."""
+        """Apply attention; if `causal`, each token attends only to itself and to the tokens before it."""
         query, key, value = (
             torch.unflatten(proj(x), -1, (self.num_heads, -1)).transpose(1, 2)
             for proj in (self.q_proj, self.k_proj, self.v_proj)
@@ -196,7 +196,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two layers with exact GELU."""
+    """Two linear layers with exact GELU."""
 
     fc1: nn.Linear
     fc2: nn.Linear

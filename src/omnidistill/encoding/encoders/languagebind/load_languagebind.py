@@ -1,7 +1,7 @@
-"""LanguageBind's weights: conversion of a published model into one artifact per tower, and loading of a tower.
+"""Convert a published LanguageBind model into one artifact per tower, and load a tower.
 
-Sizes follow from the shapes of the weights; config.json gives the number of heads and the strength of adapters. The
-adapters of a model (one without `_FT` in its name) are merged into the weights. Models of V1.5 have a different stem
+Sizes follow from the shapes of the weights; config.json contains the number of heads and the strength of adapters.
+Models without `_FT` in their name have adapters, which are merged into the weights. V1.5 models have a different stem
 and are not supported.
 """
 
@@ -54,7 +54,7 @@ class Loaded(NamedTuple):
 
 
 def convert(source: Path, folder: Path, modality: Modality) -> None:
-    """Convert both towers of a published model, that of its modality and that of text.
+    """Convert both towers of a published model: the tower for its modality and the text tower.
 
     Args:
         source: folder with config.json and the weights, as published.
@@ -62,8 +62,8 @@ def convert(source: Path, folder: Path, modality: Modality) -> None:
         modality: modality of the model.
 
     Raises:
-        InputError: a file is missing or cannot be read, a key is missing, unknown or has another shape, the kind of
-            model is not supported, or a tower cannot be written.
+        InputError: a file is missing or cannot be read; a weight is missing, unknown or has the wrong shape; the kind
+            of model is not supported; or a tower cannot be written.
     """
     weights = next((source / name for name in _WEIGHTS if (source / name).is_file()), None)
     if weights is None:
@@ -77,8 +77,8 @@ def convert(source: Path, folder: Path, modality: Modality) -> None:
     shape = (sizes[modality].num_frames, sizes[modality].num_positions)
     if shape != (expected := _FRAMES_AND_POSITIONS.get(modality, _STILL)):
         raise InputError(
-            f"{weights}: the model reads {shape[0]} frames of {shape[1]} tokens, but {modality} has {expected[0]} of "
-            f"{expected[1]}; it has another modality or input size"
+            f"{weights}: the model reads {shape[0]} x {shape[1]} tokens (frames x tokens per frame), but a model for "
+            f"{modality} reads {expected[0]} x {expected[1]}; check the modality and the input size"
         )
     towers = {name: _weights(empty_tower(size)) for name, size in sizes.items()}
     check_weights(tensors, {k: x for each in towers.values() for k, x in each.items()}, weights, _MODEL)
@@ -91,9 +91,9 @@ def load(folder: Path, modality: Modality | Literal["text"], verify: bool = True
     """Load a tower that `convert` wrote, with memory-mapped weights on CPU.
 
     Args:
-        folder: folder of the artifacts.
-        modality: tower to load.
-        verify: whether to compare the sha256 of the weights first.
+        folder: folder with the artifacts.
+        modality: modality of the tower to load.
+        verify: whether to check the sha256 of the weights first.
 
     Raises:
         InputError: the weights are missing or damaged, or belong to another tower.
@@ -107,7 +107,7 @@ def load(folder: Path, modality: Modality | Literal["text"], verify: bool = True
 
 
 def published_name(tower: Tower, name: str) -> str:
-    """Return the published key of the tower's weight `name`."""
+    """Return the published key for the tower's weight `name`."""
     part, dot, rest = name.partition(".")
     return f"{(_VISION if isinstance(tower, VisionTower) else _TEXT)[part]}{dot}{rest}"
 
@@ -117,11 +117,11 @@ def _weights(tower: Tower) -> dict[str, Tensor]:
 
 
 def _merged(path: Path, alpha: object) -> dict[str, Tensor]:
-    """Return the weights of both towers, with adapters merged."""
+    """Return the weights of both towers, with the adapters merged into them."""
     tensors = read_checkpoint(path)
     if any(key.endswith("patch_embedding.weight") and x.ndim == 5 for key, x in tensors.items()):
         raise InputError(
-            f"{path}: models of V1.5, which read tubes of frames, are not supported; use one without V1.5 in its name"
+            f"{path}: V1.5 models, which read tubes of frames, are not supported; use a model without V1.5 in its name"
         )
     try:
         tensors = merge_lora(tensors, float(alpha) if isinstance(alpha, int | float) else None)
@@ -131,7 +131,7 @@ def _merged(path: Path, alpha: object) -> dict[str, Tensor]:
 
 
 def _configs(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the configurations of the vision and the text tower in config.json."""
+    """Return the configurations of the vision tower and the text tower from config.json."""
     config = read_json(path)
     configs = []
     for part in ("vision_config", "text_config"):
@@ -145,7 +145,9 @@ def _configs(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
                     "expected a number and 'gelu'"
                 )
             case _:
-                raise InputError(f"{path}: contains no {part}; expected that of a published LanguageBind model")
+                raise InputError(
+                    f"{path}: contains no {part}; expected the config.json of a published LanguageBind model"
+                )
     return configs[0], configs[1]
 
 
@@ -167,4 +169,4 @@ def _size(tensors: Mapping[str, Tensor], part: str, head: str, config: Mapping[s
             num_positions=len(tensors[f"{part}.embeddings.position_embedding.weight"]) if is_vision else 0,
         )
     except KeyError as error:
-        raise InputError(f"{path}: key {error.args[0]!r} of {_MODEL} is missing") from error
+        raise InputError(f"{path}: key {error.args[0]!r} is missing; {_MODEL} needs it") from error

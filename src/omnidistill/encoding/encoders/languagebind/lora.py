@@ -1,7 +1,8 @@
-"""Low-rank adapters in a state dict, merged into the weights that they adapt: W + (alpha / r) B A, B: d x r, A: r x p.
+"""Merge low-rank adapters in a state dict into the weights that they adapt: W + (alpha / r) B A.
 
-The names are those of peft: a key contains `base_model.model.`, an adapted weight has the suffix `.base_layer` (not in
-older releases), and its adapter is `lora_A.default` and `lora_B.default`. Reference: https://arxiv.org/abs/2106.09685.
+B is d x r and A is r x p. The names are those that peft uses: a key contains `base_model.model.`, an adapted weight has
+the suffix `.base_layer` (not in older releases), and its adapter consists of `lora_A.default` and `lora_B.default`.
+Reference: https://arxiv.org/abs/2106.09685.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ _A, _B = ".lora_A.default.weight", ".lora_B.default.weight"
 
 
 def merge_lora(tensors: Mapping[str, Tensor], alpha: float | None) -> dict[str, Tensor]:
-    """Return the state dict with merged adapters, under the names without them.
+    """Merge the adapters into the weights, and return the state dict with the names of a model without adapters.
 
-    Weights are merged in float32, and keep their dtype.
+    The sum is computed in float32; merged weights keep their dtype.
 
     Args:
         tensors: state dict of the model.
-        alpha: strength of the adapters, None if it is not known.
+        alpha: strength of the adapters; None if it is not known.
 
     Raises:
-        InputError: half of an adapter is missing, it does not fit its weight, or alpha is not known; the message names
-            the key.
+        InputError: a part of an adapter is missing, an adapter does not fit its weight, or there are adapters but no
+            alpha. The message names the key.
     """
     plain = {_plain(key): tensor for key, tensor in tensors.items()}
     merged = {key: tensor for key, tensor in plain.items() if not key.endswith((_A, _B))}
@@ -37,7 +38,9 @@ def merge_lora(tensors: Mapping[str, Tensor], alpha: float | None) -> dict[str, 
             raise InputError(f"{key!r}: the weight, lora_A or lora_B of this adapter is missing")
         if weight.shape != (b.shape[0], a.shape[1]) or a.shape[0] != b.shape[1]:
             shapes = f"{tuple(b.shape)} times {tuple(a.shape)}"
-            raise InputError(f"{key!r}: the adapter of {shapes} does not fit the weight of {tuple(weight.shape)}")
+            raise InputError(
+                f"{key!r}: an adapter of shape {shapes} does not fit a weight of shape {tuple(weight.shape)}"
+            )
         if alpha is None:
             raise InputError(f"{key!r}: the strength of this adapter (lora_alpha in config.json) is missing")
         if key.endswith(_A):
