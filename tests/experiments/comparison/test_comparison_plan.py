@@ -305,7 +305,7 @@ def test_a_choice_brings_the_settings_of_the_choice(data: FeatureSet) -> None:
     ):
         hopa, _ = plan(data, *methods, settings=settings)
         assert hopa.config.distill.optimiser.momentum == 0.9  # type: ignore[union-attr]
-    assert "no method of this comparison has this setting" in refusal(data, "hopa", settings=(momentum,))
+    assert "no method in this comparison has this setting" in refusal(data, "hopa", settings=(momentum,))
 
 
 def test_own_settings_come_after_those_for_all(data: FeatureSet) -> None:
