@@ -131,9 +131,8 @@ def experts(extent: Extent) -> list[Table]:
     note = (
         f"One epoch on 9,000 rows of the same widths, batch size 128 ({per_epoch} steps), for E = {num_experts} "
         f"experts trained as a stack; the time of {num_steps} steps was measured and multiplied by {scale:g}. "
-        "limit: only the matrix products of the steps. "
-        f" Minutes: projected for {num_experts} experts x {num_epochs} epochs, without "
-        f"writing their buffer ({gigabytes:.2f} GB)."
+        f"limit: only the matrix products of the steps. Minutes: projected for {num_experts} experts x {num_epochs} "
+        f"epochs, without writing their buffer ({gigabytes:.2f} GB)."
     )
     return [Table("Expert epoch", note, ("objective", "s", "share of limit, %", "minutes"), tuple(rows))]
 

@@ -42,7 +42,7 @@ COUNTS = (50, 200, 800)
 
 @dataclass(frozen=True)
 class Projection:
-    """An encoder that multiplies decoded media by a fixed matrix: four frames of 16 x 12, 80 mel bands, or letters."""
+    """An encoder that multiplies decoded media (frames of 16 x 12, 80 log-mel bands, or letters) by a fixed matrix."""
 
     kind: Kind
     name: str = "random projection"

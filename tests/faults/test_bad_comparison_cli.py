@@ -70,7 +70,7 @@ HOPA = ("--methods", "hopa")
         ((*HOPA, "--sizes", "10,20,10"), ("sizes", "given twice")),
         ((*HOPA, "--sizes", "ten"), ("'ten'", "100,200", "--help")),
         ((*HOPA, "--sizes", ","), ("sizes",)),
-        ((*HOPA, "--sizes", "10", "--bytes", "50%"), ("sizes and bytes", "give only one")),
+        ((*HOPA, "--sizes", "10", "--bytes", "50%"), ("'sizes' and 'bytes'", "give only one")),
         ((*HOPA, "--bytes", "50%,much"), ("budget 'much'", "1.5M")),
         ((*HOPA, "--bytes", ","), ("bytes = []",)),
         ((*HOPA, "--bytes", "50%,50%"), ("bytes", "given twice")),
