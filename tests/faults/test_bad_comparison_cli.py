@@ -74,7 +74,7 @@ HOPA = ("--methods", "hopa")
         ((*HOPA, "--bytes", "50%,much"), ("budget 'much'", "1.5M")),
         ((*HOPA, "--bytes", ","), ("bytes = []",)),
         ((*HOPA, "--bytes", "50%,50%"), ("bytes", "given twice")),
-        ((*HOPA, "--bytes", "1%"), ("budget '1%'", "2 rows (HoPA)")),
+        ((*HOPA, "--bytes", "1%"), ("budget '1%'", "needs at least 2 rows")),
         ((*HOPA, "--bytes", "50%", *sets("distill.size=30")), ("distill.size=30", "--bytes")),
         ((*HOPA, "--seeds", "-1"), ("seeds.0 = -1",)),
         ((*HOPA, "--seeds", "1,1"), ("seeds", "given twice")),

@@ -286,7 +286,7 @@ def test_an_unknown_key_in_a_file(made: Path, tmp_path: Path) -> None:
         (("--bytes", "-3"), ("'-3'", "at least one byte")),
         (("--bytes", "nan%"), ("'nan%'", "must be finite")),
         (("--bytes", "101%"), ("'101%'", "10,752 bytes", "use all rows")),
-        (("--bytes", "1%"), ("'1%'", "of 2 rows (smoke)", "give at least 376")),
+        (("--bytes", "1%"), ("'1%'", "'smoke' needs at least 2 rows", "give at least 376")),
         (("--bytes", "20%", "--size", "9"), ("--bytes 20% and --size 9", "use only one")),
         (("--bytes", "20%", *overrides("distill.size = 9")), ("--bytes 20%", "--set distill.size=9", "use only one")),
         (("--bytes", "20%", *overrides("distill={size=9}")), ("--bytes 20%", "--set distill.size=9", "use only one")),
