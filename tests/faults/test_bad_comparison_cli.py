@@ -137,7 +137,7 @@ def test_given_experts_are_of_all_modalities(made: Path, tmp_path: Path) -> None
 def test_a_folder_of_another_comparison_or_of_something_else(made: Path, copied: Path, tmp_path: Path) -> None:
     before = contents(tmp_path)
     refused(cli("compare", made / "SET", *FEW, "-o", copied), "--resume")
-    refused(cli("compare", made / "OTHER", *FEW, "--resume", "-o", copied), "other data")
+    refused(cli("compare", made / "OTHER", *FEW, "--resume", "-o", copied), "different data")
     refused(cli("compare", made / "SET", *FEW, "--resume", *sets("heads.width=9"), "-o", copied), "heads.width = 8")
     refused(cli("compare", made / "SET", *FEW, "-o", tmp_path), "not empty")
     assert contents(tmp_path) == before

@@ -383,7 +383,7 @@ def test_resuming_with_other_heads_or_experts(made: Path, tmp_path: Path) -> Non
     heads = heads_file(tmp_path, lambda heads: None)
     arguments = ("distill", made / "SET", *SMALL, "--resume", "-o", tmp_path / "RUN")
     before = contents(tmp_path / "RUN")
-    refused(cli(*arguments, "--heads", heads), "other heads")
+    refused(cli(*arguments, "--heads", heads), "differ from the given ones")
     assert cli("experts", made / "SET", *SMALL, "--heads", heads, "-o", tmp_path / "E").code == 0
     refused(cli(*arguments, "--experts", tmp_path / "E"), "initial heads differ")
     assert contents(tmp_path / "RUN") == before
