@@ -174,7 +174,7 @@ def _checked_experts(
         kind = f"kind {config.distill.kind}" + (f", outer objective {outer.kind}" if outer else "")
         raise InputError(f"{where}: method '{config.method}' ({kind}) does not use experts; omit them")
     if not config.joint:
-        raise InputError(f"{where}: with 'joint = false', each pair trains its own experts; omit the given ones")
+        raise InputError(f"{where}: with 'joint = false', each pair trains its own experts, so omit them")
     return given_experts(experts, data, config, heads)
 
 
