@@ -1,10 +1,10 @@
-"""Speed and memory: `python benchmarks/bench.py [--quick] [--only NAME] [--device NAME]`.
+"""Measure speed and memory: `python benchmarks/bench.py [--quick] [--only NAME] [--device NAME]`.
 
-On the CPU and without --only it writes benchmarks/results/.
+On the CPU and without --only, the script writes its results to benchmarks/results/.
 
-The cases of one table run in one process, in turns (A B C A B C ...), after one turn that does not count. A time is the
-median over the turns with the least and the largest; a ratio is the median of the ratios within a turn, so that load
-from elsewhere falls on both sides of it.
+The cases of one table run alternately in one process (A B C A B C ...), after one warm-up round. A time is the median
+over the rounds, with minimum and maximum. A ratio is the median of the ratios within a round, so that other load on the
+machine affects both of its sides.
 """
 
 from __future__ import annotations
@@ -63,11 +63,12 @@ def iteration(extent: Extent) -> list[Table]:
                     (num_rows, name, form, milliseconds(times[form]), *ratios, speed if form == "limit" else "")
                 )
     note = (
-        f"Forward, matching loss and backward; {SETTING}. limit: the big products alone (X W0^T, X D^T and the "
-        "gradients of both for X) over the rows that the T batches visit (100, 200 and 400 of 500). TESLA: the "
-        "library's, with closed-form inner gradients. TESLA, textbook: inner gradients by autograd of the loss, "
-        "differentiated again in pass 2. dual and BPTT are exact, both TESLAs an approximation. "
-        f"Largest relative difference of row gradients: dual and BPTT {exact:.0e}, the two TESLAs {textbook:.0e}."
+        f"Forward pass, matching loss and backward pass; {SETTING}. limit: only the large products (X W0^T, X D^T and "
+        "their gradients with respect to X), over the rows that the T batches visit (100, 200 and 400 of 500). TESLA: "
+        "the library's version, with closed-form inner gradients. TESLA, textbook: inner gradients by autograd of the "
+        "loss, differentiated again in pass 2. dual and BPTT are exact; both versions of TESLA are approximations. "
+        f"Largest relative difference between row gradients: {exact:.0e} for dual and BPTT, {textbook:.0e} for the two "
+        "versions of TESLA."
     )
     return [
         Table("Outer iteration", note, ("N", "objective", "form", "ms", "/ dual", "/ limit", "GFLOP/s"), tuple(rows))
@@ -81,8 +82,8 @@ def memory(extent: Extent) -> list[Table]:
         for name in (STUDENTS[:1] if extent.quick else STUDENTS)
     ]
     note = (
-        f"MB resident at the peak of two outer iterations ({SETTING}), less what was resident when the inputs "
-        "(weights, targets, rows) had been built; a fresh process for each number."
+        f"Resident memory in MB at the peak of two outer iterations ({SETTING}), minus the resident memory after the "
+        "inputs (weights, targets, rows) were built; each number is from a fresh process."
     )
     return [Table("Peak memory of an outer iteration", note, ("N", "objective", *FORMS), tuple(rows))]
 
@@ -109,8 +110,8 @@ def growth(extent: Extent) -> list[Table]:
                 (size, *(milliseconds(times[case]) for case in cases), *(ratio(times, s, "limit") for s in STUDENTS))
             )
         fixed = ", ".join(f"{name} = {value}" for name, value in (("N", 100), ("T", 16), ("M", 3)) if name != symbol)
-        visited = " At most T x b = 400 rows take part." if symbol == "N" else ""
-        note = f"ms of an outer iteration in dual form; {fixed}, b = 25.{visited}"
+        visited = " At most T x b = 400 rows are used." if symbol == "N" else ""
+        note = f"Time of an outer iteration in dual form, in ms; {fixed}, b = 25.{visited}"
         columns = (symbol, "limit", *STUDENTS, *(f"{name} / limit" for name in STUDENTS))
         tables.append(Table(f"Growth of the dual form with {symbol}", note, columns, tuple(rows)))
     return tables
@@ -128,10 +129,10 @@ def experts(extent: Extent) -> list[Table]:
         rows.append((name, epoch, 100 * ratio(times, "limit", name), epoch.median * num_epochs / 60))
     gigabytes = num_experts * (num_epochs + 1) * 4 * workloads.WIDTH * sum(workloads.WIDTHS[:3]) / 1e9
     note = (
-        f"One epoch at 9,000 rows of the same widths, batch 128 ({per_epoch} steps), E = {num_experts} experts in a "
-        f"stack: {num_steps} steps measured, multiplied by {scale:g}. limit: the matrix products of the steps alone. "
-        f"Minutes: {num_experts} experts x {num_epochs} epochs, projected, without writing their buffer "
-        f"({gigabytes:.2f} GB)."
+        f"One epoch on 9,000 rows of the same widths, batch size 128 ({per_epoch} steps), for E = {num_experts} "
+        f"experts trained as a stack; the time of {num_steps} steps was measured and multiplied by {scale:g}. "
+        f"limit: only the matrix products of the steps. Minutes: projected for {num_experts} experts x {num_epochs} "
+        f"epochs, without writing their buffer ({gigabytes:.2f} GB)."
     )
     return [Table("Expert epoch", note, ("objective", "s", "share of limit, %", "minutes"), tuple(rows))]
 
@@ -145,9 +146,9 @@ def evaluation(extent: Extent) -> list[Table]:
         times = interleaved(cases, 2 if extent.quick else 7, extent.device)
         rows.append((name, *(spread(times[case]) for case in cases), ratio(times, "parameters", "dual")))
     note = (
-        f"{num_students} students x {num_steps} steps of b = 25 on N = {num_rows} rows, from the set to their heads: "
-        "as the library trains them (dual form), and as stacked SGD on the heads. Relative difference of how far the "
-        f"heads moved: {apart:.0e}."
+        f"Training {num_students} students for {num_steps} steps with b = 25 on N = {num_rows} rows. dual: as the "
+        "library trains them (dual form). parameters: as stacked SGD on the heads. Relative difference between the "
+        f"updates of the heads: {apart:.0e}."
     )
     return [Table("Evaluation runs", note, ("objective", "dual, s", "parameters, s", "/ dual"), tuple(rows))]
 
@@ -160,9 +161,9 @@ def recall(extent: Extent) -> list[Table]:
         peak = peak_megabytes("recall", num_items, device=extent.device)
         rows.append((num_items, spread(times["ranks"]), spread(times["limit"]), share, peak))
     note = (
-        f"Exact ranks of as many queries as items, {workloads.RECALL_WIDTH} dimensions, one direction. Product: the "
-        "scores alone, in pieces of 64 MB. Peak beyond the embeddings, in a fresh process; all scores at once would be "
-        "400 MB and 10 GB."
+        f"Exact ranks of as many queries as items, in {workloads.RECALL_WIDTH} dimensions and one direction. product: "
+        "only the scores, in chunks of 64 MB. peak: memory in addition to the embeddings, in a fresh process; all "
+        "scores at once would take 400 MB and 10 GB."
     )
     return [Table("Recall", note, ("items", "s", "product, s", "share of product, %", "peak MB"), tuple(rows))]
 
@@ -179,7 +180,7 @@ SECTIONS: dict[str, Callable[[Extent], list[Table]]] = {
 
 
 def own_peak(case: Sequence[str | int], device: torch.device) -> float:
-    """Return the MB that this process needs for a case in addition to its inputs."""
+    """Return how much memory, in MB, this process needs for a case in addition to its inputs."""
     match case:
         case ["iteration", str(form), str(name), int(num_rows)]:
             run = workloads.iteration_cases(OBJECTIVES[name], workloads.problem(num_rows, device=device))[form]
@@ -204,9 +205,11 @@ def own_peak(case: Sequence[str | int], device: torch.device) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time the library against its limits and references.")
-    parser.add_argument("--quick", action="store_true", help="fewer sizes and turns; about three minutes on two cores")
-    parser.add_argument("--only", choices=SECTIONS, help="one section")
+    parser = argparse.ArgumentParser(description="Time the library and compare it with limits and references.")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer sizes and rounds; takes about three minutes on two cores"
+    )
+    parser.add_argument("--only", choices=SECTIONS, help="run only this section")
     add_device(parser)
     parser.add_argument("--peak", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -215,8 +218,8 @@ def main() -> None:
         return
     measured = Extent(arguments.quick, arguments.device)
     computer = machine(measured.device)
-    extent = " A quick run: fewer sizes and turns." if measured.quick else ""
-    head = f"# Benchmarks\n\n{computer}{extent} How to read this: ../README.md.\n"
+    extent = " This is a quick run with fewer sizes and rounds." if measured.quick else ""
+    head = f"# Benchmarks\n\n{computer}{extent} ../README.md explains how to read the tables.\n"
     print(head, flush=True)
     tables = []
     for name in [arguments.only] if arguments.only else SECTIONS:

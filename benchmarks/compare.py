@@ -1,9 +1,9 @@
-"""The tables of docs/results.md: `python benchmarks/compare.py [--quick | NAME ...] [-o DIR]`.
+"""Create the tables of docs/results.md: `python benchmarks/compare.py [--quick | NAME ...] [-o DIR]`.
 
-Each is a comparison that ships with the package, over the bundled data, by the command that is printed above it. What
-is finished in DIR is not made again, so a run that was cut goes on. Its numbers are kept in results/compare/NAME.json
-with the commit, the machine and the minutes; docs/results.md and its figure are written from all of these and from
-what datasets.py and transfer.py left. A quick run only prints.
+Each table is a comparison from the package on the bundled data, created with the command that is printed above the
+table. Finished results in DIR are reused, so an interrupted run can be resumed. The numbers are stored in
+results/compare/NAME.json, together with the commit, the machine and the minutes. docs/results.md and its figure are
+written from all of these files and from the output of datasets.py and transfer.py. A quick run only prints its table.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ had done.
 
 
 def run(name: str, folder: Path, seeds: str | None = None) -> int:
-    """Make a comparison (or what is missing of it) in FOLDER; 1 where a method failed, which its table tells."""
+    """Run a comparison, or its missing parts, in `folder`; return 1 if a method failed (the table names it), else 0."""
     command = [sys.executable, "-m", "omnidistill", *words(name, str(folder), seeds)]
     begun = time.monotonic()
     try:
@@ -54,19 +54,19 @@ def run(name: str, folder: Path, seeds: str | None = None) -> int:
 
 
 def words(name: str, folder: str, seeds: str | None) -> list[str]:
-    """What is typed after "omnidistill"."""
+    """Return the arguments of the command `omnidistill`."""
     chosen = ["--seeds", seeds] if seeds else []
     return ["compare", "emoji", "--preset", name, *chosen, "-o", folder, "--resume"]
 
 
 def minutes_spent(name: str, folder: Path) -> float:
-    """On a comparison in FOLDER so far, over all calls."""
+    """Return the minutes spent so far on a comparison in `folder`, summed over all calls."""
     path = folder / f"{name}.minutes"
     return float(path.read_text()) if path.exists() else 0.0
 
 
 def keep(name: str, folder: Path, seeds: str | None) -> None:
-    """Its numbers, with where they come from."""
+    """Store the numbers of a comparison together with their source: commit, machine and minutes."""
     source = {"commit": commit(), "machine": machine(), "minutes": minutes_spent(name, folder)}
     tree = json.loads((folder / f"{name}.json").read_text())
     tree["command"] = " ".join(["omnidistill", *words(name, "DIR", seeds)])
@@ -75,7 +75,7 @@ def keep(name: str, folder: Path, seeds: str | None) -> None:
 
 
 def page(kept: Mapping[str, Mapping[str, Any]]) -> str:
-    """docs/results.md."""
+    """Return the text of docs/results.md."""
     titles = describe_comparisons()
     parts = [HEAD]
     for name, record in kept.items():
@@ -98,7 +98,7 @@ def content(name: str, record: Mapping[str, Any]) -> Comparison:
 
 
 def commit() -> str:
-    """Of the working tree; with a + where its sources have changes."""
+    """Return the commit of the working tree, followed by "+" if its sources have uncommitted changes."""
     found, changed = (
         subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
         for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "src"])
@@ -107,7 +107,7 @@ def commit() -> str:
 
 
 def write(names: Sequence[str]) -> None:
-    """docs/results.md and its figures from all numbers that are kept."""
+    """Write docs/results.md and its figures from all stored numbers."""
     kept = {name: json.loads((KEPT / f"{name}.json").read_text()) for name in names if (KEPT / f"{name}.json").exists()}
     docs = ROOT / "docs"
     (docs / "results.md").write_text(page(kept))
@@ -117,11 +117,11 @@ def write(names: Sequence[str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Make the tables of docs/results.md.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TABLES)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="one small table, under five minutes; only prints")
+    parser = argparse.ArgumentParser(description="Create the tables of docs/results.md.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(TABLES)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="print one small table; takes less than five minutes")
     parser.add_argument("-o", "--output", type=Path, default=Path("compare-run"), metavar="DIR")
-    parser.add_argument("--seeds", metavar="S,S", help="others than those of the comparisons")
+    parser.add_argument("--seeds", metavar="S,S", help="seeds to use instead of those in the comparisons")
     options = parser.parse_args()
     if options.quick:
         raise SystemExit(run("quick", options.output))

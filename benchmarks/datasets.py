@@ -1,8 +1,8 @@
-"""Other data than the bundled set: `python benchmarks/datasets.py`. Writes results/datasets.json and .md.
+"""Benchmark data other than the bundled set: `python benchmarks/datasets.py`. Writes results/datasets.json and .md.
 
-Each drawing style of the emoji set as a data set of its own, and planted data of other numbers of modalities, widths,
-groups and noise (new draws; no setting was chosen on them). Each is distilled and scored as a user would, by default
-and next to methods as published.
+The datasets are each drawing style of the emoji set separately, and planted data with other numbers of modalities,
+widths, groups and noise levels (newly drawn; no setting was chosen on them). Each dataset is distilled and scored as a
+user would do it: with the default method, and with a published method for comparison.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ DATA: dict[str, Callable[[], RawFeatures]] = {
 
 @dataclass(frozen=True)
 class Made:
-    """A column of the table: its name, preset and budget (or 100 rows)."""
+    """A column of the table: its name, its preset, and its budget (without a budget, the set has 100 rows)."""
 
     label: str
     preset: str
@@ -67,9 +67,9 @@ SETS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Distil and score other data sets.")
-    parser.add_argument("--students", type=int, default=3, help="students a line")
-    parser.add_argument("--only", choices=DATA, help="one dataset")
+    parser = argparse.ArgumentParser(description="Distil and score datasets other than the bundled one.")
+    parser.add_argument("--students", type=int, default=3, help="number of students per row of a table")
+    parser.add_argument("--only", choices=DATA, help="run only this dataset; only prints")
     add_device(parser)
     arguments = parser.parse_args()
     computer, begun = machine(arguments.device), time.monotonic()
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def _row(data: FeatureSet, students: int, device: torch.device) -> dict[str, Any]:
-    """Return the scores of every set of one dataset, all from the same heads; the baselines are trained once."""
+    """Return the scores of all sets of one dataset; all use the same heads, and the baselines are trained only once."""
     shared: dict[str, TrainedHeads] = {}
     kept: dict[str, Any] = {}
     first: DistillResult | None = None
@@ -130,7 +130,7 @@ def _markdown(record: dict[str, Any]) -> str:
         recalls = [_three(found[line]) for line in ("zero_shot", "full")]
         gains = [_three([gain["mean"] for gain in found[made.label]["gain"]], 0) for made in SETS]
         lines.append(f"| {' | '.join([name, *recalls, *gains])} |")
-    note = "R@1/5/10 in %, and the gain that each set retains in %."
+    note = "R@1/5/10 in % for zero-shot and all rows, and the gain in % that each set retains."
     return "\n".join([f"{note} {record['machine']} {record['minutes']:.0f} minutes.", "", *lines, ""])
 
 

@@ -1,8 +1,9 @@
 """Compare the estimates of `--dry-run` with the real costs: `python benchmarks/dry_run.py [--only NAME]`.
 
-Each command runs twice, with and without `--dry-run`, in processes of their own one after the other, on the bundled
-set, planted data and pictures of noise. A ratio is estimate / real: 1 is exact, above 1 is too much. Bytes are those of
-all files that the command writes; memory is the peak of its largest process. Writes results/dry_run.json and .md.
+Each command runs twice, first with and then without `--dry-run`, each time in a separate process. The data are the
+bundled dataset, planted data, and pictures of noise. A ratio is estimate / real cost: 1 is exact, and above 1 the
+estimate is too high. Bytes are the total size of all files that the command writes; memory is the peak of its largest
+process. Writes results/dry_run.json and .md.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from omnidistill.data.featureset import prepare
 from omnidistill.data.store import save_features
 
 NOTE = (
-    "The last three columns are estimate / real; memory is of the largest process, Ray's workers included. One run "
-    "each, on the bundled set unless the name says otherwise."
+    "The last three columns are estimate / real cost; memory is that of the largest process, including Ray's workers. "
+    "Each command ran once, on the bundled dataset unless its name says otherwise."
 )
 COLUMNS = ("command", "dry run s", "real s", "real MB", "real peak MB", "minutes", "bytes", "memory")
 RAY = ("--engine", "ray")
@@ -54,7 +55,7 @@ PICTURES = 400
 
 
 def write_manifest(folder: Path) -> Path:
-    """Noise of 320 x 240 as JPEG, each with a sentence."""
+    """Write JPEG pictures of noise (320 x 240), each with a sentence, and return the path of their manifest."""
     lines = []
     for number in range(PICTURES):
         pixels = np.random.default_rng(number).integers(0, 256, (240, 320, 3), dtype=np.uint8)
@@ -67,14 +68,14 @@ def write_manifest(folder: Path) -> Path:
 
 
 def write_planted(folder: Path, num_modalities: int) -> Path:
-    """Planted data of benchmarks/datasets.py as a set."""
+    """Store planted data from benchmarks/datasets.py as a feature set and return its folder."""
     named = next(make for name, make in DATA.items() if name.startswith(f"planted, M = {num_modalities}"))
     save_features(prepare(named()), folder / "PLANTED")
     return folder / "PLANTED"
 
 
 def done(arguments: tuple[str, ...]) -> tuple[dict[str, Any], float, int]:
-    """What a command prints as JSON, its seconds, and the peak of the largest of its processes in bytes."""
+    """Return what a command prints as JSON, its seconds, and the peak memory in bytes of its largest process."""
     begun = time.monotonic()
     with tempfile.TemporaryFile() as printed:
         command = [sys.executable, "-m", "omnidistill", *arguments, "--json"]
@@ -86,7 +87,7 @@ def done(arguments: tuple[str, ...]) -> tuple[dict[str, Any], float, int]:
 
 
 def largest_of(process: subprocess.Popen[bytes]) -> int:
-    """Wait for a process; the largest resident set, in bytes, that it or one that it started, or those, ever had."""
+    """Wait for a process; return the peak resident memory, in bytes, of the largest among it and its descendants."""
     largest = 0
     while process.returncode is None:
         largest = max([largest, *(field_of(pid, "VmHWM") for pid in tree(process.pid))])
@@ -96,7 +97,7 @@ def largest_of(process: subprocess.Popen[bytes]) -> int:
 
 
 def tree(root: int) -> list[int]:
-    """A process and all that descend from it."""
+    """Return the ids of a process and of all its descendants."""
     parents = {int(path.name): field_of(int(path.name), "PPid") for path in Path("/proc").glob("[0-9]*")}
     found = [root]
     for pid in found:
@@ -105,7 +106,7 @@ def tree(root: int) -> list[int]:
 
 
 def field_of(pid: int, name: str) -> int:
-    """A number of /proc/PID/status; 0 where the process has ended or has none."""
+    """Return a number from /proc/PID/status; 0 if the process has ended or the field does not exist."""
     with suppress(OSError, ValueError):
         return int(status_field(Path(f"/proc/{pid}/status"), name).split()[0])
     return 0
@@ -132,14 +133,16 @@ def measured(name: str, arguments: tuple[str, ...]) -> tuple[Cell, ...]:
 
 
 def kept() -> dict[str, tuple[Cell, ...]]:
-    """Rows of earlier runs, by command."""
+    """Return the rows of earlier runs, by command."""
     path = RESULTS / "dry_run.json"
     return {row[0]: tuple(row) for row in json.loads(path.read_text())["rows"]} if path.exists() else {}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=COMMANDS, help="one command; the others keep their rows")
+    parser.add_argument(
+        "--only", choices=COMMANDS, help="run only this command; the rows of the other commands stay unchanged"
+    )
     options = parser.parse_args()
     found = kept()
     for name in [options.only] if options.only else COMMANDS:

@@ -1,12 +1,13 @@
-"""The bundled emoji features made again from raw drawings, texts and speech: their cosines with the bundle.
+"""Recompute the bundled emoji features from raw drawings, texts and speech, and print their cosines with the bundle.
 
     npm install @iconify-json/noto@1.2.9        the drawings, SVG
     apt-get install espeak-ng                   the voice, 1.52
     pip install cairosvg -e '.[small]'          rendering, and the encoders with their weights
     python benchmarks/emoji_features.py node_modules/@iconify-json/noto [--items 50]
 
-Exit code 1 if a cosine is not above 0.9999 (sounds: 0.999) or a row is not the nearest of all 1,562 to its own in the
-bundle, the mean taken off (rows with the very same feature count as one).
+The exit code is 1 if a cosine is not above 0.9999 (0.999 for sounds), or if the bundled feature that is nearest to a
+recomputed one, among all 1,562 after subtracting the mean, does not belong to the same row. Rows with identical
+features count as the same row.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ LEAST = {"image": 0.9999, "text": 0.9999, "audio": 0.999}
 
 
 def drawing(icons: dict[str, Any], names: dict[str, str], codepoints: str) -> str | None:
-    """The SVG of an emoji, None where the package draws none under these code points."""
+    """Return the SVG of an emoji; None if the package has no drawing for these code points."""
     keys = [codepoints, codepoints.replace("-fe0f", "")]
     keys += [re.sub(r"(^|-)0+", r"\1", key) for key in keys]
     name = next((names[key] for key in keys if key in names), None)
@@ -52,7 +53,7 @@ def drawing(icons: dict[str, Any], names: dict[str, str], codepoints: str) -> st
 
 
 def write_items(package: Path, emoji: RawFeatures, count: int, root: Path) -> tuple[Manifest, list[int]]:
-    """Drawings and speech of `count` emoji spread over the set, as files, and the rows that they are of."""
+    """Write drawings and speech for `count` emoji, spread over the set; return the manifest and the indices of rows."""
     import cairosvg
 
     icons, names = (json.loads((package / file).read_text("utf-8")) for file in ("icons.json", "chars.json"))
@@ -76,7 +77,7 @@ def write_items(package: Path, emoji: RawFeatures, count: int, root: Path) -> tu
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("package", type=Path, help="folder of the npm package @iconify-json/noto")
-    parser.add_argument("--items", type=int, default=1562, help="as many, spread over the set; all by default")
+    parser.add_argument("--items", type=int, default=1562, help="number of emoji, spread over the set (default: all)")
     options = parser.parse_args()
     emoji = load_emoji(("noto",))
     with tempfile.TemporaryDirectory() as folder:
@@ -86,7 +87,7 @@ def main() -> int:
         encode(manifest, encoders, Path(folder) / "out", settings=EncodeSettings(), progress=RichProgress())
         seconds = time.monotonic() - begun
         found = join(Path(folder) / "out")
-    assert found.ids == tuple(emoji.ids[row] for row in rows), "a row was left out"
+    assert found.ids == tuple(emoji.ids[row] for row in rows), "a row is missing"
     failed = False
     for modality, x in found.features.items():
         made, bundled = normalize(x.double()), normalize(emoji.features[modality].double())
@@ -96,10 +97,10 @@ def main() -> int:
         own = int((centred <= same + 1e-6).all(1).sum())
         failed |= float(cosines.min()) <= LEAST[modality] or own < len(rows)
         print(
-            f"{modality:6} {len(rows)} rows, {own} nearest to their own; cosine least {cosines.min():.6f}, "
-            f"median {cosines.median():.6f}, mean {cosines.mean():.6f}"
+            f"{modality:6} {len(rows)} rows, {own} nearest to the same row of the bundle; cosine: minimum "
+            f"{cosines.min():.6f}, median {cosines.median():.6f}, mean {cosines.mean():.6f}"
         )
-    print(f"{seconds:.1f} s, {3 * len(rows) / seconds:.1f} items/s, weights loaded and workers started on the way")
+    print(f"{seconds:.1f} s, {3 * len(rows) / seconds:.1f} items/s, including loading weights and starting workers")
     return int(failed)
 
 

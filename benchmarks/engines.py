@@ -1,9 +1,9 @@
-"""Engines: seconds of the same work in this process and by a Ray of two workers: `python benchmarks/engines.py`.
+"""Time the same work in this process and on a Ray cluster with two workers: `python benchmarks/engines.py`.
 Writes results/engines.json and .md.
 
-Both are measured in one run, in turns; the Ray is started, and its workers have imported everything, in a turn that
-does not count. Encoding: generated texts through an encoder of arithmetic. Comparison: two methods over planted
-features. The results are compared bit by bit before a number is printed.
+Both engines are measured alternately in one run. A warm-up round starts Ray and lets its workers import everything. The
+work is an encoding (generated texts through an encoder that only computes matrix products) and a comparison (two
+methods on planted features). Before any number is printed, the results of both engines are compared bit by bit.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WORKERS = 2
 
 @dataclass(frozen=True)
 class Products:
-    """Letters of a text through matrix products, as heavy as a small network."""
+    """An encoder that multiplies the letters of a text by matrices; it takes as long as a small network."""
 
     name = "products"
     kind = "text"
@@ -100,7 +100,7 @@ def comparison(folder: Path, quick: bool) -> Callable[[Engine, Path], None]:
 
 
 def same(local: Path, there: Path) -> bool:
-    """Whether every file of tensors is."""
+    """Return whether all tensor files in both folders are identical."""
     names = [path.relative_to(local) for path in local.rglob("*.safetensors")]
     return bool(names) and all((local / name).read_bytes() == (there / name).read_bytes() for name in names)
 
@@ -122,14 +122,15 @@ def measure(quick: bool) -> Table:
             assert same(folder / "out-0", folder / "out-1"), work.__name__
             table.append((work.__name__, *(spread(times[name]) for name in cases), ratio(times, "ray", "local")))
     note = (
-        f"Seconds of the same work, the same bits; a Ray of {WORKERS} workers of one thread each, all on one machine."
+        f"Seconds for the same work, with bit-identical results; Ray has {WORKERS} workers with one thread each, and "
+        "everything runs on one machine."
     )
     return Table("Ray against local", note, ("work", "local, s", "ray, s", "ray / local"), tuple(table))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="smaller, one turn; only prints")
+    parser.add_argument("--quick", action="store_true", help="less work and one round; only prints")
     options = parser.parse_args()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     torch.set_num_threads(1)

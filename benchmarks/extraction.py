@@ -1,9 +1,10 @@
-"""From media to features: `python benchmarks/extraction.py [--quick]`. Writes results/extraction.json and .md.
+"""Benchmark feature extraction: `python benchmarks/extraction.py [--quick]`. Writes results/extraction.json and .md.
 
-Clips of two seconds (320 x 240, 24 frames a second, stereo sound at 44.1 kHz) and captions go through the encoders of
-the extra `small`, and through fixed random projections of what was decoded, which leave the engine and the decoding. A
-rate counts from the first item that is ready to the end, so neither weights nor processes that start are in it. Peaks
-are of processes of their own.
+The media are clips of two seconds (320 x 240, 24 frames per second, stereo sound at 44.1 kHz) and captions. The
+encoders are those of the extra `small`, and fixed random projections of the decoded media; with the projections, almost
+all of the time is spent on decoding and in the engine. A rate is measured from the time at which the first item is
+ready to the end, so it includes neither the loading of weights nor the start of processes. Each peak is from a separate
+process.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ from omnidistill.io.tracking import SilentProgress
 
 SMALL = {"video": "frames-efficientnet-lite2", "audio": "whisper-base", "text": "minilm-l6"}
 KINDS: dict[str, Kind] = {"video": "video", "audio": "video", "text": "text"}
-FILES = 10  # that all rows share
+FILES = 10  # number of files, which all rows share
 COUNTS = (50, 200, 800)
 
 
 @dataclass(frozen=True)
 class Projection:
-    """A fixed random matrix on what was decoded: four frames of 16 x 12, 80 log-mel bands, letters."""
+    """An encoder that multiplies decoded media (frames of 16 x 12, 80 log-mel bands, or letters) by a fixed matrix."""
 
     kind: Kind
     name: str = "random projection"
@@ -70,7 +71,7 @@ class Projection:
 
 
 class Clock(SilentProgress):
-    """When the first item was ready."""
+    """Records the time at which the first item was ready."""
 
     first = 0.0
 
@@ -106,7 +107,7 @@ def table_of(folder: Path, count: int) -> Manifest:
 
 
 def rate(manifest: Manifest, encoders: Mapping[str, Encoder], num_workers: int) -> float:
-    """Items a second, from the first that is ready to the end."""
+    """Return the number of items per second, measured from the first finished item to the end."""
     settings = EncodeSettings(batch_size=4, shard_rows=64, num_workers=num_workers)
     with tempfile.TemporaryDirectory() as out:
         clock = Clock()
@@ -126,8 +127,9 @@ def rates(folder: Path, quick: bool) -> Table:
             found = [rate(table_of(folder, count), {name: encoder}, workers) for workers in (0, 1, 2)]
             rows.append((name, encoder.name if title == "small" else title, count, *found))
     note = (
-        "Items a second by the number of processes that prepare items (0: the one that the model runs in). Video: 8 "
-        "frames a clip at 260 x 260 for EfficientNet, 4 frames for the projection; sound of 2 s; texts of 15 words."
+        "Items per second, by the number of processes that prepare items (0: the process in which the model runs). "
+        "Video: 8 frames per clip at 260 x 260 for EfficientNet, 4 frames for the projection; sounds have a length of "
+        "2 s, texts of 15 words."
     )
     return Table("Rate", note, ("item", "encoder", "items", "0 workers", "1 worker", "2 workers"), tuple(rows))
 
@@ -143,8 +145,8 @@ def memory(folder: Path) -> Table:
         done = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         rows.append((count, *json.loads(done)))
     note = (
-        "All three modalities through random projections, shards of 32 rows, no worker. Peak: of the process, beyond "
-        "what the imports take."
+        "All three modalities with random projections, shards of 32 rows, no workers. Peak: peak memory of the process "
+        "minus the memory that the imports take."
     )
     return Table("Memory", note, ("rows", "peak, MB", "features, MB"), tuple(rows))
 
@@ -160,8 +162,8 @@ def peak(count: int, folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Items a second and memory of `encode`.")
-    parser.add_argument("--quick", action="store_true", help="a quarter of the items")
+    parser = argparse.ArgumentParser(description="Measure items per second and memory of `encode`.")
+    parser.add_argument("--quick", action="store_true", help="encode only a quarter of the items")
     parser.add_argument("--peak", nargs=2, metavar=("ROWS", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak:

@@ -1,4 +1,4 @@
-"""How benchmarks measure: cases in turns, ratios within a turn, peaks in processes of their own; and tables of them."""
+"""How benchmarks measure: alternating cases, ratios within a round, peak memory in separate processes; and tables."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Extent:
-    """How much is measured, and on which device."""
+    """How much to measure, and on which device."""
 
     quick: bool = False
     device: torch.device = CPU
@@ -36,7 +36,7 @@ class Extent:
 
 @dataclass(frozen=True)
 class Spread:
-    """Median, least and largest."""
+    """Median, minimum and maximum of measured values."""
 
     median: float
     low: float
@@ -62,7 +62,10 @@ class Table:
 
 
 def interleaved(cases: Mapping[str, Case], turns: int, device: torch.device = CPU) -> dict[str, list[float]]:
-    """Return the seconds of every case in every turn. A turn on a GPU ends when the GPU has finished."""
+    """Run the cases alternately, and return the seconds of every case in every round.
+
+    A first warm-up round is not counted. On a GPU, a case ends when the GPU has finished.
+    """
     times: dict[str, list[float]] = {name: [] for name in cases}
     for turn in range(turns + 1):
         for name, case in cases.items():
@@ -75,7 +78,7 @@ def interleaved(cases: Mapping[str, Case], turns: int, device: torch.device = CP
 
 
 def wait_for(device: torch.device) -> None:
-    """Return when the device has finished its work."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -95,18 +98,18 @@ def ratio(times: Mapping[str, Sequence[float]], above: str, below: str) -> float
 
 
 def peak_megabytes(*case: str | int, device: torch.device = CPU) -> float:
-    """Return the peak of a case in a process of its own: resident on the CPU, allocated by torch on a GPU."""
+    """Return the peak memory of a case in a separate process: resident on the CPU, allocated by torch on a GPU."""
     command = [sys.executable, str(BENCH), "--device", str(device), "--peak", json.dumps(case)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def memory_status(field: str) -> int:
-    """A field of /proc/self/status, kB (the peak of getrusage would count that of the parent process)."""
+    """Return a field of /proc/self/status in kB. The peak from getrusage would include that of the parent process."""
     return int(status_field(Path("/proc/self/status"), field).split()[0])
 
 
 def machine(device: torch.device = CPU) -> str:
-    """Return versions, device and load, as tables show them."""
+    """Return versions, device and load as text for the head of tables."""
     cores, model = len(os.sched_getaffinity(0)), status_field(Path("/proc/cpuinfo"), "model name")
     return (
         f"torch {torch.__version__}, {torch.get_num_threads()} threads; {device_name(device)}{cores} cores of {model} "
@@ -115,7 +118,7 @@ def machine(device: torch.device = CPU) -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """Return "on NAME; " of a GPU, and nothing for the CPU, which is named anyway."""
+    """Return "on NAME; " for a GPU, and an empty text for the CPU, which `machine` names in any case."""
     match device.type:
         case "cuda":
             return f"on {torch.cuda.get_device_name(device)} (CUDA {torch.version.cuda}); "
@@ -126,8 +129,8 @@ def device_name(device: torch.device) -> str:
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add the option --device, which the commands of the package have too."""
-    text = "where to compute: auto, cpu (the default), cuda, cuda:1, mps"
+    """Add the option --device, as in the commands of the package."""
+    text = "device to use: auto, cpu (the default), cuda, cuda:1 or mps"
     parser.add_argument("--device", type=_device, default=CPU, metavar="NAME", help=text)
 
 
@@ -139,7 +142,7 @@ def _device(name: str) -> torch.device:
 
 
 def status_field(path: Path, name: str) -> str:
-    """What stands behind `name:` in a file of /proc."""
+    """Return the text after `name:` in a file in /proc, or "unknown"."""
     lines = (line.partition(":") for line in path.read_text().splitlines())
     return next((value.strip() for key, _, value in lines if key.strip() == name), "unknown")
 
@@ -155,6 +158,6 @@ def _shown(cell: Cell) -> str:
 
 
 def _rounded(value: float) -> str:
-    """Three significant digits, no exponent."""
+    """Return the value with three significant digits and without exponent."""
     digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
     return f"{value:.{digits}f}"

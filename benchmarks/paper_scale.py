@@ -1,10 +1,11 @@
-"""HoPA's whole job at the size of the paper: `python benchmarks/paper_scale.py [--size 100|500] [--quick]`.
+"""Run HoPA at the scale of the paper: `python benchmarks/paper_scale.py [--size 100|500] [--quick]`.
 
-Planted features shaped like MSR-VTT under ImageBind (9,000 training rows, 1280, 1024 and 768 wide, heads 1024 wide),
-then what the paper does: 20 experts x 10 epochs, and 2,000 outer iterations for N = 100, 3,000 for N = 500, with five
-validations. Settings are those of the preset paper/hopa-msrvtt-N but for `SETTINGS`: exact gradients in place of
-TESLA's, and rates for standardised features. Another process makes the features, so that the peaks of memory are those
-of the job. Writes results/paper_scale_N.md and .json; a quick run (2 experts, 40 iterations) only prints.
+The planted features have the shape of MSR-VTT features from ImageBind (9,000 training rows with widths 1280, 1024 and
+768; the heads have width 1024). The job is that of the paper: 20 experts x 10 epochs, then 2,000 outer iterations for
+N = 100, or 3,000 for N = 500, with five validations. Settings are those of the preset paper/hopa-msrvtt-N, except for
+those in `SETTINGS`: exact gradients instead of TESLA's, and learning rates for standardised features. A separate
+process creates the features, so that peak memory is that of the job alone. Writes results/paper_scale_N.md and .json; a
+quick run (2 experts, 40 iterations) only prints.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from omnidistill.io.tracking import SilentProgress
 WIDTHS = {"vision": 1280, "text": 1024, "audio": 768}
 ROWS = {"heads": 500, "train": 9000, "validation": 500, "test": 1000}
 LATENT, NOISE = 32, 2.0
-STEP_SIZE = 1.0  # of experts, and of a student at first; at 0.3 they learn slowly, at 3 nearly everything in an epoch
+STEP_SIZE = 1.0  # of experts, and initially of students; 0.3 is slow, with 3 they learn nearly everything in an epoch
 SETTINGS = (
     "heads.width=1024",
     f"experts.learning_rate={STEP_SIZE}",
@@ -46,7 +47,7 @@ QUICK = ("experts.num_experts=2", "distill.iterations=40", "distill.validate_eve
 
 @dataclass
 class Stage:
-    """A part of the job: seconds, and MB resident at its peak (in all, and what no file backs)."""
+    """A part of the job: its seconds, and its peak memory in MB (all resident memory, and the part without files)."""
 
     name: str
     seconds: float = 0.0
@@ -55,9 +56,10 @@ class Stage:
 
 
 class Stages(SilentProgress):
-    """Seconds and peaks of memory of every stage, from its start to that of the next.
+    """Records the seconds and the peak memory of every stage, from its start to the start of the next stage.
 
-    The peak is the kernel's own mark, set back between stages; there is none of the anonymous part, which is sampled.
+    The kernel records the peak of resident memory, and the mark is reset between stages. It does not record the peak of
+    anonymous memory, which is therefore sampled.
     """
 
     def __init__(self) -> None:
@@ -121,8 +123,9 @@ def resources(stages: list[Stage], before: float, config: RunConfig) -> Table:
         f"{experts.learning_rate:g}; N = {settings.size}, {settings.iterations:,} iterations, T = "
         f"{settings.num_student_steps}, b = {settings.batch}, {outer.num_expert_epochs} expert epochs from starts "
         f"below {outer.max_start_epoch}, a validation every {settings.validate_every} iterations; exact gradients, "
-        f"Adam. Peak: MB resident (VmHWM), of which {before:.0f} are Python and torch before anything is opened; "
-        "beside features: less the features once; anonymous: the part that no file backs (sampled)."
+        f"Adam. Peak: resident memory in MB (VmHWM); {before:.0f} MB of it are Python and torch before any file is "
+        "opened. beside features: the peak minus the size of the features. anonymous: the part that is not backed by "
+        "files (sampled)."
     )
     columns = ("stage", "s", "peak MB", "beside features", "anonymous MB")
     return Table(f"The paper's job, N = {settings.size}", note, columns, rows)
@@ -143,16 +146,17 @@ def outcome(records: list[dict[str, Any]]) -> Table:
         for record in validated
     )
     note = (
-        f"Matching loss (sum over {len(WIDTHS)} modalities; mean of the {last} iterations before) and validation (mean "
-        "of R@1, R@5 and R@10 over all directions) of the set at that iteration; at 0 it is real rows."
+        f"Matching loss (sum over {len(WIDTHS)} modalities, mean over the preceding {last} iterations) and validation "
+        "score (mean of R@1, R@5 and R@10 over all directions) of the set at each iteration; the set at iteration 0 "
+        "consists of real rows."
     )
-    return Table("What came out", note, ("iteration", "matching loss", "validation"), rows)
+    return Table("Result", note, ("iteration", "matching loss", "validation"), rows)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="HoPA's whole job at the size of the paper: seconds and memory.")
-    parser.add_argument("--size", type=int, choices=(100, 500), default=100, help="synthetic rows N")
-    parser.add_argument("--quick", action="store_true", help="2 experts and 40 iterations; prints only")
+    parser = argparse.ArgumentParser(description="Measure the time and memory of HoPA at the scale of the paper.")
+    parser.add_argument("--size", type=int, choices=(100, 500), default=100, help="number N of synthetic rows")
+    parser.add_argument("--quick", action="store_true", help="2 experts and 40 iterations; only prints")
     add_device(parser)
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -162,7 +166,7 @@ def main() -> None:
     computer = machine(arguments.device)
     tables = job(arguments.size, arguments.quick, arguments.device)
     text = "\n".join(
-        [f"# Paper scale\n\n{computer} Made by paper_scale.py.\n", *(table.markdown() for table in tables)]
+        [f"# Paper scale\n\n{computer} Created by paper_scale.py.\n", *(table.markdown() for table in tables)]
     )
     print(text)
     if not arguments.quick and arguments.device.type == "cpu":

@@ -1,7 +1,7 @@
 """Print a random sample of the texts in the package: `python benchmarks/sample_texts.py [--seed S] [N]`.
 
-The sample contains docstrings, messages of InputError and help of the command line in equal parts. It is the acceptance
-test of the language: of 60 texts, a reader who is new to the project may need a second reading for at most two.
+The sample contains equal numbers of docstrings, InputError messages and help texts of commands. It is the acceptance
+test for the language: a reader who is new to the project may need a second reading for at most two of 60 texts.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def help_lines() -> Iterator[Text]:
 
 
 def sample(number: int, seed: int) -> list[Text]:
-    """Return `number` texts, in equal parts of each kind, sorted by kind and place."""
+    """Return `number` texts, equally many of each kind, sorted by kind and place."""
     draw = random.Random(seed)
     shuffled = [draw.sample(texts, len(texts)) for texts in map(list, (docstrings(), messages(), help_lines()))]
     alternating = [text for triple in zip_longest(*shuffled) for text in triple if text is not None]
@@ -60,17 +60,17 @@ def _modules() -> Iterator[tuple[str, ast.Module]]:
 
 
 def _literal(node: ast.expr) -> str:
-    """Return the text of a string literal; empty for other expressions."""
+    """Return the text of a string literal, or an empty text for any other expression."""
     if isinstance(node, ast.JoinedStr):
         return "".join(_literal(part) if isinstance(part, ast.Constant) else "{…}" for part in node.values)
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print the sample, numbered, with the kind and the place of each text."""
+    """Print the texts of the sample with their numbers, kinds and places."""
     parser = argparse.ArgumentParser(description="Print a random sample of docstrings, error messages and help.")
     parser.add_argument("number", nargs="?", type=int, default=60, metavar="N", help="number of texts (default: 60)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the sample (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed for drawing the sample (default: 0)")
     options = parser.parse_args(arguments)
     for number, (kind, place, text) in enumerate(sample(options.number, options.seed), start=1):
         print(f"{number:2}. [{kind}] {place}\n    " + text.replace("\n", "\n    ") + "\n")

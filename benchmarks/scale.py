@@ -1,11 +1,11 @@
-"""How time and memory grow with the rows of a set: `python benchmarks/scale.py [--rows 1000 10000 ...]`.
+"""Measure how time and memory grow with the number of rows: `python benchmarks/scale.py [--rows 1000 10000 ...]`.
 
-Planted features of three modalities, 128 wide, in half precision, made on disk a chunk at a time; then the main path:
-pack, open, fingerprint, heads, an epoch of experts, iterations of the outer loop (the preset "recommended"), recall on
-the test split. And recall alone, as the gallery grows. Every size is a process of its own;
-seconds are of the processor, so that a busy machine tells the same. Memory is RssAnon, what no file backs, sampled:
-pages of a mapped file count as resident too, but the system takes them back when memory is short. Writes
-results/scale.md and .json.
+Planted features of three modalities (width 128, half precision) are written to disk chunk by chunk. Then the main steps
+run: pack, open, fingerprint, heads, an epoch of experts, iterations of the outer loop (preset "recommended"), recall on
+the test split. In addition, recall alone is measured for growing galleries. Every size runs in a separate process.
+Seconds are processor time, which hardly depends on other load on the machine. Memory is RssAnon (memory that is not
+backed by files), sampled; the resident memory would also count pages of mapped files, which the system can reclaim when
+memory is short. Writes results/scale.md and .json.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ Result = TypeVar("Result")
 
 
 class Stages:
-    """Processor seconds of every stage, and its peak of anonymous memory in MB above what the process began with."""
+    """Records the processor seconds and the peak anonymous memory of every stage.
+
+    Memory is in MB, in addition to that of the process at its start.
+    """
 
     def __init__(self) -> None:
         self.all: dict[str, tuple[float, float]] = {}
@@ -79,7 +82,7 @@ class Stages:
 
 
 def make(folder: Path, num_train: int) -> tuple[Path, Path]:
-    """One .npy a modality and a table, splits interleaved."""
+    """Write one .npy file per modality, and a table of ids and splits in random order; return both paths."""
     features, table = folder / "features", folder / "table.csv"
     features.mkdir()
     generator = np.random.default_rng(0)
@@ -103,7 +106,7 @@ def make(folder: Path, num_train: int) -> tuple[Path, Path]:
 
 
 def job(folder: Path) -> dict[str, Any]:
-    """All stages on the sources in `folder`."""
+    """Run all stages on the sources in `folder`, and return their seconds and memory."""
     config, place, stages = load_config(preset="recommended", overrides=SETTINGS), folder / "SET", Stages()
     stages.of("pack", lambda: pack(folder / "features", folder / "table.csv", place))
     data = stages.of("open", lambda: load(place))
@@ -119,7 +122,7 @@ def job(folder: Path) -> dict[str, Any]:
 
 
 def recall(gallery: int) -> dict[str, Any]:
-    """Ranks of as many queries as the test split has, in a gallery."""
+    """Rank as many queries as the test split has in a gallery of this size, and return seconds and memory."""
     generator = torch.Generator().manual_seed(0)
     z = torch.nn.functional.normalize(torch.randn(gallery, WIDTH, generator=generator), dim=1)
     groups, stages, queries = torch.arange(gallery), Stages(), min(gallery, OTHERS["test"])
@@ -147,17 +150,17 @@ def tables(found: list[dict[str, Any]], recalls: list[dict[str, Any]]) -> list[T
     others = ", ".join(f"{count:,} {split}" for split, count in OTHERS.items())
     seconds = Table(
         "Seconds",
-        f"Of the processor, one thread; {setting}; beside the training rows {others}. pack: from .npy files in half "
-        f"precision. heads: {HEADS_EPOCHS} epochs on the heads split. experts: one expert, one epoch, heads {WIDTH} "
-        f"wide, batch {BATCH}. distil: {ITERATIONS} iterations of 64 steps for 50 rows, task loss on 512 rows, no "
-        "validation. recall: all 6 directions of the test split.",
+        f"Processor seconds with one thread; {setting}; in addition to the training rows, {others}. pack: from .npy "
+        f"files in half precision. heads: {HEADS_EPOCHS} epochs on the heads split. experts: one expert, one epoch, "
+        f"head width {WIDTH}, batch size {BATCH}. distil: {ITERATIONS} iterations of 64 steps for 50 rows, task loss "
+        "on 512 rows, no validation. recall: all 6 directions on the test split.",
         ("training rows", "set, MB", *stages),
         tuple((each["train"], each["bytes"] / 2**20, *(each["stages"][name][0] for name in stages)) for each in found),
     )
     memory = Table(
         "Peak of anonymous memory, MB",
-        "RssAnon above what the process had when it began (Python and torch, some 150 MB), sampled. What grows is the "
-        "names: ids, groups and splits as Python strings.",
+        "RssAnon (sampled) in addition to that of the process at its start (Python and torch, about 150 MB). It grows "
+        "because ids, groups and splits are Python strings.",
         ("training rows", "set, MB", *stages),
         tuple((each["train"], each["bytes"] / 2**20, *(each["stages"][name][1] for name in stages)) for each in found),
     )
@@ -165,14 +168,18 @@ def tables(found: list[dict[str, Any]], recalls: list[dict[str, Any]]) -> list[T
     for each in recalls:
         pairs, (took, memory_taken) = each["queries"] * each["gallery"], each["stages"]["recall"]
         rows.append((each["queries"], each["gallery"], took, 1e9 * took / pairs, memory_taken))
-    note = f"Exact ranks in one direction, embeddings {WIDTH} wide; scores are never whole, 64 MB of them at a time."
-    columns = ("queries", "gallery", "s", "ns a pair", "anonymous MB")
+    note = f"Exact ranks in one direction, embedding width {WIDTH}; at most 64 MB of scores are in memory at a time."
+    columns = ("queries", "gallery", "s", "ns per pair", "anonymous MB")
     return [seconds, memory, Table("Recall", note, columns, tuple(rows))]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Seconds and memory of the main path as the rows grow.")
-    parser.add_argument("--rows", type=int, nargs="+", default=ROWS, help="training rows, one table row each")
+    parser = argparse.ArgumentParser(
+        description="Measure time and memory of the main steps as the number of rows grows."
+    )
+    parser.add_argument(
+        "--rows", type=int, nargs="+", default=ROWS, help="numbers of training rows; each gives one row of the tables"
+    )
     parser.add_argument("--job", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--recall", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -181,7 +188,7 @@ def main() -> None:
         return
     computer = machine()
     made = tables(grown(arguments.rows), [in_a_process("--recall", gallery) for gallery in GALLERIES])
-    text = "\n".join([f"# Scale\n\n{computer} Made by scale.py.\n", *(table.markdown() for table in made)])
+    text = "\n".join([f"# Scale\n\n{computer} Created by scale.py.\n", *(table.markdown() for table in made)])
     print(text)
     if tuple(arguments.rows) == ROWS:
         RESULTS.mkdir(exist_ok=True)

@@ -1,5 +1,5 @@
-"""The section of the task loss: an outer iteration against all products that it cannot do without, how it grows, and
-what a further step keeps.
+"""The benchmark section on the task loss: an outer iteration compared with the matrix products that it cannot avoid,
+its growth with the problem size, and the memory that each further step retains.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def _iteration(extent: Extent) -> Table:
                 (named, outer, *(milliseconds(times[case]) for case in MEASURED), ratio(times, "dual", "limit"))
             )
     note = (
-        f"Forward, loss of the trained student on real rows and backward; {SETTING}; as many threads as the outer loop "
-        "takes (one at emoji widths). limit: all products of both passes, those of the steps, the real rows and their "
-        "logits included, and nothing else."
+        f"Forward pass, loss of the trained student on real rows, and backward pass; {SETTING}; as many threads as the "
+        "outer loop uses (one at emoji widths). limit: only the matrix products of both passes, including those of the "
+        "steps, the real rows and their logits."
     )
     return Table("Task loss", note, ("widths", "outer objective", "limit, ms", "dual, ms", "/ limit"), tuple(rows))
 
@@ -61,7 +61,9 @@ def _growth(extent: Extent) -> list[Table]:
         for size in sizes[::2] if extent.quick else sizes:
             times = _times(problem(size), 3 if extent.quick else 7, extent, matching=False)
             rows.append((size, *(milliseconds(times[case]) for case in MEASURED), ratio(times, "dual", "limit")))
-        note = f"ms at emoji widths, task loss alone, against the {names[symbol]}; else {SETTING}."
+        note = (
+            f"Time in ms by number of {names[symbol]}, at emoji widths with the task loss alone; otherwise {SETTING}."
+        )
         tables.append(
             Table(f"Growth of the task loss with {symbol}", note, (symbol, *MEASURED, "/ limit"), tuple(rows))
         )
@@ -76,10 +78,10 @@ def _memory(extent: Extent) -> Table:
         a_step = (peaks[-1] - peaks[0]) / (steps[-1] - steps[0])
         rows.append((shape, *peaks, a_step, 4 * BATCH * len(widths) * width / 2**20, 4 * sum(widths) * width / 2**20))
     note = (
-        "MB at the peak of two iterations of matching and task loss, less the inputs, a fresh process for each number; "
-        f"M = 3, b = {BATCH}, N = {NUM_ROWS}, B = {REAL}. A step: growth from the least to the largest T. What is kept "
-        "of one are the outputs of its batch and their gradient (M b d each) and matrices of M b x M b; nothing of the "
-        "size of the heads, which the last column has."
+        "Peak memory in MB of two iterations with matching and task loss, minus that of the inputs; each number is "
+        f"from a fresh process; M = 3, b = {BATCH}, N = {NUM_ROWS}, B = {REAL}. a step: growth per step from the "
+        "smallest to the largest T. A step retains the outputs of its batch and their gradient (M b d numbers each) "
+        "and matrices of M b x M b, but nothing of the size of the heads (last column)."
     )
     columns = ("widths", *(f"T = {size}" for size in steps), "a step", "M b d", "heads")
     return Table("Peak memory of the task loss", note, columns, tuple(rows))

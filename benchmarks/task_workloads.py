@@ -1,5 +1,5 @@
-"""What is timed of the task loss: an outer iteration judged by the trained student's InfoNCE on real rows, alone or
-beside a whole run of matching, and the matrix products that any exact implementation of it needs.
+"""Workloads for the task loss: an outer iteration whose loss is the trained student's InfoNCE on real rows, alone or
+together with a matching loss, and the matrix products that any exact implementation of it needs.
 
 Shapes: M modalities, P pairs of them, N synthetic rows in V views, T student steps, b mini-batch, B real rows, p_m
 feature width, d embedding width.
@@ -31,13 +31,13 @@ NUM_ROWS, BATCH, STEPS, REAL, WEIGHT = 100, 50, 64, 512, 0.1
 
 @dataclass(frozen=True)
 class TaskProblem:
-    """A student's training, what its rows are stored as, and the real rows that judge it."""
+    """A student's training, the storage of its rows, and the real rows for the task loss."""
 
     made: Problem
     form: RowForm
     task: TaskLoss
-    batch: Tensor  # of real rows
-    num_visited: int  # synthetic rows that take part
+    batch: Tensor  # indices of real rows
+    num_visited: int  # number of synthetic rows that the batches visit
 
 
 def task_problem(
@@ -49,7 +49,7 @@ def task_problem(
     num_real: int = REAL,
     device: torch.device = CPU,
 ) -> TaskProblem:
-    """Random heads, rows and real rows of the widths of that name; no two real rows of one group."""
+    """Return random heads, rows and real rows with the widths of a shape in `SHAPES`; no real rows share a group."""
     widths, width = SHAPES[shape]
     made = problem(
         num_rows,
@@ -72,7 +72,7 @@ def task_problem(
 
 
 def task_iteration(posed: TaskProblem, *, matching: bool) -> Tensor:
-    """Forward, task loss (and that of matching) and backward, as the outer loop does them."""
+    """Run forward pass, task loss (and matching loss if `matching`) and backward pass, as the outer loop does."""
     made = posed.made
     for leaf in made.leaves:
         leaf.grad = None
@@ -92,12 +92,12 @@ def task_iteration(posed: TaskProblem, *, matching: bool) -> Tensor:
 
 
 def task_products(posed: TaskProblem, *, matching: bool) -> None:
-    """Every product of an exact forward and backward pass, and nothing else.
+    """Compute all matrix products of an exact forward and backward pass, and nothing else.
 
-    X W_0^T, X X^T, X~ W_0^T, X~ X^T, (X~ X^T) A with their gradients (X~ and W_0 have none); those of the pairs of real
-    rows; each step K_I A with its gradients, over the rows that have moved, and those of the pairs, which are
-    differentiated once more; for matching X D^T, K A and their gradients. Of numbers that stand for them: sizes alone
-    matter.
+    These are X W_0^T, X X^T, X~ W_0^T, X~ X^T and (X~ X^T) A with their gradients (X~ and W_0 need none), and the
+    products for the pairs of real rows. Each step adds K_I A with its gradients, over the rows that have moved, and the
+    products for the pairs, which are differentiated twice. Matching adds X D^T, K A and their gradients. The numbers in
+    the matrices are placeholders, because only the sizes matter.
     """
     made, begun, kernels, ends = posed.made, [], [], []
     for name, features in posed.task.train.features.items():
@@ -119,7 +119,7 @@ def task_products(posed: TaskProblem, *, matching: bool) -> None:
 
 
 def _pair_products(outputs: Tensor, *, twice: bool) -> None:
-    """c = Z_m Z_n^T, then e Z_n and e^T Z_m of each pair; twice: and two gradients of each."""
+    """Compute c = Z_m Z_n^T, e Z_n and e^T Z_m for each pair (m, n); if `twice`, also the two gradients of each."""
     left, right = (outputs.index_select(0, index) for index in modality_pairs(len(outputs)))
     cosines = left @ right.mT
     for _ in range(3 if twice else 1):

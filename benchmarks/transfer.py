@@ -1,7 +1,8 @@
-"""Transfer to unseen heads: `python benchmarks/transfer.py`. Writes results/transfer.json and .md.
+"""Measure transfer to unseen heads: `python benchmarks/transfer.py`. Writes results/transfer.json and .md.
 
-Sets of the bundled emoji data are made from the heads of seed 0; then heads of other seeds, of other widths, and random
-ones train on them. Gain retained is of what the same heads gain from all rows, their training chosen for them.
+Sets of the bundled emoji data are distilled for the heads with seed 0. Then heads with other seeds, heads with other
+widths, and random heads are trained on them. Gain retained is relative to the gain of the same heads from training on
+all rows, with step size and number of epochs chosen for these heads.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ CUTS = ("R@1", "R@5", "R@10")
 
 @dataclass(frozen=True)
 class Made:
-    """A set of the table: its name, preset and budget."""
+    """A set in the table: its name, preset and budget."""
 
     label: str
     preset: str
@@ -47,8 +48,8 @@ HEADS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Train heads on sets that were made for others.")
-    parser.add_argument("--students", type=int, default=5, help="students a line")
+    parser = argparse.ArgumentParser(description="Train heads on sets that were distilled for other heads.")
+    parser.add_argument("--students", type=int, default=5, help="number of students per row of a table")
     add_device(parser)
     arguments = parser.parse_args()
     computer, begun = machine(arguments.device), time.monotonic()
@@ -94,7 +95,7 @@ def _markdown(record: dict[str, Any]) -> str:
     for label, found in record["sets"].items():
         cells = ["/".join(f"{100 * gain['mean']:.0f}" for gain in found[name]["gain"]) for name in HEADS]
         lines.append(f"| {' | '.join([label, *cells])} |")
-    note = "Gain retained at R@1/5/10 in %, of what the same heads gain from all rows."
+    note = "Gain retained at R@1/5/10, in % of the gain of the same heads from training on all rows."
     return "\n".join([f"{note} {record['machine']} {record['minutes']:.0f} minutes.", "", *lines, ""])
 
 

@@ -1,8 +1,8 @@
-"""Is this version slower than another? `python benchmarks/versions.py CHECKOUT` compares with another checkout.
+"""Compare the speed of this version with that of another checkout: `python benchmarks/versions.py CHECKOUT`.
 
-Both versions run the same cases in processes of their own, in turns (here, there, here, ...), one at a time and each
-from its own `src` and `benchmarks/workloads.py`. A ratio is the median of the ratios within a turn, so load from
-elsewhere falls on both sides of it. A case is one dual outer iteration (forward, matching loss, backward).
+Both versions run the same cases in separate processes, alternately and one at a time, each with its own `src` and its
+own `benchmarks/workloads.py`. A ratio is the median of the ratios within a round, so other load on the machine affects
+both of its sides. A case is one outer iteration in dual form (forward pass, matching loss, backward pass).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CASES = [(name, rows) for name in ("HoPA", "pairwise wBCE", "InfoNCE") for rows 
 
 
 class Version:
-    """A checkout in a process of its own, which runs one case per request."""
+    """A checkout in a separate process, which runs one case per request."""
 
     def __init__(self, checkout: Path) -> None:
         path = os.pathsep.join([str(checkout / "src"), str(checkout / "benchmarks")])
@@ -31,14 +31,14 @@ class Version:
         )
 
     def seconds(self, case: int) -> float:
-        """Run a case; return its seconds."""
+        """Run a case and return its seconds."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{case}\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
-            raise SystemExit("a version ended before it answered; its error is above")
+            raise SystemExit("the process of a version ended without an answer; see its error above")
         return float(answer)
 
     def close(self) -> None:
@@ -49,7 +49,7 @@ class Version:
 
 
 def work(checkout: Path) -> None:
-    """Run the cases that the standard input asks for."""
+    """Run the cases whose numbers are read from standard input, and print their seconds."""
     sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file__).resolve().parent]
     sys.path.insert(0, str(checkout / "benchmarks"))
     import omnidistill
@@ -66,7 +66,7 @@ def work(checkout: Path) -> None:
 
 
 def measured(other: Path, turns: int) -> Table:
-    """The table of both versions."""
+    """Return the table that compares both versions."""
     versions = {"this": Version(HERE), "other": Version(other)}
     rows: list[tuple[Cell, ...]] = []
     for number, (name, size) in enumerate(CASES):
@@ -79,7 +79,7 @@ def measured(other: Path, turns: int) -> Table:
         rows.append((name, size, *(milliseconds(times[label]) for label in versions), ratio(times, "this", "other")))
     for version in versions.values():
         version.close()
-    note = f"Dual outer iteration, {turns} turns; median (least - largest)."
+    note = f"Outer iteration in dual form, {turns} rounds; median (minimum - maximum)."
     return Table(
         "This version and another", note, ("objective", "N", "this, ms", "other, ms", "this / other"), tuple(rows)
     )
@@ -88,13 +88,13 @@ def measured(other: Path, turns: int) -> Table:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkout", type=Path, nargs="?", help="folder of the other version")
-    parser.add_argument("--turns", type=int, default=21, help="turns that count")
+    parser.add_argument("--turns", type=int, default=21, help="number of rounds, in addition to two warm-up rounds")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker is not None:
         work(options.worker.resolve())
     elif options.checkout is None or not (options.checkout / "src/omnidistill").is_dir():
-        parser.error("give the folder of another checkout, with src/omnidistill in it")
+        parser.error("give the folder of another checkout, which must contain src/omnidistill")
     else:
         print(measured(options.checkout.resolve(), options.turns).markdown())
 

@@ -1,5 +1,5 @@
-"""What is timed: one outer iteration in several forms, expert training, evaluation, retrieval, and the matrix products
-that each cannot do without.
+"""Workloads to time: one outer iteration in several forms, expert training, evaluation and retrieval, and for each the
+matrix products that it cannot avoid.
 
 Shapes: M modalities, N synthetic rows, T student steps, b mini-batch, p_m feature width, d embedding width, E experts,
 R students.
@@ -25,7 +25,7 @@ from omnidistill.training.rollout import Rollout, Target, bptt_rollout, dual_rol
 from omnidistill.training.rollout.students import draw_batches, train_students
 
 OBJECTIVES: dict[str, Objective] = {"HoPA": Hopa(), "pairwise wBCE": PairwiseWbce(), "InfoNCE": InfoNCE()}
-WIDTHS = (1280, 1024, 768, 768, 512, 384)  # p_m of ImageBind's heads; the first three are vision, text and audio
+WIDTHS = (1280, 1024, 768, 768, 512, 384)  # p_m for ImageBind's heads; the first three are vision, text and audio
 WIDTH = 1024  # d
 BATCH, STEPS = 25, 16
 RECALL_WIDTH = 256
@@ -33,7 +33,7 @@ RECALL_WIDTH = 256
 
 @dataclass(frozen=True)
 class Problem:
-    """One outer iteration: a student's start, an expert's end, and the leaves that are learned."""
+    """One outer iteration: a student's initial heads, an expert's final heads, and the tensors that are learned."""
 
     start: Heads
     target: Target
@@ -65,7 +65,7 @@ def problem(
     num_views: int = 1,
     device: torch.device = CPU,
 ) -> Problem:
-    """Return random weights and rows; S = diag(a) + L R^T of rank 10 as in the paper, over all views of the rows."""
+    """Return random weights and rows; the similarity of all views is diag(a) + L R^T of rank 10, as in the paper."""
     generator = torch.Generator().manual_seed(0)
     named = {f"m{m}": p for m, p in enumerate(widths)}
     start = random_heads(named, width, generator)
@@ -86,12 +86,12 @@ def problem(
 
 
 def moved_to(device: torch.device, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors by name on a device."""
+    """Return the tensors on a device, by name."""
     return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
 def iteration(rollout: Rollout, objective: Objective, made: Problem) -> Tensor:
-    """Forward, matching loss and backward with a rollout of the library."""
+    """Run forward pass, matching loss and backward pass with a rollout from the library."""
     for leaf in made.leaves:
         leaf.grad = None
     targets = made.similarity.targets(made.factors, made.batches)
@@ -102,8 +102,10 @@ def iteration(rollout: Rollout, objective: Objective, made: Problem) -> Tensor:
 
 
 def textbook_tesla(objective: Objective, made: Problem) -> Tensor:
-    """TESLA as published code does it for any head: the student's gradients by autograd of its loss, differentiated a
-    second time, one step at a time, in pass 2. Nothing is kept, copied or computed without need.
+    """Run TESLA in the way of published code, which works for any head.
+
+    Autograd computes the student's gradients from its loss. In pass 2, they are differentiated a second time, one step
+    at a time. Nothing is stored, copied or computed unnecessarily.
     """
     for leaf in made.leaves:
         leaf.grad = None
@@ -147,7 +149,7 @@ def textbook_tesla(objective: Objective, made: Problem) -> Tensor:
 
 
 def big_products(made: Problem) -> list[Tensor]:
-    """X W_0^T and X D^T over the rows that the batches visit, and gradients of that size times W_0 and D."""
+    """Compute X W_0^T and X D^T over the rows that the batches visit, and multiply the results by W_0 and D."""
     results = []
     for name, rows in made.rows.items():
         visited = rows.detach()[: made.num_visited]
@@ -161,7 +163,7 @@ def big_product_flops(made: Problem) -> float:
 
 
 def iteration_cases(objective: Objective, made: Problem) -> dict[str, Case]:
-    """All forms of one outer iteration."""
+    """Return all forms of one outer iteration, by name."""
     return {
         "limit": lambda: big_products(made),
         "dual": lambda: iteration(dual_rollout, objective, made),
@@ -174,7 +176,7 @@ def iteration_cases(objective: Objective, made: Problem) -> dict[str, Case]:
 def expert_cases(
     num_experts: int, num_steps: int, batch_size: int = 128, device: torch.device = CPU
 ) -> dict[str, Case]:
-    """`num_steps` steps of E experts in a stack, by objective, and their matrix products alone."""
+    """Return cases that train E stacked experts for `num_steps` steps: one per objective, and only matrix products."""
     generator = torch.Generator().manual_seed(0)
     num_rows = num_steps * batch_size
     widths = {f"m{m}": p for m, p in enumerate(WIDTHS[:3])}
@@ -208,8 +210,9 @@ def expert_cases(
 def evaluation_cases(
     objective: Objective, num_students: int, num_steps: int, num_rows: int, device: torch.device = CPU
 ) -> dict[str, Callable[[], Tensor]]:
-    """Students trained on the set: in dual form, and as a stack of heads in parameter space. Both return how
-    far the first head moved (R x d x p).
+    """Return cases that train students on a set, in dual form and as a stack of heads in parameter space.
+
+    Both cases return the updates of the first modality's heads (R x d x p).
     """
     made = problem(num_rows, device=device)
     rows = {name: x.detach() for name, x in made.rows.items()}
@@ -250,7 +253,7 @@ def evaluation_cases(
 
 
 def recall_cases(num_items: int, width: int = RECALL_WIDTH, device: torch.device = CPU) -> dict[str, Case]:
-    """Exact ranks of `num_items` queries among as many items, and the bare product in pieces of the same size."""
+    """Return cases for ranking `num_items` queries among as many items: exact ranks, and only the product in chunks."""
     generator = torch.Generator().manual_seed(0)
     gallery = torch.nn.functional.normalize(torch.randn(num_items, width, generator=generator), dim=-1)
     query = (gallery + 0.05 * torch.randn(num_items, width, generator=generator)).to(device)

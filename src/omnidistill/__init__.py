@@ -2,7 +2,7 @@
 
     features -> experts -> distilled set -> heads trained on it -> scores
 
-The public names are those of `omnidistill.api`; they are loaded when first used, so importing the package is instant.
+The public names are those of `omnidistill.api`. They are loaded on first use, so importing the package is fast.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ else:  # hidden from type checkers, which would otherwise accept any name
             return list(_public().__all__)
         if not name.startswith("_"):
             public = _public()
-            if name in getattr(public, "__all__", ()):  # while the module is being imported it has none yet
+            if name in getattr(public, "__all__", ()):  # the module has no __all__ while it is being imported
                 return getattr(public, name)
         raise AttributeError(f"module 'omnidistill' has no attribute {name!r}")
 

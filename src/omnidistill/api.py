@@ -1,4 +1,4 @@
-"""The public names, in one place; `import omnidistill` offers them all and loads torch only when one is used."""
+"""All public names in one place; `import omnidistill` provides them and imports torch only when one of them is used."""
 
 import omnidistill.methods as methods
 from omnidistill.core.engines import engines

@@ -97,7 +97,7 @@ def test_a_folder_goes_on_with_its_own_rows_and_loses_nothing_to_others(
     again = Distiller(size=6, preset="smoke", settings=SMALL, folder=tmp_path).fit(raw)
     assert all(torch.equal(again.heads_[name], matrix) for name, matrix in fitted.heads_.items())
     others = planted(widths(2), ROWS, latent=6, positives_per_group=2, seed=1)
-    with pytest.raises(InputError, match="SET: contains other features; choose another folder"):
+    with pytest.raises(InputError, match="SET: contains different features; choose another folder"):
         front.fit(others)
     with pytest.raises(InputError, match="RUN: contains another run"):
         Distiller(size=7, preset="smoke", settings=SMALL, folder=tmp_path).fit(raw)

@@ -70,20 +70,20 @@ HOPA = ("--methods", "hopa")
         ((*HOPA, "--sizes", "10,20,10"), ("sizes", "given twice")),
         ((*HOPA, "--sizes", "ten"), ("'ten'", "100,200", "--help")),
         ((*HOPA, "--sizes", ","), ("sizes",)),
-        ((*HOPA, "--sizes", "10", "--bytes", "50%"), ("sizes and bytes", "give only one")),
+        ((*HOPA, "--sizes", "10", "--bytes", "50%"), ("'sizes' and 'bytes'", "give only one")),
         ((*HOPA, "--bytes", "50%,much"), ("budget 'much'", "1.5M")),
         ((*HOPA, "--bytes", ","), ("bytes = []",)),
         ((*HOPA, "--bytes", "50%,50%"), ("bytes", "given twice")),
-        ((*HOPA, "--bytes", "1%"), ("budget '1%'", "2 rows (HoPA)")),
+        ((*HOPA, "--bytes", "1%"), ("budget '1%'", "needs at least 2 rows")),
         ((*HOPA, "--bytes", "50%", *sets("distill.size=30")), ("distill.size=30", "--bytes")),
         ((*HOPA, "--seeds", "-1"), ("seeds.0 = -1",)),
         ((*HOPA, "--seeds", "1,1"), ("seeds", "given twice")),
         ((*HOPA, "--seeds", "9" * 30), ("seeds.0", "less than")),
         ((*HOPA, "--students", "1"), ("num_students = 1",)),
         ((*HOPA, "--layout", "tabel"), ("layout", "'retrieval'")),
-        ((*HOPA, *sets("distill.max_steps=5")), ("distill.max_steps=5", "no method of this comparison")),
+        ((*HOPA, *sets("distill.max_steps=5")), ("distill.max_steps=5", "no method in this comparison")),
         ((*HOPA, *sets("distill.itertions=5")), ("distill.itertions=5", "did you mean 'distill.iterations'")),
-        ((*HOPA, *sets("distill.optimiser.momentum=0.5")), ("momentum=0.5", "no method of this comparison")),
+        ((*HOPA, *sets("distill.optimiser.momentum=0.5")), ("momentum=0.5", "no method in this comparison")),
         ((*HOPA, *sets("distill.size=30")), ("distill.size=30", "--sizes")),
         ((*HOPA, *sets("seed=3")), ("seed=3", "--seeds")),
         ((*HOPA, *sets("distill.iterations=0")), ("distill.iterations = 0",)),
@@ -137,7 +137,7 @@ def test_given_experts_are_of_all_modalities(made: Path, tmp_path: Path) -> None
 def test_a_folder_of_another_comparison_or_of_something_else(made: Path, copied: Path, tmp_path: Path) -> None:
     before = contents(tmp_path)
     refused(cli("compare", made / "SET", *FEW, "-o", copied), "--resume")
-    refused(cli("compare", made / "OTHER", *FEW, "--resume", "-o", copied), "other data")
+    refused(cli("compare", made / "OTHER", *FEW, "--resume", "-o", copied), "different data")
     refused(cli("compare", made / "SET", *FEW, "--resume", *sets("heads.width=9"), "-o", copied), "heads.width = 8")
     refused(cli("compare", made / "SET", *FEW, "-o", tmp_path), "not empty")
     assert contents(tmp_path) == before

@@ -286,7 +286,7 @@ def test_an_unknown_key_in_a_file(made: Path, tmp_path: Path) -> None:
         (("--bytes", "-3"), ("'-3'", "at least one byte")),
         (("--bytes", "nan%"), ("'nan%'", "must be finite")),
         (("--bytes", "101%"), ("'101%'", "10,752 bytes", "use a smaller one")),
-        (("--bytes", "1%"), ("'1%'", "of 2 rows (smoke)", "give at least 376")),
+        (("--bytes", "1%"), ("'1%'", "'smoke' needs at least 2 rows", "give at least 376")),
         (("--bytes", "20%", "--size", "9"), ("--bytes 20% and --size 9", "use only one")),
         (("--bytes", "20%", *overrides("distill.size = 9")), ("--bytes 20%", "--set distill.size=9", "use only one")),
         (("--bytes", "20%", *overrides("distill={size=9}")), ("--bytes 20%", "--set distill.size=9", "use only one")),
@@ -302,7 +302,7 @@ def test_a_budget_beside_the_size_of_a_file(made: Path, tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     arguments = ("distill", made / "SET", "--config", file, "--bytes", "20%", "-o", tmp_path / "RUN")
     file.write_text('extends = "smoke"\n[distill]\nsize = 10\n')
-    refused(cli(*arguments), "--bytes 20%", f"distill.size of {file}", "use only one")
+    refused(cli(*arguments), "--bytes 20%", f"distill.size in {file}", "use only one")
     assert litter(tmp_path) == ["run.toml"]
     file.write_text("distill = 10\n")
     refused(cli(*arguments), str(file), "distill")
@@ -372,7 +372,7 @@ def test_a_folder_of_a_run_over_other_data(made: Path) -> None:
 
 def test_a_folder_of_this_run_without_resume(made: Path) -> None:
     before = contents(made / "RUN")
-    refused(cli("distill", made / "SET", *SMALL, "-o", made / "RUN"), "contains this run already", "--resume")
+    refused(cli("distill", made / "SET", *SMALL, "-o", made / "RUN"), "already contains this run", "--resume")
     assert contents(made / "RUN") == before
 
 
@@ -383,7 +383,7 @@ def test_resuming_with_other_heads_or_experts(made: Path, tmp_path: Path) -> Non
     heads = heads_file(tmp_path, lambda heads: None)
     arguments = ("distill", made / "SET", *SMALL, "--resume", "-o", tmp_path / "RUN")
     before = contents(tmp_path / "RUN")
-    refused(cli(*arguments, "--heads", heads), "other heads")
+    refused(cli(*arguments, "--heads", heads), "differ from the given ones")
     assert cli("experts", made / "SET", *SMALL, "--heads", heads, "-o", tmp_path / "E").code == 0
     refused(cli(*arguments, "--experts", tmp_path / "E"), "initial heads differ")
     assert contents(tmp_path / "RUN") == before
@@ -572,7 +572,7 @@ def test_an_unfinished_run(made: Path, tmp_path: Path) -> None:
 
 def test_other_data_than_the_run_was_made_of(made: Path) -> None:
     before = contents(made / "RUN")
-    refused(cli("evaluate", made / "RUN", "--data", made / "OTHER"), "is not the data of")
+    refused(cli("evaluate", made / "RUN", "--data", made / "OTHER"), "not the data of")
     refused(cli("evaluate", made / "RUN", "--seeds", "1"), "--seeds 1", "at least 2")
     assert contents(made / "RUN") == before
 

@@ -76,8 +76,8 @@ def test_media_of_a_manifest_are_on_the_page(folder: Path, tmp_path: Path) -> No
     ("arguments", "message"),
     [
         (("report", "SET"), "not a run folder"),
-        (("report", "A", "--data", "emoji"), "is not the data of"),
-        (("report", "A", "--media", "other.csv"), "no id of the manifest"),
+        (("report", "A", "--data", "emoji"), "not the data of"),
+        (("report", "A", "--media", "other.csv"), "no id in the manifest"),
         (("report", "A", "--media", "absent.csv"), "absent.csv"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Citations: BibTeX entries of omnidistill and of the works that a run, a preset or an encoder is based on.
+"""Citations: BibTeX entries for omnidistill and for the works that a run, a preset or an encoder is based on.
 
 citations/works.bib      the works, by key
 Settings.citations       keys of the works that a component or a group of settings is based on
@@ -25,26 +25,26 @@ from omnidistill.experiments.config.settings_tree import sections_of
 from omnidistill.io.artifacts import read_json
 
 SELF = "omnidistill"
-"""Key of omnidistill."""
+"""Key of omnidistill's own entry."""
 
 _KEY = r"\s*@\w+\{\s*([^,\s]+)\s*,"
 
 
 def cite(names: Sequence[str] = ()) -> dict[str, str]:
-    """Return {key: BibTeX entry} of omnidistill and of the works that each name is based on.
+    """Return BibTeX entries, by key, for omnidistill and for all works that the given names are based on.
 
     Args:
         names: folders (of a run, a comparison or any other output), presets, encoders, or keys of works.
 
     Raises:
-        InputError: a name is none of these; suggests the most similar one.
+        InputError: a name is none of these; the message suggests the closest known name.
     """
     keys = [SELF, *(key for name in names for key in _keys_of(name))]
     return dict(_entry(work) for work in dict.fromkeys(keys))
 
 
 def keys_of_run(config: RunConfig, encoders: Iterable[str] = ()) -> list[str]:
-    """Return the keys of the works that a run with these settings, over features of these encoders, is based on."""
+    """Return the keys of the works that a run is based on, given its settings and the encoders of its features."""
     keys = [
         key
         for section, settings in sections_of(config)
@@ -64,7 +64,7 @@ def works() -> dict[str, str]:
 
 
 def _entry(work: str) -> tuple[str, str]:
-    """Return key and BibTeX entry of a work, which is a key of works.bib or a complete entry."""
+    """Return the key and the BibTeX entry of a work, which is given as a key in works.bib or as a complete entry."""
     if match := re.match(_KEY, work):
         return match[1], work
     if work not in works():
@@ -102,7 +102,7 @@ def _keys_below(folder: Path) -> Iterator[str]:
             spec = distilled.spec
             for component in (spec.storage, spec.similarity, spec.objective, spec.recipe):
                 yield from component.citations()
-            with suppress(InputError):  # the configuration is provenance, so sets with an unreadable one are valid
+            with suppress(InputError):  # a set stays valid even if the configuration in its provenance is unreadable
                 yield from _keys_of_config(distilled.provenance.config, str(path))
             provenance = distilled.provenance.to_json()
         for encoder in provenance.get("encoders", {}).values():
@@ -116,7 +116,10 @@ def _keys_of_config(tree: Any, where: str) -> list[str]:
 
 
 def _of_encoder(name: str) -> list[str]:
-    """Return the keys of the encoder whose name is the longest prefix of `name` that ends at the end of a word."""
+    """Return the keys of the works that an encoder is based on; empty if the encoder is unknown.
+
+    The encoder is the known one whose name is the longest prefix of `name`; prefixes must end at the end of a word.
+    """
     plain = re.sub(r"[\s_]+", "-", name.lower())
     known = {re.sub(r"[\s_]+", "-", each.lower()): cites for each, cites in encoder_works().items()}
     prefixes = [each for each in known if re.match(rf"{re.escape(each)}(?![a-z])", plain)]

@@ -1,7 +1,7 @@
-"""The demo: distil real image-text-audio triplets with HoPA and with the recommended method, and compare both with the
-baselines.
+"""The demo: distil real triplets of image, text and audio with two methods, and compare them with the baselines.
 
-Both methods start from the same heads; every row of the table is trained and tuned in the same way.
+The methods are HoPA and the recommended one. Both start from the same heads; every row of the table is trained and
+tuned in the same way.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ class Demo:
     """The result of the demo.
 
     Attributes:
-        scores: those of both methods in one table.
-        page, table: the files report.html and table.md.
-        own_gains: one sentence per method: the share that it retains of its own gain on all rows.
+        scores: the scores of both methods, in one table.
+        page: path of report.html.
+        table: path of table.md.
+        own_gains: one sentence per method, on how much it retains of the gain that its own objective achieves when it
+            trains on all rows.
     """
 
     scores: RunScores
@@ -50,7 +52,7 @@ def run_demo(
     """Run both methods in subfolders of `folder` and write report.html and table.md; finished runs are reused.
 
     Raises:
-        InputError: the folder contains something else.
+        InputError: `folder` is a file, or a subfolder contains something other than these runs.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; give a folder")
@@ -91,6 +93,6 @@ def run_demo(
 
 def _own_gain(scores: RunScores) -> str:
     distilled = scores.distilled
-    gains = distilled.gain_retained_own or distilled.gain_retained or {}  # InfoNCE's own gain is that of `full`
+    gains = distilled.gain_retained_own or distilled.gain_retained or {}  # for InfoNCE, both are the same
     shown = ", ".join(f"n/a at {k}" if gain is None else f"{interval(gain)} % at {k}" for k, gain in gains.items())
     return f"{distilled.label}: it retains {shown} of what its own objective gains on all rows"

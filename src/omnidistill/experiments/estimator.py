@@ -1,4 +1,4 @@
-"""`Distiller`, a scikit-learn-compatible estimator from arrays to trained heads; a thin wrapper of `distill`.
+"""`Distiller`, a scikit-learn-compatible estimator from arrays to trained heads; a thin wrapper around `distill`.
 
 {modality: N x p_m} --fit--> distilled set, heads --transform--> {modality: N x d}, rows of unit norm
 """
@@ -32,16 +32,17 @@ class Distiller:
     """Distil a set from arrays and train heads on it, in memory.
 
     Args:
-        size: number of synthetic rows; None uses that of the preset.
+        size: number of synthetic rows; None uses the number from the preset.
         budget: maximum size of the set in bytes ("64kB", "1%"), instead of `size`.
-        preset: name of a method; None uses the recommended one, or `compact` with a budget.
+        preset: name of a method; None uses `recommended`, or `compact` if there is a budget.
         settings: individual settings, such as {"distill.iterations": 100} or ["distill.iterations=100"].
         heads: initial heads {modality: d x p_m}; None pre-trains them on the split `heads`, or draws random ones if
             there is no such split.
-        seed: seed of every random stream.
+        seed: seed for every random stream.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        folder: folder for SET and RUN, which the commands can read. A fit with the same rows and arguments resumes
-            the run in it; other rows or arguments raise InputError. None stores nothing.
+        folder: folder in which the features (as SET) and the run (as RUN) are stored, so that the commands can read
+            them. Another fit with the same rows and arguments resumes the run; other rows or arguments raise
+            InputError. None stores nothing.
 
     Attributes:
         distilled_: the distilled set.
@@ -70,17 +71,17 @@ class Distiller:
         """Prepare the features, distil a set, and train heads on it.
 
         Args:
-            features: raw features of encoders, {modality: N x p_m}, where row i of all modalities is one instance; or a
-                set that already has ids, groups and splits.
-            ids: unique names of the rows; None is 0, 1, ...
-            groups: group of each row; rows of one group are positives of each other. None makes every row its own
-                group.
-            splits: split of each row: heads, train, validation or test; None assigns all rows to train. Without
+            features: raw features from encoders, {modality: N x p_m}, where row i of all modalities is one instance; or
+                a `RawFeatures` or `FeatureSet`, which already has ids, groups and splits.
+            ids: unique names of the rows; None uses 0, 1, ...
+            groups: group of each row; rows in the same group are positives of each other. None puts every row in a
+                separate group.
+            splits: split of each row: heads, train, validation or test; None assigns all rows to train. If there are no
                 validation rows, a fifth of the training groups (at most 1,000) becomes the validation split, with a
                 warning.
 
         Raises:
-            InputError: `prepare` or `distill` reject the input, or both size and budget are set.
+            InputError: `prepare` or `distill` rejects the input, or both `size` and `budget` are set.
             NotFiniteError: training diverged.
         """
         if self.size is not None and self.budget is not None:
@@ -119,11 +120,11 @@ class Distiller:
         """Return embeddings of unit norm, {modality: N x d}.
 
         Args:
-            features: raw features {modality: N x p_m} of any of the modalities; rows need not be paired. They are
-                preprocessed in the same way as those of `fit`.
+            features: raw features {modality: N x p_m} for one or more of the fitted modalities; rows need not be
+                paired. They are preprocessed like the features that were passed to `fit`.
 
         Raises:
-            InputError: the estimator is not fitted, or a modality is unknown or has another width.
+            InputError: the estimator is not fitted, or a modality is unknown or has the wrong width.
         """
         if not hasattr(self, "heads_"):
             raise InputError("Distiller: not fitted yet; call fit first")
@@ -155,10 +156,10 @@ class Distiller:
 
 
 def _stored(features: FeatureSet, place: Path) -> FeatureSet:
-    """Save the features in `place` and return them from there; an existing set must have the same rows."""
+    """Save the features in `place` and load them from there; if `place` exists, it must contain the same rows."""
     if not place.exists():
         save_features(features, place)
     stored = load(place)
     if fingerprint(stored, SPLITS) != fingerprint(features, SPLITS):
-        raise InputError(f"{place}: contains other features; choose another folder, or folder=None")
+        raise InputError(f"{place}: contains different features; choose another folder, or folder=None")
     return stored

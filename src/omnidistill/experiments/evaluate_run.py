@@ -1,7 +1,7 @@
-"""Evaluation: the sets of a run next to the baselines, scored on the test split once.
+"""Evaluation: score the sets of a run and the baselines on the test split, once.
 
-An evaluation is a comparison with one entry: the baselines and what each may use are those of
-`experiments.table_baselines`.
+An evaluation is a comparison with one entry. `experiments.table_baselines` determines the baselines and the resources
+that each of them may use.
 """
 
 from __future__ import annotations
@@ -55,11 +55,12 @@ class Evaluation:
     """The scores of a set and of the baselines.
 
     Attributes:
-        scores: everything that was measured, the content of scores.json.
-        rows: the trained heads of every row; another run over the same data and heads can reuse them.
+        scores: all measurements; the content of scores.json.
+        rows: the trained heads of every row of the table; the evaluation of another run on the same data and heads can
+            reuse them.
         cases: retrieval examples.
-        result: the run.
-        data: its data.
+        result: the result of the run.
+        data: the data of the run.
         folder: output folder; None if nothing was stored.
     """
 
@@ -71,7 +72,7 @@ class Evaluation:
     folder: Path | None = None
 
     def table(self) -> str:
-        """Return the table as Markdown: recall, gain retained, seconds and bytes of every row."""
+        """Return the table as Markdown, with recall, gain retained, seconds and bytes of every row."""
         return to_markdown(self.scores).rstrip("\n")
 
     def to_json(self) -> dict[str, Any]:
@@ -79,7 +80,7 @@ class Evaluation:
         return self.scores.to_json()
 
     def view(self) -> RunView:
-        """Return what the report page shows of the run."""
+        """Return what the report page shows about the run."""
         return run_view(self.result, self.scores, self.data, self.cases)
 
     def save(self, folder: str | Path) -> Evaluation:
@@ -114,36 +115,37 @@ def evaluate(
     progress: Progress | bool = True,
     command: str = "",
 ) -> Evaluation:
-    """Train students of a set and every baseline on the development splits, and score all on the test split.
+    """Train students on a set, fit the baselines on the development splits, and score all of them on the test split.
 
     If the run has a folder, scores.json, scores.csv, cases.json and report.html are written to it.
 
     Args:
         result: what `distill` returned, a run, or the Path of its folder.
         data: the data of the run; None loads them from the recorded location.
-        num_seeds: students per row; None uses that of the settings.
-        heads: initial heads, instead of those that the set was distilled for; output then goes to RUN/from-NAME.
-        baselines: baselines by name or as objects (by default `evaluation.baselines.DEFAULT`); zero-shot and full are
-            always included.
-        metrics: metrics of the table, such as ("R@1", "R@50", "MRR"); None uses those of the settings.
-        shared: rows that were already trained for another run over the same data and heads.
+        num_seeds: number of students per row of the table; None uses the number from the settings.
+        heads: initial heads, instead of those that the set was distilled for; the output is then written to
+            RUN/from-NAME.
+        baselines: baselines by name or as objects (by default `evaluation.baselines.DEFAULT`); `zero-shot` and `full`
+            are always included.
+        metrics: metrics of the table, such as ("R@1", "R@50", "MRR"); None uses those from the settings.
+        shared: rows of the table that were already trained for another run on the same data and heads.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or the object that shows it.
         command: command line, recorded in the scores.
 
     Raises:
-        InputError: the run is not finished, the data are not those of the run, there are fewer than two seeds, or the
-            device is missing.
+        InputError: the run is not finished, the data are not those of the run, `num_seeds` is less than 2, or the
+            device is not available.
     """
     if num_seeds is not None and num_seeds < 2:
-        raise InputError(f"{argument('num_seeds', num_seeds)}: intervals over runs need at least 2 (10 by default)")
+        raise InputError(f"{argument('num_seeds', num_seeds)}: confidence intervals need at least 2 (default: 10)")
     result, features = _opened(result, data)
     own = given_heads(heads, features.widths)
     features = features.to(resolve_device(device))
     start = moved(result.start if own is None else own, features.device)
     given = {"num_seeds": num_seeds, "metrics": None if metrics is None else tuple(metrics)}
     config = result.config.evaluate.evolve(**{name: value for name, value in given.items() if value is not None})
-    test, facts = features.split("test"), unscored(result, features)  # reports problems before the work starts
+    test, facts = features.split("test"), unscored(result, features)  # raises errors before the work starts
     scoring = Scoring.of(test, config)
     started_at = time.monotonic()
     requested = table_baselines(named_baselines(baselines), [result.config], config)
@@ -171,7 +173,7 @@ def _opened(result: DistillResult | Run | Path, data: Data | None) -> tuple[Dist
     if isinstance(result, Path):
         result = open_run(result)
     if isinstance(result, Run):
-        result.sets()  # an unfinished run is reported before anything else
+        result.sets()  # raises an error first if the run is not finished
         features = result.data(features)
         return result.result(features), features
     if not isinstance(result, DistillResult):
@@ -180,13 +182,15 @@ def _opened(result: DistillResult | Run | Path, data: Data | None) -> tuple[Dist
         )
     if features is None:
         if result.location is None:
-            raise InputError("data: the data of this result were in memory only; pass them to evaluate")
+            raise InputError("data: this result's data were only in memory; pass them to evaluate()")
         features = open_reference(result.location)
     missing = [name for name in result.modalities if name not in features.features]
     if not missing:
         features = features.only(result.modalities)
     if missing or fingerprint(features) != result.fingerprint:
-        raise InputError("data: not the data of this result (their rows differ); pass those that it was distilled from")
+        raise InputError(
+            "data: not the data of this result (the rows differ); pass the data that it was distilled from"
+        )
     return result, features
 
 
@@ -199,7 +203,7 @@ def train_rows(
     trained: dict[str, TrainedHeads],
     progress: Progress,
 ) -> dict[str, TrainedHeads]:
-    """Train the rows that are missing in `trained`, and return all rows in the order of the table."""
+    """Fit the baselines that are missing in `trained`, train the students, and return all rows in table order."""
     budget = None if result.budget is None else parse_budget(result.budget, result.training_bytes)
     group, development, seed = Group((result.config,), budget), data.development(), result.config.seed
     names = []

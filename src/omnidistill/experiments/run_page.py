@@ -1,4 +1,4 @@
-"""The report page of finished runs: collects what it shows from results, scores and data."""
+"""Write the report page about finished runs; its content comes from their results, scores and data."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def write_report(
     root: Path | None = None,
     data: Data | None = None,
 ) -> list[RunView]:
-    """Write the report page of finished runs over the same data.
+    """Write one report page about finished runs on the same data.
 
-    The test split is not opened: scores and cases are those that `evaluate` wrote.
+    The test split is not opened. Scores and retrieval examples are those that `evaluate` wrote.
 
     Args:
-        runs: run folders, or results that were stored in one, in the order of the page.
+        runs: run folders, or results that were stored in run folders, in the order in which the page shows them.
         output: the HTML file.
         media: manifest of the items that the features were encoded from, for captions, pictures and sounds.
-        root: folder that paths in the manifest are relative to; None uses the folder of the manifest.
+        root: folder to which paths in the manifest are relative; None uses the folder that contains the manifest.
         data: the data, if they were moved or were never stored.
 
     Returns:
         The content of the page, one view per run.
 
     Raises:
-        InputError: a folder is not a finished run, the data are not those of a run, or the runs use different data.
+        InputError: a folder is not a finished run, the data do not belong to a run, or the runs use different data.
     """
     items = read_manifest(media, root) if isinstance(media, Path) else media
     views = []
@@ -71,13 +71,15 @@ def run_view(
     cases: Cases | None = None,
     media: Manifest | None = None,
 ) -> RunView:
-    """Return what the page shows of a run; for a run of pairs, the instances of all sets and no curves.
+    """Return what the page shows about a run.
+
+    For a run with one set per pair of modalities, these are the instances of all sets, but no training curves.
 
     Args:
-        result: the run.
-        scores: its scores.
-        data: its data.
-        cases: retrieval examples of its students.
+        result: the result of the run.
+        scores: the scores of the run.
+        data: the data of the run.
+        cases: retrieval examples from the students of the run.
         media: the items that the features were encoded from.
 
     Raises:
@@ -109,7 +111,9 @@ def run_view(
 
 
 def items_of(data: FeatureSet, media: Manifest | None) -> Items:
-    """Return captions, pictures and sounds of the rows: of the bundled dataset, or of a manifest.
+    """Return the captions, pictures and sounds of the rows, from the manifest or, without one, the bundled dataset.
+
+    If the data are neither, rows are shown by their ids.
 
     Raises:
         InputError: no item of the manifest is in the data.
@@ -117,19 +121,19 @@ def items_of(data: FeatureSet, media: Manifest | None) -> Items:
     if media is not None:
         if not set(data.ids) & {row.id for row in media.rows}:
             raise InputError(
-                f"{argument('media')}: no id of the manifest (such as {media.rows[0].id!r}) is an id of the set "
-                f"(such as {data.ids[0]!r}); give the manifest that was encoded"
+                f"{argument('media')}: no id in the manifest (such as {media.rows[0].id!r}) occurs in the data "
+                f"(such as {data.ids[0]!r}); give the manifest from which the features were encoded"
             )
         return ManifestItems(media)
     return EmojiItems() if data.provenance.get("name") == "emoji" else NamedItems()
 
 
 def unscored(result: DistillResult, data: FeatureSet) -> RunScores:
-    """Return the scores of a run that is not evaluated yet: facts about the run, and no rows.
+    """Return the scores of a run that is not evaluated yet: facts about the run, but no rows of a table.
 
     Args:
-        result: the run.
-        data: its data.
+        result: the result of the run.
+        data: the data of the run.
     """
     return RunScores(
         method=result.config.method,
@@ -146,7 +150,7 @@ def unscored(result: DistillResult, data: FeatureSet) -> RunScores:
 def _named_similarities(
     similarities: Sequence[SimilarityView], modalities: Sequence[Sequence[str]]
 ) -> list[SimilarityView]:
-    """Return each similarity labelled with the modalities of its set, or one without a label if all are equal."""
+    """Label each similarity with the modalities of its set; if all are equal, return only one, without a label."""
     if len(set(similarities)) == 1:
         return [similarities[0]]
     return [

@@ -1,7 +1,7 @@
-"""Baselines of a table, for `evaluate` and `compare`: which baselines, and what each of them is fitted to.
+"""Choose the baselines in the tables of `evaluate` and `compare`, and the inputs to which each baseline is fitted.
 
 A comparison has one table entry per method, size (or budget) and seed; an evaluation is a comparison with one entry.
-Both fit the same baselines with the same settings, so equal labels mean equal numbers.
+Both fit the same baselines with the same settings, so rows with equal labels have equal numbers.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from omnidistill.models.heads import Heads
 
 @dataclass(frozen=True)
 class Group:
-    """The sets that are compared with each other: of one size, or of one budget (bytes)."""
+    """Sets that are compared with each other, because they have the same size or the same budget in bytes."""
 
     configs: tuple[RunConfig, ...]
     budget: int | None = None
 
     def allowance(self, data: FeatureSet) -> Allowance:
-        """Return how many rows and bytes sized baselines may use.
+        """Return how many rows and bytes a baseline that depends on the size may use.
 
-        With a size: this number of real rows, and the bytes of the largest set of the group. With a budget: the number
-        of float32 rows that fit, and the complete budget.
+        If the group has a size, these are that number of real rows, and the bytes of the largest set in the group. If
+        it has a budget, these are as many float32 rows as fit the budget, and the complete budget.
         """
         if self.budget is None:
             size = max(config.distill.num_stored for config in self.configs)
@@ -41,10 +41,10 @@ class Group:
 
 
 def named_baselines(requested: Sequence[str | Baseline] | None) -> tuple[Baseline, ...]:
-    """Return baselines that are given by name or as objects; None returns the default ones.
+    """Return the baselines that are given by name or as objects; None selects the default baselines.
 
     Raises:
-        InputError: no baseline has this name; the message names the nearest.
+        InputError: no baseline has one of the names; the message suggests the closest name.
     """
     if requested is None:
         return default_baselines()
@@ -54,7 +54,10 @@ def named_baselines(requested: Sequence[str | Baseline] | None) -> tuple[Baselin
 def table_baselines(
     requested: Sequence[Baseline], configs: Sequence[RunConfig], evaluate: EvaluateConfig
 ) -> tuple[Baseline, ...]:
-    """Return the baselines of a table, the required ones first, each once; `full-own` for every student objective."""
+    """Return the baselines of a table without duplicates, the required ones first.
+
+    `full-own` is replaced by one baseline per student objective.
+    """
     students = [config.distill.student for config in configs]
     every = [*(baselines.build(name) for name in REQUIRED), *requested]
     expanded = [baseline for each in every for baseline in each.for_students(students, evaluate)]
@@ -70,23 +73,23 @@ def setting_of(
     seed: int,
     group: Group | None,
 ) -> Setting | None:
-    """Return the inputs that a baseline is fitted to; None if it does not apply to the group."""
+    """Return the inputs to which a baseline is fitted; None if the baseline does not apply to the group."""
     allowance = group.allowance(data) if baseline.sized and group is not None else None
     setting = Setting(development, start, evaluate, seed, allowance)
     return setting if baseline.applies(setting) else None
 
 
 def dependencies_first(requested: Sequence[Baseline]) -> list[Baseline]:
-    """Return the baselines, sorted so that those which others need come first."""
+    """Sort the baselines so that each one that another baseline needs comes before it."""
     needed = {name for baseline in requested for name in baseline.needs}
     return sorted(requested, key=lambda baseline: baseline.kind not in needed)
 
 
 def check_result(baseline: Baseline, result: object, start: Heads) -> TrainedHeads:
-    """Check that the result of a baseline satisfies the contract, and return it.
+    """Check that a baseline returned heads with valid shapes, and return its result.
 
     Raises:
-        InputError: it is not of type TrainedHeads, or a head does not have the shape R x d x p_m.
+        InputError: the result is not a `TrainedHeads` object, or a head does not have the shape R x d x p_m.
     """
     where = f"baseline '{baseline.kind}'" + (f" from package '{baseline.package}'" if baseline.package else "")
     if not isinstance(result, TrainedHeads):
@@ -94,7 +97,7 @@ def check_result(baseline: Baseline, result: object, start: Heads) -> TrainedHea
     for part in result.parts:
         for name, heads in part.items():
             if name not in start or heads.ndim != 3 or heads.shape[2] != start[name].shape[1]:
-                shape = f"runs x d x {start[name].shape[1]}" if name in start else "no such modality"
+                shape = f"runs x d x {start[name].shape[1]}" if name in start else "no heads for this modality"
                 raise InputError(f"{where}: heads of '{name}' have shape {tuple(heads.shape)}, expected {shape}")
     return result
 

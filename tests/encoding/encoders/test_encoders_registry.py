@@ -131,7 +131,7 @@ def test_an_entry_point_receives_source_and_device() -> None:
         ("clip-image", r"'clip-image': the source of its weights is missing; use clip-image:FOLDER"),
         ("clip-image:", r"use clip-image:FOLDER"),
         ("whisper-base:x", r"omit ':x'"),
-        ("broken", r"encoder 'broken' of package '.*': cannot be opened \(RuntimeError: no weights\)"),
+        ("broken", r"encoder 'broken' from package '.*': cannot be opened \(RuntimeError: no weights\)"),
         ("nothing", r"encoder 'nothing' from package '.*': returned a int; expected an Encoder"),
         ("absent", r"encoder 'absent' from package '.*' cannot be loaded \(AttributeError"),
         ("clip-text:no/such@main", r"no/such@main: the download from the hub failed|needs huggingface_hub"),

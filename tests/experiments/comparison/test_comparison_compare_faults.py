@@ -149,7 +149,7 @@ def other_test_rows(made: Made, folder: Path) -> FeatureSet:
 def test_a_folder_over_other_data(changed: Callable[[Made, Path], FeatureSet], made: Made, copied: Path) -> None:
     packed(copied.parent / "OTHER", changed(made, copied))
     before = contents(copied)
-    with pytest.raises(InputError, match="other data; choose another folder"):
+    with pytest.raises(InputError, match="different data; choose another folder"):
         compare_in(copied.parent / "OTHER", FEW, copied, resume=True)
     assert contents(copied) == before
 

@@ -234,7 +234,7 @@ def test_a_budget_that_is_too_small_for_a_method_has_no_cell_of_it(data: Feature
         *(("covmatch", training_bytes(data) // 2),) * 2,
         ("lors", training_bytes(data) // 2),
     ]
-    with pytest.raises(BudgetTooSmallError, match=r"of 2 rows \(LoRS \(pairs\)\)"):
+    with pytest.raises(BudgetTooSmallError, match=r"method 'LoRS \(pairs\)' needs at least 2 rows"):
         plan_bytes(data, "apm", "lors-separate", bytes=["10", "400"])
 
 
@@ -265,9 +265,9 @@ def test_baselines_at_a_budget_have_its_float32_rows_and_its_bytes(data: Feature
     [
         (("hopa",), {"bytes": ["1%", "much"]}, ("budget 'much'", "not an amount of bytes")),
         (("hopa",), {"bytes": ["120%"]}, ("budget '120%'", "use a smaller one")),
-        (("hopa",), {"bytes": ["1%"]}, ("budget '1%'", "2 rows (HoPA)", "at least 376")),
-        (("hopa",), {"bytes": ["50%", "5376"]}, ("bytes 50%, 5376", "leave one out")),
-        ((PUBLISHED,), {"bytes": ["50%"]}, (PUBLISHED, "published sizes", "not by bytes")),
+        (("hopa",), {"bytes": ["1%"]}, ("budget '1%'", "at least 2 rows", "at least 376")),
+        (("hopa",), {"bytes": ["50%", "5376"]}, ("bytes 50%, 5376", "remove one")),
+        ((PUBLISHED,), {"bytes": ["50%"]}, (PUBLISHED, "published sizes", "instead of 'bytes'")),
         (("apm",), {"bytes": ["50%"], "settings": ("distill.rho=1.0",)}, ("distill.rho=1.0", "no method")),
         (({"preset": "apm", "settings": ["distill.rho=1.0"]},), {"bytes": ["50%"]}, ("method apm: ", "'distill.rho'")),
     ],
@@ -305,7 +305,7 @@ def test_a_choice_brings_the_settings_of_the_choice(data: FeatureSet) -> None:
     ):
         hopa, _ = plan(data, *methods, settings=settings)
         assert hopa.config.distill.optimiser.momentum == 0.9  # type: ignore[union-attr]
-    assert "no method of this comparison has this setting" in refusal(data, "hopa", settings=(momentum,))
+    assert "no method in this comparison has this setting" in refusal(data, "hopa", settings=(momentum,))
 
 
 def test_own_settings_come_after_those_for_all(data: FeatureSet) -> None:
@@ -328,7 +328,7 @@ def test_all_the_settings_of_these_tests_are_used(data: FeatureSet) -> None:
         (("hoppa",), {}, ("unknown preset 'hoppa'", "did you mean 'hopa'")),
         (("paper-table-1",), {}, ("unknown preset 'paper-table-1'", "omnidistill presets")),
         (("hopa", "apm", "hopa"), {}, ("method hopa", "twice")),
-        (("hopa", {"preset": "hopa", "label": "again"}), {}, ("method hopa", "twice", "other settings")),
+        (("hopa", {"preset": "hopa", "label": "again"}), {}, ("method hopa", "twice", "different settings")),
         (("bind",), {}, ("anchor 'text'", "a, b, c")),
         (("three-pair",), {"settings": ("distill.student.anchor=z",)}, ("anchor 'z'", "a, b, c")),
         (("three-pair",), {"settings": ("experts.objective.anchor=z",)}, ("anchor 'z'", "a, b, c")),

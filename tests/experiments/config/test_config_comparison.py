@@ -151,7 +151,7 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
     message = refusal(preset="paper-tabel-1")
     assert "unknown comparison 'paper-tabel-1'; did you mean 'paper-table-1'?" in message
     assert "omnidistill presets" in message
-    assert "methods='hopa' names a method" in refusal(preset="hopa")
+    assert "it is a method, so use methods='hopa'" in refusal(preset="hopa")
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
         ('bytes = ["1%", "1%"]', "bytes = ['1%', '1%']: a value is given twice"),
         ("bytes = [1000]", "bytes.0 = 1000"),
         ("bytes = []", "bytes = []"),
-        ('sizes = [10]\nbytes = ["1%"]', "sizes and bytes both determine the number of rows; give only one"),
+        ('sizes = [10]\nbytes = ["1%"]', "'sizes' and 'bytes' both determine the number of rows; give only one"),
         ("seeds = [1, 1]", "seeds = [1, 1]: a value is given twice"),
         ("seeds = [-1]", "seeds.0 = -1"),
         ("seeds = [2020-01-01]", "seeds.0"),
@@ -189,14 +189,14 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
         ),
         ('baselines = [{ kind = "full-own", objective = "hoppa" }]', "objective 'hoppa' is not installed"),
         ('baselines = "cca"', "baselines"),
-        ('settings = ["distill.size=10"]', "a comparison sets distill.size by sizes or bytes"),
-        ('settings = [" seed = 10"]', "a comparison sets seed by seeds"),
-        ('settings = ["experts.seed=10"]', "by seeds"),
-        ('settings = ["evaluate.num_seeds=10"]', "by num_students"),
-        ('methods = [{ preset = "hopa", settings = ["seed=1"] }]', "by seeds"),
-        ('methods = [{ preset = "hopa", settings = ["heads.width=8"] }]', "a setting of the comparison"),
-        ('methods = [{ preset = "hopa", settings = ["evaluate.tau=0.1"] }]', "a setting of the comparison"),
-        ('methods = [{ preset = "hopa", settings = ["modalities=[]"] }]', "a setting of the comparison"),
+        ('settings = ["distill.size=10"]', "in a comparison, set 'distill.size' with sizes or bytes instead"),
+        ('settings = [" seed = 10"]', "in a comparison, set 'seed' with seeds instead"),
+        ('settings = ["experts.seed=10"]', "with seeds"),
+        ('settings = ["evaluate.num_seeds=10"]', "with num_students"),
+        ('methods = [{ preset = "hopa", settings = ["seed=1"] }]', "with seeds"),
+        ('methods = [{ preset = "hopa", settings = ["heads.width=8"] }]', "move it to the comparison's settings"),
+        ('methods = [{ preset = "hopa", settings = ["evaluate.tau=0.1"] }]', "move it to the comparison's settings"),
+        ('methods = [{ preset = "hopa", settings = ["modalities=[]"] }]', "move it to the comparison's settings"),
         ("[", "not valid TOML"),
     ],
 )
@@ -270,9 +270,9 @@ def test_a_table_is_its_settings() -> None:
     ):  # its settings may come before or after
         for shared in ((override, "distill.student.tau=0.2"), ("distill.student.tau=0.2", override)):
             assert entry_config(entry("hopa"), 30, 0, comparison(*shared)).distill.student == InfoNCE(tau=0.2)
-    with pytest.raises(ValidationError, match=r"distill\.size=5: a comparison sets distill\.size by sizes"):
+    with pytest.raises(ValidationError, match=r"distill\.size=5: in a comparison, set 'distill\.size' with sizes"):
         comparison("distill={size=5}")
-    with pytest.raises(InputError, match=r"hopa-didemo-\{size\}: exists only for published sizes; compare it by sizes"):
+    with pytest.raises(InputError, match=r"hopa-didemo-\{size\}: exists only for published sizes; give 'sizes'"):
         entry_config(entry("paper/hopa-didemo-{size}"), None, 0, comparison(), "1%")
     with pytest.raises(InputError, match=r"method hopa: .*'distill\.rho'"):
         entry_config(entry("hopa", "distill.rho=1.0"), None, 0, comparison(), "1%")

@@ -146,11 +146,11 @@ def test_a_run_of_data_in_memory_is_opened_with_them(data: FeatureSet, tmp_path:
     assert run.location is None
     assert equal(run.distilled(), result.set)
     assert run.data(data).modalities == data.modalities
-    with pytest.raises(InputError, match="its data were in memory only; pass them with data"):
+    with pytest.raises(InputError, match="its data were only in memory; pass them with data"):
         run.data()
-    with pytest.raises(InputError, match=r"the data: is not the data of .*RUN"):
+    with pytest.raises(InputError, match=r"the data: not the data of .*RUN"):
         run.data(features(seed=5))
-    with pytest.raises(InputError, match="is not the data of"):
+    with pytest.raises(InputError, match="not the data of"):
         run.data(features(2))
 
 

@@ -1,4 +1,4 @@
-"""The work behind one entry of a comparison: distil a cell or fit a baseline, and rank the test split."""
+"""Process one entry of a comparison: distil the set of a cell or fit a baseline, and rank the test split."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ComparisonContext:
     Attributes:
         data: the data, on the device of the comparison.
         start: initial heads of every student, on the same device.
-        store: stores results, runs and experts.
+        store: the store for results, runs and experts.
         origin: where the initial heads come from.
     """
 
@@ -98,12 +98,12 @@ def load_result(context: ComparisonContext, cell: AnyCell) -> Result:
 
 
 def num_compared_students(result: DistillResult) -> int:
-    """Return the number of students that were compared on validation to choose set and recipe, over all parts."""
+    """Return how many students were compared on validation, over all parts, to choose the set and its recipe."""
     return sum(int(record.values.get("judged", 0)) for part in result.parts for record in part.records)
 
 
 def _stored_heads(context: ComparisonContext, cell: BaselineCell, name: str) -> TrainedHeads:
-    """Return the stored heads of a baseline without a size."""
+    """Return the stored heads of a baseline that does not depend on the size."""
     needed = BaselineCell(baselines.build(name), cell.evaluate, cell.seed)
     tensors, meta = context.store.load(needed)
     heads: StackedHeads = {name: tensors[f"heads/{name}"].to(context.data.device) for name in context.start}

@@ -5,8 +5,8 @@
     FOLDER/baselines/, FOLDER/cells/   results
     FOLDER/<name>.json, .md, .csv, .tex   the table; with the layout "curve" also a figure (.svg)
 
-A folder belongs to data and heads, not to one table: other comparisons in the same folder reuse its results. Without a
-folder everything stays in memory.
+A folder belongs to one dataset with one choice of initial heads, not to one table. Further comparisons in the same
+folder reuse its results. Without a folder everything stays in memory.
 """
 
 from __future__ import annotations
@@ -70,36 +70,37 @@ def compare(
     progress: Progress | bool = True,
     command: str = "",
 ) -> Compared:
-    """Distil and score a set for every method, size and seed, and compare them with the baselines.
+    """Distil and score a set for every method, size and seed, and compare the sets with the baselines.
 
-    If a cell fails, it is listed in `failures` and the other cells continue. With a folder, the next call retries it.
+    If a cell (one method, size and seed) fails, it is listed in `failures`, and the other cells continue. With a
+    folder, the next call retries the failed cells.
 
     Args:
-        data: a set, the name of a registered dataset, or the Path of a packed set.
+        data: a FeatureSet, the name of a registered dataset, or the Path of a packed dataset.
         methods: names of presets, or entries with their own label and settings.
         sizes: numbers of synthetic rows (by default 100).
-        bytes: size budgets instead: "64kB", or shares of the training features such as "1%".
-        seeds: one set is distilled per seed (by default 0, 1, 2).
-        num_students: students trained per set, and runs per baseline (by default 5).
-        baselines: baselines by name or as objects; zero-shot and full are always included.
-        settings: settings for all methods that have them, see `distill`.
-        layout: table layout: retrieval, variants, cost, directions or curve.
+        bytes: size budgets, instead of `sizes`: "64kB", or shares of the training features such as "1%".
+        seeds: random seeds; one set is distilled per seed (by default 0, 1, 2).
+        num_students: number of students trained per set, and of runs per baseline (by default 5).
+        baselines: baselines by name or as objects; `zero-shot` and `full` are always included.
+        settings: settings for all methods that have them, in the format that `distill` accepts.
+        layout: table layout: "retrieval", "variants", "cost", "directions" or "curve".
         preset: name of a comparison included in the package.
         config: a complete comparison, or the Path of a TOML file, instead of a preset.
         heads: initial heads of every student; None pre-trains them on the split `heads`.
-        name: name of the comparison and its files; None uses that of the preset or file.
-        folder: folder of the comparison; may contain other comparisons over the same data and heads. None keeps
+        name: name of the comparison and its files; None uses the name of the preset or TOML file.
+        folder: folder of the comparison; it may also contain other comparisons on the same data and heads. None keeps
             everything in memory.
-        resume: continue in a folder that contains a comparison.
+        resume: whether to continue in a folder that already contains a comparison.
         engine: where cells run: "local", "ray", "ray:ADDRESS"; the results are the same.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or the object that shows it.
         command: command line, recorded in the table.
 
     Raises:
-        InputError: `plan_cells` rejects the comparison; there is no test split; the folder belongs to other data or
-            heads, or is not empty and `resume` is False; or an engine of several processes is given without a folder.
-        KeyboardInterrupt: finished cells stay in the folder.
+        InputError: `plan_cells` rejects the comparison; there is no test split; the folder belongs to different data or
+            heads, or is not empty and `resume` is False; or an engine with several processes is given without a folder.
+        KeyboardInterrupt: the user interrupted the comparison; finished cells stay in the folder.
     """
     usual_name, comparison = load_comparison(
         config,
@@ -116,12 +117,12 @@ def compare(
     display, base = shown(progress), base_config(comparison)
     root = None if folder is None else Path(folder)
     features = opened(data, base.modalities)
-    features.development(), features.split("test")  # reports a missing split before any work is done
+    features.development(), features.split("test")  # raises an error if a split is missing, before any work is done
     cells = plan_cells(comparison, features)
     given, chosen_device = given_heads(heads, features.widths), resolve_device(device)
     with engine_in_use(engine, str(chosen_device)) as used, nullcontext() if root is None else exclusive(root):
         if root is None and not used.here:
-            raise InputError(f"{argument('engine')}: an engine of several processes needs a folder; pass one")
+            raise InputError(f"{argument('engine')}: an engine with several processes needs a folder; pass one")
         if root is not None:
             _open_folder(root, features, resume)
         on_device = features.to(chosen_device)
@@ -171,7 +172,7 @@ def _open_folder(folder: Path, data: FeatureSet, resume: bool) -> None:
     fingerprints = {"data": fingerprint(data), "test": fingerprint(data, ("test",))}
     if path.exists():
         if read_json(path) != fingerprints:
-            raise InputError(f"{folder}: contains a comparison over other data; choose another folder")
+            raise InputError(f"{folder}: contains a comparison on different data; choose another folder")
         if not resume:
             raise InputError(
                 f"{folder}: contains a comparison; continue or add to it with {argument('resume', True)}, or choose "
@@ -184,18 +185,18 @@ def _open_folder(folder: Path, data: FeatureSet, resume: bool) -> None:
 
 
 def _require_settings(start: InitialHeads, base: RunConfig, folder: Path | None) -> None:
-    """Check that stored heads were pre-trained with these settings, unless they were given by the user."""
+    """Check that stored heads were pre-trained with these settings; heads given by the user are not checked."""
     stored, expected = start.meta.get("config"), base.heads.model_dump(mode="json")
     if isinstance(stored, dict) and stored != expected:
         differing = ", ".join(
             f"heads.{name} = {json.dumps(stored.get(name))}" for name in expected if stored.get(name) != expected[name]
         )
         raise InputError(
-            f"{folder}: was created with other settings ({differing}); use the same ones, or choose another folder"
+            f"{folder}: was created with different settings ({differing}); use the same ones, or choose another folder"
         )
 
 
 def _needed_first(cells: Sequence[BaselineCell]) -> list[BaselineCell]:
-    """Return the baselines; those that others are derived from come first."""
+    """Sort the baselines so that those from which other baselines are derived come first."""
     needed = {name for cell in cells for name in cell.baseline.needs}
     return sorted(cells, key=lambda cell: cell.baseline.kind not in needed)

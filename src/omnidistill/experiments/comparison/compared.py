@@ -1,4 +1,4 @@
-"""The result of a comparison: its content, its table, and the files that it is saved as."""
+"""The result of a comparison: its content, its table, and the files in which it is saved."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Compared:
     """The result of a comparison.
 
     Attributes:
-        content: everything that was measured, the content of comparison.json.
-        failures: {name of the cell: error}.
+        content: all measurements; the content of comparison.json.
+        failures: error message of each failed cell or baseline, by the name of its folder.
         folder: the folder of the comparison; None if nothing was stored.
     """
 
@@ -33,7 +33,7 @@ class Compared:
         """Return the table as Markdown.
 
         Args:
-            layout: name of a layout; None uses that of the comparison.
+            layout: name of a layout; None uses the layout of the comparison.
         """
         return to_markdown(self.content, layout).rstrip("\n")
 
@@ -48,7 +48,7 @@ class Compared:
         return self.folder / f"{self.content.name}{suffix}"
 
     def save(self, folder: str | Path) -> Compared:
-        """Write the table as .json, .md, .csv and .tex, and with the layout "curve" the figure as .svg."""
+        """Write the table as .json, .md, .csv and .tex; with the layout "curve", also write the figure as .svg."""
         folder, name = Path(folder), self.content.name
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / f"{name}.json", json.dumps(self.to_json(), indent=1, allow_nan=False).encode())

@@ -1,6 +1,6 @@
-"""The plan of a comparison: cells (a method, a size and a seed) and baselines (with or without a size).
+"""The plan of a comparison: its cells (one method, size and seed each) and its baselines (with or without a size).
 
-With budgets instead of sizes, the size of each method is the largest that fits its budget.
+If the comparison has budgets instead of sizes, each method gets the largest size that fits the budget.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Cell:
     Attributes:
         method: name of the row in the table.
         config: settings of the run.
-        budget: number of bytes that determined the size; None if the size was given.
+        budget: budget in bytes that determined the size; None if the size was given directly.
     """
 
     method: str
@@ -47,12 +47,12 @@ class Cell:
 
     @property
     def group(self) -> int:
-        """Budget in bytes, or else the size; rows of the table with the same value are compared with each other."""
+        """The budget in bytes if there is one, else the size; table rows with the same value are compared."""
         return self.size if self.budget is None else self.budget
 
     @property
     def folder(self) -> str:
-        """Name of the result folder, unique for method, size, seed and all settings."""
+        """Name of the result folder, unique to this combination of method, size, seed and settings."""
         return f"{self.title}-{_digest(self.config)}"
 
     @property
@@ -68,10 +68,10 @@ class BaselineCell:
     Attributes:
         baseline: the baseline.
         evaluate: settings of the evaluation.
-        seed: seed of its random streams.
-        size: number of rows of the sets that it is compared with; None if it does not depend on the size.
-        budget: budget in bytes of these sets; None if it does not depend on the budget.
-        allowance: bytes and rows that it may use.
+        seed: seed for its random streams.
+        size: number of rows in the sets that it is compared with; None if it does not depend on the size.
+        budget: budget in bytes of these sets; None if the baseline does not depend on the budget.
+        allowance: bytes and rows that the baseline may use.
     """
 
     baseline: Baseline
@@ -88,14 +88,14 @@ class BaselineCell:
 
     @property
     def group(self) -> int | None:
-        """Budget in bytes, or else the size; None if the baseline depends on neither."""
+        """The budget in bytes if there is one, else the size; None if the baseline depends on neither."""
         return self.size if self.budget is None else self.budget
 
     @property
     def folder(self) -> str:
-        """Name of the result folder, unique for the baseline, its allowance, seed and all settings."""
+        """Name of the result folder, unique to this combination of baseline, allowance, seed and settings."""
         allowed = f"-{self.allowance.bytes}B" if self.allowance and self.baseline.needs else ""
-        # Without own settings, or with a name that contains them, the name determines the result.
+        # A baseline with default settings, or whose name contains its settings, is determined by its name.
         named = self.baseline == type(self.baseline)() or self.name != self.baseline.kind
         settings = "" if named else f"-{_digest(self.baseline)}"
         return f"{self.title}-{_digest(self.evaluate)}{allowed}{settings}"
@@ -111,13 +111,14 @@ AnyCell = Cell | BaselineCell
 
 
 def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
-    """Return all cells: every method and size (or budget) with the first seed, then with the next seeds.
+    """Return all cells: first every method and size (or budget) with the first seed, then with each further seed.
 
     All inputs are checked here, before the work starts. A method has no cell at a budget that is too small for it.
 
     Raises:
-        InputError: a method or setting is unknown, a size exceeds the data, a budget is invalid, a method fits no
-            budget, an objective does not apply to the modalities, no method uses a setting, or a method is given twice.
+        InputError: a method or setting is unknown, a size exceeds the number of training rows, a budget is invalid, a
+            method fits no budget, an objective does not apply to the modalities, no method has one of the settings, or
+            a method is given twice.
     """
     rows = data.split_sizes.get("train", 0)
     for size in () if comparison.bytes else comparison.sizes:
@@ -140,7 +141,7 @@ def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
                 raise InputError(f"{setting(text)}: setting '{key}' is now '{RENAMED[key]}'; see docs/upgrading.md")
             known = {each for cell in cells for each in keys(cell.config.model_dump())}
             hint = nearest(key, known)
-            raise InputError(f"{setting(text)}: no method of this comparison has this setting{hint}")
+            raise InputError(f"{setting(text)}: no method in this comparison has this setting{hint}")
     for cell in cells:
         for part in [data.modalities] if cell.config.joint else combinations(data.modalities, 2):
             for objective in (cell.config.distill.student, cell.config.experts.objective):
@@ -151,14 +152,16 @@ def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
 def plan_baselines(
     comparison: ComparisonConfig, evaluate: EvaluateConfig, cells: Sequence[Cell], data: FeatureSet, start: Heads
 ) -> list[BaselineCell]:
-    """Return every baseline with the smallest seed; first the two that define gain retained; sized ones once per group.
+    """Return all baselines, with the smallest seed of the comparison.
 
-    A baseline without meaning (a rank that does not restrict the heads, a budget of less than two rows) is left out.
+    The two baselines that define gain retained come first. A baseline that depends on the size appears once per size
+    (or budget). It is left out where it has no meaning, for example if its rank does not restrict the heads, or if
+    fewer than two rows fit the budget.
     """
     groups: dict[tuple[int, int | None], list[RunConfig]] = {}
     for cell in cells:
         groups.setdefault((cell.group, cell.budget), []).append(cell.config)
-    if comparison.bytes:  # including budgets that no method fits
+    if comparison.bytes:  # also budgets that are too small for every method
         for budget in budgets_of(comparison, data):
             groups.setdefault((budget, budget), [])
     development, seed = data.development(), min(comparison.seeds)
@@ -181,7 +184,7 @@ def budgets_of(comparison: ComparisonConfig, data: FeatureSet) -> list[int]:
     texts = comparison.bytes or ()
     budgets = [parse_budget(text, training_bytes(data)) for text in texts]
     if len(set(budgets)) < len(budgets):
-        raise InputError(f"bytes {', '.join(texts)}: two budgets have the same number of bytes; leave one out")
+        raise InputError(f"bytes {', '.join(texts)}: two budgets have the same number of bytes; remove one")
     return budgets
 
 
@@ -206,7 +209,7 @@ def _cells_of_budgets(
 
 
 def _entries(methods: Sequence[MethodEntry], modalities: Sequence[str]) -> list[tuple[str, MethodEntry]]:
-    """Return (name of the row, entry) for every method, with one entry per anchor."""
+    """Return (name of the row, entry) for every method; with `each_anchor`, a method becomes one entry per anchor."""
     entries: dict[str, MethodEntry] = {}
     for entry in methods:
         for each in _by_anchor(entry, modalities) if entry.each_anchor else [entry]:
@@ -214,7 +217,7 @@ def _entries(methods: Sequence[MethodEntry], modalities: Sequence[str]) -> list[
             if each.settings:
                 name += "-" + _digest(each)
             if name in entries:
-                raise InputError(f"method {entry.preset}: is given twice; leave one out, or give it other settings")
+                raise InputError(f"method {entry.preset}: is given twice; remove one, or give it different settings")
             entries[name] = each
     return list(entries.items())
 

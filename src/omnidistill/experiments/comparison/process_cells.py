@@ -1,4 +1,4 @@
-"""Processing the missing cells of a comparison: in this process, or as units of an engine with several processes."""
+"""Process the missing cells of a comparison, in this process or as units of an engine with several processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run_locally(
     engine: Engine,
     progress: Progress,
 ) -> dict[AnyCell, str]:
-    """Process the missing cells one after the other in this process; return {failed cell: error}."""
+    """Process the missing cells one after the other in this process, and return the error of each failed cell."""
     remaining, failures = RemainingTime(list(map(_kind, missing))), dict[AnyCell, str]()
 
     def process(cell: AnyCell) -> None:
@@ -49,14 +49,14 @@ def run_on_workers(
     engine: Engine,
     progress: Progress,
 ) -> dict[AnyCell, str]:
-    """Process the cells in other processes in parallel; return {failed cell: error}."""
+    """Process the cells in parallel in other processes, and return the error of each failed cell."""
     units, after = plan_units(context, store, cells)
     failures: dict[AnyCell, str] = {}
     with progress, closing(engine.run(runner, units, after=after)) as finished:
         progress.start(len(units), "compare")
         for done in finished:
             unit, failure = units[done.number], _failure(done.result)
-            if failure is not None and not isinstance(unit, SharedExperts):  # the cells that need the experts report it
+            if failure is not None and not isinstance(unit, SharedExperts):  # cells that need these experts report it
                 failures[unit] = failure
             progress.advance(1)
     return {cell: failures[cell] for cell in cells if cell in failures}
@@ -72,7 +72,7 @@ def _process(context: ComparisonContext, cell: AnyCell, command: str, progress: 
 
 
 def _failure(result: Callable[[], None]) -> str | None:
-    """Return the error of a unit as one line, None if it succeeded. Any exception ends only its own unit."""
+    """Return the error of a unit as one line, or None if it succeeded; an exception ends only the unit itself."""
     try:
         result()
     except Exception as error:

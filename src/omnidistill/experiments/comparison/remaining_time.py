@@ -1,4 +1,4 @@
-"""Remaining time of a comparison, estimated from the cells that are finished, and labelled progress."""
+"""Estimate the remaining time of a comparison from its finished cells, and label progress with the current cell."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from omnidistill.io.tracking import Progress
 
 
 class RemainingTime:
-    """Estimates the remaining time from the mean time of each kind of cell; new kinds count as the mean of all cells.
+    """Estimates the remaining time from the mean time per kind of cell.
+
+    For a kind without a finished cell, the mean time of all finished cells is used.
 
     Args:
         kinds: kind of every cell that will be processed.
@@ -53,7 +55,7 @@ class LabelledProgress:
         self._progress.advance(n, **fields)
 
     def note(self, line: str) -> None:
-        """Show a line of the stage."""
+        """Show a line of text during the stage."""
         self._progress.note(line)
 
     def stop(self) -> None:

@@ -1,9 +1,10 @@
 """Stores for the results, runs and experts of a comparison: a folder, or memory.
 
-Stored results are reused, so an interrupted comparison in a folder continues. A result contains the ranking of every
-test query ("query->gallery": R runs x Q queries x 5 numbers, see `evaluation.ranking.Ranking`), and the costs: size,
-seconds, bytes, peak_bytes, judged (number of students compared on validation), settings, and for a baseline its label.
-The baseline `full` also stores its heads ("heads/NAME"), because heads of equal bytes are truncated from them.
+Stored results are reused, so an interrupted comparison in a folder can continue. A result contains rankings and costs.
+The ranking of every test query is stored by direction ("query->gallery": R runs x Q queries x 5 numbers, see
+`evaluation.ranking.Ranking`). The costs are `size`, `seconds`, `bytes`, `peak_bytes`, `judged` (the number of students
+compared on validation), `settings`, and for a baseline its `label`. The baseline `full` also stores its heads
+("heads/NAME"), because the equal-bytes baselines are obtained by truncating them.
 """
 
 from __future__ import annotations
@@ -61,13 +62,13 @@ class ResultStore(Protocol):
         ...
 
     def experts(self, data: FeatureSet, start: Heads, config: RunConfig, progress: Progress) -> ExpertBuffer:
-        """Return the experts that methods with the same settings share; train them first if they are missing."""
+        """Return the experts that methods with the same expert settings share; train them first if necessary."""
         ...
 
 
 @dataclass(frozen=True)
 class FolderStore:
-    """A comparison in a folder.
+    """Stores a comparison in a folder.
 
     FOLDER/experts/<key>/             shared by all methods that need them
     FOLDER/baselines/<name>/ranking/  result of a baseline
@@ -98,7 +99,7 @@ class FolderStore:
         return load_or_train_experts(data, start, config, self.experts_folder(data, start, config), progress)
 
     def experts_folder(self, data: FeatureSet, start: Heads, config: RunConfig) -> Path:
-        """Return the folder of the experts of these data, heads and settings."""
+        """Return the folder of the experts for these data, heads and settings."""
         return self.folder / "experts" / hashlib.sha256(_experts_key(data, start, config).encode()).hexdigest()[:16]
 
     def result_folder(self, cell: AnyCell) -> Path:
@@ -107,13 +108,13 @@ class FolderStore:
         return folder / "ranking"
 
     def _cell_folder(self, cell: Cell) -> Path:
-        """Return the folder of a cell: an existing one with a run of these settings, or a new one."""
+        """Return the folder of a cell: an existing folder with a run with these settings, or else a new folder."""
         folder = self.folder / "cells" / cell.folder
         return folder if folder.exists() else self._earlier.get(_settings_key(cell.config), folder)
 
     @cached_property
     def _earlier(self) -> dict[str, Path]:
-        """Folders of stored cells by their settings, because earlier versions may have named them differently."""
+        """Folders of stored cells by their settings; earlier versions may have named the folders differently."""
         folders = {}
         for state in sorted(self.folder.glob("cells/*/run/run.json")):
             with suppress(InputError):
@@ -123,7 +124,7 @@ class FolderStore:
 
 @dataclass(frozen=True)
 class MemoryStore:
-    """A comparison without a folder; results are lost when the call ends."""
+    """Stores a comparison in memory; its results are lost when the call ends."""
 
     _results: dict[str, Stored] = field(default_factory=dict)
     _experts: dict[str, ExpertBuffer] = field(default_factory=dict)
@@ -152,7 +153,7 @@ class MemoryStore:
 
 
 def _settings_key(config: RunConfig) -> str:
-    """Return the settings that determine a cell: all except the name in tables."""
+    """Return the settings that identify a cell, as JSON: all except the name in tables."""
     return config.evolve(method="").model_dump_json()
 
 

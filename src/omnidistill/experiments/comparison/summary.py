@@ -1,8 +1,8 @@
-"""Summarise results into the content of a table: recall, gain retained, difference to the best method, costs.
+"""Summarise results into the content of a table: recall, gain retained, difference from the best method, and costs.
 
-The runs of a row are the students of all its seeds. Intervals are paired over queries (groups stay together), treat
-runs as exchangeable, and resample with the smallest seed, which is also the seed of the baselines. The best method of a
-size (or budget) is the one with the highest mean of R@1, R@5 and R@10.
+The runs of a row are its students for all seeds. Intervals come from a bootstrap that is paired over queries, keeps
+groups together and treats runs as exchangeable. It uses the smallest seed of the comparison, as the baselines do. The
+best method at a size (or budget) is the one with the highest mean of R@1, R@5 and R@10.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def summarise(
         fitted: the baselines, in the order of the table.
         cells: the cells of the methods, in the order of the table.
         results: results of the cells and baselines that succeeded.
-        failures: errors of those that failed.
+        failures: errors of the cells and baselines that failed.
         data: the dataset.
         name: name of the comparison.
-        command: the command that ran it.
+        command: the command that ran the comparison.
         heads: fingerprint of the heads that every student starts from.
     """
     cells_of_rows: dict[tuple[str, int | None], list[AnyCell]] = {}
@@ -78,7 +78,7 @@ def summarise(
 
 
 class _Row:
-    """The cells of one row of the table, of all seeds, and their results."""
+    """The cells of one table row, for all seeds, and their results."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class _Row:
         return float(mean_hits(self.hits).mean()) if self.rankings else -1.0
 
     def content(self, zero: _Row, full: _Row, best: _Row | None, seed: int) -> ComparisonRow:
-        """Return the row of the table; `seed` is that of the bootstrap."""
+        """Return the row of the table; `seed` is for the bootstrap."""
         group = "" if self.group is None else f"@{self.group}" if self.budget is None else f"@{self.budget}B"
         row = ComparisonRow(
             name=self.method + group,
@@ -147,7 +147,7 @@ class _Row:
 
 
 def _method_name(cell: AnyCell) -> str:
-    """Return the name of a method or baseline; a method with the name of a baseline is called NAME-set."""
+    """Return the name of a method or baseline; a method that has the same name as a baseline is called NAME-set."""
     if isinstance(cell, BaselineCell):
         return cell.name
     return f"{cell.method}-set" if cell.method in baselines else cell.method
@@ -179,7 +179,7 @@ def _protocol(
 
 
 def _left_out(rows: Sequence[_Row], budgets: Sequence[int]) -> list[str]:
-    """Return a sentence on the methods that have no row at a budget, if there are any."""
+    """Return a sentence that lists the methods without a row at some budget, or nothing if there are none."""
     labels = {row.method: row.label for row in rows if row.is_method}
     present = {(row.method, row.group) for row in rows}
     missing = [

@@ -1,7 +1,7 @@
-"""A comparison as units of work that several processes can run in parallel.
+"""Split a comparison into units of work that several processes can run in parallel.
 
-If several cells need the same experts, the experts are a unit of their own, and these cells wait for it. Otherwise each
-process would train the experts again. Heads of equal bytes wait for the baseline `full`, whose heads they truncate.
+Experts that several cells need are trained in a separate unit, for which these cells wait; otherwise each process would
+train the experts again. The equal-bytes baselines wait for the baseline `full`, whose heads they truncate.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ from omnidistill.training.experts import ExpertsConfig
 
 @dataclass(frozen=True)
 class SharedExperts:
-    """An expert buffer that several cells use. config: settings of a run (of a pair) that uses it."""
+    """A unit that trains experts which several cells use.
+
+    Attributes:
+        config: settings of a run (possibly for one pair of modalities) that uses the experts.
+        modalities: modalities of the experts.
+        folder: folder of the expert buffer.
+    """
 
     config: RunConfig
     modalities: tuple[str, ...]
@@ -37,7 +43,7 @@ AnyUnit = AnyCell | SharedExperts
 
 @dataclass(frozen=True)
 class UnitRunner:
-    """Processes one unit; this is the task of an engine. Data and heads are loaded once per process.
+    """The task that an engine runs: it processes one unit. Data and heads are loaded once per process.
 
     Attributes:
         data: the data, or the name or folder from which another process loads them.
@@ -57,14 +63,14 @@ class UnitRunner:
 
     @cached_property
     def context(self) -> ComparisonContext:
-        """Shared inputs, equal to those of the process that started the comparison."""
+        """Inputs that all units share, equal to those in the process that started the comparison."""
         data = open_reference(self.data) if isinstance(self.data, str) else self.data
         data = data.only(self.modalities).to(self.device)
         start = load_or_create_heads(data, self.base, self.folder / "heads")
         return ComparisonContext(data, start, FolderStore(self.folder), start.meta)
 
     def __call__(self, unit: AnyUnit) -> None:
-        """Process a unit. Exceptions of a method are passed on."""
+        """Process a unit. Exceptions that a method raises are passed on."""
         match unit:
             case Cell():
                 run_cell(self.context, unit, self.command, SilentProgress())
@@ -78,7 +84,10 @@ class UnitRunner:
 def plan_units(
     context: ComparisonContext, store: FolderStore, cells: Sequence[AnyCell]
 ) -> tuple[list[AnyUnit], dict[int, list[int]]]:
-    """Return the units of these cells, and {number of a unit: numbers of earlier units that it waits for}."""
+    """Return the units for these cells, and for each unit the earlier units that it waits for.
+
+    Units are identified by their position in the list.
+    """
     shared: dict[Key, SharedExperts] = {}
     experts_of: dict[AnyCell, list[Key]] = {}
     for cell in cells:
@@ -101,7 +110,7 @@ Key = tuple[tuple[str, ...], ExpertsConfig]
 
 
 def _runs(context: ComparisonContext, cell: AnyCell) -> Iterator[tuple[tuple[str, ...], RunConfig]]:
-    """Yield (modalities, settings) of every run of a cell that needs experts: one, or one per pair."""
+    """Yield (modalities, settings) for each run of a cell if it needs experts: one run, or one per pair."""
     if not isinstance(cell, Cell) or not cell.config.distill.uses_experts:
         return
     if cell.config.joint:

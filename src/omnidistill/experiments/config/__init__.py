@@ -1,4 +1,4 @@
-"""The settings of runs and comparisons: the complete trees, and how they are read from TOML, presets and overrides."""
+"""Settings of runs and comparisons, and functions that load them from TOML files, presets and overrides."""
 
 from omnidistill.experiments.config.comparison_config import (
     SHARED,

@@ -1,4 +1,4 @@
-"""Budgets: the largest number of rows N whose set (or sets of all pairs) fits a budget."""
+"""Size budgets: find the largest number of rows N with which a set, or all sets of pairs together, fit a budget."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from omnidistill.methods import Method
 
 
 def resolve_size(config: RunConfig, data: FeatureSet) -> RunConfig:
-    """Return the settings with a number of rows: as many as fit the budget, if there is one.
+    """Return the settings with a size budget replaced by the largest number of rows that fits it.
 
-    If the rank of the similarity exceeds the number of rows that fit, it is reduced to this number.
+    Settings without a budget are returned unchanged. If the rank of the similarity matrix exceeds the number of rows
+    that fit, the rank is reduced to that number.
 
     Raises:
-        BudgetTooSmallError: fewer than 2 rows fit; the message gives the smallest budget.
-        InputError: the budget exceeds the training features.
+        BudgetTooSmallError: fewer than 2 rows fit; the message states the smallest possible budget.
+        InputError: the budget exceeds the size of the training features.
     """
     budget = config.distill.size
     if not isinstance(budget, str):
@@ -31,14 +32,20 @@ def resolve_size(config: RunConfig, data: FeatureSet) -> RunConfig:
     if not fitting:
         least = run_bytes(_resized(config, LEAST_ROWS), data.widths)
         raise BudgetTooSmallError(
-            f"budget {budget!r}: is below the {least:,} bytes of {LEAST_ROWS} rows ({config.method}), the minimum "
-            f"for training a student; give at least {least}, or store rows in fewer bits (distill.storage.bits)"
+            f"budget {budget!r}: too small; method '{config.method}' needs at least {LEAST_ROWS} rows "
+            f"({least:,} bytes) to train a student; give at least {least}, or store rows in fewer bits "
+            "('distill.storage.bits')"
         )
     return _resized(config, sizes[fitting - 1])
 
 
 def run_bytes(config: RunConfig, widths: Mapping[str, int]) -> int:
-    """Return the bytes of the set, or of the sets of all pairs, that a run creates from features of these widths."""
+    """Return the size in bytes of the set that a run creates, or the total size if it creates one set per pair.
+
+    Args:
+        config: the settings of the run.
+        widths: width p_m of the features of each modality.
+    """
     parts = [tuple(widths)] if config.joint else combinations(widths, 2)
     return sum(set_bytes(config.distill, [widths[name] for name in part]) for part in parts)
 

@@ -1,8 +1,8 @@
-"""The settings of a comparison: methods x sizes (or bytes) x seeds, baselines, and which table.
+"""The settings of a comparison: its methods, sizes (or budgets), seeds and baselines, and the layout of its table.
 
-A method is a preset, given by name or with its own label and settings. `{size}` in its name is replaced by the size,
-for presets that exist once per published size. With `each_anchor`, a method is run once per modality, which is its
-anchor.
+A method is a preset, given by name alone or together with a label and settings. Some presets exist once per published
+size; `{size}` in the name of a preset is replaced by the current size. With `each_anchor`, a method runs once per
+modality, each time with a different modality as its anchor.
 """
 
 from __future__ import annotations
@@ -26,92 +26,93 @@ from omnidistill.experiments.config.toml_files import first_lines, packaged_file
 
 Layout = Literal["retrieval", "variants", "cost", "directions", "curve"]
 Overrides = Annotated[tuple[str, ...], AfterValidator(split_tables)]
-"""Settings as texts "key=value"."""
+"""Settings as strings of the form "key=value"."""
 
 SHARED = ("modalities", "heads.", "evaluate.")
-"""Keys, or prefixes of keys, of the settings that all methods of a comparison share."""
+"""Keys, or prefixes of keys, of the settings that are the same for all methods of a comparison."""
 _DECIDED = {
     "seed": ("seeds",),
     "experts.seed": ("seeds",),
     "distill.size": ("sizes", "bytes"),
     "evaluate.num_seeds": ("num_students",),
 }
-"""{setting of a run: arguments of a comparison that determine it}."""
+"""Maps each setting of a run that a comparison determines to the arguments of the comparison that determine it."""
 
 
 class MethodEntry(Settings):
     """A method of a comparison: a preset with its own label and settings."""
 
     preset: str
-    """Name of the preset; may contain {size}."""
+    """Name of the preset; "{size}" in it is replaced by the size."""
     label: str | None = None
-    """Name in tables; None uses that of the preset."""
+    """Name in tables; None uses the name of the preset."""
     settings: Overrides = ()
-    """Settings "key=value", see `omnidistill config --explain`."""
+    """Settings of the form "key=value"; `omnidistill config --explain` lists all keys."""
     each_anchor: bool = False
-    """Whether to run the method once per modality, with this modality as anchor of student and experts."""
+    """Whether to run the method once per modality, with that modality as the anchor of student and experts."""
 
 
 class ComparisonConfig(Settings):
     """A comparison."""
 
     layout: Layout = "retrieval"
-    """Layout of the table: recall by size (tables 1-3 of the paper), variants (5, 6), cost (7), every direction (10),
-    or gain against bytes."""
+    """Layout of the table. "retrieval" shows recall by size (like tables 1 to 3 of the HoPA paper), "variants" compares
+    variants of a method (tables 5 and 6), "cost" shows costs (table 7), "directions" shows recall in every direction
+    (table 10), and "curve" shows gain against bytes."""
     methods: Annotated[tuple[MethodEntry, ...], Field(min_length=1)]
-    """Methods in the order of the table."""
+    """Methods, in the order in which the table lists them."""
     sizes: Annotated[tuple[Count, ...], Field(min_length=1)] = (100,)
     """Numbers of synthetic rows N."""
     bytes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Budgets instead of sizes, as bytes ("64kB") or a share of the training features ("1%")."""
+    """Size budgets, instead of `sizes`: bytes ("64kB") or shares of the training features ("1%")."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)
-    """One set is distilled per seed; all share the experts."""
+    """Random seeds; one set is distilled per seed, and all sets share the experts."""
     num_students: Annotated[int, Field(ge=2)] = 5
-    """Students trained per set, and runs per baseline."""
+    """Number of students trained per set, and of runs per baseline."""
     baselines: tuple[AnyBaseline, ...] = default_baselines()
-    """Baselines of the table; zero-shot and full are always included."""
+    """Baselines in the table; `zero-shot` and `full` are always included."""
     settings: Overrides = ()
-    """Settings "key=value" for every method that has them."""
+    """Settings of the form "key=value", applied to every method that has them."""
 
     @model_validator(mode="after")
     def _consistent(self) -> ComparisonConfig:
         if self.bytes and "sizes" in self.model_fields_set:
-            raise ValueError("sizes and bytes both determine the number of rows; give only one of them")
+            raise ValueError("'sizes' and 'bytes' both determine the number of rows; give only one of them")
         for name in ("sizes", "bytes", "seeds", "baselines"):
             values = getattr(self, name) or ()
             if len(set(values)) < len(values):
                 shown = [value.kind if isinstance(value, Baseline) else value for value in values]
-                raise ValueError(f"{name} = {shown}: a value is given twice; leave one out")
+                raise ValueError(f"{name} = {shown}: a value is given twice; remove one")
         own = [setting for entry in self.methods for setting in entry.settings]
         for setting in (*self.settings, *own):
             if (key := _key(setting)) in _DECIDED:
                 names = " or ".join(argument(name) for name in _DECIDED[key])
-                raise ValueError(f"{setting}: a comparison sets {key} by {names}")
+                raise ValueError(f"{setting}: in a comparison, set '{key}' with {names} instead")
         for setting in own:
             if _key(setting).startswith(SHARED):
-                raise ValueError(f"{setting}: all methods share this setting; give it as a setting of the comparison")
+                raise ValueError(f"{setting}: all methods share this setting; move it to the comparison's settings")
         return self
 
 
 def describe_comparisons() -> dict[str, str]:
-    """Return {name: first line of its comment} for every comparison included in the package."""
+    """Map the name of each comparison in the package to its description, the first line of its TOML file."""
     return first_lines("comparisons")
 
 
 def load_comparison(
     source: Path | ComparisonConfig | None = None, preset: str | None = None, methods: Sequence[Any] = (), **given: Any
 ) -> tuple[str, ComparisonConfig]:
-    """Return the name and the content of a comparison.
+    """Load a comparison and return its name and its settings.
 
     Args:
         source: a TOML file, or a complete comparison.
-        preset: name of a comparison included in the package, instead of a source.
-        methods: names of presets, or `MethodEntry`; they replace the methods of source or preset.
-        given: values (sizes, bytes, seeds, num_students, settings, layout, baselines) that replace those of source or
-            preset. Sizes remove bytes, and vice versa. Values that are None are ignored.
+        preset: name of a comparison included in the package, instead of `source`.
+        methods: names of presets, or `MethodEntry` objects; they replace the methods in `source` or `preset`.
+        given: values (sizes, bytes, seeds, num_students, settings, layout, baselines) that replace those in `source` or
+            `preset`. Giving `sizes` removes `bytes`, and vice versa. Values that are None are ignored.
 
     Raises:
-        InputError: a name, method or setting is unknown; the message names the nearest known one.
+        InputError: a name, method or setting is unknown; the message suggests the closest known name.
     """
     name, where, tree = _source(source, preset)
     given = {key: value for key, value in given.items() if value is not None}
@@ -154,7 +155,7 @@ def _source(source: object, preset: str | None) -> tuple[str, str, dict[str, Any
                 return "comparison", "comparison", {}
             known = packaged_files("comparisons")
             if preset not in known:
-                named = f"; {argument('methods', preset)} names a method"
+                named = f"; it is a method, so use {argument('methods', preset)}"
                 hint = named if preset in packaged_files("presets") else nearest(preset, known)
                 raise InputError(f"unknown comparison '{preset}'{hint}; 'omnidistill presets' lists them")
             where = f"comparison {preset}"
@@ -163,10 +164,10 @@ def _source(source: object, preset: str | None) -> tuple[str, str, dict[str, Any
 
 
 def _listed(key: str, value: Any) -> Any:
-    """Return a single text or number, given for a setting that is a list, as a list of one."""
+    """Return the value of a setting, as a list if the setting is a list; a single value becomes a list of one."""
     several = key in ("methods", "sizes", "bytes", "seeds", "baselines")
     if key == "methods" and isinstance(value, int):
-        raise InputError(f"methods: found {value}; give a list of names of presets, or of MethodEntry")
+        raise InputError(f"methods: found {value}; give a list of preset names or MethodEntry objects")
     if several and isinstance(value, str | int | MethodEntry):
         return [value]
     return list(value) if several and isinstance(value, Sequence) else value
@@ -175,19 +176,21 @@ def _listed(key: str, value: Any) -> Any:
 def entry_config(
     entry: MethodEntry, size: int | None, seed: int, comparison: ComparisonConfig, budget: str | None = None
 ) -> RunConfig:
-    """Return the settings of a method for a seed and a size, or (if size is None) a budget.
+    """Return the settings of a run of a method with this seed and size.
+
+    If `size` is None, `budget` determines the number of rows.
 
     Raises:
         InputError: the settings of the method are invalid; the message names the method.
     """
     if size is None and "{size}" in entry.preset:
-        raise InputError(f"method {entry.preset}: exists only for published sizes; compare it by sizes, not by bytes")
+        raise InputError(f"method {entry.preset}: exists only for published sizes; give 'sizes' instead of 'bytes'")
     name = entry.preset.replace("{size}", str(size))
     plain = load_config(preset=name)
     try:
         choices = [each for each in (*comparison.settings, *entry.settings) if _chooses(plain, each)]
         if chosen := [each for each in choices if has_setting(plain, each)]:
-            plain = load_config(preset=name, overrides=chosen)  # another component has other settings
+            plain = load_config(preset=name, overrides=chosen)  # selected components first: their settings differ
         shared = [setting for setting in comparison.settings if has_setting(plain, setting)]
         return load_config(
             preset=name,
@@ -204,7 +207,7 @@ def entry_config(
 
 
 def has_setting(config: RunConfig, setting: str) -> bool:
-    """Return whether a run with this configuration has the setting of a text "key=value"."""
+    """Return whether a run with this configuration has the setting that a "key=value" string names."""
     place: Any = config
     for part in _key(setting).split("."):
         if part not in getattr(type(place), "model_fields", {}) and not (
@@ -216,7 +219,7 @@ def has_setting(config: RunConfig, setting: str) -> bool:
 
 
 def _chooses(config: RunConfig, setting: str) -> bool:
-    """Return whether a text "key=value" selects a component: by its kind, or by its name alone."""
+    """Return whether a "key=value" string selects a component, as "component.kind=NAME" or "component=NAME"."""
     place: Any = config
     for part in _key(setting).split("."):
         if part == "kind":

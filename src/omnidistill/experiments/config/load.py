@@ -27,16 +27,16 @@ from omnidistill.experiments.config.settings_tree import (
 from omnidistill.experiments.config.toml_files import first_lines, packaged_files, read_file, read_toml
 
 DEFAULT = "recommended"
-"""The preset that is used if none is given."""
+"""The preset used if none is given."""
 
 
 def preset_names() -> list[str]:
-    """Return the names of the presets included in the package; those in a subfolder are "folder/name"."""
+    """Return the names of the presets in the package; a preset in a subfolder is named "folder/name"."""
     return list(packaged_files("presets"))
 
 
 def describe_presets() -> dict[str, str]:
-    """Return {name: first line of its comment} for every preset."""
+    """Map the name of each preset to its description, the first line of its TOML file."""
     return first_lines("presets")
 
 
@@ -48,19 +48,19 @@ def load_config(
 ) -> RunConfig:
     """Read a TOML file or a preset (default: "recommended") and apply overrides.
 
-    A file or preset that `extends` a preset contains only the settings that differ from it. Selecting another `kind` of
-    a component drops the settings of the previous one.
+    A file or preset with the key `extends` builds on another preset and contains only the settings that differ from it.
+    If an override selects another `kind` of a component, the settings of the previous kind are dropped.
 
     Args:
         source: a TOML file, or complete settings to start from.
-        preset: the name of a preset, instead of a source.
-        overrides: "key=value" with a dotted key and a TOML literal, for example "distill.iterations=500"; or
-            {key: value}, whose values may be tables or components.
-        fixed: values by key, with "__" for the dots; None is ignored.
+        preset: the name of a preset, instead of `source`.
+        overrides: "key=value" strings with a dotted key and a TOML literal, for example "distill.iterations=500"; or a
+            dict {key: value}, whose values may also be tables or components.
+        fixed: values by key, with "__" in place of the dots; values that are None are ignored.
 
     Raises:
-        InputError: the TOML is unreadable, the preset is unknown, or a setting is unknown, renamed or invalid; the
-            message names the key and the nearest known one.
+        InputError: the TOML file is unreadable, the preset is unknown, or a setting is unknown, renamed or invalid. The
+            message names the key and suggests the closest known one.
     """
     if source is not None and preset is not None:
         raise InputError(f"{argument('preset')} and {argument('config')} both choose the settings; give only one")
@@ -76,7 +76,7 @@ def load_config(
 
 
 def _source(source: object, preset: str) -> tuple[str, Tree]:
-    """Return the name of the source of the settings, and the settings."""
+    """Return the settings, preceded by a name for their source, which messages quote."""
     match source:
         case None:
             return f"preset {preset}", _preset(preset)
@@ -85,21 +85,22 @@ def _source(source: object, preset: str) -> tuple[str, Tree]:
         case RunConfig():
             return "config", source.model_dump(mode="json")
     raise InputError(
-        f"config: found a {type(source).__name__}; give a RunConfig or the Path of a TOML file; single settings belong "
-        "in settings"
+        f"config: found a {type(source).__name__}; give a RunConfig or the Path of a TOML file, and pass single "
+        "settings with 'settings'"
     )
 
 
 def parse_config(tree: Mapping[str, Any], where: str, given: Mapping[str, str] | None = None) -> RunConfig:
-    """Validate a tree of plain values.
+    """Validate settings given as a tree of plain values.
 
     Args:
         tree: the settings.
-        where: the source of the tree, for errors.
-        given: {key: source} of settings from another source, such as the command line; errors in them name that source.
+        where: name of the source of the tree; messages quote it.
+        given: settings from a different source, such as the command line, as {key: name of that source}. Messages about
+            these settings quote that name instead.
 
     Raises:
-        InputError: a setting is unknown, renamed, of another type or out of range.
+        InputError: a setting is unknown or renamed, has the wrong type, or is out of range.
     """
     given = given or {}
     _refuse_renamed(tree, where, given)
@@ -116,7 +117,7 @@ def parse_config(tree: Mapping[str, Any], where: str, given: Mapping[str, str] |
 
 
 def split_tables(overrides: Iterable[str]) -> tuple[str, ...]:
-    """Return each override by the dotted key of one setting: `a={b=1, c=2}` becomes `a.b=1` and `a.c=2`."""
+    """Split each override that sets a table into one override per setting: `a={b=1, c=2}` becomes `a.b=1`, `a.c=2`."""
     return tuple(setting for override in overrides for setting in _split_table(override))
 
 
@@ -138,13 +139,13 @@ def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def overridden(overrides: object) -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, value) of every single setting.
+    """Yield (dotted key, value) for every single setting in the overrides.
 
     Args:
-        overrides: texts "key=value", or {key: value}.
+        overrides: "key=value" strings, or a dict {key: value}.
 
     Raises:
-        InputError: it is neither.
+        InputError: `overrides` is neither of these.
     """
     if isinstance(overrides, Mapping):
         for key, value in overrides.items():
@@ -161,7 +162,7 @@ def overridden(overrides: object) -> Iterator[tuple[str, Any]]:
 
 
 def as_texts(overrides: object) -> tuple[str, ...]:
-    """Return single settings as texts "key=value"; a component becomes one text for each of its settings.
+    """Return overrides as "key=value" strings; a component becomes one string per setting.
 
     Raises:
         InputError: see `overridden`.
@@ -193,17 +194,17 @@ def _preset(name: str) -> Tree:
 
 
 def _extended(tree: Tree, where: str) -> Tree:
-    """Return the preset that the tree extends, merged with the tree; every component names its kind."""
+    """Return the tree, merged into the preset that it extends (if any); every component names its kind."""
     base = tree.pop("extends", None)
     if base is None:
         return with_kinds(tree, RunConfig)
     if not isinstance(base, str):
-        raise InputError(f"{where}: extends = {base!r} must be the name of a preset")
+        raise InputError(f"{where}: 'extends' must be the name of a preset, not {base!r}")
     return with_kinds(merged(_preset(base), tree), RunConfig)
 
 
 def _kinds_first(pairs: Iterable[tuple[str, Any]], tree: Tree) -> list[tuple[str, Any]]:
-    """Sort settings: those that select a component come first, outer components before inner ones."""
+    """Sort the settings so that those that select a component come first, outer components before inner ones."""
 
     def rank(pair: tuple[str, Any]) -> tuple[bool, int]:
         key, value = pair
@@ -240,12 +241,12 @@ def _assign(tree: Tree, key: str, value: Any, where: str) -> None:
         for parent in parents:
             current = current[parent]
         if current.get("kind", value) != value:
-            section.clear()  # another kind has other settings
+            section.clear()  # the settings of the previous kind do not apply to the new one
     section[leaf] = value
 
 
 def _refuse_renamed(tree: Mapping[str, Any], where: str, given: Mapping[str, str]) -> None:
-    """Raise InputError for a setting of version 0.1; the message gives its source and its new name."""
+    """Raise InputError if a setting has a name or value from version 0.1; the message states source and new name."""
 
     def source(key: str) -> str:
         return next((text for name, text in given.items() if f"{name}.".startswith(f"{key}.")), where)
@@ -266,4 +267,4 @@ def _at(tree: Any, key: str) -> Any:
 
 
 def _no_setting(value: Any) -> Any:
-    raise ValueError(f"{value} is a {type(value).__name__}; settings are numbers, text, true or false, lists, tables")
+    raise ValueError(f"{value} is a {type(value).__name__}; settings must be numbers, text, booleans, lists or tables")

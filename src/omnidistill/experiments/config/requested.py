@@ -1,6 +1,6 @@
-"""Settings of a run from the arguments of a function or the options of a command.
+"""Build the settings of a run from the arguments of a function or the options of a command.
 
-Two arguments that determine the same setting are an error.
+If two arguments determine the same setting, an error is raised.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from omnidistill.experiments.config.run_config import RunConfig
 from omnidistill.experiments.config.toml_files import read_file
 
 SettingValues = Sequence[str] | Mapping[str, object]
-"""Single settings: texts "key=value", or {key: value}."""
+"""Single settings: "key=value" strings, or a dict {key: value}."""
 
 
 def requested_config(
@@ -32,15 +32,15 @@ def requested_config(
 
     Args:
         size: number of synthetic rows.
-        bytes: size budget instead: bytes, or text such as "64kB" and "1%".
-        preset: name of a preset; None uses "recommended", or "compact" with a budget.
+        bytes: size budget, instead of `size`: a number of bytes, or text such as "64kB" or "1%".
+        preset: name of a preset; None uses "recommended", or "compact" if there is a budget.
         config: complete settings or a TOML file, instead of a preset.
-        settings: single settings.
-        seed: seed of every random stream.
-        usual_size: number of rows if nothing else determines it.
+        settings: single settings, which replace those of the preset or of `config`.
+        seed: seed for every random stream.
+        usual_size: number of rows if neither `size` nor `bytes` is given.
 
     Raises:
-        InputError: two arguments set the same thing, or a setting is invalid.
+        InputError: two arguments determine the same setting, or a setting is invalid.
     """
     of_file = [] if bytes is None else _size_of_file(config)
     _require_one("distill.size", {"bytes": bytes, "size": size}, settings, of_file)
@@ -68,6 +68,9 @@ def _require_one(
 
 
 def _size_of_file(config: RunConfig | Path | None) -> list[str]:
-    """Return [`distill.size of FILE`] if the file itself sets it; the size of a preset that it extends is a default."""
+    """Return ["distill.size in FILE"] if the file itself sets the size, otherwise an empty list.
+
+    A size in a preset that the file extends does not count, because it is only a default.
+    """
     section = read_file(config).get("distill") if isinstance(config, Path) else None
-    return [f"distill.size of {config}"] if isinstance(section, dict) and "size" in section else []
+    return [f"distill.size in {config}"] if isinstance(section, dict) and "size" in section else []

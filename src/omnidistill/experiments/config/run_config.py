@@ -1,4 +1,4 @@
-"""The settings of a complete run: one frozen, strict tree that contains the settings of all components."""
+"""The settings of a complete run: one immutable, strictly validated tree with the settings of all components."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from omnidistill.training.experts import ExpertsConfig, HeadsConfig
 
 
 class RunConfig(Settings):
-    """One run."""
+    """The settings of one run."""
 
     method: str = "hopa"
-    """Name shown in tables."""
+    """Name of the method, as shown in tables."""
     modalities: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
     """Modalities to use; None uses all."""
     joint: bool = True
-    """Whether to distil one set of all modalities; false distils one set per pair, as in published bimodal methods
-    (each scored on its pair; bytes and seconds are summed)."""
+    """Whether to distil one set for all modalities together. If false, one set is distilled per pair of modalities, as
+    in published bimodal methods; each set is scored on its own pair, and bytes and seconds are summed over pairs."""
     seed: Seed = 0
-    """Seed of all random streams."""
+    """Seed for all random streams."""
     heads: HeadsConfig = HeadsConfig()
     experts: ExpertsConfig = ExpertsConfig()
     distill: AnyMethod = Learn()
     evaluate: EvaluateConfig = EvaluateConfig()
 
     def citations(self) -> tuple[str, ...]:
-        """Return the work on sets of pairs if the run distils one set per pair."""
+        """Return the key of the work that introduced one set per pair, if the run distils such sets."""
         return () if self.joint else ("mtt-vl",)
 
     @model_validator(mode="after")

@@ -1,7 +1,8 @@
-"""Functions on settings trees: plain dicts as read from TOML, together with the models that validate them.
+"""Functions for settings trees, that is, plain dicts as read from TOML, and for the models that validate them.
 
-A component is a table with the key `kind`, or its name alone. `with_kinds` writes every component
-as a table that names its kind, so that two trees can be merged: another kind has other settings.
+In a tree, a component is either a table with the key `kind` or only its name. `with_kinds` turns every component into a
+table that names its kind. This makes trees ready for merging, which must detect when two trees select different kinds,
+because different kinds have different settings.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ Model = type[BaseModel]
 
 
 def registry_of(model: Model, name: str) -> ComponentRegistry[Any] | None:
-    """Return the registry that the field of a model takes its components from; None for any other field."""
+    """Return the registry from which a field of a model takes its components, or None if it holds no component."""
     field = model.model_fields.get(name)
     registries = [each for each in field.metadata if isinstance(each, ComponentRegistry)] if field else []
     return registries[0] if registries else None
 
 
 def components_of(model: Model, name: str) -> dict[str, type[Component]]:
-    """Return the components by kind that the field of a model can hold; empty for any other field."""
+    """Return the components that a field of a model can hold, by kind; empty if it holds no component."""
     registry, allowed = registry_of(model, name), model.model_fields[name].annotation
     if registry is None or not isinstance(allowed, type):
         return {}
@@ -36,7 +37,7 @@ def components_of(model: Model, name: str) -> dict[str, type[Component]]:
 
 
 def submodel(model: Model, name: str, tree: Any) -> Model | None:
-    """Return the model of a section, by its `kind` in the tree or by default; None for a plain value."""
+    """Return the model of a section, according to its `kind` in the tree or else to the default; None for a value."""
     field = model.model_fields.get(name)
     if field is None:
         return None
@@ -50,7 +51,7 @@ def submodel(model: Model, name: str, tree: Any) -> Model | None:
 
 
 def with_kinds(tree: Mapping[str, Any], model: Model) -> Tree:
-    """Return the tree with every component as a table that names its kind."""
+    """Return a copy of the tree in which every component is a table that names its kind."""
     filled = dict(tree)
     for name in model.model_fields:
         section, registry = filled.get(name), registry_of(model, name)
@@ -66,7 +67,10 @@ def with_kinds(tree: Mapping[str, Any], model: Model) -> Tree:
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Tree:
-    """Return the base (with kinds) with the changes applied; another kind drops the settings of the previous one."""
+    """Return the base with the changes applied; if a change selects another kind, the old kind's settings are dropped.
+
+    The base must be a tree from `with_kinds`.
+    """
     kind = changes.get("kind")
     result = {} if kind is not None and "kind" in base and kind != base["kind"] else dict(base)
     for name, value in changes.items():
@@ -78,7 +82,7 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Tree:
 
 
 def describe_fields(model: Model, prefix: str = "") -> list[tuple[str, str, str]]:
-    """Return (dotted key, default, documentation) of every setting; components are listed by kind."""
+    """Return (dotted key, default, documentation) for every setting; a component is listed once per kind."""
     lines: list[tuple[str, str, str]] = []
     for name, field in model.model_fields.items():
         default = field.get_default(call_default_factory=True)
@@ -97,7 +101,7 @@ def describe_fields(model: Model, prefix: str = "") -> list[tuple[str, str, str]
 
 
 def sections_of(settings: Settings, key: str = "") -> Iterator[tuple[str, Settings]]:
-    """Yield (dotted key, settings) of a validated tree and of every group of settings and component in it."""
+    """Yield (dotted key, settings) for a validated tree and for every group of settings and every component in it."""
     yield key, settings
     for name in type(settings).model_fields:
         value = getattr(settings, name)
@@ -130,7 +134,7 @@ def key_of(error: ValidationError) -> str:
 
 
 def _key(problem: Any) -> str:
-    """Return the dotted key, without the names that pydantic gives to the alternatives of a type."""
+    """Return the dotted key without the names that Pydantic inserts for the alternatives of a union type."""
     return ".".join(str(part) for part in problem["loc"] if problem["type"] == "extra_forbidden" or not _is_type(part))
 
 
@@ -145,7 +149,7 @@ def keys(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _model_at(location: Sequence[int | str], model: Model, tree: Any) -> Model:
-    """Return the model of the section at a location of a tree."""
+    """Return the model of the section at a location in a tree."""
     parts = iter(location)
     for part in parts:
         section = tree.get(part) if isinstance(tree, Mapping) else None
@@ -161,7 +165,7 @@ def _model_at(location: Sequence[int | str], model: Model, tree: Any) -> Model:
 
 
 def _item_model(model: Model, name: str, item: Any) -> Model | None:
-    """Return the model of an item of a list of settings or components."""
+    """Return the model of one item in a list of settings or components."""
     for kind in get_args(model.model_fields[name].annotation):
         for registry in getattr(kind, "__metadata__", ()):
             if isinstance(registry, ComponentRegistry) and item.get("kind") in registry:

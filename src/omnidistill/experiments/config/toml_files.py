@@ -1,4 +1,4 @@
-"""TOML files: those included in the package, and those of a user."""
+"""Read TOML files: those included in the package and those of the user."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from omnidistill.core.errors import InputError
 
 
 def packaged_files(folder: str) -> dict[str, str]:
-    """Return {name: text} of every file in a folder of the package, sorted; names are "name" or "subfolder/name"."""
+    """Map the name of each TOML file in a folder of the package to its text, sorted by name.
+
+    Names have the form "name" or "subfolder/name".
+    """
     texts: dict[str, str] = {}
     for entry in (resources.files("omnidistill") / folder).iterdir():
         for file in entry.iterdir() if entry.is_dir() else [entry]:
@@ -22,7 +25,7 @@ def packaged_files(folder: str) -> dict[str, str]:
 
 
 def first_lines(folder: str) -> dict[str, str]:
-    """Return {name: first line of its comment} of every file in a folder of the package."""
+    """Map the name of each TOML file in a folder of the package to the first line of its comment."""
     return {name: text.partition("\n")[0].lstrip("# ") for name, text in packaged_files(folder).items()}
 
 

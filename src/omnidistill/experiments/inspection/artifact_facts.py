@@ -1,4 +1,4 @@
-"""Facts about artifacts, one function per kind. Artifacts of other kinds are described by their plain fields."""
+"""Collect facts about artifacts, with one function per kind; any other kind is described by its plain fields."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _distilled(artifact: Artifact) -> Facts:
             x.numel() * x.element_size() for n, x in artifact.tensors.items() if n.startswith(("rows/", "similarity/"))
         ),
         "recipe": spec["recipe"],
-        "initial rows": f"{len(ids)} real rows" if ids else "not single real rows",
+        "initial rows": f"{len(ids)} real rows" if ids else "not individual real rows",
         "seed": config.get("seed"),
         **{name: record[name] for name in fields if name in record},
         **provenance(record),
@@ -147,7 +147,7 @@ def _encoder(fingerprint: Any) -> str:
     if not isinstance(fingerprint, dict):
         return str(fingerprint)
     parts = [str(fingerprint[name]) for name in ("name", "source") if fingerprint.get(name)]
-    return " of ".join(dict.fromkeys(parts)) or "unnamed"
+    return " from ".join(dict.fromkeys(parts)) or "unnamed"
 
 
 _DESCRIBERS: dict[str, Describer] = {

@@ -1,4 +1,4 @@
-"""Facts about files that other tools read too: manifests of items, and exports of sets.
+"""Collect facts about files that other tools can read too: manifests of media items, and exported sets.
 
 An export is recognised by its metadata; a table without this metadata is read as a manifest.
 """
@@ -24,11 +24,11 @@ from omnidistill.experiments.sharing.export import METADATA
 from omnidistill.io.artifacts import read_json
 
 DATASET = "dataset_info.json"
-"""File that identifies a folder of the `datasets` library."""
+"""File that identifies a folder written by the `datasets` library."""
 
 
 def table(path: Path) -> Finding:
-    """Return the facts about a manifest, or an export as Parquet. Raises InputError for any other table."""
+    """Describe a manifest or a Parquet export. Raises InputError if the table is neither."""
     if path.suffix.lower() == ".parquet" and (finding := _parquet(path)) is not None:
         return finding
     try:
@@ -48,23 +48,23 @@ def table(path: Path) -> Finding:
 
 
 def arrays(path: Path) -> Finding:
-    """Return the facts about an export as npz; for other npz files, names and shapes of the arrays.
+    """Describe an npz export; for any other npz file, list the names and shapes of its arrays.
 
-    Only headers and the metadata are read, and nothing is unpickled.
+    Only the array headers and the metadata are read, and nothing is unpickled.
 
     Raises:
         InputError: the file is not a valid npz file.
     """
     try:
         tensors, text = _arrays(path)
-    except Exception as error:  # NumPy and zipfile raise many types of exceptions on damaged bytes
+    except Exception as error:  # NumPy and zipfile raise many types of exceptions for damaged files
         raise InputError(f"{path}: cannot be read as .npz ({' '.join(str(error).split())}); write it again") from error
     facts: Facts = {"arrays": list(tensors)} if text is None else _exported(path, text)
     return Finding(path, "arrays" if text is None else "export", facts, path.stat().st_size, None, tensors)
 
 
 def _arrays(path: Path) -> tuple[dict[str, TensorFacts], str | None]:
-    """Return dtypes and shapes from the headers, and the metadata of an export, if there is one."""
+    """Return dtypes and shapes from the array headers, and the metadata if the file is an export (otherwise None)."""
     tensors = {}
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
@@ -82,9 +82,9 @@ def _arrays(path: Path) -> tuple[dict[str, TensorFacts], str | None]:
 
 
 def dataset(path: Path, verify: bool) -> Finding:
-    """Return the facts about an export as a folder of `datasets`; for other such folders, the columns.
+    """Describe an export in the format of the `datasets` library; for any other such folder, list its columns.
 
-    `verify` has no effect, because there are no checksums.
+    `verify` has no effect, because these folders have no checksums.
     """
     info = read_json(path / DATASET)
     num_bytes = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
@@ -96,7 +96,7 @@ def dataset(path: Path, verify: bool) -> Finding:
 
 
 def _parquet(path: Path) -> Finding | None:
-    """Return the facts about an export; None if the table is not one."""
+    """Describe a Parquet export; return None if the table is not an export."""
     parquet = require("pyarrow.parquet", "parquet")
     try:
         table_metadata = parquet.read_metadata(path)
@@ -116,7 +116,7 @@ def _parquet(path: Path) -> Finding | None:
 
 
 def _exported(path: Path, text: str) -> Facts:
-    """Return the facts from the metadata of an export. Raises InputError for any other text."""
+    """Return the facts in the metadata of an export. Raises InputError if the text is not such metadata."""
     try:
         meta: Mapping[str, Any] = json.loads(text)
         return {
@@ -129,12 +129,12 @@ def _exported(path: Path, text: str) -> Facts:
         }
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"{path}: the metadata is not that of an export; write the file again with 'export'"
+            f"{path}: its metadata was not written by the command 'export'; export the set again"
         ) from error
 
 
 _KINDS = {"f": "F", "i": "I", "u": "U", "b": "BOOL", "U": "TEXT"}
-_LONGEST = 1 << 26  # largest metadata in bytes
+_LONGEST = 1 << 26  # maximum size of the metadata in bytes
 
 FILES: dict[str, Callable[[Path], Finding]] = {".csv": table, ".jsonl": table, ".parquet": table, ".npz": arrays}
 """Functions that describe files, by suffix."""

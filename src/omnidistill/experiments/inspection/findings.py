@@ -14,13 +14,13 @@ from omnidistill.io.artifacts.tensor_file import DTYPES
 Facts = dict[str, Any]
 """JSON values by name, in display order."""
 
-_SHOWN = 12  # largest number of tensors, and of entries of a list, that are printed
-_LONGEST = 160  # largest number of characters of a printed value
+_SHOWN = 12  # maximum number of tensors, and of entries per list, that are printed
+_LONGEST = 160  # maximum number of characters in a printed value
 
 
 @dataclass(frozen=True)
 class TensorFacts:
-    """Dtype (by its name in safetensors), shape, and size of the data in bytes."""
+    """Facts about a tensor: its dtype (as safetensors names it), its shape, and its size in bytes."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -43,12 +43,12 @@ class Finding:
 
     Attributes:
         path: the file or folder.
-        kind: what it is.
+        kind: kind of content, such as "features" or "run".
         facts: facts about the content.
         bytes: size of all files.
-        verified: whether checksums of the content were compared; None if it has no checksums.
+        verified: whether the content was compared with its checksums; None if there are no checksums.
         tensors: facts about the tensors, by name.
-        parts: descriptions of its parts, by path relative to this one.
+        parts: descriptions of its parts, by their paths relative to `path`.
     """
 
     path: Path
@@ -60,7 +60,7 @@ class Finding:
     parts: dict[str, Finding] = field(default_factory=dict)
 
     def content(self) -> dict[str, Any]:
-        """Return everything as JSON."""
+        """Return the description as JSON values."""
         return {
             "path": str(self.path),
             "kind": self.kind,

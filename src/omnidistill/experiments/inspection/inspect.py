@@ -1,7 +1,7 @@
 """Describe the content of a path: an artifact, a folder of several artifacts, or a file.
 
-Folders are recognised by a file that is specific to their kind, files by their suffix. Nothing is executed or
-unpickled, and data is read completely only if checksums are verified.
+A folder is recognised by a file that is specific to its kind, a file by its suffix. Nothing is executed or unpickled,
+and data is read completely only if its checksums are verified.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def inspect(path: Path, verify: bool = False) -> Finding:
 
     Args:
         path: the file or folder.
-        verify: read all data once and compare it with the checksums.
+        verify: whether to read all data and compare it with the checksums.
 
     Raises:
         InputError: the path does not exist, is damaged, or was not written by omnidistill.
@@ -63,7 +63,7 @@ def inspect(path: Path, verify: bool = False) -> Finding:
 
 
 def _bundled(verify: bool) -> Finding:
-    """Describe the bundled set in packed form."""
+    """Describe the bundled dataset as if it were packed in a folder."""
     with TemporaryDirectory(prefix="omnidistill-") as place:
         save_features(load("emoji"), Path(place) / "emoji")
         return replace(_artifact(Path(place) / "emoji", verify), path=Path("emoji"))
@@ -80,7 +80,8 @@ def _artifact(path: Path, verify: bool) -> Finding:
         facts = describe(kind, artifact)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{path / 'manifest.json'}: a field of kind {kind!r} is missing or malformed ({error}); create it again"
+            f"{path / 'manifest.json'}: a field that kind {kind!r} needs is missing or malformed ({error}); "
+            "create the artifact again"
         ) from error
     return Finding(path, kind, facts, _bytes_of(path), verify, TensorFacts.of(artifact.tensors))
 
@@ -127,7 +128,7 @@ def _comparison(path: Path, verify: bool) -> Finding:
 
 
 def _encoding(path: Path, verify: bool) -> Finding:
-    """Describe an encoding without a FeatureSet: it is unfinished, or not joined yet."""
+    """Describe an encoding that is unfinished, or whose shards are not joined into a FeatureSet yet."""
     shards = sorted(path.glob("shards/*/manifest.json"))
     rows = 0
     for shard in shards:
@@ -145,7 +146,7 @@ def _encoding(path: Path, verify: bool) -> Finding:
 
 
 def _expert_folder(path: Path, verify: bool) -> Finding:
-    """Describe the output of `experts`: heads and a buffer, which may be unfinished."""
+    """Describe the output of the command `experts`: heads and an expert buffer, which may be unfinished."""
     facts: Facts = {"finished": (path / "buffer" / "manifest.json").exists()}
     if (path / "buffer" / "progress.json").exists():
         facts["epochs done"] = max(0, len(read_json(path / "buffer" / "progress.json").get("files", [])) - 1)
@@ -166,7 +167,7 @@ def _bare(path: Path) -> Finding:
     facts: Facts = {"tensors": len(tensors)}
     if heads:
         facts["may be"] = (
-            f"heads of width {matrices.pop()}; usable as {argument('heads')} if tensors are named like the modalities"
+            f"heads of width {matrices.pop()}; usable as {argument('heads')} if the tensors are named after modalities"
         )
     return Finding(path, "tensors", facts, path.stat().st_size, None, TensorFacts.of(tensors))
 

@@ -1,7 +1,8 @@
 """Distillation from features to a set: initial heads, experts if the method needs them, then the method.
 
-With `joint = false`, the result is one set per pair of modalities, from the same initial heads, as published bimodal
-methods do. Everything happens in memory; with a folder, every stage is stored as well, and an interrupted run resumes.
+With `joint = false`, one set is distilled per pair of modalities, as in published bimodal methods; all of them use the
+same initial heads. Everything happens in memory; with a folder, every stage is stored as well, and an interrupted run
+can be resumed.
 """
 
 from __future__ import annotations
@@ -58,31 +59,33 @@ def distill(
     """Distil a set. Missing heads and experts are trained first.
 
     Args:
-        data: a set, the name of a registered dataset ("emoji"), or the Path of a packed set.
-        size: number of synthetic rows; None uses that of the settings.
-        bytes: size budget instead, filled with as many rows as fit: bytes, "64kB", or "1%" of the training features.
-        preset: name of a method; None uses `recommended`, or `compact` with a budget.
+        data: a FeatureSet, the name of a registered dataset ("emoji"), or the Path of a packed dataset.
+        size: number of synthetic rows; None uses the number from the settings.
+        bytes: size budget, instead of `size`: a number of bytes, "64kB", or "1%" of the training features. The set gets
+            as many rows as fit.
+        preset: name of a method; None uses `recommended`, or `compact` if there is a budget.
         config: complete settings, or the Path of a TOML file, instead of a preset.
-        settings: single settings: {"distill.iterations": 500}, or strings "distill.iterations=500".
-        seed: seed of every random stream.
+        settings: single settings, as a dict {"distill.iterations": 500} or as strings "distill.iterations=500".
+        seed: seed for every random stream.
         heads: initial heads {modality: d x p_m}, or the Path of stored ones; None pre-trains them on the split
             `heads`, or draws random ones if there is no such split.
         experts: expert trajectories from `train_experts`, or the Path of stored ones.
         expert_source: function that returns the experts, so that several runs can share them.
-        initial_set: a set of the same data and size to continue from, a result, or the Path of a set or run.
+        initial_set: set to continue from, which must have the same modalities, widths and size; may also be given as a
+            result, or as the Path of a set or run.
         folder: the run folder; None stores nothing.
-        resume: resume or reuse the run in the folder.
+        resume: whether to resume or reuse the run in the folder.
         trackers: names of trackers that also record the metrics; they need a folder.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or the object that shows it.
         command: command line, recorded in the run.
 
     Returns:
-        The set, the initial heads, the choices made and the seconds.
+        The set, the initial heads, the settings that were inferred from the data, and the seconds per stage.
 
     Raises:
-        InputError: data, settings, budget or device cannot be used; the folder contains another run, or this run and
-            `resume` is False.
+        InputError: data, settings, budget or device cannot be used; or the folder contains another run, or it contains
+            this run but `resume` is False.
         NotFiniteError: training or distillation diverged.
     """
     place = None if folder is None else Path(folder)
@@ -152,7 +155,7 @@ def _check_initial_set(distilled: DistilledSet, source: InitialSet | None, data:
             "all modalities in an outer loop can"
         )
     if {name: rows.shape[1] for name, rows in distilled.rows().items()} != data.widths:
-        raise InputError(f"{where}: the set has other modalities or widths than the data, {data.widths}")
+        raise InputError(f"{where}: modalities or widths of the set differ from those of the data, {data.widths}")
     if distilled.size != config.distill.size:
         raise InputError(
             f"{where}: the set has {distilled.size} rows, not {config.distill.size}; use "
@@ -171,7 +174,7 @@ def _checked_experts(
         kind = f"kind {config.distill.kind}" + (f", outer objective {outer.kind}" if outer else "")
         raise InputError(f"{where}: method '{config.method}' ({kind}) does not use experts; omit them")
     if not config.joint:
-        raise InputError(f"{where}: with joint = false every pair trains its own experts; omit them")
+        raise InputError(f"{where}: with 'joint = false', each pair trains its own experts, so omit them")
     return given_experts(experts, data, config, heads)
 
 
@@ -179,7 +182,7 @@ def _check(data: FeatureSet, config: RunConfig, location: str | None) -> None:
     """Check size and objectives before anything is written."""
     settings, rows = config.distill, len(data.development().train)
     if settings.num_stored > rows:
-        of = f" of {location}" if location else ""
+        of = f" in {location}" if location else ""
         raise InputError(f"distill.size = {settings.num_stored} exceeds the {rows} training rows{of}")
     check_contract(settings.student, data.modalities)
     if settings.uses_experts:

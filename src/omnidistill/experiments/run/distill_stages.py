@@ -1,6 +1,7 @@
-"""The stages of a distillation: initial heads, experts on request, the method; one set, or one per pair of modalities.
+"""The stages of a distillation: initial heads, experts if the method requests them, then the method.
 
-Everything happens in memory. With a run folder, every stage is also stored.
+The result is one set, or one set per pair of modalities. Everything happens in memory; with a run folder, every stage
+is also stored.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ ExpertSource = Callable[[FeatureSet, Heads, RunConfig, Progress], ExpertBuffer]
 
 @dataclass(frozen=True)
 class DistillJob:
-    """Arguments that a run and its pairs share."""
+    """Arguments that a run shares with the runs for its pairs of modalities."""
 
     heads: InitialHeads | None
     experts: ExpertBuffer | None
@@ -52,7 +53,7 @@ class DistillJob:
 
 @dataclass
 class _Stages:
-    """Seconds of the stages of a run, and the run that records them."""
+    """The seconds of each stage of a run, and the stored run (if any) in which they are recorded."""
 
     run: Run | None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -90,7 +91,7 @@ def distill_pairs(data: FeatureSet, config: RunConfig, folder: Path | None, job:
 
 
 def distill_joint(data: FeatureSet, config: RunConfig, folder: Path | None, job: DistillJob) -> DistillResult:
-    """Produce one set of all modalities of the data."""
+    """Distil one set for all modalities of the data together."""
     stages = _Stages(_begin(data, config, folder, job))
     if stages.run is not None and stages.run.finished:
         stages.run.remove_checkpoint()
@@ -144,7 +145,7 @@ def _begin(data: FeatureSet, config: RunConfig, folder: Path | None, job: Distil
 
 
 def _start(stages: _Stages, data: FeatureSet, config: RunConfig, job: DistillJob) -> InitialHeads:
-    """Return the initial heads on the device of the data; those of the run folder, if it has any."""
+    """Return the initial heads on the device of the data: those in the run folder, if it contains any."""
     started_at = time.monotonic()
     place = None if stages.folder is None else stages.folder / "heads"
     given = job.heads

@@ -45,16 +45,17 @@ def load_or_train_experts(
     """Return the expert buffer in `folder`; train it first, or resume its training, if it is not finished.
 
     Args:
-        data: the set.
-        heads: initial heads of experts, in addition to others with `experts.num_starts` (see `start_heads`).
+        data: the data.
+        heads: initial heads of the experts. If `experts.num_starts` is greater than 1, some experts start from other
+            heads (see `start_heads`).
         config: the settings.
         folder: folder of the buffer; None keeps it in memory.
         progress: reports progress to the user.
-        engine: where experts are trained; None means this process.
+        engine: the engine that trains the experts; None trains them in this process.
         reopen: function that loads the training rows on another machine.
 
     Raises:
-        InputError: the experts have fewer epochs than the method needs, or the settings do not match the starts.
+        InputError: the experts have fewer epochs than the method needs, or the settings do not match the initial heads.
     """
     seed = config.seed if config.experts.seed is None else config.experts.seed
     started_at = time.monotonic()
@@ -108,19 +109,20 @@ def train_experts(
     device: str | torch.device = "auto",
     progress: Progress | bool = True,
 ) -> ExpertBuffer:
-    """Train experts. With a folder, write their initial heads to FOLDER/heads and the experts to FOLDER/buffer.
+    """Train experts and, if a folder is given, store them in FOLDER/buffer and their initial heads in FOLDER/heads.
 
-    When the experts are trained, their distance from the initial heads is sent to the trackers, one step per epoch.
+    After training, the distance of the experts from their initial heads is sent to the trackers, one step per epoch.
 
     Args:
-        data: a set, the name of a registered dataset, or the Path of a packed set.
-        preset, config, settings, seed: settings of a run, see `distill`; only those under "experts" have an effect.
+        data: a FeatureSet, the name of a registered dataset, or the Path of a packed dataset.
+        preset, config, settings, seed: settings of a run, as in `distill`; only those under "experts" have an effect.
         heads: initial heads; None pre-trains them.
-        folder: output folder, from which an interrupted training resumes. None keeps everything in memory.
+        folder: output folder; if training is interrupted, another call resumes it from there. None keeps everything in
+            memory.
         trackers: names of trackers; they need a folder.
         engine: where experts are trained: "local", "ray", "ray:ADDRESS"; the results are bit-identical.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        progress: whether progress is shown, or the object that shows it.
+        progress: whether to show progress, or the object that shows it.
 
     Raises:
         InputError: settings, heads, trackers or device cannot be used, or the folder contains other experts.
@@ -147,7 +149,7 @@ def train_experts(
 
 
 def _track(buffer: ExpertBuffer, trackers: Sequence[str], folder: Path, config: RunConfig, progress: Progress) -> None:
-    """Log ||W_t - W_0||_F of every modality after every epoch t, averaged over experts from the run's own heads."""
+    """Log ||W_t - W_0||_F for every modality and epoch t, averaged over experts that start from the run's own heads."""
     own = buffer.own_experts
     lengths = buffer.squared_distances[list(own), :, 0, : buffer.last_epochs[own[0]] + 1].sqrt().mean(0)
     settings = config.model_dump(mode="json")
@@ -160,17 +162,17 @@ def _track(buffer: ExpertBuffer, trackers: Sequence[str], folder: Path, config: 
 def given_experts(
     given: Path | ExpertBuffer, data: FeatureSet, config: RunConfig, heads: InitialHeads | None
 ) -> ExpertBuffer:
-    """Return experts that were trained earlier, after checking that they fit.
+    """Return experts that were trained earlier, after checking that they fit the run.
 
     Args:
-        given: output folder of the command 'experts', or the buffer in it; or a buffer.
-        data: the set.
+        given: a buffer, or the Path of a stored one: the output folder of the command `experts`, or the buffer in it.
+        data: the data.
         config: the settings.
-        heads: heads that the experts must start from; None accepts any.
+        heads: heads that the experts must start from; None accepts all heads.
 
     Raises:
-        InputError: the experts were trained on other data or from other heads, or have fewer epochs than the method
-            reads.
+        InputError: the experts were trained on different data or from different heads, or have fewer epochs than the
+            method needs.
     """
     where = argument("experts", given if isinstance(given, Path) else None)
     buffer = given
@@ -179,7 +181,7 @@ def given_experts(
     identity = buffer.key.identity
     other_heads = heads is not None and heads_fingerprint(heads) != identity.get("heads")
     if identity.get("data") != fingerprint(data) or other_heads:
-        raise InputError(f"{where}: they were trained on other data or from other heads; train them again")
+        raise InputError(f"{where}: the experts were trained on other data or from other heads; train them again")
     _require_epochs(min(buffer.last_epochs), config, where)
     return buffer
 

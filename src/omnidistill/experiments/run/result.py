@@ -1,6 +1,6 @@
-"""The result of a distillation: its set (or one set per pair of modalities), the initial heads, and what was recorded.
+"""The result of a distillation: its set (or one set per pair of modalities), its initial heads, and its records.
 
-It is the same whether the run was stored in a folder or not.
+It is the same whether or not the run was stored in a folder.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ class DistillResult:
     """A finished distillation.
 
     Attributes:
-        config: the settings, with the number of rows that a budget resolved to.
+        config: the settings; a budget is replaced by the number of rows that fits it.
         parts: one distillation of all modalities, or one per pair of modalities.
         start: initial heads of students, {modality: d x p_m}.
         fingerprint: fingerprint of the data.
-        training_bytes: size of the training rows in float32.
+        training_bytes: size in bytes of the training rows as float32.
         seconds: seconds per stage, summed over the parts.
-        expert_bytes: size of the expert trajectories.
+        expert_bytes: size in bytes of the expert trajectories.
         versions: versions of the packages that created the set.
         budget: the size budget that determined the number of rows.
-        location: folder or name of the data; None if they were in memory only.
+        location: folder or name of the data; None if they were only in memory.
         folder: the run folder; None if nothing was stored.
         command: the command line, if there was one.
-        requested: the settings before a budget was resolved; None if they are not known.
+        requested: the settings before a budget was replaced; None if they are not known.
     """
 
     config: RunConfig
@@ -76,12 +76,12 @@ class DistillResult:
 
     @property
     def bytes(self) -> int:
-        """Size of the sets."""
+        """Total size of the sets in bytes."""
         return sum(distilled.bytes for distilled in self.sets)
 
     @property
     def choices(self) -> Mapping[str, str]:
-        """{setting: value and reason} of every setting that the data determined."""
+        """Value and reason of every setting that was inferred from the data, by the name of the setting."""
         return {name: reason for distilled in self.sets for name, reason in distilled.provenance.choices.items()}
 
     @property
@@ -94,15 +94,15 @@ class DistillResult:
 
         Args:
             start: initial heads; None uses those that the set was distilled for.
-            seed: seed of the mini-batches, unless the recipe fixes them.
+            seed: seed for drawing mini-batches; it has no effect if the recipe fixes them.
 
         Raises:
-            InputError: there is one set per pair of modalities, or the heads do not match.
+            InputError: there is one set per pair of modalities, or the heads do not match the set.
         """
         return self.set.train(self.start if start is None else start, seed)
 
     def table(self) -> str:
-        """Return sets, matching loss, recipe, choices and notes as text, one fact per line."""
+        """Return the sets, matching losses, recipes, inferred settings and notes as text, one fact per line."""
         lines = []
         for part, place in zip(self.parts, self._places(), strict=True):
             distilled, provenance = part.distilled, part.distilled.provenance
@@ -121,7 +121,7 @@ class DistillResult:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """Return method, sets, sizes in bytes and seconds as JSON values."""
+        """Return the method, the sets, their sizes in bytes, and the seconds per stage as JSON values."""
         return {
             "output": None if self.folder is None else str(self.folder),
             "method": self.config.method,
@@ -153,7 +153,7 @@ class DistillResult:
         return f"{num_bytes:,} bytes, {100 * num_bytes / self.training_bytes:.3g} % of the training features"
 
     def _rank_notes(self) -> list[str]:
-        """Return a note if fewer rows fit the budget than the requested rank of the similarity matrix."""
+        """Return a note if the rank of the similarity matrix was reduced to the number of rows that fit the budget."""
         if self.requested is None:
             return []
         before, after = (
@@ -166,15 +166,15 @@ class DistillResult:
 
 
 def pair_folder(folder: Path, pair: tuple[str, str]) -> Path:
-    """Return the folder of the run of a pair of modalities. Names of modalities cannot contain "~"."""
+    """Return the folder of the run for a pair of modalities, "A~B"; names of modalities cannot contain "~"."""
     return folder / "pairs" / "~".join(pair)
 
 
 def matching_loss(part: Distillation) -> float | None:
-    """Return the matching loss at the end: summed over modalities, mean over the last tenth of the log.
+    """Return the final matching loss: the sum over modalities, averaged over the last tenth of the log.
 
     Returns:
-        The loss, None if nothing was matched.
+        The loss, or None if the method does not match trajectories.
     """
     matched = [f"loss/{name}" for name in part.distilled.modalities]
     terms = [[record.values[name] for name in matched if name in record.values] for record in part.records]

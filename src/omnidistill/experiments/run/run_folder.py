@@ -1,15 +1,15 @@
 """A run folder: its layout, and the check that it belongs to the requested data and settings.
 
-    RUN/run.json          settings, data reference and fingerprint, versions, command
+    RUN/run.json          settings, location and fingerprint of the data, versions, command
     RUN/heads/            initial heads of students
     RUN/experts/          expert trajectories, if they were trained in this run
     RUN/distilled/        the set; its manifest is written last, so a run with a manifest is finished
     RUN/timings.json      seconds per stage
     RUN/metrics.jsonl     one record per iteration of the outer loop
-    RUN/pairs/A~B/        with joint = false: one run per pair of modalities instead of one set of all modalities
+    RUN/pairs/A~B/        with joint = false: one run per pair of modalities instead of one set for all modalities
 
-The fingerprint covers the splits heads, train and validation: all rows used in training and in choices. The test split
-enters neither the fingerprint nor any artifact.
+The fingerprint covers the splits `heads`, `train` and `validation`, that is, all rows that are used to train or to
+choose. The test split is part of neither the fingerprint nor any artifact.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ FLOOR, RUN = "floor.json", "run.json"
 
 
 class RankFloor(JsonContent):
-    """Content of floor.json: the rank floor of the matching loss by modality.
+    """Content of floor.json: the rank floor of the matching loss for each modality.
 
-    It is None if the experts do not determine it.
+    The floor is None if it cannot be computed from the experts.
     """
 
     remedy: ClassVar[str] = "distil again"
@@ -58,7 +58,7 @@ class Run:
     Attributes:
         folder: the folder.
         config: the settings.
-        location: folder or name of the data; None if they were in memory only.
+        location: folder or name of the data; None if they were only in memory.
         fingerprint: fingerprint of the data.
         modalities: names of the modalities.
         budget: the size budget that determined the number of rows.
@@ -77,7 +77,7 @@ class Run:
 
     @property
     def parts(self) -> tuple[Run, ...]:
-        """The runs that each produce a set: this run, or one per pair of modalities."""
+        """The runs that produce one set each: this run, or the runs for the pairs of modalities."""
         return tuple(open_run(folder) for folder in self._pair_folders()) or (self,)
 
     def heads(self, data: FeatureSet) -> Heads:
@@ -110,24 +110,24 @@ class Run:
         return sets[0]
 
     def data(self, current: FeatureSet | None = None) -> FeatureSet:
-        """Return the data of the run, with its modalities.
+        """Return the data of the run, restricted to its modalities.
 
         Args:
             current: the data, if they were moved or were never stored; None loads them from the recorded location.
 
         Raises:
-            InputError: the data are missing, or are not those of the run.
+            InputError: the data are missing, or they are not the data of the run.
         """
         if current is None and self.location is None:
-            raise InputError(f"{self.folder}: its data were in memory only; pass them with {argument('data')}")
+            raise InputError(f"{self.folder}: its data were only in memory; pass them with {argument('data')}")
         data = open_reference(str(self.location)) if current is None else current
         named = data.location or "the data"
         missing = [name for name in self.modalities if name not in data.features]
         if not missing:
             data = data.only(self.modalities)
         if missing or fingerprint(data) != self.fingerprint:
-            remedy = f"pass the right ones with {argument('data')}"
-            raise InputError(f"{named}: is not the data of {self.folder} (its rows differ); {remedy}")
+            remedy = f"pass the data of the run with {argument('data')}"
+            raise InputError(f"{named}: not the data of {self.folder} (the rows differ); {remedy}")
         return data
 
     def result(self, data: FeatureSet) -> DistillResult:
@@ -137,7 +137,7 @@ class Run:
             data: the data of the run.
 
         Raises:
-            InputError: the run is not finished, or a file of it is damaged.
+            InputError: the run is not finished, or one of its files is damaged.
         """
         return DistillResult(
             self.config,
@@ -172,7 +172,7 @@ class Run:
         write_atomic(path, json.dumps({**known, stage: seconds}, indent=1).encode())
 
     def remove_checkpoint(self) -> None:
-        """Remove the checkpoint, which a finished run does not need."""
+        """Remove the checkpoint, which a finished run no longer needs."""
         folder = self.folder / CHECKPOINT
         if folder.exists():
             for entry in folder.iterdir():
@@ -187,7 +187,7 @@ class Run:
 
 
 def open_run(folder: Path) -> Run:
-    """Open an existing run folder. Raises InputError if it is not one, or is damaged."""
+    """Open an existing run folder. Raises InputError if the folder is damaged or is not a run folder."""
     if not (folder / "run.json").is_file():
         raise InputError(f"{folder}: not a run folder (no run.json); create one with 'omnidistill distill'")
     state = read_json(folder / "run.json")
@@ -198,7 +198,8 @@ def open_run(folder: Path) -> Run:
     listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
     if not (isinstance(tree, dict) and isinstance(reference, str | None) and isinstance(digest, str) and listed):
         raise InputError(
-            f"{folder}/run.json: config, data, fingerprint or modalities has the wrong type; the file was altered"
+            f"{folder}/run.json: 'config', 'data', 'fingerprint' or 'modalities' has the wrong type; the file was "
+            "altered"
         )
     config = parse_config(upgraded_config(tree), f"{folder}/run.json, field 'config'")
     budget, recorded = state.get("budget"), state.get("versions")
@@ -228,15 +229,15 @@ def open_or_create_run(
 
     Args:
         folder: the run folder.
-        data: the set, with the modalities of the run.
+        data: the data, with the modalities of the run.
         config: the settings.
-        location: folder or name of the set.
+        location: folder or name of the data.
         command: command line, recorded in run.json.
         resume: whether an existing run may be reopened.
         budget: the budget that determined the size, recorded in run.json.
 
     Raises:
-        InputError: the folder contains another run, other files, or this run and `resume` is False.
+        InputError: the folder contains another run or other files, or it contains this run but `resume` is False.
     """
     digest = fingerprint(data)
     if (folder / RUN).exists():
@@ -247,7 +248,7 @@ def open_or_create_run(
             raise InputError(f"{folder}: contains another run (data or settings differ); choose another folder")
         if not resume:
             raise InputError(
-                f"{folder}: contains this run already; resume or reuse it with {argument('resume', True)}, or choose "
+                f"{folder}: already contains this run; resume or reuse it with {argument('resume', True)}, or choose "
                 "another folder"
             )
         return run
@@ -277,7 +278,7 @@ def save_part(folder: Path, part: Distillation) -> None:
 
 
 def _stored_part(part: Run, distilled: DistilledSet) -> Distillation:
-    """Return what the folder of a set records. Raises InputError if a file was altered."""
+    """Return the stored result of the run of one set. Raises InputError if a file was altered."""
     log, floor = part.folder / METRICS, part.folder / FLOOR
     return Distillation(
         distilled,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def heads_fingerprint(heads: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 digest of names and matrices, in hex."""
+    """Return the SHA-256 digest of the names and matrices of heads, as a hex string."""
     digest = hashlib.sha256()
     for name, matrix in sorted(heads.items()):
         digest.update(name.encode())
@@ -21,7 +21,7 @@ def heads_fingerprint(heads: Mapping[str, Tensor]) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of packages and platform that a result depends on, and the number of threads."""
+    """Return the versions of the packages and the platform that can affect a result, and the number of threads."""
     packages = ("omnidistill", "torch", "numpy", "safetensors", "pydantic")
     return {
         **{name: metadata.version(name) for name in packages},

@@ -1,4 +1,4 @@
-"""Initial heads of students and experts, and for each the training on all rows (step size and number of epochs).
+"""Initial heads of students and experts, and the step size and number of epochs with which each trains on all rows.
 
 RUN/heads/                the run's own initial heads
 BUFFER/chosen.json        step size and number of epochs of experts that start from the run's own heads
@@ -35,7 +35,7 @@ from omnidistill.training.experts import Start
 from omnidistill.training.experts import pretrain_heads as train_heads
 
 CHOSEN = "chosen.json"
-"""File next to initial heads, with the step size and number of epochs that validate best."""
+"""File next to initial heads that contains the step size and number of epochs with the best validation score."""
 
 
 class InitialHeads(dict[str, Tensor]):
@@ -67,7 +67,7 @@ class InitialHeads(dict[str, Tensor]):
 
     @property
     def shapes(self) -> str:
-        """Input widths and the width of the embeddings, in words."""
+        """Input widths and the width of the embeddings, as text."""
         inputs = ", ".join(f"{name} {matrix.shape[1]}" for name, matrix in self.items())
         return f"{inputs} -> {self.width}"
 
@@ -91,14 +91,14 @@ GivenHeads = Mapping[str, Array] | Path | InitialHeads
 
 
 def given_heads(heads: GivenHeads | None, widths: Mapping[str, int]) -> InitialHeads | None:
-    """Check the heads passed by the user and return them; return None if there are none.
+    """Check the heads passed by the user and return them, or None if the user passed none.
 
     Args:
         heads: matrices, or a folder or file of heads.
         widths: {modality: p_m} of the data.
 
     Raises:
-        InputError: a modality is missing or unknown, a matrix has another width, or the file is damaged.
+        InputError: a modality is missing or unknown, a matrix has the wrong width, or the file is damaged.
     """
     match heads:
         case None:
@@ -135,23 +135,22 @@ def load_or_create_heads(
     given: InitialHeads | None = None,
     progress: Progress | None = None,
 ) -> InitialHeads:
-    """Return initial heads; those in `folder`, if there are any.
+    """Return initial heads: those in `folder` if it contains any, otherwise new ones.
 
     Args:
-        data: the set. Without `given`, heads are pre-trained on its `heads` split; without such a split they are
-            random.
+        data: the data. New heads are pre-trained on the split `heads`, or random if there is no such split.
         config: the settings.
         folder: folder of the heads; None stores nothing.
-        given: heads to use instead.
+        given: heads to use instead of new ones.
         progress: reports progress to the user.
 
     Raises:
-        InputError: heads do not match the data, or the folder contains other heads than `given`.
+        InputError: the heads do not match the data, or the heads in `folder` differ from `given`.
     """
     if folder is not None and (folder / "manifest.json").exists():
         matrices, meta = load_heads(folder, data.widths)
         if given is not None and heads_fingerprint(given) != heads_fingerprint(matrices):
-            raise InputError(f"{folder}: contains other heads than those given; choose another folder")
+            raise InputError(f"{folder}: its heads differ from the given ones; choose another folder")
         return InitialHeads(matrices, {name: value for name, value in meta.items() if name != "modalities"}).to(data)
     heads = given or _pretrained(data, config, progress)
     if folder is not None:
@@ -190,14 +189,14 @@ def pretrain_heads(
     device: str | torch.device = "auto",
     progress: Progress | bool = True,
 ) -> InitialHeads:
-    """Return initial heads: pre-trained by InfoNCE on the split `heads`, random without that split, or given ones.
+    """Return initial heads, pre-trained with InfoNCE on the split `heads`, or random if there is no such split.
 
     Args:
-        data: a set, the name of a registered dataset, or the Path of a packed set.
-        preset, config, settings, seed: settings of a run, see `distill`; only those under "heads" have an effect.
-        heads: heads to check and store instead of training.
+        data: a FeatureSet, the name of a registered dataset, or the Path of a packed dataset.
+        preset, config, settings, seed: settings of a run, as in `distill`; only those under "heads" have an effect.
+        heads: heads to check, store and return instead of new ones.
         folder: output folder; None stores nothing.
-        device: where they are trained.
+        device: device on which the heads are trained.
         progress: whether to show progress, or the object that shows it.
 
     Raises:
@@ -217,10 +216,11 @@ def load_or_create_starts(
 ) -> list[Start]:
     """Return the run's own heads and other initial heads of the same width, each with step size and number of epochs.
 
-    With a folder, the other heads are in FOLDER/start-1 ... and are created if they are missing: first the pre-trained
-    ones, then `experts.random_starts` random ones, with seeds drawn from `seed`. If step size or number of epochs are
-    not set, those that validate best are chosen for each start separately, from the candidates of the baseline on all
-    rows (`evaluate.learning_rates`, `evaluate.max_epochs`).
+    The other heads are first pre-trained ones and then `experts.random_starts` random ones; their seeds are drawn from
+    `seed`. With a folder, they are stored in FOLDER/start-1, FOLDER/start-2 and so on, and created only if missing. If
+    the step size or the number of epochs is not set, the value with the best validation score is chosen for each start
+    separately. The candidates are the same as for the baseline `full` (`evaluate.learning_rates` and
+    `evaluate.max_epochs`).
     """
     starts = [_trained(data, heads, config, folder, seed, progress)]
     width = next(iter(heads.values())).shape[0]
@@ -241,7 +241,7 @@ def _settings_of_other(number: int, width: int, config: RunConfig, seed: int) ->
 def _trained(
     data: FeatureSet, heads: Heads, run: RunConfig, folder: Path | None, seed: int, progress: Progress | None
 ) -> Start:
-    """Return heads with step size and number of epochs; a choice is stored in the folder and made only once."""
+    """Return the heads with step size and number of epochs; chosen values are stored in the folder and reused."""
     config = run.experts
     if config.learning_rate is not None and config.num_epochs is not None:
         return Start(heads, config.learning_rate, config.num_epochs)

@@ -1,6 +1,7 @@
-"""The card of a shared set: README.md with the front matter that the Hub reads.
+"""The card of a shared set: a README.md file with the front matter that the Hub reads.
 
-It describes the set, how to train on it, its scores, its licence with the reason, and how it was created.
+It describes the set, how to train on it, its scores, its licence and the reason for that licence, and how the set was
+created.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ def card(
     """Return the text of README.md.
 
     Args:
-        name: OWNER/NAME on the Hub.
+        name: name of the repository on the Hub, OWNER/NAME.
         distilled: the set.
         licence: licence of the set.
         scores: scores of the set, if the run was evaluated.
         command: the command that created the set.
-        heads: whether the heads that students start from are shared with it.
+        heads: whether the initial heads of students are shared together with the set.
     """
     widths = {modality: rows.shape[1] for modality, rows in distilled.rows().items()}
     parts = [
@@ -53,7 +54,7 @@ def card(
 
 
 def _front_matter(name: str, distilled: DistilledSet, licence: Licence) -> str:
-    """Return YAML; texts are written as JSON, which is valid YAML."""
+    """Return the front matter as YAML; the values are written as JSON, which is valid YAML."""
     fields: dict[str, Any] = {
         **licence.card,
         "pretty_name": name.split("/")[-1],
@@ -70,12 +71,12 @@ def _size_category(rows: int) -> str:
 
 
 def _what(distilled: DistilledSet, widths: Mapping[str, int]) -> str:
-    source = _plain(str(distilled.provenance.name or "features of the user"))
-    listed = ", ".join(f"{name} ({width} wide)" for name, width in widths.items())
+    source = _plain(str(distilled.provenance.name or "the user's own features"))
+    listed = ", ".join(f"{name} (width {width})" for name, width in widths.items())
     return (
-        f"{len(distilled)} synthetic rows of {listed}, distilled from *{source}* with the method "
-        f"`{distilled.provenance.method}` of omnidistill, to train projection heads on. Rows are features, not media: "
-        "they fit features of the same encoders only."
+        f"{len(distilled)} synthetic rows for training projection heads, with features of {listed}. omnidistill "
+        f"distilled them from *{source}* with the method `{distilled.provenance.method}`. Rows are features, not "
+        "media; use them only with features from the same encoders."
     )
 
 
@@ -90,7 +91,9 @@ def _training(name: str, widths: Mapping[str, int], heads: bool) -> str:
         "trained = distilled.train(start)",
         "```",
     ]
-    where = "" if heads else " HEADS are the heads that the set was distilled for; other heads retain less of the gain."
+    where = (
+        "" if heads else " HEADS stands for the heads that the set was distilled for; others retain less of the gain."
+    )
     pull = f"`omnidistill pull {name} -o SET` downloads and verifies the set. Then train on it:"
     return f"{pull}\n\n" + "\n".join(lines) + where
 
@@ -98,13 +101,13 @@ def _training(name: str, widths: Mapping[str, int], heads: bool) -> str:
 def _recipe(distilled: DistilledSet) -> str:
     return (
         f"Recipe: {distilled.recipe.title}. "
-        f"`manifest.json` and the tensors ({distilled.bytes:,} bytes) are the set; `rows.parquet` has the rows and the "
-        "recipe for other tools."
+        f"`manifest.json` and the tensors ({distilled.bytes:,} bytes) make up the set; `rows.parquet` contains the "
+        "rows and the recipe for other tools."
     )
 
 
 def _scores(scores: RunScores) -> str:
-    """Return recall over all directions in percent, mean over students, and the gain retained, as a table."""
+    """Return a table of recall in percent, averaged over all directions and students, and of the gain retained."""
     lines = [f"| row | {' | '.join(_CITED)} | gain retained, {_CITED[0]} |", f"|---|{'---:|' * (len(_CITED) + 1)}"]
     for row in (scores.rows[name] for name in _SHOWN if name in scores.rows):
         recall = " | ".join(f"{100 * row.recall[MEAN][level].mean:.1f}" for level in _CITED)

@@ -1,12 +1,12 @@
-"""Export the rows of a set for other tools: Parquet, npz, or a folder of the `datasets` library.
+"""Export the rows of a set for other tools: as Parquet, as npz, or as a folder for the `datasets` library.
 
     id           synthetic/0000 ...
     MODALITY     p_m float32 numbers per row, as used in training
     similarity   N float32 numbers per row: one row of S
     metadata     JSON: modalities, recipe, preprocessing, settings, provenance, ids of the initial real rows
 
-Metadata is stored in Parquet in the schema under the key "omnidistill", in npz as an array with one text, in `datasets`
-as the description. The numbers are exactly those of the set.
+Parquet stores the metadata in its schema under the key "omnidistill", npz as an array that contains one string, and
+`datasets` as the description. The exported numbers are exactly those of the set.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ METADATA = "omnidistill"
 
 
 def export(distilled: DistilledSet, out: Path) -> Path:
-    """Write the rows of a set and return the path.
+    """Write the rows of a set to a file or folder and return its path.
 
     Args:
         distilled: the set.
@@ -53,7 +53,7 @@ def export(distilled: DistilledSet, out: Path) -> Path:
 
 
 def metadata_of(distilled: DistilledSet) -> dict[str, Json]:
-    """Return the JSON that is stored with the rows: what training on them needs, and their provenance."""
+    """Return the JSON metadata that is stored with the rows: what is needed to train on them, and their provenance."""
     return {
         "modalities": list(distilled.modalities),
         "recipe": distilled.recipe.model_dump(mode="json"),
@@ -108,7 +108,8 @@ def _matrices(distilled: DistilledSet) -> dict[str, np.ndarray[Any, np.dtype[np.
     reserved = {"id", "similarity", "metadata"} & set(distilled.modalities)
     if reserved:
         raise InputError(
-            f"modality '{reserved.pop()}': another column of the export has this name; pack the data with another name"
+            f"modality '{reserved.pop()}': the export needs this name for another column; pack the data with a "
+            "different name"
         )
     rows = {**distilled.rows(), "similarity": distilled.similarity()}
     return {name: np.ascontiguousarray(matrix.float().numpy()) for name, matrix in rows.items()}

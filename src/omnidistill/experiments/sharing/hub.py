@@ -1,4 +1,4 @@
-"""Sets on the Hugging Face Hub, as dataset repositories OWNER/NAME.
+"""Push sets to the Hugging Face Hub, as dataset repositories OWNER/NAME, and pull them from it.
 
     README.md                                   the card
     manifest.json, tensors-....safetensors      the set, as on disk
@@ -6,8 +6,9 @@
     rows.parquet                                the same rows for other tools
     heads/...                                   initial heads of students, if the source is a run
 
-`pull` downloads set and heads of one commit: only JSON and safetensors files, whose checksums are verified. The folder
-appears when all files are complete. The Hub client handles the token; this module neither reads nor prints it.
+`pull` downloads the set, its heads and the card from one commit. It downloads no other files and verifies the checksums
+of all tensors. The output folder appears only when all files are complete. The Hub client handles the token; this
+module neither reads nor prints it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,15 @@ _TENSORS = re.compile(r"(heads/)?tensors-[0-9a-f]{12}\.safetensors")
 
 @dataclass(frozen=True)
 class Pushed:
-    """Result of `push`: uploaded files {path: bytes}, card and licence; commit and its URL are None after a dry run."""
+    """Result of `push`.
+
+    Attributes:
+        files: size in bytes of each file in the upload, by path.
+        card: text of the card.
+        licence: licence of the set.
+        commit: the commit; None after a dry run.
+        url: URL of the commit; None after a dry run.
+    """
 
     files: dict[str, int]
     card: str
@@ -54,7 +63,7 @@ class Pushed:
 
 @dataclass(frozen=True)
 class Pulled:
-    """Result of `pull`: the folder, the set in it, and its commit."""
+    """Result of `pull`: the folder, the set in it, and the commit that was downloaded."""
 
     folder: Path
     distilled: DistilledSet
@@ -69,9 +78,9 @@ def push(
     Args:
         source: folder of a run or of a set.
         name: OWNER/NAME; the repository is created if it does not exist.
-        licence: SPDX identifier, for sources whose licence is not recorded.
-        private: create a private repository.
-        dry_run: upload nothing.
+        licence: SPDX identifier of the licence of sources whose licence is not recorded.
+        private: whether to create a private repository.
+        dry_run: whether to check and prepare everything but upload nothing.
 
     Raises:
         InputError: the set is not finished, a licence is unknown or forbids redistribution, or the Hub rejects the
@@ -114,8 +123,8 @@ def pull(reference: str, out: Path) -> Pulled:
         out: a folder that does not exist or is empty.
 
     Raises:
-        InputError: set or revision do not exist, or a file is damaged, of another kind or outside the folder; `out` is
-            then unchanged.
+        InputError: the set or the revision does not exist, or a file is damaged, has the wrong kind or lies outside the
+            folder. In each of these cases, `out` stays unchanged.
     """
     name, _, revision = reference.partition("@")
     _check_name(name)
@@ -165,7 +174,7 @@ class _Content:
 
 
 def _content(source: Path, name: str, fallback: str | None) -> _Content:
-    """Return all files of the repository, by path."""
+    """Return all files of the repository by path, together with the card and the licence."""
     scores: RunScores | None = None
     command, heads = "", None
     if (source / "run.json").is_file():
@@ -186,7 +195,7 @@ def _content(source: Path, name: str, fallback: str | None) -> _Content:
 
 
 def _provenance(provenance: Mapping[str, Any], heads: Path | None) -> dict[str, Any]:
-    """Return the provenance of the set, with the licences of heads that come from an encoder."""
+    """Return the provenance of the set; if the heads were taken from encoders, their licences are included."""
     of_heads = None if heads is None else load_artifact(heads, "heads").meta.get("licences")
     if not isinstance(of_heads, Mapping):
         return dict(provenance)
@@ -195,18 +204,18 @@ def _provenance(provenance: Mapping[str, Any], heads: Path | None) -> dict[str, 
 
 
 def _artifact(folder: Path, kind: str, prefix: str) -> dict[str, Path | bytes]:
-    """Return the files of an artifact, by path in the repository; sidecars of other tensors are omitted."""
+    """Return the files of an artifact by path in the repository, without sidecar files that belong to other tensors."""
     artifact = load_artifact(folder, kind, sidecars=(PROVENANCE,))
     names = [_MANIFEST, *artifact.sidecars, *(file.name for file in artifact.files)]
     return {f"{prefix}{name}": folder / name for name in names}
 
 
 def _tensors_of(manifest: Path) -> str:
-    """Return the name of the only file that a manifest lists. Loading the artifact verifies its content."""
+    """Return the name of the one tensor file that a manifest lists; loading the artifact later verifies its content."""
     match read_json(manifest).get("files"):
         case [{"name": str(name)}] if _TENSORS.fullmatch(name) and "/" not in name:
             return name
-    raise InputError(f"{manifest.name}: lists no valid tensor file; the repository is not a set of omnidistill")
+    raise InputError(f"{manifest.name}: lists no valid tensor file; the repository contains no omnidistill set")
 
 
 def _check_name(name: str) -> None:
@@ -219,12 +228,12 @@ def _check_paths(reference: str, paths: set[str]) -> None:
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path:
             raise InputError(f"{reference}: file '{path}' is outside the folder; nothing was downloaded")
     if _MANIFEST not in paths:
-        raise InputError(f"{reference}: has no {_MANIFEST}; it is not a set of omnidistill")
+        raise InputError(f"{reference}: has no {_MANIFEST}; the repository contains no omnidistill set")
 
 
 @contextmanager
 def _hub_errors(name: str) -> Iterator[None]:
-    """Convert errors of the Hub client, its HTTP library or the system to an InputError of one line."""
+    """Convert errors from the Hub client, its HTTP library or the system to an InputError with a one-line message."""
     try:
         yield
     except InputError:

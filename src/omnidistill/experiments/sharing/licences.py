@@ -1,10 +1,10 @@
-"""Licence for redistributing a set: that of its strictest source.
+"""Determine the licence under which a set may be redistributed: the licence of its strictest source.
 
-    public domain < attribution < share-alike < non-commercial < another licence, named by the user
+    public domain < attribution < share-alike < non-commercial < any other licence, named by the user
 
-Sources are the parts of the data and the weights of the encoders, as recorded in the provenance of the set. The user
-has to name the licence if it is not known. If a licence forbids redistributing derived works, the set cannot be pushed.
-This module sorts licences by their requirements; it is not legal advice.
+Sources are the parts of the data and the weights of the encoders, as recorded in the provenance of the set. If the
+licence of a source is not known, the user must name it. If a licence forbids redistributing derived works, the set
+cannot be pushed. This module sorts licences by their requirements; it is not legal advice.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FORBIDDING = (
     *("no redistribution", "no-redistribution", "not be redistributed", "redistribution prohibited"),
     *("cc-by-nd", "cc-by-nc-nd", "no derivatives", "all rights reserved", "proprietary"),
 )
-"""Phrases of licences that forbid redistributing a set derived from the work."""
+"""Phrases by which a licence forbids redistributing a set that is derived from the work."""
 
 _HUB_NAMES = {"ODC-By-1.0": "odc-by", "ODbL-1.0": "odbl", "PDDL-1.0": "pddl"}
 _NOT_ON_HUB = {"Unicode-3.0", "0BSD"}
@@ -45,8 +45,8 @@ class Licence:
     """Licence of a set.
 
     Attributes:
-        name: SPDX identifiers, joined by AND.
-        sources: {source: its licence as recorded; None if none is recorded}.
+        name: SPDX identifier; several identifiers are joined by AND.
+        sources: recorded licence of each source; None for a source without a recorded licence.
         non_commercial: whether a source forbids commercial use.
     """
 
@@ -66,12 +66,13 @@ def licence_of(provenance: Mapping[str, Json], said: str | None = None) -> Licen
     """Return the licence of a set.
 
     Args:
-        provenance: provenance of the set, as JSON. Its "licences" ({part: licence}, a list, or one) are those of the
-            data, except for parts that are also named in "encoders", which may have a "licence" of their own.
+        provenance: provenance of the set, as JSON. Its field "licences" (a dict {part: licence}, a list, or a single
+            licence) states the licences of the data. However, a part with the name of an encoder in "encoders" states
+            the licence of that encoder's weights. An encoder may also have its own field "licence".
         said: the licence (SPDX) that the user states for sources whose licence is not known.
 
     Raises:
-        InputError: the licence of a source forbids sharing, or it is not known and the user states none.
+        InputError: a licence forbids redistribution, or the licence of a source is not known and the user states none.
     """
     data, weights = _sources(provenance)
     sources = {**data, **weights}
@@ -85,8 +86,8 @@ def licence_of(provenance: Mapping[str, Json], said: str | None = None) -> Licen
         unknown.append("the data")
     if unknown and said is None:
         raise InputError(
-            f"licence of {', '.join(unknown)}: not known; if you may redistribute the set, name the licence, such as "
-            f"{argument('licence', 'CC-BY-4.0')}"
+            f"licence of {', '.join(unknown)}: not known; if you may redistribute the set, name its licence, for "
+            f"example with {argument('licence', 'CC-BY-4.0')}"
         )
     names = [name for text in sources.values() if text is not None for name in _names(text)]
     if said is not None:
@@ -98,7 +99,7 @@ def licence_of(provenance: Mapping[str, Json], said: str | None = None) -> Licen
 
 
 def _sources(provenance: Mapping[str, Json]) -> tuple[dict[str, str | None], dict[str, str | None]]:
-    """Return the stated licences of the parts of the data, and of the encoders."""
+    """Return two dicts: the stated licences of the parts of the data, and those of the encoders."""
     stated = _texts(provenance.get("licences") or provenance.get("licence"))
     encoders = provenance.get("encoders")
     named = encoders if isinstance(encoders, Mapping) else {}
@@ -121,7 +122,7 @@ def _texts(licences: Json) -> dict[str, str | None]:
 
 
 def _names(text: str) -> list[str]:
-    """Return the SPDX identifiers in a text, such as the one in "ImageBind weights, Meta Platforms, CC-BY-NC 4.0"."""
+    """Return the SPDX identifiers that a text such as "ImageBind weights, Meta Platforms, CC-BY-NC 4.0" mentions."""
     words = re.findall(r"[a-z0-9][a-z0-9.-]*", re.sub(r"[\s_]+(?=\d)", "-", text.lower()))
     return [_KNOWN[word] for word in (word.rstrip(".-") for word in words) if word in _KNOWN]
 
