@@ -158,9 +158,9 @@ def test_what_needs_a_folder_says_so(data: FeatureSet) -> None:
     config = small_config()
     with pytest.raises(InputError, match="resume=True: needs the folder of the run"):
         distill(data, config=config, resume=True, **SILENT)
-    with pytest.raises(InputError, match="tracker 'tensorboard': a tracker needs the folder of a run"):
+    with pytest.raises(InputError, match="tracker 'tensorboard': needs the folder of a run"):
         distill(data, config=config, trackers=["tensorboard"], **SILENT)
-    with pytest.raises(InputError, match="tracker 'tensorboard': a tracker needs the folder of a run"):
+    with pytest.raises(InputError, match="tracker 'tensorboard': needs the folder of a run"):
         train_experts(data, config=config, trackers=["tensorboard"], **SILENT)
 
 
