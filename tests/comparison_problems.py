@@ -81,7 +81,7 @@ def line_of(content: Comparison | dict[str, Any], name: str) -> dict[str, Any]:
 
 def results(folder: Path) -> dict[str, tuple[bytes, int]]:
     """Content and time of writing of every file of every result in a folder of comparisons."""
-    kept = (name for name in contents(folder) if name.startswith("baselines/") or "/result/" in name)
+    kept = (name for name in contents(folder) if "/ranking/" in name)
     return {name: ((folder / name).read_bytes(), (folder / name).stat().st_mtime_ns) for name in kept}
 
 

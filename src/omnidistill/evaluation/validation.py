@@ -25,9 +25,13 @@ from omnidistill.models.heads import Heads
 def validation_score(
     heads: Heads, validation: FeatureSet, bias: Mapping[str, Float[Tensor, " _"]] | None = None
 ) -> float:
-    """Return the mean of R@1, R@5 and R@10 over all directions between distinct items, in [0, 1]."""
+    """Return the mean of R@1, R@5 and R@10 over all directions between distinct items, in [0, 1].
+
+    The last digits, which depend on the order of additions, are rounded away, so that equal numbers of hits give equal
+    scores.
+    """
     recall = mean_recall(rank_heads(heads, validation, bias))
-    return sum(recall.values()) / len(recall)
+    return round(sum(recall.values()) / len(recall), 12)
 
 
 def largest_error(validation: FeatureSet) -> float:
