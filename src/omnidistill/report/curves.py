@@ -163,7 +163,10 @@ def _segments(points: Sequence[Point], log_x: bool, log_y: bool) -> list[list[Po
 
 
 def _columns(segment: list[Point]) -> tuple[list[Point], list[Point]]:
-    """Return a curve with at most 320 points, and the outline of the band around it, empty if no points are omitted."""
+    """Return the curve reduced to at most 320 points, and the outline of the band that the omitted points filled.
+
+    The outline is empty if no points were omitted.
+    """
     if len(segment) <= 2 * _NUM_COLUMNS:
         return segment, []
     line, low, high = [], [], []

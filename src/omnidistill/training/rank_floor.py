@@ -49,7 +49,9 @@ def rank_floor(singular_values: Float[Tensor, " k"], rank: int) -> float:
         InputError: the rank is negative, or all singular values are zero.
     """
     if rank < 0:
-        raise InputError(f"rank {rank} of a head update: must be at least 0; give the number of synthetic rows")
+        raise InputError(
+            f"rank {rank} of a head update: must be at least 0; pass the number of synthetic rows as the rank"
+        )
     floors = _floors(singular_values)
     return float(floors[min(rank, len(floors) - 1)])
 

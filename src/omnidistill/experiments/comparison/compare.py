@@ -78,10 +78,10 @@ def compare(
     Args:
         data: a FeatureSet, the name of a registered dataset, or the Path of a packed dataset.
         methods: names of presets, or entries with their own label and settings.
-        sizes: numbers of synthetic rows (by default 100).
+        sizes: numbers of synthetic rows (default: 100).
         bytes: size budgets, instead of `sizes`: "64kB", or shares of the training features such as "1%".
-        seeds: random seeds; one set is distilled per seed (by default 0, 1, 2).
-        num_students: number of students trained per set, and of runs per baseline (by default 5).
+        seeds: random seeds; one set is distilled per seed (default: 0, 1, 2).
+        num_students: number of students trained per set, and number of runs per baseline (default: 5).
         baselines: baselines by name or as objects; `zero-shot` and `full` are always included.
         settings: settings for all methods that have them, in the format that `distill` accepts.
         layout: table layout: "retrieval", "variants", "cost", "directions" or "curve".

@@ -31,7 +31,7 @@ class RunConfig(Settings):
     evaluate: EvaluateConfig = EvaluateConfig()
 
     def citations(self) -> tuple[str, ...]:
-        """Return the key of the work that introduced one set per pair, if the run distils such sets."""
+        """Return the citation key of the paper that proposed one set per pair of modalities; empty for joint sets."""
         return () if self.joint else ("mtt-vl",)
 
     @model_validator(mode="after")

@@ -35,7 +35,7 @@ def merge_lora(tensors: Mapping[str, Tensor], alpha: float | None) -> dict[str, 
         layer = key.removesuffix(_A).removesuffix(_B)
         weight, a, b = merged.get(f"{layer}.weight"), plain.get(layer + _A), plain.get(layer + _B)
         if weight is None or a is None or b is None:
-            raise InputError(f"{key!r}: the weight, lora_A or lora_B of this adapter is missing")
+            raise InputError(f"{key!r}: this adapter is incomplete; it needs a weight, lora_A and lora_B")
         if weight.shape != (b.shape[0], a.shape[1]) or a.shape[0] != b.shape[1]:
             shapes = f"{tuple(b.shape)} times {tuple(a.shape)}"
             raise InputError(
