@@ -43,6 +43,7 @@ def test_bash_completes_commands_options_and_values(script: Path) -> None:
     assert completed(script, "distill", "SET", "--preset", "reco") == {"recommended"}
     assert "paper-table-5" in completed(script, "compare", "--preset", "paper-table-")
     assert completed(script, "compare", "--methods", "hopa,apm,reco") == {"hopa,apm,recommended"}
+    assert "--json" in completed(script, "pack", "--drop-leaks", "--")  # its value is optional
     assert completed(script, "completion", "") == {"bash", "zsh", "fish"}
     assert completed(script, "inspect", "some") == set()  # bash itself completes files
 

@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 from omnidistill.data.featureset import prepare
 from omnidistill.data.pack import pack, read_raw
 from omnidistill.data.planted import planted
+from omnidistill.data.raw import RawFeatures
+from omnidistill.data.repairs import DroppedRows, MergedGroups
 from omnidistill.data.store import load_features
 
 TWO = {"video": 5, "speech": 4}
@@ -119,11 +121,86 @@ def test_duplicates_and_repeats_are_reported_and_do_not_stop_the_pack(tmp_path):
         raw.features["speech"][rows["test"] + row] = raw.features["speech"][rows["heads"]]
     features, beside = write_features(tmp_path / "f.npz", raw), write_table(tmp_path / "t.csv", table(raw))
     lines = pack(features, beside, tmp_path / "set").lines()
-    assert "1 test rows have the same video row as another split: 'test-0' = 'train-0'" in lines
-    assert any(line.startswith("4 test rows have the same speech row as another split: 'test-0' = ") for line in lines)
-    assert any("WARNING: 1 test rows equal a row in another split in every modality (leak)" in line for line in lines)
-    assert any("3 test rows have the same speech features as a row in another group" in line for line in lines)
+    assert lines[2] == "warning leak: 1 of 5 test rows is also in train (video is identical): 'test-0' = 'train-0'"
+    assert lines[3].startswith("warning leak: 4 of 5 test rows are also in heads and train (speech is identical): ")
+    assert lines[4] == (
+        "warning leak: 1 of 5 test rows is also in train (all modalities are identical): 'test-0' = 'train-0'"
+    )
+    assert any("3 test rows repeat the speech row of another group" in line for line in lines)
+    assert lines[-2] == "note   to drop the rows of the other splits that leak: drop_leaks=True"
+    assert lines[-1].endswith("(merge_duplicates=True)")
     assert len(load_features(tmp_path / "set")) == 24
+
+
+def leaky(tmp_path):
+    """Files in which speech row 0 of test is row 0 of train, and video row 1 of train is row 2 of train."""
+    raw = planted(TWO, ROWS)
+    first = {split: raw.splits.index(split) for split in ROWS}
+    raw.features["speech"][first["train"]] = raw.features["speech"][first["test"]]
+    raw.features["video"][first["train"] + 2] = raw.features["video"][first["train"] + 1]
+    return raw, write_features(tmp_path / "f", raw), write_table(tmp_path / "t.csv", table(raw))
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["stored", "in memory"])
+def test_a_repaired_set_equals_one_packed_from_repaired_files(tmp_path, stored):
+    raw, features, beside = leaky(tmp_path)
+    out = tmp_path / "set" if stored else None
+    report = pack(features, beside, out, drop_leaks=True, merge_duplicates=True)
+    rows = [row for row, name in enumerate(raw.ids) if name != "train-0"]
+    first = raw.groups[raw.ids.index("train-1")]
+    groups = tuple(first if raw.ids[row] == "train-2" else raw.groups[row] for row in rows)
+    kept = RawFeatures(
+        {name: x[rows] for name, x in raw.features.items()},
+        tuple(raw.ids[row] for row in rows),
+        groups,
+        tuple(raw.splits[row] for row in rows),
+        {},
+    )
+    packed, expected = load_features(out) if stored else report.data, prepare(kept)
+    assert (packed.ids, packed.groups, packed.splits) == (expected.ids, expected.groups, expected.splits)
+    for name, x in expected.features.items():
+        assert torch.equal(packed.features[name], x)
+        assert torch.equal(packed.preprocessing.means[name], expected.preprocessing.means[name])
+    assert report.rows == {**ROWS, "train": 8}
+    assert report.groups == 22
+    assert report.duplicates == ()
+
+
+def test_a_repair_is_reported_and_recorded_in_the_provenance(tmp_path):
+    _, features, beside = leaky(tmp_path)
+    report = pack(features, beside, tmp_path / "set", drop_leaks=True, merge_duplicates=["video"])
+    assert report.dropped == (DroppedRows("train", "test", 1, {"speech": 1}),)
+    assert report.merged == (MergedGroups("train", 2, 1),)
+    assert report.lines()[2:] == [
+        "note   rows are standardised, centred by the mean of the train rows",
+        "note   dropped 1 train row identical to test rows (speech 1)",
+        "note   merged 2 train groups with identical rows into 1",
+    ]
+    assert json.loads(json.dumps(report.to_json()))["merged"] == [{"split": "train", "before": 2, "after": 1}]
+    provenance = load_features(tmp_path / "set").provenance
+    assert provenance["drop_leaks"] == {
+        "modalities": ["speech", "video"],
+        "rows": [{"split": "train", "identical_to": "test", "rows": 1, "modalities": {"speech": 1}}],
+    }
+    assert provenance["merge_duplicates"] == {
+        "modalities": ["video"],
+        "groups": [{"split": "train", "before": 2, "after": 1}],
+    }
+
+
+def test_without_a_repair_rows_and_provenance_are_unchanged(tmp_path):
+    raw, features, beside = leaky(tmp_path)
+    report = pack(features, beside, tmp_path / "set")
+    packed = load_features(tmp_path / "set")
+    assert (packed.ids, len(set(packed.groups))) == (raw.ids, 24)
+    assert packed.provenance == read_raw(features, beside).provenance
+    assert (report.dropped, report.merged) == ((), ())
+    clean = pack(features, beside, drop_leaks=["video"], merge_duplicates=["speech"])
+    assert [line for line in clean.lines() if "to drop" in line or "to merge" in line] == [
+        "note   no leaks to drop",
+        "note   no groups to merge: no two groups of one split share identical rows",
+        "note   to drop the rows of the other splits that leak: drop_leaks=True",
+    ]
 
 
 def test_provenance_holds_the_hash_of_every_file_and_no_folder(tmp_path):

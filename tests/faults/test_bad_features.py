@@ -102,6 +102,47 @@ def test_no_table(tmp_path):
     refused(tmp_path, tmp_path / "f.npz", None, "no table given")
 
 
+def test_a_repair_that_leaves_a_split_empty(tmp_path):
+    features = arrays()
+    features["touch"][5:7] = features["touch"][8]
+    features["speech"][4] = features["speech"][8]
+    np.savez(tmp_path / "f.npz", **features)
+    table = write_table(tmp_path / "t.csv", columns())
+    match = r"drop_leaks: no validation row would remain, because 2 are identical to test rows \(touch 2\); .* list the"
+    refused(tmp_path, tmp_path / "f.npz", table, match, drop_leaks=True)
+    assert pack(tmp_path / "f.npz", table, drop_leaks=["speech"]).rows["train"] == 2
+
+
+@pytest.mark.parametrize("option", ["drop_leaks", "merge_duplicates"])
+def test_modalities_of_a_repair_that_are_not_in_the_set(tmp_path, option):
+    np.savez(tmp_path / "f.npz", **arrays())
+    table = write_table(tmp_path / "t.csv", columns())
+    for choice, match in (
+        (["video", "toch"], "no modality 'toch'; the modalities are video, speech, touch; did you mean 'touch'"),
+        ([], r"found \[\]; give a list of modalities"),
+        ("video", "found 'video'; give a list of modalities"),
+    ):
+        refused(tmp_path, tmp_path / "f.npz", table, f"{option}: {match}", **{option: choice})
+
+
+@pytest.mark.parametrize("option", ["drop_leaks", "merge_duplicates"])
+def test_a_repair_hides_no_invalid_row(tmp_path, option):
+    features, table = arrays(), columns()
+    features["touch"][4] = features["touch"][8]  # a leak: row 4 will be dropped
+    features["touch"][5] = features["touch"][6]
+    np.savez(tmp_path / "f.npz", **features)
+    for column, row, value, match in (
+        ("id", 4, "r8", "id 'r8': rows 4 and 8"),
+        ("group", 4, "g8", "group 'g8': in splits 'train' and 'test'"),
+    ):
+        bad = {**table, column: [value if number == row else name for number, name in enumerate(table[column])]}
+        refused(tmp_path, tmp_path / "f.npz", write_table(tmp_path / "t.csv", bad), match, **{option: True})
+    features["touch"][4:9:4] = np.nan
+    np.savez(tmp_path / "f.npz", **features)
+    match = r"'touch', row 4 \(id 'r4'\): value 0 is nan"
+    refused(tmp_path, tmp_path / "f.npz", write_table(tmp_path / "t.csv", table), match, **{option: True})
+
+
 class Bomb:
     """Unpickling this makes a file."""
 

@@ -22,7 +22,7 @@ class Option:
     Attributes:
         flags: Forms of the option, for example ("-o", "--output").
         text: Help text of the option.
-        takes_value: Whether a value follows the option.
+        takes_value: Whether a value must follow the option.
         values: Allowed values; empty if any value is allowed.
     """
 
@@ -80,7 +80,7 @@ def _command(text: str, parser: Parser, presets: tuple[str, ...], methods: tuple
             known = methods
         help_text = (action.help or "").replace("%%", "%")
         if action.option_strings:
-            options.append(Option(tuple(action.option_strings), help_text, action.nargs != 0, known))
+            options.append(Option(tuple(action.option_strings), help_text, action.nargs not in (0, "?"), known))
         else:
             values = known or values
     return Command(text, tuple(options), values)

@@ -1,99 +1,163 @@
-"""Detection of rows that are equal byte for byte: leaks from other splits into test, and repeats within test."""
+"""Detection of identical rows: leaks between splits, and repeats within the test split.
+
+Two rows are identical in a modality if all their values are equal in float32, the type in which a set stores them.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Int
 from torch import Tensor
 
-from omnidistill.data.raw import RawFeatures
+from omnidistill.data.names import SPLITS
+from omnidistill.data.raw_rows import RawRows
+
+SCORED = ("test", "validation")
+"""The splits that scores and choices are based on; a row of one of them leaks if a split of `earlier_splits` has it."""
 
 _EXAMPLES = 3
 _DIGEST_BYTES = 16
-_ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Test rows that are equal to a row in the splits heads, train or validation.
+    """Rows of a scored split that are identical to rows of splits that it must be disjoint from.
 
     Attributes:
-        modality: modality in which the rows are equal; None if they are equal in every modality.
-        rows: number of such test rows.
-        examples: the first few pairs of equal rows, as (id of the test row, id of the row in the other split).
+        modality: the modality in which the rows are identical; None: they are identical in every modality.
+        split: `test` or `validation`.
+        others: the splits with identical rows: of heads, train and, if `split` is test, validation.
+        rows: number of rows of `split`.
+        examples: the first few duplicates as (id of the row of `split`, id of the other row).
     """
 
     modality: str | None
+    split: str
+    others: tuple[str, ...]
     rows: int
     examples: tuple[tuple[str, str], ...]
 
 
-def digest_rows(raw: RawFeatures) -> dict[str, Digests]:
-    """Return {modality: digests of its rows}, which the other functions take as input."""
-    return {name: _digests(x) for name, x in raw.features.items()}
+@dataclass(frozen=True, eq=False)
+class CodedRows:
+    """The rows of a set without their features, but with codes that show which rows are identical.
+
+    Attributes:
+        numbers: number of each row in its source.
+        ids, groups, splits: see `RawFeatures`.
+        codes: {modality: one code per row}; two rows have the same code if and only if they are identical.
+    """
+
+    numbers: Int[Tensor, " n"]
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    splits: tuple[str, ...]
+    codes: dict[str, Int[Tensor, " n"]]
+
+    def in_split(self, *names: str) -> Bool[Tensor, " n"]:
+        """Return for each row whether it is in one of these splits."""
+        return torch.tensor([split in names for split in self.splits], dtype=torch.bool, device="cpu")
+
+    def repeats(self, name: str, split: str) -> Bool[Tensor, " n"]:
+        """Return for each row whether it is identical to a row of `split` in the modality `name`."""
+        codes = self.codes[name]
+        present = torch.zeros(int(codes.max()) + 1 if len(codes) else 0, dtype=torch.bool, device="cpu")
+        present[codes[self.in_split(split)]] = True
+        return present[codes]
+
+    def select(self, rows: Bool[Tensor, " n"]) -> CodedRows:
+        """Return the rows for which `rows` is true, in their order."""
+        index = rows.nonzero()[:, 0]
+        order = index.tolist()
+        return CodedRows(
+            self.numbers[index],
+            tuple(self.ids[row] for row in order),
+            tuple(self.groups[row] for row in order),
+            tuple(self.splits[row] for row in order),
+            {name: codes[index] for name, codes in self.codes.items()},
+        )
 
 
-@dataclass(frozen=True)
-class Digests:
-    """One digest per row. They are concatenated, because a list of a million bytes objects would take 50 MB more."""
-
-    joined: bytes
-
-    def __iter__(self) -> Iterator[bytes]:
-        return (self.joined[i : i + _DIGEST_BYTES] for i in range(0, len(self.joined), _DIGEST_BYTES))
+def code_rows(raw: RawRows) -> CodedRows:
+    """Return the rows with one code per modality, which reads every row once, in chunks."""
+    numbers = torch.arange(len(raw.ids), device="cpu")
+    codes = {name: _codes(_digests(raw, name, numbers)) for name in raw.widths}
+    return CodedRows(numbers, raw.ids, raw.groups, raw.splits, codes)
 
 
-def across_splits(raw: RawFeatures, digests: Mapping[str, Digests]) -> tuple[Duplicates, ...]:
-    """Return the duplicates across splits, first per modality, then in all modalities at once; omit empty results."""
-    all_modalities = _joined(b"".join(parts) for parts in zip(*digests.values(), strict=True))
-    per_modality = [_across(name, rows, raw) for name, rows in digests.items()]
-    return tuple(duplicates for duplicates in (*per_modality, _across(None, all_modalities, raw)) if duplicates.rows)
+def find_leaks(rows: CodedRows) -> tuple[Duplicates, ...]:
+    """Return the leaks into the test split, then those into validation, without empty ones.
+
+    For each split, these are the duplicates in each modality, then those in every modality.
+    """
+    leaks = []
+    for split in SCORED:
+        others = earlier_splits(split)
+        leaks += [_leak(rows, name, codes, split, others) for name, codes in rows.codes.items()]
+        candidates = torch.stack([rows.repeats(name, split) for name in rows.codes]).all(0)
+        part = rows.select(candidates)
+        joint = _codes(torch.stack(list(part.codes.values()), dim=1).numpy())
+        leaks.append(_leak(part, None, joint, split, others))
+    return tuple(leak for leak in leaks if leak.rows)
 
 
-def repeated_in_test(raw: RawFeatures, digests: Mapping[str, Digests]) -> dict[str, int]:
-    """Return {modality: number of test rows that are equal to a test row from another group}; zeros are omitted.
+def earlier_splits(split: str) -> tuple[str, ...]:
+    """Return the splits whose rows must not be in `split`: heads and train, and validation if `split` is test."""
+    return SPLITS[: SPLITS.index(split)]
+
+
+def repeated_in_test(rows: CodedRows) -> dict[str, int]:
+    """Return {modality: number of test rows that equal a test row of another group}, without zeros.
 
     Retrieval counts such a row as a wrong answer although its content is right.
     """
-    counts = {}
-    for name, rows in digests.items():
-        groups: dict[bytes, set[str]] = {}
-        test = [
-            (digest, group)
-            for digest, group, split in zip(rows, raw.groups, raw.splits, strict=True)
-            if split == "test"
-        ]
-        for digest, group in test:
-            groups.setdefault(digest, set()).add(group)
-        counts[name] = sum(len(groups[digest]) > 1 for digest, _ in test)
+    test = rows.select(rows.in_split("test"))
+    counts = {name: _in_several_groups(codes, test.groups) for name, codes in test.codes.items()}
     return {name: count for name, count in counts.items() if count}
 
 
-def _across(modality: str | None, digests: Digests, raw: RawFeatures) -> Duplicates:
-    test = [
-        (digest, row_id) for digest, row_id, split in zip(digests, raw.ids, raw.splits, strict=True) if split == "test"
-    ]
-    test_digests, matches = {digest for digest, _ in test}, dict[bytes, str]()
-    for digest, row_id, split in zip(digests, raw.ids, raw.splits, strict=True):
-        if split != "test" and digest in test_digests:
-            matches.setdefault(digest, row_id)
-    pairs = [(row_id, matches[digest]) for digest, row_id in test if digest in matches]
-    return Duplicates(modality, len(pairs), tuple(pairs[:_EXAMPLES]))
+def _in_several_groups(codes: Int[Tensor, " n"], groups: tuple[str, ...]) -> int:
+    groups_of: dict[int, set[str]] = {}
+    for code, group in zip(codes.tolist(), groups, strict=True):
+        groups_of.setdefault(code, set()).add(group)
+    return sum(len(groups_of[code]) > 1 for code in codes.tolist())
 
 
-def _digests(x: Float[Tensor, "n p"]) -> Digests:
-    parts = (part.contiguous().view(torch.uint8).numpy() for part in torch.split(x, _ROWS_AT_ONCE))
-    return _joined(row for part in parts for row in part)
+def _leak(
+    rows: CodedRows, modality: str | None, codes: Int[Tensor, " n"], split: str, others: tuple[str, ...]
+) -> Duplicates:
+    """Return the duplicates of `split` among the splits `others`, by the given codes of the rows."""
+    scored, other = rows.in_split(split), rows.in_split(*others)
+    shared = torch.isin(codes, codes[scored]) & torch.isin(codes, codes[other])
+    repeated, originals = (scored & shared).nonzero()[:, 0].tolist(), (other & shared).nonzero()[:, 0]
+    examples = []
+    for row in repeated[:_EXAMPLES]:
+        first = originals[codes[originals] == codes[row]][0]
+        examples.append((rows.ids[row], rows.ids[int(first)]))
+    names = {rows.splits[row] for row in originals.tolist()}
+    return Duplicates(modality, split, tuple(each for each in others if each in names), len(repeated), tuple(examples))
 
 
-def _joined(rows: Iterable[Any]) -> Digests:
-    """Return the concatenated digests of byte buffers. `bytes.join` would first build a list of all digests."""
+def _digests(raw: RawRows, name: str, numbers: Int[Tensor, " n"]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """Return one digest per row as two integers (n x 2), because a list of bytes objects would take 50 MB per million.
+
+    The sum with 0 turns -0 into 0.
+    """
     digests = bytearray()
-    for row in rows:
-        digests += hashlib.blake2b(row, digest_size=_DIGEST_BYTES).digest()
-    return Digests(bytes(digests))
+    for _, x in raw.chunks(name, numbers):
+        for row in (x.float() + 0).numpy():
+            digests += hashlib.blake2b(row, digest_size=_DIGEST_BYTES).digest()
+    return np.frombuffer(digests, dtype=np.int64).reshape(-1, 2)
+
+
+def _codes(keys: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Int[Tensor, " n"]:
+    """Return one code in 0..n - 1 per row of keys (n x k), equal for equal rows."""
+    order = np.lexsort(keys.T)
+    ordered = keys[order]
+    codes = np.zeros(len(keys), dtype=np.int64)
+    codes[order[1:]] = np.cumsum((ordered[1:] != ordered[:-1]).any(axis=1))
+    return torch.from_numpy(codes)

@@ -262,14 +262,27 @@ def prepare(raw: RawFeatures, standardise: bool = True, centre: bool = True) -> 
             `train` rows to compute the mean from, or the features do not form a valid `FeatureSet`. The message names
             the modality, the row and its id.
     """
-    rows = RawRows.of(raw)
-    steps, every_row = fit_preprocessing(rows, standardise, centre), torch.arange(len(raw.ids), device="cpu")
+    return prepare_rows(RawRows.of(raw), torch.arange(len(raw.ids), device="cpu"), standardise, centre)
+
+
+def prepare_rows(raw: RawRows, rows: Int[Tensor, " n"], standardise: bool = True, centre: bool = True) -> FeatureSet:
+    """Return some of the rows in memory, preprocessed as by `prepare`, in the given order.
+
+    Args:
+        raw: all rows; each is validated.
+        rows: numbers of the rows to return.
+        standardise, centre: see `prepare`.
+
+    Raises:
+        InputError: see `prepare`.
+    """
+    steps = fit_preprocessing(raw, standardise, centre, rows)
     features = {}
-    for name, width in rows.widths.items():
-        features[name], begin = torch.empty(len(raw.ids), width, device="cpu"), 0
-        for chunk in prepare_chunks(rows, name, steps, every_row):
+    for name, width in raw.widths.items():
+        features[name], begin = torch.empty(len(rows), width, device="cpu"), 0
+        for chunk in prepare_chunks(raw, name, steps, rows):
             features[name][begin : (begin := begin + len(chunk))] = chunk
-    return FeatureSet(features, raw.ids, raw.groups, raw.splits, None, steps, dict(raw.provenance))
+    return FeatureSet(features, *raw.labels(rows), None, steps, dict(raw.provenance))
 
 
 def _copy(data: FeatureSet, **changes: object) -> FeatureSet:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
-from omnidistill.data.duplicates import Duplicates, across_splits, digest_rows, repeated_in_test
-from omnidistill.data.featureset import FeatureSet, prepare
+from omnidistill.data.duplicates import Duplicates, code_rows, find_leaks, repeated_in_test
+from omnidistill.data.featureset import FeatureSet, prepare_rows
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.data.raw import RawFeatures
 from omnidistill.data.raw_rows import RawRows
+from omnidistill.data.repairs import DroppedRows, MergedGroups, Repaired, repair
 from omnidistill.data.sources import read_sources
 from omnidistill.data.store import prepare_raw
 from omnidistill.data.table import read_splits, read_table, text_column
@@ -29,8 +31,11 @@ class PackReport:
         rows: {split: number of rows}.
         groups: number of groups.
         widths: {modality: p_m}.
-        dtypes: {modality: type of the numbers in the source file}.
-        duplicates: test rows that also occur in other splits.
+        dtypes: {modality: type in the source}.
+        duplicates: leaks that remain: test rows that also occur in other splits, and validation rows that also occur in
+            heads or train.
+        dropped: rows that `drop_leaks` dropped.
+        merged: groups that `merge_duplicates` merged.
         notes: notes for the user, one fact each.
         data: the set.
     """
@@ -40,6 +45,8 @@ class PackReport:
     widths: dict[str, int]
     dtypes: dict[str, str]
     duplicates: tuple[Duplicates, ...]
+    dropped: tuple[DroppedRows, ...]
+    merged: tuple[MergedGroups, ...]
     notes: tuple[str, ...]
     data: FeatureSet = field(repr=False, compare=False)
 
@@ -51,7 +58,7 @@ class PackReport:
         """Return the summary, without the set, as JSON values."""
         return {
             **{each.name: getattr(self, each.name) for each in fields(self) if each.name != "data"},
-            "duplicates": [asdict(each) for each in self.duplicates],
+            **{name: [asdict(each) for each in getattr(self, name)] for name in ("duplicates", "dropped", "merged")},
         }
 
     def lines(self) -> list[str]:
@@ -61,7 +68,7 @@ class PackReport:
         return [
             f"{sum(self.rows.values()):,} rows in {self.groups:,} groups: {splits}",
             f"{len(self.widths)} modalities: {widths}",
-            *(_warning(duplicates) for duplicates in self.duplicates),
+            *(f"warning {_leak(duplicates, self.rows[duplicates.split])}" for duplicates in self.duplicates),
             *(f"note   {note}" for note in self.notes),
         ]
 
@@ -131,46 +138,70 @@ def pack(
     split_column: str = "split",
     standardise: bool = True,
     centre: bool = True,
+    merge_duplicates: bool | Sequence[str] = False,
+    drop_leaks: bool | Sequence[str] = False,
 ) -> PackReport:
     """Read features and a table, and preprocess the rows. If `out` is given, save the rows there, ordered by split.
 
     While a set is saved, memory holds only one chunk of rows if the tensors can be memory-mapped (.npy, .safetensors).
 
+    Two rows are identical if all their values in at least one modality are equal in float32. A row of heads, train or
+    validation that is identical to a test row is a leak, as is one of heads or train that is identical to a validation
+    row. Leaks are reported. Groups of different splits are never merged. `drop_leaks` is applied before
+    `merge_duplicates`, so dropped rows do not connect groups.
+
     Args:
         features, table, id_column, group_column, split_column: see `read_raw`.
-        out: folder for the feature set. None creates the set only in memory.
-        standardise, centre: whether to apply these preprocessing steps; see `data.preprocessing`.
+        out: folder of the feature set; None: in memory only.
+        standardise, centre: preprocessing steps, see `data.preprocessing`.
+        merge_duplicates: whether groups of one split that share identical rows become one group, so that their rows are
+            positives of each other; or the modalities in which identical rows count.
+        drop_leaks: whether to drop rows of heads, train and validation that are identical to test rows, then rows of
+            heads and train that are identical to the remaining validation rows; or the modalities in which identical
+            rows count. Test rows are never dropped.
 
     Returns:
         The set, and a summary of its rows.
 
     Raises:
-        InputError: the input is invalid. `out` is then unchanged.
+        InputError: the input is invalid, or `drop_leaks` would leave a split without rows; `out` is then unchanged.
     """
     raw = read_raw(features, table, id_column, group_column, split_column)
-    place = None if out is None else Path(out)
+    place, rows = None if out is None else Path(out), RawRows.of(raw)
+    repaired = repair(rows, code_rows(rows), drop_leaks, merge_duplicates)
+    notes = _repair_notes(repaired, bool(drop_leaks), bool(merge_duplicates))
     if place is None:
-        return _report(raw, prepare(raw, standardise, centre))
-    prepared = prepare_raw(RawRows.of(raw), standardise, centre)
-    report = _report(raw, prepared.outline)
+        data = prepare_rows(repaired.raw, repaired.rows.numbers, standardise, centre)
+        return _report(raw, repaired, data, notes)
+    prepared = prepare_raw(repaired.raw, standardise, centre, repaired.rows.numbers)
+    report = _report(raw, repaired, prepared.outline, notes)
     return replace(report, data=prepared.save(place).at(str(place.resolve())))
 
 
-def _report(raw: RawFeatures, prepared: FeatureSet) -> PackReport:
+def _report(raw: RawFeatures, repaired: Repaired, prepared: FeatureSet, repair_notes: list[str]) -> PackReport:
     notes = raw.provenance.get("notes")
-    digests = digest_rows(raw)
-    repeats = [
-        f"{count:,} test rows have the same {name} features as a row in another group; put both in one group if both "
-        "are right answers"
-        for name, count in repeated_in_test(raw, digests).items()
+    leaks = find_leaks(repaired.rows)
+    dropping, merging = argument("drop_leaks", True), argument("merge_duplicates", True)
+    advice = [f"to drop the rows of the other splits that leak: {dropping}"] if leaks else []
+    advice += [
+        f"{count:,} test rows repeat the {name} row of another group; put them in one group if both are right answers "
+        f"({merging})"
+        for name, count in repeated_in_test(repaired.rows).items()
     ]
     return PackReport(
         rows=prepared.split_sizes,
-        groups=len(set(raw.groups)),
+        groups=len(set(prepared.groups)),
         widths=prepared.widths,
         dtypes=_dtypes(raw.features),
-        duplicates=across_splits(raw, digests),
-        notes=(_steps(prepared.preprocessing), *(map(str, notes) if isinstance(notes, list) else ()), *repeats),
+        duplicates=leaks,
+        dropped=repaired.dropped,
+        merged=repaired.merged,
+        notes=(
+            _steps(prepared.preprocessing),
+            *(map(str, notes) if isinstance(notes, list) else ()),
+            *repair_notes,
+            *advice,
+        ),
         data=prepared,
     )
 
@@ -184,11 +215,36 @@ def _steps(steps: Preprocessing) -> str:
     return f"{rows}, {'centred on the mean of the train rows' if steps.means else 'not centred'}"
 
 
-def _warning(duplicates: Duplicates) -> str:
-    pairs = ", ".join(f"{test!r} = {other!r}" for test, other in duplicates.examples)
-    if duplicates.modality is None:
-        return f"WARNING: {duplicates.rows:,} test rows equal a row in another split in every modality (leak): {pairs}"
-    return f"{duplicates.rows:,} test rows have the same {duplicates.modality} row as another split: {pairs}"
+def _leak(leak: Duplicates, total: int) -> str:
+    pairs = ", ".join(f"{row!r} = {other!r}" for row, other in leak.examples)
+    kind = "all modalities are" if leak.modality is None else f"{leak.modality} is"
+    are = "is" if leak.rows == 1 else "are"
+    return (
+        f"leak: {leak.rows:,} of {total:,} {leak.split} rows {are} also in {_list(leak.others)} "
+        f"({kind} identical): {pairs}"
+    )
+
+
+def _repair_notes(repaired: Repaired, drop_leaks: bool, merge_duplicates: bool) -> list[str]:
+    notes = []
+    for each in repaired.dropped:
+        row = "row" if each.rows == 1 else "rows"
+        notes.append(
+            f"dropped {each.rows:,} {each.split} {row} identical to {each.identical_to} rows ({each.counts()})"
+        )
+    if drop_leaks and not repaired.dropped:
+        notes.append("no leaks to drop")
+    notes += [
+        f"merged {each.before:,} {each.split} groups with identical rows into {each.after:,}"
+        for each in repaired.merged
+    ]
+    if merge_duplicates and not repaired.merged:
+        notes.append("no groups to merge: no two groups of one split share identical rows")
+    return notes
+
+
+def _list(names: tuple[str, ...]) -> str:
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def _sha256(path: Path) -> str:

@@ -21,15 +21,18 @@ from omnidistill.data.raw_rows import RawRows
 _LARGEST = 1e18  # squares of larger values overflow in float32
 
 
-def fit_preprocessing(raw: RawRows, standardise: bool, centre: bool) -> Preprocessing:
-    """Validate all rows, and fit the preprocessing to the train rows.
+def fit_preprocessing(
+    raw: RawRows, standardise: bool, centre: bool, rows: Int[Tensor, " n"] | None = None
+) -> Preprocessing:
+    """Validate all rows, and fit the preprocessing to the train rows among `rows`; None: among all rows.
 
     Raises:
         InputError: a value is not finite, a row has no direction, or there are no train rows to compute the mean from.
     """
     for name in raw.widths:
         _check(raw, name, standardise)
-    selected = [row for row, split in enumerate(raw.splits) if split == "train"]
+    among = range(len(raw.ids)) if rows is None else rows.tolist()
+    selected = [row for row in among if raw.splits[row] == "train"]
     train = torch.tensor(selected, dtype=torch.int64, device="cpu")
     if centre and not len(train):
         raise InputError("split 'train': no rows, so there is no mean to subtract; add train rows or disable centring")

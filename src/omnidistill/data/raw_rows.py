@@ -38,6 +38,12 @@ class RawRows:
         widths = {name: x.shape[1] for name, x in raw.features.items()}
         return cls(widths, raw.ids, raw.groups, raw.splits, raw.provenance, lambda name, rows: raw.features[name][rows])
 
+    def labels(self, rows: Int[Tensor, " k"]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """Return the ids, groups and splits of these rows, in the given order."""
+        order = rows.tolist()
+        ids, groups, splits = (tuple(each[row] for row in order) for each in (self.ids, self.groups, self.splits))
+        return ids, groups, splits
+
     def chunks(self, name: str, rows: Int[Tensor, " n"]) -> Iterator[tuple[Int[Tensor, " k"], Float[Tensor, "k p"]]]:
         """Yield (row numbers, rows) in chunks that take about 4 MB in float32.
 

@@ -47,30 +47,36 @@ def save_features(features: FeatureSet, folder: Path, provenance: Mapping[str, J
     _save(features, features.features, folder, provenance)
 
 
-def prepare_raw(raw: RawRows, standardise: bool = True, centre: bool = True) -> PreparedRows:
-    """Validate raw rows, and fit the preprocessing that is applied when the result is saved.
+def prepare_raw(
+    raw: RawRows, standardise: bool = True, centre: bool = True, rows: Int[Tensor, " n"] | None = None
+) -> PreparedRows:
+    """Validate raw rows and fit their preprocessing, which is applied when the result is saved.
 
     The stored rows equal the result of `data.featureset.prepare`, but they are ordered by split and never held in
     memory all at once.
+
+    Args:
+        raw: all rows; each is validated.
+        standardise, centre: see `data.featureset.prepare`.
+        rows: numbers of the rows to store, in increasing order; None: all rows.
 
     Raises:
         InputError: under the same conditions as in `prepare`. Only a row that equals the mean of the train rows is not
             detected here, but in `PreparedRows.save`.
     """
-    steps = fit_preprocessing(raw, standardise, centre)
-    order = _by_split(raw.splits)
-    rows = order.tolist()
+    steps = fit_preprocessing(raw, standardise, centre, rows)
+    if rows is None:
+        rows = torch.arange(len(raw.ids), device="cpu")
+    order = rows[_by_split([raw.splits[row] for row in rows.tolist()])]
     outline = FeatureSet(
-        {name: torch.zeros(1, device="cpu").expand(len(rows), width) for name, width in raw.widths.items()},
-        tuple(raw.ids[row] for row in rows),
-        tuple(raw.groups[row] for row in rows),
-        tuple(raw.splits[row] for row in rows),
+        {name: torch.zeros(1, device="cpu").expand(len(order), width) for name, width in raw.widths.items()},
+        *raw.labels(order),
         None,
         steps,
         dict(raw.provenance),
     )
     pieces = {
-        name: Pieces((len(rows), width), torch.float32, partial(prepare_chunks, raw, name, steps, order))
+        name: Pieces((len(order), width), torch.float32, partial(prepare_chunks, raw, name, steps, order))
         for name, width in raw.widths.items()
     }
     return PreparedRows(outline, pieces)

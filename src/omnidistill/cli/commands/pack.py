@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from omnidistill.cli.options import add_json, add_preprocessing
+from omnidistill.cli.options import add_json, add_preprocessing, names
 from omnidistill.cli.output import folder_size, print_result
 from omnidistill.cli.parser import CommandGroup
 
@@ -20,6 +20,7 @@ def add(group: CommandGroup) -> None:
         examples=(
             "omnidistill pack --features feats.npz --table rows.csv -o SET",
             "omnidistill pack --features features/ --table rows.jsonl --group video_id -o SET",
+            "omnidistill pack --features feats.npz --table rows.csv --merge-duplicates --drop-leaks image,audio -o SET",
         ),
     )
     parser.add_argument(
@@ -43,6 +44,26 @@ def add(group: CommandGroup) -> None:
             metavar="COLUMN",
             help=f"column that contains the {column} (default: {column})",
         )
+    parser.add_argument(
+        "--merge-duplicates",
+        nargs="?",
+        type=names,
+        const=True,
+        default=False,
+        metavar="MODALITIES",
+        help="make one group of the groups of a split that share rows identical in a modality, such as captions of one "
+        "image (default: in any modality; or a list: image,audio)",
+    )
+    parser.add_argument(
+        "--drop-leaks",
+        nargs="?",
+        type=names,
+        const=True,
+        default=False,
+        metavar="MODALITIES",
+        help="drop rows of other splits that are identical to test rows in a modality, then rows of heads and train "
+        "that are identical to validation rows (default: in any modality; or a list: image,audio)",
+    )
     add_preprocessing(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="SET", help="folder to write")
     add_json(parser)
@@ -61,6 +82,8 @@ def run(options: argparse.Namespace) -> None:
         split_column=options.split,
         standardise=not options.no_standardise,
         centre=not options.no_centre,
+        merge_duplicates=options.merge_duplicates,
+        drop_leaks=options.drop_leaks,
     )
     num_bytes, following = folder_size(options.output), f"omnidistill distill {options.output} --size 100 -o RUN"
     content = {**packed.to_json(), "output": str(options.output), "bytes": num_bytes, "next": following}

@@ -1,0 +1,213 @@
+"""Repair of rows that several splits or groups share: rows that leak are dropped, groups of identical rows are merged.
+
+Both look only at which rows are identical in a modality (`data.duplicates`), never at their values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import torch
+
+from omnidistill.core.arguments import argument
+from omnidistill.core.errors import InputError, nearest
+from omnidistill.core.json_value import Json
+from omnidistill.data.duplicates import SCORED, CodedRows, earlier_splits
+from omnidistill.data.raw_rows import RawRows
+from omnidistill.data.row_checks import check_groups, check_ids
+
+
+@dataclass(frozen=True)
+class DroppedRows:
+    """Rows of one split that were dropped.
+
+    Attributes:
+        split: the split that lost rows.
+        identical_to: the split with identical rows, which is unchanged.
+        rows: number of dropped rows.
+        modalities: {modality: number of them that are identical in it}, without zeros.
+    """
+
+    split: str
+    identical_to: str
+    rows: int
+    modalities: dict[str, int]
+
+    def counts(self) -> str:
+        """Return the numbers of rows by modality as text."""
+        return ", ".join(f"{name} {count:,}" for name, count in self.modalities.items())
+
+
+@dataclass(frozen=True)
+class MergedGroups:
+    """Groups of one split that were merged.
+
+    Attributes:
+        split: the split.
+        before: number of groups that share identical rows with another group of the split.
+        after: number of groups that they became.
+    """
+
+    split: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, eq=False)
+class Repaired:
+    """Rows after the repair.
+
+    Attributes:
+        raw: all rows of the source, with merged groups, and the repair in their provenance.
+        rows: the rows that remain.
+        dropped: the rows that were dropped.
+        merged: the groups that were merged.
+    """
+
+    raw: RawRows
+    rows: CodedRows
+    dropped: tuple[DroppedRows, ...]
+    merged: tuple[MergedGroups, ...]
+
+
+def repair(
+    raw: RawRows, rows: CodedRows, drop_leaks: bool | Sequence[str], merge_duplicates: bool | Sequence[str]
+) -> Repaired:
+    """Drop rows that leak, then merge the groups of identical rows; without a choice, return the rows unchanged.
+
+    Args:
+        raw: the rows.
+        rows: their codes.
+        drop_leaks, merge_duplicates: see `data.pack.pack`.
+
+    Raises:
+        InputError: a modality is unknown, a split would be empty, ids repeat, or a group is in several splits.
+    """
+    dropping = _modalities("drop_leaks", drop_leaks, raw)
+    merging = _modalities("merge_duplicates", merge_duplicates, raw)
+    dropped, merged = tuple[DroppedRows, ...](), tuple[MergedGroups, ...]()
+    done: dict[str, Json] = {}
+    if dropping or merging:  # a repair must not hide an invalid table
+        check_ids(raw.ids)
+        check_groups(raw.groups, raw.splits)
+    if dropping:
+        rows, dropped = without_leaks(rows, dropping)
+        done["drop_leaks"] = {"modalities": [*dropping], "rows": [asdict(each) for each in dropped]}
+    if merging:
+        rows, merged = with_merged_groups(rows, merging)
+        done["merge_duplicates"] = {"modalities": [*merging], "groups": [asdict(each) for each in merged]}
+        groups = list(raw.groups)
+        for number, group in zip(rows.numbers.tolist(), rows.groups, strict=True):
+            groups[number] = group
+        raw = replace(raw, groups=tuple(groups))
+    return Repaired(replace(raw, provenance={**raw.provenance, **done}), rows, dropped, merged)
+
+
+def without_leaks(rows: CodedRows, modalities: Sequence[str]) -> tuple[CodedRows, tuple[DroppedRows, ...]]:
+    """Drop the rows that are identical to a row of a later split, if scores or choices are based on that split.
+
+    First heads, train and validation lose the rows that test has, then heads and train lose those that the remaining
+    validation rows have. The test split is unchanged.
+
+    Args:
+        rows: the rows.
+        modalities: rows count as identical if they are in one of these.
+
+    Returns:
+        The rows that remain, and what was dropped.
+
+    Raises:
+        InputError: a split would be empty.
+    """
+    dropped: list[DroppedRows] = []
+    for scored in SCORED:
+        repeats = {name: rows.repeats(name, scored) for name in modalities}
+        leaks = torch.zeros(len(rows.ids), dtype=torch.bool, device="cpu")
+        for split in earlier_splits(scored):
+            leaks_of_split = torch.stack([*repeats.values()]).any(0) & rows.in_split(split)
+            if count := int(leaks_of_split.sum()):
+                counts = {name: int((leaks_of_split & repeated).sum()) for name, repeated in repeats.items()}
+                nonzero = {name: number for name, number in counts.items() if number}
+                dropped.append(DroppedRows(split, scored, count, nonzero))
+            leaks |= leaks_of_split
+        before, rows = rows, rows.select(~leaks) if leaks.any() else rows
+        for split in earlier_splits(scored):
+            if split in before.splits and split not in rows.splits:
+                raise InputError(_nothing_left(split, dropped))
+    return rows, tuple(dropped)
+
+
+def with_merged_groups(rows: CodedRows, modalities: Sequence[str]) -> tuple[CodedRows, tuple[MergedGroups, ...]]:
+    """Merge the groups of a split that share identical rows, directly or through other groups of the split.
+
+    A merged group has the name of the first of its groups. Groups of different splits are never merged.
+
+    Args:
+        rows: the rows; each group is in one split.
+        modalities: rows count as identical if they are in one of these.
+
+    Returns:
+        The rows with merged groups, and what was merged.
+    """
+    forest = _Forest({group: number for number, group in enumerate(dict.fromkeys(rows.groups))})
+    for name in modalities:
+        codes, first = rows.codes[name], dict[tuple[str, int], str]()
+        repeated = (torch.bincount(codes)[codes] > 1).nonzero()[:, 0]
+        for row, code in zip(repeated.tolist(), codes[repeated].tolist(), strict=True):
+            forest.join(first.setdefault((rows.splits[row], code), rows.groups[row]), rows.groups[row])
+    groups = tuple(forest.root(group) for group in rows.groups)
+    names: dict[str, dict[str, set[str]]] = {}
+    for split, before, after in zip(rows.splits, rows.groups, groups, strict=True):
+        names.setdefault(split, {}).setdefault(after, set()).add(before)
+    merged = []
+    for split, groups_of in names.items():
+        sizes = [len(before) for before in groups_of.values() if len(before) > 1]
+        if sizes:
+            merged.append(MergedGroups(split, sum(sizes), len(sizes)))
+    return replace(rows, groups=groups), tuple(merged)
+
+
+class _Forest:
+    """Union-find over groups; the root of a tree is its first group."""
+
+    def __init__(self, order: dict[str, int]) -> None:
+        self._order = order
+        self._parents: dict[str, str] = {}
+
+    def root(self, group: str) -> str:
+        """Return the first group of the tree, and shorten the path to it."""
+        while (parent := self._parents.get(group, group)) != group:
+            self._parents[group] = self._parents.get(parent, parent)
+            group = parent
+        return group
+
+    def join(self, one: str, other: str) -> None:
+        """Make the trees of two groups one."""
+        first, second = sorted((self.root(one), self.root(other)), key=self._order.__getitem__)
+        self._parents[second] = first
+
+
+def _modalities(name: str, choice: bool | Sequence[str], raw: RawRows) -> tuple[str, ...]:
+    known = ", ".join(raw.widths)
+    if isinstance(choice, bool):
+        return tuple(raw.widths) if choice else ()
+    if isinstance(choice, str) or not choice:
+        raise InputError(f"{argument(name)}: found {choice!r}; give a list of modalities of the set ({known})")
+    for modality in choice:
+        if modality not in raw.widths:
+            hint = nearest(modality, raw.widths)
+            raise InputError(f"{argument(name)}: no modality {modality!r}; the modalities are {known}{hint}")
+    return tuple(dict.fromkeys(choice))
+
+
+def _nothing_left(split: str, dropped: Sequence[DroppedRows]) -> str:
+    reasons = [
+        f"{each.rows:,} {'is' if each.rows == 1 else 'are'} identical to {each.identical_to} rows ({each.counts()})"
+        for each in dropped
+        if each.split == split
+    ]
+    return (
+        f"{argument('drop_leaks')}: no {split} row would remain, because {' and '.join(reasons)}; correct the splits, "
+        "or list the modalities whose identical rows are leaks (omit texts that are class labels)"
+    )
