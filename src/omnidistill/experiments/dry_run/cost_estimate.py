@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
@@ -57,6 +57,11 @@ class CostEstimate:
     def bytes(self) -> int:
         """Size of what all stages leave on disk."""
         return sum(stage.bytes for stage in self.stages)
+
+    def after_start(self, seconds: float) -> CostEstimate:
+        """Return the cost together with that of starting the program."""
+        elapsed = None if self.elapsed is None else self.elapsed + seconds
+        return replace(self, stages=(Stage("program", 1, "starts", seconds), *self.stages), elapsed=elapsed)
 
     def content(self) -> dict[str, Any]:
         """Return everything as JSON values."""
