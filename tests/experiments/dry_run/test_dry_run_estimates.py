@@ -9,7 +9,7 @@ import pytest
 from omnidistill.core.engines import LocalEngine
 from omnidistill.experiments.config import load_config
 from omnidistill.experiments.dry_run import CostEstimate, Stage, few_steps
-from omnidistill.experiments.dry_run.few_steps import DryRunStore, grown, method_stage
+from omnidistill.experiments.dry_run.few_steps import DryRunStore, grown, likely_epochs, method_stage
 from omnidistill.experiments.dry_run.parallel_units import start_workers
 from omnidistill.experiments.dry_run.recorder import Record, Recorder
 from omnidistill.experiments.run import load_or_train_experts
@@ -30,13 +30,24 @@ def test_a_record_knows_the_epochs_of_every_training_of_a_search() -> None:
     assert (Record("heads", 0.0).epochs, Record("heads", 0.0).seconds) == ([0], 0.0)
 
 
-def test_steps_grow_until_they_take_some_seconds_or_all_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried: list[int] = []
-    assert grown(tried.append, 4, 100)[1] == 100
-    assert tried == [4, 16, 64, 100]
-    assert grown(tried.append, 4, 2)[1] == 2
-    monkeypatch.setattr(few_steps, "_SECONDS", 0.0)
-    assert grown(tried.append, 4, 100)[1] == 4
+def test_steps_grow_until_they_fill_some_seconds_or_all_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, tried = [0.0], list[int]()
+    monkeypatch.setattr(few_steps.time, "monotonic", lambda: now[0])
+
+    def run(steps: int) -> int:
+        now[0] += 0.1 * steps + (0.0 if tried else 2.0)  # the first call imports
+        tried.append(steps)
+        return -steps
+
+    monkeypatch.setattr(few_steps, "_SECONDS", 6.0)
+    assert grown(run, 4, 1000) == (-60, 60, pytest.approx(6.0))
+    assert tried == [4, 10, 60]
+    assert grown(run, 4, 20)[:2] == (-20, 20)
+    assert grown(run, 4, 3)[:2] == (-3, 3)
+
+
+def test_a_training_that_has_not_ended_is_taken_to_last_half_as_long_again() -> None:
+    assert [likely_epochs(limit, 100) for limit in (4, 16, 40, 90, 100)] == [24, 24, 60, 100, 100]
 
 
 def test_missing_iterations_take_as_long_as_the_median_and_validations_as_the_last() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation.loop_settings import LoopSettings
+from omnidistill.evaluation.full_training import PATIENCE_EPOCHS
 from omnidistill.experiments.comparison.cells import ComparisonContext, fit_baseline
 from omnidistill.experiments.comparison.plan import BaselineCell
 from omnidistill.experiments.comparison.result_store import MemoryStore
@@ -26,25 +27,30 @@ from omnidistill.training.experts import ExpertBuffer, Start, train_experts
 from omnidistill.training.experts.buffer import squared_distances
 
 T = TypeVar("T")
-_SECONDS = 3.0  # after which a search gets no more epochs
+_SECONDS = 10.0  # of a search, about
 _USUAL_EPOCHS = 24  # that validation chooses on the bundled set, for a search that did not end
 _EPOCHS, _RUNS, _STEPS, _ITERATIONS, _STUDENT_STEPS = 4, 2, 64, 6, 512
 _BYTES_PER_SECOND = 4e8  # written, with the checksum
 
 
 def grown(run: Callable[[int], T], least: int, most: int) -> tuple[T, int, float]:
-    """Run with four times as many steps until that takes some seconds; return the last result, its steps and seconds.
+    """Run with few steps, then with as many as fit into some seconds; return the last result, steps and seconds.
 
-    Only the last run counts, so that none of its seconds are those of imports and other first calls.
+    If the first run took long because of imports and other first calls, the second one is short, and a third follows.
     """
     steps = min(least, most)
     while True:
         started_at = time.monotonic()
         result = run(steps)
         seconds = time.monotonic() - started_at
-        if steps == most or seconds > _SECONDS:
+        if steps == most or seconds > _SECONDS / 2:
             return result, steps, seconds
-        steps = min(4 * steps, most)
+        steps = min(most, max(2 * steps, int(steps * _SECONDS / seconds)))
+
+
+def likely_epochs(limit: int, most: int) -> int:
+    """Return the likely number of epochs of a training that has not ended after `limit`: half as many again."""
+    return limit if limit == most else min(most, max(_USUAL_EPOCHS, limit * 3 // 2))
 
 
 def size_of(tensors: Mapping[str, Tensor]) -> int:
@@ -86,13 +92,15 @@ class DryRunStore(MemoryStore):
 
         least = settings.num_epochs or max(_EPOCHS, config.distill.last_expert_epoch)
         (buffer, records), few, seconds = grown(train, least, longest)
-        usual, count, taken = _USUAL_EPOCHS if few < longest else 0, 0, 0.0
+        count, taken = 0, 0.0
         for record in records[:-1]:
-            epochs = sum(max(n, usual) if n == few else n for n in record.epochs)
+            epochs = sum(likely_epochs(n, longest) if n == few else n for n in record.epochs)
             count, taken = count + epochs, taken + record.seconds * epochs / (sum(record.epochs) or 1)
         if records[:-1]:
             self.stages.append(Stage("starts", count, "epochs", taken, about=longest != settings.num_epochs))
-        last_epochs, started_at = [max(n, usual) for n in buffer.last_epochs], time.monotonic()
+        usual = min(_USUAL_EPOCHS, longest)  # if the best training may not have ended
+        last_epochs = [max(n, usual) if few - PATIENCE_EPOCHS < n < longest else n for n in buffer.last_epochs]
+        started_at = time.monotonic()
         squared_distances(buffer.snapshots, buffer.modalities)
         grow, more = (max(last_epochs) + 1) / len(buffer.snapshots), runs / buffer.num_experts
         seconds += more * grow**2 * (time.monotonic() - started_at) - sum(record.seconds for record in records)
@@ -175,7 +183,7 @@ def baseline_stage(context: ComparisonContext, cell: BaselineCell) -> Stage:
         unit, search, last, missing = "steps", 2 * steps, chosen["num_steps"], longest / steps
     elif "num_epochs" in chosen:
         unit, search, last = "epochs", result["judged"], chosen["num_epochs"]
-        missing = max(_USUAL_EPOCHS / steps, 1.0) if search == steps < most else 1.0
+        missing = likely_epochs(steps, most) / steps if search == steps else 1.0
     else:
         unit, search, last, choices = "fits", int(not own.needs), int(bool(own.needs)), choices if values else 1
     total = missing * (choices * search + full.num_seeds * last)
