@@ -56,6 +56,8 @@ def test_missing_iterations_take_as_long_as_the_median_and_validations_as_the_la
     stage = method_stage(config, recorder_of(Record("heads", 0.0, [(1.0, 1, {})]), loop), 20.0)
     assert (stage.steps, stage.unit) == (100, "iterations")
     assert stage.seconds == 20.0 + 94 * 1.0 + 1 * 3.0  # of three validations, the first and the last are measured
+    complete = small_config("distill.iterations=6", "distill.validate_every=2")
+    assert method_stage(complete, recorder_of(loop), 20.0).seconds == 20.0
     ended = method_stage(config, recorder_of(Record("distill", 0.0)), 20.0)
     assert ended.seconds == 20.0  # the loop found that there is nothing to gain
 

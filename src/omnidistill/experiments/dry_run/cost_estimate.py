@@ -6,6 +6,8 @@ import re
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from omnidistill.report.run_table import human_bytes
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -92,7 +94,4 @@ def _time(seconds: float) -> str:
 
 
 def _size(num_bytes: int) -> str:
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if num_bytes >= scale:
-            return f"{num_bytes / scale:.1f} {unit}"
-    return f"{num_bytes} B" if num_bytes else "-"
+    return human_bytes(num_bytes) if num_bytes else "-"

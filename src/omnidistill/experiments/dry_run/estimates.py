@@ -16,7 +16,7 @@ from omnidistill.core.memory import peak_memory
 from omnidistill.data.datasets import Data, opened
 from omnidistill.distillation import DistilledSet
 from omnidistill.experiments.comparison.cells import ComparisonContext, run_cell
-from omnidistill.experiments.comparison.compare import base_config
+from omnidistill.experiments.comparison.compare import base_config, needed_first
 from omnidistill.experiments.comparison.plan import Cell, plan_baselines, plan_cells
 from omnidistill.experiments.config import ComparisonConfig, MethodEntry, load_comparison, requested_config
 from omnidistill.experiments.config.budgets import run_bytes
@@ -123,17 +123,16 @@ def estimate_comparison(
         at_once, workers, notes = start_workers(engine, str(place))
         features = features.to(place)
         start, store = load_or_create_heads(features, base, None, given, recorder), DryRunStore(shown=recorder.shown)
-        context, before = (
-            ComparisonContext(features, start, store, start.meta),
-            [heads_stage(recorder, start), *workers],
-        )
-        rows = plan_baselines(comparison, base.evaluate, cells, features, start)
+        context = ComparisonContext(features, start, store, start.meta)
+        before, baselines, sets = [heads_stage(recorder, start), *workers], list[Stage](), list[Stage]()
+        rows = needed_first(plan_baselines(comparison, base.evaluate, cells, features, start))
         recorder.start(len(rows), "baselines")
-        baselines = [baseline_stage(context, row) for row in rows]
+        for row in rows:
+            baselines.append(baseline_stage(context, row))
+            recorder.advance()
         same: dict[tuple[str, int, int | None], list[Cell]] = {}
         for cell in cells:
             same.setdefault((cell.method, cell.size, cell.budget), []).append(cell)
-        sets = []
         for (method, size, _), seeds in same.items():
             try:
                 sets.append(_sets_stage(context, store, seeds))

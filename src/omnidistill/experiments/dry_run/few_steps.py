@@ -45,7 +45,7 @@ def grown(run: Callable[[int], T], least: int, most: int) -> tuple[T, int, float
         seconds = time.monotonic() - started_at
         if steps == most or seconds > _SECONDS / 2:
             return result, steps, seconds
-        steps = min(most, max(2 * steps, int(steps * _SECONDS / seconds)))
+        steps = min(most, max(2 * steps, int(steps * _SECONDS / max(seconds, 0.01))))
 
 
 def likely_epochs(limit: int, most: int) -> int:
@@ -148,10 +148,9 @@ def method_stage(config: RunConfig, recorder: Recorder, seconds: float) -> Stage
 
 def _missing_iterations(method: LoopSettings, durations: Sequence[float]) -> float:
     """Return the seconds of the missing iterations and validations; the loop validates before the first and at last."""
-    step = median(durations[1:-1] or durations)
-    validations = -(-method.iterations // method.validate_every) - 1 if method.validate_every else 0
-    validation = max(durations[-1] - step, 0.0)
-    return (method.iterations - len(durations)) * step + validations * validation
+    step, every = median(durations[1:-1] or durations), method.validate_every or method.iterations
+    validations = -(-method.iterations // every) + (-len(durations) // every)
+    return (method.iterations - len(durations)) * step + validations * max(durations[-1] - step, 0.0)
 
 
 def _missing_student_steps(method: TunedMethod, record: Record) -> float:
@@ -180,7 +179,7 @@ def baseline_stage(context: ComparisonContext, cell: BaselineCell) -> Stage:
     (tensors, result), steps, seconds = grown(fit, least, min(least, most) if own.needs else most)
     chosen, missing, choices = result["settings"], 1.0, len(next(iter(values.values()), full.learning_rates))
     if longest is not None:
-        unit, search, last, missing = "steps", 2 * steps, chosen["num_steps"], longest / steps
+        unit, search, last, missing = "steps", 2 * steps, chosen.get("num_steps", 0), longest / steps
     elif "num_epochs" in chosen:
         unit, search, last = "epochs", result["judged"], chosen["num_epochs"]
         missing = likely_epochs(steps, most) / steps if search == steps else 1.0
