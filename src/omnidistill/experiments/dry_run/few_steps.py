@@ -27,7 +27,7 @@ from omnidistill.training.experts import ExpertBuffer, Start, train_experts
 from omnidistill.training.experts.buffer import squared_distances
 
 T = TypeVar("T")
-_SECONDS = 10.0  # of a search, about
+_SECONDS = 15.0  # of a search, about
 _USUAL_EPOCHS = 24  # that validation chooses on the bundled set, for a search that did not end
 _EPOCHS, _RUNS, _STEPS, _ITERATIONS, _STUDENT_STEPS = 4, 2, 64, 6, 512
 _BYTES_PER_SECOND = 4e8  # written, with the checksum
@@ -49,8 +49,8 @@ def grown(run: Callable[[int], T], least: int, most: int) -> tuple[T, int, float
 
 
 def likely_epochs(limit: int, most: int) -> int:
-    """Return the likely number of epochs of a training that has not ended after `limit`: half as many again."""
-    return limit if limit == most else min(most, max(_USUAL_EPOCHS, limit * 3 // 2))
+    """Return the likely number of epochs of a training that has not ended after `limit`: a third more."""
+    return limit if limit == most else min(most, max(_USUAL_EPOCHS, limit * 4 // 3))
 
 
 def size_of(tensors: Mapping[str, Tensor]) -> int:
@@ -98,8 +98,8 @@ class DryRunStore(MemoryStore):
             count, taken = count + epochs, taken + record.seconds * epochs / (sum(record.epochs) or 1)
         if records[:-1]:
             self.stages.append(Stage("starts", count, "epochs", taken, about=longest != settings.num_epochs))
-        usual = min(_USUAL_EPOCHS, longest)  # if the best training may not have ended
-        last_epochs = [max(n, usual) if few - PATIENCE_EPOCHS < n < longest else n for n in buffer.last_epochs]
+        cut = few - PATIENCE_EPOCHS if few < longest else longest  # a later best epoch may not be the last one
+        last_epochs = [likely_epochs(n, longest) if n > cut else n for n in buffer.last_epochs]
         started_at = time.monotonic()
         squared_distances(buffer.snapshots, buffer.modalities)
         grow, more = (max(last_epochs) + 1) / len(buffer.snapshots), runs / buffer.num_experts
