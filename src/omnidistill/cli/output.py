@@ -6,14 +6,25 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omnidistill.experiments.dry_run import CostEstimate
 
 
 def print_result(options: argparse.Namespace, content: Mapping[str, Any], lines: Sequence[str]) -> None:
     """Print the result of a command: with `--json` print `content` as one JSON object, otherwise print `lines`."""
     print(json.dumps(content, allow_nan=False, default=str) if options.json else "\n".join(lines))
+
+
+def print_estimate(options: argparse.Namespace, estimate: Callable[[], CostEstimate]) -> None:
+    """Print the cost of a command. The start of the program is the time that this process has computed so far."""
+    seconds = time.process_time()
+    cost = estimate().after_start(seconds)
+    print_result(options, cost.content(), cost.lines())
 
 
 def print_note(options: argparse.Namespace, line: str) -> None:

@@ -18,7 +18,8 @@ from omnidistill.models.heads import Heads
 from omnidistill.models.objectives import Objective
 from omnidistill.training.experts.epochs import StackedHeads, stack_runs, train_epochs
 
-_PATIENCE_EPOCHS = 6
+PATIENCE_EPOCHS = 6
+"""Epochs without improvement after which a training ends."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def best_epoch(epochs: Iterable[int], score: Callable[[], float]) -> tuple[float
             current, num_evaluated = score(), num_evaluated + 1
             if current > best:
                 best, best_at = current, epoch
-            elif epoch - best_at >= _PATIENCE_EPOCHS:
+            elif epoch - best_at >= PATIENCE_EPOCHS:
                 break
     except NotFiniteError:
         pass

@@ -57,7 +57,7 @@ def steps(estimate: CostEstimate) -> dict[str, int]:
 def test_experts_have_the_estimated_steps_and_bytes(data: Path, tmp_path: Path, starts: int) -> None:
     config = small_config(f"experts.num_starts={starts}", "experts.num_experts=4")
     estimate = estimate_experts(data, config=config, progress=False)
-    assert steps(estimate) == {"heads": 3, **({"other starts": 3} if starts > 1 else {}), "experts": 3}
+    assert steps(estimate) == {"heads": 3, **({"starts": 3} if starts > 1 else {}), "experts": 3}
     assert all(stage.seconds > 0 for stage in estimate.stages)
     assert estimate.rows == 64
     train_experts(data, config=config, folder=tmp_path / "BUFFER", progress=False)
@@ -71,7 +71,7 @@ def test_every_start_has_heads_and_a_training_of_its_own(data: Path) -> None:
     config = load_config(preset="recommended", overrides=["heads.width=8", *unset, *few])
     estimate = estimate_experts(data, config=config, progress=False)
     buffer = train_experts(data, config=config, progress=False)
-    expected = {"heads": 3, "choose the experts' training": 4 * 2 * 5, "other starts": 2 * 3}
+    expected = {"heads": 3, "starts": 4 * 2 * 5 + 2 * 3}
     assert steps(estimate) == {**expected, "experts": buffer.num_epochs}
     assert estimate.stages[-1].about
 
@@ -82,7 +82,8 @@ def test_a_run_has_the_estimated_steps_and_bytes(data: Path, tmp_path: Path) -> 
     assert outcome.code == 0, outcome
     assert not (tmp_path / "RUN").exists()
     estimate = json.loads(outcome.out)
-    assert {stage["name"]: stage["steps"] for stage in estimate["stages"]} == {"heads": 3, "experts": 3, "distill": 9}
+    expected = {"program": 1, "heads": 3, "experts": 3, "distill": 9}
+    assert {stage["name"]: stage["steps"] for stage in estimate["stages"]} == expected
     assert estimate["seconds"] == pytest.approx(sum(stage["seconds"] for stage in estimate["stages"]))
     assert estimate["peak_bytes"] is None or estimate["peak_bytes"] > 10**7
     assert cli(*typed).code == 0
@@ -170,4 +171,4 @@ def test_progress_is_shown(data: Path) -> None:
             labels.append(label)
 
     estimate_experts(data, config=small_config(), progress=Shown())
-    assert labels == ["dry run: heads", "dry run: experts"]
+    assert labels == ["dry run: heads", "dry run: experts", "dry run: experts"]  # one with all epochs, all with two

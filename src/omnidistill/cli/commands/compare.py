@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from omnidistill.cli.options import add_device, add_dry_run, add_engine, add_json, names, numbers, set_of
-from omnidistill.cli.output import print_result, print_table, progress, typed_command
+from omnidistill.cli.output import print_estimate, print_table, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -104,8 +104,7 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         from omnidistill.experiments.dry_run import estimate_comparison
 
-        estimate = estimate_comparison(set_of(options.set), **arguments)
-        print_result(options, estimate.content(), estimate.lines())
+        print_estimate(options, lambda: estimate_comparison(set_of(options.set), **arguments))
         return 0
     compared = compare(
         set_of(options.set), **arguments, folder=options.output, resume=options.resume, command=typed_command()

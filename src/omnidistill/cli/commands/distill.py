@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from omnidistill.cli.options import add_device, add_dry_run, add_json, add_set, add_trackers, set_of, settings_of
-from omnidistill.cli.output import print_result, progress, typed_command
+from omnidistill.cli.output import print_estimate, print_result, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -63,8 +63,7 @@ def run(options: argparse.Namespace) -> None:
     if options.dry_run:
         from omnidistill.experiments.dry_run import estimate_distill
 
-        estimate = estimate_distill(set_of(options.set), **arguments)
-        print_result(options, estimate.content(), estimate.lines())
+        print_estimate(options, lambda: estimate_distill(set_of(options.set), **arguments))
         return
     result = distill(
         set_of(options.set),

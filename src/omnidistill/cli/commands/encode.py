@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from omnidistill.cli.options import add_device, add_engine, add_json, add_preprocessing
-from omnidistill.cli.output import print_note, print_result, progress
+from omnidistill.cli.output import print_estimate, print_note, print_result, progress
 from omnidistill.cli.parser import CommandGroup
 
 _NOTES = """encoders:
@@ -116,8 +116,8 @@ def run(options: argparse.Namespace) -> None:
         from omnidistill.experiments.dry_run import estimate_encoding
 
         engine = engine_from(options.engine, job.device)
-        estimate = estimate_encoding(job.manifest, job.encoders, settings, options.limit, progress(), engine)
-        print_result(options, estimate.content(), estimate.lines())
+        arguments = (job.manifest, job.encoders, settings, options.limit, progress(), engine)
+        print_estimate(options, lambda: estimate_encoding(*arguments))
         return
     encoded = encode(
         job.manifest,

@@ -14,7 +14,7 @@ from omnidistill.cli.options import (
     set_of,
     settings_of,
 )
-from omnidistill.cli.output import folder_size, print_result, progress
+from omnidistill.cli.output import folder_size, print_estimate, print_result, progress
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -52,8 +52,7 @@ def run(options: argparse.Namespace) -> None:
     if options.dry_run:
         from omnidistill.experiments.dry_run import estimate_experts
 
-        estimate = estimate_experts(set_of(options.set), **arguments)
-        print_result(options, estimate.content(), estimate.lines())
+        print_estimate(options, lambda: estimate_experts(set_of(options.set), **arguments))
         return
     buffer = train_experts(set_of(options.set), **arguments, folder=options.output, trackers=options.trackers)
     num_bytes = folder_size(options.output)

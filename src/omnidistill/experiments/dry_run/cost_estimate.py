@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+from omnidistill.report.run_table import human_bytes
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ class CostEstimate:
         """Size of what all stages leave on disk."""
         return sum(stage.bytes for stage in self.stages)
 
+    def after_start(self, seconds: float) -> CostEstimate:
+        """Return the cost together with that of starting the program."""
+        elapsed = None if self.elapsed is None else self.elapsed + seconds
+        return replace(self, stages=(Stage("program", 1, "starts", seconds), *self.stages), elapsed=elapsed)
+
     def content(self) -> dict[str, Any]:
         """Return everything as JSON values."""
         totals = {"seconds": self.seconds, "bytes": self.bytes, "peak_bytes": self.peak_bytes}
@@ -87,7 +94,4 @@ def _time(seconds: float) -> str:
 
 
 def _size(num_bytes: int) -> str:
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if num_bytes >= scale:
-            return f"{num_bytes / scale:.1f} {unit}"
-    return f"{num_bytes} B" if num_bytes else "-"
+    return human_bytes(num_bytes) if num_bytes else "-"

@@ -1,0 +1,62 @@
+"""A `Progress` that records when every step of every stage ended."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from omnidistill.io.tracking import Progress, SilentProgress
+
+
+@dataclass
+class Record:
+    """A stage: when it started, and (time, steps, fields) of every call of `advance`."""
+
+    label: str
+    started_at: float
+    calls: list[tuple[float, int, dict[str, Any]]] = field(default_factory=list)
+
+    @property
+    def durations(self) -> list[float]:
+        """Seconds of every call."""
+        return [end - start for start, end in pairwise([self.started_at, *(at for at, *_ in self.calls)])]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds until the last call."""
+        return sum(self.durations, 0.0)
+
+    @property
+    def epochs(self) -> list[int]:
+        """Epochs of every training: a search reports 0 steps per epoch and 1 per training, others 1 per epoch."""
+        ends = [number for number, (_, steps, _) in enumerate(self.calls) if steps]
+        if len(ends) == len(self.calls):
+            return [len(ends)]
+        return [end - start - 1 for start, end in pairwise([-1, *ends])]
+
+
+class Recorder(SilentProgress):
+    """Records stages and shows their progress.
+
+    Args:
+        shown: what shows the progress to the user.
+    """
+
+    def __init__(self, shown: Progress) -> None:
+        self.shown, self.stages = shown, list[Record]()
+
+    def start(self, total: int, label: str, done: int = 0) -> None:
+        """Start a stage."""
+        self.shown.start(total, f"dry run: {label}", done)
+        self.stages.append(Record(label, time.monotonic()))
+
+    def advance(self, n: int = 1, **fields: Any) -> None:
+        """Record a call."""
+        self.stages[-1].calls.append((time.monotonic(), n, fields))
+        self.shown.advance(n, **fields)
+
+    def stop(self) -> None:
+        """End the stage."""
+        self.shown.stop()
