@@ -64,7 +64,7 @@ def rank_directions(
 
     Raises:
         InputError: there are fewer than two modalities, or shapes differ.
-        NotFiniteError: an embedding contains NaN or Inf; names modality and row.
+        NotFiniteError: an embedding contains NaN or Inf; the message names the modality and the row.
     """
     if len(embeddings) < 2:
         raise InputError(f"retrieval needs at least two modalities, found {sorted(embeddings)}; add another one")
@@ -126,12 +126,12 @@ def recall(
     Raises:
         InputError: `embeddings` is not a mapping with at least two modalities, shapes differ, or a cut-off is below 1
             or exceeds the size of a gallery.
-        NotFiniteError: an embedding contains NaN or Inf; names modality and row.
+        NotFiniteError: an embedding contains NaN or Inf; the message names the modality and the row.
     """
     if not isinstance(embeddings, Mapping):
         raise InputError(
-            f"embeddings: found a {type(embeddings).__name__}; give a dict {{modality: rows x width}} with at least two "
-            "modalities"
+            f"embeddings: found a {type(embeddings).__name__}; give a dict {{modality: rows x width}} with at least "
+            "two modalities"
         )
     if any(not isinstance(k, int) or k < 1 for k in at):
         raise InputError(f"at={tuple(at)}: every cut-off must be a whole number of at least 1")

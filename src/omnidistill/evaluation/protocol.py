@@ -25,6 +25,6 @@ class EvaluateConfig(Settings):
     tau: Positive = 0.07
     """Temperature of InfoNCE in the baselines."""
     gallery: Gallery = "distinct"
-    """Queries and gallery items of the test split: "distinct" counts copies of an item once; "rows" counts every row."""
+    """Queries and gallery items in the test split: "distinct" counts copies of an item once, "rows" counts all rows."""
     metrics: Annotated[tuple[MetricName, ...], Field(min_length=1)] | None = None
     """Metrics in the table: R@K for any K, MedR, MnR, MRR, mAP, nDCG@10; absent: all of these, with K = 1, 5, 10."""

@@ -83,11 +83,11 @@ class Scoring:
         return self._named(paired_difference(a, b, self.groups, seed=seed))
 
     def recall(self, runs: Sequence[Rankings]) -> RecallTable:
-        """Return the recall for each direction and averaged over directions, with mean and deviation over runs."""
+        """Return the recall by direction and averaged over directions, with mean and deviation over runs."""
         return self._table(Recall, runs, self.levels)
 
     def metrics(self, runs: Sequence[Rankings]) -> dict[str, dict[str, Spread]]:
-        """Return the other metrics for each direction and averaged over directions, with mean and deviation over runs."""
+        """Return the other metrics by direction and averaged over directions, with mean and deviation over runs."""
         return self._table(Spread, runs, self.others)
 
     def facts(self, gallery: Gallery) -> list[str]:

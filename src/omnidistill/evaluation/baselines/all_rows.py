@@ -43,7 +43,7 @@ class AllRowsOwn(Baseline):
         return train_on_all_rows(self.objective, f"all rows, {_title(self.objective)}", setting)
 
     def for_students(self, students: Sequence[Objective], evaluate: EvaluateConfig) -> tuple[Baseline, ...]:
-        """Return this baseline if its objective is set, else one per student objective except the protocol's InfoNCE."""
+        """Return this baseline if it has an objective, else one per student objective except the protocol's InfoNCE."""
         if self.objective is not None:
             return (self,)
         own = dict.fromkeys(student for student in students if student != InfoNCE(tau=evaluate.tau))
