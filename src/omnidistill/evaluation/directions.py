@@ -151,7 +151,7 @@ def recall(
 
 
 def recalls(rankings: Mapping[Direction, Ranking], at: Sequence[int] = RECALL_AT) -> dict[Direction, dict[int, float]]:
-    """Return recall@K for each direction: the mean hit of its queries, in [0, 1]."""
+    """Return recall@K for each direction: the mean of its queries' hits, in [0, 1]."""
     return {direction: {k: float(ranking.hits(k).mean()) for k in at} for direction, ranking in rankings.items()}
 
 

@@ -1,6 +1,6 @@
 """Choice of the step size and number of epochs for training on all rows, by validation score.
 
-Experts and the baselines that train on all rows use this choice.
+Experts and the baselines that train on all rows are tuned in this way.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@
 
 The last term of the error is the effect of one additional group in which every hit changes. It keeps the error above 0
 even if no query is a hit. There is *no gain* if the gain is at most two errors, and the gain plus two errors is at most
-two points (0.02). A small gain with a large error therefore does not count as no gain: to exclude a relevant gain, the
-split must have at least 100 groups.
+two points (0.02). With a large error, a small gain is therefore not classified as *no gain*: to exclude a relevant
+gain, the split must have at least 100 groups.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ def experts_gain_nothing(buffer: ExpertBuffer, start: Heads, validation: Feature
     snapshots = (moved(buffer.heads(expert, epoch), validation.device) for epoch in epochs for expert in experts)
     best = _best_of_nothing((query_hits(heads, validation) for heads in snapshots), start, validation)
     return (
-        best and f"nothing to gain: training on all rows ({len(experts)} experts) changes the score by {best} at best"
+        best
+        and f"nothing to gain: training on all rows ({len(experts)} experts) changes the validation score by "
+        f"{best} at best"
     )
 
 

@@ -115,7 +115,7 @@ def mean_hits(hits: Hits) -> Float64[Tensor, " K"]:
 
 
 def mean_std(values: Float[Tensor, " R"]) -> tuple[float, float]:
-    """Return the mean and sample standard deviation (0 for one run) over runs; raise InputError without any run."""
+    """Return the mean and sample standard deviation (0 for one run) over runs; raise InputError if there is none."""
     if len(values) == 0:
         raise InputError("cannot compute mean and standard deviation: there are no runs; pass at least one")
     values = values.double()

@@ -156,8 +156,8 @@ def score_rows(
 def rank_runs(row: TrainedHeads, test: FeatureSet, gallery: Gallery = "distinct") -> list[Rankings]:
     """Return the rankings of all directions, as one dictionary per run.
 
-    Directions follow the order of modalities in the data. Each direction uses the first part of the row with heads for
-    both of its modalities. Scores are computed on the device of the test rows.
+    Directions follow the order of modalities in the data. Each direction uses the first of the row's parts with
+    heads for both modalities. Scores are computed on the device of the test rows.
     """
     runs: list[Rankings] = []
     parts = [moved(part, test.device) for part in row.parts]

@@ -40,7 +40,7 @@ def largest_error(validation: FeatureSet) -> float:
 
 
 def can_choose(validation: FeatureSet) -> bool:
-    """Return whether the split has enough groups (20) to select the best of many sets rather than the luckiest."""
+    """Return whether the split has enough groups (at least 20) to choose the best of many sets, not the luckiest."""
     return _num_groups(validation) >= _FEWEST_GROUPS
 
 

@@ -56,7 +56,7 @@ class AllRowsOwn(Baseline):
 
 
 def train_on_all_rows(objective: Objective, label: str, setting: Setting) -> TrainedHeads:
-    """Return heads trained on all rows by an objective; choose step size and number of epochs on validation."""
+    """Train heads on all rows by an objective, with step size and number of epochs chosen on validation."""
     started_at, data, start, evaluate = time.monotonic(), setting.data, setting.start, setting.evaluate
     bound = objective.bind(tuple(start))
     chosen = choose_training(

@@ -1,6 +1,6 @@
 """Students trained by InfoNCE on random real rows (float32), which are resampled for every run.
 
-Step size and number of steps are chosen on validation, as in the recipe for a set of selected or computed rows.
+Step size and number of steps are chosen on validation, as they are for sets whose rows are selected or computed.
 """
 
 from __future__ import annotations

@@ -18,7 +18,10 @@ from omnidistill.training.experts.epochs import stack_runs
 
 @baselines.register("cca")
 class RidgeCca(Baseline):
-    """Ridge CCA heads from all rows, in closed form; as wide as the initial heads or the narrowest features."""
+    """Ridge CCA heads, computed from all rows in closed form.
+
+    Their width is that of the initial heads or of the narrowest features, whichever is smaller.
+    """
 
     cites: ClassVar[tuple[str, ...]] = ()
 
