@@ -159,7 +159,7 @@ def test_recall_takes_arrays_and_groups_of_any_type(normal: Callable[..., Tensor
 @pytest.mark.parametrize(
     ("embeddings", "groups", "at", "message"),
     [
-        ({"a": [[1.0]], "b": [[1.0]]}, ["x"], (0,), r"at=\(0,\): cut-offs are whole numbers of at least 1"),
+        ({"a": [[1.0]], "b": [[1.0]]}, ["x"], (0,), r"at=\(0,\): every cut-off must be a whole number of at least 1"),
         ({"a": [[1.0]], "b": [1.0]}, ["x"], (1,), r"embeddings of 'b': shape is \(1,\)"),
         ({"a": [[1.0]], "b": [[1.0]]}, ["x", "y"], (1,), r"embeddings of 'a' have shape \(1, 1\), expected \(2, 1\)"),
         ({"a": [[1.0]]}, ["x"], (1,), "at least two modalities"),

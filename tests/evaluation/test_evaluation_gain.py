@@ -96,7 +96,7 @@ def line(trained: Any, *kind: Any) -> str | None:
 @pytest.mark.parametrize("seed", range(3))
 def test_pairs_that_do_not_belong_together_teach_nothing(seed: int, trained: Any) -> None:
     assert str(line(trained, 480, seed, True)).startswith(
-        "nothing to gain: training on all rows (3 experts) changes validation by "
+        "nothing to gain: training on all rows (3 experts) changes the validation score by "
     )
 
 
@@ -120,7 +120,10 @@ def test_one_good_epoch_of_one_expert_is_gain(trained: Any, monkeypatch: pytest.
     assert experts_gain_nothing(buffer, start, data.split("validation")) is None
     best.clear()
     told = experts_gain_nothing(buffer, start, data.split("validation"))
-    assert told == "nothing to gain: training on all rows (3 experts) changes validation by +0.0 ± 0.2 points at best"
+    assert (
+        told
+        == "nothing to gain: training on all rows (3 experts) changes the validation score by +0.0 ± 0.2 points at best"
+    )
 
 
 def test_experts_of_other_heads_are_no_gain(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,5 +139,8 @@ def test_experts_of_other_heads_are_no_gain(trained: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr(ExpertBuffer, "heads", heads)
     mixed = replace(buffer, own=(True, False, True), last_epochs=(2, 3, 2))
     told = experts_gain_nothing(mixed, start, data.split("validation"))
-    assert told == "nothing to gain: training on all rows (2 experts) changes validation by +0.0 ± 0.2 points at best"
+    assert (
+        told
+        == "nothing to gain: training on all rows (2 experts) changes the validation score by +0.0 ± 0.2 points at best"
+    )
     assert sorted(asked) == [(0, 1), (0, 2), (2, 1), (2, 2)]

@@ -116,7 +116,7 @@ def test_experts_that_gain_nothing_are_not_matched(seed: int, tmp_path: Path) ->
 @pytest.mark.parametrize("seed", [0, 1])
 def test_students_that_gain_nothing_end_it_after_a_third(seed: int, tmp_path: Path) -> None:
     ended, (line,) = made(tmp_path, by_task(), pairs(seed, True))
-    assert line.startswith("nothing to gain: students of the best set so far change validation by ")
+    assert line.startswith("nothing to gain: students of the best set so far change the validation score by ")
     found = records(tmp_path)
     assert found[-1]["notes"] == [line]
     assert 4 <= found[-1]["iteration"] < 12

@@ -198,7 +198,7 @@ def test_other_metrics_have_a_table_and_records_of_their_own() -> None:
 def test_galleries_are_stated_and_undefined_recalls_are_na() -> None:
     scores = read(with_metrics(sample()))
     items = "Queries and gallery items are distinct items (copies count once) of the test split: 7 image, 1,809 text."
-    facts = [f"{items} Ties count as in random order.", "R@20 is n/a: the gallery of image has 7 items."]
+    facts = [f"{items} Tied items are in random order.", "R@20 is n/a: the gallery of image has 7 items."]
     assert scoring_facts(scores) == facts
     assert scoring_facts(read(sample() | {"items": {}})) == []  # version 0.1
     table = score_rows(scores)
@@ -286,10 +286,10 @@ def test_combine_refuses_other_data_other_references_and_nothing() -> None:
     ("change", "message"),
     [
         ({"schema": 2}, "field schema is 2"),
-        ({"lines": []}, "field lines has no 'zero_shot'"),
-        ({"lines": ["zero_shot", "distilled"]}, "field lines has no 'full'"),
-        ({"lines": ["zero_shot", "distilled", "full", "gone"]}, "field gone, which lines names, is missing"),
-        ({"lines": "full"}, "field lines is not a list"),
+        ({"lines": []}, "field 'lines' does not contain 'zero_shot'"),
+        ({"lines": ["zero_shot", "distilled"]}, "field 'lines' does not contain 'full'"),
+        ({"lines": ["zero_shot", "distilled", "full", "gone"]}, "field 'gone' is listed in 'lines' but is missing"),
+        ({"lines": "full"}, "field 'lines' is not a list"),
         ({"full": {"label": "all"}}, r"field full\.recall is missing"),
         ({"full": {"label": "all", "recall": {}}}, r"field full\.recall\.mean is missing"),
         ({"full": {"label": 5, "recall": {"mean": {"R@1": {"mean": 0.1}}}}}, r"field full\.label is 5"),

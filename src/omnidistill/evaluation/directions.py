@@ -1,8 +1,9 @@
 """Retrieval in all M (M - 1) directions, and recall averaged over queries and directions.
 
-A dataset with several captions per image repeats the image in several rows. In a *distinct* gallery it counts once, and
-it asks once as a query, as in the protocols of Flickr30k and COCO: an item is a (group, features of one modality).
-Otherwise every row is an item, and recall is lower because copies of an item take several of the first K places.
+A dataset with several captions per image repeats the image in several rows. With a *distinct* gallery, as in the
+protocols of Flickr30k and COCO, the image is one gallery item and one query: rows with the same group and the same
+features in a modality are one item. Otherwise every row is an item, and recall is lower because copies of an item take
+several of the first K places.
 
 Shapes: N rows shared by all modalities, d embedding width, K cut-offs.
 """
@@ -32,15 +33,15 @@ RECALL_AT = (1, 5, 10)
 Direction = tuple[str, str]
 """(query modality, gallery modality)."""
 Rankings = dict[Direction, Ranking]
-"""The ranking of every direction."""
+"""The ranking for each direction."""
 Items = Mapping[str, Int[Tensor, " _"]]
-"""{modality: the rows that are its queries and gallery items}."""
+"""Indices of the rows that are queries and gallery items, for each modality."""
 Gallery = Literal["distinct", "rows"]
-"""Which rows are items: one per distinct item, or every row."""
+"""Which rows are items: one row per distinct item ("distinct"), or every row ("rows")."""
 
 
 def items_of(data: FeatureSet, gallery: Gallery = "distinct") -> Items:
-    """Return the rows of each modality that are queries and gallery items."""
+    """Return the indices of the rows that are queries and gallery items, for each modality."""
     if gallery == "distinct":
         return data.distinct_rows
     return dict.fromkeys(data.modalities, torch.arange(len(data), device="cpu"))
@@ -58,12 +59,12 @@ def rank_directions(
     Args:
         embeddings: {modality: N x d}.
         groups: the group of each row. Row i has the same group in every modality.
-        items: the rows of each modality that are queries and gallery items; None: all rows.
-        all_positives: see `retrieval.rank`.
+        items: indices of the rows that are queries and gallery items, for each modality; None for all rows.
+        all_positives: whether to rank all positives of a query or only the best one (see `retrieval.rank`).
 
     Raises:
         InputError: there are fewer than two modalities, or shapes differ.
-        NotFiniteError: an embedding contains NaN or Inf; names modality and row.
+        NotFiniteError: an embedding contains NaN or Inf; the message names the modality and the row.
     """
     if len(embeddings) < 2:
         raise InputError(f"retrieval needs at least two modalities, found {sorted(embeddings)}; add another one")
@@ -95,7 +96,7 @@ def rank_heads(
     *,
     all_positives: bool = False,
 ) -> Rankings:
-    """Rank the positives of all queries in a dataset, in the embeddings that the heads compute from its features.
+    """Rank the positives of all queries in a dataset, in the embeddings that the heads compute from the features.
 
     Raises:
         NotFiniteError: an embedding contains NaN or Inf.
@@ -112,28 +113,28 @@ def recall(
 ) -> dict[Direction, dict[int, float]]:
     """Return recall@K of every direction, {(query, gallery): {K: recall}}, in [0, 1].
 
-    A query is a hit at K if one of its positives is among the first K items. Tied items are in random order, and a hit
-    counts with its probability.
+    A query is a hit at K if one of its positives is among the first K items. Tied items are treated as randomly
+    ordered, so a hit counts with its probability.
 
     Args:
-        embeddings: {modality: N x d}; they are compared by inner product, so normalise them for cosines.
+        embeddings: {modality: N x d}; compared by inner product, so normalise them first for cosine similarity.
         groups: the group of each row, of any type. Row i has the same group in every modality; rows of one group are
             positives of each other.
         at: the cut-offs K.
         gallery: "distinct" counts equal embeddings of a group once, as query and as item; "rows" counts every row.
 
     Raises:
-        InputError: embeddings is no mapping of at least two modalities, shapes differ, or a cut-off is below 1 or
-            exceeds the size of a gallery.
-        NotFiniteError: an embedding contains NaN or Inf; names modality and row.
+        InputError: `embeddings` is not a mapping with at least two modalities, shapes differ, or a cut-off is below 1
+            or exceeds the size of a gallery.
+        NotFiniteError: an embedding contains NaN or Inf; the message names the modality and the row.
     """
     if not isinstance(embeddings, Mapping):
         raise InputError(
-            f"embeddings: found a {type(embeddings).__name__}; give a dict {{modality: rows x width}} of at least two "
-            "modalities"
+            f"embeddings: found a {type(embeddings).__name__}; give a dict {{modality: rows x width}} with at least "
+            "two modalities"
         )
     if any(not isinstance(k, int) or k < 1 for k in at):
-        raise InputError(f"at={tuple(at)}: cut-offs are whole numbers of at least 1")
+        raise InputError(f"at={tuple(at)}: every cut-off must be a whole number of at least 1")
     tensors = {str(name): as_rows(f"embeddings of {name!r}", x) for name, x in embeddings.items()}
     labels = groups.tolist() if isinstance(groups, Tensor | np.ndarray) else list(groups)
     codes = {label: code for code, label in enumerate(dict.fromkeys(labels))}
@@ -150,11 +151,11 @@ def recall(
 
 
 def recalls(rankings: Mapping[Direction, Ranking], at: Sequence[int] = RECALL_AT) -> dict[Direction, dict[int, float]]:
-    """Return recall@K of each direction, the mean in [0, 1] of the hits of its queries."""
+    """Return recall@K for each direction: the mean of its queries' hits, in [0, 1]."""
     return {direction: {k: float(ranking.hits(k).mean()) for k in at} for direction, ranking in rankings.items()}
 
 
 def mean_recall(rankings: Mapping[Direction, Ranking], at: Sequence[int] = RECALL_AT) -> dict[int, float]:
-    """Return {K: recall@K averaged over directions}, in [0, 1]."""
+    """Return recall@K averaged over directions, in [0, 1], for each K."""
     by_direction = recalls(rankings, at).values()
     return {k: sum(each[k] for each in by_direction) / len(by_direction) for k in at}

@@ -1,4 +1,4 @@
-"""The table row of a set: students trained on the set by its recipe, or on one set per pair of modalities."""
+"""The table row of a distilled set: students trained by its recipe on the set, or on one set per pair of modalities."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from omnidistill.models.heads import Heads
 
 
 def train_on_sets(sets: Sequence[DistilledSet], start: Heads, config: EvaluateConfig, seed: int) -> TrainedHeads:
-    """Train students on the sets, `config.num_seeds` runs each; the time includes only the training of students."""
+    """Train `config.num_seeds` students on each set; the time in the result covers only the training of students."""
     started_at, parts = time.monotonic(), []
     for distilled in sets:
         width = next(iter(start.values())).shape[0]

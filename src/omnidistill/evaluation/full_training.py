@@ -1,6 +1,6 @@
-"""Training on all rows, with step size and number of epochs chosen on validation.
+"""Choice of the step size and number of epochs for training on all rows, by validation score.
 
-The baselines on all rows and the training of experts are both chosen in this way.
+Experts and the baselines that train on all rows are tuned in this way.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PATIENCE_EPOCHS = 6
 
 @dataclass(frozen=True)
 class Training:
-    """The best training on validation.
+    """The step size and number of epochs with the best validation score.
 
     Attributes:
         learning_rate: step size.
@@ -51,9 +51,9 @@ def choose_training(
     purpose: str,
     report: Callable[..., object] = lambda n, **fields: None,
 ) -> Training:
-    """Train one run per step size and return the step size and epoch that validate best (the first in case of a tie).
+    """Train one run per step size; return the step size and number of epochs with the best validation score.
 
-    A run ends when its score has not improved for six epochs, or when it diverges.
+    A run ends when its score has not improved for six epochs, or when it diverges. If scores tie, the first one wins.
 
     Args:
         objective: the objective, bound to the modalities.
@@ -61,10 +61,11 @@ def choose_training(
         data: training and validation rows.
         learning_rates: candidate step sizes.
         batch_size: rows per step.
-        max_epochs: largest number of epochs.
-        seed: seed of the mini-batches.
-        purpose: name of the random stream of the mini-batches.
-        report: `Progress.advance`, or a function like it: called after every epoch with its score, and when a run ends.
+        max_epochs: maximum number of epochs.
+        seed: seed for the mini-batches.
+        purpose: name of the random stream for the mini-batches.
+        report: `Progress.advance` or a function with the same arguments; called with the score after every epoch, and
+            when a run ends.
     """
     best, num_evaluated = Training(learning_rates[0], 1, -1.0, 0), 0
     for rate in learning_rates:
@@ -93,13 +94,13 @@ def _reported_score(heads: StackedHeads, validation: FeatureSet, report: Callabl
 
 
 def best_epoch(epochs: Iterable[int], score: Callable[[], float]) -> tuple[float, int, int]:
-    """Return the best score, its epoch, and the number of epochs evaluated on validation.
+    """Return the best validation score, the epoch at which it was reached, and the number of evaluated epochs.
 
     Stops when the score has not improved for six epochs, or when training diverges.
 
     Args:
-        epochs: trains one epoch per item and yields the number of epochs so far.
-        score: returns the validation score of the current heads.
+        epochs: iterator that trains for one epoch at a time and yields the number of epochs so far.
+        score: function that returns the validation score of the current heads.
     """
     best, best_at, num_evaluated = -1.0, 1, 0
     try:

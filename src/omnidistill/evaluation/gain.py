@@ -1,13 +1,13 @@
 """Test whether training improves the validation score at all; if it does not, a long run is a waste of time.
 
-    d_i     = mean over K = 1, 5, 10 of  [hit after] - [hit before]       for query i of Q_D queries in direction D
+    d_i     = mean over K = 1, 5, 10 of  [hit after] - [hit before]       for query i of the Q_D queries in direction D
     gain_D  = mean_i d_i,     gain = mean_D gain_D                        the difference of two validation scores
     error^2 = sum_g (mean_D sum_{i in g} (d_i - gain_D) / Q_D)^2 + 1 / G^2       over the G groups g of queries
 
-The last term of the error is the effect of one additional group whose hits all change, so the error is not 0 if no
-query is a hit. There is *no gain* if the gain is at most two errors above 0, and the gain plus two errors is at most
-two points (0.02). A small gain with a large error is not enough: the split must be large enough (at least 100 groups)
-to exclude a relevant gain.
+The last term of the error is the effect of one additional group in which every hit changes. It keeps the error above 0
+even if no query is a hit. There is *no gain* if the gain is at most two errors, and the gain plus two errors is at most
+two points (0.02). With a large error, a small gain is therefore not classified as *no gain*: to exclude a relevant
+gain, the split must have at least 100 groups.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MATTERS = 0.02
 
 @dataclass(frozen=True)
 class Gain:
-    """Difference of two validation scores and its standard error, as fractions (0.01 is one point)."""
+    """Difference between two validation scores and its standard error, as fractions (0.01 is one point)."""
 
     mean: float
     error: float
@@ -49,14 +49,14 @@ class Gain:
 
 @dataclass(frozen=True)
 class QueryHits:
-    """Hits of the queries of every direction, averaged over the cut-offs, and the group of each query."""
+    """The hits of each query, averaged over cut-offs, and the group of each query; one tensor per direction."""
 
     hits: tuple[Float64[Tensor, " _"], ...]
     codes: tuple[Int[Tensor, " _"], ...]
 
 
 def gain_of(after: QueryHits, before: QueryHits, num_groups: int) -> Gain:
-    """Return the gain between two results of `query_hits` on the same queries, which belong to `num_groups` groups."""
+    """Return the gain from `before` to `after`: results of `query_hits` on the same queries in `num_groups` groups."""
     influence = torch.zeros(num_groups, dtype=torch.float64, device="cpu")
     gains = []
     for new, old, codes in zip(after.hits, before.hits, after.codes, strict=True):
@@ -75,26 +75,28 @@ def query_hits(heads: Heads, validation: FeatureSet) -> QueryHits:
 
 
 def experts_gain_nothing(buffer: ExpertBuffer, start: Heads, validation: FeatureSet) -> str | None:
-    """Return a note if no epoch of any expert that starts from these heads has a gain; None if one may have."""
+    """Return a note if no expert that starts from these heads has a gain at any epoch; None if one may have a gain."""
     experts = buffer.own_experts
     epochs = range(buffer.last_epochs[experts[0]], 0, -1)
     snapshots = (moved(buffer.heads(expert, epoch), validation.device) for epoch in epochs for expert in experts)
     best = _best_of_nothing((query_hits(heads, validation) for heads in snapshots), start, validation)
     return (
-        best and f"nothing to gain: training on all rows ({len(experts)} experts) changes validation by {best} at best"
+        best
+        and f"nothing to gain: training on all rows ({len(experts)} experts) changes the validation score by "
+        f"{best} at best"
     )
 
 
 def students_gain_nothing(distilled: DistilledSet, start: Heads, validation: FeatureSet) -> str | None:
-    """Return a note if students trained on the set by its recipe have no gain; None if they may have one."""
+    """Return a note if students trained on the set by its recipe have no gain; None if they may have a gain."""
     students = validated_students(distilled, start, [distilled.recipe.num_steps])
     after = (_mean_hits(heads, validation) for _, heads in students)
     best = _best_of_nothing(after, start, validation)
-    return best and f"nothing to gain: students of the best set so far change validation by {best}"
+    return best and f"nothing to gain: students of the best set so far change the validation score by {best}"
 
 
 def _best_of_nothing(every: Iterable[QueryHits], start: Heads, validation: FeatureSet) -> str | None:
-    """Return the largest gain as text if there is no gain in any of them, else None; stops at the first gain."""
+    """Return the largest difference as text if none of the results has a gain, else None; stop at the first gain."""
     best, before, num_groups = None, query_hits(start, validation), len(set(validation.groups))
     for after in every:
         gain = gain_of(after, before, num_groups)

@@ -1,10 +1,11 @@
-"""Confidence intervals of scores: percentile bootstrap over queries and runs, for gains retained and for differences.
+"""Confidence intervals for gain retained and for recall differences, by percentile bootstrap over queries and runs.
 
-*Groups* of queries are resampled with replacement, with all of their queries in every direction of retrieval. All
-methods that are compared use the same resamples: the bootstrap is paired over queries. The runs (seeds) of each method
-are resampled too, independently for each method. The ends of an interval are order statistics of the resampled values.
+*Groups* of queries are resampled with replacement; a resampled group contributes all of its queries in every retrieval
+direction. All compared methods use the same resampled groups, so the bootstrap is paired over queries. The runs (seeds)
+are also resampled, independently for each method. The endpoints of an interval are order statistics of the resampled
+values.
 
-Shapes: Q queries of a direction, D directions, K cut-offs, R runs, C groups, B resamples.
+Shapes: Q queries per direction, D directions, K cut-offs, R runs, C groups, B resamples.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from omnidistill.core.streams import Streams
 _DRAWS_AT_ONCE = 2**22  # largest number of group draws in memory
 
 Hits = Sequence[Float[Tensor, "_ _ _"]]
-"""Hits of R runs in [0, 1], one tensor R x Q x K per direction."""
+"""Hits of R runs, with values in [0, 1]: one R x Q x K tensor per direction."""
 Groups = Sequence[Int[Tensor, " _"]]
 """The group of each query, one tensor per direction."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value measured on all queries and runs (`mean`) and the ends of its bootstrap interval."""
+    """A value measured on all queries and runs (`mean`), and the ends of its bootstrap interval (`low`, `high`)."""
 
     mean: float
     low: float
@@ -48,12 +49,12 @@ def gain_retained(
 ) -> list[Interval | None]:
     """Return the gain retained, (method - zero) / (full - zero), for each cut-off.
 
-    It is the share of the gain of training on all rows that a method retains: 1 is the complete gain, 0 none, and
-    negative values are worse than no training. It is None if the interval of full - zero includes 0: training on all
-    rows then gains nothing beyond noise, and a share of it is meaningless.
+    This is the share of the gain from training on all rows that the method retains: 1 is the complete gain, 0 is no
+    gain, and a negative value is worse than no training. It is None if the interval of full - zero includes 0: the gain
+    from training on all rows is then not above noise, and a share of it is meaningless.
 
     Args:
-        zero: hits before training; a single run.
+        zero: hits before training, from a single run.
         full: hits of runs trained on all rows.
         method: hits of runs trained by the method.
         groups: group of each query.
@@ -70,8 +71,8 @@ def gain_retained(
     means = _resampled_means(named, groups, resamples, level, seed)
 
     whole, part = means["full"] - means["zero"], means["method"] - means["zero"]
-    # Where whole <= 0, take the limit of the ratio at whole -> 0+. If the interval of `whole` is above 0, only
-    # resamples below it are affected, so the ends of the ratio's interval are finite.
+    # Where whole <= 0, use the limit of the ratio as whole -> 0+. If the interval of `whole` lies above 0, this
+    # affects only resamples below that interval, so the endpoints of the ratio's interval are finite.
     ratio = torch.where(whole > 0, part / whole, torch.copysign(torch.full_like(part, torch.inf), part))
     gain = point["full"] - point["zero"]
     share = (point["method"] - point["zero"]) / gain
@@ -114,9 +115,9 @@ def mean_hits(hits: Hits) -> Float64[Tensor, " K"]:
 
 
 def mean_std(values: Float[Tensor, " R"]) -> tuple[float, float]:
-    """Return mean and sample standard deviation over runs (0 for a single run). Raises InputError without runs."""
+    """Return the mean and sample standard deviation (0 for one run) over runs; raise InputError if there is none."""
     if len(values) == 0:
-        raise InputError("mean and standard deviation of no runs; pass at least one")
+        raise InputError("cannot compute mean and standard deviation: there are no runs; pass at least one")
     values = values.double()
     return float(values.mean()), float(values.std()) if len(values) > 1 else 0.0
 
@@ -129,7 +130,7 @@ def _resampled_means(
     labels, joined = torch.unique(torch.cat([each.cpu() for each in groups]), return_inverse=True)
     codes = joined.split([len(each) for each in groups])
     sizes = torch.stack([torch.bincount(code, minlength=len(labels)) for code in codes], 1).double()
-    # Runs use streams of their own, so the resampled queries depend on groups, resamples and seed only.
+    # Runs use separate streams, so the resampled queries depend only on groups, resamples and seed.
     streams = Streams(seed)
     generator = streams["intervals/queries"]
     drawn_runs = {
@@ -181,7 +182,9 @@ def _check(named: Mapping[str, Hits], groups: Groups, resamples: int, level: flo
     cut_offs = next(iter(named.values()))[0].shape[-1]
     for name, hits in named.items():
         if len(hits) != len(groups):
-            raise InputError(f"hits of {name!r} have {len(hits)} directions, and groups {len(groups)}; give one each")
+            raise InputError(
+                f"hits of {name!r} have {len(hits)} directions, groups have {len(groups)}; the numbers must be equal"
+            )
         for each, of_direction in zip(hits, groups, strict=True):
             if len(each) == 0 or len(each) != len(hits[0]) or each.shape[1:] != (len(of_direction), cut_offs):
                 raise InputError(

@@ -1,12 +1,12 @@
-"""The metrics of retrieval by name, and the table of their values.
+"""Retrieval metrics by name, and which of them a table contains.
 
     R@K      share of queries with a positive among the first K items
     MedR     median rank of the first positive        MnR      mean rank of the first positive
     MRR      mean reciprocal rank of the first positive
     mAP      mean average precision                   nDCG@10  normalised discounted cumulative gain at 10
 
-Tied items are in random order, and every metric is an expectation (`evaluation.ranking`). R@K is undefined for K above
-the size of the gallery.
+Tied items are treated as randomly ordered, and every metric is the expected value (see `evaluation.ranking`). R@K is
+undefined if K exceeds the size of the gallery.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _OTHERS: dict[str, Callable[[Ranking], Float64[Tensor, ""]]] = {
     "nDCG@10": lambda ranking: ranking.gain.mean(),
 }
 LEVELS = tuple(f"R@{k}" for k in RECALL_AT)
-"""The usual cut-offs of recall."""
+"""The default recall metrics."""
 RANKS = ("MedR", "MnR")
 """The metrics that are ranks; all others are fractions in [0, 1]."""
 
@@ -48,23 +48,23 @@ MetricName = Annotated[str, AfterValidator(_known)]
 
 
 def cut_off(level: str) -> int:
-    """Return K of "R@K"."""
+    """Return the number K in "R@K"."""
     return int(level.removeprefix("R@"))
 
 
 def levels_of(names: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the recalls among the metrics, by ascending K; the usual ones if none is named."""
+    """Return the recall metrics in `names` in ascending order of K, or the defaults if there are none."""
     levels = {name for name in names or () if name.startswith("R@")}
     return tuple(sorted(levels, key=cut_off)) or LEVELS
 
 
 def others_of(names: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the metrics other than recall; all of them for None."""
+    """Return the metrics in `names` that are not recalls, or all such metrics if `names` is None."""
     return tuple(_OTHERS) if names is None else tuple(name for name in _OTHERS if name in names)
 
 
 def check_cut_offs(names: Sequence[str] | None, items: Items) -> None:
-    """Check that every K that was asked for fits the galleries.
+    """Check that no requested K exceeds the size of a gallery.
 
     Raises:
         InputError: K exceeds the number of items of a modality.
@@ -79,7 +79,7 @@ def check_cut_offs(names: Sequence[str] | None, items: Items) -> None:
 
 
 def metric(name: str, ranking: Ranking) -> Float64[Tensor, ""]:
-    """Return a metric of one direction."""
+    """Return the value of a metric for one direction."""
     return _OTHERS[name](ranking) if name in _OTHERS else ranking.hits(cut_off(name)).mean()
 
 
@@ -89,11 +89,11 @@ def hits_at(rankings: Sequence[Ranking], levels: Sequence[str]) -> Float64[Tenso
 
 
 def gallery_facts(gallery: Gallery, sizes: Mapping[str, int], undefined: Sequence[str]) -> list[str]:
-    """Return what tables say about queries, galleries and undefined recalls, one sentence each."""
+    """Return the sentences that tables print about queries, galleries and undefined recalls."""
     items = ", ".join(f"{size:,} {name}" for name, size in sizes.items())
     kind = "distinct items (copies count once)" if gallery == "distinct" else "rows (copies count)"
     smallest = min(sizes, key=lambda name: sizes[name])
     return [
-        f"Queries and gallery items are {kind} of the test split: {items}. Ties count as in random order.",
+        f"Queries and gallery items are {kind} of the test split: {items}. Tied items are in random order.",
         *(f"{level} is n/a: the gallery of {smallest} has {sizes[smallest]} items." for level in undefined),
     ]

@@ -1,4 +1,4 @@
-"""The evaluation protocol: number of students, and how the baselines on real rows are tuned."""
+"""The evaluation protocol: the number of students, and how baselines that train on real rows are tuned."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ class EvaluateConfig(Settings):
     """How sets and baselines are scored."""
 
     num_seeds: Annotated[int, Field(ge=2)] = 10
-    """Students trained per row of the table. They differ in the order of batches and, for random rows, in the rows."""
+    """Students trained per table row. They differ in batch order and, for the baseline `random`, in their rows."""
     max_epochs: Count = 100
-    """Largest number of epochs on real rows; training stops after six epochs without improvement on validation."""
+    """Maximum number of epochs on real rows; training stops after six epochs without a better validation score."""
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-    """Step sizes on real rows that validation chooses from."""
+    """Candidate step sizes for training on real rows; the one with the best validation score is used."""
     batch_size: Annotated[int, Field(ge=2)] = 128
-    """Rows per step on real rows."""
+    """Rows per step when training on real rows."""
     tau: Positive = 0.07
     """Temperature of InfoNCE in the baselines."""
     gallery: Gallery = "distinct"
-    """Queries and gallery items of the test split: "distinct" counts copies of an item once, "rows" every row."""
+    """Queries and gallery items in the test split: "distinct" counts copies of an item once, "rows" counts all rows."""
     metrics: Annotated[tuple[MetricName, ...], Field(min_length=1)] | None = None
-    """Metrics of the table: R@K for any K, MedR, MnR, MRR, mAP, nDCG@10; absent: R@1, R@5, R@10 and all others."""
+    """Metrics in the table: R@K for any K, MedR, MnR, MRR, mAP, nDCG@10; absent: all of these, with K = 1, 5, 10."""

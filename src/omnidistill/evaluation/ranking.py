@@ -7,8 +7,8 @@ it ends up among the t + p tied items is random, so a metric is the mean of its 
     E(rank)       = 1 + g + t / (p + 1)
     E(1 / rank)   = sum_j P(first positive at place j of the tied items) / (g + j)
 
-Average precision and nDCG@10 take all positives of a query into account. A level of n tied items, r of them positive,
-follows c items of which R are positive, so that (McSherry and Najork, ECIR 2008)
+Average precision and nDCG@10 depend on all P positives of a query. Consider each level of n tied items, r of which are
+positive; it follows c higher items, R of which are positive. Then (McSherry and Najork, ECIR 2008)
 
     E(AP)    = 1 / P  sum_levels sum_{i=1..n}  r / n  (R + 1 + (i - 1) (r - 1) / (n - 1)) / (c + i)
     E(DCG)   = sum_levels r / n  sum_{i=c+1..min(c+n, 10)} 1 / log2(i + 1),     nDCG = DCG / (largest DCG)
@@ -31,14 +31,16 @@ NDCG_AT = 10
 
 @dataclass(frozen=True)
 class Ranking:
-    """How the queries of one direction rank their positives; float64 on the CPU, one number per query.
+    """How the queries of one direction rank their positives.
+
+    Every field is a float64 tensor on the CPU, with one number per query.
 
     Attributes:
         above: number g of negatives that score above the best positive.
         tied: number t of negatives that tie with the best positive.
-        positives: number p of positives that tie for the best score, itself included.
-        precision: expected average precision; NaN if it was not asked for.
-        gain: expected nDCG@10; NaN if it was not asked for.
+        positives: number p of positives with the same score as the best positive, including the best positive itself.
+        precision: expected average precision; NaN if not requested.
+        gain: expected nDCG@10; NaN if not requested.
     """
 
     above: Float64[Tensor, " Q"]
@@ -52,7 +54,7 @@ class Ranking:
 
     def hits(self, k: int) -> Float64[Tensor, " Q"]:
         """Return for each query the probability in [0, 1] that a positive is among the first k items."""
-        places = (k - self.above).clamp_(min=0).minimum(self.tied + 1)  # one more than t is enough to be certain
+        places = (k - self.above).clamp_(min=0).minimum(self.tied + 1)  # with t + 1 places, a hit is certain
         steps = int(min(places.max(), self.positives.max()))
         missed = (places <= self.tied).double()
         by_positive = bool(self.positives.max() < places.max())
@@ -81,21 +83,21 @@ class Ranking:
         return values
 
     def packed(self) -> Float64[Tensor, "Q 5"]:
-        """Return everything as one tensor, to store it."""
+        """Return all fields as one tensor, for storage."""
         return torch.stack([getattr(self, field.name) for field in fields(self)], dim=1)
 
     @classmethod
     def unpacked(cls, values: Float64[Tensor, "Q 5"]) -> Ranking:
-        """Return the ranking that `packed` returned as a tensor."""
+        """Return the ranking from a tensor that `packed` returned."""
         return cls(*values.unbind(1))
 
     @classmethod
     def joined(cls, parts: Sequence[Ranking]) -> Ranking:
-        """Return the queries of several rankings, one after the other."""
+        """Concatenate the queries of several rankings."""
         return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
     def select(self, rows: Tensor) -> Ranking:
-        """Return the ranking of some of the queries."""
+        """Return the ranking of the selected queries."""
         return Ranking(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
@@ -110,15 +112,16 @@ def precision_and_gain(
 
     Args:
         items_above: number c of items that score above each positive.
-        items_tied: number n of items with the score of each positive, itself included.
-        positives_above, positives_tied: how many of them are positives, R and r.
-        present: which entries are positives; the others are padding.
+        items_tied: number n of items with the same score as each positive, including the positive itself.
+        positives_above: number R of positives among the items above.
+        positives_tied: number r of positives among the tied items.
+        present: True for positives, False for padding.
     """
     c, n, above, r = items_above, items_tied.clamp(min=1), positives_above, positives_tied
     slope = (r - 1) / (n - 1).clamp(min=1)
     precision = (slope * n + (above + 1 - slope * (c + 1)) * _harmonic(c + n, c)) / n
     discounts = torch.arange(2, NDCG_AT + 2, dtype=torch.float64, device="cpu").log2().reciprocal()
-    total = torch.cat([discounts.new_zeros(1), discounts.cumsum(0)])  # of the first 0, 1, ... places
+    total = torch.cat([discounts.new_zeros(1), discounts.cumsum(0)])  # over the first 0, 1, ... places
     last, first = ((edge.clamp(max=NDCG_AT)).long() for edge in (c + n, c))
     discounted = (total[last] - total[first]) / n
     counts = present.sum(1)

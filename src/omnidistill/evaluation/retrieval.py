@@ -1,4 +1,4 @@
-"""Exact cross-modal retrieval: where the positives of every query rank among all items of a gallery.
+"""Exact cross-modal retrieval: the ranks of each query's positives among all gallery items.
 
 A gallery item is a positive of a query if both belong to the same group. Items are sorted by inner product. Equal
 scores are ties, and so are equal gallery rows, even if a matrix product rounds their scores differently. `Ranking`
@@ -19,11 +19,11 @@ from torch import Tensor
 from omnidistill.core.errors import InputError, NotFiniteError
 from omnidistill.evaluation.ranking import Ranking, precision_and_gain
 
-_CHUNK_BYTES = 2**26  # for the scores and positives of the queries that are processed together
-_BYTES_PER_POSITIVE = 384  # in the padded lists of positives: row number, score and counts, with their temporaries
+_CHUNK_BYTES = 2**26  # memory for the scores and positives of the queries in one chunk
+_BYTES_PER_POSITIVE = 384  # memory per entry of the padded lists: row index, score and counts, including temporaries
 _SLICES = 8  # number of parts in which the scores of a chunk are counted
 _FEW = 8  # up to this many positives, comparing all scores with each of them is the fastest way to count
-_EXACT_FLOAT32_COUNT = 2**24  # float32 represents every integer up to this one
+_EXACT_FLOAT32_COUNT = 2**24  # float32 represents every integer up to this value
 
 
 def rank(
@@ -36,16 +36,17 @@ def rank(
 ) -> Ranking:
     """Rank the positives of each query among all gallery items, by inner product.
 
-    Embeddings are not normalised (normalise them first for cosine). Scores are computed on the device of the embeddings
-    in their precision, but at least in float32.
+    Embeddings are used unchanged; normalise them first for cosine similarity. Scores are computed on the device and in
+    the precision of the embeddings, but at least in float32.
 
     Args:
         query: embeddings of the queries.
         gallery: embeddings of the gallery items.
         query_groups: group of each query.
         gallery_groups: group of each gallery item.
-        all_positives: whether to rank all positives of a query, as average precision and nDCG need it. Recall and the
-            rank of the first positive need only the best one, which is faster.
+        all_positives: whether to rank all positives of a query, which average precision and nDCG require. Otherwise
+            only the best positive is ranked, which is faster and sufficient for recall and the rank of the first
+            positive.
 
     Raises:
         NotFiniteError: embeddings contain NaN or Inf, or a product overflows.
@@ -58,7 +59,7 @@ def rank(
     members, start, count = _positives(query_groups.cpu(), gallery_groups.cpu())
     twins, originals = _twins(gallery)
 
-    by_count = count.argsort(descending=True, stable=True)  # the lists of a chunk have similar lengths: little padding
+    by_count = count.argsort(descending=True, stable=True)  # similar lengths within a chunk need little padding
     widths = count[by_count]
     numbers_per_query = len(gallery) + len(gallery) // _SLICES + len(twins) + query.shape[1]
     spans = list(_spans(widths, query.element_size() * numbers_per_query))
@@ -80,12 +81,12 @@ def rank(
 
 
 def _rank_chunk(score: Float[Tensor, "B G"], positive: Float[Tensor, "B L"], all_positives: bool) -> Ranking:
-    """Return the ranking of some queries. positive: scores of their positives, descending, padded with -inf."""
+    """Return the ranking for a chunk; `positive` holds the scores of the positives, descending, padded with -inf."""
     best = positive[:, :1]
     tied_positives = (positive == best).sum(1).cpu().double()
     single = not all_positives or positive.shape[1] == 1
     above, tied = _above_and_tied(score, best if single else positive)
-    first = above[:, 0].clone(), tied[:, 0] - tied_positives, tied_positives  # a view would keep all counts alive
+    first = above[:, 0].clone(), tied[:, 0] - tied_positives, tied_positives  # a view would keep all counts in memory
     if not all_positives:
         return Ranking(*first, *torch.full((2, len(score)), torch.nan, dtype=torch.float64, device="cpu").unbind())
     ascending = positive.flip(1).contiguous()
@@ -99,7 +100,7 @@ def _rank_chunk(score: Float[Tensor, "B G"], positive: Float[Tensor, "B L"], all
 def _positives(
     query_groups: Int[Tensor, " Q"], gallery_groups: Int[Tensor, " G"]
 ) -> tuple[Int[Tensor, " G"], Int[Tensor, " Q"], Int[Tensor, " Q"]]:
-    """Return gallery rows sorted by group, and for each query the start and number of its positives in that list."""
+    """Return gallery row indices sorted by group, and the start and number of each query's positives in this list."""
     labels, counts = torch.unique(gallery_groups, return_counts=True)
     at = torch.searchsorted(labels, query_groups.to(labels.dtype)).clamp_(max=len(labels) - 1)
     unmatched = labels[at] != query_groups
@@ -113,7 +114,7 @@ def _positives(
 
 
 def _twins(gallery: Float[Tensor, "G d"]) -> tuple[Int[Tensor, " twins"], Int[Tensor, " twins"]]:
-    """Return the gallery rows that equal an earlier row, and the first equal row of each."""
+    """Return the indices of gallery rows that equal an earlier row, and the index of the first equal row for each."""
     row = torch.arange(len(gallery), device=gallery.device)
     distinct, code = torch.unique(gallery, dim=0, return_inverse=True)
     first = row.new_full((len(distinct),), len(gallery)).scatter_reduce_(0, code, row, "amin")[code]
@@ -122,7 +123,7 @@ def _twins(gallery: Float[Tensor, "G d"]) -> tuple[Int[Tensor, " twins"], Int[Te
 
 
 def _spans(widths: Int[Tensor, " Q"], bytes_per_query: int) -> Iterator[tuple[int, int]]:
-    """Yield ranges of queries that fit in a chunk, at least one at a time. widths: numbers of positives, descending."""
+    """Yield ranges of at least one query that fit in a chunk; `widths` are the numbers of positives, descending."""
     first = 0
     while first < len(widths):
         rows = max(1, _CHUNK_BYTES // (bytes_per_query + int(widths[first]) * _BYTES_PER_POSITIVE))
@@ -133,9 +134,9 @@ def _spans(widths: Int[Tensor, " Q"], bytes_per_query: int) -> Iterator[tuple[in
 def _above_and_tied(
     score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]
 ) -> tuple[Float[Tensor, "B L"], Float[Tensor, "B L"]]:
-    """Return how many scores of each row exceed each bar of the row, and how many equal it.
+    """Return, for each row, how many scores exceed each threshold in `bars` (descending), and how many equal it.
 
-    Works on slices that fit in the cache. bars: descending.
+    Works on slices that fit in the cache.
     """
     rows = -(-len(score) // _SLICES)
     count = _compared if bars.shape[1] <= _FEW else _searched
@@ -145,9 +146,9 @@ def _above_and_tied(
 
 
 def _compared(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[Tensor, Tensor]:
-    """Return how many scores exceed each bar, and how many reach it, by one comparison per bar.
+    """Return how many scores exceed each threshold, and how many reach it, with one comparison per threshold.
 
-    Comparisons are written as 0 and 1 in the dtype of the scores, so summing them needs no converted copy.
+    Comparisons are stored as 0 and 1 in the dtype of the scores, so summing them needs no converted copy.
     """
     exact = None if score.shape[1] <= _EXACT_FLOAT32_COUNT else torch.float64
     flags = torch.empty_like(score)
@@ -159,9 +160,9 @@ def _compared(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[
 
 
 def _searched(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[Tensor, Tensor]:
-    """Return how many scores exceed each bar, and how many reach it, by binary search among all bars.
+    """Return how many scores exceed each threshold, and how many reach it, by binary search among all thresholds.
 
-    A score reaches a bar if it exceeds the largest number below the bar, so both counts come from one search.
+    A score reaches a threshold if it exceeds the next smaller float, so both counts come from one search.
     """
     below = torch.nextafter(bars, torch.full_like(bars, -torch.inf))
     edges, order = torch.cat([bars, below], 1).sort(1)
@@ -177,7 +178,7 @@ def _searched(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[
 def _check_shapes(query: Tensor, gallery: Tensor, query_groups: Tensor, gallery_groups: Tensor) -> None:
     if query.shape[1] != gallery.shape[1]:
         raise InputError(
-            f"query rows have width {query.shape[1]}, gallery rows {gallery.shape[1]}; widths must be equal"
+            f"query rows have width {query.shape[1]}, gallery rows have {gallery.shape[1]}; the widths must be equal"
         )
     for name, rows, groups in (("query", query, query_groups), ("gallery", gallery, gallery_groups)):
         if len(rows) == 0:
@@ -187,7 +188,7 @@ def _check_shapes(query: Tensor, gallery: Tensor, query_groups: Tensor, gallery_
 
 
 def _check_finite(query: Float[Tensor, "Q d"], gallery: Float[Tensor, "G d"]) -> None:
-    """Check the norms only: by Cauchy-Schwarz no score overflows if the product of the two largest norms does not."""
+    """Check that no score overflows: by Cauchy-Schwarz, it suffices that the product of the largest norms is finite."""
     largest = [torch.linalg.vector_norm(rows, dim=1).amax() for rows in (query, gallery)]
     if torch.isfinite(largest[0] * largest[1]):
         return
@@ -197,7 +198,7 @@ def _check_finite(query: Float[Tensor, "Q d"], gallery: Float[Tensor, "G d"]) ->
 
 
 def check_rows(embeddings: Float[Tensor, "N d"], what: str) -> None:
-    """Raise NotFiniteError, with the number of the first bad row, if embeddings contain NaN or Inf."""
+    """Raise NotFiniteError, naming the first invalid row, if the embeddings contain NaN or Inf."""
     bad = ~torch.isfinite(embeddings).all(1)
     if bad.any():
         raise NotFiniteError(f"{what} contain NaN or Inf, first in row {int(bad.nonzero()[0])}; ranks are undefined")

@@ -1,7 +1,7 @@
-"""The scores of a run, as stored in scores.json: scores of its set and of every baseline, and facts about the run.
+"""The content of scores.json: the scores of a run's set and of every baseline, and facts about the run.
 
-Recall, gain retained and differences of recall are fractions, times are in seconds, sizes in bytes. A run that is not
-evaluated yet has no rows. In the file, every row is a separate key, and "lines" lists the names of the rows in order.
+Recall, gain retained and recall differences are fractions; times are in seconds, and sizes are in bytes. A run that has
+not been evaluated has no rows. In the file, each row has its own key, and "lines" lists the row names in order.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from omnidistill.io.artifacts import JsonContent
 
 SCHEMA = 1
 MEAN = "mean"
-"""Key of the mean over directions in a recall table."""
+"""The key under which a recall table stores the mean over directions."""
 REQUIRED_ROWS = ("zero_shot", "distilled", "full")
-"""Rows of every evaluated run. Gain retained is (row - zero_shot) / (full - zero_shot)."""
+"""Rows that every evaluated run has. Gain retained is (row - zero_shot) / (full - zero_shot)."""
 
 _UNITS = {"recall": "fraction", "gain_retained": "fraction of (full - zero_shot)"}
 _DIFFERENCE = "difference_to_"
 
 Level = Annotated[str, Field(pattern=r"^R@[1-9][0-9]*$")]
-"""Name of a recall: "R@5" is recall at K = 5."""
+"""Name of a recall metric: "R@5" is recall at K = 5."""
 Amount = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -40,19 +40,19 @@ class Spread(JsonContent):
 
 
 class Recall(Spread):
-    """Mean and standard deviation of a recall over runs (students)."""
+    """Mean and standard deviation of recall at one K over runs (students)."""
 
     mean: Fraction
 
 
 RecallTable = Mapping[str, Mapping[Level, Recall]]
-"""{"mean" or "query->gallery": {level: recall}}."""
+"""Recall by direction ("query->gallery", or "mean" for the mean over directions) and then by level ("R@K")."""
 Intervals = Mapping[Level, Interval | None]
-"""Estimates by level; None if an estimate is not defined."""
+"""Value and confidence interval for each level ("R@K"); None where the value is undefined."""
 
 
 def level_number(level: str) -> int:
-    """Return K of "R@K"."""
+    """Return the number K in "R@K"."""
     return int(level.removeprefix("R@"))
 
 
@@ -63,11 +63,15 @@ class RowScores(JsonContent):
         label: name of the row in tables.
         recall: recall by direction and level, and its mean over directions.
         metrics: the other metrics (ranks, MRR, mAP, nDCG) by direction, and their mean over directions.
-        gain_retained: share of the gain of training on all rows; None if that gain is not above noise.
-        seconds, bytes: time to tune and train all runs, and number of bytes to transmit.
+        gain_retained: the share of the gain from training on all rows that this row retains; None if that gain is not
+            above noise.
+        seconds: time to tune and train all runs.
+        bytes: number of bytes to transmit.
         settings: the settings that validation chose.
-        differences: paired differences of recall to other rows, {name of the other row: by level}.
-        gain_retained_own: for the distilled set, the share of the gain of training on all rows by its own objective.
+        differences: recall of this row minus recall of another row on the same queries, for each level; the keys are
+            the names of the other rows.
+        gain_retained_own: gain retained relative to training on all rows with the set's own objective; only for the
+            distilled set.
     """
 
     remedy: ClassVar[str] = "evaluate the run again"
@@ -83,11 +87,11 @@ class RowScores(JsonContent):
     gain_retained_own: Intervals | None = None
 
     def gain(self, level: str) -> Interval | None:
-        """Return the gain retained at one level; None if it is not defined."""
+        """Return the gain retained at one level, or None if it is undefined."""
         return (self.gain_retained or {}).get(level)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the row as in scores.json."""
+        """Return the row in the form stored in scores.json."""
         tree = self.model_dump(mode="json")
         own, differences = tree.pop("gain_retained_own"), tree.pop("differences")
         tree |= {f"{_DIFFERENCE}{name}": levels for name, levels in differences.items()}
@@ -95,7 +99,7 @@ class RowScores(JsonContent):
 
 
 class RunData(JsonContent):
-    """The dataset of a run: name, width of every modality, rows of every split, licences."""
+    """The dataset of a run: its name, the width of each modality, the number of rows in each split, and licences."""
 
     name: str
     widths: Mapping[str, Count]
@@ -104,7 +108,7 @@ class RunData(JsonContent):
 
 
 class RunBytes(JsonContent):
-    """Sizes in bytes: training rows (float32), files of the experts, distilled set."""
+    """Sizes in bytes of the training rows (as float32), the expert files, and the distilled set."""
 
     features: Count
     experts: Count = 0
@@ -112,22 +116,23 @@ class RunBytes(JsonContent):
 
 
 class RunScores(JsonContent):
-    """The scores of a run, and facts about it.
+    """The scores of a run, and facts about the run.
 
     Attributes:
-        method, size: name of the method, and number of synthetic rows.
-        versions: versions of the packages that computed the scores or, before the evaluation, the set.
+        method: name of the method.
+        size: number of synthetic rows.
+        versions: versions of the packages that computed the scores or, if the run has not been evaluated, the set.
         data: the dataset.
-        floor: rank floor of the matching loss by modality; None if the experts do not determine it.
+        floor: rank floor of the matching loss for each modality; None if it cannot be computed from the experts.
         matching_loss: matching loss at the end of distillation, summed over modalities; None without matching.
-        seconds: time of each stage.
-        bytes: sizes of data, experts and set.
-        num_seeds: number of students per row.
-        gallery, items: whether copies of an item count once ("distinct") or every row counts ("rows"), and the number
-            of test items of each modality, which are its queries and its gallery.
-        undefined: usual recalls whose K exceeds the size of a gallery; tables show n/a.
+        seconds: time that each stage took.
+        bytes: sizes of the data, the experts and the set.
+        num_seeds: number of students trained for each row.
+        gallery: "distinct" if copies of an item count once, "rows" if every row counts.
+        items: number of test items in each modality; all of them are queries and gallery items.
+        undefined: default recall levels whose K exceeds the size of a gallery; tables show n/a for them.
         command: the command that evaluated the run.
-        rows: the scores by name, in table order; empty for a run that is not evaluated.
+        rows: the scores by row name, in table order; empty if the run has not been evaluated.
     """
 
     remedy: ClassVar[str] = RowScores.remedy
@@ -149,7 +154,7 @@ class RunScores(JsonContent):
 
     @property
     def scored(self) -> bool:
-        """Whether the run is evaluated."""
+        """Whether the run has been evaluated."""
         return bool(self.rows)
 
     @property
@@ -159,12 +164,12 @@ class RunScores(JsonContent):
 
     @property
     def levels(self) -> list[str]:
-        """Names of the recalls, "R@1" and so on, with ascending K; empty for a run that is not evaluated."""
+        """Recall levels ("R@1" and so on) in ascending order of K; empty if the run has not been evaluated."""
         return sorted(next(iter(self.rows.values())).recall[MEAN], key=level_number) if self.rows else []
 
     @property
     def directions(self) -> list[str]:
-        """Names of the directions, "query->gallery"."""
+        """Names of the directions ("query->gallery"); empty if the run has not been evaluated."""
         return [name for name in next(iter(self.rows.values())).recall if name != MEAN] if self.rows else []
 
     def to_json(self) -> dict[str, Any]:
@@ -185,10 +190,10 @@ class RunScores(JsonContent):
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any], where: str) -> RunScores:
-        """Validate the content of scores.json, of this version or of version 0.1.
+        """Return the validated scores from a scores.json file that this version or version 0.1 wrote.
 
         Args:
-            tree: the content.
+            tree: the content of the file.
             where: name of the file, for error messages.
 
         Raises:
@@ -197,14 +202,14 @@ class RunScores(JsonContent):
         cls.require_schema(tree, SCHEMA, where)
         names = tree.get("lines", [])
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise cls.damaged(where, "lines is not a list of row names")
+            raise cls.damaged(where, "'lines' is not a list of row names")
         if "lines" in tree:
             for name in REQUIRED_ROWS:
                 if name not in names:
-                    raise cls.damaged(where, f"lines has no {name!r}")
+                    raise cls.damaged(where, f"'lines' does not contain {name!r}")
         for name in names:
             if not isinstance(tree.get(name), Mapping):
-                raise cls.damaged(where, f"{name}, which lines names, is missing or not an object")
+                raise cls.damaged(where, f"{name!r} is listed in 'lines' but is missing or not an object")
         rows = {name: _with_differences(tree[name]) for name in names}
         scores = super().from_json({**tree, "rows": rows}, where)
         for name, row in scores.rows.items():
@@ -224,7 +229,7 @@ class RunScores(JsonContent):
 
 
 def _with_differences(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of the file with its differences collected under one key."""
+    """Return a row from the file, with its "difference_to_..." entries collected under "differences"."""
     differences = {
         name.removeprefix(_DIFFERENCE): levels for name, levels in row.items() if name.startswith(_DIFFERENCE)
     }

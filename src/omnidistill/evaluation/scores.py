@@ -1,8 +1,9 @@
 """Scores on the test split. No other module reads this split, and every row of a table is scored once.
 
-Metrics cover all M (M - 1) directions, in expectation over random tie-breaking (`evaluation.metrics`). Gain retained is
-(row - zero_shot) / (full - zero_shot) of a recall, with a paired bootstrap over groups of queries and runs; it is null
-if the gain of training on all rows is not above noise. Recall and gain are fractions.
+Metrics cover all M (M - 1) directions, in expectation over random tie-breaking (see `evaluation.metrics`). Gain
+retained is (row - zero_shot) / (full - zero_shot), computed from recall, with intervals from a paired bootstrap over
+groups of queries and runs. It is None if the gain from training on all rows is not above noise. Recall and gain
+retained are fractions.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ AnySpread = TypeVar("AnySpread", bound=Spread)
 
 @dataclass(frozen=True)
 class Scoring:
-    """What is measured on a split, and on which queries.
+    """The metrics measured on a split, and the queries on which they are measured.
 
     Attributes:
-        levels: the recalls, "R@K", by ascending K.
-        undefined: usual recalls whose K exceeds the size of a gallery.
+        levels: the recall metrics ("R@K"), in ascending order of K.
+        undefined: default recall metrics whose K exceeds the size of a gallery.
         others: the other metrics.
-        sizes: {modality: number of its items}.
-        directions: the directions, in the order of tables.
-        groups: the group of each query, by direction.
+        sizes: number of items of each modality.
+        directions: the directions, in table order.
+        groups: the group of each query, for each direction.
     """
 
     levels: tuple[str, ...]
@@ -51,7 +52,7 @@ class Scoring:
 
     @classmethod
     def of(cls, test: FeatureSet, evaluate: EvaluateConfig) -> Scoring:
-        """Return what is measured on the test split.
+        """Return the metrics and queries for the test split.
 
         Raises:
             InputError: a cut-off that the settings name exceeds the size of a gallery.
@@ -70,27 +71,27 @@ class Scoring:
         )
 
     def hits(self, runs: Sequence[Rankings]) -> Hits:
-        """Return the hits of runs, by direction."""
+        """Return the hits of the runs, for each direction."""
         return [hits_at([run[direction] for run in runs], self.levels) for direction in self.directions]
 
     def gain(self, zero: Hits, full: Hits, method: Hits, seed: int) -> Intervals:
-        """Return the gain retained by level."""
+        """Return the gain retained at each level."""
         return self._named(gain_retained(zero, full, method, self.groups, seed=seed))
 
     def difference(self, a: Hits, b: Hits, seed: int) -> Intervals:
-        """Return the difference of recall by level."""
+        """Return the recall of `a` minus the recall of `b` at each level."""
         return self._named(paired_difference(a, b, self.groups, seed=seed))
 
     def recall(self, runs: Sequence[Rankings]) -> RecallTable:
-        """Return the recall of every direction and the mean over directions, each over runs."""
+        """Return the recall by direction and averaged over directions, with mean and deviation over runs."""
         return self._table(Recall, runs, self.levels)
 
     def metrics(self, runs: Sequence[Rankings]) -> dict[str, dict[str, Spread]]:
-        """Return the other metrics of every direction and their mean over directions, each over runs."""
+        """Return the other metrics by direction and averaged over directions, with mean and deviation over runs."""
         return self._table(Spread, runs, self.others)
 
     def facts(self, gallery: Gallery) -> list[str]:
-        """Return what tables say about queries, galleries and undefined metrics, one sentence each."""
+        """Return the sentences that tables print about queries, galleries and undefined metrics."""
         return gallery_facts(gallery, self.sizes, self.undefined)
 
     def _named(self, intervals: Sequence[Interval | None]) -> Intervals:
@@ -114,14 +115,15 @@ def score_rows(
     """Score every row on the test split.
 
     Args:
-        rows: the trained heads by name of the row; they must include "zero_shot", "distilled" and "full".
+        rows: trained heads by row name; must include "zero_shot", "distilled" and "full".
         test: rows of the test split.
-        evaluate: metrics and gallery; None: the usual ones.
-        seed: seed of the bootstrap.
+        evaluate: settings for the metrics and the gallery; None for the defaults.
+        seed: seed for the bootstrap.
 
     Returns:
-        The scores by name, in the order of `rows`. Every row but zero_shot has its paired differences to zero_shot and
-        to random rows. "distilled" also has `gain_retained_own` if "full_own" is among the rows.
+        The scores by row name, in the order of `rows`. Every row has its paired differences to "zero_shot" and to
+        "random" (if present); "zero_shot" has none. "distilled" also has `gain_retained_own` if `rows` contains
+        "full_own".
 
     Raises:
         InputError: a cut-off that the settings name exceeds the size of a gallery.
@@ -152,10 +154,10 @@ def score_rows(
 
 
 def rank_runs(row: TrainedHeads, test: FeatureSet, gallery: Gallery = "distinct") -> list[Rankings]:
-    """Return the ranking of every direction, one dict per run.
+    """Return the rankings of all directions, as one dictionary per run.
 
-    Directions are in the order of the data; each is scored by the first part of the row that has both its modalities.
-    Scores are computed on the device of the test rows.
+    Directions follow the order of modalities in the data. Each direction uses the first of the row's parts with
+    heads for both modalities. Scores are computed on the device of the test rows.
     """
     runs: list[Rankings] = []
     parts = [moved(part, test.device) for part in row.parts]

@@ -15,16 +15,16 @@ from omnidistill.training.experts.epochs import StackedHeads
 
 @dataclass(frozen=True)
 class TrainedHeads:
-    """Heads of R runs (R x d x p_m), once for all modalities or once for every pair of them.
+    """Heads of R runs (R x d x p_m), trained jointly for all modalities or separately for each pair of modalities.
 
     Attributes:
-        label: name of the row.
+        label: name of the row in tables.
         parts: the heads; a direction is scored by the first part that has both its modalities.
-        bytes: bytes to transmit: those of the heads, or of the rows to train them on.
+        bytes: number of bytes to transmit, either for the heads or for the rows to train them on.
         seconds: time to tune and train all runs.
         settings: the settings that validation chose, as JSON.
-        num_evaluated: number of students evaluated on validation for this choice.
-        bias: {modality: d}, added to outputs; only for heads with one part.
+        num_evaluated: number of students evaluated on validation to choose the settings.
+        bias: {modality: vector of width d}, added to the outputs of the heads; only if there is a single part.
     """
 
     label: str
@@ -37,13 +37,13 @@ class TrainedHeads:
 
     @property
     def heads(self) -> StackedHeads:
-        """The heads of a row with a single part.
+        """The heads, if the row has a single part.
 
         Raises:
             InputError: the row has one part per pair of modalities.
         """
         if len(self.parts) > 1:
-            raise InputError(f"'{self.label}' has separate heads for every pair of modalities; use parts")
+            raise InputError(f"'{self.label}' has separate heads for every pair of modalities; use 'parts'")
         return self.parts[0]
 
     @property

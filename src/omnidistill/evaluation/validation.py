@@ -1,8 +1,8 @@
-"""Choices on the validation split: the number of training steps of a set, and the recipe of a set without one.
+"""Choices on the validation split: the number of training steps for a set, and the recipe for a set that has none.
 
-Rows of one group are not independent, so the score of G groups of equal size, each in [0, 1], has a standard error of
-at most 1 / (2 sqrt(G)): 7 points at 51 groups, below which choices are doubtful, and 11 points at 20 groups, more than
-a set usually gains.
+Rows of one group are not independent. The mean score of G groups of equal size, each scored in [0, 1], therefore has a
+standard error of up to 1 / (2 sqrt(G)). At 51 groups this is 7 points, and choices on fewer groups are doubtful. At 20
+groups it is 11 points, which is more than a set usually gains.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ def validation_score(
 ) -> float:
     """Return the mean of R@1, R@5 and R@10 over all directions between distinct items, in [0, 1].
 
-    The last digits, which depend on the order of additions, are rounded away, so that equal numbers of hits give equal
-    scores.
+    The score is rounded to 12 digits, because later digits depend on the order of additions. Equal numbers of hits
+    therefore give equal scores.
     """
     recall = mean_recall(rank_heads(heads, validation, bias))
     return round(sum(recall.values()) / len(recall), 12)
 
 
 def largest_error(validation: FeatureSet) -> float:
-    """Return an upper bound of the standard error of a validation score, 1 / (2 sqrt(G)); 0.05 is 5 points."""
+    """Return an upper bound on the standard error of a validation score, 1 / (2 sqrt(G)); 0.05 is 5 points."""
     return 0.5 / math.sqrt(_num_groups(validation))
 
 
 def can_choose(validation: FeatureSet) -> bool:
-    """Return whether the split is large enough (20 groups) to choose the best of many sets, not just the luckiest."""
+    """Return whether the split has enough groups (at least 20) to choose the best of many sets, not the luckiest."""
     return _num_groups(validation) >= _FEWEST_GROUPS
 
 
@@ -54,7 +54,7 @@ def doubt(validation: FeatureSet) -> str | None:
 
 
 def mean_score(heads: Mapping[str, Float[Tensor, "_ _ _"]], validation: FeatureSet) -> float:
-    """Return the mean validation score of stacked runs."""
+    """Return the mean validation score over stacked runs."""
     num_runs = len(next(iter(heads.values())))
     return sum(validation_score(run_of(heads, run), validation) for run in range(num_runs)) / num_runs
 
@@ -71,7 +71,7 @@ def step_choices(num_student_steps: int) -> list[int]:
 
 
 def doubling_steps(longest: int) -> list[int]:
-    """Return 8, 16, 32, ... up to `longest`; only `longest` if it is less than 8."""
+    """Return the numbers of steps 8, 16, 32, ... up to `longest`, or only `longest` if it is less than 8."""
     steps = [8]
     while 2 * steps[-1] <= longest:
         steps.append(2 * steps[-1])
@@ -80,7 +80,7 @@ def doubling_steps(longest: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Choice:
-    """A set with the recipe that validates best, its score, and the number of recipes evaluated on validation."""
+    """A set with the recipe that has the best validation score, that score, and the number of evaluated recipes."""
 
     distilled: DistilledSet
     score: float
@@ -96,7 +96,7 @@ def choose_recipe(
     num_runs: int = 2,
     report: Callable[..., object] = lambda n, **fields: None,
 ) -> Choice:
-    """Choose one step size for all modalities and a number of steps by the mean validation score.
+    """Choose a number of steps, and one step size for all modalities, by the mean validation score.
 
     A step size is abandoned when its score has not improved for three candidates in a row, or when training diverges.
 
@@ -107,7 +107,7 @@ def choose_recipe(
         learning_rates: candidate step sizes.
         steps: candidate numbers of steps, ascending.
         num_runs: number of students per candidate.
-        report: `Progress.advance`, or a function like it: called after every candidate.
+        report: `Progress.advance` or a function with the same arguments; called after every candidate.
 
     Raises:
         NotFiniteError: training diverges at every step size.
@@ -136,9 +136,10 @@ def choose_recipe(
 def validated_students(
     distilled: DistilledSet, start: Heads, steps: Sequence[int], num_runs: int = 2
 ) -> Iterator[tuple[int, dict[str, Float[Tensor, "_ _ _"]]]]:
-    """Yield (steps, heads R x d x p_m) of students that are trained for validation; stop when training diverges.
+    """Train students for validation; yield the number of steps and the heads (R x d x p_m) at each checkpoint.
 
-    The batch orders have a fixed seed, so validation does not influence other random streams.
+    Stops when training diverges. The batch orders have a fixed seed, so validation does not influence other random
+    streams.
     """
     for num_steps, heads in distilled.students(start, seed=_STUDENT_SEED, num_runs=num_runs, checkpoints=steps):
         if not all(bool(torch.isfinite(matrix).all()) for matrix in heads.values()):
@@ -149,10 +150,11 @@ def validated_students(
 def validate_set(
     distilled: DistilledSet, start: Heads, validation: FeatureSet, num_student_steps: int, num_runs: int = 2
 ) -> ValidationResult:
-    """Train students on the set and return the number of steps that validates best, with its score.
+    """Train students on the set; return the number of steps with the best validation score, and that score.
 
-    Candidates are 0.5 to 16 times `num_student_steps`, the number that the set was learned with. Validation stops after
-    three candidates in a row without improvement. If the recipe fixes the mini-batches, one student is sufficient.
+    Candidates range from 0.5 to 16 times `num_student_steps`, the number of steps used when the set was learned.
+    Validation stops after three candidates in a row without improvement. If the recipe fixes the mini-batches, all
+    students are identical, so only one is trained.
     """
     best, since, num_evaluated = ValidationResult(-1.0, 0), 0, 0
     steps = step_choices(num_student_steps)

@@ -5,14 +5,14 @@ from collections.abc import Iterable
 from omnidistill.evaluation.baselines.baseline import Allowance, AnyBaseline, Baseline, Setting, baselines
 
 REQUIRED = ("zero-shot", "full")
-"""Baselines of every table, because gain retained is measured between these two."""
+"""Baselines that every table includes, because gain retained is measured relative to these two."""
 
 DEFAULT = ("zero-shot", "random", "low-rank", "equal-bytes", "equal-bytes-4-bit", "cca", "full-own", "full")
-"""Baselines of a table if the user does not choose any."""
+"""Baselines in a table if the user does not choose any."""
 
 
 def default_baselines(names: Iterable[str] = DEFAULT) -> tuple[Baseline, ...]:
-    """Return the baselines of these names, with their default settings."""
+    """Return the baselines with these names, with their default settings."""
     return tuple(baselines.build(name) for name in names)
 
 

@@ -1,7 +1,7 @@
-"""Heads trained on all rows, with step size and number of epochs chosen on validation, and retrained with these.
+"""Heads trained on all rows, with step size and number of epochs chosen on validation.
 
-`full` minimises group-aware InfoNCE and is the upper reference of gain retained. `full-own` minimises the objective of
-the students of a set, which shows the effect of the objective.
+`full` minimises group-aware InfoNCE and defines a gain retained of 100 %. `full-own` minimises the objective of a set's
+students, which shows the effect of the objective.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class AllRowsOwn(Baseline):
     """Heads trained on all rows by the objective of the students."""
 
     objective: AnyObjective | None = None
-    """The objective; absent: one baseline per student objective in the table, except the InfoNCE of the protocol."""
+    """The objective; absent: one baseline per student objective in the table, except the protocol's InfoNCE."""
 
     def fit(self, setting: Setting) -> TrainedHeads:
         """Train heads on all rows by the objective."""
@@ -43,7 +43,7 @@ class AllRowsOwn(Baseline):
         return train_on_all_rows(self.objective, f"all rows, {_title(self.objective)}", setting)
 
     def for_students(self, students: Sequence[Objective], evaluate: EvaluateConfig) -> tuple[Baseline, ...]:
-        """Return one baseline for each objective other than the InfoNCE of the protocol."""
+        """Return this baseline if it has an objective, else one per student objective except the protocol's InfoNCE."""
         if self.objective is not None:
             return (self,)
         own = dict.fromkeys(student for student in students if student != InfoNCE(tau=evaluate.tau))
@@ -56,7 +56,7 @@ class AllRowsOwn(Baseline):
 
 
 def train_on_all_rows(objective: Objective, label: str, setting: Setting) -> TrainedHeads:
-    """Return heads trained on all rows by an objective; step size and epochs chosen on validation."""
+    """Train heads on all rows by an objective, with step size and number of epochs chosen on validation."""
     started_at, data, start, evaluate = time.monotonic(), setting.data, setting.start, setting.evaluate
     bound = objective.bind(tuple(start))
     chosen = choose_training(

@@ -1,8 +1,8 @@
-"""Interface of baselines: heads obtained from the same initial heads without a set, to compare sets with.
+"""Interface for baselines: heads obtained from the same initial heads without a distilled set, for comparison.
 
-Every choice uses validation; a `Development` has no test split. A baseline depends only on its settings, the initial
-heads, the data, the evaluation protocol, a seed and (if it is sized) an allowance, so a baseline
-has the same scores in every table.
+All choices are made on validation; a `Development` has no test split. A baseline depends only on its settings, the
+initial heads, the data, the evaluation protocol, a seed and (if it is sized) an allowance, so its scores are the same
+in every table.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from omnidistill.models.objectives import Objective
 
 @dataclass(frozen=True)
 class Allowance:
-    """Limits of a sized baseline: number of real rows (in float32), and size of the stored heads in bytes."""
+    """Limits for a sized baseline: the number of real rows (in float32), and the size of the stored heads in bytes."""
 
     rows: int
     bytes: int
@@ -31,15 +31,15 @@ class Allowance:
 
 @dataclass(frozen=True)
 class Setting:
-    """Inputs of a baseline.
+    """Inputs to a baseline.
 
     Attributes:
         data: training and validation rows.
-        start: initial heads, {modality: d x p_m}, on the device of the data. Baselines compute there.
+        start: initial heads, {modality: d x p_m}, on the device of the data. Baselines compute on this device.
         evaluate: the evaluation protocol.
-        seed: seed of every random stream.
-        allowance: limits of a sized baseline; None for others.
-        fitted: results of the baselines that this one `needs`.
+        seed: seed for all random streams.
+        allowance: limits for a sized baseline; None if the baseline is not sized.
+        fitted: results of the baselines named in `needs`.
     """
 
     data: Development
@@ -51,23 +51,23 @@ class Setting:
 
 
 class Baseline(Component):
-    """Base class of baselines: rows of a table that are not sets."""
+    """Base class for baselines: table rows that are not distilled sets."""
 
     sized: ClassVar[bool] = False
     """Whether the baseline depends on the size of the sets."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """Names of the baselines that it is computed from."""
+    """Names of the other baselines whose results this baseline uses."""
 
     @abstractmethod
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Train the heads: one run per student of the protocol, or a single run if training is deterministic."""
+        """Return the heads: `evaluate.num_seeds` runs, or a single run if the result is deterministic."""
 
     def applies(self, setting: Setting) -> bool:
         """Return whether the baseline is meaningful for these inputs; otherwise tables omit its row."""
         return True
 
     def for_students(self, students: Sequence[Objective], evaluate: EvaluateConfig) -> tuple[Baseline, ...]:
-        """Return the baselines that replace this one in a table of sets with these student objectives."""
+        """Return the baselines to use instead of this one in a table whose sets have these student objectives."""
         return (self,)
 
     @property
@@ -92,7 +92,7 @@ baselines: ComponentRegistry[Baseline] = ComponentRegistry(
     },
     group="omnidistill.baselines",
 )
-"""Every baseline by name, in the order of tables."""
+"""All baselines by name, in table order."""
 
 AnyBaseline = Annotated[Baseline, baselines]
 """Type of a settings field that holds a baseline."""

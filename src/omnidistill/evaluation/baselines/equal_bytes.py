@@ -1,12 +1,12 @@
-"""Heads of equal bytes: the trained heads, compressed to the bytes of a set.
+"""Heads of equal bytes: heads trained on all rows, compressed to the size of a set in bytes.
 
     W = W_0 + L^T R
 
 L^T R is the update of the heads trained on all rows, truncated to the largest rank r that fits (Eckart and Young); the
 rows of L (r x d) and R (r x p_m) are stored in 32 or 4 bits per number.
 
-A set that loses to this baseline may still have other advantages: it trains heads of other seeds and widths, and its
-rows can be inspected.
+A set that scores below this baseline may still have other advantages: it can train heads with other seeds and widths,
+and its rows can be inspected.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from omnidistill.models.storages import RowForm, RowStorage
 
 @baselines.register("equal-bytes")
 class EqualBytes(Baseline):
-    """The trained heads truncated to the bytes of a set, 32 bits per number."""
+    """The trained heads, truncated to the size of a set, with 32 bits per number."""
 
     sized: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("full",)
@@ -36,11 +36,11 @@ class EqualBytes(Baseline):
     """Bits per number of the stored factors."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether an update of rank 1 or more fits in the bytes."""
+        """Return whether an update of rank 1 or more fits in the allowed bytes."""
         return self._rank(setting) > 0
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Truncate the update of every head to the largest rank that fits in the bytes."""
+        """Truncate the update of every head to the largest rank that fits in the allowed bytes."""
         started_at, full, rank = time.monotonic(), setting.fitted["full"], self._rank(setting)
         form = RowStorage(bits=self.bits)
         start = setting.start
@@ -63,14 +63,14 @@ class EqualBytes(Baseline):
 
 @baselines.register("equal-bytes-4-bit")
 class EqualBytes4Bit(EqualBytes):
-    """The trained heads truncated to the bytes of a set, 4 bits per number."""
+    """The trained heads, truncated to the size of a set, with 4 bits per number."""
 
     bits: Literal[32, 16, 8, 6, 4, 3, 2] = 4
     """Bits per number of the stored factors."""
 
 
 def _truncated(update: Float[Tensor, "R d p"], rank: int, form: RowForm) -> Float[Tensor, "R d p"]:
-    """Return the best approximation of each update by a matrix of at most this rank, from its stored factors."""
+    """Return the best approximation of each update with at most this rank, restored from its stored factors."""
     if not rank:
         return torch.zeros_like(update)
     values = update if update.shape[1] <= update.shape[2] else update.mT

@@ -1,4 +1,4 @@
-"""Heads W_0 + U V^T of rank N, trained on all rows by InfoNCE with Adam.
+"""Heads W_0 + U V^T with an update U V^T of rank N, trained on all rows by InfoNCE with Adam.
 
 N synthetic rows change a head by a matrix of rank at most N, so a set of N rows is compared with rank-N updates that
 are trained directly. If the rank does not restrict the heads, the baseline equals training on all rows and is omitted.
@@ -38,7 +38,7 @@ class LowRank(Baseline):
     sized: ClassVar[bool] = True
 
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.001, 0.003, 0.01)
-    """Step sizes of Adam that validation chooses from."""
+    """Candidate step sizes for Adam; the one with the best validation score is used."""
 
     def applies(self, setting: Setting) -> bool:
         """Return whether the rank restricts the heads."""
@@ -120,6 +120,6 @@ class LowRankHeads:
 
 
 def _factor(num_runs: int, width: int, rank: int, generator: torch.Generator) -> Float[Tensor, "R p r"]:
-    """Return random columns of about length 1, on the CPU."""
+    """Return random columns with a length of about 1, on the CPU."""
     columns: Tensor = torch.randn(num_runs, width, rank, generator=generator, device="cpu") / width**0.5
     return columns

@@ -1,6 +1,6 @@
-"""Random real rows (float32), as many as a set has, resampled for every run; students train on them by InfoNCE.
+"""Students trained by InfoNCE on random real rows (float32), which are resampled for every run.
 
-Step size and number of steps are chosen on validation, in the same way as the recipe of a selected or computed set.
+Step size and number of steps are chosen on validation, as they are for sets whose rows are selected or computed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class RandomRows(Baseline):
     batch_size: Count = 128
     """Rows per step, or all rows if there are fewer."""
     max_steps: Count = 2048
-    """Largest number of steps; candidates double from 8."""
+    """Maximum number of steps; the candidates are 8, 16, 32, ... up to this number."""
 
     def applies(self, setting: Setting) -> bool:
         """Return whether there are enough rows for a contrastive loss."""
@@ -86,7 +86,7 @@ class RandomRows(Baseline):
 
 
 def _curve(students: Iterator[Any], length: int, validation: FeatureSet) -> list[float]:
-    """Return the validation score at every checkpoint; -1 after training diverged."""
+    """Return the validation score at every checkpoint, or -1 at checkpoints after training has diverged."""
     scores: list[float] = []
     with suppress(NotFiniteError):
         scores += (mean_score(heads, validation) for _, heads in students)

@@ -18,15 +18,18 @@ from omnidistill.training.experts.epochs import stack_runs
 
 @baselines.register("cca")
 class RidgeCca(Baseline):
-    """Ridge CCA heads, computed from all rows in closed form; as wide as the initial heads if the features are."""
+    """Ridge CCA heads, computed from all rows in closed form.
+
+    Their width is that of the initial heads or of the narrowest features, whichever is smaller.
+    """
 
     cites: ClassVar[tuple[str, ...]] = ()
 
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0)
-    """Ridges that validation chooses from, in units of the mean eigenvalue of each covariance."""
+    """Candidate ridges, in units of the mean eigenvalue of each covariance matrix; chosen on validation."""
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Compute heads for every pairing and ridge; return the heads that validate best."""
+        """Compute heads for every pairing and ridge; return the heads with the best validation score."""
         started_at, train = time.monotonic(), setting.data.train
         widths = {name: matrix.shape[1] for name, matrix in setting.start.items()}
         rank = min(next(iter(setting.start.values())).shape[0], *widths.values())
