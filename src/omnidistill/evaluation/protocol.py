@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,11 @@ from omnidistill.core.settings import Count, Positive, Settings
 class EvaluateConfig(Settings):
     """How sets and baselines are scored."""
 
+    added: ClassVar[tuple[str, ...]] = ("protocol",)
+
+    protocol: Literal["ours", "paper"] = "ours"
+    """How heads are trained: "ours" is by the recipe of the set, and on real rows with the number of epochs that
+    validates best; "paper" is as in the public code of LoRS (`evaluation.paper_protocol`)."""
     num_seeds: Annotated[int, Field(ge=2)] = 10
     """Students trained per row of the table. They differ in the order of batches and, for random rows, in the rows."""
     max_epochs: Count = 100

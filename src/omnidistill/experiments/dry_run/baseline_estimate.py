@@ -36,7 +36,11 @@ def _stage(place: ComparisonContext, cell: BaselineCell) -> Stage:
     seconds = _seconds(place, small)
     tensors, result = place.store.load(small)
     runs = evaluate.num_seeds / _RUNS
-    if "num_epochs" in result["settings"]:
+    if "num_epochs" in result["settings"] and evaluate.protocol == "paper":  # every run has all epochs
+        epochs = (choices + evaluate.num_seeds) * evaluate.max_epochs
+        seconds *= epochs / ((1 + _RUNS) * few.max_epochs)
+        stage = Stage(_name(cell), (choices + 1) * evaluate.max_epochs, "epochs", seconds)
+    elif "num_epochs" in result["settings"]:
         epochs = result["judged"] + _RUNS * result["settings"]["num_epochs"]
         tried = min(int(_SECONDS * epochs / (seconds * (1 + _RUNS))), evaluate.max_epochs)
         if tried >= USUAL_EPOCHS // 2:
