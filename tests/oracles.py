@@ -18,16 +18,21 @@ def unit(outputs: Array) -> Array:
     return outputs / np.sqrt((outputs**2).sum(-1, keepdims=True))
 
 
-def wbce(similarity: Array, targets: Array, tau: float, threshold: float, reduction: str) -> float:
-    """Mean of l over positives plus mean of l over negatives; the public LoRS code ("mean") takes half of it."""
+def wbce(
+    similarity: Array, targets: Array, tau: float, threshold: float, reduction: str, epsilon: float = 0.0
+) -> float:
+    """Mean of l over positives plus mean of l over negatives; the public LoRS code ("mean") takes half of it.
+
+    It also adds epsilon = 1e-6 in both logarithms and to the numbers of positives and of negatives.
+    """
     positive: list[float] = []
     negative: list[float] = []
     for i in range(len(targets)):
         for j in range(len(targets)):
             t, q = targets[i, j], 1 / (1 + np.exp(-similarity[i, j] / tau))
-            loss = -t * np.log(q) - (1 - t) * np.log(1 - q)
+            loss = -t * np.log(q + epsilon) - (1 - t) * np.log(1 - q + epsilon)
             (positive if t > threshold else negative).append(loss)
-    total = sum(float(np.mean(group)) for group in (positive, negative) if group)
+    total = sum(sum(group) / (len(group) + epsilon) for group in (positive, negative) if group)
     return total * {"sum": 1.0, "mean": 0.5}[reduction]
 
 

@@ -15,7 +15,9 @@ from omnidistill.distillation.optimisers import set_optimisers
 from omnidistill.distillation.outer import outer_objectives
 from omnidistill.evaluation.baselines import baselines
 from omnidistill.experiments.cite import works
+from omnidistill.experiments.config import RunConfig
 from omnidistill.methods import methods
+from omnidistill.methods.learn import Learn
 from omnidistill.methods.selectors import selectors
 from omnidistill.models.objectives import objectives
 from omnidistill.models.similarities import similarities
@@ -42,7 +44,7 @@ REQUIRED = {("recipe", "sgd"): {"num_steps": 3, "step_sizes": [0.1, 0.25], "batc
 """Settings of components that have required ones."""
 
 CHANGED: list[tuple[ComponentRegistry[Any], dict[str, Any]]] = [
-    (objectives, {"kind": "pairwise-wbce", "tau": 0.5, "anchor": "text", "reduction": "plain"}),
+    (objectives, {"kind": "pairwise-wbce", "tau": 0.5, "anchor": "text", "reduction": "plain", "epsilon": 1e-6}),
     (objectives, {"kind": "infonce", "anchor": 1}),
     (objectives, {"kind": "hopa", "lambda_ins": 0, "proxy_rank": 2, "modality_term": "none"}),
     (similarities, {"kind": "low-rank", "rank": 3, "alpha": 2.0}),
@@ -102,7 +104,11 @@ def stored(component: Any) -> Any:
 @EVERY
 def test_what_is_stored_builds_the_same_component(registry: ComponentRegistry[Any], name: str) -> None:
     component = build(registry, name)
-    assert list(stored(component)) == ["kind", *type(component).model_fields]
+    assert list(component.to_json()) == ["kind", *type(component).model_fields]
+    assert list(stored(component)) == [
+        "kind",
+        *(name for name in type(component).model_fields if name not in component.added),
+    ]
     for again in (registry.build(stored(component)), registry.build(component.model_dump())):
         assert type(again) is type(component)
         assert again == component
@@ -119,6 +125,17 @@ def test_changed_settings_are_stored_too(registry: ComponentRegistry[Any], spec:
     assert again == component
     assert stored(again) == stored(component)
     assert pickle.loads(pickle.dumps(component)) == component
+
+
+def test_settings_of_later_versions_are_stored_only_if_they_are_changed() -> None:
+    """So digests and identities of artifacts of version 0.1 stay equal; `config` prints all settings."""
+    plain, changed = objectives.build("pairwise-wbce"), objectives.build({"kind": "pairwise-wbce", "epsilon": 1e-6})
+    assert "epsilon" not in stored(plain)
+    assert plain.to_json() == {**stored(plain), "epsilon": 0.0}
+    assert stored(changed) == {**stored(plain), "epsilon": 1e-6}
+    nested = RunConfig(distill=Learn(student=changed))
+    assert nested.model_dump(mode="json")["distill"]["student"] == stored(changed)
+    assert nested.to_json()["experts"]["objective"]["epsilon"] == 0.0
 
 
 @EVERY

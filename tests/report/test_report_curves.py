@@ -198,3 +198,36 @@ def test_any_points_give_a_well_formed_picture_within_its_frame(
         assert all(0 <= x <= width for x in numbers[::2])
         assert all(0 <= y <= height for y in numbers[1::2])
     assert len([label for label in texts(svg) if label != "no data"]) <= 30
+
+
+def rings(svg: str) -> list[tuple[float, float]]:
+    return [(float(node.get("cx", "")), float(node.get("cy", ""))) for node in tree(svg).iter("circle")]
+
+
+def test_a_mark_is_a_ring_on_the_curve_with_a_legend() -> None:
+    points = [(float(i), float((i - 6) ** 2)) for i in range(0, 21, 2)]
+    svg = line_chart({"loss": points}, marks={"loss": 6.0, "not drawn": 3.0}, **LABELS)
+    assert rings(svg) == [curve(svg)[3]]
+    assert "○ returned set, iteration 6" in texts(svg)
+    description = next(node.text or "" for node in tree(svg).iter("desc"))
+    assert "; the returned set is at 6." in description
+    plain = line_chart({"loss": points}, **LABELS)
+    assert (rings(plain), "returned" in plain) == ([], False)
+
+
+def test_a_mark_between_points_is_at_the_nearest_one() -> None:
+    """The log has no loss of iteration 0, and curves of many points are drawn with fewer."""
+    svg = line_chart({"loss": [(1.0, 2.0), (2.0, 1.0)]}, marks={"loss": 0.0}, **LABELS)
+    assert rings(svg) == [curve(svg)[0]]
+    many = line_chart({"loss": [(float(i), 1.0 + i % 7) for i in range(4000)]}, marks={"loss": 1999.0}, **LABELS)
+    (ring,) = rings(many)
+    assert ring in curve(many)
+
+
+def test_every_curve_has_its_own_mark() -> None:
+    curves = {name: [(0.0, height), (10.0, height)] for name, height in (("a", 1.0), ("b", 2.0), ("c", 3.0))}
+    svg = line_chart(curves, marks={"a": 0.0, "c": 10.0}, **LABELS)
+    (left, low), (right, high) = rings(svg)
+    assert left < right
+    assert low > high
+    assert "○ returned sets" in texts(svg)

@@ -229,6 +229,17 @@ def test_curves_show_loss_with_its_floor_branches_validation_and_step_sizes() ->
     assert any("from 25.9 at 9 to 30.9 at 59" in description for description in page.inside("desc"))
 
 
+def test_every_curve_marks_the_iteration_of_the_returned_set() -> None:
+    """Eight curves in four charts; in charts of several runs, each curve marks that of its run."""
+    page = Page(render_page([view(iteration=29)]))
+    assert len(page.all("circle")) == 8
+    assert page.inside("text").count("○ returned set, iteration 29") == 4
+    assert not Page(render_page([view()])).all("circle")
+    shared = Page(render_page([view(iteration=29, name="one"), view(iteration=49, name="two")]))
+    assert shared.inside("text").count("○ returned sets") == 2
+    assert len(shared.all("circle")) == 2 * 8 + 2 * 2
+
+
 def test_a_run_without_matching_has_no_floor_and_one_without_metrics_no_curves() -> None:
     scores = sample() | {"matching_loss": None}
     page = Page(render_page([view(scores=scores)]))

@@ -178,7 +178,9 @@ class ComponentRegistry(Registry[type[C]]):
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Support `Annotated[Base, registry]` as the type of a settings field."""
-        dump = core_schema.plain_serializer_function_ser_schema(lambda component: component.model_dump(mode="json"))
+        dump = core_schema.plain_serializer_function_ser_schema(
+            lambda component, info: component.model_dump(mode="json", context=info.context), info_arg=True
+        )
         return core_schema.no_info_plain_validator_function(self.build, serialization=dump)
 
     def _add(self, name: str, entry: Any, package: str | None) -> None:

@@ -28,7 +28,9 @@ Positive = Annotated[float, Field(gt=0, le=1e30)]  # larger values overflow in f
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
-S = TypeVar("S", bound="Settings")  # instead of typing.Self, which beartype accepts only in decorated classes
+_COMPLETE = {"settings": "all"}
+
+S = TypeVar("S", bound="Settings")  # not typing.Self, which beartype accepts in decorated classes only
 
 
 class Settings(BaseModel):
@@ -37,6 +39,9 @@ class Settings(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
+    added: ClassVar[tuple[str, ...]] = ()
+    """Settings that version 0.1 does not have. A dump omits them while they have their default, so that settings,
+    digests and keys in stored artifacts stay equal to those of today."""
     cites: ClassVar[tuple[str, ...]] = ()
     """The works that these settings are based on: keys in `citations/works.bib`, or complete BibTeX entries."""
 
@@ -61,6 +66,19 @@ class Settings(BaseModel):
             message = problem["msg"].removeprefix("Value error, ")
             raise InputError(message if problem["type"] == "value_error" else f"{where}: {message}") from None
 
+    def to_json(self) -> dict[str, Any]:
+        """Return every setting as JSON values, including those that a dump omits."""
+        return self.model_dump(mode="json", context=_COMPLETE)
+
+    @model_serializer(mode="wrap")
+    def _dump(self, handler: Callable[[Any], dict[str, Any]], info: Any) -> dict[str, Any]:
+        tree = handler(self)
+        if info.context == _COMPLETE:
+            return tree
+        fields = type(self).model_fields
+        unchanged = [name for name in self.added if getattr(self, name) == fields[name].get_default()]
+        return {name: value for name, value in tree.items() if name not in unchanged}
+
 
 class Component(Settings):
     """Base class for components: settings with behaviour, registered by name for a role.
@@ -73,6 +91,6 @@ class Component(Settings):
     package: ClassVar[str | None] = None
 
     @model_serializer(mode="wrap")
-    def _with_kind(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    def _dump(self, handler: Callable[[Any], dict[str, Any]], info: Any) -> dict[str, Any]:
         package = {"package": self.package} if self.package else {}
-        return {"kind": self.kind, **package, **handler(self)}
+        return {"kind": self.kind, **package, **super()._dump(handler, info)}

@@ -1,12 +1,11 @@
 """Parameters that the outer loop learns: latent tensors of the rows, similarity factors, and step sizes.
 
-There is one step size per modality. Its logarithm is learned, so it stays positive. Optionally, the loop maintains an
-exponential moving average of all parameters.
+The step sizes are learned in log space or in linear space (`step_sizes`). Optionally an exponential moving average of
+all parameters is tracked.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +19,7 @@ from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation.loop_settings import LoopSettings
 from omnidistill.distillation.optimisers import SetOptimiser
+from omnidistill.distillation.step_sizes import LEAVES, StepSizeSpace, from_space, to_space
 from omnidistill.models.storages import RowForm
 
 
@@ -29,16 +29,17 @@ class Learnable:
 
     rows: dict[str, Tensor]
     similarity: dict[str, Tensor]
-    log_step_sizes: Float[Tensor, " M"]
-    average: dict[str, Tensor] = field(default_factory=dict)  # by name of the leaf; empty without averaging
+    learned_step_sizes: Float[Tensor, " M"]
+    space: StepSizeSpace
+    average: dict[str, Tensor] = field(default_factory=dict)  # of every leaf, by name; empty without averaging
 
     @staticmethod
     def initial(rows: FeatureSet, config: LoopSettings, storage: RowForm, streams: Streams) -> Learnable:
         """Return the initial state: real rows, S = I, and the configured step size (0.1 if none is configured)."""
         similarity = moved(config.similarity.init(config.num_rows, streams["similarity"]), rows.device)
-        first = math.log(config.initial_step_size or 0.1)
-        steps = torch.full((len(rows.modalities),), first, device=rows.device)
-        learnable = Learnable(storage.init(rows.features), similarity, steps)
+        first = torch.tensor(config.initial_step_size or 0.1, dtype=torch.float64, device="cpu")
+        steps = to_space(first.expand(len(rows.modalities)), config.step_size_space).float().to(rows.device)
+        learnable = Learnable(storage.init(rows.features), similarity, steps, config.step_size_space)
         if config.average:
             learnable.average.update(learnable.copy())
         for leaf in learnable.tensors().values():
@@ -46,20 +47,25 @@ class Learnable:
         return learnable
 
     def load_set(self, rows: Mapping[str, Tensor], similarity: Mapping[str, Tensor], step_sizes: Tensor) -> None:
-        """Overwrite rows and step sizes with those of another set, and also the similarity if its shapes match."""
-        initial = {f"rows/{name}": matrix for name, matrix in rows.items()} | {"log_step_sizes": step_sizes.log()}
+        """Overwrite rows and step sizes with those of another set, and the similarity if its shapes are the same."""
+        initial = {f"rows/{name}": matrix for name, matrix in rows.items()}
+        initial[LEAVES[self.space]] = to_space(step_sizes, self.space)
         if {name: x.shape for name, x in similarity.items()} == {name: x.shape for name, x in self.similarity.items()}:
             initial |= {f"similarity/{name}": tensor for name, tensor in similarity.items()}
         leaves = {**self.copy(), **initial}
         self.restore({**leaves, **{f"average/{name}": leaves[name] for name in self.average}})
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return all leaves by name: "rows/...", "similarity/...", "log_step_sizes"."""
+        """Return all leaves by name: "rows/...", "similarity/...", and "log_step_sizes" or "step_sizes"."""
         return {
             **{f"rows/{name}": tensor for name, tensor in self.rows.items()},
             **{f"similarity/{name}": tensor for name, tensor in self.similarity.items()},
-            "log_step_sizes": self.log_step_sizes,
+            LEAVES[self.space]: self.learned_step_sizes,
         }
+
+    def step_sizes(self) -> Float[Tensor, " M"]:
+        """Return the step sizes, differentiable with respect to the learned tensor."""
+        return from_space(self.learned_step_sizes, self.space)
 
     def copy(self) -> dict[str, Tensor]:
         """Return copies of all leaves by name."""
@@ -86,8 +92,8 @@ class Learnable:
                 leaf.copy_(tensors[name])
 
     def optimiser(self, config: SetOptimiser) -> torch.optim.Optimizer:
-        """Return the optimiser for rows, similarity and log step sizes, each of which has its own learning rate."""
-        return config.build(self.rows.values(), self.similarity.values(), [self.log_step_sizes])
+        """Return the optimiser of rows, similarity and step sizes, with one learning rate for each."""
+        return config.build(self.rows.values(), self.similarity.values(), [self.learned_step_sizes])
 
 
 def random_rows(train: FeatureSet, size: int, generator: torch.Generator) -> FeatureSet:

@@ -21,6 +21,7 @@ from omnidistill.distillation.distilled_set import DistilledSet, sgd_recipe
 from omnidistill.distillation.learnable import Learnable, random_rows
 from omnidistill.distillation.loop_settings import LoopSettings
 from omnidistill.distillation.outer.outer_objective import Outer
+from omnidistill.distillation.step_sizes import LEAVES
 from omnidistill.io.tracking import MetricsRecord
 from omnidistill.models.objectives import Objective
 from omnidistill.models.similarities import Similarity
@@ -130,7 +131,7 @@ class Learner:
             self.storage.expand(learnable.rows),
             self.similarity.targets(learnable.similarity, batches),
             batches,
-            learnable.log_step_sizes.exp(),
+            learnable.step_sizes(),
             blend=self._blend(),
         )
         losses = self.outer.loss(endpoint, episode)
@@ -141,8 +142,8 @@ class Learner:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._step(iteration)
-        sizes = learnable.log_step_sizes.detach().exp()
-        # A log step size of -Inf could never increase again.
+        sizes = learnable.step_sizes().detach()
+        # Training with a step size of 0 or less is useless, and a log step size of -Inf could never increase again.
         _require_finite(sizes.log(), [f"log step size of '{name}'" for name in self.modalities])
         terms = {f"loss/{name}": float(x) for name, x in zip(self.outer.terms, losses.detach(), strict=True)}
         step_sizes = {f"step_size/{name}": float(x) for name, x in zip(self.modalities, sizes, strict=True)}
@@ -154,8 +155,12 @@ class Learner:
         Step sizes are halved once for each restart since the set was copied. The moving average starts from the set.
         """
         self.restarts += 1
-        tensors = dict(point.tensors)
-        tensors["log_step_sizes"] = tensors["log_step_sizes"] - math.log(2) * (self.restarts - point.restarts)
+        tensors, space = dict(point.tensors), self.settings.step_size_space
+        halvings = self.restarts - point.restarts
+        if space == "log":
+            tensors[LEAVES[space]] = tensors[LEAVES[space]] - math.log(2) * halvings
+        else:
+            tensors[LEAVES[space]] = tensors[LEAVES[space]] * 0.5**halvings
         self.learnable.restore({**tensors, **{f"average/{name}": tensor for name, tensor in tensors.items()}})
         self.optimiser = self.learnable.optimiser(self.settings.optimiser)
 
@@ -186,7 +191,7 @@ class Learner:
         return {
             **{f"the rows of '{name}'": leaf for name, leaf in learnable.rows.items()},
             **{f"the similarity ({name})": leaf for name, leaf in learnable.similarity.items()},
-            "the step sizes": learnable.log_step_sizes,
+            "the step sizes": learnable.learned_step_sizes,
         }
 
 

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from omnidistill.core.settings import Count, Positive
 from omnidistill.distillation.optimisers import AdamOptimiser, AnySetOptimiser
 from omnidistill.distillation.set_settings import SetSettings
+from omnidistill.distillation.step_sizes import StepSizeSpace
 from omnidistill.models.objectives import AnyObjective, Hopa
 from omnidistill.models.similarities import AnySimilarity, LowRank, Similarity
 from omnidistill.training.rollout import Form
@@ -21,6 +22,7 @@ class LoopSettings(SetSettings):
     """Settings for learning rows through the training of a student."""
 
     usual_batch: ClassVar[int] = 25
+    added: ClassVar[tuple[str, ...]] = ("step_size_space", "patience")
 
     iterations: Count = 1500
     """Outer iterations (paper: 2000 to 3000)."""
@@ -38,8 +40,11 @@ class LoopSettings(SetSettings):
     blend: bool = False
     """Whether students train on mixtures of the rows in a batch (RepBlend)."""
     initial_step_size: Positive | None = None
-    """Initial value of the student's step sizes, which are learned, one per modality (paper: 0.01 for experts trained
-    with 0.01); absent: the step size of the experts, or 0.1 without experts."""
+    """Initial value of each modality's learned student step size (paper: 0.01 for experts trained with 0.01); absent:
+    the step size of the experts, or 0.1 without experts."""
+    step_size_space: StepSizeSpace = "log"
+    """What is learned: the logarithms of the step sizes, which therefore stay positive, or the step sizes themselves
+    ("linear", public code of MTT-VL and LoRS); a step size of 0 or less restarts the loop like NaN."""
     optimiser: AnySetOptimiser = AdamOptimiser()
     """Optimiser for the synthetic set."""
     schedule: Literal["constant", "cosine"] = "cosine"
@@ -50,8 +55,9 @@ class LoopSettings(SetSettings):
     clip_norm: Positive | None = None
     """Largest allowed norm of the gradient with respect to all rows; absent: no clipping."""
     validate_every: Annotated[int, Field(ge=0)] = 100
-    """Iterations between validations. The set with the best validation score is returned. 0: no validation, and the
-    last set is returned."""
+    """Iterations between validations; the set that validates best is returned. 0: no validation, last set returned."""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Validations in a row without a new best score after which the loop stops; 0: it never stops for this reason."""
     checkpoint_seconds: Positive = 30.0
     """Seconds between checkpoints."""
 

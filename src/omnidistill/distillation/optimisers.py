@@ -1,4 +1,8 @@
-"""Optimisers for the synthetic set, with separate learning rates for rows, similarity factors and log step sizes."""
+"""Optimisers of the synthetic set: one learning rate each for rows, similarity factors and step sizes.
+
+The rate of the step sizes applies to what is learned: their logarithms, or with `step_size_space = "linear"` the step
+sizes themselves.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ class SetOptimiser(Component):
     similarity: Positive
     """Learning rate for the similarity factors."""
     step_sizes: Positive
-    """Learning rate for the logarithms of the step sizes."""
+    """Learning rate of the step sizes, in the space in which they are learned."""
 
     @abstractmethod
     def build(
@@ -54,14 +58,14 @@ AnySetOptimiser = Annotated[SetOptimiser, set_optimisers]
 
 @set_optimisers.register("sgd")
 class SgdOptimiser(SetOptimiser):
-    """SGD on the synthetic set, as in the paper."""
+    """SGD on the synthetic set, the optimiser of the paper."""
 
     rows: Positive = 100.0
     """Learning rate for the rows."""
     similarity: Positive = 10.0
     """Learning rate for the similarity factors."""
     step_sizes: Positive = 1e-4
-    """Learning rate for the logarithms of the step sizes."""
+    """Learning rate of the step sizes, in the space in which they are learned."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Momentum for rows, similarity factors and step sizes."""
 
@@ -81,7 +85,7 @@ class AdamOptimiser(SetOptimiser):
     similarity: Positive = 0.05
     """Learning rate for the similarity factors."""
     step_sizes: Positive = 0.01
-    """Learning rate for the logarithms of the step sizes."""
+    """Learning rate of the step sizes, in the space in which they are learned."""
 
     def build(
         self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]

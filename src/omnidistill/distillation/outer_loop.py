@@ -33,6 +33,7 @@ from omnidistill.distillation.loop_settings import LoopSettings
 from omnidistill.distillation.outer.outer_objective import Outer
 from omnidistill.distillation.provenance import Provenance
 from omnidistill.distillation.set_spec import SetSpec
+from omnidistill.distillation.step_sizes import LEAVES, from_space
 from omnidistill.io.tracking import (
     JsonlLog,
     MemoryLog,
@@ -115,11 +116,12 @@ def distill(
         outer: the outer objective, which computes the loss of a trained student.
         width: embedding width d of the heads.
         settings: settings of the outer loop.
-        folder: folder for the log and the checkpoints; None: nothing is written, so the loop cannot be resumed.
-        seed: seed for all random streams.
-        initial_set: set to continue from, with the same number of rows; None: start from random training rows.
-        validate: scores a set on the validation split; None, or `validate_every` = 0: the last set is returned.
-        stop_criterion: may end the loop early; the result is then the best set so far.
+        folder: where log and checkpoints are written; None: nowhere, and an interrupted loop cannot be resumed.
+        seed: seed of every random stream.
+        initial_set: a set with the same number of rows to continue from; None: random training rows.
+        validate: scores a set on the validation split; None, or `validate_every` = 0: the last set is returned. With
+            `patience`, the loop ends early when the scores do not improve.
+        stop_criterion: may end the loop early as well, with the best set so far.
         notes: notes for the user, one line each; reported once.
         provenance: data, heads, experts and configuration of the run, which are stored with the set. Resuming from a
             checkpoint with a different provenance is an error.
@@ -228,18 +230,34 @@ class _Loop:
         result = self.validate(self._distilled(self._result(), iteration))
         self.state.best.offer(result.score, iteration, result.num_steps, self.learner)
         scores = {"validation": result.score, "validation_steps": result.num_steps, "judged": result.num_evaluated}
-        return replace(record, values={**record.values, **scores})
+        best = {"best_iteration": self.state.best.iteration}
+        return replace(record, values={**record.values, **scores, **best})
 
     def _logged(self, record: MetricsRecord, notes: Sequence[str], tracker: MetricsLog) -> bool:
         """Log the record with its notes, and return whether the run ends early."""
-        best, reason, iteration = self.state.best, None, record.iteration or 0
-        if self.stop_criterion and "validation" in record.values and best.num_steps:
-            reason = self.stop_criterion(iteration, self._distilled(best.tensors, best.iteration, best))
+        best, reason = self.state.best, self._reason_to_stop(record)
         if reason:
-            after = f"{iteration} of {self.settings.iterations} iterations"
-            notes = [*notes, f"{reason}; stopped after {after}, with the set from iteration {best.iteration}"]
+            after = f"{record.iteration} of {self.settings.iterations} iterations"
+            notes = [*notes, f"{reason}; stopped after {after}, with the set of iteration {best.iteration}"]
         self._note(record, notes, tracker)
         return reason is not None
+
+    def _reason_to_stop(self, record: MetricsRecord) -> str | None:
+        """Return the reason to stop after a validation: that of the stop criterion, or that patience is exhausted.
+
+        Both depend only on the best set and the iteration, which a checkpoint stores, so a resumed run stops alike.
+        """
+        best, iteration, settings = self.state.best, record.iteration or 0, self.settings
+        if "validation" not in record.values or not best.num_steps:
+            return None
+        if self.stop_criterion:
+            reason = self.stop_criterion(iteration, self._distilled(best.tensors, best.iteration, best))
+            if reason:
+                return reason
+        stalled = (iteration - best.iteration) // settings.validate_every
+        if settings.patience and stalled >= settings.patience and iteration < settings.iterations:
+            return f"no better validation score in {stalled} validations"
+        return None
 
     def _note(self, record: MetricsRecord, notes: Sequence[str], tracker: MetricsLog) -> None:
         tracker.log(replace(record, notes=tuple(notes)))
@@ -276,8 +294,8 @@ class _Loop:
     def _distilled(self, tensors: Mapping[str, Tensor], iteration: int, best: Best | None = None) -> DistilledSet:
         learner = self.learner
         tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        sizes = tuple(tensors.pop("log_step_sizes").exp().tolist())
-        settings = self.settings
+        settings, space = self.settings, self.settings.step_size_space
+        sizes = tuple(from_space(tensors.pop(LEAVES[space]), space).tolist())
         num_steps = best.num_steps if best and best.num_steps else settings.num_student_steps
         order = self.seed if settings.order == "fixed" else None
         spec = SetSpec(

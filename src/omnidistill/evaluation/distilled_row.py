@@ -8,22 +8,34 @@ from typing import Any
 
 from omnidistill.core.threads import threads_for
 from omnidistill.distillation import DistilledSet
+from omnidistill.evaluation.paper_protocol import published_recipe, require_finite
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.models.heads import Heads
 
 
 def train_on_sets(sets: Sequence[DistilledSet], start: Heads, config: EvaluateConfig, seed: int) -> TrainedHeads:
-    """Train `config.num_seeds` students on each set; the time in the result covers only the training of students."""
+    """Train students on the sets, `config.num_seeds` runs each; the time includes only the training of students.
+
+    Raises:
+        NotFiniteError: with the published protocol, training diverged.
+    """
+    published = config.protocol == "paper"
+    if published:
+        sets = [published_recipe(distilled, config) for distilled in sets]
     started_at, parts = time.monotonic(), []
     for distilled in sets:
         width = next(iter(start.values())).shape[0]
         with threads_for(len(distilled), {name: start[name].shape[1] for name in distilled.modalities}, width):
             parts.append(next(distilled.students(start, seed=seed, num_runs=config.num_seeds))[1])
+        if published:
+            require_finite(parts[-1])
     recipes = [_settings(distilled) for distilled in sets]
     settings = recipes[0]
     if len(sets) > 1:
         settings = {name: [recipe[name] for recipe in recipes] for name in recipes[0]}
+    if published:
+        settings = {**settings, "protocol": "paper"}
     label = f"{sets[0].provenance.method or 'set'}, {sets[0].size} rows"
     num_bytes = sum(each.bytes for each in sets)
     return TrainedHeads(label, tuple(parts), num_bytes, time.monotonic() - started_at, settings)

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Unpack
 
 import torch
 
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.data.featureset import Development, FeatureSet
+from omnidistill.evaluation.paper_protocol import PublishedSgd
 from omnidistill.evaluation.validation import run_of, validation_score
 from omnidistill.models.heads import Heads
 from omnidistill.models.objectives import Objective
@@ -50,10 +52,13 @@ def choose_training(
     seed: int,
     purpose: str,
     report: Callable[..., object] = lambda n, **fields: None,
+    last_epoch: bool = False,
+    **optimiser: Unpack[PublishedSgd],
 ) -> Training:
     """Train one run per step size; return the step size and number of epochs with the best validation score.
 
-    A run ends when its score has not improved for six epochs, or when it diverges. If scores tie, the first one wins.
+    A run ends when its score has not improved for six epochs, or when it diverges. With `last_epoch`, every run has
+    `max_epochs` epochs, and only the heads of the last one are compared.
 
     Args:
         objective: the objective, bound to the modalities.
@@ -61,13 +66,14 @@ def choose_training(
         data: training and validation rows.
         learning_rates: candidate step sizes.
         batch_size: rows per step.
-        max_epochs: maximum number of epochs.
-        seed: seed for the mini-batches.
-        purpose: name of the random stream for the mini-batches.
-        report: `Progress.advance` or a function with the same arguments; called with the score after every epoch, and
-            when a run ends.
+        max_epochs: largest number of epochs.
+        seed: seed of the mini-batches.
+        purpose: name of the random stream of the mini-batches.
+        report: `Progress.advance`, or a function like it: called after every epoch with its score, and when a run ends.
+        last_epoch: whether the number of epochs is given instead of chosen.
+        optimiser: momentum, weight decay and decay of the step size, see `train_epochs`.
     """
-    best, num_evaluated = Training(learning_rates[0], 1, -1.0, 0), 0
+    best, num_evaluated = Training(learning_rates[0], max_epochs if last_epoch else 1, -1.0, 0), 0
     for rate in learning_rates:
         heads = stack_runs(start, 1)
         epochs = train_epochs(
@@ -79,8 +85,10 @@ def choose_training(
             num_epochs=max_epochs,
             seed=seed,
             purpose=purpose,
+            **optimiser,
         )
-        score, epoch, count = best_epoch(epochs, partial(_reported_score, heads, data.validation, report))
+        scored = _score_at_last_epoch if last_epoch else best_epoch
+        score, epoch, count = scored(epochs, partial(_reported_score, heads, data.validation, report))
         num_evaluated += count
         report(1, validation=score, learning_rate=rate, epochs=epoch)
         best = max(best, Training(rate, epoch, score, 0), key=lambda training: training.score)
@@ -91,6 +99,17 @@ def _reported_score(heads: StackedHeads, validation: FeatureSet, report: Callabl
     score = validation_score(run_of(heads, 0), validation)
     report(0, validation=score)
     return score
+
+
+def _score_at_last_epoch(epochs: Iterable[int], score: Callable[[], float]) -> tuple[float, int, int]:
+    """Return the score after the last epoch (-1 if training diverges), that epoch, and the number of scored epochs."""
+    last = 0
+    try:
+        for epoch in epochs:
+            last = epoch
+        return score(), last, 1
+    except NotFiniteError:
+        return -1.0, max(last, 1), 0
 
 
 def best_epoch(epochs: Iterable[int], score: Callable[[], float]) -> tuple[float, int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,11 @@ from omnidistill.evaluation.metrics import MetricName
 class EvaluateConfig(Settings):
     """How sets and baselines are scored."""
 
+    added: ClassVar[tuple[str, ...]] = ("protocol", "gallery", "metrics")
+
+    protocol: Literal["ours", "paper"] = "ours"
+    """How heads are trained: "ours" is by the recipe of the set, and on real rows with the number of epochs that
+    validates best; "paper" is as in the public code of LoRS (`evaluation.paper_protocol`)."""
     num_seeds: Annotated[int, Field(ge=2)] = 10
     """Students trained per table row. They differ in batch order and, for the baseline `random`, in their rows."""
     max_epochs: Count = 100

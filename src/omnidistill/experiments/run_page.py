@@ -107,6 +107,7 @@ def run_view(
             "Encoders": encoders if isinstance(encoders, dict) else {},
             "Settings": result.config.model_dump(mode="json"),
         },
+        provenance.iteration if result.config.joint else None,
     )
 
 

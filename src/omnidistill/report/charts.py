@@ -21,12 +21,13 @@ class Chart:
     svg: str
 
 
-def run_charts(scores: RunScores, metrics: Sequence[MetricsRecord]) -> Iterator[Chart]:
-    """Yield the charts of a run for which the log has records: losses, validation scores, step sizes.
+def run_charts(scores: RunScores, metrics: Sequence[MetricsRecord], iteration: int | None = None) -> Iterator[Chart]:
+    """Yield the charts of a run, as far as it has records: outer loss, validation scores, step sizes.
 
     Args:
-        scores: scores of the run, from which the matching loss and the rank floor are used.
-        metrics: records from the run's log.
+        scores: scores of the run, for its matching loss and rank floor.
+        metrics: records of the log of the run.
+        iteration: the iteration of the returned set, which every curve marks; None: no mark.
     """
     steps = curves(metrics, "step_size/")
     log_steps = all(y > 0 for curve in steps.values() for _, y in curve)
@@ -36,15 +37,21 @@ def run_charts(scores: RunScores, metrics: Sequence[MetricsRecord]) -> Iterator[
         ("Learned step sizes", steps, f"step size{', log scale' if log_steps else ''}", None, log_steps),
     ):
         if drawn:
-            yield Chart(title, line_chart(drawn, title=title, x_label=_X, y_label=y_label, floor=floor, log_y=log_y))
+            marks = {} if iteration is None else dict.fromkeys(drawn, float(iteration))
+            chart = line_chart(drawn, title=title, x_label=_X, y_label=y_label, floor=floor, marks=marks, log_y=log_y)
+            yield Chart(title, chart)
 
 
-def shared_charts(runs: Mapping[str, Sequence[MetricsRecord]]) -> Iterator[Chart]:
-    """Yield a chart of the validation score and a chart of the loss, with one curve per run.
+def shared_charts(
+    runs: Mapping[str, Sequence[MetricsRecord]], iterations: Mapping[str, int] | None = None
+) -> Iterator[Chart]:
+    """Yield charts of validation and loss with one curve per run.
 
     Args:
-        runs: records from the log of each run, by label of the run.
+        runs: records of the logs, by label of the run.
+        iterations: iterations of the returned sets, by label of the run; each curve marks its own.
     """
+    marks = {label: float(iteration) for label, iteration in (iterations or {}).items()}
     for title, key, y_label in (
         ("Mean recall on the validation split", "validation", "mean recall, %"),
         ("Outer loss", "loss", "loss"),
@@ -52,7 +59,8 @@ def shared_charts(runs: Mapping[str, Sequence[MetricsRecord]]) -> Iterator[Chart
         drawn = {label: curve for label, metrics in runs.items() for curve in curves(metrics, key).values()}
         if drawn:
             drawn = _percent(drawn) if key == "validation" else drawn
-            yield Chart(title, line_chart(drawn, title=f"{title}, all runs", x_label=_X, y_label=y_label))
+            chart = line_chart(drawn, title=f"{title}, all runs", x_label=_X, y_label=y_label, marks=marks)
+            yield Chart(title, chart)
 
 
 def total_floor(scores: RunScores) -> float | None:

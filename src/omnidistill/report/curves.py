@@ -40,6 +40,7 @@ def line_chart(
     x_label: str,
     y_label: str,
     floor: float | None = None,
+    marks: Mapping[str, float] | None = None,
     log_x: bool = False,
     log_y: bool = False,
 ) -> str:
@@ -53,7 +54,8 @@ def line_chart(
         series: the points (x, y) of each curve in ascending order of x, by name of the curve.
         title: title of the chart.
         x_label, y_label: labels of the axes.
-        floor: a lower bound, which is drawn as a dashed line with its value; None draws no line.
+        floor: lower bound, drawn as a dashed line with its value; None: no line.
+        marks: x of the iteration to mark with a ring on each curve, by name, such as that of the returned set.
         log_x, log_y: whether an axis is logarithmic.
     """
     drawn = {name: _segments(points, log_x, log_y) for name, points in series.items()}
@@ -83,7 +85,9 @@ def line_chart(
         body.append(_curve(segments, x_axis, y_axis, number))
     if len(drawn) > 1:
         body += _end_names(drawn, x_axis, y_axis)
-    return _wrap(title, _describe(drawn, x_label, y_label, floor, log_y), body, height)
+    marked = {name: x for name, x in (marks or {}).items() if name in drawn}
+    body += _rings(drawn, marked, x_axis, y_axis)
+    return _wrap(title, _describe(drawn, x_label, y_label, floor, log_y, marked), body, height)
 
 
 def standalone(chart: str) -> str:
@@ -222,6 +226,27 @@ def _curve(segments: list[list[Point]], x_axis: _Axis, y_axis: _Axis, number: in
     )
 
 
+def _rings(
+    drawn: Mapping[str, list[list[Point]]], marked: Mapping[str, float], x_axis: _Axis, y_axis: _Axis
+) -> list[str]:
+    """Return a ring at the drawn point of every marked curve that is nearest to its mark, and their legend."""
+    body = []
+    for number, (name, segments) in enumerate(drawn.items()):
+        if name in marked:
+            line = [point for segment in segments for point in _columns(segment)[0]]
+            x, y = min(line, key=lambda point: abs(point[0] - marked[name]))
+            ring = f'cx="{x_axis(x):.1f}" cy="{y_axis(y):.1f}" r="5" fill="none" stroke="{_colour(number)}"'
+            body.append(f'<circle {ring} stroke-width="2"/>')
+    if body:
+        body.append(_text(x_axis.stop, 14.0, f"○ {_marked_sets(marked)}", anchor="end"))
+    return body
+
+
+def _marked_sets(marked: Mapping[str, float]) -> str:
+    places = set(marked.values())
+    return f"returned set, iteration {places.pop():g}" if len(places) == 1 else "returned sets"
+
+
 def _end_names(drawn: Mapping[str, list[list[Point]]], x_axis: _Axis, y_axis: _Axis) -> list[str]:
     """Return the labels of the curves, each at the height of its curve's end; overlapping labels are moved apart."""
     lasts = [_columns(segments[-1])[0][-1][1] for segments in drawn.values()]
@@ -245,7 +270,12 @@ def _end_names(drawn: Mapping[str, list[list[Point]]], x_axis: _Axis, y_axis: _A
 
 
 def _describe(
-    drawn: Mapping[str, list[list[Point]]], x_label: str, y_label: str, floor: float | None, log_y: bool
+    drawn: Mapping[str, list[list[Point]]],
+    x_label: str,
+    y_label: str,
+    floor: float | None,
+    log_y: bool,
+    marked: Mapping[str, float],
 ) -> str:
     parts = [f"{y_label} against {x_label}{', logarithmic' if log_y else ''}."]
     for name, segments in drawn.items():
@@ -253,7 +283,8 @@ def _describe(
         (x0, first), (x1, last) = points[0], points[-1]
         lowest, highest = min(y for _, y in points), max(y for _, y in points)
         parts.append(
-            f"{name}: from {first:.3g} at {x0:g} to {last:.3g} at {x1:g}, lowest {lowest:.3g}, highest {highest:.3g}."
+            f"{name}: from {first:.3g} at {x0:g} to {last:.3g} at {x1:g}, lowest {lowest:.3g}, highest {highest:.3g}"
+            + (f"; the returned set is at {marked[name]:g}." if name in marked else ".")
         )
     if floor is not None:
         parts.append(f"Floor: {floor:.3g}.")

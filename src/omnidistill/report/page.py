@@ -81,7 +81,12 @@ def render_page(runs: Sequence[RunView]) -> str:
         scoring_facts=tables.facts,
         num_seeds=tables.num_seeds,
         compared=comparison_table({label: run.scores for label, run in together}),
-        shared_charts=safe_charts(shared_charts({label: run.metrics for label, run in together})),
+        shared_charts=safe_charts(
+            shared_charts(
+                {label: run.metrics for label, run in together},
+                {label: run.iteration for label, run in together if run.iteration is not None},
+            )
+        ),
         runs=views,
         media_note=media.note(),
         data=as_script_data(content),

@@ -28,7 +28,8 @@ class RunView:
         cases: individual test queries before and after training on the set.
         name: name of the run folder.
         commands: commands that reproduce the run.
-        facts: further facts by heading, as nested JSON values.
+        facts: further facts by heading, nested.
+        iteration: outer iteration of the returned set; None if it is not known, or for a run of pairs.
     """
 
     scores: RunScores
@@ -40,6 +41,7 @@ class RunView:
     name: str = ""
     commands: Sequence[str] = ()
     facts: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    iteration: int | None = None
 
     @property
     def scored(self) -> bool:

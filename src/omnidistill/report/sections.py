@@ -108,7 +108,7 @@ def run_sections(run: RunView, label: str, shown: ShownItems) -> RunSections:
         further=further(scores) if run.scored else "",
         origin=origin(scores),
         notes=tuple(sentence for sentence in sentences if sentence),
-        charts=safe_charts(run_charts(scores, run.metrics)),
+        charts=safe_charts(run_charts(scores, run.metrics, run.iteration)),
         similarities=tuple(_similarity(view, run, shown) for view in run.similarities),
         cases=None if run.cases is None else _cases(run.cases, run, shown),
         num_instances=len(run.instances),

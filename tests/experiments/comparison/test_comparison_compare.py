@@ -192,3 +192,23 @@ def test_some_of_the_modalities(made: Made, tmp_path: Path) -> None:
     expected = compare_in(tmp_path / "PART", plain, tmp_path / "D").content
     assert without_costs(found) == without_costs(expected)
     assert set(line_of(found, f"{SEPARATE}@8")["recall"]) == {"mean", "a->c", "c->a"}
+
+
+def test_other_metrics_come_from_stored_rankings(made: Made, copied: Path) -> None:
+    """Nothing is distilled, trained or ranked again for another table of the same sets."""
+    before = results(copied)
+    few = FEW.evolve(settings=('evaluate.metrics=["R@3", "mAP"]',))
+    with counted() as calls:
+        table = made.compare(copied, few, name="other", resume=True).content
+    assert calls == []
+    assert results(copied) == before
+    for row in table.rows:
+        assert row.recall is not None
+        assert (list(row.recall["mean"]), list(row.metrics["a->b"])) == (["R@3"], ["mAP"])
+
+
+def test_a_cut_off_beyond_the_gallery_is_refused_before_any_work(made: Made, tmp_path: Path) -> None:
+    many = FEW.evolve(settings=('evaluate.metrics=["R@1000"]',))
+    with pytest.raises(InputError, match="metrics: R@1000 is undefined, because the gallery of 'a' has only"):
+        made.compare(tmp_path / "C", many)
+    assert not (tmp_path / "C").exists()

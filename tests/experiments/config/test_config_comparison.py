@@ -362,6 +362,15 @@ def test_each_is_described_in_a_line_of_its_own() -> None:
         assert 10 < len(text) <= 100
 
 
+@pytest.mark.parametrize("settings", [(), ("evaluate.protocol=paper",)])
+def test_all_rows_have_the_evaluation_protocol_of_the_comparison(settings: tuple[str, ...]) -> None:
+    """Published presets have their own one, which counts only for runs of their own."""
+    _, comparison = load_comparison(methods=["paper/lors-flickr-100", "recommended"], settings=list(settings))
+    protocols = {entry_config(entry, 100, 0, comparison).evaluate.protocol for entry in comparison.methods}
+    assert protocols == {"paper" if settings else "ours"}
+    assert load_config(preset="paper/lors-flickr-100").evaluate.protocol == "paper"
+
+
 def test_a_comparison_and_a_method_never_have_one_name() -> None:
     assert not set(describe_comparisons()) & set(describe_presets())
 
@@ -371,9 +380,12 @@ def test_the_tables_of_the_paper_have_its_rivals_and_both_of_its_settings() -> N
         _, found = load_comparison(preset=f"paper-table-{number}")
         names = [each.preset for each in found.methods]
         assert f"paper/hopa-{data}-{{size}}" in names
-        assert {f"{rival}{way}" for rival in ("mtt", "tesla", "lors", "repblend") for way in ("", "-separate")} < set(
-            names
-        )
+        published = ("paper/mtt-vl-100", "paper/lors-flickr-{size}", "paper/repblend-flickr-{size}")
+        for rival in published:
+            ways = [each.settings for each in found.methods if each.preset == rival]
+            assert ways == [("joint=false",), ()], rival
+        assert {"tesla", "tesla-separate", "hopa", "recommended"} < set(names)  # without published settings
+        assert not {"mtt", "lors", "repblend", "lors-separate"} & set(names)
         assert (found.sizes, found.layout) == ((100, 200, 500), "retrieval")
         assert len(found.seeds) >= 3
     layouts = {name: load_comparison(preset=name)[1].layout for name in NAMES}

@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from omnidistill.distillation.optimisers import AdamOptimiser, SgdOptimiser
+from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.experiments.config import RunConfig, describe_presets, load_config, preset_names
 from omnidistill.methods.apm import Apm
 from omnidistill.methods.covmatch import CovMatch
@@ -320,7 +321,7 @@ def test_every_published_setting_is_checked() -> None:
 
 @pytest.mark.parametrize("reading", ["", "-b"])
 @pytest.mark.parametrize("name", HOPA)
-def test_hopa_as_published(name: str, reading: str) -> None:
+def test_published_settings_of_hopa(name: str, reading: str) -> None:
     rank, alpha, similarity, iterations, starts = HOPA[name]
     preset = f"paper/hopa-{name}{reading}"
     tau_ins, lambda_ins = (0.1, 0.2) if reading else (0.2, 1.0)
@@ -329,7 +330,7 @@ def test_hopa_as_published(name: str, reading: str) -> None:
     check(preset, objective, "experts.objective.")
     check(preset, objective, "distill.student.")
     check(preset, LowRank(rank=rank, alpha=alpha), "distill.similarity.")
-    check(preset, SgdOptimiser(rows=100.0, similarity=similarity, step_sizes=1e-4, momentum=0.5), "distill.optimiser.")
+    check(preset, SgdOptimiser(rows=100.0, similarity=similarity, step_sizes=1.0, momentum=0.5), "distill.optimiser.")
     published = {
         "size": int(name.partition("-")[2]),
         "batch_size": 25,
@@ -347,14 +348,14 @@ def test_hopa_as_published(name: str, reading: str) -> None:
 
 @pytest.mark.parametrize("method", ["lors", "repblend"])
 @pytest.mark.parametrize("name", LORS)
-def test_lors_and_repblend_as_published(name: str, method: str) -> None:
+def test_published_settings_of_lors_and_repblend(name: str, method: str) -> None:
     size, rows, similarity, rank, alpha, batch, starts, tau, iterations = LORS[name]
     preset = f"paper/{method}-{name}"
     check_experts(preset, 0.1)
     check(preset, InfoNCE(tau=0.07), "experts.objective.")
-    check(preset, PairwiseWbce(tau=tau, threshold=0.5, reduction="mean"), "distill.student.")
+    check(preset, PairwiseWbce(tau=tau, threshold=0.5, reduction="mean", epsilon=1e-6), "distill.student.")
     check(preset, LowRank(rank=rank, alpha=alpha), "distill.similarity.")
-    check(preset, SgdOptimiser(rows=rows, similarity=similarity, step_sizes=0.01, momentum=0.5), "distill.optimiser.")
+    check(preset, SgdOptimiser(rows=rows, similarity=similarity, step_sizes=1.0, momentum=0.5), "distill.optimiser.")
     published = {
         "size": size,
         "batch_size": 20 if method == "repblend" else batch,
@@ -370,7 +371,7 @@ def test_lors_and_repblend_as_published(name: str, method: str) -> None:
     check(preset, published, "distill.")
 
 
-def test_mtt_vl_as_published() -> None:
+def test_published_settings_of_mtt_vl() -> None:
     preset = "paper/mtt-vl-100"
     check_experts(preset, 0.1)
     check(preset, InfoNCE(tau=0.07), "experts.objective.")
@@ -378,7 +379,7 @@ def test_mtt_vl_as_published() -> None:
     assert isinstance(student, InfoNCE)
     assert student.tau == pytest.approx(1 / math.log(1 / 0.07), rel=1e-8)
     assert trajectory(preset).similarity == FixedIdentity()
-    check(preset, {"kind": "sgd", "rows": 1000.0, "step_sizes": 0.01, "momentum": 0.5}, "distill.optimiser.")
+    check(preset, {"kind": "sgd", "rows": 1000.0, "step_sizes": 1.0, "momentum": 0.5}, "distill.optimiser.")
     published = {
         "size": 100,
         "batch_size": 100,
@@ -392,10 +393,38 @@ def test_mtt_vl_as_published() -> None:
     check(preset, published, "distill.")
 
 
-@pytest.mark.parametrize("name", [name for name in PAPER if "extends = " not in text_of(name)])
-def test_the_rate_of_step_sizes_is_explained(name: str) -> None:
-    """Published for the step size itself, ours for its logarithm."""
-    assert "to the step size itself" in " ".join(text_of(name).replace("# ", "").split())
+RATES = {"hopa": 1e-4, "lors": 0.01, "repblend": 0.01, "mtt": 0.01}
+"""Published learning rates of the step sizes themselves."""
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_step_sizes_have_the_published_first_update_and_nothing_different_is_called_as_published(name: str) -> None:
+    """beta^2 times the rate of the logarithm is the rate of the step size."""
+    found = trajectory(name)
+    assert found.step_size_space == "log"
+    assert found.initial_step_size is not None
+    rate = RATES[name.removeprefix("paper/").partition("-")[0]]
+    assert found.optimiser.step_sizes * found.initial_step_size**2 == pytest.approx(rate)
+    if "extends = " not in text_of(name):
+        assert "Step sizes differ: " in text_of(name).replace("\n# ", " ")
+    assert "as published" not in text_of(name)
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_published_settings_include_the_protocol_and_no_early_stopping(name: str) -> None:
+    config = load_config(preset=name)
+    assert config.evaluate == EvaluateConfig(protocol="paper")
+    assert trajectory(name).patience == 0
+
+
+def test_our_recipes_stop_early_and_evaluate_by_our_protocol() -> None:
+    """Settings of ours for published methods have few validations and no patience."""
+    learned = [name for name in OURS if load_config(preset=name).distill.has_iterations]
+    patience = {name: trajectory(name).patience for name in learned}
+    assert {name for name, value in patience.items() if value} == {"recommended", "compact", "task", "whole-run"}
+    for name in ("recommended", "compact", "task", "whole-run"):
+        assert patience[name] * trajectory(name).validate_every < trajectory(name).iterations
+    assert {load_config(preset=name).evaluate.protocol for name in OURS} == {"ours"}
 
 
 @pytest.mark.parametrize(

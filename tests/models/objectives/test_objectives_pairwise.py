@@ -35,8 +35,9 @@ def test_value_is_the_equation(normal: Normal, num_modalities: int, anchor: int 
 
 @pytest.mark.parametrize("num_modalities", [2, 3, 4])
 @pytest.mark.parametrize("anchor", [None, 1])
-def test_derivatives(normal: Normal, num_modalities: int, anchor: int | None) -> None:
-    objective = PairwiseWbce(tau=0.3, anchor=anchor)
+@pytest.mark.parametrize("epsilon", [0.0, 0.01])
+def test_derivatives(normal: Normal, num_modalities: int, anchor: int | None, epsilon: float) -> None:
+    objective = PairwiseWbce(tau=0.3, anchor=anchor, epsilon=epsilon)
     outputs, targets = (x.requires_grad_() for x in draws(normal, num_modalities))
     (by_autograd,) = torch.autograd.grad(objective.value(outputs, targets), outputs)
     torch.testing.assert_close(objective.gradient(outputs, targets), by_autograd, rtol=1e-12, atol=1e-14)
@@ -52,18 +53,20 @@ def test_defaults_are_those_of_the_public_code(normal: Normal) -> None:
 
 
 def test_a_figure_of_the_public_code_worked_by_hand() -> None:
-    """Cosines 1/2 and -1/2 of the pairs, 0 elsewhere; tau 0.07. LoRS adds 1e-6 inside the logarithm, we do not:
-    (log(1 + e^-7.142857) + log(1 + e^7.142857)) / 2 = 3.572219 of the pairs, log 2 elsewhere, half of the sum.
+    """Cosines 1/2 and -1/2 of the pairs, 0 elsewhere; tau 0.07. LoRS adds 1e-6 inside the logarithm and to the counts,
+    which is epsilon = 1e-6. Without: (log(1 + e^-7.142857) + log(1 + e^7.142857)) / 2 = 3.572219 of the pairs, log 2
+    elsewhere, half of the sum.
     """
     half = 3**0.5 / 2
     left = torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0]], dtype=torch.float64)
     right = torch.tensor([[0.5, 0, half, 0], [0, -0.5, 0, half]], dtype=torch.float64)
-    value = PairwiseWbce().value(torch.stack([3 * left, 0.2 * right]), torch.eye(2, dtype=torch.float64))
-    assert value.item() == pytest.approx(2.132683, abs=1e-6)
+    outputs, targets = torch.stack([3 * left, 0.2 * right]), torch.eye(2, dtype=torch.float64)
+    assert PairwiseWbce().value(outputs, targets).item() == pytest.approx(2.132683, abs=1e-6)
     q = 1 / (1 + np.exp(-np.array([[0.5, 0], [0, -0.5]]) / 0.07))
     losses = np.where(np.eye(2) > 0.5, -np.log(q + 1e-6), -np.log(1 - q + 1e-6))
-    public = 0.5 * (losses[[0, 1], [0, 1]].mean() + losses[[0, 1], [1, 0]].mean())
-    assert value.item() == pytest.approx(public, abs=1e-3)
+    public = 0.5 * (losses[[0, 1], [0, 1]].sum() + losses[[0, 1], [1, 0]].sum()) / (2 + 1e-6)
+    assert public == pytest.approx(2.13236433942220, abs=1e-13)  # in 40 decimal digits
+    assert PairwiseWbce(epsilon=1e-6).value(outputs, targets).item() == pytest.approx(public, rel=1e-14)
 
 
 def test_with_three_modalities_an_anchor_leaves_out_the_pair_without_it(normal: Normal) -> None:

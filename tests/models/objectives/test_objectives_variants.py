@@ -19,6 +19,8 @@ VARIANTS = {
     "infonce of the proxy": Hopa(instance_term="infonce"),
     "rank-2 proxy": Hopa(proxy_rank=2),
     "plain bce": PairwiseWbce(reduction="plain"),
+    "epsilon": Hopa(epsilon=0.01),
+    "pairs with epsilon": PairwiseWbce(epsilon=0.01),
 }
 
 

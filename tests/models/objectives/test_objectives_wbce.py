@@ -49,6 +49,38 @@ def test_derivatives(normal: Normal, reduction: Reduction) -> None:
     assert torch.autograd.gradcheck(lambda s, t: wbce_gradient(s, t, 0.2, 0.5, reduction), (similarity, targets))
 
 
+@pytest.mark.parametrize("epsilon", [1e-6, 0.05])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_epsilon_is_in_the_logarithms_and_the_counts(normal: Normal, reduction: Reduction, epsilon: float) -> None:
+    """Against the sums of the public code in numpy; a loss without epsilon differs by more than the tolerance."""
+    similarity, targets = draws(normal)
+    expected = oracles.wbce(similarity.numpy(), targets.numpy(), 0.07, 0.5, reduction, epsilon)
+    assert wbce(similarity, targets, 0.07, 0.5, reduction, epsilon).item() == pytest.approx(expected, rel=1e-13)
+    assert wbce(similarity, targets, 0.07, 0.5, reduction).item() != pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize("epsilon", [1e-6, 0.05])
+@pytest.mark.parametrize("reduction", [*REDUCTIONS, "plain"])
+def test_derivatives_with_epsilon(normal: Normal, reduction: Reduction, epsilon: float) -> None:
+    similarity, targets = (x.requires_grad_() for x in draws(normal))
+    (by_autograd,) = torch.autograd.grad(wbce(similarity, targets, 0.2, 0.5, reduction, epsilon), similarity)
+    gradient = wbce_gradient(similarity, targets, 0.2, 0.5, reduction, epsilon)
+    torch.testing.assert_close(gradient, by_autograd, rtol=1e-12, atol=1e-14)
+    assert torch.autograd.gradcheck(lambda s, t: wbce(s, t, 0.2, 0.5, reduction, epsilon), (similarity, targets))
+    assert torch.autograd.gradcheck(
+        lambda s, t: wbce_gradient(s, t, 0.2, 0.5, reduction, epsilon), (similarity, targets)
+    )
+
+
+def test_epsilon_bounds_a_loss_that_is_certain_and_wrong_in_float32() -> None:
+    """-log(1e-6) = 13.8155 per positive and negative, and no gradient; without epsilon it is 200 and 200."""
+    similarity = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+    targets = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    assert wbce(similarity, targets, 0.005, 0.5, "mean", 1e-6).item() == pytest.approx(13.8155, abs=1e-4)
+    assert wbce_gradient(similarity, targets, 0.005, 0.5, "mean", 1e-6).abs().max() == 0
+    assert wbce(similarity, targets, 0.005, 0.5, "mean").item() == pytest.approx(200.0)
+
+
 @pytest.mark.parametrize("level", [0.0, 1.0])
 def test_one_side_may_be_empty(level: float) -> None:
     similarity, targets = torch.zeros(3, 3, dtype=torch.float64), torch.full((3, 3), level, dtype=torch.float64)

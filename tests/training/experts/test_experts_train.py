@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -39,11 +40,18 @@ def trained(data: FeatureSet, start: Heads, num_epochs: int, **settings: object)
 
 
 def alone(
-    value: Callable[[Tensor, Tensor], Tensor], data: FeatureSet, start: Heads, rate: float, order: list[list[int]]
+    value: Callable[[Tensor, Tensor], Tensor],
+    data: FeatureSet,
+    start: Heads,
+    rate: float,
+    order: list[list[int]],
+    milestone: int = 10**6,
+    **settings: float,
 ) -> Heads:
     """One run: the loss by value only, its gradient by autograd, the update by torch's own SGD."""
     heads = {name: matrix.clone().double().requires_grad_() for name, matrix in start.items()}
-    optimiser = torch.optim.SGD(heads.values(), lr=rate)
+    optimiser = torch.optim.SGD(heads.values(), lr=rate, **settings)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, [milestone], gamma=0.1)
     for batch in order:
         outputs = torch.stack([data.features[name][batch].double() @ matrix.T for name, matrix in heads.items()])
         groups = [data.groups[row] for row in batch]
@@ -51,6 +59,7 @@ def alone(
         optimiser.zero_grad()
         value(outputs, targets).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
+        schedule.step()
     return {name: matrix.detach() for name, matrix in heads.items()}
 
 
@@ -73,6 +82,30 @@ def test_stacked_runs_are_each_run_alone(name: str) -> None:
         for modality, matrix in expected.items():
             torch.testing.assert_close(heads[modality][run].double(), matrix, rtol=1e-3, atol=1e-4)
     assert not any(torch.allclose(heads["a"][run], start["a"], atol=1e-3) for run in range(3))
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.05])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_momentum_weight_decay_and_a_tenth_of_the_step_size_are_those_of_torch(
+    momentum: float, weight_decay: float
+) -> None:
+    """Four epochs of two steps; the step sizes are a tenth after three epochs. Runs end at different epochs."""
+    data, lasts = train(), [4, 2, 4]
+    start, rates = small_heads(data), torch.tensor([0.02, 0.05, 0.1])
+    heads = stack_runs(start, 3)
+    settings: dict[str, Any] = {"momentum": momentum, "weight_decay": weight_decay, "decay_after": 3}
+    settings |= {"seed": 7, "purpose": "test", "last_epochs": lasts}
+    for _ in train_epochs(InfoNCE(), heads, data, rates, batch_size=24, num_epochs=4, **settings):
+        pass
+    for run, rate in enumerate(rates.tolist()):
+        batches = []
+        for epoch in range(lasts[run]):
+            order = epoch_orders(3, len(data), seed=7, purpose="test", epoch=epoch)[run].tolist()
+            batches += [order[:24], order[24:48]]
+        value, optimiser = InfoNCE().value, {"momentum": momentum, "weight_decay": weight_decay}
+        expected = alone(value, data, start, rate, batches, milestone=6, **optimiser)
+        for modality, matrix in expected.items():
+            torch.testing.assert_close(heads[modality][run].double(), matrix, rtol=1e-3, atol=1e-4)
 
 
 def test_a_batch_larger_than_the_data_is_all_of_it() -> None:

@@ -27,9 +27,13 @@ def test_batches_are_pieces_of_random_orders(num_rows: int, batch_size: int, num
         assert not torch.equal(batches[:1], batches[per_order : per_order + 1])
 
 
-@pytest.mark.parametrize(("momentum", "weight_decay"), [(0.0, 0.0), (0.9, 0.05)])
-def test_students_are_those_of_parameter_space_at_every_checkpoint(momentum: float, weight_decay: float) -> None:
-    """Two students, checkpoints on both sides of the length of a chunk."""
+@pytest.mark.parametrize(
+    ("momentum", "weight_decay", "decay_after"), [(0.0, 0.0, None), (0.9, 0.05, None), (0.9, 0.05, 36), (0.0, 0.0, 5)]
+)
+def test_students_are_those_of_parameter_space_at_every_checkpoint(
+    momentum: float, weight_decay: float, decay_after: int | None
+) -> None:
+    """Two students, checkpoints on both sides of the length of a chunk; the decay is inside a chunk or at its end."""
     made = problem(num_rows=7, batch_size=4, step_size=0.05)
     checkpoints = [1, 5, 40, 70]
     rows = {name: x.detach() for name, x in made.rows.items()}
@@ -45,8 +49,11 @@ def test_students_are_those_of_parameter_space_at_every_checkpoint(momentum: flo
             generators=generators(2),
             momentum=momentum,
             weight_decay=weight_decay,
+            decay_after=decay_after,
         )
     )
+    factors = torch.ones(70, 1)
+    factors[slice(decay_after, None) if decay_after else slice(0)] = 0.1
     assert [steps for steps, _ in found] == checkpoints
     for run, generator in enumerate(generators(2)):
         batches = draw_batches(7, 4, 70, generator)
@@ -58,7 +65,7 @@ def test_students_are_those_of_parameter_space_at_every_checkpoint(momentum: flo
                     rows,
                     made.similarity.targets(made.factors, batches[:steps]),
                     batches[:steps],
-                    made.step_sizes,
+                    made.step_sizes * factors[:steps].to(made.step_sizes),
                     momentum=momentum,
                     weight_decay=weight_decay,
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 
 from omnidistill.cli.options import add_json, add_settings, settings_of
 from omnidistill.cli.output import print_result
@@ -34,4 +35,4 @@ def run(options: argparse.Namespace) -> None:
                                         for key, default, text in fields])  # fmt: skip
     else:
         config = requested_config(**settings_of(options))
-        print_result(options, config.model_dump(mode="json"), [config.model_dump_json(indent=1)])
+        print_result(options, config.to_json(), [json.dumps(config.to_json(), indent=1, ensure_ascii=False)])

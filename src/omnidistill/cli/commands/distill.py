@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from omnidistill.cli.options import add_device, add_dry_run, add_json, add_set, add_trackers, set_of, settings_of
 from omnidistill.cli.output import print_estimate, print_result, progress, typed_command
@@ -40,6 +41,12 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="resume the run in RUN; the result equals that of an uninterrupted run"
     )
+    parser.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="stop after N validations without a better score; 0: never (default: that of the preset)",
+    )
     add_device(parser)
     add_dry_run(parser)
     add_trackers(parser)
@@ -53,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
     arguments = {
         "size": options.size,
         "bytes": options.bytes,
-        **settings_of(options),
+        **_settings(options),
         "heads": options.heads,
         "experts": options.experts,
         "initial_set": options.initial_set,
@@ -75,3 +82,19 @@ def run(options: argparse.Namespace) -> None:
     )
     following = f"omnidistill evaluate {options.output}"
     print_result(options, {**result.to_json(), "next": following}, [result.table(), f"next     {following}"])
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of the settings, with `--patience` as a setting.
+
+    Raises:
+        InputError: `--set` gives the patience too.
+    """
+    from omnidistill.core.errors import InputError
+
+    arguments = settings_of(options)
+    if options.patience is None:
+        return arguments
+    if any(text.partition("=")[0].strip() == "distill.patience" for text in arguments["settings"]):
+        raise InputError("--patience and --set distill.patience: both set distill.patience; use only one")
+    return {**arguments, "settings": [*arguments["settings"], f"distill.patience={options.patience}"]}

@@ -1,7 +1,9 @@
 """Heads trained on all rows, with step size and number of epochs chosen on validation.
 
-`full` minimises group-aware InfoNCE and defines a gain retained of 100 %. `full-own` minimises the objective of a set's
-students, which shows the effect of the objective.
+With the published protocol (`paper_protocol`) validation chooses only the step size.
+
+`full` minimises group-aware InfoNCE and is the upper reference of gain retained. `full-own` minimises the objective of
+the students of a set, which shows the effect of the objective.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ from collections.abc import Sequence
 
 import torch
 
+from omnidistill.core.json_value import Json
 from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
 from omnidistill.evaluation.full_training import choose_training
+from omnidistill.evaluation.paper_protocol import published_sgd
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.models.objectives import AnyObjective, InfoNCE, Objective
@@ -59,6 +63,7 @@ def train_on_all_rows(objective: Objective, label: str, setting: Setting) -> Tra
     """Train heads on all rows by an objective, with step size and number of epochs chosen on validation."""
     started_at, data, start, evaluate = time.monotonic(), setting.data, setting.start, setting.evaluate
     bound = objective.bind(tuple(start))
+    optimiser = published_sgd(evaluate)
     chosen = choose_training(
         bound,
         start,
@@ -68,6 +73,8 @@ def train_on_all_rows(objective: Objective, label: str, setting: Setting) -> Tra
         max_epochs=evaluate.max_epochs,
         seed=setting.seed,
         purpose="full/tune",
+        last_epoch=evaluate.protocol == "paper",
+        **optimiser,
     )
     heads = stack_runs(start, evaluate.num_seeds)
     for _ in train_epochs(
@@ -79,9 +86,11 @@ def train_on_all_rows(objective: Objective, label: str, setting: Setting) -> Tra
         num_epochs=chosen.num_epochs,
         seed=setting.seed,
         purpose="full",
+        **optimiser,
     ):
         pass
-    settings = {"learning_rate": chosen.learning_rate, "num_epochs": chosen.num_epochs}
+    settings: dict[str, Json] = {"learning_rate": chosen.learning_rate, "num_epochs": chosen.num_epochs}
+    settings |= {"protocol": "paper"} if optimiser else {}
     seconds = time.monotonic() - started_at
     return TrainedHeads(label, (heads,), data.train.bytes, seconds, settings, chosen.num_evaluated)
 

@@ -1,6 +1,7 @@
 """Students trained by InfoNCE on random real rows (float32), which are resampled for every run.
 
-Step size and number of steps are chosen on validation, as they are for sets whose rows are selected or computed.
+Step size and number of steps are chosen on validation, in the same way as the recipe of a selected or computed set.
+With the published protocol (`paper_protocol`) the number of steps is given.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 
 from omnidistill.core.errors import NotFiniteError
+from omnidistill.core.json_value import Json
 from omnidistill.core.settings import Count
 from omnidistill.core.streams import Streams
 from omnidistill.core.threads import threads_for
@@ -20,6 +22,7 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation.budget import LEAST_ROWS
 from omnidistill.distillation.learnable import random_rows
 from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
+from omnidistill.evaluation.paper_protocol import published_sgd, steps_per_epoch
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.evaluation.validation import doubling_steps, mean_score
 from omnidistill.models.heads import shared_groups
@@ -49,6 +52,10 @@ class RandomRows(Baseline):
         started_at, streams, evaluate = time.monotonic(), Streams(setting.seed), setting.evaluate
         train_rows, start, size = setting.data.train, setting.start, setting.allowance.rows
         steps, objective = doubling_steps(self.max_steps), InfoNCE(tau=evaluate.tau)
+        batch_size, optimiser = min(self.batch_size, size), published_sgd(evaluate, size)
+        if evaluate.protocol == "paper":
+            batch_size = min(evaluate.batch_size, size)
+            steps = [steps_per_epoch(evaluate, size) * evaluate.max_epochs]
 
         def train(rows: FeatureSet, rate: float, checkpoints: Sequence[int], stream: str) -> Iterator[Any]:
             return train_students(
@@ -57,9 +64,10 @@ class RandomRows(Baseline):
                 rows.features,
                 lambda batches: shared_groups(rows.group_codes[batches]),
                 torch.full((len(start),), rate, device="cpu"),
-                batch_size=min(self.batch_size, size),
+                batch_size=batch_size,
                 checkpoints=checkpoints,
                 generators=[streams[stream]],
+                **optimiser,
             )
 
         with threads_for(size, train_rows.widths, next(iter(start.values())).shape[0]):
@@ -80,7 +88,8 @@ class RandomRows(Baseline):
                 runs.append(next(train(rows, rate, [num_steps], f"random/batches/{run}"))[1])
         heads = {name: torch.cat([run[name] for run in runs]) for name in start}
         num_bytes = 4 * size * sum(train_rows.widths.values())
-        settings = {"step_size": rate, "num_steps": num_steps}
+        settings: dict[str, Json] = {"step_size": rate, "num_steps": num_steps}
+        settings |= {"protocol": "paper"} if optimiser else {}
         label, seconds = f"random, {size} rows", time.monotonic() - started_at
         return TrainedHeads(label, (heads,), num_bytes, seconds, settings, num_evaluated)
 

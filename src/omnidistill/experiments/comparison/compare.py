@@ -26,6 +26,7 @@ from omnidistill.data.datasets import Data, opened
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.fingerprint import fingerprint
 from omnidistill.evaluation.baselines import Baseline
+from omnidistill.evaluation.scores import Scoring
 from omnidistill.experiments.comparison.cells import ComparisonContext, load_result
 from omnidistill.experiments.comparison.compared import Compared
 from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, plan_baselines, plan_cells
@@ -98,8 +99,9 @@ def compare(
         command: command line, recorded in the table.
 
     Raises:
-        InputError: `plan_cells` rejects the comparison; there is no test split; the folder belongs to different data or
-            heads, or is not empty and `resume` is False; or an engine with several processes is given without a folder.
+        InputError: `plan_cells` rejects the comparison; there is no test split; a gallery is smaller than the K of a
+            metric; the folder belongs to different data or heads, or is not empty and `resume` is False; or an engine
+            with several processes is given without a folder.
         KeyboardInterrupt: the user interrupted the comparison; finished cells stay in the folder.
     """
     usual_name, comparison = load_comparison(
@@ -117,7 +119,8 @@ def compare(
     display, base = shown(progress), base_config(comparison)
     root = None if folder is None else Path(folder)
     features = opened(data, base.modalities)
-    features.development(), features.split("test")  # raises an error if a split is missing, before any work is done
+    features.development()
+    Scoring.of(features.split("test"), base.evaluate)  # raises an error about splits or metrics before any work is done
     cells = plan_cells(comparison, features)
     given, chosen_device = given_heads(heads, features.widths), resolve_device(device)
     with engine_in_use(engine, str(chosen_device)) as used, nullcontext() if root is None else exclusive(root):
@@ -150,6 +153,7 @@ def compare(
         results,
         failures,
         features,
+        base.evaluate,
         name=name or usual_name,
         command=command,
         heads=heads_fingerprint(start),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from omnidistill.core.arguments import setting
@@ -146,7 +146,12 @@ def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
         for part in [data.modalities] if cell.config.joint else combinations(data.modalities, 2):
             for objective in (cell.config.distill.student, cell.config.experts.objective):
                 objective.bind(part)
-    return cells
+    return [replace(cell, config=cell.config.evolve(evaluate=_without_metrics(cell.config.evaluate))) for cell in cells]
+
+
+def _without_metrics(evaluate: EvaluateConfig) -> EvaluateConfig:
+    """Return the settings without the metrics of the table: results contain rankings, from which all metrics follow."""
+    return evaluate.evolve(metrics=None)
 
 
 def plan_baselines(
@@ -158,6 +163,7 @@ def plan_baselines(
     (or budget). It is left out where it has no meaning, for example if its rank does not restrict the heads, or if
     fewer than two rows fit the budget.
     """
+    evaluate = _without_metrics(evaluate)
     groups: dict[tuple[int, int | None], list[RunConfig]] = {}
     for cell in cells:
         groups.setdefault((cell.group, cell.budget), []).append(cell.config)

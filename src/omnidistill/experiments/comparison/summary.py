@@ -16,6 +16,7 @@ from omnidistill.distillation.budget import LEAST_ROWS, training_bytes
 from omnidistill.evaluation.baselines import baselines
 from omnidistill.evaluation.directions import Gallery
 from omnidistill.evaluation.intervals import Hits, mean_hits
+from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.scores import Scoring
 from omnidistill.experiments.comparison.cells import Result
 from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell, budgets_of
@@ -32,6 +33,7 @@ def summarise(
     results: Mapping[AnyCell, Result],
     failures: Mapping[AnyCell, str],
     data: FeatureSet,
+    evaluate: EvaluateConfig | None = None,
     *,
     name: str = "comparison",
     command: str = "",
@@ -46,6 +48,7 @@ def summarise(
         results: results of the cells and baselines that succeeded.
         failures: errors of the cells and baselines that failed.
         data: the dataset.
+        evaluate: metrics and gallery; None: those of the baselines.
         name: name of the comparison.
         command: the command that ran the comparison.
         heads: fingerprint of the heads that every student starts from.
@@ -54,7 +57,8 @@ def summarise(
     every: list[AnyCell] = [*fitted, *cells]
     for cell in every:
         cells_of_rows.setdefault((_method_name(cell), cell.group), []).append(cell)
-    scoring = Scoring.of(data.split("test"), fitted[0].evaluate)
+    evaluate = evaluate or fitted[0].evaluate
+    scoring = Scoring.of(data.split("test"), evaluate)
     rows = [_Row(method, of_row, results, failures, scoring) for (method, _), of_row in cells_of_rows.items()]
     zero, full = (next(row for row in rows if row.method == method) for method in ("zero-shot", "full"))
     best = {group: _best(rows, group) for group in {row.group for row in rows}}
@@ -70,7 +74,7 @@ def summarise(
             rows=data.split_sizes,
             bytes=training_bytes(data),
         ),
-        protocol=_protocol(comparison, rows, budgets_of(comparison, data), scoring, fitted[0].evaluate.gallery),
+        protocol=_protocol(comparison, rows, budgets_of(comparison, data), scoring, evaluate.gallery),
         seeds=list(comparison.seeds),
         num_students=comparison.num_students,
         rows=[row.content(zero, full, best[row.group], min(comparison.seeds)) for row in rows],

@@ -29,7 +29,9 @@ Overrides = Annotated[tuple[str, ...], AfterValidator(split_tables)]
 """Settings as strings of the form "key=value"."""
 
 SHARED = ("modalities", "heads.", "evaluate.")
-"""Keys, or prefixes of keys, of the settings that are the same for all methods of a comparison."""
+"""Keys, or prefixes of keys, of the settings that all methods of a comparison share."""
+_PROTOCOL = 'evaluate.protocol="ours"'
+"""The protocol of all rows unless the settings of the comparison give another; presets may have one of their own."""
 _DECIDED = {
     "seed": ("seeds",),
     "experts.seed": ("seeds",),
@@ -194,7 +196,7 @@ def entry_config(
         shared = [setting for setting in comparison.settings if has_setting(plain, setting)]
         return load_config(
             preset=name,
-            overrides=[*shared, *entry.settings],
+            overrides=[_PROTOCOL, *shared, *entry.settings],
             seed=seed,
             method=entry.label,
             distill__size=budget if size is None else size,

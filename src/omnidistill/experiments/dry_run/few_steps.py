@@ -182,7 +182,10 @@ def baseline_stage(context: ComparisonContext, cell: BaselineCell) -> Stage:
         unit, search, last, missing = "steps", 2 * steps, chosen.get("num_steps", 0), longest / steps
     elif "num_epochs" in chosen:
         unit, search, last = "epochs", result["judged"], chosen["num_epochs"]
-        missing = likely_epochs(steps, most) / steps if search == steps else 1.0
+        if full.protocol == "paper":  # every run has all epochs
+            search, last, missing = steps, steps, most / steps
+        else:
+            missing = likely_epochs(steps, most) / steps if search == steps else 1.0
     else:
         unit, search, last, choices = "fits", int(not own.needs), int(bool(own.needs)), choices if values else 1
     total = missing * (choices * search + full.num_seeds * last)

@@ -112,6 +112,9 @@ class DistillResult:
             if loss is not None:
                 bound = f" (rank floor of {len(distilled)} rows: {sum(floor.values()):.3f})" if floor else ""
                 lines.append(f"matching loss {loss:.3f}{bound}")
+            if provenance.validation is not None and provenance.iteration is not None:
+                of = f"{provenance.iteration} of {last_iteration(part)}"
+                lines.append(f"best     iteration {of}, validation score {provenance.validation:.3f}")
             lines.append(f"recipe   {distilled.recipe.title}")
             lines += [f"chosen   {name} = {reason}" for name, reason in provenance.choices.items()]
             lines += [f"note     {line}" for line in provenance.notes]
@@ -171,16 +174,27 @@ def pair_folder(folder: Path, pair: tuple[str, str]) -> Path:
 
 
 def matching_loss(part: Distillation) -> float | None:
-    """Return the final matching loss: the sum over modalities, averaged over the last tenth of the log.
+    """Return the matching loss of the set, summed over modalities; None if nothing was matched.
 
-    Returns:
-        The loss, or None if the method does not match trajectories.
+    The log contains losses of single experts and start epochs, so this is the mean over the last tenth of the records
+    up to the loss of the set. A record has the loss before its update: that of the set of iteration k is in record
+    k + 1.
     """
-    matched = [f"loss/{name}" for name in part.distilled.modalities]
-    terms = [[record.values[name] for name in matched if name in record.values] for record in part.records]
+    matched, iteration = [f"loss/{name}" for name in part.distilled.modalities], part.distilled.provenance.iteration
+    of_set = [
+        record
+        for record in part.records
+        if iteration is None or record.iteration is None or record.iteration <= iteration + 1
+    ]
+    terms = [[record.values[name] for name in matched if name in record.values] for record in of_set]
     losses = [sum(of_record) for of_record in terms if of_record]
     last = losses[-max(1, len(losses) // 10) :]
     return sum(last) / len(last) if last else None
+
+
+def last_iteration(part: Distillation) -> int:
+    """Return the number of outer iterations of the loop, which may have stopped early."""
+    return max((record.iteration for record in part.records if record.iteration is not None), default=0)
 
 
 def _part_json(part: Distillation, place: str) -> dict[str, Any]:
@@ -191,6 +205,7 @@ def _part_json(part: Distillation, place: str) -> dict[str, Any]:
         "rows": distilled.size,
         "bytes": distilled.bytes,
         "matching_loss": matching_loss(part),
+        "iteration": provenance.iteration,
         "rank_floor": None if part.floor is None else dict(part.floor),
         "recipe": distilled.recipe.model_dump(mode="json"),
         "validation": provenance.validation,

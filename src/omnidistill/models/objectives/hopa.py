@@ -45,6 +45,7 @@ from omnidistill.models.spectrum import Spectrum, spectrum
 class Hopa(Objective):
     """The HoPA objective (eq. 8) for any M >= 2. It is symmetric in the modalities."""
 
+    added: ClassVar[tuple[str, ...]] = ("epsilon",)
     cites: ClassVar[tuple[str, ...]] = ("hopa",)
 
     tau_mod: Positive = 0.1
@@ -55,6 +56,8 @@ class Hopa(Objective):
     """Weight of the instance term. The tables in the paper can also mean tau_ins = 0.1 and lambda_ins = 0.2."""
     threshold: float = 0.5
     """Targets above this value are positives in wBCE."""
+    epsilon: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Number added in the logarithms of wBCE and to its counts (public LoRS code: 1e-6; the paper has none)."""
     reduction: Reduction = "sum"
     """Form of wBCE: the sum of its two means (paper), their mean (public LoRS code), or unweighted BCE ("plain")."""
     modality_term: Literal["softmax", "single", "none"] = "softmax"
@@ -74,7 +77,7 @@ class Hopa(Objective):
             if self.instance_term == "infonce":
                 loss = loss + self.lambda_ins * infonce(similarity, targets, self.tau_ins)
             else:
-                instance = wbce(similarity, targets, self.tau_ins, self.threshold, self.reduction)
+                instance = wbce(similarity, targets, self.tau_ins, self.threshold, self.reduction, self.epsilon)
                 loss = loss + self.lambda_ins * instance
         return loss
 
@@ -136,4 +139,4 @@ class Hopa(Objective):
     def _instance_errors(self, similarity: Float[Tensor, "*r b b"], targets: Tensor) -> Float[Tensor, "*r b b"]:
         if self.instance_term == "infonce":
             return infonce_gradient(similarity, targets, self.tau_ins)
-        return wbce_gradient(similarity, targets, self.tau_ins, self.threshold, self.reduction)
+        return wbce_gradient(similarity, targets, self.tau_ins, self.threshold, self.reduction, self.epsilon)

@@ -9,9 +9,10 @@ before n. The HoPA paper compares the variants "3-pair", "T-bind" and "V-bind" (
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from omnidistill.core.settings import Positive
@@ -26,6 +27,7 @@ from omnidistill.models.objectives.wbce import Reduction, wbce, wbce_gradient
 class PairwiseWbce(Objective):
     """wBCE over pairs of modalities, the student loss of LoRS."""
 
+    added: ClassVar[tuple[str, ...]] = ("epsilon",)
     cites: ClassVar[tuple[str, ...]] = ("lors",)
 
     tau: Positive = 0.07
@@ -33,7 +35,9 @@ class PairwiseWbce(Objective):
     threshold: float = 0.5
     """Targets above this value are positives."""
     reduction: Reduction = "mean"
-    """Form of wBCE: the mean of its two means (public LoRS code), their sum (paper), or unweighted BCE ("plain")."""
+    """Mean of the two means (public LoRS code), their sum (equation of the paper), or the unweighted BCE ("plain")."""
+    epsilon: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Number added in the logarithms of the loss and to its counts (public LoRS code: 1e-6)."""
     anchor: str | int | None = None
     """Name or index of a modality that every pair must contain (T-bind, V-bind). By default all pairs are used."""
 
@@ -45,7 +49,7 @@ class PairwiseWbce(Objective):
         """Return one loss per leading index. The outputs need not be normalised."""
         left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         similarity = cosines(normalise(outputs)[0], left, right)
-        losses = wbce(similarity, targets.unsqueeze(-3).expand_as(similarity), self.tau, self.threshold, self.reduction)
+        losses = wbce(similarity, targets.unsqueeze(-3).expand_as(similarity), *self._loss)
         return losses.sum(-1)
 
     def gradient(
@@ -54,9 +58,10 @@ class PairwiseWbce(Objective):
         """Return dL/d outputs in closed form. The result is differentiable with respect to both arguments."""
         left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         return pair_gradient(
-            lambda c, similarity: wbce_gradient(c, similarity.unsqueeze(-3), self.tau, self.threshold, self.reduction),
-            outputs,
-            targets,
-            left,
-            right,
+            lambda c, similarity: wbce_gradient(c, similarity.unsqueeze(-3), *self._loss), outputs, targets, left, right
         )
+
+    @property
+    def _loss(self) -> tuple[float, float, Reduction, float]:
+        """Arguments of the loss."""
+        return self.tau, self.threshold, self.reduction, self.epsilon

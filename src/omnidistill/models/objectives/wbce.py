@@ -5,8 +5,16 @@ With x_ij = s_ij / tau, q = sigmoid(x), targets t_ij, positives P = {t > thresho
     wBCE = 1/|P| sum_P l_ij + 1/|Q| sum_Q l_ij        l_ij = -t_ij log q_ij - (1 - t_ij) log(1 - q_ij)
     d wBCE / d s_ij = w_ij (q_ij - t_ij) / tau        w_ij = 1/|P| or 1/|Q|
 
-The reduction "sum" is this equation; "mean" is half of it, as in the public LoRS code; "plain" is unweighted BCE with
-w_ij = 1/b^2. Targets may be outside [0, 1]. No gradient flows through the weights.
+The reduction "sum" is this equation; "mean" is half of it, as in the public LoRS code; "plain" is the unweighted BCE,
+w_ij = 1/b^2. Targets may be outside [0, 1]; no gradient flows through the masks.
+
+The public LoRS code adds epsilon = 1e-6 to the arguments of both logarithms and to the counts |P| and |Q|:
+
+    l_ij = -t_ij log(q_ij + epsilon) - (1 - t_ij) log(1 - q_ij + epsilon)
+    d l_ij / d s_ij = q_ij (1 - q_ij) ((1 - t_ij) / (1 - q_ij + epsilon) - t_ij / (q_ij + epsilon)) / tau
+
+which limits the loss and lets its gradient vanish where the student is certain and wrong. With epsilon = 0 these are
+the equations above, which are evaluated from the logits.
 """
 
 from __future__ import annotations
@@ -26,11 +34,25 @@ def wbce(
     tau: float,
     threshold: float,
     reduction: Reduction,
+    epsilon: float = 0.0,
 ) -> Float[Tensor, "*r"]:
-    """Return one loss per leading index."""
+    """Return the loss, one number per leading index.
+
+    Args:
+        similarity: s.
+        targets: t.
+        tau: temperature of s.
+        threshold: targets above it are positives.
+        reduction: how the losses of positives and negatives are combined.
+        epsilon: number added in the logarithms and to the counts, see the module docstring.
+    """
     logits = similarity / tau
-    losses = torch.nn.functional.softplus(logits) - targets * logits
-    return (_weights(targets, threshold, reduction) * losses).sum((-2, -1))
+    if epsilon:
+        positive, negative = (torch.log(torch.sigmoid(x) + epsilon) for x in (logits, -logits))
+        losses = -targets * positive - (1 - targets) * negative
+    else:
+        losses = torch.nn.functional.softplus(logits) - targets * logits
+    return (_weights(targets, threshold, reduction, epsilon) * losses).sum((-2, -1))
 
 
 def wbce_gradient(
@@ -39,13 +61,17 @@ def wbce_gradient(
     tau: float,
     threshold: float,
     reduction: Reduction,
+    epsilon: float = 0.0,
 ) -> Float[Tensor, "*r b b"]:
-    """Return d wBCE / d similarity. The result is differentiable with respect to both arguments."""
-    weights = _weights(targets, threshold, reduction) / tau
-    return weights * (torch.sigmoid(similarity / tau) - targets)
+    """Return d wBCE / d similarity, differentiable in similarity and targets. See `wbce` for the arguments."""
+    weights, logits = _weights(targets, threshold, reduction, epsilon) / tau, similarity / tau
+    if epsilon:
+        q, rest = torch.sigmoid(logits), torch.sigmoid(-logits)
+        return weights * q * rest * ((1 - targets) / (rest + epsilon) - targets / (q + epsilon))
+    return weights * (torch.sigmoid(logits) - targets)
 
 
-def _weights(targets: Tensor, threshold: float, reduction: Reduction) -> Tensor:
+def _weights(targets: Tensor, threshold: float, reduction: Reduction, epsilon: float) -> Tensor:
     total = targets.shape[-1] * targets.shape[-2]
     if reduction == "plain":
         return torch.full_like(targets, 1 / total)
@@ -53,6 +79,6 @@ def _weights(targets: Tensor, threshold: float, reduction: Reduction) -> Tensor:
     with torch.no_grad():
         positive = (targets > threshold).to(targets.dtype)
         count = positive.sum((-2, -1), keepdim=True)
-        per_positive = scale / count.clamp_min(1)
-        per_negative = scale / (total - count).clamp_min(1)
+        per_positive = scale / (count.clamp_min(1) + epsilon)
+        per_negative = scale / ((total - count).clamp_min(1) + epsilon)
         return per_negative + positive * (per_positive - per_negative)

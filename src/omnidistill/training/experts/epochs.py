@@ -1,6 +1,7 @@
-"""Training of heads on real rows with plain SGD: many runs at once, stacked into one tensor per modality.
+"""Training of heads on real rows by SGD: many runs at once, stacked into one tensor per modality.
 
-    W_m <- W_m - lr Delta_m^T X_m        Delta = dL/dY in closed form
+    V_m <- mu V_m + Delta_m^T X_m + wd W_m        Delta = dL/dY in closed form; mu, wd: momentum and weight decay
+    W_m <- W_m - lr V_m                           experts: mu = wd = 0
 
 Features are frozen, so a step takes one product for the outputs and one for the gradient of the weights, without input
 gradients or autograd. Runs differ in the order of their rows and, optionally, in their step size and last epoch. The
@@ -46,6 +47,9 @@ def train_epochs(
     last_epochs: Sequence[int] | None = None,
     first_epoch: int = 0,
     first_run: int = 0,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    decay_after: int | None = None,
 ) -> Iterator[int]:
     """Train the heads in place; yield the number of finished epochs (first_epoch + 1, ..., num_epochs) after each.
 
@@ -62,7 +66,10 @@ def train_epochs(
         purpose: what is trained; names the random streams, and appears in messages.
         last_epochs: for each run, the epoch after which its heads stay constant; None: `num_epochs` for all runs.
         first_epoch: number of epochs already done.
-        first_run: number of the first run; the order of a run's rows depends on the number of the run.
+        first_run: number of the first run; the order of the rows of a run depends on its number.
+        momentum, weight_decay: momentum and weight decay of SGD. Velocities are not stored, so training with momentum
+            must start at epoch 0.
+        decay_after: number of epochs after which the step sizes are a tenth; None: they are constant.
 
     Raises:
         NotFiniteError: heads became NaN or Inf; the message names the purpose, the modality and the epoch.
@@ -72,6 +79,7 @@ def train_epochs(
     rates = learning_rates.to(data.device)[:, None, None]
     lasts = [num_epochs] * num_runs if last_epochs is None else last_epochs
     blocks = run_blocks(heads, batch_size)
+    velocities = {name: torch.zeros_like(matrix) for name, matrix in heads.items()} if momentum else {}
     for epoch in range(first_epoch, num_epochs):
         orders = epoch_orders(num_runs, num_rows, seed=seed, purpose=purpose, epoch=epoch, first_run=first_run)
         orders = orders.to(data.device)
@@ -81,11 +89,23 @@ def train_epochs(
                 continue
             runs = torch.tensor(active, device=data.device)
             part = {name: matrix[runs] for name, matrix in heads.items()}
+            moving = {name: matrix[runs] for name, matrix in velocities.items()}
+            factor = 0.1 if decay_after is not None and epoch >= decay_after else 1.0
             for begin in range(0, num_rows - batch_size + 1, batch_size):
                 batch = orders[runs, begin : begin + batch_size]
-                _step(objective, part, data.features, shared_groups(data.group_codes[batch]), batch, rates[runs])
+                targets = shared_groups(data.group_codes[batch])
+                if momentum or weight_decay:
+                    gradients = _gradients(objective, part, data.features, targets, batch)
+                    for name, gradient in gradients.items():
+                        gradient.add_(part[name], alpha=weight_decay)
+                        velocity = moving[name].mul_(momentum).add_(gradient) if momentum else gradient
+                        part[name].sub_(factor * rates[runs] * velocity)
+                else:
+                    _step(objective, part, data.features, targets, batch, factor * rates[runs])
             for name, matrix in heads.items():
                 matrix[runs] = part[name]
+            for name, matrix in velocities.items():
+                matrix[runs] = moving[name]
         _check_finite(heads, purpose, epoch + 1)
         yield epoch + 1
 
@@ -119,6 +139,16 @@ def _step(
     deltas = rates * objective.gradient(outputs, targets).transpose(0, 1)
     for delta, (name, matrix) in zip(deltas, heads.items(), strict=True):
         matrix.baddbmm_(delta.mT, inputs[name], alpha=-1)
+
+
+def _gradients(
+    objective: Objective, heads: StackedHeads, features: Mapping[str, Tensor], targets: Tensor, batch: Tensor
+) -> StackedHeads:
+    """Return dL/dW of every run."""
+    inputs = {name: features[name][batch] for name in heads}
+    outputs = torch.stack([inputs[name] @ matrix.mT for name, matrix in heads.items()], dim=1)
+    deltas = objective.gradient(outputs, targets).transpose(0, 1)
+    return {name: delta.mT @ inputs[name] for delta, name in zip(deltas, heads, strict=True)}
 
 
 def _check_finite(heads: StackedHeads, purpose: str, epoch: int) -> None:

@@ -7,6 +7,7 @@ number of steps and the step sizes for which the set was optimised.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -24,6 +25,8 @@ from omnidistill.training.rollout.students import draw_batches, recipe_order, tr
 class Sgd(Recipe):
     """SGD on mini-batches of the synthetic rows."""
 
+    added: ClassVar[tuple[str, ...]] = ("decay_after",)
+
     step_sizes: tuple[float, ...]
     """Step sizes, one per modality."""
     batch_size: Count
@@ -32,6 +35,8 @@ class Sgd(Recipe):
     """Momentum of SGD."""
     weight_decay: float = 0.0
     """Weight decay of SGD."""
+    decay_after: Count | None = None
+    """Number of steps after which the step sizes are a tenth; absent: they are constant."""
     order: Seed | None = None
     """Seed for the fixed mini-batches for which the set was optimised; absent: the set was optimised for random
     mini-batches, and each student draws its own."""
@@ -59,6 +64,7 @@ class Sgd(Recipe):
             generators=self._orders(seed, num_runs),
             momentum=self.momentum,
             weight_decay=self.weight_decay,
+            decay_after=self.decay_after,
         )
         for steps, heads in trained:
             yield steps, {name: matrix.expand(num_runs, -1, -1) for name, matrix in heads.items()}

@@ -46,6 +46,7 @@ def train_students(
     generators: Sequence[torch.Generator],
     momentum: float = 0.0,
     weight_decay: float = 0.0,
+    decay_after: int | None = None,
 ) -> Iterator[tuple[int, dict[str, Float[Tensor, "_ _ _"]]]]:
     """Train R students at once; yield (number of steps done, heads R x d x p_m) at every checkpoint.
 
@@ -59,6 +60,7 @@ def train_students(
         checkpoints: numbers of steps after which to yield the heads, in ascending order.
         generators: one random generator per student, for its mini-batches.
         momentum, weight_decay: momentum and weight decay of SGD.
+        decay_after: number of steps after which the step sizes are a tenth; None: they are constant.
     """
     num_runs, num_rows = len(generators), len(next(iter(rows.values())))
     outputs = stack({name: rows[name] @ matrix.mT for name, matrix in start.items()})
@@ -68,14 +70,17 @@ def train_students(
     state, done = DualState.initial(num_runs, outputs, weight_decay), 0
     for checkpoint in checkpoints:
         while done < checkpoint:
-            chunk = batches[:, done : min(done + _CHUNK_STEPS, checkpoint)]
+            stop = min(done + _CHUNK_STEPS, checkpoint)
+            if decay_after is not None and done < decay_after:
+                stop = min(stop, decay_after)
+            chunk = batches[:, done:stop]
             state = dual_steps(
                 objective,
                 outputs,
                 kernel,
                 targets(chunk),
                 chunk,
-                step_sizes,
+                step_sizes if decay_after is None or done < decay_after else step_sizes / 10,
                 state,
                 momentum=momentum,
                 weight_decay=weight_decay,

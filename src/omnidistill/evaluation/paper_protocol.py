@@ -1,0 +1,95 @@
+"""The published evaluation: how the public code of LoRS (Xu et al. 2024) and RepBlend trains heads on a set.
+
+    SGD with momentum 0.9 and weight decay 5e-4, with the learned step sizes of the set
+    100 epochs of ceil(N / 128) steps, each on min(N, 128) rows of a random order
+    a tenth of the step sizes after E // 2 + 1 = 51 of E = 100 epochs
+
+`evaluate.protocol = "paper"` trains students in this way, and baselines on real rows as well (full, full-own, random),
+for which validation chooses only the step size. 100 and 128 are `evaluate.max_epochs` and `evaluate.batch_size`.
+
+It differs from the public code on purpose in three ways: heads start from the initial heads (as HoPA does) instead of
+random ones, they are those of the last epoch instead of the epoch that is best on the test split, and the loss is that
+of the set, also if its temperature is not 0.07.
+
+The public code does not centre features. Centring is a property of the data (`pack --no-centre`), because initial
+heads, experts and sets all belong to one feature space. The protocol therefore only warns if the features are centred.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import TypedDict
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnidistill.core.errors import NotFiniteError
+from omnidistill.distillation import DistilledSet
+from omnidistill.distillation.distilled_set import sgd_recipe
+from omnidistill.evaluation.protocol import EvaluateConfig
+from omnidistill.training.recipes import Sgd
+
+MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
+
+
+class PublishedSgd(TypedDict, total=False):
+    """Arguments of the training functions, which are empty for plain SGD."""
+
+    momentum: float
+    weight_decay: float
+    decay_after: int
+
+
+def published_sgd(evaluate: EvaluateConfig, num_rows: int | None = None) -> PublishedSgd:
+    """Return momentum, weight decay, and when the step sizes decay, or nothing for our protocol.
+
+    Args:
+        evaluate: the protocol.
+        num_rows: number of rows, for a training that counts steps; None: it counts epochs.
+    """
+    if evaluate.protocol != "paper":
+        return {}
+    per_epoch = 1 if num_rows is None else steps_per_epoch(evaluate, num_rows)
+    decay_after = per_epoch * (evaluate.max_epochs // 2 + 1)
+    return {"momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY, "decay_after": decay_after}
+
+
+def steps_per_epoch(evaluate: EvaluateConfig, num_rows: int) -> int:
+    """Return the number of steps of an epoch on N rows, ceil(N / batch size)."""
+    return math.ceil(num_rows / evaluate.batch_size)
+
+
+def published_recipe(distilled: DistilledSet, evaluate: EvaluateConfig) -> DistilledSet:
+    """Return the set with the published recipe and its own step sizes; warn if its features are centred.
+
+    Raises:
+        InputError: the recipe of the set is not of kind "sgd", so the set has no step sizes.
+    """
+    if distilled.preprocessing.means:
+        warnings.warn(
+            "evaluate.protocol = 'paper': the features of the set are centred, and those of the public code are not; "
+            "to follow it, pack or encode the data with --no-centre and distil again",
+            UserWarning,
+            stacklevel=2,
+        )
+    size = len(distilled)
+    recipe = Sgd(
+        step_sizes=sgd_recipe(distilled).step_sizes,
+        num_steps=steps_per_epoch(evaluate, size) * evaluate.max_epochs,
+        batch_size=min(evaluate.batch_size, size),
+        **published_sgd(evaluate, size),
+    )
+    return distilled.with_recipe(recipe)
+
+
+def require_finite(heads: Mapping[str, Float[Tensor, "_ _ _"]]) -> None:
+    """Raise NotFiniteError if the training of a student diverged, which momentum makes more likely."""
+    for name, matrix in heads.items():
+        if not bool(torch.isfinite(matrix).all()):
+            raise NotFiniteError(
+                f"evaluate.protocol = 'paper': heads of '{name}' became NaN or Inf; momentum {MOMENTUM} makes updates "
+                "up to 10 times as large, which the learned step sizes do not allow; use evaluate.protocol = 'ours'"
+            )
