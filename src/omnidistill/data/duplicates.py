@@ -20,7 +20,7 @@ _ROWS_AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Test rows that are equal to a row in the splits heads, train or validation.
+    """Test rows that are equal to a row in the split `heads`, `train` or `validation`.
 
     Attributes:
         modality: modality in which the rows are equal; None if they are equal in every modality.
@@ -40,7 +40,7 @@ def digest_rows(raw: RawFeatures) -> dict[str, Digests]:
 
 @dataclass(frozen=True)
 class Digests:
-    """One digest per row. They are concatenated, because a list of a million bytes objects would take 50 MB more."""
+    """One digest per row, concatenated: a list of a million `bytes` objects would take 50 MB more."""
 
     joined: bytes
 
