@@ -137,7 +137,7 @@ class FeatureSet:
 
     @cached_property
     def distinct_rows(self) -> dict[str, Int[Tensor, " _"]]:
-        """For each modality, the number of the first row with each (group, features) pair, ascending, on the CPU."""
+        """For each modality, the row numbers where each (group, features) pair first appears, ascending, on the CPU."""
         return {name: distinct_rows(x, self.group_codes) for name, x in self.features.items()}
 
     def to(self, device: torch.device | str) -> FeatureSet:

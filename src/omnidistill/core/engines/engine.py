@@ -32,7 +32,10 @@ class Done(Generic[Result]):
 
 @runtime_checkable
 class Engine(Protocol):
-    """Processes units of work. Use it as a context manager. Closing the generator that `run` returns stops units."""
+    """Processes units of work. Use it as a context manager.
+
+    Closing the generator that `run` returns stops the units that are still running.
+    """
 
     @property
     def here(self) -> bool:
