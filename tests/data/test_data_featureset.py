@@ -76,7 +76,7 @@ def bad(value, row, column):
         ({"splits": ("train", "tset", "tset")}, "'tset'.*did you mean 'test'"),
         ({"splits": ("train", "train", "test")}, "group 'y': in splits 'train' and 'test'"),
         ({"pairing": torch.ones(2, 3)}, r"pairing: dtype is float32, shape is \(2, 3\)"),
-        ({"pairing": torch.ones(3, 3).long()}, "pairing: int64"),
+        ({"pairing": torch.ones(3, 3).long()}, "pairing: dtype is int64"),
         ({"pairing": torch.full((3, 3), 1.5)}, "from 1.5 to 1.5"),
         ({"pairing": torch.full((3, 3), -0.5)}, "from -0.5"),
         ({"pairing": torch.full((3, 3), float("nan"))}, "nan"),
@@ -84,7 +84,7 @@ def bad(value, row, column):
             {"preprocessing": Preprocessing(True, EPSILON, {"a": torch.ones(2)})},
             "'b': width is 4, but the preprocessing",
         ),
-        ({"preprocessing": Preprocessing(True, EPSILON, {"a": torch.ones(2), "b": torch.ones(3)})}, "'b': 4 wide"),
+        ({"preprocessing": Preprocessing(True, EPSILON, {"a": torch.ones(2), "b": torch.ones(3)})}, "'b': width is 4"),
     ],
 )
 def test_a_set_that_is_not_sound_is_refused_in_one_line(changes, names):

@@ -103,7 +103,7 @@ def test_a_modality_without_a_mean_or_of_another_width_is_refused():
         steps.apply({"b": rows(3, 4)})
     with pytest.raises(InputError, match="'a': width is 5, but its recorded mean has width 4"):
         steps.apply({"a": rows(3, 5)})
-    with pytest.raises(InputError, match="'a': 5 wide"):
+    with pytest.raises(InputError, match="'a': width is 5"):
         steps.head_bias({"a": rows(2, 5)})
 
 
