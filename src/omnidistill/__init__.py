@@ -1,4 +1,4 @@
-"""omnidistill: compress a paired multimodal data set into a few hundred synthetic instances.
+"""omnidistill: compress a paired multimodal dataset into a few hundred synthetic instances.
 
     features -> experts -> distilled set -> heads trained on it -> scores
 

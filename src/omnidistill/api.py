@@ -1,4 +1,4 @@
-"""All public names in one place; `import omnidistill` provides them and imports torch only when one of them is used."""
+"""All public names in one place. `import omnidistill` provides them, but imports torch only when a name is used."""
 
 import omnidistill.methods as methods
 from omnidistill.core.engines import engines

@@ -182,7 +182,7 @@ def test_a_name_can_be_registered_again_by_its_own_definition_only(plain: Regist
 
 
 def test_only_callables_are_registered(plain: Registry[Any]) -> None:
-    with pytest.raises(InputError, match="3 cannot be called"):
+    with pytest.raises(InputError, match="3 is not callable"):
         plain.register("three")(3)
 
 

@@ -67,21 +67,24 @@ def bad(value, row, column):
         ({"features": {"a": torch.ones(3, 2), "b": torch.ones(3, 2).half()}}, "'b'.*float32, found float16"),
         ({"features": {"a": torch.ones(3, 2), "b": torch.ones(3, 2).long()}}, "'b'.*float32, found int64"),
         ({"features": {"a": torch.ones(3, 2), "../b": torch.ones(3, 2)}}, "this name is not allowed"),
-        ({"features": bad(float("nan"), 2, 3)}, r"'b', row 2 \(id 'z'\): value 3 is nan"),
-        ({"features": bad(float("inf"), 1, 0)}, r"'b', row 1 \(id 'y'\): value 0 is inf"),
-        ({"features": bad(float("-inf"), 0, 1)}, r"'b', row 0 \(id 'x'\): value 1 is -inf"),
+        ({"features": bad(float("nan"), 2, 3)}, r"'b', row 2 \(id 'z'\), column 3: the value is nan"),
+        ({"features": bad(float("inf"), 1, 0)}, r"'b', row 1 \(id 'y'\), column 0: the value is inf"),
+        ({"features": bad(float("-inf"), 0, 1)}, r"'b', row 0 \(id 'x'\), column 1: the value is -inf"),
         ({"ids": ("x", "y", "x")}, "id 'x': rows 0 and 2"),
         ({"groups": ("x", "y")}, "groups: 2 rows"),
         ({"splits": ("train", "test")}, "splits: 2 rows"),
         ({"splits": ("train", "tset", "tset")}, "'tset'.*did you mean 'test'"),
         ({"splits": ("train", "train", "test")}, "group 'y': in splits 'train' and 'test'"),
-        ({"pairing": torch.ones(2, 3)}, r"pairing: float32 of shape \(2, 3\)"),
-        ({"pairing": torch.ones(3, 3).long()}, "pairing: int64"),
+        ({"pairing": torch.ones(2, 3)}, r"pairing: dtype is float32, shape is \(2, 3\)"),
+        ({"pairing": torch.ones(3, 3).long()}, "pairing: dtype is int64"),
         ({"pairing": torch.full((3, 3), 1.5)}, "from 1.5 to 1.5"),
         ({"pairing": torch.full((3, 3), -0.5)}, "from -0.5"),
         ({"pairing": torch.full((3, 3), float("nan"))}, "nan"),
-        ({"preprocessing": Preprocessing(True, EPSILON, {"a": torch.ones(2)})}, "'b': 4 wide, but the preprocessing"),
-        ({"preprocessing": Preprocessing(True, EPSILON, {"a": torch.ones(2), "b": torch.ones(3)})}, "'b': 4 wide"),
+        (
+            {"preprocessing": Preprocessing(True, EPSILON, {"a": torch.ones(2)})},
+            "'b': width is 4, but the preprocessing",
+        ),
+        ({"preprocessing": Preprocessing(True, EPSILON, {"a": torch.ones(2), "b": torch.ones(3)})}, "'b': width is 4"),
     ],
 )
 def test_a_set_that_is_not_sound_is_refused_in_one_line(changes, names):
@@ -268,7 +271,7 @@ def test_what_is_not_finite_is_named_in_raw_features_too(dtype):
     raw = planted({"a": 5, "b": 7}, ROWS)
     features = {name: x.to(dtype) for name, x in raw.features.items()}
     features["b"][27, 6] = float("nan")
-    with pytest.raises(InputError, match=r"'b', row 27 \(id 'test-7'\): value 6 is nan"):
+    with pytest.raises(InputError, match=r"'b', row 27 \(id 'test-7'\), column 6: the value is nan"):
         prepare(dataclasses.replace(raw, features=features))
 
 
@@ -276,7 +279,7 @@ def test_what_is_not_finite_is_named_in_raw_features_too(dtype):
 def test_values_whose_squares_float32_cannot_hold_are_refused(size):
     features = {"a": torch.eye(3).double() * size, "b": torch.eye(3)}
     raw = RawFeatures(features, ("x", "y", "z"), ("x", "y", "z"), ("train",) * 3, {})
-    with pytest.raises(InputError, match=r"'a', row 0 \(id 'x'\): value 0 is 1e"):
+    with pytest.raises(InputError, match=r"'a', row 0 \(id 'x'\), column 0: the value is 1e"):
         prepare(raw)
 
 

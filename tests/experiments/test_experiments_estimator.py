@@ -182,7 +182,7 @@ def test_what_is_wrong_is_said(fitted: Distiller, raw: RawFeatures, arrays: dict
     cases = {
         "not fitted yet; call fit first": lambda: small.transform(arrays),
         "modality 'c' was not fitted; choose from a, b": lambda: fitted.transform({"c": arrays["a"]}),
-        "its recorded mean is 12 wide": lambda: fitted.transform({"a": arrays["b"]}),
+        "its recorded mean has width 12": lambda: fitted.transform({"a": arrays["b"]}),
         "both set the number of rows; pass only one": lambda: Distiller(size=6, budget="1%").fit(arrays),
         "no parameter 'sizes'; .*; did you mean 'size'": lambda: small.set_params(sizes=3),
         "the RawFeatures already has them; omit them": lambda: small.fit(raw, ids=raw.ids),

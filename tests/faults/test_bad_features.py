@@ -53,8 +53,8 @@ CASES = {
     "mismatched row counts": (lambda a, t: a.update(speech=a["speech"][:9]), "'speech': 9 rows, but there are 10 ids"),
     "fewer rows in the table": (lambda a, t: [v.pop() for v in t.values()], "'video': 10 rows, but there are 9 ids"),
     "one modality only": (lambda a, t: [a.pop("speech"), a.pop("touch")], "fewer than two modalities: 'video'"),
-    "NaN": (lambda a, t: put(a["speech"], 7, 2, np.nan), r"'speech', row 7 \(id 'r7'\): value 2 is nan"),
-    "Inf": (lambda a, t: put(a["touch"], 0, 0, np.inf), r"'touch', row 0 \(id 'r0'\): value 0 is inf"),
+    "NaN": (lambda a, t: put(a["speech"], 7, 2, np.nan), r"'speech', row 7 \(id 'r7'\), column 2: the value is nan"),
+    "Inf": (lambda a, t: put(a["touch"], 0, 0, np.inf), r"'touch', row 0 \(id 'r0'\), column 0: the value is inf"),
     "a zero vector": (
         lambda a, t: put(a["touch"], 4, slice(None), 0),
         r"'touch', row 4 \(id 'r4'\): all values are equal",

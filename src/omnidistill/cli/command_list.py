@@ -1,4 +1,4 @@
-"""All commands, sorted by the headings under which help lists them."""
+"""All commands, grouped under the headings that help shows."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ exit codes:
 def make_parser() -> Parser:
     """Build the program's parser with all commands.
 
-    In addition to the options of the command, the parsed options have these attributes: `command`, the function to call
-    (None if no command was given); `parser`, the parser of the command; `program`, this parser; and `needs_torch`.
+    In addition to the command's own options, the parsed options have these attributes: `command`, the function to call
+    (None if no command was given); `parser`, the command's parser; `program`, the program's parser; and `needs_torch`.
     """
     parser = Parser(prog="omnidistill", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
     Args:
-        arguments: The words after the name of the program (default: taken from `sys.argv`).
+        arguments: The words after the program's name on the command line (default: taken from `sys.argv`).
     """
     options = argparse.Namespace()
     try:

@@ -13,7 +13,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def add_set(parser: argparse.ArgumentParser, output: str) -> None:
-    """Add the argument SET, `--output`, `--heads`, and the options that `add_settings` adds."""
+    """Add the SET argument, `--output`, `--heads`, and the options that `add_settings` adds."""
     parser.add_argument(
         "set", metavar="SET", help="folder that 'pack' or 'encode' wrote, or the name 'emoji' for the bundled data"
     )
@@ -29,7 +29,7 @@ def add_set(parser: argparse.ArgumentParser, output: str) -> None:
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add the options that determine the settings of a run."""
-    parser.add_argument("--preset", metavar="NAME", help="named settings from the package (default: recommended)")
+    parser.add_argument("--preset", metavar="NAME", help="name of built-in settings (default: recommended)")
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="TOML file with your settings")
     parser.add_argument(
         "--set",
@@ -56,7 +56,7 @@ def add_dry_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="run only a few steps, print an estimate of the steps, minutes, bytes and memory, and save nothing",
+        help="run only a few steps to estimate the total steps, time, disk space and memory; save nothing",
     )
 
 
@@ -66,8 +66,8 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         "--engine",
         default="local",
         metavar="local|ray[:ADDRESS]",
-        help="where the work runs: in this process (local, the default), on a Ray cluster started on this machine "
-        "(ray), or on an existing one (ADDRESS: auto, HOST:PORT or ray://HOST:PORT); results are bit-identical",
+        help="where the work runs: local (the default) is this process, ray is a new Ray cluster on this machine, and "
+        "ray:ADDRESS is an existing cluster (auto, HOST:PORT or ray://HOST:PORT); results are bit-identical",
     )
 
 
@@ -132,7 +132,7 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def set_of(text: str) -> str | Path:
-    """Convert the text SET to an argument for functions: the name of a registered dataset, or the path of a folder."""
+    """Convert the SET argument to the name of a registered dataset or the path of a folder."""
     from omnidistill.data.datasets import datasets
 
     return text if text in datasets and not Path(text).exists() else Path(text)

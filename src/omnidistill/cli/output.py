@@ -33,7 +33,7 @@ def print_note(options: argparse.Namespace, line: str) -> None:
 
 
 def print_table(table: Any, width: int = 0) -> None:
-    """Print a table that may use at least `width` characters per line. Print without colours if NO_COLOR is set."""
+    """Print a table as wide as the terminal, but at least `width` characters; without colours if NO_COLOR is set."""
     from rich.console import Console
 
     plain: dict[str, Any] = {"color_system": None} if os.environ.get("NO_COLOR") else {}

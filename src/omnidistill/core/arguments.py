@@ -1,5 +1,6 @@
 """How messages name arguments: as Python keywords, or as options when the command line is running.
 
+call                          in Python            on the command line
 argument("seeds", 3)          seeds=3              --seeds 3
 argument("resume", True)      resume=True          --resume
 argument("heads")             heads                --heads
@@ -46,7 +47,7 @@ def setting(text: str) -> str:
 
 @contextmanager
 def written_as_options() -> Iterator[None]:
-    """Make messages name arguments as options within the block. The command line runs every command inside one."""
+    """Within the block, make messages name arguments as options. The command line runs commands in such a block."""
     before = _AS_OPTIONS.set(True)
     try:
         yield

@@ -52,7 +52,7 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
 
 
 def device_of(tensors: Mapping[str, Tensor]) -> torch.device:
-    """Return the device of a dict of tensors, such as features or heads. All of them must be on the same device."""
+    """Return the device that holds a dict of tensors, such as features or heads. All must be on the same device."""
     return next(iter(tensors.values())).device
 
 

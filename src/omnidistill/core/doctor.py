@@ -182,7 +182,7 @@ def _torch(result: Examination) -> Any:
 
 
 def _flops(torch: Any) -> float:
-    """Return the operations per second of the fastest of the products computed within the time limit."""
+    """Repeat a matrix product until the time limit, and return the operations per second of the fastest one."""
     shape = _MATRIX_SIZE, _MATRIX_SIZE
     left, right = (torch.full(shape, value, device="cpu") for value in (0.5, 0.25))
     left @ right
@@ -201,7 +201,7 @@ def _load() -> float:
 
 
 def _memory() -> tuple[int, int] | None:
-    """Return the bytes of total and available memory, or None if the system does not report them."""
+    """Return the total and available memory in bytes, or None if the system does not report them."""
     with suppress(OSError, KeyError, ValueError):
         rows = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
         total, free = (1024 * int(rows[name].split()[0]) for name in ("MemTotal", "MemAvailable"))
@@ -219,7 +219,7 @@ def _requirements(extra: str = "") -> Iterable[Requirement]:
 
 
 def _missing(extra: str) -> Iterable[str]:
-    """Yield a line for each requirement of an extra that is not met, including the extras it consists of."""
+    """Yield a line for each unmet requirement of an extra. If the extra includes other extras, check those too."""
     for requirement in _requirements(extra):
         if requirement.name == PACKAGE:
             for each in sorted(requirement.extras):

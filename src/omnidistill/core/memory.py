@@ -27,7 +27,7 @@ def peak_memory() -> Iterator[Callable[[], int | None]]:
 
     The kernel reports only the peak since the process started. If this peak rose during the block, it is the peak of
     the block. Otherwise the block needed no more memory than the process had already used, and its own peak is
-    unknown. The peak covers the complete process, including data and libraries, so a machine needs this much memory.
+    unknown. The peak covers the complete process, including data and libraries, so it is the memory a machine needs.
 
     Yields:
         A function that returns the block's peak so far, in bytes. It returns None if the peak is unknown or the system

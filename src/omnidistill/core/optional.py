@@ -1,4 +1,4 @@
-"""Import of optional dependencies where they are used. The error for a missing one names the extra to install."""
+"""Imports optional dependencies where they are used. If one is missing, the error names the extra to install."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def require(module: str, extra: str) -> Any:
 
     Args:
         module: dotted name of the module. It is always a literal in the code, never read from data.
-        extra: the extra of omnidistill that installs the module.
+        extra: the omnidistill extra that installs the module.
 
     Raises:
         InputError: the module is not installed. The message names the extra.

@@ -136,7 +136,7 @@ class Registry(Generic[T]):
 
     def _check(self, where: str, entry: Any) -> None:
         if not callable(entry):
-            raise InputError(f"{where}: {entry!r} cannot be called")
+            raise InputError(f"{where}: {entry!r} is not callable")
 
 
 class ComponentRegistry(Registry[type[C]]):
@@ -196,7 +196,7 @@ class ComponentRegistry(Registry[type[C]]):
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Return whether two objects have the same definition, for example after a reload or a run as `__main__`."""
+    """Return whether both have the same definition, for example after a reload or if a module runs as `__main__`."""
     modules = {getattr(each, "__module__", None) for each in (one, other)}
     names = {getattr(each, "__qualname__", each) for each in (one, other)}
     return len(names) == 1 and len(modules - {"__main__"}) <= 1

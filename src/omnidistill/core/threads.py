@@ -17,9 +17,10 @@ _MULTITHREADED_FROM = 5e8  # multiply-adds in the large products of one iteratio
 
 @contextmanager
 def threads_for(num_rows: int, widths: Mapping[str, int], width: int) -> Iterator[None]:
-    """Use one thread within the block if the products X W_0^T and X D^T (forward and backward) are small.
+    """Use one thread within the block if the matrix products with the synthetic rows X are small.
 
-    The previous number of threads is restored afterwards.
+    These products are X W_0^T and X D^T, forward and backward, where D = W_0 - W* has the same shape as W_0. The
+    previous number of threads is restored afterwards.
 
     Args:
         num_rows: number of synthetic rows N.

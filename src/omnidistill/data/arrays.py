@@ -45,15 +45,15 @@ def raw_from_arrays(
         ids: one unique name per row. None uses the row numbers 0, 1, ...
         groups: group of each row. Rows in the same group are positives of each other. None puts every row in a
             separate group.
-        splits: split of each row: heads, train, validation or test. None puts every row in train. If no row is in
-            validation, a fifth of the training groups (at most 1,000) become the validation split, with a warning.
+        splits: split of each row: "heads", "train", "validation" or "test". None puts every row in "train". If no row
+            is in "validation", a fifth of the training groups (at most 1,000) become that split, with a warning.
         captions: {modality: N texts} for display.
         name: name of the data in tables.
         seed: seed for the choice of validation groups.
 
     Raises:
-        InputError: `features` is not a mapping, an array is not rows x width of numbers, or parts differ in their
-            number of rows.
+        InputError: `features` is not a mapping, an array is not numeric with shape rows x width, or the numbers of rows
+            differ.
     """
     if not isinstance(features, Mapping):
         raise InputError(
@@ -79,7 +79,7 @@ def raw_from_arrays(
 
 
 def with_validation(raw: RawFeatures, seed: int = 0) -> RawFeatures:
-    """Return features that have a validation split. If they have none, it is taken from the training groups.
+    """Return features with a validation split. If `raw` has none, some of its training groups become one.
 
     Raises:
         InputError: the validation split is missing, and there are too few training groups to take it from.

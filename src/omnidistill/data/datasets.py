@@ -41,7 +41,7 @@ def load(source: str | Path) -> FeatureSet:
         source: name of a registered dataset, such as "emoji", or the Path of a folder that `pack` or `encode` wrote.
 
     Raises:
-        InputError: no dataset has this name, or the folder is missing, damaged or of another kind.
+        InputError: no dataset has this name, or the folder is missing, damaged or not a set.
     """
     if isinstance(source, Path):
         if not source.exists():
@@ -58,7 +58,7 @@ def load(source: str | Path) -> FeatureSet:
 
 
 def open_reference(reference: str) -> FeatureSet:
-    """Return the set that a text names, as on the command line or in the files of a run.
+    """Return the set with a given path or name, as written on the command line or stored in a run.
 
     Args:
         reference: path of a folder, or the name of a registered dataset if no folder has this path.
@@ -74,7 +74,7 @@ Data = FeatureSet | RawFeatures | str | Path
 
 
 def opened(data: Data, modalities: Sequence[str] | None = None) -> FeatureSet:
-    """Return data as a set: a set is returned unchanged, raw features are preprocessed, a name or path is loaded.
+    """Return data as a set. A set is returned unchanged, raw features are preprocessed, and a name or path is loaded.
 
     Args:
         data: the set, the raw features, or the name or path of a set.

@@ -45,7 +45,7 @@ class FeatureSet:
             only in memory.
 
     Raises:
-        InputError: one of these conditions is violated. The message names the modality, the row and its id.
+        InputError: an attribute does not satisfy its description. The message names the modality, the row and its id.
     """
 
     features: dict[str, Tensor]
@@ -84,7 +84,7 @@ class FeatureSet:
         centre: bool = True,
         seed: int = 0,
     ) -> FeatureSet:
-        """Preprocess arrays {modality: N x p_m}, as encoders return them, and return them as a set.
+        """Return a set with the preprocessed rows of arrays {modality: N x p_m} that encoders returned.
 
         Args:
             features, ids, groups, splits, name, seed: see `data.arrays.raw_from_arrays`.
@@ -131,13 +131,13 @@ class FeatureSet:
 
     @cached_property
     def group_codes(self) -> Int[Tensor, " n"]:
-        """Group of each row as a number (N, int64, on the device of the rows), in the order of first appearance."""
+        """Group number of each row (N, int64, on the device of the rows). Groups are numbered by first appearance."""
         codes = {group: code for code, group in enumerate(dict.fromkeys(self.groups))}
         return torch.tensor([codes[group] for group in self.groups], device=self.device)
 
     @cached_property
     def distinct_rows(self) -> dict[str, Int[Tensor, " _"]]:
-        """For each modality, the first row of each distinct item (group and features), ascending, on the CPU."""
+        """For each modality, the row numbers where each (group, features) pair first appears, ascending, on the CPU."""
         return {name: distinct_rows(x, self.group_codes) for name, x in self.features.items()}
 
     def to(self, device: torch.device | str) -> FeatureSet:

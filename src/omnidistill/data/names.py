@@ -14,7 +14,7 @@ _MODALITY = re.compile(r"\w[\w.+-]*")
 
 
 def check_modality_names(names: Iterable[str]) -> None:
-    """Raise InputError unless every name consists of letters, digits and `_.+-`, and does not start with `.+-`."""
+    """Raise InputError for a name with anything but letters, digits and `_.+-`, or starts with any of `.+-`."""
     for name in names:
         if not _MODALITY.fullmatch(name):
             raise InputError(

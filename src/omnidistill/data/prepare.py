@@ -27,7 +27,8 @@ def fit_preprocessing(
     """Validate all rows, and fit the preprocessing to the train rows among `rows`; None: among all rows.
 
     Raises:
-        InputError: a value is not finite, a row has no direction, or there are no train rows to compute the mean from.
+        InputError: a value is not finite, a row is a zero vector (or constant, if rows are standardised), or there are
+            no train rows to compute the mean from.
     """
     for name in raw.widths:
         _check(raw, name, standardise)
@@ -72,7 +73,7 @@ def check_finite(name: str, x: Float[Tensor, "n p"], ids: Sequence[str], first: 
         if bad.any():
             column = int(bad.nonzero()[0])
             raise InputError(
-                f"modality {name!r}, row {first + row} (id {ids[first + row]!r}): value {column} is "
+                f"modality {name!r}, row {first + row} (id {ids[first + row]!r}), column {column}: the value is "
                 f"{float(values[column])}; features must be finite and at most {_LARGEST:g} in magnitude: "
                 "drop the row or encode it again"
             )

@@ -128,8 +128,10 @@ class Preprocessing:
     def _mean(self, name: str, width: int) -> Float32[Tensor, " p"]:
         mean = self.means.get(name)
         if mean is None or mean.shape[0] != width:
-            problem = "no mean is recorded for it" if mean is None else f"its recorded mean is {mean.shape[0]} wide"
-            raise InputError(f"modality {name!r}: {width} wide, but {problem}; recorded means: {_widths(self.means)}")
+            problem = "no mean is recorded for it" if mean is None else f"its recorded mean has width {mean.shape[0]}"
+            raise InputError(
+                f"modality {name!r}: width is {width}, but {problem}; recorded means: {_widths(self.means)}"
+            )
         return mean
 
 

@@ -47,7 +47,7 @@ class RawRows:
     def chunks(self, name: str, rows: Int[Tensor, " n"]) -> Iterator[tuple[Int[Tensor, " k"], Float[Tensor, "k p"]]]:
         """Yield (row numbers, rows) in chunks that take about 4 MB in float32.
 
-        The size of a chunk does not depend on where the rows come from, so results do not depend on it either.
+        The size of a chunk depends only on the width, so results are the same wherever the rows are stored.
         """
         for part in torch.split(rows, max(1, _NUMBERS_AT_ONCE // self.widths[name])):
             yield part, self.read(name, part)

@@ -19,7 +19,7 @@ def check_counts(
     splits: Sequence[str],
     preprocessing: Preprocessing,
 ) -> None:
-    """Raise InputError unless there are two modalities, every part has one row per id, and all widths are right."""
+    """Raise InputError unless there are two or more modalities, one row per id in every part, and only valid widths."""
     if len(features) < 2:
         only = f"{next(iter(features))!r}" if features else "none"
         raise InputError(f"fewer than two modalities: {only}; a paired set needs at least two")
@@ -35,7 +35,7 @@ def check_counts(
         steps = preprocessing
         if steps.means and (name not in steps.means or len(steps.means[name]) != x.shape[1]):
             raise InputError(
-                f"modality {name!r}: {x.shape[1]} wide, but the preprocessing has no mean with this width for it; "
+                f"modality {name!r}: width is {x.shape[1]}, but the preprocessing has no mean with this width for it; "
                 "prepare the features again"
             )
     for what, count in counts.items():
@@ -59,7 +59,8 @@ def check_groups(groups: Sequence[str], splits: Sequence[str]) -> None:
     for row, (group, split) in enumerate(zip(groups, splits, strict=True)):
         if (first := split_of.setdefault(group, split)) != split:
             raise InputError(
-                f"group {group!r}: in splits {first!r} and {split!r} (row {row}); rows in a group must share one split"
+                f"group {group!r}: in splits {first!r} and {split!r} (row {row}); "
+                "all rows in a group must be in the same split"
             )
 
 
@@ -67,8 +68,8 @@ def check_pairing(pairing: Tensor, rows: int) -> None:
     """Raise InputError unless the pairing has a similarity in [0, 1] for every two rows."""
     if tuple(pairing.shape) != (rows, rows) or not pairing.is_floating_point():
         raise InputError(
-            f"pairing: {type_name(pairing)} of shape {tuple(pairing.shape)}; "
-            f"with {rows} rows it must be a float type of shape ({rows}, {rows})"
+            f"pairing: dtype is {type_name(pairing)}, shape is {tuple(pairing.shape)}; "
+            f"a set with {rows} rows needs a floating-point dtype and the shape ({rows}, {rows})"
         )
     low, high = (float(bound) for bound in torch.aminmax(pairing))
     if not 0 <= low <= high <= 1:
@@ -78,10 +79,10 @@ def check_pairing(pairing: Tensor, rows: int) -> None:
 def check_rows(index: Tensor, rows: int) -> None:
     """Raise InputError unless `index` contains valid row numbers, each at most once."""
     if index.ndim != 1 or index.numel() == 0:
-        raise InputError(f"rows to select: shape is {tuple(index.shape)}; pass a list of at least one row number")
+        raise InputError(f"rows to select: shape is {tuple(index.shape)}; pass a list with at least one row number")
     low, high = (int(bound) for bound in torch.aminmax(index))
     if low < 0 or high >= rows:
-        raise InputError(f"rows to select: from {low} to {high}, but the set has only the rows 0 to {rows - 1}")
+        raise InputError(f"rows to select: they range from {low} to {high}, but the set has only rows 0 to {rows - 1}")
     if int(torch.bincount(index, minlength=rows).max()) > 1:
         raise InputError("rows to select: a row is given twice; pass each row number once")
 

@@ -33,8 +33,8 @@ def read_sources(path: Path) -> tuple[dict[str, Float[Tensor, "_ _"]], tuple[Pat
 
     Args:
         path: a file with one array (`.npz`), one tensor (`.safetensors`) or one column of number lists (`.parquet`) per
-            modality; or a folder with one file per modality, named after the modality. Files in a folder are `.npy`,
-            or `.npz` or `.safetensors` with a single tensor.
+            modality; or a folder with one file per modality, named after the modality. Each file in the folder is a
+            `.npy`, `.npz` or `.safetensors` file that contains a single array.
 
     Returns:
         {modality: N x p_m} in the stored types (whole numbers as float32), and the files that were read.

@@ -42,7 +42,7 @@ def test_local_and_gpus() -> None:
         ("rey", "cpu", r"engine='rey': engine 'rey' is not installed; installed: local, ray; did you mean 'ray'\?"),
         ("locale", "cpu", r"did you mean 'local'\?"),
         ("ray:", "cpu", r"engine='ray:': no address after the colon; use engine='ray' or ray:ADDRESS"),
-        ("local:1", "cpu", r"the engine 'local' takes no address; use engine='local'"),
+        ("local:1", "cpu", r"the 'local' engine takes no address; use engine='local'"),
         ("ray", "cuda:1", r"device='cuda:1': Ray assigns a GPU to every task; use device='cuda'"),
     ],
 )
@@ -90,7 +90,7 @@ def test_engines_of_entry_points() -> None:
         assert type(engine_from("local")) is LocalEngine  # built-in names cannot be replaced
         with pytest.raises(InputError, match=r"engine='absent': engine 'absent' from package .* cannot be loaded"):
             engine_from("absent")
-        with pytest.raises(InputError, match=r"engine='three': int must define here, at_once and run"):
+        with pytest.raises(InputError, match=r"engine='three': int must define 'here', 'at_once' and 'run'"):
             engine_from("three")
         with pytest.raises(InputError, match=r"did you mean 'threads'\?"):
             engine_from("thread")

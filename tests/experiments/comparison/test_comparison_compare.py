@@ -197,7 +197,7 @@ def test_some_of_the_modalities(made: Made, tmp_path: Path) -> None:
 def test_other_metrics_come_from_stored_rankings(made: Made, copied: Path) -> None:
     """Nothing is distilled, trained or ranked again for another table of the same sets."""
     before = results(copied)
-    few = FEW.evolve(settings=('evaluate.metrics=["R@3", "mAP"]',))
+    few = FEW.evolve(settings=(*FEW.settings, 'evaluate.metrics=["R@3", "mAP"]'))
     with counted() as calls:
         table = made.compare(copied, few, name="other", resume=True).content
     assert calls == []
@@ -208,7 +208,7 @@ def test_other_metrics_come_from_stored_rankings(made: Made, copied: Path) -> No
 
 
 def test_a_cut_off_beyond_the_gallery_is_refused_before_any_work(made: Made, tmp_path: Path) -> None:
-    many = FEW.evolve(settings=('evaluate.metrics=["R@1000"]',))
+    many = FEW.evolve(settings=(*FEW.settings, 'evaluate.metrics=["R@1000"]'))
     with pytest.raises(InputError, match="metrics: R@1000 is undefined, because the gallery of 'a' has only"):
         made.compare(tmp_path / "C", many)
     assert not (tmp_path / "C").exists()

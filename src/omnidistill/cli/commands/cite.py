@@ -1,4 +1,4 @@
-"""The command `cite`."""
+"""The `cite` command."""
 
 from __future__ import annotations
 

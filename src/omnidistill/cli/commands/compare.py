@@ -1,4 +1,4 @@
-"""The command `compare`."""
+"""The `compare` command."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def add(group: CommandGroup) -> None:
         metavar="DIR",
         help="folder to write; it can hold several comparisons",
     )
-    parser.add_argument("--preset", metavar="NAME", help="named comparison from the package, such as paper-table-1")
+    parser.add_argument("--preset", metavar="NAME", help="name of a built-in comparison, such as paper-table-1")
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="TOML file that describes your comparison")
     parser.add_argument("--methods", type=names, metavar="A,B", help="methods to compare; see 'omnidistill presets'")
     parser.add_argument("--sizes", type=numbers, metavar="N,N", help="numbers of synthetic rows (default: 100)")
@@ -73,7 +73,7 @@ def add(group: CommandGroup) -> None:
 
 
 def metrics_setting(options: argparse.Namespace) -> list[str]:
-    """Return the setting that `--metrics` stands for, as a list of one; empty without the option."""
+    """Return a list with the KEY=VALUE setting that `--metrics` sets, or an empty list without `--metrics`."""
     return [] if options.metrics is None else [f"evaluate.metrics={json.dumps(options.metrics)}"]
 
 

@@ -1,4 +1,4 @@
-"""The command `completion`."""
+"""The `completion` command."""
 
 from __future__ import annotations
 

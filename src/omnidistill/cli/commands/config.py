@@ -1,4 +1,4 @@
-"""The command `config`."""
+"""The `config` command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `convert`."""
+"""The `convert` command."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "model", choices=("imagebind", "languagebind"), metavar="MODEL", help="imagebind or languagebind"
     )
-    parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="file or folder of the model; see below")
+    parser.add_argument(
+        "weights", type=Path, metavar="WEIGHTS", help="file or folder with the model's weights; see below"
+    )
     parser.add_argument(
         "--modality", choices=("video", "image", "audio"), help="modality that the LanguageBind model encodes"
     )
@@ -40,7 +42,7 @@ def add(group: CommandGroup) -> None:
         "--vocabulary",
         type=Path,
         metavar="FILE",
-        help="CLIP's file merges.txt, which is needed to encode text (default: the file next to the weights)",
+        help="CLIP's merges.txt file, which is needed to encode text (default: the file next to the weights)",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
     add_json(parser)

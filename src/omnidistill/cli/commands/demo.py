@@ -1,4 +1,4 @@
-"""The command `demo`."""
+"""The `demo` command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `distill`."""
+"""The `distill` command."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--bytes",
         metavar="B",
-        help="size budget: 200000, 64kB, 1.5M, or 1%% of the training features; the set gets as many rows as fit, by "
-        "default with 4 bits per number",
+        help="size budget in bytes (200000, 64kB, 1.5M) or as a share of the training features (1%%); the set gets as "
+        "many rows as fit, stored with 4 bits per number by default",
     )
     parser.add_argument("--experts", type=Path, metavar="BUFFER", help="expert buffer that 'experts' wrote")
     parser.add_argument(
         "--from", dest="initial_set", type=Path, metavar="RUN", help="start from the rows of an existing set"
     )
     parser.add_argument(
-        "--resume", action="store_true", help="resume the run in RUN; the result equals that of an uninterrupted run"
+        "--resume", action="store_true", help="resume the run in RUN; the result is the same as without interruption"
     )
     parser.add_argument(
         "--patience",

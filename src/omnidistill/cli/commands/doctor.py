@@ -1,4 +1,4 @@
-"""The command `doctor`."""
+"""The `doctor` command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `encode`."""
+"""The `encode` command."""
 
 from __future__ import annotations
 
@@ -46,12 +46,11 @@ def add(group: CommandGroup) -> None:
         action="append",
         required=True,
         metavar="[MODALITY=]NAME[:SOURCE]",
-        help="encoder, listed below; give one per modality (default MODALITY: the kind of data that the encoder reads)",
+        help="encoder from the list below; give one per modality. MODALITY defaults to the kind of data that the "
+        "encoder reads",
     )
     parser.add_argument("-o", "--output", "--out", type=Path, required=True, metavar="SET", help="folder to write")
-    parser.add_argument(
-        "--resume", action="store_true", help="resume the encoding in SET; fail if there is none to resume"
-    )
+    parser.add_argument("--resume", action="store_true", help="resume the encoding in SET; fail if SET contains none")
     parser.add_argument(
         "--root",
         type=Path,
@@ -78,7 +77,7 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--keep-views",
         action="store_true",
-        help="store every view of an item in the shards instead of the average",
+        help="store all views of an item in the shards instead of their average",
     )
     parser.add_argument(
         "--limit",

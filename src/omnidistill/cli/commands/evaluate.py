@@ -1,4 +1,4 @@
-"""The command `evaluate`."""
+"""The `evaluate` command."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "evaluate",
         run,
-        "train on a set, and compare its scores with all baselines",
+        "train on a set, and compare the scores with those of all baselines",
         main_options=("--seeds", "--json"),
         examples=("omnidistill evaluate RUN", "omnidistill evaluate RUN --seeds 20 --json > scores.json"),
     )
@@ -24,7 +24,7 @@ def add(group: CommandGroup) -> None:
         "--seeds",
         type=int,
         metavar="R",
-        help="students trained per row of the table (default: set by the run, usually 10)",
+        help="number of students to train per table row (default: set by the run, usually 10)",
     )
     parser.add_argument(
         "--heads",
@@ -45,7 +45,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Evaluate the set of a run and the baselines, and print the table, or with `--json` the scores."""
+    """Evaluate a run's set and the baselines, and print the table; with `--json`, print the scores."""
     from omnidistill.api import evaluate
     from omnidistill.report.run_table import metrics_to_rich, to_rich
 

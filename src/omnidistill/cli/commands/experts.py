@@ -1,4 +1,4 @@
-"""The command `experts`."""
+"""The `experts` command."""
 
 from __future__ import annotations
 

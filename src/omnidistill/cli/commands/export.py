@@ -1,4 +1,4 @@
-"""The command `export`."""
+"""The `export` command."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def add(group: CommandGroup) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help=".parquet or .npz file to write, or a folder in the format of the Hugging Face library 'datasets'",
+        help=".parquet or .npz file to write, or a folder in the format of the Hugging Face 'datasets' library",
     )
     add_json(parser)
 

@@ -1,4 +1,4 @@
-"""The command `heads`."""
+"""The `heads` command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `inspect`."""
+"""The `inspect` command."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def add(group: CommandGroup) -> None:
         examples=("omnidistill inspect RUN", "omnidistill inspect SET --verify --json"),
     )
     parser.add_argument(
-        "path", type=Path, metavar="PATH", help="set, heads, experts, run, comparison, manifest, export ..."
+        "path", type=Path, metavar="PATH", help="a set, heads, experts, a run, a comparison, a manifest, an export ..."
     )
-    parser.add_argument("--verify", action="store_true", help="read all data, and compare them with their checksums")
+    parser.add_argument("--verify", action="store_true", help="read all data and verify the checksums")
     add_json(parser)
 
 

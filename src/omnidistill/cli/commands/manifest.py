@@ -1,4 +1,4 @@
-"""The command `manifest`."""
+"""The `manifest` command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "manifest",
         run,
-        "list the items to encode from a folder, or check such a list",
+        "create a list of the items in a folder for 'encode', or check a list",
         main_options=("--modalities",),
         examples=(
             "omnidistill manifest media/ -o media/items.csv",
@@ -41,7 +41,7 @@ def add(group: CommandGroup) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="seed for random splits, which are used if no folders define splits",
+        help="seed for the random splits that are used if no folders define splits",
     )
     add_manifest_output(parser, required=False)
     add_json(parser)

@@ -1,4 +1,4 @@
-"""The command `pack`."""
+"""The `pack` command."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def add(group: CommandGroup) -> None:
         "--table",
         type=Path,
         metavar="FILE",
-        help=".jsonl, .csv or .parquet file with its rows in the order of the features",
+        help=".jsonl, .csv or .parquet file whose rows are in the same order as the features",
     )
     for column in ("id", "group", "split"):
         parser.add_argument(

@@ -1,4 +1,4 @@
-"""The command `presets`."""
+"""The `presets` command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `pull`."""
+"""The `pull` command."""
 
 from __future__ import annotations
 

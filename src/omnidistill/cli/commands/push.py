@@ -1,4 +1,4 @@
-"""The command `push`."""
+"""The `push` command."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ def add(group: CommandGroup) -> None:
     parser.add_argument("source", type=Path, metavar="RUN|SET", help="finished run, or the folder of its set")
     parser.add_argument("name", metavar="OWNER/NAME", help="dataset on the Hub; created if it does not exist")
     parser.add_argument(
-        "--licence", metavar="SPDX", help="licence of the data, if the set does not record it, such as CC-BY-4.0"
+        "--licence", metavar="SPDX", help="licence of the data, such as CC-BY-4.0; needed if the set does not record it"
     )
-    parser.add_argument("--private", action="store_true", help="make a new dataset visible only to its owner")
+    parser.add_argument(
+        "--private", action="store_true", help="if the dataset is new, make it visible only to its owner"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the files and the card; upload nothing")
     add_json(parser)
 

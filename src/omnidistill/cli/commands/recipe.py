@@ -1,4 +1,4 @@
-"""The command `recipe`."""
+"""The `recipe` command."""
 
 from __future__ import annotations
 

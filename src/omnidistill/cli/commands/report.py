@@ -1,4 +1,4 @@
-"""The command `report`."""
+"""The `report` command."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def add(group: CommandGroup) -> None:
         type=Path,
         nargs="+",
         metavar="RUN",
-        help="finished run; the page shows its scores if 'evaluate' was run before",
+        help="finished run; the page shows its scores if you have run 'evaluate' on it",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="file to write (default: report.html in the first RUN)"
@@ -45,7 +45,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the page, and print its path and size, and the runs without scores."""
+    """Write the page, and print its path, its size and the runs without scores."""
     from omnidistill.api import write_report
 
     output = options.output or options.runs[0] / "report.html"

@@ -2,9 +2,9 @@
 
     (task, units) --run--> Done, Done, ...
 
-Units are independent, except that a unit may have to wait for earlier units. A unit leaves its output on disk, in a
-folder that is either written atomically or resumed, so the unit can safely be processed again. The task's return value
-is small.
+Units are independent, except that a unit may have to wait for earlier units. A task writes a unit's output to a folder,
+either atomically or in a form that it can resume, so a unit can safely be processed again. The task's return value is
+small.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ class Done(Generic[Result]):
 
 @runtime_checkable
 class Engine(Protocol):
-    """Processes units of work. Use it as a context manager. Closing the generator from `run` ends running units."""
+    """Processes units of work. Use it as a context manager.
+
+    Closing the generator that `run` returns stops the units that are still running.
+    """
 
     @property
     def here(self) -> bool:

@@ -1,4 +1,4 @@
-"""The registry of engines. The option `--engine` selects one by NAME or NAME:ADDRESS.
+"""The registry of engines. The `--engine` option selects an engine by NAME or NAME:ADDRESS.
 
 @engines.register("slurm")                         in Python
 def slurm_engine(address, device): ...
@@ -67,13 +67,13 @@ def engine_from(text: str, device: str = "cpu") -> Engine:
         raise InputError(f"{argument('engine', text)}: {error}") from error
     engine = factory(address or None, device)
     if not isinstance(engine, Engine):
-        raise InputError(f"{argument('engine', text)}: {type(engine).__name__} must define here, at_once and run")
+        raise InputError(f"{argument('engine', text)}: {type(engine).__name__} must define 'here', 'at_once' and 'run'")
     return engine
 
 
 @contextmanager
 def engine_in_use(engine: Engine | str, device: str = "cpu") -> Iterator[Engine]:
-    """Yield an open engine. A text opens an engine for the duration of the block; an Engine must already be open.
+    """Yield an open engine. A name opens a new engine for the block; an Engine object must already be open.
 
     Raises:
         InputError: see `engine_from`.

@@ -18,7 +18,7 @@ def local_engine(address: str | None = None, device: str = "cpu") -> LocalEngine
         InputError: an address is given.
     """
     if address is not None:
-        raise InputError(f"the engine 'local' takes no address; use {argument('engine', 'local')}")
+        raise InputError(f"the 'local' engine takes no address; use {argument('engine', 'local')}")
     return LocalEngine()
 
 

@@ -42,7 +42,7 @@ def ray_engine(address: str | None = None, device: str = "cpu") -> RayEngine:
     """Process units as tasks on a Ray cluster: `ray` on this machine, `ray:ADDRESS` or `ray://HOST:PORT` elsewhere.
 
     Raises:
-        InputError: the device is a GPU with a number, such as "cuda:1". Ray assigns the GPUs.
+        InputError: the device is one particular GPU, such as "cuda:1". Ray assigns the GPUs.
     """
     if device.startswith("cuda:"):
         raise InputError(
@@ -62,7 +62,7 @@ class RayEngine:
         address: HOST:PORT, ray://HOST:PORT, or "auto" for a cluster that already runs on this machine. None starts a
             new cluster on this machine and stops it when the engine closes.
         gpus: number of GPUs per unit.
-        retries: how often a unit is repeated if its worker dies.
+        retries: how many times a unit is retried if its worker dies.
     """
 
     here = False
@@ -74,9 +74,9 @@ class RayEngine:
         self._owns_connection = False
 
     def at_once(self, helpers: int = 0) -> int:
-        """Return how many units the cluster has enough CPUs and GPUs for.
+        """Return how many units fit on the cluster's CPUs and GPUs at the same time.
 
-        On a cluster that the engine started on this machine, only the CPUs that this process may use count.
+        If the engine started the cluster on this machine, CPUs that this process may not use are not counted.
         """
         ray = _ray()
         resources = ray.cluster_resources()
@@ -142,7 +142,7 @@ class RayEngine:
             self._owns_connection = False
 
     def _name(self) -> str:
-        """Return the text that selects this engine in the argument `engine`."""
+        """Return the value of the `engine` argument that selects this engine."""
         address = self.address or ""
         return address if address.startswith("ray://") else f"ray:{address}".rstrip(":")
 
@@ -174,7 +174,7 @@ class RayEngine:
 
 @dataclass(frozen=True)
 class _Context:
-    """State of this process that workers reproduce. `token` identifies the task, so a worker loads it only once."""
+    """State of this process that workers adopt. `token` identifies the task, so that each worker loads it only once."""
 
     token: str
     folder: str
@@ -190,8 +190,8 @@ def _work(context: _Context, stored_task: Sequence[Any], unit: Any, *_: Any) -> 
         os.chdir(context.folder)
     except OSError as error:
         raise InputError(
-            f"{context.folder}: this folder does not exist on a machine of the Ray cluster; all machines of the "
-            "cluster must share this file system"
+            f"{context.folder}: a machine in the Ray cluster does not have this folder; all machines in the "
+            "cluster must share its file system"
         ) from error
     if torch.get_num_threads() != context.num_threads:
         torch.set_num_threads(context.num_threads)
@@ -202,7 +202,7 @@ def _work(context: _Context, stored_task: Sequence[Any], unit: Any, *_: Any) -> 
 
 
 def _end(ray: Any, pending: Sequence[Any]) -> None:
-    """Interrupt running units like Ctrl-C, so that they save their state. Then kill the units that still run."""
+    """Interrupt running units as Ctrl-C would, so that they save their state. Then kill those still running."""
     if not pending:
         return
     for force in (False, True):
