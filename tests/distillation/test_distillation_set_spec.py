@@ -210,8 +210,8 @@ def test_a_missing_component_without_a_package_is_named_with_the_nearest(saved: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda meta: meta.update(schema="1"), "field 'schema' is '1', expected a number"),
-        (lambda meta: meta.update(schema=0), "field 'schema' is 0, expected a number"),
+        (lambda meta: meta.update(schema="1"), "field 'schema' is '1', but must be a positive integer"),
+        (lambda meta: meta.update(schema=0), "field 'schema' is 0, but must be a positive integer"),
         (lambda meta: meta.update(size=0), "'modalities', 'size' or 'preprocessing' is malformed"),
         (lambda meta: meta.update(size="100"), "'modalities', 'size' or 'preprocessing' is malformed"),
         (lambda meta: meta.pop("size"), "'modalities', 'size' or 'preprocessing' is malformed"),
