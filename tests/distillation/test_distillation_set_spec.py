@@ -216,7 +216,7 @@ def test_a_missing_component_without_a_package_is_named_with_the_nearest(saved: 
         (lambda meta: meta.update(size="100"), "'modalities', 'size' or 'preprocessing' is malformed"),
         (lambda meta: meta.pop("size"), "'modalities', 'size' or 'preprocessing' is malformed"),
         (lambda meta: meta.update(modalities=list(WIDTHS)), "'modalities', 'size' or 'preprocessing' is malformed"),
-        (lambda meta: meta.update(modalities={"a": 3.5, "b": 2}), "'preprocessing' is malformed"),
+        (lambda meta: meta.update(modalities={"a": 3.5, "b": 2}), "'modalities', 'size' or 'preprocessing'"),
         (lambda meta: meta.pop("preprocessing"), "'modalities', 'size' or 'preprocessing' is malformed"),
         (lambda meta: meta["preprocessing"].pop("standardise"), "preprocessing: 'standardise' is missing"),
         (lambda meta: meta["preprocessing"].update(centred=["smell"]), "preprocessing: 'mean/smell' is missing"),
