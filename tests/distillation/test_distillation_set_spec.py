@@ -210,13 +210,13 @@ def test_a_missing_component_without_a_package_is_named_with_the_nearest(saved: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda meta: meta.update(schema="1"), "field 'schema' is '1', expected a number"),
-        (lambda meta: meta.update(schema=0), "field 'schema' is 0, expected a number"),
+        (lambda meta: meta.update(schema="1"), "field 'schema' is '1', but must be a positive integer"),
+        (lambda meta: meta.update(schema=0), "field 'schema' is 0, but must be a positive integer"),
         (lambda meta: meta.update(size=0), "'modalities', 'size' or 'preprocessing' is malformed"),
         (lambda meta: meta.update(size="100"), "'modalities', 'size' or 'preprocessing' is malformed"),
         (lambda meta: meta.pop("size"), "'modalities', 'size' or 'preprocessing' is malformed"),
         (lambda meta: meta.update(modalities=list(WIDTHS)), "'modalities', 'size' or 'preprocessing' is malformed"),
-        (lambda meta: meta.update(modalities={"a": 3.5, "b": 2}), "'preprocessing' is malformed"),
+        (lambda meta: meta.update(modalities={"a": 3.5, "b": 2}), "'modalities', 'size' or 'preprocessing'"),
         (lambda meta: meta.pop("preprocessing"), "'modalities', 'size' or 'preprocessing' is malformed"),
         (lambda meta: meta["preprocessing"].pop("standardise"), "preprocessing: 'standardise' is missing"),
         (lambda meta: meta["preprocessing"].update(centred=["smell"]), "preprocessing: 'mean/smell' is missing"),

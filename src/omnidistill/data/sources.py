@@ -162,7 +162,7 @@ def _npy(path: Path) -> dict[str, Tensor]:
 
 @contextmanager
 def _numpy_errors(path: Path) -> Iterator[None]:
-    """Convert errors to InputError. For damaged bytes, the zip and header parsers raise a dozen types of errors."""
+    """Convert any error to an InputError. For damaged bytes, the zip and header parsers raise a dozen error types."""
     try:
         yield
     except FileNotFoundError as error:

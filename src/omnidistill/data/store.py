@@ -61,8 +61,8 @@ def prepare_raw(
         rows: numbers of the rows to store, in increasing order; None: all rows.
 
     Raises:
-        InputError: under the same conditions as in `prepare`. Only a row that equals the mean of the train rows is not
-            detected here, but in `PreparedRows.save`.
+        InputError: under the same conditions as in `prepare`, with one exception: a row that equals the mean of the
+            train rows is only detected by `PreparedRows.save`.
     """
     steps = fit_preprocessing(raw, standardise, centre, rows)
     if rows is None:
@@ -84,7 +84,7 @@ def prepare_raw(
 
 @dataclass(frozen=True, eq=False)
 class PreparedRows:
-    """A set whose rows are computed while they are saved. `outline` is the same set with zeros as features."""
+    """A set whose rows are computed while they are saved. `outline` is the same set, but with zeros as features."""
 
     outline: FeatureSet
     pieces: dict[str, Pieces]
@@ -155,7 +155,10 @@ def _save(
 
 
 def _by_split(splits: Sequence[str]) -> Int[Tensor, " n"]:
-    """Return row numbers ordered by split. Splits are in the order of first appearance; rows keep their order."""
+    """Return the row indices, sorted by split.
+
+    Splits are in the order of first appearance. The order of rows within a split does not change.
+    """
     code = {split: number for number, split in enumerate(dict.fromkeys(splits))}
     codes = torch.tensor([code[split] for split in splits], dtype=torch.uint8, device="cpu")
     return torch.sort(codes, stable=True).indices

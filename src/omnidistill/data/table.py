@@ -51,8 +51,8 @@ def text_column(path: Path, columns: dict[str, list[Any]], name: str, purpose: s
         purpose: what the column is needed for, used in error messages.
 
     Raises:
-        InputError: the column is missing (the message suggests the closest name), or a value is missing or is not
-            text or an integer (the message names the row).
+        InputError: the column is missing (the message suggests the closest name), or a value is missing or is
+            neither text nor an integer (the message names the row).
     """
     if name not in columns:
         raise InputError(

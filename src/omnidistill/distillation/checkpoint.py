@@ -40,7 +40,7 @@ class Best:
         return True
 
     def restart_point(self) -> RestartPoint | None:
-        """Return the set as a restart point, or None if no student that was trained on it has finite heads."""
+        """Return the set as a restart point; None if the heads of all students trained on it contain NaN or Inf."""
         return RestartPoint(self.tensors, self.iteration, self.restarts) if self.num_steps else None
 
 
@@ -134,7 +134,7 @@ def save_checkpoint(folder: Path, identity: CheckpointIdentity, state: LoopState
 def load_checkpoint(folder: Path, identity: CheckpointIdentity, learner: Learner) -> LoopState:
     """Restore the learner in place and return the progress of the run.
 
-    Checkpoints without a number of restarts come from a version that had no restarts; the number is then 0.
+    Checkpoints from versions without restarts do not contain the number of restarts, which is then 0.
 
     Args:
         folder: folder of the checkpoint.

@@ -84,7 +84,7 @@ class DistilledSet:
         return {name: loaded[name] for name in self.modalities}
 
     def targets(self, batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return the target similarities of mini-batches, given as row numbers."""
+        """Return the target similarities for mini-batches, each given as the indices of its b rows."""
         return self.spec.similarity.targets(self.similarity_tensors, batches)
 
     @property
@@ -103,7 +103,7 @@ class DistilledSet:
 
     @property
     def objective(self) -> Objective:
-        """Loss of students, a function of outputs (M x b x d, in the order of `modalities`) and targets (b x b)."""
+        """Loss that students minimise, given outputs (M x b x d, in the order of `modalities`) and targets (b x b)."""
         return self.spec.objective.bind(self.modalities)
 
     def students(
@@ -236,7 +236,7 @@ def _check_tensors(loaded: DistilledSet, where: str) -> None:
 
 
 def as_stored(storage: RowForm, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of a set, where the latent "rows/..." are converted to their stored form."""
+    """Return a set's tensors, with the latent "rows/..." converted to their stored form."""
     rows = storage.store(_section(tensors, "rows"))
     others = {name: tensor for name, tensor in tensors.items() if not name.startswith("rows/")}
     return {**{f"rows/{name}": tensor for name, tensor in rows.items()}, **others}

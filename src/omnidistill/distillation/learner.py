@@ -152,7 +152,7 @@ class Learner:
     def restart_from(self, point: RestartPoint) -> None:
         """Restart from an earlier set, with smaller step sizes and learning rates.
 
-        Step sizes are halved once for each restart since the set was copied. The moving average starts from the set.
+        Step sizes are halved once for each restart since the set was copied. The moving average restarts from the set.
         """
         self.restarts += 1
         tensors, space = dict(point.tensors), self.settings.step_size_space
@@ -202,6 +202,6 @@ def _require_finite(values: Tensor, names: Sequence[str]) -> None:
 
 
 def _norms(what: str, tensors: Mapping[str, Tensor | None]) -> tuple[Tensor, list[str]]:
-    """Return the norms of all tensors as one tensor, so that they can be checked at once, and names for messages."""
+    """Return the norm of each tensor and its name for messages. The norms are stacked, so one check covers them all."""
     named = {f"{what} of {name}": tensor for name, tensor in tensors.items() if tensor is not None}
     return torch.stack([torch.linalg.vector_norm(tensor.detach()) for tensor in named.values()]), list(named)

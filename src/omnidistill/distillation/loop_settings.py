@@ -1,6 +1,6 @@
 """Settings of the outer loop, which learns rows through the training of a student.
 
-"Paper" refers to tables 8 and 9 of HoPA.
+In the descriptions of settings, "paper" refers to tables 8 and 9 of HoPA.
 """
 
 from __future__ import annotations

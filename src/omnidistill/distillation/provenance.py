@@ -20,8 +20,8 @@ class Provenance:
         name: name of the dataset.
         data: fingerprint (sha256) of the dataset's rows.
         heads: fingerprint (sha256) of the initial heads.
-        licences: licences of the dataset, as recorded in the dataset.
-        encoders: encoders of the dataset, as recorded in the dataset.
+        licences: licences recorded in the dataset.
+        encoders: encoders recorded in the dataset.
         experts: settings, training and seed of the matched experts.
         initial_set: method and row fingerprint of the set from which the outer loop continued.
         initial_ids: ids of the real rows from which the synthetic rows were initialised, or of the selected rows.

@@ -47,7 +47,7 @@ class SetSettings(Component):
 
     @property
     def resolved_storage(self) -> Storage:
-        """The storage, with all settings that depend on the size resolved."""
+        """The storage, with concrete values for the settings that depend on the number of rows."""
         return self.storage.resolved(self.num_stored)
 
     @property
@@ -57,7 +57,7 @@ class SetSettings(Component):
 
     @property
     def batch(self) -> int:
-        """Number of rows per mini-batch, at most the number of rows."""
+        """Number of rows per mini-batch; never more than `num_rows`."""
         return min(self.batch_size or self.usual_batch, self.num_rows)
 
     @property

@@ -77,7 +77,9 @@ class SetSpec:
         """
         schema = tree.get("schema")
         if not isinstance(schema, int) or schema < 1:
-            raise InputError(f"{where}: field 'schema' is {schema!r}, expected a number; the file was altered")
+            raise InputError(
+                f"{where}: field 'schema' is {schema!r}, but must be a positive integer; the file was altered"
+            )
         if schema > SCHEMA:
             raise InputError(
                 f"{where}: the set has schema {schema}, but this version of omnidistill reads schemas up to {SCHEMA}; "

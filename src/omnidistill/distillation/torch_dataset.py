@@ -2,7 +2,7 @@
 
     set[i] = ({modality: x_m,i}, i)        collate: b items -> ({modality: b x p_m}, S[I, I])
 
-A target belongs to a pair of rows, so batches have targets and items do not.
+A target belongs to a pair of rows, so batches have targets but single items do not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Item = tuple[dict[str, Float[Tensor, " _"]], int]
 
 
 class SyntheticRows(Dataset[Item]):
-    """The rows to train on. Pass `collate` to a DataLoader with any batch size and order.
+    """The rows to train on. Pass `collate` to a DataLoader, which may use any batch size and order.
 
     Args:
         rows: {modality: N x p_m}.

@@ -95,7 +95,7 @@ def _resolved(storage: Mapping[str, Any], size: int) -> dict[str, Any]:
 
 
 def _similarity(distill: Mapping[str, Any]) -> Any:
-    """Return the similarity: groups for selected rows, the identity for computed rows, otherwise the configured one."""
+    """Return the similarity: "groups" for selected rows, "identity" for covmatch and apm, otherwise as configured."""
     fixed = {"select": "groups", "covmatch": "identity", "apm": "identity"}
     return {"kind": fixed[distill["kind"]]} if distill["kind"] in fixed else distill["similarity"]
 

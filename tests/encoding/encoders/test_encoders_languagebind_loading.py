@@ -73,7 +73,10 @@ def test_position_ids_of_older_releases_are_passed_over(tmp_path: Path) -> None:
         ({"vision_model.pre_layrnorm.bias": torch.zeros(3)}, r"pre_layrnorm\.bias' has dtype float32 and shape \(3,\)"),
         ({"vision_model.other": torch.zeros(3)}, r"'vision_model\.other' is not a weight of languagebind"),
         ({"vision_model.embeddings.patch_embedding.weight": torch.zeros(16, 3, 2, 14, 14)}, r"V1\.5 models"),
-        ({"text_model.x.lora_A.default.weight": torch.zeros(2, 16)}, r"'text_model\.x.*or lora_B .* is missing"),
+        (
+            {"text_model.x.lora_A.default.weight": torch.zeros(2, 16)},
+            r"'text_model\.x.*adapter is incomplete; it needs lora_A, lora_B",
+        ),
     ],
 )
 def test_another_model_is_refused(tmp_path: Path, change: dict[str, Tensor | None], message: str) -> None:

@@ -77,12 +77,12 @@ class OuterObjective(Component):
 
     @property
     def last_epoch(self) -> int:
-        """The last epoch that every expert must have; 0: no epoch is required."""
+        """Minimum number of epochs for which every expert must be trained; 0: there is no minimum."""
         return 0
 
     @property
     def span(self) -> int | None:
-        """Number of expert epochs between start and target, used for the stored spectra; None: all epochs."""
+        """Number of expert epochs between start and target, for which spectra are stored; None: all epochs."""
         return 1
 
 

@@ -25,7 +25,7 @@ class ShortcutMatching(TrajectoryMatching):
     """Match the straight line between the first and last epoch of an expert, at the pace of the expert."""
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Draw the same expert and epochs as trajectory matching, and return the points on the line at these epochs."""
+        """Draw expert and epochs as in trajectory matching, but take start and target from the line at these epochs."""
         expert, first, last = self._draw(iteration, streams)
         begin, end = self._heads(expert, 0), self._heads(expert, self.buffer.num_epochs)
         pace = self._pace(expert)
@@ -38,7 +38,7 @@ class ShortcutMatching(TrajectoryMatching):
         """Return None, because the buffer does not store a spectrum for the line."""
 
     def _pace(self, expert: int) -> Float[Tensor, "M S"]:
-        """Return b_t for every head, increasing from 0 to 1."""
+        """Return b_t for every head and every epoch t. It increases from 0 to 1."""
         lengths = self._squared_distances(expert).diagonal(offset=1, dim1=-2, dim2=-1).sqrt()
         travelled = torch.nn.functional.pad(lengths.cumsum(-1), (1, 0))
         return travelled / travelled[:, -1:]

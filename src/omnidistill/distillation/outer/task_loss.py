@@ -1,7 +1,8 @@
 """The task loss as an outer objective: the contrastive loss of the trained student on real rows.
 
-The outputs of the student on real rows X~ are X~ W_0^T + (X~ X^T) A_T, so the contrastive loss can be differentiated
-exactly through all T steps. It optimises the downstream task directly and needs no experts:
+After T steps on synthetic rows X, the student has heads W_T = W_0 + A_T^T X (see `training.rollout`). Its outputs on
+real rows X~ are X~ W_0^T + (X~ X^T) A_T, so the loss can be differentiated exactly through all T steps. This objective
+optimises the downstream task directly and needs no experts:
 
     L = InfoNCE(Y_1 .. Y_M; rows of one group are positives)        on a batch of training rows
 
@@ -46,7 +47,7 @@ class TaskLoss:
         return Episode(self.start, self.batch(iteration, streams))
 
     def batch(self, iteration: int, streams: Streams) -> Int[Tensor, " B"]:
-        """Return the rows for an iteration: the next slice of a random order, redrawn when too few rows remain."""
+        """Return the row indices for an iteration: the next slice of a random order, redrawn when too few remain."""
         size = min(self.num_rows, len(self.train))
         order, piece = divmod(iteration, len(self.train) // size)
         rows = _order(len(self.train), streams.seed, order)[piece * size : (piece + 1) * size]
@@ -65,13 +66,13 @@ class TaskLoss:
 
 @lru_cache(maxsize=1)
 def _order(num_rows: int, seed: int, number: int) -> Int[Tensor, " n"]:
-    """Return the random order with this number. It is cached because many iterations use slices of it."""
+    """Return random order number `number`. It is cached because many iterations use slices of the same order."""
     return torch.randperm(num_rows, generator=Streams(seed)[f"task/order/{number}"], device="cpu")
 
 
 @dataclass(frozen=True)
 class WithTask:
-    """Another outer objective with the weighted task loss as an additional term."""
+    """Another outer objective, plus the weighted task loss as an additional term."""
 
     other: Outer
     task: TaskLoss

@@ -53,7 +53,7 @@ class TrajectoryMatching:
         return self.buffer.modalities
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Draw the next expert and a start epoch; return the heads at this epoch, and the difference to the target."""
+        """Return the heads of the next expert at a random start epoch, and their difference from the target heads."""
         expert, first, last = self._draw(iteration, streams)
         start, goal = self._heads(expert, first), self._heads(expert, last)
         difference = {name: start[name] - goal[name] for name in start}
@@ -143,7 +143,7 @@ class TrajectoryObjective(OuterObjective):
 
     @property
     def last_epoch(self) -> int:
-        """The last epoch that every expert must have."""
+        """Minimum number of epochs for which every expert must be trained."""
         return self.max_start_epoch - 1 + (self.num_expert_epochs or 1)
 
     @property

@@ -1,4 +1,4 @@
-"""Read an item's picture, frames or sound as tensors. The package `media` decodes them."""
+"""Read an item's picture, frames or sound as tensors. The `encoding.media` package decodes them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def picture_of(item: Item) -> UInt8[Tensor, "3 height width"]:
 
 
 def seconds_of(item: Item) -> tuple[float, float]:
-    """Return the start and end of the clip in seconds; the end is limited to the end of the video.
+    """Return the start and end of the clip in seconds; the end is never past the end of the video.
 
     Raises:
         InputError: the clip is empty.

@@ -62,7 +62,7 @@ class EfficientNetLite2(Lazy):
         return self.pixels(picture_of(item))
 
     def pixels(self, picture: UInt8[Tensor, "3 _ _"]) -> Float[Tensor, "3 260 260"]:
-        """Return the resized and cropped pixels x of a decoded picture as (x - 127) / 128."""
+        """Resize and crop a decoded picture, and return its pixels x as (x - 127) / 128."""
         pillow = require("PIL.Image", "media")
         image = pillow.fromarray(picture.permute(1, 2, 0).numpy())
         if image.size != (_SIDE, _SIDE):
@@ -75,16 +75,16 @@ class EfficientNetLite2(Lazy):
 
     @torch.no_grad()
     def encode(self, batch: Float[Tensor, "n 3 260 260"]) -> Float[Tensor, "n 1 1280"]:
-        """Return the averages of the feature maps over space."""
+        """Return the feature maps, averaged over space."""
         batch_size = _CPU_BATCH if self.device == "cpu" else len(batch)
         maps = (self.model.extract_features(part.to(self.device)) for part in torch.split(batch, batch_size))
         return torch.cat([each.mean((2, 3)) for each in maps]).cpu().unsqueeze(1)
 
     def head(self) -> None:
-        """Return None, because the model was trained for classification."""
+        """Return None: the model was trained for classification and has no projection."""
 
     def fingerprint(self) -> dict[str, str]:
-        """Return the weights' checksum, the preprocessing, and the versions of the network package and Pillow."""
+        """Return the weights' checksum, the preprocessing, and the versions of Pillow and the network's package."""
         return {
             "name": self.name,
             "weights": sha256_of([self.file]),

@@ -100,7 +100,7 @@ class Encoder(Protocol):
         ...
 
     def fingerprint(self) -> dict[str, str]:
-        """Return all that determines the features: sha256 of the weights, settings of `prepare`, package versions."""
+        """Return what determines the features: sha256 of the weights, settings of `prepare`, package versions."""
         ...
 
 

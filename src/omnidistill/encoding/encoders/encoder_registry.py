@@ -79,8 +79,8 @@ class EncoderFactory:
         source: whether the encoder needs a source: "required", "none" or "optional".
         licence: licence of the weights in one line; None if it depends on the source.
         cites: the works to cite, as keys of `citations/works.bib` or complete BibTeX entries.
-        aliases: prefixes of other names that files may use for features from this model, in lower case with hyphens.
-            `cite` uses them to find the works.
+        aliases: other names that files may use for this model's features, in lower case with hyphens. A name in a file
+            matches if it starts with an alias. `cite` uses aliases to find the works.
     """
 
     def __init__(

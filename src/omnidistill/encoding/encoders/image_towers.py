@@ -1,4 +1,7 @@
-"""Image towers of CLIP and SigLIP. Pictures are prepared with transformers' Pillow backend; other backends differ."""
+"""Image towers of CLIP and SigLIP.
+
+Pictures are prepared with transformers' Pillow backend, because other backends give different pixels.
+"""
 
 from __future__ import annotations
 

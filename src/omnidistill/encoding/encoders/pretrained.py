@@ -2,8 +2,8 @@
 
 | family | model types | towers | feature before the projection |
 |---|---|---|---|
-| clip | clip, metaclip_2 | image, text | pooled (class token; text: at the end token) |
-| siglip | siglip, siglip2 (any aspect) | image, text | attention-pooled; text: last token |
+| clip | clip, metaclip_2 | image, text | class token; text: end token |
+| siglip | siglip, siglip2 (any aspect ratio) | image, text | attention-pooled; text: last token |
 | clap | clap | audio, text | pooled |
 | pe-av | pe_audio_video | audio, video, text | pooled; text: first token |
 | whisper | whisper | audio | mean over the clip |

@@ -32,7 +32,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # unpicklers raise many types of exceptions for damaged data
         why = str(error).partition("\n")[0]
         raise InputError(
-            f"{path}: cannot be read as a PyTorch state dict ({why}); it is damaged or contains other objects"
+            f"{path}: cannot be read as a PyTorch state dict ({why}); it is damaged or contains objects other than "
+            "tensors"
         ) from error
     if not isinstance(state, dict) or not all(isinstance(x, Tensor) for x in state.values()):
         raise InputError(f"{path}: contains a {type(state).__name__}; expected a state dict that maps names to tensors")

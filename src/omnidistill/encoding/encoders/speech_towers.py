@@ -44,7 +44,7 @@ class SpeechTower(Pretrained):
         return extractors.from_pretrained(self.folder, local_files_only=True)
 
     def prepare(self, item: Item) -> Float[Tensor, "bands_and_1 columns"]:
-        """Return the log-mel spectrogram with a mask as an additional last row: 1 in the clip, 0 in the padding."""
+        """Return the log-mel spectrogram, followed by a mask as an additional row: 1 in the clip, 0 in the padding."""
         rate = self.extractor.sampling_rate
         sound = sound_of(item, rate, float(self.extractor.chunk_length))
         inputs = self.extractor(sound.numpy(), sampling_rate=rate, return_attention_mask=True, return_tensors="pt")

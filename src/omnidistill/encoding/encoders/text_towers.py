@@ -1,4 +1,4 @@
-"""Text towers of the pretrained families, and a tower for any other text model, which averages token features.
+"""Text towers of the pretrained families, and a tower that averages the token features of any other text model.
 
 Texts are truncated to the length that the model reads. They are not padded, because a batch contains only texts with
 the same number of tokens and therefore needs no mask. SigLIP is the exception, because it was trained on padded texts.
@@ -25,7 +25,7 @@ from omnidistill.io.artifacts import read_json
 
 @dataclass(frozen=True)
 class TextTower(Pretrained):
-    """Text tower that reads up to as many tokens as the model has positions."""
+    """Text tower. Texts are truncated to the number of tokens that the model reads."""
 
     kind: ClassVar[Kind] = "text"
     settings: ClassVar[str] = "tokens"
@@ -84,8 +84,8 @@ class TextTower(Pretrained):
 class SentenceTower(TextTower):
     """Any text model. Its feature is the mean of the token features and is not normalised.
 
-    If sentence-transformers saved settings in the folder, their maximum text length applies, and any pooling other than
-    the mean raises InputError.
+    If the folder contains settings saved by sentence-transformers, their maximum text length applies, and any pooling
+    other than the mean raises InputError.
     """
 
     family: str = field(default="sentence", kw_only=True)

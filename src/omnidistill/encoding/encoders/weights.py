@@ -25,7 +25,7 @@ def model_folder(source: str) -> Path:
     """Return the folder of a model, after downloading it if necessary.
 
     Args:
-        source: a folder, or OWNER/NAME@REVISION on the Hugging Face hub. A copy in the hub's local cache is used first.
+        source: a folder, or OWNER/NAME@REVISION on the Hugging Face hub. A copy in the hub's local cache is preferred.
 
     Raises:
         InputError: the folder has no config.json or no safetensors file, the name on the hub has no revision, or the
@@ -65,7 +65,7 @@ def card_licence(folder: Path) -> str | None:
 
 
 def sha256_of(files: Sequence[Path]) -> str:
-    """Return one sha256 (64 hex digits) for several files, which is the hash of their hashes in the given order."""
+    """Return a single sha256 (64 hex digits) for several files: the hash of their hashes, in the given order."""
     total = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:

@@ -1,7 +1,7 @@
 """Whisper base: the encoder's output, averaged over time. The 8-bit weights come with two Python packages.
 
-    |STFT|^2 (400 samples, hop 160, Hann, silence before and after) of 16 kHz sound -> 80 mel bands (Slaney) -> log10,
-    floor 8 below the peak, (x + 4) / 4
+    |STFT|^2 of 16 kHz sound (Hann window of 400 samples, hop 160, silence before and after) -> 80 mel bands (Slaney)
+    -> x = log10(bands) -> x = max(x, peak - 8) -> (x + 4) / 4
 
 Reference: A. Radford et al., Robust speech recognition via large-scale weak supervision (2022), section 2.2; published
 under the MIT licence. The clip is not padded to 30 s. It is cut to an even number of columns, because the encoder
@@ -47,7 +47,7 @@ class Whisper(Lazy):
 
     @cached_property
     def folder(self) -> Path:
-        """Folder in the user's cache with the model, which is joined from the parts in both packages."""
+        """Folder with the model in the user's cache. The model file is joined from the parts in the two packages."""
         parts = [Path(require(name, "small").__file__).parent / "data" for name in _PARTS]
         pieces = [parts[0] / "model.bin.part1", parts[1] / "model.bin.part2"]
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -80,7 +80,7 @@ class Whisper(Lazy):
         return torch.stack([torch.from_numpy(output).float().mean(1) for output in outputs])
 
     def head(self) -> None:
-        """Return None, because the model was trained for transcription."""
+        """Return None: the model was trained for transcription and has no projection."""
 
     def fingerprint(self) -> dict[str, str]:
         """Return the weights' checksum, the spectrogram's settings, and the versions of the runtime and decoders."""
@@ -97,7 +97,7 @@ class Whisper(Lazy):
 @encoders.register("whisper-base")
 @encoder_factory("none", Whisper.licence, cites=("whisper",), aliases=("whisper",))
 def whisper_base(source: None, device: str) -> Whisper:
-    """Whisper base's encoder, 512 wide, for speech and other sound; on CPU; the weights come with Python packages."""
+    """Whisper base's encoder, 512 wide, for speech and other sound. Runs on CPU; weights come with Python packages."""
     return Whisper()
 
 
@@ -116,7 +116,10 @@ def log_mel(sound: Float[Tensor, " samples"]) -> Float[Tensor, "80 times"]:
 
 
 def _mel_bands() -> Float[np.ndarray, "80 201"]:
-    """Return triangular filters of area 1 with 82 evenly spaced corners on Slaney's scale, linear below 1 kHz."""
+    """Return 80 triangular filters of area 1.
+
+    Their 82 corners are evenly spaced on Slaney's mel scale, which is linear below 1 kHz.
+    """
     linear, step = 200.0 / 3.0, np.log(6.4) / 27.0
     top = 1000.0 / linear + np.log(_RATE / 2 / 1000.0) / step
     mels = np.linspace(0.0, top, _BANDS + 2)

@@ -43,7 +43,7 @@ class Encoded:
         folder: output folder, which contains the shards.
         rows: number of encoded rows. A row is encoded only if all of its items can be encoded.
         bad: the items that could not be encoded. Their rows are dropped.
-        cut: number of encoded rows whose item was truncated because it is longer than its encoder reads, by modality.
+        cut: for each modality, number of encoded rows whose item was truncated because its encoder cannot read it all.
         shards: number of shards.
     """
 
@@ -155,7 +155,7 @@ def _with_reports(
 
 
 def _reporter(progress: Progress) -> Callable[[int, int], None]:
-    """Return a function that takes the number of finished items and of bad items among them, and reports progress."""
+    """Return a function that reports progress, given the number of finished items and how many of them are bad."""
     started_at, done, bad = time.monotonic(), 0, 0
 
     def report(items: int, bad_items: int) -> None:

@@ -129,7 +129,7 @@ def encode(
 
 @dataclass(frozen=True)
 class EncodingJob:
-    """The checked inputs of an encoding."""
+    """The validated inputs of a call of `encode`."""
 
     manifest: Manifest
     encoders: Mapping[str, Encoder]

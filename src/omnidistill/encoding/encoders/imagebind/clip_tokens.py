@@ -1,8 +1,8 @@
 """CLIP's byte-pair encoding (https://github.com/openai/CLIP), which ImageBind and LanguageBind use for texts.
 
-    clean:  apply ftfy, resolve HTML entities twice, replace white space by single blanks, convert to lower case
-    split:  into words, single digits and runs of other characters; represent each UTF-8 byte of a piece by a character,
-            and mark the last one with `</w>`
+    clean:  repair with ftfy, resolve HTML entities twice, replace white space with single spaces, convert to lower case
+    split:  into words, single digits and runs of other characters; represent each UTF-8 byte of a piece by one
+            character, and mark the last one with `</w>`
     merge:  join the neighbouring pair with the lowest rank in the list of merges; repeat until no pair is in the list
     ids:    start token, at most 75 tokens, end token, zeros up to length 77
 
@@ -82,7 +82,7 @@ class ClipTokenizer:
         """Return the token ids of the texts. Long texts are truncated, but still have an end token.
 
         Raises:
-            InputError: the package ftfy or regex is not installed.
+            InputError: the `ftfy` or `regex` package is not installed.
         """
         ids = torch.zeros(len(texts), CONTEXT, dtype=torch.int64, device="cpu")
         num_truncated = 0
@@ -120,7 +120,7 @@ class ClipTokenizer:
 
 
 def _joined(word: list[str], pair: tuple[str, str]) -> Iterator[str]:
-    """Yield the parts of `word`, in which every occurrence of `pair` is joined, from left to right."""
+    """Join every occurrence of `pair` in `word`, from left to right, and yield the resulting parts."""
     at = 0
     while at < len(word):
         matches = tuple(word[at : at + 2]) == pair
@@ -167,7 +167,7 @@ def _read_merges(path: Path, num_merges: int) -> list[tuple[str, str]]:
 
 
 def _text_merges(path: Path) -> list[list[str]]:
-    """Return one pair per line, except for the first line, which states the version."""
+    """Return the pair on each line. The first line, which states the version, is skipped."""
     data = path.read_bytes()
     lines = (gzip.decompress(data) if path.suffix == ".gz" else data).decode().splitlines()
     return [line.split() for line in lines[1:] if line.strip()]

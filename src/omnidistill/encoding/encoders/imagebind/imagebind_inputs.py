@@ -87,6 +87,6 @@ def audio_input(waveform: Float[Tensor, " samples"]) -> Float[Tensor, "3 1 128 2
 
 
 def _starts(duration: float, num_clips: int) -> list[Fraction]:
-    """Return the start of each clip in seconds, as exact fractions, which are rounded down to whole samples later."""
+    """Return the start of each clip in seconds, as an exact fraction. The caller rounds it to frames or samples."""
     latest = max(Fraction(duration) - _CLIP, Fraction(0))
     return [latest * clip / (num_clips - 1) for clip in range(num_clips)]

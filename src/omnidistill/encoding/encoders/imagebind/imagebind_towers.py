@@ -6,7 +6,7 @@
     published output = scale * unit(projection @ feature), averaged over an item's views
 
 The feature is the input of a projection head. In the towers for audio, depth, thermal and IMU, the tokens also attend
-to one learned key with its value.
+to one learned key-value pair.
 """
 
 from __future__ import annotations
@@ -29,7 +29,14 @@ _LARGEST_SCALE = 100.0
 
 @dataclass(frozen=True)
 class Size:
-    """Size of a tower. width: width of its tokens. output: width of the published embeddings."""
+    """Size of a tower.
+
+    Attributes:
+        width: width of the tokens.
+        num_blocks: number of transformer blocks.
+        num_heads: number of attention heads.
+        output: width of the published embeddings.
+    """
 
     width: int
     num_blocks: int
@@ -95,7 +102,7 @@ class Tower(nn.Module):
 
 
 def empty_tower(modality: Modality, size: Size) -> Tower:
-    """Return a tower on the meta device, without memory. `load_state_dict(..., assign=True)` adds the weights."""
+    """Return a tower on the meta device (without memory). `load_state_dict(..., assign=True)` adds the weights."""
     with torch.device("meta"):
         return Tower(modality, size).eval().requires_grad_(False)
 
@@ -224,7 +231,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, x: Float[Tensor, "n t width"], mask: Float[Tensor, "t t"] | None) -> Float[Tensor, "n t width"]:
-        """Apply attention; `mask` has the same meaning as in `Block`, and must be None with an extra key."""
+        """Apply attention; `mask` has the same meaning as in `Block`, and must be None if there is an extra key."""
         query, key, value = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
         key, value = _append(key, self.bias_k), _append(value, self.bias_v)
         query, key, value = (torch.unflatten(y, -1, (self.num_heads, -1)).transpose(1, 2) for y in (query, key, value))

@@ -44,7 +44,11 @@ def frame_times(duration: float, frame_rate: float) -> list[float]:
 
 
 def video_input(frames: UInt8[Tensor, "8 3 height width"]) -> Float[Tensor, "3 8 224 224"]:
-    """Return the video tower's input. frames: the frames at `frame_times`."""
+    """Return the video tower's input.
+
+    Args:
+        frames: the frames at `frame_times`.
+    """
     return centre(scaled_frames(frames)).transpose(0, 1).contiguous()
 
 

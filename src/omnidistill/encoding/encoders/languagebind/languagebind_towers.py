@@ -1,9 +1,12 @@
 """The towers of LanguageBind (https://arxiv.org/abs/2310.01852): CLIP's ViT-L/14 and its text model.
 
-    tokens = pre_norm(class token and patches + positions)    text: one token per id + positions
-    tokens = tokens + time, + temporal_attn(temporal norm)    video: a learned vector per frame; attention across frames
-    tokens = tokens + self_attn(norm 1), then + mlp(norm 2)   exact GELU; text: causal attention
-    feature = mean of post_norm(class token) over frames      text: post_norm(token at the end of the text)
+    tokens = pre_norm([class token, patches] + positions)         text: one token per id + positions, without norm
+    in every block:
+        tokens = tokens + time                                    only video: one learned vector per frame
+        tokens = tokens + temporal_attn(temporal_norm(tokens))    only video: attention across frames
+        tokens = tokens + self_attn(norm_1(tokens))               text: causal
+        tokens = tokens + mlp(norm_2(tokens))                     exact GELU
+    feature = mean over frames of post_norm(class token)          text: post_norm(token at the end of the text)
 
 The feature is the input of a projection head.
 """
@@ -126,7 +129,7 @@ Tower = VisionTower | TextTower
 
 
 def empty_tower(size: Size) -> Tower:
-    """Return a tower on the meta device, without memory. `load_state_dict(..., assign=True)` adds the weights."""
+    """Return a tower on the meta device (without memory). `load_state_dict(..., assign=True)` adds the weights."""
     with torch.device("meta"):
         tower = VisionTower(size) if size.patch else TextTower(size)
     return tower.eval().requires_grad_(False)

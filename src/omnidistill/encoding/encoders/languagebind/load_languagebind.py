@@ -1,6 +1,6 @@
 """Convert a published LanguageBind model into one artifact per tower, and load a tower.
 
-Sizes follow from the shapes of the weights; config.json contains the number of heads and the strength of adapters.
+Sizes are derived from the shapes of the weights; the number of heads and the strength of adapters are in config.json.
 Models without `_FT` in their name have adapters, which are merged into the weights. V1.5 models have a different stem
 and are not supported.
 """

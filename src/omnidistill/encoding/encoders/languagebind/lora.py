@@ -1,7 +1,7 @@
-"""Merge low-rank adapters in a state dict into the weights that they adapt: W + (alpha / r) B A.
+"""Merge a state dict's low-rank adapters (LoRA) into the weights that they adapt: W + (alpha / r) B A.
 
-B is d x r and A is r x p. The names are those that peft uses: a key contains `base_model.model.`, an adapted weight has
-the suffix `.base_layer` (not in older releases), and its adapter consists of `lora_A.default` and `lora_B.default`.
+B is d x r and A is r x p. The names are those that peft uses: keys contain `base_model.model.`, the name of an adapted
+layer ends in `.base_layer` (except in older releases), and adapters consist of `lora_A.default` and `lora_B.default`.
 Reference: https://arxiv.org/abs/2106.09685.
 """
 
@@ -17,7 +17,7 @@ _A, _B = ".lora_A.default.weight", ".lora_B.default.weight"
 
 
 def merge_lora(tensors: Mapping[str, Tensor], alpha: float | None) -> dict[str, Tensor]:
-    """Merge the adapters into the weights, and return the state dict with the names of a model without adapters.
+    """Merge the adapters into the weights, and return a state dict with the keys that a model without adapters has.
 
     The sum is computed in float32; merged weights keep their dtype.
 
@@ -26,8 +26,8 @@ def merge_lora(tensors: Mapping[str, Tensor], alpha: float | None) -> dict[str, 
         alpha: strength of the adapters; None if it is not known.
 
     Raises:
-        InputError: a part of an adapter is missing, an adapter does not fit its weight, or there are adapters but no
-            alpha. The message names the key.
+        InputError: a part of an adapter is missing, an adapter does not fit its weight, or there are adapters but
+            `alpha` is None. The message names the key.
     """
     plain = {_plain(key): tensor for key, tensor in tensors.items()}
     merged = {key: tensor for key, tensor in plain.items() if not key.endswith((_A, _B))}
@@ -35,7 +35,9 @@ def merge_lora(tensors: Mapping[str, Tensor], alpha: float | None) -> dict[str, 
         layer = key.removesuffix(_A).removesuffix(_B)
         weight, a, b = merged.get(f"{layer}.weight"), plain.get(layer + _A), plain.get(layer + _B)
         if weight is None or a is None or b is None:
-            raise InputError(f"{key!r}: this adapter is incomplete; it needs a weight, lora_A and lora_B")
+            raise InputError(
+                f"{key!r}: this adapter is incomplete; it needs lora_A, lora_B and the weight that it adapts"
+            )
         if weight.shape != (b.shape[0], a.shape[1]) or a.shape[0] != b.shape[1]:
             shapes = f"{tuple(b.shape)} times {tuple(a.shape)}"
             raise InputError(
