@@ -47,14 +47,9 @@ class Learnable:
         return learnable
 
     def load_set(self, rows: Mapping[str, Tensor], similarity: Mapping[str, Tensor], step_sizes: Tensor) -> None:
-<<<<<<< HEAD
-        """Overwrite rows and step sizes with those of another set, and the similarity if its shapes are the same."""
+        """Copy rows and step sizes from another set, and also its similarity if the shapes match."""
         initial = {f"rows/{name}": matrix for name, matrix in rows.items()}
         initial[LEAVES[self.space]] = to_space(step_sizes, self.space)
-=======
-        """Copy rows and step sizes from another set, and also its similarity if the shapes match."""
-        initial = {f"rows/{name}": matrix for name, matrix in rows.items()} | {"log_step_sizes": step_sizes.log()}
->>>>>>> read1
         if {name: x.shape for name, x in similarity.items()} == {name: x.shape for name, x in self.similarity.items()}:
             initial |= {f"similarity/{name}": tensor for name, tensor in similarity.items()}
         leaves = {**self.copy(), **initial}

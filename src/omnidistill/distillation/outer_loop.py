@@ -1,9 +1,9 @@
 """The outer loop: learn a synthetic set so that a student trained on it minimises the outer objective.
 
-    repeat:  draw an episode (initial heads, target)       the outer objective defines both
-             train a student for T steps on the set        this is the rollout; the student has its own objective
-             compute the loss and its gradient             for rows, similarity, step sizes; exact or as in TESLA
-             take an optimiser step                        if a number becomes NaN or Inf, restart from a finite set
+    repeat:  draw an episode (initial heads, target)       from the outer objective
+             train a student for T steps on the set        a rollout of the student's objective
+             compute the loss and its gradient             for rows, similarity and step sizes; exact, or as in TESLA
+             take an optimiser step                        restart from a finite set if a number is NaN or Inf
 
 The loop works with any objective, similarity, rollout, optimiser and outer objective. Random numbers come from named
 streams, and the function that chooses the best set uses only the validation split. A run that is interrupted and then
@@ -111,39 +111,30 @@ def distill(
 ) -> Distillation:
     """Learn a set of `settings.size` rows. With a folder, the loop writes metrics.jsonl and checkpoints there.
 
-        Args:
-            train: the real training rows; the initial rows are drawn from them.
-            outer: the outer objective, which computes the loss of a trained student.
-            width: embedding width d of the heads.
-            settings: settings of the outer loop.
-    <<<<<<< HEAD
-            folder: where log and checkpoints are written; None: nowhere, and an interrupted loop cannot be resumed.
-            seed: seed of every random stream.
-            initial_set: a set with the same number of rows to continue from; None: random training rows.
-            validate: scores a set on the validation split; None, or `validate_every` = 0: the last set is returned. With
-                `patience`, the loop ends early when the scores do not improve.
-            stop_criterion: may end the loop early as well, with the best set so far.
-            notes: notes for the user, one line each; reported once.
-    =======
-            folder: folder for the log and the checkpoints; None: nothing is written, so the loop cannot be resumed.
-            seed: seed for all random streams.
-            initial_set: set to continue from, with the same number of rows; None: start from random training rows.
-            validate: scores a set on the validation split. If None, or if `validate_every` is 0, the last set is returned.
-            stop_criterion: may end the loop early; the result is then the best set so far.
-            notes: notes for the user, one line each; reported at the start, but not again on resume.
-    >>>>>>> read1
-            provenance: data, heads, experts and configuration of the run, which are stored with the set. Resuming from a
-                checkpoint with a different provenance is an error.
-            resume: whether to continue from the checkpoint in the folder, if there is one.
-            trackers: names of the trackers that also record the log (`io.tracking.trackers`).
-            progress: reports progress to the user.
+    Args:
+        train: the real training rows; the initial rows are drawn from them.
+        outer: the outer objective, which computes the loss of a trained student.
+        width: embedding width d of the heads.
+        settings: settings of the outer loop.
+        folder: folder for the log and the checkpoints; None: nothing is written, so the loop cannot be resumed.
+        seed: seed for all random streams.
+        initial_set: set to continue from, with the same number of rows; None: start from random training rows.
+        validate: scores a set on the validation split. If None, or if `validate_every` is 0, the last set is returned.
+            With `patience`, the loop ends early when the scores do not improve.
+        stop_criterion: may also end the loop early; the result is then the best set so far.
+        notes: notes for the user, one line each; reported once.
+        provenance: data, heads, experts and configuration of the run, which are stored with the set. Resuming from a
+            checkpoint with a different provenance is an error.
+        resume: whether to continue from the checkpoint in the folder, if there is one.
+        trackers: names of the trackers that also record the log (`io.tracking.trackers`).
+        progress: reports progress to the user.
 
-        Raises:
-            InputError: the set has more rows than the training data; or the folder has a checkpoint and `resume` is False,
-                or the checkpoint belongs to a different run.
-            NotFiniteError: a loss, a gradient or the set became NaN or Inf again after `MAX_RESTARTS` restarts. Before
-                the error is raised, the last set with finite numbers is saved.
-            KeyboardInterrupt: re-raised after a checkpoint is written.
+    Raises:
+        InputError: the set has more rows than the training data; or the folder has a checkpoint and `resume` is False,
+            or the checkpoint belongs to a different run.
+        NotFiniteError: a loss, a gradient or the set became NaN or Inf again after `MAX_RESTARTS` restarts. Before
+            the error is raised, the last set with finite numbers is saved.
+        KeyboardInterrupt: re-raised after a checkpoint is written.
     """
     learner = Learner(train, outer, width, settings, Streams(seed), initial_set)
     provenance, progress = provenance or Provenance(), progress or SilentProgress()
@@ -275,7 +266,7 @@ class _Loop:
             self.progress.note(note)
 
     def _restart(self, error: NotFiniteError, tracker: MetricsLog) -> None:
-        """Restart from the set with the best validation score, or else from the last one with finite loss and gradient.
+        """Restart from the best set on validation; without one, from the last set with a finite loss and gradient.
 
         Raises:
             NotFiniteError: the loop has already restarted `MAX_RESTARTS` times.
