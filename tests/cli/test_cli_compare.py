@@ -195,6 +195,7 @@ SHORTER = (
     "experts.num_experts=1",
     "experts.num_epochs=2",
     "distill.iterations=1",
+    "distill.step_size_space=log",  # published rates belong to other features, and beta may become negative here
     "distill.validate_every=1",
     "distill.num_student_steps=1",
     "distill.outer.max_start_epoch=1",

@@ -35,7 +35,7 @@ def sgd(rate: float) -> str:
 
 
 def test_the_first_updates_agree_if_the_linear_rate_is_divided_by_the_square_of_the_step_size(loop: Loop) -> None:
-    """beta - rate g in linear space, beta exp(-rate g / beta) in log space; presets of `paper` rely on it."""
+    """beta - rate g in linear space, beta exp(-rate g / beta) in log space."""
     rate = 1e-3
     linear, log = learner(loop, LINEAR, sgd(rate)), learner(loop, sgd(rate / BETA**2))
     record = linear.iterate(0)

@@ -4,6 +4,7 @@
     linear    beta <- beta - rate g                 as in MTT, MTT-VL, LoRS and RepBlend; beta may become 0 or negative
 
 With plain SGD, the first updates agree to first order if the rate in log space is the linear rate divided by beta^2.
+Later ones do not: while beta grows, the relative update shrinks with 1 / beta^2 in linear space, and not in log space.
 """
 
 from __future__ import annotations
