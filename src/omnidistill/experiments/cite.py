@@ -90,7 +90,7 @@ def _keys_of(name: str) -> list[str]:
 
 
 def _keys_below(folder: Path) -> Iterator[str]:
-    """Yield the keys of every run and every artifact in a folder and its subfolders."""
+    """Yield the keys of all works on which the runs and artifacts in a folder and its subfolders are based."""
     for path in sorted(folder.rglob("run.json")):
         yield from _keys_of_config(read_json(path).get("config"), f"{path}, field 'config'")
     for path in sorted(folder.rglob("manifest.json")):
@@ -118,7 +118,7 @@ def _keys_of_config(tree: Any, where: str) -> list[str]:
 def _of_encoder(name: str) -> list[str]:
     """Return the keys of the works that an encoder is based on; empty if the encoder is unknown.
 
-    The encoder is the known one whose name is the longest prefix of `name`; prefixes must end at the end of a word.
+    Of the known encoders whose name `name` starts with, up to the end of a word, the one with the longest name is used.
     """
     plain = re.sub(r"[\s_]+", "-", name.lower())
     known = {re.sub(r"[\s_]+", "-", each.lower()): cites for each, cites in encoder_works().items()}

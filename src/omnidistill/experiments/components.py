@@ -1,4 +1,4 @@
-"""All component registries, by the setting or option that selects a component from them."""
+"""All component registries, keyed by the setting or option that selects a component from each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from omnidistill.training.recipes import recipes
 
 
 def component_registries() -> dict[str, Registry[Any]]:
-    """Return every registry to which other packages can add components, by the setting or option that uses it."""
+    """Return every registry to which other packages can add components, keyed by the setting or option that uses it."""
     return {
         "distill.kind": methods,
         "distill.student, experts.objective": objectives,

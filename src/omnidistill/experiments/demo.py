@@ -1,6 +1,6 @@
 """The demo: distil real triplets of image, text and audio with two methods, and compare them with the baselines.
 
-The methods are HoPA and the recommended one. Both start from the same heads; every row of the table is trained and
+The methods are HoPA and the recommended method. Both start from the same heads; every row of the table is trained and
 tuned in the same way.
 """
 
@@ -36,8 +36,8 @@ class Demo:
         scores: the scores of both methods, in one table.
         page: path of report.html.
         table: path of table.md.
-        own_gains: one sentence per method, on how much it retains of the gain that its own objective achieves when it
-            trains on all rows.
+        own_gains: one sentence per method, with the gain that the method retains relative to training on all rows with
+            its own objective.
     """
 
     scores: RunScores

@@ -1,4 +1,4 @@
-"""`Distiller`, a scikit-learn-compatible estimator from arrays to trained heads; a thin wrapper around `distill`.
+"""`Distiller`, a scikit-learn-compatible estimator that turns arrays into trained heads by calling `distill`.
 
 {modality: N x p_m} --fit--> distilled set, heads --transform--> {modality: N x d}, rows of unit norm
 """
@@ -36,11 +36,11 @@ class Distiller:
         budget: maximum size of the set in bytes ("64kB", "1%"), instead of `size`.
         preset: name of a method; None uses `recommended`, or `compact` if there is a budget.
         settings: individual settings, such as {"distill.iterations": 100} or ["distill.iterations=100"].
-        heads: initial heads {modality: d x p_m}; None pre-trains them on the split `heads`, or draws random ones if
-            there is no such split.
+        heads: initial heads {modality: d x p_m}; None pre-trains them on the `heads` split, or draws random ones if
+            the data have no `heads` split.
         seed: seed for every random stream.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        folder: folder in which the features (as SET) and the run (as RUN) are stored, so that the commands can read
+        folder: the features are stored in FOLDER/SET and the run in FOLDER/RUN, so that the commands can read
             them. Another fit with the same rows and arguments resumes the run; other rows or arguments raise
             InputError. None stores nothing.
 

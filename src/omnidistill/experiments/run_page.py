@@ -73,7 +73,7 @@ def run_view(
 ) -> RunView:
     """Return what the page shows about a run.
 
-    For a run with one set per pair of modalities, these are the instances of all sets, but no training curves.
+    For a run with one set per pair of modalities, it shows the instances of all sets but no training curves.
 
     Args:
         result: the result of the run.
@@ -112,9 +112,9 @@ def run_view(
 
 
 def items_of(data: FeatureSet, media: Manifest | None) -> Items:
-    """Return the captions, pictures and sounds of the rows, from the manifest or, without one, the bundled dataset.
+    """Return the captions, pictures and sounds of the rows, from the manifest if one is given.
 
-    If the data are neither, rows are shown by their ids.
+    Without a manifest, the items of the bundled dataset are still known; rows of other data are shown by their ids.
 
     Raises:
         InputError: no item of the manifest is in the data.
@@ -130,7 +130,7 @@ def items_of(data: FeatureSet, media: Manifest | None) -> Items:
 
 
 def unscored(result: DistillResult, data: FeatureSet) -> RunScores:
-    """Return the scores of a run that is not evaluated yet: facts about the run, but no rows of a table.
+    """Return the scores of a run that has not been evaluated yet: facts about the run, but no table rows.
 
     Args:
         result: the result of the run.
@@ -151,7 +151,7 @@ def unscored(result: DistillResult, data: FeatureSet) -> RunScores:
 def _named_similarities(
     similarities: Sequence[SimilarityView], modalities: Sequence[Sequence[str]]
 ) -> list[SimilarityView]:
-    """Label each similarity with the modalities of its set; if all are equal, return only one, without a label."""
+    """Label each similarity with the modalities of its set. If all are equal, return only one, unlabelled."""
     if len(set(similarities)) == 1:
         return [similarities[0]]
     return [

@@ -136,10 +136,10 @@ def test_annotations_that_are_not_there_or_there_twice(tmp_path):
 
 def test_other_counts_than_published(tmp_path):
     msrvtt(tmp_path / "m", train=7010)
-    with pytest.raises(InputError, match="split 'train' has 7,010 videos, but the published one has 9,000"):
+    with pytest.raises(InputError, match="split 'train' has 7,010 videos, but the published split has 9,000"):
         build_recipe("msrvtt-1ka", tmp_path / "m")
     didemo(tmp_path / "d", counts=(8395, 1065, 1003))
-    with pytest.raises(InputError, match="split 'test' has 1,003 videos, but the published one has 1,004"):
+    with pytest.raises(InputError, match="split 'test' has 1,003 videos, but the published split has 1,004"):
         build_recipe("didemo", tmp_path / "d")
 
 

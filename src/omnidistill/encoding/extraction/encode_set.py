@@ -151,7 +151,7 @@ def prepare_encoding(
 ) -> EncodingJob:
     """Open the manifest and the encoders, and check that they match, before anything is written.
 
-    The arguments are those of `encode`.
+    Takes the same arguments as `encode`.
 
     Raises:
         InputError: an argument cannot be used, or the encoders do not match the manifest.

@@ -17,7 +17,7 @@ from omnidistill.encoding.manifests.manifest import Manifest, Row
 
 @dataclass(frozen=True)
 class EncodeSettings:
-    """Encoding settings. All of them except `num_workers` affect the bits of the result.
+    """Encoding settings. Every setting except `num_workers` can change the exact values of the features.
 
     Attributes:
         batch_size: number of items that the model encodes at once.
@@ -41,10 +41,10 @@ class EncodeSettings:
 
 
 def item_of(manifest: Manifest, row: Row, modality: str) -> Item:
-    """Return a row's item in one modality, as the input of an encoder.
+    """Return one modality of a row as input for an encoder.
 
     Raises:
-        InputError: the path of the file leads out of the manifest's root.
+        InputError: the path of the file leads outside the manifest's root.
     """
     content = manifest.content(row, modality)
     return Item(content) if manifest.kinds[modality] == "text" else Item(content, row.start, row.end)
@@ -90,7 +90,10 @@ def digest_of(manifest: Manifest, rows: Sequence[Row], modalities: Iterable[str]
 
 
 def _size(manifest: Manifest, row: Row, modality: str) -> int | None:
-    """Return a file's size, so that a new or replaced file changes the digest; None if there is no file."""
+    """Return the size of a row's file, or None if there is no file.
+
+    The digest includes the size, so that a new or replaced file changes the digest.
+    """
     with suppress(OSError, ValueError):
         if isinstance(content := manifest.content(row, modality), Path):
             return content.stat().st_size

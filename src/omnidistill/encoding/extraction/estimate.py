@@ -48,10 +48,10 @@ def estimate(
 ) -> Estimate:
     """Estimate the cost of `encode` by encoding a few rows that are evenly spaced in the manifest.
 
-    The preparation of items and the model are timed one after the other, but with worker processes `encode` runs them
-    at the same time. The time per item is then the largest of three times: the preparation divided by the number of
-    workers, the model, and the CPU time of both divided by the number of cores. The start of the worker processes is
-    also timed. Nothing is written.
+    The preparation of items and the model are timed one after the other, but `encode` runs them at the same time if it
+    uses worker processes. The time per item is then the largest of three times: the preparation divided by the number
+    of workers, the model, and the CPU time of both divided by the number of cores. The start of the worker processes
+    is also timed. Nothing is written.
 
     Args:
         manifest: the rows to encode.

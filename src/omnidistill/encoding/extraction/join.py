@@ -1,6 +1,7 @@
-"""Join shards into raw features, or into a FeatureSet in the same folder, together with the encoders' heads.
+"""Join shards into raw features or into a FeatureSet.
 
-A shard is open only while its rows are being read, so the set may be larger than memory.
+The FeatureSet and the encoders' heads are written to the folder that contains the shards. A shard is open only while
+its rows are being read, so the set may be larger than memory.
 
     OUT/manifest.json, tensors-....safetensors    the FeatureSet; commands then accept OUT as SET
     OUT/heads                                     the projection of each encoder that has one

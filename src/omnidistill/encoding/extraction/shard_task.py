@@ -1,7 +1,7 @@
 """Encode one shard: prepare its items, encode them, and write the features.
 
-`ShardEncoder` is the task that an engine runs. Each process has one copy, which loads weights and starts workers once
-for all shards of this process. All items of a batch belong to the same shard, so it does not matter which process
+`ShardEncoder` is the task that an engine runs. Each process has one copy of it, so each process loads the weights
+and starts its workers only once. All items of a batch belong to the same shard, so it does not matter which process
 encodes which shard.
 """
 
@@ -95,7 +95,7 @@ def _encode_shard(
     encoders: Mapping[str, Encoder],
     settings: EncodeSettings,
 ) -> Shard:
-    """Return the shard with these rows. The next items that `prepared` yields must be the items of these rows."""
+    """Encode these rows and return them as a shard. The next items that `prepared` yields must belong to these rows."""
     bad: list[tuple[int, str, str]] = []
     cut: dict[str, list[int]] = {}
     features = {}

@@ -1,7 +1,8 @@
-"""Prepare items in worker processes while the model runs: in order, with a bounded queue; bad items are not fatal.
+"""Prepare items in worker processes while the model runs.
 
-If a decoder raises an exception or crashes its process, only the item that it was decoding is lost. After a crash, all
-queued items are prepared one at a time, to find those that cause it.
+Items are returned in order, and only a limited number of items is prepared ahead of the model. If a decoder raises an
+exception or crashes its process, only the item that it was decoding is lost. After a crash, all queued items are
+prepared one at a time, to find those that caused it.
 """
 
 from __future__ import annotations

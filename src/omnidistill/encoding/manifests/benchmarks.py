@@ -238,6 +238,6 @@ def _check_counts(folder: Path, published: dict[str, int], actual: dict[str, set
     for split, count in published.items():
         if len(actual[split]) != count:
             raise InputError(
-                f"{folder}: split {split!r} has {len(actual[split]):,} videos, but the published one has {count:,}; "
+                f"{folder}: split {split!r} has {len(actual[split]):,} videos, but the published split has {count:,}; "
                 "check the version of the annotations"
             )

@@ -1,11 +1,11 @@
 """Build a manifest from a folder: files with the same name except for the suffix form one item.
 
     FOLDER/clip7.mp4, FOLDER/clip7.txt                 a video and its caption
-    FOLDER/videos/clip7.mp4, FOLDER/sounds/clip7.wav   folders for modalities, whose names do not become part of the id
-    FOLDER/train/clip7.mp4, FOLDER/test/clip9.mp4      folders for splits
+    FOLDER/videos/clip7.mp4, FOLDER/sounds/clip7.wav   one folder per modality; its name is not part of the id
+    FOLDER/train/clip7.mp4, FOLDER/test/clip9.mp4      one folder per split
 
-If no folder is named after a split, the hash of its id assigns each item to a split. Adding an item therefore moves no
-other item to another split.
+If no folder is named after a split, each item is assigned to a split by the hash of its id. Adding an item therefore
+does not move other items between splits.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class _Item:
     files: dict[Kind, PurePosixPath] = field(default_factory=dict)
 
     def cell(self, folder: Path, kind: Kind) -> str:
-        """Return the cell of the table: a path, or a caption's text; empty if the item has no file of this kind."""
+        """Return the item's table cell for one kind: a path or a caption's text, or empty if there is no such file."""
         path = self.files.get(kind) or (self.files.get("video") if kind == "audio" else None)
         if path is None:
             return ""

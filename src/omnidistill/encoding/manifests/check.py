@@ -1,7 +1,7 @@
 """Check the files of a manifest: open every file, decode its end, and search for duplicates across splits.
 
-Items that lack a modality or have an unusable file are dropped and counted, or the check fails. Duplicates across
-splits cause a warning and are not dropped, because the check cannot decide which of them to keep.
+Items that lack a modality or have an unusable file are either dropped and counted, or make the check fail. Duplicates
+across splits cause a warning and are not dropped, because the check cannot decide which of them to keep.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Checked:
-    """Result of a check. manifest: the usable rows. total: number of all rows that were checked."""
+    """Result of a check. manifest: the usable rows. total: number of checked rows, usable or not."""
 
     manifest: Manifest
     total: int

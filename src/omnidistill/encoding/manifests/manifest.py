@@ -1,8 +1,8 @@
 """The manifest: a table of items to encode, one per row, with a file or a text for each modality.
 
 Columns: `id`; optionally `group` (default: the id), `split` (default: train), `start` and `end` in seconds; and one
-column per modality, named by its kind (`video`, `audio`, `image`, `text`) or NAME:KIND (`speech:audio`). A cell of a
-modality contains a text, or the path of a file relative to the root. It is empty if the item lacks the modality.
+column per modality, named by its kind (`video`, `audio`, `image`, `text`) or NAME:KIND (`speech:audio`). A modality's
+cell contains a text, or the path of a file relative to the root. It is empty if the item lacks the modality.
 Formats: .csv, .jsonl, .parquet.
 """
 
@@ -98,7 +98,7 @@ class Manifest:
         return len(self.rows)
 
     def content(self, row: Row, modality: str) -> Path | str:
-        """Return the content of a cell: the path of the file, including the root, or the unchanged text or URL.
+        """Return the content of a cell: a text or URL unchanged, or a path with the root prepended.
 
         Raises:
             InputError: the path leaves the root through a symbolic link.
@@ -160,7 +160,7 @@ def read_manifest(path: Path, root: Path | None = None, addresses: bool = False)
 
 
 def split_name(text: str) -> str | None:
-    """Return the split with this name (`val`, `valid` and `dev` mean `validation`), or None if there is none."""
+    """Return the split with this name (`val`, `valid` and `dev` mean `validation`), or None if it is unknown."""
     split = _SYNONYMS.get(text, text)
     return split if split in SPLITS else None
 
@@ -242,7 +242,7 @@ def _check_row(number: int, row: Row, kinds: dict[str, Kind], addresses: bool) -
 
 
 def _path_problem(cell: str, addresses: bool) -> str:
-    """Return the reason why a cell is not a valid path inside the root, or an empty text if it is valid."""
+    """Return the reason why a cell is not a valid path inside the root, or an empty string if it is one."""
     if _ADDRESS.match(cell):
         allowed = addresses and cell.lower().startswith(("http://", "https://"))
         return "" if allowed else "is a URL; download the file first, or allow URLs"

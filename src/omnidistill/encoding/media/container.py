@@ -1,8 +1,8 @@
 """Open media files with FFmpeg (PyAV), restricted to known container formats; every failure raises MediaError.
 
 A playlist or a `concat` script is a list of other files and URLs. These formats are not allowed, and local files may
-use only the protocol `file`, so a file can only yield its own bytes. Times are in seconds from the start of the
-container, for both video and audio.
+use only the `file` protocol, so opening a file never reads any other file or URL. Times are in seconds from the start
+of the container, for both video and audio.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def track_length(container: Any, stream: Any) -> float | None:
 
 
 def stated_length(container: Any, stream: Any) -> float | None:
-    """Return the duration in seconds that the track or else the container states; None if neither states one."""
+    """Return the stated duration of the track in seconds, or else of the container; None if neither is stated."""
     stated = track_length(container, stream)
     return length(container) if stated is None else stated
 

@@ -1,4 +1,4 @@
-"""Decode a picture file into an RGB tensor, upright by its EXIF orientation, with transparent parts on white."""
+"""Decode a picture file into an RGB tensor, rotated by its EXIF orientation, with a white background if transparent."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def read_picture(path: Path) -> UInt8[Tensor, "3 height width"]:
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Return the width and height of a still picture in pixels, as seen upright; only the header is read.
+    """Return the width and height of a still picture in pixels, after rotation to upright. Only the header is read.
 
     Raises:
         NotAPicture: the file is an animation or not a picture.

@@ -1,4 +1,4 @@
-"""Determine from its content whether a file is a picture, a video or a sound, and whether it is complete."""
+"""Examine the content of a file: is it a picture, a video or a sound, and is it complete?"""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Probe:
         kind: kind of media.
         duration: duration in seconds; None for a picture, and for a file that does not state its duration.
         has_audio: whether the file has an audio track.
-        width: width in pixels, as seen upright; None for audio.
-        height: height in pixels, as seen upright; None for audio.
+        width: width in pixels, after rotation to upright; None for audio.
+        height: height in pixels, after rotation to upright; None for audio.
     """
 
     kind: Literal["image", "video", "audio"]
@@ -83,7 +83,7 @@ def check_complete(source: Source) -> None:
 
 
 def _size(container: Any, source: Source) -> tuple[int, int]:
-    """Return the width and height of the first frame, as seen upright."""
+    """Return the width and height of the first frame, after rotation to upright."""
     frame = next(container.decode(track(container, "video", source)), None)
     if frame is None:
         raise MediaError(f"{source}: no frame can be decoded; the file is damaged, truncated or not a media file")

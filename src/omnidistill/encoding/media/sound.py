@@ -1,7 +1,8 @@
-"""Decode the sound between two times into a waveform with a requested sampling rate.
+"""Decode the part of a file's sound between two times into a waveform with a requested sampling rate.
 
-The positions of the resampled samples are counted from the start of the file, so a clip equals the same part of the
-complete file. Channels stay separate: the encoder decides whether to average them or to take the first.
+Sample positions are counted from the start of the file, so decoding a clip gives the same samples as decoding the
+complete file and cutting out the clip. Channels stay separate: the encoder decides whether to average them or to take
+the first.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def read_sound(
 
 
 def resample(samples: Float[Tensor, "channels n"], rate: int, to: int) -> Float[Tensor, "channels m"]:
-    """Resample float32 samples from `rate` to `to` samples per second; m = ceil(n * to / rate)."""
+    """Resample float32 samples from `rate` to `to` samples per second: n samples become ceil(n * to / rate)."""
     if rate == to:
         return samples
     padded = np.pad(samples.numpy(), ((0, 0), (0, -(-rate // to)))).T  # silence, for the last output sample
@@ -72,7 +73,7 @@ def resample(samples: Float[Tensor, "channels n"], rate: int, to: int) -> Float[
 
 
 def _decoded(source: Source, start: float, end: float | None) -> tuple[Float[Tensor, "channels n"], int]:
-    """Return the samples from `start` to at least `end` at the file's original rate, and this rate."""
+    """Return (samples, rate): the samples from `start` to at least `end`, at the file's original sampling rate."""
     with open_container(source) as container:
         stream = track(container, "audio", source)
         stated = track_length(container, stream)

@@ -56,7 +56,7 @@ def read_frames(source: Source, times: Sequence[float]) -> UInt8[Tensor, "n 3 he
 
 
 def video_duration(source: Source) -> float:
-    """Return the stated duration of the video in seconds, or else the time of its last frame.
+    """Return the duration in seconds that the file states, or the time of its last frame if it states none.
 
     Raises:
         MediaError: the file cannot be decoded or has no video track.
@@ -112,7 +112,7 @@ def _check_end(container: Any, stream: Any, last: float, time: float, source: So
 def _seek_before(
     container: Any, stream: Any, time: float, source: Source, current: tuple[Iterator[Any], Any, Any]
 ) -> tuple[Iterator[Any], Any, Any]:
-    """Seek to a point at or before `time`, or to the start of the file if its index leads to a later point."""
+    """Seek to a point at or before `time`. If the file's index leads past `time`, seek to the start of the file."""
     for start in (time, 0.0):
         seek(container, stream, start)
         frames: Iterator[Any] = container.decode(stream)

@@ -1,4 +1,4 @@
-"""Collect facts about artifacts, with one function per kind; any other kind is described by its plain fields."""
+"""Collect facts about artifacts. Each known kind has a function; other kinds are described by their plain fields."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def _arrays(path: Path) -> tuple[dict[str, TensorFacts], str | None]:
 
 
 def dataset(path: Path, verify: bool) -> Finding:
-    """Describe an export in the format of the `datasets` library; for any other such folder, list its columns.
+    """Describe an export in the format of the `datasets` library; for other folders in this format, list the columns.
 
     `verify` has no effect, because these folders have no checksums.
     """
@@ -116,7 +116,7 @@ def _parquet(path: Path) -> Finding | None:
 
 
 def _exported(path: Path, text: str) -> Facts:
-    """Return the facts in the metadata of an export. Raises InputError if the text is not such metadata."""
+    """Return the facts in the metadata of an export. Raises InputError if the text is not the metadata of an export."""
     try:
         meta: Mapping[str, Any] = json.loads(text)
         return {
@@ -129,7 +129,7 @@ def _exported(path: Path, text: str) -> Facts:
         }
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"{path}: its metadata was not written by the command 'export'; export the set again"
+            f"{path}: its metadata was not written by the 'export' command; export the set again"
         ) from error
 
 

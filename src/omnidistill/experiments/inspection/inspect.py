@@ -1,7 +1,7 @@
 """Describe the content of a path: an artifact, a folder of several artifacts, or a file.
 
-A folder is recognised by a file that is specific to its kind, a file by its suffix. Nothing is executed or unpickled,
-and data is read completely only if its checksums are verified.
+Folders are recognised by a file that is specific to their kind, and files by their suffix. Nothing is executed or
+unpickled, and data is read completely only to verify its checksums.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _artifact(path: Path, verify: bool) -> Finding:
         facts = describe(kind, artifact)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{path / 'manifest.json'}: a field that kind {kind!r} needs is missing or malformed ({error}); "
+            f"{path / 'manifest.json'}: a field required for kind {kind!r} is missing or malformed ({error}); "
             "create the artifact again"
         ) from error
     return Finding(path, kind, facts, _bytes_of(path), verify, TensorFacts.of(artifact.tensors))
@@ -146,7 +146,7 @@ def _encoding(path: Path, verify: bool) -> Finding:
 
 
 def _expert_folder(path: Path, verify: bool) -> Finding:
-    """Describe the output of the command `experts`: heads and an expert buffer, which may be unfinished."""
+    """Describe the output of the `experts` command: heads and an expert buffer, which may be unfinished."""
     facts: Facts = {"finished": (path / "buffer" / "manifest.json").exists()}
     if (path / "buffer" / "progress.json").exists():
         facts["epochs done"] = max(0, len(read_json(path / "buffer" / "progress.json").get("files", [])) - 1)

@@ -65,14 +65,14 @@ def distill(
             as many rows as fit.
         preset: name of a method; None uses `recommended`, or `compact` if there is a budget.
         config: complete settings, or the Path of a TOML file, instead of a preset.
-        settings: single settings, as a dict {"distill.iterations": 500} or as strings "distill.iterations=500".
+        settings: individual settings, as a dict {"distill.iterations": 500} or as strings "distill.iterations=500".
         seed: seed for every random stream.
-        heads: initial heads {modality: d x p_m}, or the Path of stored ones; None pre-trains them on the split
-            `heads`, or draws random ones if there is no such split.
+        heads: initial heads {modality: d x p_m}, or the Path of stored ones; None pre-trains them on the
+            `heads` split, or draws random ones if the data have no `heads` split.
         experts: expert trajectories from `train_experts`, or the Path of stored ones.
         expert_source: function that returns the experts, so that several runs can share them.
-        initial_set: set to continue from, which must have the same modalities, widths and size; may also be given as a
-            result, or as the Path of a set or run.
+        initial_set: set to continue from: a set, a result, or the Path of a set or run. Its modalities, widths and size
+            must be those of this run.
         folder: the run folder; None stores nothing.
         resume: whether to resume or reuse the run in the folder.
         trackers: names of trackers that also record the metrics; they need a folder.
@@ -129,7 +129,7 @@ def distill(
 
 
 def load_initial_set(source: InitialSet) -> DistilledSet:
-    """Return the set to continue from: a set, the set of a result, or the set in a folder or run.
+    """Return the set to continue from. `source` is the set itself, a result, or the Path of a set or run.
 
     Raises:
         InputError: the source is none of these, or the folder contains no set.
@@ -155,7 +155,7 @@ def _check_initial_set(distilled: DistilledSet, source: InitialSet | None, data:
             "all modalities in an outer loop can"
         )
     if {name: rows.shape[1] for name, rows in distilled.rows().items()} != data.widths:
-        raise InputError(f"{where}: modalities or widths of the set differ from those of the data, {data.widths}")
+        raise InputError(f"{where}: the set's modalities or widths differ from those of the data ({data.widths})")
     if distilled.size != config.distill.size:
         raise InputError(
             f"{where}: the set has {distilled.size} rows, not {config.distill.size}; use "
@@ -179,7 +179,7 @@ def _checked_experts(
 
 
 def _check(data: FeatureSet, config: RunConfig, location: str | None) -> None:
-    """Check size and objectives before anything is written."""
+    """Check the size and the objectives before anything is written."""
     settings, rows = config.distill, len(data.development().train)
     if settings.num_stored > rows:
         of = f" in {location}" if location else ""

@@ -145,7 +145,7 @@ def _begin(data: FeatureSet, config: RunConfig, folder: Path | None, job: Distil
 
 
 def _start(stages: _Stages, data: FeatureSet, config: RunConfig, job: DistillJob) -> InitialHeads:
-    """Return the initial heads on the device of the data: those in the run folder, if it contains any."""
+    """Return the initial heads on the data's device. If the run folder contains heads, they are loaded from it."""
     started_at = time.monotonic()
     place = None if stages.folder is None else stages.folder / "heads"
     given = job.heads

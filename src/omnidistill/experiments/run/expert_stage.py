@@ -42,7 +42,7 @@ def load_or_train_experts(
     engine: Engine | None = None,
     reopen: Callable[[], FeatureSet] | None = None,
 ) -> ExpertBuffer:
-    """Return the expert buffer in `folder`; train it first, or resume its training, if it is not finished.
+    """Return the expert buffer in `folder`. If it is not finished, start or resume its training first.
 
     Args:
         data: the data.
@@ -165,7 +165,7 @@ def given_experts(
     """Return experts that were trained earlier, after checking that they fit the run.
 
     Args:
-        given: a buffer, or the Path of a stored one: the output folder of the command `experts`, or the buffer in it.
+        given: a buffer, or the Path of a stored one: the output folder of the `experts` command, or the buffer in it.
         data: the data.
         config: the settings.
         heads: heads that the experts must start from; None accepts all heads.
@@ -181,7 +181,9 @@ def given_experts(
     identity = buffer.key.identity
     other_heads = heads is not None and heads_fingerprint(heads) != identity.get("heads")
     if identity.get("data") != fingerprint(data) or other_heads:
-        raise InputError(f"{where}: the experts were trained on other data or from other heads; train them again")
+        raise InputError(
+            f"{where}: the experts were trained on different data or from different heads; train them again"
+        )
     _require_epochs(min(buffer.last_epochs), config, where)
     return buffer
 

@@ -24,7 +24,7 @@ class DistillResult:
     """A finished distillation.
 
     Attributes:
-        config: the settings; a budget is replaced by the number of rows that fits it.
+        config: the settings; a size budget is replaced by the number of rows that fit in it.
         parts: one distillation of all modalities, or one per pair of modalities.
         start: initial heads of students, {modality: d x p_m}.
         fingerprint: fingerprint of the data.
@@ -81,7 +81,7 @@ class DistillResult:
 
     @property
     def choices(self) -> Mapping[str, str]:
-        """Value and reason of every setting that was inferred from the data, by the name of the setting."""
+        """Settings that were inferred from the data, by name. Each text states the value and the reason for it."""
         return {name: reason for distilled in self.sets for name, reason in distilled.provenance.choices.items()}
 
     @property
@@ -94,7 +94,7 @@ class DistillResult:
 
         Args:
             start: initial heads; None uses those that the set was distilled for.
-            seed: seed for drawing mini-batches; it has no effect if the recipe fixes them.
+            seed: seed for drawing mini-batches; it has no effect if the recipe fixes the mini-batches.
 
         Raises:
             InputError: there is one set per pair of modalities, or the heads do not match the set.
@@ -144,7 +144,7 @@ class DistillResult:
         )
 
     def _places(self) -> list[str]:
-        """Return where each set is stored, or the names of its modalities."""
+        """Return the folder of each set, or the names of its modalities if it is not stored."""
         if self.folder is None:
             return ["+".join(distilled.modalities) for distilled in self.sets]
         if self.config.joint:

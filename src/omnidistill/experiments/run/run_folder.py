@@ -8,8 +8,8 @@
     RUN/metrics.jsonl     one record per iteration of the outer loop
     RUN/pairs/A~B/        with joint = false: one run per pair of modalities instead of one set for all modalities
 
-The fingerprint covers the splits `heads`, `train` and `validation`, that is, all rows that are used to train or to
-choose. The test split is part of neither the fingerprint nor any artifact.
+The fingerprint covers the `heads`, `train` and `validation` splits, that is, all rows that are used for training or
+for choosing settings. The test split is part of neither the fingerprint nor any artifact.
 """
 
 from __future__ import annotations
@@ -278,7 +278,7 @@ def save_part(folder: Path, part: Distillation) -> None:
 
 
 def _stored_part(part: Run, distilled: DistilledSet) -> Distillation:
-    """Return the stored result of the run of one set. Raises InputError if a file was altered."""
+    """Return the stored result of a run that has one set. Raises InputError if a file was altered."""
     log, floor = part.folder / METRICS, part.folder / FLOOR
     return Distillation(
         distilled,

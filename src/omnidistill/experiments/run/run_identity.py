@@ -21,7 +21,7 @@ def heads_fingerprint(heads: Mapping[str, Tensor]) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the packages and the platform that can affect a result, and the number of threads."""
+    """Return what can affect a result: package versions, the platform and the number of threads."""
     packages = ("omnidistill", "torch", "numpy", "safetensors", "pydantic")
     return {
         **{name: metadata.version(name) for name in packages},

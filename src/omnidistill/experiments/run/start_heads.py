@@ -1,4 +1,4 @@
-"""Initial heads of students and experts, and the step size and number of epochs with which each trains on all rows.
+"""Initial heads of students and experts, and the step size and number of epochs for training each head on all rows.
 
 RUN/heads/                the run's own initial heads
 BUFFER/chosen.json        step size and number of epochs of experts that start from the run's own heads
@@ -138,7 +138,7 @@ def load_or_create_heads(
     """Return initial heads: those in `folder` if it contains any, otherwise new ones.
 
     Args:
-        data: the data. New heads are pre-trained on the split `heads`, or random if there is no such split.
+        data: the data. New heads are pre-trained on the `heads` split, or random if the data have no `heads` split.
         config: the settings.
         folder: folder of the heads; None stores nothing.
         given: heads to use instead of new ones.
@@ -189,7 +189,7 @@ def pretrain_heads(
     device: str | torch.device = "auto",
     progress: Progress | bool = True,
 ) -> InitialHeads:
-    """Return initial heads, pre-trained with InfoNCE on the split `heads`, or random if there is no such split.
+    """Return initial heads, pre-trained with InfoNCE on the `heads` split, or random if there is no `heads` split.
 
     Args:
         data: a FeatureSet, the name of a registered dataset, or the Path of a packed dataset.
@@ -214,13 +214,13 @@ def pretrain_heads(
 def load_or_create_starts(
     data: FeatureSet, heads: Heads, config: RunConfig, folder: Path | None, seed: int, progress: Progress | None = None
 ) -> list[Start]:
-    """Return the run's own heads and other initial heads of the same width, each with step size and number of epochs.
+    """Return the run's own heads and other initial heads of equal width, each with its step size and number of epochs.
 
-    The other heads are first pre-trained ones and then `experts.random_starts` random ones; their seeds are drawn from
-    `seed`. With a folder, they are stored in FOLDER/start-1, FOLDER/start-2 and so on, and created only if missing. If
-    the step size or the number of epochs is not set, the value with the best validation score is chosen for each start
-    separately. The candidates are the same as for the baseline `full` (`evaluate.learning_rates` and
-    `evaluate.max_epochs`).
+    The last `experts.random_starts` of the other heads are random; the rest are pre-trained. Their seeds are drawn from
+    `seed`. If a folder is given, the other heads are stored in FOLDER/start-1, FOLDER/start-2 and so on, and are
+    created only if missing. If the step size or the number of epochs is not set, the value with the best validation
+    score is chosen separately for each start. The candidates are the same as for the `full` baseline
+    (`evaluate.learning_rates` and `evaluate.max_epochs`).
     """
     starts = [_trained(data, heads, config, folder, seed, progress)]
     width = next(iter(heads.values())).shape[0]
@@ -241,7 +241,7 @@ def _settings_of_other(number: int, width: int, config: RunConfig, seed: int) ->
 def _trained(
     data: FeatureSet, heads: Heads, run: RunConfig, folder: Path | None, seed: int, progress: Progress | None
 ) -> Start:
-    """Return the heads with step size and number of epochs; chosen values are stored in the folder and reused."""
+    """Return the heads with their step size and number of epochs; chosen values are stored in the folder and reused."""
     config = run.experts
     if config.learning_rate is not None and config.num_epochs is not None:
         return Start(heads, config.learning_rate, config.num_epochs)

@@ -107,7 +107,7 @@ def _recipe(distilled: DistilledSet) -> str:
 
 
 def _scores(scores: RunScores) -> str:
-    """Return a table of recall in percent, averaged over all directions and students, and of the gain retained."""
+    """Return a table of recall and retained gain. Recall is in percent, averaged over all directions and students."""
     lines = [f"| row | {' | '.join(_CITED)} | gain retained, {_CITED[0]} |", f"|---|{'---:|' * (len(_CITED) + 1)}"]
     for row in (scores.rows[name] for name in _SHOWN if name in scores.rows):
         recall = " | ".join(f"{100 * row.recall[MEAN][level].mean:.1f}" for level in _CITED)

@@ -2,7 +2,7 @@
 
     README.md                                   the card
     manifest.json, tensors-....safetensors      the set, as on disk
-    provenance.json                             where the set comes from, if it is stored next to the set
+    provenance.json                             where the set comes from; omitted if the set has no such file
     rows.parquet                                the same rows for other tools
     heads/...                                   initial heads of students, if the source is a run
 
@@ -78,7 +78,7 @@ def push(
     Args:
         source: folder of a run or of a set.
         name: OWNER/NAME; the repository is created if it does not exist.
-        licence: SPDX identifier of the licence of sources whose licence is not recorded.
+        licence: SPDX identifier of the licence to use for sources whose licence is not recorded.
         private: whether to create a private repository.
         dry_run: whether to check and prepare everything but upload nothing.
 
@@ -211,7 +211,7 @@ def _artifact(folder: Path, kind: str, prefix: str) -> dict[str, Path | bytes]:
 
 
 def _tensors_of(manifest: Path) -> str:
-    """Return the name of the one tensor file that a manifest lists; loading the artifact later verifies its content."""
+    """Return the name of the one tensor file that a manifest lists. The content is verified later, on loading."""
     match read_json(manifest).get("files"):
         case [{"name": str(name)}] if _TENSORS.fullmatch(name) and "/" not in name:
             return name

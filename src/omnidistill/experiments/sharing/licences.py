@@ -1,5 +1,7 @@
 """Determine the licence under which a set may be redistributed: the licence of its strictest source.
 
+From the least to the most strict:
+
     public domain < attribution < share-alike < non-commercial < any other licence, named by the user
 
 Sources are the parts of the data and the weights of the encoders, as recorded in the provenance of the set. If the
@@ -56,7 +58,7 @@ class Licence:
 
     @property
     def card(self) -> dict[str, str]:
-        """Return the fields of the front matter: a licence that the Hub knows, or `other` with a name."""
+        """Return the licence fields of the front matter: the Hub's identifier, or `other` and a name if it has none."""
         if " AND " in self.name or self.name not in _STRICTNESS or self.name in _NOT_ON_HUB:
             return {"license": "other", "license_name": re.sub(r"\s+", "-", self.name.lower())}
         return {"license": _HUB_NAMES.get(self.name, self.name.lower())}
@@ -67,8 +69,8 @@ def licence_of(provenance: Mapping[str, Json], said: str | None = None) -> Licen
 
     Args:
         provenance: provenance of the set, as JSON. Its field "licences" (a dict {part: licence}, a list, or a single
-            licence) states the licences of the data. However, a part with the name of an encoder in "encoders" states
-            the licence of that encoder's weights. An encoder may also have its own field "licence".
+            licence) states the licences of the data. Exception: a part named like an encoder in "encoders" states the
+            licence of that encoder's weights. An encoder may also have its own field "licence".
         said: the licence (SPDX) that the user states for sources whose licence is not known.
 
     Raises:

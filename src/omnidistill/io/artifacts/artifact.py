@@ -152,7 +152,8 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
         )
     if set(manifest) != {"format", "version", "kind", "files", "meta", "sha256"}:
         raise InputError(
-            f"{path}: has the fields {sorted(manifest)}, expected format, version, kind, files, meta, sha256; "
+            f"{path}: has the fields {sorted(manifest)}, expected 'format', 'version', 'kind', 'files', 'meta' and "
+            "'sha256'; "
             "delete it and create it again"
         )
     if manifest["kind"] != kind:
@@ -183,8 +184,8 @@ def _record(folder: Path, manifest: Mapping[str, Any]) -> FileRecord:
         ):
             return FileRecord(name, size, sha256)
     raise InputError(
-        f"{folder / MANIFEST}: field 'files' is {manifest['files']!r}, expected one entry with name "
-        "(tensors-<first 12 digits of sha256>.safetensors), bytes and sha256"
+        f"{folder / MANIFEST}: field 'files' is {manifest['files']!r}, expected one entry with 'name' "
+        "(tensors-<first 12 digits of sha256>.safetensors), 'bytes' and 'sha256'"
     )
 
 
@@ -196,7 +197,7 @@ def _tensors_named(folder: Path, kind: str) -> str | None:
 
 
 def _clear_tensors(folder: Path, keep: str | None) -> None:
-    """Delete the tensor files of earlier versions, and files that a killed writer left without a manifest."""
+    """Delete tensor files that the manifest does not list: replaced files, and files that a killed writer left."""
     with suppress(OSError):
         for name in os.listdir(folder):
             if re.fullmatch(r"tensors-[0-9a-f]{12}\.safetensors", name) and name != keep:

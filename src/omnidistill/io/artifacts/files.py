@@ -121,7 +121,7 @@ def clear_temps(folder: Path) -> None:
 
 @contextmanager
 def making(folder: Path) -> Iterator[None]:
-    """Create `folder` and its parents before the block. If the block fails, remove the new folders that are empty."""
+    """Create `folder` and its parents before the `with` block. If the block fails, remove new, empty folders."""
     missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
     try:
         try:
@@ -178,7 +178,7 @@ def check(path: Path, record: FileRecord, verify: bool) -> None:
 
 
 def regular_file(path: Path, follow_links: bool = False) -> os.stat_result:
-    """Return the stat of a regular file.
+    """Return the `os.stat` result for a regular file.
 
     Raises:
         InputError: the file is missing or not a regular file, or it is a symbolic link and `follow_links` is False.
@@ -219,7 +219,7 @@ def one_line(error: Exception) -> str:
 
 @contextmanager
 def _held(temp: Path) -> Iterator[None]:
-    """Hold the lock of a temporary file while the block writes it. Without locks in the file system, hold none."""
+    """Hold the lock of a temporary file while the `with` block writes it. Hold no lock if the disk supports none."""
     with ExitStack() as stack:
         stack.callback(_delete, _lock_path(temp))
         with suppress(*CANNOT_LOCK):

@@ -48,9 +48,9 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def saving(folder: Path) -> Iterator[None]:
-    """Lock the folder of an artifact while the block saves it. The lock file is deleted at the end.
+    """Lock an artifact's folder while the `with` block saves the artifact. The lock file is deleted at the end.
 
-    On a file system without locks, the block runs without a lock. (`exclusive` refuses to run there.)
+    On a file system without locks, the block runs without a lock. (`exclusive` raises an error there.)
 
     Raises:
         InputError: another process or this process is already saving to the folder, or the lock file cannot be created.

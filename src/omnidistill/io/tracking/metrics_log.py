@@ -1,8 +1,8 @@
 """The metrics log of a run: JSON lines on disk, or a list in memory.
 
-When a run resumes, it truncates the file to the position that the checkpoint recorded.
-
 The log is the source of truth. Trackers (`tracking.tracker`) show copies of it in other tools.
+
+When a run resumes, it truncates the file to the position that the checkpoint recorded.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class TrackerGroup:
                 self._report_failure(name, error)
 
     def log(self, record: MetricsRecord) -> None:
-        """Pass the numbers in a record to every tracker as the values of step `record.iteration`.
+        """Pass the numbers in a record to every tracker, as values for step `record.iteration`.
 
         Trackers do not receive records without an iteration.
         """
