@@ -13,7 +13,7 @@ from pydantic import Field
 
 from omnidistill.core.json_value import Json
 from omnidistill.evaluation.directions import Gallery
-from omnidistill.evaluation.intervals import Interval
+from omnidistill.evaluation.intervals import Coverage, Interval
 from omnidistill.io.artifacts import JsonContent
 
 SCHEMA = 1
@@ -68,6 +68,7 @@ class RowScores(JsonContent):
         settings: the settings that validation chose.
         differences: paired differences of recall to other rows, {name of the other row: by level}.
         gain_retained_own: for the distilled set, the share of the gain of training on all rows by its own objective.
+        coverage: the variation that the intervals of this row cover; None in scores of version 0.1.
     """
 
     remedy: ClassVar[str] = "evaluate the run again"
@@ -81,6 +82,7 @@ class RowScores(JsonContent):
     settings: Mapping[str, Json] = {}
     differences: Mapping[str, Intervals] = {}
     gain_retained_own: Intervals | None = None
+    coverage: Coverage | None = None
 
     def gain(self, level: str) -> Interval | None:
         """Return the gain retained at one level; None if it is not defined."""
