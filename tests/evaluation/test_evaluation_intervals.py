@@ -65,15 +65,21 @@ def mean_squares(y: NDArray[np.float64]) -> tuple[float, float, float]:
     )
 
 
-@pytest.mark.parametrize("luck", [0.0, 0.05, 0.3])
-def test_on_balanced_data_the_variance_is_that_of_the_two_way_analysis_of_variance(luck: float) -> None:
+@pytest.mark.parametrize(("ease", "luck", "bounded"), [(0.2, 0.05, False), (0.2, 0.3, False), (0.0, 0.0, True)])
+def test_on_balanced_data_the_variance_is_that_of_the_two_way_analysis_of_variance(
+    ease: float, luck: float, bounded: bool
+) -> None:
+    """Without effects of groups and sets, both contain little but the residual, and the lower bound is used."""
     generator = np.random.default_rng(3)
-    y = 0.5 + 0.2 * generator.normal(size=(1, 30)) + luck * generator.normal(size=(4, 1))
+    y = 0.5 + ease * generator.normal(size=(1, 30)) + luck * generator.normal(size=(4, 1))
     y += 0.1 * generator.normal(size=(4, 30))
     of_groups, of_units, residual = mean_squares(y)
-    variance = max(of_groups + of_units - residual, (of_groups + of_units) / 2) / y.size
+    variance = of_groups + of_units - residual
     errors = of_groups**2 / 29 + of_units**2 / 3 + residual**2 / (3 * 29)
-    half = stats.t.ppf(0.975, variance**2 * y.size**2 / errors) * math.sqrt(variance)
+    assert (variance < (of_groups + of_units) / 2) == bounded
+    if bounded:
+        variance, errors = (of_groups + of_units) / 2, (of_groups**2 / 29 + of_units**2 / 3) / 4
+    half = stats.t.ppf(0.975, variance**2 / errors) * math.sqrt(variance / y.size)
     hits = torch.from_numpy(y)[..., None]
     [interval] = paired_difference(hits, torch.zeros(1, 30, 1), torch.arange(30))
     assert ends(interval) == pytest.approx((y.mean(), y.mean() - half, y.mean() + half), rel=1e-9)
@@ -130,7 +136,7 @@ def test_groups_of_unequal_size_agree_with_a_jackknife() -> None:
 @pytest.mark.parametrize("luck", [0.0, 0.03, 0.2])
 def test_intervals_of_five_sets_cover_the_truth_as_often_as_they_say(luck: float) -> None:
     """Every cut-off is a trial with queries and sets of its own; benchmarks/coverage.py simulates more cases."""
-    trials, generator = 160, torch.Generator().manual_seed(5)
+    trials, generator = 100, torch.Generator().manual_seed(5)
     ease = torch.rand(1, 120, trials, generator=generator, dtype=torch.float64)
 
     def hits(level: float, units: int, luck: float) -> Tensor:
@@ -143,9 +149,9 @@ def test_intervals_of_five_sets_cover_the_truth_as_often_as_they_say(luck: float
     gains = gain_retained(zero, full, method, torch.arange(120))
     truth = 0.75 * 0.3, 4 / 7
     covered = [each.low <= truth[0] <= each.high for each in differences]
-    assert 0.9 <= sum(covered) / trials <= 0.99
+    assert 0.88 <= sum(covered) / trials < 1
     covered = [low <= truth[1] <= high for _, low, high in map(ends, gains)]
-    assert 0.9 <= sum(covered) / trials <= 0.99
+    assert 0.88 <= sum(covered) / trials < 1
 
 
 def test_equal_sets_give_the_interval_of_one_set() -> None:

@@ -13,8 +13,8 @@ a contrast  sum_m c_m score_m  of methods m is
 
 On balanced data these are the estimates of the two-way analysis of variance (mean squares of groups, units and
 residuals, divided by U G). In expectation R is at most Q and at most B, so V is at least (Q + sum_m c_m^2 B_m) / 2;
-smaller estimates are replaced by this bound. The degrees of freedom of V are those of Satterthwaite (1946), and
-intervals are those of Student's t. A method with one unit has B = R = 0: its interval covers queries only.
+smaller estimates are replaced by this bound. The degrees of freedom of V (or of the bound) are those of Satterthwaite
+(1946), and intervals are those of Student's t. A method with one unit has B = R = 0: its interval covers queries only.
 
 The interval of a ratio of contrasts, part / whole, contains all r for which  part - r whole  does not differ from 0
 (Fieller 1954). It is finite if and only if `whole` differs from 0.
@@ -177,14 +177,16 @@ class _Model:
         c, every = coefficients, range(len(coefficients))
         value = sum(c[m] * self.means[m] for m in every)
         queries = max(0.0, sum(c[m] * c[n] * self.queries[m][n] for m, n in product(every, every)))
-        variance = total = queries
-        errors = _quotient(queries**2, self.groups - 1)
+        variance = bound = queries
+        errors = bound_errors = _quotient(queries**2, self.groups - 1)
         for m in every:
             between, residual = c[m] ** 2 * self.between[m], c[m] ** 2 * self.residual[m]
-            variance, total = variance + between - residual, total + between
+            variance, bound = variance + between - residual, bound + between
+            bound_errors += _quotient(between**2, self.units[m] - 1)
             errors += _quotient(between**2, self.units[m] - 1)
             errors += _quotient(residual**2, (self.units[m] - 1) * (self.groups - 1))
-        variance = max(variance, total / 2)
+        if variance < bound / 2:
+            variance, errors = bound / 2, bound_errors / 4
         return _Contrast(value, variance, max(1.0, _quotient(variance**2, errors, math.inf)))
 
 
@@ -255,7 +257,7 @@ def _ratio(model: _Model, part: Sequence[float], whole: Sequence[float], level: 
             if step > _LARGEST:
                 return None
         beyond = ratio + sign * step
-        while abs(beyond - inside) > 1e-10 * max(1.0, abs(beyond)):
+        while abs(beyond - inside) > 1e-9 * max(1.0, abs(beyond)):
             middle = (inside + beyond) / 2
             if outside(middle):
                 beyond = middle
