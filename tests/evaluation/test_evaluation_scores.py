@@ -12,6 +12,7 @@ import torch
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
+from omnidistill.evaluation.intervals import mean_unit
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.run_scores import RowScores
 from omnidistill.evaluation.scores import Scoring, rank_runs, score_rows
@@ -136,6 +137,18 @@ def test_differences_are_paired_with_random_rows_and_the_start(scores: dict[str,
                 means = [scores[one]["recall"]["mean"][at]["mean"] for one in (name, other)]
                 assert found["mean"] == pytest.approx(means[0] - means[1], abs=1e-9)
                 assert found["low"] <= found["mean"] + 1e-9 <= found["high"] + 2e-9
+
+
+def test_the_set_covers_queries_only_and_baselines_cover_their_runs(
+    rows: dict[str, TrainedHeads], scores: dict[str, dict[str, Any]], unseen: FeatureSet
+) -> None:
+    assert scores["distilled"]["coverage"] == {"variation": "queries only", "number": 1}
+    assert scores["random"]["coverage"] == {"variation": "queries and runs", "number": 3}
+    assert scores["zero_shot"]["coverage"] == {"variation": "queries only", "number": 1}
+    scoring = Scoring.of(unseen, EvaluateConfig())
+    hits = {name: scoring.hits(rank_runs(row, unseen)) for name, row in rows.items()}
+    expected = scoring.gain(hits["zero_shot"], hits["full"], mean_unit(hits["distilled"]))
+    assert scores["distilled"]["gain_retained"]["R@10"] == vars(expected["R@10"])
 
 
 @pytest.mark.parametrize("gain", ["none", "harm", "noise"])

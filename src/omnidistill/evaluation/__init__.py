@@ -1,1 +1,1 @@
-"""Evaluation: exact retrieval ranks, bootstrap intervals, choices on validation, baselines, and the protocol."""
+"""Evaluation: exact retrieval ranks, confidence intervals, choices on validation, baselines, and the protocol."""

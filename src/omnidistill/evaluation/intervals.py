@@ -1,11 +1,25 @@
-"""Confidence intervals for gain retained and for recall differences, by percentile bootstrap over queries and runs.
+"""Confidence intervals of scores from variance components, for gains retained and for differences.
 
-*Groups* of queries are resampled with replacement; a resampled group contributes all of its queries in every retrieval
-direction. All compared methods use the same resampled groups, so the bootstrap is paired over queries. The runs (seeds)
-are also resampled, independently for each method. The endpoints of an interval are order statistics of the resampled
-values.
+All methods answer the same queries, in G groups. A method has U units: its sets (one per seed, whose students are
+averaged) or its independent runs. Groups and units are crossed: every unit answers every group. With y_ug the share of
+unit u's score that comes from group g, the model is  y_ug = mean + group_g + unit_u + residual_ug,  and the variance of
+a contrast  sum_m c_m score_m  of methods m is
 
-Shapes: Q queries per direction, D directions, K cut-offs, R runs, C groups, B resamples.
+    V = Q + sum_m c_m^2 (B_m - R_m)
+
+    Q    from the groups: the variance of the contrast between groups, paired over methods
+    B_m  from the units: the variance between the scores of the units of m, divided by U_m
+    R_m  from the residuals, which Q and B_m both contain
+
+On balanced data these are the estimates of the two-way analysis of variance (mean squares of groups, units and
+residuals, divided by U G). In expectation R is at most Q and at most B, so V is at least (Q + sum_m c_m^2 B_m) / 2;
+smaller estimates are replaced by this bound. The degrees of freedom of V (or of the bound) are those of Satterthwaite
+(1946), and intervals are those of Student's t. A method with one unit has B = R = 0: its interval covers queries only.
+
+The interval of a ratio of contrasts, part / whole, contains all r for which  part - r whole  does not differ from 0
+(Fieller 1954). It is finite if and only if `whole` differs from 0.
+
+Shapes: Q queries of a direction, D directions, K cut-offs, U units, G groups.
 """
 
 from __future__ import annotations
@@ -13,187 +27,266 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from omnidistill.core.errors import InputError, NotFiniteError
-from omnidistill.core.streams import Streams
+from omnidistill.evaluation.student_t import quantile, two_sided
 
-_DRAWS_AT_ONCE = 2**22  # largest number of group draws in memory
+_LARGEST = 1e6  # distance of the ends of a ratio's interval from the ratio
 
 Hits = Sequence[Float[Tensor, "_ _ _"]]
-"""Hits of R runs, with values in [0, 1]: one R x Q x K tensor per direction."""
+"""Hits of U units in [0, 1], one tensor U x Q x K per direction."""
 Groups = Sequence[Int[Tensor, " _"]]
 """The group of each query, one tensor per direction."""
+Variation = Literal["queries only", "queries and sets", "queries and runs"]
+"""What the intervals of a row cover."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value measured on all queries and runs (`mean`), and the ends of its bootstrap interval (`low`, `high`)."""
+    """A value measured on all queries and units (`mean`) and the ends of its confidence interval."""
 
     mean: float
     low: float
     high: float
 
 
-def gain_retained(
-    zero: Hits,
-    full: Hits,
-    method: Hits,
-    groups: Groups,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> list[Interval | None]:
+@dataclass(frozen=True)
+class Coverage:
+    """Which variation the intervals of a row cover.
+
+    Attributes:
+        variation: "queries only" for one unit, otherwise "queries and sets" or "queries and runs".
+        number: number of sets or runs.
+    """
+
+    variation: Variation
+    number: int
+
+    @classmethod
+    def of_sets(cls, number: int) -> Coverage:
+        """Return the coverage of a row with this number of sets."""
+        return cls("queries and sets" if number > 1 else "queries only", number)
+
+    @classmethod
+    def of_runs(cls, number: int) -> Coverage:
+        """Return the coverage of a row with this number of independent runs."""
+        return cls("queries and runs" if number > 1 else "queries only", number)
+
+
+def gain_retained(zero: Hits, full: Hits, method: Hits, groups: Groups, level: float = 0.95) -> list[Interval | None]:
     """Return the gain retained, (method - zero) / (full - zero), for each cut-off.
 
-    This is the share of the gain from training on all rows that the method retains: 1 is the complete gain, 0 is no
-    gain, and a negative value is worse than no training. It is None if the interval of full - zero includes 0: the gain
-    from training on all rows is then not above noise, and a share of it is meaningless.
+    It is the share of the gain of training on all rows that a method retains: 1 is the complete gain, 0 none, and
+    negative values are worse than no training. It is None if the interval of full - zero is not above 0: training on
+    all rows then gains nothing beyond noise, and a share of it is meaningless.
 
     Args:
-        zero: hits before training, from a single run.
+        zero: hits before training; a single unit.
         full: hits of runs trained on all rows.
-        method: hits of runs trained by the method.
+        method: hits of the units of the method: one per set (see `mean_unit`), or one per independent run.
         groups: group of each query.
-        resamples: number of bootstrap resamples B.
         level: confidence level, in (0, 1).
-        seed: seed of the resampling.
 
     Raises:
-        InputError: shapes do not match, or a setting is out of range.
+        InputError: shapes do not match, or the level is out of range.
         NotFiniteError: hits contain NaN or Inf.
     """
-    named = {"zero": zero, "full": full, "method": method}
-    point = {name: mean_hits(hits) for name, hits in named.items()}
-    means = _resampled_means(named, groups, resamples, level, seed)
-
-    whole, part = means["full"] - means["zero"], means["method"] - means["zero"]
-    # Where whole <= 0, use the limit of the ratio as whole -> 0+. If the interval of `whole` lies above 0, this
-    # affects only resamples below that interval, so the endpoints of the ratio's interval are finite.
-    ratio = torch.where(whole > 0, part / whole, torch.copysign(torch.full_like(part, torch.inf), part))
-    gain = point["full"] - point["zero"]
-    share = (point["method"] - point["zero"]) / gain
-    whole_low, _ = _ends(whole, level)
-    defined = (whole_low > 0) & (gain > 0)
     return [
-        interval if ok else None for ok, interval in zip(defined.tolist(), _intervals(share, ratio, level), strict=True)
+        _ratio(model, (-1.0, 0.0, 1.0), (-1.0, 1.0, 0.0), level)
+        for model in _models({"zero": zero, "full": full, "method": method}, groups, level)
     ]
 
 
-def paired_difference(
-    a: Hits,
-    b: Hits,
-    groups: Groups,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> list[Interval]:
-    """Return mean hits of `a` minus mean hits of `b` on the same queries, for each cut-off; in [-1, 1].
+def paired_difference(a: Hits, b: Hits, groups: Groups, level: float = 0.95) -> list[Interval]:
+    """Return mean hits of `a` minus mean hits of `b` on the same queries, for each cut-off.
 
     Args:
-        a: hits of one method.
-        b: hits of the other method; its number of runs may differ.
+        a: hits of the units of one method.
+        b: hits of the units of the other method; their number may differ.
         groups: group of each query.
-        resamples: number of bootstrap resamples B.
         level: confidence level, in (0, 1).
-        seed: seed of the resampling.
 
     Raises:
-        InputError: shapes do not match, or a setting is out of range.
+        InputError: shapes do not match, or the level is out of range.
         NotFiniteError: hits contain NaN or Inf.
     """
-    means = _resampled_means({"a": a, "b": b}, groups, resamples, level, seed)
-    return _intervals(mean_hits(a) - mean_hits(b), means["a"] - means["b"], level)
+    return [_interval(model.contrast((1.0, -1.0)), level) for model in _models({"a": a, "b": b}, groups, level)]
 
 
 def mean_hits(hits: Hits) -> Float64[Tensor, " K"]:
-    """Return the mean over queries and runs, then over directions: mean recall at each cut-off."""
+    """Return the mean over queries and units, then over directions: mean recall at each cut-off."""
     return torch.stack([each.double().mean((0, 1)) for each in hits]).mean(0).cpu()
 
 
+def mean_unit(runs: Hits) -> Hits:
+    """Return the hits of one unit, the mean over runs, such as the students of one set."""
+    return [each.mean(0, keepdim=True) for each in runs]
+
+
 def mean_std(values: Float[Tensor, " R"]) -> tuple[float, float]:
-    """Return the mean and sample standard deviation (0 for one run) over runs; raise InputError if there is none."""
+    """Return mean and sample standard deviation over runs (0 for a single run). Raises InputError without runs."""
     if len(values) == 0:
-        raise InputError("cannot compute mean and standard deviation: there are no runs; pass at least one")
+        raise InputError("mean and standard deviation of no runs; pass at least one")
     values = values.double()
     return float(values.mean()), float(values.std()) if len(values) > 1 else 0.0
 
 
-def _resampled_means(
-    named: Mapping[str, Hits], groups: Groups, resamples: int, level: float, seed: int
-) -> dict[str, Float[Tensor, "B K"]]:
-    """Return the mean over resampled queries and runs, then over directions, for each named method and resample."""
-    _check(named, groups, resamples, level)
+@dataclass(frozen=True)
+class _Contrast:
+    """The estimate of a contrast, its variance, and the degrees of freedom of the variance."""
+
+    value: float
+    variance: float
+    freedom: float
+
+    @property
+    def p_value(self) -> float:
+        """The p-value of the two-sided test that the contrast is 0."""
+        if self.variance == 0:
+            return float(self.value == 0)
+        return two_sided(abs(self.value) / math.sqrt(self.variance), self.freedom)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """The variance components of several methods at one cut-off.
+
+    Attributes:
+        means: score of each method.
+        queries: covariance of these scores between groups.
+        between, residual: B and R of each method.
+        units: number of units of each method.
+        groups: number of groups.
+    """
+
+    means: Sequence[float]
+    queries: Sequence[Sequence[float]]
+    between: Sequence[float]
+    residual: Sequence[float]
+    units: Sequence[int]
+    groups: int
+
+    def contrast(self, coefficients: Sequence[float]) -> _Contrast:
+        """Return the sum of the scores with these coefficients, one per method."""
+        c, every = coefficients, range(len(coefficients))
+        value = sum(c[m] * self.means[m] for m in every)
+        queries = max(0.0, sum(c[m] * c[n] * self.queries[m][n] for m, n in product(every, every)))
+        variance = bound = queries
+        errors = bound_errors = _quotient(queries**2, self.groups - 1)
+        for m in every:
+            between, residual = c[m] ** 2 * self.between[m], c[m] ** 2 * self.residual[m]
+            variance, bound = variance + between - residual, bound + between
+            bound_errors += _quotient(between**2, self.units[m] - 1)
+            errors += _quotient(between**2, self.units[m] - 1)
+            errors += _quotient(residual**2, (self.units[m] - 1) * (self.groups - 1))
+        if variance < bound / 2:
+            variance, errors = bound / 2, bound_errors / 4
+        return _Contrast(value, variance, max(1.0, _quotient(variance**2, errors, math.inf)))
+
+
+def _models(named: Mapping[str, Hits], groups: Groups, level: float) -> list[_Model]:
+    """Return the variance components of the named methods, in their order, for each cut-off."""
+    _check(named, groups, level)
     labels, joined = torch.unique(torch.cat([each.cpu() for each in groups]), return_inverse=True)
     codes = joined.split([len(each) for each in groups])
-    sizes = torch.stack([torch.bincount(code, minlength=len(labels)) for code in codes], 1).double()
-    # Runs use separate streams, so the resampled queries depend only on groups, resamples and seed.
-    streams = Streams(seed)
-    generator = streams["intervals/queries"]
-    drawn_runs = {
-        name: _multiplicities(len(hits[0]), resamples, streams[f"intervals/runs/{name}"]) / len(hits[0])
-        for name, hits in named.items()
-    }
-    totals = {name: _group_totals(hits, codes, len(labels)) for name, hits in named.items()}
-
-    means: dict[str, list[Tensor]] = {name: [] for name in named}
-    block = max(1, _DRAWS_AT_ONCE // len(labels))
-    for first in range(0, resamples, block):
-        stop = min(first + block, resamples)
-        drawn = _multiplicities(len(labels), stop - first, generator)
-        queries = drawn @ sizes
-        for name, total in totals.items():
-            per_direction = (drawn @ total.flatten(1)).view(-1, *total.shape[1:]) / queries[..., None, None]
-            means[name].append(torch.einsum("brk,br->bk", per_direction.mean(1), drawn_runs[name][first:stop]))
-    return {name: torch.cat(blocks) for name, blocks in means.items()}
-
-
-def _multiplicities(items: int, resamples: int, generator: torch.Generator) -> Float[Tensor, "B _"]:
-    """Return how often each item is drawn in each resample of `items` draws with replacement."""
-    drawn = torch.randint(items, (resamples, items), generator=generator, device="cpu")
-    slots = drawn.add_(items * torch.arange(resamples, device="cpu")[:, None]).flatten()
-    return torch.bincount(slots, minlength=resamples * items).view(resamples, items).double()
+    num_groups, every = len(labels), list(named.values())
+    correction = num_groups / max(num_groups - 1, 1)
+    shares = [_shares(hits, codes, num_groups) for hits in every]
+    mean_shares = torch.stack([each.mean(1) for each in shares])  # methods x G x K
+    queries = correction * torch.einsum("mgk,ngk->kmn", mean_shares, mean_shares)
+    units = [each.shape[1] for each in shares]
+    between, residual = [], []
+    for hits, share, mean_share, number in zip(every, shares, mean_shares, units, strict=True):
+        pairs = max(number * (number - 1), 1)
+        scores = torch.stack([each.cpu().double().mean(1) for each in hits]).mean(0)  # U x K
+        between.append((scores - scores.mean(0)).square().sum(0) / pairs)
+        residual.append(correction * (share - mean_share[:, None]).square().sum((0, 1)) / pairs)
+    means = torch.stack([mean_hits(hits) for hits in every], 1)
+    components = zip(
+        means.tolist(),
+        queries.tolist(),
+        torch.stack(between, 1).tolist(),
+        torch.stack(residual, 1).tolist(),
+        strict=True,
+    )
+    return [_Model(*of_cut_off, units, num_groups) for of_cut_off in components]
 
 
-def _group_totals(hits: Hits, codes: Sequence[Tensor], num_groups: int) -> Float[Tensor, "C D R K"]:
-    totals = []
+def _shares(hits: Hits, codes: Sequence[Tensor], num_groups: int) -> Float64[Tensor, "G U K"]:
+    """Return by how much each group moves the score of each unit away from its mean, to first order.
+
+    A score is a mean over the queries of a direction, then over directions. Groups may differ in the number of queries.
+    """
+    shares = []
     for each, code in zip(hits, codes, strict=True):
-        by_query = each.cpu().double().transpose(0, 1)
-        totals.append(by_query.new_zeros(num_groups, *by_query.shape[1:]).index_add_(0, code, by_query))
-    return torch.stack(totals, 1)
+        centred = each.cpu().double()
+        centred = (centred - centred.mean(1, keepdim=True)).transpose(0, 1) / len(code)
+        shares.append(centred.new_zeros(num_groups, *centred.shape[1:]).index_add_(0, code, centred))
+    return torch.stack(shares).mean(0)
 
 
-def _ends(values: Float[Tensor, "B K"], level: float) -> tuple[Float[Tensor, " K"], Float[Tensor, " K"]]:
-    """Return the order statistics that leave at most (1 - level) / 2 of the values outside on each side."""
-    ordered = values.sort(0).values
-    outside = math.floor((len(values) - 1) * (1 - level) / 2)
-    return ordered[outside], ordered[len(values) - 1 - outside]
+def _interval(contrast: _Contrast, level: float) -> Interval:
+    half = quantile(level, contrast.freedom) * math.sqrt(contrast.variance) if contrast.variance else 0.0
+    return Interval(contrast.value, contrast.value - half, contrast.value + half)
 
 
-def _intervals(point: Float[Tensor, " K"], values: Float[Tensor, "B K"], level: float) -> list[Interval]:
-    low, high = _ends(values, level)
-    return [Interval(*ends) for ends in zip(point.tolist(), low.tolist(), high.tolist(), strict=True)]
+def _ratio(model: _Model, part: Sequence[float], whole: Sequence[float], level: float) -> Interval | None:
+    """Return the interval of a ratio of two contrasts; None if the interval of `whole` is not above 0.
+
+    It is also None if `whole` is so close to 0 that an end is more than `_LARGEST` from the ratio.
+    """
+    denominator = model.contrast(whole)
+    if denominator.value <= 0 or denominator.p_value >= 1 - level:
+        return None
+    ratio = model.contrast(part).value / denominator.value
+
+    def outside(value: float) -> bool:
+        coefficients = [p - value * w for p, w in zip(part, whole, strict=True)]
+        return model.contrast(coefficients).p_value < 1 - level
+
+    def end(sign: int) -> float | None:
+        inside, step = ratio, 1e-3
+        while not outside(ratio + sign * step):
+            inside, step = ratio + sign * step, 2 * step
+            if step > _LARGEST:
+                return None
+        beyond = ratio + sign * step
+        while abs(beyond - inside) > 1e-9 * max(1.0, abs(beyond)):
+            middle = (inside + beyond) / 2
+            if outside(middle):
+                beyond = middle
+            else:
+                inside = middle
+        return inside
+
+    low, high = end(-1), end(1)
+    return None if low is None or high is None else Interval(ratio, low, high)
 
 
-def _check(named: Mapping[str, Hits], groups: Groups, resamples: int, level: float) -> None:
+def _quotient(value: float, divisor: int | float, without: float = 0.0) -> float:
+    return value / divisor if divisor > 0 else without
+
+
+def _check(named: Mapping[str, Hits], groups: Groups, level: float) -> None:
     cut_offs = next(iter(named.values()))[0].shape[-1]
     for name, hits in named.items():
         if len(hits) != len(groups):
-            raise InputError(
-                f"hits of {name!r} have {len(hits)} directions, groups have {len(groups)}; the numbers must be equal"
-            )
+            raise InputError(f"hits of {name!r} have {len(hits)} directions, and groups {len(groups)}; give one each")
         for each, of_direction in zip(hits, groups, strict=True):
             if len(each) == 0 or len(each) != len(hits[0]) or each.shape[1:] != (len(of_direction), cut_offs):
                 raise InputError(
-                    f"hits of {name!r} have shape {tuple(each.shape)}, expected (runs >= 1, {len(of_direction)}, "
+                    f"hits of {name!r} have shape {tuple(each.shape)}, expected (units >= 1, {len(of_direction)}, "
                     f"{cut_offs}); every method must be scored on the same queries and cut-offs"
                 )
             if not torch.isfinite(each).all():
                 raise NotFiniteError(f"hits of {name!r} contain NaN or Inf, so no interval can be computed")
     if not groups or any(len(each) == 0 for each in groups):
-        raise InputError("no queries to resample; pass at least one")
-    if resamples < 1 or not 0 < level < 1:
-        raise InputError(f"resamples={resamples}, level={level}: resamples must be at least 1 and level in (0, 1)")
+        raise InputError("no queries, so no interval can be computed; pass at least one")
+    if not 0 < level < 1:
+        raise InputError(f"level={level}: must be in (0, 1)")

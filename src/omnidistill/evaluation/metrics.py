@@ -84,7 +84,7 @@ def metric(name: str, ranking: Ranking) -> Float64[Tensor, ""]:
 
 
 def hits_at(rankings: Sequence[Ranking], levels: Sequence[str]) -> Float64[Tensor, "R Q K"]:
-    """Return the hits of R runs in one direction; the bootstrap resamples these values."""
+    """Return the hits of R runs in one direction; intervals are computed from these values."""
     return torch.stack([torch.stack([run.hits(cut_off(level)) for level in levels], dim=1) for run in rankings])
 
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from omnidistill.core.json_value import Json
 from omnidistill.evaluation.directions import Gallery
-from omnidistill.evaluation.intervals import Interval
+from omnidistill.evaluation.intervals import Coverage, Interval
 from omnidistill.io.artifacts import JsonContent
 
 SCHEMA = 1
@@ -72,6 +72,7 @@ class RowScores(JsonContent):
             the names of the other rows.
         gain_retained_own: gain retained relative to training on all rows with the set's own objective; only for the
             distilled set.
+        coverage: the variation that the intervals of this row cover; None in scores from version 0.1.
     """
 
     remedy: ClassVar[str] = "evaluate the run again"
@@ -85,6 +86,7 @@ class RowScores(JsonContent):
     settings: Mapping[str, Json] = {}
     differences: Mapping[str, Intervals] = {}
     gain_retained_own: Intervals | None = None
+    coverage: Coverage | None = None
 
     def gain(self, level: str) -> Interval | None:
         """Return the gain retained at one level, or None if it is undefined."""

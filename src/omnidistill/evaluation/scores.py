@@ -1,9 +1,9 @@
 """Scores on the test split. No other module reads this split, and every row of a table is scored once.
 
-Metrics cover all M (M - 1) directions, in expectation over random tie-breaking (see `evaluation.metrics`). Gain
-retained is (row - zero_shot) / (full - zero_shot), computed from recall, with intervals from a paired bootstrap over
-groups of queries and runs. It is None if the gain from training on all rows is not above noise. Recall and gain
-retained are fractions.
+Metrics cover all M (M - 1) directions, in expectation over random tie-breaking (`evaluation.metrics`). Gain retained is
+(row - zero_shot) / (full - zero_shot) of a recall; it is null if the gain of training on all rows is not above noise.
+Recall and gain are fractions. The students of the distilled set are averaged, because one set is one sample of its
+method: the intervals of the set cover queries only. Those of baselines also cover their runs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,16 @@ from torch import Tensor
 from omnidistill.core.device import moved
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.evaluation.directions import Direction, Gallery, Rankings, items_of, rank_heads
-from omnidistill.evaluation.intervals import Groups, Hits, Interval, gain_retained, mean_std, paired_difference
+from omnidistill.evaluation.intervals import (
+    Coverage,
+    Groups,
+    Hits,
+    Interval,
+    gain_retained,
+    mean_std,
+    mean_unit,
+    paired_difference,
+)
 from omnidistill.evaluation.metrics import check_cut_offs, cut_off, gallery_facts, hits_at, levels_of, metric, others_of
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.run_scores import MEAN, Intervals, Recall, RecallTable, RowScores, Spread
@@ -74,13 +83,13 @@ class Scoring:
         """Return the hits of the runs, for each direction."""
         return [hits_at([run[direction] for run in runs], self.levels) for direction in self.directions]
 
-    def gain(self, zero: Hits, full: Hits, method: Hits, seed: int) -> Intervals:
-        """Return the gain retained at each level."""
-        return self._named(gain_retained(zero, full, method, self.groups, seed=seed))
+    def gain(self, zero: Hits, full: Hits, method: Hits) -> Intervals:
+        """Return the gain retained by level."""
+        return self._named(gain_retained(zero, full, method, self.groups))
 
-    def difference(self, a: Hits, b: Hits, seed: int) -> Intervals:
-        """Return the recall of `a` minus the recall of `b` at each level."""
-        return self._named(paired_difference(a, b, self.groups, seed=seed))
+    def difference(self, a: Hits, b: Hits) -> Intervals:
+        """Return the difference of recall by level."""
+        return self._named(paired_difference(a, b, self.groups))
 
     def recall(self, runs: Sequence[Rankings]) -> RecallTable:
         """Return the recall by direction and averaged over directions, with mean and deviation over runs."""
@@ -110,15 +119,14 @@ class Scoring:
 
 
 def score_rows(
-    rows: Mapping[str, TrainedHeads], test: FeatureSet, evaluate: EvaluateConfig | None = None, seed: int = 0
+    rows: Mapping[str, TrainedHeads], test: FeatureSet, evaluate: EvaluateConfig | None = None
 ) -> dict[str, RowScores]:
     """Score every row on the test split.
 
     Args:
         rows: trained heads by row name; must include "zero_shot", "distilled" and "full".
         test: rows of the test split.
-        evaluate: settings for the metrics and the gallery; None for the defaults.
-        seed: seed for the bootstrap.
+        evaluate: metrics and gallery; None: the usual ones.
 
     Returns:
         The scores by row name, in the order of `rows`. Every row has its paired differences to "zero_shot" and to
@@ -132,23 +140,25 @@ def score_rows(
     scoring = Scoring.of(test, evaluate)
     measured = {name: rank_runs(row, test, evaluate.gallery) for name, row in rows.items()}
     hits = {name: scoring.hits(runs) for name, runs in measured.items()}
+    hits["distilled"] = mean_unit(hits["distilled"])
     zero_shot = [each[:1] for each in hits["zero_shot"]]
     scores: dict[str, RowScores] = {}
     for name, row in rows.items():
         others = [other for other in ("random", "zero_shot") if other in rows and name not in ("zero_shot", other)]
         own = None
         if name == "distilled" and "full_own" in rows:
-            own = scoring.gain(zero_shot, hits["full_own"], hits[name], seed)
+            own = scoring.gain(zero_shot, hits["full_own"], hits[name])
         scores[name] = RowScores(
             label=row.label,
             recall=scoring.recall(measured[name]),
             metrics=scoring.metrics(measured[name]),
-            gain_retained=scoring.gain(zero_shot, hits["full"], hits[name], seed),
+            gain_retained=scoring.gain(zero_shot, hits["full"], hits[name]),
             seconds=row.seconds,
             bytes=row.bytes,
             settings=row.settings,
-            differences={other: scoring.difference(hits[name], hits[other], seed) for other in others},
+            differences={other: scoring.difference(hits[name], hits[other]) for other in others},
             gain_retained_own=own,
+            coverage=Coverage.of_sets(1) if name == "distilled" else Coverage.of_runs(row.num_runs),
         )
     return scores
 

@@ -157,7 +157,7 @@ def evaluate(
         gallery=config.gallery,
         items=scoring.sizes,
         undefined=scoring.undefined,
-        rows=score_rows(rows, test, config, result.config.seed),
+        rows=score_rows(rows, test, config),
         seconds={**facts.seconds, "evaluate": time.monotonic() - started_at},
     )
     evaluation = Evaluation(scores, rows, find_cases(rows, test, config.gallery), result, features)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from omnidistill.evaluation.intervals import Interval
+from omnidistill.evaluation.intervals import Coverage, Interval
 from omnidistill.evaluation.run_scores import MEAN, Amount, Count, Intervals, RecallTable, Spread
 from omnidistill.io.artifacts import JsonContent
 
@@ -62,6 +62,7 @@ class ComparisonRow(JsonContent):
         size, budget: number of rows of the set, and the budget from which this number was derived.
         recall, metrics, gain_retained: scores over all runs with all seeds; None if every run failed.
         difference_to_best: paired difference to the best method in the group; None for the best and for baselines.
+        coverage: the variation that the intervals cover; None if every run failed, and in comparisons of version 0.1.
         seconds: time for one set.
         bytes: size of one set.
         peak_bytes: peak memory; None if the process had needed at least as much memory before.
@@ -79,6 +80,7 @@ class ComparisonRow(JsonContent):
     metrics: Mapping[str, Mapping[str, Spread]] = {}
     gain_retained: Intervals | None = None
     difference_to_best: Intervals | None = None
+    coverage: Coverage | None = None
     seconds: Seconds | None = None
     bytes: Count | None = None
     peak_bytes: Count | None = None

@@ -22,6 +22,7 @@ from omnidistill.core.errors import InputError, nearest
 from omnidistill.evaluation.intervals import Interval
 from omnidistill.evaluation.run_scores import MEAN, level_number
 from omnidistill.report.comparison_content import Comparison, ComparisonRow
+from omnidistill.report.interval_notes import LabelledCoverage, coverage_notes
 from omnidistill.report.run_table import ABSENT, arrow, human_bytes, interval, percent
 
 FAILED = "failed"
@@ -114,6 +115,10 @@ class _Cells:
     def label(self, row: ComparisonRow) -> str:
         """Return the label, followed by the name of the row if another row in the group has the same label."""
         return row.label if self._namesakes[row.label, row.group] == 1 else f"{row.label} ({row.name})"
+
+    def full_label(self, row: ComparisonRow) -> str:
+        """Return the label, followed by the size or budget if the row has one."""
+        return self.label(row) + ("" if row.group is None else f", {self.heading(row.group)}")
 
     def heading(self, group: int, of: str = " of the bytes") -> str:
         """Return the heading of a group, which states its size or budget."""
@@ -257,14 +262,23 @@ def _notes(cells: _Cells, layout: str, blocks: tuple[Block, ...]) -> tuple[str, 
         notes.append(f"Bold: the best method of each {group}, not including baselines.")
     if any(cell.tied for cell in shown):
         notes.append(f"†: the interval of the paired difference to the best method of the {group} contains 0.")
+    if layout in ("retrieval", "curve") or any(cell.tied for cell in shown):
+        notes += _coverage(cells)
     if layout in ("variants", "curve") and None in cells.groups and len(cells.groups) > 1:
         notes.append(f"Rows that do not depend on the {group} are repeated in every column.")
     seeds = ", ".join(str(seed) for seed in comparison.seeds)
     notes += [f"Seeds: {seeds}; students per seed: {comparison.num_students}.", *comparison.protocol]
     for row in cells.rows:
-        which = cells.label(row) + ("" if row.group is None else f", {cells.heading(row.group)}")
-        notes += [f"{which}, seed {failure.seed}: {failure.error}" for failure in row.failures]
+        notes += [f"{cells.full_label(row)}, seed {failure.seed}: {failure.error}" for failure in row.failures]
     return tuple(" ".join(note.split()) for note in notes)
+
+
+def _coverage(cells: _Cells) -> list[str]:
+    of_kind: dict[str, list[LabelledCoverage]] = {"method": [], "reference": []}
+    for row in cells.rows:
+        if row.coverage is not None and row.method != "zero-shot":
+            of_kind[row.kind].append((cells.full_label(row), row.coverage))
+    return coverage_notes(of_kind["method"], of_kind["reference"])
 
 
 def _cells(*cells: str | Cell) -> tuple[Cell, ...]:

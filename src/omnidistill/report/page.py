@@ -18,6 +18,7 @@ from markupsafe import Markup
 from omnidistill.core.errors import InputError
 from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.report.charts import shared_charts
+from omnidistill.report.interval_notes import covered
 from omnidistill.report.page_items import ShownItems, as_script_data, instance_numbers
 from omnidistill.report.page_tables import HeatTable, comparison_table, heat_tables
 from omnidistill.report.run_facts import plain
@@ -79,6 +80,7 @@ def render_page(runs: Sequence[RunView]) -> str:
         heat=tables.heat,
         metrics_table=tables.metrics,
         scoring_facts=tables.facts,
+        interval_covers=tables.interval_covers,
         num_seeds=tables.num_seeds,
         compared=comparison_table({label: run.scores for label, run in together}),
         shared_charts=safe_charts(
@@ -97,7 +99,10 @@ def render_page(runs: Sequence[RunView]) -> str:
 
 @dataclass(frozen=True)
 class _SharedTables:
-    """The tables over all evaluated runs. emphasised: indices of the rows for distilled sets."""
+    """The tables over all evaluated runs.
+
+    emphasised: indices of the rows for distilled sets. interval_covers: what the intervals of these rows cover.
+    """
 
     scores: TextTable | None = None
     emphasised: frozenset[int] = frozenset()
@@ -106,6 +111,7 @@ class _SharedTables:
     metrics: TextTable | None = None
     facts: Sequence[str] = ()
     num_seeds: int | None = None
+    interval_covers: str = ""
 
 
 def _shared_tables(evaluated: Sequence[RunScores]) -> _SharedTables:
@@ -120,6 +126,7 @@ def _shared_tables(evaluated: Sequence[RunScores]) -> _SharedTables:
         metric_rows(scores),
         scoring_facts(scores),
         scores.num_seeds,
+        covered(scores),
     )
 
 

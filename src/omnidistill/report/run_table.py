@@ -17,6 +17,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.evaluation.intervals import Interval
 from omnidistill.evaluation.metrics import RANKS, gallery_facts
 from omnidistill.evaluation.run_scores import MEAN, RowScores, RunScores, Spread
+from omnidistill.report.interval_notes import coverage_notes, coverages
 
 if TYPE_CHECKING:
     import rich.table
@@ -77,8 +78,9 @@ def metric_rows(scores: RunScores) -> TextTable | None:
 
 
 def scoring_facts(scores: RunScores) -> list[str]:
-    """Return sentences on the queries, the galleries and undefined recalls; none for scores of version 0.1."""
-    return gallery_facts(scores.gallery, scores.items, scores.undefined) if scores.items else []
+    """Return sentences on queries, galleries, undefined recalls and intervals; none for scores of version 0.1."""
+    facts = gallery_facts(scores.gallery, scores.items, scores.undefined) if scores.items else []
+    return [*facts, *coverage_notes(*coverages(scores))]
 
 
 def metrics_to_rich(scores: RunScores) -> rich.table.Table | None:

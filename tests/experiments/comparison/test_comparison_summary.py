@@ -22,6 +22,7 @@ from omnidistill.experiments.comparison.plan import AnyCell, Cell, plan_cells
 from omnidistill.experiments.comparison.summary import summarise
 from omnidistill.experiments.config import ComparisonConfig
 from omnidistill.report.comparison_content import Comparison
+from omnidistill.report.layouts import comparison_table
 from small_runs import ROWS, features
 
 Array = NDArray[np.float64]
@@ -160,10 +161,18 @@ def hits(ranks: Array) -> list[torch.Tensor]:
     return [torch.from_numpy(every[:, direction]) for direction in range(len(DIRECTIONS))]
 
 
+def units(name: str, ranks: Array) -> list[torch.Tensor]:
+    """Hits by direction: of the mean of both students of each set, or of every run of a baseline."""
+    every = hits(ranks)
+    if name not in METHOD_LINES:
+        return every
+    return [torch.stack([each[:2].mean(0), each[2:].mean(0)]) for each in every]
+
+
 def same(found: dict[str, Any], expected: list[Interval] | list[Interval | None]) -> None:
     for k, interval in zip(CUT_OFFS, expected, strict=True):
         assert interval is not None
-        assert found[f"R@{k}"] == pytest.approx(vars(interval), abs=1e-12)
+        assert found[f"R@{k}"] == pytest.approx(vars(interval), abs=1e-9)
 
 
 @pytest.mark.parametrize("name", LINES)
@@ -174,7 +183,7 @@ def test_gain_retained_is_the_share_of_what_all_rows_gain(name: str, made: Made,
         low, high, here = (hit(ranks, k).mean() for ranks in (zero, full, method))
         assert found[f"R@{k}"]["mean"] == pytest.approx((here - low) / (high - low), abs=1e-12)
     groups = [made.data.split("test").group_codes] * len(DIRECTIONS)
-    same(found, gain_retained(hits(zero[:1]), hits(full), hits(method), groups, seed=2))
+    same(found, gain_retained(hits(zero[:1]), hits(full), units(name, method), groups))
 
 
 @pytest.mark.parametrize(("size", "best"), [(8, "hopa"), (12, "apm")])
@@ -193,8 +202,25 @@ def test_difference_is_to_the_method_of_the_size_with_the_highest_mean(
         assert mean_hits(hits(here)).mean() < mean_hits(hits(top)).mean()
         for k in CUT_OFFS:
             assert found[f"R@{k}"]["mean"] == pytest.approx(hit(here, k).mean() - hit(top, k).mean(), abs=1e-12)
-        same(found, paired_difference(hits(here), hits(top), groups, seed=2))
+        both = units(f"{method}@{size}", here), units(f"{best}@{size}", top)
+        same(found, paired_difference(*both, groups))
     assert all(line["difference_to_best"] is None for line in content["lines"] if line["kind"] == "reference")
+
+
+def test_every_line_says_what_its_intervals_cover(made: Made, content: dict[str, Any]) -> None:
+    covered = {line["name"]: line["coverage"] for line in content["lines"]}
+    for name in METHOD_LINES:
+        assert covered[name] == {"variation": "queries and sets", "number": 2}
+    assert covered["zero-shot"] == covered["cca"] == {"variation": "queries only", "number": 1}
+    assert covered["full"] == covered["random@8"] == {"variation": "queries and runs", "number": 2}
+    single = tiny("hopa", seeds=(4,))
+    fitted, cells = planned(single, made.data, width=WIDTH), plan_cells(single, made.data)
+    results: dict[AnyCell, Result] = {
+        cell: result(drawn(60, 2, number)) for number, cell in enumerate([*fitted, *cells])
+    }
+    one = summarise(single, fitted, cells, results, {}, made.data)
+    assert line_of(checked(one), "hopa@8")["coverage"] == {"variation": "queries only", "number": 1}
+    assert "queries only (one set)" in " ".join(comparison_table(one).notes)
 
 
 def test_costs_are_those_of_one_set(content: dict[str, Any]) -> None:
@@ -303,7 +329,7 @@ def test_a_method_called_like_a_reference_has_a_line_of_its_own(made: Made) -> N
 def test_a_line_of_which_all_runs_failed_has_failures_and_no_numbers(made: Made) -> None:
     line = line_of(made.summary("hopa@8", failures={"hopa@8": "no luck"}), "hopa@8")
     assert line["failures"] == [{"seed": seed, "error": "no luck"} for seed in (4, 2)]
-    numbers = ("recall", "gain_retained", "difference_to_best", "seconds", "bytes", "peak_bytes", "choices")
+    numbers = ("recall", "gain_retained", "difference_to_best", "coverage", "seconds", "bytes", "peak_bytes", "choices")
     assert {key for key, value in line.items() if value is None} == {"budget", *numbers}
     assert line["label"] == "HoPA"
 

@@ -1,8 +1,8 @@
 """Summarise results into the content of a table: recall, gain retained, difference from the best method, and costs.
 
-The runs of a row are its students for all seeds. Intervals come from a bootstrap that is paired over queries, keeps
-groups together and treats runs as exchangeable. It uses the smallest seed of the comparison, as the baselines do. The
-best method at a size (or budget) is the one with the highest mean of R@1, R@5 and R@10.
+Recall is over all runs of a row: its students for all seeds. Intervals are computed from its sets, one per seed, whose
+students are averaged; each run of a baseline counts like a set. The best method at a size (or budget) is the one with
+the highest mean of R@1, R@5 and R@10.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from statistics import fmean
 
+import torch
+
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation.budget import LEAST_ROWS, training_bytes
 from omnidistill.evaluation.baselines import baselines
 from omnidistill.evaluation.directions import Gallery
-from omnidistill.evaluation.intervals import Hits, mean_hits
-from omnidistill.evaluation.protocol import EvaluateConfig
+from omnidistill.evaluation.intervals import Coverage, Hits, mean_hits, mean_unit
 from omnidistill.evaluation.scores import Scoring
 from omnidistill.experiments.comparison.cells import Result
 from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell, budgets_of
@@ -77,7 +78,7 @@ def summarise(
         protocol=_protocol(comparison, rows, budgets_of(comparison, data), scoring, evaluate.gallery),
         seeds=list(comparison.seeds),
         num_students=comparison.num_students,
-        rows=[row.content(zero, full, best[row.group], min(comparison.seeds)) for row in rows],
+        rows=[row.content(zero, full, best[row.group]) for row in rows],
     )
 
 
@@ -108,16 +109,23 @@ class _Row:
 
     @cached_property
     def hits(self) -> Hits:
-        """Hits of every run, by direction."""
-        return self.scoring.hits(self.rankings)
+        """Hits of every unit, by direction: of the mean student of each set, or of each run of a baseline."""
+        results = [self.scoring.hits(result.rankings) for result in self.results]
+        units = [mean_unit(hits) for hits in results] if self.is_method else results
+        return [torch.cat(of_direction) for of_direction in zip(*units, strict=True)]
+
+    @property
+    def coverage(self) -> Coverage:
+        """The variation that the intervals cover."""
+        return Coverage.of_sets(len(self.results)) if self.is_method else Coverage.of_runs(len(self.rankings))
 
     @property
     def score(self) -> float:
         """Mean recall over directions and cut-offs; -1 if every run failed."""
         return float(mean_hits(self.hits).mean()) if self.rankings else -1.0
 
-    def content(self, zero: _Row, full: _Row, best: _Row | None, seed: int) -> ComparisonRow:
-        """Return the row of the table; `seed` is for the bootstrap."""
+    def content(self, zero: _Row, full: _Row, best: _Row | None) -> ComparisonRow:
+        """Return the row of the table."""
         group = "" if self.group is None else f"@{self.group}" if self.budget is None else f"@{self.budget}B"
         row = ComparisonRow(
             name=self.method + group,
@@ -133,9 +141,9 @@ class _Row:
             return row
         gain, difference = None, None
         if zero.rankings and full.rankings:
-            gain = self.scoring.gain([each[:1] for each in zero.hits], full.hits, self.hits, seed)
+            gain = self.scoring.gain([each[:1] for each in zero.hits], full.hits, self.hits)
         if self.is_method and best is not None and best is not self:
-            difference = self.scoring.difference(self.hits, best.hits, seed)
+            difference = self.scoring.difference(self.hits, best.hits)
         costs = [result.meta for result in self.results]
         stages = {stage for cost in costs for stage in cost["seconds"]}
         return row.evolve(
@@ -143,6 +151,7 @@ class _Row:
             metrics=self.scoring.metrics(self.rankings),
             gain_retained=gain,
             difference_to_best=difference,
+            coverage=self.coverage,
             seconds=Seconds(**{stage: fmean(cost["seconds"].get(stage, 0.0) for cost in costs) for stage in stages}),
             bytes=costs[0]["bytes"],
             peak_bytes=max((cost["peak_bytes"] for cost in costs if cost["peak_bytes"] is not None), default=None),
@@ -175,8 +184,8 @@ def _protocol(
         f"Choices (iteration, step size, steps) were made on validation, with {choices} students compared per set.",
         "The test split was scored after all choices, once.",
         *scoring.facts(gallery),
-        "Intervals are 95 % paired bootstraps over groups of queries and runs.",
-        "Gain retained is (row - zero-shot) / (all rows by InfoNCE - zero-shot).",
+        "Intervals are 95 % and paired over groups of queries. All sets share heads and experts.",
+        "Gain retained is (row - zero-shot) / (all rows by InfoNCE - zero-shot), with the interval of Fieller.",
         "Seconds of a method are those of one set: experts (in full, although shared), distillation and students.",
         "Seconds of a baseline include tuning it and training all its runs.",
     ]

@@ -15,6 +15,7 @@ from omnidistill.core.json_value import Json
 from omnidistill.distillation import DistilledSet
 from omnidistill.evaluation.run_scores import MEAN, RunScores
 from omnidistill.experiments.sharing.licences import Licence
+from omnidistill.report.interval_notes import covered
 
 _SHOWN = ("zero_shot", "random", "distilled", "full")
 _CITED = ("R@1", "R@5", "R@10")
@@ -116,7 +117,7 @@ def _scores(scores: RunScores) -> str:
         lines.append(f"| {_plain(row.label)} | {recall} | {retained} |")
     return "\n".join(lines) + (
         f"\n\nTest split, {scores.num_seeds} students per row, all directions between modalities, in percent; "
-        "gain retained with its 95 % interval."
+        f"gain retained with its 95 % interval{f', which covers {covers}' if (covers := covered(scores)) else ''}."
     )
 
 

@@ -1,0 +1,68 @@
+"""Student's t distribution with any number of degrees of freedom, without scipy.
+
+For t with v degrees of freedom, P(|T| > t) = I_x(v / 2, 1 / 2) at x = v / (v + t^2), where I is the regularised
+incomplete beta function. It is computed by its continued fraction (DLMF 8.17.22).
+"""
+
+from __future__ import annotations
+
+import math
+
+_MOST = 1e6  # degrees of freedom from which the distribution is treated as this one; it is normal to six digits
+_TINY = 1e-300
+
+
+def two_sided(t: float, freedom: float) -> float:
+    """Return P(|T| > t): the p-value of a two-sided test with the statistic t >= 0."""
+    freedom = min(freedom, _MOST)
+    if math.isinf(t):
+        return 0.0
+    a, b, square = freedom / 2, 0.5, t * t
+    x, complement = freedom / (freedom + square), square / (freedom + square)
+    if x == 0 or complement == 0:
+        return x
+    log_beta = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+    scale = math.exp(a * math.log1p(-complement) + b * math.log(complement) - log_beta)
+    if x < (a + 1) / (a + b + 2):  # the fraction converges fast on this side
+        return scale * _fraction(x, a, b) / a
+    return 1 - scale * _fraction(complement, b, a) / b
+
+
+def quantile(level: float, freedom: float) -> float:
+    """Return the t with P(|T| <= t) = level, by bisection to the last digits.
+
+    Args:
+        level: in (0, 1).
+        freedom: degrees of freedom, at least 1.
+    """
+    low, high = 0.0, 1.0
+    while two_sided(high, freedom) > 1 - level:
+        low, high = high, 2 * high
+    while high - low > 1e-14 * high:
+        middle = (low + high) / 2
+        if two_sided(middle, freedom) > 1 - level:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _fraction(x: float, a: float, b: float) -> float:
+    """Return the continued fraction of the incomplete beta function, by the modified method of Lentz."""
+    c, d = 1.0, 1 / _away_from_zero(1 - (a + b) * x / (a + 1))
+    value, number, change = d, 0, 0.0
+    while abs(change - 1) > 1e-14 and number < 10_000:
+        number += 1
+        even = number * (b - number) * x / ((a + 2 * number - 1) * (a + 2 * number))
+        odd = -(a + number) * (a + b + number) * x / ((a + 2 * number) * (a + 2 * number + 1))
+        change = 1.0
+        for term in (even, odd):
+            d = 1 / _away_from_zero(1 + term * d)
+            c = _away_from_zero(1 + term / c)
+            change *= c * d
+        value *= change
+    return value
+
+
+def _away_from_zero(value: float) -> float:
+    return value if abs(value) > _TINY else _TINY

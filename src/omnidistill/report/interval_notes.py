@@ -1,0 +1,62 @@
+"""Sentences about the variation that the intervals of a table cover."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from omnidistill.evaluation.intervals import Coverage
+from omnidistill.evaluation.run_scores import RunScores
+
+LabelledCoverage = tuple[str, Coverage]
+"""The label of a row, and what its intervals cover."""
+
+
+def coverage_notes(methods: Iterable[LabelledCoverage], baselines: Iterable[LabelledCoverage]) -> list[str]:
+    """Return sentences on what the intervals of methods and of baselines cover; none if it is not recorded."""
+    notes = []
+    of_methods, of_baselines = _by_coverage(methods), _by_coverage(baselines)
+    if of_methods:
+        notes.append(f"Intervals of methods cover {_listed(of_methods, 'set')}.")
+        if any(coverage.number == 1 for coverage in of_methods):
+            notes[-1] += " An interval of one set does not cover how much sets of other seeds differ."
+    if of_baselines:
+        notes.append(f"Intervals of baselines cover {_listed(of_baselines, 'run')}.")
+    return notes
+
+
+def coverages(scores: RunScores) -> tuple[list[LabelledCoverage], list[LabelledCoverage]]:
+    """Return what the intervals of distilled sets and of baselines cover, for the rows that record it."""
+    sets: list[LabelledCoverage] = []
+    baselines: list[LabelledCoverage] = []
+    for name, row in scores.rows.items():
+        if row.coverage is not None and name != "zero_shot":
+            (sets if name.startswith("distilled") else baselines).append((row.label, row.coverage))
+    return sets, baselines
+
+
+def covered(scores: RunScores) -> str:
+    """Return what the intervals of distilled sets cover, as in "queries only (one set)"; "" if it is not recorded."""
+    sets = _by_coverage(coverages(scores)[0])
+    return _listed(sets, "set") if sets else ""
+
+
+def _by_coverage(rows: Iterable[LabelledCoverage]) -> dict[Coverage, list[str]]:
+    labels: dict[Coverage, list[str]] = {}
+    for label, coverage in rows:
+        labels.setdefault(coverage, []).append(label)
+    return dict(sorted(labels.items(), key=lambda item: -len(item[1])))
+
+
+def _listed(labels: dict[Coverage, list[str]], unit: str) -> str:
+    """Return what most rows cover, followed by the rows that cover something else."""
+    (usual, _), *others = labels.items()
+    return "; ".join([_described(usual, unit), *(f"{_named(of)}: {_described(each, unit)}" for each, of in others)])
+
+
+def _described(coverage: Coverage, unit: str) -> str:
+    number = f"one {unit}" if coverage.number == 1 else f"{coverage.number} {unit}s"
+    return f"{coverage.variation} ({number})"
+
+
+def _named(labels: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys(labels))
