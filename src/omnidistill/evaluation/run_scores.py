@@ -64,7 +64,9 @@ class RowScores(JsonContent):
         recall: recall by direction and level, and its mean over directions.
         metrics: the other metrics (ranks, MRR, mAP, nDCG) by direction, and their mean over directions.
         gain_retained: share of the gain of training on all rows; None if that gain is not above noise.
-        seconds, bytes: time to tune and train all runs, and number of bytes to transmit.
+        seconds: time to tune and train all runs.
+        bytes: size of the files that a receiver needs, without the initial heads.
+        needs_start: whether a receiver needs the initial heads too; None if it is not recorded.
         settings: the settings that validation chose.
         differences: paired differences of recall to other rows, {name of the other row: by level}.
         gain_retained_own: for the distilled set, the share of the gain of training on all rows by its own objective.
@@ -78,6 +80,7 @@ class RowScores(JsonContent):
     gain_retained: Intervals | None = None
     seconds: Amount | None = None
     bytes: Count | None = None
+    needs_start: bool | None = None
     settings: Mapping[str, Json] = {}
     differences: Mapping[str, Intervals] = {}
     gain_retained_own: Intervals | None = None
@@ -104,11 +107,15 @@ class RunData(JsonContent):
 
 
 class RunBytes(JsonContent):
-    """Sizes in bytes: training rows (float32), files of the experts, distilled set."""
+    """Sizes in bytes: training rows (float32), files of the experts, files of the set, files of the initial heads.
+
+    The size of the initial heads is None if it is not recorded.
+    """
 
     features: Count
     experts: Count = 0
     distilled: Count
+    initial_heads: Count | None = None
 
 
 class RunScores(JsonContent):
