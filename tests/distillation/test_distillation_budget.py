@@ -262,7 +262,8 @@ def test_no_more_rows_than_the_method_can_make(preset: str, most: int, data: Fea
 
 def test_the_least_budget_is_enough(data: FeatureSet) -> None:
     config = load_config(preset="lors-full")
-    with pytest.raises(BudgetTooSmallError, match=r"budget '10': .*'LoRS, full S' needs at least 2 rows.*storage\.bits") as caught:
+    refused = r"budget '10': .*'LoRS, full S' needs at least 2 rows.*storage\.bits"
+    with pytest.raises(BudgetTooSmallError, match=refused) as caught:
         with_budget(config, "10", data)
     assert "\n" not in str(caught.value)
     two = config.evolve(distill=config.distill.evolve(size=2))

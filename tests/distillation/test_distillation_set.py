@@ -132,7 +132,7 @@ def test_another_number_of_steps(distilled: DistilledSet, loop: Loop) -> None:
     assert steps == 11
     _, (steps, heads) = longer.students(loop.start, seed=0, num_runs=1, checkpoints=[3, 11])
     assert steps == 11
-    torch.testing.assert_close(heads["a"][0], longer.train(loop.start)["a"])
+    torch.testing.assert_close(heads["a"][0], longer.train(loop.start)["a"], rtol=1e-3, atol=1e-4)
 
 
 def test_bytes_are_those_of_the_files_that_training_needs(distilled: DistilledSet, tmp_path: Path) -> None:

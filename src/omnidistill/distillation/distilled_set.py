@@ -203,7 +203,8 @@ class DistilledSet:
         else:
             tree, provenance = upgraded_set(meta, artifact.tensors, where)
             spec = SetSpec.from_json(tree, where)
-        tensors = {name: t for name, t in artifact.tensors.items() if name.startswith(("rows/", "similarity/"))}
+        # Copies, because matrix products of tensors at unaligned addresses in the file may round differently.
+        tensors = {name: t.clone() for name, t in artifact.tensors.items() if name.startswith(("rows/", "similarity/"))}
         try:
             preprocessing = Preprocessing.from_parts(artifact.tensors, spec.preprocessing)
         except InputError as error:
