@@ -86,7 +86,7 @@ def test_train_is_the_first_of_the_students(distilled: DistilledSet, loop: Loop)
     (steps, heads), *others = distilled.students(loop.start, seed=4, num_runs=3)
     assert (steps, others) == (distilled.recipe.num_steps, [])
     for name, matrix in distilled.train(loop.start, seed=4).items():
-        torch.testing.assert_close(matrix, heads[name][0])
+        torch.testing.assert_close(matrix, heads[name][0], rtol=1e-3, atol=1e-4)
         assert not torch.allclose(heads[name][0], heads[name][1])
     assert not equal(distilled.train(loop.start, 4), distilled.train(loop.start, 5))
 
@@ -132,7 +132,7 @@ def test_another_number_of_steps(distilled: DistilledSet, loop: Loop) -> None:
     assert steps == 11
     _, (steps, heads) = longer.students(loop.start, seed=0, num_runs=1, checkpoints=[3, 11])
     assert steps == 11
-    torch.testing.assert_close(heads["a"][0], longer.train(loop.start)["a"], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(heads["a"][0], longer.train(loop.start)["a"])
 
 
 def test_bytes_are_those_of_the_files_that_training_needs(distilled: DistilledSet, tmp_path: Path) -> None:

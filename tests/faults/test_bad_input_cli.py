@@ -288,7 +288,7 @@ def test_an_unknown_key_in_a_file(made: Path, tmp_path: Path) -> None:
         (("--bytes", "101%"), ("'101%'", "10,752 bytes", "use a smaller one")),
         (
             ("--bytes", "1%"),
-            ("'1%'", "'smoke' needs at least 2 rows", "bytes with means and manifest", "give at least 2"),
+            ("'1%'", "'smoke' needs at least 2 rows", "bytes with means and manifest"),
         ),
         (("--bytes", "20%", "--size", "9"), ("--bytes 20% and --size 9", "use only one")),
         (("--bytes", "20%", *overrides("distill.size = 9")), ("--bytes 20%", "--set distill.size=9", "use only one")),

@@ -24,10 +24,10 @@ def setting(full: TrainedHeads, start: Heads, num_bytes: int) -> Setting:
 
 
 def files_of(start: Heads, rank: int, bits: int, folder: Path) -> int:
-    """Return the size of files with the factors of this rank, which are written: random numbers of the same shapes."""
+    """Return the size of files with the factors of this rank, which are written, of other numbers."""
     sides = {f"{name}/left": matrix.shape[0] for name, matrix in start.items()}
     sides |= {f"{name}/right": matrix.shape[1] for name, matrix in start.items()}
-    factors = RowStorage(bits=bits).store({name: torch.randn(rank, side) for name, side in sides.items()})
+    factors = RowStorage(bits=bits).store({name: torch.ones(rank, side) for name, side in sides.items()})
     steps = features().preprocessing
     meta = {"preprocessing": steps.to_meta(), "bits": bits}
     save_artifact(folder, "heads", {**factors, **steps.to_tensors()}, meta, padding=0)

@@ -260,7 +260,7 @@ def test_lines_at_a_budget_are_named_by_it_and_compared_within_it(made: Made) ->
     assert content["data"]["bytes"] == whole
     (apm,) = {cell.method for cell in cells if cell.method.startswith("apm")}
     assert [line["name"] for line in content["lines"]] == [
-        *("zero-shot", "full", f"random@{half}B", f"equal-bytes@{half}B"),
+        *("zero-shot", "full", f"random@{half}B", f"equal-bytes@{least}B", f"equal-bytes@{half}B"),
         *(
             f"equal-bytes-4-bit@{least}B",
             f"equal-bytes-4-bit@{half}B",
