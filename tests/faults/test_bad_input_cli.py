@@ -470,7 +470,8 @@ def flip(folder: Path) -> None:
 
 def newer(folder: Path) -> None:
     text = (folder / "manifest.json").read_text()
-    (folder / "manifest.json").write_text(text.replace('"version": 1', '"version": 2'))
+    content = json.loads(text)
+    (folder / "manifest.json").write_text(json.dumps({**content, "version": 2}))
 
 
 def edited(folder: Path) -> None:

@@ -340,7 +340,7 @@ def test_percent(fraction: float, sign: bool, text: str) -> None:
 
 
 def test_notes_state_the_initial_heads_and_the_rows_that_do_without_them() -> None:
-    """They are not part of the bytes of a row; scores without this number, such as those of version 0.1, say nothing."""
+    """They are not part of the bytes of a row; scores of version 0.1, which lack the number, say nothing."""
     scores = read(sample())
     assert not any("initial heads" in fact for fact in scoring_facts(scores))
     scores = scores.evolve(bytes=scores.bytes.evolve(initial_heads=2_228_224))
