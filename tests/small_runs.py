@@ -97,6 +97,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+def shipped(folder: Path) -> int:
+    """Size of the files in the folder of an artifact that a receiver needs: tensors and manifest."""
+    (tensors,) = folder.glob("*.safetensors")
+    return tensors.stat().st_size + (folder / "manifest.json").stat().st_size
+
+
 def without_seconds(files: Mapping[str, bytes]) -> dict[str, Any]:
     """Return the contents with parsed manifests, without times and the checksums that depend on them."""
     kept: dict[str, Any] = dict(files)

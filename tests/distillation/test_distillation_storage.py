@@ -18,7 +18,7 @@ from omnidistill.io.artifacts import load_artifact
 from omnidistill.models.storages import Plain, RowStorage, Views
 from omnidistill.report.instances import trace_instances
 from omnidistill.testing import check_method
-from small_runs import InterruptAfter, Loop, contents, features, records, small_config, widths
+from small_runs import InterruptAfter, Loop, contents, features, records, shipped, small_config, widths
 
 FOUR_BITS = ("distill.storage.bits=4", "distill.storage.views=2")
 WIDTHS = widths(3)
@@ -46,7 +46,8 @@ def test_bytes_follow_from_the_bits(bits: int, loop: Loop, tmp_path: Path) -> No
     config = small_config(f"distill.storage.bits={bits}", "distill.storage.views=2", "distill.similarity.kind=diagonal")
     made = loop.distill(tmp_path, config, validated=False).distilled
     rows = sum(10 * (-(-width * bits // 8) + 4 * (bits < 16)) for width in WIDTHS.values())
-    assert made.bytes == rows + 4 * 20
+    assert sum(x.nbytes for x in made.tensors.values()) == rows + 4 * 20
+    assert made.bytes == shipped(tmp_path / "distilled") > rows + 4 * 20
     stored = load_artifact(tmp_path / "distilled", "distilled").tensors
     assert sum(x.numel() * x.element_size() for name, x in stored.items() if name.startswith("rows/")) == rows
 

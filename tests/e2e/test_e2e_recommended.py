@@ -57,7 +57,7 @@ def test_it_says_what_it_chose_and_why(made: tuple[Path, Outcome]) -> None:
 
 def test_a_budget_in_bytes_takes_four_bits(made: tuple[Path, Outcome]) -> None:
     folder, _ = made
-    outcome = cli("distill", folder / "SET", *QUICK, "--bytes", "10%", "-o", folder / "SMALL")
+    outcome = cli("distill", folder / "SET", *QUICK, "--bytes", "30%", "-o", folder / "SMALL")
     assert outcome.code == 0, outcome.err
     found = DistilledSet.load(folder / "SMALL" / "distilled")
     assert isinstance(found.spec.storage, RowStorage)

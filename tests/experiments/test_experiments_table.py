@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from comparison_problems import tiny
+from omnidistill.distillation.shipped_bytes import real_rows_bytes
+from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.experiments.run import open_run
+from omnidistill.report.run_table import human_bytes, scoring_facts, to_markdown
 from small_runs import cli, features, packed
 
 SEED, STUDENTS = 3, 3
@@ -61,7 +64,7 @@ def tables(folder: Path, method: str, *amount: object) -> Tables:
 
 @pytest.fixture(
     scope="module",
-    params=[("hopa", "--size", 9), ("hopa", "--bytes", "15%"), ("lors-separate", "--size", 12), ("apm", "--size", 12)],
+    params=[("hopa", "--size", 9), ("hopa", "--bytes", "29%"), ("lors-separate", "--size", 12), ("apm", "--size", 12)],
     ids=["by size", "by budget", "pairs", "closed form"],
 )
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tables:
@@ -97,7 +100,7 @@ def test_the_seconds_of_a_set_include_experts_and_distillation(both: Tables) -> 
 
 
 def test_a_rank_that_does_not_restrict_the_heads_is_not_shown(both: Tables) -> None:
-    """12 rows are more than the heads are wide; 9 rows, and the float32 rows of 15 % of the bytes, are fewer."""
+    """12 rows are more than the heads are wide; 9 rows, and the float32 rows of 29 % of the bytes, are fewer."""
     restricts = both.scores["size"] == 9 or both.content["lines"][-1]["budget"] is not None
     methods = [row["method"] for row in both.content["lines"]]
     assert ("low_rank" in both.scores) == ("low-rank" in methods) == restricts
@@ -108,11 +111,27 @@ def test_the_amount_decides_what_sized_baselines_may_use(both: Tables) -> None:
     limit = both.scores["distilled"]["bytes"] if budget is None else budget
     for key in ("equal_bytes", "equal_bytes_4_bit"):
         assert 0 < both.scores[key]["bytes"] <= limit
-    row = 4 * sum(features(3).widths.values())
-    rows = both.scores["size"] if budget is None else budget // row
-    assert both.scores["random"]["bytes"] == rows * row
+    data = features(3)
+    sizes = [real_rows_bytes(rows, data.widths, data.preprocessing) for rows in range(1, 65)]
+    rows = both.scores["size"] if budget is None else sum(size <= budget for size in sizes)
+    assert both.scores["random"]["bytes"] == sizes[rows - 1]
+
+
+def test_both_tables_state_the_initial_heads_and_which_rows_need_them(both: Tables) -> None:
+    """Those of ridge CCA do not start from them; every other row does."""
+    start = both.run / "heads"
+    size = both.scores["bytes"]["initial_heads"]
+    (tensors,) = start.glob("*.safetensors")
+    assert tensors.stat().st_size < size < tensors.stat().st_size + 500
+    for key in both.scores["lines"]:
+        assert both.scores[key]["needs_start"] == both.row_of_comparison(key)["needs_start"] == (key != "cca"), key
+    note = f"+ initial heads ({human_bytes(size)}), which the rows share and need too; rows without them: ridge CCA"
+    assert any(line.startswith(note) for line in both.content["protocol"])
+    scores = RunScores.from_json(both.scores, "scores.json")
+    assert any(line.startswith(note) for line in scoring_facts(scores))
+    assert note in to_markdown(scores)
 
 
 def test_a_run_records_its_budget(both: Tables) -> None:
     budgets = {row["budget"] for row in both.content["lines"]} - {None}
-    assert open_run(both.run).budget == ("15%" if budgets else None)
+    assert open_run(both.run).budget == ("29%" if budgets else None)

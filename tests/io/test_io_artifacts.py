@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from omnidistill.core.errors import InputError
 from omnidistill.io.artifacts import (
     FileRecord,
     Pieces,
+    artifact_bytes,
     exclusive,
     load_artifact,
     read_json,
@@ -417,3 +418,30 @@ def test_pieces_that_are_not_what_they_promise_leave_what_was_there(tmp_path: Pa
         save_artifact(tmp_path / "a", "heads", {"x": Pieces((1,), torch.complex64, list)}, {})
     assert files(tmp_path) == before
     assert torch.equal(load_artifact(tmp_path / "a", "heads").tensors["x"], torch.ones(2))
+
+
+@given(st.integers(0, 12), st.sampled_from([0, 1, 50]), st.integers(0, 10**9))
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_size_of_an_artifact_is_known_before_it_is_written(
+    tmp_path: Path, rows: int, padding: int, value: int
+) -> None:
+    """From shapes alone, for any content; spaces at the end of a manifest do not change what is read."""
+    shapes = {"a": ((rows, 3), torch.float32), "b/codes": ((rows,), torch.uint8), "é": ((2, rows), torch.float16)}
+    meta = {"text": "é\n", "value": value, "list": [1.5, None, True]}
+    save_artifact(
+        tmp_path / "one",
+        "any",
+        {name: torch.full(shape, value % 100).to(dtype) for name, (shape, dtype) in shapes.items()},
+        meta,
+        {"other.json": {"long": "x" * 500}},
+        padding,
+    )
+    empty = {name: torch.empty(shape, dtype=dtype, device="meta") for name, (shape, dtype) in shapes.items()}
+    (tensors,) = (tmp_path / "one").glob("*.safetensors")
+    manifest = tmp_path / "one" / "manifest.json"
+    assert artifact_bytes("any", empty, meta, padding) == tensors.stat().st_size + manifest.stat().st_size
+    loaded = load_artifact(tmp_path / "one", "any")
+    assert loaded.meta == meta
+    assert loaded.bytes == artifact_bytes("any", empty, meta, padding)
+    assert manifest.read_bytes().endswith(b"}" + b" " * padding + b"\n")
+    assert manifest.read_bytes().count(b"\n") == 1

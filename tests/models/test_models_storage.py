@@ -171,4 +171,3 @@ def test_automatic_views_give_about_256_rows(stored: int, views: int) -> None:
     storage = RowStorage(bits=4, views="auto")
     assert storage.resolved(stored) == RowStorage(bits=4, views=views)
     assert storage.num_rows(stored) == stored * views
-    assert storage.row_bytes(13) == RowStorage(bits=4).row_bytes(13) == 7 + 4

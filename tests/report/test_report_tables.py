@@ -337,3 +337,20 @@ def test_human_bytes_keep_the_number(count: int) -> None:
 )
 def test_percent(fraction: float, sign: bool, text: str) -> None:
     assert percent(fraction, sign=sign) == text
+
+
+def test_notes_state_the_initial_heads_and_the_rows_that_do_without_them() -> None:
+    """They are not part of the bytes of a row; scores of version 0.1, which lack the number, say nothing."""
+    scores = read(sample())
+    assert not any("initial heads" in fact for fact in scoring_facts(scores))
+    scores = scores.evolve(bytes=scores.bytes.evolve(initial_heads=2_228_224))
+    shared = "+ initial heads (2.2 MB), which the rows share and need too"
+    assert scoring_facts(scores)[-1] == f"{shared}."
+    rows = {name: row.evolve(needs_start=name != "full") for name, row in scores.rows.items()}
+    scores = scores.evolve(rows=rows)
+    assert scoring_facts(scores)[-1] == f"{shared}; rows without them: {rows['full'].label}."
+    assert scoring_facts(scores)[-2].startswith("Bytes: all files that a receiver needs to train")
+    assert all(f"- {fact}\n" in to_markdown(scores) for fact in scoring_facts(scores)[-2:])
+    again = read(json.loads(json.dumps(scores.to_json())))
+    assert again.bytes.initial_heads == 2_228_224
+    assert again.rows["full"].needs_start is False

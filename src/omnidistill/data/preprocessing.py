@@ -4,17 +4,23 @@ standardise:  (x - mean(x)) / sqrt(var(x) + epsilon) over the p_m values in one 
               (LayerNorm without affine parameters, as in the published heads)
 centre:       subtract mu_m (p_m values), the mean of the standardised training rows in modality m
 
+A mean is rounded before it is subtracted, so that it can be stored in 8 bits without loss, and sets that ship it stay
+small. Its values become sign(c) c^2 u, with integers |c| <= 127 and one step u per modality: the smaller a value, the
+finer its grid. Rows are centred with exactly the mean that is stored. If the squared distance between a mean and its
+rounded value would exceed 0.1 % of the variance of the rows, the mean stays in float32.
+
 Centring is equivalent to a bias in the head: W (x - mu) = W x + b with b = -W mu. It closes the modality gap.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Float64, Shaped
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
@@ -23,6 +29,9 @@ EPSILON = 1e-5
 """Number that is added to a row's variance, as in the LayerNorm of the published heads."""
 
 _MEAN = "mean/"
+_LARGEST_CODE = 127
+_STEP_BITS = 8  # significant bits of a step, so that sign(c) c^2 u is exact in float32
+_MOST_MOVED = 1e-3  # largest squared distance between a mean and its rounded value, relative to the variance of rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +41,8 @@ class Preprocessing:
     Attributes:
         standardise: whether rows are standardised.
         epsilon: number added to a row's variance.
-        means: {modality: mean with p_m values}, subtracted from the rows; empty if the rows are not centred.
+        means: {modality: mean with p_m values}, subtracted from the rows; empty if the rows are not centred. `fit`
+            rounds them, so that they can be stored in 8 bits.
     """
 
     standardise: bool
@@ -50,12 +60,19 @@ class Preprocessing:
     ) -> Preprocessing:
         """Fit the steps to training rows that are given in chunks, {modality: chunks of rows x p_m}.
 
-        Means are accumulated in float64 and rounded to float32 at the end.
+        Means are accumulated in float64. At the end they are rounded to 8 bits, or to float32 if that would move a mean
+        by more than 0.1 % of the variance of the rows.
         """
         steps = cls(standardise, EPSILON, {})
         if not centre:
             return steps
         return cls(standardise, EPSILON, {name: steps._mean_of(name, chunks) for name, chunks in raw_train.items()})
+
+    @classmethod
+    def usual(cls, widths: Mapping[str, int]) -> Preprocessing:
+        """Return steps with arbitrary means that are stored in as many bytes as the usual ones, in 8 bits per value."""
+        largest = 1 + 2.0 ** (1 - _STEP_BITS)
+        return cls(True, EPSILON, {name: torch.full((p,), largest, device="cpu") for name, p in widths.items()})
 
     def apply(self, raw: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float32[Tensor, "_ _"]]:
         """Apply the steps to raw rows {modality: rows x p_m} of any float type, and return new float32 tensors.
@@ -81,26 +98,31 @@ class Preprocessing:
             for name, w in heads.items()
         }
 
-    def to_tensors(self) -> dict[str, Float32[Tensor, " _"]]:
-        """Return the tensors to store: `mean/MODALITY` for every centred modality."""
-        return {_MEAN + name: mean for name, mean in self.means.items()}
+    def to_tensors(self) -> dict[str, Shaped[Tensor, " _"]]:
+        """Return the tensors to store: `mean/MODALITY` for every centred modality, in 8 bits if that is exact."""
+        return {_MEAN + name: _as_codes(mean)[0] for name, mean in self.means.items()}
 
     def to_meta(self) -> dict[str, Any]:
-        """Return the JSON metadata to store."""
-        return {"standardise": self.standardise, "epsilon": self.epsilon, "centred": list(self.means)}
+        """Return the JSON metadata to store. "centred" is {modality: step of its mean, or null for float32}."""
+        steps = {name: _as_codes(mean)[1] for name, mean in self.means.items()}
+        return {"standardise": self.standardise, "epsilon": self.epsilon, "centred": steps}
 
     @classmethod
     def from_parts(cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Preprocessing:
         """Restore the steps from the results of `to_tensors` and `to_meta`. `tensors` may contain other tensors too.
 
+        In version 0.1, "centred" is the list of the centred modalities, whose means are in float32.
+
         Raises:
             InputError: a part is missing or invalid.
         """
         try:
-            means = {name: tensors[_MEAN + name] for name in meta["centred"]}
+            stored = {name: tensors[_MEAN + name] for name in meta["centred"]}
             standardise, epsilon = meta["standardise"], meta["epsilon"]
+            steps = meta["centred"] if isinstance(meta["centred"], Mapping) else dict.fromkeys(stored)
         except (KeyError, TypeError) as error:
             raise InputError(f"preprocessing: {error} is missing from the artifact; create it again") from error
+        means = {name: _decoded(mean, steps[name]) for name, mean in stored.items()}
         valid_means = all(
             mean.ndim == 1 and mean.dtype == torch.float32 and mean.isfinite().all() for mean in means.values()
         )
@@ -121,9 +143,13 @@ class Preprocessing:
 
     def _mean_of(self, name: str, chunks: Iterable[Float[Tensor, "_ p"]]) -> Float32[Tensor, " p"]:
         rows = (self._apply(name, chunk) for chunk in chunks)
-        sums = [(x.sum(0, dtype=torch.float64), len(x)) for x in rows]
-        total = torch.stack([part for part, _ in sums]).sum(0)
-        return (total / sum(count for _, count in sums)).float()
+        sums = [(x.sum(0, dtype=torch.float64), x.double().square().sum(), len(x)) for x in rows]
+        count = sum(rows_of_chunk for *_, rows_of_chunk in sums)
+        mean = torch.stack([part for part, *_ in sums]).sum(0) / count
+        variance = float(torch.stack([square for _, square, _ in sums]).sum() / count - mean.square().sum())
+        rounded = _rounded(mean)
+        moved = float((rounded.double() - mean).square().sum())
+        return rounded if moved <= _MOST_MOVED * variance else mean.float()
 
     def _mean(self, name: str, width: int) -> Float32[Tensor, " p"]:
         mean = self.means.get(name)
@@ -133,6 +159,34 @@ class Preprocessing:
                 f"modality {name!r}: width is {width}, but {problem}; recorded means: {_widths(self.means)}"
             )
         return mean
+
+
+def _rounded(mean: Float64[Tensor, " p"]) -> Float32[Tensor, " p"]:
+    """Return sign(c) c^2 u for the integers c that are nearest to the square roots of the values in units of u."""
+    largest = float(mean.abs().max())
+    if not largest:
+        return mean.float()
+    fraction, exponent = math.frexp(largest / _LARGEST_CODE**2)
+    step = math.ldexp(math.ceil(math.ldexp(fraction, _STEP_BITS)), exponent - _STEP_BITS)
+    codes = (mean.abs() / step).sqrt().round()
+    return (mean.sign() * codes.square() * step).float()
+
+
+def _as_codes(mean: Float32[Tensor, " p"]) -> tuple[Shaped[Tensor, " p"], float | None]:
+    """Return a mean as 8-bit integers and their step; unchanged and None if it is not exactly of this form."""
+    step = float(mean.double().abs().max()) / _LARGEST_CODE**2
+    if not step:
+        return mean, None
+    codes = (mean.double().sign() * (mean.double().abs() / step).sqrt().round()).to(torch.int8)
+    return (codes, step) if torch.equal(_decoded(codes, step), mean) else (mean, None)
+
+
+def _decoded(stored: Shaped[Tensor, "*p"], step: Any) -> Shaped[Tensor, "*p"]:
+    """Return the mean that `_as_codes` turned into this tensor and step."""
+    if stored.dtype != torch.int8 or not isinstance(step, float):
+        return stored
+    codes = stored.double()
+    return (codes.sign() * codes.square() * step).float()
 
 
 def _widths(means: Mapping[str, Tensor]) -> str:

@@ -1,29 +1,16 @@
-"""Budgets in bytes: parse amounts such as "64kB" or "1%", and compute how many bytes a set with N rows takes.
+"""Budgets in bytes: parse amounts such as "64kB" or "1%".
 
-    bytes(N) = N sum_m row_m + similarity(N)
-
-row_m is the number of bytes per stored row of width p_m. similarity(N) is the number of bytes of the tensors that
-represent S. Percentages refer to the bytes of the training features in float32; k, M and G are powers of 1000.
+A budget limits the total size of the files that a receiver needs to train (`distillation.shipped_bytes`). Percentages
+refer to the bytes of the training features in float32; k, M and G are powers of 1000.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
-
-import torch
-from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.models.storages import Storage
-
-if TYPE_CHECKING:
-    from omnidistill.distillation.set_settings import SetSettings
 
 LEAST_ROWS = 2
 """Smallest number of rows: a contrastive loss compares each row with at least one other row."""
@@ -86,34 +73,3 @@ def training_bytes(data: FeatureSet) -> int:
     """
     rows = data.split_sizes.get("train") or len(data.split("train"))
     return 4 * rows * sum(data.widths.values())
-
-
-def set_bytes(settings: SetSettings, widths: Iterable[int]) -> int:
-    """Return the number of bytes of a set with these settings, for modalities with these widths."""
-    stored = settings.num_stored
-    shared = settings.set_similarity.shared_rows(stored, settings.num_rows)
-    with torch.device("meta"), _WithoutMemory():
-        similarity = settings.set_similarity.init(shared, torch.Generator("cpu"))
-    rows = sum(row_bytes(settings.resolved_storage, width) for width in widths)
-    return stored * rows + tensor_bytes(similarity)
-
-
-class _WithoutMemory(TorchFunctionMode):
-    """Creates tensors on the meta device, where they take no memory, instead of on the requested device."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        return func(*args, **({**kwargs, "device": "meta"} if "device" in kwargs else kwargs))
-
-
-@lru_cache(maxsize=1024)
-def row_bytes(storage: Storage, width: int) -> int:
-    """Return the number of bytes per stored row of this width."""
-    return storage.row_bytes(width)
-
-
-def tensor_bytes(tensors: Mapping[str, Tensor]) -> int:
-    """Return the total number of bytes of the tensors."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())

@@ -3,7 +3,7 @@
 On disk it is an artifact of kind "distilled":
 
     tensors-....safetensors   stored rows, tensors of the similarity, means used by the preprocessing
-    manifest.json             the specification (`set_spec`), at most 1 kB; written last
+    manifest.json             the specification (`set_spec`), at most 1 kB, and a checksum; written last
     provenance.json           how the set was produced (`provenance`); not needed for training
 """
 
@@ -22,7 +22,8 @@ from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.distillation.provenance import Provenance
-from omnidistill.distillation.set_spec import SetSpec
+from omnidistill.distillation.set_spec import KIND, SetSpec
+from omnidistill.distillation.shipped_bytes import shipped_bytes
 from omnidistill.distillation.torch_dataset import Batch, SyntheticRows
 from omnidistill.distillation.version_0_1 import upgraded_set
 from omnidistill.io.artifacts import load_artifact, save_artifact
@@ -31,7 +32,6 @@ from omnidistill.models.objectives import Objective
 from omnidistill.models.storages import RowForm
 from omnidistill.training.recipes import Recipe, Sgd
 
-KIND = "distilled"
 PROVENANCE = "provenance.json"
 
 
@@ -44,12 +44,15 @@ class DistilledSet:
         spec: how the tensors are stored, and how students are trained on them.
         preprocessing: the steps that turn features into the space of the rows.
         provenance: how the set was produced.
+        file_bytes: total size of the tensor file and the manifest from which the set was loaded; None if it was not
+            loaded from files. A changed copy is not loaded from files.
     """
 
     tensors: dict[str, Tensor]
     spec: SetSpec
     preprocessing: Preprocessing
     provenance: Provenance = field(default_factory=Provenance)
+    file_bytes: int | None = field(default=None, init=False, compare=False)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -98,8 +101,13 @@ class DistilledSet:
 
     @property
     def bytes(self) -> int:
-        """Size of the stored tensors in bytes."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
+        """Shipped bytes: total size of the files that a receiver needs to train, the tensor file and manifest.json.
+
+        provenance.json and the initial heads are not included.
+        """
+        if self.file_bytes is not None:
+            return self.file_bytes
+        return shipped_bytes(self.spec, self.tensors, self.preprocessing)
 
     @property
     def objective(self) -> Objective:
@@ -177,8 +185,8 @@ class DistilledSet:
     def save(self, folder: Path) -> None:
         """Write the artifact atomically, replacing an existing one."""
         tensors = {**self.tensors, **self.preprocessing.to_tensors()}
-        spec = replace(self.spec, preprocessing=self.preprocessing.to_meta())
-        save_artifact(folder, KIND, tensors, spec.to_json(), sidecars={PROVENANCE: self.provenance.to_json()})
+        spec, sidecars = self.spec.with_preprocessing(self.preprocessing), {PROVENANCE: self.provenance.to_json()}
+        save_artifact(folder, KIND, tensors, spec.to_json(), sidecars, spec.padding)
 
     @staticmethod
     def load(folder: Path) -> DistilledSet:
@@ -195,13 +203,15 @@ class DistilledSet:
         else:
             tree, provenance = upgraded_set(meta, artifact.tensors, where)
             spec = SetSpec.from_json(tree, where)
-        tensors = {name: t for name, t in artifact.tensors.items() if name.startswith(("rows/", "similarity/"))}
+        # Copies, because matrix products of tensors at unaligned addresses in the file may round differently.
+        tensors = {name: t.clone() for name, t in artifact.tensors.items() if name.startswith(("rows/", "similarity/"))}
         try:
             preprocessing = Preprocessing.from_parts(artifact.tensors, spec.preprocessing)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
         source = f"{folder}/{PROVENANCE}" if "schema" in meta else where
         loaded = DistilledSet(tensors, spec, preprocessing, Provenance.from_json(provenance, source))
+        object.__setattr__(loaded, "file_bytes", artifact.bytes)
         _check_tensors(loaded, where)
         return loaded
 

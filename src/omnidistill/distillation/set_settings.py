@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
@@ -9,20 +10,23 @@ from pydantic import AfterValidator, Field
 from omnidistill.core.errors import InputError
 from omnidistill.core.settings import Component, Count
 from omnidistill.distillation.budget import check_budget
+from omnidistill.distillation.set_spec import SetSpec
 from omnidistill.models.objectives import AnyObjective, InfoNCE
 from omnidistill.models.similarities import Similarity
 from omnidistill.models.storages import AnyStorage, RowStorage, Storage
+from omnidistill.training.recipes import Sgd
 
 Budget = Annotated[str, AfterValidator(check_budget)]
-"""Size of a set in bytes ("200000", "64kB", "1.5M"), or in percent of the bytes of the training features ("1%")."""
+"""Size of the files of a set in bytes ("200000", "64kB", "1.5M"), or in percent of the bytes of the training features
+("1%")."""
 
 
 class SetSettings(Component):
     """Settings that all methods share."""
 
     size: Count | Budget = 100
-    """Number N of stored synthetic rows, or a budget: in bytes ("64kB"), or in percent of the bytes of the training
-    features ("1%")."""
+    """Number N of stored synthetic rows, or a budget for all files that a receiver needs to train: in bytes ("64kB"),
+    or in percent of the bytes of the training features ("1%")."""
     storage: AnyStorage = RowStorage()
     """How rows are stored. Rows are learned, and recipes chosen, for this storage."""
     batch_size: Annotated[int, Field(ge=2)] | None = None
@@ -59,6 +63,14 @@ class SetSettings(Component):
     def batch(self) -> int:
         """Number of rows per mini-batch; never more than `num_rows`."""
         return min(self.batch_size or self.usual_batch, self.num_rows)
+
+    def spec(self, widths: Mapping[str, int]) -> SetSpec:
+        """Return the specification of the sets that the method produces, with a placeholder recipe.
+
+        The recipe has one step of size 1 and must be replaced.
+        """
+        recipe = Sgd(step_sizes=(1.0,) * len(widths), num_steps=1, batch_size=self.batch)
+        return SetSpec(dict(widths), self.num_stored, self.resolved_storage, self.set_similarity, self.student, recipe)
 
     @property
     def set_similarity(self) -> Similarity:

@@ -3,7 +3,8 @@
     {"schema": 1, "modalities": {NAME: p_m}, "size": N, "storage": .., "similarity": .., "objective": .., "recipe": ..,
      "preprocessing": ..}
 
-It is stored as the metadata of the artifact and takes at most 1 kB. It does not include the run configuration, which
+It is stored as the metadata of the artifact and takes at most 1 kB. Spaces pad the manifest to the same length for all
+values of a recipe, so the size of a set is known before its recipe. It does not include the run configuration, which
 belongs to the provenance, so stored sets stay readable when a setting is renamed.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,12 +21,16 @@ from pydantic import ValidationError
 from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
 from omnidistill.core.registry import ComponentRegistry
+from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.models.objectives import Objective, objectives
 from omnidistill.models.similarities import Similarity, similarities
 from omnidistill.models.storages import Storage, storages
 from omnidistill.training.recipes import Recipe, recipes
 
+KIND = "distilled"
+"""Kind of artifact of a set."""
 SCHEMA = 1
+_WIDEST = 10**23  # has as many characters as the longest text of a float64
 _COMPONENTS: dict[str, ComponentRegistry[Any]] = {
     "storage": storages,
     "similarity": similarities,
@@ -55,6 +60,16 @@ class SetSpec:
     objective: Objective
     recipe: Recipe
     preprocessing: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def padding(self) -> int:
+        """Number of spaces that pad the manifest to the length that it has for any values of the recipe."""
+        recipe = self.recipe.model_dump(mode="json")
+        return len(json.dumps(_widest(recipe))) - len(json.dumps(recipe))
+
+    def with_preprocessing(self, preprocessing: Preprocessing) -> SetSpec:
+        """Return the specification with these preprocessing steps."""
+        return replace(self, preprocessing=preprocessing.to_meta())
 
     def to_json(self) -> dict[str, Any]:
         """Return the metadata of the artifact."""
@@ -120,6 +135,15 @@ def _component(registry: ComponentRegistry[Any], tree: Mapping[str, Any], name: 
         ) from None
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
+
+
+def _widest(value: Json) -> Json:
+    """Return a JSON value in which every number, truth value and null is replaced by the widest possible number."""
+    if isinstance(value, Mapping):
+        return {name: _widest(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_widest(entry) for entry in value]
+    return value if isinstance(value, str) else _WIDEST
 
 
 def _warn(where: str, name: str) -> None:

@@ -66,7 +66,8 @@ class RowScores(JsonContent):
         gain_retained: the share of the gain from training on all rows that this row retains; None if that gain is not
             above noise.
         seconds: time to tune and train all runs.
-        bytes: number of bytes to transmit.
+        bytes: size of the files that a receiver needs, without the initial heads.
+        needs_start: whether a receiver needs the initial heads too; None if it is not recorded.
         settings: the settings that validation chose.
         differences: recall of this row minus recall of another row on the same queries, for each level; the keys are
             the names of the other rows.
@@ -83,6 +84,7 @@ class RowScores(JsonContent):
     gain_retained: Intervals | None = None
     seconds: Amount | None = None
     bytes: Count | None = None
+    needs_start: bool | None = None
     settings: Mapping[str, Json] = {}
     differences: Mapping[str, Intervals] = {}
     gain_retained_own: Intervals | None = None
@@ -110,11 +112,15 @@ class RunData(JsonContent):
 
 
 class RunBytes(JsonContent):
-    """Sizes in bytes of the training rows (as float32), the expert files, and the distilled set."""
+    """Sizes in bytes: training rows (float32), files of the experts, files of the set, files of the initial heads.
+
+    The size of the initial heads is None if it is not recorded.
+    """
 
     features: Count
     experts: Count = 0
     distilled: Count
+    initial_heads: Count | None = None
 
 
 class RunScores(JsonContent):

@@ -20,7 +20,8 @@ class TrainedHeads:
     Attributes:
         label: name of the row in tables.
         parts: the heads; a direction is scored by the first part that has both its modalities.
-        bytes: number of bytes to transmit, either for the heads or for the rows to train them on.
+        bytes: size of the files that a receiver needs: those of the heads, or of the rows to train them on. Initial
+            heads are not included (`distillation.shipped_bytes`).
         seconds: time to tune and train all runs.
         settings: the settings that validation chose, as JSON.
         num_evaluated: number of students evaluated on validation to choose the settings.

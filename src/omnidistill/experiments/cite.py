@@ -17,7 +17,7 @@ from typing import Any
 
 from omnidistill.core.errors import InputError, nearest
 from omnidistill.distillation import DistilledSet
-from omnidistill.distillation.distilled_set import KIND
+from omnidistill.distillation.set_spec import KIND
 from omnidistill.distillation.version_0_1 import upgraded_config
 from omnidistill.encoding.encoders import encoder_works
 from omnidistill.experiments.config import RunConfig, load_config, parse_config, preset_names

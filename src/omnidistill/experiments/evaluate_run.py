@@ -22,6 +22,7 @@ from omnidistill.data.datasets import Data, open_reference, opened
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.fingerprint import fingerprint
 from omnidistill.distillation.budget import parse_budget
+from omnidistill.distillation.shipped_bytes import initial_heads_bytes
 from omnidistill.evaluation.baselines import Baseline
 from omnidistill.evaluation.distilled_row import train_on_sets
 from omnidistill.evaluation.protocol import EvaluateConfig
@@ -150,6 +151,8 @@ def evaluate(
     started_at = time.monotonic()
     requested = table_baselines(named_baselines(baselines), [result.config], config)
     rows = train_rows(result, features, start, config, requested, dict(shared or {}), shown(progress))
+    needs_start = {table_key(baseline): baseline.needs_start for baseline in requested}
+    of_rows = score_rows(rows, test, config)
     scores = facts.evolve(
         num_seeds=config.num_seeds,
         command=command,
@@ -157,7 +160,8 @@ def evaluate(
         gallery=config.gallery,
         items=scoring.sizes,
         undefined=scoring.undefined,
-        rows=score_rows(rows, test, config),
+        bytes=facts.bytes.evolve(initial_heads=initial_heads_bytes(start)),
+        rows={name: row.evolve(needs_start=needs_start.get(name, True)) for name, row in of_rows.items()},
         seconds={**facts.seconds, "evaluate": time.monotonic() - started_at},
     )
     evaluation = Evaluation(scores, rows, find_cases(rows, test, config.gallery), result, features)

@@ -11,6 +11,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
 from omnidistill.data.datasets import Data, opened
 from omnidistill.data.featureset import FeatureSet
+from omnidistill.distillation.shipped_bytes import initial_heads_bytes
 from omnidistill.encoding.manifests.manifest import Manifest, read_manifest
 from omnidistill.evaluation.run_scores import RunBytes, RunData, RunScores
 from omnidistill.experiments.run import DistillResult, matching_loss, open_run
@@ -144,7 +145,12 @@ def unscored(result: DistillResult, data: FeatureSet) -> RunScores:
         floor=result.parts[0].floor if result.config.joint else None,
         matching_loss=matching_loss(result.parts[0]) if result.config.joint else None,
         seconds=result.seconds,
-        bytes=RunBytes(features=data.split("train").bytes, experts=result.expert_bytes, distilled=result.bytes),
+        bytes=RunBytes(
+            features=data.split("train").bytes,
+            experts=result.expert_bytes,
+            distilled=result.bytes,
+            initial_heads=initial_heads_bytes(result.start),
+        ),
     )
 
 

@@ -6,12 +6,13 @@ Both fit the same baselines with the same settings, so rows with equal labels ha
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import Development, FeatureSet
-from omnidistill.distillation.budget import training_bytes
+from omnidistill.distillation.shipped_bytes import real_rows_bytes
 from omnidistill.evaluation.baselines import REQUIRED, Allowance, Baseline, Setting, baselines, default_baselines
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.trained_heads import TrainedHeads
@@ -31,13 +32,16 @@ class Group:
         """Return how many rows and bytes a baseline that depends on the size may use.
 
         If the group has a size, these are that number of real rows, and the bytes of the largest set in the group. If
-        it has a budget, these are as many float32 rows as fit the budget, and the complete budget.
+        it has a budget, these are as many float32 rows as fit the budget, and the complete budget. Bytes are those of
+        all files that a receiver needs.
         """
+        widths, steps = data.widths, data.preprocessing
         if self.budget is None:
             size = max(config.distill.num_stored for config in self.configs)
-            return Allowance(size, max(run_bytes(config, data.widths) for config in self.configs))
-        rows = data.split_sizes["train"]
-        return Allowance(min(rows, self.budget * rows // training_bytes(data)), self.budget)
+            return Allowance(size, max(run_bytes(config, widths, steps) for config in self.configs))
+        sizes = range(1, data.split_sizes["train"] + 1)
+        fitting = bisect_right(sizes, self.budget, key=lambda size: real_rows_bytes(size, widths, steps))
+        return Allowance(fitting, self.budget)
 
 
 def named_baselines(requested: Sequence[str | Baseline] | None) -> tuple[Baseline, ...]:

@@ -10,13 +10,12 @@ from torch import Tensor
 
 from omnidistill.core.device import moved
 from omnidistill.data.featureset import Development
-from omnidistill.distillation import DistilledSet, Provenance, SetSpec
+from omnidistill.distillation import DistilledSet, Provenance
 from omnidistill.distillation.distilled_set import as_stored
 from omnidistill.distillation.set_settings import SetSettings
 from omnidistill.io.tracking import Progress, SilentProgress
 from omnidistill.models.heads import Heads
 from omnidistill.training.experts import ExpertBuffer, ExpertsConfig
-from omnidistill.training.recipes import Sgd
 
 
 @dataclass(frozen=True)
@@ -69,14 +68,7 @@ class Task:
             ids: ids of the real rows, if rows were selected.
         """
         train = self.development.train
-        recipe = Sgd(step_sizes=(1.0,) * len(train.modalities), num_steps=1, batch_size=settings.batch)
-        spec = SetSpec(
-            train.widths,
-            settings.num_stored,
-            settings.resolved_storage,
-            settings.set_similarity,
-            settings.student,
-            recipe,
-        )
         stored = moved(as_stored(settings.resolved_storage, tensors), "cpu")
-        return DistilledSet(stored, spec, train.preprocessing, replace(self.provenance, initial_ids=ids))
+        return DistilledSet(
+            stored, settings.spec(train.widths), train.preprocessing, replace(self.provenance, initial_ids=ids)
+        )

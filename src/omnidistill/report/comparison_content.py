@@ -64,7 +64,9 @@ class ComparisonRow(JsonContent):
         difference_to_best: paired difference to the best method in the group; None for the best and for baselines.
         coverage: the variation that the intervals cover; None if every run failed, and in comparisons of version 0.1.
         seconds: time for one set.
-        bytes: size of one set.
+        bytes: size of the files of one set, or of the files that a receiver of the baseline needs; without initial
+            heads.
+        needs_start: whether a receiver needs the initial heads too; None if it is not recorded.
         peak_bytes: peak memory; None if the process had needed at least as much memory before.
         choices: number of students that were compared on validation.
         failures: runs that failed.
@@ -83,6 +85,7 @@ class ComparisonRow(JsonContent):
     coverage: Coverage | None = None
     seconds: Seconds | None = None
     bytes: Count | None = None
+    needs_start: bool | None = None
     peak_bytes: Count | None = None
     choices: Count | None = None
     failures: Sequence[Failure] = ()

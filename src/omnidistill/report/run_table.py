@@ -78,9 +78,27 @@ def metric_rows(scores: RunScores) -> TextTable | None:
 
 
 def scoring_facts(scores: RunScores) -> list[str]:
-    """Return sentences on queries, galleries, undefined recalls and intervals; none for scores of version 0.1."""
+    """Return sentences on queries, galleries, bytes and intervals; none for scores of version 0.1."""
     facts = gallery_facts(scores.gallery, scores.items, scores.undefined) if scores.items else []
+    without = [row.label for row in scores.rows.values() if row.needs_start is False]
+    facts += bytes_facts(scores.bytes.initial_heads, without)
     return [*facts, *coverage_notes(*coverages(scores))]
+
+
+def bytes_facts(initial_heads: int | None, without: Sequence[str]) -> list[str]:
+    """Return sentences on what the bytes of a table count; none if the size of the initial heads is not recorded.
+
+    Args:
+        initial_heads: size of the files of the initial heads.
+        without: labels of the rows that do not need the initial heads.
+    """
+    if initial_heads is None:
+        return []
+    other = f"; rows without them: {', '.join(without)}" if without else ""
+    return [
+        "Bytes: all files that a receiver needs to train, or to use heads; of all rows, the features in float32.",
+        f"+ initial heads ({human_bytes(initial_heads)}), which the rows share and need too{other}.",
+    ]
 
 
 def metrics_to_rich(scores: RunScores) -> rich.table.Table | None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from omnidistill.data.featureset import Development, FeatureSet
+from omnidistill.distillation.shipped_bytes import real_rows_bytes
 from omnidistill.evaluation.baselines import (
     DEFAULT,
     REQUIRED,
@@ -54,9 +55,9 @@ def full(start: Heads) -> TrainedHeads:
 def setting(
     start: Heads, data: Development | None = None, config: EvaluateConfig = CONFIG, seed: int = 0, **settings: Any
 ) -> Setting:
-    """Return small planted data, and an allowance of five rows and of rank 3 in 32 bits."""
+    """Return small planted data, and an allowance of five rows and of about rank 6 in 32 bits with its files."""
     rank_bytes = 4 * sum(sum(matrix.shape) for matrix in start.values())
-    allowance = Allowance(rows=5, bytes=3 * rank_bytes)
+    allowance = Allowance(rows=5, bytes=6 * rank_bytes + 1800)
     return Setting(data or features().development(), start, config, seed, allowance, **settings)
 
 
@@ -99,6 +100,7 @@ def test_every_baseline_keeps_its_contract(name: str, start: Heads, full: Traine
     assert result.seconds >= 0
     assert json.loads(json.dumps(result.settings)) == again.settings
     assert result.num_evaluated == again.num_evaluated >= 0
+    assert baseline.needs_start == (name != "cca")
 
 
 @pytest.mark.parametrize("name", ["random", "low-rank", "full", "full-own"])
@@ -267,7 +269,8 @@ def test_random_rows_are_real_training_rows_and_differ_between_runs(
     assert len(runs) == 3
     assert len({frozenset(ids) for ids in drawn}) == len(drawn)
     assert all(not torch.equal(result.heads["a"][run], result.heads["a"][0]) for run in (1, 2))
-    assert result.bytes == 4 * 10 * sum(train.widths.values())
+    numbers = 4 * 10 * (sum(train.widths.values()) + 1) + sum(train.widths.values())  # rows, groups and means
+    assert numbers < result.bytes == real_rows_bytes(10, train.widths, train.preprocessing) < numbers + 1900
     assert result.settings["step_size"] in CONFIG.learning_rates
     assert result.settings["num_steps"] in doubling_steps(64)
     # the update of each run lies in the span of its rows

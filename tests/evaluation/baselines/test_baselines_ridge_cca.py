@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from omnidistill.evaluation.baselines import Setting
 from omnidistill.evaluation.baselines.ridge_cca import RidgeCca
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.trained_heads import TrainedHeads
+from omnidistill.io.artifacts import save_artifact
 from omnidistill.models.heads import Heads
-from small_runs import ROWS, features, small_heads
+from small_runs import ROWS, features, shipped, small_heads
 
 WIDTH = 6
 
@@ -79,14 +81,20 @@ def test_heads_are_the_canonical_ones_of_the_ridge_and_pairing_that_validate_bes
         assert np.abs(shift).max() > 0.1
 
 
-def test_bytes_and_width(data: FeatureSet) -> None:
-    """A head and its bias of every modality, as wide as the start or as the narrowest features."""
+def test_bytes_and_width(data: FeatureSet, tmp_path: Path) -> None:
+    """Files with a head and its bias of every modality, as wide as the start or as the narrowest features; the biases
+    include the means.
+    """
     for width, rank in ((6, 6), (20, 12)):
         result = fitted(small_heads(data, width), data.development())
         assert result.settings["rank"] == rank
         assert {tuple(matrix.shape[:2]) for matrix in result.heads.values()} == {(1, rank)}
-        stored = [*result.heads.values(), *(result.bias or {}).values()]
-        assert result.bytes == sum(tensor.nbytes for tensor in stored) - 4 * 2 * rank + 4 * sum(data.widths.values())
+        tensors = {f"head/{name}": matrix[0] for name, matrix in result.heads.items()}
+        tensors |= {f"bias/{name}": bias for name, bias in (result.bias or {}).items()}
+        assert sum(x.nbytes for x in tensors.values()) == 4 * rank * (1 + 12 + 1 + 14)
+        steps = replace(data.preprocessing, means={}).to_meta()
+        save_artifact(tmp_path / f"{rank}", "heads", tensors, {"preprocessing": steps}, padding=0)
+        assert result.bytes == shipped(tmp_path / f"{rank}")
 
 
 def test_data_with_a_pairing_are_paired_by_rows(data: FeatureSet) -> None:

@@ -16,6 +16,7 @@ from comparison_problems import tiny
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet, prepare
 from omnidistill.data.planted import planted
+from omnidistill.distillation.shipped_bytes import heads_bytes
 from omnidistill.evaluation import validation as choosing
 from omnidistill.evaluation.baselines import Allowance, Baseline, Setting, baselines
 from omnidistill.evaluation.distilled_row import train_on_sets
@@ -157,7 +158,9 @@ def test_heads_of_equal_bytes_at_a_budget_have_all_of_it(made: Made, tmp_path: P
     full = made.baselines["full"]
     shutil.copytree(made.store.result_folder(full), tmp_path / "baselines" / full.folder / "ranking")
     place, _ = made.moved(tmp_path)
-    budget = 4 * (3 * WIDTH + sum(WIDTHS.values())) * 2 + 3  # factors of rank 2 for three heads
+    factors = {f"{name}/left": torch.zeros(2, WIDTH) for name in WIDTHS}
+    factors |= {f"{name}/right": torch.zeros(2, width) for name, width in WIDTHS.items()}
+    budget = heads_bytes(factors, made.place.data.preprocessing, bits=32) + 3  # of rank 2 for three heads
     equal = baselines.build("equal-bytes")
     cell = BaselineCell(equal, full.evaluate, full.seed, None, budget, Allowance(8, budget))
     fit_baseline(place, cell)

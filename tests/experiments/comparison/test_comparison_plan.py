@@ -11,6 +11,7 @@ from comparison_problems import TINY, planned, tiny
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation.budget import BudgetTooSmallError, training_bytes
+from omnidistill.distillation.shipped_bytes import real_rows_bytes
 from omnidistill.evaluation.baselines import Allowance, baselines
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.experiments.comparison import Cell, plan_cells
@@ -163,8 +164,9 @@ def test_sized_baselines_have_the_bytes_of_the_largest_set_of_their_size(data: F
     few_bits = {"preset": "covmatch", "settings": ["distill.storage.bits=4"]}
     comparison = tiny(few_bits, "lors", sizes=(12, 20), settings=())
     cells = plan_cells(comparison, data)
-    largest = {size: max(run_bytes(c.config, data.widths) for c in cells if c.size == size) for size in (12, 20)}
-    lors = {cell.size: run_bytes(cell.config, data.widths) for cell in cells if cell.method == "lors"}
+    sizes = [(cell.method, cell.size, run_bytes(cell.config, data.widths, data.preprocessing)) for cell in cells]
+    largest = {size: max(num_bytes for _, other, num_bytes in sizes if other == size) for size in (12, 20)}
+    lors = {size: num_bytes for method, size, num_bytes in sizes if method == "lors"}
     assert largest == lors
     found = {(cell.name, cell.size): cell.allowance for cell in planned(comparison, data) if cell.size}
     assert found == {
@@ -206,11 +208,11 @@ FEW_BITS = {"preset": "covmatch", "settings": ["distill.storage.bits=4"]}
 
 def test_at_a_budget_every_method_has_the_rows_that_fit(data: FeatureSet) -> None:
     methods = ("lors", "covmatch", "random", "lors-separate")
-    cells = plan_bytes(data, *methods, FEW_BITS, bytes=["50%", "3k"], seeds=(5, 3))
-    budgets = [training_bytes(data) // 2, 3000]
+    cells = plan_bytes(data, *methods, FEW_BITS, bytes=["90%", "7.5k"], seeds=(5, 3))
+    budgets = [training_bytes(data) * 9 // 10, 7500]
     assert [(cell.config.seed, cell.budget) for cell in cells[::5]] == list(product((5, 3), budgets))
     assert {cell.budget for cell in cells} == {cell.group for cell in cells} == set(budgets)
-    assert all(run_bytes(cell.config, data.widths) <= (cell.budget or 0) for cell in cells)
+    assert all(run_bytes(cell.config, data.widths, data.preprocessing) <= (cell.budget or 0) for cell in cells)
     sizes = {cell.method: cell.size for cell in cells if cell.budget == budgets[0]}
     assert len(sizes) == 5
     assert 1 < sizes["lors-separate"] < sizes["lors"] < sizes["random"] < sizes["covmatch"] < max(sizes.values())
@@ -228,28 +230,33 @@ def test_a_cell_of_a_budget_is_that_of_its_size(data: FeatureSet) -> None:
 
 
 def test_a_budget_that_is_too_small_for_a_method_has_no_cell_of_it(data: FeatureSet) -> None:
-    cells = plan_bytes(data, "covmatch", FEW_BITS, "lors-separate", bytes=["10", "200", "50%"])
+    smallest = load_config(preset="covmatch", overrides=["distill.storage.bits=4", "distill.size=2"])
+    least = run_bytes(smallest, data.widths, data.preprocessing)
+    cells = plan_bytes(data, "covmatch", FEW_BITS, "lors-separate", bytes=["10", f"{least}", "90%"])
     assert [(cell.method.partition("-")[0], cell.budget) for cell in cells] == [
-        ("covmatch", 200),
-        *(("covmatch", training_bytes(data) // 2),) * 2,
-        ("lors", training_bytes(data) // 2),
+        ("covmatch", least),
+        *(("covmatch", training_bytes(data) * 9 // 10),) * 2,
+        ("lors", training_bytes(data) * 9 // 10),
     ]
     with pytest.raises(BudgetTooSmallError, match=r"method 'LoRS \(pairs\)' needs at least 2 rows"):
-        plan_bytes(data, "apm", "lors-separate", bytes=["10", "400"])
+        plan_bytes(data, "apm", "lors-separate", bytes=["10", "1700"])
 
 
 def test_baselines_at_a_budget_have_its_float32_rows_and_its_bytes(data: FeatureSet) -> None:
-    row = 4 * sum(data.widths.values())
-    comparison = tiny("apm", bytes=[f"{11 * row + 1}", "100%", f"{2 * row - 1}"], seeds=(3, 1))
+    sizes = [real_rows_bytes(rows, data.widths, data.preprocessing) for rows in range(1, 65)]
     whole = training_bytes(data)
-    budgets = (11 * row + 1, whole, 2 * row - 1)
+    budgets = (sizes[10] + 1, whole, sizes[1] - 1)
+    comparison = tiny("apm", bytes=[f"{budgets[0]}", "100%", f"{budgets[2]}"], seeds=(3, 1))
     cells = planned(comparison, data, width=16)
+    most = sum(size <= whole for size in sizes)
+    assert 40 < most < 64
+    allowed = dict(zip(budgets, (11, most, 1), strict=True))
     assert [(cell.name, cell.budget, cell.allowance) for cell in cells] == [
         *(("zero-shot", None, None), ("full", None, None)),
-        *(("random", budget, Allowance(rows, budget)) for budget, rows in zip(budgets[:2], (11, 64), strict=True)),
+        *(("random", budget, Allowance(rows, budget)) for budget, rows in zip(budgets[:2], (11, most), strict=True)),
         ("low-rank", budgets[0], Allowance(11, budgets[0])),
-        *(("equal-bytes", budget, Allowance(budget // row, budget)) for budget in budgets[:2]),  # 335 B hold no rank
-        *(("equal-bytes-4-bit", budget, Allowance(budget // row, budget)) for budget in budgets),
+        *(("equal-bytes", budget, Allowance(rows, budget)) for budget, rows in allowed.items()),
+        *(("equal-bytes-4-bit", budget, Allowance(rows, budget)) for budget, rows in allowed.items()),
         ("cca", None, None),
     ]
     assert [cell.group for cell in cells] == [cell.budget for cell in cells]
@@ -265,7 +272,7 @@ def test_baselines_at_a_budget_have_its_float32_rows_and_its_bytes(data: Feature
     [
         (("hopa",), {"bytes": ["1%", "much"]}, ("budget 'much'", "not an amount of bytes")),
         (("hopa",), {"bytes": ["120%"]}, ("budget '120%'", "use a smaller one")),
-        (("hopa",), {"bytes": ["1%"]}, ("budget '1%'", "at least 2 rows", "at least 376")),
+        (("hopa",), {"bytes": ["1%"]}, ("budget '1%'", "at least 2 rows", "bytes with means and manifest")),
         (("hopa",), {"bytes": ["50%", "5376"]}, ("bytes 50%, 5376", "remove one")),
         ((PUBLISHED,), {"bytes": ["50%"]}, (PUBLISHED, "published sizes", "instead of 'bytes'")),
         (("apm",), {"bytes": ["50%"], "settings": ("distill.rho=1.0",)}, ("distill.rho=1.0", "no method")),

@@ -20,9 +20,11 @@ from omnidistill.evaluation.ranking import Ranking
 from omnidistill.experiments.comparison.cells import Result
 from omnidistill.experiments.comparison.plan import AnyCell, Cell, plan_cells
 from omnidistill.experiments.comparison.summary import summarise
-from omnidistill.experiments.config import ComparisonConfig
+from omnidistill.experiments.config import ComparisonConfig, load_config
+from omnidistill.experiments.config.budgets import run_bytes
 from omnidistill.report.comparison_content import Comparison
 from omnidistill.report.layouts import comparison_table
+from omnidistill.report.run_table import human_bytes
 from small_runs import ROWS, features
 
 Array = NDArray[np.float64]
@@ -270,37 +272,42 @@ def test_the_protocol_is_told_in_numbers(content: dict[str, Any], made: Made) ->
 def test_lines_at_a_budget_are_named_by_it_and_compared_within_it(made: Made) -> None:
     """Sizes differ within a budget; at the least one APM alone fits, in few bits."""
     few = {"preset": "apm", "settings": ["distill.storage.bits=2"]}
-    comparison = tiny("hopa", few, "herding", bytes=["60", "50%"], seeds=(4, 2), settings=())
+    smallest = load_config(preset="apm", overrides=["distill.storage.bits=2", "distill.size=2"])
+    least = run_bytes(smallest, made.data.widths, made.data.preprocessing)
+    comparison = tiny("hopa", few, "herding", bytes=[f"{least}", "90%"], seeds=(4, 2), settings=())
     fitted, cells = planned(comparison, made.data, width=WIDTH), plan_cells(comparison, made.data)
     worst = {"hopa": 20, "herding": 100}
     results: dict[AnyCell, Result] = {
         cell: result(drawn(worst.get(method_of(cell), 60), 2, number)) for number, cell in enumerate([*fitted, *cells])
     }
     content = checked(summarise(comparison, fitted, cells, results, {}, made.data))
-    half = made.data.split("train").bytes // 2
-    assert content["data"]["bytes"] == 2 * half
+    whole = made.data.split("train").bytes
+    half = whole * 9 // 10
+    assert content["data"]["bytes"] == whole
     (apm,) = {cell.method for cell in cells if cell.method.startswith("apm")}
     assert [line["name"] for line in content["lines"]] == [
-        *("zero-shot", "full", f"random@{half}B", f"equal-bytes@{half}B"),
+        *("zero-shot", "full", f"random@{half}B", f"equal-bytes@{least}B", f"equal-bytes@{half}B"),
         *(
-            "equal-bytes-4-bit@60B",
+            f"equal-bytes-4-bit@{least}B",
             f"equal-bytes-4-bit@{half}B",
             "cca",
             "full-hopa",
-            f"{apm}@60B",
+            f"{apm}@{least}B",
             f"hopa@{half}B",
             f"{apm}@{half}B",
             f"herding@{half}B",
         ),
     ]
     for line in content["lines"]:
-        assert line["budget"] == (60 if "@60B" in line["name"] else half if "@" in line["name"] else None)
+        assert line["budget"] == (least if f"@{least}B" in line["name"] else half if "@" in line["name"] else None)
     sizes = {cell.method: cell.size for cell in cells if cell.budget == half}
     assert {method: line_of(content, f"{method}@{half}B")["size"] for method in sizes} == sizes
     assert len(set(sizes.values())) > 1
     without_difference = {line["name"] for line in content["lines"] if line["difference_to_best"] is None}
-    assert {f"hopa@{half}B", f"{apm}@60B"} == {name for name in without_difference if name.split("@")[0] in sizes}
-    assert content["protocol"][0] == "Left out, because fewer than 2 rows fit: HoPA (60 B), herding (60 B)."
+    assert {f"hopa@{half}B", f"{apm}@{least}B"} == {name for name in without_difference if name.split("@")[0] in sizes}
+    assert content["protocol"][0] == (
+        f"Left out, because fewer than 2 rows fit: HoPA ({human_bytes(least)}), herding ({human_bytes(least)})."
+    )
     assert "2 sets per budget, one per seed" in content["protocol"][1]
 
 

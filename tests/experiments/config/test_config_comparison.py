@@ -331,7 +331,7 @@ def test_whether_a_run_has_a_setting(preset: str, setting: str, has: bool) -> No
 
 @pytest.fixture(scope="module")
 def sets() -> dict[int, FeatureSet]:
-    rows = {"heads": 4, "train": 500, "validation": 4, "test": 4}
+    rows = {"heads": 4, "train": 8000, "validation": 4, "test": 4}  # 1 % holds the files of two rows
     names = ("video", "audio", "text", "depth")
     return {m: prepare(planted(dict.fromkeys(names[:m], 3), rows, latent=2)) for m in (2, 3, 4)}
 

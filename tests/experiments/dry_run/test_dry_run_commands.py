@@ -43,10 +43,11 @@ def tensor_bytes(folder: Path) -> int:
 
 
 def check_bytes(estimate: CostEstimate | dict[str, Any], folder: Path, share: float = 1.0) -> None:
-    """Check that the files have the size of the estimate, apart from their headers."""
+    """Check that tensors and the manifests of sets have the size of the estimate, apart from headers."""
     estimated = estimate["bytes"] if isinstance(estimate, dict) else estimate.bytes
     headers = 1500 * len(list(folder.rglob("*.safetensors")))
-    assert share * estimated <= tensor_bytes(folder) <= estimated + headers
+    manifests = sum(path.stat().st_size for path in folder.rglob("distilled/manifest.json"))
+    assert share * estimated <= tensor_bytes(folder) + manifests <= estimated + headers
 
 
 def steps(estimate: CostEstimate) -> dict[str, int]:

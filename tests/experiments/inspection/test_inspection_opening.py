@@ -12,7 +12,7 @@ import pytest
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.manifests.manifest import Manifest, Row, write_manifest
 from omnidistill.experiments.inspection import inspect
-from small_runs import ROWS, SMALL, cli, packed, widths
+from small_runs import ROWS, SMALL, cli, packed, shipped, widths
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +80,7 @@ def test_it_tells_what_is_in_them(made: Path) -> None:
     comparison = inspect(made / "CMP").facts
     assert (comparison["cells"], comparison["baselines"]) == ({"finished": 1, "unfinished": 0}, 2)  # zero-shot and full
     assert inspect(made / "RUN/distilled").facts["method"] == "smoke"
+    assert inspect(made / "RUN/distilled").facts["shipped bytes"] == shipped(made / "RUN/distilled")
 
 
 def test_an_unfinished_run_shows_its_checkpoint(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

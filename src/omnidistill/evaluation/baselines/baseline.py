@@ -55,6 +55,8 @@ class Baseline(Component):
 
     sized: ClassVar[bool] = False
     """Whether the baseline depends on the size of the sets."""
+    needs_start: ClassVar[bool] = True
+    """Whether a receiver needs the initial heads in addition to the bytes of the row."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Names of the other baselines whose results this baseline uses."""
 

@@ -1,9 +1,10 @@
-"""Heads of equal bytes: heads trained on all rows, compressed to the size of a set in bytes.
+"""Heads of equal bytes: heads trained on all rows, compressed to the shipped bytes of a set.
 
     W = W_0 + L^T R
 
 L^T R is the update of the heads trained on all rows, truncated to the largest rank r that fits (Eckart and Young); the
-rows of L (r x d) and R (r x p_m) are stored in 32 or 4 bits per number.
+rows of L (r x d) and R (r x p_m) are stored in 32 or 4 bits per number. The tensor file with the means and the manifest
+count, as those of a set do; the initial heads W_0 are not counted for either.
 
 A set that scores below this baseline may still have other advantages: it can train heads with other seeds and widths,
 and its rows can be inspected.
@@ -12,6 +13,7 @@ and its rows can be inspected.
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from typing import ClassVar, Literal
 
 import torch
@@ -19,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.core.device import device_of, moved
-from omnidistill.distillation.budget import row_bytes
+from omnidistill.distillation.shipped_bytes import empty_rows, heads_bytes
 from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.models.storages import RowForm, RowStorage
@@ -49,16 +51,20 @@ class EqualBytes(Baseline):
         seconds = full.seconds + time.monotonic() - started_at
         bits = "" if self.bits == 32 else f", {self.bits} bits"
         label, settings = f"heads of equal bytes (rank {rank}{bits})", {"rank": rank, "bits": self.bits}
-        return TrainedHeads(label, (heads,), rank * self._rank_bytes(setting), seconds, settings, full.num_evaluated)
+        return TrainedHeads(label, (heads,), self._bytes(setting, rank), seconds, settings, full.num_evaluated)
 
     def _rank(self, setting: Setting) -> int:
         assert setting.allowance is not None
-        sides = [side for matrix in setting.start.values() for side in matrix.shape]
-        return min(setting.allowance.bytes // self._rank_bytes(setting), *sides)
+        ranks = range(1, min(side for matrix in setting.start.values() for side in matrix.shape) + 1)
+        return bisect_right(ranks, setting.allowance.bytes, key=lambda rank: self._bytes(setting, rank))
 
-    def _rank_bytes(self, setting: Setting) -> int:
-        form = RowStorage(bits=self.bits)
-        return sum(row_bytes(form, side) for matrix in setting.start.values() for side in matrix.shape)
+    def _bytes(self, setting: Setting, rank: int) -> int:
+        if not rank:
+            return 0
+        sides = {f"{name}/left": matrix.shape[0] for name, matrix in setting.start.items()}
+        sides |= {f"{name}/right": matrix.shape[1] for name, matrix in setting.start.items()}
+        factors = empty_rows(RowStorage(bits=self.bits), sides, rank)
+        return heads_bytes(factors, setting.data.train.preprocessing, bits=self.bits)
 
 
 @baselines.register("equal-bytes-4-bit")

@@ -21,6 +21,7 @@ from omnidistill.core.settings import Positive
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation.budget import LEAST_ROWS
+from omnidistill.distillation.shipped_bytes import heads_bytes
 from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
 from omnidistill.evaluation.full_training import best_epoch
 from omnidistill.evaluation.protocol import EvaluateConfig
@@ -68,7 +69,9 @@ class LowRank(Baseline):
         factors = LowRankHeads(start, rank, evaluate.num_seeds, Streams(seed)["low rank"])
         for _ in factors.epochs(data.train, rate, evaluate, num_epochs, seed, "low rank"):
             pass
-        num_bytes = 4 * rank * sum(sum(matrix.shape) for matrix in start.values())
+        stored = {f"{name}/left": factors.left[name][0] for name in start}
+        stored |= {f"{name}/right": factors.right[name][0] for name in start}
+        num_bytes = heads_bytes(stored, data.train.preprocessing)
         settings = {"learning_rate": rate, "num_epochs": num_epochs, "rank": rank}
         label, seconds = f"heads of rank {rank}, all rows", time.monotonic() - started_at
         return TrainedHeads(label, (factors.heads(),), num_bytes, seconds, settings, num_evaluated)

@@ -21,6 +21,7 @@ from omnidistill.core.threads import threads_for
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation.budget import LEAST_ROWS
 from omnidistill.distillation.learnable import random_rows
+from omnidistill.distillation.shipped_bytes import real_rows_bytes
 from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
 from omnidistill.evaluation.paper_protocol import published_sgd, steps_per_epoch
 from omnidistill.evaluation.trained_heads import TrainedHeads
@@ -87,7 +88,7 @@ class RandomRows(Baseline):
                 rows = random_rows(train_rows, size, streams[f"random/{run}"])
                 runs.append(next(train(rows, rate, [num_steps], f"random/batches/{run}"))[1])
         heads = {name: torch.cat([run[name] for run in runs]) for name in start}
-        num_bytes = 4 * size * sum(train_rows.widths.values())
+        num_bytes = real_rows_bytes(size, train_rows.widths, train_rows.preprocessing)
         settings: dict[str, Json] = {"step_size": rate, "num_steps": num_steps}
         settings |= {"protocol": "paper"} if optimiser else {}
         label, seconds = f"random, {size} rows", time.monotonic() - started_at

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from omnidistill.core.device import moved
 from omnidistill.core.settings import Positive
+from omnidistill.distillation.shipped_bytes import heads_bytes
 from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.evaluation.validation import validation_score
@@ -24,6 +26,7 @@ class RidgeCca(Baseline):
     """
 
     cites: ClassVar[tuple[str, ...]] = ()
+    needs_start: ClassVar[bool] = False
 
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0)
     """Candidate ridges, in units of the mean eigenvalue of each covariance matrix; chosen on validation."""
@@ -43,6 +46,9 @@ class RidgeCca(Baseline):
                     best = score, heads, bias, {"ridge": ridge, "pairing": pairing, "rank": rank}
         assert best is not None
         _, heads, bias, settings = best
-        num_bytes, seconds = 4 * (rank + 1) * sum(widths.values()), time.monotonic() - started_at
+        stored = {f"head/{name}": matrix for name, matrix in heads.items()}
+        stored |= {f"bias/{name}": each for name, each in bias.items()}
+        num_bytes = heads_bytes(stored, replace(train.preprocessing, means={}))  # the biases include the means
+        seconds = time.monotonic() - started_at
         label = "ridge CCA heads, all rows"
         return TrainedHeads(label, (stack_runs(heads, 1),), num_bytes, seconds, settings, num_evaluated, bias)

@@ -25,6 +25,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.data.datasets import Data, opened
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.fingerprint import fingerprint
+from omnidistill.distillation.shipped_bytes import initial_heads_bytes
 from omnidistill.evaluation.baselines import Baseline
 from omnidistill.evaluation.scores import Scoring
 from omnidistill.experiments.comparison.cells import ComparisonContext, load_result
@@ -157,6 +158,7 @@ def compare(
         name=name or usual_name,
         command=command,
         heads=heads_fingerprint(start),
+        initial_heads=initial_heads_bytes(start),
     )
     compared = Compared(content, {cell.folder: error for cell, error in failures.items()})
     return compared if root is None else compared.save(root)

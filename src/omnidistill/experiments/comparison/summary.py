@@ -24,7 +24,7 @@ from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell,
 from omnidistill.experiments.config import ComparisonConfig
 from omnidistill.experiments.run import versions
 from omnidistill.report.comparison_content import Comparison, ComparisonData, ComparisonRow, Failure, Seconds
-from omnidistill.report.run_table import human_bytes
+from omnidistill.report.run_table import bytes_facts, human_bytes
 
 
 def summarise(
@@ -39,6 +39,7 @@ def summarise(
     name: str = "comparison",
     command: str = "",
     heads: str | None = None,
+    initial_heads: int | None = None,
 ) -> Comparison:
     """Return the content of a comparison.
 
@@ -53,6 +54,7 @@ def summarise(
         name: name of the comparison.
         command: the command that ran the comparison.
         heads: fingerprint of the heads that every student starts from.
+        initial_heads: size of their files in bytes; None if it is not known.
     """
     cells_of_rows: dict[tuple[str, int | None], list[AnyCell]] = {}
     every: list[AnyCell] = [*fitted, *cells]
@@ -75,7 +77,10 @@ def summarise(
             rows=data.split_sizes,
             bytes=training_bytes(data),
         ),
-        protocol=_protocol(comparison, rows, budgets_of(comparison, data), scoring, evaluate.gallery),
+        protocol=[
+            *_protocol(comparison, rows, budgets_of(comparison, data), scoring, evaluate.gallery),
+            *bytes_facts(initial_heads, list(dict.fromkeys(row.label for row in rows if not row.needs_start))),
+        ],
         seeds=list(comparison.seeds),
         num_students=comparison.num_students,
         rows=[row.content(zero, full, best[row.group]) for row in rows],
@@ -96,6 +101,7 @@ class _Row:
         self.scoring = scoring
         self.method, self.size, self.budget, self.group = method, cells[0].size, cells[0].budget, cells[0].group
         self.is_method = isinstance(cells[0], Cell)
+        self.needs_start = isinstance(cells[0], Cell) or cells[0].baseline.needs_start
         self.results = [results[cell] for cell in cells if cell in results]
         self.failures = [
             Failure(seed=cell.config.seed if isinstance(cell, Cell) else cell.seed, error=failures[cell])
@@ -134,6 +140,7 @@ class _Row:
             kind="method" if self.is_method else "reference",
             size=self.size,
             budget=self.budget,
+            needs_start=self.needs_start,
             recall=None,
             failures=self.failures,
         )

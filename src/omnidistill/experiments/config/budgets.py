@@ -1,4 +1,4 @@
-"""Size budgets: find the largest number of rows N with which a set, or all sets of pairs together, fit a budget."""
+"""Size budgets: find the largest N so that the files of a set, or of all sets of pairs together, fit a budget."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from itertools import combinations
 
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distillation.budget import LEAST_ROWS, BudgetTooSmallError, parse_budget, set_bytes, training_bytes
+from omnidistill.data.preprocessing import Preprocessing
+from omnidistill.distillation.budget import LEAST_ROWS, BudgetTooSmallError, parse_budget, training_bytes
 from omnidistill.distillation.loop_settings import LoopSettings
+from omnidistill.distillation.shipped_bytes import planned_bytes
 from omnidistill.experiments.config.run_config import RunConfig
 from omnidistill.methods import Method
 
@@ -26,28 +28,36 @@ def resolve_size(config: RunConfig, data: FeatureSet) -> RunConfig:
     budget = config.distill.size
     if not isinstance(budget, str):
         return config
-    most = parse_budget(budget, training_bytes(data))
+    whole, steps = training_bytes(data), data.preprocessing
+    most = parse_budget(budget, whole)
     sizes = range(LEAST_ROWS, config.distill.most_rows(data.split("train")) + 1)
-    fitting = bisect_right(sizes, most, key=lambda size: run_bytes(_resized(config, size), data.widths))
+    fitting = bisect_right(sizes, most, key=lambda size: run_bytes(_resized(config, size), data.widths, steps))
     if not fitting:
-        least = run_bytes(_resized(config, LEAST_ROWS), data.widths)
+        least = run_bytes(_resized(config, LEAST_ROWS), data.widths, steps)
+        remedy = f"give at least {least}, or store rows in fewer bits ('distill.storage.bits')"
+        if least > whole:
+            remedy = f"that is more than the {whole:,} bytes of the training features; set a number of rows instead"
         raise BudgetTooSmallError(
             f"budget {budget!r}: too small; method '{config.method}' needs at least {LEAST_ROWS} rows "
-            f"({least:,} bytes) to train a student; give at least {least}, or store rows in fewer bits "
-            "('distill.storage.bits')"
+            f"({least:,} bytes with means and manifest) to train a student; {remedy}"
         )
     return _resized(config, sizes[fitting - 1])
 
 
-def run_bytes(config: RunConfig, widths: Mapping[str, int]) -> int:
-    """Return the size in bytes of the set that a run creates, or the total size if it creates one set per pair.
+def run_bytes(config: RunConfig, widths: Mapping[str, int], preprocessing: Preprocessing | None = None) -> int:
+    """Return the shipped bytes of the set that a run creates, or of all its sets if it creates one per pair.
 
     Args:
         config: the settings of the run.
         widths: width p_m of the features of each modality.
+        preprocessing: the preprocessing of the data, whose means are part of each set; None: features are centred, and
+            the means take 8 bits per value.
     """
+    steps = Preprocessing.usual(widths) if preprocessing is None else preprocessing
     parts = [tuple(widths)] if config.joint else combinations(widths, 2)
-    return sum(set_bytes(config.distill, [widths[name] for name in part]) for part in parts)
+    return sum(
+        planned_bytes(config.distill.spec({name: widths[name] for name in part}), steps.only(part)) for part in parts
+    )
 
 
 def _resized(config: RunConfig, size: int) -> RunConfig:

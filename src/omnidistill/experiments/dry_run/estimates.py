@@ -26,7 +26,6 @@ from omnidistill.experiments.dry_run.few_steps import (
     baseline_stage,
     heads_stage,
     method_stage,
-    size_of,
     with_few_steps,
 )
 from omnidistill.experiments.dry_run.parallel_units import start_workers
@@ -89,7 +88,7 @@ def estimate_distill(
         result = distill(features, config=few, expert_source=store.experts, progress=recorder, **given)
         seconds = time.monotonic() - started_at - sum(store.spent)
         first = heads_stage(recorder, result.start)
-        size = sum(each.bytes + size_of(each.preprocessing.means) for each in result.sets)
+        size = sum(each.bytes for each in result.sets)
         method = replace(method_stage(config, recorder, seconds - first.seconds), bytes=size)
         return CostEstimate((first, *store.stages, method), len(features.split("train")), peak())
 
@@ -152,6 +151,8 @@ def _sets_stage(context: ComparisonContext, store: DryRunStore, cells: Sequence[
     run_cell(context, few, "", recorder)
     stage = method_stage(first.config, recorder, time.monotonic() - started_at - sum(store.spent) + spent)
     ranks, _ = store.load(few)
-    size = run_bytes(first.config, context.data.widths) + sum(tensor.nbytes for tensor in ranks.values())
+    size = run_bytes(first.config, context.data.widths, context.data.preprocessing) + sum(
+        tensor.nbytes for tensor in ranks.values()
+    )
     name = f"{first.method}, {first.size} rows"
     return Stage(name, count, "sets", count * stage.seconds, count * size, stage.about)

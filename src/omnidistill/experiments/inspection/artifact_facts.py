@@ -44,7 +44,7 @@ def _features(artifact: Artifact) -> Facts:
         "splits": dict(zip(meta["splits"], counts, strict=True)),
         "widths": {name: tensors[f"features/{name}"].shape[1] for name in meta["modalities"]},
         "standardised": meta["preprocessing"]["standardise"],
-        "centred": meta["preprocessing"]["centred"],
+        "centred": list(meta["preprocessing"]["centred"]),
         "pairing": "pairing" in tensors,
         **provenance(meta["provenance"]),
     }
@@ -89,9 +89,7 @@ def _distilled(artifact: Artifact) -> Facts:
         "storage": spec["storage"],
         "similarity": spec["similarity"],
         "objective": spec["objective"],
-        "set bytes": sum(
-            x.numel() * x.element_size() for n, x in artifact.tensors.items() if n.startswith(("rows/", "similarity/"))
-        ),
+        "shipped bytes": artifact.bytes,
         "recipe": spec["recipe"],
         "initial rows": f"{len(ids)} real rows" if ids else "not individual real rows",
         "seed": config.get("seed"),

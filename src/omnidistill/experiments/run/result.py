@@ -13,6 +13,7 @@ from typing import Any
 
 from omnidistill.core.errors import InputError
 from omnidistill.distillation import Distillation, DistilledSet
+from omnidistill.distillation.shipped_bytes import initial_heads_bytes
 from omnidistill.experiments.config import RunConfig
 from omnidistill.models.heads import Heads
 
@@ -76,7 +77,7 @@ class DistillResult:
 
     @property
     def bytes(self) -> int:
-        """Total size of the sets in bytes."""
+        """Shipped bytes of the sets: total size of the files that a receiver needs to train, without initial heads."""
         return sum(distilled.bytes for distilled in self.sets)
 
     @property
@@ -121,6 +122,7 @@ class DistillResult:
         lines += [f"note     {line}" for line in self._rank_notes()]
         if len(self.parts) > 1:
             lines.append(f"total    {len(self.parts)} sets, {self._size(self.bytes)}")
+        lines.append(f"heads    initial heads, {initial_heads_bytes(self.start):,} bytes, which training needs too")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -131,6 +133,7 @@ class DistillResult:
             "sets": [_part_json(part, place) for part, place in zip(self.parts, self._places(), strict=True)],
             "notes": self._rank_notes(),
             "bytes": self.bytes,
+            "initial_heads_bytes": initial_heads_bytes(self.start),
             "training_bytes": self.training_bytes,
             "seconds": dict(self.seconds),
         }

@@ -57,7 +57,7 @@ def metadata_of(distilled: DistilledSet) -> dict[str, Json]:
     return {
         "modalities": list(distilled.modalities),
         "recipe": distilled.recipe.model_dump(mode="json"),
-        "preprocessing": distilled.preprocessing.to_meta(),
+        "preprocessing": {**distilled.preprocessing.to_meta(), "centred": list(distilled.preprocessing.means)},
         "config": dict(distilled.provenance.config),
         "provenance": {name: value for name, value in distilled.provenance.to_json().items() if name != "config"},
         "initial_ids": list(distilled.provenance.initial_ids),

@@ -3,7 +3,7 @@
 Writing requires a POSIX system (flock, fsync of folders).
 """
 
-from omnidistill.io.artifacts.artifact import Artifact, load_artifact, save_artifact
+from omnidistill.io.artifacts.artifact import Artifact, artifact_bytes, load_artifact, save_artifact
 from omnidistill.io.artifacts.files import FileRecord, read_json, write_atomic
 from omnidistill.io.artifacts.json_content import JsonContent
 from omnidistill.io.artifacts.locks import exclusive
@@ -15,6 +15,7 @@ __all__ = [
     "FileRecord",
     "JsonContent",
     "Pieces",
+    "artifact_bytes",
     "exclusive",
     "load_artifact",
     "map_file",

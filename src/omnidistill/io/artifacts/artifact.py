@@ -37,7 +37,7 @@ from omnidistill.io.artifacts.files import (
     write_atomic,
 )
 from omnidistill.io.artifacts.locks import saving
-from omnidistill.io.artifacts.tensor_file import Pieces, read_tensors, serialised
+from omnidistill.io.artifacts.tensor_file import Pieces, read_tensors, serialised, tensor_file_bytes
 
 FORMAT, VERSION, MANIFEST = "omnidistill", 1, "manifest.json"
 
@@ -50,6 +50,8 @@ class Artifact:
     meta: dict[str, Any]
     files: tuple[FileRecord, ...]
     sidecars: dict[str, dict[str, Any]] = field(default_factory=dict)
+    bytes: int = 0
+    """Size of the tensor file and the manifest."""
 
 
 def save_artifact(
@@ -58,6 +60,7 @@ def save_artifact(
     tensors: Mapping[str, Tensor | Pieces],
     meta: Mapping[str, Any],
     sidecars: Mapping[str, Mapping[str, Any]] | None = None,
+    padding: int | None = None,
 ) -> None:
     """Write an artifact to `folder`, or replace the one in it.
 
@@ -67,13 +70,15 @@ def save_artifact(
         tensors: {name: tensor}.
         meta: JSON values; NaN and Inf are not allowed.
         sidecars: {file name: JSON object}. Sidecars are written before the manifest.
+        padding: if given, the manifest is written on one line, followed by this number of spaces. `artifact_bytes`
+            returns the size of such an artifact before it is written.
 
     Raises:
         InputError: a value cannot be stored or written; or `folder` is a file, contains an artifact of another kind or
             a damaged manifest, or is in use by another process. The previous content is unchanged, and no temporary
             files remain.
     """
-    body = {"format": FORMAT, "version": VERSION, "kind": kind, "meta": _plain(meta, f"{folder}: meta")}
+    plain_meta = _plain(meta, f"{folder}: meta")
     with making(folder), saving(folder):
         old = _tensors_named(folder, kind)
         clear_temps(folder)
@@ -82,14 +87,26 @@ def save_artifact(
             for name, content in (sidecars or {}).items():
                 plain = _plain(content, f"{folder}/{name}")
                 write_atomic(folder / name, json.dumps({"tensors": file.name, **plain}, indent=1).encode() + b"\n")
-            body["files"] = [asdict(file)]
-            body["sha256"] = _checksum(body)
-            write_atomic(folder / MANIFEST, json.dumps(body, indent=1).encode() + b"\n")
+            write_atomic(folder / MANIFEST, _manifest_text(kind, plain_meta, file, padding))
         except BaseException:
             if _tensors_named(folder, kind) == old:  # the commit point was not reached
                 _clear_tensors(folder, keep=old)
             raise
         _clear_tensors(folder, keep=file.name)
+
+
+def artifact_bytes(kind: str, tensors: Mapping[str, Tensor | Pieces], meta: Mapping[str, Any], padding: int = 0) -> int:
+    """Return the size of the files of an artifact: the tensor file and the manifest, without sidecars.
+
+    Nothing is written, and the tensors may be on the meta device.
+
+    Args:
+        kind, tensors, meta, padding: see `save_artifact`.
+    """
+    size = tensor_file_bytes(tensors)
+    any_content = "0" * 64
+    file = FileRecord(f"tensors-{any_content[:12]}.safetensors", size, any_content)
+    return size + len(_manifest_text(kind, _plain(meta, "meta"), file, padding))
 
 
 def load_artifact(folder: Path, kind: str, verify: bool = True, sidecars: Sequence[str] = ()) -> Artifact:
@@ -113,12 +130,22 @@ def load_artifact(folder: Path, kind: str, verify: bool = True, sidecars: Sequen
             check(folder / file.name, file, verify)
             contents = {name: _sidecar(folder / name, file.name) for name in sidecars}
             extra = {name: content for name, content in contents.items() if content is not None}
-            return Artifact(read_tensors(folder / file.name), manifest["meta"], (file,), extra)
+            size = file.bytes + regular_file(folder / MANIFEST).st_size
+            return Artifact(read_tensors(folder / file.name), manifest["meta"], (file,), extra, size)
         except InputError:
             latest = _manifest(folder, kind)
             if latest == manifest:  # otherwise a writer replaced the artifact after its manifest was read
                 raise
             manifest = latest
+
+
+def _manifest_text(kind: str, meta: Mapping[str, Any], file: FileRecord, padding: int | None) -> bytes:
+    """Return the content of the manifest; its length depends on the tensors only through the size of their file."""
+    body = {"format": FORMAT, "version": VERSION, "kind": kind, "meta": meta, "files": [asdict(file)]}
+    body["sha256"] = _checksum(body)
+    if padding is None:
+        return json.dumps(body, indent=1).encode() + b"\n"
+    return json.dumps(body, separators=(",", ":")).encode() + b" " * padding + b"\n"
 
 
 def _manifest(folder: Path, kind: str) -> dict[str, Any]:

@@ -118,17 +118,8 @@ def serialised(path: Path, tensors: Mapping[str, Tensor | Pieces]) -> Iterator[b
                 f"{path}: tensor {name!r} ({kind}) cannot be stored; "
                 f"it must be dense, of type {', '.join(DTYPES.values())}, and not named '__metadata__'"
             )
-    rank = {dtype: -position for position, dtype in enumerate(DTYPES)}
-    ordered = sorted(tensors.items(), key=lambda item: (rank[item[1].dtype], item[0]))
-    header = {}
-    end = 0
-    for name, tensor in ordered:
-        begin, end = end, end + math.prod(tensor.shape) * tensor.dtype.itemsize
-        header[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    yield len(text).to_bytes(8, "little") + text
-    for name, tensor in ordered:
+    yield _header(tensors)
+    for name, tensor in _ordered(tensors):
         written = 0
         for piece in tensor.make() if isinstance(tensor, Pieces) else (tensor,):
             dense = piece.detach().resolve_neg().cpu().contiguous()
@@ -138,6 +129,27 @@ def serialised(path: Path, tensors: Mapping[str, Tensor | Pieces]) -> Iterator[b
                 yield flat[start : start + _CHUNK_BYTES].numpy().data
         if written != (expected := math.prod(tensor.shape) * tensor.dtype.itemsize):
             raise InputError(f"{path}: tensor {name!r} is {written} bytes long, expected {expected}")
+
+
+def tensor_file_bytes(tensors: Mapping[str, Tensor | Pieces]) -> int:
+    """Return the size of a file with these tensors, which may be on the meta device."""
+    return len(_header(tensors)) + sum(math.prod(x.shape) * x.dtype.itemsize for x in tensors.values())
+
+
+def _ordered(tensors: Mapping[str, Tensor | Pieces]) -> list[tuple[str, Tensor | Pieces]]:
+    rank = {dtype: -position for position, dtype in enumerate(DTYPES)}
+    return sorted(tensors.items(), key=lambda item: (rank[item[1].dtype], item[0]))
+
+
+def _header(tensors: Mapping[str, Tensor | Pieces]) -> bytes:
+    """Return the length of the header and the header, which is padded with spaces to a multiple of 8 bytes."""
+    entries, end = {}, 0
+    for name, tensor in _ordered(tensors):
+        begin, end = end, end + math.prod(tensor.shape) * tensor.dtype.itemsize
+        entries[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
 
 
 def _can_be_stored(tensor: Tensor | Pieces) -> bool:

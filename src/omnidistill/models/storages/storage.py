@@ -6,7 +6,6 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Annotated
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -40,11 +39,6 @@ class Storage(Component):
     def num_rows(self, num_stored: int) -> int:
         """Return the number of training rows."""
         return num_stored
-
-    def row_bytes(self, width: int) -> int:
-        """Return the size of a stored row with this width, in bytes."""
-        stored = self.store({"row": torch.zeros(1, width, device="cpu")})
-        return sum(tensor.numel() * tensor.element_size() for tensor in stored.values())
 
     @property
     def title(self) -> str:
