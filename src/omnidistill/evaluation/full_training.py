@@ -5,11 +5,13 @@ The baselines on all rows and the training of experts are both chosen in this wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.data.featureset import Development, FeatureSet
@@ -48,6 +50,7 @@ def choose_training(
     max_epochs: int,
     seed: int,
     purpose: str,
+    bias: Mapping[str, Float[Tensor, " _"]] | None = None,
     report: Callable[..., object] = lambda n, **fields: None,
 ) -> Training:
     """Train one run per step size and return the step size and epoch that validate best (the first in case of a tie).
@@ -63,6 +66,7 @@ def choose_training(
         max_epochs: largest number of epochs.
         seed: seed of the mini-batches.
         purpose: name of the random stream of the mini-batches.
+        bias: {modality: d}, added to the outputs and not trained; None means zero.
         report: `Progress.advance`, or a function like it: called after every epoch with its score, and when a run ends.
     """
     best, num_evaluated = Training(learning_rates[0], 1, -1.0, 0), 0
@@ -77,16 +81,22 @@ def choose_training(
             num_epochs=max_epochs,
             seed=seed,
             purpose=purpose,
+            bias=bias,
         )
-        score, epoch, count = best_epoch(epochs, partial(_reported_score, heads, data.validation, report))
+        score, epoch, count = best_epoch(epochs, partial(_reported_score, heads, data.validation, bias, report))
         num_evaluated += count
         report(1, validation=score, learning_rate=rate, epochs=epoch)
         best = max(best, Training(rate, epoch, score, 0), key=lambda training: training.score)
     return Training(best.learning_rate, best.num_epochs, best.score, num_evaluated)
 
 
-def _reported_score(heads: StackedHeads, validation: FeatureSet, report: Callable[..., object]) -> float:
-    score = validation_score(run_of(heads, 0), validation)
+def _reported_score(
+    heads: StackedHeads,
+    validation: FeatureSet,
+    bias: Mapping[str, Tensor] | None,
+    report: Callable[..., object],
+) -> float:
+    score = validation_score(run_of(heads, 0), validation, bias)
     report(0, validation=score)
     return score
 

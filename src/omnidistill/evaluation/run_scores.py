@@ -22,7 +22,11 @@ MEAN = "mean"
 REQUIRED_ROWS = ("zero_shot", "distilled", "full")
 """Rows of every evaluated run. Gain retained is (row - zero_shot) / (full - zero_shot)."""
 
-_UNITS = {"recall": "fraction", "gain_retained": "fraction of (full - zero_shot)"}
+_UNITS = {
+    "recall": "fraction",
+    "gain_retained": "fraction of (full - zero_shot)",
+    "gain_retained_best": "fraction of (best - zero_shot)",
+}
 _DIFFERENCE = "difference_to_"
 
 Level = Annotated[str, Field(pattern=r"^R@[1-9][0-9]*$")]
@@ -63,7 +67,8 @@ class RowScores(JsonContent):
         label: name of the row in tables.
         recall: recall by direction and level, and its mean over directions.
         metrics: the other metrics (ranks, MRR, mAP, nDCG) by direction, and their mean over directions.
-        gain_retained: share of the gain of training on all rows; None if that gain is not above noise.
+        gain_retained: share of the gain of training on all rows by InfoNCE; None if that gain is not above noise.
+        gain_retained_best: share of the gain of the best heads on all rows, in the same way; None without a row `best`.
         seconds, bytes: time to tune and train all runs, and number of bytes to transmit.
         settings: the settings that validation chose.
         differences: paired differences of recall to other rows, {name of the other row: by level}.
@@ -76,6 +81,7 @@ class RowScores(JsonContent):
     recall: RecallTable
     metrics: Mapping[str, Mapping[str, Spread]] = {}
     gain_retained: Intervals | None = None
+    gain_retained_best: Intervals | None = None
     seconds: Amount | None = None
     bytes: Count | None = None
     settings: Mapping[str, Json] = {}
@@ -86,9 +92,15 @@ class RowScores(JsonContent):
         """Return the gain retained at one level; None if it is not defined."""
         return (self.gain_retained or {}).get(level)
 
+    def gain_of_best(self, level: str) -> Interval | None:
+        """Return the share of the gain of the best heads on all rows at one level; None if it is not defined."""
+        return (self.gain_retained_best or {}).get(level)
+
     def to_json(self) -> dict[str, Any]:
         """Return the row as in scores.json."""
         tree = self.model_dump(mode="json")
+        if self.gain_retained_best is None:
+            del tree["gain_retained_best"]
         own, differences = tree.pop("gain_retained_own"), tree.pop("differences")
         tree |= {f"{_DIFFERENCE}{name}": levels for name, levels in differences.items()}
         return tree if own is None else {**tree, "gain_retained_own": own}
@@ -156,6 +168,11 @@ class RunScores(JsonContent):
     def distilled(self) -> RowScores:
         """The row of the distilled set."""
         return self.rows["distilled"]
+
+    @property
+    def has_best(self) -> bool:
+        """Whether gain retained was also measured against the best heads on all rows."""
+        return any(row.gain_retained_best is not None for row in self.rows.values())
 
     @property
     def levels(self) -> list[str]:

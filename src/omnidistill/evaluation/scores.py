@@ -2,7 +2,8 @@
 
 Metrics cover all M (M - 1) directions, in expectation over random tie-breaking (`evaluation.metrics`). Gain retained is
 (row - zero_shot) / (full - zero_shot) of a recall, with a paired bootstrap over groups of queries and runs; it is null
-if the gain of training on all rows is not above noise. Recall and gain are fractions.
+if the gain of training on all rows is not above noise. If there is a row `best`, gain retained is also measured against
+it. Recall and gain are fractions.
 """
 
 from __future__ import annotations
@@ -121,7 +122,8 @@ def score_rows(
 
     Returns:
         The scores by name, in the order of `rows`. Every row but zero_shot has its paired differences to zero_shot and
-        to random rows. "distilled" also has `gain_retained_own` if "full_own" is among the rows.
+        to random rows. "distilled" also has `gain_retained_own` if "full_own" is among the rows, and every row has
+        `gain_retained_best` if "best" is.
 
     Raises:
         InputError: a cut-off that the settings name exceeds the size of a gallery.
@@ -142,6 +144,7 @@ def score_rows(
             recall=scoring.recall(measured[name]),
             metrics=scoring.metrics(measured[name]),
             gain_retained=scoring.gain(zero_shot, hits["full"], hits[name], seed),
+            gain_retained_best=scoring.gain(zero_shot, hits["best"], hits[name], seed) if "best" in hits else None,
             seconds=row.seconds,
             bytes=row.bytes,
             settings=row.settings,

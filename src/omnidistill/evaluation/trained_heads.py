@@ -24,7 +24,7 @@ class TrainedHeads:
         seconds: time to tune and train all runs.
         settings: the settings that validation chose, as JSON.
         num_evaluated: number of students evaluated on validation for this choice.
-        bias: {modality: d}, added to outputs; only for heads with one part.
+        bias: {modality: d}, added to the outputs of every run; only for heads with one part.
     """
 
     label: str

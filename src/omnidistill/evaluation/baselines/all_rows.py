@@ -7,14 +7,18 @@ the students of a set, which shows the effect of the objective.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
 from omnidistill.evaluation.full_training import choose_training
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.trained_heads import TrainedHeads
+from omnidistill.models.heads import Heads
 from omnidistill.models.objectives import AnyObjective, InfoNCE, Objective
 from omnidistill.training.experts.epochs import stack_runs, train_epochs
 
@@ -25,9 +29,11 @@ _TITLES = {"hopa": "HoPA", "pairwise-wbce": "pairwise wBCE", "infonce": "InfoNCE
 class AllRows(Baseline):
     """Heads trained on all rows by InfoNCE."""
 
+    stores_heads: ClassVar[bool] = True
+
     def fit(self, setting: Setting) -> TrainedHeads:
         """Train heads on all rows by InfoNCE at the temperature of the protocol."""
-        return train_on_all_rows(InfoNCE(tau=setting.evaluate.tau), "all rows, InfoNCE", setting)
+        return train_on_all_rows(InfoNCE(tau=setting.evaluate.tau), "all rows, InfoNCE", setting, setting.start)
 
 
 @baselines.register("full-own")
@@ -40,7 +46,7 @@ class AllRowsOwn(Baseline):
     def fit(self, setting: Setting) -> TrainedHeads:
         """Train heads on all rows by the objective."""
         assert self.objective is not None
-        return train_on_all_rows(self.objective, f"all rows, {_title(self.objective)}", setting)
+        return train_on_all_rows(self.objective, f"all rows, {_title(self.objective)}", setting, setting.start)
 
     def for_students(self, students: Sequence[Objective], evaluate: EvaluateConfig) -> tuple[Baseline, ...]:
         """Return one baseline for each objective other than the InfoNCE of the protocol."""
@@ -55,9 +61,25 @@ class AllRowsOwn(Baseline):
         return self.kind if self.objective is None else f"full-{self.objective.title.replace(' ', '-')}"
 
 
-def train_on_all_rows(objective: Objective, label: str, setting: Setting) -> TrainedHeads:
-    """Return heads trained on all rows by an objective; step size and epochs chosen on validation."""
-    started_at, data, start, evaluate = time.monotonic(), setting.data, setting.start, setting.evaluate
+def train_on_all_rows(
+    objective: Objective,
+    label: str,
+    setting: Setting,
+    start: Heads,
+    bias: Mapping[str, Float[Tensor, " _"]] | None = None,
+    purpose: str = "full",
+) -> TrainedHeads:
+    """Return heads trained on all rows by an objective; step size and epochs chosen on validation.
+
+    Args:
+        objective: the objective.
+        label: name of the row.
+        setting: data, evaluation protocol and seed.
+        start: heads before training, {modality: d x p_m}.
+        bias: {modality: d}, added to the outputs and not trained; None means zero.
+        purpose: name of the random streams of the mini-batches.
+    """
+    started_at, data, evaluate = time.monotonic(), setting.data, setting.evaluate
     bound = objective.bind(tuple(start))
     chosen = choose_training(
         bound,
@@ -67,7 +89,8 @@ def train_on_all_rows(objective: Objective, label: str, setting: Setting) -> Tra
         batch_size=evaluate.batch_size,
         max_epochs=evaluate.max_epochs,
         seed=setting.seed,
-        purpose="full/tune",
+        purpose=f"{purpose}/tune",
+        bias=bias,
     )
     heads = stack_runs(start, evaluate.num_seeds)
     for _ in train_epochs(
@@ -78,12 +101,13 @@ def train_on_all_rows(objective: Objective, label: str, setting: Setting) -> Tra
         batch_size=evaluate.batch_size,
         num_epochs=chosen.num_epochs,
         seed=setting.seed,
-        purpose="full",
+        purpose=purpose,
+        bias=bias,
     ):
         pass
     settings = {"learning_rate": chosen.learning_rate, "num_epochs": chosen.num_epochs}
     seconds = time.monotonic() - started_at
-    return TrainedHeads(label, (heads,), data.train.bytes, seconds, settings, chosen.num_evaluated)
+    return TrainedHeads(label, (heads,), data.train.bytes, seconds, settings, chosen.num_evaluated, bias)
 
 
 def _title(objective: Objective) -> str:

@@ -21,6 +21,7 @@ class RidgeCca(Baseline):
     """Ridge CCA heads, computed from all rows in closed form; as wide as the initial heads if the features are."""
 
     cites: ClassVar[tuple[str, ...]] = ()
+    stores_heads: ClassVar[bool] = True
 
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0)
     """Ridges that validation chooses from, in units of the mean eigenvalue of each covariance."""

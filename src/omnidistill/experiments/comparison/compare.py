@@ -44,6 +44,7 @@ from omnidistill.experiments.config import (
 )
 from omnidistill.experiments.run import InitialHeads, given_heads, heads_fingerprint, load_or_create_heads
 from omnidistill.experiments.run.start_heads import GivenHeads
+from omnidistill.experiments.table_baselines import dependencies_first
 from omnidistill.io.artifacts import exclusive, read_json, write_atomic
 from omnidistill.io.tracking import Progress, shown
 
@@ -133,7 +134,7 @@ def compare(
         store = MemoryStore() if root is None else FolderStore(root)
         inputs = ComparisonContext(on_device, start, store, start.meta)
         rows = plan_baselines(comparison, base.evaluate, cells, on_device, start)
-        all_cells: list[AnyCell] = [*_needed_first(rows), *cells]
+        all_cells: list[AnyCell] = [*_dependencies_first(rows), *cells]
         missing = [cell for cell in all_cells if not store.has(cell)]
         if used.here or not isinstance(store, FolderStore):
             failures = run_locally(inputs, all_cells, missing, command, used, display)
@@ -196,7 +197,7 @@ def _require_settings(start: InitialHeads, base: RunConfig, folder: Path | None)
         )
 
 
-def _needed_first(cells: Sequence[BaselineCell]) -> list[BaselineCell]:
-    """Sort the baselines so that those from which other baselines are derived come first."""
-    needed = {name for cell in cells for name in cell.baseline.needs}
-    return sorted(cells, key=lambda cell: cell.baseline.kind not in needed)
+def _dependencies_first(cells: Sequence[BaselineCell]) -> list[BaselineCell]:
+    """Sort the baselines so that each one comes after those that it needs."""
+    ordered = [baseline.name for baseline in dependencies_first([cell.baseline for cell in cells])]
+    return sorted(cells, key=lambda cell: ordered.index(cell.name))

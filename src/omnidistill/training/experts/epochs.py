@@ -46,6 +46,7 @@ def train_epochs(
     last_epochs: Sequence[int] | None = None,
     first_epoch: int = 0,
     first_run: int = 0,
+    bias: Mapping[str, Float[Tensor, " _"]] | None = None,
 ) -> Iterator[int]:
     """Train the heads in place; yield the number of finished epochs (first_epoch + 1, ..., num_epochs) after each.
 
@@ -63,6 +64,7 @@ def train_epochs(
         last_epochs: for each run, the epoch after which its heads stay constant; None: `num_epochs` for all runs.
         first_epoch: number of epochs already done.
         first_run: number of the first run; the order of a run's rows depends on the number of the run.
+        bias: {modality: d}, added to the outputs of every run and not trained; None means zero.
 
     Raises:
         NotFiniteError: heads became NaN or Inf; the message names the purpose, the modality and the epoch.
@@ -83,7 +85,8 @@ def train_epochs(
             part = {name: matrix[runs] for name, matrix in heads.items()}
             for begin in range(0, num_rows - batch_size + 1, batch_size):
                 batch = orders[runs, begin : begin + batch_size]
-                _step(objective, part, data.features, shared_groups(data.group_codes[batch]), batch, rates[runs])
+                targets = shared_groups(data.group_codes[batch])
+                _step(objective, part, data.features, targets, batch, rates[runs], bias)
             for name, matrix in heads.items():
                 matrix[runs] = part[name]
         _check_finite(heads, purpose, epoch + 1)
@@ -113,9 +116,12 @@ def _step(
     targets: Tensor,
     batch: Tensor,
     rates: Tensor,
+    bias: Mapping[str, Tensor] | None,
 ) -> None:
     inputs = {name: features[name][batch] for name in heads}
     outputs = torch.stack([inputs[name] @ matrix.mT for name, matrix in heads.items()], dim=1)
+    if bias is not None:
+        outputs += torch.stack([bias[name] for name in heads])[:, None]
     deltas = rates * objective.gradient(outputs, targets).transpose(0, 1)
     for delta, (name, matrix) in zip(deltas, heads.items(), strict=True):
         matrix.baddbmm_(delta.mT, inputs[name], alpha=-1)
