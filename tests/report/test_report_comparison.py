@@ -665,8 +665,8 @@ def test_the_gain_of_the_best_on_all_rows_has_columns_if_it_was_measured() -> No
     table = comparison_table(read(comparison))
     assert [name for group, name in table.columns if group == "gain of best"] == list(KS)
     assert len(comparison_table(read(sample())).columns) == len(table.columns) - 3
-    assert [cell.text for cell in table.blocks[1].rows[1]][10:13] == ["31 [25, 38]", "62 [50, 75]", "n/a"]
-    assert [cell.text for cell in table.blocks[2].rows[1]][10:13] == ["failed"] * 3
+    assert [cell.text for cell in table.blocks[1].rows[1]][11:14] == ["31 [25, 38]", "62 [50, 75]", "n/a"]
+    assert [cell.text for cell in table.blocks[2].rows[1]][11:14] == ["failed"] * 3
     assert "| gain of best R@1 | gain of best R@5 | gain of best R@10 |" in to_markdown(read(comparison))
     assert r"\multicolumn{3}{c}{gain of best}" in to_latex(read(comparison))
     assert {len(row) for block in table.blocks for row in block.rows} == {len(table.columns)}
