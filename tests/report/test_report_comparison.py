@@ -677,7 +677,7 @@ def test_the_gain_of_the_best_on_all_rows_has_columns_if_it_was_measured() -> No
     assert "of best %" not in terminal(sample())
     (first, *_) = csv.DictReader(io.StringIO(to_csv(read(comparison))))
     assert [float(first[f"gain_of_best_{part}"]) for part in ("mean", "low", "high")] == [0.3125, 0.25, 0.375]
-    assert json.loads(json.dumps(read(comparison).to_json()))["lines"][0]["gain_retained_best"]["R@10"] is None
+    assert read(comparison).to_json()["lines"][0]["gain_retained_best"]["R@10"] is None
 
 
 def test_widest_numbers_and_long_labels_fit_a_hundred_columns() -> None:

@@ -207,7 +207,7 @@ def test_the_best_is_chosen_from_baselines_with_their_own_settings(made: Made, t
     for ridge in (0.3, 100.0):
         one = tiny("apm", baselines=[{"kind": "cca", "ridges": [ridge]}, "best"])
         contents[ridge] = made.compare(tmp_path / "C", one, resume=(tmp_path / "C").exists()).content
-        stored = [path for path in (tmp_path / "C" / "baselines").iterdir() if path.name.startswith("cca-s")]
+        stored = [path for path in (tmp_path / "C" / "baselines").iterdir() if path.name.startswith("cca-s0")]
         assert len(stored) == len(contents)
     for name in ("cca", "cca-infonce", "cca-stacked"):
         assert line_of(contents[0.3], name)["recall"] != line_of(contents[100.0], name)["recall"]
