@@ -33,10 +33,11 @@ BASELINES = (
     "low_rank",
     "equal_bytes",
     "equal_bytes_4_bit",
-    "cca",
+    *("cca", "cca_infonce", "cca_stacked"),
     "distilled",
     "full_own",
     "full",
+    "best",
 )
 REQUIRED = {"zero_shot", "random", "full", "equal_bytes", "low_rank", "distilled"}
 COMMANDS = [name for group in make_parser().command_groups for name in group.parsers]

@@ -128,6 +128,31 @@ def test_gains_are_shares_of_what_all_rows_gain(scores: dict[str, dict[str, Any]
     assert [name for name in scores if "gain_retained_own" in scores[name]] == ["distilled"]
 
 
+def test_gains_are_also_shares_of_what_the_best_on_all_rows_gains(
+    rows: dict[str, TrainedHeads], scores: dict[str, dict[str, Any]], unseen: FeatureSet
+) -> None:
+    """With its interval, for every row; without such a row there is no share of it, and nothing else changes."""
+    assert not any("gain_retained_best" in row for row in scores.values())
+    best = row(trained(30, 1), "best")
+    found = score_rows({**rows, "best": best}, unseen)
+    for name, scored in found.items():
+        if name != "best":
+            assert scored.evolve(gain_retained_best=None).to_json() == scores[name]
+        for at in CUT_OFFS:
+            means = [found[each].recall["mean"][at].mean for each in ("zero_shot", name, "best")]
+            gain = scored.gain_of_best(at)
+            assert gain is not None
+            assert gain.mean == pytest.approx((means[1] - means[0]) / (means[2] - means[0]), abs=1e-9)
+            assert gain.low <= gain.mean + 1e-9
+            assert gain.high >= gain.mean - 1e-9
+            assert scored.to_json()["gain_retained_best"][at]["mean"] == gain.mean
+    other = [found["distilled"].gain(at) != found["distilled"].gain_of_best(at) for at in CUT_OFFS]
+    assert all(other)
+    nothing = score_rows({**rows, "best": rows["zero_shot"]}, unseen)["distilled"]
+    assert nothing.gain_retained_best == dict.fromkeys(CUT_OFFS)
+    assert nothing.gain_retained == found["distilled"].gain_retained
+
+
 def test_differences_are_paired_with_random_rows_and_the_start(scores: dict[str, dict[str, Any]]) -> None:
     for other in ("random", "zero_shot"):
         reported = {name for name in scores if f"difference_to_{other}" in scores[name]}

@@ -650,11 +650,42 @@ def test_any_modalities_fill_every_row_and_fit_the_terminal(modalities: tuple[st
         assert all(f"{a} → {b}" in shown for a, b in permutations(modalities, 2))
 
 
+def with_best() -> dict[str, Any]:
+    """The sample with gains of the best on all rows, as of a comparison with this baseline."""
+    comparison = sample()
+    for one in comparison["lines"]:
+        if one["recall"] is not None:
+            one["gain_retained_best"] = by_level((0.3125, 0.25, 0.375), (0.625, 0.5, 0.75), None)
+    return comparison
+
+
+def test_the_gain_of_the_best_on_all_rows_has_columns_if_it_was_measured() -> None:
+    """In every form of the table; in a terminal it is the third number of a cell."""
+    comparison = with_best()
+    table = comparison_table(read(comparison))
+    assert [name for group, name in table.columns if group == "gain of best"] == list(KS)
+    assert len(comparison_table(read(sample())).columns) == len(table.columns) - 3
+    assert [cell.text for cell in table.blocks[1].rows[1]][11:14] == ["31 [25, 38]", "62 [50, 75]", "n/a"]
+    assert [cell.text for cell in table.blocks[2].rows[1]][11:14] == ["failed"] * 3
+    assert "| gain of best R@1 | gain of best R@5 | gain of best R@10 |" in to_markdown(read(comparison))
+    assert r"\multicolumn{3}{c}{gain of best}" in to_latex(read(comparison))
+    assert {len(row) for block in table.blocks for row in block.rows} == {len(table.columns)}
+    shown = terminal(comparison)
+    assert max(map(len, shown.splitlines())) <= 100
+    assert "of best %" in shown
+    assert "31 [25, 38]" in shown
+    assert "of best %" not in terminal(sample())
+    (first, *_) = csv.DictReader(io.StringIO(to_csv(read(comparison))))
+    assert [float(first[f"gain_of_best_{part}"]) for part in ("mean", "low", "high")] == [0.3125, 0.25, 0.375]
+    assert read(comparison).to_json()["lines"][0]["gain_retained_best"]["R@10"] is None
+
+
 def test_widest_numbers_and_long_labels_fit_a_hundred_columns() -> None:
     comparison = sample()
     for one in comparison["lines"][:2]:
         one["label"] = "a label that goes on for longer than there is room for " + one["method"]
         one["gain_retained"] = by_level(*[(-1.5, -2.0, -1.25)] * 3)
+        one["gain_retained_best"] = by_level(*[(-1.25, -2.5, -1.125)] * 3)
         one["difference_to_best"] = by_level(*[(-0.5, -0.6, 0.4)] * 3)
         one["seconds"] = {"distill": 1234567.0}
         for k in KS:
@@ -728,8 +759,12 @@ def test_csv_reads_back_as_the_exact_numbers() -> None:
         assert number(record["budget"]) == one.get("budget")
         recall = one["recall"][direction][k] if one["recall"] else {"mean": None, "std": None}
         assert (number(record["mean"]), number(record["std"])) == (recall["mean"], recall["std"])
-        for name, field in (("gain", "gain_retained"), ("difference", "difference_to_best")):
-            estimate = ((one[field] or {}).get(k) if direction == "mean" else None) or {}
+        for name, field in (
+            ("gain", "gain_retained"),
+            ("gain_of_best", "gain_retained_best"),
+            ("difference", "difference_to_best"),
+        ):
+            estimate = ((one.get(field) or {}).get(k) if direction == "mean" else None) or {}
             for part in ("mean", "low", "high"):
                 assert number(record[f"{name}_{part}"]) == estimate.get(part)
         for stage in ("experts", "distill", "students"):

@@ -14,7 +14,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from test_report_tables import DIRECTIONS, KS, read, sample
+from test_report_tables import DIRECTIONS, KS, read, sample, with_best
 
 from omnidistill.core.errors import InputError
 from omnidistill.io.tracking import MetricsRecord
@@ -196,6 +196,16 @@ def test_the_claim_is_that_of_the_scores_with_its_interval_at_every_level() -> N
         in page.text
     )
     assert "Matching loss, summed over modalities: 1.95; no set of this size can reach less than 0.06" in page.text
+
+
+def test_the_gain_of_the_best_on_all_rows_is_on_the_page_if_it_was_measured() -> None:
+    page = Page(render_page([view(scores=with_best())]))
+    assert "gain of best" in [cell.strip() for cell in page.inside("th")]
+    assert "Compared with “best on all rows (CCA + initial heads)”, they retain 8 % [5, 12] at R@1 and" in page.text
+    assert [cell.strip() for cell in page.inside("th")].count("R@5") == 3
+    without = Page(render_page([view()]))
+    assert "gain of best" not in without.text.lower()
+    assert "Compared with" not in without.text
 
 
 def test_an_undefined_gain_is_said_and_not_claimed() -> None:

@@ -235,6 +235,42 @@ def test_terminal_table_fits_eighty_columns_and_takes_labels_literally() -> None
     assert "n/a" in console.export_text()
 
 
+def with_best() -> dict[str, Any]:
+    """The sample with the best on all rows, whose gain is twice that of InfoNCE."""
+    tree = sample()
+    tree["best"] = {**tree["full"], "label": "best on all rows (CCA + initial heads)"}
+    tree["lines"] = [*tree["lines"], "best"]
+    for name in tree["lines"]:
+        gains = tree[name]["gain_retained"]
+        tree[name]["gain_retained_best"] = {k: {part: x / 2 for part, x in gain.items()} for k, gain in gains.items()}
+    tree["distilled"]["gain_retained_best"]["R@10"] = None
+    return tree
+
+
+def test_the_gain_of_the_best_on_all_rows_is_shown_if_it_was_measured() -> None:
+    """As further columns, in a terminal as the third number of a cell; scores without it look as before."""
+    scores = read(with_best())
+    table = score_rows(scores)
+    assert table.header[4:10] == tuple(f"gain {of} {k}" for of in ("retained", "of best") for k in KS)
+    (row,) = (row for row in table.rows if row[0] == "HoPA, 100 rows")
+    assert row[4:] == (
+        *("17 [10, 24] %", "28 [21, 35] %", "32 [25, 39] %"),
+        *("8 [5, 12] %", "14 [10, 17] %", "n/a", "40.0", "493.8 kB"),
+    )
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(to_rich(scores))
+    shown = console.export_text()
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "…" not in shown
+    (place,) = (place for place, line in enumerate(shown.splitlines()) if "HoPA, 100 rows" in line)
+    assert "14 [10, 17]" in shown.splitlines()[place + 2]
+    assert "of best" not in str(score_rows(read(sample())).header)
+    records = [each for each in csv.DictReader(io.StringIO(to_csv(scores))) if each["line"] == "distilled"]
+    assert records[1]["gain_of_best_mean"] == repr(with_best()["distilled"]["gain_retained_best"]["R@5"]["mean"])
+    assert [each["gain_of_best_mean"] for each in records[2:4]] == ["", ""]
+    assert read(json.loads(json.dumps(scores.to_json()))) == scores
+
+
 def test_rich_is_not_imported_before_a_terminal_table_is_wanted() -> None:
     code = "import sys, omnidistill.report.run_table; sys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,12 +5,14 @@ Experts and the baselines that train on all rows are tuned in this way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Unpack
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.data.featureset import Development, FeatureSet
@@ -51,6 +53,7 @@ def choose_training(
     max_epochs: int,
     seed: int,
     purpose: str,
+    bias: Mapping[str, Float[Tensor, " _"]] | None = None,
     report: Callable[..., object] = lambda n, **fields: None,
     last_epoch: bool = False,
     **optimiser: Unpack[PublishedSgd],
@@ -69,6 +72,7 @@ def choose_training(
         max_epochs: largest number of epochs.
         seed: seed of the mini-batches.
         purpose: name of the random stream of the mini-batches.
+        bias: {modality: d}, added to the outputs and not trained; None means zero.
         report: `Progress.advance`, or a function like it: called after every epoch with its score, and when a run ends.
         last_epoch: whether the number of epochs is given instead of chosen.
         optimiser: momentum, weight decay and decay of the step size, see `train_epochs`.
@@ -85,18 +89,24 @@ def choose_training(
             num_epochs=max_epochs,
             seed=seed,
             purpose=purpose,
+            bias=bias,
             **optimiser,
         )
         scored = _score_at_last_epoch if last_epoch else best_epoch
-        score, epoch, count = scored(epochs, partial(_reported_score, heads, data.validation, report))
+        score, epoch, count = scored(epochs, partial(_reported_score, heads, data.validation, bias, report))
         num_evaluated += count
         report(1, validation=score, learning_rate=rate, epochs=epoch)
         best = max(best, Training(rate, epoch, score, 0), key=lambda training: training.score)
     return Training(best.learning_rate, best.num_epochs, best.score, num_evaluated)
 
 
-def _reported_score(heads: StackedHeads, validation: FeatureSet, report: Callable[..., object]) -> float:
-    score = validation_score(run_of(heads, 0), validation)
+def _reported_score(
+    heads: StackedHeads,
+    validation: FeatureSet,
+    bias: Mapping[str, Tensor] | None,
+    report: Callable[..., object],
+) -> float:
+    score = validation_score(run_of(heads, 0), validation, bias)
     report(0, validation=score)
     return score
 

@@ -22,7 +22,11 @@ MEAN = "mean"
 REQUIRED_ROWS = ("zero_shot", "distilled", "full")
 """Rows that every evaluated run has. Gain retained is (row - zero_shot) / (full - zero_shot)."""
 
-_UNITS = {"recall": "fraction", "gain_retained": "fraction of (full - zero_shot)"}
+_UNITS = {
+    "recall": "fraction",
+    "gain_retained": "fraction of (full - zero_shot)",
+    "gain_retained_best": "fraction of (best - zero_shot)",
+}
 _DIFFERENCE = "difference_to_"
 
 Level = Annotated[str, Field(pattern=r"^R@[1-9][0-9]*$")]
@@ -65,6 +69,7 @@ class RowScores(JsonContent):
         metrics: the other metrics (ranks, MRR, mAP, nDCG) by direction, and their mean over directions.
         gain_retained: the share of the gain from training on all rows that this row retains; None if that gain is not
             above noise.
+        gain_retained_best: share of the gain of the best heads on all rows, in the same way; None without a row `best`.
         seconds: time to tune and train all runs.
         bytes: size of the files that a receiver needs, without the initial heads.
         needs_start: whether a receiver needs the initial heads too; None if it is not recorded.
@@ -82,6 +87,7 @@ class RowScores(JsonContent):
     recall: RecallTable
     metrics: Mapping[str, Mapping[str, Spread]] = {}
     gain_retained: Intervals | None = None
+    gain_retained_best: Intervals | None = None
     seconds: Amount | None = None
     bytes: Count | None = None
     needs_start: bool | None = None
@@ -94,9 +100,15 @@ class RowScores(JsonContent):
         """Return the gain retained at one level, or None if it is undefined."""
         return (self.gain_retained or {}).get(level)
 
+    def gain_of_best(self, level: str) -> Interval | None:
+        """Return the share of the gain of the best heads on all rows at one level; None if it is not defined."""
+        return (self.gain_retained_best or {}).get(level)
+
     def to_json(self) -> dict[str, Any]:
         """Return the row in the form stored in scores.json."""
         tree = self.model_dump(mode="json")
+        if self.gain_retained_best is None:
+            del tree["gain_retained_best"]
         own, differences = tree.pop("gain_retained_own"), tree.pop("differences")
         tree |= {f"{_DIFFERENCE}{name}": levels for name, levels in differences.items()}
         return tree if own is None else {**tree, "gain_retained_own": own}
@@ -169,6 +181,11 @@ class RunScores(JsonContent):
     def distilled(self) -> RowScores:
         """The row of the distilled set."""
         return self.rows["distilled"]
+
+    @property
+    def has_best(self) -> bool:
+        """Whether gain retained was also measured against the best heads on all rows."""
+        return any(row.gain_retained_best is not None for row in self.rows.values())
 
     @property
     def levels(self) -> list[str]:

@@ -2,8 +2,9 @@
 
 Metrics cover all M (M - 1) directions, in expectation over random tie-breaking (`evaluation.metrics`). Gain retained is
 (row - zero_shot) / (full - zero_shot) of a recall; it is null if the gain of training on all rows is not above noise.
-Recall and gain are fractions. The students of the distilled set are averaged, because one set is one sample of its
-method: the intervals of the set cover queries only. Those of baselines also cover their runs.
+If there is a row `best`, gain retained is also measured against it. Recall and gain are fractions. The students of the
+distilled set are averaged, because one set is one sample of its method: the intervals of the set cover queries only.
+Those of baselines also cover their runs.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def score_rows(
     Returns:
         The scores by row name, in the order of `rows`. Every row has its paired differences to "zero_shot" and to
         "random" (if present); "zero_shot" has none. "distilled" also has `gain_retained_own` if `rows` contains
-        "full_own".
+        "full_own", and every row has `gain_retained_best` if `rows` contains "best".
 
     Raises:
         InputError: a cut-off that the settings name exceeds the size of a gallery.
@@ -153,6 +154,7 @@ def score_rows(
             recall=scoring.recall(measured[name]),
             metrics=scoring.metrics(measured[name]),
             gain_retained=scoring.gain(zero_shot, hits["full"], hits[name]),
+            gain_retained_best=scoring.gain(zero_shot, hits["best"], hits[name]) if "best" in hits else None,
             seconds=row.seconds,
             bytes=row.bytes,
             settings=row.settings,

@@ -25,7 +25,7 @@ class TrainedHeads:
         seconds: time to tune and train all runs.
         settings: the settings that validation chose, as JSON.
         num_evaluated: number of students evaluated on validation to choose the settings.
-        bias: {modality: vector of width d}, added to the outputs of the heads; only if there is a single part.
+        bias: {modality: vector of width d}, added to the outputs of every run; only if there is a single part.
     """
 
     label: str

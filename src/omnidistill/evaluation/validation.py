@@ -53,10 +53,14 @@ def doubt(validation: FeatureSet) -> str | None:
     return f"small validation split: with {groups} the standard error of a score may be {100 * error:.0f} points"
 
 
-def mean_score(heads: Mapping[str, Float[Tensor, "_ _ _"]], validation: FeatureSet) -> float:
-    """Return the mean validation score over stacked runs."""
+def mean_score(
+    heads: Mapping[str, Float[Tensor, "_ _ _"]],
+    validation: FeatureSet,
+    bias: Mapping[str, Float[Tensor, " _"]] | None = None,
+) -> float:
+    """Return the mean validation score over stacked runs, which share the bias."""
     num_runs = len(next(iter(heads.values())))
-    return sum(validation_score(run_of(heads, run), validation) for run in range(num_runs)) / num_runs
+    return sum(validation_score(run_of(heads, run), validation, bias) for run in range(num_runs)) / num_runs
 
 
 def run_of(heads: Mapping[str, Float[Tensor, "_ _ _"]], run: int) -> Heads:

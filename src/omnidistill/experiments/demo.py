@@ -26,6 +26,7 @@ from omnidistill.report.run_table import combine, interval, to_markdown
 
 PRESETS = ("hopa", "recommended")
 NUM_SEEDS = 5
+_SHARED = ("zero_shot", "cca", "cca_infonce", "cca_stacked", "full", "best")  # rows that both runs have in common
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def run_demo(
             progress=display,
             command=f"omnidistill demo (preset {preset})",
         )
-        baselines = default_baselines(["full-own"]) if views else None
+        baselines = default_baselines(["full-own", "best"]) if views else None
         evaluation = evaluate(
             result,
             data,
@@ -81,7 +82,7 @@ def run_demo(
             progress=display,
             command="omnidistill demo",
         )
-        shared = {name: evaluation.rows[name] for name in ("zero_shot", "full")}
+        shared = {name: evaluation.rows[name] for name in _SHARED}
         scores.append(evaluation.scores)
         views.append(evaluation.view())
     combined = combine(scores)

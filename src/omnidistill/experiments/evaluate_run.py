@@ -48,7 +48,10 @@ from omnidistill.report.cases import Cases, find_cases, save_cases
 from omnidistill.report.page import RunView, render_page
 from omnidistill.report.run_table import to_csv, to_markdown
 
-_ORDER = ("zero_shot", "random", "low_rank", "equal_bytes", "equal_bytes_4_bit", "cca", "distilled", "full_own", "full")
+_ORDER = (
+    *("zero_shot", "random", "low_rank", "equal_bytes", "equal_bytes_4_bit", "cca", "cca_infonce", "cca_stacked"),
+    *("distilled", "full_own", "full", "best"),
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

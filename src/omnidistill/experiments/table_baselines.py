@@ -60,12 +60,14 @@ def table_baselines(
 ) -> tuple[Baseline, ...]:
     """Return the baselines of a table without duplicates, the required ones first.
 
-    `full-own` is replaced by one baseline per student objective.
+    `full-own` is replaced by one baseline per student objective. If a baseline needs others that are not requested,
+    they are added before it.
     """
     students = [config.distill.student for config in configs]
     every = [*(baselines.build(name) for name in REQUIRED), *requested]
     expanded = [baseline for each in every for baseline in each.for_students(students, evaluate)]
-    return tuple({baseline.name: baseline for baseline in expanded}.values())
+    unique = {baseline.name: baseline for baseline in expanded}
+    return tuple(_with_needs(list(unique.values())))
 
 
 def setting_of(
@@ -84,9 +86,38 @@ def setting_of(
 
 
 def dependencies_first(requested: Sequence[Baseline]) -> list[Baseline]:
-    """Sort the baselines so that each one that another baseline needs comes before it."""
-    needed = {name for baseline in requested for name in baseline.needs}
-    return sorted(requested, key=lambda baseline: baseline.kind not in needed)
+    """Sort the baselines so that each one comes after those that it needs; otherwise the order stays the same."""
+    named = {baseline.kind: baseline for baseline in requested}
+    ordered: dict[str, Baseline] = {}
+
+    def add(baseline: Baseline) -> None:
+        for name in baseline.needs:
+            if name in named:
+                add(named[name])
+        ordered.setdefault(baseline.name, baseline)
+
+    for baseline in requested:
+        add(baseline)
+    return list(ordered.values())
+
+
+def _with_needs(requested: Sequence[Baseline]) -> list[Baseline]:
+    """Return the baselines, with those that they need and that are missing inserted before them."""
+    present = {baseline.kind for baseline in requested}
+    complete: list[Baseline] = []
+    for baseline in requested:
+        missing = [name for name in all_needs(baseline) if name not in present]
+        complete += [*(baselines.build(name) for name in missing), baseline]
+        present |= set(missing)
+    return complete
+
+
+def all_needs(baseline: Baseline) -> list[str]:
+    """Return the names of the baselines that this one is computed from, directly or through others, those first."""
+    names: list[str] = []
+    for name in baseline.needs:
+        names += [*all_needs(baselines.build(name)), name]
+    return list(dict.fromkeys(names))
 
 
 def check_result(baseline: Baseline, result: object, start: Heads) -> TrainedHeads:

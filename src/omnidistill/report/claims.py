@@ -34,6 +34,10 @@ def further(scores: RunScores) -> str:
         parts.append(f"They retain {enumerated(others)}.")
     if undefined := [k for k in scores.levels if k not in gains]:
         parts.append(f"At {enumerated(undefined)}, training on all rows does not improve recall beyond noise.")
+    of_best = {k: gain for k in scores.levels if (gain := scores.distilled.gain_of_best(k)) is not None}
+    if of_best and "best" in scores.rows:
+        shares = enumerated(f"{share(gain)} at {k}" for k, gain in of_best.items())
+        parts.append(f"Compared with “{scores.rows['best'].label}”, they retain {shares}.")
     return " ".join(parts)
 
 

@@ -61,6 +61,7 @@ class ComparisonRow(JsonContent):
         kind: "method", or "reference" for a baseline.
         size, budget: number of rows of the set, and the budget from which this number was derived.
         recall, metrics, gain_retained: scores over all runs with all seeds; None if every run failed.
+        gain_retained_best: share of the gain of the best heads on all rows; None if these are not among the baselines.
         difference_to_best: paired difference to the best method in the group; None for the best and for baselines.
         coverage: the variation that the intervals cover; None if every run failed, and in comparisons of version 0.1.
         seconds: time for one set.
@@ -81,6 +82,7 @@ class ComparisonRow(JsonContent):
     recall: RecallTable | None
     metrics: Mapping[str, Mapping[str, Spread]] = {}
     gain_retained: Intervals | None = None
+    gain_retained_best: Intervals | None = None
     difference_to_best: Intervals | None = None
     coverage: Coverage | None = None
     seconds: Seconds | None = None
@@ -109,6 +111,10 @@ class ComparisonRow(JsonContent):
         """Return the gain retained at a recall level; None if it is not defined."""
         return (self.gain_retained or {}).get(level)
 
+    def gain_of_best(self, level: str) -> Interval | None:
+        """Return the share of the gain of the best heads on all rows at a recall level; None if it is not defined."""
+        return (self.gain_retained_best or {}).get(level)
+
     def difference(self, level: str) -> Interval | None:
         """Return the difference to the group's best method at a recall level; None for the best and for baselines."""
         return (self.difference_to_best or {}).get(level)
@@ -116,7 +122,10 @@ class ComparisonRow(JsonContent):
     def to_json(self) -> dict[str, Any]:
         """Return the row in the format of comparison.json; `seconds` contains only the stages that the row has."""
         seconds = None if self.seconds is None else self.seconds.model_dump(mode="json", exclude_none=True)
-        return {**self.model_dump(mode="json"), "seconds": seconds}
+        tree = self.model_dump(mode="json")
+        if self.gain_retained_best is None:
+            del tree["gain_retained_best"]
+        return {**tree, "seconds": seconds}
 
 
 class ComparisonData(JsonContent):
@@ -155,6 +164,11 @@ class Comparison(JsonContent):
     seeds: Sequence[int]
     num_students: int
     rows: Annotated[Sequence[ComparisonRow], Field(min_length=1)]
+
+    @property
+    def has_best(self) -> bool:
+        """Whether gain retained was also measured against the best heads on all rows."""
+        return any(row.gain_retained_best is not None for row in self.rows)
 
     @property
     def by_budget(self) -> bool:

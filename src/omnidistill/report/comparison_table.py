@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from omnidistill.evaluation.intervals import Interval
 from omnidistill.evaluation.run_scores import MEAN
 from omnidistill.report.comparison_content import Comparison
-from omnidistill.report.layouts import DIFFERENCE, GAIN, Cell, ComparisonTable, comparison_table
+from omnidistill.report.layouts import DIFFERENCE, GAIN, GAIN_OF_BEST, Cell, ComparisonTable, comparison_table
 
 if TYPE_CHECKING:
     import rich.table
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 CSV_HEADER = (
     *("line", "method", "label", "kind", "size", "budget", "direction", "metric", "mean", "std"),
-    *("gain_mean", "gain_low", "gain_high", "difference_mean", "difference_low", "difference_high"),
+    *("gain_mean", "gain_low", "gain_high", "gain_of_best_mean", "gain_of_best_low", "gain_of_best_high"),
+    *("difference_mean", "difference_low", "difference_high"),
     *("seconds_experts", "seconds_distill", "seconds_students", "bytes", "peak_bytes", "choices"),
 )
 _MARKDOWN = re.compile(r"[\\`*_{}<>|#~$&^]|(?<=\])\(")
@@ -102,9 +103,10 @@ def to_csv(comparison: Comparison) -> str:
         records: list[tuple[str | float | None, ...]] = []
         for direction, levels in (row.recall or {}).items():
             for name, value in {**levels, **row.metrics.get(direction, {})}.items():
-                gain, difference = (row.gain(name), row.difference(name)) if direction == MEAN else (None, None)
-                records.append((direction, name, value.mean, value.std, *_parts(gain), *_parts(difference)))
-        writer.writerows((*names, *record, *costs) for record in records or [(None,) * 10])
+                estimates = (row.gain(name), row.gain_of_best(name), row.difference(name))
+                parts = [part for estimate in estimates for part in _parts(estimate if direction == MEAN else None)]
+                records.append((direction, name, value.mean, value.std, *parts))
+        writer.writerows((*names, *record, *costs) for record in records or [(None,) * 13])
     return text.getvalue()
 
 
@@ -118,8 +120,11 @@ def _stacks(table: ComparisonTable) -> tuple[list[str], list[tuple[str, list[int
         places.setdefault(group, {})[name] = place
     if table.layout == "retrieval":
         difference = next(iter(places[DIFFERENCE]))
+        groups, of_best = [MEAN, GAIN], ""
+        if GAIN_OF_BEST in places:
+            groups, of_best = [*groups, GAIN_OF_BEST], "\nof best %"
         return [], [
-            *((f"{k} %\ngain %", [places[MEAN][k], places[GAIN][k]]) for k in places[MEAN]),
+            *((f"{k} %\ngain %{of_best}", [places[group][k] for group in groups]) for k in places[MEAN]),
             (f"difference\nto best {difference}", [places[DIFFERENCE][difference]]),
             ("seconds\nbytes", [places[""]["seconds"], places[""]["bytes"]]),
         ]

@@ -1,6 +1,7 @@
 """The table of a comparison as text, in one of five layouts.
 
-* retrieval: recall, gain retained, difference to the best method, and cost; one block per group
+* retrieval: recall, gain retained (of InfoNCE and, if it is among the baselines, of the best on all rows), difference
+  to the best method, and cost; one block per group
 * variants: mean recall over directions; methods as rows and groups as columns
 * cost: seconds per stage, bytes, and number of students evaluated on validation; one block per group
 * directions: recall in every direction; one block per group
@@ -26,7 +27,7 @@ from omnidistill.report.interval_notes import LabelledCoverage, coverage_notes
 from omnidistill.report.run_table import ABSENT, arrow, human_bytes, interval, percent
 
 FAILED = "failed"
-GAIN, DIFFERENCE = "gain retained", "difference to best"
+GAIN, GAIN_OF_BEST, DIFFERENCE = "gain retained", "gain of best", "difference to best"
 Columns = tuple[tuple[str, str], ...]
 _DEFAULT_LEVELS = ["R@1", "R@5", "R@10"]  # used if every row failed
 
@@ -183,10 +184,12 @@ class _Cells:
 def _retrieval(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
     first_two = cells.levels[:2]
     pairs = [(direction, k) for direction in cells.directions for k in first_two]
+    of_best = cells.levels if cells.comparison.has_best else []
     columns = (
         ("", "Method"),
         *((arrow(direction), k) for direction, k in pairs),
         *((group, k) for group in (MEAN, GAIN) for k in cells.levels),
+        *((GAIN_OF_BEST, k) for k in of_best),
         (DIFFERENCE, first_two[-1]),
         ("", "seconds"),
         ("", "bytes"),
@@ -197,6 +200,7 @@ def _retrieval(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
             *(cells.recall(row, direction, k, spread=False) for direction, k in pairs),
             *(cells.recall(row, MEAN, k) for k in cells.levels),
             *(_gain(row, k) for k in cells.levels),
+            *(_estimate(row, row.gain_of_best(k), "n/a") for k in of_best),
             _difference(row, first_two[-1]),
             _amount(row, row.stage_seconds.total, _in_seconds),
             _amount(row, row.bytes, human_bytes),

@@ -75,6 +75,7 @@ def render_page(runs: Sequence[RunView]) -> str:
         widths=data.widths,
         licences=[plain(entry) for entry in data.licence],
         scores_table=tables.scores,
+        has_best=tables.has_best,
         emphasised=tables.emphasised,
         recall_levels=tables.levels,
         heat=tables.heat,
@@ -105,6 +106,7 @@ class _SharedTables:
     """
 
     scores: TextTable | None = None
+    has_best: bool = False
     emphasised: frozenset[int] = frozenset()
     levels: Sequence[str] = ()
     heat: Sequence[HeatTable] = ()
@@ -120,6 +122,7 @@ def _shared_tables(evaluated: Sequence[RunScores]) -> _SharedTables:
     scores = combine(evaluated)
     return _SharedTables(
         score_rows(scores),
+        scores.has_best,
         frozenset(number for number, name in enumerate(scores.rows) if name.startswith("distilled")),
         [*scores.levels, *scores.undefined],
         heat_tables(scores),

@@ -1,7 +1,8 @@
 """The score table of an evaluation for the terminal, Markdown and CSV, with a row for the set and one per baseline.
 
 Recall and gain are fractions in the CSV file and percentages in the other tables. Gain retained is
-(row - zero_shot) / (full - zero_shot), or "n/a" if the gain from training on all rows is not above noise.
+(row - zero_shot) / (full - zero_shot), or "n/a" if the gain from training on all rows is not above noise. The gain of
+best is the same with the best heads on all rows instead of `full`; scores without a row `best` do not have it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     import rich.table
 
 ABSENT = "–"
-CSV_HEADER = ("line", "direction", "metric", "mean", "std", "gain_mean", "gain_low", "gain_high")
+CSV_HEADER = (
+    *("line", "direction", "metric", "mean", "std", "gain_mean", "gain_low", "gain_high"),
+    *("gain_of_best_mean", "gain_of_best_low", "gain_of_best_high"),
+)
 _OWN_ROWS = ("distilled", "full_own")
 _SHARED_ROWS = ("zero_shot", "full")
 _RECALL_TOLERANCE = 5e-4
@@ -47,12 +51,15 @@ def score_rows(scores: RunScores) -> TextTable:
         scores: the scores of an evaluated run.
     """
     levels = [*scores.levels, *scores.undefined]
-    header = ("Method", *(f"{k} %" for k in levels), *(f"gain retained {k}" for k in levels), "seconds", "bytes")
+    of_best = levels if scores.has_best else []
+    gains = (*(f"gain retained {k}" for k in levels), *(f"gain of best {k}" for k in of_best))
+    header = ("Method", *(f"{k} %" for k in levels), *gains, "seconds", "bytes")
     rows = tuple(
         (
             row.label,
             *("n/a" if k in scores.undefined else _recall_cell(row.recall[MEAN].get(k)) for k in levels),
             *(_gain_cell(row.gain(k)) for k in levels),
+            *(_gain_cell(row.gain_of_best(k)) for k in of_best),
             ABSENT if row.seconds is None else f"{row.seconds:,.1f}",
             ABSENT if row.bytes is None else human_bytes(row.bytes),
         )
@@ -120,7 +127,7 @@ def metrics_to_rich(scores: RunScores) -> rich.table.Table | None:
 
 
 def to_rich(scores: RunScores) -> rich.table.Table:
-    """Return the score table for a terminal; to fit 80 columns, gain is below recall, and bytes are below seconds."""
+    """Return the score table for a terminal; to fit 80 columns, gains are below recall, and bytes below seconds."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -130,12 +137,13 @@ def to_rich(scores: RunScores) -> rich.table.Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
     table.caption, table.caption_justify = Text("\n".join(scoring_facts(scores))), "left"
     table.add_column("Method", overflow="fold")
-    for name in (*(f"{k} %\ngain %" for k in levels), "seconds\nbytes"):
+    of_best = "\nof best %" if scores.has_best else ""
+    for name in (*(f"{k} %\ngain %{of_best}" for k in levels), "seconds\nbytes"):
         table.add_column(Text(name), justify="right", no_wrap=True)
     for label, *cells in score_rows(scores).rows:
-        recalls, gains = cells[: len(levels)], [cell.removesuffix(" %") for cell in cells[len(levels) : -2]]
-        stacked = zip((*recalls, cells[-2]), (*gains, cells[-1]), strict=True)
-        table.add_row(Text(label), *(Text(f"{upper}\n{lower}") for upper, lower in stacked))
+        numbers, costs = [cell.removesuffix(" %") for cell in cells[:-2]], cells[-2:]
+        stacked = [numbers[place :: len(levels)] for place in range(len(levels))]
+        table.add_row(Text(label), *(Text("\n".join(column)) for column in (*stacked, costs)))
     return table
 
 
@@ -157,7 +165,7 @@ def _markdown_table(table: TextTable) -> str:
 def to_csv(scores: RunScores) -> str:
     """Return all metrics as CSV, unrounded, with one record per row, direction and metric.
 
-    The gain refers to the mean over directions.
+    The gains refer to the mean over directions.
 
     Args:
         scores: the scores of an evaluated run.
@@ -168,8 +176,8 @@ def to_csv(scores: RunScores) -> str:
     for name, row in scores.rows.items():
         for direction, levels in row.recall.items():
             for metric, value in {**levels, **row.metrics.get(direction, {})}.items():
-                gain = row.gain(metric) if direction == MEAN else None
-                ends = (None, None, None) if gain is None else (gain.mean, gain.low, gain.high)
+                gains = (row.gain(metric), row.gain_of_best(metric)) if direction == MEAN else (None, None)
+                ends = (end for gain in gains for end in _ends(gain))
                 numbers = ("" if number is None else repr(number) for number in (value.mean, value.std, *ends))
                 writer.writerow((name, direction, metric, *numbers))
     return text.getvalue()
@@ -226,6 +234,10 @@ def human_bytes(count: int | float) -> str:
 def arrow(direction: str) -> str:
     """Return a direction for display: `image → text` for `image->text`."""
     return direction.replace("->", " → ")
+
+
+def _ends(gain: Interval | None) -> tuple[float | None, ...]:
+    return (None, None, None) if gain is None else (gain.mean, gain.low, gain.high)
 
 
 def _recall_cell(recall: Spread | None) -> str:

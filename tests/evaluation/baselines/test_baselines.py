@@ -52,6 +52,15 @@ def full(start: Heads) -> TrainedHeads:
     return AllRows().fit(setting(start))
 
 
+@pytest.fixture(scope="module")
+def fitted(start: Heads, full: TrainedHeads) -> dict[str, TrainedHeads]:
+    """The baselines from which others are computed."""
+    results = {"full": full}
+    for name in ("cca", "cca-infonce", "cca-stacked"):
+        results[name] = built(name).fit(setting(start, fitted=dict(results)))
+    return results
+
+
 def setting(
     start: Heads, data: Development | None = None, config: EvaluateConfig = CONFIG, seed: int = 0, **settings: Any
 ) -> Setting:
@@ -75,12 +84,13 @@ def test_every_baseline_is_registered_and_part_of_the_default_table() -> None:
     assert set(REQUIRED) <= set(NAMES)
     for name in NAMES:
         assert set(baselines.get(name).needs) <= set(NAMES)
+        assert all(baselines.get(needed).stores_heads for needed in baselines.get(name).needs)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_baseline_keeps_its_contract(name: str, start: Heads, full: TrainedHeads) -> None:
+def test_every_baseline_keeps_its_contract(name: str, start: Heads, fitted: dict[str, TrainedHeads]) -> None:
     """Finite heads of every modality, facts that JSON can hold, nothing changed, and equal bits the second time."""
-    baseline, here = built(name), setting(start, fitted={"full": full})
+    baseline, here = built(name), setting(start, fitted=fitted)
     state = torch.get_rng_state()
     before = {modality: matrix.clone() for modality, matrix in start.items()}
     rows = {modality: x.clone() for modality, x in here.data.train.features.items()}
@@ -98,21 +108,23 @@ def test_every_baseline_keeps_its_contract(name: str, start: Heads, full: Traine
     assert result.label == again.label != ""
     assert result.bytes == again.bytes >= 0
     assert result.seconds >= 0
-    assert json.loads(json.dumps(result.settings)) == again.settings
+    assert json.loads(json.dumps(dict(result.settings))) == again.settings
     assert result.num_evaluated == again.num_evaluated >= 0
     assert baseline.needs_start == (name != "cca")
 
 
-@pytest.mark.parametrize("name", ["random", "low-rank", "full", "full-own"])
-def test_another_seed_gives_other_runs(name: str, start: Heads) -> None:
-    one, other = (built(name).fit(setting(start, seed=seed)) for seed in (0, 1))
+@pytest.mark.parametrize("name", ["random", "low-rank", "full", "full-own", "cca-infonce"])
+def test_another_seed_gives_other_runs(name: str, start: Heads, fitted: dict[str, TrainedHeads]) -> None:
+    one, other = (built(name).fit(setting(start, seed=seed, fitted=fitted)) for seed in (0, 1))
     assert not torch.equal(one.heads["a"], other.heads["a"])
     assert not torch.equal(one.heads["a"][0], one.heads["a"][1])
 
 
-def test_a_sized_baseline_depends_on_the_allowance_and_no_other_one_does(start: Heads, full: TrainedHeads) -> None:
+def test_a_sized_baseline_depends_on_the_allowance_and_no_other_one_does(
+    start: Heads, fitted: dict[str, TrainedHeads]
+) -> None:
     for name in NAMES:
-        here = setting(start, fitted={"full": full})
+        here = setting(start, fitted=fitted)
         smaller = dataclasses.replace(here, allowance=Allowance(rows=2, bytes=here.allowance.bytes // 2))  # type: ignore[union-attr]
         one, other = built(name).fit(here), built(name).fit(smaller)
         assert (one.bytes != other.bytes) == baselines.get(name).sized, name

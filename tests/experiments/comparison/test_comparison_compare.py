@@ -12,7 +12,9 @@ import pytest
 
 from comparison_problems import FEW, Cut, Made, compare_in, counted, line_of, results, tiny, without_costs
 from omnidistill.core.errors import InputError
+from omnidistill.evaluation.baselines import baselines
 from omnidistill.evaluation.validation import step_choices
+from omnidistill.experiments.comparison import compare
 from omnidistill.experiments.run import heads_fingerprint, versions
 from omnidistill.io.artifacts import load_artifact
 from omnidistill.models.heads import save_heads
@@ -108,7 +110,7 @@ def test_interrupted_often_it_ends_with_the_table_of_an_uninterrupted_one(made: 
     before: dict[str, Any] = {}
     for stage, after, finished in (
         ("heads", 1, 0),
-        ("full-s0: train", 0, 0),
+        ("full-s0: train", 0, 1),
         ("equal-bytes-n8-s0: train", 0, 2),
         ("apm-n8-s0: choose", 1, 3),
         ("hopa-n8-s0: experts", 1, 4),
@@ -166,6 +168,50 @@ def test_a_cut_cell_goes_on_under_a_new_label(made: Made, tmp_path: Path) -> Non
     ended = made.compare(tmp_path / "C", named, resume=True)
     assert ended.failures == {}
     assert line_of(ended.content, "hopa@8")["label"] == "ours"
+
+
+def test_the_best_on_all_rows_is_chosen_from_baselines_that_are_trained_once(made: Made, tmp_path: Path) -> None:
+    """In memory, in a folder and on workers; also after a table without it, which stored what it needs."""
+    trained: list[str] = []
+
+    def counting(fit: Any) -> Any:
+        return lambda baseline, setting: trained.append(baseline.kind) or fit(baseline, setting)
+
+    plain, best = tiny("apm", baselines=["cca"]), tiny("apm", baselines=["best"])
+    names = ("full", "cca", "cca-infonce", "cca-stacked", "best")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            kind = baselines.get(name)
+            patch.setattr(kind, "fit", counting(kind.fit))
+        made.compare(tmp_path / "C", plain)
+        assert trained == ["full", "cca"]
+        found = made.compare(tmp_path / "C", best, resume=True)
+        assert trained == list(names)
+    assert found.failures == {}
+    rows = {row.method: row for row in found.content.rows}
+    assert list(rows) == ["zero-shot", "full", "cca", "cca-infonce", "cca-stacked", "best", "apm"]
+    chosen = {"InfoNCE": "full", "ridge CCA": "cca", "InfoNCE from CCA": "cca-infonce", "CCA + initial heads":
+              "cca-stacked"}[rows["best"].label.removeprefix("best on all rows (").removesuffix(")")]  # fmt: skip
+    assert rows["best"].recall == rows[chosen].recall
+    assert rows["best"].bytes == rows[chosen].bytes
+    in_memory = compare(made.data, config=best, heads=small_heads(made.data), device="cpu", progress=False)
+    again = compare(
+        made.data, config=best, heads=small_heads(made.data), folder=tmp_path / "D", device="cpu", progress=False
+    )
+    assert without_costs(in_memory.content) == without_costs(again.content)
+
+
+def test_the_best_is_chosen_from_baselines_with_their_own_settings(made: Made, tmp_path: Path) -> None:
+    """CCA with another ridge is the one of the table, and a new ridge computes what depends on it again."""
+    contents = {}
+    for ridge in (0.3, 100.0):
+        one = tiny("apm", baselines=[{"kind": "cca", "ridges": [ridge]}, "best"])
+        contents[ridge] = made.compare(tmp_path / "C", one, resume=(tmp_path / "C").exists()).content
+        stored = [path for path in (tmp_path / "C" / "baselines").iterdir() if path.name.startswith("cca-s0")]
+        assert len(stored) == len(contents)
+    for name in ("cca", "cca-infonce", "cca-stacked"):
+        assert line_of(contents[0.3], name)["recall"] != line_of(contents[100.0], name)["recall"]
+    assert line_of(contents[0.3], "full")["recall"] == line_of(contents[100.0], "full")["recall"]
 
 
 # what is given

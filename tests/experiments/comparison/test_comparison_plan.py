@@ -179,7 +179,7 @@ def test_sized_baselines_have_the_bytes_of_the_largest_set_of_their_size(data: F
 def test_baselines_of_other_settings_have_other_folders(data: FeatureSet) -> None:
     def folders(seeds: tuple[int, ...], evaluate: EvaluateConfig) -> set[str]:
         cells = planned(tiny("hopa", sizes=(12, 20), seeds=seeds), data, evaluate)
-        assert len({cell.folder for cell in cells}) == len(cells) == 10
+        assert len({cell.folder for cell in cells}) == len(cells) == 13
         return {cell.folder for cell in cells}
 
     usual = folders((0, 1), EvaluateConfig())
@@ -194,6 +194,18 @@ def test_a_baseline_with_settings_of_its_own_has_a_folder_of_its_own(data: Featu
 
     assert folder("random") == folder({"kind": "random", "max_steps": 2048})
     assert folder("random") != folder({"kind": "random", "max_steps": 64})
+
+
+def test_what_a_baseline_needs_is_planned_before_it(data: FeatureSet) -> None:
+    cells = {cell.name: cell for cell in planned(tiny("apm", baselines=["best", "cca-stacked"]), data)}
+    assert list(cells) == ["zero-shot", "full", "cca", "cca-infonce", "best", "cca-stacked"]
+    assert [cell.name for cell in cells["best"].needed] == ["full", "cca", "cca-infonce", "cca-stacked"]
+    assert all(cells[cell.name] == cell for cell in cells["best"].needed)
+    own = {"kind": "cca", "ridges": [0.1]}
+    changed = {cell.name: cell for cell in planned(tiny("apm", baselines=[own, "best"]), data)}
+    for name in cells:
+        assert (cells[name].folder == changed[name].folder) == (name in ("zero-shot", "full")), name
+        assert all(changed[cell.name] == cell for cell in changed[name].needed)
 
 
 # budgets
@@ -257,14 +269,15 @@ def test_baselines_at_a_budget_have_its_float32_rows_and_its_bytes(data: Feature
         ("low-rank", budgets[0], Allowance(11, budgets[0])),
         *(("equal-bytes", budget, Allowance(rows, budget)) for budget, rows in allowed.items()),
         *(("equal-bytes-4-bit", budget, Allowance(rows, budget)) for budget, rows in allowed.items()),
-        ("cca", None, None),
+        *((name, None, None) for name in ("cca", "cca-infonce", "cca-stacked", "best")),
     ]
     assert [cell.group for cell in cells] == [cell.budget for cell in cells]
     assert [cell.size for cell in cells] == [None] * len(cells)
     assert len({cell.folder for cell in cells}) == len(cells)
     sized = planned(tiny("apm", sizes=(11,), seeds=(1,)), data, width=16)
     shared = {cell.folder for cell in sized} & {cell.folder for cell in cells}
-    assert {name.rpartition("-s1-")[0] for name in shared} == {"zero-shot", "full", "cca"}
+    unsized = {"zero-shot", "full", "cca", "cca-infonce", "cca-stacked", "best"}
+    assert {name.rpartition("-s1-")[0] for name in shared} == unsized
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ DIRECTIONS = list(permutations(MODALITIES, 2))
 COMPARISON = tiny("hopa", {"preset": "apm", "label": "ours"}, "herding", sizes=(8, 12), seeds=(4, 2))
 WIDTH = 10
 """Of the heads: a rank of 8 restricts them, one of 12 does not, so there is one row `low-rank`."""
-WORST = {"zero-shot": 200, "full": 8, "random": 10}
+WORST = {"zero-shot": 200, "full": 8, "best": 5, "random": 10}
 """Ranks are drawn from 1 to this; the best method is another one at each size, and random rows are better."""
 WORST_OF = {
     ("hopa", 8): 20,
@@ -132,7 +132,19 @@ def content(made: Made) -> dict[str, Any]:
 
 METHOD_LINES = [f"{method}@{size}" for method, size in WORST_OF]
 SIZED = [f"{name}@{size}" for name in ("random", "equal-bytes", "equal-bytes-4-bit") for size in (8, 12)]
-LINES = ["zero-shot", "full", *SIZED[:2], "low-rank@8", *SIZED[2:], "cca", "full-hopa", *METHOD_LINES]
+LINES = [
+    "zero-shot",
+    "full",
+    *SIZED[:2],
+    "low-rank@8",
+    *SIZED[2:],
+    "cca",
+    "cca-infonce",
+    "cca-stacked",
+    "full-hopa",
+    "best",
+    *METHOD_LINES,
+]
 
 
 @pytest.mark.parametrize("name", LINES)
@@ -186,6 +198,24 @@ def test_gain_retained_is_the_share_of_what_all_rows_gain(name: str, made: Made,
         assert found[f"R@{k}"]["mean"] == pytest.approx((here - low) / (high - low), abs=1e-12)
     groups = [made.data.split("test").group_codes] * len(DIRECTIONS)
     same(found, gain_retained(hits(zero[:1]), hits(full), units(name, method), groups))
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_gain_is_also_a_share_of_what_the_best_on_all_rows_gains(
+    name: str, made: Made, content: dict[str, Any]
+) -> None:
+    found = line_of(content, name)["gain_retained_best"]
+    zero, best, method = (made.ranks(each) for each in ("zero-shot", "best", name))
+    groups = [made.data.split("test").group_codes] * len(DIRECTIONS)
+    same(found, gain_retained(hits(zero[:1]), hits(best), units(name, method), groups))
+    assert found != line_of(content, name)["gain_retained"] or name == "zero-shot"
+
+
+def test_without_the_best_on_all_rows_there_is_no_share_of_it(made: Made) -> None:
+    content = made.summary("best", failures={"best": "no luck"})
+    assert not any("gain_retained_best" in line for line in content["lines"])
+    assert "Gain of best" not in " ".join(content["protocol"])
+    assert "Gain of best" in " ".join(made.summary()["protocol"])
 
 
 @pytest.mark.parametrize(("size", "best"), [(8, "hopa"), (12, "apm")])
@@ -290,8 +320,8 @@ def test_lines_at_a_budget_are_named_by_it_and_compared_within_it(made: Made) ->
         *(
             f"equal-bytes-4-bit@{least}B",
             f"equal-bytes-4-bit@{half}B",
-            "cca",
-            "full-hopa",
+            *("cca", "cca-infonce", "cca-stacked"),
+            *("full-hopa", "best"),
             f"{apm}@{least}B",
             f"hopa@{half}B",
             f"{apm}@{half}B",

@@ -216,3 +216,29 @@ def test_divergence_names_purpose_modality_and_epoch(run: int) -> None:
         NotFiniteError, match=r"^experts: heads of '.' became NaN or Inf in epoch 2; lower the learning"
     ):
         next(epochs)
+
+
+def test_a_bias_is_added_to_the_outputs_and_stays_constant() -> None:
+    """As a column of ones in the features, whose weights do not move."""
+    data, start = train(), small_heads(train())
+    generator = torch.Generator().manual_seed(0)
+    bias = {name: 3.0 * torch.randn(8, generator=generator) for name in start}
+    found, without = trained(data, start, 2, bias=bias), trained(data, start, 2)
+    for run, rate in enumerate(RATES.tolist()):
+        heads = {name: matrix.clone().double() for name, matrix in start.items()}
+        for epoch in range(2):
+            order = epoch_orders(3, len(data), seed=0, purpose="test", epoch=epoch)[run]
+            for batch in order[:48].split(24):
+                for matrix in heads.values():
+                    matrix.requires_grad_()
+                outputs = torch.stack(
+                    [data.features[name][batch].double() @ matrix.T + bias[name] for name, matrix in heads.items()]
+                )
+                codes = data.group_codes[batch]
+                loss = InfoNCE().value(outputs, (codes[:, None] == codes).double())
+                gradients = torch.autograd.grad(loss, list(heads.values()))
+                pairs = zip(heads.items(), gradients, strict=True)
+                heads = {name: (matrix - rate * gradient).detach() for (name, matrix), gradient in pairs}
+        for name, matrix in heads.items():
+            torch.testing.assert_close(found[name][run].double(), matrix, rtol=1e-3, atol=1e-4)
+            assert float((found[name][run] - without[name][run]).abs().max()) > 1e-3

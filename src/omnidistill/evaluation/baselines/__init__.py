@@ -7,7 +7,10 @@ from omnidistill.evaluation.baselines.baseline import Allowance, AnyBaseline, Ba
 REQUIRED = ("zero-shot", "full")
 """Baselines that every table includes, because gain retained is measured relative to these two."""
 
-DEFAULT = ("zero-shot", "random", "low-rank", "equal-bytes", "equal-bytes-4-bit", "cca", "full-own", "full")
+DEFAULT = (
+    *("zero-shot", "random", "low-rank", "equal-bytes", "equal-bytes-4-bit"),
+    *("cca", "cca-infonce", "cca-stacked", "full-own", "full", "best"),
+)
 """Baselines in a table if the user does not choose any."""
 
 

@@ -9,9 +9,12 @@ the students of a set, which shows the effect of the objective.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from omnidistill.core.json_value import Json
 from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
@@ -19,6 +22,7 @@ from omnidistill.evaluation.full_training import choose_training
 from omnidistill.evaluation.paper_protocol import published_sgd
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.trained_heads import TrainedHeads
+from omnidistill.models.heads import Heads
 from omnidistill.models.objectives import AnyObjective, InfoNCE, Objective
 from omnidistill.training.experts.epochs import stack_runs, train_epochs
 
@@ -29,9 +33,11 @@ _TITLES = {"hopa": "HoPA", "pairwise-wbce": "pairwise wBCE", "infonce": "InfoNCE
 class AllRows(Baseline):
     """Heads trained on all rows by InfoNCE."""
 
+    stores_heads: ClassVar[bool] = True
+
     def fit(self, setting: Setting) -> TrainedHeads:
         """Train heads on all rows by InfoNCE at the temperature of the protocol."""
-        return train_on_all_rows(InfoNCE(tau=setting.evaluate.tau), "all rows, InfoNCE", setting)
+        return train_on_all_rows(InfoNCE(tau=setting.evaluate.tau), "all rows, InfoNCE", setting, setting.start)
 
 
 @baselines.register("full-own")
@@ -44,7 +50,7 @@ class AllRowsOwn(Baseline):
     def fit(self, setting: Setting) -> TrainedHeads:
         """Train heads on all rows by the objective."""
         assert self.objective is not None
-        return train_on_all_rows(self.objective, f"all rows, {_title(self.objective)}", setting)
+        return train_on_all_rows(self.objective, f"all rows, {_title(self.objective)}", setting, setting.start)
 
     def for_students(self, students: Sequence[Objective], evaluate: EvaluateConfig) -> tuple[Baseline, ...]:
         """Return this baseline if it has an objective, else one per student objective except the protocol's InfoNCE."""
@@ -59,9 +65,25 @@ class AllRowsOwn(Baseline):
         return self.kind if self.objective is None else f"full-{self.objective.title.replace(' ', '-')}"
 
 
-def train_on_all_rows(objective: Objective, label: str, setting: Setting) -> TrainedHeads:
-    """Train heads on all rows by an objective, with step size and number of epochs chosen on validation."""
-    started_at, data, start, evaluate = time.monotonic(), setting.data, setting.start, setting.evaluate
+def train_on_all_rows(
+    objective: Objective,
+    label: str,
+    setting: Setting,
+    start: Heads,
+    bias: Mapping[str, Float[Tensor, " _"]] | None = None,
+    purpose: str = "full",
+) -> TrainedHeads:
+    """Train heads on all rows by an objective, with step size and number of epochs chosen on validation.
+
+    Args:
+        objective: the objective.
+        label: name of the row.
+        setting: data, evaluation protocol and seed.
+        start: heads before training, {modality: d x p_m}.
+        bias: {modality: d}, added to the outputs and not trained; None means zero.
+        purpose: name of the random streams of the mini-batches.
+    """
+    started_at, data, evaluate = time.monotonic(), setting.data, setting.evaluate
     bound = objective.bind(tuple(start))
     optimiser = published_sgd(evaluate)
     chosen = choose_training(
@@ -72,7 +94,8 @@ def train_on_all_rows(objective: Objective, label: str, setting: Setting) -> Tra
         batch_size=evaluate.batch_size,
         max_epochs=evaluate.max_epochs,
         seed=setting.seed,
-        purpose="full/tune",
+        purpose=f"{purpose}/tune",
+        bias=bias,
         last_epoch=evaluate.protocol == "paper",
         **optimiser,
     )
@@ -85,14 +108,15 @@ def train_on_all_rows(objective: Objective, label: str, setting: Setting) -> Tra
         batch_size=evaluate.batch_size,
         num_epochs=chosen.num_epochs,
         seed=setting.seed,
-        purpose="full",
+        purpose=purpose,
+        bias=bias,
         **optimiser,
     ):
         pass
     settings: dict[str, Json] = {"learning_rate": chosen.learning_rate, "num_epochs": chosen.num_epochs}
     settings |= {"protocol": "paper"} if optimiser else {}
     seconds = time.monotonic() - started_at
-    return TrainedHeads(label, (heads,), data.train.bytes, seconds, settings, chosen.num_evaluated)
+    return TrainedHeads(label, (heads,), data.train.bytes, seconds, settings, chosen.num_evaluated, bias)
 
 
 def _title(objective: Objective) -> str:

@@ -59,6 +59,8 @@ class Baseline(Component):
     """Whether a receiver needs the initial heads in addition to the bytes of the row."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Names of the other baselines whose results this baseline uses."""
+    stores_heads: ClassVar[bool] = False
+    """Whether a comparison stores the heads, because other baselines are computed from them."""
 
     @abstractmethod
     def fit(self, setting: Setting) -> TrainedHeads:
@@ -89,8 +91,11 @@ baselines: ComponentRegistry[Baseline] = ComponentRegistry(
         "equal-bytes": f"{_HERE}.equal_bytes",
         "equal-bytes-4-bit": f"{_HERE}.equal_bytes",
         "cca": f"{_HERE}.ridge_cca",
+        "cca-infonce": f"{_HERE}.cca_infonce",
+        "cca-stacked": f"{_HERE}.cca_stacked",
         "full-own": f"{_HERE}.all_rows",
         "full": f"{_HERE}.all_rows",
+        "best": f"{_HERE}.best_all_rows",
     },
     group="omnidistill.baselines",
 )

@@ -27,6 +27,7 @@ class RidgeCca(Baseline):
 
     cites: ClassVar[tuple[str, ...]] = ()
     needs_start: ClassVar[bool] = False
+    stores_heads: ClassVar[bool] = True
 
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0)
     """Candidate ridges, in units of the mean eigenvalue of each covariance matrix; chosen on validation."""

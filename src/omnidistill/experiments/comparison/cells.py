@@ -8,10 +8,12 @@ from itertools import permutations
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from omnidistill.core.errors import InputError
 from omnidistill.core.memory import peak_memory
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.evaluation.baselines import Setting, baselines
+from omnidistill.evaluation.baselines import Setting
 from omnidistill.evaluation.directions import Rankings
 from omnidistill.evaluation.distilled_row import train_on_sets
 from omnidistill.evaluation.ranking import Ranking
@@ -23,7 +25,6 @@ from omnidistill.experiments.run import DistillResult, InitialHeads, distill
 from omnidistill.experiments.table_baselines import check_result
 from omnidistill.io.tracking import Progress
 from omnidistill.models.heads import Heads
-from omnidistill.training.experts.epochs import StackedHeads
 
 
 @dataclass(frozen=True)
@@ -76,16 +77,17 @@ def run_cell(context: ComparisonContext, cell: Cell, command: str, progress: Pro
 def fit_baseline(context: ComparisonContext, cell: BaselineCell) -> None:
     """Fit a baseline and store its rankings of the test split.
 
-    The heads of `full` are stored as well, because other baselines are derived from them.
+    If other baselines are computed from its heads, these are stored as well. Baselines that this one needs are fitted
+    first if they are not stored.
     """
-    fitted = {name: _stored_heads(context, cell, name) for name in cell.baseline.needs}
+    fitted = {needed.baseline.kind: _stored_heads(context, needed) for needed in cell.needed}
     setting = Setting(context.data.development(), context.start, cell.evaluate, cell.seed, cell.allowance, fitted)
     with peak_memory() as peak:
         row = check_result(cell.baseline, cell.baseline.fit(setting), context.start)
         used = peak()
     seconds = {"students": row.seconds}
     more = {"size": cell.size, "seconds": seconds, "peak_bytes": used, "judged": row.num_evaluated, "label": row.label}
-    _save(context, cell, row, more, row.heads if cell.baseline.kind == "full" else None)
+    _save(context, cell, row, more, stores_heads=cell.baseline.stores_heads)
 
 
 def load_result(context: ComparisonContext, cell: AnyCell) -> Result:
@@ -102,12 +104,22 @@ def num_compared_students(result: DistillResult) -> int:
     return sum(int(record.values.get("judged", 0)) for part in result.parts for record in part.records)
 
 
-def _stored_heads(context: ComparisonContext, cell: BaselineCell, name: str) -> TrainedHeads:
-    """Return the stored heads of a baseline that does not depend on the size."""
-    needed = BaselineCell(baselines.build(name), cell.evaluate, cell.seed)
-    tensors, meta = context.store.load(needed)
-    heads: StackedHeads = {name: tensors[f"heads/{name}"].to(context.data.device) for name in context.start}
-    return TrainedHeads(meta["label"], (heads,), 0, meta["seconds"]["students"], {}, meta["judged"])
+def _stored_heads(context: ComparisonContext, cell: BaselineCell) -> TrainedHeads:
+    """Return the stored heads of a baseline; fit it if it is not stored, or was stored without its heads."""
+    if not context.store.has(cell) or not _heads_in(context.store.load(cell)[0], "heads", context):
+        fit_baseline(context, cell)
+    tensors, meta = context.store.load(cell)
+    heads, bias = (_heads_in(tensors, kind, context) for kind in ("heads", "bias"))
+    if not heads:
+        raise InputError(f"baseline '{cell.name}': its heads are not stored, but another baseline needs them")
+    seconds, judged = meta["seconds"]["students"], meta["judged"]
+    return TrainedHeads(meta["label"], (heads,), meta["bytes"], seconds, meta["settings"], judged, bias or None)
+
+
+def _heads_in(tensors: Mapping[str, Tensor], kind: str, context: ComparisonContext) -> dict[str, Tensor]:
+    """Return the stored heads or biases by modality; empty if there are none."""
+    names = [name for name in context.start if f"{kind}/{name}" in tensors]
+    return {name: tensors[f"{kind}/{name}"].to(context.data.device) for name in names}
 
 
 def _save(
@@ -115,10 +127,12 @@ def _save(
     cell: AnyCell,
     row: TrainedHeads,
     more: dict[str, Any],
-    heads: StackedHeads | None = None,
+    stores_heads: bool = False,
 ) -> None:
     gallery = (cell.config.evaluate if isinstance(cell, Cell) else cell.evaluate).gallery
     runs = rank_runs(row, context.data.split("test"), gallery)
     tensors = {"->".join(pair): torch.stack([run[pair].packed() for run in runs]) for pair in runs[0]}
-    tensors |= {f"heads/{name}": stacked.cpu() for name, stacked in (heads or {}).items()}
+    if stores_heads:
+        tensors |= {f"heads/{name}": stacked.cpu() for name, stacked in row.heads.items()}
+        tensors |= {f"bias/{name}": shift.cpu() for name, shift in (row.bias or {}).items()}
     context.store.save(cell, tensors, {"bytes": row.bytes, "settings": dict(row.settings), **more})

@@ -46,6 +46,7 @@ from omnidistill.experiments.config import (
 )
 from omnidistill.experiments.run import InitialHeads, given_heads, heads_fingerprint, load_or_create_heads
 from omnidistill.experiments.run.start_heads import GivenHeads
+from omnidistill.experiments.table_baselines import dependencies_first
 from omnidistill.io.artifacts import exclusive, read_json, write_atomic
 from omnidistill.io.tracking import Progress, shown
 
@@ -203,6 +204,6 @@ def _require_settings(start: InitialHeads, base: RunConfig, folder: Path | None)
 
 
 def needed_first(cells: Sequence[BaselineCell]) -> list[BaselineCell]:
-    """Sort the baselines so that those from which other baselines are derived come first."""
-    needed = {name for cell in cells for name in cell.baseline.needs}
-    return sorted(cells, key=lambda cell: cell.baseline.kind not in needed)
+    """Sort the baselines so that each one comes after those that it needs."""
+    ordered = [baseline.name for baseline in dependencies_first([cell.baseline for cell in cells])]
+    return sorted(cells, key=lambda cell: ordered.index(cell.name))

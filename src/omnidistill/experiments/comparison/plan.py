@@ -17,12 +17,12 @@ from omnidistill.core.settings import Settings
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation.budget import BudgetTooSmallError, parse_budget, training_bytes
 from omnidistill.distillation.version_0_1 import RENAMED
-from omnidistill.evaluation.baselines import Allowance, Baseline
+from omnidistill.evaluation.baselines import Allowance, Baseline, baselines
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.experiments.config import ComparisonConfig, MethodEntry, RunConfig, entry_config, has_setting
 from omnidistill.experiments.config.budgets import resolve_size
 from omnidistill.experiments.config.settings_tree import keys
-from omnidistill.experiments.table_baselines import Group, setting_of, table_baselines
+from omnidistill.experiments.table_baselines import Group, all_needs, setting_of, table_baselines
 from omnidistill.models.heads import Heads
 
 
@@ -72,6 +72,7 @@ class BaselineCell:
         size: number of rows in the sets that it is compared with; None if it does not depend on the size.
         budget: budget in bytes of these sets; None if the baseline does not depend on the budget.
         allowance: bytes and rows that the baseline may use.
+        given: those of the baselines it is computed from that have settings of their own.
     """
 
     baseline: Baseline
@@ -80,6 +81,16 @@ class BaselineCell:
     size: int | None = None
     budget: int | None = None
     allowance: Allowance | None = None
+    given: tuple[Baseline, ...] = ()
+
+    @property
+    def needed(self) -> list[BaselineCell]:
+        """The baselines that this one is computed from, with the same evaluation and seed."""
+        given = {baseline.kind: baseline for baseline in self.given}
+        return [
+            _baseline_cell(given.get(name) or baselines.build(name), self.evaluate, self.seed, self.given)
+            for name in self.baseline.needs
+        ]
 
     @property
     def name(self) -> str:
@@ -98,7 +109,8 @@ class BaselineCell:
         # A baseline with default settings, or whose name contains its settings, is determined by its name.
         named = self.baseline == type(self.baseline)() or self.name != self.baseline.kind
         settings = "" if named else f"-{_digest(self.baseline)}"
-        return f"{self.title}-{_digest(self.evaluate)}{allowed}{settings}"
+        given = "".join(f"-{_digest(baseline)}" for baseline in self.given)
+        return f"{self.title}-{_digest(self.evaluate)}{allowed}{settings}{given}"
 
     @property
     def title(self) -> str:
@@ -172,17 +184,26 @@ def plan_baselines(
             groups.setdefault((budget, budget), [])
     development, seed = data.development(), min(comparison.seeds)
     planned = []
-    for baseline in table_baselines(comparison.baselines, [cell.config for cell in cells], evaluate):
+    table = table_baselines(comparison.baselines, [cell.config for cell in cells], evaluate)
+    for baseline in table:
+        plain = _baseline_cell(baseline, evaluate, seed, table)
         if not baseline.sized:
-            planned.append(BaselineCell(baseline, evaluate, seed))
+            planned.append(plain)
             continue
         for (number, group_budget), configs in groups.items():
             group = Group(tuple(configs), group_budget)
             setting = setting_of(baseline, data, development, start, evaluate, seed, group)
             if setting is not None:
                 size = number if group_budget is None else None
-                planned.append(BaselineCell(baseline, evaluate, seed, size, group_budget, setting.allowance))
+                planned.append(replace(plain, size=size, budget=group_budget, allowance=setting.allowance))
     return planned
+
+
+def _baseline_cell(baseline: Baseline, evaluate: EvaluateConfig, seed: int, others: Sequence[Baseline]) -> BaselineCell:
+    """Return the cell of a baseline, which records the needed ones among `others` that have settings of their own."""
+    needs = all_needs(baseline)
+    given = tuple(other for other in others if other.kind in needs and other != type(other)())
+    return BaselineCell(baseline, evaluate, seed, given=given)
 
 
 def budgets_of(comparison: ComparisonConfig, data: FeatureSet) -> list[int]:

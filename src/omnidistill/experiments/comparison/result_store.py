@@ -3,8 +3,8 @@
 Stored results are reused, so an interrupted comparison in a folder can continue. A result contains rankings and costs.
 The ranking of every test query is stored by direction ("query->gallery": R runs x Q queries x 5 numbers, see
 `evaluation.ranking.Ranking`). The costs are `size`, `seconds`, `bytes`, `peak_bytes`, `judged` (the number of students
-compared on validation), `settings`, and for a baseline its `label`. The baseline `full` also stores its heads
-("heads/NAME"), because the equal-bytes baselines are obtained by truncating them.
+compared on validation), `settings`, and for a baseline its `label`. Baselines from which others are computed, such as
+`full` and `cca`, also store their heads ("heads/NAME") and biases ("bias/NAME").
 """
 
 from __future__ import annotations

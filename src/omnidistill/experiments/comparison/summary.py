@@ -64,6 +64,7 @@ def summarise(
     scoring = Scoring.of(data.split("test"), evaluate)
     rows = [_Row(method, of_row, results, failures, scoring) for (method, _), of_row in cells_of_rows.items()]
     zero, full = (next(row for row in rows if row.method == method) for method in ("zero-shot", "full"))
+    reference = next((row for row in rows if row.method == "best" and not row.is_method), None)
     best = {group: _best(rows, group) for group in {row.group for row in rows}}
     return Comparison(
         name=name,
@@ -83,7 +84,7 @@ def summarise(
         ],
         seeds=list(comparison.seeds),
         num_students=comparison.num_students,
-        rows=[row.content(zero, full, best[row.group]) for row in rows],
+        rows=[row.content(zero, full, reference, best[row.group]) for row in rows],
     )
 
 
@@ -130,8 +131,15 @@ class _Row:
         """Mean recall over directions and cut-offs; -1 if every run failed."""
         return float(mean_hits(self.hits).mean()) if self.rankings else -1.0
 
-    def content(self, zero: _Row, full: _Row, best: _Row | None) -> ComparisonRow:
-        """Return the row of the table."""
+    def content(self, zero: _Row, full: _Row, reference: _Row | None, best: _Row | None) -> ComparisonRow:
+        """Return the row of the table.
+
+        Args:
+            zero: the initial heads.
+            full: heads trained on all rows by InfoNCE.
+            reference: the best heads on all rows; None if they are not among the baselines.
+            best: the best method of the group; None if every method failed.
+        """
         group = "" if self.group is None else f"@{self.group}" if self.budget is None else f"@{self.budget}B"
         row = ComparisonRow(
             name=self.method + group,
@@ -146,9 +154,11 @@ class _Row:
         )
         if not self.rankings:
             return row
-        gain, difference = None, None
+        gain, gain_of_best, difference = None, None, None
         if zero.rankings and full.rankings:
             gain = self.scoring.gain([each[:1] for each in zero.hits], full.hits, self.hits)
+        if zero.rankings and reference is not None and reference.rankings:
+            gain_of_best = self.scoring.gain([each[:1] for each in zero.hits], reference.hits, self.hits)
         if self.is_method and best is not None and best is not self:
             difference = self.scoring.difference(self.hits, best.hits)
         costs = [result.meta for result in self.results]
@@ -157,6 +167,7 @@ class _Row:
             recall=self.scoring.recall(self.rankings),
             metrics=self.scoring.metrics(self.rankings),
             gain_retained=gain,
+            gain_retained_best=gain_of_best,
             difference_to_best=difference,
             coverage=self.coverage,
             seconds=Seconds(**{stage: fmean(cost["seconds"].get(stage, 0.0) for cost in costs) for stage in stages}),
@@ -183,6 +194,7 @@ def _protocol(
 ) -> list[str]:
     judged = [result.meta["judged"] for row in rows if row.is_method for result in row.results]
     choices = f"{min(judged)} to {max(judged)}" if judged else "no"
+    has_best = any(row.method == "best" and not row.is_method and row.rankings for row in rows)
     sets = f"{len(comparison.seeds)} set{'s' if len(comparison.seeds) > 1 else ''}"
     sets = f"{sets} per {'budget' if budgets else 'size'}, one per seed, {comparison.num_students} students per set"
     return [
@@ -193,6 +205,7 @@ def _protocol(
         *scoring.facts(gallery),
         "Intervals are 95 % and paired over groups of queries. All sets share heads and experts.",
         "Gain retained is (row - zero-shot) / (all rows by InfoNCE - zero-shot), with the interval of Fieller.",
+        *(["Gain of best is (row - zero-shot) / (best on all rows - zero-shot)."] if has_best else []),
         "Seconds of a method are those of one set: experts (in full, although shared), distillation and students.",
         "Seconds of a baseline include tuning it and training all its runs.",
     ]

@@ -1,7 +1,8 @@
 """Split a comparison into units of work that several processes can run in parallel.
 
 Experts that several cells need are trained in a separate unit, for which these cells wait; otherwise each process would
-train the experts again. The equal-bytes baselines wait for the baseline `full`, whose heads they truncate.
+train the experts again. A baseline waits for those that it needs: equal-bytes truncates the heads of `full`, and `best`
+is the best of several baselines.
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ def train_epochs(
     momentum: float = 0.0,
     weight_decay: float = 0.0,
     decay_after: int | None = None,
+    bias: Mapping[str, Float[Tensor, " _"]] | None = None,
 ) -> Iterator[int]:
     """Train the heads in place; yield the number of finished epochs (first_epoch + 1, ..., num_epochs) after each.
 
@@ -70,6 +71,8 @@ def train_epochs(
         momentum, weight_decay: momentum and weight decay of SGD. Velocities are not stored, so training with momentum
             must start at epoch 0.
         decay_after: number of epochs after which the step sizes are a tenth; None: they are constant.
+        first_run: number of the first run; the order of a run's rows depends on the number of the run.
+        bias: {modality: d}, added to the outputs of every run and not trained; None means zero.
 
     Raises:
         NotFiniteError: heads became NaN or Inf; the message names the purpose, the modality and the epoch.
@@ -95,13 +98,13 @@ def train_epochs(
                 batch = orders[runs, begin : begin + batch_size]
                 targets = shared_groups(data.group_codes[batch])
                 if momentum or weight_decay:
-                    gradients = _gradients(objective, part, data.features, targets, batch)
+                    gradients = _gradients(objective, part, data.features, targets, batch, bias)
                     for name, gradient in gradients.items():
                         gradient.add_(part[name], alpha=weight_decay)
                         velocity = moving[name].mul_(momentum).add_(gradient) if momentum else gradient
                         part[name].sub_(factor * rates[runs] * velocity)
                 else:
-                    _step(objective, part, data.features, targets, batch, factor * rates[runs])
+                    _step(objective, part, data.features, targets, batch, factor * rates[runs], bias)
             for name, matrix in heads.items():
                 matrix[runs] = part[name]
             for name, matrix in velocities.items():
@@ -133,22 +136,41 @@ def _step(
     targets: Tensor,
     batch: Tensor,
     rates: Tensor,
+    bias: Mapping[str, Tensor] | None,
 ) -> None:
-    inputs = {name: features[name][batch] for name in heads}
-    outputs = torch.stack([inputs[name] @ matrix.mT for name, matrix in heads.items()], dim=1)
-    deltas = rates * objective.gradient(outputs, targets).transpose(0, 1)
+    inputs, deltas = _inputs_and_deltas(objective, heads, features, targets, batch, bias)
+    deltas = rates * deltas
     for delta, (name, matrix) in zip(deltas, heads.items(), strict=True):
         matrix.baddbmm_(delta.mT, inputs[name], alpha=-1)
 
 
 def _gradients(
-    objective: Objective, heads: StackedHeads, features: Mapping[str, Tensor], targets: Tensor, batch: Tensor
+    objective: Objective,
+    heads: StackedHeads,
+    features: Mapping[str, Tensor],
+    targets: Tensor,
+    batch: Tensor,
+    bias: Mapping[str, Tensor] | None,
 ) -> StackedHeads:
     """Return dL/dW of every run."""
+    inputs, deltas = _inputs_and_deltas(objective, heads, features, targets, batch, bias)
+    return {name: delta.mT @ inputs[name] for delta, name in zip(deltas, heads, strict=True)}
+
+
+def _inputs_and_deltas(
+    objective: Objective,
+    heads: StackedHeads,
+    features: Mapping[str, Tensor],
+    targets: Tensor,
+    batch: Tensor,
+    bias: Mapping[str, Tensor] | None,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Return the rows of the batch by modality, and dL/dY, one tensor per modality."""
     inputs = {name: features[name][batch] for name in heads}
     outputs = torch.stack([inputs[name] @ matrix.mT for name, matrix in heads.items()], dim=1)
-    deltas = objective.gradient(outputs, targets).transpose(0, 1)
-    return {name: delta.mT @ inputs[name] for delta, name in zip(deltas, heads, strict=True)}
+    if bias is not None:
+        outputs += torch.stack([bias[name] for name in heads])[:, None]
+    return inputs, objective.gradient(outputs, targets).transpose(0, 1)
 
 
 def _check_finite(heads: StackedHeads, purpose: str, epoch: int) -> None:

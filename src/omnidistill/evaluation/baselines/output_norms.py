@@ -1,0 +1,40 @@
+"""Mean length of the outputs of heads on rows, with which heads of different origin are brought to one scale.
+
+Cosines do not depend on the scale of a head, but a step size and the weights of stacked heads do.
+
+Shapes: N rows, d embedding width, p_m feature width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnidistill.models.heads import Heads, project
+
+_ROWS = 2**14  # rows per chunk
+
+
+def mean_output_norms(
+    heads: Heads,
+    features: Mapping[str, Float[Tensor, "_ _"]],
+    bias: Mapping[str, Float[Tensor, " _"]] | None = None,
+) -> dict[str, float]:
+    """Return the mean over rows of ||W x + b|| for every modality; 1 where all outputs are zero.
+
+    Args:
+        heads: {modality: d x p_m}.
+        features: {modality: N x p_m}.
+        bias: {modality: d}; None means zero.
+    """
+    norms = {}
+    for name, matrix in heads.items():
+        total, shift = 0.0, 0.0 if bias is None else bias[name]
+        for rows in torch.split(features[name], _ROWS):
+            outputs = project({name: matrix}, {name: rows})[name] + shift
+            total += float(outputs.norm(dim=1).cpu().double().sum())
+        norms[name] = total / len(features[name]) or 1.0
+    return norms
