@@ -61,7 +61,7 @@ def score_rows(scores: RunScores) -> TextTable:
 
 
 def metric_rows(scores: RunScores) -> TextTable | None:
-    """Return the table of the metrics other than recall, means over directions; None if there are none.
+    """Return the table of the metrics other than recall, as means over directions; None if there are none.
 
     Ranks are numbers of items (1 is best); the other metrics are in % ± standard deviation over seeds.
     """
@@ -77,7 +77,7 @@ def metric_rows(scores: RunScores) -> TextTable | None:
 
 
 def scoring_facts(scores: RunScores) -> list[str]:
-    """Return sentences on the queries, the galleries and undefined recalls; none for scores of version 0.1."""
+    """Return sentences on the queries, the galleries and undefined recalls; none for scores from version 0.1."""
     return gallery_facts(scores.gallery, scores.items, scores.undefined) if scores.items else []
 
 

@@ -68,7 +68,7 @@ recipes: ComponentRegistry[Recipe] = ComponentRegistry(
     {"sgd": "omnidistill.training.recipes.sgd"},
     group="omnidistill.recipes",
 )
-"""All recipes, by name."""
+"""Registry of all recipes."""
 
 AnyRecipe = Annotated[Recipe, recipes]
-"""Type of a settings field that holds a recipe."""
+"""Type for a settings field that contains a recipe."""
