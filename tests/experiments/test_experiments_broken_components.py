@@ -91,7 +91,7 @@ def _plugins() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("component", "message"),
     [
-        (WrongShape, r"gradient has shape \(2, 3\), expected \(2, 3, 4\)"),
+        (WrongShape, r"gradient has shape \(2, 3\); expected \(2, 3, 4\)"),
         (WrongSlope, r"gradient is not the derivative of value"),
         (Detached, r"gradient contains NaN or Inf, or is not differentiable"),
         (Raising, r"value or gradient failed for outputs \(2, 3, 4\) \(RuntimeError: two lines\)"),

@@ -54,7 +54,7 @@ def stack(per_modality: Mapping[str, Float[Tensor, "_ _"]]) -> Float[Tensor, "M 
 
 
 def random_heads(widths: Mapping[str, int], width: int, generator: torch.Generator) -> Heads:
-    """Return Gaussian heads on the CPU. Their variance is 1/p, so standardised features give unit-variance outputs."""
+    """Return Gaussian heads on the CPU. The variance is 1/p, so standardised features give unit-variance outputs."""
     return {name: torch.randn(width, p, generator=generator, device="cpu") / p**0.5 for name, p in widths.items()}
 
 
@@ -69,7 +69,7 @@ def save_heads(heads: Heads, folder: Path, meta: Mapping[str, Json]) -> None:
     Args:
         heads: one matrix per modality.
         folder: folder of the artifact.
-        meta: JSON values to store with the heads, such as their origin, {"origin": "pretrained"}.
+        meta: JSON values to store with the heads, such as {"origin": "pretrained"}.
     """
     save_artifact(folder, "heads", moved(heads, "cpu"), {"modalities": list(heads), **meta})
 

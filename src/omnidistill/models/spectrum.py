@@ -69,12 +69,12 @@ def _inverse(gaps: Tensor) -> Tensor:
 
 
 class _Eigh(torch.autograd.Function):
-    """`torch.linalg.eigh` with descending eigenvalues, the sign rule, and a finite backward at repeated eigenvalues.
+    """`torch.linalg.eigh` with descending eigenvalues, the sign rule, and finite gradients at repeated eigenvalues.
 
     dU = U (F o U^T dG U), F_jk = 1 / (lambda_k - lambda_j). If two eigenvalues coincide, the functions in this module
-    do not depend on the basis chosen for the pair. That entry of the cotangent is therefore zero, and F may be set to 0
-    there. (The common alternative gap / (gap^2 + eps^2) has slope 1 / eps^2 at gap 0. The gap is 0 on the diagonal, so
-    this slope would swamp the second derivative.)
+    do not depend on the basis chosen for the pair. The pair's entry of the cotangent is therefore zero, and its entry
+    of F may be set to 0. (The common alternative gap / (gap^2 + eps^2) has slope 1 / eps^2 at gap 0. The gap is 0 on
+    the diagonal, so this slope would swamp the second derivative.)
     """
 
     @staticmethod

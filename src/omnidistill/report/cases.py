@@ -1,9 +1,9 @@
 """Cases: individual test queries, with the five items retrieved for them before and after training on a set.
 
 There are two cases per direction: the query whose first positive improves most in rank, and the query whose first
-positive worsens most (both by the ratio of ranks). All queries belong to different groups. Only the first student of
-each row is used. Cases are computed when the test split is scored. They are stored next to the scores and do not affect
-any choice.
+positive worsens most (both by the ratio of ranks). Each query belongs to a different group. For each row of the
+score table, only the first student is used. Cases are computed when the test split is scored. They are stored next to
+the scores and do not affect any choice.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MAX_CASES = 6  # for improvements and for declines
 
 @dataclass(frozen=True)
 class Retrieved:
-    """A retrieved item. hit: whether the item is a positive of the query."""
+    """A retrieved item: its id, and whether it is a positive of the query."""
 
     id: str
     hit: bool

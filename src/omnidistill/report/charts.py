@@ -22,12 +22,12 @@ class Chart:
 
 
 def run_charts(scores: RunScores, metrics: Sequence[MetricsRecord], iteration: int | None = None) -> Iterator[Chart]:
-    """Yield the charts of a run, as far as it has records: outer loss, validation scores, step sizes.
+    """Yield each of a run's charts for which the log has records: losses, validation scores, step sizes.
 
     Args:
-        scores: scores of the run, for its matching loss and rank floor.
-        metrics: records of the log of the run.
-        iteration: the iteration of the returned set, which every curve marks; None: no mark.
+        scores: scores of the run, from which the matching loss and the rank floor are used.
+        metrics: records from the run's log.
+        iteration: the outer iteration of the returned set, which is marked on every curve; None marks nothing.
     """
     steps = curves(metrics, "step_size/")
     log_steps = all(y > 0 for curve in steps.values() for _, y in curve)
@@ -45,11 +45,12 @@ def run_charts(scores: RunScores, metrics: Sequence[MetricsRecord], iteration: i
 def shared_charts(
     runs: Mapping[str, Sequence[MetricsRecord]], iterations: Mapping[str, int] | None = None
 ) -> Iterator[Chart]:
-    """Yield charts of validation and loss with one curve per run.
+    """Yield a chart of the validation score and a chart of the loss, with one curve per run.
 
     Args:
-        runs: records of the logs, by label of the run.
-        iterations: iterations of the returned sets, by label of the run; each curve marks its own.
+        runs: records from each run's log, by label of the run.
+        iterations: the outer iteration of each run's returned set, by label of the run; it is marked on the run's
+            curves.
     """
     marks = {label: float(iteration) for label, iteration in (iterations or {}).items()}
     for title, key, y_label in (
@@ -69,11 +70,11 @@ def total_floor(scores: RunScores) -> float | None:
 
 
 def curves(metrics: Sequence[MetricsRecord], key: str) -> dict[str, list[Point]]:
-    """Return one curve per metric, by name: points (iteration, value).
+    """Return one curve per metric, by name of the metric. A curve is a list of points (iteration, value).
 
     Args:
         metrics: records from a log; records without an iteration are ignored.
-        key: name of a metric or, if it ends with a slash, prefix of several metrics.
+        key: name of a metric, or a prefix ending with a slash, which selects all metrics with this prefix.
     """
     named: dict[str, list[Point]] = {}
     for record in metrics:

@@ -2,7 +2,7 @@
 
 Recall, gain retained and differences are fractions; time is in seconds and memory in bytes. A row has no recall if all
 of its runs failed. It has no group (size or budget) if it depends neither on the size nor on the budget. In
-comparison.json, the key of the rows is "lines", and the kind of baselines is "reference".
+comparison.json, rows are stored under the key "lines", and baselines have the kind "reference".
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class Comparison(JsonContent):
 
     @property
     def by_budget(self) -> bool:
-        """Whether the groups of rows are budgets."""
+        """Whether rows are grouped by budget, not by size."""
         return any(row.budget is not None for row in self.rows)
 
     def share(self, num_bytes: int | float) -> float:
@@ -186,7 +186,7 @@ class Comparison(JsonContent):
         return num_bytes / self.data.bytes
 
     def families(self) -> dict[str, str]:
-        """Return {method: label for its rows at all sizes}; the label includes the method if two labels are equal."""
+        """Map each method to a label for its rows at all sizes. Labels that would be equal also name the method."""
         labels = {row.method: row.label for row in self.rows}
         labels |= {
             row.method: _FAMILIES[row.method] for row in self.rows if not row.is_method and row.method in _FAMILIES
@@ -201,7 +201,7 @@ class Comparison(JsonContent):
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any], where: str) -> Comparison:
-        """Return the comparison in a comparison.json that this version or version 0.1 wrote.
+        """Return the comparison from a comparison.json that this version or version 0.1 wrote.
 
         Args:
             tree: the content of the file.

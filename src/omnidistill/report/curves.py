@@ -54,8 +54,8 @@ def line_chart(
         series: the points (x, y) of each curve in ascending order of x, by name of the curve.
         title: title of the chart.
         x_label, y_label: labels of the axes.
-        floor: lower bound, drawn as a dashed line with its value; None: no line.
-        marks: x of the iteration to mark with a ring on each curve, by name, such as that of the returned set.
+        floor: a lower bound, which is drawn as a dashed line with its value; None draws no line.
+        marks: the x to mark with a ring on each curve, by name of the curve; None marks nothing.
         log_x, log_y: whether an axis is logarithmic.
     """
     drawn = {name: _segments(points, log_x, log_y) for name, points in series.items()}
@@ -167,10 +167,7 @@ def _segments(points: Sequence[Point], log_x: bool, log_y: bool) -> list[list[Po
 
 
 def _columns(segment: list[Point]) -> tuple[list[Point], list[Point]]:
-    """Return the curve reduced to at most 320 points, and the outline of the band that the omitted points filled.
-
-    The outline is empty if no points were omitted.
-    """
+    """Return a curve with at most 320 points, and the outline of the band around it, empty if no points are omitted."""
     if len(segment) <= 2 * _NUM_COLUMNS:
         return segment, []
     line, low, high = [], [], []
@@ -229,7 +226,7 @@ def _curve(segments: list[list[Point]], x_axis: _Axis, y_axis: _Axis, number: in
 def _rings(
     drawn: Mapping[str, list[list[Point]]], marked: Mapping[str, float], x_axis: _Axis, y_axis: _Axis
 ) -> list[str]:
-    """Return a ring at the drawn point of every marked curve that is nearest to its mark, and their legend."""
+    """Return one ring per marked curve, at the drawn point nearest to its mark, and a legend for the rings."""
     body = []
     for number, (name, segments) in enumerate(drawn.items()):
         if name in marked:

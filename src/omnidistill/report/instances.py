@@ -48,7 +48,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Instance:
-    """One synthetic row: its number, the id of its initial real row (if any), and its traces by modality."""
+    """One synthetic row: its number, the id of its initial real row (if any), and one trace per modality."""
 
     index: int
     start: str | None
@@ -61,7 +61,7 @@ class Instance:
 
 
 def trace_instances(distilled: DistilledSet, train: FeatureSet, first: int = 0) -> list[Instance]:
-    """Return one instance for each stored row of the set. The first instance has the number `first`."""
+    """Return one instance for each stored row of the set, numbered from `first`."""
     size, places = distilled.size, {name: row for row, name in enumerate(train.ids)}
     initial_rows = [places[name] for name in distilled.provenance.initial_ids if name in places]
     known = len(initial_rows) == size

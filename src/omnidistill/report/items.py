@@ -130,7 +130,7 @@ class ManifestItems:
         return (lambda: _beginning(*sounds[0])) if sounds else None
 
     def _files(self, name: str, kind: str, only: str | None = None) -> list[tuple[Row, Path]]:
-        """Return (row, path) for each local file of this kind; if `only` is given, only from this modality."""
+        """Return (row, path) for each local file of this kind. `only` restricts the files to one modality."""
         row = self.rows.get(name)
         if row is None:
             return []

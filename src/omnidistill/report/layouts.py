@@ -34,7 +34,7 @@ _DEFAULT_LEVELS = ["R@1", "R@5", "R@10"]  # used if every row failed
 
 @dataclass(frozen=True)
 class Cell:
-    """The text of a cell. best: whether to show it in bold. tied: whether to show a dagger after it."""
+    """The text of a cell. `best` shows it in bold, and `tied` shows a dagger after it."""
 
     text: str
     best: bool = False

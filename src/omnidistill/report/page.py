@@ -1,7 +1,7 @@
 """One self-contained HTML page about runs on the same data: summary, tables, curves, similarity, instances, cases.
 
-All texts from a run (captions, labels, settings) are escaped. A content security policy allows only embedded media, and
-the style and script of the page, which it identifies by their hashes. Instances are stored as a list of numbers, from
+All texts from a run (captions, labels, settings) are escaped. A content security policy allows only embedded media and
+the page's own style and script, which it identifies by their hashes. Instances are stored as a list of numbers, from
 which the script builds the elements. Media are embedded as long as the page is smaller than `MAX_BYTES`.
 """
 

@@ -34,7 +34,7 @@ class ShownItems:
     _with_media: dict[int, None] = field(default_factory=dict)
 
     def number(self, items: Items, name: str, modality: str, with_media: bool = True) -> int:
-        """Return the number of an item in one modality. Its media are embedded if any call for it sets `with_media`."""
+        """Return the number of an item in one modality. Its media are embedded if any call sets `with_media`."""
         key = (id(items), name, modality)
         if key not in self._numbers:
             self._numbers[key] = len(self.texts)
@@ -87,8 +87,8 @@ class Media:
 def instance_numbers(instances: Sequence[Instance], items: Items, shown: ShownItems) -> list[list[Any]]:
     """Return each instance as a list [number, initial item or -1, agrees, traces].
 
-    A trace is [modality, move, item, cosine, item, cosine, ...], where the items are the nearest ones. A move is
-    [cosine, distance] or None.
+    A trace is [modality, move, item, cosine, item, cosine, ...] and lists the nearest items. A move is
+    [cosine, distance] or None. Items are given by their numbers on the page.
     """
     return [
         [
@@ -121,7 +121,7 @@ def as_script_data(content: Any) -> Markup:
 
 
 def tidy(text: str) -> str:
-    """Return a caption as one short line, without control characters and characters that change the text direction."""
+    """Return a caption as one short line, without control characters or characters that change the text direction."""
     clean = "".join(
         c
         for c in re.sub(r"\s+", " ", text)

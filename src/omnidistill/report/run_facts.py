@@ -16,7 +16,7 @@ def run_facts(scores: RunScores, others: Mapping[str, Mapping[str, Json]]) -> Fa
 
     Args:
         scores: the scores and facts of the run.
-        others: further facts by heading, as nested JSON values; they come first.
+        others: facts to show before those from `scores`, by heading, as nested JSON values.
     """
     facts = {heading: list(flat(content)) for heading, content in others.items()}
     facts |= {

@@ -69,7 +69,7 @@ def score_rows(scores: RunScores) -> TextTable:
 
 
 def metric_rows(scores: RunScores) -> TextTable | None:
-    """Return the table of the metrics other than recall, means over directions; None if there are none.
+    """Return the table of the metrics other than recall, as means over directions; None if there are none.
 
     Ranks are numbers of items (1 is best); the other metrics are in % ± standard deviation over seeds.
     """

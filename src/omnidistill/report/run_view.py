@@ -28,8 +28,8 @@ class RunView:
         cases: individual test queries before and after training on the set.
         name: name of the run folder.
         commands: commands that reproduce the run.
-        facts: further facts by heading, nested.
-        iteration: outer iteration of the returned set; None if it is not known, or for a run of pairs.
+        facts: facts to show before those from `scores`, by heading, as nested JSON values.
+        iteration: outer iteration of the returned set; None if it is unknown or each pair of modalities has a set.
     """
 
     scores: RunScores
@@ -50,7 +50,7 @@ class RunView:
 
 
 def run_labels(runs: Sequence[RunView]) -> list[str]:
-    """Return a unique label for each run: the label of its set, followed by the folder's name if two are equal."""
+    """Return a unique label for each run: the label of its set, followed by the folder's name if labels are equal."""
     labels = [_label(run.scores) for run in runs]
     counts = Counter(labels)
     named = [

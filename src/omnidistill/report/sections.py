@@ -21,7 +21,7 @@ from omnidistill.report.similarity_view import SimilarityView
 
 @dataclass(frozen=True)
 class ShownItem:
-    """A real item. number: its number on the page. text: its caption. hit: whether it is a positive of the query."""
+    """A real item: its number on the page, its caption, and whether it is a positive of the query."""
 
     number: int
     text: str
@@ -30,7 +30,7 @@ class ShownItem:
 
 @dataclass(frozen=True)
 class ShownRanking:
-    """The first items that the heads of one row of the score table retrieve, and the rank of the first positive."""
+    """The items ranked first by the heads in one row of the score table, and the rank of the first positive."""
 
     label: str
     rank: str
@@ -39,7 +39,7 @@ class ShownRanking:
 
 @dataclass(frozen=True)
 class ShownCase:
-    """A query, its direction, and the items that the heads of each compared row retrieve for it."""
+    """A query, its direction, and one ranking per compared row of the score table."""
 
     query: ShownItem
     query_modality: str

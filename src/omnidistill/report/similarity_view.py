@@ -18,8 +18,8 @@ class SimilarityView:
     Attributes:
         sentence: description of S.
         picture: heat map; None if S has no learned off-diagonal entries.
-        scale: magnitude from which entries are opaque in the picture.
-        pairs: the strongest pairs (row, column, entry), with the row numbers of the instances.
+        scale: entries with at least this magnitude are opaque in the picture.
+        pairs: the strongest pairs (row, column, entry); rows and columns have the numbers of their instances.
     """
 
     sentence: str
@@ -29,7 +29,7 @@ class SimilarityView:
 
 
 def similarity_view(distilled: DistilledSet, first: int = 0) -> SimilarityView:
-    """Return the view of a set's similarity. The first instance of the set has the number `first`."""
+    """Return the view of a set's similarity. The set's instances are numbered from `first`."""
     kind = distilled.spec.similarity.kind
     if kind == "identity":
         return SimilarityView("The similarity is the identity and is not learned: each row matches only itself.")

@@ -18,10 +18,10 @@ _MAX_PICKLE_BYTES = 1 << 20  # a pickled encoder without weights is smaller than
 def check_encoder(encoder: Encoder, items: Sequence[Item]) -> None:
     """Check the contract of encoders.
 
-    - `prepare` returns a dense tensor on the CPU. It is bitwise the same each time, and from a pickled copy.
+    - `prepare` returns a dense tensor on the CPU. It is bitwise the same each time, also in a pickled copy.
     - The pickle contains no weights, neither before they are loaded nor after.
     - `encode` returns views x width finite float32 numbers per item on the CPU, without gradient. They are bitwise the
-      same each time, the same in a larger batch (to 1e-3), and different for different items.
+      same each time, the same within 1e-3 in a larger batch, and different for different items.
     - Neither `prepare` nor `encode` uses torch's global random state.
     - The head, if there is one, is a finite d x width matrix.
     - The fingerprint is a dict from str to str, and a pickled copy has the same fingerprint.

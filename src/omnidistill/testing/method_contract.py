@@ -31,7 +31,7 @@ def check_method(method: Method, task: Task) -> None:
     - The method does not use torch's global random state, and does not modify the task's rows and initial heads.
     - A size above the number of training rows works, or raises InputError.
 
-    There is no check that the method ignores test rows, because a `Development` has none.
+    No check for leaked test rows is needed, because the task's `Development` contains none.
 
     Args:
         method: the method to check.

@@ -59,7 +59,7 @@ def check_similarity(similarity: Similarity, *, num_rows: int = 12) -> None:
 
 
 def _perturbed(tensor: Tensor, seed: int) -> Tensor:
-    """Return a floating-point tensor with added noise, in float64, or another tensor with resampled values."""
+    """Add noise to a floating-point tensor, in float64; resample the values of any other tensor."""
     if tensor.is_floating_point():
         return tensor.double() + 0.1 * normal(*tensor.shape, seed=seed)
     return tensor.flatten()[torch.randint(tensor.numel(), tensor.shape, generator=generator(seed), device="cpu")]

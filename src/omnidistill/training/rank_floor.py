@@ -21,8 +21,8 @@ from omnidistill.core.errors import InputError, NotFiniteError
 def singular_values(difference: Float[Tensor, "d p"]) -> Float[Tensor, " k"]:
     """Return the singular values of a head's update, in descending order, in float64.
 
-    They are computed from the eigenvalues of the smaller Gram matrix. There, values below about 5e-7 times the largest
-    cannot be distinguished from rounding errors. They are set to zero, which changes a floor by less than 1e-9.
+    They are computed from the eigenvalues of the smaller Gram matrix, so values below about 5e-7 times the largest
+    cannot be distinguished from rounding errors. These values are set to zero, which changes a floor by less than 1e-9.
 
     Raises:
         NotFiniteError: the update contains NaN or Inf.
@@ -50,7 +50,7 @@ def rank_floor(singular_values: Float[Tensor, " k"], rank: int) -> float:
     """
     if rank < 0:
         raise InputError(
-            f"rank {rank} of a head update: must be at least 0; pass the number of synthetic rows as the rank"
+            f"rank of a head update is {rank}; it must be at least 0; pass the number of synthetic rows as the rank"
         )
     floors = _floors(singular_values)
     return float(floors[min(rank, len(floors) - 1)])
@@ -60,7 +60,7 @@ _NO_UPDATE = "the expert's head equals the initial head, so there is no update t
 
 
 def _floors(singular_values: Float[Tensor, " k"]) -> Float[Tensor, " k+1"]:
-    """Return the floors for the ranks 0 to k, which never increase, from exactly 1 to exactly 0."""
+    """Return the floors for the ranks 0 to k. They never increase; the first is exactly 1, the last exactly 0."""
     values = singular_values.double().sort().values
     largest = values[-1] if len(values) else 0.0
     if largest == 0:

@@ -43,8 +43,8 @@ class Tracker(Protocol):
 class TrackerFactory(Protocol):
     """An entry of `trackers`: a tracker class, or a function that takes the same arguments and returns a tracker.
 
-    A built-in class names the package that it needs in its attribute `extra`; the extra of omnidistill has the same
-    name. A class from another package imports what it needs at the top of its module.
+    The attribute `extra` of a built-in class names the package that the class needs. omnidistill has an extra with the
+    same name, which installs this package. A class from another package imports what it needs at the top of its module.
     """
 
     def __call__(self, folder: Path, settings: Mapping[str, Json]) -> Tracker:

@@ -1,12 +1,12 @@
-"""Trackio: a local database in the folder that the environment variable TRACKIO_DIR names.
+"""Trackio: a local database in the folder set by the environment variable TRACKIO_DIR.
 
 View it with
 
     trackio show --project omnidistill
 
-The name of the run consists of its folder's name and a digest of the folder's path. When the run resumes, it is
-rewritten from the metrics log and replaces the earlier copy. If the environment names a Trackio server, the earlier
-copy stays on the server.
+A run is named after its folder, followed by a digest of the folder's path. When a run resumes, its local copy is
+replaced by a new copy, written from the metrics log. If environment variables select a Trackio server, the old copy
+remains on the server.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Weights & Biases: offline, unless the environment variable WANDB_MODE is set to another mode.
+"""Weights & Biases: runs are logged offline, unless the environment variable WANDB_MODE selects another mode.
 
 Upload an offline run with
 

@@ -57,7 +57,7 @@ class Hopa(Objective):
     threshold: float = 0.5
     """Targets above this value are positives in wBCE."""
     epsilon: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Number added in the logarithms of wBCE and to its counts (public LoRS code: 1e-6; the paper has none)."""
+    """Number added inside the logarithms of wBCE and to its counts (public LoRS code: 1e-6; the paper has none)."""
     reduction: Reduction = "sum"
     """Form of wBCE: the sum of its two means (paper), their mean (public LoRS code), or unweighted BCE ("plain")."""
     modality_term: Literal["softmax", "single", "none"] = "softmax"

@@ -2,8 +2,8 @@
 
     L = sum_{(m,n)} InfoNCE(z_m . z_n / tau, T)
 
-The targets T are affinities >= 0: the identity, 1 for two rows in the same group, or learned ("soft InfoNCE"). LoRS and
-MTT-VL train their experts with this loss; here it also trains the heads on all rows.
+The targets T are affinities >= 0. They can be the identity, mark rows in the same group with 1, or be learned ("soft
+InfoNCE"). LoRS and MTT-VL train their experts with this loss. omnidistill also uses it to train heads on all real rows.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Objective(Component):
 
     @abstractmethod
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
-        """Return one value of L per leading index, for outputs that are not normalised."""
+        """Return one value of L per leading index. The given outputs are not normalised."""
 
     @abstractmethod
     def gradient(
@@ -44,7 +44,7 @@ class Objective(Component):
 
     @property
     def title(self) -> str:
-        """Name for tables: the kind and all settings that differ from their defaults."""
+        """Name to show in tables: the kind, followed by the settings that differ from their defaults."""
         changed = [
             f"{name} {getattr(self, name)}"
             for name, field in type(self).model_fields.items()
@@ -63,7 +63,8 @@ def anchor_index(anchor: str | int | None, modalities: Sequence[str]) -> int | N
         return anchor
     if anchor not in modalities:
         raise InputError(
-            f"anchor '{anchor}': the data have no such modality ({', '.join(modalities)}){nearest(anchor, modalities)}"
+            f"anchor '{anchor}': the data have no modality with this name (found: {', '.join(modalities)})"
+            f"{nearest(anchor, modalities)}"
         )
     return list(modalities).index(anchor)
 
@@ -102,7 +103,7 @@ def check_contract(objective: Objective, modalities: Sequence[str]) -> Objective
     for name, (result, expected) in shapes.items():
         if not isinstance(result, Tensor) or tuple(result.shape) != expected:
             shape = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
-            raise InputError(f"{where}: {name} has shape {shape}, expected {expected}")
+            raise InputError(f"{where}: {name} has shape {shape}; expected {expected}")
         if not bool(torch.isfinite(result).all()) or not result.requires_grad:
             raise InputError(f"{where}: {name} contains NaN or Inf, or is not differentiable")
     (by_autograd,) = torch.autograd.grad(value, outputs)

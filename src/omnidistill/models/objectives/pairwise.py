@@ -35,9 +35,9 @@ class PairwiseWbce(Objective):
     threshold: float = 0.5
     """Targets above this value are positives."""
     reduction: Reduction = "mean"
-    """Mean of the two means (public LoRS code), their sum (equation of the paper), or the unweighted BCE ("plain")."""
+    """Mean of the two means (public LoRS code), their sum (equation of the paper), or unweighted BCE ("plain")."""
     epsilon: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Number added in the logarithms of the loss and to its counts (public LoRS code: 1e-6)."""
+    """Number added inside the logarithms of the loss and to its counts (public LoRS code: 1e-6)."""
     anchor: str | int | None = None
     """Name or index of a modality that every pair must contain (T-bind, V-bind). By default all pairs are used."""
 

@@ -5,16 +5,16 @@ With x_ij = s_ij / tau, q = sigmoid(x), targets t_ij, positives P = {t > thresho
     wBCE = 1/|P| sum_P l_ij + 1/|Q| sum_Q l_ij        l_ij = -t_ij log q_ij - (1 - t_ij) log(1 - q_ij)
     d wBCE / d s_ij = w_ij (q_ij - t_ij) / tau        w_ij = 1/|P| or 1/|Q|
 
-The reduction "sum" is this equation; "mean" is half of it, as in the public LoRS code; "plain" is the unweighted BCE,
-w_ij = 1/b^2. Targets may be outside [0, 1]; no gradient flows through the masks.
+The reduction "sum" is this equation; "mean" is half of it, as in the public LoRS code; "plain" is unweighted BCE with
+w_ij = 1/b^2. Targets may be outside [0, 1]. No gradient flows through the weights.
 
 The public LoRS code adds epsilon = 1e-6 to the arguments of both logarithms and to the counts |P| and |Q|:
 
     l_ij = -t_ij log(q_ij + epsilon) - (1 - t_ij) log(1 - q_ij + epsilon)
     d l_ij / d s_ij = q_ij (1 - q_ij) ((1 - t_ij) / (1 - q_ij + epsilon) - t_ij / (q_ij + epsilon)) / tau
 
-which limits the loss and lets its gradient vanish where the student is certain and wrong. With epsilon = 0 these are
-the equations above, which are evaluated from the logits.
+This bounds the loss, and the gradient vanishes where the student is certain but wrong. If epsilon = 0, the equations
+are those above, and they are evaluated from the logits.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ def wbce(
     reduction: Reduction,
     epsilon: float = 0.0,
 ) -> Float[Tensor, "*r"]:
-    """Return the loss, one number per leading index.
+    """Return one loss per leading index.
 
     Args:
-        similarity: s.
-        targets: t.
-        tau: temperature of s.
+        similarity: similarities s.
+        targets: targets t.
+        tau: temperature of the similarities.
         threshold: targets above it are positives.
         reduction: how the losses of positives and negatives are combined.
-        epsilon: number added in the logarithms and to the counts, see the module docstring.
+        epsilon: number added inside the logarithms and to the counts; see the module docstring.
     """
     logits = similarity / tau
     if epsilon:
@@ -63,7 +63,7 @@ def wbce_gradient(
     reduction: Reduction,
     epsilon: float = 0.0,
 ) -> Float[Tensor, "*r b b"]:
-    """Return d wBCE / d similarity, differentiable in similarity and targets. See `wbce` for the arguments."""
+    """Return d wBCE / d similarity. The result is differentiable with respect to similarity and targets. See `wbce`."""
     weights, logits = _weights(targets, threshold, reduction, epsilon) / tau, similarity / tau
     if epsilon:
         q, rest = torch.sigmoid(logits), torch.sigmoid(-logits)

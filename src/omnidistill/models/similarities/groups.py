@@ -1,4 +1,4 @@
-"""S_ij = 1 if rows i and j are in the same group, else 0, as for real rows. Nothing is learned.
+"""S_ij = 1 if rows i and j are in the same group, else 0. Real rows follow the same rule. Nothing is learned.
 
 In a set with views, row v N + i is view v of stored row i. It matches the rows of the same group in the same view, so
 only N group numbers are stored.
@@ -18,7 +18,7 @@ from omnidistill.models.similarities.similarity import Similarity, similarities
 
 @similarities.register("groups")
 class SharedGroups(Similarity):
-    """S is 1 within a group and 0 otherwise, as for real rows. It is not learned."""
+    """S_ij = 1 if rows i and j are in the same group, else 0. S is not learned."""
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return group numbers (N, int32) that put every row in a separate group."""

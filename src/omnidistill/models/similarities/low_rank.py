@@ -46,5 +46,5 @@ class LowRank(Similarity):
         return torch.diag_embed(tensors["diagonal"][batches]) + (self.alpha / self.rank) * (left @ right.mT)
 
     def fit_to(self, num_rows: int) -> LowRank:
-        """Return the similarity with its rank reduced to the number of rows if it exceeds that number."""
+        """Return the similarity with its rank limited to the number of rows."""
         return self.evolve(rank=min(self.rank, num_rows))

@@ -32,7 +32,7 @@ class Similarity(Component):
 
         Args:
             tensors: tensors of the similarity. The result is differentiable with respect to them.
-            batches: row numbers of each mini-batch, on the device of the tensors; each occurs once per mini-batch.
+            batches: distinct row numbers for each mini-batch, on the device of the tensors.
         """
 
     def fit_to(self, num_rows: int) -> Similarity:

@@ -95,7 +95,7 @@ class Half(Plain):
 
 @dataclass(frozen=True)
 class Bits(Plain):
-    """Rows are stored as integers with 2 to 8 bits, and one float32 step per row (see `models.quantise`)."""
+    """Rows are stored as 2-bit to 8-bit integers, with one float32 step per row (see `models.quantise`)."""
 
     bits: int
 
@@ -135,7 +135,7 @@ class Views:
     seed: int = VIEWS_SEED
 
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
-        """Return new latent tensors that represent the given rows, without views."""
+        """Return new latent tensors that represent the given rows. Views are added by `expand`."""
         return self.inner.init(rows)
 
     def expand(self, latent: Mapping[str, Tensor]) -> Rows:
@@ -143,7 +143,7 @@ class Views:
         return self._all_views(self.inner.expand(latent))
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the tensors to store; they represent the rows without views."""
+        """Return the tensors to store. Views are not stored."""
         return self.inner.store(latent)
 
     def load(self, stored: Mapping[str, Tensor]) -> Rows:

@@ -1,4 +1,4 @@
-"""Storage of individual rows as floats or as integers with a few bits, with sign views.
+"""Storage that keeps each row separately, as floats or low-bit integers, and can expand it to several sign views.
 
 A sign view is a stored row multiplied by a fixed pattern of signs; the first view is the row itself. V views give V
 training rows for the size of one stored row. Below 16 bits, rows are integers with one float32 step per row.
@@ -46,7 +46,7 @@ class RowStorage(Storage):
         return self._form.load(stored)
 
     def resolved(self, num_stored: int) -> RowStorage:
-        """Return the storage with `views` "auto" replaced by the number of views."""
+        """Return the storage with `views` replaced by a number if it is "auto"."""
         if self.views != "auto":
             return self
         return self.evolve(views=min(_MOST_VIEWS, max(1, round(_ROWS_WITH_VIEWS / num_stored))))

@@ -70,7 +70,7 @@ def apm_rows(
     factors: Factors | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return N rows (N x p_m) that have the means of the data and whose analytic parameters are N - 1 factors of A.
+    """Return N rows (N x p_m) with the means of the data and analytic parameters that approximate A by N - 1 factors.
 
     Args:
         moments: moments of the data.

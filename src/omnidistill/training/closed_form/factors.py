@@ -3,8 +3,8 @@
     minimise  r(B) = sum_{m<n} ||C_mn - B_m B_n^T||_F^2    over B_m in R^{p_m x k}
 
 Arrange the C_mn as the off-diagonal blocks of one P x P matrix. Then B B^T is the nearest positive semi-definite matrix
-of rank k, where the diagonal blocks do not count. M = 2 is Tucker's inter-battery problem, which one singular value
-decomposition solves: r is the sum of the squared singular values beyond the k-th.
+of rank k, if differences in the diagonal blocks are ignored. M = 2 is Tucker's inter-battery problem, which one
+singular value decomposition solves: r is the sum of the squared singular values beyond the k-th.
 
 The initialisation is exact for M = 2. It fills in the diagonal blocks from the truncated SVD U s V^T of each C_mn: G
 has the blocks G_mn = C_mn and G_mm = mean over n of U s U^T. B consists of the k leading eigenvectors of G in the span

@@ -1,6 +1,6 @@
 """Parallel training of experts: an engine with several processes trains several blocks of runs at the same time.
 
-    BUFFER/blocks/<initial epoch>-<first run>/    snapshots of one block; joined with the others, then removed
+    BUFFER/blocks/<initial epoch>-<first run>/    snapshots of one block; removed when all blocks are joined
 
 A single process divides the runs into the same blocks (`run_blocks`), so the results are bitwise the same.
 """
@@ -66,7 +66,7 @@ def train_blocks(
 
 @dataclass(frozen=True)
 class BlockTraining:
-    """Trains a block of runs from the buffer's snapshot after `first_epoch`; an interrupted training resumes.
+    """Trains a block of runs, starting from the buffer's snapshot after `first_epoch`. Interrupted training resumes.
 
     Attributes:
         buffer: folder of the buffer; None: all runs are trained together in memory.

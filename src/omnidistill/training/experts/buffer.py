@@ -2,7 +2,7 @@
 
     BUFFER/epoch-00.safetensors ...     one file per epoch, {modality: E x d x p_m}
     BUFFER/manifest.json                written last: key, ||W_s - W_t||^2 for all pairs of epochs, spectra
-    BUFFER/progress.json                list of the finished epochs, from which an interrupted training resumes
+    BUFFER/progress.json                list of the finished epochs, from which interrupted training resumes
 
 The squared norms (the denominators of the matching loss, eq. 2-3) and the singular values of the first expert's updates
 (for the rank floor) are stored with the trajectories, so matching never recomputes them. The file of an epoch is mapped
@@ -116,18 +116,17 @@ def train_experts(
     engine: Engine | None = None,
     reopen: Callable[[], FeatureSet] | None = None,
 ) -> ExpertBuffer:
-    """Train E experts and write the buffer. An interrupted training resumes, with bitwise the same result.
+    """Train E experts and write the buffer. Interrupted training resumes, and the result is bitwise the same.
 
     Args:
-        starts: `config.num_starts` starts. The first has the initial heads of the run; every second expert starts
-            from it.
+        starts: the starts, as many as `config.num_starts`. The first has the initial heads of the run; every second
+            expert starts from it.
         train: the training rows.
         config: settings of the experts, except step sizes and numbers of epochs, which come from `starts`.
         folder: folder of the buffer; None: the trajectories stay in memory.
         seed: seed for the order of the rows.
         seconds: time already spent on preparing the inputs; it is added to the recorded time.
-        spectrum_epochs: number of epochs over which the updates in the spectra are taken; None: all epochs of the
-            first expert.
+        spectrum_epochs: number of epochs that each update in the spectra spans; None: all epochs of the first expert.
         identity: fingerprints of data and heads, which become part of the key.
         progress: advances by one per epoch, or per block of runs.
         engine: where to train. An engine with several processes trains blocks of runs in parallel, with bitwise the
@@ -179,7 +178,7 @@ def _train(
     engine: Engine,
     reopen: Callable[[], FeatureSet] | None,
 ) -> ExpertBuffer:
-    """Train the epochs that are not written yet; `start_numbers` has the index of each expert's start."""
+    """Train the epochs that are not written yet; `start_numbers` contains the index of each expert's start."""
     modalities, spent = tuple(starts[OWN].heads), writer.seconds
     rates = tuple(starts[number].learning_rate for number in start_numbers)
     last_epochs = tuple(starts[number].num_epochs for number in start_numbers)

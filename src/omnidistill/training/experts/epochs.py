@@ -1,11 +1,11 @@
 """Training of heads on real rows by SGD: many runs at once, stacked into one tensor per modality.
 
     V_m <- mu V_m + Delta_m^T X_m + wd W_m        Delta = dL/dY in closed form; mu, wd: momentum and weight decay
-    W_m <- W_m - lr V_m                           experts: mu = wd = 0
+    W_m <- W_m - lr V_m                           for experts, mu = wd = 0
 
 Features are frozen, so a step takes one product for the outputs and one for the gradient of the weights, without input
 gradients or autograd. Runs differ in the order of their rows and, optionally, in their step size and last epoch. The
-order of run e in epoch k depends only on (seed, purpose, e, k), so an interrupted training resumes from its last
+order of run e in epoch k depends only on (seed, purpose, e, k), so interrupted training resumes from its last
 snapshot with bitwise the same result. In each epoch, runs are trained in blocks, so that the intermediate results of a
 step fit in the cache. The blocks depend only on the sizes, so training one block alone gives bitwise the same heads.
 
@@ -52,7 +52,7 @@ def train_epochs(
     decay_after: int | None = None,
     bias: Mapping[str, Float[Tensor, " _"]] | None = None,
 ) -> Iterator[int]:
-    """Train the heads in place; yield the number of finished epochs (first_epoch + 1, ..., num_epochs) after each.
+    """Train the heads in place; after each epoch, yield the number of epochs finished so far, up to `num_epochs`.
 
     Rows of the same group are positives of each other. The last batch of an epoch is dropped if it is incomplete.
 
@@ -67,11 +67,10 @@ def train_epochs(
         purpose: what is trained; names the random streams, and appears in messages.
         last_epochs: for each run, the epoch after which its heads stay constant; None: `num_epochs` for all runs.
         first_epoch: number of epochs already done.
-        first_run: number of the first run; the order of the rows of a run depends on its number.
+        first_run: number of the first run; the order of a run's rows depends on the number of the run.
         momentum, weight_decay: momentum and weight decay of SGD. Velocities are not stored, so training with momentum
             must start at epoch 0.
-        decay_after: number of epochs after which the step sizes are a tenth; None: they are constant.
-        first_run: number of the first run; the order of a run's rows depends on the number of the run.
+        decay_after: number of epochs after which the step sizes are divided by 10; None: they stay constant.
         bias: {modality: d}, added to the outputs of every run and not trained; None means zero.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Key of an expert buffer: everything that determines its content, i.e. settings, trainings, seed, data and heads."""
+"""Key of an expert buffer: all that determines its content, i.e. settings, starts, seed, data and initial heads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class StartTraining:
 
 @dataclass(frozen=True)
 class ExpertKey:
-    """Identifies the training of a buffer. Two buffers with equal keys are bitwise the same.
+    """Identifies how a buffer was trained. Two buffers with equal keys are bitwise the same.
 
     Attributes:
         config: the settings, as JSON.

@@ -1,4 +1,4 @@
-"""Snapshots of the heads after every epoch, from which an interrupted training resumes.
+"""Snapshots of the heads after every epoch, from which interrupted training resumes.
 
 FOLDER/epoch-00.safetensors ...     one file per epoch, {modality: E x d x p_m}
 FOLDER/progress.json                list of the complete snapshots, the key of the training, and the seconds spent
@@ -44,7 +44,7 @@ class StoredSnapshots:
 
 
 def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) -> StoredSnapshots:
-    """Open snapshots after comparing the file sizes, and with `verify` also the sha256 sums, with the records.
+    """Compare the file sizes (if `verify`, also the sha256 sums) with the records, then open the snapshots.
 
     Raises:
         InputError: a file is missing or differs from its record.
@@ -59,7 +59,7 @@ def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) ->
 
 @dataclass(frozen=True)
 class BlockKey:
-    """Identifies the training of a block of runs within a buffer, by its first run and the run after its last."""
+    """Identifies a block of runs within a buffer, by its first run and the run after its last run."""
 
     runs: tuple[int, int]
 
@@ -84,17 +84,17 @@ class BlockKey:
 
 
 TrainingKey = ExpertKey | BlockKey
-"""Identifies the training of a complete buffer, or of one block of its runs."""
+"""Identifies a complete buffer, or one block of its runs."""
 
 
 @dataclass
 class SnapshotWriter:
-    """Writes the snapshots of a training to a folder, and reads them again when the training resumes.
+    """Writes snapshots during training to a folder, and reads them again when training resumes.
 
     Attributes:
         folder: folder of the snapshots.
         key: identifies the training.
-        seconds: time that the training has taken so far.
+        seconds: time that training has taken so far.
         records: the files of the snapshots, in the order of the epochs.
     """
 
@@ -136,7 +136,7 @@ class SnapshotWriter:
         return {name: heads[name].clone() for name in modalities}
 
     def add(self, epoch: int, heads: Mapping[str, Tensor], seconds: float) -> None:
-        """Write the heads after an epoch; `seconds` is the time that the training has taken so far."""
+        """Write the heads after an epoch; `seconds` is the time that training has taken so far."""
         self.records.append(write_tensors(snapshot_path(self.folder, epoch), moved(heads, "cpu")))
         self.seconds = seconds
         state = {"key": self.key.to_json(), "files": [asdict(record) for record in self.records], "seconds": seconds}
@@ -149,10 +149,10 @@ class SnapshotWriter:
 
 @dataclass
 class MemorySnapshotWriter:
-    """Stores the snapshots of a training in memory, so the training cannot be resumed.
+    """Keeps snapshots in memory only, so training that is interrupted cannot resume.
 
     Attributes:
-        seconds: time that the training has taken so far.
+        seconds: time that training has taken so far.
     """
 
     seconds: float = 0.0
@@ -167,7 +167,7 @@ class MemorySnapshotWriter:
         return {name: self._snapshots[-1][name].clone() for name in modalities}
 
     def add(self, epoch: int, heads: Mapping[str, Tensor], seconds: float) -> None:
-        """Store a copy of the heads after an epoch; `seconds` is the time that the training has taken so far."""
+        """Store a copy of the heads after an epoch; `seconds` is the time that training has taken so far."""
         self._snapshots.append({name: matrix.clone() for name, matrix in heads.items()})
         self.seconds = seconds
 
@@ -182,7 +182,7 @@ def snapshot_path(folder: Path, epoch: int) -> Path:
 
 
 def require_same(folder: Path, stored: TrainingKey, expected: TrainingKey) -> None:
-    """Check that a folder belongs to the expected training.
+    """Check that the key stored in a folder is the expected one.
 
     Raises:
         InputError: the folder belongs to a different training; the message names the parts of the key that differ.
@@ -192,5 +192,5 @@ def require_same(folder: Path, stored: TrainingKey, expected: TrainingKey) -> No
         differing = [name for name in names if getattr(stored, name) != getattr(expected, name)]
         raise InputError(
             f"{folder}: contains experts from another run (different {', '.join(differing)}); "
-            "choose another folder or remove it"
+            "choose another folder or remove this one"
         )

@@ -3,7 +3,7 @@
     experts 0, 2, 4, ...      start from the initial heads of the run
     experts 1, 3, 5, ...      start in turn from the other heads
 
-Thus, half of the experts that a set is matched to start from the heads for which the set is intended.
+A set is intended for students that start from the run's initial heads, and half of the experts start there too.
 """
 
 from __future__ import annotations

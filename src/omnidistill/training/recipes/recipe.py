@@ -45,7 +45,8 @@ class Recipe(Component):
             objective: the loss of the students.
             start: initial heads {modality: d x p_m}; the students are trained on their device.
             rows: synthetic rows {modality: N x p_m}, on the same device.
-            targets: function that takes row numbers of mini-batches, on this device, and returns their similarities.
+            targets: function that takes the row numbers of mini-batches, on the same device, and returns their target
+                similarities.
             seed: seed for the mini-batches.
             num_runs: number of students R.
             checkpoints: numbers of steps after which to yield the heads, in ascending order.
@@ -67,7 +68,7 @@ recipes: ComponentRegistry[Recipe] = ComponentRegistry(
     {"sgd": "omnidistill.training.recipes.sgd"},
     group="omnidistill.recipes",
 )
-"""All recipes, by name."""
+"""Registry of all recipes."""
 
 AnyRecipe = Annotated[Recipe, recipes]
-"""Type of a settings field that holds a recipe."""
+"""Type for a settings field that contains a recipe."""

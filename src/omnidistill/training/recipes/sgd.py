@@ -36,7 +36,7 @@ class Sgd(Recipe):
     weight_decay: float = 0.0
     """Weight decay of SGD."""
     decay_after: Count | None = None
-    """Number of steps after which the step sizes are a tenth; absent: they are constant."""
+    """Number of steps after which the step sizes are divided by 10; absent: they stay constant."""
     order: Seed | None = None
     """Seed for the fixed mini-batches for which the set was optimised; absent: the set was optimised for random
     mini-batches, and each student draws its own."""

@@ -74,9 +74,10 @@ def cheaper_form(
 ) -> Literal["dual", "bptt"]:
     """Return the exact form that needs fewer multiply-adds for one rollout and its matching loss, forward and backward.
 
-    The dual form computes X W_0^T, X D^T and X X^T once, with their gradients with respect to X, and K_I A in every
-    step, which takes one product forward and two backward. In every step, the parameter form computes X_I W^T and
-    Delta^T X_I, which take two more products each in the backward pass, and passes over W five times.
+    The dual form computes X W_0^T, X D^T, X X^T and their gradients with respect to X only once. In every step, it
+    computes K_I A, which takes one product in the forward pass and two in the backward pass. The parameter form
+    computes two products in every step, X_I W^T and Delta^T X_I. Each takes one product in the forward pass and two in
+    the backward pass. In addition, every step passes over W five times.
 
     Args:
         num_rows: synthetic rows N.

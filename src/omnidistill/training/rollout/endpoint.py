@@ -97,7 +97,7 @@ class DualEndpoint:
         }
 
     def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
-        """Return ||D||^2 + 2 <A, X D^T> + <A, K A>, with D + (c - 1) W_0 instead of D under weight decay."""
+        """Return ||D||^2 + 2 <A, X D^T> + <A, K A>. With weight decay, D + (c - 1) W_0 replaces D."""
         squared_norms = target.squared_norms
         products = torch.stack([self.rows[name] @ target.difference[name].mT for name in self.start])
         if self.scale is not None:

@@ -33,9 +33,10 @@ def plain_steps(
     batches: Int[Tensor, "T b"],
     step_sizes: Float[Tensor, "*T M"],
 ) -> Float[Tensor, "M N d"]:
-    """Return the coefficients A_T of one student (W_T = W_0 + A_T^T X), differentiable once in all tensors.
+    """Return the coefficients A_T of one student (W_T = W_0 + A_T^T X).
 
-    This is fastest if the rows are numbered in the order of their first use.
+    The result can be differentiated once with respect to every tensor. The computation is fastest if the rows are
+    numbered in the order of their first use.
 
     Args:
         objective: the loss of the student.
@@ -105,6 +106,6 @@ class _Plain(torch.autograd.Function):
 
 
 def _moved_before(batches: Int[Tensor, "T b"]) -> list[int]:
-    """Return for each step the number of leading rows after which all coefficients are still zero."""
+    """Return, for each step, the number of leading rows beyond which all coefficients are still zero."""
     reached = batches.amax(1).cummax(0).values + 1
     return [0, *reached[:-1].tolist()]

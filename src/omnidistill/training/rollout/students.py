@@ -60,7 +60,7 @@ def train_students(
         checkpoints: numbers of steps after which to yield the heads, in ascending order.
         generators: one random generator per student, for its mini-batches.
         momentum, weight_decay: momentum and weight decay of SGD.
-        decay_after: number of steps after which the step sizes are a tenth; None: they are constant.
+        decay_after: number of steps after which the step sizes are divided by 10; None: they stay constant.
     """
     num_runs, num_rows = len(generators), len(next(iter(rows.values())))
     outputs = stack({name: rows[name] @ matrix.mT for name, matrix in start.items()})
