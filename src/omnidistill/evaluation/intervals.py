@@ -115,7 +115,7 @@ def mean_hits(hits: Hits) -> Float64[Tensor, " K"]:
 
 
 def mean_std(values: Float[Tensor, " R"]) -> tuple[float, float]:
-    """Return the mean and sample standard deviation (0 for one run) over runs; raise InputError if there is none."""
+    """Return mean and sample standard deviation (0 for one run) over runs; raise InputError if there are no runs."""
     if len(values) == 0:
         raise InputError("cannot compute mean and standard deviation: there are no runs; pass at least one")
     values = values.double()
@@ -152,7 +152,7 @@ def _resampled_means(
 
 
 def _multiplicities(items: int, resamples: int, generator: torch.Generator) -> Float[Tensor, "B _"]:
-    """Return how often each item is drawn in each resample of `items` draws with replacement."""
+    """Return how often each item is drawn in each resample; a resample is `items` draws with replacement."""
     drawn = torch.randint(items, (resamples, items), generator=generator, device="cpu")
     slots = drawn.add_(items * torch.arange(resamples, device="cpu")[:, None]).flatten()
     return torch.bincount(slots, minlength=resamples * items).view(resamples, items).double()
@@ -167,7 +167,7 @@ def _group_totals(hits: Hits, codes: Sequence[Tensor], num_groups: int) -> Float
 
 
 def _ends(values: Float[Tensor, "B K"], level: float) -> tuple[Float[Tensor, " K"], Float[Tensor, " K"]]:
-    """Return the order statistics that leave at most (1 - level) / 2 of the values outside on each side."""
+    """Return the two order statistics with at most a fraction (1 - level) / 2 of the values beyond each of them."""
     ordered = values.sort(0).values
     outside = math.floor((len(values) - 1) * (1 - level) / 2)
     return ordered[outside], ordered[len(values) - 1 - outside]

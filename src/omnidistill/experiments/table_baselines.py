@@ -30,8 +30,8 @@ class Group:
     def allowance(self, data: FeatureSet) -> Allowance:
         """Return how many rows and bytes a baseline that depends on the size may use.
 
-        If the group has a size, these are that number of real rows, and the bytes of the largest set in the group. If
-        it has a budget, these are as many float32 rows as fit the budget, and the complete budget.
+        If the group has a size, the limits are this number of real rows, and the bytes of the largest set in the group.
+        If the group has a budget, the limits are the number of float32 rows that fit in it, and the whole budget.
         """
         if self.budget is None:
             size = max(config.distill.num_stored for config in self.configs)
@@ -80,7 +80,7 @@ def setting_of(
 
 
 def dependencies_first(requested: Sequence[Baseline]) -> list[Baseline]:
-    """Sort the baselines so that each one that another baseline needs comes before it."""
+    """Sort the baselines so that every baseline comes after the baselines that it needs."""
     needed = {name for baseline in requested for name in baseline.needs}
     return sorted(requested, key=lambda baseline: baseline.kind not in needed)
 

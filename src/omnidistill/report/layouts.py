@@ -32,7 +32,7 @@ _DEFAULT_LEVELS = ["R@1", "R@5", "R@10"]  # used if every row failed
 
 @dataclass(frozen=True)
 class Cell:
-    """The text of a cell. best: whether to show it in bold. tied: whether to show a dagger after it."""
+    """The text of a cell; `best` shows it in bold, and `tied` shows a dagger after it."""
 
     text: str
     best: bool = False
@@ -90,7 +90,7 @@ def comparison_table(comparison: Comparison, layout: str | None = None) -> Compa
 
 
 class _Cells:
-    """Used by all layouts: the comparison's rows, sorted by group with baselines first, and the text of their cells."""
+    """For all layouts: the comparison's rows, sorted by group with baselines first, and the text of their cells."""
 
     def __init__(self, comparison: Comparison) -> None:
         self.comparison = comparison

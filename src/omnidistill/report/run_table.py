@@ -61,7 +61,7 @@ def score_rows(scores: RunScores) -> TextTable:
 
 
 def metric_rows(scores: RunScores) -> TextTable | None:
-    """Return the table of the metrics other than recall, means over directions; None if there are none.
+    """Return a table of all metrics except recall, averaged over directions; None if there are none.
 
     Ranks are numbers of items (1 is best); the other metrics are in % ± standard deviation over seeds.
     """
@@ -82,7 +82,7 @@ def scoring_facts(scores: RunScores) -> list[str]:
 
 
 def metrics_to_rich(scores: RunScores) -> rich.table.Table | None:
-    """Return the table of the metrics other than recall for a terminal; None if there are none."""
+    """Return the table of all metrics except recall for a terminal; None if there are none."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""Heads of equal bytes: heads trained on all rows, compressed to the size of a set in bytes.
+"""Heads trained on all rows, compressed to the same number of bytes as a set ("equal bytes").
 
     W = W_0 + L^T R
 

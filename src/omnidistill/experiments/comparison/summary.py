@@ -48,7 +48,7 @@ def summarise(
         results: results of the cells and baselines that succeeded.
         failures: errors of the cells and baselines that failed.
         data: the dataset.
-        evaluate: metrics and gallery; None: those of the baselines.
+        evaluate: metrics and gallery; None uses those of the baselines.
         name: name of the comparison.
         command: the command that ran the comparison.
         heads: fingerprint of the heads that every student starts from.
@@ -117,7 +117,7 @@ class _Row:
         return float(mean_hits(self.hits).mean()) if self.rankings else -1.0
 
     def content(self, zero: _Row, full: _Row, best: _Row | None, seed: int) -> ComparisonRow:
-        """Return the row of the table; `seed` is for the bootstrap."""
+        """Return the row of the table; `seed` is the seed for the bootstrap."""
         group = "" if self.group is None else f"@{self.group}" if self.budget is None else f"@{self.budget}B"
         row = ComparisonRow(
             name=self.method + group,

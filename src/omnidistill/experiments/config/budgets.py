@@ -1,4 +1,4 @@
-"""Size budgets: find the largest number of rows N with which a set, or all sets of pairs together, fit a budget."""
+"""Size budgets: find the largest number of rows N for which a set (or all pairwise sets together) fits the budget."""
 
 from __future__ import annotations
 
