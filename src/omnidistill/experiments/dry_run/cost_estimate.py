@@ -83,7 +83,7 @@ class CostEstimate:
         if self.peak_bytes:
             lines.append(f"memory  {_size(self.peak_bytes)} at its peak")
         if any(stage.about for stage in self.stages):
-            lines.append("note    where it says 'about', validation decides the number of steps")
+            lines.append("note    validation decides the numbers of steps marked 'about'")
         return [*lines, *(f"note    {line}" for line in self.notes), "next    the same command without --dry-run"]
 
 
