@@ -33,7 +33,7 @@ class PackReport:
         widths: {modality: p_m}.
         dtypes: {modality: type in the source}.
         duplicates: leaks that remain: test rows that also occur in other splits, and validation rows that also occur in
-            heads or train.
+            the splits `heads` or `train`.
         dropped: rows that `drop_leaks` dropped.
         merged: groups that `merge_duplicates` merged.
         notes: notes for the user, one fact each.
@@ -145,20 +145,22 @@ def pack(
 
     While a set is saved, memory holds only one chunk of rows if the tensors can be memory-mapped (.npy, .safetensors).
 
-    Two rows are identical if all their values in at least one modality are equal in float32. A row of heads, train or
-    validation that is identical to a test row is a leak, as is one of heads or train that is identical to a validation
-    row. Leaks are reported. Groups of different splits are never merged. `drop_leaks` is applied before
-    `merge_duplicates`, so dropped rows do not connect groups.
+    Two rows are identical if all their values in at least one modality are equal in float32. A *leak* is a row of the
+    splits `heads`, `train` or `validation` that is identical to a test row, or a row of `heads` or `train` that is
+    identical to a validation row. Leaks are reported.
+
+    Groups of different splits are never merged. `drop_leaks` is applied before `merge_duplicates`, so dropped rows
+    do not connect groups.
 
     Args:
         features, table, id_column, group_column, split_column: see `read_raw`.
         out: folder of the feature set; None: in memory only.
         standardise, centre: preprocessing steps, see `data.preprocessing`.
-        merge_duplicates: whether groups of one split that share identical rows become one group, so that their rows are
-            positives of each other; or the modalities in which identical rows count.
-        drop_leaks: whether to drop rows of heads, train and validation that are identical to test rows, then rows of
-            heads and train that are identical to the remaining validation rows; or the modalities in which identical
-            rows count. Test rows are never dropped.
+        merge_duplicates: whether to merge groups of the same split that contain identical rows, so that their rows are
+            positives of each other; or the modalities in which rows are compared for this.
+        drop_leaks: whether to drop leaks: first rows that are identical to test rows, then rows that are identical to
+            the remaining validation rows; or the modalities in which rows are compared for this. Test rows are never
+            dropped.
 
     Returns:
         The set, and a summary of its rows.

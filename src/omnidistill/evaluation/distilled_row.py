@@ -15,7 +15,7 @@ from omnidistill.models.heads import Heads
 
 
 def train_on_sets(sets: Sequence[DistilledSet], start: Heads, config: EvaluateConfig, seed: int) -> TrainedHeads:
-    """Train students on the sets, `config.num_seeds` runs each; the time includes only the training of students.
+    """Train students on the sets, `config.num_seeds` runs each. The reported time includes only this training.
 
     Raises:
         NotFiniteError: with the published protocol, training diverged.

@@ -74,7 +74,7 @@ def choose_training(
         purpose: name of the random stream of the mini-batches.
         bias: {modality: d}, added to the outputs and not trained; None means zero.
         report: `Progress.advance`, or a function like it: called after every epoch with its score, and when a run ends.
-        last_epoch: whether the number of epochs is given instead of chosen.
+        last_epoch: whether to train every run for `max_epochs` epochs instead of choosing the number of epochs.
         optimiser: momentum, weight decay and decay of the step size, see `train_epochs`.
     """
     best, num_evaluated = Training(learning_rates[0], max_epochs if last_epoch else 1, -1.0, 0), 0
@@ -112,7 +112,7 @@ def _reported_score(
 
 
 def _score_at_last_epoch(epochs: Iterable[int], score: Callable[[], float]) -> tuple[float, int, int]:
-    """Return the score after the last epoch (-1 if training diverges), that epoch, and the number of scored epochs."""
+    """Return the final score (-1 if training diverges), the last epoch, and the number of scored epochs."""
     last = 0
     try:
         for epoch in epochs:

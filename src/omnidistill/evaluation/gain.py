@@ -56,7 +56,10 @@ class QueryHits:
 
 
 def gain_of(after: QueryHits, before: QueryHits, num_groups: int) -> Gain:
-    """Return the gain from `before` to `after`: results of `query_hits` on the same queries in `num_groups` groups."""
+    """Return the gain from `before` to `after`.
+
+    Both are results of `query_hits` on the same queries, which belong to `num_groups` groups.
+    """
     influence = torch.zeros(num_groups, dtype=torch.float64, device="cpu")
     gains = []
     for new, old, codes in zip(after.hits, before.hits, after.codes, strict=True):
@@ -96,7 +99,7 @@ def students_gain_nothing(distilled: DistilledSet, start: Heads, validation: Fea
 
 
 def _best_of_nothing(every: Iterable[QueryHits], start: Heads, validation: FeatureSet) -> str | None:
-    """Return the largest difference as text if none of the results has a gain, else None; stop at the first gain."""
+    """Return the largest difference as text if no result has a gain. At the first result with a gain, return None."""
     best, before, num_groups = None, query_hits(start, validation), len(set(validation.groups))
     for after in every:
         gain = gain_of(after, before, num_groups)

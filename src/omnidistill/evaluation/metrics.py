@@ -53,7 +53,7 @@ def cut_off(level: str) -> int:
 
 
 def levels_of(names: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the recall metrics in `names` in ascending order of K, or the defaults if there are none."""
+    """Return the recall metrics in `names` in ascending order of K; if `names` has none, return the default metrics."""
     levels = {name for name in names or () if name.startswith("R@")}
     return tuple(sorted(levels, key=cut_off)) or LEVELS
 

@@ -2,14 +2,15 @@
 
     SGD with momentum 0.9 and weight decay 5e-4, with the learned step sizes of the set
     100 epochs of ceil(N / 128) steps, each on min(N, 128) rows of a random order
-    a tenth of the step sizes after E // 2 + 1 = 51 of E = 100 epochs
+    step sizes divided by 10 after E // 2 + 1 = 51 of E = 100 epochs
 
-`evaluate.protocol = "paper"` trains students in this way, and baselines on real rows as well (full, full-own, random),
-for which validation chooses only the step size. 100 and 128 are `evaluate.max_epochs` and `evaluate.batch_size`.
+`evaluate.protocol = "paper"` trains students in this way. It also trains the baselines on real rows in this way
+(`full`, `full-own`, `random`); validation then chooses only their step size. The numbers 100 and 128 are the settings
+`evaluate.max_epochs` and `evaluate.batch_size`.
 
-It differs from the public code on purpose in three ways: heads start from the initial heads (as HoPA does) instead of
-random ones, they are those of the last epoch instead of the epoch that is best on the test split, and the loss is that
-of the set, also if its temperature is not 0.07.
+The protocol intentionally differs from the public code in three ways. Training starts from the initial heads (as in
+HoPA) instead of random heads. It returns the heads of the last epoch, not those of the epoch with the best test score.
+It uses the loss of the set, even if the temperature is not 0.07.
 
 The public code does not centre features. Centring is a property of the data (`pack --no-centre`), because initial
 heads, experts and sets all belong to one feature space. The protocol therefore only warns if the features are centred.
@@ -36,7 +37,7 @@ MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 
 
 class PublishedSgd(TypedDict, total=False):
-    """Arguments of the training functions, which are empty for plain SGD."""
+    """Additional arguments for the training functions; empty for plain SGD."""
 
     momentum: float
     weight_decay: float
@@ -44,11 +45,11 @@ class PublishedSgd(TypedDict, total=False):
 
 
 def published_sgd(evaluate: EvaluateConfig, num_rows: int | None = None) -> PublishedSgd:
-    """Return momentum, weight decay, and when the step sizes decay, or nothing for our protocol.
+    """Return momentum, weight decay, and when the step sizes decay; empty unless the protocol is "paper".
 
     Args:
         evaluate: the protocol.
-        num_rows: number of rows, for a training that counts steps; None: it counts epochs.
+        num_rows: number of training rows, if the decay is to be given in steps; None gives it in epochs.
     """
     if evaluate.protocol != "paper":
         return {}
@@ -58,7 +59,7 @@ def published_sgd(evaluate: EvaluateConfig, num_rows: int | None = None) -> Publ
 
 
 def steps_per_epoch(evaluate: EvaluateConfig, num_rows: int) -> int:
-    """Return the number of steps of an epoch on N rows, ceil(N / batch size)."""
+    """Return the number of steps in an epoch on N rows, ceil(N / batch size)."""
     return math.ceil(num_rows / evaluate.batch_size)
 
 
@@ -70,8 +71,8 @@ def published_recipe(distilled: DistilledSet, evaluate: EvaluateConfig) -> Disti
     """
     if distilled.preprocessing.means:
         warnings.warn(
-            "evaluate.protocol = 'paper': the features of the set are centred, and those of the public code are not; "
-            "to follow it, pack or encode the data with --no-centre and distil again",
+            "evaluate.protocol = 'paper': the features of the set are centred, but the public code does not centre "
+            "features; to do the same, pack or encode the data with --no-centre and distil again",
             UserWarning,
             stacklevel=2,
         )
@@ -86,7 +87,7 @@ def published_recipe(distilled: DistilledSet, evaluate: EvaluateConfig) -> Disti
 
 
 def require_finite(heads: Mapping[str, Float[Tensor, "_ _ _"]]) -> None:
-    """Raise NotFiniteError if the training of a student diverged, which momentum makes more likely."""
+    """Raise NotFiniteError if the training of a student diverged; momentum makes this more likely."""
     for name, matrix in heads.items():
         if not bool(torch.isfinite(matrix).all()):
             raise NotFiniteError(

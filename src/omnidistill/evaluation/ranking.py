@@ -8,7 +8,7 @@ it ends up among the t + p tied items is random, so a metric is the mean of its 
     E(1 / rank)   = sum_j P(first positive at place j of the tied items) / (g + j)
 
 Average precision and nDCG@10 depend on all P positives of a query. Consider each level of n tied items, r of which are
-positive; it follows c higher items, R of which are positive. Then (McSherry and Najork, ECIR 2008)
+positive. Above the level are c items, R of which are positive. Then (McSherry and Najork, ECIR 2008)
 
     E(AP)    = 1 / P  sum_levels sum_{i=1..n}  r / n  (R + 1 + (i - 1) (r - 1) / (n - 1)) / (c + i)
     E(DCG)   = sum_levels r / n  sum_{i=c+1..min(c+n, 10)} 1 / log2(i + 1),     nDCG = DCG / (largest DCG)

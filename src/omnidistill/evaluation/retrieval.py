@@ -108,7 +108,7 @@ def _positives(
         row = int(unmatched.nonzero()[0])
         raise InputError(
             f"query row {row} (group {int(query_groups[row])}) has no positive among the "
-            f"{len(gallery_groups)} gallery items; every query needs an item of its own group"
+            f"{len(gallery_groups)} gallery items; every query needs an item from its own group"
         )
     return gallery_groups.argsort(stable=True), (counts.cumsum(0) - counts)[at], counts[at]
 

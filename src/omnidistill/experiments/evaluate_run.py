@@ -129,7 +129,7 @@ def evaluate(
         num_seeds: number of students per row of the table; None uses the number from the settings.
         heads: initial heads, instead of those that the set was distilled for; the output is then written to
             RUN/from-NAME.
-        baselines: baselines by name or as objects (by default `evaluation.baselines.DEFAULT`); `zero-shot` and `full`
+        baselines: baselines by name or as objects (default: `evaluation.baselines.DEFAULT`); `zero-shot` and `full`
             are always included.
         metrics: metrics of the table, such as ("R@1", "R@50", "MRR"); None uses those from the settings.
         shared: rows of the table that were already trained for another run on the same data and heads.

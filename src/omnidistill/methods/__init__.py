@@ -1,4 +1,4 @@
-"""Methods that produce a set. Each has its own file; `methods` lists them by name.
+"""Methods that produce a set. Each method has its own file; `methods` lists them by name.
 
     learn        rows learned by the outer loop (HoPA, LoRS, RepBlend, MTT, TESLA, shortcut trajectories, task loss ...)
     select       real rows, or averages of real rows (coresets, prototypes)

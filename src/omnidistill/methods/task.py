@@ -24,12 +24,12 @@ class Task:
 
     Attributes:
         development: the splits that may be used for training and for choices.
-        start: initial heads of students, {modality: d x p_m}, on the device of the data, where methods also compute.
+        start: initial heads of students, {modality: d x p_m}, on the device of the data. Methods compute there.
         seed: seed for all random streams.
         experts_config: how experts are trained.
         folder: folder for the log and the checkpoints; None: nothing is written. The caller saves the set.
         experts: function that trains (or loads) the expert trajectories.
-        provenance: what is known so far about how the set is produced.
+        provenance: record of how the set is produced, as far as it is known.
         initial_set: set from which the outer loop continues; None: it starts from random training rows.
         resume: whether to resume from a checkpoint in the folder.
         trackers: names of the trackers that also record the metrics.

@@ -92,7 +92,7 @@ def comparison_table(comparison: Comparison, layout: str | None = None) -> Compa
 
 
 class _Cells:
-    """Used by all layouts: the comparison's rows, sorted by group with baselines first, and the text of their cells."""
+    """For all layouts: the comparison's rows, sorted by group with baselines first, and the text of their cells."""
 
     def __init__(self, comparison: Comparison) -> None:
         self.comparison = comparison

@@ -109,7 +109,7 @@ def bytes_facts(initial_heads: int | None, without: Sequence[str]) -> list[str]:
 
 
 def metrics_to_rich(scores: RunScores) -> rich.table.Table | None:
-    """Return the table of the metrics other than recall for a terminal; None if there are none."""
+    """Return the table of all metrics except recall for a terminal; None if there are none."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

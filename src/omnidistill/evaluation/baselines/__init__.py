@@ -1,4 +1,4 @@
-"""Baselines to compare sets with, one file each; `baselines` lists them by name."""
+"""Baselines with which sets are compared. Each has its own file; `baselines` lists them by name."""
 
 from collections.abc import Iterable
 

@@ -2,8 +2,8 @@
 
 With the published protocol (`paper_protocol`) validation chooses only the step size.
 
-`full` minimises group-aware InfoNCE and is the upper reference of gain retained. `full-own` minimises the objective of
-the students of a set, which shows the effect of the objective.
+`full` minimises group-aware InfoNCE and is the upper reference for gain retained. `full-own` minimises the objective
+with which the students of a set are trained. The difference between the two shows the effect of the objective.
 """
 
 from __future__ import annotations
@@ -42,18 +42,21 @@ class AllRows(Baseline):
 
 @baselines.register("full-own")
 class AllRowsOwn(Baseline):
-    """Heads trained on all rows by the objective of the students."""
+    """Heads trained on all rows by the same objective as the students of a set."""
 
     objective: AnyObjective | None = None
     """The objective; absent: one baseline per student objective in the table, except the protocol's InfoNCE."""
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Train heads on all rows by the objective."""
+        """Train heads on all rows by this objective."""
         assert self.objective is not None
         return train_on_all_rows(self.objective, f"all rows, {_title(self.objective)}", setting, setting.start)
 
     def for_students(self, students: Sequence[Objective], evaluate: EvaluateConfig) -> tuple[Baseline, ...]:
-        """Return this baseline if it has an objective, else one per student objective except the protocol's InfoNCE."""
+        """Return this baseline if its objective is set; otherwise one baseline for each objective of the students.
+
+        The InfoNCE of the protocol is left out, because `full` uses it.
+        """
         if self.objective is not None:
             return (self,)
         own = dict.fromkeys(student for student in students if student != InfoNCE(tau=evaluate.tau))

@@ -1,8 +1,8 @@
 """Interface for baselines: heads obtained from the same initial heads without a distilled set, for comparison.
 
 All choices are made on validation; a `Development` has no test split. A baseline depends only on its settings, the
-initial heads, the data, the evaluation protocol, a seed and (if it is sized) an allowance, so its scores are the same
-in every table.
+initial heads, the data, the evaluation protocol and a seed. A *sized* baseline also depends on an allowance. The
+scores of a baseline are therefore the same in every table.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from omnidistill.models.objectives import Objective
 
 @dataclass(frozen=True)
 class Allowance:
-    """Limits for a sized baseline: the number of real rows (in float32), and the size of the stored heads in bytes."""
+    """Limits for a sized baseline: the number of real rows (float32), and the size of its stored heads in bytes."""
 
     rows: int
     bytes: int
@@ -71,7 +71,7 @@ class Baseline(Component):
         return True
 
     def for_students(self, students: Sequence[Objective], evaluate: EvaluateConfig) -> tuple[Baseline, ...]:
-        """Return the baselines to use instead of this one in a table whose sets have these student objectives."""
+        """Return the baselines that replace this one in a table; `students` are the student objectives of its sets."""
         return (self,)
 
     @property

@@ -100,7 +100,7 @@ def load_result(context: ComparisonContext, cell: AnyCell) -> Result:
 
 
 def num_compared_students(result: DistillResult) -> int:
-    """Return how many students were compared on validation, over all parts, to choose the set and its recipe."""
+    """Return how many students were compared on validation to choose the set and its recipe, summed over all parts."""
     return sum(int(record.values.get("judged", 0)) for part in result.parts for record in part.records)
 
 

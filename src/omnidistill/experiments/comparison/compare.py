@@ -86,7 +86,7 @@ def compare(
         seeds: random seeds; one set is distilled per seed (default: 0, 1, 2).
         num_students: number of students trained per set, and number of runs per baseline (default: 5).
         baselines: baselines by name or as objects; `zero-shot` and `full` are always included.
-        settings: settings for all methods that have them, in the format that `distill` accepts.
+        settings: settings in the format that `distill` accepts. Each applies to every method that has this setting.
         layout: table layout: "retrieval", "variants", "cost", "directions" or "curve".
         preset: name of a comparison included in the package.
         config: a complete comparison, or the Path of a TOML file, instead of a preset.
@@ -199,7 +199,7 @@ def _require_settings(start: InitialHeads, base: RunConfig, folder: Path | None)
             f"heads.{name} = {json.dumps(stored.get(name))}" for name in expected if stored.get(name) != expected[name]
         )
         raise InputError(
-            f"{folder}: was created with different settings ({differing}); use the same ones, or choose another folder"
+            f"{folder}: was created with different settings ({differing}); use these settings, or choose another folder"
         )
 
 

@@ -162,7 +162,7 @@ def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
 
 
 def _without_metrics(evaluate: EvaluateConfig) -> EvaluateConfig:
-    """Return the settings without the metrics of the table: results contain rankings, from which all metrics follow."""
+    """Return the settings without metrics: results contain rankings, from which any metric can be computed."""
     return evaluate.evolve(metrics=None)
 
 

@@ -103,7 +103,7 @@ class FolderStore:
         return self.folder / "experts" / hashlib.sha256(_experts_key(data, start, config).encode()).hexdigest()[:16]
 
     def result_folder(self, cell: AnyCell) -> Path:
-        """Return the folder of a result. Those of version 0.1 have other names: they contain ranks without ties."""
+        """Return the folder of a result. Results of version 0.1 contain no ties and are in folders with other names."""
         folder = self._cell_folder(cell) if isinstance(cell, Cell) else self.folder / "baselines" / cell.folder
         return folder / "ranking"
 

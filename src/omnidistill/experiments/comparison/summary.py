@@ -50,7 +50,7 @@ def summarise(
         results: results of the cells and baselines that succeeded.
         failures: errors of the cells and baselines that failed.
         data: the dataset.
-        evaluate: metrics and gallery; None: those of the baselines.
+        evaluate: metrics and gallery; None uses those of the baselines.
         name: name of the comparison.
         command: the command that ran the comparison.
         heads: fingerprint of the heads that every student starts from.

@@ -26,7 +26,7 @@ from omnidistill.training.experts import ExpertsConfig
 
 @dataclass(frozen=True)
 class SharedExperts:
-    """A unit that trains experts which several cells use.
+    """A unit that trains experts shared by several cells.
 
     Attributes:
         config: settings of a run (possibly for one pair of modalities) that uses the experts.
@@ -71,7 +71,7 @@ class UnitRunner:
         return ComparisonContext(data, start, FolderStore(self.folder), start.meta)
 
     def __call__(self, unit: AnyUnit) -> None:
-        """Process a unit. Exceptions that a method raises are passed on."""
+        """Process a unit. Exceptions from a method are not caught."""
         match unit:
             case Cell():
                 run_cell(self.context, unit, self.command, SilentProgress())

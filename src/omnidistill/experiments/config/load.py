@@ -76,7 +76,7 @@ def load_config(
 
 
 def _source(source: object, preset: str) -> tuple[str, Tree]:
-    """Return the settings, preceded by a name for their source, which messages quote."""
+    """Return (name of the source, settings); messages quote this name."""
     match source:
         case None:
             return f"preset {preset}", _preset(preset)

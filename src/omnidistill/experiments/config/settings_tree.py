@@ -37,7 +37,10 @@ def components_of(model: Model, name: str) -> dict[str, type[Component]]:
 
 
 def submodel(model: Model, name: str, tree: Any) -> Model | None:
-    """Return the model of a section, according to its `kind` in the tree or else to the default; None for a value."""
+    """Return the model of a section, or None if the field is a single value.
+
+    The `kind` in the tree determines the model; without a `kind`, the default does.
+    """
     field = model.model_fields.get(name)
     if field is None:
         return None

@@ -1,4 +1,4 @@
-"""Dry runs: what a command will take, from its own stages, run for a few steps and in memory."""
+"""Dry runs: estimate the cost of a command by running its stages for a few steps, in memory."""
 
 from omnidistill.experiments.dry_run.cost_estimate import CostEstimate, Stage
 from omnidistill.experiments.dry_run.estimates import estimate_comparison, estimate_distill, estimate_experts

@@ -1,4 +1,4 @@
-"""The estimated cost of a command: stages with their steps, seconds and bytes, and the peak of memory."""
+"""The estimated cost of a command: stages with their steps, seconds and bytes, and the peak memory."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Stage:
     Attributes:
         name: name of the stage.
         steps: number of steps.
-        unit: what the steps are.
+        unit: unit of the steps, such as "epochs".
         seconds: duration of all steps.
         bytes: size of the tensors that the stage leaves on disk.
-        about: whether validation decides the number of steps, so that it is only the usual one.
+        about: whether `steps` is only a typical number, because validation decides the actual one.
     """
 
     name: str
@@ -35,12 +35,12 @@ class CostEstimate:
     """The estimated cost of a command.
 
     Attributes:
-        stages: the stages, in their order.
+        stages: the stages, in the order in which they run.
         rows: number of rows.
-        peak_bytes: peak of memory; None where the system does not report it.
+        peak_bytes: peak memory; None if the system does not report it.
         notes: further remarks, one line each.
         elapsed: seconds from start to end if stages run in parallel; None if they run one after the other.
-        what: what the rows are.
+        what: description of the rows, such as "training rows".
     """
 
     stages: tuple[Stage, ...]
@@ -57,11 +57,11 @@ class CostEstimate:
 
     @property
     def bytes(self) -> int:
-        """Size of what all stages leave on disk."""
+        """Size of the tensors that all stages leave on disk."""
         return sum(stage.bytes for stage in self.stages)
 
     def after_start(self, seconds: float) -> CostEstimate:
-        """Return the cost together with that of starting the program."""
+        """Return the estimate, including the time to start the program."""
         elapsed = None if self.elapsed is None else self.elapsed + seconds
         return replace(self, stages=(Stage("program", 1, "starts", seconds), *self.stages), elapsed=elapsed)
 
@@ -83,7 +83,7 @@ class CostEstimate:
         if self.peak_bytes:
             lines.append(f"memory  {_size(self.peak_bytes)} at its peak")
         if any(stage.about for stage in self.stages):
-            lines.append("note    where it says 'about', validation decides the number of steps")
+            lines.append("note    validation decides the numbers of steps marked 'about'")
         return [*lines, *(f"note    {line}" for line in self.notes), "next    the same command without --dry-run"]
 
 

@@ -1,4 +1,4 @@
-"""Dry runs of `experts`, `distill` and `compare`: the same functions with few steps, in memory, timed and scaled."""
+"""Dry runs of `experts`, `distill` and `compare`: the same functions, run with few steps in memory and extrapolated."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def estimate_experts(
     progress: Progress | bool = True,
     **settings: Any,
 ) -> CostEstimate:
-    """Return what `train_experts` will take with the same arguments.
+    """Estimate the time, memory and disk space that `train_experts` needs with the same arguments.
 
     Raises:
-        InputError: what `train_experts` refuses before it starts.
+        InputError: `train_experts` would reject these arguments before it starts.
     """
     config, recorder = requested_config(**settings), Recorder(shown(progress))
     with peak_memory() as peak, recorder:
@@ -74,10 +74,10 @@ def estimate_distill(
     progress: Progress | bool = True,
     **settings: Any,
 ) -> CostEstimate:
-    """Return what `distill` will take with the same arguments.
+    """Estimate the time, memory and disk space that `distill` needs with the same arguments.
 
     Raises:
-        InputError: what `distill` refuses.
+        InputError: `distill` would reject these arguments.
     """
     usual_size = None if initial_set is None else load_initial_set(initial_set).size
     config, recorder = requested_config(**settings, usual_size=usual_size), Recorder(shown(progress))
@@ -105,12 +105,13 @@ def estimate_comparison(
     progress: Progress | bool = True,
     **settings: Any,
 ) -> CostEstimate:
-    """Return what `compare` will take in an empty folder with the same arguments.
+    """Estimate the time, memory and disk space that `compare` needs in an empty folder with the same arguments.
 
-    One set is made for every method and size, and counted for every seed. Shared experts and baselines count once.
+    For every method and size, one set is distilled with few steps, and its cost is multiplied by the number of seeds.
+    Shared experts and baselines are counted once.
 
     Raises:
-        InputError: what `compare` refuses before it starts.
+        InputError: `compare` would reject these arguments before it starts.
     """
     comparison = load_comparison(config, preset, methods, **settings)[1]
     base, recorder = base_config(comparison), Recorder(shown(progress))
@@ -145,7 +146,10 @@ def estimate_comparison(
 
 
 def _sets_stage(context: ComparisonContext, store: DryRunStore, cells: Sequence[Cell]) -> Stage:
-    """Return the stage that makes and scores the sets of these cells, which differ in the seed; makes the first."""
+    """Return the stage that distils and scores the sets of these cells, which differ only in their seed.
+
+    Only the first set is distilled, with few steps.
+    """
     first, count, recorder, spent = cells[0], len(cells), Recorder(store.shown), sum(store.spent)
     few, started_at = replace(first, config=with_few_steps(first.config)), time.monotonic()
     run_cell(context, few, "", recorder)

@@ -1,4 +1,4 @@
-"""Stages with few steps, in memory, and what all their steps take: the missing ones take as long as those that ran."""
+"""Run stages with few steps, in memory, and extrapolate: a missing step is assumed to cost as much as one that ran."""
 
 from __future__ import annotations
 
@@ -34,9 +34,12 @@ _BYTES_PER_SECOND = 4e8  # written, with the checksum
 
 
 def grown(run: Callable[[int], T], least: int, most: int) -> tuple[T, int, float]:
-    """Run with few steps, then with as many as fit into some seconds; return the last result, steps and seconds.
+    """Run with more and more steps, until a run takes several seconds or has `most` steps.
 
-    If the first run took long because of imports and other first calls, the second one is short, and a third follows.
+    If imports and other one-time work slow down the first run, the second run gets too few steps, and a third follows.
+
+    Returns:
+        The result of the last run, its number of steps, and its seconds.
     """
     steps = min(least, most)
     while True:
@@ -49,7 +52,7 @@ def grown(run: Callable[[int], T], least: int, most: int) -> tuple[T, int, float
 
 
 def likely_epochs(limit: int, most: int) -> int:
-    """Return the likely number of epochs of a training that has not ended after `limit`: a third more."""
+    """Return the likely number of epochs of a training that had not ended after `limit` epochs: about a third more."""
     return limit if limit == most else min(most, max(_USUAL_EPOCHS, limit * 4 // 3))
 
 
@@ -60,12 +63,12 @@ def size_of(tensors: Mapping[str, Tensor]) -> int:
 
 @dataclass(frozen=True)
 class DryRunStore(MemoryStore):
-    """Stores the results of a dry run; trains few experts, and estimates the stages that train all of them.
+    """Stores the results of a dry run. Trains only a few experts, and estimates the cost of training all of them.
 
     Attributes:
         shown: shows the progress to the user.
-        stages: the estimated stages of experts.
-        spent: seconds of the calls of `experts`.
+        stages: the estimated stages of expert training.
+        spent: seconds that each call of `experts` took.
     """
 
     shown: Progress = field(default_factory=SilentProgress)
@@ -73,7 +76,7 @@ class DryRunStore(MemoryStore):
     spent: list[float] = field(default_factory=list)
 
     def experts(self, data: FeatureSet, start: Heads, config: RunConfig, progress: Progress) -> ExpertBuffer:
-        """Return few experts of these settings: as many as their starts need, with all epochs."""
+        """Return a few experts with these settings, enough for every start; with all epochs if their number is set."""
         started_at, key = time.monotonic(), f"{data.modalities} {config.experts!r}"
         if key not in self._experts:
             self._experts[key] = self._train(data, start, config)
@@ -117,14 +120,14 @@ class DryRunStore(MemoryStore):
 
 
 def heads_stage(recorder: Recorder, heads: Heads) -> Stage:
-    """Return the stage of the initial heads, which a dry run trains completely: one run on few rows."""
+    """Return the stage that pre-trains the initial heads; a dry run trains them completely (one run on few rows)."""
     records = [record for record in recorder.stages if record.label == "heads"]
     seconds = sum((record.seconds for record in records), 0.0)
     return Stage("heads", sum(sum(record.epochs) for record in records), "epochs", seconds, size_of(heads))
 
 
 def with_few_steps(config: RunConfig) -> RunConfig:
-    """Return settings of the method with few iterations, or few steps of the students that choose its recipe."""
+    """Return the settings with few iterations, or with few steps for the students from which the recipe is chosen."""
     method = config.distill
     if isinstance(method, LoopSettings):
         return config.evolve(distill=method.evolve(iterations=min(method.iterations, _ITERATIONS)))
@@ -134,7 +137,7 @@ def with_few_steps(config: RunConfig) -> RunConfig:
 
 
 def method_stage(config: RunConfig, recorder: Recorder, seconds: float) -> Stage:
-    """Return the stage of a method, which took these seconds with few steps."""
+    """Return the stage of a method; `seconds` is the time that it took with few steps."""
     method, records = config.distill, [r for r in recorder.stages if r.label != "heads" and r.calls]
     if isinstance(method, LoopSettings):
         seconds += sum(_missing_iterations(method, record.durations) for record in records)
@@ -147,21 +150,30 @@ def method_stage(config: RunConfig, recorder: Recorder, seconds: float) -> Stage
 
 
 def _missing_iterations(method: LoopSettings, durations: Sequence[float]) -> float:
-    """Return the seconds of the missing iterations and validations; the loop validates before the first and at last."""
+    """Return the seconds for the missing iterations and validations.
+
+    The loop also validates before the first iteration and after the last one.
+    """
     step, every = median(durations[1:-1] or durations), method.validate_every or method.iterations
     validations = -(-method.iterations // every) + (-len(durations) // every)
     return (method.iterations - len(durations)) * step + validations * max(durations[-1] - step, 0.0)
 
 
 def _missing_student_steps(method: TunedMethod, record: Record) -> float:
-    """Return the seconds of the missing steps, all of them at a step size that took the last few; they had doubled."""
+    """Return the seconds for the missing steps, at every step size that reached the last checkpoint.
+
+    The number of steps doubles between checkpoints, so the last interval contains half of the steps that ran.
+    """
     calls = zip(record.durations, record.calls, strict=True)
     last = sum(seconds for seconds, (*_, fields) in calls if fields.get("steps") == _STUDENT_STEPS)
     return last * max(method.max_steps - _STUDENT_STEPS, 0) / (_STUDENT_STEPS / 2)
 
 
 def baseline_stage(context: ComparisonContext, cell: BaselineCell) -> Stage:
-    """Return the stage of a baseline, whose fit tries one of the values that validation chooses from, with two runs."""
+    """Return the stage of a baseline.
+
+    The baseline is fitted with two runs, and with only one of the values from which validation chooses.
+    """
     own, full = cell.baseline, cell.evaluate
     values = {name: getattr(own, name) for name in ("learning_rates", "ridges") if hasattr(own, name)}
     longest: int | None = getattr(own, "max_steps", None)

@@ -1,4 +1,4 @@
-"""Engines of several processes: how many units they run at once, and how long they take to start."""
+"""Engines with several processes: how many units they run at once, and how long their workers take to start."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from omnidistill.io.tracking import Progress, SilentProgress
 
 
 def start_workers(engine: Engine | str, device: str = "cpu", helpers: int = 0) -> tuple[int, list[Stage], list[str]]:
-    """Start the workers of an engine and end them again.
+    """Start the workers of an engine, measure how long this takes, and stop them.
 
     Returns:
-        How many units run at once; the stage that starts the workers and a note, if there are other processes.
+        The number of units that run at once, the stages, and the notes. If the engine has several processes, there is
+        one stage, which starts the workers, and one note; otherwise there are none.
 
     Raises:
         InputError: the engine does not exist or cannot be started.
@@ -33,7 +34,7 @@ def start_workers(engine: Engine | str, device: str = "cpu", helpers: int = 0) -
             for done in finished:
                 done.result()
     stage = Stage("workers", at_once, "processes", time.monotonic() - started_at)
-    return at_once, [stage], [f"{at_once} processes work in parallel, each with as much memory"]
+    return at_once, [stage], [f"{at_once} processes work in parallel; the peak memory is per process"]
 
 
 def _load_program(unit: int) -> None:
@@ -48,10 +49,10 @@ def estimate_encoding(
     progress: Progress | None = None,
     engine: Engine | None = None,
 ) -> CostEstimate:
-    """Return what `encode` will take in an empty folder.
+    """Estimate the time, memory and disk space that `encode` needs in an empty folder.
 
     Raises:
-        InputError: what `encode` refuses before it starts, or none of the sampled rows can be encoded.
+        InputError: `encode` would reject these arguments before it starts, or none of the sampled rows can be encoded.
     """
     progress = progress or SilentProgress()
     with progress, peak_memory() as peak:
@@ -62,5 +63,5 @@ def estimate_encoding(
         memory = peak()
     stages.append(Stage("encode", cost.items, "items", cost.seconds, cost.bytes))
     if settings.num_workers:
-        notes.append(f"{settings.num_workers} more processes prepare items, each with memory of its own")
+        notes.append(f"{settings.num_workers} more processes prepare items, and each needs additional memory")
     return CostEstimate(tuple(stages), cost.rows, memory, tuple(notes), what="rows")

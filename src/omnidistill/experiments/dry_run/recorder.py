@@ -12,7 +12,7 @@ from omnidistill.io.tracking import Progress, SilentProgress
 
 @dataclass
 class Record:
-    """A stage: when it started, and (time, steps, fields) of every call of `advance`."""
+    """A stage: when it started, and the (time, steps, fields) of each call of `advance`."""
 
     label: str
     started_at: float
@@ -20,17 +20,20 @@ class Record:
 
     @property
     def durations(self) -> list[float]:
-        """Seconds of every call."""
+        """Seconds from each call of `advance` to the next; the first value counts from the start of the stage."""
         return [end - start for start, end in pairwise([self.started_at, *(at for at, *_ in self.calls)])]
 
     @property
     def seconds(self) -> float:
-        """Seconds until the last call."""
+        """Seconds from the start of the stage to the last call."""
         return sum(self.durations, 0.0)
 
     @property
     def epochs(self) -> list[int]:
-        """Epochs of every training: a search reports 0 steps per epoch and 1 per training, others 1 per epoch."""
+        """Number of epochs of each training in the stage.
+
+        A search reports 0 steps after each epoch and 1 step when a training ends; others report 1 step per epoch.
+        """
         ends = [number for number, (_, steps, _) in enumerate(self.calls) if steps]
         if len(ends) == len(self.calls):
             return [len(ends)]
@@ -41,7 +44,7 @@ class Recorder(SilentProgress):
     """Records stages and shows their progress.
 
     Args:
-        shown: what shows the progress to the user.
+        shown: the display that shows the progress to the user.
     """
 
     def __init__(self, shown: Progress) -> None:

@@ -48,7 +48,10 @@ def squared_distances(points: Float[Tensor, "n D"], centres: Float[Tensor, "k D"
 
 
 def row_chunks(num_rows: int, num_columns: int) -> Iterator[slice]:
-    """Yield slices of at least one row whose float32 blocks with all columns fit in `memory.CHUNK_BYTES`."""
+    """Yield slices of rows. The float32 blocks for a slice and all columns fit in `memory.CHUNK_BYTES`.
+
+    Every slice has at least one row, even if a single row does not fit.
+    """
     step = max(1, memory.CHUNK_BYTES // (4 * num_columns * _BLOCKS))
     for begin in range(0, num_rows, step):
         yield slice(begin, min(begin + step, num_rows))

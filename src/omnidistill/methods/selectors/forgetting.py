@@ -29,7 +29,7 @@ def forgetting(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select the rows that are forgotten most often during training; groups take turns, ties are broken randomly."""
+    """Select the rows that are forgotten most often during training; groups take turns, and ties are random."""
     check_size(size, len(train))
     num_snapshots = len(trajectory or ())
     if trajectory is None or num_snapshots < 2:

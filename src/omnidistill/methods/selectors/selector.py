@@ -82,7 +82,7 @@ class RowSelector(Selector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the indices of `size` distinct rows of `train` (int64, CPU), in the order of selection, if any."""
+        """Return the indices of `size` distinct rows of `train` (int64, CPU), in order of selection if it has one."""
 
     def choose(
         self,
