@@ -314,7 +314,7 @@ def without_additions(tree: dict[str, Any]) -> dict[str, Any]:
     facts = {"gallery": "rows", "items": {}, "undefined": []}
     assert {name: tree.pop(name) for name in facts if name in tree} in ({}, facts)
     rows = [row if isinstance(row, dict) else tree[row] for row in tree["lines"]]
-    assert [row.pop("metrics") for row in rows] == [{}] * len(rows)
+    assert [(row.pop("metrics"), row.pop("coverage")) for row in rows] == [({}, None)] * len(rows)
     return tree
 
 
