@@ -22,11 +22,8 @@ MEAN = "mean"
 REQUIRED_ROWS = ("zero_shot", "distilled", "full")
 """Rows that every evaluated run has. Gain retained is (row - zero_shot) / (full - zero_shot)."""
 
-_UNITS = {
-    "recall": "fraction",
-    "gain_retained": "fraction of (full - zero_shot)",
-    "gain_retained_best": "fraction of (best - zero_shot)",
-}
+_UNITS = {"recall": "fraction", "gain_retained": "fraction of (full - zero_shot)"}
+_UNITS_OF_BEST = {"gain_retained_best": "fraction of (best - zero_shot)"}
 _DIFFERENCE = "difference_to_"
 
 Level = Annotated[str, Field(pattern=r"^R@[1-9][0-9]*$")]
@@ -207,7 +204,7 @@ class RunScores(JsonContent):
         return {
             **tree,
             **self.model_dump(mode="json", include=scored),
-            "units": _UNITS,
+            "units": _UNITS | (_UNITS_OF_BEST if self.has_best else {}),
             "lines": list(rows),
             **rows,
             "gain_retained": rows["distilled"]["gain_retained"],
