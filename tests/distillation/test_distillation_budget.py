@@ -77,7 +77,7 @@ def test_an_amount_is_its_exact_value_rounded_down(digits: int, decimals: int, u
     elif number * scale <= whole:
         assert parse_budget(text, whole) == math.floor(number * scale)
     else:
-        assert "use a smaller one" in refusal(text, whole)
+        assert "use a smaller budget" in refusal(text, whole)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_what_is_not_finite_or_less_than_a_byte(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["1000001", "100.1%", "1G"])
 def test_more_than_the_data(text: str) -> None:
-    assert "exceeds the 1,000,000 bytes of the training features; use a smaller one" in refusal(text)
+    assert "exceeds the 1,000,000 bytes of the training features; use a smaller budget" in refusal(text)
 
 
 @given(text=st.text(max_size=12))

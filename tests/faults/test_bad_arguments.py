@@ -33,7 +33,7 @@ TOLD = {
     "evaluate a list": "result: found a list; pass the result of distill()",
     "compare nothing": "no methods to compare; give methods or preset",
     "compare config as a dict": "config: found a dict; give a ComparisonConfig",
-    "recall of a list": "embeddings: found a list; give a dict {modality: rows x width}",
+    "recall of a list": "embeddings: found a list; pass a dict {modality: rows x width}",
     "fit a list": "features: found a list; pass a dict",
     "transform before fit": "not fitted yet; call fit first",
     "encode with a text": "encoders: found the string 'clip-image'; pass a list",

@@ -119,8 +119,8 @@ def test_modalities_of_a_repair_that_are_not_in_the_set(tmp_path, option):
     table = write_table(tmp_path / "t.csv", columns())
     for choice, match in (
         (["video", "toch"], "no modality 'toch'; the modalities are video, speech, touch; did you mean 'touch'"),
-        ([], r"found \[\]; give a list of modalities"),
-        ("video", "found 'video'; give a list of modalities"),
+        ([], r"found \[\]; pass a list of modalities"),
+        ("video", "found 'video'; pass a list of modalities"),
     ):
         refused(tmp_path, tmp_path / "f.npz", table, f"{option}: {match}", **{option: choice})
 

@@ -285,7 +285,7 @@ def test_an_unknown_key_in_a_file(made: Path, tmp_path: Path) -> None:
         (("--bytes", "much"), ("'much'", "not an amount of bytes", "1.5M")),
         (("--bytes", "-3"), ("'-3'", "at least one byte")),
         (("--bytes", "nan%"), ("'nan%'", "must be finite")),
-        (("--bytes", "101%"), ("'101%'", "10,752 bytes", "use a smaller one")),
+        (("--bytes", "101%"), ("'101%'", "10,752 bytes", "use a smaller budget")),
         (
             ("--bytes", "1%"),
             ("'1%'", "'smoke' needs at least 2 rows", "bytes with means and manifest"),

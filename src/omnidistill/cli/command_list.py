@@ -1,4 +1,4 @@
-"""All commands, grouped under the headings that help shows."""
+"""All commands, grouped under the headings of the help text."""
 
 from __future__ import annotations
 

@@ -25,14 +25,14 @@ _DIGEST_BYTES = 16
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Rows of a scored split that are identical to rows of splits that it must be disjoint from.
+    """Rows of the test or validation split that also occur in splits with which it must not share rows.
 
     Attributes:
         modality: the modality in which the rows are identical; None: they are identical in every modality.
         split: `test` or `validation`.
-        others: the splits with identical rows: of heads, train and, if `split` is test, validation.
-        rows: number of rows of `split`.
-        examples: the first few duplicates as (id of the row of `split`, id of the other row).
+        others: the other splits that contain these rows: heads, train or, if `split` is test, validation.
+        rows: number of duplicates in `split`.
+        examples: the first few duplicates, as (id of the row in `split`, id of the identical row).
     """
 
     modality: str | None
@@ -47,7 +47,7 @@ class CodedRows:
     """The rows of a set without their features, but with codes that show which rows are identical.
 
     Attributes:
-        numbers: number of each row in its source.
+        numbers: index of each row in the source.
         ids, groups, splits: see `RawFeatures`.
         codes: {modality: one code per row}; two rows have the same code if and only if they are identical.
     """
@@ -83,16 +83,16 @@ class CodedRows:
 
 
 def code_rows(raw: RawRows) -> CodedRows:
-    """Return the rows with one code per modality, which reads every row once, in chunks."""
+    """Return the rows with one code per modality. Every row is read once, in chunks."""
     numbers = torch.arange(len(raw.ids), device="cpu")
     codes = {name: _codes(_digests(raw, name, numbers)) for name in raw.widths}
     return CodedRows(numbers, raw.ids, raw.groups, raw.splits, codes)
 
 
 def find_leaks(rows: CodedRows) -> tuple[Duplicates, ...]:
-    """Return the leaks into the test split, then those into validation, without empty ones.
+    """Return the leaks into the test split, then the leaks into the validation split. Leaks without rows are omitted.
 
-    For each split, these are the duplicates in each modality, then those in every modality.
+    For each split, the duplicates in single modalities come first, then the rows that are duplicates in all of them.
     """
     leaks = []
     for split in SCORED:
@@ -111,7 +111,7 @@ def earlier_splits(split: str) -> tuple[str, ...]:
 
 
 def repeated_in_test(rows: CodedRows) -> dict[str, int]:
-    """Return {modality: number of test rows that equal a test row of another group}, without zeros.
+    """Return {modality: number of test rows that equal a test row from another group}, omitting zeros.
 
     Retrieval counts such a row as a wrong answer although its content is right.
     """
@@ -130,7 +130,7 @@ def _in_several_groups(codes: Int[Tensor, " n"], groups: tuple[str, ...]) -> int
 def _leak(
     rows: CodedRows, modality: str | None, codes: Int[Tensor, " n"], split: str, others: tuple[str, ...]
 ) -> Duplicates:
-    """Return the duplicates of `split` among the splits `others`, by the given codes of the rows."""
+    """Return the rows of `split` that have the same code as a row in one of the splits `others`."""
     scored, other = rows.in_split(split), rows.in_split(*others)
     shared = torch.isin(codes, codes[scored]) & torch.isin(codes, codes[other])
     repeated, originals = (scored & shared).nonzero()[:, 0].tolist(), (other & shared).nonzero()[:, 0]
@@ -143,9 +143,9 @@ def _leak(
 
 
 def _digests(raw: RawRows, name: str, numbers: Int[Tensor, " n"]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """Return one digest per row as two integers (n x 2), because a list of bytes objects would take 50 MB per million.
+    """Return one digest per row as two integers (n x 2).
 
-    The sum with 0 turns -0 into 0.
+    A list of bytes objects would take 50 MB per million rows. Adding 0 turns -0 into 0.
     """
     digests = bytearray()
     for _, x in raw.chunks(name, numbers):
@@ -155,7 +155,7 @@ def _digests(raw: RawRows, name: str, numbers: Int[Tensor, " n"]) -> np.ndarray[
 
 
 def _codes(keys: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Int[Tensor, " n"]:
-    """Return one code in 0..n - 1 per row of keys (n x k), equal for equal rows."""
+    """Return one code from 0 to n - 1 for each row of `keys` (n x k). Equal rows have equal codes."""
     order = np.lexsort(keys.T)
     ordered = keys[order]
     codes = np.zeros(len(keys), dtype=np.int64)

@@ -4,10 +4,10 @@ standardise:  (x - mean(x)) / sqrt(var(x) + epsilon) over the p_m values in one 
               (LayerNorm without affine parameters, as in the published heads)
 centre:       subtract mu_m (p_m values), the mean of the standardised training rows in modality m
 
-A mean is rounded before it is subtracted, so that it can be stored in 8 bits without loss, and sets that ship it stay
-small. Its values become sign(c) c^2 u, with integers |c| <= 127 and one step u per modality: the smaller a value, the
-finer its grid. Rows are centred with exactly the mean that is stored. If the squared distance between a mean and its
-rounded value would exceed 0.1 % of the variance of the rows, the mean stays in float32.
+A mean is rounded before it is subtracted, so that it can be stored without loss in 8 bits per value. This keeps small
+the sets that include it. Its values become sign(c) c^2 u, with integers |c| <= 127 and one step u per modality: the
+smaller a value, the finer its grid. Rows are centred with exactly the mean that is stored. If the squared distance
+between a mean and its rounded value would exceed 0.1 % of the variance of the rows, the mean stays in float32.
 
 Centring is equivalent to a bias in the head: W (x - mu) = W x + b with b = -W mu. It closes the modality gap.
 """
@@ -60,8 +60,8 @@ class Preprocessing:
     ) -> Preprocessing:
         """Fit the steps to training rows that are given in chunks, {modality: chunks of rows x p_m}.
 
-        Means are accumulated in float64. At the end they are rounded to 8 bits, or to float32 if that would move a mean
-        by more than 0.1 % of the variance of the rows.
+        Means are accumulated in float64. At the end they are rounded to 8 bits or, if this would move a mean by more
+        than 0.1 % of the variance of the rows, to float32.
         """
         steps = cls(standardise, EPSILON, {})
         if not centre:
@@ -70,7 +70,7 @@ class Preprocessing:
 
     @classmethod
     def usual(cls, widths: Mapping[str, int]) -> Preprocessing:
-        """Return steps with arbitrary means that are stored in as many bytes as the usual ones, in 8 bits per value."""
+        """Return steps with placeholder means. Like most real means, they are stored in 8 bits per value."""
         largest = 1 + 2.0 ** (1 - _STEP_BITS)
         return cls(True, EPSILON, {name: torch.full((p,), largest, device="cpu") for name, p in widths.items()})
 
@@ -121,14 +121,17 @@ class Preprocessing:
             standardise, epsilon = meta["standardise"], meta["epsilon"]
             steps = meta["centred"] if isinstance(meta["centred"], Mapping) else dict.fromkeys(stored)
         except (KeyError, TypeError) as error:
-            raise InputError(f"preprocessing: {error} is missing from the artifact; create it again") from error
+            raise InputError(
+                f"preprocessing: {error} is missing from the artifact; create the artifact again"
+            ) from error
         means = {name: _decoded(mean, steps[name]) for name, mean in stored.items()}
         valid_means = all(
             mean.ndim == 1 and mean.dtype == torch.float32 and mean.isfinite().all() for mean in means.values()
         )
         if not (isinstance(standardise, bool) and isinstance(epsilon, float) and 0 < epsilon < 1 and valid_means):
             raise InputError(
-                "preprocessing: 'standardise', 'epsilon' or a mean in the artifact is invalid; create it again"
+                "preprocessing: 'standardise', 'epsilon' or a mean in the artifact is invalid; "
+                "create the artifact again"
             )
         return cls(standardise, epsilon, means)
 
@@ -162,7 +165,7 @@ class Preprocessing:
 
 
 def _rounded(mean: Float64[Tensor, " p"]) -> Float32[Tensor, " p"]:
-    """Return sign(c) c^2 u for the integers c that are nearest to the square roots of the values in units of u."""
+    """Return the mean with each value x rounded to sign(x) c^2 u, where c is the integer nearest to sqrt(|x| / u)."""
     largest = float(mean.abs().max())
     if not largest:
         return mean.float()
@@ -173,7 +176,7 @@ def _rounded(mean: Float64[Tensor, " p"]) -> Float32[Tensor, " p"]:
 
 
 def _as_codes(mean: Float32[Tensor, " p"]) -> tuple[Shaped[Tensor, " p"], float | None]:
-    """Return a mean as 8-bit integers and their step; unchanged and None if it is not exactly of this form."""
+    """Return a mean as 8-bit integers and their step. If this would change the mean, return (mean, None)."""
     step = float(mean.double().abs().max()) / _LARGEST_CODE**2
     if not step:
         return mean, None

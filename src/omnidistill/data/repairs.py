@@ -1,6 +1,6 @@
 """Repair of rows that several splits or groups share: rows that leak are dropped, groups of identical rows are merged.
 
-Both look only at which rows are identical in a modality (`data.duplicates`), never at their values.
+Both repairs look only at which rows are identical in a modality (`data.duplicates`), never at their values.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class DroppedRows:
 
     Attributes:
         split: the split that lost rows.
-        identical_to: the split with identical rows, which is unchanged.
+        identical_to: the split that contains the identical rows; it is unchanged.
         rows: number of dropped rows.
-        modalities: {modality: number of them that are identical in it}, without zeros.
+        modalities: {modality: number of dropped rows that are identical in this modality}, omitting zeros.
     """
 
     split: str
@@ -46,7 +46,7 @@ class MergedGroups:
     Attributes:
         split: the split.
         before: number of groups that share identical rows with another group of the split.
-        after: number of groups that they became.
+        after: number of groups into which these were merged.
     """
 
     split: str
@@ -74,11 +74,11 @@ class Repaired:
 def repair(
     raw: RawRows, rows: CodedRows, drop_leaks: bool | Sequence[str], merge_duplicates: bool | Sequence[str]
 ) -> Repaired:
-    """Drop rows that leak, then merge the groups of identical rows; without a choice, return the rows unchanged.
+    """Drop rows that leak, then merge the groups of identical rows. If neither is requested, nothing changes.
 
     Args:
         raw: the rows.
-        rows: their codes.
+        rows: the same rows, as codes.
         drop_leaks, merge_duplicates: see `data.pack.pack`.
 
     Raises:
@@ -105,10 +105,10 @@ def repair(
 
 
 def without_leaks(rows: CodedRows, modalities: Sequence[str]) -> tuple[CodedRows, tuple[DroppedRows, ...]]:
-    """Drop the rows that are identical to a row of a later split, if scores or choices are based on that split.
+    """Drop the rows that are identical to a test row or a validation row in a later split.
 
-    First heads, train and validation lose the rows that test has, then heads and train lose those that the remaining
-    validation rows have. The test split is unchanged.
+    First, rows that are identical to test rows are dropped from heads, train and validation. Then rows that are
+    identical to the remaining validation rows are dropped from heads and train. The test split is unchanged.
 
     Args:
         rows: the rows.
@@ -193,7 +193,7 @@ def _modalities(name: str, choice: bool | Sequence[str], raw: RawRows) -> tuple[
     if isinstance(choice, bool):
         return tuple(raw.widths) if choice else ()
     if isinstance(choice, str) or not choice:
-        raise InputError(f"{argument(name)}: found {choice!r}; give a list of modalities of the set ({known})")
+        raise InputError(f"{argument(name)}: found {choice!r}; pass a list of modalities in the set ({known})")
     for modality in choice:
         if modality not in raw.widths:
             hint = nearest(modality, raw.widths)

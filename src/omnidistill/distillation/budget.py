@@ -45,7 +45,7 @@ def parse_budget(text: str, whole: int) -> int:
     """
     amount = _amount(text, whole)
     if amount > whole:
-        raise InputError(f"budget {text!r}: exceeds the {whole:,} bytes of the training features; use a smaller one")
+        raise InputError(f"budget {text!r}: exceeds the {whole:,} bytes of the training features; use a smaller budget")
     return int(amount)
 
 

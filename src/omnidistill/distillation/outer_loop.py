@@ -243,9 +243,10 @@ class _Loop:
         return reason is not None
 
     def _reason_to_stop(self, record: MetricsRecord) -> str | None:
-        """Return the reason to stop after a validation: that of the stop criterion, or that patience is exhausted.
+        """Return why the loop stops (the stop criterion, or exhausted patience), or None if it continues.
 
-        Both depend only on the best set and the iteration, which a checkpoint stores, so a resumed run stops alike.
+        Both depend only on the best set and the iteration, which a checkpoint stores, so a resumed run stops at the
+        same iteration.
         """
         best, iteration, settings = self.state.best, record.iteration or 0, self.settings
         if "validation" not in record.values or not best.num_steps:
@@ -266,7 +267,7 @@ class _Loop:
             self.progress.note(note)
 
     def _restart(self, error: NotFiniteError, tracker: MetricsLog) -> None:
-        """Restart from the best set on validation; without one, from the last set with a finite loss and gradient.
+        """Restart from the set with the best validation score, or else from the last one with finite loss and gradient.
 
         Raises:
             NotFiniteError: the loop has already restarted `MAX_RESTARTS` times.

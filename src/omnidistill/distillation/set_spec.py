@@ -63,7 +63,7 @@ class SetSpec:
 
     @property
     def padding(self) -> int:
-        """Number of spaces that pad the manifest to the length that it has for any values of the recipe."""
+        """Number of spaces that pad the manifest, so that its length does not depend on the values of the recipe."""
         recipe = self.recipe.model_dump(mode="json")
         return len(json.dumps(_widest(recipe))) - len(json.dumps(recipe))
 
@@ -138,7 +138,7 @@ def _component(registry: ComponentRegistry[Any], tree: Mapping[str, Any], name: 
 
 
 def _widest(value: Json) -> Json:
-    """Return a JSON value in which every number, truth value and null is replaced by the widest possible number."""
+    """Return a JSON value with every number, boolean and null replaced by the longest possible number."""
     if isinstance(value, Mapping):
         return {name: _widest(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):

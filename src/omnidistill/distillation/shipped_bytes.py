@@ -9,8 +9,9 @@ A size can be computed before there are any values: it depends on shapes and set
 padded with spaces to the same length for all values of a recipe.
 
 The initial heads are not included, because nearly all rows of a table share them: sets and random rows train students
-from them, low-rank and equal-bytes heads are stored as updates of them, training on all rows starts from them, and
-zero-shot is them. Every table states their size, and names the rows that do without them (`Baseline.needs_start`).
+from them, low-rank and equal-bytes heads are stored as updates to them, training on all rows starts from them, and
+zero-shot uses them unchanged. Every table states their size, and names the rows that do not need them
+(`Baseline.needs_start`).
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def planned_bytes(spec: SetSpec, preprocessing: Preprocessing) -> int:
 
 
 def real_rows_bytes(num_rows: int, widths: Mapping[str, int], preprocessing: Preprocessing) -> int:
-    """Return the size of the files of random real rows: float32 rows, and the groups that make rows positives."""
+    """Return the size of the files of random real rows: float32 rows, and the groups that determine positives."""
     recipe = Sgd(step_sizes=(1.0,) * len(widths), num_steps=1, batch_size=num_rows)
     spec = SetSpec(dict(widths), num_rows, RowStorage(), SharedGroups(), InfoNCE(), recipe)
     return planned_bytes(spec, preprocessing)
@@ -78,7 +79,7 @@ def initial_heads_bytes(start: Heads) -> int:
 
 
 def empty_rows(storage: Storage, widths: Mapping[str, int], num_rows: int) -> dict[str, Tensor]:
-    """Return tensors of the shapes and types in which rows of these widths are stored. They take no memory."""
+    """Return tensors with the shapes and types in which rows of these widths are stored. They take no memory."""
     one, two = _stored_shapes(storage, tuple(widths.items()))
     return {
         name: torch.empty(

@@ -4,7 +4,7 @@
     linear    beta <- beta - rate g                 as in MTT, MTT-VL, LoRS and RepBlend; beta may become 0 or negative
 
 With plain SGD, the first updates agree to first order if the rate in log space is the linear rate divided by beta^2.
-Later ones do not: while beta grows, the relative update shrinks with 1 / beta^2 in linear space, and not in log space.
+Later updates do not: as beta grows, the relative update shrinks with 1 / beta^2 in linear space, but not in log space.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ LEAVES: dict[StepSizeSpace, str] = {"log": "log_step_sizes", "linear": "step_siz
 
 
 def to_space(step_sizes: Float[Tensor, " M"], space: StepSizeSpace) -> Float[Tensor, " M"]:
-    """Return the learned tensor of these step sizes."""
+    """Return the tensor to learn, which represents these step sizes."""
     return step_sizes.log() if space == "log" else step_sizes.clone()
 
 
 def from_space(learned: Float[Tensor, " M"], space: StepSizeSpace) -> Float[Tensor, " M"]:
-    """Return the step sizes of a learned tensor, differentiable."""
+    """Return the step sizes that a learned tensor represents. They are differentiable with respect to it."""
     return learned.exp() if space == "log" else learned

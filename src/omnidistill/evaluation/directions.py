@@ -96,7 +96,7 @@ def rank_heads(
     *,
     all_positives: bool = False,
 ) -> Rankings:
-    """Rank the positives of all queries in a dataset, in the embeddings that the heads compute from the features.
+    """Rank the positives of all queries in a dataset, using the embeddings that the heads compute from the features.
 
     Raises:
         NotFiniteError: an embedding contains NaN or Inf.
@@ -121,7 +121,8 @@ def recall(
         groups: the group of each row, of any type. Row i has the same group in every modality; rows of one group are
             positives of each other.
         at: the cut-offs K.
-        gallery: "distinct" counts equal embeddings of a group once, as query and as item; "rows" counts every row.
+        gallery: "distinct" counts equal embeddings in a group once, both as a query and as an item; "rows" counts every
+            row.
 
     Raises:
         InputError: `embeddings` is not a mapping with at least two modalities, shapes differ, or a cut-off is below 1
@@ -130,7 +131,7 @@ def recall(
     """
     if not isinstance(embeddings, Mapping):
         raise InputError(
-            f"embeddings: found a {type(embeddings).__name__}; give a dict {{modality: rows x width}} with at least "
+            f"embeddings: found a {type(embeddings).__name__}; pass a dict {{modality: rows x width}} with at least "
             "two modalities"
         )
     if any(not isinstance(k, int) or k < 1 for k in at):

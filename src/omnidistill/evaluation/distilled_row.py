@@ -1,4 +1,4 @@
-"""The table row of a distilled set: students trained by its recipe on the set, or on one set per pair of modalities."""
+"""The table row of a distilled set: students trained by its recipe, on the set or on one set per pair of modalities."""
 
 from __future__ import annotations
 

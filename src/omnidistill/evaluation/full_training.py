@@ -70,10 +70,10 @@ def choose_training(
         learning_rates: candidate step sizes.
         batch_size: rows per step.
         max_epochs: largest number of epochs.
-        seed: seed of the mini-batches.
+        seed: seed for the mini-batches.
         purpose: name of the random stream of the mini-batches.
         bias: {modality: d}, added to the outputs and not trained; None means zero.
-        report: `Progress.advance`, or a function like it: called after every epoch with its score, and when a run ends.
+        report: `Progress.advance` or a function with the same arguments; called after every epoch and when a run ends.
         last_epoch: whether to train every run for `max_epochs` epochs instead of choosing the number of epochs.
         optimiser: momentum, weight decay and decay of the step size, see `train_epochs`.
     """

@@ -13,8 +13,8 @@ a contrast  sum_m c_m score_m  of methods m is
 
 On balanced data these are the estimates of the two-way analysis of variance (mean squares of groups, units and
 residuals, divided by U G). In expectation R is at most Q and at most B, so V is at least (Q + sum_m c_m^2 B_m) / 2;
-smaller estimates are replaced by this bound. The degrees of freedom of V (or of the bound) are those of Satterthwaite
-(1946), and intervals are those of Student's t. A method with one unit has B = R = 0: its interval covers queries only.
+smaller estimates are replaced by this bound. The degrees of freedom of V (or of the bound) follow Satterthwaite (1946),
+and intervals use Student's t distribution. A method with one unit has B = R = 0: its interval covers queries only.
 
 The interval of a ratio of contrasts, part / whole, contains all r for which  part - r whole  does not differ from 0
 (Fieller 1954). It is finite if and only if `whole` differs from 0.
@@ -82,9 +82,10 @@ class Coverage:
 def gain_retained(zero: Hits, full: Hits, method: Hits, groups: Groups, level: float = 0.95) -> list[Interval | None]:
     """Return the gain retained, (method - zero) / (full - zero), for each cut-off.
 
-    It is the share of the gain of training on all rows that a method retains: 1 is the complete gain, 0 none, and
-    negative values are worse than no training. It is None if the interval of full - zero is not above 0: training on
-    all rows then gains nothing beyond noise, and a share of it is meaningless.
+    Training on all rows improves recall by full - zero. The gain retained is the fraction of this improvement that the
+    method achieves: 1 is all of it, 0 is none, and a negative value means that the method is worse than no training.
+    It is None if the interval of full - zero is not above 0: there is then no improvement beyond noise, and a fraction
+    of it is meaningless.
 
     Args:
         zero: hits before training; a single unit.
@@ -130,9 +131,13 @@ def mean_unit(runs: Hits) -> Hits:
 
 
 def mean_std(values: Float[Tensor, " R"]) -> tuple[float, float]:
-    """Return mean and sample standard deviation over runs (0 for a single run). Raises InputError without runs."""
+    """Return mean and sample standard deviation over runs (0 for a single run).
+
+    Raises:
+        InputError: there are no runs.
+    """
     if len(values) == 0:
-        raise InputError("mean and standard deviation of no runs; pass at least one")
+        raise InputError("no runs, so no mean and standard deviation can be computed; pass at least one run")
     values = values.double()
     return float(values.mean()), float(values.std()) if len(values) > 1 else 0.0
 
@@ -239,7 +244,7 @@ def _interval(contrast: _Contrast, level: float) -> Interval:
 def _ratio(model: _Model, part: Sequence[float], whole: Sequence[float], level: float) -> Interval | None:
     """Return the interval of a ratio of two contrasts; None if the interval of `whole` is not above 0.
 
-    It is also None if `whole` is so close to 0 that an end is more than `_LARGEST` from the ratio.
+    It is also None if `whole` is so close to 0 that an end of the interval is more than `_LARGEST` away from the ratio.
     """
     denominator = model.contrast(whole)
     if denominator.value <= 0 or denominator.p_value >= 1 - level:
@@ -277,7 +282,9 @@ def _check(named: Mapping[str, Hits], groups: Groups, level: float) -> None:
     cut_offs = next(iter(named.values()))[0].shape[-1]
     for name, hits in named.items():
         if len(hits) != len(groups):
-            raise InputError(f"hits of {name!r} have {len(hits)} directions, and groups {len(groups)}; give one each")
+            raise InputError(
+                f"hits of {name!r} have {len(hits)} directions, but groups have {len(groups)}; they must match"
+            )
         for each, of_direction in zip(hits, groups, strict=True):
             if len(each) == 0 or len(each) != len(hits[0]) or each.shape[1:] != (len(of_direction), cut_offs):
                 raise InputError(
@@ -287,6 +294,6 @@ def _check(named: Mapping[str, Hits], groups: Groups, level: float) -> None:
             if not torch.isfinite(each).all():
                 raise NotFiniteError(f"hits of {name!r} contain NaN or Inf, so no interval can be computed")
     if not groups or any(len(each) == 0 for each in groups):
-        raise InputError("no queries, so no interval can be computed; pass at least one")
+        raise InputError("no queries, so no interval can be computed; pass at least one query")
     if not 0 < level < 1:
         raise InputError(f"level={level}: must be in (0, 1)")

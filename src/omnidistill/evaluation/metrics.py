@@ -59,7 +59,7 @@ def levels_of(names: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def others_of(names: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the metrics in `names` that are not recalls, or all such metrics if `names` is None."""
+    """Return the metrics in `names` other than recall. If `names` is None, return all metrics other than recall."""
     return tuple(_OTHERS) if names is None else tuple(name for name in _OTHERS if name in names)
 
 

@@ -4,7 +4,7 @@
     100 epochs of ceil(N / 128) steps, each on min(N, 128) rows of a random order
     step sizes divided by 10 after E // 2 + 1 = 51 of E = 100 epochs
 
-`evaluate.protocol = "paper"` trains students in this way. It also trains the baselines on real rows in this way
+`evaluate.protocol = "paper"` trains students in this way. It also applies to the baselines that train on real rows
 (`full`, `full-own`, `random`); validation then chooses only their step size. The numbers 100 and 128 are the settings
 `evaluate.max_epochs` and `evaluate.batch_size`.
 

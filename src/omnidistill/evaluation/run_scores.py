@@ -64,9 +64,9 @@ class RowScores(JsonContent):
         label: name of the row in tables.
         recall: recall by direction and level, and its mean over directions.
         metrics: the other metrics (ranks, MRR, mAP, nDCG) by direction, and their mean over directions.
-        gain_retained: the share of the gain from training on all rows that this row retains; None if that gain is not
-            above noise.
-        gain_retained_best: share of the gain of the best heads on all rows, in the same way; None without a row `best`.
+        gain_retained: gain of this row divided by the gain from training on all rows; None if the latter is not above
+            noise.
+        gain_retained_best: the same, relative to the best heads on all rows; None if there is no row `best`.
         seconds: time to tune and train all runs.
         bytes: size of the files that a receiver needs, without the initial heads.
         needs_start: whether a receiver needs the initial heads too; None if it is not recorded.
@@ -98,7 +98,7 @@ class RowScores(JsonContent):
         return (self.gain_retained or {}).get(level)
 
     def gain_of_best(self, level: str) -> Interval | None:
-        """Return the share of the gain of the best heads on all rows at one level; None if it is not defined."""
+        """Return the gain retained relative to the best heads on all rows, at one level, or None if it is undefined."""
         return (self.gain_retained_best or {}).get(level)
 
     def to_json(self) -> dict[str, Any]:

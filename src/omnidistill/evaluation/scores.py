@@ -1,10 +1,10 @@
 """Scores on the test split. No other module reads this split, and every row of a table is scored once.
 
 Metrics cover all M (M - 1) directions, in expectation over random tie-breaking (`evaluation.metrics`). Gain retained is
-(row - zero_shot) / (full - zero_shot) of a recall; it is null if the gain of training on all rows is not above noise.
-If there is a row `best`, gain retained is also measured against it. Recall and gain are fractions. The students of the
-distilled set are averaged, because one set is one sample of its method: the intervals of the set cover queries only.
-Those of baselines also cover their runs.
+(row - zero_shot) / (full - zero_shot) for each recall; it is null if the gain from training on all rows is not above
+noise. If there is a row `best`, gain retained is also measured against it. Recall and gain are fractions. The students
+of the distilled set are averaged, because one set is one sample of its method: the intervals of the set cover queries
+only. The intervals of baselines also cover their runs.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Scoring:
         return self._named(gain_retained(zero, full, method, self.groups))
 
     def difference(self, a: Hits, b: Hits) -> Intervals:
-        """Return the difference of recall by level."""
+        """Return the difference in recall by level."""
         return self._named(paired_difference(a, b, self.groups))
 
     def recall(self, runs: Sequence[Rankings]) -> RecallTable:
@@ -127,7 +127,7 @@ def score_rows(
     Args:
         rows: trained heads by row name; must include "zero_shot", "distilled" and "full".
         test: rows of the test split.
-        evaluate: metrics and gallery; None: the usual ones.
+        evaluate: metrics and gallery; None selects the default values.
 
     Returns:
         The scores by row name, in the order of `rows`. Every row has its paired differences to "zero_shot" and to

@@ -29,7 +29,7 @@ def two_sided(t: float, freedom: float) -> float:
 
 
 def quantile(level: float, freedom: float) -> float:
-    """Return the t with P(|T| <= t) = level, by bisection to the last digits.
+    """Return the t for which P(|T| <= t) = level, found by bisection to floating-point precision.
 
     Args:
         level: in (0, 1).
@@ -48,7 +48,7 @@ def quantile(level: float, freedom: float) -> float:
 
 
 def _fraction(x: float, a: float, b: float) -> float:
-    """Return the continued fraction of the incomplete beta function, by the modified method of Lentz."""
+    """Return the continued fraction of the incomplete beta function, by the modified Lentz method."""
     c, d = 1.0, 1 / _away_from_zero(1 - (a + b) * x / (a + 1))
     value, number, change = d, 0, 0.0
     while abs(change - 1) > 1e-14 and number < 10_000:

@@ -84,7 +84,7 @@ def doubling_steps(longest: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Choice:
-    """A set with the recipe that has the best validation score, that score, and the number of evaluated recipes."""
+    """A set with its best recipe by validation score, this score, and the number of evaluated recipes."""
 
     distilled: DistilledSet
     score: float

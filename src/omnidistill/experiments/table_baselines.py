@@ -31,9 +31,9 @@ class Group:
     def allowance(self, data: FeatureSet) -> Allowance:
         """Return how many rows and bytes a baseline that depends on the size may use.
 
-        If the group has a size, these are that number of real rows, and the bytes of the largest set in the group. If
-        it has a budget, these are as many float32 rows as fit the budget, and the complete budget. Bytes are those of
-        all files that a receiver needs.
+        Sets that share a size allow this number of real rows, and the bytes of the largest set. Sets that share a
+        budget allow as many float32 rows as fit the budget, and the complete budget. Bytes include all files that a
+        receiver needs.
         """
         widths, steps = data.widths, data.preprocessing
         if self.budget is None:
@@ -102,7 +102,7 @@ def dependencies_first(requested: Sequence[Baseline]) -> list[Baseline]:
 
 
 def _with_needs(requested: Sequence[Baseline]) -> list[Baseline]:
-    """Return the baselines, with those that they need and that are missing inserted before them."""
+    """Return the baselines, each preceded by those that it needs and that are not yet in the list."""
     present = {baseline.kind for baseline in requested}
     complete: list[Baseline] = []
     for baseline in requested:
@@ -113,7 +113,7 @@ def _with_needs(requested: Sequence[Baseline]) -> list[Baseline]:
 
 
 def all_needs(baseline: Baseline) -> list[str]:
-    """Return the names of the baselines that this one is computed from, directly or through others, those first."""
+    """Return the names of all baselines that this one needs, directly or indirectly, in the order of computation."""
     names: list[str] = []
     for name in baseline.needs:
         names += [*all_needs(baselines.build(name)), name]

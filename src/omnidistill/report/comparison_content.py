@@ -1,8 +1,8 @@
 """The content of a comparison: rows (a method or a baseline at one size or budget) with recall, gain and costs.
 
 Recall, gain retained and differences are fractions; time is in seconds and memory in bytes. A row has no recall if all
-of its runs failed. It has no group (size or budget) if it depends neither on the size nor on the budget. In
-comparison.json, rows are stored under the key "lines", and baselines have the kind "reference".
+of its runs failed. It has no group (size or budget) if it depends on neither. In comparison.json, rows are stored under
+the key "lines", and baselines have the kind "reference".
 """
 
 from __future__ import annotations
@@ -61,9 +61,10 @@ class ComparisonRow(JsonContent):
         kind: "method", or "reference" for a baseline.
         size, budget: number of rows of the set, and the budget from which this number was derived.
         recall, metrics, gain_retained: scores over all runs with all seeds; None if every run failed.
-        gain_retained_best: share of the gain of the best heads on all rows; None if these are not among the baselines.
+        gain_retained_best: gain retained relative to the best heads on all rows; None if these are not among the
+            baselines.
         difference_to_best: paired difference to the best method in the group; None for the best and for baselines.
-        coverage: the variation that the intervals cover; None if every run failed, and in comparisons of version 0.1.
+        coverage: the variation that the intervals cover; None if every run failed, and in comparisons from version 0.1.
         seconds: time for one set.
         bytes: size of the files of one set, or of the files that a receiver of the baseline needs; without initial
             heads.
@@ -112,7 +113,7 @@ class ComparisonRow(JsonContent):
         return (self.gain_retained or {}).get(level)
 
     def gain_of_best(self, level: str) -> Interval | None:
-        """Return the share of the gain of the best heads on all rows at a recall level; None if it is not defined."""
+        """Return the gain retained at a recall level, relative to the best heads on all rows; None if undefined."""
         return (self.gain_retained_best or {}).get(level)
 
     def difference(self, level: str) -> Interval | None:

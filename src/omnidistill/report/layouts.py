@@ -1,7 +1,7 @@
 """The table of a comparison as text, in one of five layouts.
 
-* retrieval: recall, gain retained (of InfoNCE and, if it is among the baselines, of the best on all rows), difference
-  to the best method, and cost; one block per group
+* retrieval: recall, gain retained (relative to InfoNCE and, if the baseline `best` is included, to the best heads on
+  all rows), difference to the best method, and cost; one block per group
 * variants: mean recall over directions; methods as rows and groups as columns
 * cost: seconds per stage, bytes, and number of students evaluated on validation; one block per group
 * directions: recall in every direction; one block per group

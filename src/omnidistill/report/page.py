@@ -100,7 +100,7 @@ def render_page(runs: Sequence[RunView]) -> str:
 
 @dataclass(frozen=True)
 class _SharedTables:
-    """The tables over all evaluated runs.
+    """The tables that cover all evaluated runs.
 
     emphasised: indices of the rows for distilled sets. interval_covers: what the intervals of these rows cover.
     """

@@ -1,8 +1,8 @@
 """The score table of an evaluation for the terminal, Markdown and CSV, with a row for the set and one per baseline.
 
-Recall and gain are fractions in the CSV file and percentages in the other tables. Gain retained is
-(row - zero_shot) / (full - zero_shot), or "n/a" if the gain from training on all rows is not above noise. The gain of
-best is the same with the best heads on all rows instead of `full`; scores without a row `best` do not have it.
+Recall and gain are fractions in the CSV file and percentages in the other tables. Gain retained is (row - zero_shot) /
+(full - zero_shot), or "n/a" if the gain from training on all rows is not above noise. "Gain of best" is the same ratio
+with the best heads on all rows in place of `full`; it is omitted if there is no row `best`.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def metric_rows(scores: RunScores) -> TextTable | None:
 
 
 def scoring_facts(scores: RunScores) -> list[str]:
-    """Return sentences on queries, galleries, bytes and intervals; none for scores of version 0.1."""
+    """Return sentences on queries, galleries, bytes and intervals; none for scores from version 0.1."""
     facts = gallery_facts(scores.gallery, scores.items, scores.undefined) if scores.items else []
     without = [row.label for row in scores.rows.values() if row.needs_start is False]
     facts += bytes_facts(scores.bytes.initial_heads, without)
@@ -270,7 +270,7 @@ def _require_same_baselines(first: RunScores, other: RunScores, number: int) -> 
         left, right = getattr(first.data, field), getattr(other.data, field)
         if left != right:
             raise InputError(
-                f"report: run {number} was evaluated on different data than run 1: data.{field} is {right!r}, not "
+                f"report: run {number} was evaluated on different data from run 1: data.{field} is {right!r}, not "
                 f"{left!r}; combine only runs on the same data"
             )
     for name in _SHARED_ROWS:

@@ -93,7 +93,7 @@ def _features(encoder: Encoder, prepared: Tensor, who: str) -> Tensor:
 
 
 def _check_batches(encoder: Encoder, prepared: Sequence[Tensor], features: Sequence[Tensor], who: str) -> None:
-    """Check that items of equal shape have the same features in a batch as alone."""
+    """Check that items of equal shape have the same features in a batch as when encoded alone."""
     for shape in {each.shape for each in prepared}:
         members = [number for number, each in enumerate(prepared) if each.shape == shape]
         together = encoder.encode(torch.stack([prepared[number] for number in members]))

@@ -27,7 +27,7 @@ def check_method(method: Method, task: Task) -> None:
       ids of training rows.
     - Saving and loading the set gives the same set. Without a folder, the method returns the same set.
     - Students that are trained on the set have finite heads.
-    - The seed determines every bit, and any seed works.
+    - The seed determines every bit of the set, and any seed works.
     - The method does not use torch's global random state, and does not modify the task's rows and initial heads.
     - A size above the number of training rows works, or raises InputError.
 

@@ -284,7 +284,7 @@ def test_baselines_at_a_budget_have_its_float32_rows_and_its_bytes(data: Feature
     ("methods", "given", "told"),
     [
         (("hopa",), {"bytes": ["1%", "much"]}, ("budget 'much'", "not an amount of bytes")),
-        (("hopa",), {"bytes": ["120%"]}, ("budget '120%'", "use a smaller one")),
+        (("hopa",), {"bytes": ["120%"]}, ("budget '120%'", "use a smaller budget")),
         (("hopa",), {"bytes": ["1%"]}, ("budget '1%'", "at least 2 rows", "bytes with means and manifest")),
         (("hopa",), {"bytes": ["50%", "5376"]}, ("bytes 50%, 5376", "remove one")),
         ((PUBLISHED,), {"bytes": ["50%"]}, (PUBLISHED, "published sizes", "instead of 'bytes'")),
@@ -357,7 +357,11 @@ def test_all_the_settings_of_these_tests_are_used(data: FeatureSet) -> None:
         (("herding", "apm"), {"settings": ("distill.iterations=7",)}, ("distill.iterations=7", "no method")),
         (("hopa",), {"settings": ("distill.itertions=7",)}, ("no method", "did you mean 'distill.iterations'")),
         (("hopa",), {"settings": ("iterations",)}, ("setting iterations", "no method")),
-        (("hopa",), {"settings": ("distill.target=task",)}, ("setting distill.target", "is now 'distill.outer.kind'")),
+        (
+            ("hopa",),
+            {"settings": ("distill.target=task",)},
+            ("setting distill.target", "is now called 'distill.outer.kind'"),
+        ),
         (({"preset": "hopa", "settings": ["distill.kind=task"]},), {}, ("hopa, 12 rows", "setting distill.kind: ")),
         (("hopa",), {"settings": ("distill.iterations",)}, ("hopa, 12 rows", "key=value")),
         (("apm", "hopa"), {"settings": ("distill.iterations=0",)}, ("HoPA", "distill.iterations = 0")),

@@ -137,15 +137,30 @@ def test_a_setting_of_several_types_names_what_each_of_them_accepts(override: st
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("distill.target=shortcut", "setting distill.target: setting 'distill.target' is now 'distill.outer.kind'"),
+        (
+            "distill.target=shortcut",
+            "setting distill.target: setting 'distill.target' is now called 'distill.outer.kind'",
+        ),
         (
             "distill.own_share=0.5",
-            "setting distill.own_share: setting 'distill.own_share' is now 'distill.outer.own_share'",
+            "setting distill.own_share: setting 'distill.own_share' is now called 'distill.outer.own_share'",
         ),
-        ("distill.task.rows=5", "setting distill.task.rows: setting 'distill.task.rows' is now 'distill.outer.task."),
-        ("distill={max_start_epoch=2}", "setting 'distill.max_start_epoch' is now 'distill.outer.max_start_epoch'"),
-        ("distill.kind=task", 'setting distill.kind: distill.kind = "task" is now distill.kind = "learn" with '),
-        ("distill.storage.views=0", "setting distill.storage.views: distill.storage.views = 0 is now distill.storage"),
+        (
+            "distill.task.rows=5",
+            "setting distill.task.rows: setting 'distill.task.rows' is now called 'distill.outer.task.",
+        ),
+        (
+            "distill={max_start_epoch=2}",
+            "setting 'distill.max_start_epoch' is now called 'distill.outer.max_start_epoch'",
+        ),
+        (
+            "distill.kind=task",
+            'setting distill.kind: distill.kind = "task" is now written as distill.kind = "learn" with ',
+        ),
+        (
+            "distill.storage.views=0",
+            "setting distill.storage.views: distill.storage.views = 0 is now written as distill.storage",
+        ),
     ],
 )
 def test_an_old_setting_on_the_command_line_gives_its_new_name(override: str, message: str) -> None:
@@ -163,13 +178,13 @@ def test_every_old_name_of_a_setting_is_known_and_its_new_name_is_a_setting(tmp_
         file.write_text(f"{old} = 2\n")
         with pytest.raises(InputError, match="is now") as caught:
             load_config(file)
-        assert str(caught.value) == f"{file}: setting '{old}' is now '{new}'; see docs/upgrading.md"
+        assert str(caught.value) == f"{file}: setting '{old}' is now called '{new}'; see docs/upgrading.md"
         assert new.removesuffix(".kind") in keys or any(
             key.startswith(f"{new.removesuffix('.kind')} (") for key in keys
         )
     file.write_text('[distill]\nkind = "trajectory"\n')
     with pytest.raises(
-        InputError, match=re.escape(f'{file}: distill.kind = "trajectory" is now distill.kind = "learn"')
+        InputError, match=re.escape(f'{file}: distill.kind = "trajectory" is now written as distill.kind = "learn"')
     ):
         load_config(file)
 

@@ -179,7 +179,7 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
         ("seeds = [2020-01-01]", "seeds.0"),
         ("num_students = 1", "num_students = 1"),
         ('layout = "tabel"', "retrieval"),
-        ('references = ["cca"]', "setting 'references' is now 'baselines'; see docs/upgrading.md"),
+        ('references = ["cca"]', "setting 'references' is now called 'baselines'; see docs/upgrading.md"),
         ('baselines = ["randon"]', "baseline 'randon' is not installed; installed: zero-shot, random"),
         ('baselines = ["cca", "cca"]', "baselines = ['cca', 'cca']: a value is given twice"),
         ('baselines = ["cca", { kind = "cca" }]', "a value is given twice"),

@@ -165,7 +165,7 @@ def test_reading_ignores_entries_that_are_not_numbers(tmp_path: Path) -> None:
 )
 def test_an_altered_log_is_one_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m").write_bytes(content)
-    with pytest.raises(InputError, match=r"m: cannot be read .*; the log was altered: distil again"):
+    with pytest.raises(InputError, match=r"m: cannot be read .*; the log was altered, so distil again"):
         read_records(tmp_path / "m")
 
 

@@ -140,5 +140,5 @@ def test_what_has_no_factors_is_refused():
     cross = blocks_of(2)
     with pytest.raises(InputError, match="rank of the factors is 0"):
         factor(cross, 0)
-    with pytest.raises(InputError, match="no relation between the modalities"):
+    with pytest.raises(InputError, match="no common factors"):
         factor({pair: torch.zeros_like(block) for pair, block in cross.items()}, 3)

@@ -2,9 +2,9 @@
 
     W_m <- (s_m(W_0) / s_m(CCA)) W_m(CCA),    b_m likewise,    s_m(W) = mean of ||W_m x + b_m|| over the training rows
 
-CCA heads have another scale than the initial heads, and the effect of a step depends on the scale. With this factor,
-which changes no cosine, the step sizes of the protocol mean the same from both starts. The bias of the CCA heads is
-not trained; it is zero if the features are centred.
+The scale of CCA heads differs from that of the initial heads, and the effect of a step depends on the scale. With this
+factor, which changes no cosine, the step sizes of the protocol have the same effect from either start. The bias of the
+CCA heads is not trained; it is zero if the features are centred.
 
 Shapes: d embedding width, p_m feature width.
 """

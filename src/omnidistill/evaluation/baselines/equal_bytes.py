@@ -3,8 +3,8 @@
     W = W_0 + L^T R
 
 L^T R is the update of the heads trained on all rows, truncated to the largest rank r that fits (Eckart and Young); the
-rows of L (r x d) and R (r x p_m) are stored in 32 or 4 bits per number. The tensor file with the means and the manifest
-count, as those of a set do; the initial heads W_0 are not counted for either.
+rows of L (r x d) and R (r x p_m) are stored in 32 or 4 bits per number. As for a set, the size includes the tensor file
+(with the means) and the manifest, but not the initial heads W_0.
 
 A set that scores below this baseline may still have other advantages: it can train heads with other seeds and widths,
 and its rows can be inspected.

@@ -1,4 +1,4 @@
-"""Mean length of the outputs of heads on rows, with which heads of different origin are brought to one scale.
+"""Mean length of the outputs of heads, used to bring heads of different origin to the same scale.
 
 Cosines do not depend on the scale of a head, but a step size and the weights of stacked heads do.
 

@@ -77,8 +77,8 @@ def run_cell(context: ComparisonContext, cell: Cell, command: str, progress: Pro
 def fit_baseline(context: ComparisonContext, cell: BaselineCell) -> None:
     """Fit a baseline and store its rankings of the test split.
 
-    If other baselines are computed from its heads, these are stored as well. Baselines that this one needs are fitted
-    first if they are not stored.
+    The heads are stored too if other baselines are computed from them. Baselines that this one needs are fitted first
+    if they are not stored.
     """
     fitted = {needed.baseline.kind: _stored_heads(context, needed) for needed in cell.needed}
     setting = Setting(context.data.development(), context.start, cell.evaluate, cell.seed, cell.allowance, fitted)

@@ -72,7 +72,7 @@ class BaselineCell:
         size: number of rows in the sets that it is compared with; None if it does not depend on the size.
         budget: budget in bytes of these sets; None if the baseline does not depend on the budget.
         allowance: bytes and rows that the baseline may use.
-        given: those of the baselines it is computed from that have settings of their own.
+        given: the baselines with non-default settings from which this one is computed.
     """
 
     baseline: Baseline
@@ -150,7 +150,9 @@ def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
         if not any(has_setting(cell.config, text) for cell in cells):
             key = text.partition("=")[0].strip()
             if key in RENAMED:
-                raise InputError(f"{setting(text)}: setting '{key}' is now '{RENAMED[key]}'; see docs/upgrading.md")
+                raise InputError(
+                    f"{setting(text)}: setting '{key}' is now called '{RENAMED[key]}'; see docs/upgrading.md"
+                )
             known = {each for cell in cells for each in keys(cell.config.model_dump())}
             hint = nearest(key, known)
             raise InputError(f"{setting(text)}: no method in this comparison has this setting{hint}")
@@ -200,7 +202,7 @@ def plan_baselines(
 
 
 def _baseline_cell(baseline: Baseline, evaluate: EvaluateConfig, seed: int, others: Sequence[Baseline]) -> BaselineCell:
-    """Return the cell of a baseline, which records the needed ones among `others` that have settings of their own."""
+    """Return the cell of a baseline. It records which of `others` the baseline needs with non-default settings."""
     needs = all_needs(baseline)
     given = tuple(other for other in others if other.kind in needs and other != type(other)())
     return BaselineCell(baseline, evaluate, seed, given=given)

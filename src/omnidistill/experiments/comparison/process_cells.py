@@ -72,7 +72,7 @@ def _process(context: ComparisonContext, cell: AnyCell, command: str, progress: 
 
 
 def _failure(result: Callable[[], None]) -> str | None:
-    """Return the error of a unit as one line, or None if it succeeded; an exception ends only the unit itself."""
+    """Return the error of a unit as one line, or None if it succeeded; an exception ends only this unit."""
     try:
         result()
     except Exception as error:

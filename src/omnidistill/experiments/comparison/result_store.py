@@ -103,7 +103,7 @@ class FolderStore:
         return self.folder / "experts" / hashlib.sha256(_experts_key(data, start, config).encode()).hexdigest()[:16]
 
     def result_folder(self, cell: AnyCell) -> Path:
-        """Return the folder of a result. Results of version 0.1 contain no ties and are in folders with other names."""
+        """Return the folder of a result. Version 0.1, which ignored ties, used other folder names."""
         folder = self._cell_folder(cell) if isinstance(cell, Cell) else self.folder / "baselines" / cell.folder
         return folder / "ranking"
 
@@ -153,7 +153,7 @@ class MemoryStore:
 
 
 def _settings_key(config: RunConfig) -> str:
-    """Return the settings that identify a cell, as JSON: all except the name in tables."""
+    """Return the settings that identify a cell, as JSON: all except the name shown in tables."""
     return config.evolve(method="").model_dump_json()
 
 

@@ -116,7 +116,7 @@ class _Row:
 
     @cached_property
     def hits(self) -> Hits:
-        """Hits of every unit, by direction: of the mean student of each set, or of each run of a baseline."""
+        """Hits of every unit, by direction. A unit is the mean student of a set, or one run of a baseline."""
         results = [self.scoring.hits(result.rankings) for result in self.results]
         units = [mean_unit(hits) for hits in results] if self.is_method else results
         return [torch.cat(of_direction) for of_direction in zip(*units, strict=True)]

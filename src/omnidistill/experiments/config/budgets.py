@@ -1,4 +1,4 @@
-"""Size budgets: find the largest N so that the files of a set, or of all sets of pairs together, fit a budget."""
+"""Size budgets: find the largest N for which the files of a set, or of all per-pair sets together, fit a budget."""
 
 from __future__ import annotations
 

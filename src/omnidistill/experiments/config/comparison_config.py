@@ -132,7 +132,7 @@ def load_comparison(
             "both"
         )
     if "references" in tree:
-        raise InputError(f"{where}: setting 'references' is now 'baselines'; see docs/upgrading.md")
+        raise InputError(f"{where}: setting 'references' is now called 'baselines'; see docs/upgrading.md")
     if isinstance(tree["methods"], list):
         tree["methods"] = [{"preset": each} if isinstance(each, str) else each for each in tree["methods"]]
     try:

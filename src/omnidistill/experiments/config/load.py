@@ -253,11 +253,13 @@ def _refuse_renamed(tree: Mapping[str, Any], where: str, given: Mapping[str, str
 
     for old, new in RENAMED.items():
         if _at(tree, old) is not None:
-            raise InputError(f"{source(old)}: setting '{old}' is now '{new}'; see docs/upgrading.md")
+            raise InputError(f"{source(old)}: setting '{old}' is now called '{new}'; see docs/upgrading.md")
     for (key, value), today in RENAMED_VALUES.items():
         current = _at(tree, key)
         if current == value and type(current) is type(value):
-            raise InputError(f"{source(key)}: {key} = {json.dumps(value)} is now {today}; see docs/upgrading.md")
+            raise InputError(
+                f"{source(key)}: {key} = {json.dumps(value)} is now written as {today}; see docs/upgrading.md"
+            )
 
 
 def _at(tree: Any, key: str) -> Any:

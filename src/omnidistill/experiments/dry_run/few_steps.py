@@ -52,7 +52,7 @@ def grown(run: Callable[[int], T], least: int, most: int) -> tuple[T, int, float
 
 
 def likely_epochs(limit: int, most: int) -> int:
-    """Return the likely number of epochs of a training that had not ended after `limit` epochs: about a third more."""
+    """Return the likely number of epochs of a run that has not ended after `limit` epochs: about a third more."""
     return limit if limit == most else min(most, max(_USUAL_EPOCHS, limit * 4 // 3))
 
 
@@ -76,7 +76,7 @@ class DryRunStore(MemoryStore):
     spent: list[float] = field(default_factory=list)
 
     def experts(self, data: FeatureSet, start: Heads, config: RunConfig, progress: Progress) -> ExpertBuffer:
-        """Return a few experts with these settings, enough for every start; with all epochs if their number is set."""
+        """Return a few experts with these settings, enough for every start. A fixed number of epochs is kept."""
         started_at, key = time.monotonic(), f"{data.modalities} {config.experts!r}"
         if key not in self._experts:
             self._experts[key] = self._train(data, start, config)

@@ -30,9 +30,10 @@ class Record:
 
     @property
     def epochs(self) -> list[int]:
-        """Number of epochs of each training in the stage.
+        """Number of epochs of each training run in the stage.
 
-        A search reports 0 steps after each epoch and 1 step when a training ends; others report 1 step per epoch.
+        A search reports 0 steps after each epoch and 1 step when a training run ends; other stages report 1 step per
+        epoch.
         """
         ends = [number for number, (_, steps, _) in enumerate(self.calls) if steps]
         if len(ends) == len(self.calls):

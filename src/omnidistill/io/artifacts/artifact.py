@@ -140,7 +140,7 @@ def load_artifact(folder: Path, kind: str, verify: bool = True, sidecars: Sequen
 
 
 def _manifest_text(kind: str, meta: Mapping[str, Any], file: FileRecord, padding: int | None) -> bytes:
-    """Return the content of the manifest; its length depends on the tensors only through the size of their file."""
+    """Return the content of the manifest; of the tensors, only the size of their file affects its length."""
     body = {"format": FORMAT, "version": VERSION, "kind": kind, "meta": meta, "files": [asdict(file)]}
     body["sha256"] = _checksum(body)
     if padding is None:
@@ -164,8 +164,8 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
     version = manifest.get("version")
     if type(version) is not int or version < 1:
         raise InputError(
-            f"{path}: field 'version' is {version!r}, expected 1 to {VERSION}; the file is damaged: delete it and "
-            "create it again"
+            f"{path}: field 'version' is {version!r}, expected 1 to {VERSION}; the file is damaged, so delete it "
+            "and create it again"
         )
     if version > VERSION:
         raise InputError(
@@ -174,8 +174,8 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
         )
     if manifest.get("sha256") != _checksum(manifest):
         raise InputError(
-            f"{path}: field 'sha256' does not match the content; the file was altered or damaged: delete it and create "
-            "it again"
+            f"{path}: field 'sha256' does not match the content; the file was altered or damaged, so delete it and "
+            "create it again"
         )
     if set(manifest) != {"format", "version", "kind", "files", "meta", "sha256"}:
         raise InputError(
@@ -186,7 +186,7 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
     if manifest["kind"] != kind:
         raise InputError(f"{path}: contains {manifest.get('kind')!r}, expected {kind!r}; choose another folder")
     if not isinstance(manifest["meta"], dict):
-        raise InputError(f"{path}: field 'meta' is not a JSON object; delete it and create it again")
+        raise InputError(f"{path}: field 'meta' is not a JSON object; delete the file and create it again")
     return manifest
 
 

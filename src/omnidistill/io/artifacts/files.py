@@ -161,7 +161,7 @@ def check(path: Path, record: FileRecord, verify: bool) -> None:
     size = regular_file(path).st_size
     if size != record.bytes:
         raise InputError(
-            f"{path}: {size} bytes, expected {record.bytes}; the file was truncated or altered: create it again"
+            f"{path}: {size} bytes, expected {record.bytes}; the file was truncated or altered, so create it again"
         )
     if not verify:
         return
@@ -172,8 +172,8 @@ def check(path: Path, record: FileRecord, verify: bool) -> None:
         raise cannot_read(path, error) from error
     if sha256 != record.sha256:
         raise InputError(
-            f"{path}: sha256 is {sha256[:12]}..., expected {record.sha256[:12]}...; the file was altered or damaged: "
-            "create it again"
+            f"{path}: sha256 is {sha256[:12]}..., expected {record.sha256[:12]}...; the file was altered or damaged, "
+            "so create it again"
         )
 
 
@@ -202,8 +202,8 @@ def cannot_read(path: Path, error: OSError | ValueError) -> InputError:
 def cannot_write(path: Path, error: OSError) -> InputError:
     """Return the error for a file that the system refuses to write."""
     return InputError(
-        f"{path}: cannot be written ({reason(error)}); an existing file is unchanged: "
-        "free disk space, or choose another folder"
+        f"{path}: cannot be written ({reason(error)}); free disk space, or choose another folder "
+        "(an existing file is unchanged)"
     )
 
 

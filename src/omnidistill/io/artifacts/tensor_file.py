@@ -94,11 +94,11 @@ def read_tensors(path: Path, record: FileRecord | None = None) -> dict[str, Tens
         for magic, what in _LOOKS_LIKE.items():
             if start.startswith(magic):
                 raise InputError(
-                    f"{path}: looks like {what}, expected a safetensors file; pickles are never read: "
+                    f"{path}: looks like {what}, expected a safetensors file; pickles are never read, so "
                     "save the tensors with safetensors.torch.save_file"
                 ) from error
         raise InputError(
-            f"{path}: not a complete safetensors file ({one_line(error)}); the file was truncated or damaged: "
+            f"{path}: not a complete safetensors file ({one_line(error)}); the file was truncated or damaged, so "
             "create it again"
         ) from error
 

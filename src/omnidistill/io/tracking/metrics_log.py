@@ -147,12 +147,12 @@ class JsonlLog:
         size = os.fstat(self._handle).st_size
         if end > size:
             raise InputError(
-                f"{self.path}: has {size} bytes, but the checkpoint expects at least {end}; lines were lost: "
+                f"{self.path}: has {size} bytes, but the checkpoint expects at least {end}; lines were lost, so "
                 "start again"
             )
         if end and os.pread(self._handle, 1, end - 1) != b"\n":
             raise InputError(
-                f"{self.path}: no line ends at byte {end}, the position in the checkpoint; the file was altered: "
+                f"{self.path}: no line ends at byte {end}, the position in the checkpoint; the file was altered, so "
                 "start again"
             )
         os.ftruncate(self._handle, end)

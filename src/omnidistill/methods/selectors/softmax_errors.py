@@ -34,7 +34,7 @@ Errors = tuple[int, int, slice, Float[Tensor, "b n"], Float[Tensor, "b n"]]
 
 
 def early_heads(start: Heads, trajectory: Sequence[Heads] | None) -> Heads:
-    """Return the heads after the first epoch of a trajectory, or the initial heads without one."""
+    """Return the heads after the first epoch of a trajectory, or the initial heads if there is no trajectory."""
     return trajectory[min(1, len(trajectory) - 1)] if trajectory else start
 
 

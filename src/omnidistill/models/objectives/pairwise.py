@@ -42,7 +42,7 @@ class PairwiseWbce(Objective):
     """Name or index of a modality that every pair must contain (T-bind, V-bind). By default all pairs are used."""
 
     def bind(self, modalities: Sequence[str]) -> PairwiseWbce:
-        """Return the objective with its anchor replaced by the index of that modality."""
+        """Return the objective with the name of its anchor replaced by the index of this modality."""
         return self.evolve(anchor=anchor_index(self.anchor, modalities))
 
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:

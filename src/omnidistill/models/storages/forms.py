@@ -49,7 +49,7 @@ class RowForm(Protocol):
         ...
 
     def load(self, stored: Mapping[str, Tensor]) -> Rows:
-        """Return the training rows, bit for bit as `expand` returns them for the tensors that were stored."""
+        """Return the training rows, bitwise equal to the rows that `expand` returned for the latent tensors."""
         ...
 
 

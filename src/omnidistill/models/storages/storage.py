@@ -30,7 +30,7 @@ class Storage(Component):
 
     @abstractmethod
     def load(self, stored: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the training rows, bit for bit as `expand` returns them for the tensors that were stored."""
+        """Return the training rows, bitwise equal to the rows that `expand` returned for the latent tensors."""
 
     def resolved(self, num_stored: int) -> Storage:
         """Return the storage with "auto" settings replaced by their values for `num_stored` rows."""

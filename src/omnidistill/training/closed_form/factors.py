@@ -32,7 +32,7 @@ _RELATIVE_CUT = 1e-12  # relative to the largest; smaller eigenvalues of a Gram 
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """Factors B_m (p_m x k) of each modality, and r(B) at the start and after each sweep, which never increases.
+    """Factors B_m (p_m x k) of each modality, and the values of r(B) at the start and after each sweep.
 
     The columns are the principal axes of the stacked B: they are orthogonal, the longest comes first, and in each, the
     entry with the largest absolute value is positive. If the rank of the data is below k, the last columns are zero.
@@ -74,7 +74,9 @@ def factor(
     names = list(dict.fromkeys(name for pair in cross for name in pair))
     total = sum(float(block.square().sum()) for block in cross.values())
     if total == 0:
-        raise InputError("cross-covariances are all zero: there is no relation between the modalities to represent")
+        raise InputError(
+            "all cross-covariances are zero, so the modalities have no common factors; check how rows are paired"
+        )
     shared = {m: sum(float(full[m, n].square().sum()) for n in names if n != m) for m in names}
     visits = sorted(names, key=lambda m: -shared[m])
 

@@ -115,7 +115,7 @@ def error_weighted_cross(train: FeatureSet, snapshots: Sequence[Heads], tau: flo
         InputError: there are no snapshots, or the data has a pairing matrix.
     """
     if not snapshots:
-        raise InputError("error-weighted cross-covariance: no heads given; give at least one snapshot")
+        raise InputError("error-weighted cross-covariance: no heads given; pass at least one snapshot")
     _check_groups(train)
     codes = train.group_codes
     sizes = torch.bincount(codes)[codes].float()
@@ -144,9 +144,9 @@ def _chunks(
 ) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
     """Yield the shifted rows of each chunk, and the rows from which its cross-covariances are computed.
 
-    With pairing "rows", both are the same. With "groups", the latter have one row per group: the sum of the rows of the
-    group, divided by the square root of its size. Rows are sorted by group, so only the last group of a chunk can
-    continue in the next chunk.
+    With pairing "rows", both are the same. With "groups", cross-covariances are computed from one row per group: the
+    sum of the rows in the group, divided by the square root of their number. Rows are sorted by group, so only the last
+    group of a chunk can continue in the next chunk.
     """
     if pairing == "rows":
         for chunk in torch.split(torch.arange(len(train), device=train.device), _MOMENT_ROWS):
