@@ -59,7 +59,7 @@ class Repaired:
     """Rows after the repair.
 
     Attributes:
-        raw: all rows of the source, with merged groups, and the repair in their provenance.
+        raw: all rows of the source, with merged groups; their provenance records the repair.
         rows: the rows that remain.
         dropped: the rows that were dropped.
         merged: the groups that were merged.

@@ -92,7 +92,7 @@ class Learnable:
                 leaf.copy_(tensors[name])
 
     def optimiser(self, config: SetOptimiser) -> torch.optim.Optimizer:
-        """Return the optimiser of rows, similarity and step sizes, with one learning rate for each."""
+        """Return the optimiser for rows, similarity and step sizes, with one learning rate for each."""
         return config.build(self.rows.values(), self.similarity.values(), [self.learned_step_sizes])
 
 

@@ -1,1 +1,1 @@
-"""Evaluation: exact retrieval ranks, confidence intervals, choices on validation, baselines, and the protocol."""
+"""Evaluation: retrieval ranks, confidence intervals, choices made on the validation split, baselines and protocol."""

@@ -71,7 +71,7 @@ def choose_training(
         batch_size: rows per step.
         max_epochs: largest number of epochs.
         seed: seed for the mini-batches.
-        purpose: name of the random stream of the mini-batches.
+        purpose: name of the random stream for the mini-batches.
         bias: {modality: d}, added to the outputs and not trained; None means zero.
         report: `Progress.advance` or a function with the same arguments; called after every epoch and when a run ends.
         last_epoch: whether to train every run for `max_epochs` epochs instead of choosing the number of epochs.

@@ -126,7 +126,7 @@ def mean_hits(hits: Hits) -> Float64[Tensor, " K"]:
 
 
 def mean_unit(runs: Hits) -> Hits:
-    """Return the hits of one unit, the mean over runs, such as the students of one set."""
+    """Return the hits of one unit: the mean over runs, for example over the students of one set."""
     return [each.mean(0, keepdim=True) for each in runs]
 
 

@@ -137,7 +137,7 @@ class _Cells:
         return Cell(text, best, difference is not None and difference.low <= 0 <= difference.high)
 
     def by_group(self, build: Callable[[ComparisonRow], list[str | Cell]]) -> tuple[Block, ...]:
-        """Return one block per group. `build` returns the cells of a row that follow the label.
+        """Return one block per group. `build` returns the cells that follow the label in a row.
 
         If groups are budgets, the label of a method includes the number of rows of its set.
         """

@@ -265,7 +265,7 @@ def _is_same_row(left: RowScores, right: RowScores) -> bool:
 
 
 def _require_same_baselines(first: RunScores, other: RunScores, number: int) -> None:
-    """Check that two runs have the same data, and equal recalls for initial heads and for training on all rows."""
+    """Check that two runs have the same data, and equal recall for the initial heads and for training on all rows."""
     for field in ("name", "widths", "rows"):
         left, right = getattr(first.data, field), getattr(other.data, field)
         if left != right:

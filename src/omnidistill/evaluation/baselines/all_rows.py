@@ -84,7 +84,7 @@ def train_on_all_rows(
         setting: data, evaluation protocol and seed.
         start: heads before training, {modality: d x p_m}.
         bias: {modality: d}, added to the outputs and not trained; None means zero.
-        purpose: name of the random streams of the mini-batches.
+        purpose: name of the random streams for the mini-batches.
     """
     started_at, data, evaluate = time.monotonic(), setting.data, setting.evaluate
     bound = objective.bind(tuple(start))

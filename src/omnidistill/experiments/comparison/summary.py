@@ -1,8 +1,8 @@
 """Summarise results into the content of a table: recall, gain retained, difference from the best method, and costs.
 
-Recall is over all runs of a row: its students for all seeds. Intervals are computed from its sets, one per seed, whose
-students are averaged; each run of a baseline counts like a set. The best method at a size (or budget) is the one with
-the highest mean of R@1, R@5 and R@10.
+Recall is the mean over all runs of a row, that is, its students for all seeds. Intervals are computed from its sets,
+one per seed, whose students are averaged; each run of a baseline counts like a set. The best method at a size (or
+budget) is the one with the highest mean of R@1, R@5 and R@10.
 """
 
 from __future__ import annotations

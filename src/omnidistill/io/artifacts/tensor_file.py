@@ -142,7 +142,7 @@ def _ordered(tensors: Mapping[str, Tensor | Pieces]) -> list[tuple[str, Tensor |
 
 
 def _header(tensors: Mapping[str, Tensor | Pieces]) -> bytes:
-    """Return the length of the header and the header, which is padded with spaces to a multiple of 8 bytes."""
+    """Return the length of the header, then the header itself, padded with spaces to a multiple of 8 bytes."""
     entries, end = {}, 0
     for name, tensor in _ordered(tensors):
         begin, end = end, end + math.prod(tensor.shape) * tensor.dtype.itemsize

@@ -62,7 +62,7 @@ class Moments:
         return {name: len(mean) for name, mean in self.means.items()}
 
     def head_bias(self, heads: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, " _"]]:
-        """Return the biases -W mu (d), with which the outputs have mean 0; about zero if the features are centred."""
+        """Return the biases -W mu (d), which give outputs mean 0. They are about zero if the features are centred."""
         return {name: -(w @ self.means[name].to(w)) for name, w in heads.items()}
 
 
