@@ -15,14 +15,15 @@ _TINY = 1e-300
 def two_sided(t: float, freedom: float) -> float:
     """Return P(|T| > t): the p-value of a two-sided test with the statistic t >= 0."""
     freedom = min(freedom, _MOST)
-    if math.isinf(t):
-        return 0.0
     a, b, square = freedom / 2, 0.5, t * t
+    if math.isinf(square):
+        return 0.0
     x, complement = freedom / (freedom + square), square / (freedom + square)
     if x == 0 or complement == 0:
         return x
     log_beta = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
-    scale = math.exp(a * math.log1p(-complement) + b * math.log(complement) - log_beta)
+    log_x = math.log(x) if x < 0.5 else math.log1p(-complement)
+    scale = math.exp(a * log_x + b * math.log(complement) - log_beta)
     if x < (a + 1) / (a + b + 2):  # the fraction converges fast on this side
         return scale * _fraction(x, a, b) / a
     return 1 - scale * _fraction(complement, b, a) / b

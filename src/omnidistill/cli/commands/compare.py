@@ -72,7 +72,7 @@ def add(group: CommandGroup) -> None:
     add_engine(parser)
 
 
-def metrics_setting(options: argparse.Namespace) -> list[str]:
+def _metrics_setting(options: argparse.Namespace) -> list[str]:
     """Return a list with the KEY=VALUE setting that `--metrics` sets, or an empty list without `--metrics`."""
     return [] if options.metrics is None else [f"evaluate.metrics={json.dumps(options.metrics)}"]
 
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     from omnidistill.api import compare
     from omnidistill.report.comparison_table import to_rich
 
-    settings = [*(options.set_values or ()), *metrics_setting(options)]
+    settings = [*(options.set_values or ()), *_metrics_setting(options)]
     arguments = {
         "methods": options.methods or (),
         "sizes": options.sizes,
