@@ -172,7 +172,7 @@ def test_a_repair_is_reported_and_recorded_in_the_provenance(tmp_path):
     assert report.dropped == (DroppedRows("train", "test", 1, {"speech": 1}),)
     assert report.merged == (MergedGroups("train", 2, 1),)
     assert report.lines()[2:] == [
-        "note   rows are standardised, centred by the mean of the train rows",
+        "note   rows are standardised, centred on the mean of the train rows",
         "note   dropped 1 train row identical to test rows (speech 1)",
         "note   merged 2 train groups with identical rows into 1",
     ]

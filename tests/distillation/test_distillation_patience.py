@@ -32,7 +32,7 @@ def config_of(patience: int, iterations: int = 12, every: int = 2) -> RunConfig:
 
 
 def note(stalled: int, end: int) -> str:
-    after = f"stopped after {end} of 12 iterations, with the set of iteration 4"
+    after = f"stopped after {end} of 12 iterations, with the set from iteration 4"
     return f"no better validation score in {stalled} validations; {after}"
 
 

@@ -20,8 +20,8 @@ from small_runs import InterruptAfter, Loop, contents, records, small_config
 
 OPTIMISERS = {
     "adam": ("distill.optimiser.kind=adam",),
-    "sgd": ('distill.optimiser={kind="sgd", rows=1.0, similarity=1.0, step_sizes=0.01, momentum=0.5}',),
-    "plain sgd": ('distill.optimiser={kind="sgd", rows=1.0, similarity=1.0, step_sizes=0.01, momentum=0.0}',),
+    "sgd": ('distill.optimiser={kind="sgd", rows=0.3, similarity=0.3, step_sizes=0.003, momentum=0.5}',),
+    "plain sgd": ('distill.optimiser={kind="sgd", rows=0.3, similarity=0.3, step_sizes=0.003, momentum=0.0}',),
 }
 
 

@@ -156,7 +156,8 @@ def test_the_test_split_changes_scores_and_nothing_else(tmp_path: Path) -> None:
     (artifacts, one), (other_artifacts, two) = made
     assert artifacts == other_artifacts
     assert set(one.rows) == {
-        *("zero_shot", "random", "equal_bytes", "equal_bytes_4_bit", "cca", "distilled", "full")
+        *("zero_shot", "random", "equal_bytes", "equal_bytes_4_bit", "distilled", "full"),
+        *("cca", "cca_infonce", "cca_stacked", "best"),
     }  # not `full_own`, since the student's objective is InfoNCE; nor `low_rank`, since heads are 16 wide
     for name, row in one.rows.items():
         assert two.rows[name].settings == row.settings, name

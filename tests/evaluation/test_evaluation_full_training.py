@@ -68,7 +68,7 @@ def test_patience_ends_a_training_that_no_longer_rises() -> None:
         return seen[-1]
 
     assert best_epoch(iter(range(1, 25)), score) == (0.3, 2, 8)
-    assert len(seen) == 2 + training._PATIENCE_EPOCHS
+    assert len(seen) == 2 + training.PATIENCE_EPOCHS
 
 
 def test_a_training_that_diverges_keeps_its_best_epoch() -> None:

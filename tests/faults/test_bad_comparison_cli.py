@@ -167,7 +167,7 @@ def a_result(folder: Path) -> Path:
 
 
 def tensors(folder: Path) -> Path:
-    return next(folder.glob("baselines/full-*/tensors-*.safetensors"))
+    return next(folder.glob("baselines/full-*/ranking/tensors-*.safetensors"))
 
 
 def lock(folder: Path) -> Path:

@@ -139,7 +139,7 @@ def test_a_repair_hides_no_invalid_row(tmp_path, option):
         refused(tmp_path, tmp_path / "f.npz", write_table(tmp_path / "t.csv", bad), match, **{option: True})
     features["touch"][4:9:4] = np.nan
     np.savez(tmp_path / "f.npz", **features)
-    match = r"'touch', row 4 \(id 'r4'\): value 0 is nan"
+    match = r"'touch', row 4 \(id 'r4'\), column 0: the value is nan"
     refused(tmp_path, tmp_path / "f.npz", write_table(tmp_path / "t.csv", table), match, **{option: True})
 
 

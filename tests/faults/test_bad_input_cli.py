@@ -394,7 +394,7 @@ def test_resuming_with_other_heads_or_experts(made: Path, tmp_path: Path) -> Non
 
 def test_experts_of_other_data_or_heads(made: Path, tmp_path: Path) -> None:
     arguments = ("--experts", made / "EXPERTS", "-o", tmp_path / "RUN")
-    refused(cli("distill", made / "OTHER", *SMALL, *arguments), "other data")
+    refused(cli("distill", made / "OTHER", *SMALL, *arguments), "different data")
     heads = heads_file(tmp_path, lambda heads: None)
     refused(cli("distill", made / "SET", *SMALL, "--heads", heads, *arguments), "other heads")
     longer = overrides("experts.num_epochs=4", "distill.outer.max_start_epoch=4")

@@ -789,7 +789,7 @@ def test_unknown_keys_change_nothing_and_the_input_is_left_alone() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("schema",), 2, r"field schema is 2, this version reads 1; "),
+        (("schema",), 2, r"field schema is 2, but this version reads 1; "),
         (("layout",), "retrival", r"field 'layout' is 'retrival'; allowed values: .*did you mean 'retrieval'"),
         (("lines",), [], r"field lines is \[\]: "),
         (("lines", 1, "kind"), "method\n", r"field lines\.1\.kind is 'method\\n': "),

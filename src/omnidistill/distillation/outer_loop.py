@@ -238,7 +238,7 @@ class _Loop:
         best, reason = self.state.best, self._reason_to_stop(record)
         if reason:
             after = f"{record.iteration} of {self.settings.iterations} iterations"
-            notes = [*notes, f"{reason}; stopped after {after}, with the set of iteration {best.iteration}"]
+            notes = [*notes, f"{reason}; stopped after {after}, with the set from iteration {best.iteration}"]
         self._note(record, notes, tracker)
         return reason is not None
 

@@ -15,6 +15,8 @@ from omnidistill.core.errors import InputError
 from omnidistill.evaluation.baselines import baselines
 from omnidistill.evaluation.validation import step_choices
 from omnidistill.experiments.comparison import compare
+from omnidistill.experiments.comparison.plan import plan_cells
+from omnidistill.experiments.config.budgets import run_bytes
 from omnidistill.experiments.run import heads_fingerprint, versions
 from omnidistill.io.artifacts import load_artifact
 from omnidistill.models.heads import save_heads
@@ -86,10 +88,13 @@ def test_the_table_tells_what_it_is_of(every: Made) -> None:
 
 
 def test_sets_of_pairs_are_counted_together(every: Made) -> None:
-    """Rows, diagonal and two factors of rank 2, of every pair."""
+    """The files of every pair, which contain rows, a diagonal and two factors of rank 2."""
     pairs = list(combinations(widths(len(every.data.modalities)).values(), 2))
     line = line_of(every.compared.content, f"{SEPARATE}@8")
-    assert line["bytes"] == sum(4 * 8 * (sum(pair) + 1 + 2 * 2) for pair in pairs)
+    tensors = sum(4 * 8 * (sum(pair) + 1 + 2 * 2) for pair in pairs)
+    assert tensors < line["bytes"] < tensors + 2000 * len(pairs)
+    (config,) = {cell.config for cell in plan_cells(tiny(SEPARATE), every.data)}
+    assert line["bytes"] == run_bytes(config, every.data.widths, every.data.preprocessing)
     judgements = len(pairs) * 3  # after iterations 2 and 4, and at the start; each of four numbers of steps or more
     assert judgements * 4 <= line["choices"] <= judgements * len(step_choices(2))
 

@@ -180,7 +180,7 @@ def matching_loss(part: Distillation) -> float | None:
     """Return the matching loss of the set, summed over modalities; None if nothing was matched.
 
     The log contains losses of single experts and start epochs, so this is the mean over the last tenth of the records
-    up to the loss of the set. A record has the loss before its update: that of the set of iteration k is in record
+    up to the loss of the set. A record has the loss before its update: that of the set from iteration k is in record
     k + 1.
     """
     matched, iteration = [f"loss/{name}" for name in part.distilled.modalities], part.distilled.provenance.iteration
