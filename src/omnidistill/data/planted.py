@@ -82,7 +82,7 @@ def _check(
     check_split_names(rows)
     if not modalities or not rows:
         raise InputError(
-            "planted data: no modalities or no rows; give at least one modality with its width and one split with its "
+            "planted data: no modalities or no rows; pass at least one modality with its width, and one split with its "
             "number of rows"
         )
     sizes = {f"width of {name!r}": width for name, width in modalities.items()}

@@ -242,9 +242,10 @@ def _interval(contrast: _Contrast, level: float) -> Interval:
 
 
 def _ratio(model: _Model, part: Sequence[float], whole: Sequence[float], level: float) -> Interval | None:
-    """Return the interval of a ratio of two contrasts; None if the interval of `whole` is not above 0.
+    """Return the confidence interval of a ratio of two contrasts; None if the interval of `whole` is not above 0.
 
-    It is also None if `whole` is so close to 0 that an end of the interval is more than `_LARGEST` away from the ratio.
+    The result is also None if `whole` is so close to 0 that an end of the ratio's interval is more than `_LARGEST` away
+    from the ratio.
     """
     denominator = model.contrast(whole)
     if denominator.value <= 0 or denominator.p_value >= 1 - level:

@@ -44,7 +44,9 @@ class TrainedHeads:
             InputError: the row has one part per pair of modalities.
         """
         if len(self.parts) > 1:
-            raise InputError(f"'{self.label}' has separate heads for every pair of modalities; use 'parts'")
+            raise InputError(
+                f"'{self.label}' has separate heads for every pair of modalities; read its attribute 'parts' instead"
+            )
         return self.parts[0]
 
     @property

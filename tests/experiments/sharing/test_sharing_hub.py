@@ -225,8 +225,8 @@ def test_only_what_a_set_is_made_of_is_fetched(hub: Hub, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("someone/absent", "rejected the request or cannot be reached .*"),
-        (f"{NAME}@{'0' * 40}", "rejected the request or cannot be reached .*"),
+        ("someone/absent", "rejected the request or could not be reached .*"),
+        (f"{NAME}@{'0' * 40}", "rejected the request or could not be reached .*"),
         ("no-owner", "pass OWNER/NAME"),
         ("../..", "pass OWNER/NAME"),
     ],
@@ -253,6 +253,6 @@ def test_a_hub_that_is_down_is_one_line(hub: Hub, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     done = cli("push", small_run(tmp_path / "RUN"), NAME)
     assert done.code == 2
-    assert "rejected the request or cannot be reached" in done.err
+    assert "rejected the request or could not be reached" in done.err
     assert len(done.err.splitlines()) == 1
     assert TOKEN not in done.err

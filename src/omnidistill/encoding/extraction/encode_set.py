@@ -33,7 +33,7 @@ class EncodedSet:
 
     Attributes:
         data: the set.
-        encoded: number of encoded rows, bad items, and number of truncated items.
+        encoded: the number of encoded rows, the list of bad items, and the number of truncated items.
         folder: folder of the set.
         licences: licence of each encoder's weights, by modality.
         heads: folder with the encoders' own projections, which apply to features that are neither standardised nor

@@ -214,7 +214,8 @@ def _check_kinds(kinds: dict[str, Kind]) -> None:
     check_modality_names(kinds)
     if not kinds:
         raise InputError(
-            f"the manifest has no modality; add a column named {', '.join(KINDS)}, or NAME:KIND such as speech:audio"
+            f"the manifest has no column of a modality; add a column named {', '.join(KINDS)}, or NAME:KIND, such as "
+            "speech:audio"
         )
     for name in kinds:
         if name in _OWN:

@@ -120,7 +120,7 @@ class DryRunStore(MemoryStore):
 
 
 def heads_stage(recorder: Recorder, heads: Heads) -> Stage:
-    """Return the stage that pre-trains the initial heads; a dry run trains them completely (one run on few rows)."""
+    """Return the stage that pre-trains the initial heads; a dry run trains them completely, which is fast."""
     records = [record for record in recorder.stages if record.label == "heads"]
     seconds = sum((record.seconds for record in records), 0.0)
     return Stage("heads", sum(sum(record.epochs) for record in records), "epochs", seconds, size_of(heads))

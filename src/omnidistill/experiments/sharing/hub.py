@@ -240,4 +240,4 @@ def _hub_errors(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise InputError(f"{name}: the Hub rejected the request or cannot be reached ({reason})") from error
+        raise InputError(f"{name}: the Hub rejected the request or could not be reached ({reason})") from error

@@ -28,7 +28,7 @@ image_input = picture_input
 
 
 def frame_times(duration: float, frame_rate: float) -> list[float]:
-    """Return the times of the eight input frames in seconds; each time is the middle of a frame.
+    """Return the times, in seconds, of the eight input frames. A time is the midpoint of its frame.
 
     Args:
         duration: duration of the video in seconds.
