@@ -147,7 +147,7 @@ class RayEngine:
         return address if address.startswith("ray://") else f"ray:{address}".rstrip(":")
 
     def _cpus(self, ray: Any, helpers: int) -> int:
-        """Return how many CPUs a unit reserves: one per thread and per helper, but at most those of the largest machine."""
+        """Return how many CPUs a unit reserves: one per thread and per helper, at most those of the largest machine."""
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if self.gpus and self._owns_connection and self.address is None and not any("GPU" in each for each in machines):
             raise InputError(
