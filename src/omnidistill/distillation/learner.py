@@ -150,9 +150,10 @@ class Learner:
         return MetricsRecord(iteration + 1, {"loss": float(loss.detach()), **terms, **step_sizes})
 
     def restart_from(self, point: RestartPoint) -> None:
-        """Restart from an earlier set, with smaller step sizes and learning rates.
+        """Restart from a saved earlier set, with smaller step sizes and learning rates.
 
-        Step sizes are halved once for each restart since the set was copied. The moving average restarts from the set.
+        Step sizes are halved once for each restart since that set was saved. The moving average also starts again from
+        that set.
         """
         self.restarts += 1
         tensors, space = dict(point.tensors), self.settings.step_size_space

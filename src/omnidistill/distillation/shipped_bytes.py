@@ -93,7 +93,7 @@ def empty_rows(storage: Storage, widths: Mapping[str, int], num_rows: int) -> di
 
 @lru_cache(maxsize=256)
 def _stored_shapes(storage: Storage, widths: tuple[tuple[str, int], ...]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return (shape, type) of every stored tensor for one row and for two rows."""
+    """Return shape and type of every stored tensor, first of a set with one row, then of a set with two rows."""
     one, two = (
         storage.store({name: torch.zeros(rows, width, device="cpu") for name, width in widths}) for rows in (1, 2)
     )

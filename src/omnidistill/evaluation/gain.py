@@ -49,7 +49,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class QueryHits:
-    """The hits of each query, averaged over cut-offs, and the group of each query; one tensor per direction."""
+    """The hits of each query, averaged over cut-offs, and its group, each as one tensor per direction."""
 
     hits: tuple[Float64[Tensor, " _"], ...]
     codes: tuple[Int[Tensor, " _"], ...]

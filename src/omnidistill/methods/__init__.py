@@ -2,8 +2,8 @@
 
     learn        rows learned by the outer loop (HoPA, LoRS, RepBlend, MTT, TESLA, shortcut trajectories, task loss ...)
     select       real rows, or averages of real rows (coresets, prototypes)
-    covmatch     rows with the cross-covariances of the data, in closed form
-    apm          rows from which least squares recovers the analytic projectors of the data, in closed form
+    covmatch     rows computed in closed form, with the same cross-covariances as the data
+    apm          rows computed in closed form, from which least squares recovers the analytic heads of the data
 
 A published method is a preset: a file in presets/ that names one of these methods and its components.
 """

@@ -156,7 +156,7 @@ def _drawable(value: float, log: bool) -> bool:
 
 
 def _segments(points: Sequence[Point], log_x: bool, log_y: bool) -> list[list[Point]]:
-    """Split the points into segments of consecutive points that can be drawn."""
+    """Split the curve at points that cannot be drawn; return the segments of drawable points between them."""
     segments: list[list[Point]] = [[]]
     for x, y in points:
         if _drawable(x, log_x) and _drawable(y, log_y):

@@ -246,7 +246,7 @@ def _assign(tree: Tree, key: str, value: Any, where: str) -> None:
 
 
 def _refuse_renamed(tree: Mapping[str, Any], where: str, given: Mapping[str, str]) -> None:
-    """Raise InputError if a setting has a name or value from version 0.1; the message states source and new name."""
+    """Raise InputError if a setting has a name or value from version 0.1; the message says where, and the new name."""
 
     def source(key: str) -> str:
         return next((text for name, text in given.items() if f"{name}.".startswith(f"{key}.")), where)
