@@ -396,7 +396,7 @@ def test_experts_of_other_data_or_heads(made: Path, tmp_path: Path) -> None:
     arguments = ("--experts", made / "EXPERTS", "-o", tmp_path / "RUN")
     refused(cli("distill", made / "OTHER", *SMALL, *arguments), "different data")
     heads = heads_file(tmp_path, lambda heads: None)
-    refused(cli("distill", made / "SET", *SMALL, "--heads", heads, *arguments), "other heads")
+    refused(cli("distill", made / "SET", *SMALL, "--heads", heads, *arguments), "different heads")
     longer = overrides("experts.num_epochs=4", "distill.outer.max_start_epoch=4")
     refused(cli("distill", made / "SET", *SMALL, *longer, *arguments), "3 epochs", "epoch 4")
     assert litter(tmp_path) == ["heads.safetensors"]
