@@ -128,7 +128,7 @@ def test_a_bad_cell_is_named_with_file_row_and_column(tmp_path, row, names):
     [
         ("id,vidoe", "column 'vidoe' is unknown; expected one of id, .*did you mean 'video'"),
         ("id,clip:film", "column 'clip:film'"),
-        ("id,split", "no modality"),
+        ("id,split", "no column of a modality"),
         ("id,video,video:video", "two of the columns video, video:video have the same modality"),
         ("id,../a:video", "this name is not allowed"),
         ("id,start:video", "modality 'start': this name is reserved for another column"),
