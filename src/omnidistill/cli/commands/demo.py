@@ -15,7 +15,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "demo",
         run,
-        "distil the bundled image-text-audio dataset; takes four minutes",
+        "distil the bundled image-text-audio dataset; takes a few minutes",
         examples=("omnidistill demo", "omnidistill demo -o first-look"),
     )
     parser.add_argument(
