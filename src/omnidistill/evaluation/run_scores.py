@@ -141,7 +141,7 @@ class RunScores(JsonContent):
         versions: versions of the packages that computed the scores or, if the run has not been evaluated, the set.
         data: the dataset.
         floor: rank floor of the matching loss for each modality; None if it cannot be computed from the experts.
-        matching_loss: matching loss at the end of distillation, summed over modalities; None without matching.
+        matching_loss: matching loss of the returned set, summed over modalities; None without matching.
         seconds: time that each stage took.
         bytes: sizes of the data, the experts and the set.
         num_seeds: number of students trained for each row.
