@@ -96,14 +96,15 @@ def train_epochs(
             for begin in range(0, num_rows - batch_size + 1, batch_size):
                 batch = orders[runs, begin : begin + batch_size]
                 targets = shared_groups(data.group_codes[batch])
-                if momentum or weight_decay:
-                    gradients = _gradients(objective, part, data.features, targets, batch, bias)
-                    for name, gradient in gradients.items():
-                        gradient.add_(part[name], alpha=weight_decay)
-                        velocity = moving[name].mul_(momentum).add_(gradient) if momentum else gradient
-                        part[name].sub_(factor * rates[runs] * velocity)
-                else:
-                    _step(objective, part, data.features, targets, batch, factor * rates[runs], bias)
+                inputs, deltas = _inputs_and_deltas(objective, part, data.features, targets, batch, bias)
+                if not (momentum or weight_decay):
+                    for delta, (name, matrix) in zip(factor * rates[runs] * deltas, part.items(), strict=True):
+                        matrix.baddbmm_(delta.mT, inputs[name], alpha=-1)
+                    continue
+                for delta, (name, matrix) in zip(deltas, part.items(), strict=True):
+                    gradient = (delta.mT @ inputs[name]).add_(matrix, alpha=weight_decay)
+                    velocity = moving[name].mul_(momentum).add_(gradient) if momentum else gradient
+                    matrix.sub_(factor * rates[runs] * velocity)
             for name, matrix in heads.items():
                 matrix[runs] = part[name]
             for name, matrix in velocities.items():
@@ -126,34 +127,6 @@ def epoch_orders(
     streams, runs = Streams(seed), range(first_run, first_run + num_runs)
     generators = [streams[f"{purpose}/{run}/{epoch}"] for run in runs]
     return torch.stack([torch.randperm(num_rows, generator=each, device="cpu") for each in generators])
-
-
-def _step(
-    objective: Objective,
-    heads: StackedHeads,
-    features: Mapping[str, Tensor],
-    targets: Tensor,
-    batch: Tensor,
-    rates: Tensor,
-    bias: Mapping[str, Tensor] | None,
-) -> None:
-    inputs, deltas = _inputs_and_deltas(objective, heads, features, targets, batch, bias)
-    deltas = rates * deltas
-    for delta, (name, matrix) in zip(deltas, heads.items(), strict=True):
-        matrix.baddbmm_(delta.mT, inputs[name], alpha=-1)
-
-
-def _gradients(
-    objective: Objective,
-    heads: StackedHeads,
-    features: Mapping[str, Tensor],
-    targets: Tensor,
-    batch: Tensor,
-    bias: Mapping[str, Tensor] | None,
-) -> StackedHeads:
-    """Return dL/dW of every run."""
-    inputs, deltas = _inputs_and_deltas(objective, heads, features, targets, batch, bias)
-    return {name: delta.mT @ inputs[name] for delta, name in zip(deltas, heads, strict=True)}
 
 
 def _inputs_and_deltas(
