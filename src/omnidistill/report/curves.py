@@ -12,9 +12,10 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from statistics import median_low
+
+from omnidistill.report.axes import Axis, linear_axis, log_axis
 
 Point = tuple[float, float]
 
@@ -26,7 +27,6 @@ _DASHES = ("", "6 4", "2 4", "10 4 2 4")
 _NUM_COLUMNS = 160
 _MAX_MARKED_POINTS = 40
 _MAX_NAME_LENGTH = 20
-_MAX_LOG_TICKS = 10
 _SMALLEST_LOG_VALUE = 1e-300
 _LINE_HEIGHT = 14.0
 _CHARACTER_WIDTH = 6.6
@@ -73,10 +73,10 @@ def line_chart(
     x_values = [x for x, _ in points]
     y_values = [y for _, y in points] + ([] if floor is None else [floor])
     if log_x:
-        x_axis = _log_axis(min(x_values), max(x_values), _LEFT, _WIDTH - right)
+        x_axis = log_axis(min(x_values), max(x_values), _LEFT, _WIDTH - right)
     else:
-        x_axis = _linear_axis(min(x_values), max(x_values), _LEFT, _WIDTH - right, enclose=False)
-    make_y = _log_axis if log_y else _linear_axis
+        x_axis = linear_axis(min(x_values), max(x_values), _LEFT, _WIDTH - right, enclose=False)
+    make_y = log_axis if log_y else linear_axis
     y_axis = make_y(min(y_values), max(y_values), height - _BOTTOM, _TOP)
     body = _frame(x_axis, y_axis, x_label, y_label)
     if floor is not None:
@@ -96,59 +96,6 @@ def standalone(chart: str) -> str:
     style = f"<style>svg{{color:#1f2328}}@media(prefers-color-scheme:dark){{svg{{color:#e6edf3;{dark}}}}}</style>"
     opened = chart.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     return f"{opened.removesuffix('</svg>')}{style}</svg>\n"
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """A function from values in [low, high] to coordinates in [start, stop], with ticks (value, label)."""
-
-    low: float
-    high: float
-    start: float
-    stop: float
-    ticks: tuple[tuple[float, str], ...]
-    log: bool = False
-
-    def __call__(self, value: float) -> float:
-        low, high = (math.log10(self.low), math.log10(self.high)) if self.log else (self.low, self.high)
-        share = ((math.log10(value) if self.log else value) - low) / (high - low)
-        return self.start + share * (self.stop - self.start)
-
-
-def _linear_axis(low: float, high: float, start: float, stop: float, enclose: bool = True) -> _Axis:
-    if high - low <= 1e-9 * max(abs(low), abs(high)):
-        margin = abs(low) / 10 or 1.0
-        low, high = low - margin, high + margin
-    step = _nice_step((high - low) / 4)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    values = [round(index * step, decimals) for index in range(first, last + 1)]
-    if enclose:
-        low, high = values[0], values[-1]
-    ticks = tuple((value, _number(value, decimals)) for value in values if low <= value <= high)
-    return _Axis(low, high, start, stop, ticks)
-
-
-def _log_axis(low: float, high: float, start: float, stop: float) -> _Axis:
-    exponents = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
-    digits = range(1, 10) if high < 10 * low else (1, 2, 5) if high < 1e3 * low else (1,)
-    marks = [float(f"{digit}e{exponent}") for exponent in exponents for digit in digits]
-    below = max(mark for mark in marks if mark <= low)
-    above = min(mark for mark in marks if mark > below and mark >= high)
-    between = [mark for mark in marks if below <= mark <= above]
-    ticks = tuple((mark, f"{mark:g}") for mark in between[:: math.ceil(len(between) / _MAX_LOG_TICKS)])
-    return _Axis(below, above, start, stop, ticks, log=True)
-
-
-def _nice_step(rough: float) -> float:
-    """Return the smallest number that is 1, 2 or 5 times a power of ten and at least `rough`."""
-    magnitude = 10.0 ** math.floor(math.log10(rough))
-    return next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= rough * (1 - 1e-9))
-
-
-def _number(value: float, decimals: int) -> str:
-    text = f"{value:,.{decimals}f}" if decimals <= 5 and abs(value) < 1e7 else f"{value:g}"
-    return text.replace("-", "−")
 
 
 def _drawable(value: float, log: bool) -> bool:
@@ -180,7 +127,7 @@ def _columns(segment: list[Point]) -> tuple[list[Point], list[Point]]:
     return line, low + high[::-1]
 
 
-def _frame(x_axis: _Axis, y_axis: _Axis, x_label: str, y_label: str) -> list[str]:
+def _frame(x_axis: Axis, y_axis: Axis, x_label: str, y_label: str) -> list[str]:
     left, right, bottom = x_axis.start, x_axis.stop, y_axis.start
     body = []
     for value, label in y_axis.ticks:
@@ -197,7 +144,7 @@ def _frame(x_axis: _Axis, y_axis: _Axis, x_label: str, y_label: str) -> list[str
     return body
 
 
-def _floor_line(floor: float, x_axis: _Axis, y_axis: _Axis) -> list[str]:
+def _floor_line(floor: float, x_axis: Axis, y_axis: Axis) -> list[str]:
     y = y_axis(floor)
     label_y = y - 5 if y - _LINE_HEIGHT > _TOP else y + _LINE_HEIGHT
     return [
@@ -206,7 +153,7 @@ def _floor_line(floor: float, x_axis: _Axis, y_axis: _Axis) -> list[str]:
     ]
 
 
-def _curve(segments: list[list[Point]], x_axis: _Axis, y_axis: _Axis, number: int) -> str:
+def _curve(segments: list[list[Point]], x_axis: Axis, y_axis: Axis, number: int) -> str:
     colour = _colour(number)
     path, marks, bands = "", "", ""
     count = sum(len(segment) for segment in segments)
@@ -224,7 +171,7 @@ def _curve(segments: list[list[Point]], x_axis: _Axis, y_axis: _Axis, number: in
 
 
 def _rings(
-    drawn: Mapping[str, list[list[Point]]], marked: Mapping[str, float], x_axis: _Axis, y_axis: _Axis
+    drawn: Mapping[str, list[list[Point]]], marked: Mapping[str, float], x_axis: Axis, y_axis: Axis
 ) -> list[str]:
     """Return one ring per marked curve, at the drawn point nearest to its mark, and a legend for the rings."""
     body = []
@@ -244,7 +191,7 @@ def _marked_sets(marked: Mapping[str, float]) -> str:
     return f"returned set, iteration {places.pop():g}" if len(places) == 1 else "returned sets"
 
 
-def _end_names(drawn: Mapping[str, list[list[Point]]], x_axis: _Axis, y_axis: _Axis) -> list[str]:
+def _end_names(drawn: Mapping[str, list[list[Point]]], x_axis: Axis, y_axis: Axis) -> list[str]:
     """Return the labels of the curves, each at the height of its curve's end; overlapping labels are moved apart."""
     lasts = [_columns(segments[-1])[0][-1][1] for segments in drawn.values()]
     ends = sorted((y_axis(last), number, name) for number, (name, last) in enumerate(zip(drawn, lasts, strict=True)))
