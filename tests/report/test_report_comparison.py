@@ -13,10 +13,11 @@ import pytest
 from rich.console import Console
 
 from omnidistill.core.errors import InputError
+from omnidistill.report.comparison_cells import Cell
 from omnidistill.report.comparison_content import Comparison
 from omnidistill.report.comparison_table import CSV_HEADER, to_csv, to_markdown, to_rich
 from omnidistill.report.latex import to_latex
-from omnidistill.report.layouts import Cell, comparison_table
+from omnidistill.report.layouts import comparison_table
 
 KS = ("R@1", "R@5", "R@10")
 LAYOUTS = ("retrieval", "variants", "cost", "directions", "curve")

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from omnidistill.evaluation.intervals import Interval
 from omnidistill.evaluation.run_scores import MEAN
+from omnidistill.report.comparison_cells import Cell
 from omnidistill.report.comparison_content import Comparison
-from omnidistill.report.layouts import DIFFERENCE, GAIN, GAIN_OF_BEST, Cell, ComparisonTable, comparison_table
+from omnidistill.report.layouts import DIFFERENCE, GAIN, GAIN_OF_BEST, ComparisonTable, comparison_table
 
 if TYPE_CHECKING:
     import rich.table

@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable
 from itertools import groupby
 
+from omnidistill.report.comparison_cells import Cell
 from omnidistill.report.comparison_content import Comparison
-from omnidistill.report.layouts import Cell, comparison_table
+from omnidistill.report.layouts import comparison_table
 
 _LITERAL = {
     "\\": r"\textbackslash{}",

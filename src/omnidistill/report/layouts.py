@@ -14,39 +14,18 @@ mean recall means that the interval of its paired difference to the best method 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import permutations
 
 from omnidistill.core.errors import InputError, nearest
 from omnidistill.evaluation.intervals import Interval
-from omnidistill.evaluation.run_scores import MEAN, level_number
+from omnidistill.evaluation.run_scores import MEAN
+from omnidistill.report.comparison_cells import FAILED, Block, Cell, Columns, ComparisonCells
 from omnidistill.report.comparison_content import Comparison, ComparisonRow
 from omnidistill.report.interval_notes import LabelledCoverage, coverage_notes
-from omnidistill.report.run_table import ABSENT, arrow, human_bytes, interval, percent
+from omnidistill.report.run_table import ABSENT, arrow, human_bytes, interval
 
-FAILED = "failed"
 GAIN, GAIN_OF_BEST, DIFFERENCE = "gain retained", "gain of best", "difference to best"
-Columns = tuple[tuple[str, str], ...]
-_DEFAULT_LEVELS = ["R@1", "R@5", "R@10"]  # used if every row failed
-
-
-@dataclass(frozen=True)
-class Cell:
-    """The text of a cell. `best` shows it in bold, and `tied` shows a dagger after it."""
-
-    text: str
-    best: bool = False
-    tied: bool = False
-
-
-@dataclass(frozen=True)
-class Block:
-    """A block of rows under one heading; an empty heading is not shown."""
-
-    heading: str
-    rows: tuple[tuple[Cell, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -79,7 +58,7 @@ def comparison_table(comparison: Comparison, layout: str | None = None) -> Compa
     Raises:
         InputError: the layout is unknown, or it needs the size of the training data, which is unknown.
     """
-    cells = _Cells(comparison)
+    cells = ComparisonCells(comparison)
     layout = comparison.layout if layout is None else layout
     if layout not in _LAYOUTS:
         raise InputError(
@@ -91,97 +70,7 @@ def comparison_table(comparison: Comparison, layout: str | None = None) -> Compa
     return ComparisonTable(layout, title, columns, blocks, _notes(cells, layout, blocks))
 
 
-class _Cells:
-    """For all layouts: the comparison's rows, sorted by group with baselines first, and the text of their cells."""
-
-    def __init__(self, comparison: Comparison) -> None:
-        self.comparison = comparison
-        self.rows = sorted(comparison.rows, key=lambda row: (row.group or 0, row.is_method))
-        self.groups = list(dict.fromkeys(row.group for row in self.rows))
-        recall = next((row.recall for row in comparison.rows if row.recall is not None), None)
-        if recall is None:
-            self.directions = [f"{query}->{gallery}" for query, gallery in permutations(comparison.data.widths, 2)]
-            self.levels = _DEFAULT_LEVELS
-        else:
-            self.directions = [direction for direction in recall if direction != MEAN]
-            self.levels = sorted(recall[MEAN], key=level_number)
-        self._namesakes = Counter((row.label, row.group) for row in self.rows)
-        self._best: dict[tuple[int | None, str, str], float] = {}
-        for row in self.rows:
-            for direction, levels in (row.recall or {}).items() if row.is_method else ():
-                for k, of_row in levels.items():
-                    key = row.group, direction, k
-                    self._best[key] = max(_as_shown(of_row.mean), self._best.get(key, 0.0))
-
-    def label(self, row: ComparisonRow) -> str:
-        """Return the label, followed by the name of the row if another row in the group has the same label."""
-        return row.label if self._namesakes[row.label, row.group] == 1 else f"{row.label} ({row.name})"
-
-    def full_label(self, row: ComparisonRow) -> str:
-        """Return the label, followed by the size or budget if the row has one."""
-        return self.label(row) + ("" if row.group is None else f", {self.heading(row.group)}")
-
-    def heading(self, group: int, of: str = " of the bytes") -> str:
-        """Return the heading of a group, which states its size or budget."""
-        if not self.comparison.by_budget:
-            return _rows(group)
-        return f"{100 * self.comparison.share(group):.3g} %{of} ({human_bytes(group)})"
-
-    def recall(self, row: ComparisonRow, direction: str, k: str, spread: bool = True) -> Cell:
-        if row.recall is None:
-            return Cell(FAILED)
-        recall = row.recall[direction][k]
-        text = percent(recall.mean) + (f" ± {percent(recall.std)}" if spread and recall.std is not None else "")
-        best = row.is_method and _as_shown(recall.mean) == self._best[row.group, direction, k]
-        difference = row.difference(k) if direction == MEAN else None
-        return Cell(text, best, difference is not None and difference.low <= 0 <= difference.high)
-
-    def by_group(self, build: Callable[[ComparisonRow], list[str | Cell]]) -> tuple[Block, ...]:
-        """Return one block per group. `build` returns the cells that follow the label in a row.
-
-        If groups are budgets, the label of a method includes the number of rows of its set.
-        """
-
-        def label(row: ComparisonRow) -> str:
-            if row.is_method and row.budget is not None and row.size is not None:
-                return f"{self.label(row)}, {_rows(row.size)}"
-            return self.label(row)
-
-        return tuple(
-            Block(
-                "" if group is None else self.heading(group),
-                tuple(_cells(label(row), *build(row)) for row in self.rows if row.group == group),
-            )
-            for group in self.groups
-        )
-
-    def by_columns(
-        self, cell: Callable[[ComparisonRow, str], str | Cell], name: Callable[[ComparisonRow], str]
-    ) -> tuple[Columns, tuple[Block, ...]]:
-        """Return a table with one column per group and level and one row per name, with the baselines first.
-
-        The values of a row that belongs to no group are repeated for every group.
-        """
-        groups: list[int | None] = [group for group in self.groups if group is not None]
-        groups = groups or [None]
-        blocks = []
-        for kind in ("reference", "method"):
-            named: dict[str, dict[int | None, ComparisonRow]] = {}
-            for row in self.rows:
-                if row.kind == kind:
-                    named.setdefault(name(row), {})[row.group] = row
-            table_rows = []
-            for label, by_group in named.items():
-                rows = [by_group.get(group, by_group.get(None)) for group in groups]
-                table_rows.append(
-                    _cells(label, *(cell(row, k) if row else ABSENT for row in rows for k in self.levels))
-                )
-            blocks += [Block("", tuple(table_rows))] if table_rows else []
-        headings = [MEAN if group is None else self.heading(group, of="") for group in groups]
-        return (("", "Method"), *((heading, k) for heading in headings for k in self.levels)), tuple(blocks)
-
-
-def _retrieval(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
+def _retrieval(cells: ComparisonCells) -> tuple[Columns, tuple[Block, ...]]:
     first_two = cells.levels[:2]
     pairs = [(direction, k) for direction in cells.directions for k in first_two]
     of_best = cells.levels if cells.comparison.has_best else []
@@ -209,16 +98,16 @@ def _retrieval(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
     return columns, cells.by_group(build)
 
 
-def _variants(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
+def _variants(cells: ComparisonCells) -> tuple[Columns, tuple[Block, ...]]:
     return cells.by_columns(lambda row, k: cells.recall(row, MEAN, k), cells.label)
 
 
-def _curve(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
+def _curve(cells: ComparisonCells) -> tuple[Columns, tuple[Block, ...]]:
     families = cells.comparison.families()
     return cells.by_columns(_gain, lambda row: families[row.method])
 
 
-def _cost(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
+def _cost(cells: ComparisonCells) -> tuple[Columns, tuple[Block, ...]]:
     stages = [("seconds", stage) for stage in ("experts", "distill", "students", "total")]
     amounts = [("", "bytes of the set"), ("", "peak memory"), ("", "students evaluated on validation")]
 
@@ -235,13 +124,13 @@ def _cost(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
     return (("", "Method"), *stages, *amounts), cells.by_group(build)
 
 
-def _directions(cells: _Cells) -> tuple[Columns, tuple[Block, ...]]:
+def _directions(cells: ComparisonCells) -> tuple[Columns, tuple[Block, ...]]:
     pairs = [(direction, k) for direction in cells.directions for k in cells.levels]
     columns = (("", "Method"), *((arrow(direction), k) for direction, k in pairs))
     return columns, cells.by_group(lambda row: [cells.recall(row, direction, k) for direction, k in pairs])
 
 
-_LAYOUTS: dict[str, Callable[[_Cells], tuple[Columns, tuple[Block, ...]]]] = {
+_LAYOUTS: dict[str, Callable[[ComparisonCells], tuple[Columns, tuple[Block, ...]]]] = {
     "retrieval": _retrieval,
     "variants": _variants,
     "cost": _cost,
@@ -258,7 +147,7 @@ _LEGENDS = {
 }
 
 
-def _notes(cells: _Cells, layout: str, blocks: tuple[Block, ...]) -> tuple[str, ...]:
+def _notes(cells: ComparisonCells, layout: str, blocks: tuple[Block, ...]) -> tuple[str, ...]:
     comparison, group = cells.comparison, "budget" if cells.comparison.by_budget else "size"
     notes = [_LEGENDS[layout].format(group=group)]
     shown = [cell for block in blocks for row in block.rows for cell in row]
@@ -277,16 +166,12 @@ def _notes(cells: _Cells, layout: str, blocks: tuple[Block, ...]) -> tuple[str, 
     return tuple(" ".join(note.split()) for note in notes)
 
 
-def _coverage(cells: _Cells) -> list[str]:
+def _coverage(cells: ComparisonCells) -> list[str]:
     of_kind: dict[str, list[LabelledCoverage]] = {"method": [], "reference": []}
     for row in cells.rows:
         if row.coverage is not None and row.method != "zero-shot":
             of_kind[row.kind].append((cells.full_label(row), row.coverage))
     return coverage_notes(of_kind["method"], of_kind["reference"])
-
-
-def _cells(*cells: str | Cell) -> tuple[Cell, ...]:
-    return tuple(Cell(cell) if isinstance(cell, str) else cell for cell in cells)
 
 
 def _gain(row: ComparisonRow, k: str) -> str:
@@ -311,11 +196,3 @@ def _amount(row: ComparisonRow, amount: int | float | None, written: Callable[[i
 
 def _in_seconds(seconds: int | float) -> str:
     return f"{seconds:,.1f}"
-
-
-def _rows(size: int) -> str:
-    return "1 row" if size == 1 else f"{size:,} rows"
-
-
-def _as_shown(recall: float) -> float:
-    return round(100 * recall, 1)

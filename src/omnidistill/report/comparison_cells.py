@@ -1,0 +1,138 @@
+"""The rows of a comparison, and the text of their cells, which all layouts share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import permutations
+
+from omnidistill.evaluation.run_scores import MEAN, level_number
+from omnidistill.report.comparison_content import Comparison, ComparisonRow
+from omnidistill.report.run_table import ABSENT, human_bytes, percent
+
+FAILED = "failed"
+Columns = tuple[tuple[str, str], ...]
+_DEFAULT_LEVELS = ["R@1", "R@5", "R@10"]  # used if every row failed
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The text of a cell. `best` shows it in bold, and `tied` shows a dagger after it."""
+
+    text: str
+    best: bool = False
+    tied: bool = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of rows under one heading; an empty heading is not shown."""
+
+    heading: str
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+class ComparisonCells:
+    """For all layouts: the comparison's rows, sorted by group with baselines first, and the text of their cells."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        self.comparison = comparison
+        self.rows = sorted(comparison.rows, key=lambda row: (row.group or 0, row.is_method))
+        self.groups = list(dict.fromkeys(row.group for row in self.rows))
+        recall = next((row.recall for row in comparison.rows if row.recall is not None), None)
+        if recall is None:
+            self.directions = [f"{query}->{gallery}" for query, gallery in permutations(comparison.data.widths, 2)]
+            self.levels = _DEFAULT_LEVELS
+        else:
+            self.directions = [direction for direction in recall if direction != MEAN]
+            self.levels = sorted(recall[MEAN], key=level_number)
+        self._namesakes = Counter((row.label, row.group) for row in self.rows)
+        self._best: dict[tuple[int | None, str, str], float] = {}
+        for row in self.rows:
+            for direction, levels in (row.recall or {}).items() if row.is_method else ():
+                for k, of_row in levels.items():
+                    key = row.group, direction, k
+                    self._best[key] = max(_as_shown(of_row.mean), self._best.get(key, 0.0))
+
+    def label(self, row: ComparisonRow) -> str:
+        """Return the label, followed by the name of the row if another row in the group has the same label."""
+        return row.label if self._namesakes[row.label, row.group] == 1 else f"{row.label} ({row.name})"
+
+    def full_label(self, row: ComparisonRow) -> str:
+        """Return the label, followed by the size or budget if the row has one."""
+        return self.label(row) + ("" if row.group is None else f", {self.heading(row.group)}")
+
+    def heading(self, group: int, of: str = " of the bytes") -> str:
+        """Return the heading of a group, which states its size or budget."""
+        if not self.comparison.by_budget:
+            return rows_label(group)
+        return f"{100 * self.comparison.share(group):.3g} %{of} ({human_bytes(group)})"
+
+    def recall(self, row: ComparisonRow, direction: str, k: str, spread: bool = True) -> Cell:
+        """Return the recall of a row, with its standard deviation if `spread`."""
+        if row.recall is None:
+            return Cell(FAILED)
+        recall = row.recall[direction][k]
+        text = percent(recall.mean) + (f" ± {percent(recall.std)}" if spread and recall.std is not None else "")
+        best = row.is_method and _as_shown(recall.mean) == self._best[row.group, direction, k]
+        difference = row.difference(k) if direction == MEAN else None
+        return Cell(text, best, difference is not None and difference.low <= 0 <= difference.high)
+
+    def by_group(self, build: Callable[[ComparisonRow], list[str | Cell]]) -> tuple[Block, ...]:
+        """Return one block per group. `build` returns the cells that follow the label in a row.
+
+        If groups are budgets, the label of a method includes the number of rows of its set.
+        """
+
+        def label(row: ComparisonRow) -> str:
+            if row.is_method and row.budget is not None and row.size is not None:
+                return f"{self.label(row)}, {rows_label(row.size)}"
+            return self.label(row)
+
+        return tuple(
+            Block(
+                "" if group is None else self.heading(group),
+                tuple(row_cells(label(row), *build(row)) for row in self.rows if row.group == group),
+            )
+            for group in self.groups
+        )
+
+    def by_columns(
+        self, cell: Callable[[ComparisonRow, str], str | Cell], name: Callable[[ComparisonRow], str]
+    ) -> tuple[Columns, tuple[Block, ...]]:
+        """Return a table with one column per group and level and one row per name, with the baselines first.
+
+        The values of a row that belongs to no group are repeated for every group.
+        """
+        groups: list[int | None] = [group for group in self.groups if group is not None]
+        groups = groups or [None]
+        blocks = []
+        for kind in ("reference", "method"):
+            named: dict[str, dict[int | None, ComparisonRow]] = {}
+            for row in self.rows:
+                if row.kind == kind:
+                    named.setdefault(name(row), {})[row.group] = row
+            table_rows = []
+            for label, by_group in named.items():
+                rows = [by_group.get(group, by_group.get(None)) for group in groups]
+                table_rows.append(
+                    row_cells(label, *(cell(row, k) if row else ABSENT for row in rows for k in self.levels))
+                )
+            blocks += [Block("", tuple(table_rows))] if table_rows else []
+        headings = [MEAN if group is None else self.heading(group, of="") for group in groups]
+        return (("", "Method"), *((heading, k) for heading in headings for k in self.levels)), tuple(blocks)
+
+
+def row_cells(*cells: str | Cell) -> tuple[Cell, ...]:
+    """Return a row of cells; strings become plain cells."""
+    return tuple(Cell(cell) if isinstance(cell, str) else cell for cell in cells)
+
+
+def rows_label(size: int) -> str:
+    """Return a number of rows as text."""
+    return "1 row" if size == 1 else f"{size:,} rows"
+
+
+def _as_shown(recall: float) -> float:
+    return round(100 * recall, 1)
