@@ -1,4 +1,4 @@
-"""`python -m omnidistill`."""
+"""Entry point of `python -m omnidistill`."""
 
 from omnidistill.cli.main import main
 

@@ -1,4 +1,4 @@
-"""All public names in one place. `import omnidistill` provides them, but imports torch only when a name is used."""
+"""All public names in one place. `import omnidistill` gives the same names, but imports torch on their first use."""
 
 import omnidistill.methods as methods
 from omnidistill.core.engines import engines

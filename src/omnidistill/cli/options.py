@@ -122,7 +122,7 @@ def numbers(text: str) -> list[int]:
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
-    """Return `preset`, `config`, `settings` and `seed` as arguments for functions that take the settings of a run."""
+    """Return the settings of a run as the keyword arguments `preset`, `config`, `settings` and `seed`."""
     return {
         "preset": options.preset,
         "config": options.config,

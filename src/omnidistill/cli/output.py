@@ -21,7 +21,7 @@ def print_result(options: argparse.Namespace, content: Mapping[str, Any], lines:
 
 
 def print_estimate(options: argparse.Namespace, estimate: Callable[[], CostEstimate]) -> None:
-    """Print the cost of a command. The start of the program is the time that this process has computed so far."""
+    """Print the estimated cost of a command. The CPU time of this process so far counts as start-up time."""
     seconds = time.process_time()
     cost = estimate().after_start(seconds)
     print_result(options, cost.content(), cost.lines())
@@ -48,7 +48,7 @@ def progress() -> Any:
 
 
 def typed_command() -> str:
-    """Return the command as the user typed it; a run records it."""
+    """Return the command line as the user typed it. Runs record this text."""
     return " ".join(["omnidistill", *sys.argv[1:]])
 
 

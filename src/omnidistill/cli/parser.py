@@ -108,7 +108,7 @@ class CommandGroup:
     """All commands that the program's help lists under one heading.
 
     Args:
-        heading: The heading.
+        heading: Text of the heading.
         subparsers: The result of `ArgumentParser.add_subparsers`; all groups of a program share it.
     """
 

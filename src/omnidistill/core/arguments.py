@@ -41,13 +41,13 @@ def argument(name: str, value: object = None) -> str:
 
 
 def setting(text: str) -> str:
-    """Return the setting "key=value" as the user wrote it. Use it only for settings that do not come from a file."""
+    """Return the setting "key=value" as the user wrote it. Do not call this for settings that come from a file."""
     return f"--set {text}" if _AS_OPTIONS.get() else f"setting {text}"
 
 
 @contextmanager
 def written_as_options() -> Iterator[None]:
-    """Within the block, make messages name arguments as options. The command line runs commands in such a block."""
+    """Show arguments as command line options in all messages within the block. The command line uses such a block."""
     before = _AS_OPTIONS.set(True)
     try:
         yield

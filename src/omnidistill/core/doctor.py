@@ -170,7 +170,7 @@ def _masked(name: str, value: str) -> str:
 
 
 def _torch(result: Examination) -> Any:
-    """Return torch, or None if it cannot be imported. The failure is recorded once."""
+    """Return torch, or None if it cannot be imported. A failure is added to `result.broken`, but only once."""
     try:
         import torch
     except Exception as error:  # a broken installation may raise any exception
@@ -210,7 +210,7 @@ def _memory() -> tuple[int, int] | None:
 
 
 def _requirements(extra: str = "") -> Iterable[Requirement]:
-    """Yield the core dependencies, or only the dependencies that an extra adds to them."""
+    """Yield the dependencies of the package without extras, or only the dependencies that the given extra adds."""
     for requirement in map(Requirement, metadata.requires(PACKAGE) or ()):
         marker = requirement.marker
         applies = {name: marker is None or marker.evaluate({"extra": name}) for name in ("", extra)}

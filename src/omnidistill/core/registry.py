@@ -8,8 +8,8 @@ To add an entry from another package:
     [project.entry-points."omnidistill.objectives"]          in pyproject.toml of an installed package
     margin = "my_package.margin:Margin"
 
-`Registry` holds any kind of object, for example functions that create encoders. `ComponentRegistry` holds component
-classes and also annotates a settings field for pydantic: `student: Annotated[Objective, objectives]` accepts an
+`Registry` holds objects of any type, for example functions that create encoders. `ComponentRegistry` holds component
+classes. It can also annotate a field of a pydantic model: `student: Annotated[Objective, objectives]` accepts an
 instance, a name, or a table with the key `kind`.
 """
 
@@ -101,7 +101,7 @@ class Registry(Generic[T]):
         return (*self._builtin, *sorted(others))
 
     def list(self) -> dict[str, str]:
-        """Map each name to the first line of its documentation, or to the error if the entry fails to load."""
+        """Return {name: first line of the documentation, or the error message if the entry fails to load}."""
         return {name: self._summary(name) for name in self.names()}
 
     def __contains__(self, name: object) -> bool:
@@ -140,7 +140,7 @@ class Registry(Generic[T]):
 
 
 class ComponentRegistry(Registry[type[C]]):
-    """Registry of all component classes with one role. It can annotate a settings field.
+    """Registry of all component classes with one role. It can also annotate a field of a pydantic model.
 
     Args:
         role: name of the role in the singular, such as "objective".
@@ -196,7 +196,7 @@ class ComponentRegistry(Registry[type[C]]):
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Return whether both have the same definition, for example after a reload or if a module runs as `__main__`."""
+    """Return whether two objects are copies of one definition, for example after a reload or a run as `__main__`."""
     modules = {getattr(each, "__module__", None) for each in (one, other)}
     names = {getattr(each, "__qualname__", each) for each in (one, other)}
     return len(names) == 1 and len(modules - {"__main__"}) <= 1

@@ -67,7 +67,7 @@ class Settings(BaseModel):
             raise InputError(message if problem["type"] == "value_error" else f"{where}: {message}") from None
 
     def to_json(self) -> dict[str, Any]:
-        """Return every setting as JSON values, including those that a dump omits."""
+        """Return all settings as JSON values, including the default values that `model_dump` omits."""
         return self.model_dump(mode="json", context=_COMPLETE)
 
     @model_serializer(mode="wrap")

@@ -19,8 +19,8 @@ _MULTITHREADED_FROM = 5e8  # multiply-adds in the large products of one iteratio
 def threads_for(num_rows: int, widths: Mapping[str, int], width: int) -> Iterator[None]:
     """Use one thread within the block if the matrix products with the synthetic rows X are small.
 
-    These products are X W_0^T and X D^T, forward and backward, where D = W_0 - W* has the same shape as W_0. The
-    previous number of threads is restored afterwards.
+    These products are X W_0^T and X D^T, in the forward and the backward pass. W_0 (d x p_m) is an initial head, and D
+    is its difference from the target head. The previous number of threads is restored after the block.
 
     Args:
         num_rows: number of synthetic rows N.

@@ -25,12 +25,12 @@ _DIGEST_BYTES = 16
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Rows of the test or validation split that also occur in splits with which it must not share rows.
+    """Rows of the test or validation split that leak, because they also occur in another split.
 
     Attributes:
         modality: the modality in which the rows are identical; None: they are identical in every modality.
         split: `test` or `validation`.
-        others: the other splits that contain these rows: heads, train or, if `split` is test, validation.
+        others: the splits that also contain these rows: `heads`, `train`, or (for test rows) `validation`.
         rows: number of duplicates in `split`.
         examples: the first few duplicates, as (id of the row in `split`, id of the identical row).
     """
@@ -44,7 +44,7 @@ class Duplicates:
 
 @dataclass(frozen=True, eq=False)
 class CodedRows:
-    """The rows of a set without their features, but with codes that show which rows are identical.
+    """The rows of a set without their features. Codes show which rows are identical.
 
     Attributes:
         numbers: index of each row in the source.
@@ -70,7 +70,7 @@ class CodedRows:
         return present[codes]
 
     def select(self, rows: Bool[Tensor, " n"]) -> CodedRows:
-        """Return the rows for which `rows` is true, in their order."""
+        """Return only the rows for which the mask `rows` is true, in the same order."""
         index = rows.nonzero()[:, 0]
         order = index.tolist()
         return CodedRows(
@@ -90,9 +90,10 @@ def code_rows(raw: RawRows) -> CodedRows:
 
 
 def find_leaks(rows: CodedRows) -> tuple[Duplicates, ...]:
-    """Return the leaks into the test split, then the leaks into the validation split. Leaks without rows are omitted.
+    """Return the leaks into the test split, followed by the leaks into the validation split.
 
-    For each split, the duplicates in single modalities come first, then the rows that are duplicates in all of them.
+    Each split has one entry per modality, for rows that are identical in this modality. One more entry is for rows that
+    are identical in all modalities. Entries without rows are omitted.
     """
     leaks = []
     for split in SCORED:
@@ -106,7 +107,7 @@ def find_leaks(rows: CodedRows) -> tuple[Duplicates, ...]:
 
 
 def earlier_splits(split: str) -> tuple[str, ...]:
-    """Return the splits whose rows must not be in `split`: heads and train, and validation if `split` is test."""
+    """Return the splits that must not share rows with `split`: heads and train, and for test also validation."""
     return SPLITS[: SPLITS.index(split)]
 
 
@@ -143,9 +144,10 @@ def _leak(
 
 
 def _digests(raw: RawRows, name: str, numbers: Int[Tensor, " n"]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """Return one digest per row as two integers (n x 2).
+    """Return one 16-byte digest per row, as two 64-bit integers (n x 2).
 
-    A list of bytes objects would take 50 MB per million rows. Adding 0 turns -0 into 0.
+    An array is used because a list of bytes objects would take 50 MB per million rows. Adding 0 to a row turns -0 into
+    0, so that both zeros give the same digest.
     """
     digests = bytearray()
     for _, x in raw.chunks(name, numbers):

@@ -121,7 +121,7 @@ class FeatureSet:
 
     @property
     def bytes(self) -> int:
-        """Size of all rows in float32, in bytes: 4 N sum_m p_m."""
+        """Size of all rows in float32, in bytes: 4 N sum_m p_m for N rows with the widths p_m."""
         return 4 * len(self) * sum(self.widths.values())
 
     @property
@@ -266,7 +266,7 @@ def prepare(raw: RawFeatures, standardise: bool = True, centre: bool = True) -> 
 
 
 def prepare_rows(raw: RawRows, rows: Int[Tensor, " n"], standardise: bool = True, centre: bool = True) -> FeatureSet:
-    """Return some of the rows in memory, preprocessed as by `prepare`, in the given order.
+    """Preprocess some of the rows as `prepare` does, and return them in memory, in the given order.
 
     Args:
         raw: all rows; each is validated.

@@ -1,7 +1,7 @@
 """Fingerprints of feature sets: the sha256 of the features, ids, groups and splits of their rows.
 
 A fingerprint identifies the data that training and model selection used, so it excludes the test split by default. The
-rows of a `FeatureSet` never change, so each fingerprint is computed only once per set. It is computed in chunks.
+rows of a `FeatureSet` never change, so each fingerprint is computed only once per set, in chunks of rows.
 """
 
 from __future__ import annotations

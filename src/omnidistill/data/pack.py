@@ -1,4 +1,7 @@
-"""Packing: feature tensors and a table become a stored FeatureSet and a report. Invalid input writes nothing."""
+"""Packing: create a FeatureSet and a report from feature tensors and a table.
+
+If the input is invalid, nothing is written.
+"""
 
 from __future__ import annotations
 
@@ -143,7 +146,7 @@ def pack(
 ) -> PackReport:
     """Read features and a table, and preprocess the rows. If `out` is given, save the rows there, ordered by split.
 
-    While a set is saved, memory holds only one chunk of rows if the tensors can be memory-mapped (.npy, .safetensors).
+    If the tensors can be memory-mapped (.npy, .safetensors), saving a set needs memory for only one chunk of rows.
 
     Two rows are identical if all their values in at least one modality are equal in float32. A *leak* is a row of the
     splits `heads`, `train` or `validation` that is identical to a test row, or a row of `heads` or `train` that is
@@ -156,11 +159,11 @@ def pack(
         features, table, id_column, group_column, split_column: see `read_raw`.
         out: folder of the feature set; None: in memory only.
         standardise, centre: preprocessing steps, see `data.preprocessing`.
-        merge_duplicates: whether to merge groups of the same split that contain identical rows, so that their rows are
-            positives of each other; or the modalities in which rows are compared for this.
-        drop_leaks: whether to drop leaks: first rows that are identical to test rows, then rows that are identical to
-            the remaining validation rows; or the modalities in which rows are compared for this. Test rows are never
-            dropped.
+        merge_duplicates: True merges groups of the same split that contain identical rows. All rows of a merged group
+            are positives of each other. A list of modalities compares rows only in these modalities.
+        drop_leaks: True drops first the rows that are identical to test rows, and then the rows that are identical to
+            the remaining validation rows. Test rows are never dropped. A list of modalities compares rows only in these
+            modalities.
 
     Returns:
         The set, and a summary of its rows.

@@ -24,7 +24,9 @@ _LARGEST = 1e18  # squares of larger values overflow in float32
 def fit_preprocessing(
     raw: RawRows, standardise: bool, centre: bool, rows: Int[Tensor, " n"] | None = None
 ) -> Preprocessing:
-    """Validate all rows, and fit the preprocessing to the train rows among `rows`; None: among all rows.
+    """Validate all rows, and fit the preprocessing to the train rows.
+
+    If `rows` is given, the fit uses only the train rows among these row numbers.
 
     Raises:
         InputError: a value is not finite, a row is a zero vector (or constant, if rows are standardised), or there are

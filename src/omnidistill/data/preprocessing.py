@@ -1,13 +1,14 @@
-"""Preprocessing steps between encoders and heads. The artifact records them.
+"""Preprocessing steps between encoders and heads. The artifact of a set records its steps.
 
 standardise:  (x - mean(x)) / sqrt(var(x) + epsilon) over the p_m values in one row, with the biased variance
               (LayerNorm without affine parameters, as in the published heads)
 centre:       subtract mu_m (p_m values), the mean of the standardised training rows in modality m
 
-A mean is rounded before it is subtracted, so that it can be stored without loss in 8 bits per value. This keeps small
-the sets that include it. Its values become sign(c) c^2 u, with integers |c| <= 127 and one step u per modality: the
-smaller a value, the finer its grid. Rows are centred with exactly the mean that is stored. If the squared distance
-between a mean and its rounded value would exceed 0.1 % of the variance of the rows, the mean stays in float32.
+A mean is rounded before it is subtracted, so that it can be stored without loss in 8 bits per value. Distilled sets
+include the means and therefore stay small. A rounded value is sign(c) c^2 u, where c is an integer from -127 to 127 and
+the step u is one number per modality. Small values are rounded more finely than large values. Rows are centred with
+exactly the mean that is stored. If the squared distance between a mean and its rounded value would exceed 0.1 % of the
+variance of the rows, the mean stays in float32.
 
 Centring is equivalent to a bias in the head: W (x - mu) = W x + b with b = -W mu. It closes the modality gap.
 """
@@ -60,8 +61,8 @@ class Preprocessing:
     ) -> Preprocessing:
         """Fit the steps to training rows that are given in chunks, {modality: chunks of rows x p_m}.
 
-        Means are accumulated in float64. At the end they are rounded to 8 bits or, if this would move a mean by more
-        than 0.1 % of the variance of the rows, to float32.
+        Means are accumulated in float64 and then rounded to 8 bits per value. If the squared distance between a mean
+        and its rounded value would exceed 0.1 % of the variance of the rows, the mean is rounded to float32 instead.
         """
         steps = cls(standardise, EPSILON, {})
         if not centre:
@@ -70,7 +71,7 @@ class Preprocessing:
 
     @classmethod
     def usual(cls, widths: Mapping[str, int]) -> Preprocessing:
-        """Return steps with placeholder means. Like most real means, they are stored in 8 bits per value."""
+        """Return steps with placeholder means, to compute sizes. Like most real means, they take 8 bits per value."""
         largest = 1 + 2.0 ** (1 - _STEP_BITS)
         return cls(True, EPSILON, {name: torch.full((p,), largest, device="cpu") for name, p in widths.items()})
 
@@ -165,7 +166,10 @@ class Preprocessing:
 
 
 def _rounded(mean: Float64[Tensor, " p"]) -> Float32[Tensor, " p"]:
-    """Return the mean with each value x rounded to sign(x) c^2 u, where c is the integer nearest to sqrt(|x| / u)."""
+    """Return the mean with each value x rounded to sign(x) c^2 u, where c is the integer nearest to sqrt(|x| / u).
+
+    The step u is one number for the complete mean, chosen such that c is at most 127.
+    """
     largest = float(mean.abs().max())
     if not largest:
         return mean.float()
@@ -176,7 +180,7 @@ def _rounded(mean: Float64[Tensor, " p"]) -> Float32[Tensor, " p"]:
 
 
 def _as_codes(mean: Float32[Tensor, " p"]) -> tuple[Shaped[Tensor, " p"], float | None]:
-    """Return a mean as 8-bit integers and their step. If this would change the mean, return (mean, None)."""
+    """Return a mean as 8-bit integers and their step. If this conversion would lose precision, return (mean, None)."""
     step = float(mean.double().abs().max()) / _LARGEST_CODE**2
     if not step:
         return mean, None
@@ -185,7 +189,7 @@ def _as_codes(mean: Float32[Tensor, " p"]) -> tuple[Shaped[Tensor, " p"], float 
 
 
 def _decoded(stored: Shaped[Tensor, "*p"], step: Any) -> Shaped[Tensor, "*p"]:
-    """Return the mean that `_as_codes` turned into this tensor and step."""
+    """Return the mean that `_as_codes` converted to `stored` and `step`."""
     if stored.dtype != torch.int8 or not isinstance(step, float):
         return stored
     codes = stored.double()

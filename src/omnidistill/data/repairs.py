@@ -1,6 +1,6 @@
 """Repair of rows that several splits or groups share: rows that leak are dropped, groups of identical rows are merged.
 
-Both repairs look only at which rows are identical in a modality (`data.duplicates`), never at their values.
+Both repairs depend only on which rows are identical in a modality (`data.duplicates`), not on the values of the rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class DroppedRows:
 
     Attributes:
         split: the split that lost rows.
-        identical_to: the split that contains the identical rows; it is unchanged.
+        identical_to: `test` or `validation`, the split that contains the identical rows.
         rows: number of dropped rows.
         modalities: {modality: number of dropped rows that are identical in this modality}, omitting zeros.
     """
@@ -44,9 +44,9 @@ class MergedGroups:
     """Groups of one split that were merged.
 
     Attributes:
-        split: the split.
-        before: number of groups that share identical rows with another group of the split.
-        after: number of groups into which these were merged.
+        split: name of the split.
+        before: number of groups that were merged.
+        after: number of groups that they form after the merge.
     """
 
     split: str
@@ -105,14 +105,14 @@ def repair(
 
 
 def without_leaks(rows: CodedRows, modalities: Sequence[str]) -> tuple[CodedRows, tuple[DroppedRows, ...]]:
-    """Drop the rows that are identical to a test row or a validation row in a later split.
+    """Drop all leaks: rows that are identical to a test row or to a validation row in another split.
 
     First, rows that are identical to test rows are dropped from heads, train and validation. Then rows that are
     identical to the remaining validation rows are dropped from heads and train. The test split is unchanged.
 
     Args:
         rows: the rows.
-        modalities: rows count as identical if they are in one of these.
+        modalities: two rows count as identical if they are equal in at least one of these modalities.
 
     Returns:
         The rows that remain, and what was dropped.
@@ -141,11 +141,11 @@ def without_leaks(rows: CodedRows, modalities: Sequence[str]) -> tuple[CodedRows
 def with_merged_groups(rows: CodedRows, modalities: Sequence[str]) -> tuple[CodedRows, tuple[MergedGroups, ...]]:
     """Merge the groups of a split that share identical rows, directly or through other groups of the split.
 
-    A merged group has the name of the first of its groups. Groups of different splits are never merged.
+    A merged group takes the name of the first group in it. Groups of different splits are never merged.
 
     Args:
         rows: the rows; each group is in one split.
-        modalities: rows count as identical if they are in one of these.
+        modalities: two rows count as identical if they are equal in at least one of these modalities.
 
     Returns:
         The rows with merged groups, and what was merged.
@@ -169,21 +169,21 @@ def with_merged_groups(rows: CodedRows, modalities: Sequence[str]) -> tuple[Code
 
 
 class _Forest:
-    """Union-find over groups; the root of a tree is its first group."""
+    """A union-find structure over groups. The root of a tree is the first group in the tree."""
 
     def __init__(self, order: dict[str, int]) -> None:
         self._order = order
         self._parents: dict[str, str] = {}
 
     def root(self, group: str) -> str:
-        """Return the first group of the tree, and shorten the path to it."""
+        """Return the root of the tree that contains the group, and shorten the path to the root."""
         while (parent := self._parents.get(group, group)) != group:
             self._parents[group] = self._parents.get(parent, parent)
             group = parent
         return group
 
     def join(self, one: str, other: str) -> None:
-        """Make the trees of two groups one."""
+        """Join the trees of two groups."""
         first, second = sorted((self.root(one), self.root(other)), key=self._order.__getitem__)
         self._parents[second] = first
 

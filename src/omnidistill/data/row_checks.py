@@ -19,7 +19,7 @@ def check_counts(
     splits: Sequence[str],
     preprocessing: Preprocessing,
 ) -> None:
-    """Raise InputError unless there are two or more modalities, one row per id in every part, and only valid widths."""
+    """Raise InputError unless there are at least two modalities, valid widths, and one row per id in every part."""
     if len(features) < 2:
         only = f"{next(iter(features))!r}" if features else "none"
         raise InputError(f"fewer than two modalities: {only}; a paired set needs at least two")

@@ -162,7 +162,7 @@ def _npy(path: Path) -> dict[str, Tensor]:
 
 @contextmanager
 def _numpy_errors(path: Path) -> Iterator[None]:
-    """Convert any error to an InputError. For damaged bytes, the zip and header parsers raise a dozen error types."""
+    """Convert any error in the block to an InputError. For damaged files, NumPy raises many types of errors."""
     try:
         yield
     except FileNotFoundError as error:

@@ -1,7 +1,7 @@
 """Storage of feature sets: each set is one artifact of kind `features`, and is memory-mapped when it is read.
 
-A set may be larger than memory: `prepare_raw` preprocesses the rows while they are written. It orders them by split, so
-that a split is a view of the file.
+A set may be larger than memory: `prepare_raw` preprocesses the rows while they are written. The rows are ordered by
+split, so that the rows of a split are a view of the file.
 
 Tensors: `features/MODALITY` (N x p_m), `mean/MODALITY` (p_m), `pairing` (N x N, optional), `ids` and `groups` (JSON
 lists as UTF-8 bytes; groups in the order of first appearance), `group_codes` (N indices into `groups`) and

@@ -23,7 +23,7 @@ from omnidistill.io.artifacts import load_artifact, save_artifact
 
 @dataclass
 class Best:
-    """The set with the best validation score so far, and the number of restarts that preceded it."""
+    """The set with the best validation score so far, and how often the outer loop had restarted before this set."""
 
     score: float = float("-inf")
     iteration: int = 0
@@ -32,7 +32,7 @@ class Best:
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
     def offer(self, score: float, iteration: int, num_steps: int, learner: Learner) -> bool:
-        """Store a copy of the learner's set if its score is the best so far, and return whether it is."""
+        """Store a copy of the learner's set if the score is the best so far. Return whether a copy was stored."""
         if score <= self.score:
             return False
         self.score, self.iteration, self.num_steps = score, iteration, num_steps
@@ -40,7 +40,7 @@ class Best:
         return True
 
     def restart_point(self) -> RestartPoint | None:
-        """Return the set as a restart point; None if the heads of all students trained on it contain NaN or Inf."""
+        """Return the best set as a restart point; None if all students trained on this set ended with NaN or Inf."""
         return RestartPoint(self.tensors, self.iteration, self.restarts) if self.num_steps else None
 
 
@@ -106,7 +106,7 @@ def save_checkpoint(folder: Path, identity: CheckpointIdentity, state: LoopState
         folder: folder of the checkpoint.
         identity: settings and inputs of the run.
         state: the progress of the run.
-        learner: tensors, optimiser and random streams.
+        learner: the learner whose tensors, optimiser and random streams are saved.
     """
     best, last_good = state.best, learner.last_good
     tensors = {
@@ -139,7 +139,7 @@ def load_checkpoint(folder: Path, identity: CheckpointIdentity, learner: Learner
     Args:
         folder: folder of the checkpoint.
         identity: settings and inputs of the resuming run.
-        learner: its tensors, optimiser and random streams are overwritten.
+        learner: the learner whose tensors, optimiser and random streams are overwritten.
 
     Raises:
         InputError: the checkpoint is damaged, or it belongs to a different run.

@@ -44,8 +44,8 @@ class DistilledSet:
         spec: how the tensors are stored, and how students are trained on them.
         preprocessing: the steps that turn features into the space of the rows.
         provenance: how the set was produced.
-        file_bytes: total size of the tensor file and the manifest from which the set was loaded; None if it was not
-            loaded from files. A changed copy is not loaded from files.
+        file_bytes: total size of the tensor file and the manifest from which the set was loaded; None if the set was
+            created or changed in memory.
     """
 
     tensors: dict[str, Tensor]
@@ -66,7 +66,10 @@ class DistilledSet:
 
     @property
     def size(self) -> int:
-        """Number of stored rows; `len()` returns the number of rows to train on, which includes all views."""
+        """Number of stored rows; `len()` returns the number of rows to train on.
+
+        The numbers differ if the storage also derives sign views (a stored row times a fixed pattern of signs).
+        """
         return self.spec.size
 
     def __repr__(self) -> str:
@@ -81,13 +84,13 @@ class DistilledSet:
     def rows(self) -> dict[str, Float[Tensor, "_ _"]]:
         """Return the rows to train on, N x p_m per modality, in the space of the preprocessed features.
 
-        If the storage has several views per row, the stored rows come first, followed by their other views.
+        The stored rows come first. Rows that the storage derives from them (sign views), if any, come last.
         """
         loaded = self.spec.storage.load(_section(self.tensors, "rows"))
         return {name: loaded[name] for name in self.modalities}
 
     def targets(self, batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return the target similarities for mini-batches, each given as the indices of its b rows."""
+        """Return the target similarities (... x b x b) for mini-batches, which are given as row indices (... x b)."""
         return self.spec.similarity.targets(self.similarity_tensors, batches)
 
     @property
@@ -120,7 +123,7 @@ class DistilledSet:
         """Train R students on the set at once, with its recipe; yield (number of steps done, heads R x d x p_m).
 
         Args:
-            start: the initial heads, {modality: d x p_m}; the students train on their device.
+            start: the initial heads, {modality: d x p_m}. Training runs on the device of these heads.
             seed: seed for the mini-batches. If the recipe fixes the mini-batches, all students are identical.
             num_runs: number of students R.
             checkpoints: numbers of steps after which heads are yielded, in ascending order; None: heads are yielded
@@ -145,7 +148,7 @@ class DistilledSet:
         """Train one student on the set with its recipe, and return its heads {modality: d x p_m}.
 
         Args:
-            start: the initial heads, {modality: d x p_m}; not modified. The student trains on their device.
+            start: the initial heads, {modality: d x p_m}; not modified. Training runs on the device of these heads.
             seed: seed for the mini-batches; not used if the recipe fixes them.
 
         Raises:
@@ -176,7 +179,7 @@ class DistilledSet:
         return self.with_recipe(self.recipe.evolve(num_steps=num_steps))
 
     def as_features(self) -> FeatureSet:
-        """Return the rows as a FeatureSet: each row forms its own group, and the pairing is S clamped to [0, 1]."""
+        """Return the rows as a FeatureSet with one group per row. Its pairing is S, clamped to [0, 1]; see `similarity`."""
         names = tuple(f"synthetic/{index:04d}" for index in range(len(self)))
         pairing = self.similarity().clamp(0, 1)
         provenance = self.provenance.to_json()
@@ -217,7 +220,7 @@ class DistilledSet:
 
 
 def sgd_recipe(distilled: DistilledSet) -> Sgd:
-    """Return the recipe of a set, which must be of kind "sgd".
+    """Return the recipe of a set. The recipe must be of kind "sgd".
 
     Raises:
         InputError: the recipe is of a different kind.
@@ -246,7 +249,7 @@ def _check_tensors(loaded: DistilledSet, where: str) -> None:
 
 
 def as_stored(storage: RowForm, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a set's tensors, with the latent "rows/..." converted to their stored form."""
+    """Return a set's tensors as they are stored: latent "rows/..." are converted, all other tensors are unchanged."""
     rows = storage.store(_section(tensors, "rows"))
     others = {name: tensor for name, tensor in tensors.items() if not name.startswith("rows/")}
     return {**{f"rows/{name}": tensor for name, tensor in rows.items()}, **others}

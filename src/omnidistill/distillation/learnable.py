@@ -25,7 +25,7 @@ from omnidistill.models.storages import RowForm
 
 @dataclass(frozen=True)
 class Learnable:
-    """Leaf tensors of the outer loop, updated in place."""
+    """The leaf tensors that the outer loop learns. They are updated in place."""
 
     rows: dict[str, Tensor]
     similarity: dict[str, Tensor]
@@ -35,7 +35,10 @@ class Learnable:
 
     @staticmethod
     def initial(rows: FeatureSet, config: LoopSettings, storage: RowForm, streams: Streams) -> Learnable:
-        """Return the initial state: real rows, S = I, and the configured step size (0.1 if none is configured)."""
+        """Return the initial state: real rows, the identity as similarity matrix, and the initial step size.
+
+        If no step size is configured, it is 0.1.
+        """
         similarity = moved(config.similarity.init(config.num_rows, streams["similarity"]), rows.device)
         first = torch.tensor(config.initial_step_size or 0.1, dtype=torch.float64, device="cpu")
         steps = to_space(first.expand(len(rows.modalities)), config.step_size_space).float().to(rows.device)
@@ -56,7 +59,7 @@ class Learnable:
         self.restore({**leaves, **{f"average/{name}": leaves[name] for name in self.average}})
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return all leaves by name: "rows/...", "similarity/...", and "log_step_sizes" or "step_sizes"."""
+        """Return all learned tensors by name: "rows/...", "similarity/...", and "log_step_sizes" or "step_sizes"."""
         return {
             **{f"rows/{name}": tensor for name, tensor in self.rows.items()},
             **{f"similarity/{name}": tensor for name, tensor in self.similarity.items()},
@@ -64,29 +67,29 @@ class Learnable:
         }
 
     def step_sizes(self) -> Float[Tensor, " M"]:
-        """Return the step sizes, differentiable with respect to the learned tensor."""
+        """Return the step sizes, as a differentiable function of the learned tensor."""
         return from_space(self.learned_step_sizes, self.space)
 
     def copy(self) -> dict[str, Tensor]:
-        """Return copies of all leaves by name."""
+        """Return copies of all learned tensors by name."""
         return {name: leaf.detach().clone() for name, leaf in self.tensors().items()}
 
     def result(self) -> dict[str, Tensor]:
-        """Return copies of the tensors that form the set: the moving average if there is one, else the leaves."""
+        """Return copies of the tensors that form the set: the moving averages, or the learned tensors if there are none."""
         return {name: tensor.clone() for name, tensor in self.average.items()} or self.copy()
 
     def update_average(self, decay: float) -> None:
-        """Update the moving average: average <- decay average + (1 - decay) leaf."""
+        """Update the moving average of every learned tensor: average <- decay * average + (1 - decay) * tensor."""
         for name, leaf in self.tensors().items():
             if name in self.average:
                 self.average[name].lerp_(leaf.detach(), 1 - decay)
 
     def state(self) -> dict[str, Tensor]:
-        """Return leaves and averages by name, for a checkpoint."""
+        """Return the learned tensors and their moving averages by name, for a checkpoint."""
         return {**self.tensors(), **{f"average/{name}": tensor for name, tensor in self.average.items()}}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Overwrite every leaf and average with the tensors that `state` returned."""
+        """Overwrite all learned tensors and moving averages with the tensors that `state` returned."""
         with torch.no_grad():
             for name, leaf in self.state().items():
                 leaf.copy_(tensors[name])

@@ -100,7 +100,7 @@ class Learner:
 
     @property
     def device(self) -> torch.device:
-        """Device of the learned tensors, which is that of the training rows."""
+        """Device of the learned tensors, which is also the device of the training rows."""
         return self.initial.device
 
     @property
@@ -203,6 +203,6 @@ def _require_finite(values: Tensor, names: Sequence[str]) -> None:
 
 
 def _norms(what: str, tensors: Mapping[str, Tensor | None]) -> tuple[Tensor, list[str]]:
-    """Return the norm of each tensor and its name for messages. The norms are stacked, so one check covers them all."""
+    """Return the norms of the tensors, stacked so that a single check covers all, and their names for messages."""
     named = {f"{what} of {name}": tensor for name, tensor in tensors.items() if tensor is not None}
     return torch.stack([torch.linalg.vector_norm(tensor.detach()) for tensor in named.values()]), list(named)

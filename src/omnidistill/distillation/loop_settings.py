@@ -1,6 +1,6 @@
-"""Settings of the outer loop, which learns rows through the training of a student.
+"""Settings of the outer loop, which learns synthetic rows by differentiating through the training of a student.
 
-In the descriptions of settings, "paper" refers to tables 8 and 9 of HoPA.
+In the descriptions of settings, "paper" refers to tables 8 and 9 of the HoPA paper (arXiv 2604.10666).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from omnidistill.training.rollout import Form
 
 
 class LoopSettings(SetSettings):
-    """Settings for learning rows through the training of a student."""
+    """Settings for learning synthetic rows by differentiating through the training of a student."""
 
     usual_batch: ClassVar[int] = 25
     added: ClassVar[tuple[str, ...]] = ("step_size_space", "patience")
@@ -72,7 +72,7 @@ class LoopSettings(SetSettings):
 
     @property
     def set_similarity(self) -> Similarity:
-        """The learned similarity."""
+        """How the learned target similarities are stored."""
         return self.similarity
 
     def citations(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Optimisers of the synthetic set: one learning rate each for rows, similarity factors and step sizes.
 
-The rate of the step sizes applies to what is learned: their logarithms, or with `step_size_space = "linear"` the step
-sizes themselves.
+The third learning rate applies to the logarithms of the step sizes. With `step_size_space = "linear"`, it applies to
+the step sizes themselves.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class SetOptimiser(Component):
     def build(
         self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]
     ) -> torch.optim.Optimizer:
-        """Return a torch optimiser for these leaves; groups without leaves are omitted."""
+        """Return a torch optimiser for these leaf tensors. Parameter groups without tensors are omitted."""
 
     def _groups(
         self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]
@@ -58,7 +58,7 @@ AnySetOptimiser = Annotated[SetOptimiser, set_optimisers]
 
 @set_optimisers.register("sgd")
 class SgdOptimiser(SetOptimiser):
-    """SGD on the synthetic set, the optimiser of the paper."""
+    """SGD on the synthetic set, the optimiser of the HoPA paper."""
 
     rows: Positive = 100.0
     """Learning rate for the rows."""

@@ -3,7 +3,7 @@
     repeat:  draw an episode (initial heads, target)       from the outer objective
              train a student for T steps on the set        a rollout of the student's objective
              compute the loss and its gradient             for rows, similarity and step sizes; exact, or as in TESLA
-             take an optimiser step                        restart from a finite set if a number is NaN or Inf
+             take an optimiser step                        restart from an earlier set if a number is NaN or Inf
 
 The loop works with any objective, similarity, rollout, optimiser and outer objective. Random numbers come from named
 streams, and the function that chooses the best set uses only the validation split. A run that is interrupted and then
@@ -70,7 +70,7 @@ class Distillation:
         distilled: the set with the best validation score, or the last set.
         seconds: time spent, including the time before an interruption.
         records: the metrics log.
-        floor: rank floor of the matching loss for each modality; None if it cannot be computed.
+        floor: lower bound on the matching loss of each modality (rank floor); None if it cannot be computed.
     """
 
     distilled: DistilledSet
@@ -119,9 +119,9 @@ def distill(
         folder: folder for the log and the checkpoints; None: nothing is written, so the loop cannot be resumed.
         seed: seed for all random streams.
         initial_set: set to continue from, with the same number of rows; None: start from random training rows.
-        validate: scores a set on the validation split. If None, or if `validate_every` is 0, the last set is returned.
-            With `patience`, the loop ends early when the scores do not improve.
-        stop_criterion: may also end the loop early; the result is then the best set so far.
+        validate: function that scores a set on the validation split. If it is None, or if `validate_every` is 0, the
+            last set is returned. With `patience`, the loop ends early when the scores do not improve.
+        stop_criterion: function that may also end the loop early; the result is then the best set so far.
         notes: notes for the user, one line each; reported once.
         provenance: data, heads, experts and configuration of the run, which are stored with the set. Resuming from a
             checkpoint with a different provenance is an error.
@@ -222,7 +222,7 @@ class _Loop:
         return TrackerGroup(self.trackers, self.folder, settings, self.progress.note)
 
     def _validated(self, record: MetricsRecord) -> MetricsRecord:
-        """Return the record with the validation score of the current set, if validation is due."""
+        """Validate the current set if this is due, add the score to the record, and return the record."""
         iteration, every = record.iteration or 0, self.settings.validate_every
         due = every and (iteration % every == 0 or iteration == self.settings.iterations)
         if self.validate is None or not due:
@@ -267,7 +267,9 @@ class _Loop:
             self.progress.note(note)
 
     def _restart(self, error: NotFiniteError, tracker: MetricsLog) -> None:
-        """Restart from the set with the best validation score, or else from the last one with finite loss and gradient.
+        """Restart from the set with the best validation score.
+
+        If there is no such set, restart from the last set with a finite loss and gradient.
 
         Raises:
             NotFiniteError: the loop has already restarted `MAX_RESTARTS` times.

@@ -23,7 +23,7 @@ class Provenance:
         licences: licences recorded in the dataset.
         encoders: encoders recorded in the dataset.
         experts: settings, training and seed of the matched experts.
-        initial_set: method and row fingerprint of the set from which the outer loop continued.
+        initial_set: the set from which the outer loop continued: its method and the fingerprint of its rows.
         initial_ids: ids of the real rows from which the synthetic rows were initialised, or of the selected rows.
         choices: for each setting that was inferred from the data, its value and the reason, as text.
         notes: notes for the user, one line each.

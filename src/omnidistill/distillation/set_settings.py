@@ -56,7 +56,7 @@ class SetSettings(Component):
 
     @property
     def num_rows(self) -> int:
-        """Number of rows that students train on, including all views of the stored rows."""
+        """Number of rows that students train on: the stored rows, and all rows that the storage derives from them."""
         return self.storage.num_rows(self.num_stored)
 
     @property
@@ -74,5 +74,5 @@ class SetSettings(Component):
 
     @property
     def set_similarity(self) -> Similarity:
-        """The similarity of the sets that the method produces."""
+        """How the target similarities of the sets that the method produces are stored."""
         raise TypeError(f"{type(self).__name__} does not define set_similarity")

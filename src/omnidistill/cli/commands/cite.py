@@ -10,7 +10,7 @@ from omnidistill.cli.parser import CommandGroup
 
 
 def add(group: CommandGroup) -> None:
-    """Add the command to a group."""
+    """Add the `cite` command to a command group (a heading in the program's help)."""
     parser = group.add_command(
         "cite",
         run,
@@ -28,7 +28,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print BibTeX entries."""
+    """Print the BibTeX entries for the given runs, comparisons, methods or encoders."""
     from omnidistill.experiments.cite import cite
 
     entries = cite(options.names)

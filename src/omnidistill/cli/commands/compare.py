@@ -13,7 +13,7 @@ from omnidistill.cli.parser import CommandGroup
 
 
 def add(group: CommandGroup) -> None:
-    """Add the command to a group."""
+    """Add the `compare` command to a command group (a heading in the program's help)."""
     parser = group.add_command(
         "compare",
         run,
@@ -73,7 +73,7 @@ def add(group: CommandGroup) -> None:
 
 
 def _metrics_setting(options: argparse.Namespace) -> list[str]:
-    """Return a list with the KEY=VALUE setting that `--metrics` sets, or an empty list without `--metrics`."""
+    """Return `--metrics` as a list with one KEY=VALUE setting, or an empty list if the option is absent."""
     return [] if options.metrics is None else [f"evaluate.metrics={json.dumps(options.metrics)}"]
 
 

@@ -18,7 +18,7 @@ Only tensors are read from pickled weights; files that would run code are reject
 
 
 def add(group: CommandGroup) -> None:
-    """Add the command to a group."""
+    """Add the `convert` command to a command group (a heading in the program's help)."""
     parser = group.add_command(
         "convert",
         run,
@@ -49,7 +49,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print the licence, convert the weights, and print the encoders."""
+    """Print the licence of the weights, convert the weights, and print the converted encoders."""
     from omnidistill.encoding.encoders.convert import LICENCES, convert
 
     print_note(options, f"licence  {LICENCES[options.model]}")

@@ -12,7 +12,7 @@ from omnidistill.cli.parser import CommandGroup
 
 
 def add(group: CommandGroup) -> None:
-    """Add the command to a group."""
+    """Add the `distill` command to a command group (a heading in the program's help)."""
     parser = group.add_command(
         "distill",
         run,
@@ -85,10 +85,10 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the arguments of the settings, with `--patience` as a setting.
+    """Return the keyword arguments for the run's settings. `--patience` becomes the setting `distill.patience`.
 
     Raises:
-        InputError: `--set` gives the patience too.
+        InputError: `--patience` is given, and `--set` sets `distill.patience` too.
     """
     from omnidistill.core.errors import InputError
 

@@ -25,7 +25,7 @@ If the command is interrupted, repeat it: finished shards are saved."""
 
 
 def add(group: CommandGroup) -> None:
-    """Add the command to a group."""
+    """Add the `encode` command to a command group (a heading in the program's help)."""
     parser = group.add_command(
         "encode",
         run,

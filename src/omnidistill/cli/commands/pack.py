@@ -11,7 +11,7 @@ from omnidistill.cli.parser import CommandGroup
 
 
 def add(group: CommandGroup) -> None:
-    """Add the command to a group."""
+    """Add the `pack` command to a command group (a heading in the program's help)."""
     parser = group.add_command(
         "pack",
         run,

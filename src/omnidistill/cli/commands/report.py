@@ -11,7 +11,7 @@ from omnidistill.cli.parser import CommandGroup
 
 
 def add(group: CommandGroup) -> None:
-    """Add the command to a group."""
+    """Add the `report` command to a command group (a heading in the program's help)."""
     summary = "write a report page for one run, or for several side by side"
     parser = group.add_command(
         "report",

@@ -1,10 +1,10 @@
 """The protocol for engines. An engine applies a task to every unit of work and yields the results as they finish.
 
-    (task, units) --run--> Done, Done, ...
+    (task, units) --run--> Done, Done, ...             one `Done` object per finished unit
 
-Units are independent, except that a unit may have to wait for earlier units. A task writes a unit's output to a folder,
-either atomically or in a form that it can resume, so a unit can safely be processed again. The task's return value is
-small.
+Units are independent, except that a unit may have to wait for earlier units. A task writes the output of a unit to a
+folder. It either writes atomically or can resume from partial output, so it is safe to process a unit twice. A task
+returns only a small value.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Done(Generic[Result]):
-    """A finished unit.
+    """A finished unit of work.
 
     Attributes:
         number: position of the unit in the sequence given to `run`.
@@ -41,8 +41,8 @@ class Engine(Protocol):
     def here(self) -> bool:
         """Whether the engine processes units in this process, in order.
 
-        If it does, a task may use any closure and may report progress. Otherwise the task must be picklable, and each
-        worker process uses one copy of it for all of its units.
+        If it does, the task may be a closure and may report progress. Otherwise the task must be picklable. Each worker
+        process then loads one copy of the task and uses this copy for all units that it processes.
         """
         ...
 

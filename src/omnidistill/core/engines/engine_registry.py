@@ -73,7 +73,7 @@ def engine_from(text: str, device: str = "cpu") -> Engine:
 
 @contextmanager
 def engine_in_use(engine: Engine | str, device: str = "cpu") -> Iterator[Engine]:
-    """Yield an open engine. A name opens a new engine for the block; an Engine object must already be open.
+    """Yield an open engine. A name opens a new engine for the block. An Engine object must already be open.
 
     Raises:
         InputError: see `engine_from`.

@@ -39,7 +39,7 @@ class LocalEngine:
         after: Mapping[int, Sequence[int]] | None = None,
         helpers: int = 0,
     ) -> Generator[Done[Result], None, None]:
-        """Process one unit each time the generator advances. The order of `units` already satisfies `after`."""
+        """Process one unit each time the generator advances. Units run in order, so `after` always holds."""
         for number, unit in enumerate(units):
             yield Done(number, _outcome(task, unit))
 

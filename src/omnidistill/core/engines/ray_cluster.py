@@ -1,7 +1,7 @@
 """The Ray engine: every unit becomes a task on a Ray cluster, which runs it where enough CPUs and GPUs are free.
 
-A task uses the same number of threads as this process, because the bits of a matrix product depend on that number. It
-reserves one CPU per thread. It runs in the working directory of this process, so that relative paths keep their
+A task uses the same number of threads as this process, because the rounding of a matrix product depends on this number.
+A task reserves one CPU per thread. It runs in the working directory of this process, so that relative paths keep their
 meaning; all machines must therefore share a file system. A task is repeated if its worker dies, but not if the task
 raises an exception.
 """
@@ -76,7 +76,7 @@ class RayEngine:
     def at_once(self, helpers: int = 0) -> int:
         """Return how many units fit on the cluster's CPUs and GPUs at the same time.
 
-        If the engine started the cluster on this machine, CPUs that this process may not use are not counted.
+        If the engine started the cluster on this machine, only the CPUs that this process may use are counted.
         """
         ray = _ray()
         resources = ray.cluster_resources()
@@ -96,8 +96,8 @@ class RayEngine:
     ) -> Generator[Done[Result], None, None]:
         """Yield units as they finish; see `Engine.run`.
 
-        The result of a unit raises WorkerDiedError if `retries` + 1 workers died while processing the unit. If a unit
-        fails, the units that wait for it raise the same exception.
+        `Done.result` raises WorkerDiedError if `retries` + 1 workers died while processing the unit. If a unit fails,
+        the units that wait for it raise the same exception.
         """
         ray = _ray()
         options = {"num_cpus": self._cpus(ray, helpers), "num_gpus": self.gpus, "max_retries": self.retries}
@@ -142,12 +142,12 @@ class RayEngine:
             self._owns_connection = False
 
     def _name(self) -> str:
-        """Return the value of the `engine` argument that selects this engine."""
+        """Return the value of the `engine` argument that selects this engine, such as "ray:HOST:PORT"."""
         address = self.address or ""
         return address if address.startswith("ray://") else f"ray:{address}".rstrip(":")
 
     def _cpus(self, ray: Any, helpers: int) -> int:
-        """Return how many CPUs a unit reserves: one per thread and per helper, at most those of the largest machine."""
+        """Return how many CPUs a unit reserves: one per thread and helper, but no more than the largest machine has."""
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if self.gpus and self._owns_connection and self.address is None and not any("GPU" in each for each in machines):
             raise InputError(
@@ -174,7 +174,7 @@ class RayEngine:
 
 @dataclass(frozen=True)
 class _Context:
-    """State of this process that workers adopt. `token` identifies the task, so that each worker loads it only once."""
+    """Settings of this process that workers copy. `token` identifies a task, so that a worker loads it only once."""
 
     token: str
     folder: str

@@ -1,7 +1,7 @@
 """Interface of outer objectives, the losses that the outer loop minimises to learn the rows.
 
-The settings are a component (`OuterObjective`). Its `bind` takes data, initial heads and experts and returns an
-`Outer`, which draws the episodes of the loop and computes their loss.
+The settings are a component (`OuterObjective`). Its `bind` takes data, initial heads and experts, and returns an
+`Outer`. In each iteration, the `Outer` draws an episode (initial heads and a target) and computes the loss.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class OuterObjective(Component):
 
     @abstractmethod
     def bind(self, material: Material) -> Outer:
-        """Return the objective, bound to this material."""
+        """Return the objective, bound to these data, heads and experts."""
 
     @property
     def last_epoch(self) -> int:
@@ -82,7 +82,10 @@ class OuterObjective(Component):
 
     @property
     def span(self) -> int | None:
-        """Number of expert epochs between start and target, for which spectra are stored; None: all epochs."""
+        """Number of expert epochs between the start and the target of an episode; None: all epochs of an expert.
+
+        The expert buffer stores the singular values of the head updates over this many epochs.
+        """
         return 1
 
 

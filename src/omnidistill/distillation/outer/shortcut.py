@@ -1,8 +1,9 @@
 """Shortcut trajectories (PTM-ST, Guo et al. 2026, arXiv 2603.25388): match the line from an expert's start to its end.
 
-Each head moves along its own line, at the pace of the expert:
+W(s) is a head of the expert after epoch s, and K is the last epoch. At epoch t, the point on the line between W(0) and
+W(K) has covered the same share b_t of the distance as the expert has covered of its path:
 
-    W(t) = (1 - b_t) W(0) + b_t W(K),       b_t = sum_{s < t} ||W(s+1) - W(s)|| / sum_{s < K} ||W(s+1) - W(s)||
+    (1 - b_t) W(0) + b_t W(K),       b_t = sum_{s < t} ||W(s+1) - W(s)|| / sum_{s < K} ||W(s+1) - W(s)||
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from omnidistill.training.rollout import Target
 
 @dataclass(frozen=True)
 class ShortcutMatching(TrajectoryMatching):
-    """Match the straight line between the first and last epoch of an expert, at the pace of the expert."""
+    """Match the straight line between an expert's first and last heads, traversed at the pace of the expert."""
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Draw expert and epochs as in trajectory matching, but take start and target from the line at these epochs."""
+        """Draw an expert and two epochs as in trajectory matching, but take start and target from the straight line."""
         expert, first, last = self._draw(iteration, streams)
         begin, end = self._heads(expert, 0), self._heads(expert, self.buffer.num_epochs)
         pace = self._pace(expert)
@@ -35,10 +36,10 @@ class ShortcutMatching(TrajectoryMatching):
         return Episode(start, Target(difference, share.square() * self._squared_distances(expert)[:, 0, -1]))
 
     def floor(self, rank: int) -> None:
-        """Return None, because the buffer does not store a spectrum for the line."""
+        """Return None: no lower bound on the loss is known, because no singular values are stored for the line."""
 
     def _pace(self, expert: int) -> Float[Tensor, "M S"]:
-        """Return b_t for every head and every epoch t. It increases from 0 to 1."""
+        """Return, for every head and epoch, the share of the expert's path that is covered: from 0 to 1."""
         lengths = self._squared_distances(expert).diagonal(offset=1, dim1=-2, dim2=-1).sqrt()
         travelled = torch.nn.functional.pad(lengths.cumsum(-1), (1, 0))
         return travelled / travelled[:, -1:]
@@ -46,7 +47,7 @@ class ShortcutMatching(TrajectoryMatching):
 
 @outer_objectives.register("shortcut")
 class ShortcutObjective(TrajectoryObjective):
-    """Match the straight line from the start to the end of each expert."""
+    """Match the straight line from the first to the last heads of each expert."""
 
     cites: ClassVar[tuple[str, ...]] = ("mtt", "mtt-vl", "ptm-st")
 

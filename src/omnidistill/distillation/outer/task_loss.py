@@ -1,8 +1,9 @@
 """The task loss as an outer objective: the contrastive loss of the trained student on real rows.
 
-After T steps on synthetic rows X, the student has heads W_T = W_0 + A_T^T X (see `training.rollout`). Its outputs on
-real rows X~ are X~ W_0^T + (X~ X^T) A_T, so the loss can be differentiated exactly through all T steps. This objective
-optimises the downstream task directly and needs no experts:
+After T steps on the synthetic rows X (N x p), a head of the student is W_T = W_0 + A_T^T X, where W_0 is the initial
+head and A_T (N x d) is a matrix of coefficients (see `training.rollout`). Its outputs on real rows X~ are
+Y = X~ W_0^T + (X~ X^T) A_T, so the loss can be differentiated exactly through all T steps. This objective optimises the
+downstream task directly and needs no experts. For the outputs Y_1 .. Y_M of all M modalities, the loss is
 
     L = InfoNCE(Y_1 .. Y_M; rows of one group are positives)        on a batch of training rows
 
@@ -47,7 +48,10 @@ class TaskLoss:
         return Episode(self.start, self.batch(iteration, streams))
 
     def batch(self, iteration: int, streams: Streams) -> Int[Tensor, " B"]:
-        """Return the row indices for an iteration: the next slice of a random order, redrawn when too few remain."""
+        """Return the row indices for an iteration, which are the next slice of a random order of all rows.
+
+        When fewer rows remain than a batch needs, a new random order is drawn.
+        """
         size = min(self.num_rows, len(self.train))
         order, piece = divmod(iteration, len(self.train) // size)
         rows = _order(len(self.train), streams.seed, order)[piece * size : (piece + 1) * size]
@@ -66,7 +70,7 @@ class TaskLoss:
 
 @lru_cache(maxsize=1)
 def _order(num_rows: int, seed: int, number: int) -> Int[Tensor, " n"]:
-    """Return random order number `number`. It is cached because many iterations use slices of the same order."""
+    """Return a random order of all rows; each `number` gives another order. The latest order is cached."""
     return torch.randperm(num_rows, generator=Streams(seed)[f"task/order/{number}"], device="cpu")
 
 

@@ -1,8 +1,9 @@
 """Trajectory matching (Cazenavette et al. 2022; HoPA eq. 7): the student should end at the same heads as an expert.
 
-The student starts at epoch s of an expert, takes T steps on the synthetic set, and is compared with epoch s + k:
+The student starts from the heads W_0 that an expert has after epoch s, and takes T steps on the synthetic set. The
+resulting heads W_T are compared with the heads W* that the expert has after epoch s + k:
 
-    L = sum_m ||W_T,m - W*_m||^2 / ||W_0,m - W*_m||^2        each modality has its own denominator
+    L = sum_m ||W_T,m - W*_m||^2 / ||W_0,m - W*_m||^2        sum over modalities m, each with its own denominator
 
 With a task weight, the loss of the same student on real rows is an additional term (`outer.task_loss`).
 """
@@ -37,7 +38,8 @@ class TrajectoryMatching:
         buffer: the expert trajectories.
         num_expert_epochs: number of epochs between start and target; None: up to the last epoch of each expert.
         max_start_epoch: start epochs are below this number.
-        own_from: from this iteration on, only experts that start from the run's initial heads are used; None: never.
+        own_from: from this iteration on, only experts that start from the run's initial heads are used. None: all
+            experts are used in every iteration.
         device: device of the run, to which the experts' heads are moved.
     """
 
@@ -49,7 +51,7 @@ class TrajectoryMatching:
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """Names of the terms: the modalities."""
+        """Names of the terms of the loss: one term per modality, with the name of the modality."""
         return self.buffer.modalities
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
@@ -60,15 +62,15 @@ class TrajectoryMatching:
         return Episode(start, Target(difference, self._squared_distances(expert)[:, first, last]))
 
     def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " M"]:
-        """Return the relative squared distance for each modality."""
+        """Return the squared distance to the target heads for each modality, divided by its value before training."""
         target: Target = episode.target
         return endpoint.squared_distances(target) / target.squared_norms
 
     def floor(self, rank: int) -> dict[str, float] | None:
-        """Return a lower bound on each modality's loss for any set of `rank` rows, averaged over start epochs.
+        """Return a lower bound on the loss of each modality, which holds for any set of `rank` rows.
 
-        The bound follows from the first expert's stored spectra (Eckart-Young). It is None if the spectra are stored
-        for a different number of epochs.
+        The bound follows from the singular values of the first expert's head updates (Eckart-Young), and is averaged
+        over start epochs. It is None if the buffer stores singular values for a different number of epochs.
         """
         if self.buffer.spectrum_epochs != (self.num_expert_epochs or self.buffer.last_epochs[0]):
             return None
