@@ -47,7 +47,7 @@ def setting(text: str) -> str:
 
 @contextmanager
 def written_as_options() -> Iterator[None]:
-    """Show arguments as command line options in all messages within the block. The command line uses such a block."""
+    """Show arguments as command line options in messages within the block. Commands run in such a block."""
     before = _AS_OPTIONS.set(True)
     try:
         yield

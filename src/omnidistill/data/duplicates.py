@@ -83,7 +83,7 @@ class CodedRows:
 
 
 def code_rows(raw: RawRows) -> CodedRows:
-    """Return the rows with one code per modality. Every row is read once, in chunks."""
+    """Return the rows with their codes, which are equal for identical rows. Every row is read once, in chunks."""
     numbers = torch.arange(len(raw.ids), device="cpu")
     codes = {name: _codes(_digests(raw, name, numbers)) for name in raw.widths}
     return CodedRows(numbers, raw.ids, raw.groups, raw.splits, codes)

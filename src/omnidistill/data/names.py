@@ -14,7 +14,7 @@ _MODALITY = re.compile(r"\w[\w.+-]*")
 
 
 def check_modality_names(names: Iterable[str]) -> None:
-    """Raise InputError if a name has characters other than letters, digits and `_.+-`, or starts with `.+-`."""
+    """Raise InputError if a name has characters other than letters, digits and `_.+-`, or starts with `.`, `+`, `-`."""
     for name in names:
         if not _MODALITY.fullmatch(name):
             raise InputError(

@@ -1,7 +1,7 @@
 """Preprocessing steps between encoders and heads. The artifact of a set records its steps.
 
 standardise:  (x - mean(x)) / sqrt(var(x) + epsilon) over the p_m values in one row, with the biased variance
-              (LayerNorm without affine parameters, as in the published heads)
+              (a LayerNorm without affine parameters)
 centre:       subtract mu_m (p_m values), the mean of the standardised training rows in modality m
 
 A mean is rounded before it is subtracted, so that it can be stored without loss in 8 bits per value. Distilled sets

@@ -105,7 +105,7 @@ def repair(
 
 
 def without_leaks(rows: CodedRows, modalities: Sequence[str]) -> tuple[CodedRows, tuple[DroppedRows, ...]]:
-    """Drop all leaks: rows that are identical to a test row or to a validation row in another split.
+    """Drop all leaks: rows of other splits that are identical to a test row or to a validation row.
 
     First, rows that are identical to test rows are dropped from heads, train and validation. Then rows that are
     identical to the remaining validation rows are dropped from heads and train. The test split is unchanged.

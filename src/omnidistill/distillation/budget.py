@@ -66,7 +66,7 @@ def _amount(text: str, whole: int) -> Decimal:
 
 
 def training_bytes(data: FeatureSet) -> int:
-    """Return the number of bytes of the N training rows in float32: 4 N sum_m p_m, where p_m is a modality's width.
+    """Return the number of bytes of the N training rows in float32: 4 N sum_m p_m, for the widths p_m.
 
     Raises:
         InputError: the data has no train split.

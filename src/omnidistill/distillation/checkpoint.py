@@ -1,4 +1,7 @@
-"""State of the outer loop, and the checkpoint from which an interrupted run resumes with bitwise the same result."""
+"""The state of the outer loop, and checkpoints that store it.
+
+An interrupted run that resumes from a checkpoint gives a bitwise identical result.
+"""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class DistilledSet:
     def rows(self) -> dict[str, Float[Tensor, "_ _"]]:
         """Return the rows to train on, N x p_m per modality, in the space of the preprocessed features.
 
-        The stored rows come first. Rows that the storage derives from them (sign views), if any, come last.
+        The stored rows come first. If the storage derives further rows from them (sign views), these come last.
         """
         loaded = self.spec.storage.load(_section(self.tensors, "rows"))
         return {name: loaded[name] for name in self.modalities}
@@ -179,7 +179,7 @@ class DistilledSet:
         return self.with_recipe(self.recipe.evolve(num_steps=num_steps))
 
     def as_features(self) -> FeatureSet:
-        """Return the rows as a FeatureSet with one group per row. Its pairing is S, clamped to [0, 1]; see `similarity`."""
+        """Return the rows as a FeatureSet with one group per row. The pairing is `similarity()` clamped to [0, 1]."""
         names = tuple(f"synthetic/{index:04d}" for index in range(len(self)))
         pairing = self.similarity().clamp(0, 1)
         provenance = self.provenance.to_json()

@@ -75,7 +75,7 @@ class Learnable:
         return {name: leaf.detach().clone() for name, leaf in self.tensors().items()}
 
     def result(self) -> dict[str, Tensor]:
-        """Return copies of the tensors that form the set: the moving averages, or the learned tensors if there are none."""
+        """Return copies of the tensors that form the set: moving averages, or learned tensors if none are averaged."""
         return {name: tensor.clone() for name, tensor in self.average.items()} or self.copy()
 
     def update_average(self, decay: float) -> None:

@@ -7,7 +7,7 @@
 
 The loop works with any objective, similarity, rollout, optimiser and outer objective. Random numbers come from named
 streams, and the function that chooses the best set uses only the validation split. A run that is interrupted and then
-resumed gives bitwise the same result.
+resumed gives a bitwise identical result.
 """
 
 from __future__ import annotations

@@ -74,5 +74,5 @@ class SetSettings(Component):
 
     @property
     def set_similarity(self) -> Similarity:
-        """How the target similarities of the sets that the method produces are stored."""
+        """How the sets that the method produces store their target similarities."""
         raise TypeError(f"{type(self).__name__} does not define set_similarity")

@@ -45,7 +45,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the page, and print its path, its size and the runs without scores."""
+    """Write the report page, and print its path, its size, and the runs that have no scores."""
     from omnidistill.api import write_report
 
     output = options.output or options.runs[0] / "report.html"

@@ -1,6 +1,6 @@
 """Outer objectives: the losses that the outer loop can minimise.
 
-Each has its own file; `outer_objectives` lists them by name.
+Each objective has its own module. `outer_objectives` lists all objectives by name.
 """
 
 from omnidistill.distillation.outer.outer_objective import (

@@ -73,7 +73,7 @@ class OuterObjective(Component):
 
     @abstractmethod
     def bind(self, material: Material) -> Outer:
-        """Return the objective, bound to these data, heads and experts."""
+        """Return the objective, bound to the data, heads and experts in `material`."""
 
     @property
     def last_epoch(self) -> int:

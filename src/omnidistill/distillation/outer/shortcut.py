@@ -1,9 +1,11 @@
 """Shortcut trajectories (PTM-ST, Guo et al. 2026, arXiv 2603.25388): match the line from an expert's start to its end.
 
-W(s) is a head of the expert after epoch s, and K is the last epoch. At epoch t, the point on the line between W(0) and
-W(K) has covered the same share b_t of the distance as the expert has covered of its path:
+W(s) is a head of the expert after epoch s, and K is the last epoch. At epoch t, the line from W(0) to W(K) reaches the
+point (1 - b_t) W(0) + b_t W(K). Here b_t is the share of its path that the expert has covered by epoch t:
 
-    (1 - b_t) W(0) + b_t W(K),       b_t = sum_{s < t} ||W(s+1) - W(s)|| / sum_{s < K} ||W(s+1) - W(s)||
+    b_t = sum_{s < t} ||W(s+1) - W(s)|| / sum_{s < K} ||W(s+1) - W(s)||
+
+Every head has a separate line and separate shares b_t.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ class ShortcutMatching(TrajectoryMatching):
     """Match the straight line between an expert's first and last heads, traversed at the pace of the expert."""
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Draw an expert and two epochs as in trajectory matching, but take start and target from the straight line."""
+        """Draw an expert and two epochs as in trajectory matching, but take the heads from the straight line."""
         expert, first, last = self._draw(iteration, streams)
         begin, end = self._heads(expert, 0), self._heads(expert, self.buffer.num_epochs)
         pace = self._pace(expert)
@@ -39,7 +41,7 @@ class ShortcutMatching(TrajectoryMatching):
         """Return None: no lower bound on the loss is known, because no singular values are stored for the line."""
 
     def _pace(self, expert: int) -> Float[Tensor, "M S"]:
-        """Return, for every head and epoch, the share of the expert's path that is covered: from 0 to 1."""
+        """Return, for every head and epoch, the share of the expert's path covered by then, from 0 to 1."""
         lengths = self._squared_distances(expert).diagonal(offset=1, dim1=-2, dim2=-1).sqrt()
         travelled = torch.nn.functional.pad(lengths.cumsum(-1), (1, 0))
         return travelled / travelled[:, -1:]
