@@ -32,7 +32,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Upload a set and print its files, licence and commit; with `--dry-run`, only print the dataset card."""
+    """Upload a set, and print its files, licence and commit. With `--dry-run`, only print the files and card."""
     from omnidistill.experiments.sharing import push
 
     pushed = push(
