@@ -31,7 +31,10 @@ class RunConfig(Settings):
     evaluate: EvaluateConfig = EvaluateConfig()
 
     def citations(self) -> tuple[str, ...]:
-        """Return the citation key of the paper that proposed one set per pair of modalities; empty for joint sets."""
+        """Return the keys of cited works.
+
+        With one set per pair of modalities, this is the paper that proposed such sets. For a joint set, it is empty.
+        """
         return () if self.joint else ("mtt-vl",)
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""A `Progress` that records when every step of every stage ended."""
+"""A `Progress` implementation that records the end time of every step in every stage."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Record:
     def epochs(self) -> list[int]:
         """Number of epochs of each training run in the stage.
 
-        A search reports 0 steps after each epoch and 1 step when a training run ends; other stages report 1 step per
-        epoch.
+        A stage that searches for a step size calls `advance(0)` after each epoch and `advance(1)` when a training run
+        ends. Other stages count as a single training run and call `advance(1)` after each epoch.
         """
         ends = [number for number, (_, steps, _) in enumerate(self.calls) if steps]
         if len(ends) == len(self.calls):
@@ -57,7 +57,7 @@ class Recorder(SilentProgress):
         self.stages.append(Record(label, time.monotonic()))
 
     def advance(self, n: int = 1, **fields: Any) -> None:
-        """Record a call."""
+        """Record the call, and show the progress."""
         self.stages[-1].calls.append((time.monotonic(), n, fields))
         self.shown.advance(n, **fields)
 
