@@ -121,8 +121,8 @@ def recall(
         groups: the group of each row, of any type. Row i has the same group in every modality; rows of one group are
             positives of each other.
         at: the cut-offs K.
-        gallery: "distinct" counts equal embeddings in a group once, both as a query and as an item; "rows" counts every
-            row.
+        gallery: with "distinct", equal embeddings in a group count as one query and one gallery item; with "rows",
+            every row is a query and a gallery item.
 
     Raises:
         InputError: `embeddings` is not a mapping with at least two modalities, shapes differ, or a cut-off is below 1

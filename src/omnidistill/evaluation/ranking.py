@@ -1,7 +1,7 @@
 """Metrics of one direction of retrieval, each in expectation over random tie-breaking.
 
-Consider the positive of a query with the highest score. Let g be the number of negatives with a higher score, t the
-number of negatives with the same score, and p the number of positives with the same score, including this one. The
+For each query, consider its positive with the highest score. Let g be the number of negatives with a higher score, t
+the number of negatives with the same score, and p the number of positives with the same score, including this one. The
 t + p tied items are in random order, so a metric is the mean of its value over all orders. C is a binomial coefficient:
 
     P(hit at K)   = 1 - C(t, s) / C(t + p, s)   with s = K - g, clamped to the range from 0 to t + p

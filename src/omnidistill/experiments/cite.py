@@ -118,8 +118,8 @@ def _keys_of_config(tree: Any, where: str) -> list[str]:
 def _of_encoder(name: str) -> list[str]:
     """Return the keys of the works that an encoder is based on; empty if the encoder is unknown.
 
-    A known encoder matches if `name` starts with its name and the next character is not a letter. If several encoders
-    match, the one with the longest name is used.
+    A known encoder matches if `name` starts with the name of the encoder and the next character is not a letter. If
+    several encoders match, the one with the longest name is used.
     """
     plain = re.sub(r"[\s_]+", "-", name.lower())
     known = {re.sub(r"[\s_]+", "-", each.lower()): cites for each, cites in encoder_works().items()}

@@ -1,4 +1,4 @@
-"""All component registries, by the name of the setting or command-line option that selects a component."""
+"""All component registries. The key of a registry is the setting or command-line option that uses it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from omnidistill.training.recipes import recipes
 
 
 def component_registries() -> dict[str, Registry[Any]]:
-    """Return all registries to which other packages can add components, by the setting or option that selects one."""
+    """Return all registries to which other packages can add components.
+
+    The key of a registry is the setting or command-line option that selects one of its components.
+    """
     return {
         "distill.kind": methods,
         "distill.student, experts.objective": objectives,

@@ -1,7 +1,7 @@
 """Baseline: ridge CCA heads with bias, computed from all rows in closed form.
 
-Two choices are made on validation: the ridge, and which rows are paired (all rows of a group, or only each row with
-itself).
+Two choices are made on validation: the ridge, and the pairs of rows from which correlations are computed. Features of
+one modality are paired either with all rows of the same group, or only with the same row, in the other modality.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ An entry is a baseline or a cell. A cell is one method with one size and one see
     FOLDER/baselines/, FOLDER/cells/   results
     FOLDER/<name>.json, .md, .csv, .tex   the table; with the layout "curve" also a figure (.svg)
 
-A folder belongs to one dataset with one choice of initial heads, not to one table. Further comparisons in the same
-folder reuse its results. Without a folder everything stays in memory.
+A folder belongs to one dataset and one choice of initial heads. It can contain several comparisons, which reuse each
+other's results. Without a folder, everything stays in memory.
 """
 
 from __future__ import annotations

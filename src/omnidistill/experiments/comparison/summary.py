@@ -138,7 +138,7 @@ class _Row:
             zero: the initial heads.
             full: heads trained on all rows by InfoNCE.
             reference: the best heads on all rows; None if they are not among the baselines.
-            best: the best method of the group; None if every method failed.
+            best: the best method with the same size or budget; None if every method failed.
         """
         group = "" if self.group is None else f"@{self.group}" if self.budget is None else f"@{self.budget}B"
         row = ComparisonRow(

@@ -19,7 +19,7 @@ from omnidistill.methods import Method
 
 
 def resolve_size(config: RunConfig, data: FeatureSet) -> RunConfig:
-    """Return the settings with a size budget replaced by the largest number of rows that fits it.
+    """Return the settings with the size budget replaced by the largest number of rows that fits the budget.
 
     Settings without a budget are returned unchanged. If the rank of the similarity matrix exceeds the number of rows
     that fit, the rank is reduced to that number.
@@ -48,7 +48,7 @@ def resolve_size(config: RunConfig, data: FeatureSet) -> RunConfig:
 
 
 def run_bytes(config: RunConfig, widths: Mapping[str, int], preprocessing: Preprocessing | None = None) -> int:
-    """Return the size in bytes of the files that a run ships: its set, or all its sets (one per pair of modalities).
+    """Return the size in bytes of the files of a run's set, or of all its sets if there is one per pair of modalities.
 
     Args:
         config: the settings of the run.

@@ -31,9 +31,10 @@ class RunConfig(Settings):
     evaluate: EvaluateConfig = EvaluateConfig()
 
     def citations(self) -> tuple[str, ...]:
-        """Return the keys of cited works.
+        """Return the citation keys of the works on which the choice between joint and per-pair sets is based.
 
-        With one set per pair of modalities, this is the paper that proposed such sets. For a joint set, it is empty.
+        For one set per pair of modalities, the result is the key of the paper that proposed this. For a joint set, the
+        result is empty.
         """
         return () if self.joint else ("mtt-vl",)
 

@@ -70,9 +70,10 @@ def with_kinds(tree: Mapping[str, Any], model: Model) -> Tree:
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Tree:
-    """Return the base with the changes applied; if a change selects another kind, the old kind's settings are dropped.
+    """Return the settings tree `base` with the changes applied.
 
-    The base must be a tree from `with_kinds`.
+    If a change selects another kind of component, the settings of the old kind are dropped. `base` must be a tree that
+    `with_kinds` returned.
     """
     kind = changes.get("kind")
     result = {} if kind is not None and "kind" in base and kind != base["kind"] else dict(base)

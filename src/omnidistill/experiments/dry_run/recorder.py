@@ -12,7 +12,7 @@ from omnidistill.io.tracking import Progress, SilentProgress
 
 @dataclass
 class Record:
-    """A stage: when it started, and the (time, steps, fields) of each call of `advance`."""
+    """A recorded stage: its start time, and (time, steps, fields) for each call of `advance`."""
 
     label: str
     started_at: float
@@ -20,7 +20,7 @@ class Record:
 
     @property
     def durations(self) -> list[float]:
-        """Seconds from each call of `advance` to the next; the first value counts from the start of the stage."""
+        """Seconds between consecutive calls of `advance`; the first value is measured from the start of the stage."""
         return [end - start for start, end in pairwise([self.started_at, *(at for at, *_ in self.calls)])]
 
     @property
