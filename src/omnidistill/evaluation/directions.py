@@ -2,8 +2,8 @@
 
 A dataset with several captions per image repeats the image in several rows. With a *distinct* gallery, as in the
 protocols of Flickr30k and COCO, the image is one gallery item and one query: rows with the same group and the same
-features in a modality are one item. Otherwise every row is an item, and recall is lower because copies of an item take
-several of the first K places.
+features in a modality are one item. Otherwise every row is an item. Recall is then lower, because copies of one item
+can take several of the first K places.
 
 Shapes: N rows shared by all modalities, d embedding width, K cut-offs.
 """
@@ -121,8 +121,8 @@ def recall(
         groups: the group of each row, of any type. Row i has the same group in every modality; rows of one group are
             positives of each other.
         at: the cut-offs K.
-        gallery: "distinct" counts equal embeddings in a group once, both as a query and as an item; "rows" counts every
-            row.
+        gallery: with "distinct", equal embeddings in a group count as one query and one gallery item; with "rows",
+            every row is a query and a gallery item.
 
     Raises:
         InputError: `embeddings` is not a mapping with at least two modalities, shapes differ, or a cut-off is below 1
@@ -152,7 +152,7 @@ def recall(
 
 
 def recalls(rankings: Mapping[Direction, Ranking], at: Sequence[int] = RECALL_AT) -> dict[Direction, dict[int, float]]:
-    """Return recall@K for each direction: the mean of its queries' hits, in [0, 1]."""
+    """Return recall@K for each direction: the expected fraction of queries with a hit at K, in [0, 1]."""
     return {direction: {k: float(ranking.hits(k).mean()) for k in at} for direction, ranking in rankings.items()}
 
 

@@ -1,4 +1,7 @@
-"""The table row of a distilled set: students trained by its recipe, on the set or on one set per pair of modalities."""
+"""The table row of a distilled set: students trained on the set with the training recipe stored in it.
+
+If there is one set per pair of modalities, students are trained on each of these sets.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from omnidistill.models.heads import Heads
 
 
 def train_on_sets(sets: Sequence[DistilledSet], start: Heads, config: EvaluateConfig, seed: int) -> TrainedHeads:
-    """Train students on the sets, `config.num_seeds` runs each. The reported time includes only this training.
+    """Train `config.num_seeds` students on each set. The reported time covers only the training of students.
 
     Raises:
         NotFiniteError: with the published protocol, training diverged.

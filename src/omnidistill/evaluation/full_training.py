@@ -61,7 +61,7 @@ def choose_training(
     """Train one run per step size; return the step size and number of epochs with the best validation score.
 
     A run ends when its score has not improved for six epochs, or when it diverges. With `last_epoch`, every run has
-    `max_epochs` epochs, and only the heads of the last one are compared.
+    `max_epochs` epochs, and only the heads after the last epoch are scored.
 
     Args:
         objective: the objective, bound to the modalities.

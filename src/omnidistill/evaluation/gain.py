@@ -1,13 +1,18 @@
 """Test whether training improves the validation score at all; if it does not, a long run is a waste of time.
 
-    d_i     = mean over K = 1, 5, 10 of  [hit after] - [hit before]       for query i of the Q_D queries in direction D
-    gain_D  = mean_i d_i,     gain = mean_D gain_D                        the difference of two validation scores
-    error^2 = sum_g (mean_D sum_{i in g} (d_i - gain_D) / Q_D)^2 + 1 / G^2       over the G groups g of queries
+The gain is the validation score after training minus the score before training:
 
-The last term of the error is the effect of one additional group in which every hit changes. It keeps the error above 0
-even if no query is a hit. There is *no gain* if the gain is at most two errors, and the gain plus two errors is at most
-two points (0.02). With a large error, a small gain is therefore not classified as *no gain*: to exclude a relevant
-gain, the split must have at least 100 groups.
+    d_i     = mean over K = 1, 5, 10 of  [hit at K after] - [hit at K before]     for query i of direction D
+    gain_D  = mean of d_i over the Q_D queries of direction D
+    gain    = mean of gain_D over all directions
+    error^2 = sum_g (mean_D sum_{i in g} (d_i - gain_D) / Q_D)^2 + 1 / G^2         over the G groups g of queries
+
+Here, error is the standard error of the gain. The term 1 / G^2 is the effect of one additional group in which every hit
+changes. It keeps the error above 0 even if no query is a hit.
+
+A result counts as *no gain* if two conditions hold: the gain is at most two standard errors, and the gain plus two
+standard errors is at most 0.02 (two percentage points). With fewer than 100 groups, the standard error exceeds 0.01. A
+gain of 0 or more then never counts as *no gain*, because a gain above 0.02 cannot be excluded.
 """
 
 from __future__ import annotations
@@ -40,7 +45,7 @@ class Gain:
 
     @property
     def is_nothing(self) -> bool:
-        """Whether the gain cannot be distinguished from 0, and a relevant gain can be excluded."""
+        """Whether the gain is at most two standard errors, and the gain plus two standard errors is at most 0.02."""
         return self.mean <= _ERRORS * self.error and self.mean + _ERRORS * self.error <= _MATTERS
 
     def __str__(self) -> str:
@@ -49,7 +54,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class QueryHits:
-    """The hits of each query, averaged over cut-offs, and its group, each as one tensor per direction."""
+    """The hits (averaged over cut-offs) and the group of every query, as one tensor per direction."""
 
     hits: tuple[Float64[Tensor, " _"], ...]
     codes: tuple[Int[Tensor, " _"], ...]
@@ -70,7 +75,7 @@ def gain_of(after: QueryHits, before: QueryHits, num_groups: int) -> Gain:
 
 
 def query_hits(heads: Heads, validation: FeatureSet) -> QueryHits:
-    """Return the hits of all queries; their mean over queries, then over directions, is the validation score."""
+    """Return the hits of all queries. The mean over queries, then over directions, is the validation score."""
     rankings, items = rank_heads(heads, validation), items_of(validation)
     codes = validation.group_codes.cpu()
     hits = tuple(torch.stack([ranking.hits(k) for k in RECALL_AT]).mean(0) for ranking in rankings.values())
@@ -78,7 +83,10 @@ def query_hits(heads: Heads, validation: FeatureSet) -> QueryHits:
 
 
 def experts_gain_nothing(buffer: ExpertBuffer, start: Heads, validation: FeatureSet) -> str | None:
-    """Return a note if no expert that starts from these heads has a gain at any epoch; None if one may have a gain."""
+    """Return a note if training on all rows does not improve the validation score; None if it may improve the score.
+
+    Every epoch of every expert that starts from the initial heads is compared with these heads.
+    """
     experts = buffer.own_experts
     epochs = range(buffer.last_epochs[experts[0]], 0, -1)
     snapshots = (moved(buffer.heads(expert, epoch), validation.device) for epoch in epochs for expert in experts)
@@ -91,7 +99,7 @@ def experts_gain_nothing(buffer: ExpertBuffer, start: Heads, validation: Feature
 
 
 def students_gain_nothing(distilled: DistilledSet, start: Heads, validation: FeatureSet) -> str | None:
-    """Return a note if students trained on the set by its recipe have no gain; None if they may have a gain."""
+    """Return a note if training on the set does not improve the validation score; None if it may improve it."""
     students = validated_students(distilled, start, [distilled.recipe.num_steps])
     after = (_mean_hits(heads, validation) for _, heads in students)
     best = _best_of_nothing(after, start, validation)
@@ -99,7 +107,7 @@ def students_gain_nothing(distilled: DistilledSet, start: Heads, validation: Fea
 
 
 def _best_of_nothing(every: Iterable[QueryHits], start: Heads, validation: FeatureSet) -> str | None:
-    """Return the largest difference as text if no result has a gain. At the first result with a gain, return None."""
+    """Return the largest gain as text if every result counts as *no gain*; return None if a result may have a gain."""
     best, before, num_groups = None, query_hits(start, validation), len(set(validation.groups))
     for after in every:
         gain = gain_of(after, before, num_groups)

@@ -1,23 +1,27 @@
 """Confidence intervals of scores from variance components, for gains retained and for differences.
 
-All methods answer the same queries, in G groups. A method has U units: its sets (one per seed, whose students are
-averaged) or its independent runs. Groups and units are crossed: every unit answers every group. With y_ug the share of
-unit u's score that comes from group g, the model is  y_ug = mean + group_g + unit_u + residual_ug,  and the variance of
-a contrast  sum_m c_m score_m  of methods m is
+All methods answer the same queries, which belong to G groups. A method has U units: either its sets (one per seed; the
+students of a set are averaged) or its independent runs. Every unit answers every group, so the two factors are crossed.
+Let y_ug be the part of the score of unit u that comes from group g. The model is
+
+    y_ug = mean + group_g + unit_u + residual_ug
+
+A contrast is a sum  C = sum_m c_m score_m  over methods m with coefficients c_m. Its variance is
 
     V = Q + sum_m c_m^2 (B_m - R_m)
 
-    Q    from the groups: the variance of the contrast between groups, paired over methods
-    B_m  from the units: the variance between the scores of the units of m, divided by U_m
-    R_m  from the residuals, which Q and B_m both contain
+    Q    variance of C due to the groups; the methods are paired, because all of them answer the same groups
+    B_m  variance of the score of method m due to its units: the variance between units, divided by U_m
+    R_m  variance due to the residuals; it is subtracted because Q and B_m both contain it
 
 On balanced data these are the estimates of the two-way analysis of variance (mean squares of groups, units and
-residuals, divided by U G). In expectation R is at most Q and at most B, so V is at least (Q + sum_m c_m^2 B_m) / 2;
-smaller estimates are replaced by this bound. The degrees of freedom of V (or of the bound) follow Satterthwaite (1946),
-and intervals use Student's t distribution. A method with one unit has B = R = 0: its interval covers queries only.
+residuals, divided by U G). Let B and R be the sums of c_m^2 B_m and c_m^2 R_m. In expectation, R is at most Q and at
+most B. V is then at least (Q + B) / 2, and a smaller estimate is replaced by this bound. The degrees of freedom of V
+(or of the bound) are computed as in Satterthwaite (1946). Intervals use Student's t distribution. A method with one
+unit has B_m = R_m = 0, so its interval covers only the variation between queries.
 
-The interval of a ratio of contrasts, part / whole, contains all r for which  part - r whole  does not differ from 0
-(Fieller 1954). It is finite if and only if `whole` differs from 0.
+A ratio of two contrasts, part / whole, has the interval of Fieller (1954): all r for which the contrast
+part - r * whole does not differ significantly from 0. It is finite if and only if `whole` differs significantly from 0.
 
 Shapes: Q queries of a direction, D directions, K cut-offs, U units, G groups.
 """
@@ -58,10 +62,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Which variation the intervals of a row cover.
+    """Sources of variation that the confidence intervals of a table row include.
 
     Attributes:
-        variation: "queries only" for one unit, otherwise "queries and sets" or "queries and runs".
+        variation: "queries only" for a single set or run, otherwise "queries and sets" or "queries and runs".
         number: number of sets or runs.
     """
 
@@ -70,12 +74,12 @@ class Coverage:
 
     @classmethod
     def of_sets(cls, number: int) -> Coverage:
-        """Return the coverage of a row with this number of sets."""
+        """Return the coverage of a table row with this number of sets."""
         return cls("queries and sets" if number > 1 else "queries only", number)
 
     @classmethod
     def of_runs(cls, number: int) -> Coverage:
-        """Return the coverage of a row with this number of independent runs."""
+        """Return the coverage of a table row with this number of independent runs."""
         return cls("queries and runs" if number > 1 else "queries only", number)
 
 
@@ -84,13 +88,13 @@ def gain_retained(zero: Hits, full: Hits, method: Hits, groups: Groups, level: f
 
     Training on all rows improves recall by full - zero. The gain retained is the fraction of this improvement that the
     method achieves: 1 is all of it, 0 is none, and a negative value means that the method is worse than no training.
-    It is None if the interval of full - zero is not above 0: there is then no improvement beyond noise, and a fraction
-    of it is meaningless.
+    The result is None if the confidence interval of full - zero is not entirely above 0. Training on all rows then
+    gives no improvement beyond noise, so a fraction of it is meaningless.
 
     Args:
         zero: hits before training; a single unit.
         full: hits of runs trained on all rows.
-        method: hits of the units of the method: one per set (see `mean_unit`), or one per independent run.
+        method: hits of the method, with one unit per set (see `mean_unit`) or per independent run.
         groups: group of each query.
         level: confidence level, in (0, 1).
 
@@ -144,7 +148,7 @@ def mean_std(values: Float[Tensor, " R"]) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class _Contrast:
-    """The estimate of a contrast, its variance, and the degrees of freedom of the variance."""
+    """A contrast (weighted sum of scores): its value, its variance, and the degrees of freedom of the variance."""
 
     value: float
     variance: float
@@ -164,8 +168,9 @@ class _Model:
 
     Attributes:
         means: score of each method.
-        queries: covariance of these scores between groups.
-        between, residual: B and R of each method.
+        queries: covariance matrix of the scores due to the groups of queries.
+        between: variance of each score due to units (B_m in the module docstring).
+        residual: variance of each score due to residuals (R_m in the module docstring).
         units: number of units of each method.
         groups: number of groups.
     """
@@ -178,7 +183,7 @@ class _Model:
     groups: int
 
     def contrast(self, coefficients: Sequence[float]) -> _Contrast:
-        """Return the sum of the scores with these coefficients, one per method."""
+        """Return the weighted sum of the methods' scores, with one coefficient per method."""
         c, every = coefficients, range(len(coefficients))
         value = sum(c[m] * self.means[m] for m in every)
         queries = max(0.0, sum(c[m] * c[n] * self.queries[m][n] for m, n in product(every, every)))
@@ -196,7 +201,7 @@ class _Model:
 
 
 def _models(named: Mapping[str, Hits], groups: Groups, level: float) -> list[_Model]:
-    """Return the variance components of the named methods, in their order, for each cut-off."""
+    """Return one model per cut-off, with the variance components of all methods in the order of `named`."""
     _check(named, groups, level)
     labels, joined = torch.unique(torch.cat([each.cpu() for each in groups]), return_inverse=True)
     codes = joined.split([len(each) for each in groups])
@@ -224,7 +229,7 @@ def _models(named: Mapping[str, Hits], groups: Groups, level: float) -> list[_Mo
 
 
 def _shares(hits: Hits, codes: Sequence[Tensor], num_groups: int) -> Float64[Tensor, "G U K"]:
-    """Return by how much each group moves the score of each unit away from its mean, to first order.
+    """Return how much each group of queries raises or lowers the score of each unit (first-order approximation).
 
     A score is a mean over the queries of a direction, then over directions. Groups may differ in the number of queries.
     """
@@ -242,10 +247,10 @@ def _interval(contrast: _Contrast, level: float) -> Interval:
 
 
 def _ratio(model: _Model, part: Sequence[float], whole: Sequence[float], level: float) -> Interval | None:
-    """Return the confidence interval of a ratio of two contrasts; None if the interval of `whole` is not above 0.
+    """Return the confidence interval of the ratio part / whole of two contrasts, or None if it is meaningless.
 
-    The result is also None if `whole` is so close to 0 that an end of the ratio's interval is more than `_LARGEST` away
-    from the ratio.
+    It is meaningless if the confidence interval of `whole` is not entirely above 0, or if an end of the interval of the
+    ratio is more than `_LARGEST` away from the ratio.
     """
     denominator = model.contrast(whole)
     if denominator.value <= 0 or denominator.p_value >= 1 - level:

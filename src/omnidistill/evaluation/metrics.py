@@ -1,4 +1,4 @@
-"""Retrieval metrics by name, and which of them a table contains.
+"""Retrieval metrics by name, and the choice of the metrics in a table.
 
     R@K      share of queries with a positive among the first K items
     MedR     median rank of the first positive        MnR      mean rank of the first positive
@@ -84,7 +84,7 @@ def metric(name: str, ranking: Ranking) -> Float64[Tensor, ""]:
 
 
 def hits_at(rankings: Sequence[Ranking], levels: Sequence[str]) -> Float64[Tensor, "R Q K"]:
-    """Return the hits of R runs in one direction; intervals are computed from these values."""
+    """Return the hits of all queries at all cut-offs in one direction, for R runs."""
     return torch.stack([torch.stack([run.hits(cut_off(level)) for level in levels], dim=1) for run in rankings])
 
 

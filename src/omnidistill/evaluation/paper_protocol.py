@@ -1,16 +1,16 @@
 """The published evaluation: how the public code of LoRS (Xu et al. 2024) and RepBlend trains heads on a set.
 
     SGD with momentum 0.9 and weight decay 5e-4, with the learned step sizes of the set
-    100 epochs of ceil(N / 128) steps, each on min(N, 128) rows of a random order
+    100 epochs of ceil(N / 128) steps on shuffled rows, with min(N, 128) of the N rows of the set per step
     step sizes divided by 10 after E // 2 + 1 = 51 of E = 100 epochs
 
 `evaluate.protocol = "paper"` trains students in this way. It also applies to the baselines that train on real rows
-(`full`, `full-own`, `random`); validation then chooses only their step size. The numbers 100 and 128 are the settings
-`evaluate.max_epochs` and `evaluate.batch_size`.
+(`full`, `full-own`, `random`). For these baselines, validation chooses only the step size. The numbers 100 and 128 are
+the settings `evaluate.max_epochs` and `evaluate.batch_size`.
 
 The protocol intentionally differs from the public code in three ways. Training starts from the initial heads (as in
 HoPA) instead of random heads. It returns the heads of the last epoch, not those of the epoch with the best test score.
-It uses the loss of the set, even if the temperature is not 0.07.
+It trains with the loss of the set, even if the temperature of this loss is not 0.07.
 
 The public code does not centre features. Centring is a property of the data (`pack --no-centre`), because initial
 heads, experts and sets all belong to one feature space. The protocol therefore only warns if the features are centred.
@@ -37,7 +37,7 @@ MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 
 
 class PublishedSgd(TypedDict, total=False):
-    """Additional arguments for the training functions; empty for plain SGD."""
+    """Optimiser arguments of the published protocol, passed to the training functions; empty for plain SGD."""
 
     momentum: float
     weight_decay: float
@@ -49,7 +49,8 @@ def published_sgd(evaluate: EvaluateConfig, num_rows: int | None = None) -> Publ
 
     Args:
         evaluate: the protocol.
-        num_rows: number of training rows, if the decay is to be given in steps; None gives it in epochs.
+        num_rows: number of training rows. It is needed to express the time of the decay in steps; None expresses this
+            time in epochs.
     """
     if evaluate.protocol != "paper":
         return {}
@@ -64,7 +65,7 @@ def steps_per_epoch(evaluate: EvaluateConfig, num_rows: int) -> int:
 
 
 def published_recipe(distilled: DistilledSet, evaluate: EvaluateConfig) -> DistilledSet:
-    """Return the set with the published recipe and its own step sizes; warn if its features are centred.
+    """Return the set with the published recipe, but with the step sizes of the set; warn if features are centred.
 
     Raises:
         InputError: the recipe of the set is not of kind "sgd", so the set has no step sizes.

@@ -1,14 +1,16 @@
 """Metrics of one direction of retrieval, each in expectation over random tie-breaking.
 
-The best positive of a query has g negatives above it, and ties with t negatives and with p - 1 other positives. Where
-it ends up among the t + p tied items is random, so a metric is the mean of its value over all orders of tied items:
+For each query, consider its positive with the highest score. Let g be the number of negatives with a higher score, t
+the number of negatives with the same score, and p the number of positives with the same score, including this one. The
+t + p tied items are in random order, so a metric is the mean of its value over all orders. C is a binomial coefficient:
 
-    P(hit at K)   = 1 - C(t, r) / C(t + p, r)   with r = K - g, clamped to 0 ... t + p
+    P(hit at K)   = 1 - C(t, s) / C(t + p, s)   with s = K - g, clamped to the range from 0 to t + p
     E(rank)       = 1 + g + t / (p + 1)
     E(1 / rank)   = sum_j P(first positive at place j of the tied items) / (g + j)
 
-Average precision and nDCG@10 depend on all P positives of a query. Consider each level of n tied items, r of which are
-positive. Above the level are c items, R of which are positive. Then (McSherry and Najork, ECIR 2008)
+Average precision (AP) and nDCG@10 depend on all P positives of a query. Items with the same score form a level. A level
+has n items, and r of them are positive. The levels above it have c items in total, and R of these are positive. Then
+(McSherry and Najork, ECIR 2008)
 
     E(AP)    = 1 / P  sum_levels sum_{i=1..n}  r / n  (R + 1 + (i - 1) (r - 1) / (n - 1)) / (c + i)
     E(DCG)   = sum_levels r / n  sum_{i=c+1..min(c+n, 10)} 1 / log2(i + 1),     nDCG = DCG / (largest DCG)
@@ -59,10 +61,10 @@ class Ranking:
         missed = (places <= self.tied).double()
         by_positive = bool(self.positives.max() < places.max())
         for step in range(steps):
-            if by_positive:  # C(t, r) / C(t + p, r) = prod_{j=1..p} (t - r + j) / (t + j)
+            if by_positive:  # C(t, s) / C(t + p, s) = prod_{j=1..p} (t - s + j) / (t + j)
                 factor = (self.tied - places + step + 1) / (self.tied + step + 1)
                 missed *= torch.where(step < self.positives, factor, 1.0)
-            else:  # = prod_{i=0..r-1} (t - i) / (t + p - i)
+            else:  # = prod_{i=0..s-1} (t - i) / (t + p - i)
                 factor = (self.tied - step) / (self.tied + self.positives - step)
                 missed *= torch.where(step < places, factor, 1.0)
         return 1 - missed
@@ -88,7 +90,7 @@ class Ranking:
 
     @classmethod
     def unpacked(cls, values: Float64[Tensor, "Q 5"]) -> Ranking:
-        """Return the ranking from a tensor that `packed` returned."""
+        """Return the ranking that `packed` converted to this tensor."""
         return cls(*values.unbind(1))
 
     @classmethod

@@ -1,9 +1,11 @@
 """Exact cross-modal retrieval: the ranks of each query's positives among all gallery items.
 
-A gallery item is a positive of a query if both belong to the same group. Items are sorted by inner product. Equal
-scores are ties, and so are equal gallery rows, even if a matrix product rounds their scores differently. `Ranking`
-turns the counts of higher and tied items into metrics, in expectation over random tie-breaking: the order of rows has
-no influence, and heads that map everything to one point score at chance.
+A gallery item is a positive of a query if both belong to the same group. Items are sorted by inner product. Items with
+equal scores are tied. Identical gallery rows are tied too, even if a matrix product rounds their scores differently.
+
+The numbers of higher and tied items are counted, and `Ranking` computes metrics from these counts, in expectation over
+random tie-breaking. The order of rows therefore has no influence, and heads that map all inputs to the same point score
+at chance level.
 
 Shapes: Q queries, G gallery items, d embedding width, L positives per query, B queries in a chunk.
 """
@@ -81,7 +83,10 @@ def rank(
 
 
 def _rank_chunk(score: Float[Tensor, "B G"], positive: Float[Tensor, "B L"], all_positives: bool) -> Ranking:
-    """Return the ranking for a chunk; `positive` holds the scores of the positives, descending, padded with -inf."""
+    """Return the ranking for a chunk of queries.
+
+    `positive` contains the scores of each query's positives, in descending order and padded with -inf.
+    """
     best = positive[:, :1]
     tied_positives = (positive == best).sum(1).cpu().double()
     single = not all_positives or positive.shape[1] == 1
@@ -100,7 +105,12 @@ def _rank_chunk(score: Float[Tensor, "B G"], positive: Float[Tensor, "B L"], all
 def _positives(
     query_groups: Int[Tensor, " Q"], gallery_groups: Int[Tensor, " G"]
 ) -> tuple[Int[Tensor, " G"], Int[Tensor, " Q"], Int[Tensor, " Q"]]:
-    """Return gallery row indices sorted by group, and the start and number of each query's positives in this list."""
+    """Return the positives of all queries.
+
+    Returns:
+        The indices of the gallery rows, sorted by group. For each query, the position of its first positive in this
+        sorted list. For each query, the number of its positives, which follow each other in the list.
+    """
     labels, counts = torch.unique(gallery_groups, return_counts=True)
     at = torch.searchsorted(labels, query_groups.to(labels.dtype)).clamp_(max=len(labels) - 1)
     unmatched = labels[at] != query_groups
@@ -114,7 +124,7 @@ def _positives(
 
 
 def _twins(gallery: Float[Tensor, "G d"]) -> tuple[Int[Tensor, " twins"], Int[Tensor, " twins"]]:
-    """Return the indices of gallery rows that equal an earlier row, and the index of the first equal row for each."""
+    """Return the indices of duplicate gallery rows and, for each duplicate, the index of the first identical row."""
     row = torch.arange(len(gallery), device=gallery.device)
     distinct, code = torch.unique(gallery, dim=0, return_inverse=True)
     first = row.new_full((len(distinct),), len(gallery)).scatter_reduce_(0, code, row, "amin")[code]
@@ -123,7 +133,10 @@ def _twins(gallery: Float[Tensor, "G d"]) -> tuple[Int[Tensor, " twins"], Int[Te
 
 
 def _spans(widths: Int[Tensor, " Q"], bytes_per_query: int) -> Iterator[tuple[int, int]]:
-    """Yield ranges of at least one query that fit in a chunk; `widths` are the numbers of positives, descending."""
+    """Yield (start, stop) of consecutive chunks of queries; a chunk has at least one query and limited memory.
+
+    `widths` contains the number of positives of each query, in descending order.
+    """
     first = 0
     while first < len(widths):
         rows = max(1, _CHUNK_BYTES // (bytes_per_query + int(widths[first]) * _BYTES_PER_POSITIVE))
@@ -134,9 +147,9 @@ def _spans(widths: Int[Tensor, " Q"], bytes_per_query: int) -> Iterator[tuple[in
 def _above_and_tied(
     score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]
 ) -> tuple[Float[Tensor, "B L"], Float[Tensor, "B L"]]:
-    """Return, for each row, how many scores exceed each threshold in `bars` (descending), and how many equal it.
+    """Return how many scores of a row are greater than each of its thresholds, and how many are equal to it.
 
-    Works on slices that fit in the cache.
+    `bars` contains the thresholds of each row, in descending order. Rows are processed in slices that fit in the cache.
     """
     rows = -(-len(score) // _SLICES)
     count = _compared if bars.shape[1] <= _FEW else _searched
@@ -146,9 +159,9 @@ def _above_and_tied(
 
 
 def _compared(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[Tensor, Tensor]:
-    """Return how many scores exceed each threshold, and how many reach it, with one comparison per threshold.
+    """Count the scores > threshold and the scores >= threshold, by comparing all scores with every threshold.
 
-    Comparisons are stored as 0 and 1 in the dtype of the scores, so summing them needs no converted copy.
+    The comparisons write 0 or 1 in the dtype of the scores, so they can be summed without conversion.
     """
     exact = None if score.shape[1] <= _EXACT_FLOAT32_COUNT else torch.float64
     flags = torch.empty_like(score)
@@ -160,9 +173,10 @@ def _compared(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[
 
 
 def _searched(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[Tensor, Tensor]:
-    """Return how many scores exceed each threshold, and how many reach it, by binary search among all thresholds.
+    """Count the scores > threshold and the scores >= threshold, by binary search of every score among the thresholds.
 
-    A score reaches a threshold if it exceeds the next smaller float, so both counts come from one search.
+    A score is >= a threshold exactly if it is > the next smaller floating-point number. One search therefore gives both
+    counts.
     """
     below = torch.nextafter(bars, torch.full_like(bars, -torch.inf))
     edges, order = torch.cat([bars, below], 1).sort(1)
@@ -188,7 +202,11 @@ def _check_shapes(query: Tensor, gallery: Tensor, query_groups: Tensor, gallery_
 
 
 def _check_finite(query: Float[Tensor, "Q d"], gallery: Float[Tensor, "G d"]) -> None:
-    """Check that no score overflows: by Cauchy-Schwarz, it suffices that the product of the largest norms is finite."""
+    """Check that no score overflows.
+
+    By the Cauchy-Schwarz inequality, no score can exceed the product of the largest query norm and the largest gallery
+    norm. If this product is finite, no other check is needed.
+    """
     largest = [torch.linalg.vector_norm(rows, dim=1).amax() for rows in (query, gallery)]
     if torch.isfinite(largest[0] * largest[1]):
         return

@@ -1,4 +1,4 @@
-"""The content of scores.json: the scores of a run's set and of every baseline, and facts about the run.
+"""The content of scores.json: the scores of the distilled set and of every baseline, and facts about the run.
 
 Recall, gain retained and recall differences are fractions; times are in seconds, and sizes are in bytes. A run that has
 not been evaluated has no rows. In the file, each row has its own key, and "lines" lists the row names in order.
@@ -64,12 +64,13 @@ class RowScores(JsonContent):
         label: name of the row in tables.
         recall: recall by direction and level, and its mean over directions.
         metrics: the other metrics (ranks, MRR, mAP, nDCG) by direction, and their mean over directions.
-        gain_retained: gain of this row divided by the gain from training on all rows; None if the latter is not above
-            noise.
-        gain_retained_best: the same, relative to the best heads on all rows; None if there is no row `best`.
+        gain_retained: gain of this row divided by the gain from training on all rows; None if training on all rows
+            gives no gain above noise.
+        gain_retained_best: gain of this row divided by the gain of the best heads on all rows; None if there is no row
+            `best`.
         seconds: time to tune and train all runs.
         bytes: size of the files that a receiver needs, without the initial heads.
-        needs_start: whether a receiver needs the initial heads too; None if it is not recorded.
+        needs_start: whether a receiver needs the initial heads in addition to these files; None if not recorded.
         settings: the settings that validation chose.
         differences: recall of this row minus recall of another row on the same queries, for each level; the keys are
             the names of the other rows.
@@ -138,12 +139,14 @@ class RunScores(JsonContent):
     Attributes:
         method: name of the method.
         size: number of synthetic rows.
-        versions: versions of the packages that computed the scores or, if the run has not been evaluated, the set.
+        versions: versions of the packages that computed the scores; before an evaluation, of those that distilled the
+            set.
         data: the dataset.
-        floor: rank floor of the matching loss for each modality; None if it cannot be computed from the experts.
+        floor: lower bound on the matching loss of any set of this size (rank floor), for each modality; None if it
+            cannot be computed from the experts.
         matching_loss: matching loss of the returned set, summed over modalities; None without matching.
         seconds: time that each stage took.
-        bytes: sizes of the data, the experts and the set.
+        bytes: sizes in bytes of the data, the experts, the set and the initial heads.
         num_seeds: number of students trained for each row.
         gallery: "distinct" if copies of an item count once, "rows" if every row counts.
         items: number of test items in each modality; all of them are queries and gallery items.

@@ -1,10 +1,12 @@
 """Scores on the test split. No other module reads this split, and every row of a table is scored once.
 
 Metrics cover all M (M - 1) directions, in expectation over random tie-breaking (`evaluation.metrics`). Gain retained is
-(row - zero_shot) / (full - zero_shot) for each recall; it is null if the gain from training on all rows is not above
-noise. If there is a row `best`, gain retained is also measured against it. Recall and gain are fractions. The students
-of the distilled set are averaged, because one set is one sample of its method: the intervals of the set cover queries
-only. The intervals of baselines also cover their runs.
+(row - zero_shot) / (full - zero_shot) for each recall metric. It is null if training on all rows gives no gain above
+noise. If there is a row `best`, gain retained is also measured with `best` in place of `full`. Recall and gain are
+fractions.
+
+A single set is only one sample of its method, so the students of the set are averaged. Its confidence intervals include
+only the variation between queries. The intervals of baselines also include the variation between runs.
 """
 
 from __future__ import annotations
@@ -85,11 +87,11 @@ class Scoring:
         return [hits_at([run[direction] for run in runs], self.levels) for direction in self.directions]
 
     def gain(self, zero: Hits, full: Hits, method: Hits) -> Intervals:
-        """Return the gain retained by level."""
+        """Return the gain retained for each recall metric."""
         return self._named(gain_retained(zero, full, method, self.groups))
 
     def difference(self, a: Hits, b: Hits) -> Intervals:
-        """Return the difference in recall by level."""
+        """Return the difference in recall between `a` and `b` for each recall metric."""
         return self._named(paired_difference(a, b, self.groups))
 
     def recall(self, runs: Sequence[Rankings]) -> RecallTable:
@@ -130,9 +132,9 @@ def score_rows(
         evaluate: metrics and gallery; None selects the default values.
 
     Returns:
-        The scores by row name, in the order of `rows`. Every row has its paired differences to "zero_shot" and to
-        "random" (if present); "zero_shot" has none. "distilled" also has `gain_retained_own` if `rows` contains
-        "full_own", and every row has `gain_retained_best` if `rows` contains "best".
+        The scores by row name, in the order of `rows`. Every row except "zero_shot" has its recall differences from
+        "zero_shot" and, if present, from "random". The row "distilled" also has `gain_retained_own` if `rows` contains
+        "full_own". All rows have `gain_retained_best` if `rows` contains "best".
 
     Raises:
         InputError: a cut-off that the settings name exceeds the size of a gallery.
@@ -168,8 +170,8 @@ def score_rows(
 def rank_runs(row: TrainedHeads, test: FeatureSet, gallery: Gallery = "distinct") -> list[Rankings]:
     """Return the rankings of all directions, as one dictionary per run.
 
-    Directions follow the order of modalities in the data. Each direction uses the first of the row's parts with
-    heads for both modalities. Scores are computed on the device of the test rows.
+    Directions follow the order of modalities in the data. If the row has separate heads for each pair of modalities, a
+    direction uses the first heads that cover both of its modalities. Scores are computed on the device of `test`.
     """
     runs: list[Rankings] = []
     parts = [moved(part, test.device) for part in row.parts]

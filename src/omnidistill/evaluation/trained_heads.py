@@ -19,9 +19,10 @@ class TrainedHeads:
 
     Attributes:
         label: name of the row in tables.
-        parts: the heads; a direction is scored by the first part that has both its modalities.
-        bytes: size of the files that a receiver needs: those of the heads, or of the rows to train them on. Initial
-            heads are not included (`distillation.shipped_bytes`).
+        parts: the heads: one part for all modalities, or one part per pair of modalities. A direction is scored with
+            the first part that contains both of its modalities.
+        bytes: size of the files that a receiver needs: either the heads, or the rows on which heads are trained. The
+            initial heads are not included (`distillation.shipped_bytes`).
         seconds: time to tune and train all runs.
         settings: the settings that validation chose, as JSON.
         num_evaluated: number of students evaluated on validation to choose the settings.

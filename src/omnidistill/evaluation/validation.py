@@ -1,8 +1,9 @@
 """Choices on the validation split: the number of training steps for a set, and the recipe for a set that has none.
 
-Rows of one group are not independent. The mean score of G groups of equal size, each scored in [0, 1], therefore has a
-standard error of up to 1 / (2 sqrt(G)). At 51 groups this is 7 points, and choices on fewer groups are doubtful. At 20
-groups it is 11 points, which is more than a set usually gains.
+Rows of one group are not independent, so the number of groups determines the error of a score. For G groups of equal
+size with scores in [0, 1], the standard error of the mean score is at most 1 / (2 sqrt(G)). With 51 groups, this bound
+is 7 percentage points; choices on fewer groups are doubtful. With 20 groups it is 11 points, which is more than the
+usual gain from a set.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from omnidistill.models.heads import Heads
 def validation_score(
     heads: Heads, validation: FeatureSet, bias: Mapping[str, Float[Tensor, " _"]] | None = None
 ) -> float:
-    """Return the mean of R@1, R@5 and R@10 over all directions between distinct items, in [0, 1].
+    """Return the mean of R@1, R@5 and R@10 over all directions, in [0, 1]; copies of an item count once.
 
     The score is rounded to 12 digits, because later digits depend on the order of additions. Equal numbers of hits
     therefore give equal scores.
@@ -35,12 +36,12 @@ def validation_score(
 
 
 def largest_error(validation: FeatureSet) -> float:
-    """Return an upper bound on the standard error of a validation score, 1 / (2 sqrt(G)); 0.05 is 5 points."""
+    """Return an upper bound on the standard error of a validation score, 1 / (2 sqrt(G)) for G groups of queries."""
     return 0.5 / math.sqrt(_num_groups(validation))
 
 
 def can_choose(validation: FeatureSet) -> bool:
-    """Return whether the split has enough groups (at least 20) to choose the best of many sets, not the luckiest."""
+    """Return whether the validation split has enough groups (at least 20) to choose the best of many sets."""
     return _num_groups(validation) >= _FEWEST_GROUPS
 
 
@@ -58,7 +59,7 @@ def mean_score(
     validation: FeatureSet,
     bias: Mapping[str, Float[Tensor, " _"]] | None = None,
 ) -> float:
-    """Return the mean validation score over stacked runs, which share the bias."""
+    """Return the mean validation score of all runs in `heads`; the same bias is added for every run."""
     num_runs = len(next(iter(heads.values())))
     return sum(validation_score(run_of(heads, run), validation, bias) for run in range(num_runs)) / num_runs
 
@@ -84,7 +85,7 @@ def doubling_steps(longest: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Choice:
-    """A set with its best recipe by validation score, this score, and the number of evaluated recipes."""
+    """A set with the recipe that has the best validation score, that score, and the number of evaluated recipes."""
 
     distilled: DistilledSet
     score: float
@@ -142,8 +143,8 @@ def validated_students(
 ) -> Iterator[tuple[int, dict[str, Float[Tensor, "_ _ _"]]]]:
     """Train students for validation; yield the number of steps and the heads (R x d x p_m) at each checkpoint.
 
-    Stops when training diverges. The batch orders have a fixed seed, so validation does not influence other random
-    streams.
+    Training stops when it diverges. The order of the batches has a fixed seed, so validation does not change any other
+    random numbers.
     """
     for num_steps, heads in distilled.students(start, seed=_STUDENT_SEED, num_runs=num_runs, checkpoints=steps):
         if not all(bool(torch.isfinite(matrix).all()) for matrix in heads.values()):

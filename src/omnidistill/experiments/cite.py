@@ -64,7 +64,7 @@ def works() -> dict[str, str]:
 
 
 def _entry(work: str) -> tuple[str, str]:
-    """Return the key and the BibTeX entry of a work, which is given as a key in works.bib or as a complete entry."""
+    """Return the key and the BibTeX entry of a work, given either a key in works.bib or a complete BibTeX entry."""
     if match := re.match(_KEY, work):
         return match[1], work
     if work not in works():
@@ -118,7 +118,8 @@ def _keys_of_config(tree: Any, where: str) -> list[str]:
 def _of_encoder(name: str) -> list[str]:
     """Return the keys of the works that an encoder is based on; empty if the encoder is unknown.
 
-    Of the known encoders whose name `name` starts with, up to the end of a word, the one with the longest name is used.
+    A known encoder matches if `name` starts with the name of the encoder and the next character is not a letter. If
+    several encoders match, the one with the longest name is used.
     """
     plain = re.sub(r"[\s_]+", "-", name.lower())
     known = {re.sub(r"[\s_]+", "-", each.lower()): cites for each, cites in encoder_works().items()}

@@ -1,4 +1,4 @@
-"""All component registries, keyed by the setting or option that selects a component from each."""
+"""All component registries. The key of a registry is the setting or command-line option that uses it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from omnidistill.training.recipes import recipes
 
 
 def component_registries() -> dict[str, Registry[Any]]:
-    """Return every registry to which other packages can add components, keyed by the setting or option that uses it."""
+    """Return all registries to which other packages can add components.
+
+    The key of a registry is the setting or command-line option that selects one of its components.
+    """
     return {
         "distill.kind": methods,
         "distill.student, experts.objective": objectives,

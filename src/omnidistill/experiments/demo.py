@@ -1,6 +1,6 @@
 """The demo: distil real triplets of image, text and audio with two methods, and compare them with the baselines.
 
-The methods are HoPA and the recommended method. Both start from the same heads; every row of the table is trained and
+The methods are HoPA and the recommended method. Both start from the same heads. Students and baselines are trained and
 tuned in the same way.
 """
 

@@ -40,9 +40,9 @@ class Distiller:
             the data have no `heads` split.
         seed: seed for every random stream.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        folder: the features are stored in FOLDER/SET and the run in FOLDER/RUN, so that the commands can read
-            them. Another fit with the same rows and arguments resumes the run; other rows or arguments raise
-            InputError. None stores nothing.
+        folder: output folder, which the command line can read: features are stored in FOLDER/SET, and the run in
+            FOLDER/RUN. Calling `fit` again with the same rows and arguments resumes the run; with other rows or
+            arguments, `fit` raises InputError. None stores nothing.
 
     Attributes:
         distilled_: the distilled set.
@@ -156,7 +156,10 @@ class Distiller:
 
 
 def _stored(features: FeatureSet, place: Path) -> FeatureSet:
-    """Save the features in `place` and load them from there; if `place` exists, it must contain the same rows."""
+    """Save the features in the folder `place`, load them from it, and return them.
+
+    If the folder exists already, nothing is saved. It must then contain the same features.
+    """
     if not place.exists():
         save_features(features, place)
     stored = load(place)

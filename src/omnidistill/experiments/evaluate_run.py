@@ -1,7 +1,7 @@
 """Evaluation: score the sets of a run and the baselines on the test split, once.
 
-An evaluation is a comparison with one entry. `experiments.table_baselines` determines the baselines and the resources
-that each of them may use.
+An evaluation is like a comparison with a single method, size and seed. `experiments.table_baselines` determines the
+baselines, and how many rows and bytes each baseline may use.
 """
 
 from __future__ import annotations
@@ -127,12 +127,13 @@ def evaluate(
         result: what `distill` returned, a run, or the Path of its folder.
         data: the data of the run; None loads them from the recorded location.
         num_seeds: number of students per row of the table; None uses the number from the settings.
-        heads: initial heads, instead of those that the set was distilled for; the output is then written to
-            RUN/from-NAME.
+        heads: initial heads, instead of those with which the set was distilled. The output is then written to
+            RUN/from-NAME, where NAME is the file or folder name of the heads, or "given" for heads in memory.
         baselines: baselines by name or as objects (default: `evaluation.baselines.DEFAULT`); `zero-shot` and `full`
             are always included.
         metrics: metrics of the table, such as ("R@1", "R@50", "MRR"); None uses those from the settings.
-        shared: rows of the table that were already trained for another run on the same data and heads.
+        shared: trained heads of table rows (`Evaluation.rows`) from another run on the same data and heads. These rows
+            are not trained again.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or the object that shows it.
         command: command line, recorded in the scores.
@@ -175,7 +176,7 @@ def evaluate(
 
 
 def _opened(result: DistillResult | Run | Path, data: Data | None) -> tuple[DistillResult, FeatureSet]:
-    """Return the result and its data."""
+    """Return the result (loaded, if a run or a folder is given) and its data, after checking that they match."""
     features = None if data is None else opened(data)
     if isinstance(result, Path):
         result = open_run(result)

@@ -1,9 +1,10 @@
-"""Heads W_0 + U V^T with an update U V^T of rank N, trained on all rows by InfoNCE with Adam.
+"""Baseline: heads W_0 + U V^T, trained on all rows by InfoNCE with Adam.
 
-N synthetic rows change a head by a matrix of rank at most N, so a set of N rows is compared with rank-N updates that
-are trained directly. If the rank does not restrict the heads, the baseline equals training on all rows and is omitted.
+W_0 is an initial head, and the update U V^T has rank N. Training on N synthetic rows changes a head by a matrix of rank
+at most N. A set of N rows is therefore compared with heads whose rank-N update is trained directly. If N is at least
+the smallest dimension of the heads, the rank no longer restricts all of them, and the baseline is omitted.
 
-Shapes: R runs, r rank, d embedding width, p_m feature width, b mini-batch.
+Shapes: R runs, r rank (equal to N), d embedding width, p_m feature width, b rows of a mini-batch.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from omnidistill.training.experts.epochs import StackedHeads, epoch_orders
 
 @baselines.register("low-rank")
 class LowRank(Baseline):
-    """Heads with an update of rank N, trained on all rows."""
+    """Heads trained on all rows, with an update whose rank is at most the number of rows of a set."""
 
     sized: ClassVar[bool] = True
 
@@ -42,7 +43,7 @@ class LowRank(Baseline):
     """Candidate step sizes for Adam; the one with the best validation score is used."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether the rank restricts the heads."""
+        """Return whether the rank is at least 2 and less than every dimension of the initial heads."""
         assert setting.allowance is not None
         return (
             LEAST_ROWS
@@ -91,13 +92,13 @@ class LowRankHeads:
         }
 
     def heads(self) -> StackedHeads:
-        """Return W_0 + U V^T of every run."""
+        """Return the current heads W_0 + U V^T of all runs."""
         return {name: matrix + self.left[name] @ self.right[name].mT for name, matrix in self.start.items()}
 
     def epochs(
         self, train: FeatureSet, rate: float, config: EvaluateConfig, num_epochs: int, seed: int, purpose: str
     ) -> Iterator[int]:
-        """Train all runs, each on its own batches; yield the number of finished epochs after each epoch."""
+        """Train all runs, each on different mini-batches. After every epoch, yield the number of epochs so far."""
         objective = InfoNCE(tau=config.tau)
         leaves = [*self.left.values(), *self.right.values()]
         optimiser = torch.optim.Adam(leaves, lr=rate)
@@ -123,6 +124,6 @@ class LowRankHeads:
 
 
 def _factor(num_runs: int, width: int, rank: int, generator: torch.Generator) -> Float[Tensor, "R p r"]:
-    """Return random columns with a length of about 1, on the CPU."""
+    """Return a random p x r matrix for each of R runs; every column has a norm of about 1. All are on the CPU."""
     columns: Tensor = torch.randn(num_runs, width, rank, generator=generator, device="cpu") / width**0.5
     return columns

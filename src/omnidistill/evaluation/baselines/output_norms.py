@@ -1,6 +1,7 @@
-"""Mean length of the outputs of heads, used to bring heads of different origin to the same scale.
+"""Mean norm of the outputs of heads, used to rescale heads so that their outputs have comparable norms.
 
-Cosines do not depend on the scale of a head, but a step size and the weights of stacked heads do.
+The scale of a head does not change cosine similarities. It does change the effect of a step size, and the influence of
+each head when several heads are stacked.
 
 Shapes: N rows, d embedding width, p_m feature width.
 """

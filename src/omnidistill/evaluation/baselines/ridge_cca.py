@@ -1,4 +1,8 @@
-"""Ridge CCA heads with bias, computed from all rows in closed form; ridge and pairing are chosen on validation."""
+"""Baseline: ridge CCA heads with bias, computed from all rows in closed form.
+
+Two choices are made on validation: the ridge, and the pairs of rows from which correlations are computed. Features of
+one modality are paired either with all rows of the same group, or only with the same row, in the other modality.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ from omnidistill.training.experts.epochs import stack_runs
 class RidgeCca(Baseline):
     """Ridge CCA heads, computed from all rows in closed form.
 
-    Their width is that of the initial heads or of the narrowest features, whichever is smaller.
+    The embedding width is that of the initial heads, or the smallest feature width if that is smaller.
     """
 
     cites: ClassVar[tuple[str, ...]] = ()
@@ -33,7 +37,7 @@ class RidgeCca(Baseline):
     """Candidate ridges, in units of the mean eigenvalue of each covariance matrix; chosen on validation."""
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Compute heads for every pairing and ridge; return the heads with the best validation score."""
+        """Compute heads for every candidate ridge and row pairing; return those with the best validation score."""
         started_at, train = time.monotonic(), setting.data.train
         widths = {name: matrix.shape[1] for name, matrix in setting.start.items()}
         rank = min(next(iter(setting.start.values())).shape[0], *widths.values())

@@ -1,4 +1,4 @@
-"""The initial heads, from which every student starts, without training (zero-shot)."""
+"""Zero-shot baseline: the initial heads without any training. Every student starts from these heads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Process one entry of a comparison: distil the set of a cell or fit a baseline, and rank the test split."""
+"""Process one entry of a comparison, and store the retrieval rankings on the test split.
+
+An entry is either a baseline or a cell. A cell is one method with one size and one seed; its set is distilled.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ from omnidistill.models.heads import Heads
 
 @dataclass(frozen=True)
 class Result:
-    """Result of a cell or baseline: the rankings of every run, and the costs."""
+    """Result of a cell (one method, size and seed) or of a baseline: the rankings of every run, and the costs."""
 
     rankings: list[Rankings]
     meta: Mapping[str, Any]
@@ -43,7 +46,7 @@ class ComparisonContext:
         data: the data, on the device of the comparison.
         start: initial heads of every student, on the same device.
         store: the store for results, runs and experts.
-        origin: where the initial heads come from.
+        origin: record of where the initial heads come from, as JSON.
     """
 
     data: FeatureSet
@@ -77,8 +80,8 @@ def run_cell(context: ComparisonContext, cell: Cell, command: str, progress: Pro
 def fit_baseline(context: ComparisonContext, cell: BaselineCell) -> None:
     """Fit a baseline and store its rankings of the test split.
 
-    The heads are stored too if other baselines are computed from them. Baselines that this one needs are fitted first
-    if they are not stored.
+    If other baselines are computed from the heads of this one, the heads are stored too. If this baseline is computed
+    from others that are not stored yet, they are fitted first.
     """
     fitted = {needed.baseline.kind: _stored_heads(context, needed) for needed in cell.needed}
     setting = Setting(context.data.development(), context.start, cell.evaluate, cell.seed, cell.allowance, fitted)
@@ -100,12 +103,15 @@ def load_result(context: ComparisonContext, cell: AnyCell) -> Result:
 
 
 def num_compared_students(result: DistillResult) -> int:
-    """Return how many students were compared on validation to choose the set and its recipe, summed over all parts."""
+    """Return how many students were compared on validation to choose the set and its recipe.
+
+    If there is one set per pair of modalities, the result is the sum over all pairs.
+    """
     return sum(int(record.values.get("judged", 0)) for part in result.parts for record in part.records)
 
 
 def _stored_heads(context: ComparisonContext, cell: BaselineCell) -> TrainedHeads:
-    """Return the stored heads of a baseline; fit it if it is not stored, or was stored without its heads."""
+    """Return the stored heads of a baseline. If they are not stored, fit the baseline and store them first."""
     if not context.store.has(cell) or not _heads_in(context.store.load(cell)[0], "heads", context):
         fit_baseline(context, cell)
     tensors, meta = context.store.load(cell)

@@ -1,12 +1,14 @@
-"""Run a comparison: an engine processes baselines and cells, results are stored, and failures are reported at the end.
+"""Run a comparison: an engine processes its entries, results are stored, and failures are reported at the end.
+
+An entry is a baseline or a cell. A cell is one method with one size and one seed.
 
     FOLDER/heads/             initial heads of every student
     FOLDER/experts/<key>/     shared by all methods that need them
     FOLDER/baselines/, FOLDER/cells/   results
     FOLDER/<name>.json, .md, .csv, .tex   the table; with the layout "curve" also a figure (.svg)
 
-A folder belongs to one dataset with one choice of initial heads, not to one table. Further comparisons in the same
-folder reuse its results. Without a folder everything stays in memory.
+A folder belongs to one dataset and one choice of initial heads. It can contain several comparisons, which reuse each
+other's results. Without a folder, everything stays in memory.
 """
 
 from __future__ import annotations
@@ -86,7 +88,7 @@ def compare(
         seeds: random seeds; one set is distilled per seed (default: 0, 1, 2).
         num_students: number of students trained per set, and number of runs per baseline (default: 5).
         baselines: baselines by name or as objects; `zero-shot` and `full` are always included.
-        settings: settings in the format that `distill` accepts. Each applies to every method that has this setting.
+        settings: settings in the format that `distill` accepts. Each setting applies to every method that has it.
         layout: table layout: "retrieval", "variants", "cost", "directions" or "curve".
         preset: name of a comparison included in the package.
         config: a complete comparison, or the Path of a TOML file, instead of a preset.

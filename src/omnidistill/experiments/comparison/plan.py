@@ -1,4 +1,4 @@
-"""The plan of a comparison: its cells (one method, size and seed each) and its baselines (with or without a size).
+"""The plan of a comparison: a cell for every combination of method, size and seed, and the baselines.
 
 If the comparison has budgets instead of sizes, each method gets the largest size that fits the budget.
 """
@@ -28,7 +28,7 @@ from omnidistill.models.heads import Heads
 
 @dataclass(frozen=True)
 class Cell:
-    """A set to distil.
+    """A cell of a comparison: one set to distil, with a method, a size and a seed.
 
     Attributes:
         method: name of the row in the table.
@@ -47,7 +47,7 @@ class Cell:
 
     @property
     def group(self) -> int:
-        """The budget in bytes if there is one, else the size; table rows with the same value are compared."""
+        """The budget in bytes if there is one, else the size; sets with the same value are compared."""
         return self.size if self.budget is None else self.budget
 
     @property
@@ -68,11 +68,13 @@ class BaselineCell:
     Attributes:
         baseline: the baseline.
         evaluate: settings of the evaluation.
-        seed: seed for its random streams.
-        size: number of rows in the sets that it is compared with; None if it does not depend on the size.
-        budget: budget in bytes of these sets; None if the baseline does not depend on the budget.
-        allowance: bytes and rows that the baseline may use.
-        given: the baselines with non-default settings from which this one is computed.
+        seed: seed for the random streams of the baseline.
+        size: number of rows of the sets to compare with; None if there is a budget, or if the baseline does not depend
+            on the size.
+        budget: budget in bytes of the sets to compare with; None if there is none, or if the baseline does not depend
+            on it.
+        allowance: largest number of rows and bytes that the baseline may use.
+        given: other baselines, with non-default settings, from which this baseline is computed.
     """
 
     baseline: Baseline
@@ -85,7 +87,7 @@ class BaselineCell:
 
     @property
     def needed(self) -> list[BaselineCell]:
-        """The baselines that this one is computed from, with the same evaluation and seed."""
+        """The baselines from which this baseline is computed, with the same evaluation settings and seed."""
         given = {baseline.kind: baseline for baseline in self.given}
         return [
             _baseline_cell(given.get(name) or baselines.build(name), self.evaluate, self.seed, self.given)
@@ -104,7 +106,7 @@ class BaselineCell:
 
     @property
     def folder(self) -> str:
-        """Name of the result folder, unique to this combination of baseline, allowance, seed and settings."""
+        """Name of the result folder, unique to its baseline, size or budget, allowed bytes, seed and settings."""
         allowed = f"-{self.allowance.bytes}B" if self.allowance and self.baseline.needs else ""
         # A baseline with default settings, or whose name contains its settings, is determined by its name.
         named = self.baseline == type(self.baseline)() or self.name != self.baseline.kind
@@ -123,14 +125,14 @@ AnyCell = Cell | BaselineCell
 
 
 def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
-    """Return all cells: first every method and size (or budget) with the first seed, then with each further seed.
+    """Return all cells, sorted by seed: one cell per combination of method, size (or budget) and seed.
 
-    All inputs are checked here, before the work starts. A method has no cell at a budget that is too small for it.
+    All inputs are checked before any set is distilled. A budget that is too small for a method gives no cell.
 
     Raises:
-        InputError: a method or setting is unknown, a size exceeds the number of training rows, a budget is invalid, a
-            method fits no budget, an objective does not apply to the modalities, no method has one of the settings, or
-            a method is given twice.
+        InputError: a method is unknown or is given twice, no method has one of the settings, a size exceeds the number
+            of training rows, a budget is invalid, all budgets are too small for a method, or an objective does not
+            apply to the modalities.
     """
     rows = data.split_sizes.get("train", 0)
     for size in () if comparison.bytes else comparison.sizes:
@@ -174,8 +176,7 @@ def plan_baselines(
     """Return all baselines, with the smallest seed of the comparison.
 
     The two baselines that define gain retained come first. A baseline that depends on the size appears once per size
-    (or budget). It is left out where it has no meaning, for example if its rank does not restrict the heads, or if
-    fewer than two rows fit the budget.
+    (or budget). It is omitted at sizes for which it is not defined, for example if fewer than two rows fit the budget.
     """
     evaluate = _without_metrics(evaluate)
     groups: dict[tuple[int, int | None], list[RunConfig]] = {}
@@ -202,7 +203,10 @@ def plan_baselines(
 
 
 def _baseline_cell(baseline: Baseline, evaluate: EvaluateConfig, seed: int, others: Sequence[Baseline]) -> BaselineCell:
-    """Return the cell of a baseline. It records which of `others` the baseline needs with non-default settings."""
+    """Return the cell of a baseline.
+
+    If the baseline is computed from baselines in `others` that have non-default settings, the cell records them.
+    """
     needs = all_needs(baseline)
     given = tuple(other for other in others if other.kind in needs and other != type(other)())
     return BaselineCell(baseline, evaluate, seed, given=given)
@@ -238,7 +242,10 @@ def _cells_of_budgets(
 
 
 def _entries(methods: Sequence[MethodEntry], modalities: Sequence[str]) -> list[tuple[str, MethodEntry]]:
-    """Return (name of the row, entry) for every method; with `each_anchor`, a method becomes one entry per anchor."""
+    """Return (name of the row, entry) for every method.
+
+    With `each_anchor`, a method becomes one entry per modality, in which this modality is the anchor.
+    """
     entries: dict[str, MethodEntry] = {}
     for entry in methods:
         for each in _by_anchor(entry, modalities) if entry.each_anchor else [entry]:
@@ -262,6 +269,6 @@ def _by_anchor(entry: MethodEntry, modalities: Sequence[str]) -> list[MethodEntr
 
 
 def _digest(settings: Settings) -> str:
-    """Return a digest (8 hex digits) of all settings that affect the result; names in tables do not."""
+    """Return a digest (8 hex digits) of all settings that affect the result; names shown in tables are excluded."""
     tree = settings.model_dump(mode="json", exclude={"method", "label"})
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:8]

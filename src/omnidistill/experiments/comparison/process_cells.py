@@ -1,4 +1,4 @@
-"""Process the missing cells of a comparison, in this process or as units of an engine with several processes."""
+"""Process the cells of a comparison whose results are missing, in this process or in parallel processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run_locally(
     engine: Engine,
     progress: Progress,
 ) -> dict[AnyCell, str]:
-    """Process the missing cells one after the other in this process, and return the error of each failed cell."""
+    """Process the cells in `missing` one after the other in this process; return the error of each failed cell."""
     remaining, failures = RemainingTime(list(map(_kind, missing))), dict[AnyCell, str]()
 
     def process(cell: AnyCell) -> None:
@@ -72,7 +72,7 @@ def _process(context: ComparisonContext, cell: AnyCell, command: str, progress: 
 
 
 def _failure(result: Callable[[], None]) -> str | None:
-    """Return the error of a unit as one line, or None if it succeeded; an exception ends only this unit."""
+    """Return the error message of a failed unit of work as one line, or None if the unit succeeded."""
     try:
         result()
     except Exception as error:

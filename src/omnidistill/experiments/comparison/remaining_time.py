@@ -10,9 +10,10 @@ from omnidistill.io.tracking import Progress
 
 
 class RemainingTime:
-    """Estimates the remaining time from the mean time per kind of cell.
+    """Estimates the remaining time of a comparison from the mean time of finished cells of the same kind.
 
-    For a kind without a finished cell, the mean time of all finished cells is used.
+    The kind of a cell is the name of its method or baseline. For a kind without a finished cell, the mean time of all
+    finished cells is used.
 
     Args:
         kinds: kind of every cell that will be processed.
@@ -55,7 +56,7 @@ class LabelledProgress:
         self._progress.advance(n, **fields)
 
     def note(self, line: str) -> None:
-        """Show a line of text during the stage."""
+        """Show a line of text while the stage is running."""
         self._progress.note(line)
 
     def stop(self) -> None:

@@ -1,10 +1,11 @@
 """Stores for the results, runs and experts of a comparison: a folder, or memory.
 
-Stored results are reused, so an interrupted comparison in a folder can continue. A result contains rankings and costs.
-The ranking of every test query is stored by direction ("query->gallery": R runs x Q queries x 5 numbers, see
-`evaluation.ranking.Ranking`). The costs are `size`, `seconds`, `bytes`, `peak_bytes`, `judged` (the number of students
-compared on validation), `settings`, and for a baseline its `label`. Baselines from which others are computed, such as
-`full` and `cca`, also store their heads ("heads/NAME") and biases ("bias/NAME").
+Stored results are reused, so an interrupted comparison in a folder can continue. A result contains rankings and costs:
+
+    "query->gallery"   rankings of one direction: R runs x Q queries x 5 numbers (see `evaluation.ranking.Ranking`)
+    costs              `size`, `seconds`, `bytes`, `peak_bytes`, `settings`, `label` (only for baselines), and `judged`
+                       (number of students compared on validation)
+    "heads/MODALITY", "bias/MODALITY"   only for baselines from which others are computed, such as `full` and `cca`
 """
 
 from __future__ import annotations
@@ -46,15 +47,15 @@ class ResultStore(Protocol):
     """Stores the results of a comparison."""
 
     def has(self, cell: AnyCell) -> bool:
-        """Return whether the result is stored."""
+        """Return whether the result of a cell or baseline is stored."""
         ...
 
     def load(self, cell: AnyCell) -> Stored:
-        """Return a result. Raises InputError if it is damaged."""
+        """Return the stored result of a cell or baseline. Raises InputError if it is damaged."""
         ...
 
     def save(self, cell: AnyCell, tensors: Mapping[str, Tensor], meta: Costs) -> None:
-        """Store a result."""
+        """Store the result of a cell or baseline."""
         ...
 
     def run_folder(self, cell: Cell) -> Path | None:
@@ -78,16 +79,16 @@ class FolderStore:
     folder: Path
 
     def has(self, cell: AnyCell) -> bool:
-        """Return whether the result is stored completely."""
+        """Return whether the complete result of a cell or baseline is stored."""
         return (self.result_folder(cell) / "manifest.json").exists()
 
     def load(self, cell: AnyCell) -> Stored:
-        """Return a result. Raises InputError if it is damaged."""
+        """Return the stored result of a cell or baseline. Raises InputError if it is damaged."""
         artifact = load_artifact(self.result_folder(cell), KIND)
         return artifact.tensors, artifact.meta
 
     def save(self, cell: AnyCell, tensors: Mapping[str, Tensor], meta: Costs) -> None:
-        """Write a result atomically."""
+        """Write the result of a cell or baseline to the folder, atomically."""
         save_artifact(self.result_folder(cell), KIND, tensors, meta)
 
     def run_folder(self, cell: Cell) -> Path:
@@ -103,18 +104,18 @@ class FolderStore:
         return self.folder / "experts" / hashlib.sha256(_experts_key(data, start, config).encode()).hexdigest()[:16]
 
     def result_folder(self, cell: AnyCell) -> Path:
-        """Return the folder of a result. Version 0.1, which ignored ties, used other folder names."""
+        """Return the folder of a result. Results of version 0.1, which ignored ties, are in other folders."""
         folder = self._cell_folder(cell) if isinstance(cell, Cell) else self.folder / "baselines" / cell.folder
         return folder / "ranking"
 
     def _cell_folder(self, cell: Cell) -> Path:
-        """Return the folder of a cell: an existing folder with a run with these settings, or else a new folder."""
+        """Return the folder of a cell: the existing folder of a run with the same settings, or else a new folder."""
         folder = self.folder / "cells" / cell.folder
         return folder if folder.exists() else self._earlier.get(_settings_key(cell.config), folder)
 
     @cached_property
     def _earlier(self) -> dict[str, Path]:
-        """Folders of stored cells by their settings; earlier versions may have named the folders differently."""
+        """Maps settings to folders of stored cells, to find folders that earlier versions named differently."""
         folders = {}
         for state in sorted(self.folder.glob("cells/*/run/run.json")):
             with suppress(InputError):
@@ -130,15 +131,15 @@ class MemoryStore:
     _experts: dict[str, ExpertBuffer] = field(default_factory=dict)
 
     def has(self, cell: AnyCell) -> bool:
-        """Return whether the result is stored."""
+        """Return whether the result of a cell or baseline is stored."""
         return cell.folder in self._results
 
     def load(self, cell: AnyCell) -> Stored:
-        """Return a result."""
+        """Return the stored result of a cell or baseline."""
         return self._results[cell.folder]
 
     def save(self, cell: AnyCell, tensors: Mapping[str, Tensor], meta: Costs) -> None:
-        """Store a result."""
+        """Store the result of a cell or baseline."""
         self._results[cell.folder] = tensors, meta
 
     def run_folder(self, cell: Cell) -> None:

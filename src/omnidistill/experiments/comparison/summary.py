@@ -1,8 +1,8 @@
 """Summarise results into the content of a table: recall, gain retained, difference from the best method, and costs.
 
-Recall is the mean over all runs of a row, that is, its students for all seeds. Intervals are computed from its sets,
-one per seed, whose students are averaged; each run of a baseline counts like a set. The best method at a size (or
-budget) is the one with the highest mean of R@1, R@5 and R@10.
+The recall of a method is the mean over all its students for all seeds. Its confidence intervals are computed from its
+sets: there is one set per seed, and the students of a set are averaged. For a baseline, each run takes the place of a
+set. The best method at a size (or budget) is the one with the highest mean of R@1, R@5 and R@10.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ def summarise(
     Args:
         comparison: what was compared.
         fitted: the baselines, in the order of the table.
-        cells: the cells of the methods, in the order of the table.
+        cells: the cells (one method, size and seed each), in the order of the table.
         results: results of the cells and baselines that succeeded.
         failures: errors of the cells and baselines that failed.
         data: the dataset.
-        evaluate: metrics and gallery; None uses those of the baselines.
+        evaluate: metrics and gallery; None uses the evaluation settings of the baselines.
         name: name of the comparison.
         command: the command that ran the comparison.
         heads: fingerprint of the heads that every student starts from.
-        initial_heads: size of their files in bytes; None if it is not known.
+        initial_heads: size in bytes of the files of the initial heads; None if it is not known.
     """
     cells_of_rows: dict[tuple[str, int | None], list[AnyCell]] = {}
     every: list[AnyCell] = [*fitted, *cells]
@@ -89,7 +89,7 @@ def summarise(
 
 
 class _Row:
-    """The cells of one table row, for all seeds, and their results."""
+    """One row of the table: the cells of a method for all seeds, or a baseline, with their results."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class _Row:
 
     @property
     def coverage(self) -> Coverage:
-        """The variation that the intervals cover."""
+        """Sources of variation that the confidence intervals of the row include."""
         return Coverage.of_sets(len(self.results)) if self.is_method else Coverage.of_runs(len(self.rankings))
 
     @property
@@ -138,7 +138,7 @@ class _Row:
             zero: the initial heads.
             full: heads trained on all rows by InfoNCE.
             reference: the best heads on all rows; None if they are not among the baselines.
-            best: the best method of the group; None if every method failed.
+            best: the best method with the same size or budget; None if every method failed.
         """
         group = "" if self.group is None else f"@{self.group}" if self.budget is None else f"@{self.budget}B"
         row = ComparisonRow(
@@ -212,7 +212,7 @@ def _protocol(
 
 
 def _left_out(rows: Sequence[_Row], budgets: Sequence[int]) -> list[str]:
-    """Return a sentence that lists the methods without a row at some budget, or nothing if there are none."""
+    """Return a list with one sentence that names the methods without a row at some budget; empty if there are none."""
     labels = {row.method: row.label for row in rows if row.is_method}
     present = {(row.method, row.group) for row in rows}
     missing = [

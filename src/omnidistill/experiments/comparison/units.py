@@ -1,8 +1,8 @@
 """Split a comparison into units of work that several processes can run in parallel.
 
-Experts that several cells need are trained in a separate unit, for which these cells wait; otherwise each process would
-train the experts again. A baseline waits for those that it needs: equal-bytes truncates the heads of `full`, and `best`
-is the best of several baselines.
+If several cells need the same experts, a separate unit trains these experts, and the cells wait for that unit.
+Otherwise each process would train the experts again. Some baselines are computed from others and wait for them. For
+example, `equal-bytes` truncates the heads of `full`, and `best` is the best of several baselines.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ AnyUnit = AnyCell | SharedExperts
 
 @dataclass(frozen=True)
 class UnitRunner:
-    """The task that an engine runs: it processes one unit. Data and heads are loaded once per process.
+    """Processes one unit of a comparison when an engine calls it. Data and heads are loaded once per process.
 
     Attributes:
         data: the data, or the name or folder from which another process loads them.
@@ -64,14 +64,14 @@ class UnitRunner:
 
     @cached_property
     def context(self) -> ComparisonContext:
-        """Inputs that all units share, equal to those in the process that started the comparison."""
+        """Inputs that all units share. They are the same as in the process that started the comparison."""
         data = open_reference(self.data) if isinstance(self.data, str) else self.data
         data = data.only(self.modalities).to(self.device)
         start = load_or_create_heads(data, self.base, self.folder / "heads")
         return ComparisonContext(data, start, FolderStore(self.folder), start.meta)
 
     def __call__(self, unit: AnyUnit) -> None:
-        """Process a unit. Exceptions from a method are not caught."""
+        """Process a unit. Exceptions are not caught."""
         match unit:
             case Cell():
                 run_cell(self.context, unit, self.command, SilentProgress())
@@ -85,7 +85,7 @@ class UnitRunner:
 def plan_units(
     context: ComparisonContext, store: FolderStore, cells: Sequence[AnyCell]
 ) -> tuple[list[AnyUnit], dict[int, list[int]]]:
-    """Return the units for these cells, and for each unit the earlier units that it waits for.
+    """Return the units for these cells and, for each unit, the units that must finish before it starts.
 
     Units are identified by their position in the list.
     """
@@ -111,7 +111,10 @@ Key = tuple[tuple[str, ...], ExpertsConfig]
 
 
 def _runs(context: ComparisonContext, cell: AnyCell) -> Iterator[tuple[tuple[str, ...], RunConfig]]:
-    """Yield (modalities, settings) for each run of a cell if it needs experts: one run, or one per pair."""
+    """Yield (modalities, settings) for each run of a cell that needs experts.
+
+    A cell has one run for all modalities together, or one run per pair of modalities.
+    """
     if not isinstance(cell, Cell) or not cell.config.distill.uses_experts:
         return
     if cell.config.joint:

@@ -1,4 +1,7 @@
-"""Size budgets: find the largest N for which the files of a set, or of all per-pair sets together, fit a budget."""
+"""Size budgets: find the largest number of rows for which the files of a set fit a budget in bytes.
+
+With one set per pair of modalities, the files of all sets together must fit the budget.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from omnidistill.methods import Method
 
 
 def resolve_size(config: RunConfig, data: FeatureSet) -> RunConfig:
-    """Return the settings with a size budget replaced by the largest number of rows that fits it.
+    """Return the settings with the size budget replaced by the largest number of rows that fits the budget.
 
     Settings without a budget are returned unchanged. If the rank of the similarity matrix exceeds the number of rows
     that fit, the rank is reduced to that number.
@@ -45,13 +48,13 @@ def resolve_size(config: RunConfig, data: FeatureSet) -> RunConfig:
 
 
 def run_bytes(config: RunConfig, widths: Mapping[str, int], preprocessing: Preprocessing | None = None) -> int:
-    """Return the shipped bytes of the set that a run creates, or of all its sets if it creates one per pair.
+    """Return the size in bytes of the files of a run's set, or of all its sets if there is one per pair of modalities.
 
     Args:
         config: the settings of the run.
         widths: width p_m of the features of each modality.
-        preprocessing: the preprocessing of the data, whose means are part of each set; None: features are centred, and
-            the means take 8 bits per value.
+        preprocessing: the preprocessing of the data. Each set includes its means. None assumes centred features, with
+            means of 8 bits per value.
     """
     steps = Preprocessing.usual(widths) if preprocessing is None else preprocessing
     parts = [tuple(widths)] if config.joint else combinations(widths, 2)

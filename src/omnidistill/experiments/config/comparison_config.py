@@ -1,8 +1,8 @@
 """The settings of a comparison: its methods, sizes (or budgets), seeds and baselines, and the layout of its table.
 
-A method is a preset, given by name alone or together with a label and settings. Some presets exist once per published
-size; `{size}` in the name of a preset is replaced by the current size. With `each_anchor`, a method runs once per
-modality, each time with a different modality as its anchor.
+A method is a preset, given by name alone or together with a label and settings. Some presets exist only for the sizes
+in a paper, with one preset per size. In the name of such a preset, `{size}` is replaced by the current size. With
+`each_anchor`, a method runs once per modality, each time with a different modality as its anchor.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def load_comparison(
 
 
 def _source(source: object, preset: str | None) -> tuple[str, str, dict[str, Any]]:
-    """Return the name of a comparison, where it comes from, and its settings."""
+    """Return the name of a comparison, a description of its source for error messages, and its settings."""
     if source is not None and preset is not None:
         raise InputError(f"{argument('preset')} and {argument('config')} both choose the settings; give only one")
     match source:
@@ -166,7 +166,7 @@ def _source(source: object, preset: str | None) -> tuple[str, str, dict[str, Any
 
 
 def _listed(key: str, value: Any) -> Any:
-    """Return the value of a setting, as a list if the setting is a list; a single value becomes a list of one."""
+    """Return the value of a setting. If the setting is a list, a single value becomes a list of one element."""
     several = key in ("methods", "sizes", "bytes", "seeds", "baselines")
     if key == "methods" and isinstance(value, int):
         raise InputError(f"methods: found {value}; give a list of preset names or MethodEntry objects")
@@ -209,7 +209,7 @@ def entry_config(
 
 
 def has_setting(config: RunConfig, setting: str) -> bool:
-    """Return whether a run with this configuration has the setting that a "key=value" string names."""
+    """Return whether `config` has the setting named in a "key=value" string."""
     place: Any = config
     for part in _key(setting).split("."):
         if part not in getattr(type(place), "model_fields", {}) and not (

@@ -56,7 +56,8 @@ def load_config(
         preset: the name of a preset, instead of `source`.
         overrides: "key=value" strings with a dotted key and a TOML literal, for example "distill.iterations=500"; or a
             dict {key: value}, whose values may also be tables or components.
-        fixed: values by key, with "__" in place of the dots; values that are None are ignored.
+        fixed: settings as keyword arguments, with "__" in place of each dot in the key. Values that are None are
+            ignored.
 
     Raises:
         InputError: the TOML file is unreadable, the preset is unknown, or a setting is unknown, renamed or invalid. The
@@ -76,7 +77,7 @@ def load_config(
 
 
 def _source(source: object, preset: str) -> tuple[str, Tree]:
-    """Return (name of the source, settings); messages quote this name."""
+    """Return (description of the source, settings); error messages quote the description."""
     match source:
         case None:
             return f"preset {preset}", _preset(preset)
@@ -95,9 +96,9 @@ def parse_config(tree: Mapping[str, Any], where: str, given: Mapping[str, str] |
 
     Args:
         tree: the settings.
-        where: name of the source of the tree; messages quote it.
-        given: settings from a different source, such as the command line, as {key: name of that source}. Messages about
-            these settings quote that name instead.
+        where: description of the source of the settings, quoted in error messages.
+        given: settings that come from another source, such as the command line, as {key: description of the source}.
+            Error messages about these settings quote this description instead of `where`.
 
     Raises:
         InputError: a setting is unknown or renamed, has the wrong type, or is out of range.
@@ -165,7 +166,7 @@ def as_texts(overrides: object) -> tuple[str, ...]:
     """Return overrides as "key=value" strings; a component becomes one string per setting.
 
     Raises:
-        InputError: see `overridden`.
+        InputError: `overrides` is neither a dict nor "key=value" strings.
     """
     plain = ((key, to_jsonable_python(value)) for key, value in overridden(overrides))
     return tuple(f"{key}={json.dumps(leaf)}" for name, value in plain for key, leaf in _leaves(name, value))
@@ -194,7 +195,10 @@ def _preset(name: str) -> Tree:
 
 
 def _extended(tree: Tree, where: str) -> Tree:
-    """Return the tree, merged into the preset that it extends (if any); every component names its kind."""
+    """Return the settings tree, merged into the preset that it extends (if any).
+
+    Every component in the result is a table with the key `kind`.
+    """
     base = tree.pop("extends", None)
     if base is None:
         return with_kinds(tree, RunConfig)
@@ -204,7 +208,10 @@ def _extended(tree: Tree, where: str) -> Tree:
 
 
 def _kinds_first(pairs: Iterable[tuple[str, Any]], tree: Tree) -> list[tuple[str, Any]]:
-    """Sort the settings so that those that select a component come first, outer components before inner ones."""
+    """Sort settings: first those that select a component, then all others.
+
+    A component is selected before the components that it contains.
+    """
 
     def rank(pair: tuple[str, Any]) -> tuple[bool, int]:
         key, value = pair
@@ -246,7 +253,10 @@ def _assign(tree: Tree, key: str, value: Any, where: str) -> None:
 
 
 def _refuse_renamed(tree: Mapping[str, Any], where: str, given: Mapping[str, str]) -> None:
-    """Raise InputError if a setting has a name or value from version 0.1; the message says where, and the new name."""
+    """Raise InputError if a setting has a name or value from version 0.1 that has changed.
+
+    The message names the source of the setting and the new name or value.
+    """
 
     def source(key: str) -> str:
         return next((text for name, text in given.items() if f"{name}.".startswith(f"{key}.")), where)

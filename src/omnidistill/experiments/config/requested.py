@@ -57,7 +57,7 @@ def requested_config(
 def _require_one(
     key: str, arguments: Mapping[str, object], settings: SettingValues, others: Sequence[str] = ()
 ) -> None:
-    """Raise InputError if an argument and another source determine the same setting."""
+    """Raise InputError if the setting `key` is given more than once, for example by an argument and in `settings`."""
     given = [argument(name, value) for name, value in arguments.items() if value is not None]
     if not given:
         return
@@ -68,9 +68,9 @@ def _require_one(
 
 
 def _size_of_file(config: RunConfig | Path | None) -> list[str]:
-    """Return ["distill.size in FILE"] if the file itself sets the size, otherwise an empty list.
+    """Return ["distill.size in FILE"] if the TOML file itself sets the size, otherwise an empty list.
 
-    A size in a preset that the file extends does not count, because it is only a default.
+    If only the preset that the file extends sets a size, the list is empty, because that size is only a default.
     """
     section = read_file(config).get("distill") if isinstance(config, Path) else None
     return [f"distill.size in {config}"] if isinstance(section, dict) and "size" in section else []

@@ -1,8 +1,8 @@
 """Functions for settings trees, that is, plain dicts as read from TOML, and for the models that validate them.
 
-In a tree, a component is either a table with the key `kind` or only its name. `with_kinds` turns every component into a
-table that names its kind. This makes trees ready for merging, which must detect when two trees select different kinds,
-because different kinds have different settings.
+In a tree, a component is either a table with the key `kind` or only the name of its kind. `with_kinds` turns every
+component into a table with the key `kind`. This must happen before two trees are merged: if they select different kinds
+of a component, the settings of the old kind are dropped, because the new kind has other settings.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Model = type[BaseModel]
 
 
 def registry_of(model: Model, name: str) -> ComponentRegistry[Any] | None:
-    """Return the registry from which a field of a model takes its components, or None if it holds no component."""
+    """Return the component registry of a field in a Pydantic model, or None if the field holds no component."""
     field = model.model_fields.get(name)
     registries = [each for each in field.metadata if isinstance(each, ComponentRegistry)] if field else []
     return registries[0] if registries else None
 
 
 def components_of(model: Model, name: str) -> dict[str, type[Component]]:
-    """Return the components that a field of a model can hold, by kind; empty if it holds no component."""
+    """Return the component classes that a field of a Pydantic model accepts, by kind; empty for other fields."""
     registry, allowed = registry_of(model, name), model.model_fields[name].annotation
     if registry is None or not isinstance(allowed, type):
         return {}
@@ -37,9 +37,9 @@ def components_of(model: Model, name: str) -> dict[str, type[Component]]:
 
 
 def submodel(model: Model, name: str, tree: Any) -> Model | None:
-    """Return the model of a section, or None if the field is a single value.
+    """Return the Pydantic model that validates a section of a settings tree, or None if the field is a single value.
 
-    The `kind` in the tree determines the model; without a `kind`, the default does.
+    The `kind` in the section determines the model. Without a `kind`, it is the model of the default value.
     """
     field = model.model_fields.get(name)
     if field is None:
@@ -54,7 +54,7 @@ def submodel(model: Model, name: str, tree: Any) -> Model | None:
 
 
 def with_kinds(tree: Mapping[str, Any], model: Model) -> Tree:
-    """Return a copy of the tree in which every component is a table that names its kind."""
+    """Return a copy of the settings tree in which every component is a table with the key `kind`."""
     filled = dict(tree)
     for name in model.model_fields:
         section, registry = filled.get(name), registry_of(model, name)
@@ -70,9 +70,10 @@ def with_kinds(tree: Mapping[str, Any], model: Model) -> Tree:
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Tree:
-    """Return the base with the changes applied; if a change selects another kind, the old kind's settings are dropped.
+    """Return the settings tree `base` with the changes applied.
 
-    The base must be a tree from `with_kinds`.
+    If a change selects another kind of component, the settings of the old kind are dropped. `base` must be a tree that
+    `with_kinds` returned.
     """
     kind = changes.get("kind")
     result = {} if kind is not None and "kind" in base and kind != base["kind"] else dict(base)
@@ -104,7 +105,7 @@ def describe_fields(model: Model, prefix: str = "") -> list[tuple[str, str, str]
 
 
 def sections_of(settings: Settings, key: str = "") -> Iterator[tuple[str, Settings]]:
-    """Yield (dotted key, settings) for a validated tree and for every group of settings and every component in it."""
+    """Yield (dotted key, settings) for the given settings and, recursively, for all groups and components in them."""
     yield key, settings
     for name in type(settings).model_fields:
         value = getattr(settings, name)
@@ -137,7 +138,7 @@ def key_of(error: ValidationError) -> str:
 
 
 def _key(problem: Any) -> str:
-    """Return the dotted key without the names that Pydantic inserts for the alternatives of a union type."""
+    """Return the dotted key of a setting, without the type names that Pydantic inserts for union types."""
     return ".".join(str(part) for part in problem["loc"] if problem["type"] == "extra_forbidden" or not _is_type(part))
 
 
@@ -146,13 +147,13 @@ def _is_type(part: int | str) -> bool:
 
 
 def keys(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yield the dotted keys of all values."""
+    """Yield the dotted keys of all values in a settings tree."""
     for name, value in tree.items():
         yield from keys(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [prefix + name]
 
 
 def _model_at(location: Sequence[int | str], model: Model, tree: Any) -> Model:
-    """Return the model of the section at a location in a tree."""
+    """Return the Pydantic model that validates the section at a location in a settings tree."""
     parts = iter(location)
     for part in parts:
         section = tree.get(part) if isinstance(tree, Mapping) else None
@@ -168,7 +169,7 @@ def _model_at(location: Sequence[int | str], model: Model, tree: Any) -> Model:
 
 
 def _item_model(model: Model, name: str, item: Any) -> Model | None:
-    """Return the model of one item in a list of settings or components."""
+    """Return the Pydantic model that validates one item in a list of settings or components."""
     for kind in get_args(model.model_fields[name].annotation):
         for registry in getattr(kind, "__metadata__", ()):
             if isinstance(registry, ComponentRegistry) and item.get("kind") in registry:

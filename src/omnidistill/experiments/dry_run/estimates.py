@@ -1,4 +1,4 @@
-"""Dry runs of `experts`, `distill` and `compare`: the same functions, run with few steps in memory and extrapolated."""
+"""Dry runs of `experts`, `distill` and `compare`: run a few steps in memory and extrapolate the cost."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def estimate_comparison(
 def _sets_stage(context: ComparisonContext, store: DryRunStore, cells: Sequence[Cell]) -> Stage:
     """Return the stage that distils and scores the sets of these cells, which differ only in their seed.
 
-    Only the first set is distilled, with few steps.
+    To estimate the cost, only the set of the first cell is distilled, with few steps.
     """
     first, count, recorder, spent = cells[0], len(cells), Recorder(store.shown), sum(store.spent)
     few, started_at = replace(first, config=with_few_steps(first.config)), time.monotonic()

@@ -1,4 +1,4 @@
-"""Run stages with few steps, in memory, and extrapolate: a missing step is assumed to cost as much as one that ran."""
+"""Run stages with few steps in memory, and extrapolate the cost: every step is assumed to cost the same."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ _BYTES_PER_SECOND = 4e8  # written, with the checksum
 
 
 def grown(run: Callable[[int], T], least: int, most: int) -> tuple[T, int, float]:
-    """Run with more and more steps, until a run takes several seconds or has `most` steps.
+    """Call `run` with more and more steps, until a call takes several seconds or has `most` steps.
 
-    If imports and other one-time work slow down the first run, the second run gets too few steps, and a third follows.
+    The number of steps is extrapolated from the time of the previous call. The first call also includes one-time work,
+    such as imports, so the second call may still be too short and a third one follows.
 
     Returns:
-        The result of the last run, its number of steps, and its seconds.
+        The result of the last call, its number of steps, and its duration in seconds.
     """
     steps = min(least, most)
     while True:
@@ -57,7 +58,7 @@ def likely_epochs(limit: int, most: int) -> int:
 
 
 def size_of(tensors: Mapping[str, Tensor]) -> int:
-    """Return the size of tensors in bytes."""
+    """Return the total size of the tensors in bytes."""
     return sum(tensor.nbytes for tensor in tensors.values())
 
 
@@ -66,9 +67,9 @@ class DryRunStore(MemoryStore):
     """Stores the results of a dry run. Trains only a few experts, and estimates the cost of training all of them.
 
     Attributes:
-        shown: shows the progress to the user.
+        shown: the display that shows the progress to the user.
         stages: the estimated stages of expert training.
-        spent: seconds that each call of `experts` took.
+        spent: duration of each call of `experts`, in seconds.
     """
 
     shown: Progress = field(default_factory=SilentProgress)
@@ -76,7 +77,10 @@ class DryRunStore(MemoryStore):
     spent: list[float] = field(default_factory=list)
 
     def experts(self, data: FeatureSet, start: Heads, config: RunConfig, progress: Progress) -> ExpertBuffer:
-        """Return a few experts with these settings, enough for every start. A fixed number of epochs is kept."""
+        """Return a few experts with these settings, at least one for every set of initial heads.
+
+        If the settings fix the number of epochs, the experts are trained for that number.
+        """
         started_at, key = time.monotonic(), f"{data.modalities} {config.experts!r}"
         if key not in self._experts:
             self._experts[key] = self._train(data, start, config)
@@ -120,14 +124,18 @@ class DryRunStore(MemoryStore):
 
 
 def heads_stage(recorder: Recorder, heads: Heads) -> Stage:
-    """Return the stage that pre-trains the initial heads; a dry run trains them completely, which is fast."""
+    """Return the stage that pre-trains the initial heads. A dry run trains them completely, because this is fast."""
     records = [record for record in recorder.stages if record.label == "heads"]
     seconds = sum((record.seconds for record in records), 0.0)
     return Stage("heads", sum(sum(record.epochs) for record in records), "epochs", seconds, size_of(heads))
 
 
 def with_few_steps(config: RunConfig) -> RunConfig:
-    """Return the settings with few iterations, or with few steps for the students from which the recipe is chosen."""
+    """Return the settings of a dry run.
+
+    A method that learns the set gets few iterations. For a method that selects or computes the rows, the students that
+    are compared on validation get few steps.
+    """
     method = config.distill
     if isinstance(method, LoopSettings):
         return config.evolve(distill=method.evolve(iterations=min(method.iterations, _ITERATIONS)))
@@ -137,7 +145,7 @@ def with_few_steps(config: RunConfig) -> RunConfig:
 
 
 def method_stage(config: RunConfig, recorder: Recorder, seconds: float) -> Stage:
-    """Return the stage of a method; `seconds` is the time that it took with few steps."""
+    """Return the stage of a method, with the extrapolated cost; `seconds` is the time that it took with few steps."""
     method, records = config.distill, [r for r in recorder.stages if r.label != "heads" and r.calls]
     if isinstance(method, LoopSettings):
         seconds += sum(_missing_iterations(method, record.durations) for record in records)
@@ -150,7 +158,7 @@ def method_stage(config: RunConfig, recorder: Recorder, seconds: float) -> Stage
 
 
 def _missing_iterations(method: LoopSettings, durations: Sequence[float]) -> float:
-    """Return the seconds for the missing iterations and validations.
+    """Return the seconds for the iterations and validations that the dry run skipped.
 
     The loop also validates before the first iteration and after the last one.
     """
@@ -160,9 +168,11 @@ def _missing_iterations(method: LoopSettings, durations: Sequence[float]) -> flo
 
 
 def _missing_student_steps(method: TunedMethod, record: Record) -> float:
-    """Return the seconds for the missing steps, at every step size that reached the last checkpoint.
+    """Return the seconds for the student steps that the dry run skipped.
 
-    The number of steps doubles between checkpoints, so the last interval contains half of the steps that ran.
+    Only step sizes whose students reached the last checkpoint of the dry run are counted. The number of steps doubles
+    from one checkpoint to the next, so half of all steps lie between the last two checkpoints. The time of this half is
+    extrapolated.
     """
     calls = zip(record.durations, record.calls, strict=True)
     last = sum(seconds for seconds, (*_, fields) in calls if fields.get("steps") == _STUDENT_STEPS)
@@ -170,9 +180,10 @@ def _missing_student_steps(method: TunedMethod, record: Record) -> float:
 
 
 def baseline_stage(context: ComparisonContext, cell: BaselineCell) -> Stage:
-    """Return the stage of a baseline.
+    """Return the stage of a baseline, with the extrapolated cost.
 
-    The baseline is fitted with two runs, and with only one of the values from which validation chooses.
+    To measure the cost, the baseline is fitted with two runs and with a single candidate for every setting that
+    validation chooses.
     """
     own, full = cell.baseline, cell.evaluate
     values = {name: getattr(own, name) for name in ("learning_rates", "ridges") if hasattr(own, name)}

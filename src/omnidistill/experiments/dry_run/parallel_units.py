@@ -19,8 +19,8 @@ def start_workers(engine: Engine | str, device: str = "cpu", helpers: int = 0) -
     """Start the workers of an engine, measure how long this takes, and stop them.
 
     Returns:
-        The number of units that run at once, the stages, and the notes. If the engine has several processes, there is
-        one stage, which starts the workers, and one note; otherwise there are none.
+        The number of units that run at once, the stages, and the notes. An engine with several processes has one stage
+        (the start of the workers) and one note. An engine without workers has no stages and no notes.
 
     Raises:
         InputError: the engine does not exist or cannot be started.

@@ -1,4 +1,4 @@
-"""A `Progress` that records when every step of every stage ended."""
+"""A `Progress` implementation that records the end time of every step in every stage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omnidistill.io.tracking import Progress, SilentProgress
 
 @dataclass
 class Record:
-    """A stage: when it started, and the (time, steps, fields) of each call of `advance`."""
+    """A recorded stage: its start time, and (time, steps, fields) for each call of `advance`."""
 
     label: str
     started_at: float
@@ -20,7 +20,7 @@ class Record:
 
     @property
     def durations(self) -> list[float]:
-        """Seconds from each call of `advance` to the next; the first value counts from the start of the stage."""
+        """Seconds between consecutive calls of `advance`; the first value is measured from the start of the stage."""
         return [end - start for start, end in pairwise([self.started_at, *(at for at, *_ in self.calls)])]
 
     @property
@@ -32,8 +32,8 @@ class Record:
     def epochs(self) -> list[int]:
         """Number of epochs of each training run in the stage.
 
-        A search reports 0 steps after each epoch and 1 step when a training run ends; other stages report 1 step per
-        epoch.
+        A stage that searches for a step size calls `advance(0)` after each epoch and `advance(1)` when a training run
+        ends. Other stages count as a single training run and call `advance(1)` after each epoch.
         """
         ends = [number for number, (_, steps, _) in enumerate(self.calls) if steps]
         if len(ends) == len(self.calls):
@@ -57,7 +57,7 @@ class Recorder(SilentProgress):
         self.stages.append(Record(label, time.monotonic()))
 
     def advance(self, n: int = 1, **fields: Any) -> None:
-        """Record a call."""
+        """Record the call, and show the progress."""
         self.stages[-1].calls.append((time.monotonic(), n, fields))
         self.shown.advance(n, **fields)
 

@@ -1,4 +1,7 @@
-"""Collect facts about artifacts. Each known kind has a function; other kinds are described by their plain fields."""
+"""Collect facts about artifacts.
+
+A function describes each known kind of artifact. For other kinds, all metadata fields except nested dicts are listed.
+"""
 
 from __future__ import annotations
 

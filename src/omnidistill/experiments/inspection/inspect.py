@@ -63,7 +63,7 @@ def inspect(path: Path, verify: bool = False) -> Finding:
 
 
 def _bundled(verify: bool) -> Finding:
-    """Describe the bundled dataset as if it were packed in a folder."""
+    """Describe the bundled dataset in the same way as a packed dataset in a folder."""
     with TemporaryDirectory(prefix="omnidistill-") as place:
         save_features(load("emoji"), Path(place) / "emoji")
         return replace(_artifact(Path(place) / "emoji", verify), path=Path("emoji"))
@@ -128,7 +128,7 @@ def _comparison(path: Path, verify: bool) -> Finding:
 
 
 def _encoding(path: Path, verify: bool) -> Finding:
-    """Describe an encoding that is unfinished, or whose shards are not joined into a FeatureSet yet."""
+    """Describe an output folder of `encode` that is unfinished, or whose shards are not joined into a FeatureSet."""
     shards = sorted(path.glob("shards/*/manifest.json"))
     rows = 0
     for shard in shards:

@@ -1,6 +1,6 @@
 """Distillation from features to a set: initial heads, experts if the method needs them, then the method.
 
-With `joint = false`, one set is distilled per pair of modalities, as in published bimodal methods; all of them use the
+With `joint = false`, one set is distilled per pair of modalities, as in published bimodal methods. All sets use the
 same initial heads. Everything happens in memory; with a folder, every stage is stored as well, and an interrupted run
 can be resumed.
 """

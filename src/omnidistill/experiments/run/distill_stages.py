@@ -37,7 +37,10 @@ ExpertSource = Callable[[FeatureSet, Heads, RunConfig, Progress], ExpertBuffer]
 
 @dataclass(frozen=True)
 class DistillJob:
-    """Arguments that a run shares with the runs for its pairs of modalities."""
+    """Arguments of a run.
+
+    If a run distils one set per pair of modalities, the run of every pair gets the same arguments.
+    """
 
     heads: InitialHeads | None
     experts: ExpertBuffer | None

@@ -42,7 +42,7 @@ def load_or_train_experts(
     engine: Engine | None = None,
     reopen: Callable[[], FeatureSet] | None = None,
 ) -> ExpertBuffer:
-    """Return the expert buffer in `folder`. If it is not finished, start or resume its training first.
+    """Return the expert buffer in `folder`. If the experts are not fully trained, start or resume training first.
 
     Args:
         data: the data.
@@ -52,7 +52,7 @@ def load_or_train_experts(
         folder: folder of the buffer; None keeps it in memory.
         progress: reports progress to the user.
         engine: the engine that trains the experts; None trains them in this process.
-        reopen: function that loads the training rows on another machine.
+        reopen: function that loads the training rows in another process or on another machine.
 
     Raises:
         InputError: the experts have fewer epochs than the method needs, or the settings do not match the initial heads.
@@ -78,7 +78,7 @@ def load_or_train_experts(
 
 @dataclass(frozen=True)
 class TrainRows:
-    """Opens the training rows in another process.
+    """Loads the training rows when another process calls it.
 
     Attributes:
         location: folder or name of the data.
@@ -91,7 +91,7 @@ class TrainRows:
     device: str
 
     def __call__(self) -> FeatureSet:
-        """Return the rows."""
+        """Return the training rows, on the device of the training."""
         return open_reference(self.location).only(self.modalities).split("train").to(self.device)
 
 
@@ -149,7 +149,10 @@ def train_experts(
 
 
 def _track(buffer: ExpertBuffer, trackers: Sequence[str], folder: Path, config: RunConfig, progress: Progress) -> None:
-    """Log ||W_t - W_0||_F for every modality and epoch t, averaged over experts that start from the run's own heads."""
+    """Log the mean distance ||W_t - W_0||_F of the experts from the initial heads of the run, per modality and epoch t.
+
+    W_t are the heads of an expert after epoch t. The mean includes only experts that start from these initial heads.
+    """
     own = buffer.own_experts
     lengths = buffer.squared_distances[list(own), :, 0, : buffer.last_epochs[own[0]] + 1].sqrt().mean(0)
     settings = config.model_dump(mode="json")
