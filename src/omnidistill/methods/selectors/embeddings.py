@@ -48,8 +48,9 @@ def squared_distances(points: Float[Tensor, "n D"], centres: Float[Tensor, "k D"
 
 
 def row_chunks(num_rows: int, num_columns: int) -> Iterator[slice]:
-    """Yield slices of rows. The float32 blocks for a slice and all columns fit in `memory.CHUNK_BYTES`.
+    """Yield slices of rows that are small enough for comparing them with all columns.
 
+    All float32 matrices (rows of the slice x columns) that exist at the same time fit in `memory.CHUNK_BYTES` bytes.
     Every slice has at least one row, even if a single row does not fit.
     """
     step = max(1, memory.CHUNK_BYTES // (4 * num_columns * _BLOCKS))

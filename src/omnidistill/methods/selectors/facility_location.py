@@ -26,7 +26,7 @@ def facility_location(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select rows by greedy facility location; groups take turns. The generator is not used."""
+    """Select rows by greedy facility location, spread evenly over the groups. `generator` is not used."""
     check_size(size, len(train))
     points = joint_embeddings(train, start)
     return greedy_cover(lambda rows: points[rows] @ points.mT, -1.0, train.group_codes, size)

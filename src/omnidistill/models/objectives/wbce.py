@@ -36,7 +36,7 @@ def wbce(
     reduction: Reduction,
     epsilon: float = 0.0,
 ) -> Float[Tensor, "*r"]:
-    """Return one loss per leading index.
+    """Return one loss per similarity matrix (b x b); any leading dimensions are allowed.
 
     Args:
         similarity: similarities s.
