@@ -32,7 +32,7 @@ def get(name: str) -> type[Method]:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all methods: built-in methods first, then all others, sorted. Imports nothing."""
+    """Return the names of all methods: built-in methods first, then the others in sorted order. Imports nothing."""
     return methods.names()
 
 

@@ -3,8 +3,8 @@
     min over rows of  sum_{m<n} ||rho C_mn - C~_mn||_F^2         with the means mu_m of the data
     X~_m = 1 mu_m^T + sqrt(rho (N - 1)) Q B_m^T                  the N synthetic rows
 
-C_mn are the cross-covariances of the data, C~_mn those of the synthetic rows, and rho is a scale. The products B_m
-B_n^T approximate C_mn with N - 1 factors, and Q has N - 1 orthonormal columns. With weights = "errors", C_mn is
+C_mn are the cross-covariances of the data, C~_mn those of the synthetic rows, and rho is a scale. B_m has N - 1
+columns such that B_m B_n^T approximates C_mn. Q has N - 1 orthonormal columns. With weights = "errors", C_mn is
 weighted by the InfoNCE errors along an expert trajectory (C(gamma): UniCon, Sui et al. 2026, arXiv 2604.16678). See
 `training.closed_form.covariance_matching`.
 """

@@ -38,7 +38,7 @@ def dequantise(codes: UInt8[Tensor, "N p"], step: Float[Tensor, " N"], bits: int
 
 
 def pack_codes(codes: UInt8[Tensor, "N p"], bits: int) -> UInt8[Tensor, "N _"]:
-    """Pack codes into ceil(p bits / 8) bytes per row."""
+    """Pack the p codes of every row into ceil(p bits / 8) bytes."""
     stream = _bits_of(codes, bits)
     padded = torch.nn.functional.pad(stream, (0, -stream.shape[1] % 8))
     return _number_of(padded, 8)

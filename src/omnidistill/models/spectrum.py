@@ -24,7 +24,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Spectra of a batch of Gram matrices, with descending eigenvalues."""
+    """Eigenvalues in descending order, eigenvectors and singular values for a batch of Gram matrices."""
 
     eigenvalues: Float[Tensor, "*r b M"]
     vectors: Float[Tensor, "*r b M M"]  # column k belongs to eigenvalue k; the sign rule holds
@@ -50,8 +50,8 @@ class Spectrum:
 def spectrum(gram: Float[Tensor, "*r b M M"]) -> Spectrum:
     """Return the eigendecomposition of symmetric Gram matrices.
 
-    The result can be differentiated any number of times, and its derivatives are finite at repeated eigenvalues. Before
-    the square root, eigenvalues are clamped from below at the rounding level of the dtype.
+    The result can be differentiated any number of times, and its derivatives are finite at repeated eigenvalues. To
+    compute singular values, eigenvalues are clamped from below at the rounding level of the dtype.
     """
     eigenvalues, vectors = _Eigh.apply(gram)  # type: ignore[no-untyped-call]
     sigma = eigenvalues.clamp_min(_floor(gram.dtype)).sqrt()

@@ -179,8 +179,8 @@ def pair_folder(folder: Path, pair: tuple[str, str]) -> Path:
 def matching_loss(part: Distillation) -> float | None:
     """Return the matching loss of the set, summed over modalities; None if the log contains no matching loss.
 
-    Each record contains the loss for only one expert and one start epoch. The result is therefore a mean: over the last
-    tenth of the records, up to the record for this set. The loss in a record is computed before the update of the rows,
+    Each record contains the loss for only one expert and one start epoch, so the result is a mean. Of the records up
+    to that of the set, it covers the last tenth. The loss in a record is computed before the update of the rows,
     so the loss of the set from iteration k is in record k + 1.
     """
     matched, iteration = [f"loss/{name}" for name in part.distilled.modalities], part.distilled.provenance.iteration

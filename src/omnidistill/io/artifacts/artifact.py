@@ -204,7 +204,7 @@ def _sidecar(path: Path, tensors: str) -> dict[str, Any] | None:
 
 
 def _record(folder: Path, manifest: Mapping[str, Any]) -> FileRecord:
-    """Return the record of the one file that a manifest lists. This file is always in the artifact's folder."""
+    """Return the name, size and sha256 of the tensor file that a manifest lists, which is in the same folder."""
     match manifest["files"]:
         case [{"name": str(name), "bytes": int(size), "sha256": str(sha256), **rest}] if (
             not rest and re.fullmatch(r"[0-9a-f]{64}", sha256) and name == f"tensors-{sha256[:12]}.safetensors"

@@ -121,7 +121,7 @@ def clear_temps(folder: Path) -> None:
 
 @contextmanager
 def making(folder: Path) -> Iterator[None]:
-    """Create `folder` and its parents before the `with` block. If the block fails, remove new, empty folders."""
+    """Create `folder` and its parents before the `with` block. If it fails, remove the empty new folders."""
     missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
     try:
         try:

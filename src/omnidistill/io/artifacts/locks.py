@@ -1,4 +1,4 @@
-"""Exclusive write access to folders. The operating system releases a lock when its process ends.
+"""Exclusive write access to folders. The operating system releases a lock when the process that holds it ends.
 
 The module does not import filelock until a lock is needed, because the import takes longer than many commands.
 """

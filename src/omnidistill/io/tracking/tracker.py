@@ -1,8 +1,8 @@
 """The registry of trackers. A tracker shows the metrics of a run in another tool.
 
 A tracker receives every record of the metrics log: first all records that exist when the run starts or resumes, then
-each new record. It therefore shows every step once, even a step that another process logged, and can be added to an
-existing run.
+each new record. It therefore shows every step once, even if another process logged this step. It can also be added to
+an existing run.
 
     @trackers.register("recorder")                     in Python
     class Recorder: ...

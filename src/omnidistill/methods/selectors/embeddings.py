@@ -42,7 +42,7 @@ def joint_embeddings(train: FeatureSet, heads: Heads) -> Float[Tensor, "n D"]:
 
 
 def squared_distances(points: Float[Tensor, "n D"], centres: Float[Tensor, "k D"]) -> Float[Tensor, "n k"]:
-    """Return ||point - centre||^2, clamped at 0."""
+    """Return ||point - centre||^2 for every point and every centre, clamped from below at 0."""
     lengths = vector_norm(points, dim=1, keepdim=True).square() + vector_norm(centres, dim=1).square()
     return torch.addmm(lengths, points, centres.mT, alpha=-2).clamp_min_(0)
 

@@ -1,6 +1,8 @@
 """Facility location: every row should be close to a selected row.
 
 max_S sum_i max_{j in S} (k(i, j) + 1),        k(i, j) in [-1, 1]: mean cosine over modalities
+
+S is the set of selected rows, and i runs over all rows.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 score_i = ( sum_m || delta_im x_im^T ||_F^2 )^(1/2) = ( sum_m ||delta_im||^2 ||x_im||^2 )^(1/2)
 
-x_im are the features of row i in modality m, and delta_im is the gradient of InfoNCE with respect to the output of head
-m.
+x_im are the features of row i in modality m, and delta_im is the gradient of InfoNCE with respect to the head output of
+this row and modality.
 """
 
 from __future__ import annotations

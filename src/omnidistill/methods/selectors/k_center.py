@@ -31,7 +31,7 @@ def k_center(
 ) -> Int[Tensor, " N"]:
     """Select rows by greedy k-center with joint embeddings, spread evenly over the groups. `generator` is not used.
 
-    The largest distance is guaranteed to be at most twice the optimum only if every row is its own group.
+    If every row is its own group, the largest distance to the nearest selected row is at most twice the optimum.
     """
     check_size(size, len(train))
     points = joint_embeddings(train, start)

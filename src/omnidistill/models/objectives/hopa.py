@@ -4,8 +4,8 @@
     L_mod = -(1/b) sum_i log softmax(sigma^(i) / tau_mod)_1         one dominant direction per instance
     L_ins = wBCE(s / tau_ins, S),  s_ij = v_i . v_j                 agreement of consensus directions with S
 
-sigma^(i) are the singular values of Z (M x d), the unit embeddings of instance i, and v_i is its consensus direction
-(see `models.spectrum`). The gradient has a closed form. Let
+The unit embeddings of instance i form a matrix Z (M x d). Its singular values are sigma^(i), and its consensus
+direction is v_i (see `models.spectrum`). The gradient has a closed form. Let
 
     G = Z Z^T = U diag(lambda) U^T,   a = u_1 / sigma_1,   v = Z^T a,   p = softmax(sigma / tau_mod)
     E = lambda_ins dL_ins / ds,   g_i = sum_j (E_ij + E_ji) v_j,   h = Z g,   e_1 = (1, 0, ..., 0)
@@ -92,7 +92,7 @@ class Hopa(Objective):
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
-        """Return dL/d outputs in closed form. The result is differentiable with respect to both arguments."""
+        """Return dL/d outputs in closed form. The result is differentiable with respect to outputs and targets."""
         stacked = outputs.transpose(-3, -2).contiguous()
         products = gram(stacked)
         shrink = products.diagonal(dim1=-2, dim2=-1).clamp_min(LEAST_NORM**2).rsqrt()  # N^-1
@@ -131,7 +131,7 @@ class Hopa(Objective):
         return sigma.new_zeros(sigma.shape[:-2])
 
     def _modality_excess(self, sigma: Float[Tensor, "*r b M"]) -> Float[Tensor, "*r b M"]:
-        """Return d L_mod / d sigma."""
+        """Return the derivative of L_mod with respect to the singular values sigma."""
         first = torch.zeros(sigma.shape[-1], dtype=sigma.dtype, device=sigma.device)
         first[0] = 1
         if self.modality_term == "softmax":

@@ -45,7 +45,7 @@ class InfoNCE(Objective):
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
-        """Return dL/d outputs in closed form. The result is differentiable with respect to both arguments."""
+        """Return dL/d outputs in closed form. The result is differentiable with respect to outputs and targets."""
         left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         return pair_gradient(
             lambda c, affinities: infonce_gradient(c, affinities.unsqueeze(-3), self.tau),

@@ -32,7 +32,7 @@ class Objective(Component):
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
-        """Return dL/dY in closed form. The result is differentiable with respect to both arguments."""
+        """Return dL/dY in closed form. The result is differentiable with respect to outputs and targets."""
 
     def bind(self, modalities: Sequence[str]) -> Objective:
         """Return the objective for outputs whose modalities are in the given order.

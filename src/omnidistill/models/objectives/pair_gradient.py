@@ -5,8 +5,9 @@ errors e = dL/dc of all pairs: e_mn in block (m, n), e_mn^T in block (n, m), and
 
     dL/dY = H Y                     H = N^-1 (E - diag(E C)) N^-1           the pull-back from `sphere`, for all rows
 
-For the backward pass, let U be the cotangent of dL/dY (the gradient that arrives from later operations), B = U Y^T + Y
-U^T, D = N^-1 B N^-1 and rho_ij = (D_ii + D_jj) / 2. Primes denote cotangents, and o is the elementwise product. Then
+For the backward pass, let U be the cotangent of dL/dY, that is, the gradient that arrives from later operations. Let
+B = U Y^T + Y U^T, D = N^-1 B N^-1 and rho_ij = (D_ii + D_jj) / 2. Primes denote cotangents, and o is the elementwise
+product. Then
 
     e' = D_mn - rho o c             S' = (de/dS)^T e'                       S: the targets
     c' = (de/dc)^T e' - rho o e     E' is built from c' in the same way as E from e
@@ -118,6 +119,6 @@ def _turning(errors: Tensor, cosines: Tensor, shrink: Tensor, lengths: Tensor | 
 
 
 def _shrink(matrix: Tensor, shrink: Tensor) -> None:
-    """Multiply the matrix by N^-1 on both sides, in place."""
+    """Multiply rows and columns of the matrix by the inverse norms of the outputs (N^-1), in place."""
     matrix *= shrink.unsqueeze(-1)
     matrix *= shrink.unsqueeze(-2)

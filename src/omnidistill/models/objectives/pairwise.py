@@ -55,7 +55,7 @@ class PairwiseWbce(Objective):
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
-        """Return dL/d outputs in closed form. The result is differentiable with respect to both arguments."""
+        """Return dL/d outputs in closed form. The result is differentiable with respect to outputs and targets."""
         left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         return pair_gradient(
             lambda c, similarity: wbce_gradient(c, similarity.unsqueeze(-3), *self._loss), outputs, targets, left, right

@@ -26,7 +26,7 @@ def infonce(similarity: Float[Tensor, "*r b b"], targets: Float[Tensor, "*#r b b
 def infonce_gradient(
     similarity: Float[Tensor, "*r b b"], targets: Float[Tensor, "*#r b b"], tau: float
 ) -> Float[Tensor, "*r b b"]:
-    """Return d InfoNCE / d similarity. The result is differentiable with respect to both arguments."""
+    """Return d InfoNCE / d similarity. The result is differentiable with respect to similarity and targets."""
     logits = similarity / tau
     rows, columns = _normalised(targets)
     predicted = torch.softmax(logits, -1) + torch.softmax(logits, -2)

@@ -125,9 +125,10 @@ class Bits(Plain):
 
 @dataclass(frozen=True)
 class Views:
-    """V training rows per stored row. Training row v N + i is stored row i times sign pattern v; pattern 0 is all ones.
+    """V training rows (views) per stored row: the stored row times each of V fixed sign patterns.
 
-    The patterns are not stored. They are generated from the seed and the name of the modality.
+    With N stored rows, training row v N + i is stored row i times pattern v. Pattern 0 is all ones. The patterns are
+    not stored. They are generated from the seed and the name of the modality.
     """
 
     inner: RowForm
