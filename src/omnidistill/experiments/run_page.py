@@ -1,4 +1,4 @@
-"""Write the report page about finished runs; its content comes from their results, scores and data."""
+"""Write the report page about finished runs, from the results, scores and data of the runs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def write_report(
     Args:
         runs: run folders, or results that were stored in run folders, in the order in which the page shows them.
         output: the HTML file.
-        media: manifest of the items that the features were encoded from, for captions, pictures and sounds.
+        media: manifest of the original items, so that the page can show their captions, pictures and sounds.
         root: folder to which paths in the manifest are relative; None uses the folder that contains the manifest.
         data: the data, if they were moved or were never stored.
 
@@ -74,14 +74,14 @@ def run_view(
 ) -> RunView:
     """Return what the page shows about a run.
 
-    For a run with one set per pair of modalities, it shows the instances of all sets but no training curves.
+    If the run has one set per pair of modalities, the page shows the rows of all sets but no training curves.
 
     Args:
         result: the result of the run.
         scores: the scores of the run.
         data: the data of the run.
         cases: retrieval examples from the students of the run.
-        media: the items that the features were encoded from.
+        media: the original items, from which the features were computed.
 
     Raises:
         InputError: no item of `media` is in the data.
@@ -115,7 +115,7 @@ def run_view(
 def items_of(data: FeatureSet, media: Manifest | None) -> Items:
     """Return the captions, pictures and sounds of the rows, from the manifest if one is given.
 
-    Without a manifest, the items of the bundled dataset are still known; rows of other data are shown by their ids.
+    Without a manifest, items are known only for the bundled dataset; rows of other data are shown by their ids.
 
     Raises:
         InputError: no item of the manifest is in the data.
@@ -157,7 +157,7 @@ def unscored(result: DistillResult, data: FeatureSet) -> RunScores:
 def _named_similarities(
     similarities: Sequence[SimilarityView], modalities: Sequence[Sequence[str]]
 ) -> list[SimilarityView]:
-    """Label each similarity with the modalities of its set. If all are equal, return only one, unlabelled."""
+    """Add the names of the modalities to the view of each set's similarity. If all views are equal, return only one."""
     if len(set(similarities)) == 1:
         return [similarities[0]]
     return [

@@ -1,7 +1,7 @@
 """Choose the baselines in the tables of `evaluate` and `compare`, and the inputs to which each baseline is fitted.
 
-A comparison has one table entry per method, size (or budget) and seed; an evaluation is a comparison with one entry.
-Both fit the same baselines with the same settings, so rows with equal labels have equal numbers.
+The table of `compare` has one entry per method, size (or budget) and seed; the table of `evaluate` has one entry. Both
+commands fit the same baselines with the same settings, so baselines with the same name have the same numbers.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Group:
     budget: int | None = None
 
     def allowance(self, data: FeatureSet) -> Allowance:
-        """Return how many rows and bytes a baseline that depends on the size may use.
+        """Return how many rows and bytes a baseline may use, so that it is comparable with the sets of this group.
 
-        Sets that share a size allow this number of real rows, and the bytes of the largest set. Sets that share a
-        budget allow as many float32 rows as fit the budget, and the complete budget. Bytes include all files that a
-        receiver needs.
+        If the sets have the same size, the baseline may use this number of real rows, and as many bytes as the largest
+        set. If they have the same budget in bytes, the baseline may use the complete budget, and as many float32 rows
+        as fit in it. Bytes include all files that a receiver needs.
         """
         widths, steps = data.widths, data.preprocessing
         if self.budget is None:
@@ -48,7 +48,7 @@ def named_baselines(requested: Sequence[str | Baseline] | None) -> tuple[Baselin
     """Return the baselines that are given by name or as objects; None selects the default baselines.
 
     Raises:
-        InputError: no baseline has one of the names; the message suggests the closest name.
+        InputError: a name is unknown; the message suggests the closest name.
     """
     if requested is None:
         return default_baselines()
@@ -60,8 +60,8 @@ def table_baselines(
 ) -> tuple[Baseline, ...]:
     """Return the baselines of a table without duplicates, the required ones first.
 
-    `full-own` is replaced by one baseline per student objective. If a baseline needs others that are not requested,
-    they are added before it.
+    The baseline `full-own` trains on all rows with the objective of the students. It is replaced by one baseline per
+    student objective. If a baseline needs other baselines that are not requested, they are added before it.
     """
     students = [config.distill.student for config in configs]
     every = [*(baselines.build(name) for name in REQUIRED), *requested]
@@ -79,14 +79,14 @@ def setting_of(
     seed: int,
     group: Group | None,
 ) -> Setting | None:
-    """Return the inputs to which a baseline is fitted; None if the baseline does not apply to the group."""
+    """Return the inputs to which a baseline is fitted; None if it does not apply to this group of sets."""
     allowance = group.allowance(data) if baseline.sized and group is not None else None
     setting = Setting(development, start, evaluate, seed, allowance)
     return setting if baseline.applies(setting) else None
 
 
 def dependencies_first(requested: Sequence[Baseline]) -> list[Baseline]:
-    """Sort the baselines so that each one comes after those that it needs; otherwise the order stays the same."""
+    """Sort the baselines so that each comes after the baselines that it needs. Otherwise, keep their order."""
     named = {baseline.kind: baseline for baseline in requested}
     ordered: dict[str, Baseline] = {}
 
@@ -102,7 +102,7 @@ def dependencies_first(requested: Sequence[Baseline]) -> list[Baseline]:
 
 
 def _with_needs(requested: Sequence[Baseline]) -> list[Baseline]:
-    """Return the baselines, each preceded by those that it needs and that are not yet in the list."""
+    """Return the baselines. If a baseline needs others that are missing from the list, insert them before it."""
     present = {baseline.kind for baseline in requested}
     complete: list[Baseline] = []
     for baseline in requested:
@@ -113,7 +113,7 @@ def _with_needs(requested: Sequence[Baseline]) -> list[Baseline]:
 
 
 def all_needs(baseline: Baseline) -> list[str]:
-    """Return the names of all baselines that this one needs, directly or indirectly, in the order of computation."""
+    """Return the names of all baselines that this one needs, directly or indirectly, in the order in which they run."""
     names: list[str] = []
     for name in baseline.needs:
         names += [*all_needs(baselines.build(name)), name]
@@ -124,7 +124,7 @@ def check_result(baseline: Baseline, result: object, start: Heads) -> TrainedHea
     """Check that a baseline returned heads with valid shapes, and return its result.
 
     Raises:
-        InputError: the result is not a `TrainedHeads` object, or a head does not have the shape R x d x p_m.
+        InputError: the result is not a `TrainedHeads` object, or heads do not have the shape R x d x p_m (R runs).
     """
     where = f"baseline '{baseline.kind}'" + (f" from package '{baseline.package}'" if baseline.package else "")
     if not isinstance(result, TrainedHeads):

@@ -1,9 +1,9 @@
 """Methods that produce a set. Each method has its own file; `methods` lists them by name.
 
-    learn        rows learned by the outer loop (HoPA, LoRS, RepBlend, MTT, TESLA, shortcut trajectories, task loss ...)
+    learn        rows learned by the outer loop (HoPA, LoRS, RepBlend, MTT, TESLA, PTM-ST, task loss ...)
     select       real rows, or averages of real rows (coresets, prototypes)
     covmatch     rows computed in closed form, with the same cross-covariances as the data
-    apm          rows computed in closed form, from which least squares recovers the analytic heads of the data
+    apm          rows computed in closed form, on which least squares gives the heads of the data, up to rank N - 1
 
 A published method is a preset: a file in presets/ that names one of these methods and its components.
 """
@@ -32,12 +32,12 @@ def get(name: str) -> type[Method]:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all methods: built-in methods first, then all others, sorted. Imports nothing."""
+    """Return the names of all methods: built-in methods first, then the others in sorted order. Imports nothing."""
     return methods.names()
 
 
 def list() -> dict[str, str]:
-    """Return {name: first line of the docstring} for all methods; for a method that cannot be loaded, the reason."""
+    """Return {name: first line of the docstring} for all methods. If a method fails to load, its text is the reason."""
     return methods.list()
 
 

@@ -1,9 +1,12 @@
 """Analytic parameter matching (APM; Bo & Wang, ICML 2026) in closed form, for any number of modalities.
 
-    A_mn = S_m(eps)^{-1} C_mn S_n(eps)^{-1},   B_m B_n^T nearest to A_mn,   X~_m = 1 mu_m^T + c Q B_m^+
+    A_mn = S_m(eps)^{-1} C_mn S_n(eps)^{-1}      analytic parameters: the product W_m^T W_n of least-squares heads
+    B_m B_n^T nearest to A_mn                    B_m (p_m x (N - 1)): factors of the analytic parameters
+    X~_m = 1 mu_m^T + c Q B_m^+                  the N synthetic rows; B_m^+: pseudo-inverse of B_m
 
-From these rows, least squares recovers the analytic projectors A_mn of the data up to rank N - 1. See
-`training.closed_form.analytic_parameters`.
+S_m(eps) is the covariance of modality m with ridge eps, C_mn a cross-covariance, and mu_m a mean. Q has N - 1
+orthonormal columns, and c is a scale. On these rows, least squares gives the analytic parameters of the data, up to
+rank N - 1. See `training.closed_form.analytic_parameters`.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from omnidistill.training.closed_form import accumulate_moments, apm_rows
 
 @methods.register("apm")
 class Apm(TunedMethod):
-    """Rows from which least squares recovers the analytic projectors of the data, in closed form (APM)."""
+    """Rows, computed in closed form, on which least squares gives the same heads as on the data (APM)."""
 
     cites: ClassVar[tuple[str, ...]] = ("apm",)
 
@@ -42,7 +45,7 @@ class Apm(TunedMethod):
 
     @property
     def set_similarity(self) -> Similarity:
-        """The identity, S = I."""
+        """Similarity of the set: the identity, S = I."""
         return FixedIdentity()
 
     def most_rows(self, train: FeatureSet) -> int:

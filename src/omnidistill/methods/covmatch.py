@@ -1,9 +1,12 @@
 """CovMatch (Lee & Chung, NeurIPS 2025, arXiv 2510.18583) in closed form, for any number of modalities.
 
-    min over rows of  sum_{m<n} ||rho C_mn - C~_mn||_F^2  with equal means:   X~_m = 1 mu_m^T + sqrt(rho (N-1)) Q B_m^T
+    min over rows of  sum_{m<n} ||rho C_mn - C~_mn||_F^2         with the means mu_m of the data
+    X~_m = 1 mu_m^T + sqrt(rho (N - 1)) Q B_m^T                  the N synthetic rows
 
-C_mn are the cross-covariances of the data. With weights = "errors", they are weighted by the InfoNCE errors along an
-expert trajectory (C(gamma): UniCon, Sui et al. 2026, arXiv 2604.16678). See `training.closed_form.covariance_matching`.
+C_mn are the cross-covariances of the data, C~_mn those of the synthetic rows, and rho is a scale. B_m has N - 1
+columns such that B_m B_n^T approximates C_mn. Q has N - 1 orthonormal columns. With weights = "errors", C_mn is
+weighted by the InfoNCE errors along an expert trajectory (C(gamma): UniCon, Sui et al. 2026, arXiv 2604.16678). See
+`training.closed_form.covariance_matching`.
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ class CovMatch(TunedMethod):
 
     @property
     def set_similarity(self) -> Similarity:
-        """The identity, S = I."""
+        """Similarity of the set: the identity, S = I."""
         return FixedIdentity()
 
     @property

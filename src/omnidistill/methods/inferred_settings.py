@@ -1,12 +1,13 @@
 """Settings that are inferred from data and experts if the user does not set them, with the reason for each value.
 
-    experts.learning_rate, experts.num_epochs   the best on validation when training on all rows (`full_training`)
+    experts.learning_rate, experts.num_epochs   the values with the best validation score when training on all rows
     distill.outer.num_expert_epochs             all epochs of an expert, from its initial heads to its end
     distill.initial_step_size                   the step size of the experts that start from the run's initial heads
-    distill.storage.views                       the number of views that gives about 256 rows to train on
+    distill.storage.views                       training rows per stored row, so that there are about 256 training rows
 
-Experts that start from other initial heads have their own step size and number of epochs, which are reported next to
-those for the run's heads. `num_expert_epochs` stays unset in the set's settings, because it differs between experts.
+Experts that start from other initial heads have their own step size and number of epochs. The reason for a value also
+states the values of these experts. `num_expert_epochs` stays unset in the settings of the set, because it differs
+between experts.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ L = TypeVar("L", bound=LoopSettings)
 
 
 def infer_settings(settings: L, task: Task, buffer: ExpertBuffer | None = None) -> tuple[L, Task]:
-    """Return the settings with unset values inferred, and the task, whose provenance records the reasons."""
+    """Return the settings with unset values inferred, and the task with the reasons added to its provenance."""
     changes: dict[str, Any] = {}
     choices: dict[str, str] = {}
     if buffer is not None:

@@ -1,15 +1,17 @@
 """Rows learned by the outer loop. Most published methods are special cases of this method.
 
-    min over rows, S, step sizes of  L(student trained on the rows)         L: the outer objective
+    min over rows, S, step sizes of  L(student trained on the rows)         L: outer objective, S: target similarities
 
-The choice of student, experts, similarity, outer objective and rollout gives the methods of Cazenavette et al. 2022
-(MTT), Wu et al. 2024 (MTT-VL), Xu et al. 2024 (LoRS), Zhang et al. 2025 (RepBlend), Gao et al. 2026 (HoPA, eq. 7) and
-Guo et al. 2026 (PTM-ST).
+The choice of student, experts, similarity, outer objective and rollout (how to differentiate through the training of
+the student) gives the methods of Cazenavette et al. 2022 (MTT), Wu et al. 2024 (MTT-VL), Xu et al. 2024 (LoRS), Zhang
+et al. 2025 (RepBlend), Gao et al. 2026 (HoPA, eq. 7) and Guo et al. 2026 (PTM-ST).
 
-The result is the set with the best validation score. With fewer than 20 validation groups, this choice would be luck,
-so the result is then the last set, with the number of steps used for learning it. The loop stops early if there is
-nothing to gain: before the first iteration if experts do not improve validation, or after a third of the iterations if
-students trained on the best set do not.
+The result is the set with the best validation score. With fewer than 20 validation groups, the best score would be a
+matter of luck. The result is then the last set, and students train on it for as many steps as in the outer loop.
+
+The loop stops early if the validation score shows that there is nothing to gain. With experts, it stops before the
+first iteration if the experts do not improve the score of the initial heads. Without experts, it stops after a third of
+the iterations if students trained on the best set do not improve this score.
 """
 
 from __future__ import annotations
@@ -44,16 +46,16 @@ class Learn(LoopSettings, Method):
 
     @property
     def last_expert_epoch(self) -> int:
-        """The last epoch that every expert must have."""
+        """The epoch up to which every expert must be trained."""
         return self.outer.last_epoch
 
     @property
     def expert_span(self) -> int | None:
-        """Number of expert epochs between the start of a student and its target."""
+        """Number of expert epochs between the heads from which a student starts and the heads that it must match."""
         return self.outer.span
 
     def run(self, task: Task) -> Distillation:
-        """Learn the rows. With trajectory matching, also compute the rank floor."""
+        """Learn the rows. With trajectory matching, also compute a lower bound on the matching loss (rank floor)."""
         buffer = task.experts() if self.uses_experts else None
         if buffer is not None:
             task = task.with_experts(buffer)

@@ -23,7 +23,7 @@ class Method(SetSettings):
 
     @abstractmethod
     def run(self, task: Task) -> Distillation:
-        """Produce a set of `size` rows and choose its recipe on validation.
+        """Produce a set of `size` rows, and choose how to train on it (its recipe) by validation score.
 
         A method must not read test rows, and must draw random numbers only from named streams seeded by `task.seed`.
 
@@ -38,16 +38,16 @@ class Method(SetSettings):
 
     @property
     def last_expert_epoch(self) -> int:
-        """The last epoch that every expert must have; 0: no epoch is required."""
+        """The epoch up to which every expert must be trained; 0 if no training is required."""
         return 0
 
     @property
     def expert_span(self) -> int | None:
-        """Number of expert epochs that each spectrum in the buffer spans; None: all epochs."""
+        """Number of epochs in each expert update whose singular values are stored; None: all epochs."""
         return 1
 
     def most_rows(self, train: FeatureSet) -> int:
-        """Return the largest possible size of a set from these training rows."""
+        """Return the largest size of a set that the method can produce from these training rows."""
         return len(train)
 
 

@@ -1,6 +1,6 @@
 """Methods that select or compute rows instead of learning them.
 
-Their step size and number of steps are chosen on validation.
+The recipe of a set (step size and number of steps for training on it) is the one with the best validation score.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from omnidistill.methods.task import Task
 
 
 class TunedMethod(Method):
-    """Base class of methods that do not learn rows; the recipe is chosen on validation."""
+    """Base class of methods that do not learn rows. Step size and number of steps are chosen by validation score."""
 
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0)
     """Candidate step sizes."""
@@ -30,12 +30,12 @@ class TunedMethod(Method):
     """Largest candidate number of steps; the candidates are 8, 16, 32, and so on."""
 
     def tuned(self, task: Task, candidates: Sequence[DistilledSet], started_at: float) -> Distillation:
-        """Return the candidate and the recipe with the best validation score.
+        """Return the candidate set, step size and number of steps with the best validation score.
 
         Args:
             task: the inputs of the method.
             candidates: sets to choose from.
-            started_at: value of `time.monotonic()` when the method started, from which the reported seconds count.
+            started_at: value of `time.monotonic()` when the method started; used for the reported duration.
         """
         train, validation = task.development.train, task.development.validation
         task.progress.start(len(candidates), f"choose the recipe for {self.num_stored} rows")

@@ -29,7 +29,7 @@ class Select(TunedMethod):
 
     @property
     def set_similarity(self) -> Similarity:
-        """The groups: rows from the same group are positives of each other."""
+        """Similarity of the set: rows from the same group are positives of each other."""
         return SharedGroups()
 
     @property

@@ -23,11 +23,11 @@ class Task:
     """Inputs of a method.
 
     Attributes:
-        development: the splits that may be used for training and for choices.
-        start: initial heads of students, {modality: d x p_m}, on the device of the data. Methods compute there.
+        development: the splits that may be used for training and for choosing settings.
+        start: initial heads of students, {modality: d x p_m}, on the device where methods compute.
         seed: seed for all random streams.
         experts_config: how experts are trained.
-        folder: folder for the log and the checkpoints; None: nothing is written. The caller saves the set.
+        folder: folder for the log and the checkpoints; None writes neither. The caller saves the set.
         experts: function that trains (or loads) the expert trajectories.
         provenance: record of how the set is produced, as far as it is known.
         initial_set: set from which the outer loop continues; None: it starts from random training rows.
@@ -54,7 +54,7 @@ class Task:
         return next(iter(self.start.values())).shape[0]
 
     def with_experts(self, buffer: ExpertBuffer) -> Task:
-        """Return the same task with these experts recorded in its provenance."""
+        """Return a copy of the task with these experts recorded in the provenance."""
         key = buffer.key.to_json()
         trained = {name: key[name] for name in ("config", "starts", "seed")}
         return replace(self, provenance=replace(self.provenance, experts=trained))
@@ -64,7 +64,8 @@ class Task:
 
         Args:
             settings: determines how the rows are stored and how students train on them.
-            tensors: latent rows ("rows/NAME") and tensors of the similarity ("similarity/...").
+            tensors: rows of each modality before storage ("rows/NAME"), and tensors of the similarity
+                ("similarity/...").
             ids: ids of the real rows, if rows were selected.
         """
         train = self.development.train

@@ -2,10 +2,10 @@
 
     x_i ~ s_i q_i,   q_i integers in [-L, L],   L = 2^(b-1) - 1,   s_i = f max|x_i| / L
 
-The factor f <= 1 is chosen from a fixed list to minimise the squared error. With f < 1, large numbers are
-clipped and the step is finer. The stored code is q + L + 1 > 0. Code j of a row occupies the bits b j to b j + b - 1 in
-the bytes of that row, lowest bit first. Code 0 represents no number and only pads the last byte, so the width of the
-rows follows from their codes.
+The factor f <= 1 is chosen from a fixed list to minimise the squared error. With f < 1, large numbers are clipped and
+the step is finer. The stored code is q + L + 1 > 0. Code j of a row occupies the bits b j to b j + b - 1 in the bytes
+of that row, lowest bit first. Code 0 represents no number and only pads the last byte, so the number of values per row
+need not be stored.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def dequantise(codes: UInt8[Tensor, "N p"], step: Float[Tensor, " N"], bits: int
 
 
 def pack_codes(codes: UInt8[Tensor, "N p"], bits: int) -> UInt8[Tensor, "N _"]:
-    """Pack codes into ceil(p bits / 8) bytes per row."""
+    """Pack the p codes of every row into ceil(p bits / 8) bytes."""
     stream = _bits_of(codes, bits)
     padded = torch.nn.functional.pad(stream, (0, -stream.shape[1] % 8))
     return _number_of(padded, 8)

@@ -5,9 +5,9 @@ An instance has one unit embedding per modality, Z in R^{M x d}. Its Gram matrix
 3), is v_1 = Z^T u_1 / sigma_1. Here it is written as v_1 = Z^T a with a = u_1 / sigma_1.
 
 An SVD determines v_1 only up to its sign, but the proxy similarity s_ij = v_i . v_j depends on the sign. Sign rule:
-flip v_1 so that sum_m u_1m >= 0. Then v_1 points along the mean of the modality embeddings; it is unique if all cosines
-are positive (Perron-Frobenius). The sum vanishes if M = 2 and the cosine is negative: u_1 = (1, -1) / sqrt 2. No rule
-can then be symmetric in the modalities, so the sign of the first entry decides.
+flip v_1 so that sum_m u_1m >= 0. Then v_1 has a non-negative inner product with the mean of the modality embeddings. If
+all cosines are positive, v_1 is unique (Perron-Frobenius). If M = 2 and the cosine is negative, u_1 = (1, -1) / sqrt 2,
+so the sum vanishes. No rule can then be symmetric in the modalities, so the sign of the first entry decides.
 
 Shapes: b instances, M modalities; `*r` stands for leading dimensions, one index per run.
 """
@@ -24,7 +24,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Spectra of a batch of Gram matrices, with descending eigenvalues."""
+    """Eigenvalues in descending order, eigenvectors and singular values for a batch of Gram matrices."""
 
     eigenvalues: Float[Tensor, "*r b M"]
     vectors: Float[Tensor, "*r b M M"]  # column k belongs to eigenvalue k; the sign rule holds
@@ -35,11 +35,11 @@ class Spectrum:
         return self.vectors[..., mode] / self.sigma[..., mode : mode + 1]
 
     def weight_rates(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
-        """Return the factors gamma in the first-order perturbation of a = u_k / sigma_k.
+        """Return the factors gamma in the first-order change of a = u_k / sigma_k if the Gram matrix G changes by dG.
 
             da = U (gamma o (U^T dG u_k)) / sigma_k,  gamma_l = 1 / (lambda_k - lambda_l),  gamma_k = -1 / (2 lambda_k)
 
-        gamma_l is 0 if the gap lambda_k - lambda_l vanishes.
+        Here o is the elementwise product. gamma_l is 0 if the gap lambda_k - lambda_l vanishes.
         """
         own = -0.5 / self.sigma[..., mode : mode + 1].square()
         before = self.eigenvalues[..., mode : mode + 1] - self.eigenvalues[..., :mode]
@@ -50,8 +50,8 @@ class Spectrum:
 def spectrum(gram: Float[Tensor, "*r b M M"]) -> Spectrum:
     """Return the eigendecomposition of symmetric Gram matrices.
 
-    The result can be differentiated any number of times, and its derivatives are finite at repeated eigenvalues. Before
-    the square root, eigenvalues are clamped from below at the rounding level of the dtype.
+    The result can be differentiated any number of times, and its derivatives are finite at repeated eigenvalues. To
+    compute singular values, eigenvalues are clamped from below at the rounding level of the dtype.
     """
     eigenvalues, vectors = _Eigh.apply(gram)  # type: ignore[no-untyped-call]
     sigma = eigenvalues.clamp_min(_floor(gram.dtype)).sqrt()
@@ -71,10 +71,13 @@ def _inverse(gaps: Tensor) -> Tensor:
 class _Eigh(torch.autograd.Function):
     """`torch.linalg.eigh` with descending eigenvalues, the sign rule, and finite gradients at repeated eigenvalues.
 
-    dU = U (F o U^T dG U), F_jk = 1 / (lambda_k - lambda_j). If two eigenvalues coincide, the functions in this module
-    do not depend on the basis chosen for the pair. The pair's entry of the cotangent is therefore zero, and its entry
-    of F may be set to 0. (The common alternative gap / (gap^2 + eps^2) has slope 1 / eps^2 at gap 0. The gap is 0 on
-    the diagonal, so this slope would swamp the second derivative.)
+        dU = U (F o U^T dG U),   F_jk = 1 / (lambda_k - lambda_j),   o: elementwise product
+
+    If two eigenvalues j and k coincide, the functions in this module do not depend on the choice of eigenvectors. The
+    incoming gradient is therefore zero at (j, k), and F_jk may be set to 0.
+
+    A common alternative to 1 / gap is gap / (gap^2 + eps^2). Its slope at gap 0 is 1 / eps^2. On the diagonal of F,
+    where the gap is always 0, this large slope would dominate the second derivative.
     """
 
     @staticmethod

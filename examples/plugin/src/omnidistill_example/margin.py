@@ -37,7 +37,7 @@ class Margin(od.Objective):
     """Cosine above which a pair that does not match costs something."""
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return one loss per leading index."""
+        """Return one loss per run (index of the leading dimensions)."""
         units, _ = _units(outputs)
         losses = [self._errors(units[..., m, :, :] @ units[..., n, :, :].mT, targets) for m, n in _pairs(outputs)]
         return torch.stack([(weight * error.square()).mean((-2, -1)) for weight, error in losses]).mean(0) / 2

@@ -56,15 +56,15 @@ class DistillResult:
 
     @property
     def sets(self) -> tuple[DistilledSet, ...]:
-        """The sets: one, or one per pair of modalities."""
+        """All sets of the result: one, or one per pair of modalities."""
         return tuple(part.distilled for part in self.parts)
 
     @property
     def set(self) -> DistilledSet:
-        """The set.
+        """The set, if the result has only one.
 
         Raises:
-            InputError: there is one set per pair of modalities; use `sets`.
+            InputError: the result has one set per pair of modalities; use `sets`.
         """
         if len(self.parts) > 1:
             raise InputError(f"the result has {len(self.parts)} sets, one per pair of modalities; use result.sets")
@@ -77,12 +77,12 @@ class DistillResult:
 
     @property
     def bytes(self) -> int:
-        """Shipped bytes of the sets: total size of the files that a receiver needs to train, without initial heads."""
+        """Total size in bytes of the files that a receiver needs to train on the sets, without the initial heads."""
         return sum(distilled.bytes for distilled in self.sets)
 
     @property
     def choices(self) -> Mapping[str, str]:
-        """Settings that were inferred from the data, by name. Each text states the value and the reason for it."""
+        """Settings that were inferred from the data: {name: text with the value and the reason for it}."""
         return {name: reason for distilled in self.sets for name, reason in distilled.provenance.choices.items()}
 
     @property
@@ -98,7 +98,7 @@ class DistillResult:
             seed: seed for drawing mini-batches; it has no effect if the recipe fixes the mini-batches.
 
         Raises:
-            InputError: there is one set per pair of modalities, or the heads do not match the set.
+            InputError: the result has one set per pair of modalities, or the heads do not match the set.
         """
         return self.set.train(self.start if start is None else start, seed)
 
@@ -147,7 +147,7 @@ class DistillResult:
         )
 
     def _places(self) -> list[str]:
-        """Return the folder of each set, or the names of its modalities if it is not stored."""
+        """Return the folder of each set. If the sets are not stored, return the modalities of each set instead."""
         if self.folder is None:
             return ["+".join(distilled.modalities) for distilled in self.sets]
         if self.config.joint:
@@ -159,7 +159,7 @@ class DistillResult:
         return f"{num_bytes:,} bytes, {100 * num_bytes / self.training_bytes:.3g} % of the training features"
 
     def _rank_notes(self) -> list[str]:
-        """Return a note if the rank of the similarity matrix was reduced to the number of rows that fit the budget."""
+        """Return a list with one note if the budget reduced the rank of the similarity matrix, else an empty list."""
         if self.requested is None:
             return []
         before, after = (
@@ -177,11 +177,11 @@ def pair_folder(folder: Path, pair: tuple[str, str]) -> Path:
 
 
 def matching_loss(part: Distillation) -> float | None:
-    """Return the matching loss of the set, summed over modalities; None if nothing was matched.
+    """Return the matching loss of the set, summed over modalities; None if the log contains no matching loss.
 
-    The log contains losses of single experts and start epochs, so this is the mean over the last tenth of the records
-    up to the loss of the set. A record has the loss before its update: that of the set from iteration k is in record
-    k + 1.
+    Each record contains the loss for only one expert and one start epoch, so the result is a mean. Of the records up
+    to that of the set, it covers the last tenth. The loss in a record is computed before the update of the rows,
+    so the loss of the set from iteration k is in record k + 1.
     """
     matched, iteration = [f"loss/{name}" for name in part.distilled.modalities], part.distilled.provenance.iteration
     of_set = [
@@ -196,7 +196,7 @@ def matching_loss(part: Distillation) -> float | None:
 
 
 def last_iteration(part: Distillation) -> int:
-    """Return the number of outer iterations of the loop, which may have stopped early."""
+    """Return how many outer iterations were run. The loop may have stopped before the configured number."""
     return max((record.iteration for record in part.records if record.iteration is not None), default=0)
 
 

@@ -6,10 +6,10 @@
     RUN/distilled/        the set; its manifest is written last, so a run with a manifest is finished
     RUN/timings.json      seconds per stage
     RUN/metrics.jsonl     one record per iteration of the outer loop
-    RUN/pairs/A~B/        with joint = false: one run per pair of modalities instead of one set for all modalities
+    RUN/pairs/A~B/        only if joint = false: one run per pair of modalities instead of one set for all modalities
 
-The fingerprint covers the `heads`, `train` and `validation` splits, that is, all rows that are used for training or
-for choosing settings. The test split is part of neither the fingerprint nor any artifact.
+The fingerprint covers all rows that are used for training or for choosing settings: the `heads`, `train` and
+`validation` splits. The fingerprint and the artifacts do not include the test split.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ FLOOR, RUN = "floor.json", "run.json"
 
 
 class RankFloor(JsonContent):
-    """Content of floor.json: the rank floor of the matching loss for each modality.
+    """Content of floor.json: the rank floor for each modality.
 
-    The floor is None if it cannot be computed from the experts.
+    The rank floor is a lower bound on the matching loss of any set with this number of rows (Eckart-Young). It is None
+    if it cannot be computed from the experts.
     """
 
     remedy: ClassVar[str] = "distil again"
@@ -77,7 +78,7 @@ class Run:
 
     @property
     def parts(self) -> tuple[Run, ...]:
-        """The runs that produce one set each: this run, or the runs for the pairs of modalities."""
+        """The runs that produce one set each: only this run, or one run per pair of modalities."""
         return tuple(open_run(folder) for folder in self._pair_folders()) or (self,)
 
     def heads(self, data: FeatureSet) -> Heads:
@@ -91,7 +92,11 @@ class Run:
         return all((folder / "distilled" / "manifest.json").exists() for folder in folders)
 
     def sets(self) -> tuple[DistilledSet, ...]:
-        """Return the finished sets, one per part. Raises InputError if the run is not finished."""
+        """Return the finished sets: one, or one per pair of modalities.
+
+        Raises:
+            InputError: the run is not finished.
+        """
         if not self.finished:
             raise InputError(f"{self.folder}: the run is not finished; resume it with {argument('resume', True)}")
         return tuple(DistilledSet.load(part.folder / "distilled") for part in self.parts)
@@ -100,7 +105,7 @@ class Run:
         """Return the finished set.
 
         Raises:
-            InputError: the run is not finished, or has one set per pair of modalities.
+            InputError: the run is not finished, or it has one set per pair of modalities.
         """
         sets = self.sets()
         if len(sets) > 1:
@@ -155,7 +160,7 @@ class Run:
         )
 
     def seconds(self) -> dict[str, float]:
-        """Return the seconds of each finished stage, summed over the parts."""
+        """Return {stage: seconds} for the finished stages, summed over the runs for all pairs of modalities."""
         total: dict[str, float] = {}
         for folder in [self.folder, *self._pair_folders()]:
             path = folder / "timings.json"
@@ -268,7 +273,7 @@ def open_or_create_run(
 
 
 def save_part(folder: Path, part: Distillation) -> None:
-    """Write the result of a method; the set is written last, which marks the run as finished."""
+    """Write the result of a method. The set is written last, because it marks the run as finished."""
     if not (folder / METRICS).exists():
         lines = [json.dumps(record.to_json(), allow_nan=False).encode() + b"\n" for record in part.records]
         write_atomic(folder / METRICS, b"".join(lines))

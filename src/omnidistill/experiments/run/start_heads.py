@@ -1,8 +1,10 @@
-"""Initial heads of students and experts, and the step size and number of epochs for training each head on all rows.
+"""Initial heads of students and experts, and the choice of step size and number of epochs for training experts.
 
 RUN/heads/                the run's own initial heads
 BUFFER/chosen.json        step size and number of epochs of experts that start from the run's own heads
-BUFFER/start-1/ ...       other initial heads, each with its own chosen.json
+BUFFER/start-1/ ...       other initial heads for experts, each folder with its own chosen.json
+
+BUFFER is the folder of the expert trajectories. In a run, this is RUN/experts.
 """
 
 from __future__ import annotations
@@ -214,13 +216,15 @@ def pretrain_heads(
 def load_or_create_starts(
     data: FeatureSet, heads: Heads, config: RunConfig, folder: Path | None, seed: int, progress: Progress | None = None
 ) -> list[Start]:
-    """Return the run's own heads and other initial heads of equal width, each with its step size and number of epochs.
+    """Return all initial heads of experts, each with its step size and number of epochs.
 
-    The last `experts.random_starts` of the other heads are random; the rest are pre-trained. Their seeds are drawn from
-    `seed`. If a folder is given, the other heads are stored in FOLDER/start-1, FOLDER/start-2 and so on, and are
-    created only if missing. If the step size or the number of epochs is not set, the value with the best validation
-    score is chosen separately for each start. The candidates are the same as for the `full` baseline
-    (`evaluate.learning_rates` and `evaluate.max_epochs`).
+    The first initial heads are the run's own. The others have the same embedding width: the last
+    `experts.random_starts` of them are random, and the rest are pre-trained, with seeds drawn from `seed`. If a folder
+    is given, the others are stored in FOLDER/start-1, FOLDER/start-2 and so on, and are created only if missing.
+
+    If the step size or the number of epochs is not set, the value with the best validation score is chosen, separately
+    for each of the initial heads. The candidates are the same as for the `full` baseline (`evaluate.learning_rates` and
+    `evaluate.max_epochs`).
     """
     starts = [_trained(data, heads, config, folder, seed, progress)]
     width = next(iter(heads.values())).shape[0]
@@ -241,7 +245,7 @@ def _settings_of_other(number: int, width: int, config: RunConfig, seed: int) ->
 def _trained(
     data: FeatureSet, heads: Heads, run: RunConfig, folder: Path | None, seed: int, progress: Progress | None
 ) -> Start:
-    """Return the heads with their step size and number of epochs; chosen values are stored in the folder and reused."""
+    """Return the heads with their step size and number of epochs. Chosen values are stored in the folder for reuse."""
     config = run.experts
     if config.learning_rate is not None and config.num_epochs is not None:
         return Start(heads, config.learning_rate, config.num_epochs)

@@ -1,8 +1,8 @@
 """Export the rows of a set for other tools: as Parquet, as npz, or as a folder for the `datasets` library.
 
     id           synthetic/0000 ...
-    MODALITY     p_m float32 numbers per row, as used in training
-    similarity   N float32 numbers per row: one row of S
+    MODALITY     p_m float32 numbers per row: the features of this modality, as used in training
+    similarity   N float32 numbers per row: the target similarities of this row to all N rows
     metadata     JSON: modalities, recipe, preprocessing, settings, provenance, ids of the initial real rows
 
 Parquet stores the metadata in its schema under the key "omnidistill", npz as an array that contains one string, and

@@ -195,7 +195,7 @@ def _content(source: Path, name: str, fallback: str | None) -> _Content:
 
 
 def _provenance(provenance: Mapping[str, Any], heads: Path | None) -> dict[str, Any]:
-    """Return the provenance of the set; if the heads were taken from encoders, their licences are included."""
+    """Return the provenance of the set. If the heads come from encoders, add the licences of these encoders."""
     of_heads = None if heads is None else load_artifact(heads, "heads").meta.get("licences")
     if not isinstance(of_heads, Mapping):
         return dict(provenance)
@@ -204,7 +204,7 @@ def _provenance(provenance: Mapping[str, Any], heads: Path | None) -> dict[str, 
 
 
 def _artifact(folder: Path, kind: str, prefix: str) -> dict[str, Path | bytes]:
-    """Return the files of an artifact by path in the repository, without sidecar files that belong to other tensors."""
+    """Return {path in the repository: file} for an artifact. Sidecar files for other tensors are left out."""
     artifact = load_artifact(folder, kind, sidecars=(PROVENANCE,))
     names = [_MANIFEST, *artifact.sidecars, *(file.name for file in artifact.files)]
     return {f"{prefix}{name}": folder / name for name in names}

@@ -58,7 +58,7 @@ class Licence:
 
     @property
     def card(self) -> dict[str, str]:
-        """Return the licence fields of the front matter: the Hub's identifier, or `other` and a name if it has none."""
+        """Licence fields of the front matter: the identifier on the Hub, or `other` and a name if the Hub has none."""
         if " AND " in self.name or self.name not in _STRICTNESS or self.name in _NOT_ON_HUB:
             return {"license": "other", "license_name": re.sub(r"\s+", "-", self.name.lower())}
         return {"license": _HUB_NAMES.get(self.name, self.name.lower())}
@@ -68,9 +68,10 @@ def licence_of(provenance: Mapping[str, Json], said: str | None = None) -> Licen
     """Return the licence of a set.
 
     Args:
-        provenance: provenance of the set, as JSON. Its field "licences" (a dict {part: licence}, a list, or a single
-            licence) states the licences of the data. Exception: a part named like an encoder in "encoders" states the
-            licence of that encoder's weights. An encoder may also have its own field "licence".
+        provenance: provenance of the set, as JSON. Its field "licences" states the licences of the data: as a dict
+            {part: licence}, a list, or a single licence. If a part has the same name as an encoder in the field
+            "encoders", its licence applies to the weights of this encoder. Alternatively, the entry of the encoder has
+            its own field "licence".
         said: the licence (SPDX) that the user states for sources whose licence is not known.
 
     Raises:

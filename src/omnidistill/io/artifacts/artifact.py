@@ -44,7 +44,7 @@ FORMAT, VERSION, MANIFEST = "omnidistill", 1, "manifest.json"
 
 @dataclass(frozen=True)
 class Artifact:
-    """A loaded artifact. Its tensors are views of the mapped file. Writing to them changes only this process's copy."""
+    """A loaded artifact. Its tensors are memory-mapped. Writing to them never changes the file."""
 
     tensors: dict[str, Tensor]
     meta: dict[str, Any]
@@ -70,8 +70,8 @@ def save_artifact(
         tensors: {name: tensor}.
         meta: JSON values; NaN and Inf are not allowed.
         sidecars: {file name: JSON object}. Sidecars are written before the manifest.
-        padding: if given, the manifest is written on one line, followed by this number of spaces. `artifact_bytes`
-            returns the size of such an artifact before it is written.
+        padding: number of spaces after the manifest, which is then written on one line. None writes an indented
+            manifest without extra spaces.
 
     Raises:
         InputError: a value cannot be stored or written; or `folder` is a file, contains an artifact of another kind or
@@ -96,7 +96,7 @@ def save_artifact(
 
 
 def artifact_bytes(kind: str, tensors: Mapping[str, Tensor | Pieces], meta: Mapping[str, Any], padding: int = 0) -> int:
-    """Return the size of the files of an artifact: the tensor file and the manifest, without sidecars.
+    """Return the size in bytes of an artifact: of the tensor file and the manifest, without sidecars.
 
     Nothing is written, and the tensors may be on the meta device.
 
@@ -140,7 +140,7 @@ def load_artifact(folder: Path, kind: str, verify: bool = True, sidecars: Sequen
 
 
 def _manifest_text(kind: str, meta: Mapping[str, Any], file: FileRecord, padding: int | None) -> bytes:
-    """Return the content of the manifest; of the tensors, only the size of their file affects its length."""
+    """Return the content of the manifest. Its length depends on the size of the tensor file, but not on the values."""
     body = {"format": FORMAT, "version": VERSION, "kind": kind, "meta": meta, "files": [asdict(file)]}
     body["sha256"] = _checksum(body)
     if padding is None:
@@ -204,7 +204,7 @@ def _sidecar(path: Path, tensors: str) -> dict[str, Any] | None:
 
 
 def _record(folder: Path, manifest: Mapping[str, Any]) -> FileRecord:
-    """Return the single file that a manifest lists. The name has no path, so the file is in the artifact's folder."""
+    """Return the name, size and sha256 of the tensor file that a manifest lists, which is in the same folder."""
     match manifest["files"]:
         case [{"name": str(name), "bytes": int(size), "sha256": str(sha256), **rest}] if (
             not rest and re.fullmatch(r"[0-9a-f]{64}", sha256) and name == f"tensors-{sha256[:12]}.safetensors"

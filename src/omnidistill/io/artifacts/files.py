@@ -74,10 +74,10 @@ def read_json(path: Path) -> Any:
 
 
 def replace(path: Path, pieces: Iterable[bytes | memoryview], named_by_content: bool = False) -> FileRecord:
-    """Replace the content of `path` with the concatenated `pieces`, and return the file's record.
+    """Replace the content of `path` with the concatenated `pieces`. Return the name, size and sha256 of the file.
 
-    The folder must exist. With `named_by_content`, the file is named `stem-<12 hex digits of its sha256>.suffix`
-    instead. The temporary file is always removed.
+    The folder must exist. With `named_by_content`, the file has the name `stem-<12 hex digits of its sha256>.suffix`,
+    where stem and suffix are those of `path`. The temporary file is always removed.
 
     Raises:
         InputError: the file cannot be written.
@@ -121,7 +121,7 @@ def clear_temps(folder: Path) -> None:
 
 @contextmanager
 def making(folder: Path) -> Iterator[None]:
-    """Create `folder` and its parents before the `with` block. If the block fails, remove new, empty folders."""
+    """Create `folder` and its parents before the `with` block. If it fails, remove the empty new folders."""
     missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
     try:
         try:
@@ -219,7 +219,7 @@ def one_line(error: Exception) -> str:
 
 @contextmanager
 def _held(temp: Path) -> Iterator[None]:
-    """Hold the lock of a temporary file while the `with` block writes it. Hold no lock if the disk supports none."""
+    """Hold the lock of a temporary file while the `with` block writes it, unless the file system has no locks."""
     with ExitStack() as stack:
         stack.callback(_delete, _lock_path(temp))
         with suppress(*CANNOT_LOCK):

@@ -1,4 +1,4 @@
-"""Exclusive write access to folders. It uses operating-system file locks, which end with the process that holds them.
+"""Exclusive write access to folders. The operating system releases a lock when the process that holds it ends.
 
 The module does not import filelock until a lock is needed, because the import takes longer than many commands.
 """
@@ -50,7 +50,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 def saving(folder: Path) -> Iterator[None]:
     """Lock an artifact's folder while the `with` block saves the artifact. The lock file is deleted at the end.
 
-    On a file system without locks, the block runs without a lock. (`exclusive` raises an error there.)
+    On a file system without locks, the block runs without a lock, whereas `exclusive` raises an error.
 
     Raises:
         InputError: another process or this process is already saving to the folder, or the lock file cannot be created.

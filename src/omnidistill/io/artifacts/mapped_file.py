@@ -14,7 +14,7 @@ _NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # only Python 3.13 and lat
 
 
 def map_file(path: Path) -> mmap.mmap:
-    """Map a non-empty file into memory. The mapping keeps its file handle open as long as it is referenced.
+    """Map a non-empty file into memory. The file stays open as long as the mapping exists.
 
     Raises:
         OSError, ValueError: the file cannot be mapped.

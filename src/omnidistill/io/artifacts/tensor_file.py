@@ -39,7 +39,7 @@ DTYPES = {  # the safetensors library writes tensors sorted by dtype, in the rev
 
 @dataclass(frozen=True)
 class Pieces:
-    """A tensor that is computed while it is written. `make` yields consecutive blocks of its rows, of any length."""
+    """A tensor that is computed while it is written. `make` yields its rows in order, in blocks of any length."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -132,7 +132,7 @@ def serialised(path: Path, tensors: Mapping[str, Tensor | Pieces]) -> Iterator[b
 
 
 def tensor_file_bytes(tensors: Mapping[str, Tensor | Pieces]) -> int:
-    """Return the size of a file with these tensors, which may be on the meta device."""
+    """Return the size in bytes of a file with these tensors. The tensors may be on the meta device."""
     return len(_header(tensors)) + sum(math.prod(x.shape) * x.dtype.itemsize for x in tensors.values())
 
 

@@ -1,8 +1,8 @@
 """The registry of trackers. A tracker shows the metrics of a run in another tool.
 
 A tracker receives every record of the metrics log: first all records that exist when the run starts or resumes, then
-each new record. It therefore shows every step once, even a step that another process logged, and can be added to an
-existing run.
+each new record. It therefore shows every step once, even if another process logged this step. It can also be added to
+an existing run.
 
     @trackers.register("recorder")                     in Python
     class Recorder: ...
@@ -24,9 +24,9 @@ from omnidistill.core.registry import Registry
 
 @runtime_checkable
 class Tracker(Protocol):
-    """One run, shown in a tool. If a tracker raises an exception, it is dropped with a note and the run continues.
+    """Shows one run in another tool. If a tracker raises an exception, the run drops it with a note and continues.
 
-    The registry `trackers` contains classes with this protocol whose constructor takes `(folder, settings)`; see
+    To add a tracker, register a class that follows this protocol. Its constructor takes `(folder, settings)`; see
     `TrackerFactory`.
     """
 
@@ -37,14 +37,14 @@ class Tracker(Protocol):
         """Show the values {name: number} of a step. Steps never decrease, and each step is greater than `last_step`."""
 
     def close(self) -> None:
-        """Write or send all values, and release the tool."""
+        """Write or send all values, then close the tool."""
 
 
 class TrackerFactory(Protocol):
-    """An entry of `trackers`: a tracker class, or a function that takes the same arguments and returns a tracker.
+    """An entry of `trackers`: a tracker class, or a function that returns a tracker.
 
-    The attribute `extra` of a built-in class names the package that the class needs. omnidistill has an extra with the
-    same name, which installs this package. A class from another package imports what it needs at the top of its module.
+    A built-in class has an attribute `extra`: the name of the package that the class needs. The extra of omnidistill
+    with this name installs the package. A class from another package imports what it needs at the top of its module.
     """
 
     def __call__(self, folder: Path, settings: Mapping[str, Json]) -> Tracker:

@@ -5,7 +5,8 @@ initial heads:
 
     J_i = concat_m z_im / sqrt(M),        k(i, j) = <J_i, J_j> = mean_m <z_im, z_jm>,        z = W x / ||W x||
 
-Memory grows with n, not with n^2: rows are compared in blocks of at most `omnidistill.core.memory.CHUNK_BYTES` bytes.
+Here z_im is the unit embedding of row i in modality m, and k the similarity of two rows. Memory grows linearly with the
+number of training rows: rows are compared in blocks of at most `omnidistill.core.memory.CHUNK_BYTES` bytes.
 """
 
 from omnidistill.methods.selectors.selector import AnySelector, RowSelector, Selection, Selector, selectors

@@ -29,7 +29,7 @@ def agreement(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select the rows with the highest agreement; groups take turns. The generator is not used."""
+    """Select the rows with the highest agreement, spread evenly over the groups. `generator` is not used."""
     check_size(size, len(train))
     ranking = agreement_scores(train, start).argsort(descending=True, stable=True)
     return first_by_turns(ranking, train.group_codes, size)

@@ -1,7 +1,7 @@
 """k-medoids among the rows with the highest agreement (the filter of PDS, arXiv 2602.19756).
 
-The rows with the lowest agreement, a fraction `dropped` of all rows, are excluded, but at least `size` rows remain.
-Groups take turns among the remaining rows, so a group occurs more than once only if too few groups remain.
+First, a fraction `dropped` of all rows is excluded: those with the lowest agreement. At least `size` rows remain. The
+selected rows are spread evenly over the remaining groups, so a group occurs more than once only if too few remain.
 """
 
 from __future__ import annotations

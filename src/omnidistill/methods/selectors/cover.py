@@ -1,8 +1,10 @@
 """Greedy maximisation of coverage, F(S) = sum_i max_{j in S} s(i, j), by lazy evaluation (Minoux 1978).
 
-F is monotone and submodular for s >= floor, so the coverage of the greedy set above the floor is at least 1 - 1/e times
-the best possible (Nemhauser et al. 1978). The gain of a row never increases, so an earlier gain is an upper bound, and
-only rows whose bound exceeds the best known gain are evaluated again.
+S is the set of selected rows, and s(i, j) >= floor the similarity of two rows. F(S) - n floor is monotone and
+submodular. The greedy algorithm therefore reaches at least 1 - 1/e times its maximum (Nemhauser et al. 1978).
+
+The gain of a row never increases during the selection, so its previous gain is an upper bound on the current gain. Only
+rows whose bound exceeds the best known gain are evaluated again.
 
 Shapes: n rows, b rows per block.
 """
@@ -27,7 +29,7 @@ _ROUNDING = 1e-6
 
 
 def greedy_cover(similarity_of: SimilarityOf, floor: float, codes: Int[Tensor, " n"], size: int) -> Int[Tensor, " N"]:
-    """Select rows greedily so that they cover all rows best; groups take turns.
+    """Select rows greedily so that they cover all rows best, spread evenly over the groups.
 
     If the gains of several rows differ only by rounding (two mutually nearest rows often have the same gain), the row
     with the highest total similarity to all rows is selected.
@@ -59,7 +61,7 @@ def greedy_cover(similarity_of: SimilarityOf, floor: float, codes: Int[Tensor, "
 def _best_rows(
     similarity_of: SimilarityOf, covered: Tensor, bounds: Tensor, allowed: Tensor, batch: int, slack: float
 ) -> Bool[Tensor, " n"]:
-    """Return a mask of the allowed rows with the largest gain; update `bounds` for the rows that are evaluated."""
+    """Return a mask of the allowed rows with the largest gain. Newly computed gains are stored in `bounds`."""
     stale = allowed.clone()
     while True:
         known = bounds.masked_fill(~allowed | stale, -torch.inf)

@@ -3,7 +3,9 @@
     min_S sum_i min_{j in S} || g_i - g_j ||,        g_i = contribution of row i to the gradient of the initial heads
     <g_i, g_j> = sum_m <delta_im, delta_jm> <x_im, x_jm>        g_im = delta_im x_im^T is never computed
 
-This is facility location with the similarity -||g_i - g_j||, maximised greedily.
+S is the set of selected rows, x_im the features of row i in modality m, and delta_im the gradient of the loss with
+respect to the output of head m for this row. The problem is facility location with the similarity -||g_i - g_j||; it is
+solved greedily.
 """
 
 from __future__ import annotations
@@ -29,7 +31,10 @@ def craig(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select rows greedily, with gradients at the initial heads; groups take turns. The generator is not used."""
+    """Select rows greedily by their gradients at the initial heads, spread evenly over the groups.
+
+    The generator is not used.
+    """
     check_size(size, len(train))
     deltas = row_deltas(train, start)
     squares = (deltas.square().sum(-1) * squared_lengths(train)).sum(1)

@@ -1,6 +1,8 @@
 """EL2N (Paul et al. 2021): rows with the largest prediction errors early in training.
 
-score_i = ( sum over directions (m, n) of || softmax_j(<z_im, z_jn> / tau) - T_i ||^2 )^(1/2)        T: the targets
+score_i = ( sum over directions (m, n) of || softmax_j(<z_im, z_jn> / tau) - T_i ||^2 )^(1/2)
+
+z_im is the unit embedding of row i in modality m, tau is the temperature of InfoNCE, and T_i are the targets of row i.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ def el2n(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select the rows with the highest scores; groups take turns. The generator is not used.
+    """Select the rows with the highest scores, spread evenly over the groups. `generator` is not used.
 
     The scores use the heads after the first epoch of the trajectory or, without a trajectory, the initial heads.
     """

@@ -42,14 +42,15 @@ def joint_embeddings(train: FeatureSet, heads: Heads) -> Float[Tensor, "n D"]:
 
 
 def squared_distances(points: Float[Tensor, "n D"], centres: Float[Tensor, "k D"]) -> Float[Tensor, "n k"]:
-    """Return ||point - centre||^2, clamped at 0."""
+    """Return ||point - centre||^2 for every point and every centre, clamped from below at 0."""
     lengths = vector_norm(points, dim=1, keepdim=True).square() + vector_norm(centres, dim=1).square()
     return torch.addmm(lengths, points, centres.mT, alpha=-2).clamp_min_(0)
 
 
 def row_chunks(num_rows: int, num_columns: int) -> Iterator[slice]:
-    """Yield slices of rows. The float32 blocks for a slice and all columns fit in `memory.CHUNK_BYTES`.
+    """Yield slices of rows that are small enough for comparing them with all columns.
 
+    All float32 matrices (rows of the slice x columns) that exist at the same time fit in `memory.CHUNK_BYTES` bytes.
     Every slice has at least one row, even if a single row does not fit.
     """
     step = max(1, memory.CHUNK_BYTES // (4 * num_columns * _BLOCKS))

@@ -1,6 +1,8 @@
 """Facility location: every row should be close to a selected row.
 
 max_S sum_i max_{j in S} (k(i, j) + 1),        k(i, j) in [-1, 1]: mean cosine over modalities
+
+S is the set of selected rows, and i runs over all rows.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ def facility_location(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select rows by greedy facility location; groups take turns. The generator is not used."""
+    """Select rows by greedy facility location, spread evenly over the groups. `generator` is not used."""
     check_size(size, len(train))
     points = joint_embeddings(train, start)
     return greedy_cover(lambda rows: points[rows] @ points.mT, -1.0, train.group_codes, size)

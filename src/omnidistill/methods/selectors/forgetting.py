@@ -1,7 +1,8 @@
 """Forgetting (Toneva et al. 2019): rows that most often change from correct to wrong during training.
 
-A row is correct if, in more than half of the M (M - 1) directions, a row from its own group has a higher score than all
-rows from other groups (for three modalities: in at least 4 of 6). A row that is never correct is never forgotten.
+A row is correct in a direction (from modality m to n) if a row from its own group is more similar to it than all rows
+from other groups. It counts as correct if this holds in more than half of the M (M - 1) directions (for three
+modalities: in at least 4 of 6). A row that is never correct is never forgotten.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def forgetting(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select the rows that are forgotten most often during training; groups take turns, and ties are random."""
+    """Select the rows that are forgotten most often, spread evenly over the groups. Ties are broken at random."""
     check_size(size, len(train))
     num_snapshots = len(trajectory or ())
     if trajectory is None or num_snapshots < 2:

@@ -1,6 +1,9 @@
 """GraNd (Paul et al. 2021): rows with the largest contribution to the gradient of the heads early in training.
 
-score_i = ( sum_m || delta_im x_im^T ||_F^2 )^(1/2) = ( sum_m ||delta_im||^2 ||x_im||^2 )^(1/2),  delta = dL/dy
+score_i = ( sum_m || delta_im x_im^T ||_F^2 )^(1/2) = ( sum_m ||delta_im||^2 ||x_im||^2 )^(1/2)
+
+x_im are the features of row i in modality m, and delta_im is the gradient of InfoNCE with respect to the head output of
+this row and modality.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ def grand(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select the rows with the highest scores; groups take turns. The generator is not used.
+    """Select the rows with the highest scores, spread evenly over the groups. `generator` is not used.
 
     The scores use the heads after the first epoch of the trajectory or, without a trajectory, the initial heads.
     """

@@ -3,7 +3,8 @@
     i_{t+1} = argmin_i || w_t - J_i || = argmax_i <w_t, J_i>        because ||J_i|| = 1
     w_t = (t + 1) mean(J) - sum_{chosen} J
 
-Herding uses joint embeddings, because herding each modality separately would break the pairs.
+J_i is the joint embedding of row i, and mean(J) the mean over all rows. Herding each modality separately would select
+different rows in each modality and thus break the pairs.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def herding(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select rows by greedy herding with joint embeddings; groups take turns. The generator is not used."""
+    """Select rows by greedy herding with joint embeddings, spread evenly over the groups. `generator` is not used."""
     check_size(size, len(train))
     points = joint_embeddings(train, start)
     turns = GroupTurns(train.group_codes)

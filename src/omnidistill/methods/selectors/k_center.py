@@ -2,7 +2,8 @@
 
     i_1 = argmin_i || J_i - mean(J) ||,        i_{t+1} = argmax_i min_{j selected} || J_i - J_j ||
 
-The largest distance from a row to its nearest selected row is at most twice the optimum.
+J_i is the joint embedding of row i. The largest distance from a row to its nearest selected row is at most twice the
+smallest possible value.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ def k_center(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select rows by greedy k-center with joint embeddings. The generator is not used.
+    """Select rows by greedy k-center with joint embeddings, spread evenly over the groups. `generator` is not used.
 
-    Groups take turns. The approximation factor of 2 holds if every row is its own group.
+    If every row is its own group, the largest distance to the nearest selected row is at most twice the optimum.
     """
     check_size(size, len(train))
     points = joint_embeddings(train, start)

@@ -38,9 +38,9 @@ def cluster_means(points: Float[Tensor, "n p"], labels: Int[Tensor, " n"], num_c
 def _seeds(points: Tensor, num_clusters: int, generator: torch.Generator) -> Int[Tensor, " k"]:
     """Select distinct points as seeds.
 
-    Each seed is the best of a few candidates: the one that minimises the sum of the squared distances of all points to
-    their nearest seed. Candidates are drawn with probabilities proportional to the squared distance to the nearest
-    previous seed.
+    Each new seed is the best of a few random candidates. The probability of a point is proportional to its squared
+    distance to the nearest previous seed. The best candidate minimises the sum, over all points, of the squared
+    distance to the nearest seed.
     """
     seeds = torch.randint(len(points), (1,), generator=generator, device="cpu").tolist()
     distances = squared_distances(points, points[seeds])[:, 0]
@@ -66,7 +66,7 @@ def _nearest(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _fill_empty(labels: Tensor, distances: Tensor, num_clusters: int) -> Tensor:
-    """Fill each empty cluster with the point that is farthest from its centre, in a cluster of at least two points."""
+    """Move one point into each empty cluster: the farthest from its centre, from a cluster of at least two points."""
     counts = labels.bincount(minlength=num_clusters)
     for empty in (counts == 0).nonzero()[:, 0].tolist():
         point = int(distances.masked_fill(counts[labels] < 2, -1).argmax())

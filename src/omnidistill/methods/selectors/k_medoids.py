@@ -27,10 +27,11 @@ def k_medoids(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select one row for each of `size` clusters, the largest cluster first; groups take turns.
+    """Select one row for each of `size` clusters, the largest cluster first, spread evenly over the groups.
 
-    From each cluster, the row nearest to the mean of the cluster is selected. If the groups allow no row from the
-    cluster, the nearest of all allowed rows is selected instead.
+    A row is allowed if its group has contributed the fewest rows so far. From each cluster, the allowed row nearest to
+    the mean of the cluster is selected. If the cluster has no allowed row, the nearest allowed row of another cluster
+    is selected instead.
     """
     check_size(size, len(train))
     points = joint_embeddings(train, start)

@@ -1,8 +1,8 @@
 """Prototypes: averages of features. All modalities are averaged over the same rows, so prototypes are paired.
 
-An average is shorter than the rows, which does not matter, because students normalise their outputs. All modalities are
-clustered jointly. In contrast, PDS (arXiv 2602.19756) clusters each modality separately and then matches the clusters,
-so some matched clusters have no members in common.
+The norm of an average is smaller than that of the rows. This does not matter, because students normalise their outputs.
+All modalities are clustered jointly. In contrast, PDS (arXiv 2602.19756) clusters each modality separately and then
+matches the clusters, so some matched clusters have no members in common.
 """
 
 from __future__ import annotations

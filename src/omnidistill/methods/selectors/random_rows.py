@@ -21,7 +21,7 @@ def random_rows(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select uniformly random rows; groups take turns. The heads are not used."""
+    """Select uniformly random rows, spread evenly over the groups. The heads are not used."""
     check_size(size, len(train))
     order = torch.randperm(len(train), generator=generator, device="cpu")
     return first_by_turns(order, train.group_codes.cpu(), size)

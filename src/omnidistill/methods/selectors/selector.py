@@ -1,6 +1,7 @@
 """Base classes of selectors, which choose N training rows, or N averages of training rows, without optimising any row.
 
-Groups take turns: the next row comes from a group that has contributed the fewest rows, among groups with rows left.
+Selected rows are spread evenly over the groups: the next row comes from a group that has contributed the fewest rows.
+Groups without remaining rows are skipped.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class RowSelector(Selector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Int[Tensor, " N"]:
-        """Return the indices of `size` distinct rows of `train` (int64, CPU), in order of selection if it has one."""
+        """Return the indices of `size` distinct rows of `train` (int64, CPU), in order of selection if there is one."""
 
     def choose(
         self,

@@ -6,8 +6,8 @@ For a pair (m, n) of modalities, with c_ij = <z_im, z_jn> and T_ij = 1 / |group|
     backward_ij = exp(c_ij / tau) / sum_k exp(c_kj / tau) - T_ij        queries from n, items from m
     dL / dc_ij  = (forward_ij + backward_ij) / (2 n tau)                L = `objectives.infonce` with groups as targets
 
-Row i contributes g_im = delta_im x_im^T with delta = dL/dy to the gradient of head m; the contributions of all rows sum
-to dL/dW_m.
+Let delta_im = dL/dy_im be the gradient with respect to the output y_im of head m for row i. Row i then contributes
+g_im = delta_im x_im^T to the gradient of head m, and the contributions of all rows sum to dL/dW_m.
 
 Shapes: n rows, M modalities, d embedding width, b rows per chunk.
 """
@@ -39,7 +39,7 @@ def early_heads(start: Heads, trajectory: Sequence[Heads] | None) -> Heads:
 
 
 def softmax_errors(embeddings: Float[Tensor, "n M d"], codes: Int[Tensor, " n"]) -> Iterator[Errors]:
-    """Yield the errors for every pair m < n of modalities, in chunks."""
+    """Yield the prediction errors for every pair m < n of modalities, in chunks of rows."""
     num_rows, num_modalities, _ = embeddings.shape
     group_sizes = codes.bincount()[codes]
     for m, n in combinations(range(num_modalities), 2):
@@ -56,7 +56,7 @@ def softmax_errors(embeddings: Float[Tensor, "n M d"], codes: Int[Tensor, " n"])
 
 
 def row_deltas(train: FeatureSet, heads: Heads) -> Float[Tensor, "n M d"]:
-    """Return delta = dL/dy for every row and modality, in the order of the training rows."""
+    """Return dL/dy, the gradient of InfoNCE with respect to the head outputs, for every training row and modality."""
     embeddings, norms = normalise(head_outputs(train, heads))
     codes = train.group_codes
     gradient = torch.zeros_like(embeddings)
@@ -68,10 +68,10 @@ def row_deltas(train: FeatureSet, heads: Heads) -> Float[Tensor, "n M d"]:
 
 
 def squared_lengths(train: FeatureSet) -> Float[Tensor, "n M"]:
-    """Return ||x_im||^2 for every row and modality."""
+    """Return ||x_im||^2, the squared norm of the features of row i in modality m, for every row and modality."""
     return torch.stack([x.square().sum(1) for x in train.features.values()], dim=1)
 
 
 def _weights(queries: Tensor, items: Tensor) -> Tensor:
-    """Return exp((c - 1) / tau), which is at most about 1 and does not underflow at this tau."""
+    """Return exp((c - 1) / tau) for the cosines c. The values are at most about 1 and do not underflow at this tau."""
     return ((queries @ items.mT - 1) / TAU).exp()

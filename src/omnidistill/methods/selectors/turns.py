@@ -1,7 +1,8 @@
-"""Groups take turns: the next row comes from a group that has contributed the fewest rows, among groups with rows left.
+"""Spread selected rows evenly over the groups: the next row comes from a group that has contributed the fewest rows.
 
-Rows from the same group are positives of each other, so a second row adds little information for a student. If there
-are at least as many groups as rows to select, all selected rows come from distinct groups.
+Groups without remaining rows are skipped. Rows from the same group are positives of each other, so a second row adds
+little information for a student. If there are at least as many groups as rows to select, all selected rows come from
+distinct groups.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ class GroupTurns:
 
 
 def first_by_turns(ranking: Int[Tensor, " n"], codes: Int[Tensor, " n"], size: int) -> Int[Tensor, " N"]:
-    """Return the first `size` rows when groups take turns in the order of a ranking.
+    """Return `size` rows from the top of a ranking, spread evenly over the groups.
 
-    The best row of every group comes first, in the order of the ranking, then the second row of every group, and so on.
+    First comes the best row of every group, then the second-best row of every group, and so on. Within each round, the
+    rows have the order of the ranking.
 
     Args:
         ranking: all row numbers, with the best row first.
@@ -50,6 +52,6 @@ def first_by_turns(ranking: Int[Tensor, " n"], codes: Int[Tensor, " n"], size: i
 
 
 def highest_by_turns(scores: Float[Tensor, " n"], groups: Int[Tensor, " n"], size: int) -> Int[Tensor, " N"]:
-    """Select the rows with the highest scores; groups take turns. Rows with equal scores stay in their order."""
+    """Select the rows with the highest scores, spread evenly over the groups. Ties keep the order of the rows."""
     ranking = scores.argsort(descending=True, stable=True)
     return first_by_turns(ranking, groups, size)

@@ -4,8 +4,13 @@
     L_mod = -(1/b) sum_i log softmax(sigma^(i) / tau_mod)_1         one dominant direction per instance
     L_ins = wBCE(s / tau_ins, S),  s_ij = v_i . v_j                 agreement of consensus directions with S
 
-The gradient has a closed form. Let G = Z Z^T = U diag(lambda) U^T, a = u_1 / sigma_1, v = Z^T a, p = softmax(sigma /
-tau_mod), E = d L_ins / d s, g_i = sum_j (E_ij + E_ji) v_j and h = Z g. Then
+The unit embeddings of instance i form a matrix Z (M x d). Its singular values are sigma^(i), and its consensus
+direction is v_i (see `models.spectrum`). The gradient has a closed form. Let
+
+    G = Z Z^T = U diag(lambda) U^T,   a = u_1 / sigma_1,   v = Z^T a,   p = softmax(sigma / tau_mod)
+    E = lambda_ins dL_ins / ds,   g_i = sum_j (E_ij + E_ji) v_j,   h = Z g,   e_1 = (1, 0, ..., 0)
+
+and let o be the elementwise product. Then
 
     dL/dZ = (C + y a^T + a y^T) Z + a g^T
     C = U diag((p - e_1) / (b tau_mod sigma)) U^T                   eq. 14
@@ -15,11 +20,14 @@ With Z = N^-1 Y, where N is the diagonal matrix of the norms of the head outputs
 
     dL/dY = N^-1 (B - diag(B G + a h^T)) N^-1 Y + N^-1 a g^T        the pull-back from `objectives.sphere`, M x M
 
-Only matrix products therefore access tensors of width d.
+All tensors of width d are used only in matrix products.
 
-Variants for the ablations in the paper: one of the two terms is omitted; the single-mode L_mod = -mean sigma_1; a
-rank-2 proxy s_ij = sum_{k <= 2} v_k^i . v_k^j, with one term per mode for y, a and g (the paper prints no formula; this
-is our interpretation); and InfoNCE of s instead of wBCE.
+The paper also tests these variants:
+
+    one of the two terms is omitted
+    single mode       L_mod = -mean sigma_1
+    rank-2 proxy      s_ij = sum_{k <= 2} v_k^i . v_k^j         our interpretation, because the paper prints no formula
+    InfoNCE           L_ins is InfoNCE of s instead of wBCE
 
 Shapes: M modalities, b instances, embedding width d; `*r` stands for leading dimensions, one index per run.
 """
@@ -68,7 +76,7 @@ class Hopa(Objective):
     """Number of modes in the proxy similarity; 2 is an ablation in the paper."""
 
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
-        """Return one loss per leading index. The outputs need not be normalised."""
+        """Return one loss per run (index of the leading dimensions). The outputs need not be normalised."""
         stacked = normalise(outputs)[0].transpose(-3, -2)
         spectra = spectrum(inner_products(stacked, stacked))
         loss = self._modality_value(spectra.sigma)
@@ -84,7 +92,7 @@ class Hopa(Objective):
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
-        """Return dL/d outputs in closed form. The result is differentiable with respect to both arguments."""
+        """Return dL/d outputs in closed form. The result is differentiable with respect to outputs and targets."""
         stacked = outputs.transpose(-3, -2).contiguous()
         products = gram(stacked)
         shrink = products.diagonal(dim1=-2, dim2=-1).clamp_min(LEAST_NORM**2).rsqrt()  # N^-1
@@ -123,7 +131,7 @@ class Hopa(Objective):
         return sigma.new_zeros(sigma.shape[:-2])
 
     def _modality_excess(self, sigma: Float[Tensor, "*r b M"]) -> Float[Tensor, "*r b M"]:
-        """Return d L_mod / d sigma."""
+        """Return the derivative of L_mod with respect to the singular values sigma."""
         first = torch.zeros(sigma.shape[-1], dtype=sigma.dtype, device=sigma.device)
         first[0] = 1
         if self.modality_term == "softmax":

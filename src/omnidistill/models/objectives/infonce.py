@@ -34,18 +34,18 @@ class InfoNCE(Objective):
     """Name or index of a modality that every pair must contain (T-bind, V-bind). By default all pairs are used."""
 
     def bind(self, modalities: Sequence[str]) -> InfoNCE:
-        """Return the objective with its anchor replaced by the index of that modality."""
+        """Return the objective with the name of the anchor modality replaced by its index."""
         return self.evolve(anchor=anchor_index(self.anchor, modalities))
 
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
-        """Return one loss per leading index. The outputs need not be normalised."""
+        """Return one loss per run (index of the leading dimensions). The outputs need not be normalised."""
         left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         return infonce(cosines(normalise(outputs)[0], left, right), targets.unsqueeze(-3), self.tau).sum(-1)
 
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
-        """Return dL/d outputs in closed form. The result is differentiable with respect to both arguments."""
+        """Return dL/d outputs in closed form. The result is differentiable with respect to outputs and targets."""
         left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         return pair_gradient(
             lambda c, affinities: infonce_gradient(c, affinities.unsqueeze(-3), self.tau),

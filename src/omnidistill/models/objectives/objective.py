@@ -26,13 +26,13 @@ class Objective(Component):
 
     @abstractmethod
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
-        """Return one value of L per leading index. The given outputs are not normalised."""
+        """Return one value of L per run (index of the leading dimensions). The given outputs are not normalised."""
 
     @abstractmethod
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
-        """Return dL/dY in closed form. The result is differentiable with respect to both arguments."""
+        """Return dL/dY in closed form. The result is differentiable with respect to outputs and targets."""
 
     def bind(self, modalities: Sequence[str]) -> Objective:
         """Return the objective for outputs whose modalities are in the given order.
@@ -70,10 +70,10 @@ def anchor_index(anchor: str | int | None, modalities: Sequence[str]) -> int | N
 
 
 def require_index(anchor: str | int | None) -> int | None:
-    """Return the anchor of an objective that `bind` returned.
+    """Return the index of the anchor modality, or None if there is no anchor.
 
     Raises:
-        InputError: the anchor is still a name, so `bind` was not called.
+        InputError: the anchor is still a name, because `bind` was not called.
     """
     if isinstance(anchor, str):
         raise InputError(f"anchor '{anchor}' is a name; call bind(modalities) before using the objective")

@@ -5,14 +5,15 @@ errors e = dL/dc of all pairs: e_mn in block (m, n), e_mn^T in block (n, m), and
 
     dL/dY = H Y                     H = N^-1 (E - diag(E C)) N^-1           the pull-back from `sphere`, for all rows
 
-With the cotangent U of dL/dY, B = U Y^T + Y U^T, D = N^-1 B N^-1 and rho_ij = (D_ii + D_jj) / 2,
+For the backward pass, let U be the cotangent of dL/dY, that is, the gradient that arrives from later operations. Let
+B = U Y^T + Y U^T, D = N^-1 B N^-1 and rho_ij = (D_ii + D_jj) / 2. Primes denote cotangents, and o is the elementwise
+product. Then
 
     e' = D_mn - rho o c             S' = (de/dS)^T e'                       S: the targets
     c' = (de/dc)^T e' - rho o e     E' is built from c' in the same way as E from e
     Y' = H U + H' Y                 H' = N^-1 (E' - diag(E' C + B H)) N^-1
 
-Only five products access tensors of width d, and Y is the only tensor of that width that is saved for the backward
-pass.
+Tensors of width d are used in only five matrix products, and only one of them, Y, is saved for the backward pass.
 
 Shapes: M modalities, P pairs of modalities, b instances, embedding width d, n = M b; `*r` stands for leading
 dimensions, one index per run.
@@ -98,7 +99,7 @@ def _blocks(matrix: Float[Tensor, "*r n n"], num_modalities: int) -> Float[Tenso
 
 
 def _block_matrix(pair_errors: Tensor, num_modalities: int, left: Tensor, right: Tensor) -> Tensor:
-    """Return E: the errors of each pair and their transposes, and zero in all other blocks."""
+    """Return the block matrix E: the errors of each pair, their transposes, and zero in all other blocks."""
     size = num_modalities * pair_errors.shape[-1]
     matrix = pair_errors.new_zeros(*pair_errors.shape[:-3], size, size)
     blocks = _blocks(matrix, num_modalities)
@@ -108,7 +109,7 @@ def _block_matrix(pair_errors: Tensor, num_modalities: int, left: Tensor, right:
 
 
 def _turning(errors: Tensor, cosines: Tensor, shrink: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Overwrite E with H and return it. If `lengths` is given, it is added to diag(E C)."""
+    """Overwrite E with H = N^-1 (E - diag(E C)) N^-1 and return it. Optional `lengths` are added to diag(E C)."""
     radial = (errors * cosines).sum(-1)
     if lengths is not None:
         radial += lengths
@@ -118,6 +119,6 @@ def _turning(errors: Tensor, cosines: Tensor, shrink: Tensor, lengths: Tensor | 
 
 
 def _shrink(matrix: Tensor, shrink: Tensor) -> None:
-    """Multiply the matrix by N^-1 on both sides, in place."""
+    """Multiply rows and columns of the matrix by the inverse norms of the outputs (N^-1), in place."""
     matrix *= shrink.unsqueeze(-1)
     matrix *= shrink.unsqueeze(-2)

@@ -42,11 +42,11 @@ class PairwiseWbce(Objective):
     """Name or index of a modality that every pair must contain (T-bind, V-bind). By default all pairs are used."""
 
     def bind(self, modalities: Sequence[str]) -> PairwiseWbce:
-        """Return the objective with the name of its anchor replaced by the index of this modality."""
+        """Return the objective with the name of the anchor modality replaced by its index."""
         return self.evolve(anchor=anchor_index(self.anchor, modalities))
 
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
-        """Return one loss per leading index. The outputs need not be normalised."""
+        """Return one loss per run (index of the leading dimensions). The outputs need not be normalised."""
         left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         similarity = cosines(normalise(outputs)[0], left, right)
         losses = wbce(similarity, targets.unsqueeze(-3).expand_as(similarity), *self._loss)
@@ -55,7 +55,7 @@ class PairwiseWbce(Objective):
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
-        """Return dL/d outputs in closed form. The result is differentiable with respect to both arguments."""
+        """Return dL/d outputs in closed form. The result is differentiable with respect to outputs and targets."""
         left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         return pair_gradient(
             lambda c, similarity: wbce_gradient(c, similarity.unsqueeze(-3), *self._loss), outputs, targets, left, right
@@ -63,5 +63,5 @@ class PairwiseWbce(Objective):
 
     @property
     def _loss(self) -> tuple[float, float, Reduction, float]:
-        """Arguments of the loss."""
+        """The settings that are passed to `wbce`: temperature, threshold, reduction and epsilon."""
         return self.tau, self.threshold, self.reduction, self.epsilon

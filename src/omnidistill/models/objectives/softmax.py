@@ -3,8 +3,9 @@
     L = 1/2 [ CE(rows of x, rows of T) + CE(columns of x, columns of T) ],   x = s / tau, mean over the b queries
     dL/ds = ( rowsoftmax(x) - Trow + colsoftmax(x) - Tcol ) / (2 b tau)
 
-Trow and Tcol are the affinities T, normalised to sum to one in each row or column. The sums are clamped from below at
-0.1, because the sums of a learned similarity may vanish.
+s (b x b) is the similarity matrix, T contains the affinities, and CE is the cross-entropy. Trow and Tcol are T,
+normalised to sum to one in each row or column. The sums are clamped from below at 0.1, because they may vanish if T is
+learned.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor
 
 
 def infonce(similarity: Float[Tensor, "*r b b"], targets: Float[Tensor, "*#r b b"], tau: float) -> Float[Tensor, "*r"]:
-    """Return one loss per leading index."""
+    """Return one loss per similarity matrix (b x b); any leading dimensions are allowed."""
     logits = similarity / tau
     rows, columns = _normalised(targets)
     losses = rows * torch.log_softmax(logits, -1) + columns * torch.log_softmax(logits, -2)
@@ -25,7 +26,7 @@ def infonce(similarity: Float[Tensor, "*r b b"], targets: Float[Tensor, "*#r b b
 def infonce_gradient(
     similarity: Float[Tensor, "*r b b"], targets: Float[Tensor, "*#r b b"], tau: float
 ) -> Float[Tensor, "*r b b"]:
-    """Return d InfoNCE / d similarity. The result is differentiable with respect to both arguments."""
+    """Return d InfoNCE / d similarity. The result is differentiable with respect to similarity and targets."""
     logits = similarity / tau
     rows, columns = _normalised(targets)
     predicted = torch.softmax(logits, -1) + torch.softmax(logits, -2)

@@ -34,7 +34,7 @@ def pull_back(
 def inner_products(left: Float[Tensor, "*r n d"], right: Float[Tensor, "*r k d"]) -> Float[Tensor, "*r n k"]:
     """Return left right^T, with a faster backward pass than that of torch.
 
-    This backward pass multiplies contiguous rows of length d, whereas torch uses transposed products.
+    It multiplies contiguous rows of length d, whereas the backward pass of torch multiplies transposed matrices.
     """
     result: Tensor = _InnerProducts.apply(left, right)  # type: ignore[no-untyped-call]
     return result

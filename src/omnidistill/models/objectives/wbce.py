@@ -13,8 +13,8 @@ The public LoRS code adds epsilon = 1e-6 to the arguments of both logarithms and
     l_ij = -t_ij log(q_ij + epsilon) - (1 - t_ij) log(1 - q_ij + epsilon)
     d l_ij / d s_ij = q_ij (1 - q_ij) ((1 - t_ij) / (1 - q_ij + epsilon) - t_ij / (q_ij + epsilon)) / tau
 
-This bounds the loss, and the gradient vanishes where the student is certain but wrong. If epsilon = 0, the equations
-are those above, and they are evaluated from the logits.
+This bounds the loss, and the gradient vanishes where the student is certain but wrong. With epsilon = 0, these
+equations equal the first ones. They are then evaluated from the logits.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def wbce(
     reduction: Reduction,
     epsilon: float = 0.0,
 ) -> Float[Tensor, "*r"]:
-    """Return one loss per leading index.
+    """Return one loss per similarity matrix (b x b); any leading dimensions are allowed.
 
     Args:
         similarity: similarities s.

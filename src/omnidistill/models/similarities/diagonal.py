@@ -23,5 +23,5 @@ class Diagonal(Similarity):
         return {"diagonal": torch.ones(num_rows, device="cpu")}
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return diag(a_I)."""
+        """Return diag(a_I) for each mini-batch, where I are its row numbers."""
         return torch.diag_embed(tensors["diagonal"][batches])

@@ -23,5 +23,5 @@ class Full(Similarity):
         return {"matrix": torch.eye(num_rows, device="cpu")}
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return S[I, I]."""
+        """Return the submatrix S[I, I] for each mini-batch, where I are its row numbers."""
         return tensors["matrix"][batches.unsqueeze(-1), batches.unsqueeze(-2)]

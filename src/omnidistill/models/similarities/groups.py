@@ -1,7 +1,8 @@
 """S_ij = 1 if rows i and j are in the same group, else 0. Real rows follow the same rule. Nothing is learned.
 
-In a set with views, row v N + i is view v of stored row i. It matches the rows of the same group in the same view, so
-only N group numbers are stored.
+In a set with views, students train on several copies (views) of each stored row, with some signs flipped. Training row
+v N + i is view v of stored row i. It matches the rows of the same group in the same view, so only N group numbers are
+stored.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """S = diag(a) + (alpha / r) L R^T, which LoRS and HoPA learn ("similarity mining", Xu et al. 2024).
 
-The initial values a = 1, L ~ N(0, 1) and R = 0 give S = I. S has N (1 + 2 r) parameters.
+L and R are N x r matrices, and alpha is a fixed scale. The initial values a = 1, L ~ N(0, 1) and R = 0 give S = I. S
+has N (1 + 2 r) parameters.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class LowRank(Similarity):
         }
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return diag(a_I) + (alpha / r) L_I R_I^T."""
+        """Return diag(a_I) + (alpha / r) L_I R_I^T for each mini-batch, where I are its row numbers."""
         left, right = tensors["left"][batches], tensors["right"][batches]
         return torch.diag_embed(tensors["diagonal"][batches]) + (self.alpha / self.rank) * (left @ right.mT)
 

@@ -125,9 +125,10 @@ class Bits(Plain):
 
 @dataclass(frozen=True)
 class Views:
-    """V training rows per stored row. Training row v N + i is stored row i times sign pattern v; pattern 0 is all ones.
+    """V training rows (views) per stored row: the stored row times each of V fixed sign patterns.
 
-    The patterns are not stored. They are generated from the seed and the name of the modality.
+    With N stored rows, training row v N + i is stored row i times pattern v. Pattern 0 is all ones. The patterns are
+    not stored. They are generated from the seed and the name of the modality.
     """
 
     inner: RowForm
@@ -135,19 +136,19 @@ class Views:
     seed: int = VIEWS_SEED
 
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
-        """Return new latent tensors that represent the given rows. Views are added by `expand`."""
+        """Return new latent tensors that represent the given rows. `expand` applies the sign patterns."""
         return self.inner.init(rows)
 
     def expand(self, latent: Mapping[str, Tensor]) -> Rows:
-        """Return all views of the rows."""
+        """Return the training rows: every row times every sign pattern."""
         return self._all_views(self.inner.expand(latent))
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the tensors to store. Views are not stored."""
+        """Return the tensors to store. The sign patterns are not stored."""
         return self.inner.store(latent)
 
     def load(self, stored: Mapping[str, Tensor]) -> Rows:
-        """Return all views of the stored rows."""
+        """Return the training rows: every stored row times every sign pattern."""
         return self._all_views(self.inner.load(stored))
 
     def signs(self, name: str, width: int) -> Float[Tensor, "V p"]:
