@@ -33,7 +33,7 @@ from omnidistill.models.heads import save_heads
 def check_set(
     manifest: Manifest, encoders: Mapping[str, Encoder], centre: bool = True, limit: int | None = None
 ) -> None:
-    """Check, before encoding, that the rows and encoders are sufficient for a FeatureSet.
+    """Check, before encoding, that a FeatureSet can be built from the rows and encoders.
 
     Raises:
         InputError: there are fewer than two encoders, or centring is requested and there are no train rows.
@@ -49,7 +49,7 @@ def check_set(
 
 
 def join(out: Path) -> RawFeatures:
-    """Return the features that `encode` wrote to `out`, without preprocessing; stored views are averaged.
+    """Return the features that `encode` wrote to `out`, without preprocessing. Views of an item are averaged.
 
     Raises:
         InputError: the encoding is not finished, or a shard is damaged.
@@ -89,7 +89,7 @@ def open_rows(out: Path) -> RawRows:
 
 
 def _read(out: Path, starts: Int[Tensor, " s"], name: str, rows: Int[Tensor, " k"]) -> Float[Tensor, "k _"]:
-    """Return the features of the given rows, read shard by shard. starts: index of the first row of each shard."""
+    """Read the features of the given rows from the shards. `starts` holds the index of each shard's first row."""
     numbers = torch.searchsorted(starts, rows, right=True) - 1
     shards, counts = (x.tolist() for x in torch.unique_consecutive(numbers, return_counts=True))
     parts = []
