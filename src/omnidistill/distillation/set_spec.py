@@ -3,9 +3,9 @@
     {"schema": 1, "modalities": {NAME: p_m}, "size": N, "storage": .., "similarity": .., "objective": .., "recipe": ..,
      "preprocessing": ..}
 
-N is the number of stored rows and p_m the feature width of modality m. The specification is the metadata of the set's
-artifact and takes at most 1 kB. The manifest is padded with spaces, so that its length does not depend on the values in
-the recipe. The size of a set is therefore known before the recipe is.
+N is the number of stored rows and p_m the feature width of modality m. The specification is stored in the set's
+manifest and takes at most 1 kB. The manifest is padded with spaces, so that its length does not depend on the values in
+the recipe. The size of a set is therefore known before its recipe is chosen.
 
 The run configuration is stored in the provenance instead, so stored sets stay readable when a setting is renamed.
 """
@@ -74,7 +74,7 @@ class SetSpec:
         return replace(self, preprocessing=preprocessing.to_meta())
 
     def to_json(self) -> dict[str, Any]:
-        """Return the specification as a JSON object, which is stored as the metadata of the set's artifact."""
+        """Return the specification as a JSON object, which is stored in the set's manifest."""
         components = {name: getattr(self, name).model_dump(mode="json") for name in _COMPONENTS}
         return {
             "schema": SCHEMA,

@@ -1,6 +1,6 @@
 """Shipped bytes: the total size of the files that a receiver needs for training, by the same rules for all methods.
 
-    set              tensor file (rows, similarity, means) + manifest.json (the specification); not provenance.json
+    set              tensor file (rows, target similarities, feature means) + manifest.json; not provenance.json
     random rows      the same files, which contain real rows in float32 and the group of each row
     heads            tensor file (low-rank factors, or matrices with biases; feature means) + manifest.json
     all rows         only the float32 values of the training features (`budget.training_bytes`)
@@ -35,7 +35,7 @@ from omnidistill.training.recipes import Sgd
 
 
 def shipped_bytes(spec: SetSpec, tensors: Mapping[str, Tensor], preprocessing: Preprocessing) -> int:
-    """Return the size of a set's files in bytes, given its stored tensors. They may be on the meta device."""
+    """Return the size of a set's files in bytes, given its stored tensors, which may be on the meta device."""
     complete = spec.with_preprocessing(preprocessing)
     return artifact_bytes(KIND, {**tensors, **preprocessing.to_tensors()}, complete.to_json(), complete.padding)
 
@@ -55,7 +55,7 @@ def planned_bytes(spec: SetSpec, preprocessing: Preprocessing) -> int:
 
 
 def real_rows_bytes(num_rows: int, widths: Mapping[str, int], preprocessing: Preprocessing) -> int:
-    """Return the size in bytes of the files of random real rows: float32 rows, and groups, which define positives."""
+    """Return the size in bytes of the files of random real rows: float32 rows, and groups that define positives."""
     recipe = Sgd(step_sizes=(1.0,) * len(widths), num_steps=1, batch_size=num_rows)
     spec = SetSpec(dict(widths), num_rows, RowStorage(), SharedGroups(), InfoNCE(), recipe)
     return planned_bytes(spec, preprocessing)

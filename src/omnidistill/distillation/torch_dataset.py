@@ -2,8 +2,8 @@
 
     set[i] = ({modality: x_m,i}, i)        collate: b items -> ({modality: b x p_m}, S[I, I])
 
-x_m,i is row i of modality m, and p_m is the width of the rows. I are the indices of the b items, and S[I, I] (b x b)
-holds the target similarity of each pair of items. Single items have no target, because a target belongs to two rows.
+x_m,i is row i of modality m, and p_m is the width of the rows. I contains the indices of the b items, and S[I, I]
+(b x b) holds the target similarity of each pair of items. A single item has no target.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class SyntheticRows(Dataset[Item]):
     """Dataset of the rows to train on. Pass `collate` to a DataLoader, which may use any batch size and order.
 
     Args:
-        rows: {modality: N x p_m}.
+        rows: {modality: N x p_m}, where N is the number of rows and p_m the feature width.
         targets: function that takes the indices of b rows and returns their target similarities (b x b).
     """
 

@@ -1,8 +1,9 @@
 """ImageBind and LanguageBind as encoders, with weights from a folder that `convert` wrote.
 
 A feature is the input of the model's pretrained projection. An item has one feature per view, where a view is a crop or
-a short clip of the item. In ImageBind, a video has 15 views and a sound has 3 views. All other items have one view. The
-folder also contains the vocabulary for texts (CLIP's `merges.txt` or `tokenizer.json`).
+a short clip of the item. In ImageBind, a video has 15 views and a sound has 3 views. All other items have one view.
+
+The folder with the weights also contains the vocabulary for texts (CLIP's `merges.txt` or `tokenizer.json`).
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class EfficientNetLite2(Lazy):
         """Return None: the model was trained for classification and has no projection."""
 
     def fingerprint(self) -> dict[str, str]:
-        """Return the checksum of the weights, the preprocessing, and the versions of the packages that are used."""
+        """Return the checksum of the weights, a description of the preprocessing, and the versions of packages used."""
         return {
             "name": self.name,
             "weights": sha256_of([self.file]),

@@ -108,7 +108,7 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class Licensed(Protocol):
-    """An encoder with a licence. The licence is shown before use, and stored in every artifact computed with it."""
+    """An encoder with a licence, which is shown before use and stored in every artifact computed with the encoder."""
 
     @property
     def licence(self) -> str | None:
@@ -132,7 +132,7 @@ def licences_of(encoders: Mapping[str, Encoder]) -> dict[str, str]:
 
 
 class Lazy:
-    """Base class for encoders that load their weights on first use, into cached properties, which pickles omit."""
+    """Base class for encoders that load weights on first use, into cached properties. These are not pickled."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {

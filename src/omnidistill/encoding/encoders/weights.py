@@ -25,7 +25,8 @@ def model_folder(source: str) -> Path:
     """Return the folder of a model, after downloading it if necessary.
 
     Args:
-        source: a folder, or OWNER/NAME@REVISION on the Hugging Face hub. A copy in the hub's local cache is used first.
+        source: a folder, or OWNER/NAME@REVISION on the Hugging Face hub. Files in the hub's local cache are not
+            downloaded again.
 
     Raises:
         InputError: the folder has no config.json or no safetensors file, the name on the hub has no revision, or the

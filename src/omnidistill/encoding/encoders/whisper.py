@@ -4,7 +4,7 @@
     2. energies in 80 mel bands (Slaney's mel scale)
     3. x = log10(energy); x = max(x, largest x in the clip - 8); x = (x + 4) / 4
 
-Silence is added before and after the clip for the first and last windows, but the clip is not padded to 30 s. The
+Silence is added before and after the clip to complete the outer windows, but the clip is not padded to 30 s. The
 spectrogram has an even number of columns: the encoder combines pairs of columns, and an incomplete pair at the end
 would change the average. If a clip is longer than 30 s, the middle 30 s are used.
 

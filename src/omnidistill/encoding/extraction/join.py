@@ -1,7 +1,7 @@
 """Join shards into raw features or into a FeatureSet.
 
-The FeatureSet and the encoders' heads are written to the folder that contains the shards. A shard is open only while
-its rows are being read, so the set may be larger than memory.
+The FeatureSet and the encoders' own projections are written to the folder that contains the shards. A shard is open
+only while its rows are being read, so the set may be larger than memory.
 
     OUT/manifest.json, tensors-....safetensors    the FeatureSet; commands then accept OUT as SET
     OUT/heads                                     the projection of each encoder that has one
@@ -102,9 +102,9 @@ def _read(out: Path, starts: Int[Tensor, " s"], name: str, rows: Int[Tensor, " k
 def save_encoded(
     out: Path, encoders: Mapping[str, Encoder], standardise: bool = True, centre: bool = True
 ) -> FeatureSet:
-    """Convert the shards in `out` to a FeatureSet in the same folder, sorted by split, and save the encoders' heads.
+    """Convert the shards in `out` to a FeatureSet, sorted by split, and save the encoders' own projections.
 
-    The heads apply to features that are neither standardised nor centred.
+    Both are saved in `out`. Apply the projections only to features that are neither standardised nor centred.
 
     Raises:
         InputError: the encoding is not finished, a shard is damaged, or the features do not form a FeatureSet (because

@@ -134,7 +134,7 @@ class _Files:
 
 
 def _msrvtt(files: _Files, seed: int) -> _Matches:
-    """Return the clips of MSR-VTT (Xu et al. 2016), split 1k-A (Yu et al. 2018), from the files of CLIP4Clip."""
+    """Return the clips of MSR-VTT (Xu et al. 2016), split 1k-A (Yu et al. 2018), as listed by CLIP4Clip."""
     train_path, test_path = files.annotation("MSRVTT_train.9k.csv"), files.annotation("MSRVTT_JSFUSION_test.csv")
     train, test = read_table(train_path), read_table(test_path)
     captions: dict[str, tuple[int, str]] = {}

@@ -81,7 +81,7 @@ class _Item:
     """One item.
 
     Attributes:
-        split: the split after which one of the item's folders is named; empty if there is none.
+        split: the split that a folder of the item names; empty if no folder names a split.
         files: {kind of media: path relative to the root}.
     """
 
@@ -89,7 +89,7 @@ class _Item:
     files: dict[Kind, PurePosixPath] = field(default_factory=dict)
 
     def cell(self, folder: Path, kind: Kind) -> str:
-        """Return the content of the manifest cell for one kind of media: a path, a caption, or empty without a file."""
+        """Return the content of the manifest cell for one kind of media: a path or caption; empty if there is none."""
         path = self.files.get(kind) or (self.files.get("video") if kind == "audio" else None)
         if path is None:
             return ""

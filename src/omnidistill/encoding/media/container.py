@@ -127,7 +127,7 @@ def track_length(container: Any, stream: Any) -> float | None:
 
 
 def stated_length(container: Any, stream: Any) -> float | None:
-    """Return the duration that the file states in seconds, for the track or else the container; None if not stated."""
+    """Return the stated duration of the track, or else of the container, in seconds; None if neither is stated."""
     stated = track_length(container, stream)
     return length(container) if stated is None else stated
 

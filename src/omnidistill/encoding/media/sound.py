@@ -1,4 +1,4 @@
-"""Decode the part of a file's sound between two times into a waveform with a requested sampling rate.
+"""Decode the sound of a file between two times into a waveform with a requested sampling rate.
 
 Decoding a clip gives the same samples as decoding the complete file and cutting out the clip. Channels stay separate:
 the encoder decides whether to average the channels or to use the first one.

@@ -48,7 +48,7 @@ class AllRowsOwn(Baseline):
     """The objective; absent: one baseline per student objective in the table, except the protocol's InfoNCE."""
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Train heads on all rows by this objective."""
+        """Train heads on all rows by the objective of this baseline."""
         assert self.objective is not None
         return train_on_all_rows(self.objective, f"all rows, {_title(self.objective)}", setting, setting.start)
 

@@ -3,7 +3,7 @@
     clean:  repair with ftfy, resolve HTML entities twice, replace white space with single spaces, convert to lower case
     split:  into words, single digits and runs of other characters; represent each UTF-8 byte of a piece by one
             character, and append `</w>` to the last character of the piece
-    merge:  join the neighbouring pair with the lowest rank in the list of merges; repeat until no pair is in the list
+    merge:  join the neighbouring pair of parts that comes first in the list of merges; repeat until no pair is listed
     ids:    start token, at most 75 tokens, end token, zeros up to length 77
 
 The vocabulary of 49,408 tokens consists of the bytes, the bytes at the end of a word, the merges in their order, and

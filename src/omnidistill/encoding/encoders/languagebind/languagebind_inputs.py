@@ -28,7 +28,9 @@ image_input = picture_input
 
 
 def frame_times(duration: float, frame_rate: float) -> list[float]:
-    """Return the times, in seconds, of the eight input frames. Each is the midpoint of the time the frame is shown.
+    """Return the times of the eight input frames in seconds.
+
+    Each time is the midpoint of the interval in which the frame is shown.
 
     Args:
         duration: duration of the video in seconds.
