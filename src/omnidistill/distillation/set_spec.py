@@ -1,11 +1,13 @@
-"""The specification of a set: everything that is needed, besides its tensors, to load it and to train on it.
+"""The specification of a distilled set: the information, other than tensors, needed to load it and to train on it.
 
     {"schema": 1, "modalities": {NAME: p_m}, "size": N, "storage": .., "similarity": .., "objective": .., "recipe": ..,
      "preprocessing": ..}
 
-It is stored as the metadata of the artifact and takes at most 1 kB. Spaces pad the manifest to the same length for all
-values of a recipe, so the size of a set is known before its recipe. It does not include the run configuration, which
-belongs to the provenance, so stored sets stay readable when a setting is renamed.
+N is the number of stored rows and p_m the feature width of modality m. The specification is stored in the set's
+manifest and takes at most 1 kB. The manifest is padded with spaces, so that its length does not depend on the values in
+the recipe. The size of a set is therefore known before its recipe is chosen.
+
+The run configuration is stored in the provenance instead, so stored sets stay readable when a setting is renamed.
 """
 
 from __future__ import annotations
@@ -48,9 +50,9 @@ class SetSpec:
         size: number of stored rows.
         storage: how the rows are stored.
         similarity: how the target similarities are stored.
-        objective: the loss of students.
+        objective: the loss with which students are trained.
         recipe: how students are trained.
-        preprocessing: the steps of the preprocessing, as JSON; the means that they subtract are stored as tensors.
+        preprocessing: the preprocessing steps, as JSON. The feature means to subtract are stored as tensors.
     """
 
     modalities: Mapping[str, int]
@@ -63,16 +65,16 @@ class SetSpec:
 
     @property
     def padding(self) -> int:
-        """Number of spaces that pad the manifest, so that its length does not depend on the values of the recipe."""
+        """Number of spaces to add to the manifest. With them, its length is the same for all values in the recipe."""
         recipe = self.recipe.model_dump(mode="json")
         return len(json.dumps(_widest(recipe))) - len(json.dumps(recipe))
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> SetSpec:
-        """Return the specification with these preprocessing steps."""
+        """Return a copy of the specification with these preprocessing steps."""
         return replace(self, preprocessing=preprocessing.to_meta())
 
     def to_json(self) -> dict[str, Any]:
-        """Return the metadata of the artifact."""
+        """Return the specification as a JSON object, which is stored in the set's manifest."""
         components = {name: getattr(self, name).model_dump(mode="json") for name in _COMPONENTS}
         return {
             "schema": SCHEMA,
@@ -84,7 +86,7 @@ class SetSpec:
 
     @staticmethod
     def from_json(tree: Mapping[str, Any], where: str) -> SetSpec:
-        """Read the result of `to_json`, with a warning for each field that this version does not know.
+        """Create a specification from the result of `to_json`. Warn about each field that this version does not know.
 
         Raises:
             InputError: the schema is newer than this version, a component is not installed (the message names the
@@ -138,7 +140,7 @@ def _component(registry: ComponentRegistry[Any], tree: Mapping[str, Any], name: 
 
 
 def _widest(value: Json) -> Json:
-    """Return a JSON value with every number, boolean and null replaced by the longest possible number."""
+    """Replace every number, boolean and null in a JSON value by the longest possible number, and return the result."""
     if isinstance(value, Mapping):
         return {name: _widest(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):

@@ -1,17 +1,17 @@
-"""Shipped bytes: the total size of the files that a receiver needs to train. Sets and baselines are counted alike.
+"""Shipped bytes: the total size of the files that a receiver needs for training, by the same rules for all methods.
 
-    set              tensor file (rows, similarity, means) + manifest.json (the specification); not provenance.json
-    random rows      the same files, for real rows in float32 and the groups that they belong to
-    heads            tensor file (factors, or matrices with biases; means if they are subtracted) + manifest.json
-    all rows         the training features in float32, without files (`budget.training_bytes`)
+    set              tensor file (rows, target similarities, feature means) + manifest.json; not provenance.json
+    random rows      the same files, which contain real rows in float32 and the group of each row
+    heads            tensor file (low-rank factors, or matrices with biases; feature means) + manifest.json
+    all rows         only the float32 values of the training features (`budget.training_bytes`)
 
-A size can be computed before there are any values: it depends on shapes and settings only, because the manifest is
-padded with spaces to the same length for all values of a recipe.
+A size depends only on shapes and settings, so it can be computed before any values exist. The values in the recipe do
+not matter, because the manifest is padded with spaces to a fixed length.
 
-The initial heads are not included, because nearly all rows of a table share them: sets and random rows train students
-from them, low-rank and equal-bytes heads are stored as updates to them, training on all rows starts from them, and
-zero-shot uses them unchanged. Every table states their size, and names the rows that do not need them
-(`Baseline.needs_start`).
+The size of the initial heads is not included, because nearly all methods in a table need the same initial heads.
+Students of sets and of random rows start from them. Low-rank and equal-bytes heads are stored as updates to them.
+Training on all rows starts from them, and zero-shot uses them unchanged. Every table states the size of the initial
+heads, and names the methods that do not need them (`Baseline.needs_start`).
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from omnidistill.training.recipes import Sgd
 
 
 def shipped_bytes(spec: SetSpec, tensors: Mapping[str, Tensor], preprocessing: Preprocessing) -> int:
-    """Return the size of the files of a set with these stored tensors, which may be on the meta device."""
+    """Return the size of a set's files in bytes, given its stored tensors, which may be on the meta device."""
     complete = spec.with_preprocessing(preprocessing)
     return artifact_bytes(KIND, {**tensors, **preprocessing.to_tensors()}, complete.to_json(), complete.padding)
 
 
 def planned_bytes(spec: SetSpec, preprocessing: Preprocessing) -> int:
-    """Return the size of the files of a set with this specification, before there are any rows.
+    """Return the size in bytes of the files of a set with this specification. The rows need not exist yet.
 
-    The values of the recipe do not matter.
+    The size is the same for all values in the recipe.
     """
     num_rows = spec.storage.num_rows(spec.size)
     with torch.device("meta"), _WithoutMemory():
@@ -55,31 +55,32 @@ def planned_bytes(spec: SetSpec, preprocessing: Preprocessing) -> int:
 
 
 def real_rows_bytes(num_rows: int, widths: Mapping[str, int], preprocessing: Preprocessing) -> int:
-    """Return the size of the files of random real rows: float32 rows, and the groups that determine positives."""
+    """Return the size in bytes of the files of random real rows: float32 rows, and groups that define positives."""
     recipe = Sgd(step_sizes=(1.0,) * len(widths), num_steps=1, batch_size=num_rows)
     spec = SetSpec(dict(widths), num_rows, RowStorage(), SharedGroups(), InfoNCE(), recipe)
     return planned_bytes(spec, preprocessing)
 
 
 def heads_bytes(tensors: Mapping[str, Tensor], preprocessing: Preprocessing, **meta: Any) -> int:
-    """Return the size of the files of heads.
+    """Return the size in bytes of the files that store projection heads.
 
     Args:
-        tensors: what is stored: factors of updates, or matrices and biases; they may be on the meta device.
-        preprocessing: steps that a receiver applies to features. Heads with a bias need no means.
-        meta: what else a receiver needs to know to use the tensors, as JSON values.
+        tensors: the stored tensors, which may be on the meta device: low-rank factors of updates, or matrices and
+            biases.
+        preprocessing: steps that a receiver applies to features. Heads with a bias do not need the feature means.
+        meta: further information that a receiver needs to use the tensors, as JSON values.
     """
     content = {"preprocessing": preprocessing.to_meta(), **meta}
     return artifact_bytes("heads", {**tensors, **preprocessing.to_tensors()}, content)
 
 
 def initial_heads_bytes(start: Heads) -> int:
-    """Return the size of the files of initial heads."""
+    """Return the size in bytes of the files that store the initial heads."""
     return artifact_bytes("heads", start, {"modalities": list(start)})
 
 
 def empty_rows(storage: Storage, widths: Mapping[str, int], num_rows: int) -> dict[str, Tensor]:
-    """Return tensors with the shapes and types in which rows of these widths are stored. They take no memory."""
+    """Return tensors with the shapes and dtypes of `num_rows` stored rows, on the meta device (without memory)."""
     one, two = _stored_shapes(storage, tuple(widths.items()))
     return {
         name: torch.empty(
@@ -93,7 +94,7 @@ def empty_rows(storage: Storage, widths: Mapping[str, int], num_rows: int) -> di
 
 @lru_cache(maxsize=256)
 def _stored_shapes(storage: Storage, widths: tuple[tuple[str, int], ...]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return shape and type of every stored tensor, first of a set with one row, then of a set with two rows."""
+    """Return {name: (shape, dtype)} of the stored tensors, first for a set of one row, then for a set of two rows."""
     one, two = (
         storage.store({name: torch.zeros(rows, width, device="cpu") for name, width in widths}) for rows in (1, 2)
     )
@@ -101,7 +102,7 @@ def _stored_shapes(storage: Storage, widths: tuple[tuple[str, int], ...]) -> tup
 
 
 class _WithoutMemory(TorchFunctionMode):
-    """Creates tensors on the meta device, where they take no memory, instead of on the requested device."""
+    """Torch mode that creates tensors on the meta device, without memory, even if another device is requested."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

@@ -1,10 +1,12 @@
 """Spaces in which the step sizes of the student are learned: their logarithms, or the step sizes themselves.
 
-    log       beta <- beta exp(-rate g beta)        g = dL/d beta; beta stays positive
+    log       beta <- beta exp(-rate g beta)        beta stays positive
     linear    beta <- beta - rate g                 as in MTT, MTT-VL, LoRS and RepBlend; beta may become 0 or negative
 
-With plain SGD, the first updates agree to first order if the rate in log space is the linear rate divided by beta^2.
-Later updates do not: as beta grows, the relative update shrinks with 1 / beta^2 in linear space, but not in log space.
+beta is a step size, g the gradient of the outer loss with respect to beta, and rate the learning rate of plain SGD. To
+first order, an update changes beta by the fraction rate * g beta in log space, and rate * g beta / beta^2 in linear
+space. The first updates are equal if the rate in log space is the linear rate divided by the initial beta^2. As beta
+grows, the factor 1 / beta^2 makes the updates in linear space smaller.
 """
 
 from __future__ import annotations
@@ -20,10 +22,10 @@ LEAVES: dict[StepSizeSpace, str] = {"log": "log_step_sizes", "linear": "step_siz
 
 
 def to_space(step_sizes: Float[Tensor, " M"], space: StepSizeSpace) -> Float[Tensor, " M"]:
-    """Return the tensor to learn, which represents these step sizes."""
+    """Return the tensor to learn: the logarithms of the step sizes in log space, a copy of them in linear space."""
     return step_sizes.log() if space == "log" else step_sizes.clone()
 
 
 def from_space(learned: Float[Tensor, " M"], space: StepSizeSpace) -> Float[Tensor, " M"]:
-    """Return the step sizes that a learned tensor represents. They are differentiable with respect to it."""
+    """Return the step sizes that the tensor `learned` represents. Gradients flow back to `learned`."""
     return learned.exp() if space == "log" else learned

@@ -1,8 +1,9 @@
-"""A distilled set for custom training loops: a torch Dataset of rows that also gives soft targets for each batch.
+"""A torch Dataset of the rows of a distilled set, for custom training loops. Each batch includes soft targets.
 
     set[i] = ({modality: x_m,i}, i)        collate: b items -> ({modality: b x p_m}, S[I, I])
 
-A target belongs to a pair of rows, so batches have targets but single items do not.
+x_m,i is row i of modality m, and p_m is the width of the rows. I contains the indices of the b items, and S[I, I]
+(b x b) holds the target similarity of each pair of items. A single item has no target.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ Item = tuple[dict[str, Float[Tensor, " _"]], int]
 
 
 class SyntheticRows(Dataset[Item]):
-    """The rows to train on. Pass `collate` to a DataLoader, which may use any batch size and order.
+    """Dataset of the rows to train on. Pass `collate` to a DataLoader, which may use any batch size and order.
 
     Args:
-        rows: {modality: N x p_m}.
-        targets: function that takes row indices I (b) and returns S[I, I] (b x b).
+        rows: {modality: N x p_m}, where N is the number of rows and p_m the feature width.
+        targets: function that takes the indices of b rows and returns their target similarities (b x b).
     """
 
     def __init__(
@@ -48,5 +49,5 @@ class SyntheticRows(Dataset[Item]):
         return self.batch(torch.tensor([index for _, index in items], device="cpu"))
 
     def batch(self, indices: Int[Tensor, " b"]) -> Batch:
-        """Return the rows with these indices as a batch."""
+        """Return the rows with these indices as a batch, with the target similarities of all pairs of rows."""
         return {name: x[indices] for name, x in self.rows.items()}, self.targets(indices)

@@ -37,7 +37,7 @@ _TRAJECTORY = ("num_expert_epochs", "max_start_epoch", "own_share", "task_weight
 
 
 def upgraded_config(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a run under their current names; only settings from version 0.1 change."""
+    """Return the settings of a run under their current names. Settings with current names stay unchanged."""
     distill = dict(tree.get("distill") or {})
     storage = dict(distill.get("storage") or {})
     if storage:
@@ -95,13 +95,13 @@ def _resolved(storage: Mapping[str, Any], size: int) -> dict[str, Any]:
 
 
 def _similarity(distill: Mapping[str, Any]) -> Any:
-    """Return the similarity: "groups" for selected rows, "identity" for covmatch and apm, otherwise as configured."""
+    """Return the settings of the target similarity; the methods select, covmatch and apm each have a fixed one."""
     fixed = {"select": "groups", "covmatch": "identity", "apm": "identity"}
     return {"kind": fixed[distill["kind"]]} if distill["kind"] in fixed else distill["similarity"]
 
 
 def _width(name: str, meta: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:
-    """Return the width of a modality, from its float rows, its mean, or its unpacked codes."""
+    """Return the feature width of a modality, read from its float rows, its mean, or its unpacked quantised rows."""
     if f"rows/{name}" in tensors:
         return tensors[f"rows/{name}"].shape[1]
     if f"mean/{name}" in tensors:

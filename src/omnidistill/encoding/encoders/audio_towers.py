@@ -44,12 +44,12 @@ class AudioTower(Pretrained):
         return extractors.from_pretrained(self.folder, local_files_only=True)
 
     def prepare(self, item: Item) -> Float[Tensor, "channels ..."]:
-        """Return the model's input for the clip's sound."""
+        """Return the model input for the sound of a clip."""
         max_seconds = float(self.extractor.max_length_s) if self.family == "clap" else None
         return self.waves(sound_of(item, self.extractor.sampling_rate, max_seconds))
 
     def waves(self, sound: Float[Tensor, " samples"]) -> Float[Tensor, "channels ..."]:
-        """Return the model's input for a decoded waveform."""
+        """Return the model input for a decoded waveform."""
         inputs = self.extractor(sound.numpy(), sampling_rate=self.extractor.sampling_rate, return_tensors="pt")
         values: Tensor = inputs["input_features" if self.family == "clap" else "input_values"][0]
         return values

@@ -1,7 +1,9 @@
-"""ImageBind and LanguageBind as encoders, with the weights in the folder that `convert` wrote.
+"""ImageBind and LanguageBind as encoders, with weights from a folder that `convert` wrote.
 
-The features are the input of the pretrained projection. In ImageBind, a video has 15 views and a sound has 3 views. All
-other items have one view. The folder also contains the vocabulary for texts (CLIP's `merges.txt` or `tokenizer.json`).
+A feature is the input of the model's pretrained projection. An item has one feature per view, where a view is a crop or
+a short clip of the item. In ImageBind, a video has 15 views and a sound has 3 views. All other items have one view.
+
+The folder with the weights also contains the vocabulary for texts (CLIP's `merges.txt` or `tokenizer.json`).
 """
 
 from __future__ import annotations
@@ -72,7 +74,7 @@ class BindTower(Lazy):
 
     @property
     def views(self) -> int:
-        """Number of features per item."""
+        """Number of views per item. Each view has its own feature."""
         return _VIEWS.get((self.model, self.kind), 1)
 
     @cached_property
@@ -90,11 +92,11 @@ class BindTower(Lazy):
 
     @cached_property
     def tokenizer(self) -> ClipTokenizer:
-        """Tokenizer with the vocabulary in the folder."""
+        """Tokenizer with the vocabulary from the folder with the converted weights."""
         return ClipTokenizer.from_file(Path(self.source))
 
     def prepare(self, item: Item) -> Tensor:
-        """Return the views of the item (see `imagebind_inputs` and `languagebind_inputs`)."""
+        """Return the model input for each view of the item (see `imagebind_inputs` and `languagebind_inputs`)."""
         prepared = self._prepared(item)
         return prepared if self.views > 1 else prepared[None]
 
@@ -104,7 +106,7 @@ class BindTower(Lazy):
 
     @torch.no_grad()
     def encode(self, batch: Shaped[Tensor, "n views ..."]) -> Float[Tensor, "n views width"]:
-        """Return the features, which are the input of the projection."""
+        """Return the feature of each view, which is the input of the pretrained projection."""
         features: Tensor = self.tower.features(batch.flatten(0, 1).to(self.device))
         return features.float().cpu().view(len(batch), self.views, -1)
 

@@ -3,7 +3,7 @@
     imagebind       imagebind_huge.pth                     -> DIR/vision, DIR/audio, DIR/text
     languagebind    the folder of a published model        -> DIR/MODALITY, DIR/text
 
-CLIP's vocabulary, which the text towers need, is copied into DIR if it is next to the weights. All weights are checked
+The text towers need CLIP's vocabulary, which is copied into DIR if it is next to the weights. All weights are checked
 before anything is written, and a failed conversion leaves no files.
 """
 
@@ -55,7 +55,7 @@ class Conversion:
 
     Attributes:
         towers: the converted towers.
-        encoders: references to the converted encoders, as `open_encoder` accepts them.
+        encoders: references MODEL-KIND:FOLDER, with which `open_encoder` opens the converted encoders.
         vocabulary: file name of the vocabulary, or None if no vocabulary was found.
     """
 
@@ -67,15 +67,15 @@ class Conversion:
 def convert(
     model: Model, source: Path, folder: Path, modality: Modality | None = None, vocabulary: Path | None = None
 ) -> Conversion:
-    """Convert published weights and the vocabulary into a new folder.
+    """Convert published weights, and write them and the vocabulary into a new folder.
 
     Args:
         model: name of the model.
         source: file with ImageBind's weights, or folder of a LanguageBind model.
         folder: folder to create.
         modality: modality of a LanguageBind model; None for ImageBind.
-        vocabulary: CLIP's `merges.txt`, `bpe_simple_vocab_16e6.txt.gz` or `tokenizer.json`; None uses the one next to
-            the weights, if there is one.
+        vocabulary: CLIP's `merges.txt`, `bpe_simple_vocab_16e6.txt.gz` or `tokenizer.json`; None uses a vocabulary
+            that is next to the weights, if there is one.
 
     Returns:
         The converted towers, and how to open them.

@@ -1,4 +1,4 @@
-"""Read an item's picture, frames or sound as tensors. The `encoding.media` package decodes them."""
+"""Read the picture, frames or sound of an item as tensors, decoded by the package `encoding.media`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from omnidistill.encoding.media.video import read_frames, video_duration
 
 
 def picture_of(item: Item) -> UInt8[Tensor, "3 height width"]:
-    """Return the picture of an item as RGB, rotated upright, with transparent parts on white.
+    """Return the picture of an item as RGB, rotated upright. Transparent parts are placed on a white background.
 
     Raises:
         InputError: the item is a URL.
@@ -58,12 +58,12 @@ def frame_rate_of(item: Item) -> float:
 
 
 def frames_at(item: Item, times: Sequence[float]) -> UInt8[Tensor, "n 3 height width"]:
-    """Return the frames shown at these times, in seconds from the start of the file."""
+    """Return the frame shown at each of these times, which are in seconds from the start of the file."""
     return read_frames(item.source, times)
 
 
 def frames_of(item: Item, count: int) -> UInt8[Tensor, "{count} 3 height width"]:
-    """Return `count` frames: the middle frame of each of `count` equal parts of the clip."""
+    """Divide the clip into `count` equal parts, and return the frame in the middle of each part."""
     begin, end = seconds_of(item)
     return frames_at(item, [begin + (end - begin) * (k + 0.5) / count for k in range(count)])
 
@@ -87,6 +87,6 @@ def sound_of(
 
 
 def decoders(kind: Kind) -> dict[str, str]:
-    """Return {package: version} for the packages that decode this kind of item, for use in fingerprints."""
+    """Return {package: version} of the packages that decode this kind of item. Encoder fingerprints include them."""
     packages = {"image": ("pillow",), "video": ("av",), "audio": ("av", "soxr")}.get(kind, ())
     return {package: version(package) for package in packages}

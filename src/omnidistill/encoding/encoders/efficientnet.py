@@ -1,4 +1,4 @@
-"""EfficientNet-Lite2, trained on ImageNet: output of the last convolution, averaged over space.
+"""EfficientNet-Lite2, trained on ImageNet. A feature is the output of the last convolution, averaged over space.
 
 The weights come with a Python package. Reference: M. Tan and Q. Le, EfficientNet (2019). The Lite variants are from the
 repository of EfficientNet (licence Apache-2.0).
@@ -30,7 +30,7 @@ _CPU_BATCH = 4  # pictures per forward pass on a CPU; more take a third longer, 
 
 @dataclass(frozen=True)
 class EfficientNetLite2(Lazy):
-    """EfficientNet-Lite2, 1280 wide. Pictures are resized to a short side of 260 pixels and cropped to their centre."""
+    """EfficientNet-Lite2, feature width 1280. Pictures are resized to a short side of 260 pixels and centre-cropped."""
 
     device: str = "cpu"
 
@@ -62,7 +62,7 @@ class EfficientNetLite2(Lazy):
         return self.pixels(picture_of(item))
 
     def pixels(self, picture: UInt8[Tensor, "3 _ _"]) -> Float[Tensor, "3 260 260"]:
-        """Resize and crop a decoded picture, and return its pixels x as (x - 127) / 128."""
+        """Resize and crop a decoded picture, and return (x - 127) / 128 for each pixel value x in 0-255."""
         pillow = require("PIL.Image", "media")
         image = pillow.fromarray(picture.permute(1, 2, 0).numpy())
         if image.size != (_SIDE, _SIDE):
@@ -84,7 +84,7 @@ class EfficientNetLite2(Lazy):
         """Return None: the model was trained for classification and has no projection."""
 
     def fingerprint(self) -> dict[str, str]:
-        """Return the weights' checksum, the preprocessing, and the versions of Pillow and the network's package."""
+        """Return the checksum of the weights, a description of the preprocessing, and the versions of packages used."""
         return {
             "name": self.name,
             "weights": sha256_of([self.file]),
@@ -97,5 +97,5 @@ class EfficientNetLite2(Lazy):
 @encoders.register("efficientnet-lite2")
 @encoder_factory("none", EfficientNetLite2.licence, cites=("efficientnet",), aliases=("efficientnet",))
 def efficientnet_lite2(source: None, device: str) -> EfficientNetLite2:
-    """EfficientNet-Lite2, 1280 wide, for images; the weights come with a Python package."""
+    """EfficientNet-Lite2 for images, feature width 1280; the weights come with a Python package."""
     return EfficientNetLite2(device)

@@ -1,8 +1,10 @@
 """The `Encoder` protocol: an encoder is a frozen model for one kind of media, split into two steps.
 
-    item --prepare--> model input, on CPU --encode--> n x views x width, the features before the model's own projection
+    item --prepare--> model input, on CPU
+    n model inputs --encode--> features before the model's own projection, n x views x width
 
-`prepare` runs in worker processes and must not need the weights; `encode` runs in the process that holds the weights.
+An item has one feature per view, where a view is a frame, crop or short clip of the item. Most encoders use one view.
+`prepare` runs in worker processes and must not need the weights. `encode` runs in the process that holds the weights.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ class Item:
 
 @runtime_checkable
 class Encoder(Protocol):
-    """A frozen encoder. It can be pickled, and the pickle contains no weights (see `Lazy`)."""
+    """A frozen encoder. Encoders can be pickled; a pickle contains no weights (see `Lazy`)."""
 
     @property
     def name(self) -> str:
@@ -74,11 +76,11 @@ class Encoder(Protocol):
 
     @property
     def views(self) -> int:
-        """Number of features (views) per item."""
+        """Number of views (frames, crops or short clips) per item. Each view has its own feature."""
         ...
 
     def prepare(self, item: Item) -> Tensor:
-        """Return the model's input for one item, on CPU.
+        """Return the model input for one item, on CPU.
 
         The result for the same item is always bit-identical. Results for different items may have different shapes.
 
@@ -96,17 +98,17 @@ class Encoder(Protocol):
         ...
 
     def head(self) -> Float[Tensor, "d width"] | None:
-        """Return the model's own projection; None if it is not a single matrix that is applied to the features."""
+        """Return the model's own projection of its features, or None if this projection is not a single matrix."""
         ...
 
     def fingerprint(self) -> dict[str, str]:
-        """Return what determines the features: sha256 of the weights, settings of `prepare`, package versions."""
+        """Return the values that determine features: sha256 of the weights, settings of `prepare`, package versions."""
         ...
 
 
 @runtime_checkable
 class Licensed(Protocol):
-    """An encoder with a licence, which is shown before use and stored in all artifacts computed with the weights."""
+    """An encoder with a licence, which is shown before use and stored in every artifact computed with the encoder."""
 
     @property
     def licence(self) -> str | None:
@@ -116,10 +118,10 @@ class Licensed(Protocol):
 
 @runtime_checkable
 class Truncating(Protocol):
-    """An encoder that truncates items if they are longer than its model can read. Truncated items are counted."""
+    """An encoder that truncates items that are longer than its model can read. Truncated items are counted."""
 
     def truncates(self, item: Item) -> bool:
-        """Return whether the encoder ignores the end of this item."""
+        """Return whether this item is too long for the model, so that the encoder truncates it."""
         ...
 
 
@@ -130,7 +132,7 @@ def licences_of(encoders: Mapping[str, Encoder]) -> dict[str, str]:
 
 
 class Lazy:
-    """Base class for encoders that load their weights on first use, in cached properties, which are not pickled."""
+    """Base class for encoders that load weights on first use, into cached properties. These are not pickled."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {

@@ -8,7 +8,7 @@ Each built-in encoder is registered in the module that implements it, with its d
 packages register encoders in Python code or through an entry point:
 
     @encoders.register("letters")
-    @encoder_factory(cites=("@misc{letters, ...}",))          optional
+    @encoder_factory(cites=("@misc{letters, ...}",))          # this line is optional
     def letters(source, device): ...
 
     [project.entry-points."omnidistill.encoders"]
@@ -79,8 +79,8 @@ class EncoderFactory:
         source: whether the encoder needs a source: "required", "none" or "optional".
         licence: licence of the weights in one line; None if it depends on the source.
         cites: the works to cite, as keys of `citations/works.bib` or complete BibTeX entries.
-        aliases: other names that files may use for this model's features, in lower case with hyphens. A name in a file
-            matches if it starts with an alias. `cite` uses aliases to find the works.
+        aliases: other names for this model in feature files, in lower case with hyphens. A name in a file refers to the
+            model if it starts with an alias. `cite` uses aliases to find the works to cite.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ def encoder_factory(
     """Return a decorator that turns a function `(source, device) -> Encoder` into an `EncoderFactory`.
 
     Args:
-        source, licence, cites, aliases: the attributes of `EncoderFactory`.
+        source, licence, cites, aliases: see the attributes of `EncoderFactory`.
     """
     return lambda build: EncoderFactory(build, source, licence, cites, aliases)
 
@@ -131,7 +131,7 @@ def encoder_names() -> list[str]:
 
 
 def open_encoder(reference: str, device: str = "cpu") -> Encoder:
-    """Open the encoder NAME or NAME:SOURCE, which loads its weights when it encodes for the first time.
+    """Open the encoder NAME or NAME:SOURCE. It loads its weights when it encodes for the first time.
 
     Args:
         reference: name of the encoder, with its source if it needs one.
@@ -142,7 +142,8 @@ def open_encoder(reference: str, device: str = "cpu") -> Encoder:
 
     Raises:
         InputError: no encoder has this name (the message suggests the most similar name); the source is missing,
-            superfluous or unusable; or an encoder from another package cannot be loaded, fails, or is not an `Encoder`.
+            unusable, or given although none is needed; or an encoder from another package cannot be loaded, fails, or
+            is not an `Encoder`.
     """
     from omnidistill.encoding.encoders.encoder import Encoder
 

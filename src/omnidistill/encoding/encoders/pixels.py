@@ -1,7 +1,7 @@
 """Preprocessing for the CLIP family: resize decoded pixels to 224 x 224 and standardise them as CLIP does.
 
 Pictures: the short side is resized to 224 with Pillow's bicubic filter, and the centre is cropped.
-Frames: the short side is resized to 224 by bilinear interpolation without antialiasing; each model crops differently.
+Frames: the short side is resized to 224 by bilinear interpolation without antialiasing; the crop depends on the model.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def scaled_frames(frames: UInt8[Tensor, "n 3 height width"]) -> Float[Tensor, "n
 
 
 def standardised(pixels: UInt8[Tensor, "*n 3 height width"] | Float[Tensor, "*n 3 height width"]) -> Tensor:
-    """Return (pixels / 255 - mean) / deviation per channel, as float32, for pixels with values in 0-255."""
+    """Scale pixels from 0-255 to 0-1, and standardise each channel with CLIP's mean and deviation, in float32."""
     mean, deviation = torch.tensor([MEAN, DEVIATION], device=pixels.device).view(2, 3, 1, 1)
     scaled: Tensor = (pixels / 255 - mean) / deviation
     return scaled

@@ -55,7 +55,7 @@ class Pretrained(Lazy):
         family: key of `FAMILIES`.
         source: folder of the model, or OWNER/NAME@REVISION on the Hugging Face hub.
         device: device for the weights.
-        title: name of the encoder; None derives the name from family, kind and source.
+        title: name of the encoder; if None, the name is derived from family, kind and source.
     """
 
     family: str
@@ -77,12 +77,12 @@ class Pretrained(Lazy):
 
     @property
     def name(self) -> str:
-        """The title, or FAMILY-KIND:SOURCE with the last part of the source, such as `clip-image:FOLDER`."""
+        """The title if there is one, otherwise FAMILY-KIND:SOURCE with only the last part of the path in `source`."""
         return self.title or f"{self.family}-{self.kind}:{Path(self.source).name}"
 
     @property
     def views(self) -> int:
-        """Number of features (views) per item, which is 1."""
+        """Number of features per item, which is 1 for these encoders."""
         return 1
 
     @cached_property

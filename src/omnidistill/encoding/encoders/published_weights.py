@@ -18,7 +18,7 @@ from omnidistill.io.artifacts import read_tensors
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a state dict, memory-mapped on CPU, so that values are read only when they are used.
+    """Return the tensors of a state dict on CPU. They are memory-mapped, so values are read only when they are used.
 
     Raises:
         InputError: the file is missing or damaged, or contains anything other than a dict of tensors.

@@ -1,9 +1,11 @@
-"""Whisper's encoder from a transformers model. Its output is averaged over the positions that the clip fills.
+"""The encoder of a Whisper model saved by transformers. A feature is the mean of the encoder's output over the clip.
 
-    log-mel of the clip, padded with silence to 30 s -> encoder -> mean of the positions (20 ms each) in the clip
+    log-mel spectrogram of the clip, padded with silence to 30 s -> encoder -> mean of the outputs within the clip
 
-Reference: A. Radford et al., Robust speech recognition via large-scale weak supervision (2022). The module `whisper`
-runs Whisper base without the padding, with weights that come with Python packages.
+The encoder has one output per 20 ms. The module `whisper` runs Whisper base without padding, with weights that come
+with Python packages.
+
+Reference: A. Radford et al., Robust speech recognition via large-scale weak supervision (2022).
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ class SpeechTower(Pretrained):
         return extractors.from_pretrained(self.folder, local_files_only=True)
 
     def prepare(self, item: Item) -> Float[Tensor, "bands_and_1 columns"]:
-        """Return the log-mel spectrogram, followed by a mask as an additional row: 1 in the clip, 0 in the padding."""
+        """Return the log-mel spectrogram with a mask as an additional last row: 1 in the clip, 0 in the padding."""
         rate = self.extractor.sampling_rate
         sound = sound_of(item, rate, float(self.extractor.chunk_length))
         inputs = self.extractor(sound.numpy(), sampling_rate=rate, return_attention_mask=True, return_tensors="pt")
@@ -52,7 +54,7 @@ class SpeechTower(Pretrained):
 
     @torch.no_grad()
     def encode(self, batch: Float[Tensor, "n bands_and_1 columns"]) -> Float[Tensor, "n 1 width"]:
-        """Return the encoder's output, averaged over the positions in the clip."""
+        """Return the encoder's output, averaged over the clip without the padding."""
         batch = batch.to(self.device)
         outputs: Tensor = self.model.encoder(batch[:, :-1]).last_hidden_state
         inside = batch[:, -1, ::_STRIDE, None]

@@ -1,7 +1,7 @@
 """Store the weights of one tower as an artifact of kind "encoder" in FOLDER/MODALITY.
 
-The artifact contains the tensors under their published names. Its metadata contain the model, the modality, the size of
-the tower, the licence, and the file from which the weights were converted.
+The tensors keep their published names. The metadata contain the model, the modality, the size of the tower, the
+licence, and the file from which the weights were converted.
 """
 
 from __future__ import annotations

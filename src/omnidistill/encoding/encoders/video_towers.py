@@ -44,7 +44,7 @@ class VideoTower(Pretrained):
         return self.pixels(frames_of(item, self.frames))
 
     def pixels(self, frames: UInt8[Tensor, "frames 3 _ _"]) -> Float[Tensor, "frames 3 height width"]:
-        """Return the model's input for decoded frames."""
+        """Return the model input for decoded frames."""
         inputs = self.processor(videos=[frames], do_sample_frames=False, return_tensors="pt")
         values: Tensor = inputs["pixel_values_videos"][0]
         return values
@@ -60,13 +60,13 @@ class ImageEncoder(Encoder, Protocol):
     """An image encoder that accepts decoded pictures."""
 
     def pixels(self, picture: UInt8[Tensor, "3 _ _"]) -> Tensor:
-        """Return the same result as `prepare` for an item with this picture."""
+        """Return the model input for a decoded picture, exactly as `prepare` returns it for the picture's file."""
         ...
 
 
 @dataclass(frozen=True)
 class FrameEncoder:
-    """Applies an image encoder to `views` evenly spaced frames of a video; each frame is a view."""
+    """Applies an image encoder to `views` evenly spaced frames of a video. Each frame has its own feature."""
 
     image_encoder: ImageEncoder
     views: int = 8
@@ -101,7 +101,7 @@ class FrameEncoder:
         return self.image_encoder.head()
 
     def fingerprint(self) -> dict[str, str]:
-        """Return the fingerprint of the image encoder, together with the number of frames."""
+        """Return the fingerprint of the image encoder, extended by the number of frames and the decoder's version."""
         frames = {"frames": f"{self.views}, evenly spaced", **decoders("video")}
         return {**self.image_encoder.fingerprint(), "name": self.name, **frames}
 
@@ -116,19 +116,19 @@ def pe_av_video(source: str, device: str) -> VideoTower:
 @encoders.register("frames-clip")
 @encoder_factory("required", cites=("clip",))
 def frames_clip(source: str, device: str) -> FrameEncoder:
-    """Image tower of CLIP, applied to 8 frames of a video; each frame is a view."""
+    """Image tower of CLIP, applied to 8 frames of a video: one feature per frame."""
     return FrameEncoder(ImageTower("clip", source, device))
 
 
 @encoders.register("frames-siglip")
 @encoder_factory("required", cites=("siglip",))
 def frames_siglip(source: str, device: str) -> FrameEncoder:
-    """Image tower of SigLIP, applied to 8 frames of a video; each frame is a view."""
+    """Image tower of SigLIP, applied to 8 frames of a video: one feature per frame."""
     return FrameEncoder(ImageTower("siglip", source, device))
 
 
 @encoders.register("frames-efficientnet-lite2")
 @encoder_factory("none", EfficientNetLite2.licence, cites=("efficientnet",), aliases=("frames-efficientnet",))
 def frames_efficientnet_lite2(source: None, device: str) -> FrameEncoder:
-    """EfficientNet-Lite2, applied to 8 frames of a video, each a view; the weights come with a Python package."""
+    """EfficientNet-Lite2, applied to 8 frames of a video: one feature per frame; weights come with a Python package."""
     return FrameEncoder(EfficientNetLite2(device))

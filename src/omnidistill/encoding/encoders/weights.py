@@ -25,7 +25,8 @@ def model_folder(source: str) -> Path:
     """Return the folder of a model, after downloading it if necessary.
 
     Args:
-        source: a folder, or OWNER/NAME@REVISION on the Hugging Face hub. A copy in the hub's local cache is preferred.
+        source: a folder, or OWNER/NAME@REVISION on the Hugging Face hub. Files in the hub's local cache are not
+            downloaded again.
 
     Raises:
         InputError: the folder has no config.json or no safetensors file, the name on the hub has no revision, or the
@@ -54,7 +55,7 @@ def model_config(folder: Path) -> dict[str, Json]:
 
 
 def card_licence(folder: Path) -> str | None:
-    """Return the licence in the front matter of a model card (README.md); None if it states no licence."""
+    """Return the licence from the front matter of a model card (README.md); None if the card states no licence."""
     try:
         card = (folder / "README.md").read_text("utf-8", errors="replace")
     except OSError:
@@ -74,7 +75,7 @@ def sha256_of(files: Sequence[Path]) -> str:
 
 
 def digest(settings: Any) -> str:
-    """Return a short hash (12 hex digits) of settings that are JSON values."""
+    """Return a short hash (12 hex digits) of settings, which must be JSON values."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 

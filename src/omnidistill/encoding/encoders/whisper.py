@@ -1,12 +1,15 @@
 """Whisper base: the encoder's output, averaged over time. The 8-bit weights come with two Python packages.
 
-    |STFT|^2 of 16 kHz sound (Hann window of 400 samples, hop 160, silence before and after) -> 80 mel bands (Slaney)
-    -> x = log10(bands) -> x = max(x, peak - 8) -> (x + 4) / 4
+    1. power spectrum |STFT|^2 of sound at 16 kHz: Hann window of 400 samples, hop of 160 samples
+    2. energies in 80 mel bands (Slaney's mel scale)
+    3. x = log10(energy); x = max(x, largest x in the clip - 8); x = (x + 4) / 4
+
+Silence is added before and after the clip to complete the outer windows, but the clip is not padded to 30 s. The
+spectrogram has an even number of columns: the encoder combines pairs of columns, and an incomplete pair at the end
+would change the average. If a clip is longer than 30 s, the middle 30 s are used.
 
 Reference: A. Radford et al., Robust speech recognition via large-scale weak supervision (2022), section 2.2; published
-under the MIT licence. The clip is not padded to 30 s. It is cut to an even number of columns, because the encoder
-combines two columns into one position and an incomplete pair at the end would change the average. If a clip is longer
-than 30 s, the middle 30 s are used.
+under the MIT licence.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ _SETTINGS_FILES = ("config.json", "tokenizer.json", "vocabulary.txt")
 
 @dataclass(frozen=True)
 class Whisper(Lazy):
-    """Whisper base's encoder, 512 wide, for speech and other sound."""
+    """Encoder of Whisper base, feature width 512, for speech and other sound."""
 
     name: ClassVar[str] = "whisper-base"
     kind: ClassVar[Kind] = "audio"
@@ -47,7 +50,7 @@ class Whisper(Lazy):
 
     @cached_property
     def folder(self) -> Path:
-        """Folder with the model in the user's cache. The model file is joined from the parts in the two packages."""
+        """Folder with the model in the user's cache. The model file is assembled from parts in two Python packages."""
         parts = [Path(require(name, "small").__file__).parent / "data" for name in _PARTS]
         pieces = [parts[0] / "model.bin.part1", parts[1] / "model.bin.part2"]
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -83,7 +86,7 @@ class Whisper(Lazy):
         """Return None: the model was trained for transcription and has no projection."""
 
     def fingerprint(self) -> dict[str, str]:
-        """Return the weights' checksum, the spectrogram's settings, and the versions of the runtime and decoders."""
+        """Return the checksum of the weights, the settings of the spectrogram, and the versions of packages used."""
         return {
             "name": self.name,
             "weights": sha256_of([self.folder / "model.bin"]),
@@ -97,15 +100,15 @@ class Whisper(Lazy):
 @encoders.register("whisper-base")
 @encoder_factory("none", Whisper.licence, cites=("whisper",), aliases=("whisper",))
 def whisper_base(source: None, device: str) -> Whisper:
-    """Whisper base's encoder, 512 wide, for speech and other sound. Runs on CPU; weights come with Python packages."""
+    """Encoder of Whisper base, feature width 512, for any sound; runs on CPU; the weights come with Python packages."""
     return Whisper()
 
 
 def log_mel(sound: Float[Tensor, " samples"]) -> Float[Tensor, "80 times"]:
     """Return Whisper's log-mel spectrogram of sound at 16 kHz, with an even number of columns, one per 10 ms.
 
-    The transform runs in float64. In float32, quiet bands next to loud ones would lose digits, and the 8-bit weights
-    would amplify these errors.
+    The Fourier transform runs in float64. In float32, quiet bands next to loud bands would lose precision, and the
+    8-bit weights would amplify the errors.
     """
     padded = np.pad(sound.numpy(), _WINDOW // 2 + max(0, _WINDOW - len(sound)))
     columns = len(sound) // _HOP // 2 * 2
@@ -116,9 +119,10 @@ def log_mel(sound: Float[Tensor, " samples"]) -> Float[Tensor, "80 times"]:
 
 
 def _mel_bands() -> Float[np.ndarray, "80 201"]:
-    """Return 80 triangular filters of area 1.
+    """Return 80 overlapping triangular filters of area 1.
 
-    Their 82 corners are evenly spaced on Slaney's mel scale, which is linear below 1 kHz.
+    The 82 frequencies at which triangles begin, peak and end are evenly spaced on Slaney's mel scale, which is linear
+    below 1 kHz.
     """
     linear, step = 200.0 / 3.0, np.log(6.4) / 27.0
     top = 1000.0 / linear + np.log(_RATE / 2 / 1000.0) / step

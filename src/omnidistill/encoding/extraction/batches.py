@@ -1,4 +1,4 @@
-"""Group prepared items into batches of equal shape, because padding would change their features slightly."""
+"""Group prepared items of equal shape into batches. Items are not padded, because padding would change features."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ _WAITING = 4  # at most `4 * size` items wait for other items with the same shap
 def batches(prepared: Iterable[tuple[int, Tensor]], size: int) -> Iterator[Batch]:
     """Yield batches of up to `size` pairs (row, tensor) whose tensors have the same shape and dtype.
 
-    A batch is yielded as soon as it is full. When `4 * size` items are waiting, the largest batch is yielded. The
-    remaining batches are yielded at the end. Which items share a batch depends only on their order and shapes.
+    A batch is yielded as soon as it is full. If `4 * size` items are waiting in incomplete batches, the largest of
+    these batches is yielded. The remaining batches are yielded at the end. Which items share a batch depends only on
+    the order, shapes and dtypes of the items.
     """
     waiting: dict[tuple[object, ...], Batch] = {}
     count = 0

@@ -1,12 +1,12 @@
-"""Encode a manifest: rows -> prepared items -> features, shard by shard; finished shards are never encoded again.
+"""Encode a manifest shard by shard: rows -> prepared items -> features. Finished shards are not encoded again.
 
-    OUT/encoders.json   written first: the fingerprints of the encoders and the settings, which must be the same in a
-                        resumed run, and the licences of the weights
-    OUT/shards/NNNNN    one folder per shard, see `shards`; a resumed run reuses a shard if its rows have not changed
+    OUT/encoders.json   written first: fingerprints of the encoders, settings, and licences of the weights
+    OUT/shards/NNNNN    one folder per shard, see the module `shards`
     OUT/encoded.json    written last: number of shards, number of encoded rows, bad items, number of truncated items
 
-Memory holds one shard of features and a few batches of prepared items, however many rows there are. All items of a
-batch belong to the same shard, so an interruption does not change the result.
+To resume a run, encoders and settings must be unchanged. A resumed run reuses a shard if its rows have not changed. All
+items of a batch belong to the same shard, so an interruption does not change the result. Memory holds only one shard of
+features and a few batches of prepared items, whatever the number of rows.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Encoded:
         folder: output folder, which contains the shards.
         rows: number of encoded rows. A row is encoded only if all of its items can be encoded.
         bad: the items that could not be encoded. Their rows are dropped.
-        cut: for each modality, number of encoded rows whose item was truncated because its encoder cannot read it all.
+        cut: {modality: number of encoded rows whose item was truncated, because it is longer than the encoder reads}.
         shards: number of shards.
     """
 
@@ -77,8 +77,9 @@ def encode(
 ) -> Encoded:
     """Encode the items of every row with the encoder for their modality, and save the features as shards in `out`.
 
-    A repeated call resumes an interrupted run, with a bit-identical result. Rows with a bad item are dropped and listed
-    in the result. Rows may be appended to the manifest between runs: shards that do not change are reused.
+    To resume an interrupted run, repeat the call; the result is bit-identical. Rows with a bad item are dropped, and
+    the bad items are listed in the result. You may append rows to the manifest and repeat the call: unchanged shards
+    are reused.
 
     Args:
         manifest: the rows to encode.
@@ -87,8 +88,8 @@ def encode(
         settings: encoding settings; None uses the defaults.
         limit: encode only the first `limit` rows; None encodes all rows.
         progress: shows the number of encoded items; None shows nothing.
-        engine: runs the encoding of each shard; None encodes them in this process. All engines give bit-identical
-            results.
+        engine: runs the encoding of the shards; None encodes all shards in this process. All engines give
+            bit-identical results.
 
     Raises:
         InputError: the encoders do not match the manifest (see `check_encoders`); the folder contains features from
@@ -123,8 +124,8 @@ def _encode_parts(
 ) -> None:
     """Encode the missing shards.
 
-    In this process, items of the next shard are prepared while the current shard is encoded. On any other engine, each
-    shard is a separate task.
+    If the engine runs in this process, items of the next shard are prepared while the current shard is encoded. On any
+    other engine, each shard is a separate task.
     """
     if engine.here:
         with shard_encoder.preparation:
@@ -148,14 +149,14 @@ def _parts(
 def _with_reports(
     prepared: Iterable[tuple[Job, Prepared]], report: Callable[[int, int], None]
 ) -> Iterator[tuple[Job, Prepared]]:
-    """Yield the pairs unchanged, and report each one as a finished item."""
+    """Yield the (job, prepared item) pairs unchanged, and report each pair as one finished item."""
     for job, result in prepared:
         report(1, isinstance(result, Bad))
         yield job, result
 
 
 def _reporter(progress: Progress) -> Callable[[int, int], None]:
-    """Return a function that reports progress, given the number of finished items and how many of them are bad."""
+    """Return a function `report(items, bad_items)` that adds newly finished items to the displayed progress."""
     started_at, done, bad = time.monotonic(), 0, 0
 
     def report(items: int, bad_items: int) -> None:
@@ -168,7 +169,7 @@ def _reporter(progress: Progress) -> Callable[[int, int], None]:
 
 
 def _check_resumable(out: Path, encoders: Mapping[str, Encoder], settings: EncodeSettings) -> None:
-    """Save the encoders and settings in a new folder, or check that they equal those saved in an existing folder."""
+    """In a new folder, save the encoders and settings. In an existing folder, check that they equal the saved ones."""
     requested: dict[str, Any] = {
         "encoders": {modality: encoder.fingerprint() for modality, encoder in encoders.items()},
         "batch_size": settings.batch_size,
@@ -214,7 +215,7 @@ def _short(value: object) -> str:
 
 
 def _finish(out: Path, count: int) -> Encoded:
-    """Delete shards beyond the end of the manifest, write the summary, and return it."""
+    """Delete shards beyond the end of the manifest, write the summary `encoded.json`, and return its content."""
     numbers = sorted(int(folder.name) for folder in (out / "shards").iterdir() if folder.name.isdigit())
     for number in numbers:
         if number >= count:

@@ -33,11 +33,11 @@ class EncodedSet:
 
     Attributes:
         data: the set.
-        encoded: the number of encoded rows, the list of bad items, and the number of truncated items.
+        encoded: number of encoded rows, list of bad items, and number of truncated items.
         folder: folder of the set.
         licences: licence of each encoder's weights, by modality.
-        heads: folder with the encoders' own projections, which apply to features that are neither standardised nor
-            centred. None if no encoder has a projection.
+        heads: folder with the encoders' own projections; None if no encoder has one. Apply the projections only to
+            features that are neither standardised nor centred.
     """
 
     data: FeatureSet
@@ -92,15 +92,16 @@ def encode(
 
     Args:
         manifest: the items, or the Path of a .csv, .jsonl or .parquet file.
-        encoders: references such as ["clip-image:FOLDER", "clip-text:FOLDER"], or {modality: reference or encoder}.
+        encoders: list of references such as ["clip-image:FOLDER", "clip-text:FOLDER"], or a dict {modality: reference
+            or encoder}.
         out: folder of the set.
         root: folder to which paths in the manifest are relative; None uses the folder that contains the manifest.
         settings: batch size, rows per shard, number of worker processes, and precision.
-        standardise, centre: whether to apply these preprocessing steps, see `data.preprocessing`.
+        standardise, centre: whether to standardise and to centre the features, see `data.preprocessing`.
         limit: encode only the first `limit` rows; None encodes all rows.
-        resume: whether to fail if `out` contains no encoding to resume.
-        engine: where shards are encoded: "local", "ray" or "ray:ADDRESS". The results are bit-identical.
-        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        resume: whether to require an encoding in `out` to resume; without one, `encode` raises InputError.
+        engine: where shards are encoded: "local", "ray" or "ray:ADDRESS". All engines give bit-identical results.
+        device: where the encoders run: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or an object that shows it.
 
     Raises:
@@ -129,7 +130,7 @@ def encode(
 
 @dataclass(frozen=True)
 class EncodingJob:
-    """The validated inputs of a call of `encode`."""
+    """Validated arguments of `encode`: the manifest, the opened encoders and the device."""
 
     manifest: Manifest
     encoders: Mapping[str, Encoder]
@@ -151,7 +152,7 @@ def prepare_encoding(
 ) -> EncodingJob:
     """Open the manifest and the encoders, and check that they match, before anything is written.
 
-    Takes the same arguments as `encode`.
+    The arguments have the same meaning as in `encode`.
 
     Raises:
         InputError: an argument cannot be used, or the encoders do not match the manifest.

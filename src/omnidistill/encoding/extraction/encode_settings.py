@@ -41,7 +41,7 @@ class EncodeSettings:
 
 
 def item_of(manifest: Manifest, row: Row, modality: str) -> Item:
-    """Return one modality of a row as input for an encoder.
+    """Return the item of one modality in a row, as input for an encoder.
 
     Raises:
         InputError: the path of the file leads outside the manifest's root.
@@ -53,7 +53,7 @@ def item_of(manifest: Manifest, row: Row, modality: str) -> Item:
 def check_encoders(manifest: Manifest, rows: Sequence[Row], encoders: Mapping[str, Encoder]) -> None:
     """Check that the manifest has a column of the right kind for every encoder, and that no row lacks a modality.
 
-    An audio encoder may also read a video column, from which it takes the sound.
+    An audio encoder may also read the sound of the videos in a video column.
 
     Raises:
         InputError: a column is missing or has the wrong kind, a row lacks a modality, or there are no encoders.
@@ -80,7 +80,7 @@ def check_encoders(manifest: Manifest, rows: Sequence[Row], encoders: Mapping[st
 
 
 def digest_of(manifest: Manifest, rows: Sequence[Row], modalities: Iterable[str]) -> str:
-    """Return the SHA-256 digest of these rows and of their files' sizes, as hex digits."""
+    """Return the SHA-256 digest, in hex digits, of these rows and of the sizes of their files."""
     content = [
         [row.id, row.group, row.split, row.start, row.end]
         + [[name, row.media[name], _size(manifest, row, name)] for name in modalities]
@@ -90,9 +90,9 @@ def digest_of(manifest: Manifest, rows: Sequence[Row], modalities: Iterable[str]
 
 
 def _size(manifest: Manifest, row: Row, modality: str) -> int | None:
-    """Return the size of a row's file, or None if there is no file.
+    """Return the size in bytes of the file for one modality of a row, or None if there is no file.
 
-    The digest includes the size, so that a new or replaced file changes the digest.
+    The digest of a shard includes file sizes, so that a new file, or a replaced file of another size, changes it.
     """
     with suppress(OSError, ValueError):
         if isinstance(content := manifest.content(row, modality), Path):

@@ -28,8 +28,8 @@ class Estimate:
     Attributes:
         rows: number of rows.
         items: number of items, rows times modalities.
-        bytes: disk space for the shards and for the FeatureSet built from them.
-        seconds: duration, including the time to start the workers and to load the weights.
+        bytes: disk space for the shards and for the FeatureSet that is built from them.
+        seconds: duration in seconds, including the start of the workers and the loading of the weights.
     """
 
     rows: int
@@ -48,10 +48,10 @@ def estimate(
 ) -> Estimate:
     """Estimate the cost of `encode` by encoding a few rows that are evenly spaced in the manifest.
 
-    The preparation of items and the model are timed one after the other, but `encode` runs them at the same time if it
-    uses worker processes. The time per item is then the largest of three times: the preparation divided by the number
-    of workers, the model, and the CPU time of both divided by the number of cores. The start of the worker processes
-    is also timed. Nothing is written.
+    The preparation of items and the model are timed separately. Without worker processes, the time per item is the sum
+    of both times. With worker processes, preparation and model run at the same time, so the time per item is the
+    largest of three values: the preparation time divided by the number of workers, the model time, and the total CPU
+    time divided by the number of cores. The start of the worker processes is timed too. Nothing is written.
 
     Args:
         manifest: the rows to encode.
@@ -89,7 +89,7 @@ def estimate(
 
 
 def _startup_seconds(manifest: Manifest, row: Row, encoders: Mapping[str, Encoder], num_workers: int) -> float:
-    """Return the time until all workers have started and have prepared (or rejected) one item of every modality."""
+    """Measure the seconds until all workers have started and each has prepared or rejected an item per modality."""
     jobs = []
     for modality in encoders:
         with suppress(InputError):
@@ -103,7 +103,12 @@ def _startup_seconds(manifest: Manifest, row: Row, encoders: Mapping[str, Encode
 
 @dataclass(frozen=True)
 class _Duration:
-    """A measured duration. wall: wall-clock seconds. work: CPU seconds of this process, summed over all cores."""
+    """A measured duration.
+
+    Attributes:
+        wall: wall-clock time in seconds.
+        work: CPU time of this process in seconds, summed over all cores.
+    """
 
     wall: float
     work: float
@@ -127,7 +132,7 @@ def _seconds_per_item(preparing: _Duration, encoding: _Duration, num_workers: in
 def _prepare(
     manifest: Manifest, sample: Sequence[Row], modality: str, encoder: Encoder
 ) -> tuple[list[Tensor], _Duration]:
-    """Return the sampled items that can be prepared, and the total time to prepare them, after an untimed warm-up."""
+    """Prepare the sampled items after an untimed warm-up. Return those that can be prepared, and the total time."""
     prepared: list[Tensor] = []
     wall = work = 0.0
     for number, row in enumerate([sample[0], *sample]):

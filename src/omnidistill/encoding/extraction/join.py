@@ -1,7 +1,7 @@
 """Join shards into raw features or into a FeatureSet.
 
-The FeatureSet and the encoders' heads are written to the folder that contains the shards. A shard is open only while
-its rows are being read, so the set may be larger than memory.
+The FeatureSet and the encoders' own projections are written to the folder that contains the shards. A shard is open
+only while its rows are being read, so the set may be larger than memory.
 
     OUT/manifest.json, tensors-....safetensors    the FeatureSet; commands then accept OUT as SET
     OUT/heads                                     the projection of each encoder that has one
@@ -33,7 +33,7 @@ from omnidistill.models.heads import save_heads
 def check_set(
     manifest: Manifest, encoders: Mapping[str, Encoder], centre: bool = True, limit: int | None = None
 ) -> None:
-    """Check, before encoding, that the rows and encoders are sufficient for a FeatureSet.
+    """Check, before encoding, that a FeatureSet can be built from the rows and encoders.
 
     Raises:
         InputError: there are fewer than two encoders, or centring is requested and there are no train rows.
@@ -49,7 +49,7 @@ def check_set(
 
 
 def join(out: Path) -> RawFeatures:
-    """Return the features that `encode` wrote to `out`, without preprocessing; stored views are averaged.
+    """Return the features that `encode` wrote to `out`, without preprocessing. Views of an item are averaged.
 
     Raises:
         InputError: the encoding is not finished, or a shard is damaged.
@@ -89,7 +89,7 @@ def open_rows(out: Path) -> RawRows:
 
 
 def _read(out: Path, starts: Int[Tensor, " s"], name: str, rows: Int[Tensor, " k"]) -> Float[Tensor, "k _"]:
-    """Return the features of the given rows, read shard by shard. starts: index of the first row of each shard."""
+    """Read the features of the given rows from the shards. `starts` holds the index of each shard's first row."""
     numbers = torch.searchsorted(starts, rows, right=True) - 1
     shards, counts = (x.tolist() for x in torch.unique_consecutive(numbers, return_counts=True))
     parts = []
@@ -102,9 +102,9 @@ def _read(out: Path, starts: Int[Tensor, " s"], name: str, rows: Int[Tensor, " k
 def save_encoded(
     out: Path, encoders: Mapping[str, Encoder], standardise: bool = True, centre: bool = True
 ) -> FeatureSet:
-    """Convert the shards in `out` to a FeatureSet in the same folder, sorted by split, and save the encoders' heads.
+    """Convert the shards in `out` to a FeatureSet, sorted by split, and save the encoders' own projections.
 
-    The heads apply to features that are neither standardised nor centred.
+    Both are saved in `out`. Apply the projections only to features that are neither standardised nor centred.
 
     Raises:
         InputError: the encoding is not finished, a shard is damaged, or the features do not form a FeatureSet (because

@@ -1,8 +1,8 @@
 """Encode one shard: prepare its items, encode them, and write the features.
 
-`ShardEncoder` is the task that an engine runs. Each process has one copy of it, so each process loads the weights
-and starts its workers only once. All items of a batch belong to the same shard, so it does not matter which process
-encodes which shard.
+`ShardEncoder` is the task that an engine runs. Each process has one `ShardEncoder`, so it loads the weights and starts
+its workers only once. All items of a batch belong to the same shard, so the features do not depend on which process
+encodes a shard.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Part:
 
 @dataclass(eq=False)
 class ShardEncoder:
-    """Callable that encodes one shard of a manifest. encoders: {modality: encoder}."""
+    """Callable that encodes one shard of a manifest with the encoders {modality: encoder}."""
 
     manifest: Manifest
     encoders: Mapping[str, Encoder]
@@ -50,7 +50,7 @@ class ShardEncoder:
         self.preparation = Preparation(self.encoders, self.settings.num_workers, ahead)
 
     def __call__(self, part: Part) -> int:
-        """Prepare and encode one shard; return the number of bad items. Raises the same errors as `shard`."""
+        """Prepare, encode and save one shard; return its number of bad items. Raises the same errors as `shard`."""
         return self.shard(part, self.prepared([part]))
 
     def prepared(self, parts: Iterable[Part]) -> Iterator[tuple[Job, Prepared]]:
@@ -67,7 +67,7 @@ class ShardEncoder:
 
         Args:
             part: the shard.
-            prepared: iterator over prepared items; the next ones must be the items of this shard.
+            prepared: iterator over prepared items. The items of this shard must come next.
 
         Raises:
             InputError: this is the first shard, and none of its rows could be encoded.
@@ -95,7 +95,7 @@ def _encode_shard(
     encoders: Mapping[str, Encoder],
     settings: EncodeSettings,
 ) -> Shard:
-    """Encode these rows and return them as a shard. The next items that `prepared` yields must belong to these rows."""
+    """Encode these rows and return them as a shard. `prepared` must yield the items of these rows next."""
     bad: list[tuple[int, str, str]] = []
     cut: dict[str, list[int]] = {}
     features = {}
@@ -117,7 +117,7 @@ def _encode_shard(
 def _good(
     prepared: Iterable[tuple[Job, Prepared]], encoder: Encoder, bad: list[tuple[int, str, str]], cut: list[int]
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield (row, tensor) for each good item; add bad items to `bad`, and rows with a truncated item to `cut`."""
+    """Yield (row, tensor) for each good item. Append bad items to `bad`, and rows with a truncated item to `cut`."""
     for job, result in prepared:
         if isinstance(result, Bad):
             bad.append((job.row, job.modality, result.why))
@@ -135,7 +135,7 @@ def _encode_modality(
     settings: EncodeSettings,
     bad: list[tuple[int, str, str]],
 ) -> Float[Tensor, "{count} ..."]:
-    """Return the features of `count` rows; the features of bad items are 0."""
+    """Encode one modality of `count` rows, and return the features. The features of bad items are 0."""
     shape = (encoder.views, encoder.width) if settings.keep_views else (encoder.width,)
     stored = torch.zeros(count, *shape, dtype=getattr(torch, settings.dtype), device="cpu")
     for batch in batches(good, settings.batch_size):

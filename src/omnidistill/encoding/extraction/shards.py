@@ -1,6 +1,6 @@
 """One shard of features on disk: an artifact of kind "encoded shard". Rows with a bad item are dropped.
 
-OUT/shards/00000    tensors {modality: rows x width}, or rows x views x width if views are stored
+OUT/shards/00000    tensors {modality: rows x width}, or rows x views x width if every view of an item is stored
                     meta: digest of the input rows; ids, groups and splits of the encoded rows; bad items; number
                     of truncated items by modality
 """
@@ -21,7 +21,7 @@ KIND = "encoded shard"
 
 @dataclass(frozen=True)
 class BadItem:
-    """An item that could not be encoded, and why."""
+    """An item that could not be encoded, and the reason."""
 
     id: str
     modality: str
@@ -33,12 +33,12 @@ class Shard:
     """Content of a shard.
 
     Attributes:
-        features: features by modality, rows x width or rows x views x width; memory-mapped if loaded from a file.
+        features: {modality: rows x width, or rows x views x width}, memory-mapped if loaded from a file.
         ids: ids of the encoded rows.
         groups: groups of the encoded rows.
         splits: splits of the encoded rows.
         bad: the items that could not be encoded. Their rows are dropped.
-        cut: number of encoded rows with a truncated item, by modality. Modalities without truncated items are omitted.
+        cut: {modality: number of encoded rows with a truncated item}, without modalities for which the number is 0.
     """
 
     features: dict[str, Float[Tensor, "rows ..."]]
@@ -55,7 +55,11 @@ def shard_folder(out: Path, number: int) -> Path:
 
 
 def save_shard(folder: Path, shard: Shard, digest: str) -> None:
-    """Write a shard. digest: digest of its input rows. Raises InputError if the shard cannot be written."""
+    """Write a shard, and the digest of its input rows.
+
+    Raises:
+        InputError: the shard cannot be written.
+    """
     meta = {
         "rows": digest,
         "modalities": list(shard.features),

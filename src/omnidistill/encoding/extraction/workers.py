@@ -2,7 +2,7 @@
 
 Items are returned in order, and only a limited number of items is prepared ahead of the model. If a decoder raises an
 exception or crashes its process, only the item that it was decoding is lost. After a crash, all queued items are
-prepared one at a time, to find those that caused it.
+prepared one at a time, to find the items that caused the crash.
 """
 
 from __future__ import annotations
@@ -34,7 +34,13 @@ class Bad:
 
 @dataclass(frozen=True)
 class Job:
-    """An item to prepare. row: index of its row in the shard. item: `Bad` if the row has no usable item."""
+    """An item to prepare.
+
+    Attributes:
+        row: index of the item's row in its shard.
+        modality: modality of the item.
+        item: the item, or the reason (`Bad`) why it cannot be used.
+    """
 
     row: int
     modality: str
@@ -49,7 +55,7 @@ _encoders: Mapping[str, Encoder] = {}  # set in worker processes
 
 
 class Preparation:
-    """Context manager for a pool of workers, which start on first use.
+    """Context manager for a pool of worker processes, which start on first use.
 
     Args:
         encoders: {modality: encoder}.
@@ -62,7 +68,7 @@ class Preparation:
         self._pool: ProcessPoolExecutor | None = None
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Prepared]]:
-        """Yield every job with its prepared item, in the order of the jobs."""
+        """Prepare the items of all jobs, and yield (job, prepared item) in the order of the jobs."""
         if self._num_workers == 0:
             for job in jobs:
                 yield job, _tensor(_prepare(self._encoders, job.modality, job.item))
@@ -98,10 +104,10 @@ class Preparation:
             return broken
 
     def _one_at_a_time(self, jobs: Sequence[Job]) -> Iterator[np.ndarray | Bad]:
-        """Prepare the items one at a time, to find those that crash the process.
+        """Prepare the items one at a time, to find the items that crash their worker process.
 
         Raises:
-            InputError: worker processes end before they receive a job.
+            InputError: worker processes end as soon as they start, before they receive a job.
         """
         self._stop()
         if isinstance(self._submit(_NOTHING, num_workers=1).exception(), BrokenProcessPool):
@@ -136,7 +142,7 @@ def _prepare_in_worker(modality: str, item: Item | Bad) -> np.ndarray | Bad:
 
 
 def _prepare(encoders: Mapping[str, Encoder], modality: str, item: Item | Bad) -> np.ndarray | Bad:
-    """Return the item as a NumPy array, because every tensor sent between processes would keep a file open."""
+    """Prepare an item. The result is a NumPy array, because a tensor sent between processes would keep a file open."""
     if isinstance(item, Bad):
         return item
     try:

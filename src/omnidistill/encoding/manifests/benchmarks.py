@@ -1,7 +1,7 @@
 """Manifests for benchmarks, built from their original annotation files, with the published splits.
 
 Annotations and videos may be anywhere in the folder. Each video is one item, with its frames, its sound and one text.
-Some videos are no longer available online. Recipes either drop and report missing videos, or fail.
+Some videos are no longer available online. Missing videos are either dropped and reported, or cause an error.
 """
 
 from __future__ import annotations
@@ -30,7 +30,13 @@ _FIFTH = 5
 
 @dataclass(frozen=True)
 class Recipe:
-    """Result of a recipe: a manifest. missing: ids of the missing videos. notes: notes for the user."""
+    """Result of `build_recipe`.
+
+    Attributes:
+        manifest: the manifest of the benchmark.
+        missing: ids of the videos that are missing in the folder.
+        notes: notes for the user.
+    """
 
     manifest: Manifest
     missing: tuple[str, ...]
@@ -47,7 +53,7 @@ def build_recipe(name: str, folder: Path, missing: Missing = "drop", seed: int =
         seed: seed for the random subset (vggsound-s only).
 
     Raises:
-        InputError: the name is unknown; an annotation file is missing, occurs twice, is damaged or does not list the
+        InputError: the name is unknown; an annotation file is missing, exists twice, is damaged or does not list the
             published number of videos; or all videos are missing.
     """
     if name not in RECIPES:
@@ -71,7 +77,15 @@ def build_recipe(name: str, folder: Path, missing: Missing = "drop", seed: int =
 
 @dataclass(frozen=True)
 class _Clip:
-    """An annotated video. names: its possible file names, with or without suffix. end: end of the clip in seconds."""
+    """An annotated video.
+
+    Attributes:
+        id: id of the item in the manifest.
+        split: train, validation or test.
+        text: caption or label.
+        names: possible file names of the video, with or without suffix.
+        end: end of the clip in seconds; None means the end of the file.
+    """
 
     id: str
     split: str
@@ -114,13 +128,13 @@ class _Files:
         return None
 
     def split(self, clips: list[_Clip]) -> tuple[list[tuple[_Clip, str]], tuple[str, ...]]:
-        """Return (clip, path of its video) for the clips that have a video, and the ids of the clips that have none."""
+        """Return (clip, path of its video) for all clips with a video, and the ids of the clips without a video."""
         paths = [(clip, self.video(clip)) for clip in clips]
         return [(clip, path) for clip, path in paths if path], tuple(clip.id for clip, path in paths if not path)
 
 
 def _msrvtt(files: _Files, seed: int) -> _Matches:
-    """Return the clips of MSR-VTT (Xu et al. 2016), split 1k-A (Yu et al. 2018), from the files of CLIP4Clip."""
+    """Return the clips of MSR-VTT (Xu et al. 2016), split 1k-A (Yu et al. 2018), as listed by CLIP4Clip."""
     train_path, test_path = files.annotation("MSRVTT_train.9k.csv"), files.annotation("MSRVTT_JSFUSION_test.csv")
     train, test = read_table(train_path), read_table(test_path)
     captions: dict[str, tuple[int, str]] = {}
@@ -169,7 +183,7 @@ def _didemo(files: _Files, seed: int) -> _Matches:
 
 
 def _vggsound_s(files: _Files, seed: int) -> _Matches:
-    """Return a subset of VGGSound (Chen et al. 2020): the first available clips in the order of their hashes."""
+    """Return a random subset of VGGSound (Chen et al. 2020): clips are ranked by a hash of their id and the seed."""
     path = files.annotation("vggsound.csv")
     with _as_distributed(path), path.open(encoding="utf-8-sig", newline="") as lines:
         listed = [_vggsound_clip(*row) for row in csv.reader(lines, strict=True) if row]
@@ -223,7 +237,7 @@ def _json(path: Path) -> Any:
 
 @contextmanager
 def _as_distributed(path: Path) -> Iterator[None]:
-    """Convert every error that occurs while an annotation file is read into an InputError."""
+    """Context manager that converts errors into InputError while an annotation file is read."""
     try:
         yield
     except OSError as error:

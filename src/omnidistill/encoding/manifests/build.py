@@ -4,8 +4,8 @@
     FOLDER/videos/clip7.mp4, FOLDER/sounds/clip7.wav   one folder per modality; its name is not part of the id
     FOLDER/train/clip7.mp4, FOLDER/test/clip9.mp4      one folder per split
 
-If no folder is named after a split, each item is assigned to a split by the hash of its id. Adding an item therefore
-does not move other items between splits.
+If no folder is named after a split, a hash of an item's id determines its split. Adding an item therefore does not
+change the splits of other items.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def build_manifest(folder: Path, modalities: Sequence[str] = (), seed: int = 0) 
 
     Args:
         folder: root of the manifest.
-        modalities: which of video, audio, image and text to use; if empty, all that exist are used.
+        modalities: which of video, audio, image and text to use; if empty, all that exist in the folder are used.
         seed: seed for random splits (80 % train, 10 % validation, 10 % test), used if no folders define splits.
 
     Raises:
         InputError: the folder cannot be read or contains no item, an item has two files of the same kind, a caption is
-            not UTF-8, or only some of the items are in folders named after a split.
+            not UTF-8, or some items but not all are in folders named after a split.
     """
     for name in modalities:
         if name not in KINDS:
@@ -78,13 +78,18 @@ def build_manifest(folder: Path, modalities: Sequence[str] = (), seed: int = 0) 
 
 @dataclass
 class _Item:
-    """One item. split: the split named by its folders, if any. files: {kind: path relative to the root}."""
+    """One item.
+
+    Attributes:
+        split: the split that a folder of the item names; empty if no folder names a split.
+        files: {kind of media: path relative to the root}.
+    """
 
     split: str = ""
     files: dict[Kind, PurePosixPath] = field(default_factory=dict)
 
     def cell(self, folder: Path, kind: Kind) -> str:
-        """Return the item's table cell for one kind: a path or a caption's text, or empty if there is no such file."""
+        """Return the content of the manifest cell for one kind of media: a path or caption; empty if there is none."""
         path = self.files.get(kind) or (self.files.get("video") if kind == "audio" else None)
         if path is None:
             return ""
@@ -128,7 +133,7 @@ def _kinds_of(items: Iterable[_Item]) -> list[Kind]:
 
 
 def _caption(path: Path) -> str:
-    """Return the text in a file as one line."""
+    """Read a caption from a file, and return it as one line."""
     try:
         return " ".join(path.read_text(encoding="utf-8-sig").split())
     except UnicodeDecodeError as error:
@@ -138,7 +143,7 @@ def _caption(path: Path) -> str:
 
 
 def _random_split(key: str, seed: int) -> str:
-    """Return the split of an item, by comparing its hash as a number in [0, 1) with the cumulative shares."""
+    """Return a pseudo-random split, determined by a hash of the key and the seed, with probabilities `SHARES`."""
     digest = hashlib.sha256(f"{seed}:{key}".encode(errors="surrogateescape")).digest()
     remainder = int.from_bytes(digest[:6]) / 2**48
     for split, share in SHARES.items():

@@ -29,7 +29,14 @@ _EXAMPLES = 3
 
 @dataclass(frozen=True)
 class Problem:
-    """The problem with one modality of an item. what: one of WHATS. detail: message for the user."""
+    """The problem with one modality of an item.
+
+    Attributes:
+        id: id of the item.
+        modality: modality that cannot be used.
+        what: kind of problem, one of WHATS.
+        detail: message for the user.
+    """
 
     id: str
     modality: str
@@ -39,7 +46,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Two items in different splits with the same clip in one modality: equal file content, start and end."""
+    """Two items in different splits that have the same clip in one modality: same file content, start and end."""
 
     modality: str
     ids: tuple[str, str]
@@ -48,7 +55,14 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Checked:
-    """Result of a check. manifest: the usable rows. total: number of checked rows, usable or not."""
+    """Result of a check.
+
+    Attributes:
+        manifest: the usable rows.
+        total: number of checked rows, usable or not.
+        problems: the problems that make rows unusable.
+        duplicates: pairs of usable items that are duplicates across splits.
+    """
 
     manifest: Manifest
     total: int
@@ -56,7 +70,7 @@ class Checked:
     duplicates: tuple[Duplicate, ...]
 
     def table(self) -> list[tuple[str, ...]]:
-        """Return a header, and one row per kind of problem with its count in each modality and an example."""
+        """Return a header, then one row per kind of problem: its count in each modality, and the id of an example."""
         kinds = self.manifest.kinds
         counts: dict[str, dict[str, int]] = {what: dict.fromkeys(kinds, 0) for what in ("usable", *WHATS)}
         counts["usable"] = dict.fromkeys(kinds, self.total)
@@ -74,7 +88,7 @@ class Checked:
         return table if examples else [row[:-1] for row in table]
 
     def lines(self) -> list[str]:
-        """Return a report: the number of usable items, and one warning per pair of splits with duplicates."""
+        """Return a report: the number of usable items, and one warning for each pair of splits that share items."""
         splits = [row.split for row in self.manifest.rows]
         counts = ", ".join(f"{split} {splits.count(split):,}" for split in dict.fromkeys(splits))
         summary = f"{len(self.manifest):,} of {self.total:,} items can be used: {counts}"
@@ -117,7 +131,7 @@ def check_manifest(manifest: Manifest, missing: Missing = "drop", progress: Prog
 
 
 def _problem(manifest: Manifest, row: Row, name: str, seen: dict[Path | str, Probe | _Fault]) -> Problem | None:
-    """Return the problem with a cell, or None. seen: results for the files that were already examined."""
+    """Return the problem with a cell, or None. `seen` holds the results for the files that were already examined."""
     fault = _fault(manifest, row, name, seen)
     return None if fault is None else Problem(row.id, name, *fault)
 
@@ -165,7 +179,7 @@ def _examine(content: Path | str) -> Probe | _Fault:
 
 
 def _duplicates(manifest: Manifest) -> Iterator[Duplicate]:
-    """Yield the duplicates across splits. Only files with the same size are read, starting with the smallest."""
+    """Yield the duplicates across splits. Only files that have the same size are compared, smallest files first."""
     digests: dict[Path, str] = {}
     for name, kind in manifest.kinds.items():
         sizes: dict[int, list[tuple[Row, Path]]] = defaultdict(list)

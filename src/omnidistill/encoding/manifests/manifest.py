@@ -1,9 +1,9 @@
 """The manifest: a table of items to encode, one per row, with a file or a text for each modality.
 
-Columns: `id`; optionally `group` (default: the id), `split` (default: train), `start` and `end` in seconds; and one
-column per modality, named by its kind (`video`, `audio`, `image`, `text`) or NAME:KIND (`speech:audio`). A modality's
-cell contains a text, or the path of a file relative to the root. It is empty if the item lacks the modality.
-Formats: .csv, .jsonl, .parquet.
+The column `id` is required. The columns `group` (default: the id), `split` (default: train), `start` and `end` (in
+seconds) are optional. Each modality has one column, named KIND or NAME:KIND, such as `speech:audio`, where KIND is
+`video`, `audio`, `image` or `text`. Its cells contain a text, or the path of a file relative to the root of the
+manifest. A cell is empty if the item lacks the modality. Formats: .csv, .jsonl, .parquet.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Row:
 
     Attributes:
         id: unique in the manifest.
-        group: items in the same group count as the same instance.
+        group: name of the group. Items in the same group count as correct matches of each other.
         split: train, validation or test.
         media: {modality: path relative to the root, or text}. Modalities that the item lacks are omitted.
         start: start of the clip within the files, in seconds; None means the start of the file.
@@ -58,7 +58,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Items with their modalities. They are validated on construction, but their files are not examined.
+    """Table of items with their modalities. Rows are validated on construction, but files are not opened.
 
     Attributes:
         rows: the items. Ids are unique, and all rows of a group are in the same split.
@@ -98,7 +98,7 @@ class Manifest:
         return len(self.rows)
 
     def content(self, row: Row, modality: str) -> Path | str:
-        """Return the content of a cell: a text or URL unchanged, or a path with the root prepended.
+        """Return the content of a cell. A text or URL is unchanged, and a path is joined to the root.
 
         Raises:
             InputError: the path leaves the root through a symbolic link.
@@ -166,15 +166,15 @@ def split_name(text: str) -> str | None:
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Save a manifest as .csv, .jsonl or .parquet; its paths become relative to the folder that contains `path`.
+    """Save a manifest as .csv, .jsonl or .parquet. Saved paths are relative to the folder that contains `path`.
 
     Args:
         manifest: the manifest.
-        path: file to write. The suffix selects the format; the folder must contain the root of the manifest.
+        path: file to write. Its suffix selects the format. Its folder must be the root of the manifest or contain it.
 
     Raises:
-        InputError: the suffix is unknown, the root is not inside the folder, a text is not UTF-8, the file cannot be
-            written, or pyarrow is not installed.
+        InputError: the suffix is unknown, the root is outside the folder of `path`, a text is not UTF-8, the file
+            cannot be written, or pyarrow is not installed.
     """
     writers: dict[str, Callable[[dict[str, list[Any]]], bytes]] = {
         ".csv": _as_csv,
@@ -197,7 +197,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
 
 
 def _below(root: Path, path: Path) -> PurePosixPath:
-    """Return the path of the root, relative to the folder in which the manifest is saved."""
+    """Return the path of the manifest's root, relative to the folder in which the manifest is saved."""
     try:
         return PurePosixPath(root.resolve().relative_to(path.parent.resolve()))
     except ValueError as error:
@@ -243,7 +243,7 @@ def _check_row(number: int, row: Row, kinds: dict[str, Kind], addresses: bool) -
 
 
 def _path_problem(cell: str, addresses: bool) -> str:
-    """Return the reason why a cell is not a valid path inside the root, or an empty string if it is one."""
+    """Return why the path in a cell is invalid or leads outside the root; an empty string if there is no problem."""
     if _ADDRESS.match(cell):
         allowed = addresses and cell.lower().startswith(("http://", "https://"))
         return "" if allowed else "is a URL; download the file first, or allow URLs"
@@ -265,7 +265,7 @@ def _modality(column: str) -> tuple[str, Kind]:
 
 
 def _cells(column: str, values: Iterable[object], parse: Callable[[object], Any]) -> list[Any]:
-    """Return the parsed values; None for empty cells."""
+    """Parse the cells of a column, and return the values. The value of an empty cell is None."""
     parsed = []
     for number, value in enumerate(values):
         try:

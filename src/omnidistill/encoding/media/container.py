@@ -1,8 +1,8 @@
 """Open media files with FFmpeg (PyAV), restricted to known container formats; every failure raises MediaError.
 
-A playlist or a `concat` script is a list of other files and URLs. These formats are not allowed, and local files may
-use only the `file` protocol, so opening a file never reads any other file or URL. Times are in seconds from the start
-of the container, for both video and audio.
+Opening a file never reads another file or URL: playlists and `concat` scripts, which list other files, are not allowed,
+and local files may use only the `file` protocol. Times are in seconds from the start of the container, for both video
+and audio.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def is_address(text: str) -> bool:
 
 
 def track(container: Any, kind: str, source: Source) -> Any:
-    """Return the first stream of the given kind, "video" or "audio"; cover pictures do not count as video.
+    """Return the first stream of the given kind, "video" or "audio". Cover pictures do not count as video.
 
     Raises:
         MediaError: the container has no stream of this kind.
@@ -102,7 +102,7 @@ def track(container: Any, kind: str, source: Source) -> Any:
 
 
 def has_track(container: Any, kind: str) -> bool:
-    """Return whether the container has a stream of the given kind, "video" or "audio"; cover pictures do not count."""
+    """Return whether the container has a "video" or an "audio" stream. Cover pictures do not count as video."""
     return any(stream.type == kind and not _is_cover(stream) for stream in container.streams)
 
 
@@ -112,12 +112,12 @@ def origin(container: Any) -> float:
 
 
 def length(container: Any) -> float | None:
-    """Return the duration stated by the container, in seconds; None if it states none."""
+    """Return the duration that the container states, in seconds; None if it states no duration."""
     return None if container.duration is None else container.duration / 1e6
 
 
 def track_length(container: Any, stream: Any) -> float | None:
-    """Return the duration that the file states for this track, in seconds; None if it states none."""
+    """Return the duration that the file states for this track, in seconds; None if it states no duration."""
     if container.format.name in ESTIMATED:
         return None
     if stream.duration is not None:
@@ -127,18 +127,18 @@ def track_length(container: Any, stream: Any) -> float | None:
 
 
 def stated_length(container: Any, stream: Any) -> float | None:
-    """Return the stated duration of the track in seconds, or else of the container; None if neither is stated."""
+    """Return the stated duration of the track, or else of the container, in seconds; None if neither is stated."""
     stated = track_length(container, stream)
     return length(container) if stated is None else stated
 
 
 def spacing(stream: Any) -> float:
-    """Return how long one frame is shown on average, in seconds; 0 for audio."""
+    """Return the mean time for which a frame is shown, in seconds; 0 for audio."""
     return 1 / float(stream.average_rate) if stream.type == "video" and stream.average_rate else 0.0
 
 
 def seek(container: Any, stream: Any, seconds: float) -> None:
-    """Seek to the last point at or before `seconds` (from the start) at which decoding of `stream` can begin."""
+    """Seek to the last point at or before the time `seconds` from which `stream` can be decoded."""
     container.seek(int((seconds + origin(container)) / stream.time_base), stream=stream, backward=True)
 
 

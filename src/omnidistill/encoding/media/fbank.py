@@ -1,13 +1,14 @@
 """Log-mel filter banks as Kaldi computes them (https://kaldi-asr.org, `compute-fbank-feats`), without dither.
 
-    1. windows of 25 ms every 10 ms: subtract the mean, apply y_t = x_t - 0.97 x_(t-1) with x_(-1) = x_0, and multiply
-       by a Hann window
+    1. windows of 25 ms every 10 ms: subtract the mean, apply pre-emphasis (y_t = x_t - 0.97 x_(t-1) for the samples x_t
+       of the window, with x_(-1) = x_0), and multiply by a Hann window
     2. power spectrum of each window, zero-padded to a power of two
-    3. half-overlapping triangular filters, evenly spaced in mel(f) = 1127 ln(1 + f / 700) from 20 Hz to half the rate
-    4. ln max(energy, 1.19e-7)
+    3. energies in overlapping triangular filters, whose corners are evenly spaced on the mel scale
+       1127 ln(1 + f / 700), from f = 20 Hz to half the sampling rate
+    4. logarithm ln max(energy, 1.19e-7)
 
-Samples have a full scale of 1 instead of Kaldi's 32,768, so all log energies are lower by 20.8. The models that use
-these features were trained with the same scale.
+Samples are in [-1, 1]. Kaldi uses 16-bit integers, so its log energies are higher by 20.8. The models that use these
+filter banks were trained with samples in [-1, 1].
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ _FLOOR = torch.finfo(torch.float32).eps  # lower bound of all energies, for any 
 
 
 def fbank(waveform: Float[Tensor, " samples"], rate: int, num_bins: int) -> Float[Tensor, "frames num_bins"]:
-    """Return the log energies of one channel, with the dtype of the waveform.
+    """Return the log-mel filter banks of one channel, frames x num_bins, with the dtype of the waveform.
 
-    The number of frames is 1 + floor((samples - window) / step); samples after the last full window are dropped.
+    There is one frame per window of 25 ms, and a window begins every 10 ms. Samples after the last complete window are
+    ignored.
 
     Args:
         waveform: samples of one channel, in [-1, 1].
@@ -36,7 +38,7 @@ def fbank(waveform: Float[Tensor, " samples"], rate: int, num_bins: int) -> Floa
         num_bins: number of mel bins.
 
     Raises:
-        InputError: the waveform is shorter than one window.
+        InputError: the waveform is shorter than 25 ms.
     """
     window, step = round(_WINDOW * rate), round(_STEP * rate)
     if len(waveform) < window:
@@ -55,7 +57,7 @@ def fbank(waveform: Float[Tensor, " samples"], rate: int, num_bins: int) -> Floa
 
 
 def _triangles(rate: int, size: int, num_bins: int) -> Float[Tensor, "frequencies num_bins"]:
-    """Return the weight of each FFT frequency in each mel bin."""
+    """Return the weight of each FFT frequency in each mel bin, frequencies x num_bins."""
     mel = _mel(torch.arange(size // 2 + 1, dtype=torch.float64, device="cpu") * rate / size)
     low, high = _mel(torch.tensor([_LOWEST, rate / 2], dtype=torch.float64, device="cpu"))
     corners = torch.linspace(float(low), float(high), num_bins + 2, dtype=torch.float64, device="cpu")

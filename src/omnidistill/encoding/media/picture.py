@@ -1,4 +1,4 @@
-"""Decode a picture file into an RGB tensor, rotated by its EXIF orientation, with a white background if transparent."""
+"""Decode a picture file into an RGB tensor, rotated upright. Transparent parts are placed on a white background."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _ROTATED = (5, 6, 7, 8)
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """Open a file as a Pillow image without decoding it; errors in the `with` block become MediaErrors."""
+    """Open a file as a Pillow image without decoding it. Errors in the `with` block are raised as MediaError."""
     images = require("PIL.Image", "media")
     images.init()  # otherwise Pillow knows only some of the formats
     check_file(path)

@@ -1,4 +1,4 @@
-"""Examine the content of a file: is it a picture, a video or a sound, and is it complete?"""
+"""Determine whether a file is a picture, a video or a sound, and whether it is complete."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Probe:
 
     Attributes:
         kind: kind of media.
-        duration: duration in seconds; None for a picture, and for a file that does not state its duration.
+        duration: duration in seconds; None if the file is a picture or does not state its duration.
         has_audio: whether the file has an audio track.
         width: width in pixels, after rotation to upright; None for audio.
         height: height in pixels, after rotation to upright; None for audio.
@@ -62,13 +62,14 @@ def probe(source: Source) -> Probe:
 
 
 def check_complete(source: Source) -> None:
-    """Decode the end of a video or sound, and compare the time at which it ends with the duration that the file states.
+    """Check that a video or sound is complete: decode its end, and compare the end time with the stated duration.
 
-    Some truncated containers cause no decoding error, so the times have to be compared. A file that states no duration
+    The comparison is necessary because some truncated files cause no decoding error. A file that states no duration
     passes the check.
 
     Raises:
-        MediaError: more than a second is missing. The message contains both times.
+        MediaError: the last decoded frame ends more than a second before the stated duration. The message contains
+            both times.
     """
     with open_container(source) as container:
         stated = length(container)

@@ -1,8 +1,7 @@
-"""Decode the part of a file's sound between two times into a waveform with a requested sampling rate.
+"""Decode the sound of a file between two times into a waveform with a requested sampling rate.
 
-Sample positions are counted from the start of the file, so decoding a clip gives the same samples as decoding the
-complete file and cutting out the clip. Channels stay separate: the encoder decides whether to average them or to take
-the first.
+Decoding a clip gives the same samples as decoding the complete file and cutting out the clip. Channels stay separate:
+the encoder decides whether to average the channels or to use the first one.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _MARGIN = 1  # whole seconds to decode before and after a clip, as context for c
 def read_sound(
     source: Source, rate: int, start: float = 0.0, end: float | None = None
 ) -> Float[Tensor, "channels samples"]:
-    """Return the sound from `start` to `end`, as float32 with a full scale of 1.
+    """Return the sound from `start` to `end` as float32 samples with full scale [-1, 1], one row per channel.
 
     Resampling uses libsoxr with its high-quality setting.
 
@@ -64,7 +63,7 @@ def read_sound(
 
 
 def resample(samples: Float[Tensor, "channels n"], rate: int, to: int) -> Float[Tensor, "channels m"]:
-    """Resample float32 samples from `rate` to `to` samples per second: n samples become ceil(n * to / rate)."""
+    """Resample from `rate` to `to` samples per second, in float32. n samples become ceil(n * to / rate) samples."""
     if rate == to:
         return samples
     padded = np.pad(samples.numpy(), ((0, 0), (0, -(-rate // to)))).T  # silence, for the last output sample
@@ -73,7 +72,7 @@ def resample(samples: Float[Tensor, "channels n"], rate: int, to: int) -> Float[
 
 
 def _decoded(source: Source, start: float, end: float | None) -> tuple[Float[Tensor, "channels n"], int]:
-    """Return (samples, rate): the samples from `start` to at least `end`, at the file's original sampling rate."""
+    """Decode the sound from `start` to at least `end`; return its samples and its sampling rate, as in the file."""
     with open_container(source) as container:
         stream = track(container, "audio", source)
         stated = track_length(container, stream)
@@ -107,7 +106,7 @@ def _decoded(source: Source, start: float, end: float | None) -> tuple[Float[Ten
 
 
 def _floats(frame: Any) -> Float[np.ndarray, "channels n"]:
-    """Return the samples of a frame as float32 with a full scale of 1, one row per channel."""
+    """Return the samples of an audio frame as float32 with full scale [-1, 1], one row per channel."""
     samples: np.ndarray = frame.to_ndarray()
     if not frame.format.is_planar:
         samples = samples.reshape(-1, len(frame.layout.channels)).T

@@ -1,7 +1,8 @@
 """Read the frames of a video at given times: the frame shown at time t is the last one that starts at or before t.
 
-Frames are addressed by time and never by index, so variable frame rates need no special treatment. The reader seeks if
-the next time is far ahead, and uses the file's metadata to rotate frames upright. Pixels are assumed to be square.
+Frames are selected by time and never by index, so videos with variable frame rates are supported. The reader skips
+ahead if the next time is far away. Frames are rotated upright, as the file's metadata require. Pixels are assumed to be
+square.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def read_frames(source: Source, times: Sequence[float]) -> UInt8[Tensor, "n 3 he
 
 
 def video_duration(source: Source) -> float:
-    """Return the duration in seconds that the file states, or the time of its last frame if it states none.
+    """Return the stated duration of a video in seconds, or the time of its last frame if no duration is stated.
 
     Raises:
         MediaError: the file cannot be decoded or has no video track.
@@ -71,7 +72,7 @@ def video_duration(source: Source) -> float:
 
 
 def last_frame_time(container: Any, stream: Any, source: Source, start: float = 0.0) -> float:
-    """Return the time at which the last decodable frame starts, in seconds; -1.0 if no frame can be decoded.
+    """Return the start time of the last frame that can be decoded, in seconds; -1.0 if no frame can be decoded.
 
     Decoding begins at the time `start`.
     """
@@ -86,7 +87,7 @@ def last_frame_time(container: Any, stream: Any, source: Source, start: float = 
 
 
 def _shown(container: Any, stream: Any, times: Sequence[float], source: Source) -> Iterator[Any]:
-    """Yield the frame shown at each of the ascending `times`."""
+    """Yield the frame that is shown at each of the `times`, which must be in ascending order."""
     frames: Iterator[Any] = container.decode(stream)
     shown = next(frames, None)
     if shown is None:
@@ -103,7 +104,7 @@ def _shown(container: Any, stream: Any, times: Sequence[float], source: Source) 
 
 
 def _check_end(container: Any, stream: Any, last: float, time: float, source: Source) -> None:
-    """Raise MediaError if frames are missing at the end: some truncated containers cause no decoding error."""
+    """Raise MediaError if frames are missing at the end. Decoding alone does not detect every truncated file."""
     stated = track_length(container, stream)
     if stated is not None and min(time, stated) > last + spacing(stream) + MISSING:
         raise MediaError(f"{source}: truncated: the last frame is at {last:.2f} of {stated:.2f} s; download it again")
@@ -112,7 +113,7 @@ def _check_end(container: Any, stream: Any, last: float, time: float, source: So
 def _seek_before(
     container: Any, stream: Any, time: float, source: Source, current: tuple[Iterator[Any], Any, Any]
 ) -> tuple[Iterator[Any], Any, Any]:
-    """Seek to a point at or before `time`. If the file's index leads past `time`, seek to the start of the file."""
+    """Seek to a frame at or before `time`. If a faulty index leads to a later frame, seek to the start of the file."""
     for start in (time, 0.0):
         seek(container, stream, start)
         frames: Iterator[Any] = container.decode(stream)

@@ -1,4 +1,4 @@
-"""Baselines with which sets are compared. Each has its own file; `baselines` lists them by name."""
+"""Baselines for comparison with distilled sets, one per file. The registry `baselines` contains them by name."""
 
 from collections.abc import Iterable
 
@@ -15,7 +15,7 @@ DEFAULT = (
 
 
 def default_baselines(names: Iterable[str] = DEFAULT) -> tuple[Baseline, ...]:
-    """Return the baselines with these names, with their default settings."""
+    """Return the named baselines with default settings."""
     return tuple(baselines.build(name) for name in names)
 
 

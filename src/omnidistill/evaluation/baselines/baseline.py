@@ -1,8 +1,8 @@
-"""Interface for baselines: heads obtained from the same initial heads without a distilled set, for comparison.
+"""Interface for baselines: methods that obtain heads from the same initial heads, but without a distilled set.
 
-All choices are made on validation; a `Development` has no test split. A baseline depends only on its settings, the
-initial heads, the data, the evaluation protocol and a seed. A *sized* baseline also depends on an allowance. The
-scores of a baseline are therefore the same in every table.
+All choices are made on validation, because the data (a `Development`) contains no test split. The result of a baseline
+depends only on its settings, the initial heads, the data, the evaluation protocol and a seed. It is therefore the same
+in every table. A *sized* baseline also depends on an `Allowance`, the size of the sets with which it is compared.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from omnidistill.models.objectives import Objective
 
 @dataclass(frozen=True)
 class Allowance:
-    """Limits for a sized baseline: the number of real rows (float32), and the size of its stored heads in bytes."""
+    """Limits for a sized baseline: the number of real float32 rows, and the size of stored heads in bytes."""
 
     rows: int
     bytes: int
@@ -51,12 +51,12 @@ class Setting:
 
 
 class Baseline(Component):
-    """Base class for baselines: table rows that are not distilled sets."""
+    """Base class for baselines, which tables list next to distilled sets."""
 
     sized: ClassVar[bool] = False
     """Whether the baseline depends on the size of the sets."""
     needs_start: ClassVar[bool] = True
-    """Whether a receiver needs the initial heads in addition to the bytes of the row."""
+    """Whether a receiver needs the initial heads, whose size is not included in the bytes of this baseline."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Names of the other baselines whose results this baseline uses."""
     stores_heads: ClassVar[bool] = False
@@ -64,19 +64,24 @@ class Baseline(Component):
 
     @abstractmethod
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Return the heads: `evaluate.num_seeds` runs, or a single run if the result is deterministic."""
+        """Return the heads of `evaluate.num_seeds` runs, or of one run if the result does not depend on the seed."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether the baseline is meaningful for these inputs; otherwise tables omit its row."""
+        """Return whether the baseline is meaningful for these inputs. If it is not, tables omit it."""
         return True
 
     def for_students(self, students: Sequence[Objective], evaluate: EvaluateConfig) -> tuple[Baseline, ...]:
-        """Return the baselines that replace this one in a table; `students` are the student objectives of its sets."""
+        """Return the baselines that replace this one in a table.
+
+        Args:
+            students: the objectives with which students are trained on the sets in the table.
+            evaluate: the evaluation protocol.
+        """
         return (self,)
 
     @property
     def name(self) -> str:
-        """Name of the row, unique in a table."""
+        """Name of the table row, unique in each table."""
         return self.kind
 
 

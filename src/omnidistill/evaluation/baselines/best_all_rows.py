@@ -1,9 +1,9 @@
-"""The best heads that are trained on all rows: the reference that a set cannot be expected to exceed.
+"""The best heads trained on all rows. A distilled set is not expected to score higher.
 
-Candidates are InfoNCE from the initial heads, ridge CCA, InfoNCE from the CCA heads, and CCA stacked on the initial
-heads. The one with the highest validation score is the row "best", and the same heads are scored again on the test
-split. Which candidate wins depends on the data: InfoNCE is best with many rows, CCA with few, and stacked heads if the
-initial heads know more than the rows can teach.
+There are four candidates: InfoNCE from the initial heads, ridge CCA, InfoNCE from the CCA heads, and CCA heads stacked
+on the initial heads. The baseline `best` is the candidate with the highest validation score. Its heads are not trained
+again. Usually InfoNCE is best with many rows, and CCA with few rows. Stacked heads are best if the initial heads
+contain knowledge that cannot be learned from the rows.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _TITLES = {
 
 @baselines.register("best")
 class BestAllRows(Baseline):
-    """The best heads on all rows by validation, trained by InfoNCE, by ridge CCA or by both."""
+    """The heads with the highest validation score among those trained on all rows by InfoNCE, ridge CCA or both."""
 
     needs: ClassVar[tuple[str, ...]] = tuple(_TITLES)
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Return the candidate with the highest validation score, averaged over its runs."""
+        """Return the candidate with the highest validation score. A score is the mean over the runs of a candidate."""
         started_at, fitted = time.monotonic(), setting.fitted
         scores = {name: _score(fitted[name], setting) for name in _TITLES}
         choice = max(scores, key=lambda name: scores[name])

@@ -1,12 +1,13 @@
 """Heads trained on all rows by InfoNCE from the ridge CCA heads instead of the initial heads.
 
-    W_m <- (s_m(W_0) / s_m(CCA)) W_m(CCA),    b_m likewise,    s_m(W) = mean of ||W_m x + b_m|| over the training rows
+    W_m <- c_m V_m,    b_m <- c_m b_m,    c_m = (mean of ||U_m x||) / (mean of ||V_m x + b_m||)
 
-The scale of CCA heads differs from that of the initial heads, and the effect of a step depends on the scale. With this
-factor, which changes no cosine, the step sizes of the protocol have the same effect from either start. The bias of the
-CCA heads is not trained; it is zero if the features are centred.
+V_m (d x p_m) and b_m (d) are the ridge CCA head of modality m and its bias, U_m is the initial head, and W_m is the
+head from which training starts. Means are over the training rows x. d is the embedding width, p_m the feature width.
 
-Shapes: d embedding width, p_m feature width.
+CCA heads and initial heads have different scales, and the effect of a training step depends on the scale. After the
+multiplication by c_m, the outputs of both have the same mean length, so the step sizes of the protocol suit both. The
+factor changes no cosine similarity. The bias of the CCA heads is not trained; it is zero if the features are centred.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class CcaInfonce(Baseline):
     stores_heads: ClassVar[bool] = True
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Scale the CCA heads, then train them by InfoNCE; step size and epochs are chosen on validation."""
+        """Rescale the CCA heads, then train them by InfoNCE. Step size and epochs are chosen on validation."""
         cca, features, device = setting.fitted["cca"], setting.data.train.features, device_of(setting.start)
         assert cca.bias is not None
         heads, bias = moved(run_of(cca.heads, 0), device), moved(cca.bias, device)

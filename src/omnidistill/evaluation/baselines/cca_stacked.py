@@ -1,19 +1,19 @@
-"""Ridge CCA heads stacked on the initial heads: the embedding of an item contains both outputs, side by side.
+"""Ridge CCA heads stacked on the initial heads: an embedding is the concatenation of both outputs.
 
     J_m = [ sqrt(a) / s_m V_m ; sqrt(1 - a) / r_m W_m ]        (k + d) x p_m
     s_m = mean of ||V_m x + b_m||,  r_m = mean of ||W_m x||     over the training rows
 
-V_m (k x p_m) and b_m (k) are the ridge CCA heads with their bias, W_m (d x p_m) the initial heads, and a is the weight.
-Both parts have outputs of mean length 1 before they are weighted, so
+J_m is the stacked head of modality m. V_m (k x p_m) and b_m (k) are its ridge CCA head and bias, W_m (d x p_m) is its
+initial head, and p_m is the feature width. The weight a in [0, 1] is chosen on validation. The outputs of both parts
+are divided by their mean length before they are weighted. The similarity of two items with features x and y is
 
     <J_m x, J_n y> = a / (s_m s_n) <V_m x + b_m, V_n y + b_n> + (1 - a) / (r_m r_n) <W_m x, W_n y>
 
-mixes the two similarities, and so does the cosine. At a = 0 the ranking is that of the initial heads, at a = 1 that of
-the CCA heads. The scales are constants of the training rows, so J_m is an ordinary linear head with a bias, and a query
-is embedded without the rows. The weight is chosen on validation.
+(the bias of J_m is omitted on the left). At a = 0 items are ranked as by the initial heads, at a = 1 as by the CCA
+heads. The mean lengths s_m and r_m are constants, so J_m is an ordinary linear head with a bias.
 
-Reference: combining the outputs of models is late fusion (Kittler et al., 1998, "On combining classifiers"). Nothing is
-trained here, and the initial heads keep what they learned from other data.
+Reference: combining the outputs of models is late fusion (Kittler et al., 1998, "On combining classifiers"). Stacking
+involves no training, so the initial heads keep what they learned from other data.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class CcaStacked(Baseline):
     """Weights of the CCA part that validation chooses from, in [0, 1]."""
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Stack the heads with every weight; return the heads that validate best."""
+        """Stack the heads with each weight, and return the stacked heads with the highest validation score."""
         started_at, cca, start = time.monotonic(), setting.fitted["cca"], setting.start
         assert cca.bias is not None
         heads, bias = moved(run_of(cca.heads, 0), device_of(start)), moved(cca.bias, device_of(start))
@@ -77,13 +77,13 @@ class CcaStacked(Baseline):
 def stack_heads(
     upper: Heads, lower: Heads, weight: float, bias: Mapping[str, Float[Tensor, " _"]]
 ) -> tuple[Heads, dict[str, Float[Tensor, " _"]]]:
-    """Return the heads [sqrt(weight) upper; sqrt(1 - weight) lower] and their biases; those of the lower part are zero.
+    """Return the stacked heads [sqrt(weight) upper; sqrt(1 - weight) lower] and their biases.
 
     Args:
         upper: {modality: k x p_m}, with outputs of mean length 1.
         lower: {modality: d x p_m}, with outputs of mean length 1.
         weight: weight of the upper part, in [0, 1].
-        bias: {modality: k}, the biases of the upper part.
+        bias: {modality: k}, the biases of the upper part. The lower part has zero bias.
     """
     above, below = math.sqrt(weight), math.sqrt(1 - weight)
     heads = {name: torch.cat([above * matrix, below * lower[name]]) for name, matrix in upper.items()}

@@ -1,13 +1,14 @@
-"""Heads of equal bytes: heads trained on all rows, compressed to the shipped bytes of a set.
+"""Heads of equal bytes: heads trained on all rows, compressed to the size of a distilled set.
 
     W = W_0 + L^T R
 
-L^T R is the update of the heads trained on all rows, truncated to the largest rank r that fits (Eckart and Young); the
-rows of L (r x d) and R (r x p_m) are stored in 32 or 4 bits per number. As for a set, the size includes the tensor file
-(with the means) and the manifest, but not the initial heads W_0.
+Training on all rows changes the initial heads W_0 (d x p_m) by an update. L^T R is the best approximation of the update
+with rank r (Eckart and Young), where r is the largest rank that fits in the size of the set. The rows of L (r x d) and
+R (r x p_m) are stored in 32 or 4 bits per number. As for a set, the size includes the tensor file (with the feature
+means) and the manifest, but not the initial heads.
 
-A set that scores below this baseline may still have other advantages: it can train heads with other seeds and widths,
-and its rows can be inspected.
+A set that scores lower than this baseline may still have other advantages: it can train heads with other seeds and
+embedding widths, and its rows can be inspected.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from omnidistill.models.storages import RowForm, RowStorage
 
 @baselines.register("equal-bytes")
 class EqualBytes(Baseline):
-    """The trained heads, truncated to the size of a set, with 32 bits per number."""
+    """Heads trained on all rows, compressed to the size of a set by low-rank truncation, with 32 bits per number."""
 
     sized: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("full",)
@@ -38,7 +39,7 @@ class EqualBytes(Baseline):
     """Bits per number of the stored factors."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether an update of rank 1 or more fits in the allowed bytes."""
+        """Return whether an update of rank 1 fits in the allowed bytes."""
         return self._rank(setting) > 0
 
     def fit(self, setting: Setting) -> TrainedHeads:
@@ -69,14 +70,14 @@ class EqualBytes(Baseline):
 
 @baselines.register("equal-bytes-4-bit")
 class EqualBytes4Bit(EqualBytes):
-    """The trained heads, truncated to the size of a set, with 4 bits per number."""
+    """Heads trained on all rows, compressed to the size of a set by low-rank truncation, with 4 bits per number."""
 
     bits: Literal[32, 16, 8, 6, 4, 3, 2] = 4
     """Bits per number of the stored factors."""
 
 
 def _truncated(update: Float[Tensor, "R d p"], rank: int, form: RowForm) -> Float[Tensor, "R d p"]:
-    """Return the best approximation of each update with at most this rank, restored from its stored factors."""
+    """Return each update, truncated to at most this rank. The factors are stored and loaded as `form` specifies."""
     if not rank:
         return torch.zeros_like(update)
     values = update if update.shape[1] <= update.shape[2] else update.mT

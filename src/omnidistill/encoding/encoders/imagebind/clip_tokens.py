@@ -2,8 +2,8 @@
 
     clean:  repair with ftfy, resolve HTML entities twice, replace white space with single spaces, convert to lower case
     split:  into words, single digits and runs of other characters; represent each UTF-8 byte of a piece by one
-            character, and mark the last one with `</w>`
-    merge:  join the neighbouring pair with the lowest rank in the list of merges; repeat until no pair is in the list
+            character, and append `</w>` to the last character of the piece
+    merge:  join the neighbouring pair of parts that comes first in the list of merges; repeat until no pair is listed
     ids:    start token, at most 75 tokens, end token, zeros up to length 77
 
 The vocabulary of 49,408 tokens consists of the bytes, the bytes at the end of a word, the merges in their order, and
@@ -70,7 +70,7 @@ class ClipTokenizer:
 
         Args:
             path: `merges.txt`, `bpe_simple_vocab_16e6.txt.gz` or `tokenizer.json`, or a folder that contains at least
-                one of these files; the first one in this order is used.
+                one of these files. If it contains several, the one named first here is used.
             num_merges: number of merges to read.
 
         Raises:
@@ -120,7 +120,7 @@ class ClipTokenizer:
 
 
 def _joined(word: list[str], pair: tuple[str, str]) -> Iterator[str]:
-    """Join every occurrence of `pair` in `word`, from left to right, and yield the resulting parts."""
+    """Join every occurrence of `pair` in `word`, from left to right, and yield the parts of the new word."""
     at = 0
     while at < len(word):
         matches = tuple(word[at : at + 2]) == pair
@@ -135,7 +135,7 @@ def _clean(text: str) -> str:
 
 @cache
 def _byte_letters() -> dict[int, str]:
-    """Map each byte to a printable character: printable bytes to themselves, the others to characters 256, 257, ..."""
+    """Map each byte to a printable character: itself if it is printable, otherwise character 256, 257, and so on."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     return {byte: chr(byte) for byte in printable} | {byte: chr(256 + n) for n, byte in enumerate(others)}
@@ -167,7 +167,7 @@ def _read_merges(path: Path, num_merges: int) -> list[tuple[str, str]]:
 
 
 def _text_merges(path: Path) -> list[list[str]]:
-    """Return the pair on each line. The first line, which states the version, is skipped."""
+    """Return the pair of tokens on each line of a merges file. The first line, which states the version, is skipped."""
     data = path.read_bytes()
     lines = (gzip.decompress(data) if path.suffix == ".gz" else data).decode().splitlines()
     return [line.split() for line in lines[1:] if line.strip()]

@@ -1,10 +1,11 @@
-"""Inputs for ImageBind's towers from decoded frames and sound: the views over which the published model averages.
+"""Inputs for ImageBind's towers, computed from decoded pictures, frames and sound.
 
     image   1 view      3 x 224 x 224
     video   15 views    3 x 2 x 224 x 224: first and last frame of 5 clips of 2 s each, in three crops
     audio   3 views     1 x 128 x 204: log-mel filter banks of 3 clips of 2 s each, at 16 kHz
-Clips are evenly spaced, the first at the start of the item and the last at its end. If the item is shorter than a clip,
-all clips are equal.
+
+The published model averages its output over the views of an item. Clips are evenly spaced: the first clip begins at the
+start of the item, and the last one stops at the end. If an item is shorter than 2 s, all clips are equal.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ image_input = picture_input
 
 
 def frame_times(duration: float, frame_rate: float) -> list[float]:
-    """Return the times of the ten input frames in seconds: the first and last frame of each clip, clip by clip.
+    """Return the times, in seconds, of the ten input frames: the first and last frame of each of the five clips.
 
-    A clip from s to e consists of the frames k with s <= k / frame_rate < e. Each returned time is the middle of a
-    frame.
+    A clip from s to e (in seconds) consists of the frames k with s <= k / frame_rate < e. Each returned time is the
+    midpoint of the interval in which a frame is shown.
 
     Args:
         duration: duration of the video in seconds.
@@ -55,10 +56,10 @@ def frame_times(duration: float, frame_rate: float) -> list[float]:
 
 
 def video_input(frames: UInt8[Tensor, "10 3 height width"]) -> Float[Tensor, "15 3 2 224 224"]:
-    """Return three crops of each clip: left to right, or top to bottom if the frames are taller than wide.
+    """Return three crops of each clip, from left to right, or from top to bottom if the frames are taller than wide.
 
     Args:
-        frames: the frames at `frame_times`.
+        frames: the frames at the times that `frame_times` returns.
     """
     clips = torch.unflatten(scaled_frames(frames), 0, (_VIDEO_CLIPS, -1)).transpose(1, 2)
     slack = max(clips.shape[-2:]) - SIDE
@@ -68,11 +69,11 @@ def video_input(frames: UInt8[Tensor, "10 3 height width"]) -> Float[Tensor, "15
 
 
 def audio_input(waveform: Float[Tensor, " samples"]) -> Float[Tensor, "3 1 128 204"]:
-    """Return the views of a sound.
+    """Return the audio tower's input: the log-mel filter banks of three clips of the sound.
 
     Args:
-        waveform: one channel (the published model uses the first), with values in [-1, 1] and 16,000 samples per
-            second.
+        waveform: one channel, with values in [-1, 1] and 16,000 samples per second. The published model uses the first
+            channel of a sound.
 
     Raises:
         InputError: the sound is shorter than 25 ms.

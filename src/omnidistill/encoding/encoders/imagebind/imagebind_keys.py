@@ -1,5 +1,6 @@
 """Names of a tower's weights in the published state dict `imagebind_huge`.
 
+weight of a tower    key in the published state dict
 embed.*              modality_preprocessors.MODALITY.*
 pre_norm, blocks.*   modality_trunks.MODALITY.*
 norm, projection     modality_heads.MODALITY.*

@@ -1,12 +1,15 @@
 """The six towers of ImageBind (https://arxiv.org/abs/2305.05665), with the sizes and weights of `imagebind_huge`.
 
-    tokens = stem(x) + positions                   a learned class token first; text: one token per id, no class token
-    tokens = tokens + attention(norm_1(tokens))    then tokens + mlp(norm_2(tokens)), block after block
-    feature = norm(pooled token)                   the class token; text: the token at the end of the text
-    published output = scale * unit(projection @ feature), averaged over an item's views
+    tokens = [class token, stem(x)] + positions    text: one token per id, no class token
+    in every block:
+        tokens = tokens + attention(norm_1(tokens))
+        tokens = tokens + mlp(norm_2(tokens))
+    feature = norm(class token)                    text: norm(token at the end of the text)
+    embedding = scale * unit(projection @ feature), averaged over the views of an item
 
-The feature is the input of a projection head. In the towers for audio, depth, thermal and IMU, the tokens also attend
-to one learned key-value pair.
+The stem turns patches of the input x into tokens, and `unit` scales a vector to length 1. The feature is the input of
+our projection heads. The embedding is the output of the published model. In the towers for audio, depth, thermal and
+IMU, the tokens also attend to one learned key-value pair.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ class Size:
         width: width of the tokens.
         num_blocks: number of transformer blocks.
         num_heads: number of attention heads.
-        output: width of the published embeddings.
+        output: width of the embeddings of the published model.
     """
 
     width: int
@@ -56,7 +59,7 @@ HUGE: dict[Modality, Size] = {
 
 
 class Tower(nn.Module):
-    """Encoder of one modality. Create it with `empty_tower` and load its weights."""
+    """Encoder of one modality. Create a tower with `empty_tower`, then load its weights."""
 
     embed: TextTokens | MediaTokens
     pre_norm: nn.LayerNorm | nn.Identity
@@ -77,7 +80,7 @@ class Tower(nn.Module):
         self.log_scale = None if modality == "vision" else nn.Parameter(torch.empty(()))
 
     def features(self, x: Float[Tensor, "n ..."] | Int64[Tensor, "n _"]) -> Float[Tensor, "n width"]:
-        """Return the input of the projection head, one row per view.
+        """Return the features, which are the input of the projection head, one row per view.
 
         Args:
             x: n views, each with the shape of its modality. Vision: 3 x 2 x 224 x 224, or 3 x 224 x 224 for one frame,
@@ -95,14 +98,14 @@ class Tower(nn.Module):
         return self.projection.weight.detach()
 
     def output(self, features: Float[Tensor, "n views width"]) -> Float[Tensor, "n d"]:
-        """Return the published embeddings of n items from the features of their views, without normalisation."""
+        """Return the embeddings of the published model for n items, given the features of all views of each item."""
         unit = F.normalize(self.projection(features), dim=-1)
         scale = 1.0 if self.log_scale is None else self.log_scale.exp().clamp(max=_LARGEST_SCALE)
         return torch.mean(scale * unit, 1)
 
 
 def empty_tower(modality: Modality, size: Size) -> Tower:
-    """Return a tower on the meta device (without memory). `load_state_dict(..., assign=True)` adds the weights."""
+    """Return a tower on the meta device, without memory. `load_state_dict(..., assign=True)` adds the weights."""
     with torch.device("meta"):
         return Tower(modality, size).eval().requires_grad_(False)
 
@@ -168,7 +171,7 @@ class Patches(nn.Module):
             self.proj, self.norm = nn.Conv2d(1, width, 16, stride, bias=False), nn.LayerNorm(width)
 
     def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n patches width"]:
-        """Return the embedded patches, row by row for each pair of frames."""
+        """Return the embedded patches of each pair of frames, row by row."""
         if isinstance(self.proj, nn.Conv3d) and x.ndim == 4:
             x = x.unsqueeze(2).expand(-1, -1, 2, -1, -1)  # a picture is a clip of two equal frames
         tokens: Tensor = self.norm(self.proj(x).flatten(2).transpose(1, 2))
@@ -206,14 +209,14 @@ class Block(nn.Module):
         self.mlp = Mlp(width)
 
     def forward(self, x: Float[Tensor, "n t width"], mask: Float[Tensor, "t t"] | None) -> Float[Tensor, "n t width"]:
-        """Apply the block; `mask` (one row per query token) is added to the attention scores before the softmax."""
+        """Apply the block. `mask` (one row per query token) is added to the attention scores before the softmax."""
         x = x + self.attn(self.norm_1(x), mask)
         out: Tensor = x + self.mlp(self.norm_2(x))
         return out
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; with `extra_key`, a learned key and value follow the keys and values of the tokens."""
+    """Multi-head self-attention. With `extra_key`, the tokens also attend to one learned key-value pair."""
 
     in_proj_weight: nn.Parameter
     in_proj_bias: nn.Parameter
@@ -231,7 +234,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, x: Float[Tensor, "n t width"], mask: Float[Tensor, "t t"] | None) -> Float[Tensor, "n t width"]:
-        """Apply attention; `mask` has the same meaning as in `Block`, and must be None if there is an extra key."""
+        """Apply attention. `mask` is added to the attention scores; it must be None if there is an extra key."""
         query, key, value = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
         key, value = _append(key, self.bias_k), _append(value, self.bias_v)
         query, key, value = (torch.unflatten(y, -1, (self.num_heads, -1)).transpose(1, 2) for y in (query, key, value))

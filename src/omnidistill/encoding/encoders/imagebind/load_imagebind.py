@@ -1,6 +1,6 @@
 """Convert ImageBind's published weights into one artifact per tower, and load a tower.
 
-The licence of the weights does not allow us to distribute them. Users download them under this licence.
+The licence of the weights does not allow this project to distribute them, so users must download them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MODEL = "imagebind"
 
 
 class Loaded(NamedTuple):
-    """A tower with its weights, and their sha256 (64 hex digits)."""
+    """A tower with its weights, and the sha256 of the weights (64 hex digits)."""
 
     tower: Tower
     sha256: str

@@ -1,11 +1,11 @@
-"""Inputs for LanguageBind's towers from decoded frames and sound, without the randomness of the published transforms.
+"""Inputs for LanguageBind's towers, computed from decoded pictures, frames and sound without randomness.
 
 image   3 x 224 x 224
-video   3 x 8 x 224 x 224: frames evenly spaced from the first to the last, centre crop (published: a random crop,
-        flipped with probability 1/2)
+video   3 x 8 x 224 x 224: eight frames, evenly spaced from the first to the last, cropped to their centre. The
+        published transform crops at random, and flips with probability 1/2.
 audio   3 x 112 x 1036: log-mel filter banks of three chunks of 10.38 s at 16 kHz. A shorter sound is repeated. For a
-        longer sound, the possible starts are divided into three equal ranges, and each chunk begins at the first
-        start of its range (published: at a random one).
+        longer sound, the possible starts of a chunk are divided into three equal ranges, one per chunk. A chunk begins
+        at the first start in its range. The published transform chooses a random start in the range.
 text    token ids from `encoders.imagebind.clip_tokens`; ids after the end token have no effect
 """
 
@@ -28,7 +28,9 @@ image_input = picture_input
 
 
 def frame_times(duration: float, frame_rate: float) -> list[float]:
-    """Return the times, in seconds, of the eight input frames. A time is the midpoint of its frame.
+    """Return the times of the eight input frames in seconds.
+
+    Each time is the midpoint of the interval in which the frame is shown.
 
     Args:
         duration: duration of the video in seconds.
@@ -47,7 +49,7 @@ def video_input(frames: UInt8[Tensor, "8 3 height width"]) -> Float[Tensor, "3 8
     """Return the video tower's input.
 
     Args:
-        frames: the frames at `frame_times`.
+        frames: the frames at the times that `frame_times` returns.
     """
     return centre(scaled_frames(frames)).transpose(0, 1).contiguous()
 

@@ -1,14 +1,14 @@
 """The towers of LanguageBind (https://arxiv.org/abs/2310.01852): CLIP's ViT-L/14 and its text model.
 
-    tokens = pre_norm([class token, patches] + positions)         text: one token per id + positions, without norm
+    tokens = pre_norm([class token, patches] + positions)         for text: tokens = token embeddings + positions
     in every block:
-        tokens = tokens + time                                    only video: one learned vector per frame
-        tokens = tokens + temporal_attn(temporal_norm(tokens))    only video: attention across frames
-        tokens = tokens + self_attn(norm_1(tokens))               text: causal
-        tokens = tokens + mlp(norm_2(tokens))                     exact GELU
-    feature = mean over frames of post_norm(class token)          text: post_norm(token at the end of the text)
+        tokens = tokens + time                                    for video only: one learned vector per frame
+        tokens = tokens + temporal_attn(temporal_norm(tokens))    for video only: attention across frames
+        tokens = tokens + self_attn(norm_1(tokens))               for text: causal attention
+        tokens = tokens + mlp(norm_2(tokens))                     with exact GELU
+    feature = mean over frames of post_norm(class token)          for text: post_norm(token at the end of the text)
 
-The feature is the input of a projection head.
+The feature is the input of our projection heads.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Size:
         num_layers: number of transformer blocks.
         num_heads: number of attention heads.
         mlp_width: hidden width of the MLPs.
-        output: width of the published embeddings.
+        output: width of the embeddings of the published model.
         num_frames: frames per video; 1 means no temporal attention.
         patch: side of a patch in pixels; 0 for text.
         num_positions: number of patches plus 1 for the class token; 0 for text.
@@ -49,7 +49,7 @@ class Size:
 
 
 class VisionTower(nn.Module):
-    """Tower for videos, pictures and spectrograms. Create it with `empty_tower` and load its weights."""
+    """Tower for videos, pictures and spectrograms. Create a tower with `empty_tower`, then load its weights."""
 
     num_frames: int
     class_token: nn.Parameter
@@ -72,7 +72,7 @@ class VisionTower(nn.Module):
         self.projection = nn.Linear(size.width, size.output, bias=False)
 
     def features(self, x: Float[Tensor, "n 3 *frames rows columns"]) -> Float[Tensor, "n width"]:
-        """Return the input of the projection head, one row per item.
+        """Return the features, which are the input of the projection head, one row per item.
 
         Args:
             x: videos (n x 3 x frames x 224 x 224), pictures (n x 3 x 224 x 224), or spectrograms (n x 3 x 112 x 1036).
@@ -92,7 +92,7 @@ class VisionTower(nn.Module):
 
 
 class TextTower(nn.Module):
-    """Tower for texts. Create it with `empty_tower` and load its weights."""
+    """Tower for texts. Create a tower with `empty_tower`, then load its weights."""
 
     tokens: nn.Embedding
     positions: nn.Embedding
@@ -109,7 +109,7 @@ class TextTower(nn.Module):
         self.projection = nn.Linear(size.width, size.output, bias=False)
 
     def features(self, ids: Int64[Tensor, "n 77"]) -> Float[Tensor, "n width"]:
-        """Return the input of the projection head, one row per text.
+        """Return the features, which are the input of the projection head, one row per text.
 
         The end token has the largest id. Tokens after it have no effect.
         """
@@ -129,14 +129,14 @@ Tower = VisionTower | TextTower
 
 
 def empty_tower(size: Size) -> Tower:
-    """Return a tower on the meta device (without memory). `load_state_dict(..., assign=True)` adds the weights."""
+    """Return a tower on the meta device, without memory. `load_state_dict(..., assign=True)` adds the weights."""
     with torch.device("meta"):
         tower = VisionTower(size) if size.patch else TextTower(size)
     return tower.eval().requires_grad_(False)
 
 
 class Layer(nn.Module):
-    """A transformer block with layer norm before each part; in the video tower, temporal attention comes first."""
+    """A transformer block with layer norm before each sublayer. In the video tower, temporal attention comes first."""
 
     num_frames: int
     temporal_embedding: nn.Parameter
@@ -159,7 +159,7 @@ class Layer(nn.Module):
         self.mlp = Mlp(size.width, size.mlp_width)
 
     def forward(self, x: Float[Tensor, "m t width"], causal: bool) -> Float[Tensor, "m t width"]:
-        """Apply the block to m sequences, which are either texts or the frames of all items, item after item."""
+        """Apply the block to m token sequences. A sequence is a text or a frame; frames of an item are consecutive."""
         if self.num_frames > 1:
             x = self._temporal(x)
         x = x + self.self_attn(self.layer_norm1(x), causal)
@@ -167,7 +167,7 @@ class Layer(nn.Module):
         return out
 
     def _temporal(self, x: Float[Tensor, "m t width"]) -> Float[Tensor, "m t width"]:
-        """Apply attention across frames, between tokens at the same position in their frames."""
+        """Apply attention across frames. A token attends to the tokens at the same position in all frames."""
         n, t = len(x) // self.num_frames, x.shape[1]
         places = torch.unflatten(x, 0, (n, self.num_frames)).transpose(1, 2).flatten(0, 1) + self.temporal_embedding
         places = places + self.temporal_attn(self.temporal_layer_norm1(places), causal=False)

@@ -1,8 +1,8 @@
 """Convert a published LanguageBind model into one artifact per tower, and load a tower.
 
-Sizes are derived from the shapes of the weights; the number of heads and the strength of adapters are in config.json.
-Models without `_FT` in their name have adapters, which are merged into the weights. V1.5 models have a different stem
-and are not supported.
+Sizes are derived from the shapes of the weights. The number of attention heads and the scale of the low-rank adapters
+(LoRA) are read from config.json. Models without `_FT` in their name have adapters, which are merged into the weights.
+V1.5 models embed patches that span several frames; they are not supported.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _TEXT = {
 
 
 class Loaded(NamedTuple):
-    """A tower with its weights, and their sha256 (64 hex digits)."""
+    """A tower with its weights, and the sha256 of the weights (64 hex digits)."""
 
     tower: Tower
     sha256: str
@@ -117,7 +117,7 @@ def _weights(tower: Tower) -> dict[str, Tensor]:
 
 
 def _merged(path: Path, alpha: object) -> dict[str, Tensor]:
-    """Return the weights of both towers, with the adapters merged into them."""
+    """Return the weights of both towers, after merging the low-rank adapters into them."""
     tensors = read_checkpoint(path)
     if any(key.endswith("patch_embedding.weight") and x.ndim == 5 for key, x in tensors.items()):
         raise InputError(
@@ -152,7 +152,7 @@ def _configs(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _size(tensors: Mapping[str, Tensor], part: str, head: str, config: Mapping[str, Any], path: Path) -> Size:
-    """Return the size of a tower, from the shapes of its weights."""
+    """Derive the size of a tower from the shapes of its weights."""
     layers = f"{part}.encoder.layers"
     try:
         mlp_width, width = tensors[f"{layers}.0.mlp.fc1.weight"].shape

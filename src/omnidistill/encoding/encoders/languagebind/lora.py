@@ -1,7 +1,8 @@
-"""Merge a state dict's low-rank adapters (LoRA) into the weights that they adapt: W + (alpha / r) B A.
+"""Merge the low-rank adapters (LoRA) in a state dict into the weights: W becomes W + (alpha / r) B A.
 
-B is d x r and A is r x p. The names are those that peft uses: keys contain `base_model.model.`, the name of an adapted
-layer ends in `.base_layer` (except in older releases), and adapters consist of `lora_A.default` and `lora_B.default`.
+W (d x p) is the weight of a layer. Its adapter consists of B (d x r), A (r x p) and the constant alpha. Keys are as in
+the package peft: they contain `base_model.model.`, the name of a layer with an adapter ends in `.base_layer` (except
+in older releases), and the adapter is stored as `lora_A.default` and `lora_B.default`.
 Reference: https://arxiv.org/abs/2106.09685.
 """
 
@@ -17,13 +18,13 @@ _A, _B = ".lora_A.default.weight", ".lora_B.default.weight"
 
 
 def merge_lora(tensors: Mapping[str, Tensor], alpha: float | None) -> dict[str, Tensor]:
-    """Merge the adapters into the weights, and return a state dict with the keys that a model without adapters has.
+    """Merge the adapters into the weights, and return a state dict with the keys of a model without adapters.
 
-    The sum is computed in float32; merged weights keep their dtype.
+    Weights are merged in float32, and keep their original dtype.
 
     Args:
         tensors: state dict of the model.
-        alpha: strength of the adapters; None if it is not known.
+        alpha: the LoRA constant alpha, which scales the adapters; None if it is not known.
 
     Raises:
         InputError: a part of an adapter is missing, an adapter does not fit its weight, or there are adapters but
