@@ -127,8 +127,7 @@ def items_of(data: FeatureSet, media: Manifest | None) -> Items:
         if not set(data.ids) & {row.id for row in media.rows}:
             raise InputError(
                 f"{argument('media')}: the manifest (with ids such as {media.rows[0].id!r}) and the data (with ids "
-                "such as "
-                f"{data.ids[0]!r}) have no id in common; pass the manifest from which the features were encoded"
+                f"such as {data.ids[0]!r}) have no id in common; pass the manifest from which the features were encoded"
             )
         return ManifestItems(media)
     return EmojiItems() if data.provenance.get("name") == "emoji" else NamedItems()

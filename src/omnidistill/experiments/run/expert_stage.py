@@ -195,6 +195,6 @@ def _require_epochs(shortest: int, config: RunConfig, where: str) -> None:
     if last > shortest:
         raise InputError(
             f"{where}: the experts were trained for {shortest} epochs, but the settings need experts of at least "
-            f"{last} "
-            "epochs; train experts with a larger experts.num_epochs, or decrease distill.outer.num_expert_epochs"
+            f"{last} epochs; train experts with a larger experts.num_epochs, or decrease "
+            "distill.outer.num_expert_epochs"
         )

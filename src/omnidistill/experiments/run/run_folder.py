@@ -246,7 +246,7 @@ def open_or_create_run(
         if run.fingerprint != digest or run.config.model_dump(exclude={"evaluate"}) != config.model_dump(
             exclude={"evaluate"}
         ):
-            raise InputError(f"{folder}: contains a run with different data or settings; choose another folder")
+            raise InputError(f"{folder}: contains another run, with different data or settings; choose another folder")
         if not resume:
             raise InputError(
                 f"{folder}: already contains this run; resume or reuse it with {argument('resume', True)}, or choose "
