@@ -74,7 +74,7 @@ def test_heads_that_do_not_fit_are_refused(distilled: DistilledSet, loop: Loop) 
     name = distilled.modalities[-1]
     cases = {
         f"no head for modality '{name}'": {other: w for other, w in loop.start.items() if other != name},
-        f"head '{name}' has shape": {**loop.start, name: loop.start[name][:, 1:]},
+        f"the head of modality '{name}' has shape": {**loop.start, name: loop.start[name][:, 1:]},
     }
     for message, start in cases.items():
         with pytest.raises(InputError, match=f"heads to train on the set: {message}"):

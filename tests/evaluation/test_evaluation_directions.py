@@ -121,7 +121,9 @@ def test_equal_rows_of_different_groups_are_different_items() -> None:
 def test_one_item_and_cut_offs_beyond_the_gallery() -> None:
     ranks = rank_directions({"a": torch.tensor([[-1.0]]), "b": torch.tensor([[2.0]])}, torch.tensor([7]))
     assert recalls(ranks, at=(1, 50)) == {("a", "b"): {1: 1.0, 50: 1.0}, ("b", "a"): {1: 1.0, 50: 1.0}}
-    with pytest.raises(InputError, match=r"at=\(1, 50\): the gallery of 'a' has only 1 items; use smaller cut-offs"):
+    with pytest.raises(
+        InputError, match=r"at=\(1, 50\): the gallery of 'a' has only 1 items; use cut-offs of at most 1"
+    ):
         recall({"a": torch.tensor([[-1.0]]), "b": torch.tensor([[2.0]])}, ["x"], at=(1, 50))
 
 
@@ -135,7 +137,7 @@ def test_not_finite_embeddings_are_refused_by_modality() -> None:
 @pytest.mark.parametrize(
     ("shapes", "found"),
     [
-        ({"a": (3, 2)}, r"at least two modalities, found \['a'\]"),
+        ({"a": (3, 2)}, r"at least two modalities, but the embeddings have \['a'\]"),
         ({"a": (3, 2), "b": (4, 2)}, r"'b' have shape \(4, 2\), expected \(3, 2\)"),
         ({"a": (3, 2), "b": (3, 5)}, r"'b' have shape \(3, 5\), expected \(3, 2\)"),
     ],
@@ -159,7 +161,7 @@ def test_recall_takes_arrays_and_groups_of_any_type(normal: Callable[..., Tensor
 @pytest.mark.parametrize(
     ("embeddings", "groups", "at", "message"),
     [
-        ({"a": [[1.0]], "b": [[1.0]]}, ["x"], (0,), r"at=\(0,\): every cut-off must be a whole number of at least 1"),
+        ({"a": [[1.0]], "b": [[1.0]]}, ["x"], (0,), r"at=\(0,\): every cut-off K must be a positive integer"),
         ({"a": [[1.0]], "b": [1.0]}, ["x"], (1,), r"embeddings of 'b': shape is \(1,\)"),
         ({"a": [[1.0]], "b": [[1.0]]}, ["x", "y"], (1,), r"embeddings of 'a' have shape \(1, 1\), expected \(2, 1\)"),
         ({"a": [[1.0]]}, ["x"], (1,), "at least two modalities"),

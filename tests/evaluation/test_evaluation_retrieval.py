@@ -192,8 +192,8 @@ def test_a_query_without_positive_is_refused_by_row() -> None:
     ("shapes", "found"),
     [
         (((3, 2), (3, 4), 3, 3), "width 2, gallery rows have 4"),
-        (((3, 2), (3, 2), 2, 3), "query has 3 rows and 2 group labels"),
-        (((3, 2), (3, 2), 3, 4), "gallery has 3 rows and 4 group labels"),
+        (((3, 2), (3, 2), 2, 3), "query has 3 rows but 2 group labels"),
+        (((3, 2), (3, 2), 3, 4), "gallery has 3 rows but 4 group labels"),
         (((0, 2), (3, 2), 0, 3), "query has no rows"),
         (((3, 2), (0, 2), 3, 0), "gallery has no rows"),
     ],

@@ -79,7 +79,7 @@ def test_a_bias_is_added_before_outputs_are_normalised(unseen: FeatureSet) -> No
 
 def test_heads_of_pairs_are_not_heads_for_all_modalities(unseen: FeatureSet) -> None:
     trained = TrainedHeads("LoRS (pairs)", (heads("ab", 0), heads("ac", 1), heads("bc", 2)), 0, 0.0, {})
-    with pytest.raises(InputError, match=r"'LoRS \(pairs\)' has separate heads for every pair"):
+    with pytest.raises(InputError, match=r"heads of 'LoRS \(pairs\)': every pair of modalities has separate heads"):
         trained.heads  # noqa: B018
     assert trained.num_runs == RUNS
     whole = heads("abc", 7)

@@ -91,10 +91,13 @@ def _plugins() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("component", "message"),
     [
-        (WrongShape, r"gradient has shape \(2, 3\); expected \(2, 3, 4\)"),
-        (WrongSlope, r"gradient is not the derivative of value"),
-        (Detached, r"gradient contains NaN or Inf, or is not differentiable"),
-        (Raising, r"value or gradient failed for outputs \(2, 3, 4\) \(RuntimeError: two lines\)"),
+        (WrongShape, r"gradient\(\) returned \(2, 3\), expected a tensor of shape \(2, 3, 4\)"),
+        (WrongSlope, r"gradient\(\) does not return the derivative of value\(\)"),
+        (Detached, r"gradient\(\) must return finite, differentiable values"),
+        (
+            Raising,
+            r"value\(\) or gradient\(\) raised an error for outputs of shape \(2, 3, 4\) \(RuntimeError: two lines\)",
+        ),
     ],
 )
 def test_an_objective_is_tried_before_anything_is_written(
@@ -115,7 +118,10 @@ def test_an_objective_that_keeps_the_contract_is_accepted(data: Path, tmp_path: 
 
 @pytest.mark.parametrize(
     ("component", "message"),
-    [(Nothing, "run returned NoneType, expected Distillation"), (TooFew, "the set has 5 rows of a, b, expected 6")],
+    [
+        (Nothing, "run() returned a NoneType, but must return a Distillation"),
+        (TooFew, "run() returned a set with 5 rows and the modalities a, b, expected 6 rows"),
+    ],
 )
 def test_a_method_must_return_the_set_that_was_asked_for(
     component: type[od.Method], message: str, data: Path, tmp_path: Path
@@ -138,11 +144,11 @@ def test_a_baseline_must_return_heads_of_the_modalities() -> None:
     start = small_heads(features(2))
     setting: Any = None
     with pytest.raises(
-        InputError, match=r"baseline 'wide'.*heads of 'a' have shape \(1, 8, 99\), expected runs x d x 12"
+        InputError, match=r"baseline 'wide'.*heads of shape \(1, 8, 99\) for modality 'a', expected runs x d x 12"
     ):
         check_result(Wide(), Wide().fit(setting), start)
     broken: Any = {}
-    with pytest.raises(InputError, match="fit returned a dict, expected TrainedHeads"):
+    with pytest.raises(InputError, match=r"fit\(\) returned a dict, but must return TrainedHeads"):
         check_result(Wide(), broken, start)
 
 

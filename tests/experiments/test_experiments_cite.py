@@ -60,7 +60,11 @@ def test_a_run_cites_its_method_and_the_encoders_of_its_data(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("hoppa", "did you mean 'hopa'"), ("imagebindd-x", "not a folder, method, encoder"), ("EMPTY", "contains no run")],
+    [
+        ("hoppa", "did you mean 'hopa'"),
+        ("imagebindd-x", "pass a folder, a method, an encoder"),
+        ("EMPTY", "contains neither a run nor a set"),
+    ],
 )
 def test_what_cannot_be_cited_is_told(name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -181,11 +181,13 @@ def test_what_is_wrong_is_said(fitted: Distiller, raw: RawFeatures, arrays: dict
     small = Distiller(size=6, preset="smoke", settings=SMALL)
     cases = {
         "not fitted yet; call fit first": lambda: small.transform(arrays),
-        "modality 'c' was not fitted; choose from a, b": lambda: fitted.transform({"c": arrays["a"]}),
+        "modality 'c': the Distiller was not fitted to this modality; choose from a, b": lambda: fitted.transform(
+            {"c": arrays["a"]}
+        ),
         "its recorded mean has width 12": lambda: fitted.transform({"a": arrays["b"]}),
         "both set the number of rows; pass only one": lambda: Distiller(size=6, budget="1%").fit(arrays),
         "no parameter 'sizes'; .*; did you mean 'size'": lambda: small.set_params(sizes=3),
-        "the RawFeatures already has them; omit them": lambda: small.fit(raw, ids=raw.ids),
+        "a RawFeatures already contains them; omit these": lambda: small.fit(raw, ids=raw.ids),
         "modality 'a': dtype is <U1": lambda: small.fit({**arrays, "a": np.array([["x"]])}),
         r"modality 'a': shape is \(3,\); features must be rows x width": lambda: small.fit({**arrays, "a": [1, 2, 3]}),
         "device='gpu': no device has this name": lambda: Distiller(size=6, preset="smoke", device="gpu").fit(raw),

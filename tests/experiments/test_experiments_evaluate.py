@@ -63,15 +63,17 @@ def test_other_heads_are_given_as_matrices(result: DistillResult, data: FeatureS
 
 
 def test_what_cannot_be_evaluated_is_one_line(result: DistillResult, data: FeatureSet) -> None:
-    with pytest.raises(InputError, match="data: this result's data were only in memory; pass them to evaluate"):
+    with pytest.raises(
+        InputError, match="data: the data of this result were not stored on disk; pass them to evaluate"
+    ):
         evaluate(result, **SILENT)
-    with pytest.raises(InputError, match=r"data: not the data of this result \(the rows differ\)"):
+    with pytest.raises(InputError, match=r"data: these are not the data of this result \(modalities or rows differ\)"):
         evaluate(result, features(seed=3), **SILENT)
-    with pytest.raises(InputError, match=r"data: not the data of this result"):
+    with pytest.raises(InputError, match=r"data: these are not the data of this result"):
         evaluate(result, features(2), **SILENT)
     with pytest.raises(InputError, match="num_seeds=1: confidence intervals need at least 2"):
         evaluate(result, data, num_seeds=1, **SILENT)
-    with pytest.raises(InputError, match=r"heads: 'd' is not a modality of the data \(a, b, c\)"):
+    with pytest.raises(InputError, match=r"heads: the data have no modality 'd' \(found: a, b, c\)"):
         evaluate(result, data, heads={**small_heads(data), "d": small_heads(data)["a"]}, **SILENT)
     without = data.select([row for row, split in enumerate(data.splits) if split != "test"])
     with pytest.raises(InputError, match="split 'test': no rows"):

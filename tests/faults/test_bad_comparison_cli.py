@@ -54,7 +54,7 @@ HOPA = ("--methods", "hopa")
         (("--methods", ","), ("no methods to compare",)),
         (("--methods", "hopa,hoppa"), ("unknown preset 'hoppa'", "did you mean 'hopa'", "omnidistill presets")),
         (("--methods", "quick"), ("unknown preset 'quick'",)),
-        (("--methods", "hopa,apm,hopa"), ("hopa", "given twice")),
+        (("--methods", "hopa,apm,hopa"), ("hopa", "listed twice")),
         (("--methods", "hopa", "--sizes", "9"), ("hopa, 9 rows", "rank = 10", "size = 9")),
         (("--methods", "paper/hopa-msrvtt-{size}", "--sizes", "50"), ("'paper/hopa-msrvtt-50'", "did you mean")),
         (("--methods", "bind"), ("anchor 'text'", "a, b, c")),
@@ -62,7 +62,7 @@ HOPA = ("--methods", "hopa")
         (("--preset", "hopa"), ("unknown comparison 'hopa'", "--methods hopa")),
         (
             ("--preset", "quick", "--config", "x.toml"),
-            ("--preset and --config both choose the settings",),
+            ("--preset and --config both define the settings",),
         ),
         (("--config", "nowhere.toml"), ("nowhere.toml", "no such file")),
         ((*HOPA, "--sizes", "30,65"), ("size 65", "64 training rows")),
@@ -127,7 +127,7 @@ def test_given_experts_are_of_all_modalities(made: Path, tmp_path: Path) -> None
     assert cli("experts", made / "SET", *SMALL, "-o", tmp_path / "E").code == 0
     before = contents(tmp_path)
     pairs = (*SMALL, *sets("joint=false"), "--experts", tmp_path / "E")
-    refused(cli("distill", made / "SET", *pairs, "-o", tmp_path / "RUN"), "joint = false", "omit them")
+    refused(cli("distill", made / "SET", *pairs, "-o", tmp_path / "RUN"), "joint = false", "omit this argument")
     assert contents(tmp_path) == before
 
 

@@ -184,7 +184,7 @@ def test_a_pickle_as_features_says_so(tmp_path):
     torch.save(torch.ones(2), tmp_path / "f.pt")
     refused(tmp_path, tmp_path / "f.pt", table, "are pickles")
     torch.save(torch.ones(2), tmp_path / "f.safetensors")
-    refused(tmp_path, tmp_path / "f.safetensors", table, "pickles are never read")
+    refused(tmp_path, tmp_path / "f.safetensors", table, "only safetensors files can be read")
 
 
 def sources(folder):

@@ -145,7 +145,7 @@ def test_missing_folder_manifest_or_tensors(artifact: Path, tmp_path: Path) -> N
     (artifact / ".omnidistill-temp-0123456789abcdef").write_bytes(b"left by a killed writer")
     assert "not an omnidistill artifact (no manifest.json)" in refusal(artifact)
     (tmp_path / "file").write_text("a file")
-    assert "is a file; an omnidistill artifact is a folder" in refusal(tmp_path / "file")
+    assert "is a file, but an omnidistill artifact is a folder" in refusal(tmp_path / "file")
 
 
 def test_a_dangling_temp_file_does_not_matter(artifact: Path) -> None:
@@ -154,12 +154,13 @@ def test_a_dangling_temp_file_does_not_matter(artifact: Path) -> None:
 
 
 def test_other_kinds_and_newer_versions(artifact: Path) -> None:
-    with pytest.raises(InputError, match=r"manifest\.json: contains 'distilled', expected 'heads'"):
+    with pytest.raises(InputError, match=r"manifest\.json: this artifact is of kind 'distilled', expected 'heads'"):
         load_artifact(artifact, "heads")
     forge(artifact, lambda manifest: manifest.update(version=7, files="a shape that version 1 does not know"))
-    assert "written by a newer omnidistill (format version 7; this release reads up to 1); upgrade" in refusal(artifact)
+    assert "written by a newer version of omnidistill (format version 7, but this" in (message := refusal(artifact))
+    assert "release reads only up to 1); upgrade" in message
     (artifact / "manifest.json").write_text('{"format": "omnidistill", "version": 2}')
-    assert "(format version 2; this release reads up to 1); upgrade" in refusal(artifact)
+    assert "(format version 2, but this release reads only up to 1); upgrade" in refusal(artifact)
     with pytest.raises(InputError, match="upgrade"):
         save_artifact(artifact, "distilled", {}, {})
     assert the_tensor_file(artifact).exists()
@@ -348,7 +349,9 @@ def test_pickles_are_named_as_what_they_are_and_never_run(artifact: Path) -> Non
         for content in contents:
             path = artifact.parent / "features.safetensors"
             path.write_bytes(content)
-            with pytest.raises(InputError, match=rf"features\.safetensors: looks like {what}.*pickles are never read"):
+            with pytest.raises(
+                InputError, match=rf"features\.safetensors: looks like {what}.*only safetensors files can be read"
+            ):
                 read_tensors(path)
             plant(artifact, content)
             assert f"looks like {what}" in refusal(artifact)

@@ -77,7 +77,7 @@ def test_media_of_a_manifest_are_on_the_page(folder: Path, tmp_path: Path) -> No
     [
         (("report", "SET"), "not a run folder"),
         (("report", "A", "--data", "emoji"), "not the data of"),
-        (("report", "A", "--media", "other.csv"), "no id in the manifest"),
+        (("report", "A", "--media", "other.csv"), "have no id in common"),
         (("report", "A", "--media", "absent.csv"), "absent.csv"),
     ],
 )

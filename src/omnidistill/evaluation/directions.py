@@ -67,13 +67,16 @@ def rank_directions(
         NotFiniteError: an embedding contains NaN or Inf; the message names the modality and the row.
     """
     if len(embeddings) < 2:
-        raise InputError(f"retrieval needs at least two modalities, found {sorted(embeddings)}; add another one")
+        raise InputError(
+            f"retrieval needs at least two modalities, but the embeddings have {sorted(embeddings)}; add another "
+            "modality"
+        )
     width = next(iter(embeddings.values())).shape[-1]
     for name, embedding in embeddings.items():
         if embedding.shape != (len(groups), width):
             raise InputError(
                 f"embeddings of {name!r} have shape {tuple(embedding.shape)}, expected ({len(groups)}, {width}); "
-                "every modality needs one row per group label and the same width"
+                "every modality needs one row per group label, and all modalities need the same width"
             )
         check_rows(embedding, f"embeddings of modality {name!r}")
     codes = groups.cpu()
@@ -131,11 +134,11 @@ def recall(
     """
     if not isinstance(embeddings, Mapping):
         raise InputError(
-            f"embeddings: found a {type(embeddings).__name__}; pass a dict {{modality: rows x width}} with at least "
-            "two modalities"
+            f"embeddings: found a {type(embeddings).__name__}; pass a dict that maps at least two modalities "
+            "to arrays of shape (rows, width)"
         )
     if any(not isinstance(k, int) or k < 1 for k in at):
-        raise InputError(f"at={tuple(at)}: every cut-off must be a whole number of at least 1")
+        raise InputError(f"at={tuple(at)}: every cut-off K must be a positive integer")
     tensors = {str(name): as_rows(f"embeddings of {name!r}", x) for name, x in embeddings.items()}
     labels = groups.tolist() if isinstance(groups, Tensor | np.ndarray) else list(groups)
     codes = {label: code for code, label in enumerate(dict.fromkeys(labels))}
@@ -147,7 +150,9 @@ def recall(
     for name, x in tensors.items():
         size = len(x) if items is None else len(items[name])
         if max(at, default=0) > size:
-            raise InputError(f"at={tuple(at)}: the gallery of {name!r} has only {size} items; use smaller cut-offs")
+            raise InputError(
+                f"at={tuple(at)}: the gallery of {name!r} has only {size} items; use cut-offs of at most {size}"
+            )
     return recalls(rankings, at)
 
 

@@ -141,7 +141,7 @@ def mean_std(values: Float[Tensor, " R"]) -> tuple[float, float]:
         InputError: there are no runs.
     """
     if len(values) == 0:
-        raise InputError("no runs, so no mean and standard deviation can be computed; pass at least one run")
+        raise InputError("mean and standard deviation: there are no runs; pass the value of at least one run")
     values = values.double()
     return float(values.mean()), float(values.std()) if len(values) > 1 else 0.0
 
@@ -289,17 +289,22 @@ def _check(named: Mapping[str, Hits], groups: Groups, level: float) -> None:
     for name, hits in named.items():
         if len(hits) != len(groups):
             raise InputError(
-                f"hits of {name!r} have {len(hits)} directions, but groups have {len(groups)}; they must match"
+                f"hits of {name!r} have {len(hits)} directions, but the groups have {len(groups)}; both need the same "
+                "directions"
             )
         for each, of_direction in zip(hits, groups, strict=True):
             if len(each) == 0 or len(each) != len(hits[0]) or each.shape[1:] != (len(of_direction), cut_offs):
                 raise InputError(
-                    f"hits of {name!r} have shape {tuple(each.shape)}, expected (units >= 1, {len(of_direction)}, "
-                    f"{cut_offs}); every method must be scored on the same queries and cut-offs"
+                    f"hits of {name!r} have shape {tuple(each.shape)}, expected (at least 1 run or set, "
+                    f"{len(of_direction)} queries, {cut_offs} cut-offs); pass hits for the same queries, cut-offs, and "
+                    "number of runs or sets in every direction"
                 )
             if not torch.isfinite(each).all():
                 raise NotFiniteError(f"hits of {name!r} contain NaN or Inf, so no interval can be computed")
     if not groups or any(len(each) == 0 for each in groups):
-        raise InputError("no queries, so no interval can be computed; pass at least one query")
+        raise InputError(
+            "confidence interval: found no directions, or a direction without queries; pass at least one query per "
+            "direction"
+        )
     if not 0 < level < 1:
-        raise InputError(f"level={level}: must be in (0, 1)")
+        raise InputError(f"level={level}: the confidence level must be above 0 and below 1")

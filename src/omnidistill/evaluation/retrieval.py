@@ -118,7 +118,7 @@ def _positives(
         row = int(unmatched.nonzero()[0])
         raise InputError(
             f"query row {row} (group {int(query_groups[row])}) has no positive among the "
-            f"{len(gallery_groups)} gallery items; every query needs an item from its own group"
+            f"{len(gallery_groups)} gallery items; add a gallery item from the same group"
         )
     return gallery_groups.argsort(stable=True), (counts.cumsum(0) - counts)[at], counts[at]
 
@@ -192,13 +192,13 @@ def _searched(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[
 def _check_shapes(query: Tensor, gallery: Tensor, query_groups: Tensor, gallery_groups: Tensor) -> None:
     if query.shape[1] != gallery.shape[1]:
         raise InputError(
-            f"query rows have width {query.shape[1]}, gallery rows have {gallery.shape[1]}; the widths must be equal"
+            f"query rows have width {query.shape[1]}, but gallery rows have width {gallery.shape[1]}; use equal widths"
         )
     for name, rows, groups in (("query", query, query_groups), ("gallery", gallery, gallery_groups)):
         if len(rows) == 0:
-            raise InputError(f"{name} has no rows; pass at least one")
+            raise InputError(f"{name} has no rows; pass at least one row")
         if len(rows) != len(groups):
-            raise InputError(f"{name} has {len(rows)} rows and {len(groups)} group labels; pass one label per row")
+            raise InputError(f"{name} has {len(rows)} rows but {len(groups)} group labels; pass one label per row")
 
 
 def _check_finite(query: Float[Tensor, "Q d"], gallery: Float[Tensor, "G d"]) -> None:

@@ -46,7 +46,8 @@ class TrainedHeads:
         """
         if len(self.parts) > 1:
             raise InputError(
-                f"'{self.label}' has separate heads for every pair of modalities; read its attribute 'parts' instead"
+                f"heads of '{self.label}': every pair of modalities has separate heads; use the attribute 'parts' "
+                "instead of 'heads'"
             )
         return self.parts[0]
 

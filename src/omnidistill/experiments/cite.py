@@ -68,7 +68,9 @@ def _entry(work: str) -> tuple[str, str]:
     if match := re.match(_KEY, work):
         return match[1], work
     if work not in works():
-        raise InputError(f"{work!r}: neither the key of a known work nor a BibTeX entry (@misc{{key, ...}})")
+        raise InputError(
+            f"{work!r}: expected the key of a publication in works.bib, or a complete BibTeX entry (@misc{{key, ...}})"
+        )
     return work, works()[work]
 
 
@@ -77,7 +79,9 @@ def _keys_of(name: str) -> list[str]:
     if path.is_dir():
         keys = list(dict.fromkeys(_keys_below(path)))
         if not keys:
-            raise InputError(f"{path}: contains no run and no set; pass the folder of a run, or the name of a method")
+            raise InputError(
+                f"{path}: contains neither a run nor a set; pass the folder of a run or set, or the name of a method"
+            )
         return keys
     if name in preset_names():
         return keys_of_run(load_config(preset=name))
@@ -86,7 +90,10 @@ def _keys_of(name: str) -> list[str]:
     if name in works():
         return [name]
     known = [*preset_names(), *works(), *encoder_works()]
-    raise InputError(f"{name}: not a folder, method, encoder or key of a work{nearest(name, known)}")
+    raise InputError(
+        f"{name}: unknown name; pass a folder, a method, an encoder, or the BibTeX key of a publication"
+        f"{nearest(name, known)}"
+    )
 
 
 def _keys_below(folder: Path) -> Iterator[str]:
@@ -111,7 +118,7 @@ def _keys_below(folder: Path) -> Iterator[str]:
 
 def _keys_of_config(tree: Any, where: str) -> list[str]:
     if not isinstance(tree, Mapping):
-        raise InputError(f"{where} is missing; the file was altered")
+        raise InputError(f"{where}: the settings are missing or not a JSON object; the file was altered, so restore it")
     return keys_of_run(parse_config(upgraded_config(tree), where))
 
 

@@ -56,7 +56,7 @@ def run_demo(
         InputError: `folder` is a file, or a subfolder contains something other than these runs.
     """
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; give a folder")
+        raise InputError(f"{folder}: is a file; pass a folder")
     data, display = load("emoji"), shown(progress)
     shared: dict[str, TrainedHeads] = {}
     views: list[RunView] = []

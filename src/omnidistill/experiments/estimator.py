@@ -93,7 +93,10 @@ class Distiller:
         )
         if isinstance(features, (RawFeatures, FeatureSet)):
             if not (ids is None and groups is None and splits is None):
-                raise InputError(f"ids, groups, splits: the {type(features).__name__} already has them; omit them")
+                raise InputError(
+                    f"ids, groups, splits: a {type(features).__name__} already contains them; omit these three "
+                    "arguments"
+                )
         else:
             features = raw_from_arrays(features, ids=ids, groups=groups, splits=splits, seed=self.seed)
         if isinstance(features, RawFeatures):
@@ -129,11 +132,17 @@ class Distiller:
         if not hasattr(self, "heads_"):
             raise InputError("Distiller: not fitted yet; call fit first")
         if not isinstance(features, Mapping):
-            raise InputError(f"features: found a {type(features).__name__}; give a dict {{modality: rows x width}}")
+            raise InputError(
+                f"features: found a {type(features).__name__}; pass a dict that maps modalities to arrays of shape "
+                "(rows, width)"
+            )
         for name in features:
             if name not in self.heads_:
                 known = ", ".join(self.modalities_)
-                raise InputError(f"modality {name!r} was not fitted; choose from {known}{nearest(name, self.heads_)}")
+                raise InputError(
+                    f"modality {name!r}: the Distiller was not fitted to this modality; choose from {known}"
+                    f"{nearest(name, self.heads_)}"
+                )
         tensors = {name: as_rows(f"modality {name!r}", x) for name, x in features.items()}
         prepared = self.distilled_.preprocessing.apply(tensors)
         return embed({name: self.heads_[name] for name in prepared}, prepared)
@@ -148,7 +157,7 @@ class Distiller:
         for name in params:
             if name not in known:
                 raise InputError(
-                    f"Distiller: no parameter {name!r}; choose from {', '.join(known)}{nearest(name, known)}"
+                    f"Distiller has no parameter {name!r}; choose from {', '.join(known)}{nearest(name, known)}"
                 )
         for name, value in params.items():
             setattr(self, name, value)
@@ -164,5 +173,7 @@ def _stored(features: FeatureSet, place: Path) -> FeatureSet:
         save_features(features, place)
     stored = load(place)
     if fingerprint(stored, SPLITS) != fingerprint(features, SPLITS):
-        raise InputError(f"{place}: contains different features; choose another folder, or folder=None")
+        raise InputError(
+            f"{place}: contains different features; choose another folder, or store nothing with folder=None"
+        )
     return stored

@@ -143,7 +143,9 @@ def evaluate(
             device is not available.
     """
     if num_seeds is not None and num_seeds < 2:
-        raise InputError(f"{argument('num_seeds', num_seeds)}: confidence intervals need at least 2 (default: 10)")
+        raise InputError(
+            f"{argument('num_seeds', num_seeds)}: confidence intervals need at least 2 seeds (default: 10)"
+        )
     result, features = _opened(result, data)
     own = given_heads(heads, features.widths)
     features = features.to(resolve_device(device))
@@ -186,18 +188,20 @@ def _opened(result: DistillResult | Run | Path, data: Data | None) -> tuple[Dist
         return result.result(features), features
     if not isinstance(result, DistillResult):
         raise InputError(
-            f"result: found a {type(result).__name__}; pass the result of distill(), a run, or the Path of its folder"
+            f"result: found a {type(result).__name__}; pass the result of distill(), a Run, or the pathlib.Path of "
+            "its folder"
         )
     if features is None:
         if result.location is None:
-            raise InputError("data: this result's data were only in memory; pass them to evaluate()")
+            raise InputError("data: the data of this result were not stored on disk; pass them to evaluate()")
         features = open_reference(result.location)
     missing = [name for name in result.modalities if name not in features.features]
     if not missing:
         features = features.only(result.modalities)
     if missing or fingerprint(features) != result.fingerprint:
         raise InputError(
-            "data: not the data of this result (the rows differ); pass the data that it was distilled from"
+            "data: these are not the data of this result (modalities or rows differ); pass the data from which the set "
+            "was distilled"
         )
     return result, features
 

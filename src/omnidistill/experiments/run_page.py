@@ -55,7 +55,10 @@ def write_report(
     for each in runs:
         folder = each.folder if isinstance(each, DistillResult) else each
         if folder is None:
-            raise InputError("runs: a result in memory has no folder; write its page with evaluate(...).save(folder)")
+            raise InputError(
+                "runs: this result is only in memory and has no folder; write its report page with "
+                "evaluate(...).save(folder)"
+            )
         run = open_run(folder)
         features = run.data(None if data is None else opened(data))
         result, path = run.result(features), folder / SCORES
@@ -123,8 +126,8 @@ def items_of(data: FeatureSet, media: Manifest | None) -> Items:
     if media is not None:
         if not set(data.ids) & {row.id for row in media.rows}:
             raise InputError(
-                f"{argument('media')}: no id in the manifest (such as {media.rows[0].id!r}) occurs in the data "
-                f"(such as {data.ids[0]!r}); give the manifest from which the features were encoded"
+                f"{argument('media')}: the manifest (with ids such as {media.rows[0].id!r}) and the data (with ids "
+                f"such as {data.ids[0]!r}) have no id in common; pass the manifest from which the features were encoded"
             )
         return ManifestItems(media)
     return EmojiItems() if data.provenance.get("name") == "emoji" else NamedItems()

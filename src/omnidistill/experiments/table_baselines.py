@@ -128,12 +128,15 @@ def check_result(baseline: Baseline, result: object, start: Heads) -> TrainedHea
     """
     where = f"baseline '{baseline.kind}'" + (f" from package '{baseline.package}'" if baseline.package else "")
     if not isinstance(result, TrainedHeads):
-        raise InputError(f"{where}: fit returned a {type(result).__name__}, expected TrainedHeads")
+        raise InputError(f"{where}: fit() returned a {type(result).__name__}, but must return TrainedHeads")
     for part in result.parts:
         for name, heads in part.items():
             if name not in start or heads.ndim != 3 or heads.shape[2] != start[name].shape[1]:
                 shape = f"runs x d x {start[name].shape[1]}" if name in start else "no heads for this modality"
-                raise InputError(f"{where}: heads of '{name}' have shape {tuple(heads.shape)}, expected {shape}")
+                raise InputError(
+                    f"{where}: fit() returned heads of shape {tuple(heads.shape)} for modality '{name}', expected "
+                    f"{shape}"
+                )
     return result
 
 

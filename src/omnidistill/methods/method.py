@@ -60,15 +60,15 @@ def check_result(method: Method, result: Any, task: Task) -> Distillation:
     """
     where = f"method '{method.kind}'" + (f" from package '{method.package}'" if method.package else "")
     if not isinstance(result, Distillation):
-        raise InputError(f"{where}: run returned {type(result).__name__}, expected Distillation")
+        raise InputError(f"{where}: run() returned a {type(result).__name__}, but must return a Distillation")
     distilled, modalities = result.distilled, task.development.train.modalities
     if distilled.modalities != modalities or distilled.size != method.num_stored:
         raise InputError(
-            f"{where}: the set has {distilled.size} rows of {', '.join(distilled.modalities)}, expected "
-            f"{method.num_stored} rows of {', '.join(modalities)}"
+            f"{where}: run() returned a set with {distilled.size} rows and the modalities "
+            f"{', '.join(distilled.modalities)}, expected {method.num_stored} rows and {', '.join(modalities)}"
         )
     if method.package and not all(bool(torch.isfinite(rows).all()) for rows in distilled.rows().values()):
-        raise InputError(f"{where}: the rows of the set contain NaN or Inf")
+        raise InputError(f"{where}: run() returned a set with NaN or Inf in its rows; return finite rows")
     return result
 
 

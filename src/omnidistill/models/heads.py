@@ -101,16 +101,19 @@ def check_heads(heads: Mapping[str, Tensor], widths: Mapping[str, int], where: s
     for name, p in widths.items():
         if name not in heads:
             raise InputError(
-                f"{where}: no head for modality '{name}' (found: {', '.join(sorted(heads))}); every modality needs one"
+                f"{where}: no head for modality '{name}' (found: {', '.join(sorted(heads))}); every modality needs "
+                "a head"
             )
         matrix = heads[name]
         if matrix.ndim != 2 or matrix.shape[1] != p:
             raise InputError(
-                f"{where}: head '{name}' has shape {tuple(matrix.shape)}; the features of '{name}' are {p} wide, "
-                f"so the head must be d x {p}"
+                f"{where}: the head of modality '{name}' has shape {tuple(matrix.shape)}, expected (output width, "
+                f"{p}), because the features have width {p}"
             )
         if not bool(torch.isfinite(matrix).all()):
-            raise InputError(f"{where}: head '{name}' contains NaN or Inf; export the heads again")
+            raise InputError(f"{where}: the head of modality '{name}' contains NaN or Inf; export the heads again")
     outputs = {name: heads[name].shape[0] for name in widths}
     if len(set(outputs.values())) > 1:
-        raise InputError(f"{where}: heads project to different widths {outputs}; all heads need the same output width")
+        raise InputError(
+            f"{where}: the heads have different output widths {outputs}; all heads need the same output width"
+        )

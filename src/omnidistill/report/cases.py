@@ -141,7 +141,10 @@ def load_cases(path: Path) -> Cases | None:
         cases = tuple(_case(entry) for entry in content["cases"])
         return Cases(int(content["rose"]), int(content["fell"]), int(content["stayed"]), cases)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: cannot be used ({type(error).__name__}: {error}); evaluate the run again") from None
+        raise InputError(
+            f"{path}: the file is damaged or from another version ({type(error).__name__}: {error}); evaluate the run "
+            "again"
+        ) from None
 
 
 def _case(entry: Any) -> Case:

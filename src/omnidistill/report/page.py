@@ -43,7 +43,7 @@ def render_page(runs: Sequence[RunView]) -> str:
         InputError: no run is given, or the runs were not evaluated on the same data (see `run_table.combine`).
     """
     if not runs:
-        raise InputError("page: no run to show; pass at least one")
+        raise InputError("report page: there is no run to show; pass at least one run")
     shown = ShownItems()
     labels = run_labels(runs)
     numbers = [instance_numbers(run.instances, run.items, shown) for run in runs]

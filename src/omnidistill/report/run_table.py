@@ -270,8 +270,8 @@ def _require_same_baselines(first: RunScores, other: RunScores, number: int) -> 
         left, right = getattr(first.data, field), getattr(other.data, field)
         if left != right:
             raise InputError(
-                f"report: run {number} was evaluated on different data from run 1: data.{field} is {right!r}, not "
-                f"{left!r}; combine only runs on the same data"
+                f"report: the runs were evaluated on different data, because data.{field} is {right!r} in run "
+                f"{number} but {left!r} in run 1; combine only runs on the same data"
             )
     for name in _SHARED_ROWS:
         recalls = other.rows[name].recall[MEAN]

@@ -85,5 +85,5 @@ def test_a_tone_is_loudest_in_its_own_bin() -> None:
 
 
 def test_a_sound_must_fill_a_window() -> None:
-    with pytest.raises(InputError, match="too short: 399 samples at 16000 Hz; at least 400"):
+    with pytest.raises(InputError, match="too short: it has 399 samples at 16000 Hz, but needs at least 400"):
         fbank(torch.zeros(399), 16_000, 128)

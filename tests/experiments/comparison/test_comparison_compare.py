@@ -230,7 +230,7 @@ def test_given_heads_are_where_every_student_starts(made: Made, tmp_path: Path) 
     again = made.compare(tmp_path / "C", tiny("apm", baselines=[]), resume=True)
     assert again.content == compared.content
     save_heads(small_heads(made.data), tmp_path / "OTHER", {})
-    with pytest.raises(InputError, match="differ from the given ones"):
+    with pytest.raises(InputError, match="differ from the given heads"):
         made.compare(tmp_path / "C", tiny("apm"), heads=tmp_path / "OTHER", resume=True)
 
 

@@ -86,7 +86,7 @@ def test_what_needs_a_folder_or_is_no_device_is_one_line(data: FeatureSet) -> No
 
         def __exit__(self, *error: object) -> None: ...
 
-    with pytest.raises(InputError, match="engine: an engine with several processes needs a folder"):
+    with pytest.raises(InputError, match="engine: an engine with several processes needs an output folder"):
         compare(data, config=FEW, engine=Elsewhere(), **SILENT)
     with pytest.raises(InputError, match="device='cuda:x': no device has this name"):
         compare(data, config=FEW, device="cuda:x", progress=False)

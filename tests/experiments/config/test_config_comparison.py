@@ -139,7 +139,7 @@ def test_given_sizes_or_bytes_replace_either_of_the_file(amounts: str, tmp_path:
 
 
 def test_a_file_and_a_name_together(file: Path) -> None:
-    assert "preset and config both choose the settings; give only one" in refusal(file, preset="quick")
+    assert "preset and config both define the settings; pass only one" in refusal(file, preset="quick")
 
 
 def test_nothing_to_compare() -> None:
@@ -272,7 +272,9 @@ def test_a_table_is_its_settings() -> None:
             assert entry_config(entry("hopa"), 30, 0, comparison(*shared)).distill.student == InfoNCE(tau=0.2)
     with pytest.raises(ValidationError, match=r"distill\.size=5: in a comparison, set 'distill\.size' with sizes"):
         comparison("distill={size=5}")
-    with pytest.raises(InputError, match=r"hopa-didemo-\{size\}: exists only for published sizes; give 'sizes'"):
+    with pytest.raises(
+        InputError, match=r"hopa-didemo-\{size\}: has settings only for the sizes in its paper; pass 'sizes'"
+    ):
         entry_config(entry("paper/hopa-didemo-{size}"), None, 0, comparison(), "1%")
     with pytest.raises(InputError, match=r"method hopa: .*'distill\.rho'"):
         entry_config(entry("hopa", "distill.rho=1.0"), None, 0, comparison(), "1%")

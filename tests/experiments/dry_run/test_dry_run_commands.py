@@ -141,7 +141,7 @@ def test_a_dry_run_refuses_what_the_command_refuses(data: Path) -> None:
     for command in (distill, estimate_distill):
         with pytest.raises(InputError, match=r"distill\.size = 65 exceeds the 64 training rows"):
             command(data, **other, progress=False)
-        with pytest.raises(InputError, match="trained on different data or from different heads"):
+        with pytest.raises(InputError, match="trained on different data or from different initial heads"):
             command(data, config=small_config("distill.size=9"), heads=heads, experts=buffer, progress=False)
     for command in (train_experts, estimate_experts):
         with pytest.raises(InputError, match="no such folder"):

@@ -123,8 +123,8 @@ def test_anything_else_is_told_in_one_line(made: Path, tmp_path: Path) -> None:
     for name, told in {
         "none": "no such file",
         "empty": "contains nothing written by omnidistill",
-        "note.txt": "pass a folder, or a file (.safetensors",
-        "other.csv": "neither a manifest nor an export",
+        "note.txt": "pass a folder, or a file with one of the suffixes .safetensors",
+        "other.csv": "neither a manifest nor a set written by",
         "bad.npz": "cannot be read as .npz",
         "bad.parquet": "cannot be read as Parquet",
         "bad.safetensors": "bad.safetensors",

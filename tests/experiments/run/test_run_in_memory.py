@@ -147,7 +147,7 @@ def test_a_run_of_data_in_memory_is_opened_with_them(data: FeatureSet, tmp_path:
     assert run.location is None
     assert equal(run.distilled(), result.set)
     assert run.data(data).modalities == data.modalities
-    with pytest.raises(InputError, match="its data were only in memory; pass them with data"):
+    with pytest.raises(InputError, match="the data of this run were not stored; pass them with data"):
         run.data()
     with pytest.raises(InputError, match=r"the data: not the data of .*RUN"):
         run.data(features(seed=5))
@@ -157,11 +157,11 @@ def test_a_run_of_data_in_memory_is_opened_with_them(data: FeatureSet, tmp_path:
 
 def test_what_needs_a_folder_says_so(data: FeatureSet) -> None:
     config = small_config()
-    with pytest.raises(InputError, match="resume=True: needs the folder of the run"):
+    with pytest.raises(InputError, match="resume=True needs the folder of the run"):
         distill(data, config=config, resume=True, **SILENT)
-    with pytest.raises(InputError, match="tracker 'tensorboard': needs the folder of a run"):
+    with pytest.raises(InputError, match="tracker 'tensorboard': a tracker needs an output folder"):
         distill(data, config=config, trackers=["tensorboard"], **SILENT)
-    with pytest.raises(InputError, match="tracker 'tensorboard': needs the folder of a run"):
+    with pytest.raises(InputError, match="tracker 'tensorboard': a tracker needs an output folder"):
         train_experts(data, config=config, trackers=["tensorboard"], **SILENT)
 
 

@@ -192,13 +192,13 @@ def test_another_run_is_refused(other: RunConfig, made: Path) -> None:
 def test_given_experts_are_refused(made: Path, tmp_path: Path) -> None:
     """They are of all modalities, or of one pair: no pair could say which of its steps they took."""
     train_experts(made / "SET", config=config(), folder=tmp_path / "EXPERTS", progress=False)
-    with pytest.raises(InputError, match=r"experts=.*EXPERTS': with 'joint = false', each pair trains its own experts"):
+    with pytest.raises(InputError, match=r"experts=.*EXPERTS': with 'joint = false', every pair of modalities trains"):
         run_distill(str(made / "SET"), config(), tmp_path / "RUN", experts=tmp_path / "EXPERTS")
     settings = [argument for setting in (*LEARNED, "heads.width=8", "joint=false") for argument in ("--set", setting)]
     arguments = ("distill", made / "SET", "--preset", "smoke", *settings, "--experts", tmp_path / "EXPERTS")
     outcome = cli(*arguments, "-o", tmp_path / "RUN")
     assert outcome.code == 2
-    assert "omit them" in outcome.err
+    assert "omit this argument" in outcome.err
     assert not (tmp_path / "RUN").exists()
 
 

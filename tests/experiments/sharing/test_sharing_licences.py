@@ -72,7 +72,7 @@ def test_a_licence_that_forbids_it_is_refused_whatever_is_said(words: str, said:
         {"licences": {"clips": f"Own terms,  {words.upper()}", "texts": "MIT"}},
         {"licences": ["MIT"], "encoders": {"video": {"licence": f"weights: {words}"}}},
     ):
-        with pytest.raises(InputError, match=r"(clips|encoder of video): .* forbids redistributing"):
+        with pytest.raises(InputError, match=r"(clips|encoder of video): .* does not allow redistribution"):
             licence_of(provenance, said)
 
 
@@ -87,7 +87,7 @@ def test_a_licence_that_forbids_it_is_refused_whatever_is_said(words: str, said:
     ],
 )
 def test_a_licence_that_is_not_known_must_be_said(provenance: Any, who: str) -> None:
-    with pytest.raises(InputError, match=f"licence of {who}: not known.*licence="):
+    with pytest.raises(InputError, match=f"licence of {who}: unknown.*licence="):
         licence_of(provenance)
     assert licence_of(provenance, "CC-BY-NC-4.0").name == "CC-BY-NC-4.0"
 

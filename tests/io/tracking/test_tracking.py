@@ -120,7 +120,7 @@ def test_resuming_cuts_a_line_that_the_killed_process_left_unfinished(tmp_path: 
     [
         (b'{"a": 1}\n', 10, "has 9 bytes, but the checkpoint expects at least 10"),
         (b"", 1, "has 0 bytes, but the checkpoint expects at least 1"),
-        (b'{"a": 1}\n{"a": 2}\n', 10, "no line ends at byte 10"),
+        (b'{"a": 1}\n{"a": 2}\n', 10, "a line must end at byte 10"),
         (b'{"a": 1}\n', -1, "cannot be opened"),
         (None, 9, "cannot be opened .No such file or directory"),
     ],
@@ -165,7 +165,9 @@ def test_reading_ignores_entries_that_are_not_numbers(tmp_path: Path) -> None:
 )
 def test_an_altered_log_is_one_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m").write_bytes(content)
-    with pytest.raises(InputError, match=r"m: cannot be read .*; the log was altered, so distil again"):
+    with pytest.raises(
+        InputError, match=r"m: the metrics log cannot be read .*; it was altered, so distil the set again"
+    ):
         read_records(tmp_path / "m")
 
 

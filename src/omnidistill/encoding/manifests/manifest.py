@@ -90,8 +90,8 @@ class Manifest:
                 )
             if (split := splits.setdefault(row.group, row.split)) != row.split:
                 raise InputError(
-                    f"row {number}, column 'split': group {row.group!r} is in {split!r} and {row.split!r}; "
-                    "all rows of a group must be in one split"
+                    f"row {number}, column 'split': group {row.group!r} has rows in the splits {split!r} and "
+                    f"{row.split!r}; put all rows of a group in the same split"
                 )
 
     def __len__(self) -> int:
@@ -110,7 +110,9 @@ class Manifest:
         try:
             inside = path.resolve().is_relative_to(self._real_root)
         except (OSError, RuntimeError) as error:  # circular links
-            raise InputError(f"id {row.id!r}, {modality}: {path} cannot be resolved ({error})") from error
+            raise InputError(
+                f"id {row.id!r}, {modality}: the path {path} cannot be resolved ({error}); check its symbolic links"
+            ) from error
         if not inside:
             raise InputError(f"id {row.id!r}, {modality}: {path} leads out of {self.root} through a symbolic link")
         return path
@@ -219,7 +221,9 @@ def _check_kinds(kinds: dict[str, Kind]) -> None:
         )
     for name in kinds:
         if name in _OWN:
-            raise InputError(f"modality {name!r}: this name is reserved for another column; choose a different name")
+            raise InputError(
+                f"modality {name!r}: a manifest reserves this column name for other data; rename the modality"
+            )
 
 
 def _check_row(number: int, row: Row, kinds: dict[str, Kind], addresses: bool) -> None:
@@ -231,7 +235,9 @@ def _check_row(number: int, row: Row, kinds: dict[str, Kind], addresses: bool) -
     for name in ("start", "end"):
         value = getattr(row, name)
         if value is not None and not (math.isfinite(value) and value >= 0):
-            raise InputError(f"row {number}, column {name!r} is {value}; expected a number of seconds, at least 0")
+            raise InputError(
+                f"row {number}, column {name!r}: found {value}, expected a finite number of seconds, at least 0"
+            )
     if row.end is not None and row.end <= (row.start or 0.0):
         raise InputError(
             f"row {number}, column 'end': the end ({row.end} s) is not after the start ({row.start or 0.0} s)"
@@ -239,7 +245,7 @@ def _check_row(number: int, row: Row, kinds: dict[str, Kind], addresses: bool) -
     for name, cell in row.media.items():
         problem = _path_problem(cell, addresses) if kinds[name] != "text" else ""
         if problem:
-            raise InputError(f"row {number}, column {name!r}: {cell!r} {problem}")
+            raise InputError(f"row {number}, column {name!r}: cannot use {cell!r}, because it {problem}")
 
 
 def _path_problem(cell: str, addresses: bool) -> str:
@@ -271,7 +277,7 @@ def _cells(column: str, values: Iterable[object], parse: Callable[[object], Any]
         try:
             parsed.append(None if value is None or value == "" else parse(value))
         except (ValueError, TypeError) as error:
-            raise InputError(f"row {number}, column {column!r} is {value!r}; expected {error}") from error
+            raise InputError(f"row {number}, column {column!r}: found {value!r}, expected {error}") from error
     return parsed
 
 

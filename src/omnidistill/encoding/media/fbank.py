@@ -43,8 +43,8 @@ def fbank(waveform: Float[Tensor, " samples"], rate: int, num_bins: int) -> Floa
     window, step = round(_WINDOW * rate), round(_STEP * rate)
     if len(waveform) < window:
         raise InputError(
-            f"the sound is too short: {len(waveform)} samples at {rate} Hz; at least {window} "
-            f"({_WINDOW * 1000:g} ms) are needed"
+            f"the sound is too short: it has {len(waveform)} samples at {rate} Hz, but needs at least {window} samples "
+            f"({_WINDOW * 1000:g} ms); use a longer sound"
         )
     frames = waveform.unfold(0, window, step)
     frames = frames - frames.mean(1, keepdim=True)

@@ -117,7 +117,10 @@ def _stored_heads(context: ComparisonContext, cell: BaselineCell) -> TrainedHead
     tensors, meta = context.store.load(cell)
     heads, bias = (_heads_in(tensors, kind, context) for kind in ("heads", "bias"))
     if not heads:
-        raise InputError(f"baseline '{cell.name}': its heads are not stored, but another baseline needs them")
+        raise InputError(
+            f"baseline '{cell.name}': another baseline needs its heads, but they were not stored; set stores_heads = "
+            "True in the class of this baseline"
+        )
     seconds, judged = meta["seconds"]["students"], meta["judged"]
     return TrainedHeads(meta["label"], (heads,), meta["bytes"], seconds, meta["settings"], judged, bias or None)
 

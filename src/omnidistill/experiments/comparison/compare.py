@@ -129,7 +129,9 @@ def compare(
     given, chosen_device = given_heads(heads, features.widths), resolve_device(device)
     with engine_in_use(engine, str(chosen_device)) as used, nullcontext() if root is None else exclusive(root):
         if root is None and not used.here:
-            raise InputError(f"{argument('engine')}: an engine with several processes needs a folder; pass one")
+            raise InputError(
+                f"{argument('engine')}: an engine with several processes needs an output folder; pass a folder"
+            )
         if root is not None:
             _open_folder(root, features, resume)
         on_device = features.to(chosen_device)
@@ -184,8 +186,8 @@ def _open_folder(folder: Path, data: FeatureSet, resume: bool) -> None:
             raise InputError(f"{folder}: contains a comparison on different data; choose another folder")
         if not resume:
             raise InputError(
-                f"{folder}: contains a comparison; continue or add to it with {argument('resume', True)}, or choose "
-                "another folder"
+                f"{folder}: already contains a comparison; continue or extend it with {argument('resume', True)}, or "
+                "choose another folder"
             )
         return
     if folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()):
@@ -201,7 +203,8 @@ def _require_settings(start: InitialHeads, base: RunConfig, folder: Path | None)
             f"heads.{name} = {json.dumps(stored.get(name))}" for name in expected if stored.get(name) != expected[name]
         )
         raise InputError(
-            f"{folder}: was created with different settings ({differing}); use these settings, or choose another folder"
+            f"{folder}: contains heads that were created with {differing}; use the same settings, or choose another "
+            "folder"
         )
 
 

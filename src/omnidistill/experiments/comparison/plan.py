@@ -253,7 +253,9 @@ def _entries(methods: Sequence[MethodEntry], modalities: Sequence[str]) -> list[
             if each.settings:
                 name += "-" + _digest(each)
             if name in entries:
-                raise InputError(f"method {entry.preset}: is given twice; remove one, or give it different settings")
+                raise InputError(
+                    f"method {entry.preset} is listed twice; remove one of the entries, or give them different settings"
+                )
             entries[name] = each
     return list(entries.items())
 

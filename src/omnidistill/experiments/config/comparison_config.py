@@ -128,8 +128,8 @@ def load_comparison(
         tree["methods"] = _listed("methods", methods)
     if "methods" not in tree:
         raise InputError(
-            f"no methods to compare; give {argument('methods')} or {argument('preset')}; 'omnidistill presets' lists "
-            "both"
+            f"no methods to compare; pass {argument('methods')} or {argument('preset')} ('omnidistill presets' lists "
+            "the names of methods and comparisons)"
         )
     if "references" in tree:
         raise InputError(f"{where}: setting 'references' is now called 'baselines'; see docs/upgrading.md")
@@ -138,13 +138,13 @@ def load_comparison(
     try:
         return name, ComparisonConfig.model_validate_json(json.dumps(to_jsonable_python(tree), default=str))
     except ValidationError as error:
-        raise InputError(f"{where}: {explain(error, ComparisonConfig, tree)}") from None
+        raise InputError(f"{where}: cannot use the settings: {explain(error, ComparisonConfig, tree)}") from None
 
 
 def _source(source: object, preset: str | None) -> tuple[str, str, dict[str, Any]]:
     """Return the name of a comparison, a description of its source for error messages, and its settings."""
     if source is not None and preset is not None:
-        raise InputError(f"{argument('preset')} and {argument('config')} both choose the settings; give only one")
+        raise InputError(f"{argument('preset')} and {argument('config')} both define the settings; pass only one")
     match source:
         case Path():
             return source.stem, str(source), read_file(source)
@@ -159,17 +159,19 @@ def _source(source: object, preset: str | None) -> tuple[str, str, dict[str, Any
             if preset not in known:
                 named = f"; it is a method, so use {argument('methods', preset)}"
                 hint = named if preset in packaged_files("presets") else nearest(preset, known)
-                raise InputError(f"unknown comparison '{preset}'{hint}; 'omnidistill presets' lists them")
+                raise InputError(f"unknown comparison '{preset}'{hint}; 'omnidistill presets' lists all comparisons")
             where = f"comparison {preset}"
             return preset, where, read_toml(known[preset], where)
-    raise InputError(f"config: found a {type(source).__name__}; give a ComparisonConfig or the Path of a TOML file")
+    raise InputError(
+        f"config: found a {type(source).__name__}; pass a ComparisonConfig or the pathlib.Path of a TOML file"
+    )
 
 
 def _listed(key: str, value: Any) -> Any:
     """Return the value of a setting. If the setting is a list, a single value becomes a list of one element."""
     several = key in ("methods", "sizes", "bytes", "seeds", "baselines")
     if key == "methods" and isinstance(value, int):
-        raise InputError(f"methods: found {value}; give a list of preset names or MethodEntry objects")
+        raise InputError(f"methods: found {value}; pass a list of preset names or MethodEntry objects")
     if several and isinstance(value, str | int | MethodEntry):
         return [value]
     return list(value) if several and isinstance(value, Sequence) else value
@@ -186,7 +188,9 @@ def entry_config(
         InputError: the settings of the method are invalid; the message names the method.
     """
     if size is None and "{size}" in entry.preset:
-        raise InputError(f"method {entry.preset}: exists only for published sizes; give 'sizes' instead of 'bytes'")
+        raise InputError(
+            f"method {entry.preset}: has settings only for the sizes in its paper; pass 'sizes' instead of 'bytes'"
+        )
     name = entry.preset.replace("{size}", str(size))
     plain = load_config(preset=name)
     try:
@@ -205,7 +209,7 @@ def entry_config(
         )
     except InputError as error:
         rows = "" if size is None else f", {size} rows"
-        raise InputError(f"method {entry.label or name}{rows}: {error}") from None
+        raise InputError(f"cannot compare method {entry.label or name}{rows}: {error}") from None
 
 
 def has_setting(config: RunConfig, setting: str) -> bool:

@@ -64,7 +64,7 @@ def load_config(
             message names the key and suggests the closest known one.
     """
     if source is not None and preset is not None:
-        raise InputError(f"{argument('preset')} and {argument('config')} both choose the settings; give only one")
+        raise InputError(f"{argument('preset')} and {argument('config')} both define the settings; pass only one")
     preset = preset or DEFAULT
     where, tree = _source(source, preset)
     pairs = list(overridden(overrides))
@@ -86,8 +86,8 @@ def _source(source: object, preset: str) -> tuple[str, Tree]:
         case RunConfig():
             return "config", source.model_dump(mode="json")
     raise InputError(
-        f"config: found a {type(source).__name__}; give a RunConfig or the Path of a TOML file, and pass single "
-        "settings with 'settings'"
+        f"config: found a {type(source).__name__}; pass a RunConfig or the pathlib.Path of a TOML file (use the "
+        "argument 'settings' for single settings)"
     )
 
 
@@ -112,9 +112,9 @@ def parse_config(tree: Mapping[str, Any], where: str, given: Mapping[str, str] |
         key = key_of(error)
         known = f"{key}.kind" in given or any(f"{key}.".startswith(f"{name}.") for name in given)
         source = "" if known else f"{where}: "
-        raise InputError(f"{source}{explain(error, RunConfig, filled)}") from None
+        raise InputError(f"{source}cannot use the settings: {explain(error, RunConfig, filled)}") from None
     except ValueError as error:
-        raise InputError(f"{where}: {error}") from None
+        raise InputError(f"{where}: cannot use the settings: {error}") from None
 
 
 def split_tables(overrides: Iterable[str]) -> tuple[str, ...]:
@@ -156,7 +156,7 @@ def overridden(overrides: object) -> Iterator[tuple[str, Any]]:
     for text in texts:
         if not isinstance(text, str):
             raise InputError(
-                f"settings: found {text!r}; give a dict such as {{'distill.iterations': 500}}, or strings such as "
+                f"settings: found {text!r}; pass a dict such as {{'distill.iterations': 500}}, or strings such as "
                 "'distill.iterations=500'"
             )
         yield from (_pair(each) for each in _split_table(text))
@@ -190,7 +190,7 @@ def _literal(text: str) -> Any:
 def _preset(name: str) -> Tree:
     presets = packaged_files("presets")
     if name not in presets:
-        raise InputError(f"unknown preset '{name}'{nearest(name, presets)}; 'omnidistill presets' lists them")
+        raise InputError(f"unknown preset '{name}'{nearest(name, presets)}; 'omnidistill presets' lists all presets")
     return _extended(read_toml(presets[name], f"preset {name}"), f"preset {name}")
 
 
@@ -242,7 +242,7 @@ def _assign(tree: Tree, key: str, value: Any, where: str) -> None:
     for parent in parents:
         section = section.setdefault(parent, {})
         if not isinstance(section, dict):
-            raise InputError(f"{where}: '{parent}' is a value, not a section")
+            raise InputError(f"{where}: '{parent}' is a single value, not a section; check the key")
     if leaf == "kind":
         current = with_kinds(root, RunConfig)
         for parent in parents:

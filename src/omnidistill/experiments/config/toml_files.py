@@ -34,15 +34,15 @@ def read_toml(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except ValueError as error:
-        raise InputError(f"{where}: not valid TOML: {error}") from None
+        raise InputError(f"{where}: not valid TOML ({error}); correct the syntax") from None
 
 
 def read_file(path: Path) -> dict[str, Any]:
     """Read and parse a TOML file. Raises InputError if it is missing or not valid TOML."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: no such file; pass the path of a TOML file")
     try:
         text = path.read_bytes().decode()
     except ValueError as error:
-        raise InputError(f"{path}: not valid TOML: {error}") from None
+        raise InputError(f"{path}: not valid TOML ({error}); save the file as UTF-8") from None
     return read_toml(text, str(path))

@@ -34,7 +34,9 @@ def table(path: Path) -> Finding:
     try:
         manifest = read_manifest(path)
     except InputError as error:
-        raise InputError(f"{error}; so the file is neither a manifest nor an export") from error
+        raise InputError(
+            f"{error}; this table is neither a manifest nor a set written by 'omnidistill export'; pass one of these"
+        ) from error
     rows = manifest.rows
     facts: Facts = {
         "rows": len(manifest),
@@ -58,7 +60,7 @@ def arrays(path: Path) -> Finding:
     try:
         tensors, text = _arrays(path)
     except Exception as error:  # NumPy and zipfile raise many types of exceptions for damaged files
-        raise InputError(f"{path}: cannot be read as .npz ({' '.join(str(error).split())}); write it again") from error
+        raise InputError(f"{path}: cannot be read as .npz ({' '.join(str(error).split())}); create it again") from error
     facts: Facts = {"arrays": list(tensors)} if text is None else _exported(path, text)
     return Finding(path, "arrays" if text is None else "export", facts, path.stat().st_size, None, tensors)
 
@@ -102,7 +104,7 @@ def _parquet(path: Path) -> Finding | None:
         table_metadata = parquet.read_metadata(path)
     except Exception as error:  # pyarrow too raises many types of exceptions
         raise InputError(
-            f"{path}: cannot be read as Parquet ({' '.join(str(error).split())}); write it again"
+            f"{path}: cannot be read as Parquet ({' '.join(str(error).split())}); create it again"
         ) from error
     text = (table_metadata.metadata or {}).get(METADATA.encode())
     if text is None:
@@ -129,7 +131,7 @@ def _exported(path: Path, text: str) -> Facts:
         }
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"{path}: its metadata was not written by the 'export' command; export the set again"
+            f"{path}: the metadata of this file was not written by 'omnidistill export'; export the set again"
         ) from error
 
 

@@ -47,7 +47,7 @@ def inspect(path: Path, verify: bool = False) -> Finding:
             return Finding(path, "folder", {"holds": inner}, _bytes_of(path), verify, parts=_parts(path, inner, verify))
         raise InputError(
             f"{path}: contains nothing written by omnidistill; pass the folder of a set, heads, experts, a run, a "
-            f"comparison or an export, or a file ({', '.join(_FILES)})"
+            f"comparison or an export, or a file with one of the suffixes {', '.join(_FILES)}"
         )
     if str(path) == "emoji" and not path.exists():
         return _bundled(verify)
@@ -58,8 +58,10 @@ def inspect(path: Path, verify: bool = False) -> Finding:
     if path.name not in _RECORDS and (look_into := _FILES.get(path.suffix.lower())) is not None:
         return look_into(path)
     if _known(path.parent):
-        raise InputError(f"{path}: is part of {path.parent}; inspect that folder instead")
-    raise InputError(f"{path}: not written by omnidistill; pass a folder, or a file ({', '.join(_FILES)})")
+        raise InputError(f"{path}: this file is part of {path.parent}; inspect that folder instead")
+    raise InputError(
+        f"{path}: not written by omnidistill; pass a folder, or a file with one of the suffixes {', '.join(_FILES)}"
+    )
 
 
 def _bundled(verify: bool) -> Finding:
@@ -72,7 +74,10 @@ def _bundled(verify: bool) -> Finding:
 def _artifact(path: Path, verify: bool) -> Finding:
     kind = read_json(path / "manifest.json").get("kind")
     if not isinstance(kind, str):
-        raise InputError(f"{path / 'manifest.json'}: field 'kind' is {kind!r}; the file was not written by omnidistill")
+        raise InputError(
+            f"{path / 'manifest.json'}: field 'kind' is {kind!r}, expected a string; the file was not written by "
+            "omnidistill, or it was altered"
+        )
     artifact = load_artifact(path, kind, verify, (PROVENANCE,))
     if kind == "experts":
         load_experts(path, verify)  # checks the snapshots too
@@ -80,8 +85,8 @@ def _artifact(path: Path, verify: bool) -> Finding:
         facts = describe(kind, artifact)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{path / 'manifest.json'}: a field required for kind {kind!r} is missing or malformed ({error}); "
-            "create the artifact again"
+            f"{path / 'manifest.json'}: a required field of this artifact (kind {kind!r}) is missing or malformed "
+            f"({error}); create the artifact again"
         ) from error
     return Finding(path, kind, facts, _bytes_of(path), verify, TensorFacts.of(artifact.tensors))
 

@@ -101,7 +101,7 @@ def distill(
     )
     _check_trackers(trackers, requested, place)
     if resume and place is None:
-        raise InputError("resume=True: needs the folder of the run; pass it, or omit resume")
+        raise InputError("resume=True needs the folder of the run to resume; pass this folder, or omit resume")
     features = opened(data, requested.modalities)
     location = features.location
     resolved = resolve_size(requested, features)
@@ -143,7 +143,10 @@ def load_initial_set(source: InitialSet) -> DistilledSet:
             inner = source / "distilled"
             return DistilledSet.load(inner if inner.is_dir() else source)
     kind = type(source).__name__  # type: ignore[unreachable]
-    raise InputError(f"{argument('initial_set')}: found a {kind}; pass a set, a result, or the Path of a set or run")
+    raise InputError(
+        f"{argument('initial_set')}: found a {kind}; pass a DistilledSet, a DistillResult, or the pathlib.Path of the "
+        "folder of a set or run"
+    )
 
 
 def _check_initial_set(distilled: DistilledSet, source: InitialSet | None, data: FeatureSet, config: RunConfig) -> None:
@@ -151,14 +154,17 @@ def _check_initial_set(distilled: DistilledSet, source: InitialSet | None, data:
     where = argument("initial_set", source if isinstance(source, Path) else None)
     if not config.distill.has_iterations or not config.joint:
         raise InputError(
-            f"{where}: method '{config.method}' cannot continue from a set; only methods that learn one set of "
-            "all modalities in an outer loop can"
+            f"{where}: method '{config.method}' cannot continue from an existing set; choose a method with "
+            "outer iterations and 'joint = true'"
         )
     if {name: rows.shape[1] for name, rows in distilled.rows().items()} != data.widths:
-        raise InputError(f"{where}: the set's modalities or widths differ from those of the data ({data.widths})")
+        raise InputError(
+            f"{where}: the modalities or widths of the set differ from those of the data ({data.widths}); pass a set "
+            "that was distilled from the same features"
+        )
     if distilled.size != config.distill.size:
         raise InputError(
-            f"{where}: the set has {distilled.size} rows, not {config.distill.size}; use "
+            f"{where}: the set has {distilled.size} rows, but the settings require {config.distill.size}; use "
             f"{argument('size', distilled.size)}"
         )
 
@@ -172,9 +178,11 @@ def _checked_experts(
     if not config.distill.uses_experts:
         outer = getattr(config.distill, "outer", None)
         kind = f"kind {config.distill.kind}" + (f", outer objective {outer.kind}" if outer else "")
-        raise InputError(f"{where}: method '{config.method}' ({kind}) does not use experts; omit them")
+        raise InputError(f"{where}: method '{config.method}' ({kind}) does not use experts; omit this argument")
     if not config.joint:
-        raise InputError(f"{where}: with 'joint = false', each pair trains its own experts, so omit them")
+        raise InputError(
+            f"{where}: with 'joint = false', every pair of modalities trains its own experts; omit this argument"
+        )
     return given_experts(experts, data, config, heads)
 
 
@@ -183,7 +191,9 @@ def _check(data: FeatureSet, config: RunConfig, location: str | None) -> None:
     settings, rows = config.distill, len(data.development().train)
     if settings.num_stored > rows:
         of = f" in {location}" if location else ""
-        raise InputError(f"distill.size = {settings.num_stored} exceeds the {rows} training rows{of}")
+        raise InputError(
+            f"distill.size = {settings.num_stored} exceeds the {rows} training rows{of}; choose a smaller size"
+        )
     check_contract(settings.student, data.modalities)
     if settings.uses_experts:
         check_contract(config.experts.objective, data.modalities)
@@ -197,4 +207,6 @@ def _check_trackers(trackers: Sequence[str], config: RunConfig, folder: Path | N
             "record; omit the tracker"
         )
     if trackers and folder is None:
-        raise InputError(f"tracker {trackers[0]!r}: needs the folder of a run; pass one, or omit the tracker")
+        raise InputError(
+            f"tracker {trackers[0]!r}: a tracker needs an output folder; pass a folder, or omit the tracker"
+        )

@@ -102,7 +102,7 @@ def distill_joint(data: FeatureSet, config: RunConfig, folder: Path | None, job:
     start = _start(stages, data, config, job)
     if job.experts is not None and heads_fingerprint(job.experts.heads(0, 0)) != heads_fingerprint(start):
         raise InputError(
-            f"{folder}: contains a run whose initial heads differ from those of the given experts; choose another "
+            f"{folder}: the run in this folder and the given experts have different initial heads; choose another "
             "folder"
         )
 

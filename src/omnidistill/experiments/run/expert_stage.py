@@ -132,7 +132,9 @@ def train_experts(
     check_trackers(trackers)
     output = None if folder is None else Path(folder)
     if trackers and output is None:
-        raise InputError(f"tracker {trackers[0]!r}: needs the folder of a run; pass one, or omit the tracker")
+        raise InputError(
+            f"tracker {trackers[0]!r}: a tracker needs an output folder; pass a folder, or omit the tracker"
+        )
     features, display = opened(data, resolved.modalities), shown(progress)
     resolved.experts.objective.bind(features.modalities)
     given = given_heads(heads, features.widths)
@@ -185,7 +187,7 @@ def given_experts(
     other_heads = heads is not None and heads_fingerprint(heads) != identity.get("heads")
     if identity.get("data") != fingerprint(data) or other_heads:
         raise InputError(
-            f"{where}: the experts were trained on different data or from different heads; train them again"
+            f"{where}: the experts were trained on different data or from different initial heads; train them again"
         )
     _require_epochs(min(buffer.last_epochs), config, where)
     return buffer
@@ -195,6 +197,7 @@ def _require_epochs(shortest: int, config: RunConfig, where: str) -> None:
     last = config.distill.last_expert_epoch
     if last > shortest:
         raise InputError(
-            f"{where}: experts have {shortest} epochs, but the settings need epoch {last}; "
-            "increase experts.num_epochs, or decrease distill.outer.num_expert_epochs"
+            f"{where}: the experts were trained for {shortest} epochs, but the settings need experts of at least "
+            f"{last} epochs; train experts with a larger experts.num_epochs, or decrease "
+            "distill.outer.num_expert_epochs"
         )

@@ -67,7 +67,10 @@ class DistillResult:
             InputError: the result has one set per pair of modalities; use `sets`.
         """
         if len(self.parts) > 1:
-            raise InputError(f"the result has {len(self.parts)} sets, one per pair of modalities; use result.sets")
+            raise InputError(
+                f"the result has {len(self.parts)} sets, one per pair of modalities; use result.sets instead of "
+                "result.set"
+            )
         return self.parts[0].distilled
 
     @property

@@ -110,7 +110,8 @@ class Run:
         sets = self.sets()
         if len(sets) > 1:
             raise InputError(
-                f"{self.folder}: contains {len(sets)} sets, one per pair of modalities; use one of the runs in pairs/"
+                f"{self.folder}: contains {len(sets)} sets, one per pair of modalities; use one of the runs in its "
+                "folder pairs/"
             )
         return sets[0]
 
@@ -124,7 +125,7 @@ class Run:
             InputError: the data are missing, or they are not the data of the run.
         """
         if current is None and self.location is None:
-            raise InputError(f"{self.folder}: its data were only in memory; pass them with {argument('data')}")
+            raise InputError(f"{self.folder}: the data of this run were not stored; pass them with {argument('data')}")
         data = open_reference(str(self.location)) if current is None else current
         named = data.location or "the data"
         missing = [name for name in self.modalities if name not in data.features]
@@ -132,7 +133,7 @@ class Run:
             data = data.only(self.modalities)
         if missing or fingerprint(data) != self.fingerprint:
             remedy = f"pass the data of the run with {argument('data')}"
-            raise InputError(f"{named}: not the data of {self.folder} (the rows differ); {remedy}")
+            raise InputError(f"{named}: not the data of the run {self.folder} (modalities or rows differ); {remedy}")
         return data
 
     def result(self, data: FeatureSet) -> DistillResult:
@@ -199,12 +200,12 @@ def open_run(folder: Path) -> Run:
     try:
         tree, reference, digest, names = state["config"], state["data"], state["fingerprint"], state["modalities"]
     except KeyError as error:
-        raise InputError(f"{folder}/run.json: field {error} is missing; the file was altered") from None
+        raise InputError(f"{folder}/run.json: field {error} is missing; the file was altered, so restore it") from None
     listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
     if not (isinstance(tree, dict) and isinstance(reference, str | None) and isinstance(digest, str) and listed):
         raise InputError(
-            f"{folder}/run.json: 'config', 'data', 'fingerprint' or 'modalities' has the wrong type; the file was "
-            "altered"
+            f"{folder}/run.json: field 'config', 'data', 'fingerprint' or 'modalities' has the wrong type; the file "
+            "was altered, so restore it"
         )
     config = parse_config(upgraded_config(tree), f"{folder}/run.json, field 'config'")
     budget, recorded = state.get("budget"), state.get("versions")
@@ -250,7 +251,7 @@ def open_or_create_run(
         if run.fingerprint != digest or run.config.model_dump(exclude={"evaluate"}) != config.model_dump(
             exclude={"evaluate"}
         ):
-            raise InputError(f"{folder}: contains another run (data or settings differ); choose another folder")
+            raise InputError(f"{folder}: contains another run, with different data or settings; choose another folder")
         if not resume:
             raise InputError(
                 f"{folder}: already contains this run; resume or reuse it with {argument('resume', True)}, or choose "

@@ -113,8 +113,8 @@ def given_heads(heads: GivenHeads | None, widths: Mapping[str, int]) -> InitialH
             matrices, meta = _checked(heads, widths), {}
         case _:
             raise InputError(
-                f"heads: found a {type(heads).__name__}; give a Path, or a dict with one matrix (width x input width) "
-                "per modality"
+                f"heads: found a {type(heads).__name__}; pass a pathlib.Path, or a dict that maps each modality to a "
+                "matrix of shape (output width, feature width)"
             )
     kept: dict[str, Json] = {key: meta[key] for key in ("source", "licences") if key in meta}
     return InitialHeads(matrices, {"origin": "given", **kept})
@@ -124,7 +124,7 @@ def _checked(heads: Mapping[str, Array], widths: Mapping[str, int]) -> Heads:
     for name in heads:
         if name not in widths:
             known = ", ".join(widths)
-            raise InputError(f"heads: {name!r} is not a modality of the data ({known}){nearest(str(name), widths)}")
+            raise InputError(f"heads: the data have no modality {name!r} (found: {known}){nearest(str(name), widths)}")
     matrices = {name: as_rows(f"head {name!r}", x).float() for name, x in heads.items()}
     check_heads(matrices, widths, "heads")
     return {name: matrices[name] for name in widths}
@@ -152,7 +152,7 @@ def load_or_create_heads(
     if folder is not None and (folder / "manifest.json").exists():
         matrices, meta = load_heads(folder, data.widths)
         if given is not None and heads_fingerprint(given) != heads_fingerprint(matrices):
-            raise InputError(f"{folder}: its heads differ from the given ones; choose another folder")
+            raise InputError(f"{folder}: the heads in this folder differ from the given heads; choose another folder")
         return InitialHeads(matrices, {name: value for name, value in meta.items() if name != "modalities"}).to(data)
     heads = given or _pretrained(data, config, progress)
     if folder is not None:
@@ -208,7 +208,7 @@ def pretrain_heads(
     features = opened(data, resolved.modalities)
     place = None if folder is None else Path(folder)
     if place is not None and (place / "manifest.json").exists():
-        raise InputError(f"{folder}: already exists; choose another folder or remove it")
+        raise InputError(f"{folder}: already exists; choose another folder, or remove this one")
     given = given_heads(heads, features.widths)
     return load_or_create_heads(features.to(resolve_device(device)), resolved, place, given, shown(progress))
 

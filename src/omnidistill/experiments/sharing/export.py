@@ -48,7 +48,9 @@ def export(distilled: DistilledSet, out: Path) -> Path:
         case "":
             _save_dataset(distilled, out)
         case other:
-            raise InputError(f"{out}: unknown suffix '{other}'; use .parquet, .npz, or a folder (for datasets)")
+            raise InputError(
+                f"{out}: unknown suffix '{other}'; use .parquet, .npz, or no suffix (a folder for the datasets library)"
+            )
     return out
 
 
@@ -90,7 +92,7 @@ def _npz_bytes(distilled: DistilledSet) -> bytes:
 def _save_dataset(distilled: DistilledSet, folder: Path) -> None:
     datasets = require("datasets", "datasets")
     if os.path.lexists(folder):
-        raise InputError(f"{folder}: exists; choose another folder")
+        raise InputError(f"{folder}: already exists; choose another folder")
     temp = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
     try:
         dataset = datasets.Dataset(_table(distilled).replace_schema_metadata(None))
@@ -99,7 +101,9 @@ def _save_dataset(distilled: DistilledSet, folder: Path) -> None:
         dataset.save_to_disk(str(temp))
         os.replace(temp, folder)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror})") from error
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror}); free disk space, or choose another folder"
+        ) from error
     finally:
         shutil.rmtree(temp, ignore_errors=True)
 
@@ -108,8 +112,8 @@ def _matrices(distilled: DistilledSet) -> dict[str, np.ndarray[Any, np.dtype[np.
     reserved = {"id", "similarity", "metadata"} & set(distilled.modalities)
     if reserved:
         raise InputError(
-            f"modality '{reserved.pop()}': the export needs this name for another column; pack the data with a "
-            "different name"
+            f"modality '{reserved.pop()}': an export uses this name for another column; pack the data again with a "
+            "different name for the modality"
         )
     rows = {**distilled.rows(), "similarity": distilled.similarity()}
     return {name: np.ascontiguousarray(matrix.float().numpy()) for name, matrix in rows.items()}

@@ -97,7 +97,9 @@ def push(
         api = hub.HfApi()
         api.create_repo(name, repo_type="dataset", private=private or None, exist_ok=True)
         if private and not api.dataset_info(name).private:
-            raise InputError(f"{name}: exists and is public; make it private first, or choose another name")
+            raise InputError(
+                f"{name}: this repository exists and is public; make it private first, or choose another name"
+            )
         stale = [
             path
             for path in api.list_repo_files(name, repo_type="dataset")
@@ -138,7 +140,7 @@ def pull(reference: str, out: Path) -> Pulled:
             info = api.dataset_info(name, revision=revision or None)
             commit = str(info.sha)
             if not _COMMIT.fullmatch(commit):
-                raise InputError(f"{reference}: the Hub returned no commit; try again")
+                raise InputError(f"{reference}: the Hugging Face Hub returned no valid commit hash; try again")
             paths = {str(sibling.rfilename) for sibling in info.siblings or ()}
             _check_paths(reference, paths)
 
@@ -160,7 +162,9 @@ def pull(reference: str, out: Path) -> Pulled:
             load_heads(staging / "heads", {modality: rows.shape[1] for modality, rows in distilled.rows().items()})
         os.replace(staging, out)
     except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror})") from error
+        raise InputError(
+            f"{out}: cannot be written ({error.strerror}); free disk space, or choose another folder"
+        ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return Pulled(out, distilled, commit)
@@ -215,20 +219,28 @@ def _tensors_of(manifest: Path) -> str:
     match read_json(manifest).get("files"):
         case [{"name": str(name)}] if _TENSORS.fullmatch(name) and "/" not in name:
             return name
-    raise InputError(f"{manifest.name}: lists no valid tensor file; the repository contains no omnidistill set")
+    raise InputError(
+        f"{manifest.name}: lists no valid tensor file, so the repository contains no omnidistill set; choose another "
+        "repository"
+    )
 
 
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise InputError(f"'{name}': not a valid name on the Hub; pass OWNER/NAME")
+        raise InputError(f"'{name}': not a valid repository name on the Hugging Face Hub; pass OWNER/NAME")
 
 
 def _check_paths(reference: str, paths: set[str]) -> None:
     for path in sorted(paths):
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path:
-            raise InputError(f"{reference}: file '{path}' is outside the folder; nothing was downloaded")
+            raise InputError(
+                f"{reference}: file '{path}' would be written outside the output folder, so nothing was downloaded; "
+                "choose another repository"
+            )
     if _MANIFEST not in paths:
-        raise InputError(f"{reference}: has no {_MANIFEST}; the repository contains no omnidistill set")
+        raise InputError(
+            f"{reference}: this repository contains no omnidistill set (no {_MANIFEST}); choose another repository"
+        )
 
 
 @contextmanager
@@ -240,4 +252,7 @@ def _hub_errors(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise InputError(f"{name}: the Hub rejected the request or could not be reached ({reason})") from error
+        raise InputError(
+            f"{name}: the Hugging Face Hub rejected the request or could not be reached ({reason}); check the name, "
+            "the network connection, and your access rights"
+        ) from error

@@ -82,15 +82,16 @@ def licence_of(provenance: Mapping[str, Json], said: str | None = None) -> Licen
     for part, text in [*sources.items(), (argument("licence"), said)]:
         if phrase := _forbidding(text):
             raise InputError(
-                f"licence of {part}: '{text}' ({phrase}) forbids redistributing a set derived from it; do not push it"
+                f"licence of {part}: '{text}' does not allow redistribution of derived sets ('{phrase}'); do not push "
+                "this set"
             )
     unknown = [part for part, text in sources.items() if text is not None and not _names(text)]
     if not any(data.values()):
         unknown.append("the data")
     if unknown and said is None:
         raise InputError(
-            f"licence of {', '.join(unknown)}: not known; if you may redistribute the set, name its licence, for "
-            f"example with {argument('licence', 'CC-BY-4.0')}"
+            f"licence of {', '.join(unknown)}: unknown; if you are allowed to redistribute the set, state the "
+            f"licence, for example with {argument('licence', 'CC-BY-4.0')}"
         )
     names = [name for text in sources.values() if text is not None for name in _names(text)]
     if said is not None:

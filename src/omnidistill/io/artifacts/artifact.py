@@ -152,41 +152,44 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
     """Read the manifest in `folder` and validate all of its fields except `files`."""
     path = folder / MANIFEST
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; an omnidistill artifact is a folder with a {MANIFEST}")
+        raise InputError(
+            f"{folder}: is a file, but an omnidistill artifact is a folder that contains {MANIFEST}; pass the folder"
+        )
     if not os.path.lexists(path):
-        raise InputError(f"{folder}: not an omnidistill artifact (no {MANIFEST})")
+        raise InputError(f"{folder}: not an omnidistill artifact (no {MANIFEST}); check the path")
     regular_file(path)
     manifest: dict[str, Any] = read_json(path)
     if manifest.get("format") != FORMAT:
         raise InputError(
-            f"{path}: field 'format' is {manifest.get('format')!r}, expected {FORMAT!r}; not an omnidistill manifest"
+            f"{path}: field 'format' is {manifest.get('format')!r}, expected {FORMAT!r}; pass an omnidistill artifact"
         )
     version = manifest.get("version")
     if type(version) is not int or version < 1:
         raise InputError(
             f"{path}: field 'version' is {version!r}, expected 1 to {VERSION}; the file is damaged, so delete it "
-            "and create it again"
+            "and create the artifact again"
         )
     if version > VERSION:
         raise InputError(
-            f"{path}: written by a newer omnidistill (format version {version}; this release reads up to {VERSION}); "
-            "upgrade omnidistill"
+            f"{path}: written by a newer version of omnidistill (format version {version}, but this release reads "
+            f"only up to {VERSION}); upgrade omnidistill"
         )
     if manifest.get("sha256") != _checksum(manifest):
         raise InputError(
-            f"{path}: field 'sha256' does not match the content; the file was altered or damaged, so delete it and "
-            "create it again"
+            f"{path}: the checksum in field 'sha256' does not match the content; the file was altered or damaged, so "
+            "delete it and create the artifact again"
         )
     if set(manifest) != {"format", "version", "kind", "files", "meta", "sha256"}:
         raise InputError(
             f"{path}: has the fields {sorted(manifest)}, expected 'format', 'version', 'kind', 'files', 'meta' and "
-            "'sha256'; "
-            "delete it and create it again"
+            "'sha256'; delete the file and create the artifact again"
         )
     if manifest["kind"] != kind:
-        raise InputError(f"{path}: contains {manifest.get('kind')!r}, expected {kind!r}; choose another folder")
+        raise InputError(
+            f"{path}: this artifact is of kind {manifest.get('kind')!r}, expected {kind!r}; choose another folder"
+        )
     if not isinstance(manifest["meta"], dict):
-        raise InputError(f"{path}: field 'meta' is not a JSON object; delete the file and create it again")
+        raise InputError(f"{path}: field 'meta' is not a JSON object; delete the file and create the artifact again")
     return manifest
 
 
@@ -211,8 +214,9 @@ def _record(folder: Path, manifest: Mapping[str, Any]) -> FileRecord:
         ):
             return FileRecord(name, size, sha256)
     raise InputError(
-        f"{folder / MANIFEST}: field 'files' is {manifest['files']!r}, expected one entry with 'name' "
-        "(tensors-<first 12 digits of sha256>.safetensors), 'bytes' and 'sha256'"
+        f"{folder / MANIFEST}: field 'files' is {manifest['files']!r}, expected one entry with the fields 'name', "
+        "'bytes' and 'sha256', where the name is tensors-<first 12 digits of sha256>.safetensors; create the artifact "
+        "again"
     )
 
 
@@ -243,12 +247,13 @@ def _plain(value: Any, field: str) -> Any:
             return value
         case float():
             if not math.isfinite(value):
-                raise InputError(f"{field}: {value} cannot be stored; numbers must be finite")
+                raise InputError(f"{field}: {value} cannot be stored; use a finite number")
             return value
         case list() | tuple():
             return [_plain(item, f"{field}[{index}]") for index, item in enumerate(value)]
         case Mapping() if all(isinstance(key, str) for key in value):
             return {key: _plain(item, f"{field}.{key}") for key, item in value.items()}
     raise InputError(
-        f"{field}: a {type(value).__name__} cannot be stored; use numbers, text, lists and dicts with text keys"
+        f"{field}: a {type(value).__name__} cannot be stored as JSON; use numbers, strings, lists, and dicts with "
+        "string keys"
     )

@@ -69,7 +69,7 @@ def read_json(path: Path) -> Any:
             f"{path}: not valid JSON ({one_line(error)}); the file is damaged or has another format"
         ) from error
     if not isinstance(value, dict):
-        raise InputError(f"{path}: expected a JSON object, found a {type(value).__name__}")
+        raise InputError(f"{path}: expected a JSON object, found a {type(value).__name__}; pass another file")
     return value
 
 
@@ -103,7 +103,8 @@ def replace(path: Path, pieces: Iterable[bytes | memoryview], named_by_content: 
     except OSError as error:
         if moved:
             raise InputError(
-                f"{target}: written, but a power failure may still undo this ({reason(error)}); check the disk"
+                f"{target}: was written, but may be lost in a power failure, because the folder could not be synced "
+                f"({reason(error)}); check the disk"
             ) from error
         raise cannot_write(path, error) from error
     finally:
@@ -161,7 +162,7 @@ def check(path: Path, record: FileRecord, verify: bool) -> None:
     size = regular_file(path).st_size
     if size != record.bytes:
         raise InputError(
-            f"{path}: {size} bytes, expected {record.bytes}; the file was truncated or altered, so create it again"
+            f"{path}: has {size} bytes, expected {record.bytes}; the file was truncated or altered, so create it again"
         )
     if not verify:
         return
@@ -188,15 +189,15 @@ def regular_file(path: Path, follow_links: bool = False) -> os.stat_result:
     except (OSError, ValueError) as error:
         raise cannot_read(path, error) from error
     if stat.S_ISLNK(status.st_mode):
-        raise InputError(f"{path}: is a symbolic link; artifacts must contain the files themselves")
+        raise InputError(f"{path}: is a symbolic link; replace the link with the file itself")
     if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"{path}: is not a regular file")
+        raise InputError(f"{path}: is not a regular file; check the path")
     return status
 
 
 def cannot_read(path: Path, error: OSError | ValueError) -> InputError:
     """Return the error for a file that the system refuses to read."""
-    return InputError(f"{path}: cannot be read ({reason(error)})")
+    return InputError(f"{path}: cannot be read ({reason(error)}); check the path and its permissions")
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:

@@ -71,7 +71,7 @@ class JsonContent(BaseModel):
     @classmethod
     def damaged(cls, where: str, problem: str) -> InputError:
         """Return the error for a file with damaged content. `problem` starts with the name of the field."""
-        return InputError(f"{where}: field {' '.join(problem.split())}; {cls.remedy}")
+        return InputError(f"{where}: invalid content: field {' '.join(problem.split())}; {cls.remedy}")
 
     @classmethod
     def _path(cls, parts: Iterable[int | str]) -> list[str]:

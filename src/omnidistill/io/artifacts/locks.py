@@ -26,14 +26,15 @@ def exclusive(folder: Path) -> Iterator[None]:
 
     path = folder / ".lock"
     if path.is_symlink():
-        raise InputError(f"{path}: is a symbolic link; delete it")
+        raise InputError(f"{path}: this lock file is a symbolic link; delete the link")
     lock = FileLock(path, timeout=0)
     with making(folder):
         try:
             lock.acquire()
         except Timeout:
             raise InputError(
-                f"{folder}: in use by another process; wait until it ends, or choose another folder"
+                f"{folder}: this folder is in use by another process; wait until that process ends, or choose another "
+                "folder"
             ) from None
         except (PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
             raise cannot_write(path, error) from error

@@ -94,8 +94,8 @@ def read_tensors(path: Path, record: FileRecord | None = None) -> dict[str, Tens
         for magic, what in _LOOKS_LIKE.items():
             if start.startswith(magic):
                 raise InputError(
-                    f"{path}: looks like {what}, expected a safetensors file; pickles are never read, so "
-                    "save the tensors with safetensors.torch.save_file"
+                    f"{path}: looks like {what}, but only safetensors files can be read; save the tensors with "
+                    "safetensors.torch.save_file"
                 ) from error
         raise InputError(
             f"{path}: not a complete safetensors file ({one_line(error)}); the file was truncated or damaged, so "
@@ -115,8 +115,8 @@ def serialised(path: Path, tensors: Mapping[str, Tensor | Pieces]) -> Iterator[b
                 f"{tensor.dtype}" if isinstance(tensor, Pieces) else f"{tensor.dtype}, {tensor.layout}, {tensor.device}"
             )
             raise InputError(
-                f"{path}: tensor {name!r} ({kind}) cannot be stored; "
-                f"it must be dense, of type {', '.join(DTYPES.values())}, and not named '__metadata__'"
+                f"{path}: tensor {name!r} ({kind}) cannot be stored; pass a dense tensor of one of the types "
+                f"{', '.join(DTYPES.values())}, with a name other than '__metadata__'"
             )
     yield _header(tensors)
     for name, tensor in _ordered(tensors):
@@ -128,7 +128,10 @@ def serialised(path: Path, tensors: Mapping[str, Tensor | Pieces]) -> Iterator[b
             for start in range(0, flat.numel(), _CHUNK_BYTES):
                 yield flat[start : start + _CHUNK_BYTES].numpy().data
         if written != (expected := math.prod(tensor.shape) * tensor.dtype.itemsize):
-            raise InputError(f"{path}: tensor {name!r} is {written} bytes long, expected {expected}")
+            raise InputError(
+                f"{path}: the data of tensor {name!r} have {written} bytes, but its shape and dtype need {expected} "
+                "bytes; pass data of the correct size"
+            )
 
 
 def tensor_file_bytes(tensors: Mapping[str, Tensor | Pieces]) -> int:

@@ -88,7 +88,9 @@ class JsonlLog:
                 os.close(self._handle)
                 raise
         except OSError as error:
-            raise InputError(f"{path}: the metrics log cannot be opened ({error.strerror})") from error
+            raise InputError(
+                f"{path}: the metrics log cannot be opened ({error.strerror}); check the folder and its permissions"
+            ) from error
 
     def log(self, record: MetricsRecord) -> None:
         """Append a record, completely or not at all.
@@ -109,7 +111,7 @@ class JsonlLog:
             os.ftruncate(self._handle, self._end)
             if isinstance(error, OSError):
                 raise InputError(
-                    f"{self.path}: cannot be written ({error.strerror}); free disk space, then resume"
+                    f"{self.path}: cannot be written ({error.strerror}); free disk space, then resume the run"
                 ) from error
             raise
 
@@ -127,7 +129,7 @@ class JsonlLog:
             os.fsync(self._handle)
         except OSError as error:
             raise InputError(
-                f"{self.path}: cannot be written ({error.strerror}); free disk space, then resume"
+                f"{self.path}: cannot be written ({error.strerror}); free disk space, then resume the run"
             ) from error
         return self._end
 
@@ -148,12 +150,12 @@ class JsonlLog:
         if end > size:
             raise InputError(
                 f"{self.path}: has {size} bytes, but the checkpoint expects at least {end}; lines were lost, so "
-                "start again"
+                "start the run again"
             )
         if end and os.pread(self._handle, 1, end - 1) != b"\n":
             raise InputError(
-                f"{self.path}: no line ends at byte {end}, the position in the checkpoint; the file was altered, so "
-                "start again"
+                f"{self.path}: according to the checkpoint, a line must end at byte {end}, but none does; the file "
+                "was altered, so start the run again"
             )
         os.ftruncate(self._handle, end)
         return end

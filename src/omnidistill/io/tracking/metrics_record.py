@@ -59,4 +59,6 @@ def read_records(path: Path) -> list[MetricsRecord]:
     try:
         return [MetricsRecord.from_json(dict(json.loads(line))) for line in path.read_text("utf-8").splitlines()]
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); the log was altered, so distil again") from error
+        raise InputError(
+            f"{path}: the metrics log cannot be read ({error}); it was altered, so distil the set again"
+        ) from error

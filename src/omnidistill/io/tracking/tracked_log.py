@@ -34,7 +34,9 @@ class TrackerGroup:
         self._trackers: dict[str, Tracker] = {}
         for name in dict.fromkeys(names):
             if folder is None:
-                raise InputError(f"tracker {name!r}: needs the folder of a run; pass a folder, or omit the tracker")
+                raise InputError(
+                    f"tracker {name!r}: a tracker needs an output folder; pass a folder, or omit the tracker"
+                )
             try:
                 self._trackers[name] = _open(name, folder, settings)
             except Exception as error:

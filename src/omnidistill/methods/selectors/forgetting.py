@@ -35,8 +35,8 @@ def forgetting(
     num_snapshots = len(trajectory or ())
     if trajectory is None or num_snapshots < 2:
         raise InputError(
-            f"selector 'forgetting': needs at least 2 snapshots of the heads to count changes during training, but got "
-            f"{num_snapshots}; train experts first, or choose another selector"
+            "selector 'forgetting' compares snapshots of the heads during training and needs at least 2 of them, but "
+            f"got {num_snapshots}; train experts first, or choose another selector"
         )
     counts = forgetting_counts(train, trajectory)
     order = torch.randperm(len(train), generator=generator, device="cpu").to(counts.device)

@@ -76,7 +76,9 @@ def require_index(anchor: str | int | None) -> int | None:
         InputError: the anchor is still a name, because `bind` was not called.
     """
     if isinstance(anchor, str):
-        raise InputError(f"anchor '{anchor}' is a name; call bind(modalities) before using the objective")
+        raise InputError(
+            f"anchor '{anchor}' is still a name, not an index; call bind(modalities) before using the objective"
+        )
     return anchor
 
 
@@ -98,18 +100,24 @@ def check_contract(objective: Objective, modalities: Sequence[str]) -> Objective
         value, gradient = bound.value(outputs, targets), bound.gradient(outputs, targets)
     except Exception as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(f"{where}: value or gradient failed for outputs {tuple(outputs.shape)} ({why})") from error
+        raise InputError(
+            f"{where}: value() or gradient() raised an error for outputs of shape {tuple(outputs.shape)} ({why}); "
+            "correct the objective"
+        ) from error
     shapes = {"value": (value, ()), "gradient": (gradient, tuple(outputs.shape))}
     for name, (result, expected) in shapes.items():
         if not isinstance(result, Tensor) or tuple(result.shape) != expected:
             shape = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
-            raise InputError(f"{where}: {name} has shape {shape}; expected {expected}")
+            raise InputError(f"{where}: {name}() returned {shape}, expected a tensor of shape {expected}")
         if not bool(torch.isfinite(result).all()) or not result.requires_grad:
-            raise InputError(f"{where}: {name} contains NaN or Inf, or is not differentiable")
+            raise InputError(
+                f"{where}: {name}() must return finite, differentiable values; found NaN, Inf or no gradient"
+            )
     (by_autograd,) = torch.autograd.grad(value, outputs)
     if not torch.allclose(gradient, by_autograd, rtol=1e-4, atol=1e-8):
         raise InputError(
-            f"{where}: gradient is not the derivative of value; run omnidistill.testing.check_objective for details"
+            f"{where}: gradient() does not return the derivative of value(); run omnidistill.testing.check_objective "
+            "for details"
         )
     return bound
 

@@ -77,7 +77,9 @@ def accumulate_moments(train: FeatureSet, pairing: Pairing = "groups") -> Moment
         InputError: there are fewer than two rows, or the pairing is "groups" and the data has a pairing matrix.
     """
     if len(train) < 2:
-        raise InputError("moments: the set has 1 row; a covariance needs at least two")
+        raise InputError(
+            "moments: there are fewer than two training rows; pass at least two rows to compute covariances"
+        )
     if pairing == "groups":
         _check_groups(train)
     train = train.to(float64_device(train.device))
@@ -115,7 +117,9 @@ def error_weighted_cross(train: FeatureSet, snapshots: Sequence[Heads], tau: flo
         InputError: there are no snapshots, or the data has a pairing matrix.
     """
     if not snapshots:
-        raise InputError("error-weighted cross-covariance: no heads given; pass at least one snapshot")
+        raise InputError(
+            "error-weighted cross-covariance: there are no snapshots of the heads; pass at least one snapshot"
+        )
     _check_groups(train)
     codes = train.group_codes
     sizes = torch.bincount(codes)[codes].float()

@@ -141,7 +141,8 @@ def train_experts(
     """
     if len(starts) != config.num_starts:
         raise InputError(
-            f"{len(starts)} starts given, but experts.num_starts = {config.num_starts}; the two must be equal"
+            f"experts: got {len(starts)} starts (initial heads), but experts.num_starts = {config.num_starts}; the two "
+            "numbers must be equal"
         )
     require_alike(starts)
     start_numbers = starts_of_experts(config.num_experts, len(starts))
@@ -149,7 +150,7 @@ def train_experts(
     key = ExpertKey(config.model_dump(mode="json"), trainings, seed, dict(identity or {}))
     progress, engine = progress or SilentProgress(), engine or LocalEngine()
     if folder is None and not engine.here:
-        raise InputError("experts: an engine with several processes needs a folder; give one, or use engine='local'")
+        raise InputError("experts: an engine with several processes needs a folder; pass one, or use engine='local'")
 
     def train_with(writer: SnapshotWriter | MemorySnapshotWriter) -> ExpertBuffer:
         return _train(starts, start_numbers, train, config, writer, key, spectrum_epochs, progress, engine, reopen)
@@ -255,7 +256,9 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
             ExpertKey.from_json(meta["key"], str(folder)),
         )
     except (KeyError, TypeError) as error:
-        raise InputError(f"{folder}: experts damaged or from another version ({error}); train them again") from error
+        raise InputError(
+            f"{folder}: the experts are damaged or from another version ({error}); train them again"
+        ) from error
 
 
 def squared_distances(snapshots: Snapshots, modalities: Sequence[str]) -> Float[Tensor, "E M S S"]:

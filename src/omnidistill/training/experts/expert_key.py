@@ -54,4 +54,6 @@ class ExpertKey:
             starts = tuple(StartTraining(float(s["learning_rate"]), int(s["num_epochs"])) for s in tree["starts"])
             return ExpertKey(dict(tree["config"]), starts, int(tree["seed"]), dict(tree["identity"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{where}: the key of the experts is damaged ({error}); train them again") from error
+            raise InputError(
+                f"{where}: the stored settings of the experts are damaged ({error}); train the experts again"
+            ) from error

@@ -52,7 +52,9 @@ def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) ->
     paths = tuple(folder / Path(record.name).name for record in records)
     for path, record in zip(paths, records, strict=True):
         if not path.is_file() or path.stat().st_size != record.bytes:
-            raise InputError(f"{path}: file is missing or not {record.bytes} bytes long; train the experts again")
+            raise InputError(
+                f"{path}: the file is missing or does not have {record.bytes} bytes; train the experts again"
+            )
         read_tensors(path, record if verify else None)
     return StoredSnapshots(paths)
 
@@ -79,7 +81,7 @@ class BlockKey:
             return BlockKey((int(start), int(stop)))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"{where}: the key of the training is damaged ({error}); train the experts again"
+                f"{where}: the stored range of training runs is damaged ({error}); train the experts again"
             ) from error
 
 
@@ -123,7 +125,9 @@ class SnapshotWriter:
             stored, seconds = dict(state["key"]), float(state["seconds"])
             records = [FileRecord(**{**record, "name": Path(record["name"]).name}) for record in state["files"]]
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: damaged ({error}); remove {folder} and train the experts again") from error
+            raise InputError(
+                f"{path}: the file is damaged ({error}); remove {folder} and train the experts again"
+            ) from error
         require_same(folder, type(key).from_json(stored, str(path)), key)
         return SnapshotWriter(folder, key, seconds, records)
 
