@@ -90,9 +90,9 @@ def _check(
     sizes |= {"latent": latent, "positives_per_group": positives_per_group}
     for what, size in sizes.items():
         if size < 1:
-            raise InputError(f"planted data: {what} is {size}; it must be at least 1")
+            raise InputError(f"planted data: {what} is {size}, but must be at least 1")
     if not 0 <= noise < float("inf"):
-        raise InputError(f"planted data: noise is {noise}; it must be finite and at least 0")
+        raise InputError(f"planted data: noise is {noise}, but must be finite and at least 0")
 
 
 def _layout(rows: Mapping[str, int], positives: int) -> tuple[Int[Tensor, " n"], tuple[str, ...], tuple[str, ...]]:

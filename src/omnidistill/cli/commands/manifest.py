@@ -60,7 +60,8 @@ def run(options: argparse.Namespace) -> None:
         manifest, notes = build_manifest(options.source, options.modalities, options.seed)
     elif options.modalities:
         raise InputError(
-            f"{options.source}: --modalities applies only to folders; in a manifest, the columns define the modalities"
+            f"{options.source}: --modalities applies only to a folder of media files; "
+            "the columns of a manifest define its modalities, so omit --modalities"
         )
     else:
         manifest, notes = read_manifest(options.source), ()

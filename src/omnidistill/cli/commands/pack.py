@@ -39,15 +39,15 @@ def add(group: CommandGroup) -> None:
         "may be omitted if --features is a .parquet file that contains these columns",
     )
     for column, content in (
-        ("id", "unique row ids"),
-        ("group", "groups; rows of the same group are positives of each other"),
-        ("split", "splits: train, validation, test and (optionally) heads"),
+        ("id", "table column with the unique id of every row"),
+        ("group", "table column with the group of every row; rows of the same group are positives of each other"),
+        ("split", "table column with the split of every row: train, validation, test or (optionally) heads"),
     ):
         parser.add_argument(
             f"--{column}",
             default=column,
             metavar="COLUMN",
-            help=f"name of the table column (default: {column}) with the {content}",
+            help=f"{content} (default: {column})",
         )
     parser.add_argument(
         "--merge-duplicates",
@@ -56,8 +56,8 @@ def add(group: CommandGroup) -> None:
         const=True,
         default=False,
         metavar="MODALITIES",
-        help="merge groups of the same split if they share an identical row in any modality, such as the same image; "
-        "to check only some modalities, list them: image,audio",
+        help="merge groups of the same split if they have an identical row in any modality, for example the same "
+        "image. To check only some modalities, list them: image,audio",
     )
     parser.add_argument(
         "--drop-leaks",
@@ -66,9 +66,9 @@ def add(group: CommandGroup) -> None:
         const=True,
         default=False,
         metavar="MODALITIES",
-        help="drop rows that leak between splits: first all rows of other splits that are identical to a test row in "
-        "any modality, then rows of the splits heads and train that are identical to a validation row in any "
-        "modality; to check only some modalities, list them: image,audio",
+        help="drop leaked rows. A row of another split leaks if it is identical to a test row in any modality; a row "
+        "of the splits heads and train also leaks if it is identical to a remaining validation row. To check only "
+        "some modalities, list them: image,audio",
     )
     add_preprocessing(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="SET", help="output folder")
