@@ -82,8 +82,8 @@ def _check(
     check_split_names(rows)
     if not modalities or not rows:
         raise InputError(
-            "planted data: no modalities or no rows; pass at least one modality with its width, and one split with its "
-            "number of rows"
+            "planted data: no modalities or no rows; pass {modality: width} and {split: number of rows}, each with at "
+            "least one entry"
         )
     sizes = {f"width of {name!r}": width for name, width in modalities.items()}
     sizes |= {f"rows of split {name!r}": count for name, count in rows.items()}

@@ -90,12 +90,12 @@ def _checked(path: Path, name: str, x: Tensor) -> Tensor:
         kind = str(x.dtype).removeprefix("torch.")
         raise InputError(
             f"{path}: modality {name!r} has dtype {kind}; features must be integers, float16, bfloat16, float32 or "
-            "float64 (put ids, groups and splits in the table)"
+            "float64; put ids, groups and splits in the table"
         )
     if x.ndim != 2:
         raise InputError(
-            f"{path}: modality {name!r} has shape {tuple(x.shape)}; features must have shape (rows, width) "
-            "(put ids, groups and splits in the table)"
+            f"{path}: modality {name!r} has shape {tuple(x.shape)}; features must have shape (rows, width); "
+            "put ids, groups and splits in the table"
         )
     if 0 in x.shape:
         missing = "rows" if x.shape[0] == 0 else "columns"
@@ -193,8 +193,8 @@ def _from_numpy(path: Path, name: str, array: object) -> Tensor:
         )
         raise InputError(
             f"{path}: modality {name!r} has dtype {array.dtype}; "
-            f"features must be integers or floats of at most 64 bits{hint} "
-            "(put ids, groups and splits in the table)"
+            f"features must be integers or floats of at most 64 bits{hint}; "
+            "put ids, groups and splits in the table"
         )
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
