@@ -76,7 +76,7 @@ CASES = {
     ),
     "no split column": (lambda a, t: t.pop("split"), "no column 'split'"),
     "no id column": (lambda a, t: t.update({"idd": t.pop("id")}), "no column 'id'.*did you mean 'idd'"),
-    "an object array": (lambda a, t: a.update(touch=np.array([{}] * 10, dtype=object)), "an object array"),
+    "an object array": (lambda a, t: a.update(touch=np.array([{}] * 10, dtype=object)), "it contains pickled objects"),
     "truth values": (lambda a, t: a.update(touch=np.ones((10, 2), dtype=bool)), "'touch' has dtype bool"),
     "a name with a folder": (lambda a, t: a.update({"../up": a.pop("touch")}), r"'\.\./up': this name is not allowed"),
 }

@@ -45,7 +45,8 @@ class SetSettings(Component):
         """
         if isinstance(self.size, str):
             raise InputError(
-                f"distill.size = {self.size!r} is a size budget, but this step requires a number of rows; set a number of rows"
+                f"distill.size = {self.size!r} is a size budget, but a number of rows is required here; "
+                "set a number of rows"
             )
         return self.size
 
