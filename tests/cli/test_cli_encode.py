@@ -85,7 +85,10 @@ def test_a_dry_run_writes_nothing(manifest: Path, tmp_path: Path, capsys: pytest
     ("typed", "message"),
     [
         (["--encoder", "letters"], r"only one encoder \(text\)"),
-        (["--encoder", "letters", "--encoder", "letters:2"], r"'text' already has an encoder; use MODALITY=letters:2"),
+        (
+            ["--encoder", "letters", "--encoder", "letters:2"],
+            r"'text' already has an encoder; give this encoder another modality: MODALITY=letters:2",
+        ),
         (["--encoder", "letters", "--encoder", "sounds"], r"modality 'audio' is not a column of the manifest"),
         (
             ["--encoder", "letters", "--encoder", "sound=sounds", "--limit", 0],

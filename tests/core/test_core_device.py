@@ -23,11 +23,11 @@ def test_a_name_that_is_none_is_refused(name: str) -> None:
 
 def test_a_gpu_that_is_missing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: False)
-    with pytest.raises(InputError, match="this build of torch does not support CUDA"), written_as_options():
+    with pytest.raises(InputError, match="this build of PyTorch does not support CUDA"), written_as_options():
         resolve_device("cuda")
     monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    missing = "--device cuda: torch finds no GPU on this machine; use --device cpu"
+    missing = "--device cuda: PyTorch finds no GPU on this machine; use --device cpu"
     with pytest.raises(InputError, match=missing), written_as_options():
         resolve_device("cuda")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

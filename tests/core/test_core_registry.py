@@ -174,9 +174,11 @@ def test_a_name_can_be_registered_again_by_its_own_definition_only(plain: Regist
     again = plain.register("bars")(define("one.plots"))  # reloaded
     plain.register("bars")(define("__main__"))  # run as a script
     plain.register("bars")(again)
-    with pytest.raises(InputError, match=r"^plotter 'bars' from package 'other': another plotter has this name"):
+    with pytest.raises(
+        InputError, match=r"^plotter 'bars' from package 'other': another plotter already has this name"
+    ):
         plain.register("bars")(define("other.plots"))
-    with pytest.raises(InputError, match=r"'lines' from package 'other': another plotter has this name"):
+    with pytest.raises(InputError, match=r"'lines' from package 'other': another plotter already has this name"):
         plain.register("lines")(define("other.plots"))
     assert plain.get("bars") is again
 
@@ -187,9 +189,9 @@ def test_only_callables_are_registered(plain: Registry[Any]) -> None:
 
 
 def test_a_component_needs_the_base_class(shapes: ComponentRegistry[Shape]) -> None:
-    with pytest.raises(InputError, match=r"^shape 'box' from package '.*': .*Box.* does not derive from .*\.Shape$"):
+    with pytest.raises(InputError, match=r"^shape 'box' from package '.*': .*Box.* must be a subclass of .*\.Shape$"):
         shapes.register("box")(Box)
-    with pytest.raises(InputError, match="does not derive from"):
+    with pytest.raises(InputError, match="must be a subclass of"):
         shapes.register("circle")(Circle(radius=1.0))
 
 

@@ -138,7 +138,7 @@ def test_a_malformed_state_is_refused_and_changes_nothing(change: str) -> None:
     streams = Streams(3)
     draw(streams, "a")
     before = streams.state()
-    with pytest.raises(InputError, match=r"random streams: .*field '"):
+    with pytest.raises(InputError, match=r"random generators: .*field '"):
         streams.restore(broken(change))
     after = streams.state()
     assert set(after) == set(before)

@@ -78,10 +78,10 @@ def test_what_cannot_be_read_is_one_line() -> None:
         r"splits: found one text for 5 rows": lambda: raw_from_arrays(good, splits="train"),
         r"modality 'b': 4 rows, but there are 5 ids": lambda: raw_from_arrays({**good, "b": good["b"][:4]}),
         r"x: the rows have different lengths": lambda: as_rows("x", [[1.0, 2.0], [1.0]]),
-        r"x: dtype is <U1; features must be numbers": lambda: as_rows("x", [["a"]]),
+        r"x: dtype is <U1; features must be integers or floating-point numbers": lambda: as_rows("x", [["a"]]),
         r"x: dtype is bool; features must be real numbers": lambda: as_rows("x", torch.ones(2, 2, dtype=torch.bool)),
-        r"x: shape is \(3,\); features must be rows x width": lambda: as_rows("x", [1, 2, 3]),
-        r"a training groups are too few|too few to split": lambda: raw_from_arrays({"a": [[1.0]], "b": [[2.0]]}),
+        r"x: shape is \(3,\); features must have shape \(rows, width\)": lambda: as_rows("x", [1, 2, 3]),
+        r"a training groups are too few|too few to take some": lambda: raw_from_arrays({"a": [[1.0]], "b": [[2.0]]}),
         r"split 'trian': unknown": lambda: FeatureSet.from_arrays(good, splits=["trian", *SPLITS[1:]]),
     }
     for message, act in cases.items():

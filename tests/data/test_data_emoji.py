@@ -60,7 +60,7 @@ def test_provenance_names_licences_and_encoders_of_what_was_loaded():
 
 @pytest.mark.parametrize(
     ("variants", "names"),
-    [(("notto",), "did you mean 'noto'"), ((), "give one or more of"), (("noto", "noto"), "each once")],
+    [(("notto",), "did you mean 'noto'"), ((), "pass one or more of"), (("noto", "noto"), "each at most once")],
 )
 def test_variants_that_are_not_there(variants, names):
     with pytest.raises(InputError, match=names):

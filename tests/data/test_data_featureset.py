@@ -59,8 +59,8 @@ def bad(value, row, column):
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
-        ({"features": {"a": torch.ones(3, 2)}}, "fewer than two modalities: 'a'"),
-        ({"features": {}}, "fewer than two modalities"),
+        ({"features": {"a": torch.ones(3, 2)}}, "found only 'a'; a paired set needs at least two modalities"),
+        ({"features": {}}, "found none; a paired set needs at least two modalities"),
         ({"features": {"a": torch.ones(3, 2), "b": torch.ones(4, 2)}}, "'b': 4 rows, but there are 3 ids"),
         ({"features": {"a": torch.ones(3, 2), "b": torch.ones(3)}}, r"'b': shape is \(3,\)"),
         ({"features": {"a": torch.ones(3, 2), "b": torch.ones(3, 0)}}, r"'b': shape is \(3, 0\)"),
@@ -74,17 +74,20 @@ def bad(value, row, column):
         ({"groups": ("x", "y")}, "groups: 2 rows"),
         ({"splits": ("train", "test")}, "splits: 2 rows"),
         ({"splits": ("train", "tset", "tset")}, "'tset'.*did you mean 'test'"),
-        ({"splits": ("train", "train", "test")}, "group 'y': in splits 'train' and 'test'"),
-        ({"pairing": torch.ones(2, 3)}, r"pairing: dtype is float32, shape is \(2, 3\)"),
-        ({"pairing": torch.ones(3, 3).long()}, "pairing: dtype is int64"),
+        ({"splits": ("train", "train", "test")}, "group 'y': contains rows of split 'train' and of split 'test'"),
+        ({"pairing": torch.ones(2, 3)}, r"pairing: found dtype float32 and shape \(2, 3\)"),
+        ({"pairing": torch.ones(3, 3).long()}, "pairing: found dtype int64"),
         ({"pairing": torch.full((3, 3), 1.5)}, "from 1.5 to 1.5"),
         ({"pairing": torch.full((3, 3), -0.5)}, "from -0.5"),
         ({"pairing": torch.full((3, 3), float("nan"))}, "nan"),
         (
             {"preprocessing": Preprocessing(True, EPSILON, {"a": torch.ones(2)})},
-            "'b': width is 4, but the preprocessing",
+            "'b': the features have width 4, but the preprocessing",
         ),
-        ({"preprocessing": Preprocessing(True, EPSILON, {"a": torch.ones(2), "b": torch.ones(3)})}, "'b': width is 4"),
+        (
+            {"preprocessing": Preprocessing(True, EPSILON, {"a": torch.ones(2), "b": torch.ones(3)})},
+            "'b': the features have width 4",
+        ),
     ],
 )
 def test_a_set_that_is_not_sound_is_refused_in_one_line(changes, names):
@@ -177,7 +180,7 @@ def test_only_comes_before_or_after_a_choice_of_rows(whole):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("a", "d"), r"modality 'd': not in the set; the set has a, b, c"),
+        (("a", "d"), r"modality 'd': not in the set; the modalities of the set are a, b, c"),
         (("a",), r"modalities \['a'\]: a paired set needs at least two"),
         (("a", "a"), "needs at least two"),
         ((), "needs at least two"),
@@ -190,7 +193,7 @@ def test_modalities_that_make_no_set(whole, names, message):
 
 @pytest.mark.parametrize(
     ("rows", "names"),
-    [([], "at least one"), ([28], "rows 0 to 27"), ([-1], "from -1"), ([3, 3], "twice")],
+    [([], "at least one"), ([28], "between 0 and 27"), ([-1], "from -1"), ([3, 3], "twice")],
 )
 def test_rows_that_cannot_be_selected(whole, rows, names):
     with pytest.raises(InputError, match=names):
@@ -198,7 +201,7 @@ def test_rows_that_cannot_be_selected(whole, rows, names):
 
 
 def test_a_missing_split_lists_what_exists(whole):
-    with pytest.raises(InputError, match=r"'train': no rows; the set has test \(8\)"):
+    with pytest.raises(InputError, match=r"'train': no rows; the splits with rows are test \(8\)"):
         whole.split("test").split("train")
 
 

@@ -95,7 +95,7 @@ def test_the_steps_of_some_modalities_do_to_them_what_all_steps_do(centre):
     for name, x in part.apply({"a": raw["a"], "c": raw["c"]}).items():
         assert torch.equal(x, steps.apply(raw)[name])
     if centre:
-        with pytest.raises(InputError, match="'b': width is 5, but no mean"):
+        with pytest.raises(InputError, match="'b': the features have width 5, but no mean"):
             part.apply({"b": raw["b"]})
     assert len(steps.means) == 3 * centre
 
@@ -150,11 +150,11 @@ def test_a_large_common_offset_leaves_the_mean_exact():
 
 def test_a_modality_without_a_mean_or_of_another_width_is_refused():
     steps = Preprocessing.fit({"a": rows(3, 4)}, standardise=True, centre=True)
-    with pytest.raises(InputError, match=r"'b': width is 4, but no mean.*a \(4\)"):
+    with pytest.raises(InputError, match=r"'b': the features have width 4, but no mean.*a \(4\)"):
         steps.apply({"b": rows(3, 4)})
-    with pytest.raises(InputError, match="'a': width is 5, but its recorded mean has width 4"):
+    with pytest.raises(InputError, match="'a': the features have width 5, but the stored mean has width 4"):
         steps.apply({"a": rows(3, 5)})
-    with pytest.raises(InputError, match="'a': width is 5"):
+    with pytest.raises(InputError, match="'a': the features have width 5"):
         steps.head_bias({"a": rows(2, 5)})
 
 

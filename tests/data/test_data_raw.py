@@ -23,7 +23,7 @@ def test_any_float_type_and_no_captions_are_fine():
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
-        ({"features": {}}, "no modality"),
+        ({"features": {}}, "the dict is empty"),
         ({"features": {"a": torch.zeros(3, 2), "b": torch.zeros(4, 2)}}, "'b': 4 rows"),
         ({"groups": ("x", "y")}, "groups: 2 rows"),
         ({"splits": ("train",) * 4}, "splits: 4 rows"),

@@ -151,7 +151,7 @@ def test_a_damaged_identity_is_refused() -> None:
     identity = CheckpointIdentity({"seed": 1, "distill": {}}, {"data": "a"})
     assert CheckpointIdentity.from_json(identity.to_json(), "checkpoint") == identity
     for tree in ({}, {"config": 5, "provenance": {}}, {"config": {}, "provenance": 5}):
-        with pytest.raises(InputError, match=r"^checkpoint: the identity in the checkpoint is damaged"):
+        with pytest.raises(InputError, match=r"^checkpoint: the description of the run in the checkpoint is damaged"):
             CheckpointIdentity.from_json(tree, "checkpoint")
 
 

@@ -168,7 +168,7 @@ def refusal(folder: Path) -> str:
 def test_a_newer_schema_is_refused(saved: Path) -> None:
     altered(saved, lambda meta: meta.update(schema=2, modalities="in another form"))
     assert refusal(saved) == (
-        "the set has schema 2, but this version of omnidistill reads schemas up to 1; upgrade omnidistill"
+        "the set has schema version 2, but this version of omnidistill reads only versions up to 1; upgrade omnidistill"
     )
 
 
@@ -240,15 +240,21 @@ def test_damage_is_an_error_that_names_file_and_field(
     [
         (
             lambda meta: meta.update(size=99),
-            "the rows of video have shape (300, 9), but the specification says (297, 9)",
+            "the rows of video have shape (300, 9), but the specification of the set requires (297, 9)",
         ),
         (
             lambda meta: meta["modalities"].update(text=9),
             "the rows of text have shape (300, 8), but the specification ",
         ),
-        (lambda meta: meta["modalities"].update(smell=9), "the tensors do not fit the specification ('smell')"),
+        (
+            lambda meta: meta["modalities"].update(smell=9),
+            "the tensors do not match the specification of the set ('smell')",
+        ),
         (lambda meta: meta["storage"].update(bits=8), "the rows of video have shape (300, 5), but the specification "),
-        (lambda meta: meta.update(similarity={"kind": "full"}), "the tensors do not fit the specification ("),
+        (
+            lambda meta: meta.update(similarity={"kind": "full"}),
+            "the tensors do not match the specification of the set (",
+        ),
     ],
 )
 def test_a_specification_that_does_not_fit_the_tensors_is_refused(
@@ -260,7 +266,9 @@ def test_a_specification_that_does_not_fit_the_tensors_is_refused(
 def test_damage_of_the_provenance_is_an_error_that_names_file_and_field(saved: Path) -> None:
     tree = json.loads((saved / PROVENANCE).read_text("utf-8"))
     (saved / PROVENANCE).write_text(json.dumps({**tree, "notes": 5}), "utf-8")
-    with pytest.raises(InputError, match=rf"{PROVENANCE}: field 'notes' has the wrong type: 5; the file was altered$"):
+    with pytest.raises(
+        InputError, match=rf"{PROVENANCE}: field 'notes' has a value of the wrong type: 5; the file was altered$"
+    ):
         DistilledSet.load(saved)
 
 

@@ -162,7 +162,7 @@ def test_a_class_that_lacks_a_function_is_refused_when_it_is_registered() -> Non
     with pytest.raises(InputError, match=r"objective 'half'.*Half does not define gradient"):
         od.objectives.register("half")(Half)
     unrelated: Any = dict
-    with pytest.raises(InputError, match=r"does not derive from .*Objective"):
+    with pytest.raises(InputError, match=r"must be a subclass of .*Objective"):
         od.objectives.register("unrelated")(unrelated)
 
 

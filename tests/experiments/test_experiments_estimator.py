@@ -184,16 +184,18 @@ def test_what_is_wrong_is_said(fitted: Distiller, raw: RawFeatures, arrays: dict
         "modality 'c': the Distiller was not fitted to this modality; choose from a, b": lambda: fitted.transform(
             {"c": arrays["a"]}
         ),
-        "its recorded mean has width 12": lambda: fitted.transform({"a": arrays["b"]}),
+        "the stored mean has width 12": lambda: fitted.transform({"a": arrays["b"]}),
         "both set the number of rows; pass only one": lambda: Distiller(size=6, budget="1%").fit(arrays),
         "no parameter 'sizes'; .*; did you mean 'size'": lambda: small.set_params(sizes=3),
         "a RawFeatures already contains them; omit these": lambda: small.fit(raw, ids=raw.ids),
         "modality 'a': dtype is <U1": lambda: small.fit({**arrays, "a": np.array([["x"]])}),
-        r"modality 'a': shape is \(3,\); features must be rows x width": lambda: small.fit({**arrays, "a": [1, 2, 3]}),
-        "device='gpu': no device has this name": lambda: Distiller(size=6, preset="smoke", device="gpu").fit(raw),
+        r"modality 'a': shape is \(3,\); features must have shape \(rows, width\)": lambda: small.fit(
+            {**arrays, "a": [1, 2, 3]}
+        ),
+        "device='gpu': unknown device": lambda: Distiller(size=6, preset="smoke", device="gpu").fit(raw),
         "2 training groups are too few": lambda: small.fit({name: x[:2] for name, x in arrays.items()}),
         "modality 'b': 5 rows, but there are 4 ids": lambda: small.fit({"a": arrays["a"][:4], "b": arrays["b"][:5]}),
-        "no modality given": lambda: small.fit({}),
+        "features: the dict is empty": lambda: small.fit({}),
     }
     for message, act in cases.items():
         with pytest.raises(InputError, match=message):

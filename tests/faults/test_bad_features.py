@@ -52,7 +52,10 @@ def put(array, row, column, value):
 CASES = {
     "mismatched row counts": (lambda a, t: a.update(speech=a["speech"][:9]), "'speech': 9 rows, but there are 10 ids"),
     "fewer rows in the table": (lambda a, t: [v.pop() for v in t.values()], "'video': 10 rows, but there are 9 ids"),
-    "one modality only": (lambda a, t: [a.pop("speech"), a.pop("touch")], "fewer than two modalities: 'video'"),
+    "one modality only": (
+        lambda a, t: [a.pop("speech"), a.pop("touch")],
+        "found only 'video'; a paired set needs at least two modalities",
+    ),
     "NaN": (lambda a, t: put(a["speech"], 7, 2, np.nan), r"'speech', row 7 \(id 'r7'\), column 2: the value is nan"),
     "Inf": (lambda a, t: put(a["touch"], 0, 0, np.inf), r"'touch', row 0 \(id 'r0'\), column 0: the value is inf"),
     "a zero vector": (
@@ -67,11 +70,14 @@ CASES = {
     "no test": (lambda a, t: drop(t, "test"), "no 'test' rows"),
     "an unknown split": (lambda a, t: t["split"].__setitem__(9, "tset"), "row 9.*'tset'.*did you mean 'test'"),
     "an empty split": (lambda a, t: t["split"].__setitem__(9, ""), "row 9, column 'split' is missing"),
-    "a group across splits": (lambda a, t: t["group"].__setitem__(9, "g3"), "group 'g3': in splits 'train' and 'test'"),
+    "a group across splits": (
+        lambda a, t: t["group"].__setitem__(9, "g3"),
+        "group 'g3': contains rows of split 'train' and of split 'test'",
+    ),
     "no split column": (lambda a, t: t.pop("split"), "no column 'split'"),
     "no id column": (lambda a, t: t.update({"idd": t.pop("id")}), "no column 'id'.*did you mean 'idd'"),
-    "an object array": (lambda a, t: a.update(touch=np.array([{}] * 10, dtype=object)), "an object array"),
-    "truth values": (lambda a, t: a.update(touch=np.ones((10, 2), dtype=bool)), "'touch' is bool"),
+    "an object array": (lambda a, t: a.update(touch=np.array([{}] * 10, dtype=object)), "it contains pickled objects"),
+    "truth values": (lambda a, t: a.update(touch=np.ones((10, 2), dtype=bool)), "'touch' has dtype bool"),
     "a name with a folder": (lambda a, t: a.update({"../up": a.pop("touch")}), r"'\.\./up': this name is not allowed"),
 }
 
@@ -99,7 +105,7 @@ def test_a_column_that_is_not_there(tmp_path, option):
 
 def test_no_table(tmp_path):
     np.savez(tmp_path / "f.npz", **arrays())
-    refused(tmp_path, tmp_path / "f.npz", None, "no table given")
+    refused(tmp_path, tmp_path / "f.npz", None, "the table is missing")
 
 
 def test_a_repair_that_leaves_a_split_empty(tmp_path):
@@ -119,8 +125,8 @@ def test_modalities_of_a_repair_that_are_not_in_the_set(tmp_path, option):
     table = write_table(tmp_path / "t.csv", columns())
     for choice, match in (
         (["video", "toch"], "no modality 'toch'; the modalities are video, speech, touch; did you mean 'touch'"),
-        ([], r"found \[\]; pass a list of modalities"),
-        ("video", "found 'video'; pass a list of modalities"),
+        ([], r"found \[\]; pass a list with one or more modalities"),
+        ("video", "found 'video'; pass a list with one or more modalities"),
     ):
         refused(tmp_path, tmp_path / "f.npz", table, f"{option}: {match}", **{option: choice})
 
@@ -133,7 +139,7 @@ def test_a_repair_hides_no_invalid_row(tmp_path, option):
     np.savez(tmp_path / "f.npz", **features)
     for column, row, value, match in (
         ("id", 4, "r8", "id 'r8': rows 4 and 8"),
-        ("group", 4, "g8", "group 'g8': in splits 'train' and 'test'"),
+        ("group", 4, "g8", "group 'g8': contains rows of split 'train' and of split 'test'"),
     ):
         bad = {**table, column: [value if number == row else name for number, name in enumerate(table[column])]}
         refused(tmp_path, tmp_path / "f.npz", write_table(tmp_path / "t.csv", bad), match, **{option: True})
@@ -173,14 +179,16 @@ def test_a_pickle_is_never_opened_whatever_it_is_called(tmp_path, name, content,
     content(place / name, Bomb(tmp_path / "exploded"))
     np.save(place / "other.npy", arrays()["video"])  # with the file left out, one modality only
     source = place if folder else place / name
-    refused(tmp_path, source, write_table(tmp_path / "t.csv", columns()), r"f\.|fewer than two modalities")
+    refused(
+        tmp_path, source, write_table(tmp_path / "t.csv", columns()), r"f\.|a paired set needs at least two modalities"
+    )
     assert not (tmp_path / "exploded").exists()
 
 
 def test_a_pickle_as_features_says_so(tmp_path):
     table = write_table(tmp_path / "t.csv", columns())
     (tmp_path / "f.npz").write_bytes(pickle.dumps([1]))
-    refused(tmp_path, tmp_path / "f.npz", table, "a pickle, an object array or not a NumPy file")
+    refused(tmp_path, tmp_path / "f.npz", table, "not a NumPy file, or it contains pickled objects")
     torch.save(torch.ones(2), tmp_path / "f.pt")
     refused(tmp_path, tmp_path / "f.pt", table, "are pickles")
     torch.save(torch.ones(2), tmp_path / "f.safetensors")

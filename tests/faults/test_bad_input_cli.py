@@ -124,10 +124,10 @@ def vector(arrays: Arrays, rows: Rows) -> None:
     ("damage", "told"),
     [
         (fewer_rows, ("'b'", "11", "12")),
-        (one_modality, ("fewer than two modalities", "'a'")),
+        (one_modality, ("at least two modalities", "'a'")),
         (not_a_number, ("'b'", "row 7", "i7", "nan")),
         (infinite, ("'a'", "row 3", "i3", "inf")),
-        (zero_row, ("'a'", "row 4", "i4", "no direction")),
+        (zero_row, ("'a'", "row 4", "i4", "cosine similarity is undefined")),
         (duplicate_id, ("'i2'", "2", "5", "unique")),
         (crossing_group, ("'g0'", "'train'", "'test'")),
         (unknown_split, ("'holdout'",)),
@@ -337,7 +337,7 @@ def test_a_split_is_missing(missing: str, tmp_path: Path) -> None:
     packed(tmp_path / "SET", data.select(keep))
     for more in ((), ("--bytes", "40%")):
         command = ("distill", tmp_path / "SET", *SMALL, *more, "-o", tmp_path / "RUN")
-        refused(cli(*command), f"split '{missing}'", "the set has")
+        refused(cli(*command), f"split '{missing}'", "the splits with rows are")
     assert not (tmp_path / "RUN").exists()
 
 

@@ -15,28 +15,34 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def add_set(parser: argparse.ArgumentParser, output: str) -> None:
     """Add the SET argument, `--output`, `--heads`, and the options that `add_settings` adds."""
     parser.add_argument(
-        "set", metavar="SET", help="folder that 'pack' or 'encode' wrote, or the name 'emoji' for the bundled data"
+        "set", metavar="SET", help="dataset folder written by 'pack' or 'encode', or 'emoji' for the bundled dataset"
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar=output, help="folder to write")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar=output, help="output folder")
     parser.add_argument(
         "--heads",
         type=Path,
         metavar="FILE|DIR",
-        help="pre-trained heads: a .safetensors file, or a folder that 'heads' wrote",
+        help="pre-trained projection heads: a .safetensors file, or a folder written by 'omnidistill heads'",
     )
     add_settings(parser)
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add the options that determine the settings of a run."""
-    parser.add_argument("--preset", metavar="NAME", help="name of built-in settings (default: recommended)")
-    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="TOML file with your settings")
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="built-in collection of settings (default: recommended); 'omnidistill presets' lists all",
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE.toml", help="TOML file with your settings, instead of --preset"
+    )
     parser.add_argument(
         "--set",
         dest="set_values",
         action="append",
         metavar="KEY=VALUE",
-        help="change one setting, such as distill.iterations=500; can be repeated",
+        help="change one setting, for example distill.iterations=500; can be repeated",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="seed for all random numbers (default: 0)")
 
@@ -47,7 +53,8 @@ def add_device(parser: argparse.ArgumentParser) -> None:
         "--device",
         default="auto",
         metavar="NAME",
-        help="device to compute on: auto (the default: a GPU if torch finds one), cpu, cuda, cuda:1 or mps",
+        help="device to compute on: auto, cpu, cuda, cuda:1 or mps; auto (the default) is a CUDA GPU if PyTorch finds "
+        "one, otherwise the CPU",
     )
 
 
@@ -56,7 +63,7 @@ def add_dry_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="run only a few steps to estimate the total steps, time, disk space and memory; save nothing",
+        help="run a few steps to estimate the number of steps, time, disk space and memory; save nothing",
     )
 
 
@@ -66,8 +73,8 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         "--engine",
         default="local",
         metavar="local|ray[:ADDRESS]",
-        help="where the work runs: local (the default) is this process, ray is a new Ray cluster on this machine, and "
-        "ray:ADDRESS is an existing cluster (auto, HOST:PORT or ray://HOST:PORT); results are bit-identical",
+        help="where to run: local (this process, the default), ray (a new Ray cluster on this machine), or an existing "
+        "Ray cluster: ray:auto, ray:HOST:PORT or ray://HOST:PORT. Every choice gives bit-identical results",
     )
 
 
@@ -80,14 +87,18 @@ def add_trackers(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME",
         help="also log the metrics to tensorboard, wandb, trackio or another tracker; can be repeated. The metrics "
-        "stay on this machine unless you configure the tracker to send them (docs/sharing.md)",
+        "stay on this machine unless you configure the tracker to send them (see docs/sharing.md)",
     )
 
 
 def add_preprocessing(parser: argparse.ArgumentParser) -> None:
     """Add the options that disable preprocessing steps."""
-    parser.add_argument("--no-standardise", action="store_true", help="do not standardise the rows")
-    parser.add_argument("--no-centre", action="store_true", help="do not subtract the mean of the training rows")
+    parser.add_argument(
+        "--no-standardise", action="store_true", help="do not standardise each row to mean 0 and variance 1"
+    )
+    parser.add_argument(
+        "--no-centre", action="store_true", help="do not subtract the mean of the training rows from all rows"
+    )
 
 
 def add_manifest_output(parser: argparse.ArgumentParser, required: bool) -> None:
@@ -96,7 +107,8 @@ def add_manifest_output(parser: argparse.ArgumentParser, required: bool) -> None
         "--missing",
         choices=("drop", "fail"),
         default="drop",
-        help="what to do with an item if a modality is missing or a file is unusable: drop the item (default), or fail",
+        help="what to do if an item lacks a modality or has an unusable file: drop (the default) omits the item, fail "
+        "stops with an error",
     )
     parser.add_argument(
         "-o",
@@ -104,7 +116,7 @@ def add_manifest_output(parser: argparse.ArgumentParser, required: bool) -> None
         type=Path,
         required=required,
         metavar="FILE",
-        help=".csv, .jsonl or .parquet file to write, in the folder of the media files or in a parent folder",
+        help="output file (.csv, .jsonl or .parquet), in the folder of the media files or in one of its parent folders",
     )
 
 

@@ -36,13 +36,13 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except (RuntimeError, TypeError):
-        raise InputError(f"{where}: no device has this name; choose from {DEVICES}") from None
+        raise InputError(f"{where}: unknown device; choose from {DEVICES}") from None
     if device.type == "cpu":
         return torch.device("cpu")
     if device.type == "mps":
         if not torch.backends.mps.is_available():
             raise InputError(
-                f"{where}: this machine or this build of torch does not support MPS; use {argument('device', 'cpu')}"
+                f"{where}: this machine or this build of PyTorch does not support MPS; use {argument('device', 'cpu')}"
             )
         return torch.device("mps")
     if device.type != "cuda":
@@ -71,10 +71,10 @@ _WITHOUT_FLOAT64 = ("mps",)
 
 def _require_cuda(device: torch.device, where: str) -> None:
     if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
-        raise InputError(f"{where}: this build of torch does not support CUDA; install a CUDA build, or {_other()}")
+        raise InputError(f"{where}: this build of PyTorch does not support CUDA; install a CUDA build, or {_other()}")
     count = torch.cuda.device_count()
     if not count:
-        raise InputError(f"{where}: torch finds no GPU on this machine; {_other()}")
+        raise InputError(f"{where}: PyTorch finds no GPU on this machine; {_other()}")
     if device.index is not None and device.index >= count:
         last = "cuda:0 is the only GPU" if count == 1 else f"the GPUs are cuda:0 to cuda:{count - 1}"
         raise InputError(f"{where}: this GPU does not exist; {last}")

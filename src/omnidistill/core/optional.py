@@ -22,5 +22,5 @@ def require(module: str, extra: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise InputError(
-            f"{error.name or module} is not installed ({error}): pip install 'omnidistill[{extra}]'"
+            f"{error.name or module} is not installed ({error}); run: pip install 'omnidistill[{extra}]'"
         ) from error

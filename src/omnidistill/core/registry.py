@@ -122,7 +122,10 @@ class Registry(Generic[T]):
             entry = point.load()
         except Exception as error:
             why = " ".join(f"{type(error).__name__}: {error}".split())
-            raise InputError(f"{self.role} '{point.name}' from package '{package}' cannot be loaded ({why})") from error
+            raise InputError(
+                f"{self.role} '{point.name}' from package '{package}' cannot be loaded ({why}); "
+                "update or reinstall the package"
+            ) from error
         self._loaded.pop(point.name, None)  # loading may already have registered the class by its decorator
         self._add(point.name, entry, package)
 
@@ -131,12 +134,12 @@ class Registry(Generic[T]):
         self._check(where, entry)
         taken = self._loaded.get(name)
         if (taken is not None and not _same(taken, entry)) or (package and name in self._builtin):
-            raise InputError(f"{where}: another {self.role} has this name; choose a different one")
+            raise InputError(f"{where}: another {self.role} already has this name; choose a different name")
         self._loaded[name], self._packages[name] = entry, package
 
     def _check(self, where: str, entry: Any) -> None:
         if not callable(entry):
-            raise InputError(f"{where}: {entry!r} is not callable")
+            raise InputError(f"{where}: {entry!r} is not callable; register a function or a class")
 
 
 class ComponentRegistry(Registry[type[C]]):
@@ -189,10 +192,12 @@ class ComponentRegistry(Registry[type[C]]):
 
     def _check(self, where: str, entry: Any) -> None:
         if not (isinstance(entry, type) and issubclass(entry, self.base)):
-            raise InputError(f"{where}: {entry!r} does not derive from {self.base.__module__}.{self.base.__name__}")
+            raise InputError(f"{where}: {entry!r} must be a subclass of {self.base.__module__}.{self.base.__name__}")
         if inspect.isabstract(entry):
             lacking = ", ".join(sorted(entry.__abstractmethods__))
-            raise InputError(f"{where}: {entry.__name__} does not define {lacking}; every {self.role} must")
+            raise InputError(
+                f"{where}: class {entry.__name__} does not define {lacking}, which every {self.role} must define"
+            )
 
 
 def _same(one: Any, other: Any) -> bool:

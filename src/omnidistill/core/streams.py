@@ -45,8 +45,8 @@ class Streams:
         """
         if (stored := _text(state.get(_SEED))) != str(self.seed):
             raise InputError(
-                f"random streams: field {_SEED!r} is {stored!r}, but this run has seed {self.seed}; "
-                "resume with the same seed as the checkpoint"
+                f"random generators: field {_SEED!r} of the checkpoint is {stored!r}, but this run has seed "
+                f"{self.seed}; resume with the seed of the checkpoint"
             )
         restored = {}
         for key, value in state.items():
@@ -54,14 +54,15 @@ class Streams:
                 continue
             if not key.startswith(_STREAM):
                 raise InputError(
-                    f"random streams: unknown field {key!r}, expected {_SEED!r} and '{_STREAM}<name>'; "
-                    "the checkpoint was altered"
+                    f"random generators: unknown field {key!r} in the checkpoint, expected {_SEED!r} and "
+                    f"'{_STREAM}<name>'; the checkpoint was altered"
                 )
             try:
                 restored[key.removeprefix(_STREAM)] = torch.Generator("cpu").set_state(value)
             except (RuntimeError, TypeError) as error:
                 raise InputError(
-                    f"random streams: field {key!r} is not the state of a generator; the checkpoint was altered"
+                    f"random generators: field {key!r} of the checkpoint is not the state of a generator; "
+                    "the file was altered"
                 ) from error
         for name in {**self._generators, **restored}:
             self[name].set_state(restored.get(name, _fresh(self.seed, name)).get_state())

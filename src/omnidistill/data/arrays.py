@@ -57,8 +57,8 @@ def raw_from_arrays(
     """
     if not isinstance(features, Mapping):
         raise InputError(
-            f"features: found a {type(features).__name__}; pass a dict {{modality: rows x width}}, such as "
-            "{'image': images, 'text': texts}"
+            f"features: found a {type(features).__name__}; pass a dict with one array of shape (rows, width) per "
+            "modality, such as {'image': images, 'text': texts}"
         )
     tensors = {str(modality): as_rows(f"modality {modality!r}", x) for modality, x in features.items()}
     rows = len(next(iter(tensors.values()), ()))
@@ -90,7 +90,8 @@ def with_validation(raw: RawFeatures, seed: int = 0) -> RawFeatures:
     count = min(round(_VALIDATION_SHARE * len(known)), _MOST_VALIDATION_GROUPS)
     if not count:
         raise InputError(
-            f"splits: no row is in 'validation', and {len(known)} training groups are too few to split; add more groups"
+            f"splits: there are no validation rows, and {len(known)} training groups are too few to take some for "
+            "validation; add training groups or validation rows"
         )
     order = torch.randperm(len(known), generator=Streams(seed)["estimator/validation"], device="cpu")[:count]
     drawn = {known[number] for number in order.tolist()}
@@ -117,12 +118,14 @@ def as_rows(what: str, x: Array) -> Float[Tensor, "_ _"]:
         try:
             array = np.asarray(x)
         except ValueError:
-            raise InputError(f"{what}: the rows have different lengths; features must be rows x width") from None
+            raise InputError(
+                f"{what}: the rows have different lengths; features must have shape (rows, width)"
+            ) from None
         if array.dtype.kind not in "fiu":
-            raise InputError(f"{what}: dtype is {array.dtype}; features must be numbers, rows x width")
+            raise InputError(f"{what}: dtype is {array.dtype}; features must be integers or floating-point numbers")
         x = torch.from_numpy(np.require(array, requirements="W"))
     if x.ndim != 2:
-        raise InputError(f"{what}: shape is {tuple(x.shape)}; features must be rows x width")
+        raise InputError(f"{what}: shape is {tuple(x.shape)}; features must have shape (rows, width)")
     if x.is_complex() or x.dtype == torch.bool:
         raise InputError(f"{what}: dtype is {str(x.dtype).removeprefix('torch.')}; features must be real numbers")
     rows: Tensor = x if x.is_floating_point() else x.float()

@@ -46,11 +46,13 @@ def load(source: str | Path) -> FeatureSet:
     if isinstance(source, Path):
         if not source.exists():
             raise InputError(
-                f"{source}: no such folder; create a set with 'omnidistill pack', or use the bundled 'emoji'"
+                f"{source}: no such folder; create a set with 'omnidistill pack', or use the bundled dataset 'emoji'"
             )
         return load_features(source).at(str(source.resolve()))
     if not isinstance(source, str):
-        raise InputError(f"data: found a {type(source).__name__}; pass the name of a dataset, or a Path")
+        raise InputError(
+            f"data: found a {type(source).__name__}; pass the name of a dataset or the Path of a dataset folder"
+        )
     if source not in datasets:
         known = f"not a registered dataset (registered: {', '.join(datasets.names())})"
         raise InputError(f"{source!r}: {known}; for a folder, pass Path({source!r}){nearest(source, datasets.names())}")

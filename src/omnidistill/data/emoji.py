@@ -87,8 +87,8 @@ def _check(variants: Sequence[str]) -> None:
             raise InputError(f"emoji variant {variant!r}: unknown; known variants: {', '.join(_WORDINGS)}{hint}")
     if not variants or len(set(variants)) < len(variants):
         raise InputError(
-            f"emoji variants {list(variants)}: empty or with repetitions; "
-            f"give one or more of {', '.join(_WORDINGS)}, each once"
+            f"emoji variants {list(variants)}: the list is empty or repeats a variant; "
+            f"pass one or more of {', '.join(_WORDINGS)}, each at most once"
         )
 
 

@@ -189,9 +189,9 @@ class FeatureSet:
         for name in modalities:
             if name not in self.features:
                 known = ", ".join(self.features)
-                raise InputError(f"modality {name!r}: not in the set; the set has {known}")
+                raise InputError(f"modality {name!r}: not in the set; the modalities of the set are {known}")
         if len(set(modalities)) < 2:
-            raise InputError(f"modalities {list(modalities)}: a paired set needs at least two")
+            raise InputError(f"modalities {list(modalities)}: a paired set needs at least two modalities")
         return _copy(
             self,
             features={name: x for name, x in self.features.items() if name in modalities},
@@ -209,7 +209,7 @@ class FeatureSet:
         count = self.splits.count(name)
         if not count:
             present = ", ".join(f"{split} ({count})" for split, count in self.split_sizes.items())
-            raise InputError(f"split {name!r}: no rows; the set has {present}")
+            raise InputError(f"split {name!r}: no rows; the splits with rows are {present}")
         first = self.splits.index(name)
         rows = slice(first, first + count)
         if self.splits[rows].count(name) < count:

@@ -103,7 +103,8 @@ def read_raw(
     place = features if table is None else table
     if table is None and features.suffix.lower() != ".parquet":
         raise InputError(
-            f"{features}: no table given; pass a table (.jsonl, .csv or .parquet) with ids, groups and splits"
+            f"{features}: the table is missing; pass a .jsonl, .csv or .parquet file with the ids, groups and splits "
+            "of the rows"
         )
     tensors, files = read_sources(features)
     columns = read_table(place)

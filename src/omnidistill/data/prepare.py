@@ -76,7 +76,7 @@ def check_finite(name: str, x: Float[Tensor, "n p"], ids: Sequence[str], first: 
             column = int(bad.nonzero()[0])
             raise InputError(
                 f"modality {name!r}, row {first + row} (id {ids[first + row]!r}), column {column}: the value is "
-                f"{float(values[column])}; features must be finite and at most {_LARGEST:g} in magnitude: "
+                f"{float(values[column])}; features must be finite and at most {_LARGEST:g} in magnitude; "
                 "drop the row or encode it again"
             )
 
@@ -87,7 +87,9 @@ def _check(raw: RawRows, name: str, standardise: bool) -> None:
         check_finite(name, x, raw.ids, int(numbers[0]))
         low, high = torch.aminmax(x, dim=1) if x.numel() else (x, x)
         degenerate[numbers] = low == high if standardise else (low == 0) & (high == 0)
-    problem = "all values are equal, so standardising makes it a zero vector" if standardise else "a zero vector"
+    problem = (
+        "all values are equal, so the standardised row is a zero vector" if standardise else "the row is a zero vector"
+    )
     _check_directions(name, degenerate, raw.ids, problem)
 
 
@@ -95,6 +97,6 @@ def _check_directions(name: str, degenerate: Bool[Tensor, " n"], ids: Sequence[s
     if degenerate.any():
         row = int(degenerate.nonzero()[0])
         raise InputError(
-            f"modality {name!r}, row {row} (id {ids[row]!r}): {problem}, which has no direction; "
-            f"drop such rows ({int(degenerate.sum())} in all) or encode them again"
+            f"modality {name!r}, row {row} (id {ids[row]!r}): {problem}, for which cosine similarity is undefined; "
+            f"drop all such rows ({int(degenerate.sum())} in total) or encode them again"
         )

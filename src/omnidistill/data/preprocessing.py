@@ -123,7 +123,7 @@ class Preprocessing:
             steps = meta["centred"] if isinstance(meta["centred"], Mapping) else dict.fromkeys(stored)
         except (KeyError, TypeError) as error:
             raise InputError(
-                f"preprocessing: {error} is missing from the artifact; create the artifact again"
+                f"preprocessing: {error} is missing or malformed in the stored file; create the file again"
             ) from error
         means = {name: _decoded(mean, steps[name]) for name, mean in stored.items()}
         valid_means = all(
@@ -131,8 +131,7 @@ class Preprocessing:
         )
         if not (isinstance(standardise, bool) and isinstance(epsilon, float) and 0 < epsilon < 1 and valid_means):
             raise InputError(
-                "preprocessing: 'standardise', 'epsilon' or a mean in the artifact is invalid; "
-                "create the artifact again"
+                "preprocessing: 'standardise', 'epsilon' or a mean is invalid in the stored file; create the file again"
             )
         return cls(standardise, epsilon, means)
 
@@ -158,9 +157,12 @@ class Preprocessing:
     def _mean(self, name: str, width: int) -> Float32[Tensor, " p"]:
         mean = self.means.get(name)
         if mean is None or mean.shape[0] != width:
-            problem = "no mean is recorded for it" if mean is None else f"its recorded mean has width {mean.shape[0]}"
+            problem = (
+                "no mean is stored for this modality" if mean is None else f"the stored mean has width {mean.shape[0]}"
+            )
             raise InputError(
-                f"modality {name!r}: width is {width}, but {problem}; recorded means: {_widths(self.means)}"
+                f"modality {name!r}: the features have width {width}, but {problem}; "
+                f"stored means: {_widths(self.means)}"
             )
         return mean
 

@@ -37,7 +37,9 @@ class RawFeatures:
 
     def __post_init__(self) -> None:
         if not self.features:
-            raise InputError("features: no modality given; pass {modality: rows x width} with at least two modalities")
+            raise InputError(
+                "features: the dict is empty; pass an array of shape (rows, width) for at least two modalities"
+            )
         floats = {name: x if x.is_floating_point() else x.float() for name, x in self.features.items()}
         object.__setattr__(self, "features", floats)
         rows = len(self.ids)
@@ -47,5 +49,5 @@ class RawFeatures:
         for what, count in counts.items():
             if count != rows:
                 raise InputError(
-                    f"{what}: {count} rows, but there are {rows} ids; every part needs one row per id, in order"
+                    f"{what}: {count} rows, but there are {rows} ids; pass one row per id, in the same order"
                 )

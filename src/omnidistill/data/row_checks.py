@@ -21,26 +21,27 @@ def check_counts(
 ) -> None:
     """Raise InputError unless there are at least two modalities, valid widths, and one row per id in every part."""
     if len(features) < 2:
-        only = f"{next(iter(features))!r}" if features else "none"
-        raise InputError(f"fewer than two modalities: {only}; a paired set needs at least two")
+        only = f"only {next(iter(features))!r}" if features else "none"
+        raise InputError(f"modalities: found {only}; a paired set needs at least two modalities")
     if not ids:
         raise InputError("no rows: a feature set needs at least one row")
     counts = {"groups": len(groups), "splits": len(splits)}
     for name, x in features.items():
         if x.ndim != 2 or x.shape[1] == 0:
             raise InputError(
-                f"modality {name!r}: shape is {tuple(x.shape)}; features must be rows x width, with width at least 1"
+                f"modality {name!r}: shape is {tuple(x.shape)}; "
+                "features must have shape (rows, width), with width at least 1"
             )
         counts[f"modality {name!r}"] = x.shape[0]
         steps = preprocessing
         if steps.means and (name not in steps.means or len(steps.means[name]) != x.shape[1]):
             raise InputError(
-                f"modality {name!r}: width is {x.shape[1]}, but the preprocessing has no mean with this width for it; "
-                "prepare the features again"
+                f"modality {name!r}: the features have width {x.shape[1]}, but the preprocessing has no mean of this "
+                "width for this modality; call `prepare` again"
             )
     for what, count in counts.items():
         if count != len(ids):
-            raise InputError(f"{what}: {count} rows, but there are {len(ids)} ids; every part needs one row per id")
+            raise InputError(f"{what}: {count} rows, but there are {len(ids)} ids; pass one row per id")
 
 
 def check_ids(ids: Sequence[str]) -> None:
@@ -59,8 +60,8 @@ def check_groups(groups: Sequence[str], splits: Sequence[str]) -> None:
     for row, (group, split) in enumerate(zip(groups, splits, strict=True)):
         if (first := split_of.setdefault(group, split)) != split:
             raise InputError(
-                f"group {group!r}: in splits {first!r} and {split!r} (row {row}); "
-                "all rows in a group must be in the same split"
+                f"group {group!r}: contains rows of split {first!r} and of split {split!r} (row {row}); "
+                "all rows of a group must be in the same split"
             )
 
 
@@ -68,8 +69,8 @@ def check_pairing(pairing: Tensor, rows: int) -> None:
     """Raise InputError unless the pairing has a similarity in [0, 1] for every two rows."""
     if tuple(pairing.shape) != (rows, rows) or not pairing.is_floating_point():
         raise InputError(
-            f"pairing: dtype is {type_name(pairing)}, shape is {tuple(pairing.shape)}; "
-            f"a set with {rows} rows needs a floating-point dtype and the shape ({rows}, {rows})"
+            f"pairing: found dtype {type_name(pairing)} and shape {tuple(pairing.shape)}; the similarity matrix of "
+            f"{rows} rows needs a floating-point dtype and shape ({rows}, {rows})"
         )
     low, high = (float(bound) for bound in torch.aminmax(pairing))
     if not 0 <= low <= high <= 1:
@@ -79,12 +80,16 @@ def check_pairing(pairing: Tensor, rows: int) -> None:
 def check_rows(index: Tensor, rows: int) -> None:
     """Raise InputError unless `index` contains valid row numbers, each at most once."""
     if index.ndim != 1 or index.numel() == 0:
-        raise InputError(f"rows to select: shape is {tuple(index.shape)}; pass a list with at least one row number")
+        raise InputError(
+            f"rows to select: shape is {tuple(index.shape)}; pass a flat list with at least one row number"
+        )
     low, high = (int(bound) for bound in torch.aminmax(index))
     if low < 0 or high >= rows:
-        raise InputError(f"rows to select: they range from {low} to {high}, but the set has only rows 0 to {rows - 1}")
+        raise InputError(
+            f"rows to select: the row numbers range from {low} to {high}; they must be between 0 and {rows - 1}"
+        )
     if int(torch.bincount(index, minlength=rows).max()) > 1:
-        raise InputError("rows to select: a row is given twice; pass each row number once")
+        raise InputError("rows to select: a row number occurs twice; pass each row number only once")
 
 
 def type_name(x: Tensor) -> str:

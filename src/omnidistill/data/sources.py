@@ -89,18 +89,18 @@ def _checked(path: Path, name: str, x: Tensor) -> Tensor:
     if x.dtype not in _FLOATS and (x.is_floating_point() or x.is_complex() or x.dtype == torch.bool):
         kind = str(x.dtype).removeprefix("torch.")
         raise InputError(
-            f"{path}: modality {name!r} is {kind}; features must be whole numbers, float16, bfloat16, float32 or "
-            "float64 (ids, groups and splits belong in the table)"
+            f"{path}: modality {name!r} has dtype {kind}; features must be integers, float16, bfloat16, float32 or "
+            "float64; put ids, groups and splits in the table"
         )
     if x.ndim != 2:
         raise InputError(
-            f"{path}: modality {name!r} has shape {tuple(x.shape)}; features must be rows x width (ids, groups and "
-            "splits belong in the table)"
+            f"{path}: modality {name!r} has shape {tuple(x.shape)}; features must have shape (rows, width); "
+            "put ids, groups and splits in the table"
         )
     if 0 in x.shape:
         missing = "rows" if x.shape[0] == 0 else "columns"
         raise InputError(
-            f"{path}: modality {name!r} has no {missing}: its shape is {tuple(x.shape)}; export the features again"
+            f"{path}: modality {name!r} has no {missing} (shape {tuple(x.shape)}); export the features again"
         )
     return x if x.dtype in _FLOATS else x.float()
 
@@ -109,7 +109,7 @@ def _file(path: Path) -> dict[str, Tensor]:
     suffix = path.suffix.lower()
     if suffix in _PICKLES:
         raise InputError(
-            f"{path}: {suffix} files are pickles, which can execute code, so they are never read; "
+            f"{path}: {suffix} files are pickles and can execute code, so omnidistill does not read them; "
             "save the arrays as .safetensors, .npz or .npy"
         )
     readers = {".npz": _npz, ".safetensors": read_tensors, ".parquet": _parquet}
@@ -130,7 +130,9 @@ def _files(folder: Path) -> tuple[Path, ...]:
         )
     for previous, file in pairwise(files):
         if previous.stem == file.stem:
-            raise InputError(f"{folder}: {previous.name} and {file.name} both name modality {file.stem!r}; remove one")
+            raise InputError(
+                f"{folder}: {previous.name} and {file.name} both belong to modality {file.stem!r}; remove one of them"
+            )
     return tuple(files)
 
 
@@ -138,7 +140,7 @@ def _only(path: Path) -> Tensor:
     tensors = _npy(path) if path.suffix.lower() == ".npy" else _file(path)
     if len(tensors) != 1:
         raise InputError(
-            f"{path}: contains {len(tensors)} tensors, but each file in a folder must contain one; "
+            f"{path}: contains {len(tensors)} tensors, but each file in a folder must contain exactly one; "
             "pass this file instead of the folder"
         )
     return next(iter(tensors.values()))
@@ -149,7 +151,9 @@ def _npz(path: Path) -> dict[str, Tensor]:
         loaded = np.load(path, allow_pickle=False)
         arrays = {name: loaded[name] for name in loaded.files} if isinstance(loaded, np.lib.npyio.NpzFile) else None
     if arrays is None:
-        raise InputError(f"{path}: a single array; save an .npz archive with one array per modality (numpy.savez)")
+        raise InputError(
+            f"{path}: contains a single array; save an .npz archive with one array per modality (numpy.savez)"
+        )
     return {name: _from_numpy(path, name, array) for name, array in arrays.items()}
 
 
@@ -170,8 +174,8 @@ def _numpy_errors(path: Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, ValueError) and any(word in str(error).lower() for word in ("pickle", "object")):
             raise InputError(
-                f"{path}: a pickle, an object array or not a NumPy file; pickles can execute code, so they are never "
-                "read: save each modality as a float array"
+                f"{path}: not a NumPy file, or it contains pickled objects, which can execute code and are not read; "
+                "save each modality as a numeric array"
             ) from error
         raise InputError(
             f"{path}: cannot be read as a NumPy file ({_line(error)}); the file is truncated or damaged"
@@ -180,12 +184,17 @@ def _numpy_errors(path: Path) -> Iterator[None]:
 
 def _from_numpy(path: Path, name: str, array: object) -> Tensor:
     if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: member {name!r} is not a NumPy array; save the arrays with numpy.savez")
+        raise InputError(f"{path}: entry {name!r} is not a NumPy array; save the arrays with numpy.savez")
     if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
-        hint = "; NumPy has no bfloat16: use .safetensors for it" if array.dtype.kind == "V" else ""
+        hint = (
+            "; save bfloat16 values as .safetensors, because NumPy does not support them"
+            if array.dtype.kind == "V"
+            else ""
+        )
         raise InputError(
-            f"{path}: modality {name!r} is {array.dtype}; features must be numbers of at most 64 bits{hint} "
-            "(ids, groups and splits belong in the table)"
+            f"{path}: modality {name!r} has dtype {array.dtype}; "
+            f"features must be integers or floats of at most 64 bits{hint}; "
+            "put ids, groups and splits in the table"
         )
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 

@@ -126,7 +126,8 @@ def load_features(folder: Path, verify: bool = True) -> FeatureSet:
         raise InputError(f"{folder}: {error}") from error
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(
-            f"{folder}: not a valid feature set ({type(error).__name__}: {error}); pack it again"
+            f"{folder}: not a valid feature set ({type(error).__name__}: {error}); "
+            "create it again with 'pack' or 'encode'"
         ) from error
 
 

@@ -30,14 +30,14 @@ def read_table(path: Path) -> dict[str, list[Any]]:
     if not path.exists():
         raise InputError(f"{path}: no such file")
     if suffix not in readers:
-        raise InputError(f"{path}: unknown format {suffix!r}; a table must be one of {', '.join(readers)}")
+        raise InputError(f"{path}: unknown format {suffix!r}; supported formats: {', '.join(readers)}")
     try:
         columns = readers[suffix](path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"{path}: cannot be read as a {suffix} file ({reason})") from error
     if not any(columns.values()):
-        raise InputError(f"{path}: no rows; the table needs one row per instance")
+        raise InputError(f"{path}: the table has no rows; it needs one row per item")
     return columns
 
 

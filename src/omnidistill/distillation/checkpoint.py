@@ -99,7 +99,9 @@ class CheckpointIdentity:
         try:
             return CheckpointIdentity(upgraded_config(tree["config"]), dict(tree["provenance"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{where}: the identity in the checkpoint is damaged ({error}); distil again") from None
+            raise InputError(
+                f"{where}: the description of the run in the checkpoint is damaged ({error}); distil again"
+            ) from None
 
 
 def save_checkpoint(folder: Path, identity: CheckpointIdentity, state: LoopState, learner: Learner) -> None:

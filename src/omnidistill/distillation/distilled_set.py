@@ -226,7 +226,9 @@ def sgd_recipe(distilled: DistilledSet) -> Sgd:
         InputError: the recipe is of a different kind.
     """
     if not isinstance(distilled.recipe, Sgd):
-        raise InputError(f"the recipe of the set has kind '{distilled.recipe.kind}', expected 'sgd'")
+        raise InputError(
+            f"the training recipe of the set has kind '{distilled.recipe.kind}', but only 'sgd' is supported here"
+        )
     return distilled.recipe
 
 
@@ -237,15 +239,17 @@ def _check_tensors(loaded: DistilledSet, where: str) -> None:
         actual = {name: tuple(rows.shape) for name, rows in loaded.rows().items()}
         num_targets = loaded.targets(torch.arange(len(loaded), device="cpu")[-2:]).numel()
     except (IndexError, KeyError, RuntimeError, ValueError) as error:
-        raise InputError(f"{where}: the tensors do not fit the specification ({error}); the file was altered") from None
+        raise InputError(
+            f"{where}: the tensors do not match the specification of the set ({error}); the file was altered"
+        ) from None
     for name, shape in expected.items():
         if actual[name] != shape:
             raise InputError(
-                f"{where}: the rows of {name} have shape {actual[name]}, but the specification says {shape}; "
-                "the file was altered"
+                f"{where}: the rows of {name} have shape {actual[name]}, but the specification of the set requires "
+                f"{shape}; the file was altered"
             )
     if num_targets != min(2, len(loaded)) ** 2:
-        raise InputError(f"{where}: the similarity does not fit {len(loaded)} rows; the file was altered")
+        raise InputError(f"{where}: the stored similarities do not match the {len(loaded)} rows; the file was altered")
 
 
 def as_stored(storage: RowForm, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

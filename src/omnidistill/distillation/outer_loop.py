@@ -211,7 +211,7 @@ class _Loop:
         if (folder / CHECKPOINT / "manifest.json").exists():
             if not resume:
                 raise InputError(
-                    f"{folder}: contains an interrupted run; continue it with {argument('resume', True)}, or choose "
+                    f"{folder}: contains an interrupted run; resume it with {argument('resume', True)}, or choose "
                     "another folder"
                 )
             self.state = load_checkpoint(folder / CHECKPOINT, self.identity, self.learner)

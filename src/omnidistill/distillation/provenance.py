@@ -62,7 +62,9 @@ class Provenance:
         known = {each.name: tree[each.name] for each in fields(cls) if tree.get(each.name) is not None}
         for name, types in _TYPES.items():
             if name in known and not isinstance(known[name], types):
-                raise InputError(f"{where}: field '{name}' has the wrong type: {known[name]!r}; the file was altered")
+                raise InputError(
+                    f"{where}: field '{name}' has a value of the wrong type: {known[name]!r}; the file was altered"
+                )
         for name in ("initial_ids", "notes"):
             known[name] = tuple(str(each) for each in known.get(name, ()))
         return cls(**known)

@@ -45,7 +45,8 @@ class SetSettings(Component):
         """
         if isinstance(self.size, str):
             raise InputError(
-                f"distill.size = {self.size!r} is a budget; first convert it to a number of rows for the given data"
+                f"distill.size = {self.size!r} is a size budget, but a number of rows is required here; "
+                "set a number of rows"
             )
         return self.size
 

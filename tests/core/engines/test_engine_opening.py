@@ -41,9 +41,13 @@ def test_local_and_gpus() -> None:
     [
         ("rey", "cpu", r"engine='rey': engine 'rey' is not installed; installed: local, ray; did you mean 'ray'\?"),
         ("locale", "cpu", r"did you mean 'local'\?"),
-        ("ray:", "cpu", r"engine='ray:': no address after the colon; use engine='ray' or ray:ADDRESS"),
+        ("ray:", "cpu", r"engine='ray:': the address after the colon is missing; use engine='ray' or ray:ADDRESS"),
         ("local:1", "cpu", r"the 'local' engine takes no address; use engine='local'"),
-        ("ray", "cuda:1", r"device='cuda:1': Ray assigns a GPU to every task; use device='cuda'"),
+        (
+            "ray",
+            "cuda:1",
+            r"device='cuda:1': Ray chooses the GPU of every task, so you cannot select one; use device='cuda'",
+        ),
     ],
 )
 def test_what_is_no_engine(text: str, device: str, message: str) -> None:

@@ -47,7 +47,7 @@ def test_a_ten_second_video() -> None:
 
 @pytest.mark.parametrize(("duration", "rate"), [(0.0, 25.0), (3.0, 0.0), (float("nan"), 25.0)])
 def test_a_video_takes_time(duration: float, rate: float) -> None:
-    with pytest.raises(InputError, match="both must be above 0"):
+    with pytest.raises(InputError, match="both values must be positive"):
         frame_times(duration, rate)
 
 

@@ -119,15 +119,15 @@ def test_the_files_that_hold_the_vocabulary(tmp_path: Path, tokenizer: ClipToken
     ("name", "content", "message"),
     [
         ("merges.txt", b"#version\na b\n", r"merges\.txt: has 1 merges instead of 48894"),
-        ("merges.txt", b"#version\na b c\n", r"merges\.txt: cannot be read as the merges"),
-        ("merges.txt", b"\xff\xfe", r"merges\.txt: cannot be read as the merges"),
-        ("bpe_simple_vocab_16e6.txt.gz", b"no gzip", r"cannot be read as the merges"),
+        ("merges.txt", b"#version\na b c\n", r"merges\.txt: cannot be read as a BPE vocabulary"),
+        ("merges.txt", b"\xff\xfe", r"merges\.txt: cannot be read as a BPE vocabulary"),
+        ("bpe_simple_vocab_16e6.txt.gz", b"no gzip", r"cannot be read as a BPE vocabulary"),
         (
             "bpe_simple_vocab_16e6.txt.gz",
             gzip.compress(b"#version\na b\n", mtime=0)[:-9],
-            r"cannot be read as the merges",
+            r"cannot be read as a BPE vocabulary",
         ),
-        ("tokenizer.json", b'{"model": {}}', r"tokenizer\.json: cannot be read as the merges"),
+        ("tokenizer.json", b'{"model": {}}', r"tokenizer\.json: cannot be read as a BPE vocabulary"),
         ("vocab.json", b"{}", r"expected one of merges\.txt"),
     ],
 )

@@ -43,5 +43,5 @@ def test_sound_is_the_clips_and_of_a_long_one_the_middle(clip: Path) -> None:
 def test_what_makes_no_sense_is_refused(clip: Path) -> None:
     with pytest.raises(InputError, match=r"the clip from 2\.0 to 1\.0 s contains no video"):
         frames_of(Item(clip, 2.0, 1.0), 4)
-    with pytest.raises(InputError, match="pictures are read from files"):
+    with pytest.raises(InputError, match="images are read from files"):
         picture_of(Item("https://a.b/c.png"))

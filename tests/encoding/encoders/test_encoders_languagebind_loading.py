@@ -95,7 +95,7 @@ def test_a_video_model_is_no_other(tmp_path: Path, modality: Literal["image", "a
 
 def test_adapters_need_their_strength(tmp_path: Path) -> None:
     state = with_adapters(languagebind_state(), alpha=6.0, rank=3, newer=True)
-    with pytest.raises(InputError, match=r"pytorch_model\.bin: .*\(lora_alpha in config\.json\) is missing"):
+    with pytest.raises(InputError, match=r"pytorch_model\.bin: .* is missing; set lora_alpha in config\.json"):
         convert(languagebind_folder(tmp_path / "model", state), tmp_path / "towers", "video")
 
 
@@ -104,7 +104,7 @@ def test_an_adapter_fits_its_weight(tmp_path: Path) -> None:
     key = next(key for key in state if key.endswith("lora_B.default.weight"))
     state[key] = torch.zeros(16, 4)
     with pytest.raises(
-        InputError, match=r"an adapter of shape \(16, 4\) times \(3, 16\) does not fit a weight of shape \(16, 16\)"
+        InputError, match=r"a LoRA adapter of shape \(16, 4\) times \(3, 16\) does not fit a weight of shape \(16, 16\)"
     ):
         convert(languagebind_folder(tmp_path / "model", state, lora_alpha=6.0), tmp_path / "towers", "video")
 

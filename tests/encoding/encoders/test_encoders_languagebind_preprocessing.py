@@ -31,7 +31,7 @@ def test_frames_are_evenly_spaced_from_first_to_last(num_frames: int, rate: int)
 
 
 def test_a_video_takes_time() -> None:
-    with pytest.raises(InputError, match="both must be above 0"):
+    with pytest.raises(InputError, match="both values must be positive"):
         frame_times(0.0, 25.0)
 
 

@@ -222,7 +222,7 @@ def test_settings_of_sentence_transformers_are_respected(model: Callable[[str], 
     assert len(open_encoder(f"sentence:{folder}").prepare(Item("a red cat and the sea"))) == 5
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": false}')
-    with pytest.raises(InputError, match="does not average its token features"):
+    with pytest.raises(InputError, match="does not use mean pooling over tokens"):
         open_encoder(f"sentence:{folder}")
 
 

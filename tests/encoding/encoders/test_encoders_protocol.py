@@ -36,7 +36,7 @@ def test_items_are_files_or_texts() -> None:
     assert Item(" a text ").text == " a text "
     with pytest.raises(InputError, match="expected a file path or URL, found the text"):
         _ = Item("a text").source
-    with pytest.raises(InputError, match="expected a text, found the file"):
+    with pytest.raises(InputError, match="expected text, found the file"):
         _ = Item(Path("a.mp4")).text
     with pytest.raises(InputError, match="the text is empty"):
         _ = Item(" \n").text

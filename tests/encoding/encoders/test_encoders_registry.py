@@ -128,13 +128,19 @@ def test_an_entry_point_receives_source_and_device() -> None:
     [
         ("minilm-l7", r"encoder 'minilm-l7' is not installed; installed: .*did you mean 'minilm-l6'\?"),
         ("clip-imaeg:x", r"not installed; .*did you mean 'clip-image'\?"),
-        ("clip-image", r"'clip-image': the source of its weights is missing; use clip-image:FOLDER"),
+        ("clip-image", r"'clip-image': the source of the weights is missing; use clip-image:FOLDER"),
         ("clip-image:", r"use clip-image:FOLDER"),
         ("whisper-base:x", r"omit ':x'"),
         ("broken", r"encoder 'broken' from package '.*': cannot be opened \(RuntimeError: no weights\)"),
-        ("nothing", r"encoder 'nothing' from package '.*': returned a int; expected an Encoder"),
+        (
+            "nothing",
+            r"encoder 'nothing' from package '.*': the registered function returned a int; expected an Encoder",
+        ),
         ("absent", r"encoder 'absent' from package '.*' cannot be loaded \(AttributeError"),
-        ("clip-text:no/such@main", r"no/such@main: the download from the hub failed|needs huggingface_hub"),
+        (
+            "clip-text:no/such@main",
+            r"no/such@main: the download from the Hugging Face Hub failed|needs huggingface_hub",
+        ),
         ("clip-text:no/such", r"use no/such@COMMIT"),
         ("clip-text:nowhere", r"encoder 'clip-text': nowhere: no such folder"),
         ("clip-text:./no/where", r"no such folder"),

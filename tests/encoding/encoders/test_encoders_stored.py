@@ -45,5 +45,5 @@ def test_another_tower_is_refused(tmp_path: Path, meta: dict[str, Any]) -> None:
 @pytest.mark.parametrize("size", [None, {}, {"width": 3, "depth": 2}])
 def test_the_size_must_be_known(tmp_path: Path, size: Any) -> None:
     save_artifact(tmp_path / "sound", "encoder", {}, {"model": "model", "modality": "sound", "size": size})
-    with pytest.raises(InputError, match="the size of the tower is missing"):
+    with pytest.raises(InputError, match="the stored model size is missing"):
         stored_tower(tmp_path, "model", "sound", Size, verify=True)

@@ -40,5 +40,5 @@ def test_a_hub_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch)
         raise ConnectionError("no\nroute")
 
     monkeypatch.setattr(weights, "require", lambda module, extra: SimpleNamespace(snapshot_download=download))
-    with pytest.raises(InputError, match=r"openai/clip@1: the download from the hub failed \(no route\)"):
+    with pytest.raises(InputError, match=r"openai/clip@1: the download from the Hugging Face Hub failed \(no route\)"):
         model_folder("openai/clip@1")

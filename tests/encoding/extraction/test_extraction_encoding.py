@@ -210,7 +210,7 @@ def test_a_folder_of_other_encoders_or_settings_is_refused(
         ({}, "no encoders"),
         (
             {"txt": Letters()},
-            r"modality 'txt' is not a column of the manifest; its columns are text, sound; did you mean 'text'\?",
+            r"'txt' is not a column of the manifest; the modality columns are text, sound; did you mean 'text'\?",
         ),
         ({"sound": Letters()}, r"modality 'sound': the column contains audio, but encoder 'letters' reads text"),
     ],
@@ -249,7 +249,8 @@ def test_a_link_out_of_the_root_is_a_bad_item(tmp_path: Path) -> None:
 def test_when_nothing_can_be_encoded_the_first_reason_is_told(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path / "media", [b""] * 12)
     with pytest.raises(
-        InputError, match=r"none of the first 5 rows could be encoded; row 'row 0', modality 'sound': 0\.bin"
+        InputError,
+        match=r"none of the first 5 rows could be encoded; first error, in row 'row 0', modality 'sound': 0\.bin",
     ):
         encode(manifest, encoders(), tmp_path / "out", settings=HERE)
     assert encode(manifest, {"text": Letters(2.0)}, tmp_path / "out", settings=HERE).rows == 12  # another choice

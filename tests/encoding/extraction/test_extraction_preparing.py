@@ -63,7 +63,7 @@ def test_processes_that_do_not_start_are_told_and_no_item_is_blamed() -> None:
             self.broken = True
 
     preparation = Dead({"text": Letters()}, 2, 5)
-    with pytest.raises(InputError, match=r"end as soon as they start; .*`if __name__ == '__main__':`.*num_workers=0"):
+    with pytest.raises(InputError, match=r"exit as soon as they start; .*`if __name__ == '__main__':`.*num_workers=0"):
         list(preparation.run(jobs(12, [])))
 
 

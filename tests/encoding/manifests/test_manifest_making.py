@@ -86,7 +86,7 @@ def test_folders_that_make_no_manifest(tmp_path):
     with pytest.raises(InputError, match="contains no files for video, audio, image, text"):
         build_manifest(tmp_path)
     laid(tmp_path, "a.mp4", "video/a.mkv")
-    with pytest.raises(InputError, match=r"a\.mp4 and video/a\.mkv are both the video of one item"):
+    with pytest.raises(InputError, match=r"a\.mp4 and video/a\.mkv are both the video of the same item"):
         build_manifest(tmp_path)
 
 

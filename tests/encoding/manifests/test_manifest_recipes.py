@@ -125,7 +125,9 @@ def test_the_published_counts_of_vggsound_s():
 
 
 def test_annotations_that_are_not_there_or_there_twice(tmp_path):
-    with pytest.raises(InputError, match=r"MSRVTT_train\.9k\.csv is missing; the recipe needs exactly one"):
+    with pytest.raises(
+        InputError, match=r"MSRVTT_train\.9k\.csv is missing; the folder or its subfolders must contain exactly one"
+    ):
         build_recipe("msrvtt-1ka", tmp_path)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -146,8 +148,8 @@ def test_other_counts_than_published(tmp_path):
 @pytest.mark.parametrize(
     ("content", "names"),
     [
-        ("[", "differs from the published file"),
-        ('{"a": 1}', "differs from the published file"),
+        ("[", "is not in the format of the published file"),
+        ('{"a": 1}', "is not in the format of the published file"),
         ('[{"video": 3}]', "KeyError: 'description'"),
         ("[" * 100_000, "RecursionError"),
     ],
@@ -161,7 +163,7 @@ def test_damaged_annotations(tmp_path, content, names):
 @pytest.mark.parametrize("line", ["a,1,label", "a,one,label,train", "a,1,label,valid"])
 def test_damaged_lines(tmp_path, line):
     (tmp_path / "vggsound.csv").write_text(line + "\n")
-    with pytest.raises(InputError, match=r"vggsound\.csv: differs from the published file"):
+    with pytest.raises(InputError, match=r"vggsound\.csv: is not in the format of the published file"):
         build_recipe("vggsound-s", tmp_path)
 
 

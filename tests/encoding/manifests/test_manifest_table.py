@@ -82,7 +82,7 @@ def test_a_manifest_above_its_files_still_leads_to_them(tmp_path, suffix):
     again = read_manifest(tmp_path / f"m{suffix}")
     assert again.content(again.rows[0], "video") == tmp_path / "d" / "x" / "a.mp4"
     assert again.content(again.rows[0], "text") == "x/a"
-    with pytest.raises(InputError, match=r"files of the manifest are in .*save the manifest in this folder"):
+    with pytest.raises(InputError, match=r"the media files are in .*save the manifest in this folder"):
         write_manifest(manifest, tmp_path / "other" / f"m{suffix}")
 
 
@@ -128,8 +128,8 @@ def test_a_bad_cell_is_named_with_file_row_and_column(tmp_path, row, names):
     [
         ("id,vidoe", "column 'vidoe' is unknown; expected one of id, .*did you mean 'video'"),
         ("id,clip:film", "column 'clip:film'"),
-        ("id,split", "no column of a modality"),
-        ("id,video,video:video", "two of the columns video, video:video have the same modality"),
+        ("id,split", "no modality column"),
+        ("id,video,video:video", "the columns video, video:video name a modality twice"),
         ("id,../a:video", "this name is not allowed"),
         ("id,start:video", "modality 'start': a manifest reserves this column name"),
         ("name,video", "no column 'id'"),

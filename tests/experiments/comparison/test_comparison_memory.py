@@ -88,5 +88,5 @@ def test_what_needs_a_folder_or_is_no_device_is_one_line(data: FeatureSet) -> No
 
     with pytest.raises(InputError, match="engine: an engine with several processes needs an output folder"):
         compare(data, config=FEW, engine=Elsewhere(), **SILENT)
-    with pytest.raises(InputError, match="device='cuda:x': no device has this name"):
+    with pytest.raises(InputError, match="device='cuda:x': unknown device"):
         compare(data, config=FEW, device="cuda:x", progress=False)

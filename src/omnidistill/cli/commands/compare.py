@@ -17,7 +17,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "compare",
         run,
-        "create and evaluate a set for every method, size and seed",
+        "create and evaluate a synthetic set per method, size and seed",
         main_options=("--preset", "--methods", "--sizes", "--bytes", "--seeds", "--resume", "--dry-run"),
         examples=(
             "omnidistill compare emoji --preset quick -o CMP --dry-run",
@@ -25,7 +25,7 @@ def add(group: CommandGroup) -> None:
         ),
     )
     parser.add_argument(
-        "set", metavar="SET", help="folder that 'pack' or 'encode' wrote, or the name 'emoji' for the bundled data"
+        "set", metavar="SET", help="dataset folder written by 'pack' or 'encode', or 'emoji' for the bundled dataset"
     )
     parser.add_argument(
         "-o",
@@ -33,38 +33,55 @@ def add(group: CommandGroup) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder to write; it can hold several comparisons",
+        help="output folder; it can contain several comparisons",
     )
     parser.add_argument("--preset", metavar="NAME", help="name of a built-in comparison, such as paper-table-1")
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="TOML file that describes your comparison")
-    parser.add_argument("--methods", type=names, metavar="A,B", help="methods to compare; see 'omnidistill presets'")
-    parser.add_argument("--sizes", type=numbers, metavar="N,N", help="numbers of synthetic rows (default: 100)")
     parser.add_argument(
-        "--bytes", type=names, metavar="B,B", help="size budgets instead of --sizes, such as 0.1%%,1%% or 20kB,200kB"
+        "--methods",
+        type=names,
+        metavar="A,B",
+        help="comma-separated methods to compare; 'omnidistill presets' lists all",
     )
     parser.add_argument(
-        "--seeds", type=numbers, metavar="N,N", help="seeds; every method creates one set per seed (default: 0,1,2)"
+        "--sizes", type=numbers, metavar="N,N", help="numbers of synthetic rows, for example 100,200 (default: 100)"
     )
-    parser.add_argument("--students", type=int, metavar="R", help="students trained per set (default: 5)")
+    parser.add_argument(
+        "--bytes",
+        type=names,
+        metavar="B,B",
+        help="sizes in bytes (20kB,200kB) or in percent of the training features (0.1%%,1%%), instead of --sizes",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=numbers,
+        metavar="N,N",
+        help="random seeds; every method creates one set per size and seed (default: 0,1,2)",
+    )
+    parser.add_argument(
+        "--students", type=int, metavar="R", help="number of students to train on each set (default: 5)"
+    )
     parser.add_argument(
         "--metrics",
         type=names,
         metavar="NAMES",
-        help="metrics such as R@1,R@50,MRR (default: all, with R@1, R@5, R@10)",
+        help="comma-separated metrics, for example R@1,R@50,MRR (default: all metrics, with R@1, R@5 and R@10)",
     )
     parser.add_argument(
         "--layout", metavar="NAME", help="layout of the table: retrieval, variants, cost, directions or curve"
     )
-    parser.add_argument("--heads", type=Path, metavar="FILE|DIR", help="initial heads for all students")
+    parser.add_argument("--heads", type=Path, metavar="FILE|DIR", help="initial projection heads of all students")
     parser.add_argument(
         "--set",
         dest="set_values",
         action="append",
         metavar="KEY=VALUE",
-        help="change a setting in every method that has this setting; can be repeated",
+        help="change one setting in all methods that have it, for example distill.iterations=500; can be repeated",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="resume the comparison in DIR, or add a new comparison to DIR"
+        "--resume",
+        action="store_true",
+        help="resume an interrupted comparison in the output folder, or add another comparison to the folder",
     )
     add_device(parser)
     add_dry_run(parser)

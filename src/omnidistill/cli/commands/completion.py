@@ -13,7 +13,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "completion",
         run,
-        "print a shell script that completes commands and options",
+        "print a script that lets a shell complete commands and options",
         examples=(
             'eval "$(omnidistill completion bash)"',
             "omnidistill completion fish > ~/.config/fish/completions/omnidistill.fish",

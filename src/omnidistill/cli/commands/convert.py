@@ -22,7 +22,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "convert",
         run,
-        "convert published ImageBind or LanguageBind weights to encoders",
+        "convert published ImageBind or LanguageBind weights for 'encode'",
         examples=(
             "omnidistill convert imagebind imagebind_huge.pth -o ImageBind",
             "omnidistill convert languagebind LanguageBind_Audio/ --modality audio -o LanguageBind",
@@ -30,21 +30,30 @@ def add(group: CommandGroup) -> None:
         notes=_NOTES,
     )
     parser.add_argument(
-        "model", choices=("imagebind", "languagebind"), metavar="MODEL", help="imagebind or languagebind"
+        "model",
+        choices=("imagebind", "languagebind"),
+        metavar="MODEL",
+        help="model to convert: imagebind or languagebind",
     )
     parser.add_argument(
-        "weights", type=Path, metavar="WEIGHTS", help="file or folder with the model's weights; see below"
+        "weights",
+        type=Path,
+        metavar="WEIGHTS",
+        help="published weights: the file imagebind_huge.pth, or the folder of a LanguageBind model",
     )
     parser.add_argument(
-        "--modality", choices=("video", "image", "audio"), help="modality that the LanguageBind model encodes"
+        "--modality",
+        choices=("video", "image", "audio"),
+        help="modality of the LanguageBind model; required for languagebind, not allowed for imagebind",
     )
     parser.add_argument(
         "--vocabulary",
         type=Path,
         metavar="FILE",
-        help="CLIP's merges.txt file, which is needed to encode text (default: the file next to the weights)",
+        help="vocabulary of CLIP's tokenizer, the file merges.txt; needed to encode text (default: the vocabulary file "
+        "next to the weights)",
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="output folder")
     add_json(parser)
 
 

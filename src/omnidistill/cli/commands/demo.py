@@ -24,7 +24,7 @@ def add(group: CommandGroup) -> None:
         type=Path,
         default=Path("demo-run"),
         metavar="DIR",
-        help="folder to write (default: demo-run)",
+        help="output folder (default: demo-run)",
     )
     add_device(parser)
     add_json(parser)

@@ -16,7 +16,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "distill",
         run,
-        "learn a synthetic set; train heads and experts first if needed",
+        "learn a synthetic set; if needed, first train heads and experts",
         main_options=("--size", "--bytes", "--preset", "--set", "--resume", "--dry-run"),
         examples=(
             "omnidistill distill emoji --size 30 -o RUN",
@@ -26,26 +26,32 @@ def add(group: CommandGroup) -> None:
     )
     add_set(parser, "RUN")
     parser.add_argument(
-        "--size", type=int, metavar="N", help="number of synthetic rows (default: set by the preset, usually 100)"
+        "--size", type=int, metavar="N", help="number of synthetic rows (default: from the preset, usually 100)"
     )
     parser.add_argument(
         "--bytes",
         metavar="B",
-        help="size budget in bytes (200000, 64kB, 1.5M) or as a share of the training features (1%%); the set gets as "
-        "many rows as fit, stored with 4 bits per number by default",
-    )
-    parser.add_argument("--experts", type=Path, metavar="BUFFER", help="expert buffer that 'experts' wrote")
-    parser.add_argument(
-        "--from", dest="initial_set", type=Path, metavar="RUN", help="start from the rows of an existing set"
+        help="size of the synthetic set, instead of --size: in bytes (200000, 64kB, 1.5M) or in percent of the "
+        "training features (1%%). The set gets as many rows as fit. The default preset is then compact, with 4 bits "
+        "per number",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="resume the run in RUN; the result is the same as without interruption"
+        "--experts", type=Path, metavar="BUFFER", help="folder of expert trajectories written by 'omnidistill experts'"
+    )
+    parser.add_argument(
+        "--from", dest="initial_set", type=Path, metavar="RUN", help="start from the synthetic rows of an existing run"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="resume the interrupted run in RUN; the result is the same as without the interruption",
     )
     parser.add_argument(
         "--patience",
         type=int,
         metavar="N",
-        help="stop after N validations without a better score; 0: never (default: that of the preset)",
+        help="stop when the best validation score has not improved for N validations; 0 disables early stopping "
+        "(default: from the preset)",
     )
     add_device(parser)
     add_dry_run(parser)

@@ -29,7 +29,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "encode",
         run,
-        "create a SET from video, audio, image and text files",
+        "create a dataset (SET) from video, audio, image and text files",
         main_options=("--resume", "--dry-run", "--device"),
         examples=(
             "omnidistill encode items.csv --encoder efficientnet-lite2 --encoder minilm-l6 -o SET --dry-run",
@@ -38,7 +38,10 @@ def add(group: CommandGroup) -> None:
         notes=_NOTES,
     )
     parser.add_argument(
-        "manifest", type=Path, metavar="MANIFEST", help="table of the items to encode; see 'omnidistill manifest'"
+        "manifest",
+        type=Path,
+        metavar="MANIFEST",
+        help="table of the items to encode, as written by 'omnidistill manifest'",
     )
     parser.add_argument(
         "--encoder",
@@ -46,11 +49,13 @@ def add(group: CommandGroup) -> None:
         action="append",
         required=True,
         metavar="[MODALITY=]NAME[:SOURCE]",
-        help="encoder from the list below; give one per modality. MODALITY defaults to the kind of data that the "
-        "encoder reads",
+        help="encoder NAME for one modality; repeat the option for every modality. MODALITY is a column of the "
+        "manifest (default: the kind of data that the encoder reads, such as image)",
     )
-    parser.add_argument("-o", "--output", "--out", type=Path, required=True, metavar="SET", help="folder to write")
-    parser.add_argument("--resume", action="store_true", help="resume the encoding in SET; fail if SET contains none")
+    parser.add_argument("-o", "--output", "--out", type=Path, required=True, metavar="SET", help="output folder")
+    parser.add_argument(
+        "--resume", action="store_true", help="resume the interrupted encoding in SET; fail if SET contains no encoding"
+    )
     parser.add_argument(
         "--root",
         type=Path,
@@ -58,7 +63,11 @@ def add(group: CommandGroup) -> None:
         help="base folder for relative paths in the manifest (default: the manifest's folder)",
     )
     parser.add_argument(
-        "--workers", type=int, default=2, metavar="N", help="number of processes that load items (default: 2)"
+        "--workers",
+        type=int,
+        default=2,
+        metavar="N",
+        help="number of processes that load and preprocess items (default: 2)",
     )
     parser.add_argument(
         "--batch", type=int, default=16, metavar="N", help="number of items per forward pass (default: 16)"
@@ -71,22 +80,24 @@ def add(group: CommandGroup) -> None:
         help="number of rows per shard (default: 512); an interruption loses at most one shard",
     )
     add_device(parser)
-    parser.add_argument(
-        "--float32", action="store_true", help="store features in single precision instead of half precision"
-    )
+    parser.add_argument("--float32", action="store_true", help="store features as float32 instead of float16")
     parser.add_argument(
         "--keep-views",
         action="store_true",
-        help="store all views of an item in the shards instead of their average",
+        help="in the shards, store one feature vector per view of an item (such as a video frame) instead of the mean "
+        "over the views",
     )
     parser.add_argument(
         "--limit",
         type=int,
         metavar="N",
-        help="encode only the first N rows; to encode the rest, repeat without --limit",
+        help="encode only the first N rows of the manifest; to encode the rest later, repeat the command without "
+        "--limit",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="print an estimate of the items, bytes and minutes; write nothing"
+        "--dry-run",
+        action="store_true",
+        help="estimate the number of items, time, disk space and memory; write nothing",
     )
     add_preprocessing(parser)
     add_engine(parser)

@@ -15,31 +15,32 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "evaluate",
         run,
-        "train on a set, and compare the scores with those of all baselines",
+        "train heads on a synthetic set; compare them with all baselines",
         main_options=("--seeds", "--json"),
         examples=("omnidistill evaluate RUN", "omnidistill evaluate RUN --seeds 20 --json > scores.json"),
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder that 'distill' wrote")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder written by 'omnidistill distill'")
     parser.add_argument(
         "--seeds",
         type=int,
         metavar="R",
-        help="number of students to train per table row (default: set by the run, usually 10)",
+        help="number of students to train for each row of the score table (default: from the settings of the run, "
+        "usually 10)",
     )
     parser.add_argument(
         "--heads",
         type=Path,
         metavar="FILE|DIR",
-        help="initial heads for the students, instead of the heads that the set was distilled with",
+        help="initial projection heads of the students (default: the heads that were used for distillation)",
     )
     parser.add_argument(
         "--metrics",
         type=names,
         metavar="NAMES",
-        help="metrics, separated by commas: R@K for any K, MedR, MnR, MRR, mAP, nDCG@10 (default: all, with R@1, R@5, "
-        "R@10)",
+        help="comma-separated metrics: R@K for any K, MedR, MnR, MRR, mAP, nDCG@10 (default: all of them, with K = 1, "
+        "5 and 10)",
     )
-    parser.add_argument("--data", metavar="SET", help="current location of the data, if you have moved them")
+    parser.add_argument("--data", metavar="SET", help="new location of the dataset, if it was moved after the run")
     add_device(parser)
     add_json(parser)
 

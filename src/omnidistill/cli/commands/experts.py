@@ -23,7 +23,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "experts",
         run,
-        "train expert trajectories, or resume an interrupted training",
+        "train expert trajectories, or resume interrupted training",
         main_options=("--preset", "--set", "--dry-run"),
         examples=(
             "omnidistill experts SET -o BUFFER --dry-run",

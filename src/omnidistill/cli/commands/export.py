@@ -15,17 +15,17 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "export",
         run,
-        "write the rows of a set to a file that other tools can read",
+        "write a synthetic set to a file that other tools can read",
         examples=("omnidistill export RUN -o set.parquet",),
     )
-    parser.add_argument("source", type=Path, metavar="RUN|SET", help="finished run, or the folder of its set")
+    parser.add_argument("source", type=Path, metavar="RUN|SET", help="folder of a finished run, or of a synthetic set")
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
         required=True,
         metavar="FILE",
-        help=".parquet or .npz file to write, or a folder in the format of the Hugging Face 'datasets' library",
+        help="output: a .parquet file, an .npz file, or a folder in the format of the Hugging Face 'datasets' library",
     )
     add_json(parser)
 

@@ -15,14 +15,17 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "inspect",
         run,
-        "describe a folder or file: its shapes, sizes and licences",
+        "show what a file or folder contains: shapes, sizes and licences",
         main_options=("--verify", "--json"),
         examples=("omnidistill inspect RUN", "omnidistill inspect SET --verify --json"),
     )
     parser.add_argument(
-        "path", type=Path, metavar="PATH", help="a set, heads, experts, a run, a comparison, a manifest, an export ..."
+        "path",
+        type=Path,
+        metavar="PATH",
+        help="file or folder written by omnidistill, such as a dataset, projection heads, a run or a comparison",
     )
-    parser.add_argument("--verify", action="store_true", help="read all data and verify the checksums")
+    parser.add_argument("--verify", action="store_true", help="read all files completely and verify their checksums")
     add_json(parser)
 
 

@@ -18,7 +18,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "manifest",
         run,
-        "create a list of the items in a folder for 'encode', or check a list",
+        "create or check a manifest, the table of items for 'encode'",
         main_options=("--modalities",),
         examples=(
             "omnidistill manifest media/ -o media/items.csv",
@@ -27,21 +27,23 @@ def add(group: CommandGroup) -> None:
         needs_torch=False,
     )
     parser.add_argument(
-        "source", type=Path, metavar="FOLDER|FILE", help="folder of media files, or a manifest to check"
+        "source", type=Path, metavar="FOLDER|FILE", help="folder of media files, or an existing manifest to check"
     )
     parser.add_argument(
         "--modalities",
         type=names,
         default=(),
         metavar="A,B",
-        help="modalities to include: video,audio,image,text (default: all that the folder contains)",
+        help="modalities to include, for example image,text (default: all of video, audio, image and text that the "
+        "folder contains)",
     )
     parser.add_argument(
         "--seed",
         type=int,
         default=0,
         metavar="N",
-        help="seed for the random splits that are used if no folders define splits",
+        help="seed for random train, validation and test splits (default: 0); used only if no subfolder is named after "
+        "a split",
     )
     add_manifest_output(parser, required=False)
     add_json(parser)
@@ -58,7 +60,8 @@ def run(options: argparse.Namespace) -> None:
         manifest, notes = build_manifest(options.source, options.modalities, options.seed)
     elif options.modalities:
         raise InputError(
-            f"{options.source}: --modalities applies only to folders; in a manifest, the columns define the modalities"
+            f"{options.source}: --modalities applies only to a folder of media files; "
+            "the columns of a manifest define its modalities, so omit --modalities"
         )
     else:
         manifest, notes = read_manifest(options.source), ()

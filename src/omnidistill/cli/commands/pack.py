@@ -15,7 +15,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "pack",
         run,
-        "create a SET from feature files and a table of ids and splits",
+        "create a dataset (SET) from feature files and a metadata table",
         main_options=("--features", "--table"),
         examples=(
             "omnidistill pack --features feats.npz --table rows.csv -o SET",
@@ -28,21 +28,26 @@ def add(group: CommandGroup) -> None:
         type=Path,
         required=True,
         metavar="FILE|DIR",
-        help=".npz, .safetensors or .parquet file with one array per modality, or a folder with one .npy, .npz or "
-        ".safetensors file per modality",
+        help="feature file (.npz, .safetensors or .parquet) with one array per modality, or a folder with one feature "
+        "file (.npy, .npz or .safetensors) per modality",
     )
     parser.add_argument(
         "--table",
         type=Path,
         metavar="FILE",
-        help=".jsonl, .csv or .parquet file whose rows are in the same order as the features",
+        help="table (.jsonl, .csv or .parquet) with the id, group and split of every feature row, in the same order; "
+        "may be omitted if --features is a .parquet file that contains these columns",
     )
-    for column in ("id", "group", "split"):
+    for column, content in (
+        ("id", "table column with the unique id of every row"),
+        ("group", "table column with the group of every row; rows of the same group are positives of each other"),
+        ("split", "table column with the split of every row: train, validation, test or (optionally) heads"),
+    ):
         parser.add_argument(
             f"--{column}",
             default=column,
             metavar="COLUMN",
-            help=f"column that contains the {column} (default: {column})",
+            help=f"{content} (default: {column})",
         )
     parser.add_argument(
         "--merge-duplicates",
@@ -51,8 +56,8 @@ def add(group: CommandGroup) -> None:
         const=True,
         default=False,
         metavar="MODALITIES",
-        help="make one group of the groups of a split that share rows identical in a modality, such as captions of one "
-        "image (default: in any modality; or a list: image,audio)",
+        help="merge groups of the same split if they have an identical row in any modality, for example the same "
+        "image. To check only some modalities, list them: image,audio",
     )
     parser.add_argument(
         "--drop-leaks",
@@ -61,11 +66,12 @@ def add(group: CommandGroup) -> None:
         const=True,
         default=False,
         metavar="MODALITIES",
-        help="drop rows of other splits that are identical to test rows in a modality, then rows of heads and train "
-        "that are identical to validation rows (default: in any modality; or a list: image,audio)",
+        help="drop leaked rows. A row of another split leaks if it is identical to a test row in any modality; a row "
+        "of the splits heads and train also leaks if it is identical to a remaining validation row. To check only "
+        "some modalities, list them: image,audio",
     )
     add_preprocessing(parser)
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="SET", help="folder to write")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="SET", help="output folder")
     add_json(parser)
 
 

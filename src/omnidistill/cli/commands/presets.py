@@ -14,7 +14,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "presets",
         run,
-        "list all methods, comparisons and installed components",
+        "list all available methods, comparisons and components",
         main_options=("--json",),
         examples=("omnidistill presets",),
     )

@@ -15,15 +15,15 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "pull",
         run,
-        "download a set from the Hugging Face Hub and verify it",
+        "download a synthetic set from the Hugging Face Hub and verify it",
         examples=("omnidistill pull me/my-set -o SET",),
     )
     parser.add_argument(
         "reference",
         metavar="OWNER/NAME[@REVISION]",
-        help="dataset on the Hub; REVISION is the commit hash of a version (default: the latest version)",
+        help="dataset on the Hugging Face Hub; REVISION is a commit hash (default: the latest commit)",
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="output folder")
     add_json(parser)
 
 

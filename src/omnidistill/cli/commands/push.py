@@ -15,19 +15,25 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "push",
         run,
-        "upload a set to the Hugging Face Hub, with a card and a licence",
+        "upload a synthetic set, with a dataset card, to Hugging Face",
         main_options=("--licence", "--dry-run"),
         examples=("omnidistill push RUN me/my-set --dry-run",),
     )
-    parser.add_argument("source", type=Path, metavar="RUN|SET", help="finished run, or the folder of its set")
-    parser.add_argument("name", metavar="OWNER/NAME", help="dataset on the Hub; created if it does not exist")
+    parser.add_argument("source", type=Path, metavar="RUN|SET", help="folder of a finished run, or of a synthetic set")
     parser.add_argument(
-        "--licence", metavar="SPDX", help="licence of the data, such as CC-BY-4.0; needed if the set does not record it"
+        "name", metavar="OWNER/NAME", help="dataset on the Hugging Face Hub; created if it does not exist"
     )
     parser.add_argument(
-        "--private", action="store_true", help="if the dataset is new, make it visible only to its owner"
+        "--licence",
+        metavar="SPDX",
+        help="licence of the data, such as CC-BY-4.0; required if the set does not record a licence",
     )
-    parser.add_argument("--dry-run", action="store_true", help="print the files and the card; upload nothing")
+    parser.add_argument(
+        "--private", action="store_true", help="create the dataset as private; fail if it already exists and is public"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the list of files and the dataset card; upload nothing"
+    )
     add_json(parser)
 
 

@@ -20,14 +20,16 @@ def add(group: CommandGroup) -> None:
         examples=("omnidistill recipe msrvtt-1ka MSRVTT/ -o MSRVTT/items.csv",),
         needs_torch=False,
     )
-    parser.add_argument("name", metavar="NAME", help="benchmark: msrvtt-1ka, didemo or vggsound-s")
+    parser.add_argument("name", metavar="NAME", help="name of the benchmark: msrvtt-1ka, didemo or vggsound-s")
     parser.add_argument(
         "folder",
         type=Path,
         metavar="FOLDER",
-        help="folder with the annotation files and videos; subfolders are searched",
+        help="folder that contains the annotation files and the videos, possibly in subfolders",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed for random sampling (vggsound-s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed for the random subset of vggsound-s (default: 0)"
+    )
     add_manifest_output(parser, required=True)
     add_json(parser)
 

@@ -12,12 +12,12 @@ from omnidistill.cli.parser import CommandGroup
 
 def add(group: CommandGroup) -> None:
     """Add the `report` command to a command group (a heading in the program's help)."""
-    summary = "write a report page for one run, or for several side by side"
+    summary = "write an HTML report on one run, or on several runs side by side"
     parser = group.add_command(
         "report",
         run,
         summary,
-        description=f"{summary}: scores, curves, synthetic instances and retrieval examples",
+        description=f"{summary}. The page shows scores, curves, synthetic instances and retrieval examples",
         main_options=("--media",),
         examples=("omnidistill report RUN", "omnidistill report RUN OTHER -o both.html"),
     )
@@ -26,13 +26,16 @@ def add(group: CommandGroup) -> None:
         type=Path,
         nargs="+",
         metavar="RUN",
-        help="finished run; the page shows its scores if you have run 'evaluate' on it",
+        help="folder of a finished run; to include scores in the report, first run 'omnidistill evaluate RUN'",
     )
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="file to write (default: report.html in the first RUN)"
+        "-o", "--output", type=Path, metavar="FILE", help="output file (default: report.html in the first RUN)"
     )
     parser.add_argument(
-        "--media", type=Path, metavar="MANIFEST", help="manifest of the encoded items, for captions, images and audio"
+        "--media",
+        type=Path,
+        metavar="MANIFEST",
+        help="manifest from which the dataset was encoded; adds captions, images and audio to the page",
     )
     parser.add_argument(
         "--root",
@@ -40,7 +43,7 @@ def add(group: CommandGroup) -> None:
         metavar="DIR",
         help="base folder for relative paths in the manifest (default: the manifest's folder)",
     )
-    parser.add_argument("--data", metavar="SET", help="current location of the data, if you have moved them")
+    parser.add_argument("--data", metavar="SET", help="new location of the dataset, if it was moved after the run")
     add_json(parser)
 
 

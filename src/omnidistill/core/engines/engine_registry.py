@@ -59,7 +59,8 @@ def engine_from(text: str, device: str = "cpu") -> Engine:
     name, colon, address = text.partition(":")
     if colon and not address:
         raise InputError(
-            f"{argument('engine', text)}: no address after the colon; use {argument('engine', name)} or {name}:ADDRESS"
+            f"{argument('engine', text)}: the address after the colon is missing; "
+            f"use {argument('engine', name)} or {name}:ADDRESS"
         )
     try:
         factory = engines.get(name)
@@ -67,7 +68,10 @@ def engine_from(text: str, device: str = "cpu") -> Engine:
         raise InputError(f"{argument('engine', text)}: {error}") from error
     engine = factory(address or None, device)
     if not isinstance(engine, Engine):
-        raise InputError(f"{argument('engine', text)}: {type(engine).__name__} must define 'here', 'at_once' and 'run'")
+        raise InputError(
+            f"{argument('engine', text)}: {type(engine).__name__} is not an engine; "
+            "an engine must define 'here', 'at_once' and 'run'"
+        )
     return engine
 
 

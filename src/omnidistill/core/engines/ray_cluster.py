@@ -46,7 +46,8 @@ def ray_engine(address: str | None = None, device: str = "cpu") -> RayEngine:
     """
     if device.startswith("cuda:"):
         raise InputError(
-            f"{argument('device', device)}: Ray assigns a GPU to every task; use {argument('device', 'cuda')}"
+            f"{argument('device', device)}: Ray chooses the GPU of every task, so you cannot select one; "
+            f"use {argument('device', 'cuda')}"
         )
     if address is not None and address.startswith("//"):
         address = f"ray:{address}"
@@ -130,8 +131,9 @@ class RayEngine:
             ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(
-                f"{argument('engine', self._name())}: could not connect to a Ray cluster ({_line(error)}); check that "
-                f"'ray status' works there, or use {argument('engine', 'ray')} to start a cluster on this machine"
+                f"{argument('engine', self._name())}: could not connect to a Ray cluster ({_line(error)}); check "
+                f"that the cluster is running ('ray status'), or use {argument('engine', 'ray')} to start a cluster "
+                "on this machine"
             ) from error
         self._owns_connection = True
         return self
@@ -191,7 +193,7 @@ def _work(context: _Context, stored_task: Sequence[Any], unit: Any, *_: Any) -> 
     except OSError as error:
         raise InputError(
             f"{context.folder}: a machine in the Ray cluster does not have this folder; all machines in the "
-            "cluster must share its file system"
+            "cluster need a shared file system that contains it"
         ) from error
     if torch.get_num_threads() != context.num_threads:
         torch.set_num_threads(context.num_threads)

@@ -86,7 +86,7 @@ def convert(
             written.
     """
     if os.path.lexists(folder):
-        raise InputError(f"{folder}: already exists; choose another folder or remove it")
+        raise InputError(f"{folder}: already exists; choose another folder, or remove this one")
     if (model == "languagebind") != (modality is not None):
         raise InputError(f"convert {model}: {_modality_hint(model)}")
     vocabulary = vocabulary or find_vocabulary(source if source.is_dir() else source.parent)

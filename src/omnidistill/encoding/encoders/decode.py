@@ -24,7 +24,7 @@ def picture_of(item: Item) -> UInt8[Tensor, "3 height width"]:
         InputError: the item is a URL.
     """
     if isinstance(item.source, str):
-        raise InputError(f"{item.source}: pictures are read from files, not from URLs; download the picture first")
+        raise InputError(f"{item.source}: images are read from files, not from URLs; download the image first")
     return read_picture(item.source)
 
 

@@ -49,7 +49,7 @@ class Item:
     def text(self) -> str:
         """The text. Raises InputError if the item is a file, or a text without visible characters."""
         if isinstance(self.content, Path):
-            raise InputError(f"expected a text, found the file {self.content}")
+            raise InputError(f"expected text, found the file {self.content}")
         if not self.content.strip():
             raise InputError("the text is empty")
         return self.content

@@ -154,10 +154,10 @@ def open_encoder(reference: str, device: str = "cpu") -> Encoder:
     needed = getattr(build, "source", "optional")
     if needed == "required" and not source:
         raise InputError(
-            f"{where}: the source of its weights is missing; use {name}:FOLDER or {name}:OWNER/NAME@REVISION"
+            f"{where}: the source of the weights is missing; use {name}:FOLDER or {name}:OWNER/NAME@REVISION"
         )
     if needed == "none" and source:
-        raise InputError(f"{where}: its weights come with a Python package; omit ':{source}'")
+        raise InputError(f"{where}: the weights come with a Python package, so omit ':{source}'")
     try:
         encoder = build(source or None, device)
     except InputError as error:
@@ -168,7 +168,7 @@ def open_encoder(reference: str, device: str = "cpu") -> Encoder:
         why = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{where}: cannot be opened ({why})") from error
     if not isinstance(encoder, Encoder):
-        raise InputError(f"{where}: returned a {type(encoder).__name__}; expected an Encoder")
+        raise InputError(f"{where}: the registered function returned a {type(encoder).__name__}; expected an Encoder")
     return encoder
 
 

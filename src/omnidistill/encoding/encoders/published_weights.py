@@ -58,12 +58,12 @@ def check_weights(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor],
             raise InputError(f"{path}: key {key!r} is missing; {model} needs it with shape {tuple(reference.shape)}")
         if tensor.shape != reference.shape or not tensor.is_floating_point():
             raise InputError(
-                f"{path}: {key!r} has dtype {_kind(tensor)} and shape {tuple(tensor.shape)}; "
+                f"{path}: key {key!r} has dtype {_kind(tensor)} and shape {tuple(tensor.shape)}; "
                 f"{model} needs floating-point values of shape {tuple(reference.shape)}"
             )
     unknown = sorted(tensors.keys() - expected.keys())
     if unknown:
-        raise InputError(f"{path}: {unknown[0]!r} is not a weight of {model}{nearest(unknown[0], expected)}")
+        raise InputError(f"{path}: key {unknown[0]!r} is not a weight of {model}{nearest(unknown[0], expected)}")
 
 
 def file_sha256(path: Path) -> str:

@@ -87,5 +87,5 @@ def stored_tower(folder: Path, model: str, modality: str, size: type[Size], veri
         return StoredTower(artifact.tensors, size(**artifact.meta["size"]), artifact.files[0].sha256)
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"{folder / modality}: the size of the tower is missing or wrong ({error}); convert the weights again"
+            f"{folder / modality}: the stored model size is missing or invalid ({error}); convert the weights again"
         ) from error

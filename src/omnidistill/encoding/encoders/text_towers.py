@@ -94,7 +94,8 @@ class SentenceTower(TextTower):
     def __post_init__(self) -> None:
         if not self._settings_file("1_Pooling/config.json").get("pooling_mode_mean_tokens", True):
             raise InputError(
-                f"{self.source}: the model does not average its token features; only mean pooling is supported"
+                f"{self.source}: the model does not use mean pooling over tokens; "
+                "other kinds of pooling are not supported"
             )
 
     @property

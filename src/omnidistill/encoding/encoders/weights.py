@@ -83,14 +83,16 @@ def _from_hub(source: str) -> Path:
     name, _, revision = source.partition("@")
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise InputError(
-            f"{source}: no such folder; pass the folder of a model, or OWNER/NAME@REVISION on the Hugging Face hub"
+            f"{source}: no such folder; pass the folder of a model, or OWNER/NAME@REVISION on the Hugging Face Hub"
         )
     if not revision:
-        raise InputError(f"{source}: the revision is missing, and a hub repository may change; use {source}@COMMIT")
+        raise InputError(
+            f"{source}: the revision is missing; use {source}@COMMIT, because a repository on the Hub can change"
+        )
     hub = require("huggingface_hub", "encoders")
     try:
         return Path(hub.snapshot_download(name, revision=revision, allow_patterns=_PATTERNS))
     except Exception as error:  # the hub client, its HTTP library and the system raise many types of exceptions
         raise InputError(
-            f"{source}: the download from the hub failed ({' '.join(str(error).split())[:200]})"
+            f"{source}: the download from the Hugging Face Hub failed ({' '.join(str(error).split())[:200]})"
         ) from error

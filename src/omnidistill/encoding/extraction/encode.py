@@ -189,8 +189,8 @@ def _check_resumable(out: Path, encoders: Mapping[str, Encoder], settings: Encod
     ]
     if differences:
         raise InputError(
-            f"{out}: was encoded with different encoders or settings ({'; '.join(differences)}); use the original ones "
-            "to resume, or choose another folder"
+            f"{out}: contains features from different encoders or settings ({'; '.join(differences)}); to resume, use "
+            "the original encoders and settings; otherwise, choose another folder"
         )
 
 

@@ -161,7 +161,7 @@ def prepare_encoding(
         raise InputError(f"{argument('limit', limit)}: the number of rows must be at least 1")
     if isinstance(encoders, str):
         raise InputError(
-            f"encoders: found the string {encoders!r}; pass a list of references or a dict {{modality: encoder}}"
+            f"encoders: found the string {encoders!r}; pass a list of encoder names or a dict {{modality: encoder}}"
         )
     place = str(resolve_device(device))
     items = read_manifest(manifest, root) if isinstance(manifest, Path) else manifest
@@ -186,6 +186,9 @@ def _open_all(encoders: Encoders, device: str) -> dict[str, Encoder]:
         modality = modality or encoder.kind
         if modality in by_modality:
             where = argument("encoder", reference)
-            raise InputError(f"{where}: modality {modality!r} already has an encoder; use MODALITY={name}")
+            raise InputError(
+                f"{where}: modality {modality!r} already has an encoder; "
+                f"give this encoder another modality: MODALITY={name}"
+            )
         by_modality[modality] = encoder
     return by_modality

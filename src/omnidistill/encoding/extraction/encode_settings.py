@@ -59,17 +59,19 @@ def check_encoders(manifest: Manifest, rows: Sequence[Row], encoders: Mapping[st
         InputError: a column is missing or has the wrong kind, a row lacks a modality, or there are no encoders.
     """
     if not encoders:
-        raise InputError("encode: no encoders; pass one for each modality")
+        raise InputError("encode: no encoders; pass one encoder per modality")
     for modality, encoder in encoders.items():
         kind = manifest.kinds.get(modality)
         if kind is None:
             raise InputError(
-                f"modality {modality!r} is not a column of the manifest; its columns are {', '.join(manifest.kinds)}"
+                f"modality {modality!r} is not a column of the manifest; "
+                f"the modality columns are {', '.join(manifest.kinds)}"
                 f"{nearest(modality, manifest.kinds)}"
             )
         if kind != encoder.kind and (kind, encoder.kind) != ("video", "audio"):
             raise InputError(
-                f"modality {modality!r}: the column contains {kind}, but encoder {encoder.name!r} reads {encoder.kind}"
+                f"modality {modality!r}: the column contains {kind}, but encoder {encoder.name!r} reads "
+                f"{encoder.kind}; use another encoder"
             )
         incomplete = [row.id for row in rows if modality not in row.media]
         if incomplete:

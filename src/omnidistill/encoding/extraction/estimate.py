@@ -147,6 +147,7 @@ def _prepare(
             wall, work = wall + time.monotonic() - wall_start, work + time.process_time() - work_start
     if not prepared:
         raise InputError(
-            f"encode: none of the {len(sample)} sampled rows could be encoded; modality {modality!r}: {reason}"
+            f"encode: none of the {len(sample)} sampled rows could be encoded; "
+            f"last error, in modality {modality!r}: {reason}"
         )
     return prepared, _Duration(wall, work)

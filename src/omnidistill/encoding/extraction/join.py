@@ -40,7 +40,7 @@ def check_set(
     """
     if len(encoders) < 2:
         raise InputError(
-            f"only one encoder ({', '.join(encoders)}); a set needs at least two modalities, with one encoder each"
+            f"only one encoder ({', '.join(encoders)}); a set needs at least two modalities, each with one encoder"
         )
     if centre and all(row.split != "train" for row in manifest.rows[:limit]):
         raise InputError(
@@ -67,7 +67,9 @@ def open_rows(out: Path) -> RawRows:
         InputError: the encoding is not finished, or a shard is damaged.
     """
     if not (out / ENCODED).exists():
-        raise InputError(f"{out}: no {ENCODED}, so the encoding is not finished; run 'encode' again to resume it")
+        raise InputError(
+            f"{out}: contains no {ENCODED}, so the encoding is not finished; run 'encode' again to resume it"
+        )
     encoded_by = read_json(out / ENCODERS)
     count = int(read_json(out / ENCODED)["shards"])
     widths: dict[str, int] = {}

@@ -77,7 +77,7 @@ class ShardEncoder:
             first = shard.bad[0]
             raise InputError(
                 f"encode: none of the first {len(part.rows)} rows could be encoded; "
-                f"row {first.id!r}, modality {first.modality!r}: {first.why}"
+                f"first error, in row {first.id!r}, modality {first.modality!r}: {first.why}"
             )
         save_shard(part.folder, shard, part.digest)
         return len(shard.bad)
@@ -144,7 +144,7 @@ def _encode_modality(
         if views.shape != (len(batch), encoder.views, encoder.width):
             raise InputError(
                 f"encoder {encoder.name!r} returned features of shape {tuple(views.shape)} for {len(batch)} items; "
-                f"expected {encoder.views} views of width {encoder.width}"
+                f"expected shape (items, views, width) with {encoder.views} views and width {encoder.width}"
             )
         features = (views if settings.keep_views else views.mean(1)).to(stored.dtype)
         stored[numbers] = features

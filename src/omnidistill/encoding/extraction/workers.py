@@ -112,7 +112,7 @@ class Preparation:
         self._stop()
         if isinstance(self._submit(_NOTHING, num_workers=1).exception(), BrokenProcessPool):
             raise InputError(
-                "encode: worker processes end as soon as they start; in a script, call encode under "
+                "encode: the worker processes exit as soon as they start; in a script, call `encode` under "
                 "`if __name__ == '__main__':`, or set num_workers=0"
             )
         for job in jobs:

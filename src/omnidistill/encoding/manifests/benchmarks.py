@@ -114,7 +114,9 @@ class _Files:
         paths = self._named.get(name, [])
         if len(paths) != 1:
             problem = f"{name} is missing" if not paths else f"{len(paths)} files are named {name}"
-            raise InputError(f"{self.folder}: {problem}; the recipe needs exactly one, anywhere in the folder")
+            raise InputError(
+                f"{self.folder}: {problem}; the folder or its subfolders must contain exactly one such file"
+            )
         return self.folder / paths[0]
 
     def video(self, clip: _Clip) -> str | None:
@@ -122,7 +124,9 @@ class _Files:
         for name in clip.names:
             paths = self._named.get(name) or self._stems.get(name) or self._stems.get(PurePosixPath(name).stem, [])
             if len(paths) > 1:
-                raise InputError(f"{self.folder}: {paths[0]} and {paths[1]} both match video {clip.id!r}; remove one")
+                raise InputError(
+                    f"{self.folder}: {paths[0]} and {paths[1]} both match video {clip.id!r}; remove one of them"
+                )
             if paths:
                 return str(paths[0])
         return None
@@ -244,7 +248,8 @@ def _as_distributed(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, csv.Error) as error:
         raise InputError(
-            f"{path}: differs from the published file ({type(error).__name__}: {one_line(error)}); download it again"
+            f"{path}: is not in the format of the published file ({type(error).__name__}: {one_line(error)}); "
+            "download it again"
         ) from error
 
 

@@ -60,7 +60,7 @@ def build_manifest(folder: Path, modalities: Sequence[str] = (), seed: int = 0) 
         if has_splits and not item.split:
             raise InputError(
                 f"{folder}: {key} is not in a folder named after a split ({', '.join(SPLITS)}), but other items are; "
-                "move it into one"
+                "move it into such a folder"
             )
         media: dict[str, str] = {kind: cell for kind in used if (cell := item.cell(folder, kind))}
         if media:
@@ -109,7 +109,9 @@ def _items(folder: Path) -> tuple[dict[str, _Item], Counter[str]]:
         item = items.setdefault("/".join([*folders, path.stem]), _Item())
         item.split = next((split for part in folders if (split := split_name(part.lower()))), "")
         if kind in item.files:
-            raise InputError(f"{folder}: {item.files[kind]} and {path} are both the {kind} of one item; remove one")
+            raise InputError(
+                f"{folder}: {item.files[kind]} and {path} are both the {kind} of the same item; remove one of them"
+            )
         item.files[kind] = path
     return dict(sorted(items.items())), ignored
 

@@ -125,7 +125,7 @@ def check_manifest(manifest: Manifest, missing: Missing = "drop", progress: Prog
         )
     good = tuple(row for row in manifest.rows if row.id not in bad)
     if not good:
-        raise InputError(f"none of the {len(manifest):,} items can be used; first problem: {problems[0].detail}")
+        raise InputError(f"none of the {len(manifest):,} items can be used (first problem: {problems[0].detail})")
     usable = replace(manifest, rows=good)
     return Checked(usable, len(manifest), tuple(problems), tuple(_duplicates(usable)))
 

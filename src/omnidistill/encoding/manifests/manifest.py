@@ -114,7 +114,10 @@ class Manifest:
                 f"id {row.id!r}, {modality}: the path {path} cannot be resolved ({error}); check its symbolic links"
             ) from error
         if not inside:
-            raise InputError(f"id {row.id!r}, {modality}: {path} leads out of {self.root} through a symbolic link")
+            raise InputError(
+                f"id {row.id!r}, {modality}: {path} leads out of {self.root} through a symbolic link; "
+                "use a file in this folder"
+            )
         return path
 
     @cached_property
@@ -142,7 +145,7 @@ def read_manifest(path: Path, root: Path | None = None, addresses: bool = False)
         modalities = {column: _modality(column) for column in columns if column not in _OWN}
         names = [name for name, _ in modalities.values()]
         if len(set(names)) < len(names):
-            raise InputError(f"two of the columns {', '.join(modalities)} have the same modality; rename one of them")
+            raise InputError(f"the columns {', '.join(modalities)} name a modality twice; rename one of them")
         cells = {column: _cells(column, columns[column], _text) for column in modalities}
         times = {name: _cells(name, columns.get(name, [None] * len(ids)), _seconds) for name in ("start", "end")}
         rows = tuple(
@@ -184,7 +187,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         ".parquet": _as_parquet,
     }
     if (suffix := path.suffix.lower()) not in writers:
-        raise InputError(f"{path}: unknown suffix; save the manifest as {', '.join(writers)}")
+        raise InputError(f"{path}: unknown file suffix; save the manifest as {', '.join(writers)}")
     times = [name for name in ("start", "end") if any(getattr(row, name) is not None for row in manifest.rows)]
     columns = {name: [getattr(row, name) for row in manifest.rows] for name in ("id", "group", "split", *times)}
     below = _below(manifest.root, path)
@@ -204,7 +207,7 @@ def _below(root: Path, path: Path) -> PurePosixPath:
         return PurePosixPath(root.resolve().relative_to(path.parent.resolve()))
     except ValueError as error:
         raise InputError(
-            f"{path}: the files of the manifest are in {root}; save the manifest in this folder or in a parent folder"
+            f"{path}: the media files are in {root}; save the manifest in this folder or in one of its parent folders"
         ) from error
 
 
@@ -216,8 +219,8 @@ def _check_kinds(kinds: dict[str, Kind]) -> None:
     check_modality_names(kinds)
     if not kinds:
         raise InputError(
-            f"the manifest has no column of a modality; add a column named {', '.join(KINDS)}, or NAME:KIND, such as "
-            "speech:audio"
+            "the manifest has no modality column; "
+            f"add a column named {', '.join(KINDS)} or NAME:KIND, such as speech:audio"
         )
     for name in kinds:
         if name in _OWN:
@@ -264,8 +267,8 @@ def _modality(column: str) -> tuple[str, Kind]:
     name, _, kind = column.rpartition(":")
     if kind not in KINDS:
         raise InputError(
-            f"column {column!r} is unknown; expected one of {', '.join(_OWN)}, or a modality named KIND or NAME:KIND, "
-            f"where KIND is one of {', '.join(KINDS)}{nearest(kind, (*_OWN, *KINDS))}"
+            f"column {column!r} is unknown; expected one of {', '.join(_OWN)}, or a modality column named KIND or "
+            f"NAME:KIND, where KIND is one of {', '.join(KINDS)}{nearest(kind, (*_OWN, *KINDS))}"
         )
     return name or kind, kind
 

@@ -157,11 +157,13 @@ def _read_merges(path: Path, num_merges: int) -> list[tuple[str, str]]:
         merges = [(first, second) for first, second in pairs][:num_merges]
     except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
         raise InputError(
-            f"{path}: cannot be read as the merges of a vocabulary ({' '.join(str(error).split())})"
+            f"{path}: cannot be read as a BPE vocabulary ({' '.join(str(error).split())}); "
+            "use the vocabulary file of CLIP"
         ) from error
     if len(merges) < num_merges:
         raise InputError(
-            f"{path}: has {len(merges)} merges instead of {num_merges}; it is truncated or not CLIP's vocabulary"
+            f"{path}: contains {len(merges)} BPE merges instead of {num_merges}; "
+            "the file is truncated or is not CLIP's vocabulary"
         )
     return merges
 

@@ -67,7 +67,9 @@ def convert(source: Path, folder: Path, modality: Modality) -> None:
     """
     weights = next((source / name for name in _WEIGHTS if (source / name).is_file()), None)
     if weights is None:
-        raise InputError(f"{source}: contains no {' or '.join(_WEIGHTS)}; expected the folder of a published model")
+        raise InputError(
+            f"{source}: contains no {' or '.join(_WEIGHTS)}; expected the folder of a published LanguageBind model"
+        )
     vision, text = _configs(source / "config.json")
     tensors = _merged(weights, vision.get("lora_alpha"))
     sizes = {
@@ -120,9 +122,7 @@ def _merged(path: Path, alpha: object) -> dict[str, Tensor]:
     """Return the weights of both towers, after merging the low-rank adapters into them."""
     tensors = read_checkpoint(path)
     if any(key.endswith("patch_embedding.weight") and x.ndim == 5 for key, x in tensors.items()):
-        raise InputError(
-            f"{path}: V1.5 models, which read tubes of frames, are not supported; use a model without V1.5 in its name"
-        )
+        raise InputError(f"{path}: LanguageBind V1.5 models are not supported; use a model without V1.5 in its name")
     try:
         tensors = merge_lora(tensors, float(alpha) if isinstance(alpha, int | float) else None)
     except InputError as error:
@@ -142,7 +142,7 @@ def _configs(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
                 heads, activation = other.get("num_attention_heads"), other.get("hidden_act")
                 raise InputError(
                     f"{path}: {part} has num_attention_heads {heads!r} and hidden_act {activation!r}; "
-                    "expected a number and 'gelu'"
+                    "expected an integer and 'gelu'"
                 )
             case _:
                 raise InputError(
