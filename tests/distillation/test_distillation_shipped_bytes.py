@@ -9,7 +9,7 @@ import torch
 
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.distillation import DistilledSet, SetSpec
-from omnidistill.distillation.shipped_bytes import empty_rows, heads_bytes, initial_heads_bytes, real_rows_bytes
+from omnidistill.distillation.shipped_bytes import heads_bytes, initial_heads_bytes, real_rows_bytes
 from omnidistill.io.artifacts import save_artifact
 from omnidistill.models.heads import save_heads
 from omnidistill.models.objectives import InfoNCE
@@ -24,7 +24,7 @@ from small_runs import features, shipped, small_heads, widths
 def test_empty_rows_have_the_shapes_and_types_of_stored_rows(bits: int, num_rows: int) -> None:
     storage = RowStorage(bits=bits, views=2)  # type: ignore[arg-type]
     stored = storage.store({name: torch.ones(num_rows, width) for name, width in widths(3).items()})
-    empty = empty_rows(storage, widths(3), num_rows)
+    empty = storage.empty(widths(3), num_rows)
     assert {name: (x.shape, x.dtype) for name, x in empty.items()} == {n: (x.shape, x.dtype) for n, x in stored.items()}
     assert all(x.is_meta for x in empty.values())
 

@@ -30,6 +30,7 @@ PRESETS = {
     "select": ("random", "k-medoids", "forgetting", "prototypes", "group-means"),
     "covmatch": ("covmatch", "covmatch-errors"),
     "apm": ("apm",),
+    "anchor": ("anchor", "anchor-coded", "anchor distill.start_share=0 distill.outer.kind=hopa"),
 }
 CASES = [preset for presets in PRESETS.values() for preset in presets]
 FIRST = [presets[0] for presets in PRESETS.values()]

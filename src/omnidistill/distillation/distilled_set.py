@@ -9,13 +9,15 @@ On disk it is an artifact of kind "distilled":
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, overload
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from omnidistill.core.device import device_of, moved
 from omnidistill.core.errors import InputError
@@ -27,10 +29,10 @@ from omnidistill.distillation.shipped_bytes import shipped_bytes
 from omnidistill.distillation.torch_dataset import Batch, SyntheticRows
 from omnidistill.distillation.version_0_1 import upgraded_set
 from omnidistill.io.artifacts import load_artifact, save_artifact
-from omnidistill.models.heads import Heads, check_heads
+from omnidistill.models.heads import Heads, check_heads, check_modules
 from omnidistill.models.objectives import Objective
 from omnidistill.models.storages import RowForm
-from omnidistill.training.recipes import Recipe, Sgd
+from omnidistill.training.recipes import Recipe, Sgd, TrainingRows
 
 PROVENANCE = "provenance.json"
 
@@ -133,29 +135,81 @@ class DistilledSet:
             InputError: heads are missing or do not match the rows.
         """
         check_heads(start, self.spec.modalities, "heads to train on the set")
-        on_device = replace(self, tensors=moved(self.tensors, device_of(start)))
         yield from self.recipe.students(
-            self.objective,
             {name: start[name] for name in self.modalities},
-            on_device.rows(),
-            on_device.targets,
+            self.training_rows(device_of(start)),
             seed=seed,
             num_runs=num_runs,
             checkpoints=checkpoints or [self.recipe.num_steps],
         )
 
-    def train(self, start: Heads, seed: int = 0) -> Heads:
-        """Train one student on the set with its recipe, and return its heads {modality: d x p_m}.
+    @overload
+    def train(
+        self, start: Heads | None = None, seed: int = 0, *, width: int | None = None, recipe: Recipe | None = None
+    ) -> Heads: ...
+
+    @overload
+    def train(
+        self, start: Mapping[str, nn.Module], seed: int = 0, *, width: None = None, recipe: Recipe | None = None
+    ) -> dict[str, nn.Module]: ...
+
+    def train(
+        self,
+        start: Mapping[str, Tensor] | Mapping[str, nn.Module] | None = None,
+        seed: int = 0,
+        *,
+        width: int | None = None,
+        recipe: Recipe | None = None,
+    ) -> Heads | dict[str, nn.Module]:
+        """Train a model on the set with its recipe.
+
+        With the recipe "sgd", heads or modules are trained from their current values. With the recipe "anchor", new
+        heads need no start; given heads are not changed, but stacked with the new ones (their outputs are concatenated
+        after scaling); and modules learn to reproduce the new heads.
 
         Args:
-            start: the initial heads, {modality: d x p_m}; not modified. Training runs on the device of these heads.
-            seed: seed for the mini-batches; not used if the recipe fixes them.
+            start: initial heads {modality: d x p_m}; or one torch module per modality, which maps rows (b x p_m) to
+                outputs (b x d); or None for new heads. Nothing is modified. Training runs on their device.
+            seed: seed for mini-batches and noise; without effect if the recipe fixes the mini-batches.
+            width: width of the result; None: that of `start` (sgd), N (anchor, no start), or N + d (anchor, stacked).
+            recipe: recipe to use instead of the set's own.
+
+        Returns:
+            Heads {modality: d x p_m}, or trained copies of the modules.
 
         Raises:
-            InputError: heads are missing or do not match the rows.
+            InputError: heads or modules are missing or do not match the rows, the recipe needs a start, or a width is
+                given with a recipe or start that determines it.
         """
-        _, heads = next(self.students(start, seed=seed, num_runs=1))
-        return {name: matrix[0] for name, matrix in heads.items()}
+        recipe = recipe or self.recipe
+        if width is not None and width < 1:
+            raise InputError(f"width = {width}: the width of heads must be at least 1")
+        if start is None:
+            return recipe.heads(self.training_rows(), width)
+        if any(isinstance(each, nn.Module) for each in start.values()):
+            if width is not None:
+                raise InputError("width: modules have the width of their outputs; do not pass a width with modules")
+            return self._train_modules(start, seed, recipe)
+        heads: Heads = dict(start)  # type: ignore[arg-type]
+        if width is not None:
+            check_heads(heads, self.spec.modalities, "heads to train on the set")
+            given = {name: heads[name] for name in self.modalities}
+            return recipe.stacked(given, self.training_rows(device_of(given)), width)
+        _, trained = next(self.with_recipe(recipe).students(heads, seed=seed, num_runs=1))
+        return {name: matrix[0] for name, matrix in trained.items()}
+
+    def training_rows(self, device: torch.device | str = "cpu") -> TrainingRows:
+        """Return the rows, targets and objective on a device, as recipes use them."""
+        on_device = replace(self, tensors=moved(self.tensors, device))
+        return TrainingRows(on_device.rows(), on_device.targets, self.objective)
+
+    def _train_modules(self, modules: Mapping[str, Any], seed: int, recipe: Recipe) -> dict[str, nn.Module]:
+        trained = {name: copy.deepcopy(modules[name]) for name in self.modalities if name in modules}
+        check_modules(trained, self.spec.modalities)
+        first = next(iter(trained.values()))
+        device = next((parameter.device for parameter in first.parameters()), torch.device("cpu"))
+        recipe.train_modules(trained, self.training_rows(device), seed=seed)
+        return trained
 
     def dataset(self) -> SyntheticRows:
         """Return the rows to train on as a torch Dataset of ({modality: row}, index).

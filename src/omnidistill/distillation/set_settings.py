@@ -14,7 +14,7 @@ from omnidistill.distillation.set_spec import SetSpec
 from omnidistill.models.objectives import AnyObjective, InfoNCE
 from omnidistill.models.similarities import Similarity
 from omnidistill.models.storages import AnyStorage, RowStorage, Storage
-from omnidistill.training.recipes import Sgd
+from omnidistill.training.recipes import Recipe, Sgd
 
 Budget = Annotated[str, AfterValidator(check_budget)]
 """Size of the files of a set in bytes ("200000", "64kB", "1.5M"), or in percent of the bytes of the training features
@@ -70,8 +70,12 @@ class SetSettings(Component):
 
         The recipe has one step of size 1 and must be replaced.
         """
-        recipe = Sgd(step_sizes=(1.0,) * len(widths), num_steps=1, batch_size=self.batch)
+        recipe = self.placeholder_recipe(len(widths))
         return SetSpec(dict(widths), self.num_stored, self.resolved_storage, self.set_similarity, self.student, recipe)
+
+    def placeholder_recipe(self, num_modalities: int) -> Recipe:
+        """Return a recipe of the kind that the sets of this method have, with arbitrary values."""
+        return Sgd(step_sizes=(1.0,) * num_modalities, num_steps=1, batch_size=self.batch)
 
     @property
     def set_similarity(self) -> Similarity:

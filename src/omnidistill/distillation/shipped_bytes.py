@@ -17,7 +17,6 @@ heads, and names the methods that do not need them (`Baseline.needs_start`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -30,7 +29,7 @@ from omnidistill.io.artifacts import artifact_bytes
 from omnidistill.models.heads import Heads
 from omnidistill.models.objectives import InfoNCE
 from omnidistill.models.similarities import SharedGroups
-from omnidistill.models.storages import RowStorage, Storage
+from omnidistill.models.storages import RowStorage
 from omnidistill.training.recipes import Sgd
 
 
@@ -50,7 +49,7 @@ def planned_bytes(spec: SetSpec, preprocessing: Preprocessing) -> int:
         shared = spec.similarity.shared_rows(spec.size, num_rows)
         similarity = spec.similarity.init(shared, torch.Generator("cpu"))
     tensors = {f"similarity/{name}": tensor for name, tensor in similarity.items()}
-    tensors |= {f"rows/{name}": x for name, x in empty_rows(spec.storage, spec.modalities, spec.size).items()}
+    tensors |= {f"rows/{name}": x for name, x in spec.storage.empty(spec.modalities, spec.size).items()}
     return shipped_bytes(spec, tensors, preprocessing)
 
 
@@ -77,28 +76,6 @@ def heads_bytes(tensors: Mapping[str, Tensor], preprocessing: Preprocessing, **m
 def initial_heads_bytes(start: Heads) -> int:
     """Return the size in bytes of the files that store the initial heads."""
     return artifact_bytes("heads", start, {"modalities": list(start)})
-
-
-def empty_rows(storage: Storage, widths: Mapping[str, int], num_rows: int) -> dict[str, Tensor]:
-    """Return tensors with the shapes and dtypes of `num_rows` stored rows, on the meta device (without memory)."""
-    one, two = _stored_shapes(storage, tuple(widths.items()))
-    return {
-        name: torch.empty(
-            [first + (num_rows - 1) * (second - first) for first, second in zip(shape, two[name][0], strict=True)],
-            dtype=dtype,
-            device="meta",
-        )
-        for name, (shape, dtype) in one.items()
-    }
-
-
-@lru_cache(maxsize=256)
-def _stored_shapes(storage: Storage, widths: tuple[tuple[str, int], ...]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return {name: (shape, dtype)} of the stored tensors, first for a set of one row, then for a set of two rows."""
-    one, two = (
-        storage.store({name: torch.zeros(rows, width, device="cpu") for name, width in widths}) for rows in (1, 2)
-    )
-    return tuple({name: (tuple(x.shape), x.dtype) for name, x in stored.items()} for stored in (one, two))  # type: ignore[return-value]
 
 
 class _WithoutMemory(TorchFunctionMode):

@@ -81,6 +81,7 @@ methods: ComponentRegistry[Method] = ComponentRegistry(
         "select": f"{_HERE}.select",
         "covmatch": f"{_HERE}.covmatch",
         "apm": f"{_HERE}.apm",
+        "anchor": f"{_HERE}.anchor",
     },
     group="omnidistill.methods",
 )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from omnidistill.core.device import moved
 from omnidistill.core.errors import InputError
@@ -117,3 +117,26 @@ def check_heads(heads: Mapping[str, Tensor], widths: Mapping[str, int], where: s
         raise InputError(
             f"{where}: the heads have different output widths {outputs}; all heads need the same output width"
         )
+
+
+def check_modules(modules: Mapping[str, nn.Module], widths: Mapping[str, int]) -> None:
+    """Raise InputError unless every modality has a module that maps 2 x p_m rows to 2 x d outputs, with the same d."""
+    outputs = {}
+    for name, p in widths.items():
+        if not isinstance(modules.get(name), nn.Module):
+            raise InputError(f"modules to train on the set: modality '{name}' has no module; pass one per modality")
+        parameter = next(modules[name].parameters(), None)
+        if parameter is None:
+            raise InputError(f"modules to train on the set: the module of '{name}' has no parameters to train")
+        try:
+            with torch.no_grad():
+                output = modules[name](torch.zeros(2, p, dtype=parameter.dtype, device=parameter.device))
+        except Exception as error:
+            why = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InputError(f"the module of '{name}' cannot process rows of shape (2, {p}) ({why})") from error
+        if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 2:
+            shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise InputError(f"the module of '{name}' returns {shape} for rows of shape (2, {p}); expected (2, d)")
+        outputs[name] = output.shape[1]
+    if len(set(outputs.values())) > 1:
+        raise InputError(f"modules to train on the set have outputs of different widths {outputs}; use one width")

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.distillation import DistilledSet
-from omnidistill.distillation.distilled_set import sgd_recipe
 from omnidistill.methods import Method, Task
 from omnidistill.testing.assertions import require
+from omnidistill.training.recipes import Sgd
 
 
 def check_method(method: Method, task: Task) -> None:
@@ -86,12 +86,15 @@ def _check_rows(distilled: DistilledSet, method: Method, task: Task, where: str)
 
 
 def _check_spec(distilled: DistilledSet, method: Method, task: Task, where: str) -> None:
-    train, recipe = task.development.train, sgd_recipe(distilled)
-    sizes = recipe.step_sizes
-    valid = len(sizes) == len(train.modalities) and all(0 < size < math.inf for size in sizes)
-    require(valid, f"{where}: the recipe needs one positive step size per modality, but has {sizes}")
-    counts = recipe.num_steps >= 1 and 1 <= recipe.batch_size <= len(distilled)
-    require(counts, f"{where}: the recipe has {recipe.num_steps} steps on batches of {recipe.batch_size} rows")
+    train, recipe = task.development.train, distilled.recipe
+    if isinstance(recipe, Sgd):
+        sizes = recipe.step_sizes
+        valid = len(sizes) == len(train.modalities) and all(0 < size < math.inf for size in sizes)
+        require(valid, f"{where}: the recipe needs one positive step size per modality, but has {sizes}")
+        counts = recipe.num_steps >= 1 and 1 <= recipe.batch_size <= len(distilled)
+        require(counts, f"{where}: the recipe has {recipe.num_steps} steps on batches of {recipe.batch_size} rows")
+    planned = method.spec(train.widths).recipe.kind
+    require(recipe.kind == planned, f"{where}: the recipe has kind '{recipe.kind}', but `spec` announces '{planned}'")
     stored = distilled.spec.storage == method.resolved_storage and distilled.spec.objective == method.student
     require(stored, f"{where}: storage or objective of the set differs from the settings of the method")
     steps = distilled.preprocessing.to_meta() == train.preprocessing.to_meta()
@@ -106,7 +109,7 @@ def _check_spec(distilled: DistilledSet, method: Method, task: Task, where: str)
 def _check_students(distilled: DistilledSet, task: Task, where: str) -> None:
     for name, matrix in distilled.train(task.start).items():
         shape = tuple(task.start[name].shape)
-        same = tuple(matrix.shape) == shape
+        same = matrix.shape[1] == shape[1] and (matrix.shape[0] == shape[0] or not distilled.recipe.needs_start)
         require(same, f"{where}: a student's head for '{name}' has shape {tuple(matrix.shape)}, not {shape}")
         require(bool(matrix.isfinite().all()), f"{where}: a student's head for '{name}' contains NaN or Inf")
 

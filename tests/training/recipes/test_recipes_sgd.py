@@ -10,7 +10,7 @@ from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.models.objectives import InfoNCE
-from omnidistill.training.recipes import Recipe, Sgd, recipes
+from omnidistill.training.recipes import Recipe, Sgd, TrainingRows, recipes
 
 RECIPE = Sgd(step_sizes=(0.2, 0.6), num_steps=6, batch_size=3)
 NUM_ROWS = 7
@@ -34,10 +34,8 @@ def train(recipe: Sgd, seed: int = 0, num_runs: int = 1, checkpoints: tuple[int,
     return [
         (steps, {name: matrix.clone() for name, matrix in heads.items()})
         for steps, heads in recipe.students(
-            InfoNCE(),
             start,
-            rows,
-            lambda batches: similarity[batches.unsqueeze(-1), batches.unsqueeze(-2)],
+            TrainingRows(rows, lambda each: similarity[each.unsqueeze(-1), each.unsqueeze(-2)], InfoNCE()),
             seed=seed,
             num_runs=num_runs,
             checkpoints=checkpoints or (recipe.num_steps,),

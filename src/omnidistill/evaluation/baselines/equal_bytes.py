@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.core.device import device_of, moved
-from omnidistill.distillation.shipped_bytes import empty_rows, heads_bytes
+from omnidistill.distillation.shipped_bytes import heads_bytes
 from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.models.storages import RowForm, RowStorage
@@ -64,7 +64,7 @@ class EqualBytes(Baseline):
             return 0
         sides = {f"{name}/left": matrix.shape[0] for name, matrix in setting.start.items()}
         sides |= {f"{name}/right": matrix.shape[1] for name, matrix in setting.start.items()}
-        factors = empty_rows(RowStorage(bits=self.bits), sides, rank)
+        factors = RowStorage(bits=self.bits).empty(sides, rank)
         return heads_bytes(factors, setting.data.train.preprocessing, bits=self.bits)
 
 

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Annotated
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -32,6 +33,28 @@ class Storage(Component):
     def load(self, stored: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
         """Return the training rows, bitwise equal to the rows that `expand` returned for the latent tensors."""
 
+    def empty(self, widths: Mapping[str, int], num_rows: int) -> dict[str, Tensor]:
+        """Return meta tensors, which take no memory, with the shapes and types in which rows are stored.
+
+        By default, the sizes of stored tensors are assumed to be linear in the number of rows.
+
+        Args:
+            widths: feature width p_m of each modality.
+            num_rows: number of stored rows.
+        """
+        one, two = (
+            self.store({name: torch.zeros(rows, width, device="cpu") for name, width in widths.items()})
+            for rows in (1, 2)
+        )
+        shapes = {
+            name: [
+                first + (num_rows - 1) * (second - first)
+                for first, second in zip(x.shape, two[name].shape, strict=True)
+            ]
+            for name, x in one.items()
+        }
+        return {name: torch.empty(shape, dtype=one[name].dtype, device="meta") for name, shape in shapes.items()}
+
     def resolved(self, num_stored: int) -> Storage:
         """Return the storage with "auto" settings replaced by their values for `num_stored` rows."""
         return self
@@ -49,7 +72,7 @@ class Storage(Component):
 storages: ComponentRegistry[Storage] = ComponentRegistry(
     "storage",
     Storage,  # type: ignore[type-abstract]
-    {"rows": "omnidistill.models.storages.rows"},
+    {"rows": "omnidistill.models.storages.rows", "coded": "omnidistill.models.storages.coded"},
     group="omnidistill.storages",
 )
 """Registry of all storages."""

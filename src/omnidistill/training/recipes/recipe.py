@@ -1,15 +1,24 @@
-"""Base class of recipes: how students are trained on a synthetic set. A recipe is stored with its set (`SetSpec`)."""
+"""Base class of recipes: how models are trained on a synthetic set. A recipe is stored with its set (`SetSpec`).
+
+    sgd      SGD on mini-batches, from given initial heads
+    anchor   ridge regression to shared anchors in closed form; needs no initial heads
+    map      regression of any torch modules to the heads of `anchor`
+
+Shapes: N rows, p_m feature width, d embedding width, R students, b rows per step.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 from jaxtyping import Float, Int
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
+from omnidistill.core.errors import InputError
 from omnidistill.core.registry import ComponentRegistry
 from omnidistill.core.settings import Component
 from omnidistill.models.heads import Heads
@@ -21,40 +30,86 @@ StackedHeads = dict[str, Float[Tensor, "_ _ _"]]
 """Heads of R students, {modality: R x d x p_m}."""
 
 
+@dataclass(frozen=True)
+class TrainingRows:
+    """What a recipe trains on.
+
+    Attributes:
+        rows: synthetic rows {modality: N x p_m}.
+        targets: function that takes the row numbers of mini-batches and returns their target similarities.
+        objective: the loss of the students.
+    """
+
+    rows: Mapping[str, Float[Tensor, "_ _"]]
+    targets: Targets
+    objective: Objective
+
+
 class Recipe(Component):
-    """How to train heads on a set."""
+    """How to train models on a set."""
+
+    needs_start: ClassVar[bool] = True
+    """Whether training needs initial heads."""
+    added: ClassVar[tuple[str, ...]] = ()
 
     num_steps: Annotated[int, Field(ge=0)]
-    """Number of training steps."""
+    """Number of training steps; 0 for a solution in closed form."""
 
     @abstractmethod
     def students(
-        self,
-        objective: Objective,
-        start: Heads,
-        rows: Mapping[str, Float[Tensor, "_ _"]],
-        targets: Targets,
-        *,
-        seed: int,
-        num_runs: int,
-        checkpoints: Sequence[int],
+        self, start: Heads, data: TrainingRows, *, seed: int, num_runs: int, checkpoints: Sequence[int]
     ) -> Iterator[tuple[int, StackedHeads]]:
         """Train several students at once; yield (number of steps done, heads) at every checkpoint.
 
         Args:
-            objective: the loss of the students.
             start: initial heads {modality: d x p_m}; the students are trained on their device.
-            rows: synthetic rows {modality: N x p_m}, on the same device.
-            targets: function that takes the row numbers of mini-batches, on the same device, and returns their target
-                similarities.
+            data: rows, targets and objective, on the same device.
             seed: seed for the mini-batches.
             num_runs: number of students R.
             checkpoints: numbers of steps after which to yield the heads, in ascending order.
         """
 
+    def heads(self, data: TrainingRows, width: int | None = None) -> Heads:
+        """Return heads that are trained without initial heads.
+
+        Args:
+            data: rows, targets and objective.
+            width: embedding width d; None: the number of rows.
+
+        Raises:
+            InputError: the recipe needs initial heads.
+        """
+        raise InputError(
+            f"recipe '{self.kind}' starts from initial heads; pass them, or use a set whose recipe is 'anchor'"
+        )
+
+    def stacked(self, start: Heads, data: TrainingRows, width: int | None = None) -> Heads:
+        """Return heads of the set stacked on given heads, cut to a width if it is given.
+
+        Raises:
+            InputError: the recipe trains the given heads, which determines the width.
+        """
+        raise InputError(
+            f"width: recipe '{self.kind}' trains the given heads, so the result has their width; do not pass a width"
+        )
+
     @abstractmethod
+    def train_modules(self, modules: Mapping[str, nn.Module], data: TrainingRows, *, seed: int) -> None:
+        """Train torch modules in place; each maps rows of one modality (b x p_m) to outputs (b x d).
+
+        Args:
+            modules: one module per modality, on the device of the rows.
+            data: rows, targets and objective.
+            seed: seed for mini-batches and noise.
+        """
+
     def batches(self, num_rows: int, seed: int) -> Int[Tensor, "T b"]:
-        """Return the indices of the rows that the first student with this seed uses in each step, on the CPU."""
+        """Return the indices of the rows that the first student with this seed uses in each step, on the CPU.
+
+        Raises:
+            InputError: the recipe uses all rows at once.
+        """
+        raise InputError(f"recipe '{self.kind}' has no mini-batches, because it uses all rows at once; use rows()")
 
     @property
     def title(self) -> str:
@@ -65,7 +120,11 @@ class Recipe(Component):
 recipes: ComponentRegistry[Recipe] = ComponentRegistry(
     "recipe",
     Recipe,  # type: ignore[type-abstract]
-    {"sgd": "omnidistill.training.recipes.sgd"},
+    {
+        "sgd": "omnidistill.training.recipes.sgd",
+        "anchor": "omnidistill.training.recipes.anchor_regression",
+        "map": "omnidistill.training.recipes.map_regression",
+    },
     group="omnidistill.recipes",
 )
 """Registry of all recipes."""

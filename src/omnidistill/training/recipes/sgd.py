@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Int
+from torch import Tensor, nn
 
+from omnidistill.core.device import device_of
 from omnidistill.core.settings import Count, Seed
 from omnidistill.core.streams import Streams
-from omnidistill.models.heads import Heads
-from omnidistill.models.objectives import Objective
-from omnidistill.training.recipes.recipe import Recipe, StackedHeads, Targets, recipes
+from omnidistill.models.heads import Heads, stack
+from omnidistill.training.recipes.recipe import Recipe, StackedHeads, TrainingRows, recipes
 from omnidistill.training.rollout.students import draw_batches, recipe_order, train_students
 
 
@@ -42,22 +42,14 @@ class Sgd(Recipe):
     mini-batches, and each student draws its own."""
 
     def students(
-        self,
-        objective: Objective,
-        start: Heads,
-        rows: Mapping[str, Float[Tensor, "_ _"]],
-        targets: Targets,
-        *,
-        seed: int,
-        num_runs: int,
-        checkpoints: Sequence[int],
+        self, start: Heads, data: TrainingRows, *, seed: int, num_runs: int, checkpoints: Sequence[int]
     ) -> Iterator[tuple[int, StackedHeads]]:
         """Train the students; all students are identical if the recipe has an `order`."""
         trained = train_students(
-            objective,
+            data.objective,
             start,
-            rows,
-            targets,
+            data.rows,
+            data.targets,
             torch.tensor(self.step_sizes, device="cpu"),
             batch_size=self.batch_size,
             checkpoints=checkpoints,
@@ -68,6 +60,24 @@ class Sgd(Recipe):
         )
         for steps, heads in trained:
             yield steps, {name: matrix.expand(num_runs, -1, -1) for name, matrix in heads.items()}
+
+    def train_modules(self, modules: Mapping[str, nn.Module], data: TrainingRows, *, seed: int) -> None:
+        """Train the modules in place, with the same steps and mini-batches as heads."""
+        device = device_of(dict(data.rows))
+        groups = [
+            {"params": list(modules[name].parameters()), "lr": size}
+            for name, size in zip(data.rows, self.step_sizes, strict=True)
+        ]
+        optimiser = torch.optim.SGD(groups, momentum=self.momentum, weight_decay=self.weight_decay)
+        for step, indices in enumerate(self.batches(len(next(iter(data.rows.values()))), seed).to(device)):
+            if step == self.decay_after:
+                for group in optimiser.param_groups:
+                    group["lr"] /= 10
+            with torch.enable_grad():
+                outputs = stack({name: modules[name](x[indices]) for name, x in data.rows.items()})
+                optimiser.zero_grad()
+                data.objective.value(outputs, data.targets(indices)).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
 
     def batches(self, num_rows: int, seed: int) -> Int[Tensor, "T b"]:
         """Return the indices of the rows used in each step."""

@@ -1,0 +1,160 @@
+"""Rows for the recipe "anchor": heads that need no initial heads, by ridge regression to shared anchors.
+
+    start      X_m = (V_m^+)^T, the dual frame of ridge CCA heads V_m, in their canonical basis
+    learning   min over X, lambda of  (1 - c) L(W_m x) + c L(J_m x)        on batches of training rows x
+
+W_m are the heads that the recipe computes from the rounded rows (see `training.recipes.anchor_regression`), and J_m are
+these heads stacked on the initial heads. L is InfoNCE or another objective. The gradient passes exactly through the
+N x N solve. No experts and no steps of a student are needed, and with c = 0 no initial heads.
+
+CCA ridge and regression ridge at the start, and the iteration whose set is returned, are chosen on validation.
+
+Related: KIP (Nguyen et al. 2021, arXiv 2107.13034) and FRePo (Zhou et al. 2022, arXiv 2206.00719) learn rows through
+kernel ridge regression on class labels.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from omnidistill.core.device import moved
+from omnidistill.core.errors import InputError
+from omnidistill.core.settings import Count, Positive
+from omnidistill.core.threads import threads_for
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.distillation import Distillation, DistilledSet
+from omnidistill.evaluation.validation import can_choose, doubt, validation_score
+from omnidistill.io.tracking import MetricsRecord
+from omnidistill.methods.anchor_rows import AnchorRows, Learning
+from omnidistill.methods.method import Method, methods
+from omnidistill.methods.task import Task
+from omnidistill.models.objectives import AnyObjective, InfoNCE
+from omnidistill.models.similarities import FixedIdentity, Similarity
+from omnidistill.training.closed_form import Moments, Pairing, accumulate_moments
+from omnidistill.training.recipes.anchor_regression import Anchor, stack_on
+from omnidistill.training.recipes.recipe import Recipe
+
+_WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+@methods.register("anchor")
+class AnchorMethod(Method):
+    """Rows from which ridge regression to shared anchors computes heads, whatever their initial values."""
+
+    cites: ClassVar[tuple[str, ...]] = ("kip", "frepo")
+
+    outer: AnyObjective = InfoNCE()
+    """Objective of the heads on real rows, which the rows minimise."""
+    start_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share c of the loss that is computed on the heads stacked on the initial heads; 0: the initial heads are not
+    used for learning."""
+    cca_ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.1, 0.3, 1.0)
+    """Candidate ridges of CCA, relative to the mean eigenvalue of each covariance; chosen on validation."""
+    ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.01, 0.03, 0.1, 0.3, 1.0)
+    """Candidate ridges of the regression to the anchors, as initial values; chosen on validation."""
+    iterations: Annotated[int, Field(ge=0)] = 60
+    """Iterations of Adam; 0: the rows stay in their closed form."""
+    learning_rate: Positive = 0.01
+    """Learning rate of Adam, for rows whose root mean square is 1, and for the logarithms of the ridges."""
+    real_rows: Annotated[int, Field(ge=2)] = 750
+    """Real rows per iteration, or all training rows if there are fewer."""
+    validate_every: Count = 10
+    """Iterations between validations."""
+
+    @property
+    def set_similarity(self) -> Similarity:
+        """The identity, S = I."""
+        return FixedIdentity()
+
+    def placeholder_recipe(self, num_modalities: int) -> Recipe:
+        """Return a recipe of kind "anchor", with arbitrary values."""
+        return Anchor(ridges=(1.0,) * num_modalities)
+
+    def most_rows(self, train: FeatureSet) -> int:
+        """Return the width of the narrowest modality, or the number of training rows if that is smaller."""
+        return min(len(train), *train.widths.values())
+
+    def run(self, task: Task) -> Distillation:
+        """Compute the rows in closed form, learn them, and return the set that validates best.
+
+        Raises:
+            InputError: the set is larger than `most_rows`, or its storage expands a row to several views.
+        """
+        started_at, train, validation = time.monotonic(), task.development.train, task.development.validation
+        self._check(train)
+        pairing: Pairing = "groups" if train.pairing is None else "rows"
+        doubtful = doubt(validation)
+        notes = [f"{doubtful}; the set with the best score may just be the luckiest"] if doubtful else []
+        records: list[MetricsRecord] = []
+        with task.progress, threads_for(self.num_rows, train.widths, task.width):
+            task.progress.start(self.iterations + 1, f"learn {self.num_stored} rows")
+            for line in notes:
+                task.progress.note(line)
+            moments = accumulate_moments(train, pairing)
+            candidates = [self._best_ridge(rows, task) for rows in self._starts(moments, task)]
+            score, best = max(candidates, key=lambda each: each[0])
+            num_evaluated = len(candidates) * len(self.ridges)
+            task.progress.advance(1, validation=score)
+            learning = Learning(best, train, task.start, self, task.seed)
+            for iteration in range(1, self.iterations + 1):
+                loss = learning.step()
+                values = {"loss": loss}
+                if iteration % self.validate_every == 0 or iteration == self.iterations:
+                    values["validation"], num_evaluated = self._score(learning.rows, task), num_evaluated + 1
+                    if can_choose(validation) and values["validation"] > score:
+                        score, best = values["validation"], learning.rows.detached()
+                records.append(MetricsRecord(iteration, values, ()))
+                task.progress.advance(1, **values)
+            if not can_choose(validation):
+                best = learning.rows.detached()
+            distilled = self._as_set(best, task)
+        seconds = time.monotonic() - started_at
+        provenance = replace(distilled.provenance, validation=score, notes=tuple(notes))
+        final = {"validation": score, "judged": float(num_evaluated), "seconds": seconds}
+        records.append(MetricsRecord(None, final, tuple(notes)))
+        return Distillation(replace(distilled, provenance=provenance), seconds, tuple(records))
+
+    def _check(self, train: FeatureSet) -> None:
+        limit = self.most_rows(train)
+        if not 2 <= self.num_stored <= limit:
+            raise InputError(
+                f"distill.size = {self.num_stored}: method 'anchor' creates 2 to {limit} rows for these data "
+                "(the limit is the width of the narrowest modality); choose a size in this range"
+            )
+        if self.num_rows != self.num_stored:
+            raise InputError("distill.storage.views: method 'anchor' trains on each stored row once; use views = 1")
+
+    def _starts(self, moments: Moments, task: Task) -> list[AnchorRows]:
+        device = task.development.train.device
+        return [
+            AnchorRows.closed_form(moments, self.num_stored, ridge, self.storage, device) for ridge in self.cca_ridges
+        ]
+
+    def _best_ridge(self, rows: AnchorRows, task: Task) -> tuple[float, AnchorRows]:
+        """Return the rows with the ridge that validates best, and its score."""
+        tried = [rows.with_ridge(ridge) for ridge in self.ridges]
+        return max(((self._score(each, task), each) for each in tried), key=lambda scored: scored[0])
+
+    def _score(self, rows: AnchorRows, task: Task) -> float:
+        """Return the validation score of the heads, averaged with that of the stacked heads if those are learned."""
+        validation, expanded, heads = task.development.validation, *rows.solved()
+        alone = validation_score(heads, validation)
+        if not self.start_share:
+            return alone
+        stacked = stack_on(task.start, heads, expanded, rows.weight)
+        return (1 - self.start_share) * alone + self.start_share * validation_score(stacked, validation)
+
+    def _as_set(self, rows: AnchorRows, task: Task) -> DistilledSet:
+        """Return the set, with the weight of stacked heads that validates best."""
+        validation, expanded, heads = task.development.validation, *rows.solved()
+        weight = max(
+            (float(rows.weight), *_WEIGHTS),
+            key=lambda a: validation_score(stack_on(task.start, heads, expanded, a), validation),
+        )
+        recipe = Anchor(ridges=tuple(float(ridge) for ridge in rows.ridges), weight=weight)
+        latent = moved({f"rows/{name}": x for name, x in rows.latent.items()}, "cpu")
+        return task.as_set(self, latent).with_recipe(recipe)

@@ -1,0 +1,99 @@
+"""Entropy coding of small integers by range coding (Martin, 1979), with integer frequency tables.
+
+    code     the compressed integers, uint8; zeros pad it to a size that depends on shape and bits only
+    table    int32: a CRC-32 of the integers, then the counts of the absolute values 0 .. 31
+
+The model is symmetric: k and -k have the same probability, half of the relative frequency of |k|. The counts are
+integers, so every machine computes the same probabilities; the checksum proves that it decoded the same integers. Their
+sum is N p, so the width of the rows follows from the number of rows.
+
+The range coder is that of the package `constriction` (Bamler, 2022, arXiv 2201.01741). Decoding checks lengths, counts
+and checksum, and allocates no more memory than the size of the code justifies.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+
+import constriction
+import numpy as np
+import torch
+from jaxtyping import Int, Int32, UInt8
+from torch import Tensor
+
+LARGEST = 31
+"""Largest absolute value of an integer."""
+
+_WORD = 32  # bits
+_SPARE_WORDS = 2  # for the state of the coder at the end
+_MOST_NUMBERS = 2**24  # in a code of any size, even if it is empty
+_MOST_PER_BYTE = 64  # in addition; no table other than one of equal integers compresses better
+
+
+def ideal_bits(levels: Int[Tensor, "N p"]) -> float:
+    """Return the size of the code in bits, without padding: the entropy of the table times the number of integers."""
+    counts = torch.bincount(levels.abs().flatten(), minlength=LARGEST + 1).double().cpu()
+    total, nonzero = counts.sum(), counts[counts > 0]
+    return float((nonzero * (total / nonzero).log2()).sum() + counts[1:].sum())
+
+
+def stream_bytes(num_numbers: int, bits: float) -> int:
+    """Return the size of the code of `num_numbers` integers with an average of `bits`."""
+    return 4 * (math.ceil(num_numbers * bits * (1 + 2**-12) / _WORD) + _SPARE_WORDS)
+
+
+def encode(levels: Int[Tensor, "N p"], bits: float) -> tuple[UInt8[Tensor, " B"], Int32[Tensor, " t"]]:
+    """Return the code, padded with zeros to `stream_bytes`, and the table of integers in [-31, 31], on the CPU.
+
+    Args:
+        levels: the integers; their `ideal_bits` are at most `bits` per number.
+        bits: average bits per number.
+    """
+    numbers = levels.detach().cpu().numpy().astype(np.int32).ravel()
+    counts = np.bincount(np.abs(numbers), minlength=LARGEST + 1)
+    coder = constriction.stream.queue.RangeEncoder()
+    coder.encode(numbers + LARGEST, _model(counts))
+    words = coder.get_compressed().astype("<u4")
+    padding = stream_bytes(len(numbers), bits) - words.nbytes
+    code = np.concatenate([words.view(np.uint8), np.zeros(max(0, padding), np.uint8)])
+    table = np.concatenate([[_checksum(numbers)], counts]).astype(np.int32)
+    return torch.from_numpy(code), torch.from_numpy(table)
+
+
+def decode(code: UInt8[Tensor, " B"], table: Int32[Tensor, " t"], num_rows: int) -> Int[Tensor, "N p"]:
+    """Return the integers, on the device of the code.
+
+    Raises:
+        ValueError: code, table and number of rows do not fit together, or the checksum is wrong.
+    """
+    stream, entries = code.cpu().numpy(), table.cpu().numpy().astype(np.int64)
+    if code.dtype != torch.uint8 or table.dtype != torch.int32 or stream.ndim != 1 or entries.shape != (LARGEST + 2,):
+        raise ValueError("the code or its table has the wrong type or shape")
+    checksum, counts = entries[0], entries[1:]
+    total = int(counts.sum())
+    if counts.min() < 0 or num_rows < 1 or total % num_rows or not total or len(stream) % 4:
+        raise ValueError("the table of the code does not fit the number of rows")
+    if total > _MOST_NUMBERS + _MOST_PER_BYTE * len(stream):
+        raise ValueError("the table of the code counts more numbers than the code can hold")
+    words = np.frombuffer(stream.tobytes(), "<u4").astype(np.uint32)
+    try:
+        symbols = constriction.stream.queue.RangeDecoder(words).decode(_model(counts), total)
+    except AssertionError:
+        raise ValueError("the code cannot be decoded with its table") from None
+    numbers = np.asarray(symbols, np.int32) - LARGEST
+    if _checksum(numbers) != checksum:
+        raise ValueError("the decoded numbers do not have the stored checksum")
+    return torch.from_numpy(numbers.reshape(num_rows, -1)).to(code.device)
+
+
+def _model(counts: np.ndarray) -> constriction.stream.model.Categorical:
+    """Return the symmetric model of the symbols 0 .. 62, which stand for -31 .. 31."""
+    twice = np.concatenate([counts[:0:-1], 2 * counts[:1], counts[1:]])
+    return constriction.stream.model.Categorical(twice / (2 * counts.sum()), perfect=False)
+
+
+def _checksum(numbers: np.ndarray) -> int:
+    """Return the CRC-32 of the integers, as a signed 32-bit number."""
+    value = zlib.crc32(numbers.astype(np.int8).tobytes())
+    return value - 2**32 if value >= 2**31 else value

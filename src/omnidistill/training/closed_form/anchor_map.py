@@ -1,0 +1,97 @@
+"""Ridge regression from the rows of a set to shared anchors, in closed form, and the operations on its solution.
+
+Row i of every modality has the same target, the anchor e_i. With anchors E = I_N,
+
+    W_m = (K_m + lambda_m s_m I)^{-1} X_m        K_m = X_m X_m^T,  s_m = mean of the diagonal of K_m           (1)
+
+is the unique minimiser of ||X_m W_m^T - I||^2 + lambda_m s_m ||W_m||^2, whatever the heads were before training. Other
+anchors E (N x d) give E^T W_m, so (1) is all there is to solve. It is kernel ridge regression on the labels 1 .. N,
+as in KIP (Nguyen et al. 2021, arXiv 2107.13034) and FRePo (Zhou et al. 2022, arXiv 2206.00719), for each modality.
+
+An orthogonal rotation of the rows, Q^T X_m with the same Q for all modalities, rotates the outputs and changes no inner
+product. The canonical basis is the rotation whose directions are sorted by the cross-covariance of the outputs on real
+rows. In this basis the first d anchors give the best heads of width d.
+
+Shapes: N rows, p_m feature width, d embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from omnidistill.core.streams import Streams
+from omnidistill.training.closed_form.moments import Moments
+
+_RELATIVE_CUT = 1e-7  # relative to the largest; smaller singular values of heads are rounding errors
+
+
+def anchor_map(rows: Float[Tensor, "N p"], ridge: float | Float[Tensor, ""]) -> Float[Tensor, "N p"]:
+    """Return the heads (1) of one modality. The result is differentiable with respect to rows and ridge.
+
+    Args:
+        rows: X_m, not all zero.
+        ridge: lambda_m > 0, relative to the mean squared length of the rows.
+    """
+    kernel = rows @ rows.mT
+    scale = kernel.diagonal().mean()
+    identity = torch.eye(len(rows), dtype=rows.dtype, device=rows.device)
+    return torch.cholesky_solve(rows, torch.linalg.cholesky(kernel + ridge * scale * identity))
+
+
+def anchor_maps(
+    rows: Mapping[str, Float[Tensor, "N _"]], ridges: Sequence[float] | Float[Tensor, " M"]
+) -> dict[str, Float[Tensor, "N _"]]:
+    """Return the heads (1) of all modalities, with one ridge per modality in the order of `rows`."""
+    return {name: anchor_map(x, ridge) for (name, x), ridge in zip(rows.items(), ridges, strict=True)}
+
+
+def to_width(heads: Mapping[str, Float[Tensor, "N _"]], width: int) -> dict[str, Float[Tensor, "_ _"]]:
+    """Return heads with another output width d.
+
+    For d <= N, these are the first d rows of each head. For d > N, outputs are embedded in d dimensions by a fixed
+    random matrix with orthonormal columns (d x N), so all inner products stay the same.
+    """
+    size = len(next(iter(heads.values())))
+    if width <= size:
+        return {name: matrix[:width] for name, matrix in heads.items()}
+    draw = torch.randn(width, size, dtype=torch.float64, generator=Streams(0)["anchors"], device="cpu")
+    basis = torch.linalg.qr(draw).Q
+    return {name: basis.to(matrix) @ matrix for name, matrix in heads.items()}
+
+
+def dual_frame(heads: Mapping[str, Float64[Tensor, "N _"]]) -> dict[str, Float64[Tensor, "N _"]]:
+    """Return the rows X_m = (W_m^+)^T. For ridges near zero, their heads (1) are the given heads."""
+    return {name: torch.linalg.pinv(matrix, rtol=_RELATIVE_CUT).mT for name, matrix in heads.items()}
+
+
+def canonical_basis(heads: Mapping[str, Float[Tensor, "N _"]], moments: Moments) -> Float64[Tensor, "N N"]:
+    """Return the orthogonal matrix Q whose columns are the canonical directions of the outputs, largest first.
+
+    They are the eigenvectors of the symmetrised cross-covariance of the outputs, sum_{m<n} W_m C_mn W_n^T + transpose.
+    The sign of each column makes its entry with the largest absolute value positive.
+    """
+    blocks = []
+    for m, n in combinations(heads, 2):
+        cross = moments.cross[m, n]
+        blocks.append(heads[m].to(cross) @ cross @ heads[n].to(cross).mT)
+    half = torch.stack(blocks).sum(0)
+    return _leading_first(half + half.mT)
+
+
+def canonical_basis_of_outputs(outputs: Mapping[str, Float[Tensor, "n k"]]) -> Float64[Tensor, "k k"]:
+    """Return the canonical directions of given outputs, whose rows are paired; see `canonical_basis`."""
+    centred = [y.double() - y.double().mean(0) for y in outputs.values()]
+    total = torch.stack(centred).sum(0)
+    covariance = total.mT @ total - torch.stack([y.mT @ y for y in centred]).sum(0)
+    return _leading_first(covariance)
+
+
+def _leading_first(covariance: Float64[Tensor, "k k"]) -> Float64[Tensor, "k k"]:
+    vectors = torch.linalg.eigh(covariance).eigenvectors.flip(1)
+    peaks = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+    return torch.where(peaks < 0, -vectors, vectors)

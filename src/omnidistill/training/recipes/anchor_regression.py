@@ -1,0 +1,121 @@
+"""Ridge regression to shared anchors: a closed form, so the trained heads do not depend on any initial heads.
+
+    W_m = (K_m + lambda_m s_m I)^{-1} X_m        see `training.closed_form.anchor_map`
+
+Full-batch gradient descent on ||X_m W^T - I||^2 + lambda_m s_m ||W||^2 converges to the same heads from any start; the
+closed form is faster and exact.
+
+Heads that the user has need not be trained. They are stacked with the heads of the set,
+
+    J_m = [ sqrt(a) W_m / u_m ; sqrt(1 - a) V_m / v_m ]        (N + d) x p_m
+
+V_m are the given heads, and u_m, v_m are the mean lengths of both outputs on the rows of the set, so the cosine of J is
+a mixture of both similarities with the weight a. `width` cuts J back to its leading canonical directions on the rows.
+
+Shapes: N rows, p_m feature width, d embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from omnidistill.core.device import device_of, float64_device
+from omnidistill.core.settings import Positive
+from omnidistill.models.heads import Heads, project
+from omnidistill.training.closed_form.anchor_map import anchor_maps, canonical_basis_of_outputs, to_width
+from omnidistill.training.recipes.map_regression import MapRegression
+from omnidistill.training.recipes.recipe import Recipe, StackedHeads, TrainingRows, recipes
+
+
+@recipes.register("anchor")
+class Anchor(Recipe):
+    """Ridge regression to shared anchors, in closed form; given heads are stacked with the result."""
+
+    cites: ClassVar[tuple[str, ...]] = ("kip", "frepo")
+    needs_start: ClassVar[bool] = False
+
+    ridges: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    """Ridge of each modality, relative to the mean squared length of its rows."""
+    weight: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """Weight of the set when its heads are stacked on given heads."""
+    num_steps: Literal[0] = 0
+    """The solution is a closed form, without steps."""
+
+    def heads(self, data: TrainingRows, width: int | None = None) -> Heads:
+        """Return the heads of the closed form, N x p_m or `width` x p_m."""
+        rows, device = data.rows, device_of(dict(data.rows))
+        exact = {name: x.to(float64_device(device)).double() for name, x in rows.items()}
+        heads = anchor_maps(exact, self.ridges)
+        heads = heads if width is None else to_width(heads, width)
+        return {name: matrix.to(device, rows[name].dtype) for name, matrix in heads.items()}
+
+    def stacked(self, start: Heads, data: TrainingRows, width: int | None = None) -> Heads:
+        """Return the heads of the set stacked on given heads, (N + d) x p_m.
+
+        Args:
+            start: the given heads, {modality: d x p_m}.
+            data: rows, targets and objective, on the same device.
+            width: if given, the stacked heads are cut to this width.
+        """
+        heads = stack_on(start, self.heads(data), data.rows, self.weight)
+        return heads if width is None else cut(heads, data.rows, width)
+
+    def students(
+        self, start: Heads, data: TrainingRows, *, seed: int, num_runs: int, checkpoints: Sequence[int]
+    ) -> Iterator[tuple[int, StackedHeads]]:
+        """Yield the stacked heads once; all students are identical."""
+        yield 0, {name: matrix.expand(num_runs, -1, -1) for name, matrix in self.stacked(start, data).items()}
+
+    def train_modules(self, modules: Mapping[str, nn.Module], data: TrainingRows, *, seed: int) -> None:
+        """Train modules by regression to the heads of the closed form (recipe "map")."""
+        MapRegression(ridges=self.ridges).train_modules(modules, data, seed=seed)
+
+    @property
+    def title(self) -> str:
+        """Short description: the ridges."""
+        return f"ridge regression to anchors, ridges {', '.join(f'{ridge:.3g}' for ridge in self.ridges)}"
+
+
+def stack_on(
+    start: Mapping[str, Float[Tensor, "_ _"]],
+    heads: Mapping[str, Float[Tensor, "_ _"]],
+    rows: Mapping[str, Float[Tensor, "_ _"]],
+    weight: float | Float[Tensor, ""],
+) -> Heads:
+    """Return the heads of a set stacked on given heads; both parts are scaled to outputs of mean length 1 on the rows.
+
+    Args:
+        start: the given heads, {modality: d x p_m}.
+        heads: the heads of the set, {modality: k x p_m}.
+        rows: the rows of the set, {modality: N x p_m}.
+        weight: weight a of the heads of the set, in [0, 1].
+    """
+    upper, lower = weight**0.5, (1 - weight) ** 0.5
+    return {
+        name: torch.cat([upper * _unit_length(matrix, rows[name]), lower * _unit_length(start[name], rows[name])])
+        for name, matrix in heads.items()
+    }
+
+
+def cut(heads: Heads, rows: Mapping[str, Float[Tensor, "_ _"]], width: int) -> Heads:
+    """Return heads of a smaller width: the leading canonical directions of their outputs on the rows.
+
+    Heads of this width or less are returned unchanged.
+    """
+    if len(next(iter(heads.values()))) <= width:
+        return heads
+    on_cpu = {name: y.to(float64_device(y.device)) for name, y in project(heads, rows).items()}
+    basis = canonical_basis_of_outputs(on_cpu)[:, :width]
+    return {name: basis.mT.to(matrix) @ matrix for name, matrix in heads.items()}
+
+
+def _unit_length(matrix: Tensor, rows: Tensor) -> Tensor:
+    """Return the matrix, scaled so that its outputs on the rows have a mean length of 1."""
+    length = (rows @ matrix.mT).norm(dim=1).mean()
+    return matrix / torch.where(length > 0, length, torch.ones_like(length))

@@ -1,0 +1,109 @@
+"""Regression of torch modules to the heads of the recipe "anchor", on mixtures of the rows and noise.
+
+    minimise over f_m   mean || f_m(x) - W_m x ||^2 / mean || W_m x ||^2        x = sqrt(mu) c X_m + sqrt(1 - mu) r e
+
+W_m are the heads of `anchor`, X_m the rows of the set with root mean square r, c a vector of N standard normal numbers
+over sqrt(N), and e a vector of p_m standard normal numbers. A network that is trained on the rows alone would fit the
+anchors exactly and be arbitrary elsewhere. With mu = 0, the rows are used only through W_m.
+
+Shapes: N rows, p_m feature width, d embedding width, b inputs per step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, ClassVar
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from omnidistill.core.settings import Count, Positive
+from omnidistill.core.streams import Streams
+from omnidistill.models.heads import Heads
+from omnidistill.training.closed_form.anchor_map import anchor_maps, to_width
+from omnidistill.training.recipes.recipe import Recipe, StackedHeads, TrainingRows, recipes
+
+
+@recipes.register("map")
+class MapRegression(Recipe):
+    """Regression of any torch modules to the heads of `anchor`, on mixtures of rows and noise."""
+
+    needs_start: ClassVar[bool] = True
+
+    ridges: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    """Ridge of each modality, as in the recipe "anchor"."""
+    num_steps: Annotated[int, Field(ge=0)] = 600
+    """Steps of AdamW."""
+    learning_rate: Positive = 1e-3
+    """Learning rate of AdamW; it falls to zero along a cosine."""
+    batch_size: Count = 256
+    """Inputs per step."""
+    mixture: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share mu of the variance of an input that comes from the rows; the rest is noise."""
+
+    def students(
+        self, start: Heads, data: TrainingRows, *, seed: int, num_runs: int, checkpoints: Sequence[int]
+    ) -> Iterator[tuple[int, StackedHeads]]:
+        """Train linear heads from `start` by the same regression; yield them at every checkpoint."""
+        runs = [_linear(start) for _ in range(num_runs)]
+        walks = [self._steps(modules, data, seed=seed + run) for run, modules in enumerate(runs)]
+        done = 0
+        for checkpoint in checkpoints:
+            for walk in walks:
+                for _ in range(done, checkpoint):
+                    next(walk)
+            done = checkpoint
+            yield done, {name: torch.stack([_weight(run[name]) for run in runs]) for name in start}
+
+    def train_modules(self, modules: Mapping[str, nn.Module], data: TrainingRows, *, seed: int) -> None:
+        """Train the modules in place. The width of their outputs determines how many anchors they learn."""
+        for _ in self._steps(modules, data, seed=seed):
+            pass
+
+    def inputs(self, rows: Float[Tensor, "N p"], generator: torch.Generator) -> Float[Tensor, "b p"]:
+        """Draw the inputs of one step."""
+        scale = rows.square().mean().sqrt()
+        share = torch.randn(self.batch_size, len(rows), generator=generator, device="cpu").to(rows) / len(rows) ** 0.5
+        noise = torch.randn(self.batch_size, rows.shape[1], generator=generator, device="cpu").to(rows)
+        mixed: Tensor = self.mixture**0.5 * (share @ rows) + (1 - self.mixture) ** 0.5 * scale * noise
+        return mixed
+
+    def _steps(self, modules: Mapping[str, nn.Module], data: TrainingRows, *, seed: int) -> Iterator[int]:
+        """Take the steps one by one; yield the number of steps done."""
+        rows, generators = data.rows, {name: Streams(seed)[f"map/{name}"] for name in data.rows}
+        with torch.no_grad():
+            width = {name: modules[name](x[:1]).shape[-1] for name, x in rows.items()}
+            maps = anchor_maps({name: x.double().cpu() for name, x in rows.items()}, self.ridges)
+            heads = {name: to_width(maps, width[name])[name].to(rows[name]) for name in rows}
+        parameters = [parameter for name in rows for parameter in modules[name].parameters()]
+        optimiser = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=0.0)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, self.num_steps))
+        for step in range(self.num_steps):
+            with torch.enable_grad():
+                losses = []
+                for name, x in rows.items():
+                    inputs = self.inputs(x, generators[name])
+                    expected = inputs @ heads[name].mT
+                    losses.append((modules[name](inputs) - expected).square().mean() / expected.square().mean())
+                optimiser.zero_grad()
+                torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+            yield step + 1
+
+
+def _linear(start: Heads) -> dict[str, nn.Module]:
+    """Return linear modules without bias whose weights are copies of the heads."""
+    modules: dict[str, nn.Module] = {}
+    for name, matrix in start.items():
+        module = nn.Linear(matrix.shape[1], matrix.shape[0], bias=False, device=matrix.device, dtype=matrix.dtype)
+        module.weight = nn.Parameter(matrix.detach().clone())
+        modules[name] = module
+    return modules
+
+
+def _weight(module: nn.Module) -> Tensor:
+    assert isinstance(module, nn.Linear)
+    return module.weight.detach().clone()
