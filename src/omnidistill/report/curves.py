@@ -46,9 +46,9 @@ def line_chart(
 ) -> str:
     """Draw one or more curves as one `<svg>` element.
 
-    A point that is not finite, or not positive on a logarithmic axis, leaves a gap in the curve. The gaps divide a curve
-    into segments. A segment of more than 320 points is reduced to 160 columns. For each column, the chart shows the
-    median and a band from the minimum to the maximum, so peaks stay visible. Screen readers read the title and a
+    A point that is not finite, or not positive on a logarithmic axis, leaves a gap in the curve. The gaps divide a
+    curve into segments. A segment of more than 320 points is reduced to 160 columns. For each column, the chart shows
+    the median and a band from the minimum to the maximum, so peaks stay visible. Screen readers read the title and a
     summary of the curves.
 
     Args:
@@ -196,7 +196,7 @@ def _marked_sets(marked: Mapping[str, float]) -> str:
 
 
 def _end_names(drawn: Mapping[str, list[list[Point]]], x_axis: Axis, y_axis: Axis) -> list[str]:
-    """Return the labels of the curves. Each label is next to the end of its curve; overlapping labels are moved apart."""
+    """Return the labels of the curves. Each label is at the end of its curve; overlapping labels are moved apart."""
     lasts = [_columns(segments[-1])[0][-1][1] for segments in drawn.values()]
     ends = sorted((y_axis(last), number, name) for number, (name, last) in enumerate(zip(drawn, lasts, strict=True)))
     heights: list[float] = []

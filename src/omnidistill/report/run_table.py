@@ -153,7 +153,10 @@ def to_rich(scores: RunScores) -> rich.table.Table:
 
 
 def to_markdown(scores: RunScores) -> str:
-    """Return the score table, a list of notes, and the table of other metrics in GitHub-flavoured Markdown."""
+    """Return the score table, a list of notes, and the table of other metrics in GitHub-flavoured Markdown.
+
+    The text ends with a newline.
+    """
     facts, metrics = scoring_facts(scores), metric_rows(scores)
     parts = [_markdown_table(score_rows(scores))]
     parts += ["".join(f"- {fact}\n" for fact in facts)] if facts else []
