@@ -6,7 +6,7 @@ W_m^T W_n = A_mn, up to scale. The matrices A_mn are the analytic parameters:
     A_mn = S_m(eps)^{-1} C_mn S_n(eps)^{-1}
 
 Here S_m(eps) is the covariance with a ridge eps (see `ridge`), and C_mn is the cross-covariance (see `moments`). For
-eps = 0 and centred features X_m, A_mn is proportional to X_m^+ (X_n^+)^T, where ^+ is the pseudo-inverse.
+eps = 0 and r centred rows X_m, A_mn = (r - 1) X_m^+ (X_n^+)^T, where ^+ is the pseudo-inverse.
 
 APM chooses synthetic rows X~_m whose analytic parameters match those of the data. N rows can represent a product
 B_m B_n^T if each B_m has N - 1 columns (factors). The following rows represent it exactly:

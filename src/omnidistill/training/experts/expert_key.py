@@ -1,4 +1,4 @@
-"""Key of an expert buffer: all that determines its content, i.e. settings, starts, seed, data and initial heads."""
+"""Key of an expert buffer. The content is determined by settings, starts, seed, data and initial heads."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class StartTraining:
 
 @dataclass(frozen=True)
 class ExpertKey:
-    """Identifies how a buffer was trained. Two buffers with equal keys are bitwise the same.
+    """Identifies how a buffer was trained. Buffers with equal keys are bitwise equal.
 
     Attributes:
         config: the settings, as JSON.
         starts: how experts are trained from each start; the first start has the initial heads of the run.
         seed: seed for the random streams.
-        identity: fingerprints of the "data" and the initial "heads", as far as they are known.
+        identity: fingerprints of the data (key "data") and of the initial heads (key "heads"), if they are known.
     """
 
     config: Mapping[str, Json]

@@ -43,10 +43,10 @@ class Recipe(Component):
 
         Args:
             objective: the loss of the students.
-            start: initial heads {modality: d x p_m}; the students are trained on their device.
-            rows: synthetic rows {modality: N x p_m}, on the same device.
-            targets: function that takes the row numbers of mini-batches, on the same device, and returns their target
-                similarities.
+            start: initial heads {modality: d x p_m}. Training uses the device of these heads.
+            rows: synthetic rows {modality: N x p_m}, on this device.
+            targets: function that returns the target similarities of mini-batches, given the row numbers of the
+                mini-batches on this device.
             seed: seed for the mini-batches.
             num_runs: number of students R.
             checkpoints: numbers of steps after which to yield the heads, in ascending order.
@@ -54,11 +54,11 @@ class Recipe(Component):
 
     @abstractmethod
     def batches(self, num_rows: int, seed: int) -> Int[Tensor, "T b"]:
-        """Return the indices of the rows that the first student with this seed uses in each step, on the CPU."""
+        """Return the row numbers (T x b, on the CPU) that the first student with this seed uses in each step."""
 
     @property
     def title(self) -> str:
-        """Short description for summaries."""
+        """Short description of the recipe for summaries."""
         return f"{self.kind}, {self.num_steps} steps"
 
 
