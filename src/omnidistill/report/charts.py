@@ -65,7 +65,7 @@ def shared_charts(
 
 
 def total_floor(scores: RunScores) -> float | None:
-    """Return the rank floor of the matching loss, summed over modalities; None if the run lacks one of the two."""
+    """Return the rank floor, summed over modalities; None if the run has no rank floor or no matching loss."""
     return sum(scores.floor.values(), start=0.0) if scores.floor and scores.matching_loss is not None else None
 
 

@@ -70,7 +70,7 @@ def differences(scores: RunScores) -> list[str]:
 
 
 def matching(scores: RunScores) -> str:
-    """Return a sentence about the matching loss and its rank floor; an empty string if the run has no such loss."""
+    """Return a sentence about the matching loss and its rank floor; an empty string if there is no loss."""
     loss, floor = scores.matching_loss, total_floor(scores)
     if loss is None:
         return ""

@@ -32,7 +32,7 @@ Size = Annotated[int, Field(ge=1)]
 
 
 class Seconds(JsonContent):
-    """Time in seconds of each stage for one set; None if the method or baseline does not have the stage."""
+    """Seconds that each stage takes for one set; None for a stage that the method or baseline does not have."""
 
     distill: Amount | None = None
     experts: Amount | None = None

@@ -43,7 +43,7 @@ def shrink(matrix: Float[Tensor, "rows columns"], side: int) -> Float[Tensor, "_
 
 
 def strongest_pairs(matrix: Float[Tensor, "n n"], count: int) -> list[tuple[int, int, float]]:
-    """Return the `count` largest non-zero off-diagonal entries, by magnitude, as (row, column, entry)."""
+    """Return up to `count` non-zero off-diagonal entries (row, column, entry), in descending order of magnitude."""
     off = matrix.detach().float().clone().fill_diagonal_(0)
     order = off.abs().flatten().sort(descending=True, stable=True).indices[:count].tolist()
     pairs = [divmod(index, len(off)) for index in order]

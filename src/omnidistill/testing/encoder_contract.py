@@ -23,7 +23,7 @@ def check_encoder(encoder: Encoder, items: Sequence[Item]) -> None:
     - A pickled encoder contains no weights, even after the weights are loaded.
     - `encode` returns finite float32 features of shape (items, views, width) on the CPU, without gradient. Repeated
       calls return bitwise the same features. In a larger batch, the relative error of the features is at most 1e-3.
-      Different items have different features.
+      Different items have different features. Here, views is the number of feature rows per item.
     - `prepare` and `encode` do not use torch's global random state.
     - If the encoder has a head, it is a d x width matrix of finite numbers, where d is the embedding width.
     - The fingerprint is a non-empty dict from str to str. A pickled copy has the same fingerprint.
@@ -60,7 +60,7 @@ def check_encoder(encoder: Encoder, items: Sequence[Item]) -> None:
 
 
 def _pickled(encoder: Encoder, who: str) -> Any:
-    """Return a copy of the encoder like the one that a worker process receives."""
+    """Return a pickled and restored copy of the encoder, as a worker process receives it."""
     data = ForkingPickler.dumps(encoder)
     require(
         len(data) <= _MAX_PICKLE_BYTES,

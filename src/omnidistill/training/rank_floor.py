@@ -62,7 +62,7 @@ _NO_UPDATE = "the expert's head equals the initial head, so there is no update t
 
 
 def _floors(singular_values: Float[Tensor, " k"]) -> Float[Tensor, " k+1"]:
-    """Return the rank floors for the ranks 0 to k. The first is exactly 1, the last exactly 0."""
+    """Return the rank floors for the ranks 0 to k in descending order. The first is exactly 1, the last exactly 0."""
     values = singular_values.double().sort().values
     largest = values[-1] if len(values) else 0.0
     if largest == 0:

@@ -22,7 +22,7 @@ _ROWS_WITH_VIEWS, _MOST_VIEWS = 256, 16
 
 @storages.register("rows")
 class RowStorage(Storage):
-    """Storage with 2 to 32 bits per number, and one or more training rows (sign views) per stored row."""
+    """Storage with 2 to 32 bits per number. Fixed sign patterns can give several training rows per stored row."""
 
     bits: Literal[32, 16, 8, 6, 4, 3, 2] = 32
     """Bits per number. 32 and 16 mean floats; fewer bits mean integers with one step per row."""
@@ -35,7 +35,7 @@ class RowStorage(Storage):
         return self._form.init(rows)
 
     def expand(self, latent: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return all sign views of the rows, after rounding the rows to the stored precision."""
+        """Return the training rows: the rows, rounded to the stored precision, times each fixed sign pattern."""
         return self._form.expand(latent)
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -43,7 +43,7 @@ class RowStorage(Storage):
         return self._form.store(latent)
 
     def load(self, stored: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return all sign views of the stored rows."""
+        """Return the training rows: the stored rows times each fixed sign pattern."""
         return self._form.load(stored)
 
     def resolved(self, num_stored: int) -> RowStorage:
@@ -53,7 +53,7 @@ class RowStorage(Storage):
         return self.evolve(views=min(_MOST_VIEWS, max(1, round(_ROWS_WITH_VIEWS / num_stored))))
 
     def num_rows(self, num_stored: int) -> int:
-        """Return the number of training rows: the number of stored rows times the number of sign views."""
+        """Return the number of training rows: the number of stored rows times the number of sign patterns."""
         views = self.resolved(num_stored).views
         assert views != "auto"
         return num_stored * views

@@ -59,8 +59,8 @@ def factor(
 ) -> Factors:
     """Return the common factors B of the cross-covariances.
 
-    Each sweep updates the modalities one after the other. The modality whose cross-covariances with the other
-    modalities have the largest norm comes first. The result therefore does not depend on the names or the order of the
+    Each sweep updates the modalities one after the other. They are sorted by the norm of their cross-covariances with
+    the other modalities, largest first. The result therefore does not depend on the names or the order of the
     modalities in `cross`.
 
     Args:

@@ -4,11 +4,12 @@
     BUFFER/manifest.json                written last: key, ||W_s - W_t||^2 for all pairs of epochs s and t, spectra
     BUFFER/progress.json                list of the finished epochs, from which interrupted training resumes
 
-Two kinds of quantities are stored with the trajectories, so that matching never computes them again. The squared norms
-||W_s - W_t||^2 are the denominators of the matching loss (eq. 2-3). The spectra are singular values of the first
-expert's updates, from which the rank floor is computed. The file of an epoch is memory-mapped only while its heads are
-in use, so memory never has to hold all trajectories. Experts can start from different initial heads (`experts.starts`),
-and each start can have its own number of epochs. After the last epoch of an expert, its heads stay constant.
+W_s are the heads after epoch s. Two kinds of quantities are stored with the trajectories, so that matching never
+computes them again. The squared norms ||W_s - W_t||^2 are the denominators of the matching loss (eq. 2-3). The spectra
+are singular values of the first expert's updates, from which the rank floor is computed. The file of an epoch is
+memory-mapped only while its heads are in use, so memory never has to hold all trajectories. Experts can start from
+different initial heads (`experts.starts`), and each start can have its own number of epochs. After the last epoch of an
+expert, its heads stay constant.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class ExpertBuffer:
         return f"ExpertBuffer({', '.join(self.modalities)}: {self.table()})"
 
     def heads(self, expert: int, epoch: int) -> Heads:
-        """Return one expert's heads (d x p_m) after an epoch. They share memory with the snapshot: do not modify."""
+        """Return one expert's heads (d x p_m) after an epoch. Do not modify them: they share the snapshot's memory."""
         return _of_expert(self.snapshots[epoch], self.modalities, expert)
 
 

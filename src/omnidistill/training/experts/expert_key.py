@@ -12,7 +12,7 @@ from omnidistill.core.json_value import Json
 
 @dataclass(frozen=True)
 class StartTraining:
-    """How experts are trained from one start: step size of SGD and number of epochs."""
+    """How experts with the same initial heads (start) are trained: step size of SGD and number of epochs."""
 
     learning_rate: float
     num_epochs: int

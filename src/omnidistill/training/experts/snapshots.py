@@ -143,7 +143,7 @@ class SnapshotWriter:
         write_atomic(self.folder / "progress.json", json.dumps(state).encode())
 
     def snapshots(self) -> Snapshots:
-        """Return the snapshots so far."""
+        """Return the snapshots that have been added so far."""
         return open_snapshots(self.folder, self.records, verify=False)
 
 
@@ -172,7 +172,7 @@ class MemorySnapshotWriter:
         self.seconds = seconds
 
     def snapshots(self) -> Snapshots:
-        """Return the snapshots so far."""
+        """Return the snapshots that have been added so far."""
         return tuple(self._snapshots)
 
 

@@ -28,7 +28,7 @@ class Start:
 
 
 def starts_of_experts(num_experts: int, num_starts: int) -> list[int]:
-    """Return the index of the start of each expert."""
+    """Return, for each expert, the index of the start (initial heads and training settings) that it uses."""
     others = num_starts - 1
     return [1 + expert // 2 % others if others and expert % 2 else OWN for expert in range(num_experts)]
 

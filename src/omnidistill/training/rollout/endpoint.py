@@ -30,14 +30,14 @@ class Target:
 
     @staticmethod
     def between(start: Heads, target: Heads) -> Target:
-        """Return the target relative to the initial heads."""
+        """Return the target for these initial heads and target heads."""
         difference = {name: start[name] - target[name] for name in start}
         return Target(difference, torch.stack([matrix.square().sum() for matrix in difference.values()]))
 
 
 @runtime_checkable
 class Endpoint(Protocol):
-    """A trained student."""
+    """A trained student, as a rollout returns it."""
 
     def heads(self) -> Heads:
         """Return the heads W_T of every modality."""
