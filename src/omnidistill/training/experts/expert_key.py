@@ -1,4 +1,4 @@
-"""Key of an expert buffer. The content is determined by settings, starts, seed, data and initial heads."""
+"""Key of an expert buffer: settings, starts, seed, data and initial heads, which together determine its content."""
 
 from __future__ import annotations
 
