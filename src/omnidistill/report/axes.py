@@ -10,7 +10,7 @@ _MAX_LOG_TICKS = 10
 
 @dataclass(frozen=True)
 class Axis:
-    """A function from values in [low, high] to coordinates in [start, stop], with ticks (value, label)."""
+    """Maps values in [low, high] to coordinates in [start, stop]. Each tick is a pair (value, label)."""
 
     low: float
     high: float
@@ -27,7 +27,7 @@ class Axis:
 
 
 def linear_axis(low: float, high: float, start: float, stop: float, enclose: bool = True) -> Axis:
-    """Return a linear axis for values in [low, high]; with `enclose`, it begins and ends at a tick."""
+    """Return a linear axis for values in [low, high]. If `enclose`, extend it so that it begins and ends at a tick."""
     if high - low <= 1e-9 * max(abs(low), abs(high)):
         margin = abs(low) / 10 or 1.0
         low, high = low - margin, high + margin
@@ -42,7 +42,7 @@ def linear_axis(low: float, high: float, start: float, stop: float, enclose: boo
 
 
 def log_axis(low: float, high: float, start: float, stop: float) -> Axis:
-    """Return a logarithmic axis for positive values in [low, high], which begins and ends at a tick."""
+    """Return a logarithmic axis for positive values in [low, high], extended so that it begins and ends at a tick."""
     exponents = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
     digits = range(1, 10) if high < 10 * low else (1, 2, 5) if high < 1e3 * low else (1,)
     marks = [float(f"{digit}e{exponent}") for exponent in exponents for digit in digits]
@@ -54,7 +54,7 @@ def log_axis(low: float, high: float, start: float, stop: float) -> Axis:
 
 
 def _nice_step(rough: float) -> float:
-    """Return the smallest number that is 1, 2 or 5 times a power of ten and at least `rough`."""
+    """Return the smallest number of at least `rough` that is 1, 2 or 5 times a power of ten."""
     magnitude = 10.0 ** math.floor(math.log10(rough))
     return next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= rough * (1 - 1e-9))
 

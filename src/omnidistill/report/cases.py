@@ -1,9 +1,10 @@
 """Cases: individual test queries, with the five items retrieved for them before and after training on a set.
 
-There are two cases per direction: the query whose first positive improves most in rank, and the query whose first
-positive worsens most (both by the ratio of ranks). Each query belongs to a different group. For each row of the
-score table, only the first student is used. Cases are computed when the test split is scored. They are stored next to
-the scores and do not affect any choice.
+The first positive of a query is its highest-ranked correct item. For each retrieval direction, two queries are
+selected: the query whose first positive improves most in rank, and the query whose first positive worsens most. The
+change is measured by the ratio of the two ranks. All selected queries belong to different groups. If a row of the score
+table has several students, only the first student is used. Cases are computed when the test split is scored. They are
+stored with the scores and are not used to choose settings or sets.
 """
 
 from __future__ import annotations
@@ -47,10 +48,10 @@ class Case:
 
     Attributes:
         query: id of the test row.
-        query_modality, gallery_modality: the direction.
-        rose: whether training on the set improves the rank of the first positive.
+        query_modality, gallery_modality: modality of the query, and modality of the retrieved items.
+        rose: whether training on the set improves the rank of the first positive (the highest-ranked correct item).
         ranks: rank of the first positive, for each row of the score table; 1 is best, and ties can give half ranks.
-        retrieved: the first retrieved items, for each row of the score table.
+        retrieved: the highest-ranked items, for each row of the score table.
     """
 
     query: str
@@ -63,12 +64,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Cases:
-    """The cases of a run.
+    """The cases of a run, and how many queries improve or worsen in total.
 
     Attributes:
-        rose, fell, stayed: number of queries, over all directions, for which the rank of the first positive improves,
+        rose, fell, stayed: numbers of queries, over all directions, for which the rank of the first positive improves,
             worsens or does not change.
-        cases: the cases.
+        cases: the selected queries.
     """
 
     rose: int
@@ -78,12 +79,12 @@ class Cases:
 
 
 def find_cases(rows: Mapping[str, TrainedHeads], test: FeatureSet, gallery: Gallery = "distinct") -> Cases:
-    """Return the cases of a run; the same input gives the same cases.
+    """Select the cases of a run. The same input always gives the same cases.
 
     Args:
         rows: the trained heads of each row of the score table, by name; all names in `COMPARED` are required.
         test: rows of the test split.
-        gallery: which rows are queries and gallery items.
+        gallery: which test rows are used as queries and as gallery items.
     """
     first = {name: _first_student(rows[name]) for name in COMPARED}
     ranks = {
@@ -127,10 +128,10 @@ def save_cases(cases: Cases, path: Path) -> None:
 
 
 def load_cases(path: Path) -> Cases | None:
-    """Return the cases in a file, or None if the file does not exist.
+    """Load the cases from a JSON file. Return None if the file does not exist.
 
     Raises:
-        InputError: the file is damaged or has an unknown version.
+        InputError: the file is damaged or has an unknown schema version.
     """
     if not path.exists():
         return None

@@ -1,4 +1,4 @@
-"""Charts for one or several runs: losses with the rank floor, validation scores, and step sizes."""
+"""Charts for one or several runs: losses with their lower bound (rank floor), validation scores, and step sizes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _X = "outer iteration"
 
 @dataclass(frozen=True)
 class Chart:
-    """A title and an SVG element."""
+    """A chart: its title, and the text of its SVG element."""
 
     title: str
     svg: str
 
 
 def run_charts(scores: RunScores, metrics: Sequence[MetricsRecord], iteration: int | None = None) -> Iterator[Chart]:
-    """Yield each of a run's charts for which the log has records: losses, validation scores, step sizes.
+    """Yield the charts of a run: losses, validation scores and step sizes. Charts without data are omitted.
 
     Args:
-        scores: scores of the run, from which the matching loss and the rank floor are used.
+        scores: scores of the run, which contain the matching loss and the rank floor.
         metrics: records from the run's log.
-        iteration: the outer iteration of the returned set, which is marked on every curve; None marks nothing.
+        iteration: outer iteration of the returned set. It is marked on every curve; None marks nothing.
     """
     steps = curves(metrics, "step_size/")
     log_steps = all(y > 0 for curve in steps.values() for _, y in curve)
@@ -49,8 +49,8 @@ def shared_charts(
 
     Args:
         runs: records from each run's log, by label of the run.
-        iterations: the outer iteration of each run's returned set, by label of the run; it is marked on the run's
-            curves.
+        iterations: outer iteration of the returned set of each run, by label of the run. It is marked on the curves
+            of the run.
     """
     marks = {label: float(iteration) for label, iteration in (iterations or {}).items()}
     for title, key, y_label in (
@@ -70,7 +70,7 @@ def total_floor(scores: RunScores) -> float | None:
 
 
 def curves(metrics: Sequence[MetricsRecord], key: str) -> dict[str, list[Point]]:
-    """Return one curve per metric, by name of the metric. A curve is a list of points (iteration, value).
+    """Return one curve for each metric, by name of the metric. A curve is a list of points (iteration, value).
 
     Args:
         metrics: records from a log; records without an iteration are ignored.
@@ -89,7 +89,7 @@ def curves(metrics: Sequence[MetricsRecord], key: str) -> dict[str, list[Point]]
 def _losses(
     scores: RunScores, metrics: Sequence[MetricsRecord]
 ) -> Iterator[tuple[str, dict[str, list[Point]], float | None]]:
-    """Yield the title, curves and floor of each loss chart: outer loss, matching loss by modality, and task loss."""
+    """Yield each loss chart as (title, curves, rank floor): outer loss, matching loss by modality, and task loss."""
     total, terms = curves(metrics, "loss"), curves(metrics, "loss/")
     task = {"task": terms.pop(TASK)} if TASK in terms else {}
     name = "Outer loss" if scores.matching_loss is None else "Matching loss"
@@ -105,7 +105,7 @@ def _losses(
 
 
 def _summed(drawn: Sequence[Sequence[Point]]) -> dict[str, list[Point]]:
-    """Return the sum of all curves, at those iterations at which every curve has a point."""
+    """Return the sum of all curves at the iterations for which every curve has a value."""
     values: dict[float, list[float]] = {}
     for curve in drawn:
         for x, y in curve:

@@ -1,4 +1,4 @@
-"""Sentences about a run's scores: gain retained, size, and the matching loss compared with its rank floor."""
+"""Sentences about a run's scores: gain retained, size, and the matching loss with its lower bound (rank floor)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from omnidistill.report.run_table import human_bytes, interval, percent
 
 
 def claim(scores: RunScores) -> str:
-    """Return a sentence with the gain retained, at the first recall level at which it is defined."""
+    """Return a sentence with the gain retained at the first recall level (such as R@1) for which it is defined."""
     gains = _gains(scores)
     if not gains:
         return (
@@ -23,7 +23,7 @@ def claim(scores: RunScores) -> str:
 
 
 def further(scores: RunScores) -> str:
-    """Return sentences about the gain retained at the other levels; an empty text if there is no other level."""
+    """Return sentences about the recall levels that `claim` does not mention; an empty string if there are none."""
     gains = _gains(scores)
     if not gains:
         mean = scores.distilled.recall[MEAN]
@@ -42,7 +42,7 @@ def further(scores: RunScores) -> str:
 
 
 def origin(scores: RunScores) -> str:
-    """Return sentences about the data and the size of the set; an empty text if training or test rows are missing."""
+    """Return sentences about the data and the size of the set; an empty string if the numbers of rows are unknown."""
     rows, widths = scores.data.rows, scores.data.widths
     if not (widths and {"train", "test"} <= set(rows)):
         return ""
@@ -70,7 +70,7 @@ def differences(scores: RunScores) -> list[str]:
 
 
 def matching(scores: RunScores) -> str:
-    """Return a sentence about the matching loss and its floor; an empty text if the run has no matching loss."""
+    """Return a sentence about the matching loss and its rank floor; an empty string if there is no loss."""
     loss, floor = scores.matching_loss, total_floor(scores)
     if loss is None:
         return ""
@@ -79,7 +79,7 @@ def matching(scores: RunScores) -> str:
 
 
 def share(gain: Interval) -> str:
-    """Return the mean and the interval as `88 % [82, 94]`, with non-breaking spaces."""
+    """Return a gain as its mean and interval, such as `88 % [82, 94]`, with non-breaking spaces."""
     mean, low, high = (percent(part, 0) for part in (gain.mean, gain.low, gain.high))
     return _unbroken(f"{mean} % [{low}, {high}]")
 

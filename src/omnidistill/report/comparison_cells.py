@@ -1,4 +1,4 @@
-"""The rows of a comparison, and the text of their cells, which all layouts share."""
+"""The rows of a comparison table and the text of their cells. All table layouts use this module."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DEFAULT_LEVELS = ["R@1", "R@5", "R@10"]  # used if every row failed
 
 @dataclass(frozen=True)
 class Cell:
-    """The text of a cell. `best` shows it in bold, and `tied` shows a dagger after it."""
+    """The text of a table cell. If `best`, it is shown in bold; if `tied`, it is followed by a dagger."""
 
     text: str
     best: bool = False
@@ -27,14 +27,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Block:
-    """A block of rows under one heading; an empty heading is not shown."""
+    """A block of table rows under a common heading; an empty heading is not shown."""
 
     heading: str
     rows: tuple[tuple[Cell, ...], ...]
 
 
 class ComparisonCells:
-    """For all layouts: the comparison's rows, sorted by group with baselines first, and the text of their cells."""
+    """The rows of a comparison, sorted by group with baselines first, and the text of their cells.
+
+    A group consists of the rows with the same size or the same budget.
+    """
 
     def __init__(self, comparison: Comparison) -> None:
         self.comparison = comparison
@@ -56,21 +59,21 @@ class ComparisonCells:
                     self._best[key] = max(_as_shown(of_row.mean), self._best.get(key, 0.0))
 
     def label(self, row: ComparisonRow) -> str:
-        """Return the label, followed by the name of the row if another row in the group has the same label."""
+        """Return the label of a row. If another row in its group has the same label, append the name of the row."""
         return row.label if self._namesakes[row.label, row.group] == 1 else f"{row.label} ({row.name})"
 
     def full_label(self, row: ComparisonRow) -> str:
-        """Return the label, followed by the size or budget if the row has one."""
+        """Return the label of a row, followed by the size or budget of the row if there is one."""
         return self.label(row) + ("" if row.group is None else f", {self.heading(row.group)}")
 
     def heading(self, group: int, of: str = " of the bytes") -> str:
-        """Return the heading of a group, which states its size or budget."""
+        """Return the heading of a group: its size in rows, or its budget in bytes."""
         if not self.comparison.by_budget:
             return rows_label(group)
         return f"{100 * self.comparison.share(group):.3g} %{of} ({human_bytes(group)})"
 
     def recall(self, row: ComparisonRow, direction: str, k: str, spread: bool = True) -> Cell:
-        """Return the recall of a row, with its standard deviation if `spread`."""
+        """Return the cell for a row's recall at level `k`; `spread` adds the standard deviation."""
         if row.recall is None:
             return Cell(FAILED)
         recall = row.recall[direction][k]
@@ -80,9 +83,9 @@ class ComparisonCells:
         return Cell(text, best, difference is not None and difference.low <= 0 <= difference.high)
 
     def by_group(self, build: Callable[[ComparisonRow], list[str | Cell]]) -> tuple[Block, ...]:
-        """Return one block per group. `build` returns the cells that follow the label in a row.
+        """Return one block of table rows per group. For each row, `build` returns the cells after the label.
 
-        If groups are budgets, the label of a method includes the number of rows of its set.
+        If the groups are budgets, the label of a method also states the number of rows in its set.
         """
 
         def label(row: ComparisonRow) -> str:
@@ -101,9 +104,9 @@ class ComparisonCells:
     def by_columns(
         self, cell: Callable[[ComparisonRow, str], str | Cell], name: Callable[[ComparisonRow], str]
     ) -> tuple[Columns, tuple[Block, ...]]:
-        """Return a table with one column per group and level and one row per name, with the baselines first.
+        """Return the columns and rows of a table: one column per group and recall level, one row per name.
 
-        The values of a row that belongs to no group are repeated for every group.
+        Baselines come first. If a row has no group, its values are repeated in the columns of every group.
         """
         groups: list[int | None] = [group for group in self.groups if group is not None]
         groups = groups or [None]
@@ -125,12 +128,12 @@ class ComparisonCells:
 
 
 def row_cells(*cells: str | Cell) -> tuple[Cell, ...]:
-    """Return a row of cells; strings become plain cells."""
+    """Return a table row; strings are converted to cells without formatting."""
     return tuple(Cell(cell) if isinstance(cell, str) else cell for cell in cells)
 
 
 def rows_label(size: int) -> str:
-    """Return a number of rows as text."""
+    """Return a number of rows as text, such as `1,000 rows`."""
     return "1 row" if size == 1 else f"{size:,} rows"
 
 

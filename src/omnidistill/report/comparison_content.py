@@ -1,8 +1,9 @@
-"""The content of a comparison: rows (a method or a baseline at one size or budget) with recall, gain and costs.
+"""The content of a comparison of methods and baselines: recall, gain retained and costs.
 
-Recall, gain retained and differences are fractions; time is in seconds and memory in bytes. A row has no recall if all
-of its runs failed. It has no group (size or budget) if it depends on neither. In comparison.json, rows are stored under
-the key "lines", and baselines have the kind "reference".
+A row is one method or baseline at one size or budget. This size or budget is the group of the row. A baseline that
+depends on neither has no group. A row has no recall if all of its runs failed. Recall, gain retained and differences
+are fractions. Time is in seconds and memory in bytes. In comparison.json, rows are stored under the key "lines", and
+baselines have the kind "reference".
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ Size = Annotated[int, Field(ge=1)]
 
 
 class Seconds(JsonContent):
-    """Time that each stage takes for one set; None if the row does not have the stage."""
+    """Seconds that each stage takes for one set; None for a stage that the method or baseline does not have."""
 
     distill: Amount | None = None
     experts: Amount | None = None
@@ -39,7 +40,7 @@ class Seconds(JsonContent):
 
     @property
     def total(self) -> float | None:
-        """Sum over all stages; None if there are no stages."""
+        """Total time of all stages in seconds; None if there are no stages."""
         stages = [seconds for seconds in (self.experts, self.distill, self.students) if seconds is not None]
         return sum(stages) if stages else None
 
@@ -52,25 +53,27 @@ class Failure(JsonContent):
 
 
 class ComparisonRow(JsonContent):
-    """A method or a baseline at one size or budget (in bytes).
+    """One method or baseline at one size (in rows) or budget (in bytes).
 
     Attributes:
         name: unique name of the row.
         method: name of the method or baseline, the same at every size.
         label: name to show in tables.
         kind: "method", or "reference" for a baseline.
-        size, budget: number of rows of the set, and the budget from which this number was derived.
-        recall, metrics, gain_retained: scores over all runs with all seeds; None if every run failed.
-        gain_retained_best: gain retained relative to the best heads on all rows; None if these are not among the
-            baselines.
-        difference_to_best: paired difference to the best method in the group; None for the best and for baselines.
-        coverage: the variation that the intervals cover; None if every run failed, and in comparisons from version 0.1.
+        size: number of rows of the set.
+        budget: size limit in bytes from which the number of rows was derived; None if there is no limit.
+        recall, metrics, gain_retained: scores over the runs with all seeds; None if every run failed.
+        gain_retained_best: gain retained relative to the best heads trained on all rows; None if the comparison does
+            not include these heads.
+        difference_to_best: paired difference in recall to the best method in the group; None for the best method itself
+            and for baselines.
+        coverage: the variation that the intervals cover; None if every run failed, or if version 0.1 wrote the file.
         seconds: time for one set.
-        bytes: size of the files of one set, or of the files that a receiver of the baseline needs; without initial
-            heads.
-        needs_start: whether a receiver needs the initial heads too; None if it is not recorded.
-        peak_bytes: peak memory; None if the process had needed at least as much memory before.
-        choices: number of students that were compared on validation.
+        bytes: size of the files of one set or, for a baseline, of the files that a user of the baseline needs. Initial
+            heads are not included.
+        needs_start: whether a user also needs the initial heads; None if this is not recorded.
+        peak_bytes: peak memory; None if the process had already used at least as much memory before.
+        choices: number of students that were compared on the validation split.
         failures: runs that failed.
     """
 
@@ -113,11 +116,11 @@ class ComparisonRow(JsonContent):
         return (self.gain_retained or {}).get(level)
 
     def gain_of_best(self, level: str) -> Interval | None:
-        """Return the gain retained at a recall level, relative to the best heads on all rows; None if undefined."""
+        """Return the gain retained at a level, relative to the best heads trained on all rows; None if undefined."""
         return (self.gain_retained_best or {}).get(level)
 
     def difference(self, level: str) -> Interval | None:
-        """Return the difference to the group's best method at a recall level; None for the best and for baselines."""
+        """Return the difference to the group's best method at a recall level; None for that method and baselines."""
         return (self.difference_to_best or {}).get(level)
 
     def to_json(self) -> dict[str, Any]:
@@ -130,7 +133,7 @@ class ComparisonRow(JsonContent):
 
 
 class ComparisonData(JsonContent):
-    """The dataset: its name, the width of each modality, the rows per split, and the bytes of the training rows."""
+    """The dataset: name, feature width per modality, number of rows per split, size of the training rows in bytes."""
 
     name: str
     widths: Mapping[str, Count]
@@ -144,12 +147,13 @@ class Comparison(JsonContent):
     Attributes:
         name: name of the comparison and of its files.
         command: the command that ran the comparison.
-        layout: name of the layout of its table.
+        layout: name of the table layout.
         versions: versions of the packages that were used.
         heads: fingerprint of the initial heads, which all students share.
         data: the dataset.
         protocol: sentences about how the numbers were obtained.
-        seeds, num_students: the seeds, each of which gives one set per row, and the number of students per set.
+        seeds: seeds of the runs; each row has one set per seed.
+        num_students: number of students that are trained on each set.
         rows: methods and baselines.
     """
 
@@ -168,26 +172,26 @@ class Comparison(JsonContent):
 
     @property
     def has_best(self) -> bool:
-        """Whether gain retained was also measured against the best heads on all rows."""
+        """Whether gain retained was also computed relative to the best heads trained on all rows."""
         return any(row.gain_retained_best is not None for row in self.rows)
 
     @property
     def by_budget(self) -> bool:
-        """Whether rows are grouped by budget, not by size."""
+        """Whether rows are grouped by budget instead of size."""
         return any(row.budget is not None for row in self.rows)
 
     def share(self, num_bytes: int | float) -> float:
-        """Return a number of bytes as a fraction of the bytes of the training rows.
+        """Return a number of bytes as a fraction of the size of the training rows.
 
         Raises:
-            InputError: the comparison does not contain the bytes of the training rows.
+            InputError: the comparison does not contain the size of the training rows.
         """
         if self.data.bytes is None:
             raise self.damaged("comparison", "data.bytes is missing")
         return num_bytes / self.data.bytes
 
     def families(self) -> dict[str, str]:
-        """Map each method to a label for its rows at all sizes. Labels that would be equal also name the method."""
+        """Return a label for each method, the same at all sizes. If two labels are equal, append the method's name."""
         labels = {row.method: row.label for row in self.rows}
         labels |= {
             row.method: _FAMILIES[row.method] for row in self.rows if not row.is_method and row.method in _FAMILIES
@@ -202,14 +206,14 @@ class Comparison(JsonContent):
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any], where: str) -> Comparison:
-        """Return the comparison from a comparison.json that this version or version 0.1 wrote.
+        """Create a comparison from the content of a comparison.json, written by this version or by version 0.1.
 
         Args:
             tree: the content of the file.
             where: name of the file, for error messages.
 
         Raises:
-            InputError: a field is missing or has an invalid value. The message names the first of these fields.
+            InputError: a field is missing or has an invalid value. The message names the first such field.
         """
         cls.require_schema(tree, SCHEMA, where)
         fields = {name: value for name, value in tree.items() if name not in ("schema", "rows", "lines")}
@@ -231,7 +235,7 @@ def _require_unique_names(rows: Sequence[ComparisonRow], where: str) -> None:
 
 
 def _require_same_recalls(rows: Sequence[ComparisonRow], where: str) -> None:
-    """Check that every row has a mean over directions, and that all rows have the same directions and levels."""
+    """Check that all rows have a mean over directions, the same directions, and the same recall levels."""
     expected: tuple[set[str], set[str]] | None = None
     for number, row in enumerate(rows):
         if row.recall is None:

@@ -1,6 +1,7 @@
-"""Write the table of a comparison for the terminal, as Markdown or as CSV; see `latex` for LaTeX.
+"""Convert a comparison to a table for the terminal, to Markdown or to CSV; see `latex` for LaTeX.
 
-The tables contain percentages, and the CSV file contains fractions. `layouts` defines the content of the cells.
+Recall and gain are percentages in the terminal and in Markdown, and fractions in CSV. `layouts` defines the columns of
+the tables and the text of their cells.
 """
 
 from __future__ import annotations
@@ -33,15 +34,16 @@ _MARKDOWN = re.compile(r"[\\`*_{}<>|#~$&^]|(?<=\])\(")
 def to_rich(comparison: Comparison, layout: str | None = None) -> rich.table.Table:
     """Return the table for a terminal.
 
-    Groups of columns are stacked, so the table fits into 100 characters for any number of directions and sizes. The
-    layout "retrieval" omits the columns for single directions.
+    The columns of different groups are merged: each cell shows the value of each group on a line of its own. The table
+    therefore fits into 100 characters for any number of directions and sizes. The layout "retrieval" omits the columns
+    of individual directions.
 
     Args:
         comparison: the comparison.
         layout: name of a layout; None uses the comparison's layout.
 
     Raises:
-        InputError: the layout is unknown, or it needs the size of the training data, which is unknown.
+        InputError: the layout is unknown, or the layout needs the size of the training data but it is not recorded.
     """
     from rich import box
     from rich.table import Table
@@ -69,14 +71,14 @@ def to_rich(comparison: Comparison, layout: str | None = None) -> rich.table.Tab
 
 
 def to_markdown(comparison: Comparison, layout: str | None = None) -> str:
-    """Return the table in GitHub's Markdown, followed by its notes as a list; the text ends with a newline.
+    """Return the table in GitHub-flavoured Markdown, followed by a list of notes. The text ends with a newline.
 
     Args:
         comparison: the comparison.
         layout: name of a layout; None uses the comparison's layout.
 
     Raises:
-        InputError: the layout is unknown, or it needs the size of the training data, which is unknown.
+        InputError: the layout is unknown, or the layout needs the size of the training data but it is not recorded.
     """
     table = comparison_table(comparison, layout)
     header = [_escape(f"{group} {name}".strip()) for group, name in table.columns]
@@ -92,7 +94,8 @@ def to_markdown(comparison: Comparison, layout: str | None = None) -> str:
 def to_csv(comparison: Comparison) -> str:
     """Return all numbers as CSV, unrounded, with one record per row, direction and metric.
 
-    Gain and difference refer to the mean over directions. A row whose runs all failed has one record without recall.
+    Gain and difference are given only for the mean over directions. If all runs of a row failed, the row has one record
+    without recall.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -112,9 +115,9 @@ def to_csv(comparison: Comparison) -> str:
 
 
 def _stacks(table: ComparisonTable) -> tuple[list[str], list[tuple[str, list[int]]]]:
-    """Return the names of the stacked groups, if any, and the columns for a terminal.
+    """Return the names of the merged column groups (an empty list if there are none), and the columns for a terminal.
 
-    A column is (name, indices of the table's columns that are stacked in it).
+    Each column is (name, indices). Its cells show the table columns with these indices, one below the other.
     """
     places: dict[str, dict[str, int]] = {}
     for place, (group, name) in enumerate(table.columns[1:], start=1):

@@ -1,10 +1,10 @@
-"""Line charts as accessible inline SVG; the same input gives the same bytes.
+"""Line charts as accessible inline SVG. The same input gives the same bytes.
 
-Curves have the colours of the CSS variables `--series-1` ... `--series-6` if the page defines them, and everything else
-has `currentColor`, so charts work on light and dark pages. Curves have labels at their right end, so they can be
-identified without colour; if there are more than six, they also differ in their dashes. `standalone` converts a chart
-into a file that follows the reader's colour scheme. "Values" are in units of the data; "coordinates" are in SVG units
-(pixels at the natural size).
+Charts work on light and dark pages. Curves use the CSS variables `--series-1` to `--series-6` as colours if the page
+defines these variables. All other elements use `currentColor`. Every curve has a label at its right end, so readers can
+identify it without colour. If there are more than six curves, they also differ in their dash patterns. `standalone`
+converts a chart to an SVG file that follows the reader's colour scheme. In this module, "values" are in units of the
+data, and "coordinates" are in SVG units (pixels at the natural size).
 """
 
 from __future__ import annotations
@@ -46,16 +46,17 @@ def line_chart(
 ) -> str:
     """Draw one or more curves as one `<svg>` element.
 
-    Points that are not finite (or not positive on a logarithmic axis) leave a gap. If a curve has more than 320 points
-    without a gap, the chart divides them into 160 columns. It shows the median of each column, and a band from the
-    minimum to the maximum, so peaks stay visible. Screen readers read the title and a summary of the curves.
+    A point that is not finite, or not positive on a logarithmic axis, leaves a gap in the curve. The gaps divide a
+    curve into segments. A segment of more than 320 points is reduced to 160 columns. For each column, the chart shows
+    the median and a band from the minimum to the maximum, so peaks stay visible. Screen readers read the title and a
+    summary of the curves.
 
     Args:
         series: the points (x, y) of each curve in ascending order of x, by name of the curve.
         title: title of the chart.
         x_label, y_label: labels of the axes.
-        floor: a lower bound, which is drawn as a dashed line with its value; None draws no line.
-        marks: the x to mark with a ring on each curve, by name of the curve; None marks nothing.
+        floor: a lower bound on y, drawn as a dashed line with a label; None draws no line.
+        marks: the x value at which a ring marks each curve, by name of the curve; None marks nothing.
         log_x, log_y: whether an axis is logarithmic.
     """
     drawn = {name: _segments(points, log_x, log_y) for name, points in series.items()}
@@ -91,7 +92,7 @@ def line_chart(
 
 
 def standalone(chart: str) -> str:
-    """Return a chart as the content of an SVG file, which has dark colours if the reader's colour scheme is dark."""
+    """Return a chart as the content of an SVG file. The colours follow the reader's light or dark colour scheme."""
     dark = "".join(f"--series-{number}:{colour};" for number, colour in enumerate(_DARK_COLOURS, start=1))
     style = f"<style>svg{{color:#1f2328}}@media(prefers-color-scheme:dark){{svg{{color:#e6edf3;{dark}}}}}</style>"
     opened = chart.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
@@ -114,7 +115,10 @@ def _segments(points: Sequence[Point], log_x: bool, log_y: bool) -> list[list[Po
 
 
 def _columns(segment: list[Point]) -> tuple[list[Point], list[Point]]:
-    """Return a curve with at most 320 points, and the outline of the band around it, empty if no points are omitted."""
+    """Reduce a segment to at most 320 points. Return these points, and the outline of the band around them.
+
+    If the segment is not reduced, the outline is empty.
+    """
     if len(segment) <= 2 * _NUM_COLUMNS:
         return segment, []
     line, low, high = [], [], []
@@ -173,7 +177,7 @@ def _curve(segments: list[list[Point]], x_axis: Axis, y_axis: Axis, number: int)
 def _rings(
     drawn: Mapping[str, list[list[Point]]], marked: Mapping[str, float], x_axis: Axis, y_axis: Axis
 ) -> list[str]:
-    """Return one ring per marked curve, at the drawn point nearest to its mark, and a legend for the rings."""
+    """Return a ring for each marked curve, at the drawn point nearest to the mark, and a legend for the rings."""
     body = []
     for number, (name, segments) in enumerate(drawn.items()):
         if name in marked:
@@ -192,7 +196,7 @@ def _marked_sets(marked: Mapping[str, float]) -> str:
 
 
 def _end_names(drawn: Mapping[str, list[list[Point]]], x_axis: Axis, y_axis: Axis) -> list[str]:
-    """Return the labels of the curves, each at the height of its curve's end; overlapping labels are moved apart."""
+    """Return the labels of the curves. Each label is at the end of its curve; overlapping labels are moved apart."""
     lasts = [_columns(segments[-1])[0][-1][1] for segments in drawn.values()]
     ends = sorted((y_axis(last), number, name) for number, (name, last) in enumerate(zip(drawn, lasts, strict=True)))
     heights: list[float] = []
@@ -264,7 +268,7 @@ def _dash(number: int) -> str:
 
 
 def _short(name: str) -> str:
-    """Shorten a long name in the middle, because the names of a method's runs differ at the end."""
+    """Shorten a long name in the middle, because the names of runs of the same method differ at the end."""
     if len(name) <= _MAX_NAME_LENGTH:
         return name
     return f"{name[: _MAX_NAME_LENGTH // 2]}…{name[1 - _MAX_NAME_LENGTH // 2 :]}"

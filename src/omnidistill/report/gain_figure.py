@@ -1,8 +1,8 @@
-"""Figure of gain retained against bytes, as an SVG file, with one curve per method over its budgets (or sizes).
+"""SVG figure of gain retained against size in bytes. Each method has one curve, with a point per budget or size.
 
 The x axis is logarithmic and shows the size of a set in % of the training features in float32. The y axis shows the
-gain retained in % at the second recall level (R@5). The figure also shows the baselines "heads of equal bytes", in
-float and in 4 bits, and "ridge CCA heads".
+gain retained in % at the second recall level (usually R@5). The figure also shows three baselines: "heads of equal
+bytes" in floating point and in 4 bits, and "ridge CCA heads".
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _BASELINES = ("equal-bytes", "equal-bytes-4-bit", "cca")
 
 
 def gain_figure(comparison: Comparison) -> str:
-    """Return the content of the SVG file.
+    """Return the figure of a comparison as the content of an SVG file.
 
     Raises:
-        InputError: the comparison does not contain the bytes of the training rows.
+        InputError: the comparison does not contain the size of the training rows.
     """
     level = _level([set(row.recall[MEAN]) for row in comparison.rows if row.recall is not None])
     families = comparison.families()
@@ -40,6 +40,6 @@ def gain_figure(comparison: Comparison) -> str:
 
 
 def _level(levels_of_rows: list[set[str]]) -> str:
-    """Return the second recall level; the first if there is only one; R@5 if every row failed."""
+    """Return the second recall level, or the first if there is only one. If every row failed, return R@5."""
     levels = sorted(levels_of_rows[0], key=level_number)[:2] if levels_of_rows else ["R@5"]
     return levels[-1]

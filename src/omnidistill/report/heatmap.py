@@ -1,7 +1,7 @@
 """Heat maps of matrices: positive entries are blue, negative entries orange, and entries near 0 transparent.
 
-Transparency makes the picture work on light and dark pages. A large matrix is reduced to blocks. Each block shows its
-entry with the largest magnitude, so large entries stay visible.
+Transparency makes the picture work on light and dark pages. A large matrix is divided into blocks, and each pixel shows
+the entry of one block that has the largest magnitude. Large entries therefore stay visible.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _POSITIVE, _NEGATIVE = (56, 128, 200), (217, 108, 38)  # readable on white and o
 
 
 def heat_png(matrix: Float[Tensor, "rows columns"], scale: float) -> Medium:
-    """Return the matrix as a PNG; entries are opaque if their magnitude is at least `scale`, which must be positive."""
+    """Return the matrix as a PNG. Entries with a magnitude of `scale` (a positive number) or more are opaque."""
     small = shrink(matrix.detach().float(), MAX_PIXELS)
     shade = (small.abs() / scale).clamp(0, 1)
     positive, negative = (torch.tensor(colour, device=small.device) for colour in (_POSITIVE, _NEGATIVE))
@@ -31,7 +31,7 @@ def heat_png(matrix: Float[Tensor, "rows columns"], scale: float) -> Medium:
 
 
 def shrink(matrix: Float[Tensor, "rows columns"], side: int) -> Float[Tensor, "_ _"]:
-    """Reduce a matrix to at most `side` rows and columns, by keeping the largest entry (in magnitude) of each block."""
+    """Reduce a matrix to at most `side` rows and columns: each block becomes its entry with the largest magnitude."""
     for axis in (0, 1):
         block = -(-matrix.shape[axis] // side)
         strongest = [
@@ -43,7 +43,7 @@ def shrink(matrix: Float[Tensor, "rows columns"], side: int) -> Float[Tensor, "_
 
 
 def strongest_pairs(matrix: Float[Tensor, "n n"], count: int) -> list[tuple[int, int, float]]:
-    """Return (row, column, entry) for the non-zero off-diagonal entries with the largest magnitude, largest first."""
+    """Return up to `count` non-zero off-diagonal entries (row, column, entry), in descending order of magnitude."""
     off = matrix.detach().float().clone().fill_diagonal_(0)
     order = off.abs().flatten().sort(descending=True, stable=True).indices[:count].tolist()
     pairs = [divmod(index, len(off)) for index in order]

@@ -1,7 +1,8 @@
-"""Describe synthetic rows by real items: the nearest training items, and the distance from the initial row.
+"""Describe synthetic rows by real items: the nearest training items, and the change from the initial row.
 
-nearest     the training items whose preprocessed features have the highest cosine with the row, one item per group
-move        cos(x0, x) and ||x - x0|| / ||x0|| for the synthetic row x and the real row x0 from which it started
+nearest     the training items with the highest cosine similarity to the synthetic row, at most one per group; the
+            cosine is computed between preprocessed features
+move        cos(x0, x) and ||x - x0|| / ||x0||, where x is the synthetic row and x0 the real row that initialised x
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _NUM_CANDIDATES = 16  # nearest rows, from which items in different groups are s
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A real training item near a synthetic row, its group, and the cosine in [-1, 1] between their features."""
+    """A training item near a synthetic row: id, group, and cosine similarity to the synthetic row, in [-1, 1]."""
 
     id: str
     group: str
@@ -32,7 +33,12 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Move:
-    """Change of a synthetic row from its initial row: cosine in [-1, 1], and distance relative to the initial norm."""
+    """Difference between a synthetic row and its initial row.
+
+    Attributes:
+        cosine: cosine similarity of the two rows, in [-1, 1].
+        distance: Euclidean distance of the two rows, divided by the norm of the initial row.
+    """
 
     cosine: float
     distance: float
@@ -40,7 +46,12 @@ class Move:
 
 @dataclass(frozen=True)
 class Trace:
-    """A synthetic row in one modality: its nearest items, and its move (None if it has no initial real row)."""
+    """A synthetic row in one modality.
+
+    Attributes:
+        nearest: the training items nearest to the row.
+        move: difference to the initial row; None if the row has no known initial real row.
+    """
 
     nearest: tuple[Neighbour, ...]
     move: Move | None
@@ -48,7 +59,10 @@ class Trace:
 
 @dataclass(frozen=True)
 class Instance:
-    """One synthetic row: its number, the id of its initial real row (if any), and one trace per modality."""
+    """A synthetic row: its number, the id of the real row that initialised it (None if unknown), and its traces.
+
+    There is one trace per modality, with the items nearest to the row.
+    """
 
     index: int
     start: str | None
@@ -56,7 +70,7 @@ class Instance:
 
     @property
     def agrees(self) -> bool:
-        """Whether there are several modalities, and the nearest items in all of them belong to the same group."""
+        """Whether the nearest items of all modalities belong to the same group. False if there is only one modality."""
         return len(self.traces) > 1 and len({trace.nearest[0].group for trace in self.traces.values()}) == 1
 
 

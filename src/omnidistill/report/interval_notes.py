@@ -1,4 +1,4 @@
-"""Sentences about the variation that the intervals of a table cover."""
+"""Sentences about the variation (queries, sets or runs) that the intervals of a table cover."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LabelledCoverage = tuple[str, Coverage]
 
 
 def coverage_notes(methods: Iterable[LabelledCoverage], baselines: Iterable[LabelledCoverage]) -> list[str]:
-    """Return sentences on what the intervals of methods and of baselines cover; none if it is not recorded."""
+    """Return sentences on what the intervals of methods and of baselines cover; empty if this is not recorded."""
     notes = []
     of_methods, of_baselines = _by_coverage(methods), _by_coverage(baselines)
     if of_methods:
@@ -25,7 +25,7 @@ def coverage_notes(methods: Iterable[LabelledCoverage], baselines: Iterable[Labe
 
 
 def coverages(scores: RunScores) -> tuple[list[LabelledCoverage], list[LabelledCoverage]]:
-    """Return what the intervals of distilled sets and of baselines cover, for the rows that record it."""
+    """Return what the intervals of distilled sets and of baselines cover. Rows without a record of it are omitted."""
     sets: list[LabelledCoverage] = []
     baselines: list[LabelledCoverage] = []
     for name, row in scores.rows.items():
@@ -35,7 +35,7 @@ def coverages(scores: RunScores) -> tuple[list[LabelledCoverage], list[LabelledC
 
 
 def covered(scores: RunScores) -> str:
-    """Return what the intervals of distilled sets cover, as in "queries only (one set)"; "" if it is not recorded."""
+    """Return what the intervals of distilled sets cover, such as "queries only (one set)"; "" if not recorded."""
     sets = _by_coverage(coverages(scores)[0])
     return _listed(sets, "set") if sets else ""
 
@@ -48,7 +48,7 @@ def _by_coverage(rows: Iterable[LabelledCoverage]) -> dict[Coverage, list[str]]:
 
 
 def _listed(labels: dict[Coverage, list[str]], unit: str) -> str:
-    """Return what most rows cover, followed by the rows that cover something else."""
+    """Return what the intervals of most rows cover, followed by the rows whose intervals cover something else."""
     (usual, _), *others = labels.items()
     return "; ".join([_described(usual, unit), *(f"{_named(of)}: {_described(each, unit)}" for each, of in others)])
 

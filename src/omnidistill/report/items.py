@@ -1,7 +1,8 @@
-"""Captions, pictures and sounds of real items: from the bundled emoji, from the files in a manifest, or only the ids.
+"""Captions, pictures and sounds of real items, from the bundled emoji or from the files in a manifest.
 
-Media are small: a thumbnail of a picture or of one video frame, and a few seconds of sound at a low rate. They are
-created on demand, which requires the extra "media".
+Items from other sources have only their ids as captions. Media are small: a thumbnail of a picture or of one video
+frame, and a few seconds of sound at a low sampling rate. They are created on demand, which requires the optional
+dependencies `omnidistill[media]`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _SOUND_BITS = 24_000  # per second
 
 @dataclass(frozen=True)
 class Medium:
-    """The content of a small file, and its MIME type."""
+    """A small picture or sound: the MIME type and the content of the file."""
 
     type: str
     data: bytes
@@ -47,8 +48,8 @@ MediumFactory = Callable[[], Medium]
 class Items(Protocol):
     """Captions and media of real items, by id.
 
-    The functions returned by `picture` and `sound` raise InputError if a file cannot be used, or if the extra "media"
-    is not installed.
+    The functions returned by `picture` and `sound` raise InputError if a file cannot be used, or if the optional
+    dependencies `omnidistill[media]` are not installed.
     """
 
     def caption(self, name: str, modality: str) -> str:
@@ -84,7 +85,7 @@ class EmojiItems:
     """Items of the bundled emoji dataset, with Noto drawings as pictures and without sounds."""
 
     def caption(self, name: str, modality: str) -> str:
-        """Return the written or spoken text or, for a drawing, the spoken text and the variant of the drawing."""
+        """Return the written or spoken text; for an image, the spoken text and the variant (style) of the drawing."""
         texts = self._captions
         if modality != "image":
             return texts[modality][name]
@@ -151,7 +152,7 @@ def _beginning(row: Row, path: Path) -> Medium:
 
 
 def thumbnail(picture: UInt8[Tensor, "3 height width"]) -> Medium:
-    """Return an RGB picture with values in 0-255 as WebP, with at most `THUMBNAIL_PIXELS` per side."""
+    """Convert an RGB picture with values in 0-255 to WebP, with at most `THUMBNAIL_PIXELS` pixels per side."""
     image = require("PIL.Image", "media").fromarray(picture.permute(1, 2, 0).numpy())
     image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
     data = io.BytesIO()
@@ -160,7 +161,7 @@ def thumbnail(picture: UInt8[Tensor, "3 height width"]) -> Medium:
 
 
 def short_sound(sound: Float[Tensor, "channels samples"]) -> Medium:
-    """Return a sound at `SOUND_RATE` as MP3, with its channels averaged."""
+    """Convert a sound with the sampling rate `SOUND_RATE` to a mono MP3, by averaging the channels."""
     av = require("av", "media")
     samples = sound.mean(0, keepdim=True).clamp(-1, 1).numpy().astype(np.float32)
     data = io.BytesIO()

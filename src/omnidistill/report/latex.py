@@ -1,7 +1,7 @@
-"""Write the table of a comparison in LaTeX, which requires the LaTeX package booktabs.
+"""Convert the table of a comparison to LaTeX. The result needs the LaTeX package booktabs.
 
-A group of columns has a common heading with a rule below it, and a block of rows has a heading in italics. Notes follow
-the table in small print.
+Each group of columns has a heading with a rule below it. Each block of rows has a heading in italics. Notes follow the
+table in small print.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def to_latex(comparison: Comparison, layout: str | None = None) -> str:
         layout: name of a layout; None uses the comparison's layout.
 
     Raises:
-        InputError: the layout is unknown, or it needs the size of the training data, which is unknown.
+        InputError: the layout is unknown, or the layout needs the size of the training data but it is not recorded.
     """
     table = comparison_table(comparison, layout)
     width = len(table.columns)
@@ -55,7 +55,7 @@ def to_latex(comparison: Comparison, layout: str | None = None) -> str:
 
 
 def _header(columns: tuple[tuple[str, str], ...]) -> list[str]:
-    """Return the lines with the column names, preceded by the names of the column groups if there are any."""
+    """Return the header lines: the names of the column groups, if any, followed by the names of the columns."""
     groups, rules, first = [], [], 1
     for group, members in groupby(columns, key=lambda column: column[0]):
         width = len(list(members))
@@ -79,6 +79,9 @@ def _marked(cell: Cell) -> str:
 
 
 def _escape(text: str) -> str:
-    """Escape a text for LaTeX, on one line; a leading [ or * would become an argument of the line break."""
+    """Escape a text for LaTeX and put it on one line.
+
+    A leading [ or * is preceded by {}. Otherwise LaTeX reads it as an argument of the line break before it.
+    """
     escaped = _SPECIAL.sub(lambda match: _LITERAL[match[0]], " ".join(text.split()))
     return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped

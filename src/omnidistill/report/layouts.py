@@ -1,15 +1,19 @@
 """The table of a comparison as text, in one of five layouts.
 
-* retrieval: recall, gain retained (relative to InfoNCE and, if the baseline `best` is included, to the best heads on
-  all rows), difference to the best method, and cost; one block per group
-* variants: mean recall over directions; methods as rows and groups as columns
-* cost: seconds per stage, bytes, and number of students evaluated on validation; one block per group
-* directions: recall in every direction; one block per group
-* curve: gain retained; methods as rows and groups as columns
+A group is a size or, if the comparison has budgets, a budget. The layouts are:
 
-A group is a size or, if the comparison has budgets, a budget. In each group, the best recall of a method is bold. Other
-methods' recalls that round to the same number are bold too, but baselines are never bold. A dagger after a method's
-mean recall means that the interval of its paired difference to the best method contains 0.
+* retrieval: recall, gain retained, difference to the best method, and cost; one block of rows per group
+* variants: mean recall over directions; one row per method and one column per group
+* cost: seconds per stage, bytes, and number of students evaluated on validation; one block of rows per group
+* directions: recall in every direction; one block of rows per group
+* curve: gain retained; one row per method and one column per group
+
+Gain retained is relative to heads trained with InfoNCE on all rows. If the baseline `best` is included, the layout
+"retrieval" also shows the gain retained relative to the best heads trained on all rows.
+
+In each group, the best recall of the methods is bold, and so are recalls of other methods that round to the same
+number. Baselines are never bold. A dagger after the mean recall of a method means that the interval of the paired
+difference to the best method contains 0.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ GAIN, GAIN_OF_BEST, DIFFERENCE = "gain retained", "gain of best", "difference to
 
 @dataclass(frozen=True)
 class ComparisonTable:
-    """A table as text.
+    """A table whose cells are text.
 
     Attributes:
         layout: name of the layout.
@@ -56,7 +60,7 @@ def comparison_table(comparison: Comparison, layout: str | None = None) -> Compa
         layout: name of a layout; None uses the comparison's layout.
 
     Raises:
-        InputError: the layout is unknown, or it needs the size of the training data, which is unknown.
+        InputError: the layout is unknown, or the layout needs the size of the training data but it is not recorded.
     """
     cells = ComparisonCells(comparison)
     layout = comparison.layout if layout is None else layout

@@ -1,4 +1,4 @@
-"""Embed media in the page as data URIs, each distinct file only once, up to a total number of bytes."""
+"""Embed media in the page as data URIs, up to a total number of bytes. Identical files are embedded only once."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from omnidistill.report.items import MediumFactory
 
 
 class EmbeddedMedia:
-    """Data URIs in the order of first use, with a total of at most `budget` bytes.
+    """Data URIs, in the order of first use. Their total size is at most `budget` bytes.
 
     Attributes:
         uris: the data URIs.
-        num_bytes: their total size.
+        num_bytes: total size of the data URIs in bytes.
         left_out: number of media that did not fit into the budget.
         unreadable: error message for each file that cannot be used.
     """
@@ -29,10 +29,10 @@ class EmbeddedMedia:
         self._by_uri: dict[str, int] = {}
 
     def number(self, key: Hashable, factory: MediumFactory | None) -> int | None:
-        """Return the index in `uris` of the medium with this key, and create the medium when it is first used.
+        """Return the index in `uris` of the medium with this key. On first use, `factory` creates the medium.
 
-        The result is None if there is no medium, or if the medium does not fit into the budget. After the first medium
-        that does not fit, no further media are created.
+        The result is None if there is no medium, if its file cannot be used, or if it does not fit into the budget.
+        After the first medium that does not fit, no further media are created.
         """
         if key not in self._by_key:
             self._by_key[key] = None if factory is None else self._embed(factory)

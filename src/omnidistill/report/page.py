@@ -1,8 +1,9 @@
-"""One self-contained HTML page about runs on the same data: summary, tables, curves, similarity, instances, cases.
+"""One self-contained HTML page about runs on the same data: summary, tables, charts and examples.
 
 All texts from a run (captions, labels, settings) are escaped. A content security policy allows only embedded media and
-the page's own style and script, which it identifies by their hashes. Instances are stored as a list of numbers, from
-which the script builds the elements. Media are embedded as long as the page is smaller than `MAX_BYTES`.
+the page's own style and script, which it identifies by their hashes. Descriptions of the synthetic rows (instances) are
+stored as lists of numbers, from which the script builds HTML elements. Media are embedded as long as the page is
+smaller than `MAX_BYTES`.
 """
 
 from __future__ import annotations
@@ -102,7 +103,9 @@ def render_page(runs: Sequence[RunView]) -> str:
 class _SharedTables:
     """The tables that cover all evaluated runs.
 
-    emphasised: indices of the rows for distilled sets. interval_covers: what the intervals of these rows cover.
+    Attributes:
+        emphasised: indices of the table rows for distilled sets.
+        interval_covers: the variation that the intervals of these rows cover, as text.
     """
 
     scores: TextTable | None = None
@@ -138,12 +141,12 @@ def _places(numbers: dict[int, int | None]) -> dict[int, int]:
 
 
 def _source(environment: Environment, name: str) -> Markup:
-    """Return the unchanged content of a file in the folder of templates."""
+    """Return the content of a file in the templates folder, unchanged."""
     assert environment.loader is not None
     return Markup(environment.loader.get_source(environment, name)[0])
 
 
 def _csp_hash(content: str) -> str:
-    """Return the source expression with which a content security policy allows this inline style or script."""
+    """Return the hash of an inline style or script, in the format of a content security policy."""
     digest = hashlib.sha256(str(content).encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"

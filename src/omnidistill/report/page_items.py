@@ -1,7 +1,7 @@
-"""The page's items and instances as data for its script: captions, media, and instances that refer to them by number.
+"""Data for the script of the page: captions and media of real items, and descriptions of the synthetic rows.
 
-From this data, the script builds the elements for the instances, a few at a time. Captions are inserted as text, never
-as markup.
+The descriptions are called instances and refer to real items by number. The script builds HTML elements for the
+instances, a few at a time. It inserts captions as text, never as markup.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SOUND_SHARE = 0.4  # maximum share of the bytes that sounds may use; pictures m
 
 @dataclass
 class ShownItems:
-    """The items of a page, numbered in the order of first use; `embed` adds their media."""
+    """The real items shown on a page, numbered in the order of first use. `embed` returns their media."""
 
     texts: list[str] = field(default_factory=list)
     _numbers: dict[tuple[int, str, str], int] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class ShownItems:
     _with_media: dict[int, None] = field(default_factory=dict)
 
     def number(self, items: Items, name: str, modality: str, with_media: bool = True) -> int:
-        """Return the number of an item in one modality. Its media are embedded if any call sets `with_media`."""
+        """Return the number of an item in one modality. If any call sets `with_media`, `embed` includes its media."""
         key = (id(items), name, modality)
         if key not in self._numbers:
             self._numbers[key] = len(self.texts)
@@ -46,7 +46,7 @@ class ShownItems:
         return number
 
     def embed(self, budget: int) -> Media:
-        """Return as many of the items' pictures and sounds as fit into `budget` bytes, in the order of first use."""
+        """Return pictures and sounds of the items in the order of first use, as many as fit into `budget` bytes."""
         sounds = EmbeddedMedia(int(_SOUND_SHARE * budget))
         sound_of = {number: self._sound(sounds, number) for number in self._with_media}
         pictures = EmbeddedMedia(budget - sounds.num_bytes)
@@ -64,7 +64,7 @@ class ShownItems:
 
 @dataclass(frozen=True)
 class Media:
-    """Embedded media, and the index of each item's picture and of its sound (None if there is none)."""
+    """Embedded pictures and sounds, and for each item the indices of its picture and its sound (None if absent)."""
 
     pictures: EmbeddedMedia
     sounds: EmbeddedMedia
@@ -72,7 +72,7 @@ class Media:
     sound_of: dict[int, int | None]
 
     def note(self) -> str:
-        """Return a sentence about missing media; an empty text if no media are missing."""
+        """Return a sentence about missing media; an empty string if no media are missing."""
         parts = [
             f"{media.left_out:,} {name} did not fit into the page"
             for name, media in (("pictures", self.pictures), ("sounds", self.sounds))
@@ -87,8 +87,9 @@ class Media:
 def instance_numbers(instances: Sequence[Instance], items: Items, shown: ShownItems) -> list[list[Any]]:
     """Return each instance as a list [number, initial item or -1, agrees, traces].
 
-    A trace is [modality, move, item, cosine, item, cosine, ...] and lists the nearest items. A move is
-    [cosine, distance] or None. Items are given by their numbers on the page.
+    `agrees` is 1 if the nearest items of all modalities belong to the same group, and 0 otherwise. There is one trace
+    per modality, [modality, move, item, cosine, item, cosine, ...], which lists the nearest items. The move is
+    [cosine, distance] to the initial row, or None. Items are given by their numbers on the page.
     """
     return [
         [

@@ -1,4 +1,4 @@
-"""Tables that appear only on the page: recall by direction as a heat table, and a comparison of runs."""
+"""Tables that appear only on the page: recall by direction in shaded cells, and a comparison of runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NUM_SHADES = 10
 
 @dataclass(frozen=True)
 class HeatCell:
-    """Recall in percent, its standard deviation over students ("" if it has none), and the shade of the cell."""
+    """A shaded cell: recall in percent, standard deviation over students ("" if there is none), and shade."""
 
     text: str
     spread: str
@@ -25,7 +25,7 @@ class HeatCell:
 
 @dataclass(frozen=True)
 class HeatTable:
-    """Recall at one level, with one column per direction and the same rows as the score table."""
+    """Recall at one level (such as R@5), with one column per direction and the same rows as the score table."""
 
     level: str
     directions: list[str]
@@ -33,7 +33,9 @@ class HeatTable:
 
 
 def heat_tables(scores: RunScores) -> list[HeatTable]:
-    """Return one table per recall level, shaded from its lowest to its highest recall; none if there are no directions.
+    """Return one table per recall level; an empty list if there are no directions.
+
+    In each table, the shades range from the lowest to the highest recall of the table.
 
     Args:
         scores: the scores of an evaluated run.
@@ -58,7 +60,7 @@ def comparison_table(runs: Mapping[str, RunScores]) -> TextTable | None:
     """Return a table with the gain retained, size and time of each run, one row per run; None if there are no runs.
 
     Args:
-        runs: scores of each run, by label of the run. A run that has not been evaluated has no gain.
+        runs: scores of each run, by label of the run. Runs that have not been evaluated have no gain.
     """
     if not runs:
         return None

@@ -16,7 +16,7 @@ def run_facts(scores: RunScores, others: Mapping[str, Mapping[str, Json]]) -> Fa
 
     Args:
         scores: the scores and facts of the run.
-        others: facts to show before those from `scores`, by heading, as nested JSON values.
+        others: further facts, by heading, as nested JSON values. They are shown before the facts from `scores`.
     """
     facts = {heading: list(flat(content)) for heading, content in others.items()}
     facts |= {
@@ -30,7 +30,7 @@ def run_facts(scores: RunScores, others: Mapping[str, Mapping[str, Json]]) -> Fa
 
 
 def flat(value: Json, show: Callable[[float], str] | None = None, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the values in nested JSON as (dotted name, text).
+    """Yield each value in nested JSON as (dotted name, text), such as `("data.name", "emoji")`.
 
     Args:
         value: a JSON value.

@@ -1,8 +1,10 @@
 """The score table of an evaluation for the terminal, Markdown and CSV, with a row for the set and one per baseline.
 
-Recall and gain are fractions in the CSV file and percentages in the other tables. Gain retained is (row - zero_shot) /
-(full - zero_shot), or "n/a" if the gain from training on all rows is not above noise. "Gain of best" is the same ratio
-with the best heads on all rows in place of `full`; it is omitted if there is no row `best`.
+Recall and gain are fractions in the CSV file and percentages in the other tables. Gain retained is the ratio
+(row - zero_shot) / (full - zero_shot) of recalls, where `zero_shot` are the initial heads and `full` are heads trained
+with InfoNCE on all rows. It is "n/a" if the gain from training on all rows is not above noise. "Gain of best" is
+defined in the same way, with the best heads trained on all rows (the row `best`) instead of `full`. It is omitted if
+there is no row `best`.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ _RECALL_TOLERANCE = 5e-4
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table as text. The first `num_labels` columns name the row, and the others contain numbers."""
+    """A table whose cells are text. The first `num_labels` columns name the row, and the others contain numbers."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -69,9 +71,9 @@ def score_rows(scores: RunScores) -> TextTable:
 
 
 def metric_rows(scores: RunScores) -> TextTable | None:
-    """Return the table of the metrics other than recall, as means over directions; None if there are none.
+    """Return the table of all metrics except recall, as means over directions; None if there are no such metrics.
 
-    Ranks are numbers of items (1 is best); the other metrics are in % ± standard deviation over seeds.
+    Ranks are positions in the gallery (1 is best). The other metrics are in % ± standard deviation over seeds.
     """
     names = list(next((row.metrics[MEAN] for row in scores.rows.values() if row.metrics), {}))
     if not names:
@@ -85,7 +87,7 @@ def metric_rows(scores: RunScores) -> TextTable | None:
 
 
 def scoring_facts(scores: RunScores) -> list[str]:
-    """Return sentences on queries, galleries, bytes and intervals; none for scores from version 0.1."""
+    """Return sentences on queries, galleries, bytes and intervals; an empty list for scores from version 0.1."""
     facts = gallery_facts(scores.gallery, scores.items, scores.undefined) if scores.items else []
     without = [row.label for row in scores.rows.values() if row.needs_start is False]
     facts += bytes_facts(scores.bytes.initial_heads, without)
@@ -93,10 +95,10 @@ def scoring_facts(scores: RunScores) -> list[str]:
 
 
 def bytes_facts(initial_heads: int | None, without: Sequence[str]) -> list[str]:
-    """Return sentences on what the bytes of a table count; none if the size of the initial heads is not recorded.
+    """Return sentences on which files the bytes in a table include; empty if `initial_heads` is None.
 
     Args:
-        initial_heads: size of the files of the initial heads.
+        initial_heads: size of the files of the initial heads in bytes; None if it is not recorded.
         without: labels of the rows that do not need the initial heads.
     """
     if initial_heads is None:
@@ -109,7 +111,7 @@ def bytes_facts(initial_heads: int | None, without: Sequence[str]) -> list[str]:
 
 
 def metrics_to_rich(scores: RunScores) -> rich.table.Table | None:
-    """Return the table of all metrics except recall for a terminal; None if there are none."""
+    """Return the table of all metrics except recall, for a terminal; None if there are no such metrics."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -127,7 +129,10 @@ def metrics_to_rich(scores: RunScores) -> rich.table.Table | None:
 
 
 def to_rich(scores: RunScores) -> rich.table.Table:
-    """Return the score table for a terminal; to fit 80 columns, gains are below recall, and bytes below seconds."""
+    """Return the score table for a terminal.
+
+    To fit into 80 characters, each cell shows the gain below the recall, and the bytes below the seconds.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -148,7 +153,10 @@ def to_rich(scores: RunScores) -> rich.table.Table:
 
 
 def to_markdown(scores: RunScores) -> str:
-    """Return the score table, facts about it and the other metrics in GitHub's Markdown, ending in a newline."""
+    """Return the score table, a list of notes, and the table of other metrics in GitHub-flavoured Markdown.
+
+    The text ends with a newline.
+    """
     facts, metrics = scoring_facts(scores), metric_rows(scores)
     parts = [_markdown_table(score_rows(scores))]
     parts += ["".join(f"- {fact}\n" for fact in facts)] if facts else []
@@ -165,7 +173,7 @@ def _markdown_table(table: TextTable) -> str:
 def to_csv(scores: RunScores) -> str:
     """Return all metrics as CSV, unrounded, with one record per row, direction and metric.
 
-    The gains refer to the mean over directions.
+    Gains are given only for the mean over directions.
 
     Args:
         scores: the scores of an evaluated run.
@@ -184,10 +192,10 @@ def to_csv(scores: RunScores) -> str:
 
 
 def combine(runs: Sequence[RunScores]) -> RunScores:
-    """Combine several runs on the same data: return the scores of the first run, with rows from the other runs.
+    """Combine several runs on the same data: return the scores of the first run, with added rows from the other runs.
 
-    Each other run adds the row for its distilled set, and the row for training on all rows with its own objective.
-    Rows that an earlier run already has are not added.
+    Each further run adds up to two rows: its distilled set, and heads trained on all rows with the objective of the
+    run. A row is not added if an earlier run has the same row.
 
     Args:
         runs: one or more evaluated runs.
@@ -209,7 +217,7 @@ def combine(runs: Sequence[RunScores]) -> RunScores:
 
 
 def percent(fraction: float, decimals: int = 1, sign: bool = False) -> str:
-    """Return a fraction in percent, without a % sign, with the typographic minus sign."""
+    """Convert a fraction to percent, as text without a % sign and with a typographic minus sign."""
     text = f"{100 * fraction:{'+' if sign else ''}.{decimals}f}"
     return (text.lstrip("+-") if float(text) == 0 else text).replace("-", "−")
 
@@ -265,7 +273,7 @@ def _is_same_row(left: RowScores, right: RowScores) -> bool:
 
 
 def _require_same_baselines(first: RunScores, other: RunScores, number: int) -> None:
-    """Check that two runs have the same data, and equal recall for the initial heads and for training on all rows."""
+    """Check that two runs have the same data, and equal recall for the initial heads and for the row `full`."""
     for field in ("name", "widths", "rows"):
         left, right = getattr(first.data, field), getattr(other.data, field)
         if left != right:

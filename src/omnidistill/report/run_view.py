@@ -1,4 +1,4 @@
-"""The page's input for one run, and the label that the run has on the page."""
+"""Input of the page for one run, and the labels of runs on the page."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class RunView:
         metrics: records from metrics.jsonl.
         instances: the synthetic rows, each with the real items nearest to it.
         items: captions, pictures and sounds of real items.
-        similarities: one view of the similarity matrix per set.
+        similarities: a summary of the similarity matrix of each set.
         cases: individual test queries before and after training on the set.
         name: name of the run folder.
         commands: commands that reproduce the run.
-        facts: facts to show before those from `scores`, by heading, as nested JSON values.
-        iteration: outer iteration of the returned set; None if it is unknown or each pair of modalities has a set.
+        facts: further facts, by heading, as nested JSON values. They are shown before the facts from `scores`.
+        iteration: outer iteration of the returned set; None if it is unknown, or if there is one set per modality pair.
     """
 
     scores: RunScores
@@ -50,7 +50,7 @@ class RunView:
 
 
 def run_labels(runs: Sequence[RunView]) -> list[str]:
-    """Return a unique label for each run: the label of its set, followed by the folder's name if labels are equal."""
+    """Return a unique label for each run: the label of its set, plus the name of the run folder if labels are equal."""
     labels = [_label(run.scores) for run in runs]
     counts = Counter(labels)
     named = [

@@ -1,4 +1,7 @@
-"""The sections about one run, as plain values for the templates. Items are added to `shown` when first used."""
+"""Content of the page sections about one run, as plain values for the templates.
+
+Real items are added to the items of the page (`shown`) when they are first used.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ class ShownItem:
 
 @dataclass(frozen=True)
 class ShownRanking:
-    """The items ranked first by the heads in one row of the score table, and the rank of the first positive."""
+    """The highest-ranked items for one row of the score table, and the rank of the first positive."""
 
     label: str
     rank: str
@@ -39,7 +42,7 @@ class ShownRanking:
 
 @dataclass(frozen=True)
 class ShownCase:
-    """A query, its direction, and one ranking per compared row of the score table."""
+    """A query, its retrieval direction, and one ranking for each compared row of the score table."""
 
     query: ShownItem
     query_modality: str
@@ -49,7 +52,7 @@ class ShownCase:
 
 @dataclass(frozen=True)
 class ShownCases:
-    """The numbers of queries whose rank improves, worsens or does not change, and titled groups of cases."""
+    """Numbers of queries whose first positive improves, worsens or does not change in rank, and groups of cases."""
 
     rose: int
     fell: int
@@ -59,9 +62,9 @@ class ShownCases:
 
 @dataclass(frozen=True)
 class ShownSimilarity:
-    """A similarity matrix: a sentence, a heat map (PNG in base64) with its scale, and the strongest pairs.
+    """A similarity matrix: a sentence, a heat map (PNG in base64) with its scale, and the largest entries.
 
-    A pair is (value, i, j, caption of row i, caption of row j).
+    The largest entries are tuples (value, row i, column j, caption of row i, caption of row j).
     """
 
     sentence: str
@@ -72,7 +75,7 @@ class ShownSimilarity:
 
 @dataclass(frozen=True)
 class RunSections:
-    """Content of the sections about a run, except its instances."""
+    """Content of the sections about a run, except the descriptions of synthetic rows (instances)."""
 
     label: str
     scored: bool
@@ -92,12 +95,12 @@ class RunSections:
 
 
 def run_sections(run: RunView, label: str, shown: ShownItems) -> RunSections:
-    """Return the content of the sections about a run, except its instances.
+    """Return the content of the sections about a run, except the descriptions of synthetic rows (instances).
 
     Args:
         run: the run.
-        label: its label on the page.
-        shown: the items of the page; items of this run are added.
+        label: label of the run on the page.
+        shown: the real items of the page; items of this run are added.
     """
     scores = run.scores
     sentences = [*(differences(scores) if run.scored else ()), matching(scores)]
@@ -121,12 +124,12 @@ def run_sections(run: RunView, label: str, shown: ShownItems) -> RunSections:
 
 
 def safe_charts(charts: Iterable[Chart]) -> tuple[Chart, ...]:
-    """Mark the SVG of charts as safe to insert unescaped, because `line_chart` has escaped all text in it."""
+    """Mark the SVG of charts as safe HTML. `line_chart` has already escaped all text in the SVG."""
     return tuple(replace(chart, svg=Markup(chart.svg)) for chart in charts)
 
 
 def _stays(instance: Instance) -> bool:
-    """Return whether the row's initial real item is still its nearest item in every modality."""
+    """Return whether the real item that initialised a synthetic row is the nearest item in every modality."""
     return all(trace.nearest[0].id == instance.start for trace in instance.traces.values())
 
 
@@ -143,7 +146,7 @@ def _similarity(view: SimilarityView, run: RunView, shown: ShownItems) -> ShownS
 
 
 def _caption(instance: Instance, items: Items, shown: ShownItems) -> str:
-    """Return the captions of the items nearest to a row, without repetitions."""
+    """Return the captions of the items nearest to a synthetic row in each modality, without repetitions."""
     texts = (shown.texts[shown.number(items, t.nearest[0].id, m, False)] for m, t in instance.traces.items())
     return " · ".join(dict.fromkeys(texts))
 

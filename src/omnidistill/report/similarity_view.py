@@ -1,4 +1,4 @@
-"""View of a set's similarity matrix: a sentence and, if it is fully learned, a heat map and the strongest pairs."""
+"""Summary of a set's similarity matrix: a sentence and, if all entries are learned, a heat map and large entries."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ _NUM_PAIRS = 8
 
 @dataclass(frozen=True)
 class SimilarityView:
-    """View of the similarity matrix S.
+    """Summary of the similarity matrix S.
 
     Attributes:
         sentence: description of S.
         picture: heat map; None if S has no learned off-diagonal entries.
         scale: entries with at least this magnitude are opaque in the picture.
-        pairs: the strongest pairs (row, column, entry); rows and columns have the numbers of their instances.
+        pairs: the off-diagonal entries with the largest magnitude, as (row, column, entry). Rows and columns have the
+            same numbers as the instances on the page.
     """
 
     sentence: str
@@ -29,7 +30,7 @@ class SimilarityView:
 
 
 def similarity_view(distilled: DistilledSet, first: int = 0) -> SimilarityView:
-    """Return the view of a set's similarity. The set's instances are numbered from `first`."""
+    """Return the summary of a set's similarity matrix. The rows of the set are numbered from `first`."""
     kind = distilled.spec.similarity.kind
     if kind == "identity":
         return SimilarityView("The similarity is the identity and is not learned: each row matches only itself.")

@@ -15,7 +15,7 @@ def require(condition: bool, message: str) -> None:
 
 
 def agree(actual: Tensor, expected: Tensor, message: str, tolerance: float = 1e-8) -> None:
-    """Require equal shapes and a relative error (in norm) of at most `tolerance`."""
+    """Require equal shapes, and a relative error in the Euclidean norm of at most `tolerance`."""
     require(actual.shape == expected.shape, f"{message}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}")
     scale = max(float(expected.detach().double().norm()), 1e-3)
     error = float((actual.detach().double() - expected.detach().double()).norm()) / scale
@@ -23,7 +23,7 @@ def agree(actual: Tensor, expected: Tensor, message: str, tolerance: float = 1e-
 
 
 def check_gradient(function: Callable[..., Tensor], arguments: list[Tensor], message: str) -> None:
-    """Require that autograd computes the derivative of the function at these float64 arguments."""
+    """Check the derivative that autograd computes for the function, at float64 arguments, by finite differences."""
     leaves = [argument.clone().requires_grad_() for argument in arguments]
     try:
         torch.autograd.gradcheck(function, leaves)

@@ -18,13 +18,15 @@ _MAX_PICKLE_BYTES = 1 << 20  # a pickled encoder without weights is smaller than
 def check_encoder(encoder: Encoder, items: Sequence[Item]) -> None:
     """Check the contract of encoders.
 
-    - `prepare` returns a dense tensor on the CPU. It is bitwise the same each time, also in a pickled copy.
-    - The pickle contains no weights, neither before they are loaded nor after.
-    - `encode` returns views x width finite float32 numbers per item on the CPU, without gradient. They are bitwise the
-      same each time, the same within 1e-3 in a larger batch, and different for different items.
-    - Neither `prepare` nor `encode` uses torch's global random state.
-    - The head, if there is one, is a finite d x width matrix.
-    - The fingerprint is a dict from str to str, and a pickled copy has the same fingerprint.
+    - `prepare` returns a dense tensor on the CPU. Repeated calls return bitwise the same tensor, and so does a pickled
+      copy of the encoder.
+    - A pickled encoder contains no weights, even after the weights are loaded.
+    - `encode` returns finite float32 features of shape (items, views, width) on the CPU, without gradient. Repeated
+      calls return bitwise the same features. In a larger batch, the relative error of the features is at most 1e-3.
+      Different items have different features. Here, views is the number of feature rows per item.
+    - `prepare` and `encode` do not use torch's global random state.
+    - If the encoder has a head, it is a d x width matrix of finite numbers, where d is the embedding width.
+    - The fingerprint is a non-empty dict from str to str. A pickled copy has the same fingerprint.
 
     Args:
         encoder: the encoder to check.
@@ -58,7 +60,7 @@ def check_encoder(encoder: Encoder, items: Sequence[Item]) -> None:
 
 
 def _pickled(encoder: Encoder, who: str) -> Any:
-    """Return a copy of the encoder like the one that a worker process receives."""
+    """Return a pickled and restored copy of the encoder, as a worker process receives it."""
     data = ForkingPickler.dumps(encoder)
     require(
         len(data) <= _MAX_PICKLE_BYTES,

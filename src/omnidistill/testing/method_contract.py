@@ -19,19 +19,20 @@ from omnidistill.training.recipes import Sgd
 
 
 def check_method(method: Method, task: Task) -> None:
-    """Check the contract of methods for one task. Call it for tasks with different numbers of modalities.
+    """Check the contract of methods for one task. Run this check for tasks with different numbers of modalities.
 
-    - The set has exactly `method.size` stored rows (plus their views), with the modalities and widths of the training
-      rows. Rows and similarity are finite, and the recipe is valid.
-    - The set has the method's storage and objective, and the task's preprocessing and provenance. Its initial ids are
-      ids of training rows.
-    - Saving and loading the set gives the same set. Without a folder, the method returns the same set.
+    - The set has exactly `method.num_rows` synthetic rows, with the modalities and widths of the real training rows.
+      Rows and similarity are finite, and the recipe is valid.
+    - The set has the method's storage and objective, and the task's preprocessing and provenance. If the set records
+      the ids of its initial rows, these are ids of training rows.
+    - Saving and loading does not change the set. A run in memory, without a folder, returns the same set as a run with
+      a folder.
     - Students that are trained on the set have finite heads.
-    - The seed determines every bit of the set, and any seed works.
+    - Two runs with the same seed return bitwise the same set. Other seeds also work.
     - The method does not use torch's global random state, and does not modify the task's rows and initial heads.
-    - A size above the number of training rows works, or raises InputError.
+    - If the size exceeds the number of training rows, the method returns a valid set or raises InputError.
 
-    No check for leaked test rows is needed, because the task's `Development` contains none.
+    The check does not look for leaked test rows, because the task's `Development` contains no test rows.
 
     Args:
         method: the method to check.
@@ -115,7 +116,7 @@ def _check_students(distilled: DistilledSet, task: Task, where: str) -> None:
 
 
 def _difference(one: DistilledSet, other: DistilledSet) -> str | None:
-    """Return the name of the first part in which two sets differ, or None."""
+    """Return the name of the first part in which two sets differ, or None if the sets are equal."""
     for name in {**one.tensors, **other.tensors}:
         if (
             name not in one.tensors

@@ -20,14 +20,15 @@ _NUM_INSTANCES, _WIDTH = 4, 5
 def check_objective(objective: Objective, *, num_modalities: Sequence[int] = (2, 3, 4)) -> None:
     """Check the contract of objectives for each number of modalities.
 
-    - `gradient` is the derivative of `value`, and is differentiable with respect to outputs and targets.
+    - `gradient` is the derivative of `value` with respect to the outputs. It is differentiable with respect to outputs
+      and targets.
     - Permuting the instances permutes the gradient and does not change the value.
-    - Leading dimensions are independent runs.
+    - Leading dimensions of outputs and targets are independent runs.
     - Arguments are not modified.
     - Value, gradient and the derivative of the gradient are finite for degenerate outputs (identical, orthogonal or
       zero embeddings, or a single instance), in float32 and float64.
 
-    Targets are drawn from (0, 1), but not near 0.5, where an objective may be discontinuous.
+    The check draws targets from (0, 1), but not near 0.5, where an objective may be discontinuous.
 
     Args:
         objective: the objective to check.

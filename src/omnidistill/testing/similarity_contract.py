@@ -1,6 +1,6 @@
-"""The contract of similarities: S is initialised as the identity, and the targets of a batch are a submatrix of S.
+"""The contract of similarities: the initial matrix S is the identity, and the targets of a batch are a submatrix of S.
 
-Shapes: N rows.
+Shapes: S is N x N for a set of N rows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ def check_similarity(similarity: Similarity, *, num_rows: int = 12) -> None:
     """Check the contract of similarities for a set of `num_rows` rows.
 
     - `init` returns tensors that represent the identity. Its only source of randomness is the generator.
-    - `targets` returns the submatrix S[I, I] for a batch I, in floating point, for any leading dimensions of I.
+    - `targets` returns the submatrix S[I, I] of the similarity matrix S, in floating point, for a batch of row numbers
+      I. The batch can have any leading dimensions.
     - `targets` is differentiable with respect to every floating-point tensor, because these tensors are learned. Other
       tensors, such as group codes, are fixed.
 
@@ -59,7 +60,7 @@ def check_similarity(similarity: Similarity, *, num_rows: int = 12) -> None:
 
 
 def _perturbed(tensor: Tensor, seed: int) -> Tensor:
-    """Add noise to a floating-point tensor, in float64; resample the values of any other tensor."""
+    """Convert a floating-point tensor to float64 and add noise; resample the values of any other tensor."""
     if tensor.is_floating_point():
         return tensor.double() + 0.1 * normal(*tensor.shape, seed=seed)
     return tensor.flatten()[torch.randint(tensor.numel(), tensor.shape, generator=generator(seed), device="cpu")]

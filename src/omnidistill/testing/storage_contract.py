@@ -1,4 +1,4 @@
-"""The contract of storages: stored rows equal the rows used in training, and all latent tensors can be learned.
+"""The contract of storages: stored rows equal the rows used in training, and every latent tensor has a gradient.
 
 Shapes: N stored rows, p_m feature width.
 """
@@ -21,12 +21,12 @@ def check_storage(storage: RowForm) -> None:
     """Check the contract of storages.
 
     - `init` returns float32 tensors that do not share memory with the rows.
-    - `expand` returns finite float32 rows that are differentiable with respect to every latent tensor. Their number is
-      N or a multiple of N, and is the same for all modalities.
-    - `store` returns tensors that an artifact can contain. For these tensors, `load` returns bitwise the same rows as
-      `expand`.
-    - All four methods depend only on their arguments, and do not modify them. Results are finite for rows of zeros,
-      constant rows, and rows with very large or very small values.
+    - `expand` returns finite float32 rows that are differentiable with respect to every latent tensor. For N initial
+      rows, the number of returned rows is a multiple of N, and is the same for all modalities.
+    - `store` returns tensors with data types that can be saved. From these tensors, `load` restores bitwise the same
+      rows as `expand` returned.
+    - All four methods depend only on their arguments, and do not modify the arguments. Results are finite for rows of
+      zeros, constant rows, and rows with very large or very small values.
 
     Raises:
         AssertionError: a requirement is violated.

@@ -1,1 +1,1 @@
-"""Training of heads: expert trajectories on real rows, differentiable rollouts on synthetic sets, and closed forms."""
+"""Training of heads: experts on real rows, differentiable rollouts on synthetic sets, and closed-form solutions."""

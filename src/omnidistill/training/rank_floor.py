@@ -1,7 +1,8 @@
 """Rank floor: a lower bound on the matching loss of any synthetic set of N rows.
 
-Gradient steps on N rows X change a linear head only within the span of the rows, W_T - W_0 = A^T X, so the update has
-a rank of at most N. Let D = W* - W_0 be the update to match and s_1 >= s_2 >= ... its singular values. By Eckart-Young,
+Let W_0 be the initial head, W_T the head of the student, and W* the head of the expert. Gradient steps on N rows X
+change a linear head only within the span of the rows, W_T - W_0 = A^T X. The update of the student therefore has rank N
+or less. Let s_1 >= s_2 >= ... be the singular values of the expert's update D = W* - W_0. By the Eckart-Young theorem,
 
     ||W_T - W*||^2 / ||D||^2  >=  floor_N  =  sum_{k>N} s_k^2 / sum_k s_k^2.
 
@@ -21,8 +22,9 @@ from omnidistill.core.errors import InputError, NotFiniteError
 def singular_values(difference: Float[Tensor, "d p"]) -> Float[Tensor, " k"]:
     """Return the singular values of a head's update, in descending order, in float64.
 
-    They are computed from the eigenvalues of the smaller Gram matrix, so values below about 5e-7 times the largest
-    cannot be distinguished from rounding errors. These values are set to zero, which changes a floor by less than 1e-9.
+    The values are computed from the eigenvalues of the smaller Gram matrix. Values below about 5e-7 times the largest
+    value cannot be distinguished from rounding errors. They are set to zero, which changes a rank floor by less than
+    1e-9.
 
     Raises:
         NotFiniteError: the update contains NaN or Inf.
@@ -43,7 +45,7 @@ def singular_values(difference: Float[Tensor, "d p"]) -> Float[Tensor, " k"]:
 
 
 def rank_floor(singular_values: Float[Tensor, " k"], rank: int) -> float:
-    """Return the lowest relative squared distance, in [0, 1], that an update of at most this rank can reach.
+    """Return the rank floor: the lowest relative squared distance, in [0, 1], for an update of at most this rank.
 
     Raises:
         InputError: the rank is negative, or all singular values are zero.
@@ -60,7 +62,7 @@ _NO_UPDATE = "the expert's head equals the initial head, so there is no update t
 
 
 def _floors(singular_values: Float[Tensor, " k"]) -> Float[Tensor, " k+1"]:
-    """Return the floors for the ranks 0 to k. They never increase; the first is exactly 1, the last exactly 0."""
+    """Return the rank floors for the ranks 0 to k in descending order. The first is exactly 1, the last exactly 0."""
     values = singular_values.double().sort().values
     largest = values[-1] if len(values) else 0.0
     if largest == 0:

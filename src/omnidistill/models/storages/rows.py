@@ -1,7 +1,8 @@
-"""Storage that keeps each row separately, as floats or low-bit integers, and can expand it to several sign views.
+"""Storage of rows as floats or low-bit integers. Each stored row can give several training rows.
 
-A sign view is a stored row multiplied by a fixed pattern of signs; the first view is the row itself. V views give V
-training rows for the size of one stored row. Below 16 bits, rows are integers with one float32 step per row.
+The training rows that come from one stored row are its sign views. The first view is the row itself. Every other view
+is the row multiplied, entry by entry, by a fixed pattern of +1 and -1. The number of views does not change the size of
+the stored set. Below 16 bits per number, a row is stored as integers and one float32 quantisation step.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _ROWS_WITH_VIEWS, _MOST_VIEWS = 256, 16
 
 @storages.register("rows")
 class RowStorage(Storage):
-    """Rows with 2 to 32 bits per number, and one or more sign views per row."""
+    """Storage with 2 to 32 bits per number. Fixed sign patterns can give several training rows per stored row."""
 
     bits: Literal[32, 16, 8, 6, 4, 3, 2] = 32
     """Bits per number. 32 and 16 mean floats; fewer bits mean integers with one step per row."""
@@ -30,29 +31,29 @@ class RowStorage(Storage):
     about 256 training rows, with at most 16 views per row."""
 
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
-        """Return a copy of the rows as latent tensors."""
+        """Return a copy of the rows as latent tensors, i.e. as the tensors that distillation learns."""
         return self._form.init(rows)
 
     def expand(self, latent: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return all views of the rows, rounded as they will be stored."""
+        """Return the training rows: the rows, rounded to the stored precision, times each fixed sign pattern."""
         return self._form.expand(latent)
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the stored rows, as floats or as integers with their steps."""
+        """Return the tensors to store: floats, or integers with one quantisation step per row."""
         return self._form.store(latent)
 
     def load(self, stored: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return all views of the stored rows."""
+        """Return the training rows: the stored rows times each fixed sign pattern."""
         return self._form.load(stored)
 
     def resolved(self, num_stored: int) -> RowStorage:
-        """Return the storage with `views` replaced by a number if it is "auto"."""
+        """Return the storage with a number of views; if `views` is "auto", the number depends on `num_stored`."""
         if self.views != "auto":
             return self
         return self.evolve(views=min(_MOST_VIEWS, max(1, round(_ROWS_WITH_VIEWS / num_stored))))
 
     def num_rows(self, num_stored: int) -> int:
-        """Return the number of stored rows times the number of views."""
+        """Return the number of training rows: the number of stored rows times the number of sign patterns."""
         views = self.resolved(num_stored).views
         assert views != "auto"
         return num_stored * views

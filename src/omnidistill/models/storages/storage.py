@@ -1,4 +1,7 @@
-"""Base class for storages: how synthetic rows are learned, stored and loaded (`forms` explains the conversions)."""
+"""Base class of storages, which define how synthetic rows are learned, stored and loaded.
+
+`forms` explains the conversions between learned tensors, stored tensors and training rows.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +22,19 @@ class Storage(Component):
 
     @abstractmethod
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
-        """Return new latent tensors that represent the given rows."""
+        """Return new latent tensors that represent the given rows. Distillation learns the latent tensors."""
 
     @abstractmethod
     def expand(self, latent: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the training rows. They are differentiable with respect to every latent tensor."""
+        """Return the rows that students train on, as a differentiable function of the latent tensors."""
 
     @abstractmethod
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the tensors to store."""
+        """Convert latent tensors to the tensors that are saved with the set."""
 
     @abstractmethod
     def load(self, stored: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the training rows, bitwise equal to the rows that `expand` returned for the latent tensors."""
+        """Convert stored tensors to training rows, which are bitwise equal to the result of `expand`."""
 
     def empty(self, widths: Mapping[str, int], num_rows: int) -> dict[str, Tensor]:
         """Return meta tensors, which take no memory, with the shapes and types in which rows are stored.
@@ -56,11 +59,11 @@ class Storage(Component):
         return {name: torch.empty(shape, dtype=one[name].dtype, device="meta") for name, shape in shapes.items()}
 
     def resolved(self, num_stored: int) -> Storage:
-        """Return the storage with "auto" settings replaced by their values for `num_stored` rows."""
+        """Return the storage with every "auto" setting replaced by its value for a set of `num_stored` rows."""
         return self
 
     def num_rows(self, num_stored: int) -> int:
-        """Return the number of training rows."""
+        """Return the number of training rows that `num_stored` stored rows give."""
         return num_stored
 
     @property

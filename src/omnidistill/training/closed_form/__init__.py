@@ -1,8 +1,8 @@
 """Synthetic sets and heads in closed form, without experts, rollouts or gradient steps.
 
-A linear student depends on paired data only through means, covariances and cross-covariances. `moments` computes them
-in one pass, `factors` approximates the cross-covariances by N - 1 common factors, and `rows_of_factors` converts the
-factors into N rows. `covariance_matching`, `analytic_parameters` and `cca` combine these three modules.
+A linear student depends on paired data only through means, covariances and cross-covariances. `moments` computes these
+three in one pass over the data. `factors` approximates the cross-covariances by N - 1 common factors. `rows_of_factors`
+converts the factors into N rows. `covariance_matching`, `analytic_parameters` and `cca` build on these modules.
 """
 
 from omnidistill.training.closed_form.analytic_parameters import Norm, analytic_heads, apm_factors, apm_rows

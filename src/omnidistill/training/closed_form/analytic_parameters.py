@@ -1,23 +1,27 @@
 """Analytic parameter matching (APM; Bo & Wang, ICML 2026) in closed form, for any number of modalities M >= 2.
 
-If a least-squares loss replaces InfoNCE, the heads of two modalities have analytic parameters W_m^T W_n = A_mn. Up to
-scale, and with a ridge eps,
+If a least-squares loss replaces InfoNCE, the optimal heads W_m and W_n of two modalities m and n satisfy
+W_m^T W_n = A_mn, up to scale. The matrices A_mn are the analytic parameters:
 
-    A_mn = S_m(eps)^{-1} C_mn S_n(eps)^{-1}        (for eps = 0 and centred rows: X_m^+ (X_n^+)^T (n - 1))
+    A_mn = S_m(eps)^{-1} C_mn S_n(eps)^{-1}
 
-APM gives the synthetic set analytic parameters that match these. N rows can represent a product B_m B_n^T with N - 1
-factors (columns). They represent it exactly if they form the dual frame of B:
+Here S_m(eps) is the covariance with a ridge eps (see `ridge`), and C_mn is the cross-covariance (see `moments`). For
+eps = 0 and r centred rows X_m, A_mn = (r - 1) X_m^+ (X_n^+)^T, where ^+ is the pseudo-inverse.
+
+APM chooses synthetic rows X~_m whose analytic parameters match those of the data. N rows can represent a product
+B_m B_n^T if each B_m has N - 1 columns (factors). The following rows represent it exactly:
 
     X~_m = 1 mu_m^T + c Q B_m^+        B_m^+ = (B_m^T B_m)^{-1} B_m^T        so  c^2 Xc~_m^+ (Xc~_n^+)^T = B_m B_n^T
 
-for every frame Q. The scale c is chosen so that the synthetic cross-covariances, taken together, have the same norm as
-those of the data. Two norms can define which factors are nearest to A:
+Here mu_m is the mean of the data, Xc~_m are the centred synthetic rows, and Q is any frame (see `rows_of_factors`). The
+scale c is chosen so that the synthetic cross-covariances, taken together, have the same norm as those of the data. Two
+norms can define which factors B are nearest to A:
 
     "plain"       B = factor(A, N - 1)                             smallest error of the parameters
     "whitened"    B = S(eps)^{-1/2} factor(K, N - 1), see `cca`    smallest error of the outputs on the data
 
-The heads W_m = B_m^T with bias -W_m mu_m need neither a synthetic set nor training: `analytic_heads` returns the heads
-for the plain norm, `ridge_cca_heads` those for the whitened norm.
+The heads W_m = B_m^T with bias -W_m mu_m need neither a synthetic set nor training. `analytic_heads` returns the heads
+for the plain norm, and `ridge_cca_heads` returns the heads for the whitened norm.
 
 Shapes: N synthetic rows, p_m feature width.
 """
@@ -43,12 +47,12 @@ _RELATIVE_CUT = 1e-7  # relative to the largest; smaller singular values of B ar
 
 
 def apm_factors(moments: Moments, rank: int, ridge: float, norm: Norm = "whitened") -> Factors:
-    """Return the factors B (p_m x rank) nearest to the analytic parameters.
+    """Return factors B_m (p_m x rank) such that the products B_m B_n^T are nearest to the analytic parameters A_mn.
 
     Args:
         moments: moments of the data.
         rank: number of factors.
-        ridge: eps >= 0, as a multiple of the mean eigenvalue of each S_m.
+        ridge: eps >= 0, as a multiple of the mean eigenvalue of each covariance.
         norm: the norm that defines which factors are nearest.
 
     Raises:
@@ -70,11 +74,13 @@ def apm_rows(
     factors: Factors | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return N rows (N x p_m) with the means of the data and analytic parameters that approximate A by N - 1 factors.
+    """Return N synthetic rows (N x p_m) whose analytic parameters approximate those of the data with N - 1 factors.
+
+    The means of the rows are those of the data.
 
     Args:
         moments: moments of the data.
-        size: N, from 2 to 1 + the smallest p_m, since B_m needs a left inverse.
+        size: number of rows N. It must be from 2 to 1 + the smallest p_m, because B_m must have a left inverse.
         ridge: see `apm_factors`.
         rotation: the frame Q, see `rows_of_factors`.
         generator: used only if the rotation is "random".
@@ -97,6 +103,6 @@ def apm_rows(
 def analytic_heads(
     moments: Moments, rank: int, ridge: float, dtype: torch.dtype = torch.float32
 ) -> tuple[Heads, dict[str, Float[Tensor, " _"]]]:
-    """Return the heads W_m = B_m^T (rank x p_m) for the plain norm, and their biases -W mu for uncentred features."""
+    """Return the heads W_m = B_m^T (rank x p_m) for the plain norm, and the biases -W_m mu_m for uncentred features."""
     heads = {name: block.mT.to(dtype) for name, block in apm_factors(moments, rank, ridge, "plain").blocks.items()}
     return heads, moments.head_bias(heads)

@@ -2,8 +2,12 @@
 
     K_mn = S_m(eps)^{-1/2} C_mn S_n(eps)^{-1/2}        B = factor(K, d)        W_m = B_m^T S_m(eps)^{-1/2}
 
-For M = 2, B contains the singular vectors of K times the square roots of the (ridge) canonical correlations, so
-W_1^T W_2 = S_1^{-1/2} K_d S_2^{-1/2}: the cosine of two embeddings weights each canonical direction by its correlation.
+Here S_m(eps) is the covariance of modality m with a ridge eps (see `ridge`), C_mn is the cross-covariance of modalities
+m and n (see `moments`), and `factor` computes d common factors (see `factors`).
+
+For M = 2, B contains the singular vectors of K times the square roots of the (ridge) canonical correlations. Therefore
+W_1^T W_2 = S_1^{-1/2} K_d S_2^{-1/2}, where K_d is the nearest matrix to K of rank d. The cosine of two embeddings thus
+weights each canonical direction by its correlation.
 
 Shapes: p_m feature width, d embedding width.
 """
@@ -21,7 +25,9 @@ from omnidistill.training.closed_form.ridge import between, ridge_powers
 
 
 def canonical_factors(moments: Moments, rank: int, ridge: float) -> Factors:
-    """Return the factors S_m(eps)^{-1/2} B_m (p_m x rank), where B = factor(K, rank), with the residuals for K.
+    """Return the factors S_m(eps)^{-1/2} B_m (p_m x rank), where B = factor(K, rank).
+
+    The residuals in the result are those of the factorisation of K. The module docstring defines S_m(eps) and K.
 
     Args:
         moments: moments of the data.
@@ -39,6 +45,6 @@ def canonical_factors(moments: Moments, rank: int, ridge: float) -> Factors:
 def ridge_cca_heads(
     moments: Moments, rank: int, ridge: float, dtype: torch.dtype = torch.float32
 ) -> tuple[Heads, dict[str, Float[Tensor, " _"]]]:
-    """Return the heads (rank x p_m) and their biases -W mu (rank), which are zero if the features are centred."""
+    """Return the heads W_m (rank x p_m) and biases -W_m mu_m (rank). The biases are zero for centred features."""
     heads = {name: block.mT.to(dtype) for name, block in canonical_factors(moments, rank, ridge).blocks.items()}
     return heads, moments.head_bias(heads)

@@ -1,19 +1,25 @@
 """CovMatch (Lee & Chung, NeurIPS 2025, arXiv 2510.18583) in closed form, for any number of modalities M >= 2.
 
-Linearised InfoNCE depends on the data only through the cross-covariances,
+Linearised InfoNCE depends on the data only through the cross-covariances C_mn of the modalities m and n,
 
     L_lin = sum_{m<n} -tr(W_m C_mn W_n^T) + rho/2 ||W_m^T W_n||_F^2,
 
-so CovMatch uses gradient descent to minimise L = sum_{m<n} ||rho C_mn - C~_mn||_F^2, where C~ are the cross-covariances
-of synthetic rows that have the means of the data. N rows can have any C~_mn = B_m B_n^T with N - 1 factors, so a
-factorisation gives the minimum:
+where W_m are the heads and rho is a positive constant. CovMatch therefore uses gradient descent to minimise
+
+    L = sum_{m<n} ||rho C_mn - C~_mn||_F^2,
+
+where C~_mn are the cross-covariances of the synthetic rows. N rows can have any cross-covariances of the form B_m B_n^T
+where each B_m has N - 1 columns (factors). The minimisation is therefore a factorisation of C:
 
     B = factor(C, N - 1)        X~_m = 1 mu_m^T + sqrt(rho (N - 1)) Q B_m^T
 
+Here X~_m are the synthetic rows, mu_m is the mean of the data, and Q is any frame (see `rows_of_factors`).
+
 For M = 2, rho^2 times the residual of the factorisation is the minimum of L (Eckart-Young). For M > 2, several pairs
-share the blocks B_m, and the diagonal blocks B_m B_m^T are free, so the problem is not convex: the residual belongs to
-a stationary point and is an upper bound on the minimum. For any M, rho^2 sum_{m<n} sum_{k>=N} s_k(C_mn)^2 is a lower
-bound: the part of each C_mn that no matrix of rank N - 1 can represent. In general, this bound is not reached.
+share the same B_m, and the products B_m B_m^T are free, so the problem is not convex. The factorisation then finds a
+stationary point, and rho^2 times the residual is an upper bound on the minimum. A lower bound for any M is
+rho^2 sum_{m<n} sum_{k>=N} s_k(C_mn)^2, where s_k is the k-th singular value. It measures the part of each C_mn that no
+matrix of rank N - 1 can represent. In general, the minimum is above this bound.
 
 Shapes: N synthetic rows, p_m feature width, d embedding width.
 """
@@ -31,7 +37,7 @@ from omnidistill.training.closed_form.rows_of_factors import Rotation, check_siz
 
 
 def covmatch_factors(moments: Moments, size: int) -> Factors:
-    """Return N - 1 common factors of the cross-covariances, as many as `size` = N >= 2 rows can represent."""
+    """Return N - 1 common factors of the cross-covariances. A set of N = `size` >= 2 rows can represent no more."""
     check_size(size)
     return factor(moments.cross, size - 1)
 
@@ -46,11 +52,13 @@ def covmatch_rows(
     factors: Factors | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return N rows (N x p_m) with the means of the data and cross-covariances nearest to rho times those of the data.
+    """Return N synthetic rows (N x p_m) whose cross-covariances are nearest to rho times those of the data.
+
+    The means of the rows are those of the data.
 
     Args:
         moments: moments of the data.
-        size: N, at least 2.
+        size: number of rows N, at least 2.
         rho: scale of the cross-covariances, above 0.
         rotation: the frame Q, see `rows_of_factors`.
         generator: used only if the rotation is "random".

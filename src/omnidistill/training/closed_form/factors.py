@@ -1,17 +1,20 @@
-"""Common factors of cross-covariances, by minimum-residual factor analysis of their blocks.
+"""Common factors of the cross-covariances C_mn of modalities m and n, by minimum-residual factor analysis.
 
     minimise  r(B) = sum_{m<n} ||C_mn - B_m B_n^T||_F^2    over B_m in R^{p_m x k}
 
-Arrange the C_mn as the off-diagonal blocks of one P x P matrix. Then B B^T is the nearest positive semi-definite matrix
-of rank k, if differences in the diagonal blocks are ignored. M = 2 is Tucker's inter-battery problem, which one
-singular value decomposition solves: r is the sum of the squared singular values beyond the k-th.
+The C_mn are the off-diagonal blocks of one P x P matrix, and the B_m are stacked to B. Then B B^T is the positive
+semi-definite matrix of rank k that is nearest to this matrix outside the diagonal blocks. For M = 2, this is Tucker's
+inter-battery problem. One singular value decomposition (SVD) solves it, and the minimum of r is the sum of the squared
+singular values beyond the k-th.
 
-The initialisation is exact for M = 2. It fills in the diagonal blocks from the truncated SVD U s V^T of each C_mn: G
-has the blocks G_mn = C_mn and G_mm = mean over n of U s U^T. B consists of the k leading eigenvectors of G in the span
-of all stacked (U; V), times the square roots of their eigenvalues. Each sweep then sets one block after the other to
-its least-squares solution with all other blocks fixed, B_m = (sum_n C_mn B_n) (sum_n B_n^T B_n)^+, n != m, so r never
-increases. (The usual majorisation takes the diagonal blocks from B B^T and computes k eigenvectors of the complete
-matrix. It has the same minimisers and is much slower.)
+The initialisation is exact for M = 2. It computes the truncated SVD U s V^T of each C_mn, and builds the matrix G with
+the blocks G_mn = C_mn and G_mm = mean over n of U s U^T. B consists of the k leading eigenvectors of G in the span of
+all stacked (U; V), times the square roots of the eigenvalues.
+
+Each sweep then updates the blocks B_m one after the other. The update is the least-squares solution for fixed other
+blocks, B_m = (sum_n C_mn B_n) (sum_n B_n^T B_n)^+ with sums over n != m, so r never increases. The usual majorisation
+algorithm takes the diagonal blocks from B B^T and computes k eigenvectors of the complete matrix. It has the same
+minimisers but is much slower.
 
 Shapes: M modalities, p_m feature width, P = sum of p_m, k factors.
 """
@@ -32,10 +35,10 @@ _RELATIVE_CUT = 1e-12  # relative to the largest; smaller eigenvalues of a Gram 
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """Factors B_m (p_m x k) of each modality, and the values of r(B) at the start and after each sweep.
+    """Factors B_m (p_m x k) of each modality, and the residual r(B) after the initialisation and after each sweep.
 
-    The columns are the principal axes of the stacked B: they are orthogonal, the longest comes first, and in each, the
-    entry with the largest absolute value is positive. If the rank of the data is below k, the last columns are zero.
+    The columns of the stacked B are orthogonal and sorted by norm, longest first. In each column, the entry with the
+    largest absolute value is positive. If the rank of the data is below k, the last columns are zero.
     """
 
     blocks: dict[str, Float64[Tensor, "_ _"]]
@@ -43,7 +46,7 @@ class Factors:
 
     @property
     def residual(self) -> float:
-        """Final r(B)."""
+        """Residual r(B) after the last sweep."""
         return self.residuals[-1]
 
 
@@ -56,13 +59,14 @@ def factor(
 ) -> Factors:
     """Return the common factors B of the cross-covariances.
 
-    Sweeps update modalities in descending order of the norm of their cross-covariances with all others, so the result
-    depends neither on their names nor on the order in which they are given.
+    Each sweep updates the modalities one after the other. They are sorted by the norm of their cross-covariances with
+    the other modalities, largest first. The result therefore does not depend on the names or the order of the
+    modalities in `cross`.
 
     Args:
         cross: one matrix C_mn (p_m x p_n) per pair of modalities.
-        rank: number of columns k, at least 1.
-        tolerance: stop when a sweep reduces r by at most this fraction of its new value.
+        rank: number of factors k, at least 1.
+        tolerance: stop when a sweep reduces the residual r by at most `tolerance` times the new residual.
         max_sweeps: maximum number of sweeps over the modalities.
 
     Raises:
@@ -135,7 +139,7 @@ def _residual(cross: Mapping[tuple[str, str], Tensor], blocks: Mapping[str, Tens
 
 
 def _principal(blocks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rotate the blocks so that their stacked columns are principal axes; B B^T stays the same."""
+    """Rotate the columns of the stacked blocks to the principal axes. The product B B^T does not change."""
     stacked = torch.cat(list(blocks.values()))
     axes = torch.linalg.eigh(stacked.mT @ stacked).eigenvectors.flip(1)
     turned = stacked @ axes

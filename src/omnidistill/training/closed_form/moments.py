@@ -1,22 +1,23 @@
 """Means, covariances and cross-covariances of paired data, in one pass over the rows.
 
-    mu_m = mean of X_m,  S_m = Xc_m^T Xc_m / (n - 1),  C_mn = Xc_m^T T Xc_n / (n - 1)         Xc = X - 1 mu^T
+    mu_m = mean of X_m,  S_m = Xc_m^T Xc_m / (n - 1),  C_mn = Xc_m^T T Xc_n / (n - 1)
 
+Here X_m are the rows of modality m, Xc_m = X_m - 1 mu_m^T are the centred rows, and T defines which rows are paired.
 With pairing "rows", T = I: row i of one modality is paired with row i of the other. With pairing "groups", T_ij = 1/|g|
-if i and j are both in group g, and 0 otherwise: C_mn is the cross-covariance of the group means, weighted by the sizes
-of the groups. Both pairings give the same C_mn if every group has one row.
+if i and j are both in group g, and T_ij = 0 otherwise. C_mn is then the cross-covariance of the group means, weighted
+by the sizes of the groups. Both pairings give the same C_mn if every group has one row.
 
-C(gamma) (UniCon, Sui et al. 2026, arXiv 2604.16678) weights every pair of rows, negatives included, by the InfoNCE
-error of given heads:
+`error_weighted_cross` computes C(gamma) instead of C (UniCon, Sui et al. 2026, arXiv 2604.16678). Every pair of rows,
+including negatives, is weighted by the InfoNCE error of given heads:
 
     C(gamma)_mn = X_m^T [(T - rowsoftmax(z_m z_n^T / tau)) + (T - columnsoftmax(z_m z_n^T / tau))] X_n / (2 n)
 
-For embeddings of length 1, the gradient of InfoNCE with respect to W_m^T W_n is -C(gamma)_mn / tau, so C(gamma) can
-replace `cross`.
+Here z_m are the embeddings of the rows and tau is the temperature. For embeddings of length 1, the gradient of InfoNCE
+with respect to W_m^T W_n, where W_m are the heads, is -C(gamma)_mn / tau. Therefore C(gamma) can replace C.
 
 Sums are accumulated in float64 after subtracting the first row, so a mean far from 0 does not cost precision.
 
-Shapes: n rows, M modalities, p_m feature width, d embedding width, b rows per chunk.
+Shapes: n rows (as a subscript, n is a modality), p_m feature width, d embedding width, b rows per chunk.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Moments:
         return {name: len(mean) for name, mean in self.means.items()}
 
     def head_bias(self, heads: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, " _"]]:
-        """Return the biases -W mu (d), which give outputs mean 0. They are about zero if the features are centred."""
+        """Return the biases -W_m mu_m (d) for which outputs have mean 0. They are about zero for centred features."""
         return {name: -(w @ self.means[name].to(w)) for name, w in heads.items()}
 
 
@@ -71,7 +72,7 @@ def accumulate_moments(train: FeatureSet, pairing: Pairing = "groups") -> Moment
 
     Args:
         train: the training rows, at least two.
-        pairing: which rows are paired in the cross-covariances.
+        pairing: whether cross-covariances pair equal row numbers ("rows") or rows of the same group ("groups").
 
     Raises:
         InputError: there are fewer than two rows, or the pairing is "groups" and the data has a pairing matrix.
@@ -103,15 +104,15 @@ def accumulate_moments(train: FeatureSet, pairing: Pairing = "groups") -> Moment
 
 
 def error_weighted_cross(train: FeatureSet, snapshots: Sequence[Heads], tau: float = 0.07) -> Cross:
-    """Return C(gamma) for all pairs of modalities, averaged over snapshots of the heads.
+    """Return the error-weighted cross-covariances C(gamma) of all pairs of modalities, averaged over snapshots.
 
-    Products are computed in float32, in chunks of n x b numbers, and summed in float64. Memory holds the embeddings of
-    all rows and one chunk.
+    The module docstring defines C(gamma). Products are computed in float32, in chunks of n x b numbers, and summed in
+    float64. The computation needs memory for the embeddings of all rows and for one chunk.
 
     Args:
         train: the training rows.
         snapshots: heads after different epochs, at least one.
-        tau: temperature.
+        tau: temperature of InfoNCE.
 
     Raises:
         InputError: there are no snapshots, or the data has a pairing matrix.
@@ -146,11 +147,11 @@ def error_weighted_cross(train: FeatureSet, snapshots: Sequence[Heads], tau: flo
 def _chunks(
     train: FeatureSet, shift: Mapping[str, Tensor], pairing: Pairing
 ) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    """Yield the shifted rows of each chunk, and the rows from which its cross-covariances are computed.
+    """Yield, for each chunk, the shifted rows and the rows for the cross-covariances.
 
-    With pairing "rows", both are the same. With "groups", cross-covariances are computed from one row per group: the
-    sum of the rows in the group, divided by the square root of their number. Rows are sorted by group, so only the last
-    group of a chunk can continue in the next chunk.
+    Shifted rows are rows minus `shift`. With pairing "rows", the rows for the cross-covariances are the shifted rows.
+    With "groups", there is one row per group: the sum of the shifted rows in the group, divided by the square root of
+    the size of the group. Rows are sorted by group, so only the last group of a chunk can continue in the next chunk.
     """
     if pairing == "rows":
         for chunk in torch.split(torch.arange(len(train), device=train.device), _MOMENT_ROWS):

@@ -2,11 +2,13 @@
 
     X_m = 1 mu_m^T + c Q F_m^T        Q in R^{N x (N-1)},  Q^T Q = I,  Q^T 1 = 0
 
-has mean mu_m and cross-covariance c^2 F_m F_n^T / (N - 1) for every frame Q. Frames have (N-1)(N-2)/2 degrees of
-freedom that do not affect the moments, but do affect how students train. A rotation selects Q:
+has mean mu_m and cross-covariance c^2 F_m F_n^T / (N - 1) for every frame Q, i.e. for every Q with orthonormal columns
+that sum to zero. Here F_m (p_m x (N-1)) are the factors of modality m, and c is a scale. The choice of Q has
+(N-1)(N-2)/2 degrees of freedom. It does not affect means and cross-covariances, but it affects how students train. The
+rotation selects Q:
 
-    "random"     uniformly distributed
-    "eye"        nearest to the identity: about one row per factor; the last row is minus the sum of the other rows
+    "random"     Q is uniformly distributed
+    "eye"        Q is nearest to the identity: about one row per factor, and one row for minus the sum of these rows
     real rows    {modality: N x p_m}; Q brings each synthetic row close to one of these rows (Procrustes)
 
 Shapes: N rows, p_m feature width.
@@ -38,9 +40,9 @@ def place_rows(
     """Return the rows X_m (N x p_m).
 
     Args:
-        means: mu_m (p_m).
-        spread: F_m (p_m x (N-1)).
-        scale: c.
+        means: means mu_m (p_m).
+        spread: factors F_m (p_m x (N-1)).
+        scale: scale c of the factors.
         rotation: selects the frame Q, see the module docstring.
         generator: used only if the rotation is "random".
         dtype: dtype of the rows.
@@ -77,8 +79,8 @@ def _frame(spread: Mapping[str, Tensor], rotation: Rotation, generator: torch.Ge
 def _centred_basis(size: int, device: torch.device) -> Float64[Tensor, "N k"]:
     """Return orthonormal columns that span the orthogonal complement of the vector of ones.
 
-    They are the first N - 1 columns of the Householder reflection that maps the normalised vector of ones to minus the
-    last axis.
+    The result consists of the first N - 1 columns of a Householder reflection, which maps the normalised vector of ones
+    to the negative last unit vector.
     """
     normal = torch.full((size,), size**-0.5, dtype=torch.float64, device=device)
     normal[-1] += 1

@@ -1,8 +1,10 @@
-"""Parallel training of experts: an engine with several processes trains several blocks of runs at the same time.
+"""Parallel training of experts: the runs are divided into blocks, and several processes train the blocks.
+
+A run is the training of one expert.
 
     BUFFER/blocks/<initial epoch>-<first run>/    snapshots of one block; removed when all blocks are joined
 
-A single process divides the runs into the same blocks (`run_blocks`), so the results are bitwise the same.
+Training in a single process uses the same blocks (`run_blocks`), so both give bitwise the same results.
 """
 
 from __future__ import annotations
@@ -38,19 +40,19 @@ def train_blocks(
     started_at: float,
     progress: Progress,
 ) -> None:
-    """Train all blocks of runs, join their snapshots and write them.
+    """Train all blocks of runs, then join the snapshots of the blocks and write the joined snapshots.
 
     Args:
         writer: writes the snapshots of all runs.
         heads: heads of all runs, from the last snapshot.
-        training: trains one block.
+        training: function that trains one block.
         num_rows: number of training rows.
-        engine: runs the training of the blocks.
+        engine: runs `training` for all blocks, in one or several processes.
         started_at: value of the monotonic clock when the training started.
         progress: advances by one per block.
 
     Raises:
-        NotFiniteError: a block diverged; the finished epochs of all blocks remain on disk.
+        NotFiniteError: the training of a block diverged. The finished epochs of all blocks remain on disk.
     """
     blocks = run_blocks(heads, min(training.config.batch_size, num_rows))
     progress.start(len(blocks), "experts (blocks of runs)")
@@ -66,7 +68,7 @@ def train_blocks(
 
 @dataclass(frozen=True)
 class BlockTraining:
-    """Trains a block of runs, starting from the buffer's snapshot after `first_epoch`. Interrupted training resumes.
+    """Trains a block of runs from the buffer's snapshot after `first_epoch`. Interrupted training can resume.
 
     Attributes:
         buffer: folder of the buffer; None: all runs are trained together in memory.
@@ -107,7 +109,7 @@ class BlockTraining:
         """Train one block.
 
         Raises:
-            NotFiniteError: the block diverged.
+            NotFiniteError: the training diverged.
         """
         folder = self.folder(runs)
         with exclusive(folder):
@@ -122,7 +124,7 @@ class BlockTraining:
                 writer.add(epoch, heads, 0.0)
 
     def epochs(self, heads: StackedHeads, done: int = 0, first_run: int = 0) -> Iterator[int]:
-        """Train the heads in place, starting `done` epochs after `first_epoch`; yield the number of each new epoch."""
+        """Train the heads in place, from epoch `first_epoch + done` on. After each epoch, yield the epoch's number."""
         runs = slice(first_run, first_run + len(next(iter(heads.values()))))
         return train_epochs(
             self.config.objective.bind(self.modalities),

@@ -1,14 +1,15 @@
-"""Expert buffers: the trajectories of E experts, i.e. their heads after every epoch (epoch 0 included).
+"""Expert buffers: the trajectories of E experts, i.e. the heads before training (epoch 0) and after every epoch.
 
     BUFFER/epoch-00.safetensors ...     one file per epoch, {modality: E x d x p_m}
-    BUFFER/manifest.json                written last: key, ||W_s - W_t||^2 for all pairs of epochs, spectra
+    BUFFER/manifest.json                written last: key, ||W_s - W_t||^2 for all pairs of epochs s and t, spectra
     BUFFER/progress.json                list of the finished epochs, from which interrupted training resumes
 
-The squared norms (the denominators of the matching loss, eq. 2-3) and the singular values of the first expert's updates
-(for the rank floor) are stored with the trajectories, so matching never recomputes them. The file of an epoch is mapped
-into memory only while its heads are in use, so memory holds the heads that one episode reads, not all trajectories.
-Experts can start from different initial heads (`experts.starts`), and the number of epochs can differ between these
-starts; the heads of experts with fewer epochs stay constant after their last epoch.
+W_s are the heads after epoch s. Two kinds of quantities are stored with the trajectories, so that matching never
+computes them again. The squared norms ||W_s - W_t||^2 are the denominators of the matching loss (eq. 2-3). The spectra
+are singular values of the first expert's updates, from which the rank floor is computed. The file of an epoch is
+memory-mapped only while its heads are in use, so memory never has to hold all trajectories. Experts can start from
+different initial heads (`experts.starts`), and each start can have its own number of epochs. After the last epoch of an
+expert, its heads stay constant.
 """
 
 from __future__ import annotations
@@ -82,11 +83,11 @@ class ExpertBuffer:
         return len(self.snapshots) * sum(matrix.numel() * matrix.element_size() for matrix in first.values())
 
     def table(self) -> str:
-        """Return a line of text with the number of runs, the number of epochs and the seconds."""
+        """Return the number of runs, the number of epochs and the training time in seconds as one line of text."""
         return f"{self.num_experts} runs x {self.num_epochs} epochs, {self.seconds:.0f} s"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the numbers of runs and epochs, the seconds and the bytes as JSON values."""
+        """Return the number of experts, number of epochs, training time and size in bytes as JSON values."""
         return {
             "experts": self.num_experts,
             "epochs": self.num_epochs,
@@ -98,7 +99,7 @@ class ExpertBuffer:
         return f"ExpertBuffer({', '.join(self.modalities)}: {self.table()})"
 
     def heads(self, expert: int, epoch: int) -> Heads:
-        """Return one expert's heads after an epoch (d x p_m). They are views of the snapshot; do not write to them."""
+        """Return one expert's heads (d x p_m) after an epoch. Do not modify them: they share the snapshot's memory."""
         return _of_expert(self.snapshots[epoch], self.modalities, expert)
 
 
@@ -116,28 +117,29 @@ def train_experts(
     engine: Engine | None = None,
     reopen: Callable[[], FeatureSet] | None = None,
 ) -> ExpertBuffer:
-    """Train E experts and write the buffer. Interrupted training resumes, and the result is bitwise the same.
+    """Train E experts and write the buffer. Training that was interrupted resumes, with bitwise the same result.
 
     Args:
-        starts: the starts, as many as `config.num_starts`. The first has the initial heads of the run; every second
-            expert starts from it.
+        starts: initial heads with step size and number of epochs; `config.num_starts` entries. The first entry has the
+            initial heads of the run, and every second expert uses this entry.
         train: the training rows.
-        config: settings of the experts, except step sizes and numbers of epochs, which come from `starts`.
+        config: settings of the experts. Step sizes and numbers of epochs are taken from `starts` instead.
         folder: folder of the buffer; None: the trajectories stay in memory.
         seed: seed for the order of the rows.
         seconds: time already spent on preparing the inputs; it is added to the recorded time.
-        spectrum_epochs: number of epochs that each update in the spectra spans; None: all epochs of the first expert.
+        spectrum_epochs: number of epochs over which the spectra measure an update of the first expert; None: all epochs
+            of this expert.
         identity: fingerprints of data and heads, which become part of the key.
-        progress: advances by one per epoch, or per block of runs.
+        progress: advances by one per epoch or, with several processes, by one per block of runs.
         engine: where to train. An engine with several processes trains blocks of runs in parallel, with bitwise the
             same result.
-        reopen: function with which another process opens the training rows; None: the rows are sent to the process.
+        reopen: function that opens the training rows in another process; None: the rows are sent to the process.
 
     Raises:
-        InputError: the folder contains a buffer with a different key, or another process uses the folder; no folder is
-            given, but the engine has several processes; or the number of starts is wrong, or their heads differ in
-            shape.
-        NotFiniteError: training diverged; the finished epochs remain on disk.
+        InputError: the number of starts is wrong; the heads of the starts differ in shape; the engine has several
+            processes, but no folder is given; the folder contains a buffer with a different key; or another process
+            uses the folder.
+        NotFiniteError: training diverged. The finished epochs remain on disk.
     """
     if len(starts) != config.num_starts:
         raise InputError(
@@ -179,7 +181,7 @@ def _train(
     engine: Engine,
     reopen: Callable[[], FeatureSet] | None,
 ) -> ExpertBuffer:
-    """Train the epochs that are not written yet; `start_numbers` contains the index of each expert's start."""
+    """Train the epochs that are not written yet. `start_numbers` contains, for each expert, the index of its start."""
     modalities, spent = tuple(starts[OWN].heads), writer.seconds
     rates = tuple(starts[number].learning_rate for number in start_numbers)
     last_epochs = tuple(starts[number].num_epochs for number in start_numbers)
@@ -235,7 +237,7 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
 
     Args:
         folder: folder of the buffer.
-        verify: whether to also compare the sha256 of every snapshot, which reads all snapshots once.
+        verify: whether to verify the sha256 checksum of every snapshot. This reads all snapshots once.
 
     Raises:
         InputError: the buffer is damaged or unfinished.
@@ -262,7 +264,10 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
 
 
 def squared_distances(snapshots: Snapshots, modalities: Sequence[str]) -> Float[Tensor, "E M S S"]:
-    """Return ||W_s - W_t||_F^2 for all pairs of snapshots, per expert and modality, loading one expert at a time."""
+    """Return ||W_s - W_t||_F^2 for all pairs of epochs s and t, per expert and modality.
+
+    Only one expert is loaded at a time.
+    """
     num_experts, count = len(snapshots[0][modalities[0]]), len(snapshots)
     table = torch.zeros(num_experts, len(modalities), count, count, device="cpu")
     for expert in range(num_experts):
@@ -294,7 +299,7 @@ def _of_expert(snapshot: Mapping[str, Tensor], modalities: Sequence[str], expert
 def _spectra(
     snapshots: Snapshots, modalities: Sequence[str], span: int, last_epoch: int
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return the singular values of the first expert's W_s - W_{s + span}, for every s <= last_epoch - span."""
+    """Return the singular values of W_s - W_{s + span} of the first expert, for all epochs s <= last_epoch - span."""
     pairs = [(snapshots[s], snapshots[s + span]) for s in range(last_epoch - span + 1)]
     return {
         name: torch.stack([singular_values(start[name][0] - end[name][0]) for start, end in pairs])

@@ -1,13 +1,16 @@
 """Training of heads on real rows by SGD: many runs at once, stacked into one tensor per modality.
 
-    V_m <- mu V_m + Delta_m^T X_m + wd W_m        Delta = dL/dY in closed form; mu, wd: momentum and weight decay
-    W_m <- W_m - lr V_m                           for experts, mu = wd = 0
+    V_m <- mu V_m + Delta_m^T X_m + wd W_m        mu: momentum; wd: weight decay
+    W_m <- W_m - lr V_m                           lr: step size; for experts, mu = wd = 0
 
-Features are frozen, so a step takes one product for the outputs and one for the gradient of the weights, without input
-gradients or autograd. Runs differ in the order of their rows and, optionally, in their step size and last epoch. The
-order of run e in epoch k depends only on (seed, purpose, e, k), so interrupted training resumes from its last
-snapshot with bitwise the same result. In each epoch, runs are trained in blocks, so that the intermediate results of a
-step fit in the cache. The blocks depend only on the sizes, so training one block alone gives bitwise the same heads.
+Here W_m is the head of modality m, V_m is the velocity, X_m are the rows of the mini-batch, and Delta = dL/dY is the
+gradient of the loss with respect to the outputs Y, in closed form. Features are frozen, so a step takes one matrix
+product for the outputs and one for the gradient of the heads. It needs neither input gradients nor autograd.
+
+Runs differ in the order of the rows and, optionally, in the step size and the last epoch. The order of run e in epoch k
+depends only on (seed, purpose, e, k). Interrupted training can therefore resume from the last snapshot with bitwise the
+same result. In each epoch, runs are trained in blocks, so that the intermediate results of a step fit in the cache. The
+blocks depend only on the sizes of the tensors, so training one block alone gives bitwise the same heads.
 
 Shapes: E runs, b mini-batch, d embedding width, p_m feature width.
 """
@@ -30,7 +33,7 @@ StackedHeads = dict[str, Float[Tensor, "_ _ _"]]
 
 
 def stack_runs(start: Heads, num_runs: int) -> StackedHeads:
-    """Return copies of the same heads for every run (E x d x p_m)."""
+    """Return one copy of the heads per run, stacked to E x d x p_m."""
     return {name: matrix.repeat(num_runs, 1, 1) for name, matrix in start.items()}
 
 
@@ -52,7 +55,7 @@ def train_epochs(
     decay_after: int | None = None,
     bias: Mapping[str, Float[Tensor, " _"]] | None = None,
 ) -> Iterator[int]:
-    """Train the heads in place; after each epoch, yield the number of epochs finished so far, up to `num_epochs`.
+    """Train the heads in place. After each epoch, yield the number of epochs done so far, up to `num_epochs`.
 
     Rows of the same group are positives of each other. The last batch of an epoch is dropped if it is incomplete.
 
@@ -61,17 +64,17 @@ def train_epochs(
         heads: heads of all runs, on the device of the rows; updated in place.
         data: the training rows.
         learning_rates: step size of each run; moved to the device of the rows.
-        batch_size: rows per step; if there are fewer rows, every step uses all of them.
+        batch_size: rows per step. If the data has fewer rows, every step uses all rows.
         num_epochs: number of the last epoch.
         seed: seed for the order of the rows.
-        purpose: what is trained; names the random streams, and appears in messages.
+        purpose: what is trained, such as "experts". It is the name of the random streams and appears in error messages.
         last_epochs: for each run, the epoch after which its heads stay constant; None: `num_epochs` for all runs.
         first_epoch: number of epochs already done.
-        first_run: number of the first run; the order of a run's rows depends on the number of the run.
+        first_run: number of the first run. The number of a run determines the order of its rows.
         momentum, weight_decay: momentum and weight decay of SGD. Velocities are not stored, so training with momentum
             must start at epoch 0.
         decay_after: number of epochs after which the step sizes are divided by 10; None: they stay constant.
-        bias: {modality: d}, added to the outputs of every run and not trained; None means zero.
+        bias: {modality: d}, constant that is added to the outputs of every run; None means zero.
 
     Raises:
         NotFiniteError: heads became NaN or Inf; the message names the purpose, the modality and the epoch.
@@ -114,7 +117,7 @@ def train_epochs(
 
 
 def run_blocks(heads: StackedHeads, batch_size: int) -> list[slice]:
-    """Divide the runs into blocks of at least one run, so that a step computes at most `_CACHED_NUMBERS` outputs."""
+    """Divide the runs into blocks. A step on a block of two or more runs has at most `_CACHED_NUMBERS` outputs."""
     num_runs, width = next(iter(heads.values())).shape[:2]
     at_once = max(1, _CACHED_NUMBERS // (len(heads) * batch_size * width))
     return [slice(first, min(first + at_once, num_runs)) for first in range(0, num_runs, at_once)]
@@ -137,7 +140,7 @@ def _inputs_and_deltas(
     batch: Tensor,
     bias: Mapping[str, Tensor] | None,
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Return the rows of the batch by modality, and dL/dY, one tensor per modality."""
+    """Return the rows of the batch by modality, and the gradient dL/dY of the loss with respect to the outputs."""
     inputs = {name: features[name][batch] for name in heads}
     outputs = torch.stack([inputs[name] @ matrix.mT for name, matrix in heads.items()], dim=1)
     if bias is not None:

@@ -1,4 +1,4 @@
-"""Key of an expert buffer: all that determines its content, i.e. settings, starts, seed, data and initial heads."""
+"""Key of an expert buffer: settings, starts, seed, data and initial heads, which together determine its content."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omnidistill.core.json_value import Json
 
 @dataclass(frozen=True)
 class StartTraining:
-    """How experts are trained from one start: step size of SGD and number of epochs."""
+    """How experts with the same initial heads (start) are trained: step size of SGD and number of epochs."""
 
     learning_rate: float
     num_epochs: int
@@ -20,13 +20,13 @@ class StartTraining:
 
 @dataclass(frozen=True)
 class ExpertKey:
-    """Identifies how a buffer was trained. Two buffers with equal keys are bitwise the same.
+    """Identifies how a buffer was trained. Buffers with equal keys are bitwise equal.
 
     Attributes:
         config: the settings, as JSON.
         starts: how experts are trained from each start; the first start has the initial heads of the run.
         seed: seed for the random streams.
-        identity: fingerprints of the "data" and the initial "heads", as far as they are known.
+        identity: fingerprints of the data (key "data") and of the initial heads (key "heads"), if they are known.
     """
 
     config: Mapping[str, Json]

@@ -1,7 +1,8 @@
-"""Pre-training of the initial heads if none are given: group-aware InfoNCE on the `heads` split, from random heads.
+"""Pre-training of the initial heads, if no heads are given: InfoNCE on the `heads` split, from random heads.
 
-Without a `heads` split, the initial heads are random (Gaussian, variance 1/p): retrieval starts at chance, and students
-learn everything from the synthetic set.
+Rows of the same group are positives of each other. Without a `heads` split, the initial heads are random (Gaussian with
+variance 1/p, where p is the feature width). Retrieval then starts at chance level, and students learn everything from
+the synthetic set.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from omnidistill.training.experts.expert_key import ExpertKey
 
 @runtime_checkable
 class Snapshots(Protocol):
-    """The heads after each epoch, {modality: E x d x p_m}; do not write to them."""
+    """The heads after each epoch, {modality: E x d x p_m}. They must not be modified."""
 
     def __len__(self) -> int: ...
 
@@ -32,7 +32,7 @@ class Snapshots(Protocol):
 
 @dataclass(frozen=True)
 class StoredSnapshots:
-    """Snapshots on disk. Every access maps the file again, so memory holds only what is in use."""
+    """Snapshots on disk. Each access memory-maps the file again, so only snapshots in use take memory."""
 
     paths: tuple[Path, ...]
 
@@ -44,7 +44,7 @@ class StoredSnapshots:
 
 
 def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) -> StoredSnapshots:
-    """Compare the file sizes (if `verify`, also the sha256 sums) with the records, then open the snapshots.
+    """Check the file sizes (if `verify`, also the sha256 checksums) against the records, then open the snapshots.
 
     Raises:
         InputError: a file is missing or differs from its record.
@@ -61,7 +61,7 @@ def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) ->
 
 @dataclass(frozen=True)
 class BlockKey:
-    """Identifies a block of runs within a buffer, by its first run and the run after its last run."""
+    """Identifies a block of runs within a buffer: `runs` is (number of the first run, number of the last run + 1)."""
 
     runs: tuple[int, int]
 
@@ -91,7 +91,7 @@ TrainingKey = ExpertKey | BlockKey
 
 @dataclass
 class SnapshotWriter:
-    """Writes snapshots during training to a folder, and reads them again when training resumes.
+    """Writes snapshots to a folder during training, and reads them when interrupted training resumes.
 
     Attributes:
         folder: folder of the snapshots.
@@ -107,7 +107,7 @@ class SnapshotWriter:
 
     @staticmethod
     def open(folder: Path, key: TrainingKey, seconds: float = 0.0) -> SnapshotWriter:
-        """Return a writer for a folder, which continues after the snapshots that the folder already contains.
+        """Return a writer for a folder. It continues after the snapshots that are already in the folder.
 
         Args:
             folder: folder of the snapshots.
@@ -115,7 +115,7 @@ class SnapshotWriter:
             seconds: time spent before the first snapshot.
 
         Raises:
-            InputError: the folder is damaged, or it belongs to a different training.
+            InputError: the folder is damaged, or it contains snapshots of a different training run.
         """
         path = folder / "progress.json"
         if not path.exists():
@@ -147,13 +147,13 @@ class SnapshotWriter:
         write_atomic(self.folder / "progress.json", json.dumps(state).encode())
 
     def snapshots(self) -> Snapshots:
-        """Return the snapshots so far."""
+        """Return the snapshots that have been added so far."""
         return open_snapshots(self.folder, self.records, verify=False)
 
 
 @dataclass
 class MemorySnapshotWriter:
-    """Keeps snapshots in memory only, so training that is interrupted cannot resume.
+    """Stores snapshots in memory only, so interrupted training cannot resume.
 
     Attributes:
         seconds: time that training has taken so far.
@@ -176,7 +176,7 @@ class MemorySnapshotWriter:
         self.seconds = seconds
 
     def snapshots(self) -> Snapshots:
-        """Return the snapshots so far."""
+        """Return the snapshots that have been added so far."""
         return tuple(self._snapshots)
 
 
@@ -186,10 +186,10 @@ def snapshot_path(folder: Path, epoch: int) -> Path:
 
 
 def require_same(folder: Path, stored: TrainingKey, expected: TrainingKey) -> None:
-    """Check that the key stored in a folder is the expected one.
+    """Check that the key stored in a folder equals the expected key.
 
     Raises:
-        InputError: the folder belongs to a different training; the message names the parts of the key that differ.
+        InputError: the folder belongs to a different training run. The message names the parts of the key that differ.
     """
     if stored != expected:
         names = [each.name for each in fields(expected)]

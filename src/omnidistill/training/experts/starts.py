@@ -1,9 +1,9 @@
-"""Starts of experts: initial heads, with the step size and the number of epochs for training from these heads.
+"""Starts of experts. A start consists of initial heads, and the step size and number of epochs for these heads.
 
     experts 0, 2, 4, ...      start from the initial heads of the run
-    experts 1, 3, 5, ...      start in turn from the other heads
+    experts 1, 3, 5, ...      use the other starts in turn, or the initial heads of the run if there are none
 
-A set is intended for students that start from the run's initial heads, and half of the experts start there too.
+Students of the set start from the initial heads of the run, so at least half of the experts start there too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OWN = 0
 
 @dataclass(frozen=True)
 class Start:
-    """Initial heads, and how experts train from them: step size of SGD and number of epochs."""
+    """Initial heads of experts, and the step size of SGD and number of epochs for training from these heads."""
 
     heads: Heads
     learning_rate: float
@@ -28,7 +28,7 @@ class Start:
 
 
 def starts_of_experts(num_experts: int, num_starts: int) -> list[int]:
-    """Return, for each expert, the index of the start from which it is trained."""
+    """Return, for each expert, the index of the start (initial heads and training settings) that it uses."""
     others = num_starts - 1
     return [1 + expert // 2 % others if others and expert % 2 else OWN for expert in range(num_experts)]
 

@@ -113,7 +113,7 @@ class Recipe(Component):
 
     @property
     def title(self) -> str:
-        """Short description for summaries."""
+        """Short description of the recipe for summaries."""
         return f"{self.kind}, {self.num_steps} steps"
 
 

@@ -1,7 +1,7 @@
 """SGD on mini-batches of the synthetic rows, with one step size per modality.
 
-The steps are the same as in the rollout with which the set was learned (`training.rollout`), so students train with the
-number of steps and the step sizes for which the set was optimised.
+The steps are the same as in the differentiable rollout that was used to learn the set (`training.rollout`). Students
+therefore train with the number of steps and the step sizes for which the set was optimised.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Sgd(Recipe):
     def students(
         self, start: Heads, data: TrainingRows, *, seed: int, num_runs: int, checkpoints: Sequence[int]
     ) -> Iterator[tuple[int, StackedHeads]]:
-        """Train the students; all students are identical if the recipe has an `order`."""
+        """Train the students. If the recipe has fixed mini-batches (`order`), all students are identical."""
         trained = train_students(
             data.objective,
             start,
@@ -80,18 +80,18 @@ class Sgd(Recipe):
             optimiser.step()
 
     def batches(self, num_rows: int, seed: int) -> Int[Tensor, "T b"]:
-        """Return the indices of the rows used in each step."""
+        """Return the row numbers (T x b) that the first student uses in each step."""
         (order,) = self._orders(seed, 1)
         return draw_batches(num_rows, self.batch_size, self.num_steps, order)
 
     @property
     def title(self) -> str:
-        """Short description: number of steps, rows per step and step sizes."""
+        """Short description of the recipe: number of steps, rows per step and step sizes."""
         sizes = ", ".join(f"{size:.3g}" for size in self.step_sizes)
         return f"{self.num_steps} steps of {self.batch_size} rows, step sizes {sizes}"
 
     def _orders(self, seed: int, num_runs: int) -> list[torch.Generator]:
-        """Return one generator of mini-batches per student, or a single one if the recipe has an `order`."""
+        """Return one random generator for mini-batches per student, or a single generator if there is an `order`."""
         if self.order is not None:
             return [recipe_order(self.order)]
         streams = Streams(seed)

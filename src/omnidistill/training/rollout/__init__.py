@@ -1,8 +1,9 @@
 """Rollouts: the training of a student on the synthetic set, as a differentiable function of the set.
 
-`dual` is exact and cheap (it works in the span of the rows), `bptt` is exact (it works in parameter space), and `tesla`
-is the published two-pass approximation. All three have the same signature and return an `Endpoint`. `auto` selects
-`dual` or `bptt`, whichever needs fewer multiply-adds.
+There are three forms. `dual` has exact gradients and is cheap, because it represents heads by coefficients of the rows.
+`bptt` has exact gradients and works with the parameters of the heads. `tesla` is the published two-pass approximation.
+All three have the same signature and return an `Endpoint`. `auto` selects `dual` or `bptt`, whichever needs fewer
+multiply-adds.
 """
 
 from __future__ import annotations
@@ -55,14 +56,14 @@ class Rollout(Protocol):
         weight_decay: float = 0.0,
         blend: Blend | None = None,
     ) -> Endpoint:
-        """Train one student."""
+        """Train one student and return the trained student."""
         ...
 
 
 def rollout_named(
     form: Form, *, num_rows: int, num_steps: int, batch_size: int, widths: Mapping[str, int], width: int
 ) -> Rollout:
-    """Return the rollout with this name; `auto` selects the exact form with fewer multiply-adds (`cheaper_form`)."""
+    """Return the rollout with this name. `auto` selects `dual` or `bptt` with `cheaper_form`."""
     if form == "auto":
         form = cheaper_form(num_rows=num_rows, num_steps=num_steps, batch_size=batch_size, widths=widths, width=width)
     forms: dict[str, Rollout] = {"dual": dual_rollout, "bptt": bptt_rollout, "tesla": tesla_rollout}
@@ -72,18 +73,20 @@ def rollout_named(
 def cheaper_form(
     *, num_rows: int, num_steps: int, batch_size: int, widths: Mapping[str, int], width: int
 ) -> Literal["dual", "bptt"]:
-    """Return the exact form that needs fewer multiply-adds for one rollout and its matching loss, forward and backward.
+    """Return "dual" or "bptt", whichever needs fewer multiply-adds.
 
-    The dual form computes X W_0^T, X D^T, X X^T and their gradients with respect to X only once. In every step, it
-    computes K_I A, which takes one product in the forward pass and two in the backward pass. The parameter form
-    computes two products in every step, X_I W^T and Delta^T X_I. Each takes one product in the forward pass and two in
-    the backward pass. In addition, every step passes over W five times.
+    The count covers the forward and backward passes of one rollout and its matching loss. The symbols are those of
+    `rollout.dual` and `rollout.endpoint`. The dual form computes X W_0^T, X D^T, X X^T and the gradients of these
+    products with respect to X only once. In every step, it computes K_I A. This takes one matrix product in the forward
+    pass and two in the backward pass. The parameter form computes X_I W^T and Delta^T X_I in every step. Each of these
+    takes one matrix product in the forward pass and two in the backward pass. In addition, every step of the parameter
+    form makes five passes over W.
 
     Args:
-        num_rows: synthetic rows N.
-        num_steps: T.
-        batch_size: b.
-        widths: {modality: p_m}.
+        num_rows: number of synthetic rows N.
+        num_steps: number of steps T.
+        batch_size: rows per mini-batch b.
+        widths: feature width of each modality, {modality: p_m}.
         width: embedding width d.
     """
     visited = min(num_rows, num_steps * batch_size)

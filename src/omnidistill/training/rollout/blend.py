@@ -2,8 +2,9 @@
 
     x'_i = w x_i + (1 - w) x_{pi(i)}
 
-with one weight w ~ U(0, 1) and one permutation pi per step, shared by all modalities. Blending applies to the features,
-before the heads, and does not change the targets. It is used neither for experts nor in evaluation.
+Here x_i is row i of the batch. Each step draws one weight w ~ U(0, 1) and one permutation pi, which all modalities
+share. Blending applies to the features, before the heads, and does not change the targets. It is not used for experts
+or in evaluation.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Blend:
-    """Weights and permutations for T steps on batches of b rows."""
+    """Blending weights (T) and permutations (T x b) for T steps on batches of b rows."""
 
     weights: Float[Tensor, " T"]
     partners: Int[Tensor, "T b"]
@@ -39,6 +40,6 @@ class Blend:
         return weight * rows + (1 - weight) * rows.index_select(-2, self.partners[step])
 
     def spread(self, step: int, gradient: Float[Tensor, "*r b d"]) -> Float[Tensor, "*r b d"]:
-        """Convert the gradient for the mixed rows to that for the original rows, i.e. apply the transpose of `mix`."""
+        """Convert a gradient for the mixed rows to the gradient for the original rows (the transpose of `mix`)."""
         weight = self.weights[step]
         return weight * gradient + (1 - weight) * gradient.index_select(-2, self.partners[step].argsort())

@@ -1,14 +1,16 @@
-"""Dual rollout: exact training of a student, in the span of its rows.
+"""Dual rollout: exact training of a student whose heads are represented by coefficients of the synthetic rows.
 
-Heads are linear and features are frozen, so an SGD step W <- W - beta Delta^T X_I only adds multiples of the N rows:
+Heads are linear and features are frozen, so an SGD step W <- W - beta Delta^T X_I only adds multiples of the N rows X.
+Heads W_t, outputs Y_t and velocities v_t in step t are
 
     W_t = c_t W_0 + A_t^T X        Y_t = c_t (X W_0^T)_I + K_I A_t        K = X X^T
     v_{t+1} = mu v_t + g_t,   W_{t+1} = W_t - beta v_{t+1},   g_t = Delta_t^T X_I + wd W_t        (SGD as in PyTorch)
 
-where I are the rows of the mini-batch and Delta = dL/dY. Velocities have the same form as W. No tensor as large as W is
-created, updated or saved for the backward pass. The result equals that of back-propagation through the unrolled
-parameters, up to the order of operations. All functions are differentiable with respect to rows, targets and step
-sizes. `dual_steps` trains any number of students (runs) at once.
+where I are the rows of the mini-batch, Delta = dL/dY is the gradient of the loss, A_t are the coefficients, beta is the
+step size, mu is the momentum and wd is the weight decay. Velocities have the same form as W. No tensor as large as W is
+created, updated or saved for the backward pass. Except for rounding errors, the result equals that of back-propagation
+through the parameters. All functions are differentiable with respect to rows, targets and step sizes. `dual_steps`
+trains any number of students (runs) at once.
 
 Shapes: R runs, M modalities, N rows, T steps, b mini-batch, d embedding width, p_m feature width.
 """
@@ -46,13 +48,13 @@ def dual_rollout(
 
     Args:
         objective: the student's loss.
-        start: heads W_0 (d x p_m).
+        start: initial heads W_0 (d x p_m).
         rows: synthetic rows (N x p_m).
-        targets: target similarities of each mini-batch.
-        batches: row numbers of each mini-batch; they must be distinct within a mini-batch.
+        targets: target similarities of each mini-batch (T x b x b).
+        batches: row numbers of each mini-batch (T x b). A mini-batch must not contain a row twice.
         step_sizes: positive step sizes, one per modality (M), or one per step and modality (T x M).
         momentum, weight_decay: momentum and weight decay of SGD.
-        blend: if given, the student trains on these mixtures of each batch's rows.
+        blend: weights and permutations for mixing the rows of each mini-batch; None: rows are not mixed.
     """
     visited, batches = _by_first_visit(batches)
     rows = {name: rows[name].index_select(0, visited) for name in start}
@@ -79,7 +81,10 @@ def dual_rollout(
 
 @dataclass(frozen=True)
 class DualState:
-    """State of R students during training: heads W = c W_0 + A^T X, and velocity e W_0 + V^T X."""
+    """State of R students during training: heads W = c W_0 + A^T X, and velocity e W_0 + V^T X.
+
+    W_0 are the initial heads and X are the synthetic rows.
+    """
 
     coefficients: Float[Tensor, "R M N d"]  # A
     velocity: Float[Tensor, "R M N d"] | None  # V; None before the first step with momentum
@@ -110,14 +115,14 @@ def dual_steps(
 
     Args:
         objective: the loss of the students.
-        outputs: X W_0^T.
-        kernel: X X^T.
-        targets: target similarities of each mini-batch.
-        batches: row numbers of each mini-batch; they must be distinct within a mini-batch.
+        outputs: outputs X W_0^T of the initial heads (M x N x d).
+        kernel: products X X^T of the rows (M x N x N).
+        targets: target similarities of each mini-batch (R x T x b x b).
+        batches: row numbers of each mini-batch (R x T x b). A mini-batch must not contain a row twice.
         step_sizes: one per modality (M), or one per step and modality (T x M).
         state: state from which the students start.
         momentum, weight_decay: momentum and weight decay of SGD.
-        blend: if given, the students train on these mixtures of each batch's rows.
+        blend: weights and permutations for mixing the rows of each mini-batch; None: rows are not mixed.
     """
     num_runs, num_steps, size = batches.shape
     num_modalities, num_rows, width = outputs.shape
@@ -164,7 +169,7 @@ def dual_steps(
 
 
 def _by_first_visit(batches: Int[Tensor, "T b"]) -> tuple[Int[Tensor, " n"], Int[Tensor, "T b"]]:
-    """Return the row numbers in the order of their first use, and the batches as positions in this order."""
+    """Return the row numbers in the order of first use, and the batches with row numbers replaced by positions."""
     visited = torch.tensor(list(dict.fromkeys(batches.flatten().tolist())), device=batches.device)
     position = torch.empty(int(visited.max()) + 1, dtype=batches.dtype, device=batches.device)
     position[visited] = torch.arange(len(visited), device=batches.device)

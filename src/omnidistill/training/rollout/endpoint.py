@@ -1,6 +1,7 @@
 """Endpoints: the trained student that a rollout returns, in dual or parameter form.
 
-Both forms compute the heads, the outputs on any rows, and the distances to target heads; all are differentiable.
+Both forms compute the heads, the outputs for any rows, and the distances to target heads. All results are
+differentiable.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from omnidistill.models.heads import Heads
 
 @dataclass(frozen=True)
 class Target:
-    """Heads to match, relative to initial heads: W* = W_0 - D.
+    """Heads W* to match, stored as the difference D = W_0 - W* to the initial heads W_0.
 
-    D is stored because products with it are accurate, whereas subtracting two nearly equal products loses precision.
+    Products with D are accurate. Without D, two nearly equal products, one with W_0 and one with W*, would have to be
+    subtracted, which loses precision.
     """
 
     difference: Heads  # D = W_0 - W*, one matrix per modality
@@ -28,25 +30,25 @@ class Target:
 
     @staticmethod
     def between(start: Heads, target: Heads) -> Target:
-        """Return the target relative to the initial heads."""
+        """Return the target for these initial heads and target heads."""
         difference = {name: start[name] - target[name] for name in start}
         return Target(difference, torch.stack([matrix.square().sum() for matrix in difference.values()]))
 
 
 @runtime_checkable
 class Endpoint(Protocol):
-    """A trained student."""
+    """A trained student, as a rollout returns it."""
 
     def heads(self) -> Heads:
-        """Return W_T for every modality."""
+        """Return the heads W_T of every modality."""
         ...
 
     def outputs(self, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return X W_T^T for every modality."""
+        """Return the outputs X W_T^T of the heads for the features X of every modality."""
         ...
 
     def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
-        """Return ||W_T - W*||_F^2 for every modality."""
+        """Return the squared distance ||W_T - W*||_F^2 to the target heads for every modality."""
         ...
 
 
@@ -58,22 +60,25 @@ class ParameterEndpoint:
     final: Heads
 
     def heads(self) -> Heads:
-        """Return W_T."""
+        """Return the heads W_T."""
         return self.final
 
     def outputs(self, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return X W_T^T."""
+        """Return the outputs X W_T^T of the heads for the features X."""
         return {name: features[name] @ matrix.mT for name, matrix in self.final.items()}
 
     def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
-        """Return ||(W_T - W_0) + D||^2."""
+        """Return the squared distances ||(W_T - W_0) + D||^2 to the target heads W* = W_0 - D."""
         moved = [self.final[name] - self.start[name] + target.difference[name] for name in self.final]
         return torch.stack([matrix.square().sum() for matrix in moved])
 
 
 @dataclass(frozen=True)
 class DualEndpoint:
-    """A student in dual form, W_T = c W_0 + A^T X (c = 1 without weight decay)."""
+    """A student in dual form: the heads are W_T = c W_0 + A^T X, with c = 1 if there is no weight decay.
+
+    W_0 are the initial heads, A the coefficients and X the synthetic rows.
+    """
 
     start: Heads
     rows: dict[str, Float[Tensor, "_ _"]]
@@ -82,14 +87,14 @@ class DualEndpoint:
     scale: Float[Tensor, " M"] | None  # c; None without weight decay
 
     def heads(self) -> Heads:
-        """Return W_T = c W_0 + A^T X."""
+        """Return the heads W_T = c W_0 + A^T X."""
         return {
             name: self._scaled(index, self.start[name]) + self.coefficients[index].mT @ self.rows[name]
             for index, name in enumerate(self.start)
         }
 
     def outputs(self, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return c X_new W_0^T + (X_new X^T) A, without computing W_T."""
+        """Return the outputs c X_new W_0^T + (X_new X^T) A for features X_new, without computing the heads W_T."""
         return {
             name: self._scaled(index, features[name] @ self.start[name].mT)
             + (features[name] @ self.rows[name].mT) @ self.coefficients[index]
@@ -97,7 +102,10 @@ class DualEndpoint:
         }
 
     def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
-        """Return ||D||^2 + 2 <A, X D^T> + <A, K A>. With weight decay, D + (c - 1) W_0 replaces D."""
+        """Return the squared distances ||D||^2 + 2 <A, X D^T> + <A, K A> to the target heads, where K = X X^T.
+
+        With weight decay, D + (c - 1) W_0 replaces D.
+        """
         squared_norms = target.squared_norms
         products = torch.stack([self.rows[name] @ target.difference[name].mT for name in self.start])
         if self.scale is not None:

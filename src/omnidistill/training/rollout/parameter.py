@@ -1,16 +1,20 @@
 """Rollouts in parameter space: back-propagation through time (BPTT, as in MTT), and the two passes of TESLA.
 
-Both create tensors as large as the heads in every step. This is the general form; the tests compare the dual form with
-it.
+Both create tensors as large as the heads in every step. The tests compare the dual form with this general form.
 
-BPTT stores the graph of all T steps. TESLA (Cui et al. 2023) differentiates theta_T = theta_0 - sum_i beta
-g_i(theta_i; X_i, S_i) with every theta_i held constant. Pass 1 trains without a graph. Pass 2 differentiates one step
-at a time,
+BPTT stores the graph of all T steps. TESLA (Cui et al. 2023) starts from
+
+    theta_T = theta_0 - sum_i beta g_i(theta_i; X_i, S_i)
+
+where theta_i are the heads before step i, g_i is the gradient in step i, X_i and S_i are the rows and targets of the
+mini-batch, and beta is the step size. TESLA treats every theta_i on the right side as a constant. Pass 1 trains without
+a graph. Pass 2 differentiates one step at a time:
 
     dL/d(X_i, S_i) = d/d(X_i, S_i) [ -beta <dL/dtheta_T, g_i> ]        dL/dbeta = -<dL/dtheta_T, sum_i g_i>
 
-so it drops d theta_j / d X_i for j > i, and the gradient is not exact. With momentum mu, the gradient of step i
-contributes to theta_T with the weight beta (1 - mu^{T-i}) / (1 - mu). TESLA does not support weight decay; BPTT does.
+The gradient is not exact, because it ignores that X_i also changes the later heads theta_j, j > i. With momentum mu,
+the gradient of step i contributes to theta_T with the weight beta (1 - mu^{T-i}) / (1 - mu). TESLA does not support
+weight decay; BPTT does.
 
 Shapes: as in `rollout.dual`.
 """
@@ -96,14 +100,14 @@ def _batch(rows: Sequence[Tensor], batch: Tensor, blend: Blend | None, step: int
 
 
 def _head_gradients(objective: Objective, heads: list[Tensor], batch: list[Tensor], targets: Tensor) -> list[Tensor]:
-    """Return dL/dW_m = Delta_m^T X_m, where Delta is the closed-form gradient of the objective."""
+    """Return dL/dW_m = Delta_m^T X_m, where Delta is the gradient with respect to the outputs, in closed form."""
     outputs = torch.stack([x @ matrix.mT for x, matrix in zip(batch, heads, strict=True)])
     deltas = objective.gradient(outputs, targets)
     return [delta.mT @ x for delta, x in zip(deltas, batch, strict=True)]
 
 
 class _Tesla(torch.autograd.Function):
-    """Forward: pass 1, which returns theta_T. Backward: pass 2."""
+    """The two passes of TESLA: `forward` is pass 1 and returns theta_T; `backward` is pass 2."""
 
     @staticmethod
     def forward(
@@ -161,7 +165,7 @@ class _Tesla(torch.autograd.Function):
 
 
 def _reach(sizes: Tensor, momentum: float) -> Tensor:
-    """Return the weight of each step's gradient in theta_T, sum_{s >= t} beta_s mu^{s - t}."""
+    """Return sum_{s >= t} beta_s mu^{s - t} for every step t: the weight of the gradient of step t in theta_T."""
     reach, carried = torch.empty_like(sizes), torch.zeros_like(sizes[0])
     for t in reversed(range(len(sizes))):
         carried = sizes[t] + momentum * carried
@@ -170,7 +174,7 @@ def _reach(sizes: Tensor, momentum: float) -> Tensor:
 
 
 def _size_gradient(aligned: Tensor, momentum: float) -> Tensor:
-    """Return <cotangent, v_s> for every step s, where v_s = sum_{t <= s} mu^{s - t} g_t."""
+    """Return <dL/dtheta_T, v_s> for every step s, where v_s = sum_{t <= s} mu^{s - t} g_t is the velocity."""
     velocity, carried = torch.empty_like(aligned), torch.zeros_like(aligned[0])
     for s in range(len(aligned)):
         carried = aligned[s] + momentum * carried

@@ -6,9 +6,13 @@
                                                 Y', S_t' = (dg/d(Y, S))^T (-beta_t A'[I])         graph of step t
                                                 K'[I] += Y' A^T,    B'[I] += Y',    A' += K[I]^T Y'
 
-with B = X W_0^T and K = X X^T, where I are the rows of step t. The result equals that of autograd through `dual_steps`.
-The backward pass, however, restores A in place instead of storing T copies, accumulates gradients in place, and skips
-known zeros: before step t, A is zero beyond the largest row number used so far, so products with A end there.
+Here B = X W_0^T, K = X X^T, I are the rows of step t, A are the coefficients of the heads, and S_t are the targets. The
+function g is the gradient of the objective with respect to the outputs Y, and beta_t are the step sizes. A prime
+denotes a derivative of the outer loss L, such as A' = dL/dA.
+
+The result equals that of autograd through `dual_steps`. The backward pass, however, restores A in place instead of
+storing T copies, accumulates gradients in place, and skips known zeros. Before step t, A is zero beyond the largest row
+number used so far, so products with A end there.
 
 Shapes: M modalities, N rows, T steps, b mini-batch, d embedding width.
 """
@@ -33,17 +37,17 @@ def plain_steps(
     batches: Int[Tensor, "T b"],
     step_sizes: Float[Tensor, "*T M"],
 ) -> Float[Tensor, "M N d"]:
-    """Return the coefficients A_T of one student (W_T = W_0 + A_T^T X).
+    """Return the coefficients A_T of one trained student, whose heads are W_T = W_0 + A_T^T X.
 
-    The result can be differentiated once with respect to every tensor. The computation is fastest if the rows are
-    numbered in the order of their first use.
+    The result has first but no second derivatives with respect to every tensor. The computation is fastest if the rows
+    are numbered in the order of first use.
 
     Args:
         objective: the loss of the student.
-        outputs: X W_0^T.
-        kernel: X X^T.
-        targets: target similarities of each mini-batch.
-        batches: row numbers of each mini-batch; they must be distinct within a mini-batch.
+        outputs: outputs X W_0^T of the initial heads (M x N x d).
+        kernel: products X X^T of the rows (M x N x N).
+        targets: target similarities of each mini-batch (T x b x b).
+        batches: row numbers of each mini-batch (T x b). A mini-batch must not contain a row twice.
         step_sizes: one per modality (M), or one per step and modality (T x M).
     """
     sizes = step_sizes.expand(len(batches), len(outputs))
@@ -106,6 +110,6 @@ class _Plain(torch.autograd.Function):
 
 
 def _moved_before(batches: Int[Tensor, "T b"]) -> list[int]:
-    """Return, for each step, the number of leading rows beyond which all coefficients are still zero."""
+    """Return a number of leading rows for each step. Before the step, the coefficients of all other rows are zero."""
     reached = batches.amax(1).cummax(0).values + 1
     return [0, *reached[:-1].tolist()]

@@ -1,7 +1,7 @@
-"""Training of many students at once on a synthetic set, without gradients for the set; yields heads at checkpoints.
+"""Training of many students at once on a synthetic set, without gradients with respect to the set.
 
-The steps are those of the dual rollout (including momentum and weight decay), so a training recipe has the same effect
-in distillation and evaluation.
+The steps are those of the dual rollout, including momentum and weight decay. A training recipe therefore has the same
+effect in distillation and evaluation. The heads are returned at chosen numbers of steps (checkpoints).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CHUNK_STEPS = 32
 
 
 def draw_batches(num_rows: int, batch_size: int, num_steps: int, generator: torch.Generator) -> Int[Tensor, "T b"]:
-    """Draw mini-batches on the CPU as LoRS does: slices of a random order, redrawn when too few rows remain."""
+    """Draw mini-batches on the CPU as LoRS does: slices of a random order, which is redrawn if too few rows remain."""
     per_order = num_rows // batch_size
     num_orders = -(-num_steps // per_order)
     orders = [torch.randperm(num_rows, generator=generator, device="cpu") for _ in range(num_orders)]
@@ -29,7 +29,7 @@ def draw_batches(num_rows: int, batch_size: int, num_steps: int, generator: torc
 
 
 def recipe_order(seed: int) -> torch.Generator:
-    """Return the generator for the mini-batches of a recipe with an `order`; it is the same for every student."""
+    """Return the random generator for the fixed mini-batches of a recipe (`order`), which all students share."""
     return Streams(seed)["recipe/batches"]
 
 
@@ -54,7 +54,7 @@ def train_students(
         objective: the loss of the students.
         start: initial heads (d x p_m).
         rows: synthetic rows (N x p_m), on the device of the heads.
-        targets: function that takes the row numbers of mini-batches and returns their target similarities.
+        targets: function that returns the target similarities of mini-batches, given the row numbers.
         step_sizes: one per modality; moved to the device of the rows.
         batch_size: rows per step.
         checkpoints: numbers of steps after which to yield the heads, in ascending order.
