@@ -143,7 +143,8 @@ def score_rows(
     scoring = Scoring.of(test, evaluate)
     measured = {name: rank_runs(row, test, evaluate.gallery) for name, row in rows.items()}
     hits = {name: scoring.hits(runs) for name, runs in measured.items()}
-    hits["distilled"] = mean_unit(hits["distilled"])
+    sets = [name for name in rows if name.startswith("distilled")]
+    hits |= {name: mean_unit(hits[name]) for name in sets}
     zero_shot = [each[:1] for each in hits["zero_shot"]]
     scores: dict[str, RowScores] = {}
     for name, row in rows.items():
@@ -162,7 +163,7 @@ def score_rows(
             settings=row.settings,
             differences={other: scoring.difference(hits[name], hits[other]) for other in others},
             gain_retained_own=own,
-            coverage=Coverage.of_sets(1) if name == "distilled" else Coverage.of_runs(row.num_runs),
+            coverage=Coverage.of_sets(1) if name in sets else Coverage.of_runs(row.num_runs),
         )
     return scores
 
