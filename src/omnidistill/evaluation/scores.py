@@ -67,7 +67,7 @@ class Scoring:
         """Return the metrics and queries for the test split.
 
         Raises:
-            InputError: a cut-off that the settings name exceeds the size of a gallery.
+            InputError: a metric R@K in the settings has a K larger than a gallery.
         """
         items, codes = items_of(test, evaluate.gallery), test.group_codes.cpu()
         check_cut_offs(evaluate.metrics, items)
@@ -124,11 +124,11 @@ class Scoring:
 def score_rows(
     rows: Mapping[str, TrainedHeads], test: FeatureSet, evaluate: EvaluateConfig | None = None
 ) -> dict[str, RowScores]:
-    """Score every row on the test split.
+    """Score every row of a results table on the test split.
 
     Args:
-        rows: trained heads by row name; must include "zero_shot", "distilled" and "full".
-        test: rows of the test split.
+        rows: the trained heads of each table row, by its name; must include "zero_shot", "distilled" and "full".
+        test: the test split.
         evaluate: metrics and gallery; None selects the default values.
 
     Returns:

@@ -80,14 +80,18 @@ class AnchorMethod(Method):
         return Anchor(ridges=(1.0,) * num_modalities, weight=self.weight or 0.5, keep_width=self.keep_width)
 
     def most_rows(self, train: FeatureSet) -> int:
-        """Return the width of the narrowest modality, or the number of training rows if that is smaller."""
-        return min(len(train), *train.widths.values())
+        """Return the second largest feature width, or the number of training rows if that is smaller.
+
+        No pair of modalities has more canonical directions than this, so more rows would be zero at the start.
+        """
+        return min(len(train), sorted(train.widths.values())[-2])
 
     def run(self, task: Task) -> Distillation:
         """Compute the rows in closed form, learn them, and return the set that validates best.
 
         Raises:
-            InputError: the set is larger than `most_rows`, or its storage expands a row to several views.
+            InputError: the size is below 2 or above the number of training rows, or the storage expands a row to several
+                views.
         """
         started_at, train, validation = time.monotonic(), task.development.train, task.development.validation
         self._check(train)
@@ -124,11 +128,10 @@ class AnchorMethod(Method):
         return Distillation(replace(distilled, provenance=provenance), seconds, tuple(records))
 
     def _check(self, train: FeatureSet) -> None:
-        limit = self.most_rows(train)
-        if not 2 <= self.num_stored <= limit:
+        if not 2 <= self.num_stored <= len(train):
             raise InputError(
-                f"distill.size = {self.num_stored}: method 'anchor' creates 2 to {limit} rows for these data "
-                "(the limit is the width of the narrowest modality); choose a size in this range"
+                f"distill.size = {self.num_stored}: method 'anchor' needs at least 2 rows and at most the number of "
+                f"training rows ({len(train)})"
             )
         if self.num_rows != self.num_stored:
             raise InputError("distill.storage.views: method 'anchor' trains on each stored row once; use views = 1")
