@@ -90,8 +90,7 @@ class AnchorMethod(Method):
         """Compute the rows in closed form, learn them, and return the set that validates best.
 
         Raises:
-            InputError: the size is below 2 or above the number of training rows, or the storage expands a row to several
-                views.
+            InputError: the size is below 2 or above the number of training rows, or the storage has several views.
         """
         started_at, train, validation = time.monotonic(), task.development.train, task.development.validation
         self._check(train)

@@ -52,7 +52,7 @@ def rank_floor(singular_values: Float[Tensor, " k"], rank: int) -> float:
     """
     if rank < 0:
         raise InputError(
-            f"rank = {rank}: must be at least 0; pass the number of synthetic rows, because a head update on N rows has "
+            f"rank = {rank}: must be at least 0; pass the number of synthetic rows N, because the update of a head has "
             "at most rank N"
         )
     floors = _floors(singular_values)
