@@ -6,8 +6,9 @@ The factor c is the same for all rows of a modality: the finest on a grid of 2^(
 N p bits. So the size of a set does not depend on its rows, and rows that are easier to code get finer steps. A step is
 rounded up if a row has numbers larger than 31 steps.
 
-Reference: with uniform steps and entropy coding, a Gaussian source takes at most 0.25 bits per number more than the
-rate-distortion bound (Gish and Pierce, 1968, "Asymptotically efficient quantizing").
+Reference: with uniform steps and entropy coding, a Gaussian source takes about 0.25 bits per number more than the
+rate-distortion bound if steps are small (Gish and Pierce, 1968, "Asymptotically efficient quantizing"); here 0.4 at 1.5
+bits, 0.3 at 2.1, and 0.26 from 2.8.
 """
 
 from __future__ import annotations
@@ -54,15 +55,18 @@ class CodedStorage(Storage):
         return stored
 
     def load(self, stored: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the decoded integers multiplied by the steps."""
-        names = [name.removesuffix("/code") for name in stored if name.endswith("/code")]
-        return {
-            name: _restored(
-                decode(stored[f"{name}/code"], stored[f"{name}/table"], len(stored[f"{name}/step"])),
-                stored[f"{name}/step"],
-            )
-            for name in names
-        }
+        """Return the decoded integers multiplied by the steps.
+
+        Raises:
+            ValueError: the stored tensors are damaged.
+        """
+        rows = {}
+        for name in (key.removesuffix("/code") for key in stored if key.endswith("/code")):
+            steps = stored[f"{name}/step"]
+            if steps.ndim != 1 or not steps.is_floating_point() or not bool(steps.isfinite().all()):
+                raise ValueError(f"the steps of {name} are not finite numbers, one per row")
+            rows[name] = _restored(decode(stored[f"{name}/code"], stored[f"{name}/table"], len(steps)), steps)
+        return rows
 
     def empty(self, widths: Mapping[str, int], num_rows: int) -> dict[str, Tensor]:
         """Return meta tensors with the shapes and types of the stored rows."""

@@ -38,6 +38,7 @@ class Anchor(Recipe):
     """Ridge regression to shared anchors, in closed form; given heads are stacked with the result."""
 
     cites: ClassVar[tuple[str, ...]] = ("kip", "frepo")
+    per_modality: ClassVar[str | None] = "ridges"
 
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)]
     """Ridge of each modality, relative to the mean squared length of its rows."""
