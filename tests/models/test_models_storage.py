@@ -197,16 +197,16 @@ def test_the_size_of_coded_rows_depends_on_shape_and_bits_alone(
         assert 8 * len(stored["a/code"]) <= storage.bits * rows.numel() * (1 + 2**-12) + 96
 
 
-@pytest.mark.parametrize(("bits", "excess"), [(1.5, 0.4), (2.1, 0.33), (2.8, 0.28), (4.0, 0.28)])
+@pytest.mark.parametrize(("bits", "excess"), [(1.0, 0.29), (1.5, 0.3), (2.1, 0.3), (2.8, 0.28), (4.0, 0.28)])
 def test_coded_rows_use_their_bits_and_err_like_uniform_steps(bits: float, excess: float, normal: Normal) -> None:
     """Of a Gaussian, D(R) = 2^(-2 R); small uniform steps with entropy coding lose 0.25 bits (Gish and Pierce)."""
     rows, storage = normal(50, 600).float(), CodedStorage(bits=bits)
     stored = storage.store({"a": rows})
     used = ideal_bits(decode(stored["a/code"], stored["a/table"], 50)) / rows.numel()
-    assert bits - 1 / 14 < used <= bits
+    assert bits - 1 / 50 < used <= bits
     error = float((storage.load(stored)["a"] - rows).square().mean() / rows.square().mean())
     assert used < -0.5 * math.log2(error) + excess
-    assert float((storage.load(stored)["a"] - rows).abs().max()) < 0.51 * float(stored["a/step"].max())
+    assert float((storage.load(stored)["a"] - rows).abs().max()) < (0.51 + 0.15 / bits) * float(stored["a/step"].max())
 
 
 def test_coded_rows_have_steps_in_proportion_to_their_size_or_to_their_largest_number(normal: Normal) -> None:
