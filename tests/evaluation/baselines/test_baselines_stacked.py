@@ -7,11 +7,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from omnidistill.evaluation.baselines.stacked import Stacked, stack_heads
 from torch import Tensor
 
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.evaluation.baselines import Setting
-from omnidistill.evaluation.baselines.cca_stacked import CcaStacked, stack_heads
+from omnidistill.evaluation.baselines import Setting, baselines
 from omnidistill.evaluation.baselines.output_norms import mean_output_norms
 from omnidistill.evaluation.baselines.ridge_cca import RidgeCca
 from omnidistill.evaluation.protocol import EvaluateConfig
@@ -33,8 +33,14 @@ def cca(start: Heads) -> TrainedHeads:
     return RidgeCca().fit(Setting(features().development(), start, CONFIG, 0))
 
 
+def built(name: str) -> Stacked:
+    baseline = baselines.build(name)
+    assert isinstance(baseline, Stacked)
+    return baseline
+
+
 def stacked(start: Heads, cca: TrainedHeads, *weights: float) -> TrainedHeads:
-    baseline = CcaStacked(weights=weights) if weights else CcaStacked()
+    baseline = built("cca-stacked").evolve(**({"weights": weights} if weights else {}))
     return baseline.fit(Setting(features().development(), start, CONFIG, 0, fitted={"cca": cca}))
 
 
@@ -100,7 +106,7 @@ def test_the_scale_of_a_head_does_not_matter(start: Heads, cca: TrainedHeads) ->
 def test_the_weight_validates_best(start: Heads, cca: TrainedHeads) -> None:
     found, validation = stacked(start, cca), features().split("validation")
     scores = {}
-    for weight in CcaStacked().weights:
+    for weight in built("cca-stacked").weights:
         each = stacked(start, cca, weight)
         scores[weight] = validation_score(run_of(each.heads, 0), validation, each.bias)
     assert len(set(scores.values())) > 2
