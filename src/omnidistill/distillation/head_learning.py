@@ -148,7 +148,7 @@ def canonical_cca_heads(moments: Moments, rank: int, ridge: float) -> Heads:
 
     Args:
         moments: moments of the training rows.
-        rank: number of rows of the heads, at most the smallest p_m.
+        rank: number of rows of the heads.
         ridge: ridge of CCA, as a multiple of the mean eigenvalue of each covariance.
     """
     heads, _ = ridge_cca_heads(moments, rank, ridge, torch.float64)

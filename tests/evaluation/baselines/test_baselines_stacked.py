@@ -7,13 +7,13 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from omnidistill.evaluation.baselines.stacked import Stacked, stack_heads
 from torch import Tensor
 
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.evaluation.baselines import Setting, baselines
 from omnidistill.evaluation.baselines.output_norms import mean_output_norms
 from omnidistill.evaluation.baselines.ridge_cca import RidgeCca
+from omnidistill.evaluation.baselines.stacked import Stacked, stack_heads
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.evaluation.validation import run_of, validation_score

@@ -47,6 +47,7 @@ def compact_bytes(storage: Storage, widths: Mapping[str, int], rank: int, prepro
 def largest_rank(setting: Setting, storage: Storage) -> int:
     """Return the largest rank whose files fit into the allowed bytes; 0 if it is less than 2, as a set has two rows.
 
+    The rank is at most the second largest feature width, because no pair of modalities has more canonical directions.
     The bytes for stacking the heads on the initial heads are reserved, so stacked heads fit too.
 
     Raises:
@@ -56,7 +57,7 @@ def largest_rank(setting: Setting, storage: Storage) -> int:
     if storage.num_rows(1) != 1:
         raise InputError("baseline: storage.views: heads have no views; use views = 1")
     train, limit = setting.data.train, setting.allowance.bytes - factor_bytes(setting.start)
-    ranks = range(1, min(train.widths.values()) + 1)
+    ranks = range(1, sorted(train.widths.values())[-2] + 1)
     rank = bisect_right(ranks, limit, key=lambda rank: compact_bytes(storage, train.widths, rank, train.preprocessing))
     return rank if rank >= LEAST_ROWS else 0
 

@@ -69,7 +69,7 @@ class DirectMatrices(LearnableHeads):
 
         Args:
             moments: moments of the training rows.
-            rank: number of rows of the heads, at most the smallest p_m.
+            rank: number of rows of the heads.
             ridge: ridge of CCA.
             storage: how the rows of the heads are rounded.
             rows: rows on which the outputs of stacked heads are scaled, on the device of the heads.

@@ -46,6 +46,11 @@ class Cell:
         return self.config.distill.num_stored
 
     @property
+    def needs_start(self) -> bool:
+        """Whether a receiver needs the initial heads in addition to the set."""
+        return self.config.distill.placeholder_recipe(2).uses_start
+
+    @property
     def group(self) -> int:
         """The budget in bytes if there is one, else the size; sets with the same value are compared."""
         return self.size if self.budget is None else self.budget
@@ -100,6 +105,11 @@ class BaselineCell:
             replace(cell, size=self.size, budget=self.budget, allowance=self.allowance) if cell.baseline.sized else cell
             for cell in cells
         ]
+
+    @property
+    def needs_start(self) -> bool:
+        """Whether a receiver needs the initial heads in addition to the bytes of the row."""
+        return self.baseline.needs_start
 
     @property
     def name(self) -> str:
