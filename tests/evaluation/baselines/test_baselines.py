@@ -69,7 +69,8 @@ def fitted(start: Heads, full: TrainedHeads) -> dict[str, TrainedHeads]:
 def fit_needed(
     here: Setting, results: dict[str, TrainedHeads], names: Sequence[str] = NEEDED
 ) -> dict[str, TrainedHeads]:
-    for name in names:
+    """Fit the baselines from which others are computed, except those that do not apply, and return all results."""
+    for name in (name for name in names if built(name).applies(here)):
         results[name] = built(name).fit(dataclasses.replace(here, fitted=dict(results)))
     return results
 
