@@ -15,8 +15,10 @@ from types import FunctionType
 from typing import Any, get_type_hints
 
 import jaxtyping
+from beartype import BeartypeConf, beartype
 
 _jaxtyped = jaxtyping.jaxtyped
+_typed = beartype(conf=BeartypeConf(violation_type=jaxtyping.TypeCheckError))  # a TypeError, as jaxtyping raises
 
 
 def checked(target: Any = None, *, typechecker: Callable[..., Any]) -> Any:
@@ -36,7 +38,7 @@ def checked(target: Any = None, *, typechecker: Callable[..., Any]) -> Any:
     if "{" in text[1:]:  # a size that an argument gives
         return _jaxtyped(target, typechecker=typechecker)
     target.__annotations__ = resolved
-    checks = typechecker(target)
+    checks = _typed(target)
     target.__annotations__ = checks.__annotations__ = annotations  # whoever reads them sees those of the source
     return _scoped(checks) if "jaxtyping" in text else checks
 
