@@ -14,12 +14,16 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: bits depend on the number of threads
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from torch import Tensor
 
+import type_checks
 from browser import Browser, find_browser
+
+jaxtyping.jaxtyped = type_checks.checked  # the import hook decorates with it
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a shell that runs the tests in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)

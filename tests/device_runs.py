@@ -26,7 +26,9 @@ from omnidistill.distillation.learner import Learner
 from omnidistill.distillation.outer import Material
 from omnidistill.evaluation.baselines import Allowance, Setting, baselines
 from omnidistill.evaluation.baselines.direct_heads import DirectHeads
+from omnidistill.evaluation.baselines.low_rank_heads import LowRank
 from omnidistill.evaluation.baselines.random_real_rows import RandomRows
+from omnidistill.evaluation.baselines.ridge_cca import RidgeCca
 from omnidistill.evaluation.distilled_row import train_on_sets
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.scores import rank_runs, score_rows
@@ -63,7 +65,7 @@ UNJUDGED = "distill.validate_every=0"
 """Most of the time of a simulated run goes into validation scores, which do not depend on how a set is learned."""
 COMPUTED = ("covmatch", "covmatch distill.rotation=random", "covmatch-errors", "apm", "apm distill.norm=plain")
 SELECTED = tuple(f"random distill.selector.kind={name}" for name in selectors.names())
-EVALUATE = EvaluateConfig(num_seeds=2, max_epochs=2, learning_rates=(0.5, 2.0), batch_size=24)
+EVALUATE = EvaluateConfig(num_seeds=2, max_epochs=2, learning_rates=(0.5,), batch_size=24)
 
 
 @cache
@@ -211,6 +213,10 @@ def evaluation(device: torch.device, folder: Path) -> dict[str, Tensor]:
             baseline = baseline.evolve(max_steps=16)
         if isinstance(baseline, DirectHeads):
             baseline = baseline.evolve(iterations=3)
+        if isinstance(baseline, RidgeCca):
+            baseline = baseline.evolve(ridges=(0.1, 1.0))
+        if isinstance(baseline, LowRank):
+            baseline = baseline.evolve(learning_rates=(0.003, 0.01))
         fitted = {needed: rows[needed] for needed in baseline.needs}
         rows[name] = baseline.fit(Setting(development, start, EVALUATE, 0, allowance, fitted))
         require_device(rows[name].heads, device)

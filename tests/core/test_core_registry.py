@@ -201,7 +201,7 @@ def test_a_component_needs_every_abstract_method(shapes: ComponentRegistry[Shape
 
     if not getattr(Blob, "__abstractmethods__", None):
         pytest.fail("Component classes are not abstract base classes")
-    with pytest.raises(InputError, match=r"'blob' from package '.*': Blob does not define area; every shape must"):
+    with pytest.raises(InputError, match=r"'blob' from package '.*': class Blob does not define area, which every"):
         shapes.register("blob")(Blob)
     assert "blob" not in shapes
 

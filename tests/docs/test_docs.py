@@ -49,6 +49,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("planted")
     with pytest.MonkeyPatch.context() as patch:
         snippets.make_presets_quick(patch)
+        snippets.make_emoji_narrow(patch)
         snippets.plant(folder)
         yield folder
 

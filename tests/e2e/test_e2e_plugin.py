@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from small_runs import features, packed
+from small_runs import Outcome, features, packed
 
 PLUGIN = Path(__file__).parents[2] / "examples" / "plugin"
 QUICK = (
@@ -27,7 +28,19 @@ LEARNED = (
     *("--set", "distill.num_student_steps=4", "--set", "distill.outer.num_expert_epochs=1"),
     *("--set", "distill.outer.max_start_epoch=2"),
 )
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Run = Callable[..., Outcome]
+WORKER = """
+import contextlib, io, json, sys
+from omnidistill.cli.main import main
+
+told = sys.stdout
+for line in sys.stdin:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(json.loads(line))
+    print(json.dumps({"code": code, "out": out.getvalue(), "err": err.getvalue()}), file=told, flush=True)
+"""
+"""Runs the command lines that it reads, one after the other: only the first waits for the imports."""
 
 
 @pytest.fixture(scope="module")
@@ -51,24 +64,34 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@contextlib.contextmanager
+def worker(python: str | Path, folder: Path) -> Iterator[Run]:
+    """Runs command lines in a process of this interpreter; fails unless they exit with `code`."""
+    with subprocess.Popen(
+        [python, "-c", WORKER],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        told, heard = process.stdin, process.stdout
+
+        def run(*arguments: str, code: int = 0) -> Outcome:
+            print(json.dumps(arguments), file=told, flush=True)
+            done = Outcome(**json.loads(heard.readline()))
+            assert done.code == code, done.err
+            return done
+
+        yield run  # the process ends with its input
+
+
 @pytest.fixture(scope="module")
-def run(environment: Path, folder: Path) -> Run:
-    """Runs a command line of the environment; fails unless it exits with `code`."""
-
-    def run(*arguments: str, code: int = 0, python: bool = True) -> subprocess.CompletedProcess[str]:
-        interpreter = str(environment / "bin" / "python") if python else sys.executable
-        done = subprocess.run(
-            [interpreter, "-m", "omnidistill", *arguments],
-            cwd=folder,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stderr
-        return done
-
-    return run
+def run(environment: Path, folder: Path) -> Iterator[Run]:
+    with worker(environment / "bin" / "python", folder) as run:
+        yield run
 
 
 def distill(run: Run, folder: Path, name: str, *settings: str) -> Path:
@@ -87,10 +110,10 @@ def with_objective(run: Run, folder: Path) -> Path:
 
 
 def test_the_settings_explain_the_components(run: Run) -> None:
-    text = run("config", "--explain").stdout
+    text = run("config", "--explain").out
     assert "distill (kind = every-kth)" in text
     assert "distill.student (kind = margin)" in text
-    listed = json.loads(run("presets", "--json").stdout)["components"]
+    listed = json.loads(run("presets", "--json").out)["components"]
     assert "margin" in listed["distill.student, experts.objective"]
     assert "every-kth" in listed["distill.kind"]
     assert "scaled" in listed["baselines of a comparison"]
@@ -99,7 +122,7 @@ def test_the_settings_explain_the_components(run: Run) -> None:
 
 def test_the_method_distils_and_the_set_is_evaluated_and_reported(run: Run, folder: Path) -> None:
     place = with_method(run, folder)
-    scores = json.loads(run("evaluate", str(place), "--json").stdout)
+    scores = json.loads(run("evaluate", str(place), "--json").out)
     assert {"distilled", "zero_shot", "full"} <= set(scores["lines"])
     run("report", str(place), "-o", "page.html")
     assert (folder / "page.html").stat().st_size > 10_000
@@ -116,9 +139,7 @@ def test_the_comparison_has_all_three(run: Run, folder: Path) -> None:
     settings = [
         each for setting in CHOSEN if setting != "--set" and "num_seeds" not in setting for each in ("--set", setting)
     ]
-    content = json.loads(
-        run("compare", "SET", "--config", "comparison.toml", *settings, "-o", "TABLE", "--json").stdout
-    )
+    content = json.loads(run("compare", "SET", "--config", "comparison.toml", *settings, "-o", "TABLE", "--json").out)
     rows = {line["label"]: line for line in content["lines"]}
     assert {"every k-th row", "random, margin", "initial heads times 2", "all rows, margin"} <= set(rows)
     assert rows["initial heads times 2"]["recall"] == rows["zero-shot heads"]["recall"]
@@ -126,7 +147,7 @@ def test_the_comparison_has_all_three(run: Run, folder: Path) -> None:
 
 
 def test_a_run_cites_what_the_objective_rests_on(run: Run, folder: Path) -> None:
-    assert "@inproceedings{margin," in run("cite", str(with_objective(run, folder))).stdout
+    assert "@inproceedings{margin," in run("cite", str(with_objective(run, folder))).out
 
 
 def test_the_contract_suites_accept_them(environment: Path, folder: Path) -> None:
@@ -142,9 +163,10 @@ def test_the_contract_suites_accept_them(environment: Path, folder: Path) -> Non
 
 def test_without_the_plugin_one_line_says_what_is_missing(run: Run, folder: Path) -> None:
     place = with_objective(run, folder)
-    for arguments in (("evaluate", str(place)), ("export", str(place), "-o", "rows.npz")):
-        lines = run(*arguments, code=2, python=False).stderr.splitlines()
-        assert len(lines) == 1
-        assert "objective 'margin' is not installed" in lines[0]
-        assert "'omnidistill-example'" in lines[0]
-        assert "hopa, pairwise-wbce, infonce" in lines[0]
+    with worker(sys.executable, folder) as elsewhere:
+        for arguments in (("evaluate", str(place)), ("export", str(place), "-o", "rows.npz")):
+            lines = elsewhere(*arguments, code=2).err.splitlines()
+            assert len(lines) == 1
+            assert "objective 'margin' is not installed" in lines[0]
+            assert "'omnidistill-example'" in lines[0]
+            assert "hopa, pairwise-wbce, infonce" in lines[0]

@@ -11,7 +11,7 @@ import pytest
 
 PROGRAM = Path(__file__).with_name("bad_arguments.py")
 TOLD = {
-    "list of features": "found a list; pass a dict {modality: rows x width}",
+    "list of features": "features: found a list; pass a dict with one array of shape (rows, width) per modality",
     "arrays of other lengths": "modality 'b': 9 rows, but there are 40 ids",
     "groups of another length": "groups: found 2 entries for 40 rows; pass one entry per row",
     "data as a list": "data: found a list; pass the name of a dataset or the Path of a dataset folder",
@@ -33,7 +33,7 @@ TOLD = {
     "evaluate a list": "result: found a list; pass the result of distill()",
     "compare nothing": "no methods to compare; pass methods or preset",
     "compare config as a dict": "config: found a dict; pass a ComparisonConfig",
-    "recall of a list": "embeddings: found a list; pass a dict {modality: rows x width}",
+    "recall of a list": "embeddings: found a list; pass a dict that maps at least two modalities to arrays",
     "fit a list": "features: found a list; pass a dict",
     "transform before fit": "not fitted yet; call fit first",
     "encode with a text": "encoders: found the string 'clip-image'; pass a list",

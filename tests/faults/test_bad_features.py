@@ -124,7 +124,10 @@ def test_modalities_of_a_repair_that_are_not_in_the_set(tmp_path, option):
     np.savez(tmp_path / "f.npz", **arrays())
     table = write_table(tmp_path / "t.csv", columns())
     for choice, match in (
-        (["video", "toch"], "no modality 'toch'; the modalities are video, speech, touch; did you mean 'touch'"),
+        (
+            ["video", "toch"],
+            "the set has no modality 'toch'; the modalities are video, speech.* mean 'touch'",
+        ),
         ([], r"found \[\]; pass a list with one or more modalities"),
         ("video", "found 'video'; pass a list with one or more modalities"),
     ):

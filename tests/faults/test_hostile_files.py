@@ -174,7 +174,7 @@ def test_other_kinds_and_newer_versions(artifact: Path) -> None:
         ({"version": 0}, "'version' is 0"),
         ({"version": True}, "'version' is True"),
         ({"version": "1"}, "'version' is '1'"),
-        ({"kind": ["distilled"]}, "contains ['distilled'], expected 'distilled'"),
+        ({"kind": ["distilled"]}, "this artifact is of kind ['distilled'], expected 'distilled'"),
         ({"meta": []}, "'meta'"),
         ({"files": []}, "'files'"),
         ({"files": {}}, "'files'"),

@@ -312,7 +312,7 @@ def test_read_json(tmp_path: Path) -> None:
 
 def test_exclusive_refuses_a_second_writer_and_lets_go(tmp_path: Path) -> None:
     with exclusive(tmp_path / "run"):
-        with pytest.raises(InputError, match="run: in use by another process"):  # noqa: SIM117
+        with pytest.raises(InputError, match="run: this folder is in use by another process"):  # noqa: SIM117
             with exclusive(tmp_path / "run"):
                 pass
         save_artifact(tmp_path / "run", "heads", {"a": torch.ones(1)}, {})
@@ -331,7 +331,7 @@ def test_exclusive_does_not_follow_a_link(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".lock").symlink_to(tmp_path / "precious")
-    with pytest.raises(InputError, match=r"\.lock: is a symbolic link"), exclusive(tmp_path / "run"):
+    with pytest.raises(InputError, match=r"\.lock: this lock file is a symbolic link"), exclusive(tmp_path / "run"):
         pass
     assert (tmp_path / "precious").read_text() == "mine"
 

@@ -49,8 +49,11 @@ def quantile(level: float, freedom: float) -> float:
 
 
 def _fraction(x: float, a: float, b: float) -> float:
-    """Return the continued fraction of the incomplete beta function, by the modified Lentz method."""
-    c, d = 1.0, 1 / _away_from_zero(1 - (a + b) * x / (a + 1))
+    """Return the continued fraction of the incomplete beta function, by the modified Lentz method.
+
+    In that method, a divisor of 0 becomes tiny instead: a sum of 1 and something is 0 or no smaller than 1e-16.
+    """
+    c, d = 1.0, 1 / ((1 - (a + b) * x / (a + 1)) or _TINY)
     value, number, change = d, 0, 0.0
     while abs(change - 1) > 1e-14 and number < 10_000:
         number += 1
@@ -58,12 +61,8 @@ def _fraction(x: float, a: float, b: float) -> float:
         odd = -(a + number) * (a + b + number) * x / ((a + 2 * number) * (a + 2 * number + 1))
         change = 1.0
         for term in (even, odd):
-            d = 1 / _away_from_zero(1 + term * d)
-            c = _away_from_zero(1 + term / c)
+            d = 1 / ((1 + term * d) or _TINY)
+            c = (1 + term / c) or _TINY
             change *= c * d
         value *= change
     return value
-
-
-def _away_from_zero(value: float) -> float:
-    return value if abs(value) > _TINY else _TINY

@@ -94,7 +94,9 @@ def test_engines_of_entry_points() -> None:
         assert type(engine_from("local")) is LocalEngine  # built-in names cannot be replaced
         with pytest.raises(InputError, match=r"engine='absent': engine 'absent' from package .* cannot be loaded"):
             engine_from("absent")
-        with pytest.raises(InputError, match=r"engine='three': int must define 'here', 'at_once' and 'run'"):
+        with pytest.raises(
+            InputError, match=r"engine='three': int is not an engine; .* define 'here', 'at_once' and 'run'"
+        ):
             engine_from("three")
         with pytest.raises(InputError, match=r"did you mean 'threads'\?"):
             engine_from("thread")

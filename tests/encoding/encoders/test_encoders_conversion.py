@@ -100,7 +100,7 @@ def test_what_does_not_fit_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="omit modality"):
         convert("imagebind", file, tmp_path / "IB", "video")
     (tmp_path / "given" / "merges.txt").write_text("#version\na b\n")
-    with pytest.raises(InputError, match=r"merges\.txt: has 1 merges instead of 48894"):
+    with pytest.raises(InputError, match=r"merges\.txt: contains 1 BPE merges instead of 48894"):
         convert("imagebind", file, tmp_path / "IB")
     assert [path.name for path in tmp_path.iterdir()] == ["given"]
 

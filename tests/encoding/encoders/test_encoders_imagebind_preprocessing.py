@@ -85,5 +85,5 @@ def test_a_short_sound_is_three_times_the_same_and_filled_up(normal: Normal) -> 
 
 
 def test_a_sound_must_fill_a_window() -> None:
-    with pytest.raises(InputError, match="too short: 100 samples"):
+    with pytest.raises(InputError, match="too short: it has 100 samples"):
         audio_input(torch.zeros(100))

@@ -118,7 +118,7 @@ def test_the_files_that_hold_the_vocabulary(tmp_path: Path, tokenizer: ClipToken
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("merges.txt", b"#version\na b\n", r"merges\.txt: has 1 merges instead of 48894"),
+        ("merges.txt", b"#version\na b\n", r"merges\.txt: contains 1 BPE merges instead of 48894"),
         ("merges.txt", b"#version\na b c\n", r"merges\.txt: cannot be read as a BPE vocabulary"),
         ("merges.txt", b"\xff\xfe", r"merges\.txt: cannot be read as a BPE vocabulary"),
         ("bpe_simple_vocab_16e6.txt.gz", b"no gzip", r"cannot be read as a BPE vocabulary"),

@@ -143,8 +143,8 @@ def test_a_file_and_a_name_together(file: Path) -> None:
 
 
 def test_nothing_to_compare() -> None:
-    assert "give methods or preset" in refusal()
-    assert "give methods or preset" in refusal(sizes=[10])
+    assert "pass methods or preset" in refusal()
+    assert "pass methods or preset" in refusal(sizes=[10])
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:

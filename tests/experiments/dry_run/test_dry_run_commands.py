@@ -32,6 +32,9 @@ FEW: tuple[str, ...] = (
     "evaluate.learning_rates=[1.0]",
 )
 
+CHOSEN = ("distill.max_steps=16", "distill.learning_rates=[1.0]")
+"""Of methods whose recipe is chosen on validation."""
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -97,6 +100,7 @@ def test_sets_of_other_methods_have_the_estimated_bytes(data: Path, tmp_path: Pa
     settings = [text for text in settings if preset == "mtt-separate" or "experts" not in text]
     if preset == "mtt-separate":
         settings += [text for text in FEW if "outer" in text]
+    settings += CHOSEN if preset == "apm" else ()
     given: dict[str, Any] = {"preset": preset, "size": 12, "settings": settings, "progress": False}
     estimate = estimate_distill(data, **given)
     distill(data, **given, folder=tmp_path / "RUN")
@@ -111,7 +115,8 @@ def test_given_experts_are_not_trained_again(data: Path) -> None:
 
 def test_a_comparison_counts_every_set_and_shared_experts_once(data: Path, tmp_path: Path) -> None:
     methods = ("hopa", "hopa-no-ins", "apm")
-    given: dict[str, Any] = {"sizes": (12,), "seeds": (0, 1), "num_students": 3, "settings": FEW, "progress": False}
+    given: dict[str, Any] = {"sizes": (12,), "seeds": (0, 1), "num_students": 3, "progress": False}
+    given["settings"] = (*FEW, *CHOSEN)
     given["baselines"] = ("full", "equal-bytes", "random", "low-rank", "cca")
     estimate = estimate_comparison(data, methods, **given)
     stages = {stage.name: stage for stage in estimate.stages}
@@ -129,7 +134,7 @@ def test_a_dry_run_writes_no_file(data: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = sorted(data.rglob("*"))
     estimate_distill(data, config=small_config("distill.size=9"), progress=False)
-    estimate_comparison(data, ["apm"], sizes=(9,), seeds=(0,), settings=("heads.width=8",), progress=False)
+    estimate_comparison(data, ["apm"], sizes=(9,), seeds=(0,), settings=("heads.width=8", *CHOSEN), progress=False)
     assert not list(tmp_path.rglob("*"))
     assert sorted(data.rglob("*")) == before
 
@@ -158,7 +163,7 @@ def test_a_method_that_fails_is_a_note(data: Path, monkeypatch: pytest.MonkeyPat
         raise InputError("cannot make rows")
 
     monkeypatch.setattr("omnidistill.methods.apm.apm_rows", lambda *given, **more: fail())
-    given: dict[str, Any] = {"sizes": (9,), "seeds": (0,), "settings": ("heads.width=8",), "baselines": ()}
+    given: dict[str, Any] = {"sizes": (9,), "seeds": (0,), "settings": ("heads.width=8", *CHOSEN), "baselines": ()}
     estimate = estimate_comparison(load_features(data), ["apm", "random"], **given, progress=False)
     assert estimate.notes == ("apm, 9 rows: fails with 'cannot make rows'",)
     assert "random, 9 rows" in steps(estimate)

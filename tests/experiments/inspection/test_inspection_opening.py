@@ -25,7 +25,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert cli("export", folder / "RUN", "-o", folder / name).code == 0
     (folder / "few.toml").write_text(
         'methods = ["k-medoids"]\nsizes = [8]\nseeds = [0]\nbaselines = []\n'
-        'settings = ["heads.width=8", "heads.num_epochs=1"]\n'
+        'settings = ["heads.width=8", "heads.num_epochs=1", "distill.max_steps=16"]\n'
     )
     few = ("--config", folder / "few.toml", "--students", 2)
     assert cli("compare", data, *few, "-o", folder / "CMP").code == 0

@@ -1,0 +1,68 @@
+"""Types and shapes are checked in every call of the library, as jaxtyping's import hook does, in a third of its time.
+
+The hook decorates each function with `jaxtyping.jaxtyped`, which binds the arguments to the signature and checks them
+twice: before the call and, with the result, after it. `checked` takes its place: beartype checks arguments and result
+once, and only a function whose annotations have shapes gets a scope for the sizes that their names stand for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, get_type_hints
+
+import jaxtyping
+from beartype import BeartypeConf, beartype
+
+_jaxtyped = jaxtyping.jaxtyped
+_typed = beartype(conf=BeartypeConf(violation_type=jaxtyping.TypeCheckError))  # a TypeError, as jaxtyping raises
+
+
+def checked(target: Any = None, *, typechecker: Callable[..., Any]) -> Any:
+    """Decorate a function or class, as `jaxtyping.jaxtyped` does."""
+    if target is None:
+        return functools.partial(checked, typechecker=typechecker)
+    if isinstance(target, type):
+        made = dataclasses.is_dataclass(target) and not hasattr(target.__init__, "__wrapped__")
+        if made:  # by the decorator of the class; a method of the source is decorated already
+            target.__init__ = checked(target.__init__, typechecker=typechecker)
+        return target
+    if not isinstance(target, FunctionType) or _suspends(target):
+        return _jaxtyped(target, typechecker=typechecker)
+    annotations = target.__annotations__
+    resolved = {name: _resolved(each, target.__globals__) for name, each in annotations.items()}
+    text = repr(resolved)
+    if "{" in text[1:]:  # a size that an argument gives
+        return _jaxtyped(target, typechecker=typechecker)
+    target.__annotations__ = resolved
+    checks = _typed(target)
+    target.__annotations__ = checks.__annotations__ = annotations  # whoever reads them sees those of the source
+    return _scoped(checks) if "jaxtyping" in text else checks
+
+
+def _scoped(checks: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(checks)
+    def scoped(*arguments: Any, **named: Any) -> Any:
+        __tracebackhide__ = True
+        with _jaxtyped("context"):
+            return checks(*arguments, **named)
+
+    return scoped
+
+
+def _resolved(annotation: Any, namespace: dict[str, Any]) -> Any:
+    """Return what a string stands for. What is imported for checkers of types only may be anything."""
+    holder = lambda: None  # noqa: E731
+    holder.__annotations__ = {"value": annotation}
+    try:
+        return get_type_hints(holder, namespace, include_extras=True)["value"]
+    except Exception:
+        return Any
+
+
+def _suspends(function: FunctionType) -> bool:
+    """Whether a call returns before the body ran: beartype would check its arguments too late."""
+    return inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function)
