@@ -87,6 +87,8 @@ OWN = Model("own", "own")
 def plan(settings: CrossedSettings, configs: dict[str, RunConfig]) -> tuple[list[Work], list[PlannedCell]]:
     """Return all works, in the order in which they run, and the cells that show them.
 
+    References come first, then every set with its linear models, mismatched pairs, and networks, which take longest.
+
     Args:
         settings: the settings.
         configs: settings of the run of every set, with resolved sizes, by name of the set.
@@ -106,9 +108,11 @@ def plan(settings: CrossedSettings, configs: dict[str, RunConfig]) -> tuple[list
         cells += _mismatch(settings, configs)
     models = list(dict.fromkeys(cell.model for cell in cells))
     references = [work for model in models for work in reference_works(model, settings.heads.width)]
-    works = dict.fromkeys([*references, *(work for cell in cells for work in (cell.work, cell.control) if work)])
-    sets = dict.fromkeys(work.set_work for work in works if work.source not in (ALL_ROWS, INITIAL))
-    return [*sets, *works], cells
+    works = [*references, *(work for cell in cells for work in (cell.work, cell.control) if work)]
+    sources = [INITIAL, ALL_ROWS, *(entry.name for entry in settings.sets)]
+    works.sort(key=lambda work: (work.model.is_network, work.share, sources.index(work.source)))
+    steps = [step for work in works for step in ([work] if work.source in sources[:2] else [work.set_work, work])]
+    return list(dict.fromkeys(steps)), cells
 
 
 def applies(recipe: str, model: Model) -> bool:

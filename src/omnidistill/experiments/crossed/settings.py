@@ -55,7 +55,7 @@ class SetEntry(Settings):
     def name(self) -> str:
         """Unique name of the set in the table."""
         size = self.size if isinstance(self.size, str) else f"{self.size} rows"
-        return self.label or f"{self.preset}, {size}"
+        return self.label or f"{self.preset} {size}"
 
 
 class CrossedSettings(Settings):
@@ -184,12 +184,11 @@ def load_crossed(
         loaded = CrossedSettings.model_validate_json(json.dumps(to_jsonable_python(tree)))
     except ValidationError as error:
         raise InputError(f"{where}: cannot use the settings: {explain(error, CrossedSettings, tree)}") from None
-    loaded = loaded if sets is None else _only(loaded, sets)
     configs = [loaded.config(entry) for entry in loaded.sets]
     for text in loaded.settings:
         if not any(has_setting(config, text) for config in configs):
             raise InputError(f"setting {text}: no set in this table has this setting; check the key")
-    return loaded
+    return loaded if sets is None else _only(loaded, sets)
 
 
 def _source(source: CrossedSettings | Path | None) -> tuple[str, dict[str, Any]]:
