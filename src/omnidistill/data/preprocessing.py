@@ -100,7 +100,10 @@ class Preprocessing:
         }
 
     def to_tensors(self) -> dict[str, Shaped[Tensor, " _"]]:
-        """Return the tensors to store: `mean/MODALITY` for every centred modality, in 8 bits if that is exact."""
+        """Return the tensors to store: one tensor `mean/MODALITY` for every centred modality.
+
+        Rounded means take 8 bits per value; means that were not rounded stay in float32.
+        """
         return {_MEAN + name: _as_codes(mean)[0] for name, mean in self.means.items()}
 
     def to_meta(self) -> dict[str, Any]:

@@ -42,7 +42,8 @@ def upgraded_config(tree: Mapping[str, Any]) -> dict[str, Any]:
     storage = dict(distill.get("storage") or {})
     if storage:
         storage["kind"] = storage.get("kind", "rows")
-        storage["views"] = storage.get("views", 1) or "auto"
+        if storage["kind"] == "rows":
+            storage["views"] = storage.get("views", 1) or "auto"
         distill["storage"] = storage
     if distill.get("kind") == "task":
         distill |= {"kind": "learn", "outer": {"kind": "task", **dict(distill.pop("task", {}))}}

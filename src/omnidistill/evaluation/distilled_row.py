@@ -30,7 +30,8 @@ def train_on_sets(sets: Sequence[DistilledSet], start: Heads, config: EvaluateCo
     for distilled in sets:
         width = next(iter(start.values())).shape[0]
         with threads_for(len(distilled), {name: start[name].shape[1] for name in distilled.modalities}, width):
-            parts.append(next(distilled.students(start, seed=seed, num_runs=config.num_seeds))[1])
+            num_runs = config.num_seeds if distilled.recipe.num_steps else 1  # a closed form has a single result
+            parts.append(next(distilled.students(start, seed=seed, num_runs=num_runs))[1])
         if published:
             require_finite(parts[-1])
     recipes = [_settings(distilled) for distilled in sets]
@@ -44,6 +45,16 @@ def train_on_sets(sets: Sequence[DistilledSet], start: Heads, config: EvaluateCo
     return TrainedHeads(label, tuple(parts), num_bytes, time.monotonic() - started_at, settings)
 
 
+def train_without_start(
+    sets: Sequence[DistilledSet], start: Heads, config: EvaluateConfig, seed: int
+) -> TrainedHeads | None:
+    """Train students that do not use the initial heads; None if the recipe needs them, or never uses them."""
+    alone = [(distilled, distilled.recipe.without_start()) for distilled in sets]
+    if config.protocol == "paper" or any(recipe is None for _, recipe in alone):
+        return None
+    return train_on_sets([each.with_recipe(recipe) for each, recipe in alone if recipe], start, config, seed)
+
+
 def _settings(distilled: DistilledSet) -> Mapping[str, Any]:
     settings = distilled.recipe.model_dump(mode="json")
-    return {name: settings[name] for name in ("num_steps", "step_sizes") if name in settings}
+    return {name: settings[name] for name in ("num_steps", "step_sizes", "ridges", "weight") if name in settings}

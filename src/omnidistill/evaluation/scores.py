@@ -67,7 +67,7 @@ class Scoring:
         """Return the metrics and queries for the test split.
 
         Raises:
-            InputError: a cut-off that the settings name exceeds the size of a gallery.
+            InputError: a metric R@K in the settings has a K larger than a gallery.
         """
         items, codes = items_of(test, evaluate.gallery), test.group_codes.cpu()
         check_cut_offs(evaluate.metrics, items)
@@ -124,11 +124,11 @@ class Scoring:
 def score_rows(
     rows: Mapping[str, TrainedHeads], test: FeatureSet, evaluate: EvaluateConfig | None = None
 ) -> dict[str, RowScores]:
-    """Score every row on the test split.
+    """Score every row of a results table on the test split.
 
     Args:
-        rows: trained heads by row name; must include "zero_shot", "distilled" and "full".
-        test: rows of the test split.
+        rows: the trained heads of each table row, by its name; must include "zero_shot", "distilled" and "full".
+        test: the test split.
         evaluate: metrics and gallery; None selects the default values.
 
     Returns:
@@ -143,7 +143,8 @@ def score_rows(
     scoring = Scoring.of(test, evaluate)
     measured = {name: rank_runs(row, test, evaluate.gallery) for name, row in rows.items()}
     hits = {name: scoring.hits(runs) for name, runs in measured.items()}
-    hits["distilled"] = mean_unit(hits["distilled"])
+    sets = [name for name in rows if name.startswith("distilled")]
+    hits |= {name: mean_unit(hits[name]) for name in sets}
     zero_shot = [each[:1] for each in hits["zero_shot"]]
     scores: dict[str, RowScores] = {}
     for name, row in rows.items():
@@ -162,7 +163,7 @@ def score_rows(
             settings=row.settings,
             differences={other: scoring.difference(hits[name], hits[other]) for other in others},
             gain_retained_own=own,
-            coverage=Coverage.of_sets(1) if name == "distilled" else Coverage.of_runs(row.num_runs),
+            coverage=Coverage.of_sets(1) if name in sets else Coverage.of_runs(row.num_runs),
         )
     return scores
 

@@ -24,7 +24,7 @@ from omnidistill.data.fingerprint import fingerprint
 from omnidistill.distillation.budget import parse_budget
 from omnidistill.distillation.shipped_bytes import initial_heads_bytes
 from omnidistill.evaluation.baselines import Baseline
-from omnidistill.evaluation.distilled_row import train_on_sets
+from omnidistill.evaluation.distilled_row import train_on_sets, train_without_start
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.run_scores import MEAN, RunScores
 from omnidistill.evaluation.scores import Scoring, score_rows
@@ -50,7 +50,7 @@ from omnidistill.report.run_table import to_csv, to_markdown
 
 _ORDER = (
     *("zero_shot", "random", "low_rank", "equal_bytes", "equal_bytes_4_bit", "cca", "cca_infonce", "cca_stacked"),
-    *("distilled", "full_own", "full", "best"),
+    *("distilled", "distilled_alone", "full_own", "full", "best"),
 )
 
 
@@ -158,6 +158,8 @@ def evaluate(
     requested = table_baselines(named_baselines(baselines), [result.config], config)
     rows = train_rows(result, features, start, config, requested, dict(shared or {}), shown(progress))
     needs_start = {table_key(baseline): baseline.needs_start for baseline in requested}
+    needs_start["distilled"] = any(distilled.recipe.uses_start for distilled in result.sets)
+    needs_start["distilled_alone"] = False
     of_rows = score_rows(rows, test, config)
     scores = facts.evolve(
         num_seeds=config.num_seeds,
@@ -234,7 +236,12 @@ def train_rows(
         seconds = students.seconds + sum(result.seconds.get(stage, 0.0) for stage in ("experts", "distill"))
         label = f"{result.config.method}, {result.sets[0].size} rows"
         trained["distilled"] = replace(students, label=label, seconds=seconds)
+        names.append("distilled")
+        if (alone := train_without_start(result.sets, start, config, seed)) is not None:
+            label = f"{label}, without initial heads"
+            trained["distilled_alone"] = replace(alone, label=label, seconds=seconds)
+            names.append("distilled_alone")
         progress.advance(1, row="distilled")
     order = [*_ORDER[: _ORDER.index("distilled")], *(name for name in names if name not in _ORDER)]
     order += [*_ORDER[_ORDER.index("distilled") :]]
-    return {name: trained[name] for name in order if name in names or name == "distilled"}
+    return {name: trained[name] for name in order if name in names}

@@ -52,6 +52,11 @@ class AnchorMethod(Method):
     start_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share c of the loss that is computed on the heads stacked on the initial heads; 0: the initial heads are not
     used for learning."""
+    weight: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Weight of the set when its heads are stacked on initial heads; 1: trained heads do not use the initial heads;
+    absent: chosen on validation."""
+    keep_width: bool = False
+    """Whether stacked heads are cut to the width of the initial heads."""
     cca_ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.1, 0.3, 1.0)
     """Candidate ridges of CCA, relative to the mean eigenvalue of each covariance; chosen on validation."""
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.01, 0.03, 0.1, 0.3, 1.0)
@@ -72,17 +77,20 @@ class AnchorMethod(Method):
 
     def placeholder_recipe(self, num_modalities: int) -> Recipe:
         """Return a recipe of kind "anchor", with arbitrary values."""
-        return Anchor(ridges=(1.0,) * num_modalities)
+        return Anchor(ridges=(1.0,) * num_modalities, weight=self.weight or 0.5, keep_width=self.keep_width)
 
     def most_rows(self, train: FeatureSet) -> int:
-        """Return the width of the narrowest modality, or the number of training rows if that is smaller."""
-        return min(len(train), *train.widths.values())
+        """Return the second largest feature width, or the number of training rows if that is smaller.
+
+        No pair of modalities has more canonical directions than this, so more rows would be zero at the start.
+        """
+        return min(len(train), sorted(train.widths.values())[-2])
 
     def run(self, task: Task) -> Distillation:
         """Compute the rows in closed form, learn them, and return the set that validates best.
 
         Raises:
-            InputError: the set is larger than `most_rows`, or its storage expands a row to several views.
+            InputError: the size is below 2 or above the number of training rows, or the storage has several views.
         """
         started_at, train, validation = time.monotonic(), task.development.train, task.development.validation
         self._check(train)
@@ -119,11 +127,10 @@ class AnchorMethod(Method):
         return Distillation(replace(distilled, provenance=provenance), seconds, tuple(records))
 
     def _check(self, train: FeatureSet) -> None:
-        limit = self.most_rows(train)
-        if not 2 <= self.num_stored <= limit:
+        if not 2 <= self.num_stored <= len(train):
             raise InputError(
-                f"distill.size = {self.num_stored}: method 'anchor' creates 2 to {limit} rows for these data "
-                "(the limit is the width of the narrowest modality); choose a size in this range"
+                f"distill.size = {self.num_stored}: method 'anchor' needs at least 2 rows and at most the number of "
+                f"training rows ({len(train)})"
             )
         if self.num_rows != self.num_stored:
             raise InputError("distill.storage.views: method 'anchor' trains on each stored row once; use views = 1")
@@ -151,10 +158,11 @@ class AnchorMethod(Method):
     def _as_set(self, rows: AnchorRows, task: Task) -> DistilledSet:
         """Return the set, with the weight of stacked heads that validates best."""
         validation, expanded, heads = task.development.validation, *rows.solved()
-        weight = max(
+        weight = self.weight or max(
             (float(rows.weight), *_WEIGHTS),
             key=lambda a: validation_score(stack_on(task.start, heads, expanded, a), validation),
         )
-        recipe = Anchor(ridges=tuple(float(ridge) for ridge in rows.ridges), weight=weight)
+        ridges = tuple(float(ridge) for ridge in rows.ridges)
+        recipe = Anchor(ridges=ridges, weight=weight, keep_width=self.keep_width)
         latent = moved({f"rows/{name}": x for name, x in rows.latent.items()}, "cpu")
         return task.as_set(self, latent).with_recipe(recipe)

@@ -50,7 +50,7 @@ class AnchorRows:
 
         Args:
             moments: moments of the training rows.
-            size: number of rows N, at most the smallest p_m.
+            size: number of rows N.
             cca_ridge: ridge of CCA.
             storage: how rows are rounded.
             device: device of the rows.

@@ -110,7 +110,7 @@ def _check_spec(distilled: DistilledSet, method: Method, task: Task, where: str)
 def _check_students(distilled: DistilledSet, task: Task, where: str) -> None:
     for name, matrix in distilled.train(task.start).items():
         shape = tuple(task.start[name].shape)
-        same = matrix.shape[1] == shape[1] and (matrix.shape[0] == shape[0] or not distilled.recipe.needs_start)
+        same = matrix.shape[1] == shape[1] and (matrix.shape[0] == shape[0] or distilled.recipe.kind != "sgd")
         require(same, f"{where}: a student's head for '{name}' has shape {tuple(matrix.shape)}, not {shape}")
         require(bool(matrix.isfinite().all()), f"{where}: a student's head for '{name}' contains NaN or Inf")
 

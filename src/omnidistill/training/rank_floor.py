@@ -52,7 +52,8 @@ def rank_floor(singular_values: Float[Tensor, " k"], rank: int) -> float:
     """
     if rank < 0:
         raise InputError(
-            f"rank of a head update is {rank}; it must be at least 0; pass the number of synthetic rows as the rank"
+            f"rank = {rank}: must be at least 0; pass the number of synthetic rows N, because the update of a head has "
+            "at most rank N"
         )
     floors = _floors(singular_values)
     return float(floors[min(rank, len(floors) - 1)])

@@ -46,6 +46,11 @@ class Cell:
         return self.config.distill.num_stored
 
     @property
+    def needs_start(self) -> bool:
+        """Whether a receiver needs the initial heads in addition to the set."""
+        return self.config.distill.placeholder_recipe(2).uses_start
+
+    @property
     def group(self) -> int:
         """The budget in bytes if there is one, else the size; sets with the same value are compared."""
         return self.size if self.budget is None else self.budget
@@ -93,6 +98,11 @@ class BaselineCell:
             _baseline_cell(given.get(name) or baselines.build(name), self.evaluate, self.seed, self.given)
             for name in self.baseline.needs
         ]
+
+    @property
+    def needs_start(self) -> bool:
+        """Whether a receiver needs the initial heads in addition to the bytes of the row."""
+        return self.baseline.needs_start
 
     @property
     def name(self) -> str:

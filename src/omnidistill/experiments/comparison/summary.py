@@ -102,7 +102,7 @@ class _Row:
         self.scoring = scoring
         self.method, self.size, self.budget, self.group = method, cells[0].size, cells[0].budget, cells[0].group
         self.is_method = isinstance(cells[0], Cell)
-        self.needs_start = isinstance(cells[0], Cell) or cells[0].baseline.needs_start
+        self.needs_start = cells[0].needs_start
         self.results = [results[cell] for cell in cells if cell in results]
         self.failures = [
             Failure(seed=cell.config.seed if isinstance(cell, Cell) else cell.seed, error=failures[cell])

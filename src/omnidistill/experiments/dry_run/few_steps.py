@@ -21,6 +21,7 @@ from omnidistill.experiments.dry_run.cost_estimate import Stage
 from omnidistill.experiments.dry_run.recorder import Record, Recorder
 from omnidistill.experiments.run import load_or_train_experts
 from omnidistill.io.tracking import Progress, SilentProgress
+from omnidistill.methods.anchor import AnchorMethod
 from omnidistill.methods.recipe_choice import TunedMethod
 from omnidistill.models.heads import Heads
 from omnidistill.training.experts import ExpertBuffer, Start, train_experts
@@ -137,7 +138,7 @@ def with_few_steps(config: RunConfig) -> RunConfig:
     are compared on validation get few steps.
     """
     method = config.distill
-    if isinstance(method, LoopSettings):
+    if isinstance(method, LoopSettings | AnchorMethod):
         return config.evolve(distill=method.evolve(iterations=min(method.iterations, _ITERATIONS)))
     if isinstance(method, TunedMethod):
         return config.evolve(distill=method.evolve(max_steps=min(method.max_steps, _STUDENT_STEPS)))
@@ -147,7 +148,7 @@ def with_few_steps(config: RunConfig) -> RunConfig:
 def method_stage(config: RunConfig, recorder: Recorder, seconds: float) -> Stage:
     """Return the stage of a method, with the extrapolated cost; `seconds` is the time that it took with few steps."""
     method, records = config.distill, [r for r in recorder.stages if r.label != "heads" and r.calls]
-    if isinstance(method, LoopSettings):
+    if isinstance(method, LoopSettings | AnchorMethod):
         seconds += sum(_missing_iterations(method, record.durations) for record in records)
         return Stage("distill", len(records) * method.iterations, "iterations", seconds)
     if isinstance(method, TunedMethod):
@@ -157,7 +158,7 @@ def method_stage(config: RunConfig, recorder: Recorder, seconds: float) -> Stage
     return Stage("distill", method.num_stored, "rows", seconds)
 
 
-def _missing_iterations(method: LoopSettings, durations: Sequence[float]) -> float:
+def _missing_iterations(method: LoopSettings | AnchorMethod, durations: Sequence[float]) -> float:
     """Return the seconds for the iterations and validations that the dry run skipped.
 
     The loop also validates before the first iteration and after the last one.

@@ -38,12 +38,13 @@ class Anchor(Recipe):
     """Ridge regression to shared anchors, in closed form; given heads are stacked with the result."""
 
     cites: ClassVar[tuple[str, ...]] = ("kip", "frepo")
-    needs_start: ClassVar[bool] = False
 
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)]
     """Ridge of each modality, relative to the mean squared length of its rows."""
-    weight: Annotated[float, Field(ge=0, le=1)] = 0.7
-    """Weight of the set when its heads are stacked on given heads."""
+    weight: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """Weight of the set when its heads are stacked on given heads; 1: given heads are ignored."""
+    keep_width: bool = False
+    """Whether stacked heads are cut to the width of the given heads."""
     num_steps: Literal[0] = 0
     """The solution is a closed form, without steps."""
 
@@ -63,6 +64,10 @@ class Anchor(Recipe):
             data: rows, targets and objective, on the same device.
             width: if given, the stacked heads are cut to this width.
         """
+        if not self.uses_start:
+            return self.heads(data, width)
+        if width is None and self.keep_width:
+            width = len(next(iter(start.values())))
         heads = stack_on(start, self.heads(data), data.rows, self.weight)
         return heads if width is None else cut(heads, data.rows, width)
 
@@ -77,9 +82,20 @@ class Anchor(Recipe):
         MapRegression(ridges=self.ridges).train_modules(modules, data, seed=seed)
 
     @property
+    def uses_start(self) -> bool:
+        """Whether the weight of given heads is above zero."""
+        return self.weight < 1
+
+    def without_start(self) -> Anchor | None:
+        """Return the same recipe with weight 1; None if it has this weight already."""
+        return self.evolve(weight=1.0) if self.uses_start else None
+
+    @property
     def title(self) -> str:
-        """Short description: the ridges."""
-        return f"ridge regression to anchors, ridges {', '.join(f'{ridge:.3g}' for ridge in self.ridges)}"
+        """Short description: the ridges, and the weight in stacked heads."""
+        ridges = ", ".join(f"{ridge:.3g}" for ridge in self.ridges)
+        stacked = f"; weight {self.weight:g} when stacked on given heads" if self.uses_start else ""
+        return f"ridge regression to anchors, ridges {ridges}{stacked}"
 
 
 def stack_on(

@@ -12,7 +12,7 @@ Shapes: N rows, p_m feature width, d embedding width, b inputs per step.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
@@ -29,8 +29,6 @@ from omnidistill.training.recipes.recipe import Recipe, StackedHeads, TrainingRo
 @recipes.register("map")
 class MapRegression(Recipe):
     """Regression of any torch modules to the heads of `anchor`, on mixtures of rows and noise."""
-
-    needs_start: ClassVar[bool] = True
 
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)]
     """Ridge of each modality, as in the recipe "anchor"."""

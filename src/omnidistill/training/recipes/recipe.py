@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from jaxtyping import Float, Int
 from pydantic import Field
@@ -48,12 +48,17 @@ class TrainingRows:
 class Recipe(Component):
     """How to train models on a set."""
 
-    needs_start: ClassVar[bool] = True
-    """Whether training needs initial heads."""
-    added: ClassVar[tuple[str, ...]] = ()
-
     num_steps: Annotated[int, Field(ge=0)]
     """Number of training steps; 0 for a solution in closed form."""
+
+    @property
+    def uses_start(self) -> bool:
+        """Whether the result of `students` depends on the initial heads."""
+        return True
+
+    def without_start(self) -> Recipe | None:
+        """Return the same recipe without use of initial heads; None if it needs them or does not use them anyway."""
+        return None
 
     @abstractmethod
     def students(
