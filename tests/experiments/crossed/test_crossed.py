@@ -232,8 +232,9 @@ def test_progress_names_the_work_and_the_remaining_time(tmp_path: Path) -> None:
             labels.append(label)
 
     crossed_of(features(2), sets=["random"], models=["own"], parts=["table"], recipes=["own"], progress=Recorder())
-    assert any(label.startswith("1/4 random 8 rows / set / own: ") for label in labels)
-    assert any("(about 0 s left)" in label and label.endswith("/ own / own: train") for label in labels)
+    assert any(label.startswith("1/4 initial / start / any-8: ") for label in labels)
+    assert any(label.startswith("3/4 (about ") and " random 8 rows / set / own: " in label for label in labels)
+    assert any("left) random 8 rows / own / own: train" in label for label in labels)
 
 
 # what is stored and shown

@@ -75,7 +75,8 @@ def test_networks_are_drawn_from_the_stream_alone() -> None:
 def test_works_are_planned_once_and_a_set_comes_before_its_models() -> None:
     data = features(2)
     settings = CrossedSettings(
-        sets=(SetEntry(preset="anchor", size=6), SetEntry(preset="random", size=6)), models=("mlp-2", "own", "seed-1", "random")
+        sets=(SetEntry(preset="anchor", size=6), SetEntry(preset="random", size=6)),
+        models=("mlp-2", "own", "seed-1", "random"),
     )
     works, cells = plan(settings, {entry.name: resolve_size(settings.config(entry), data) for entry in settings.sets})
     assert len(set(works)) == len(works)

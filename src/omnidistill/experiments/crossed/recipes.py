@@ -63,9 +63,9 @@ def by_own_recipe(
             recipe = _map_recipe(recipe.ridges, settings)
         return outputs_of_modules(_trained_networks(changed, recipe, start, settings.seed)), chosen
     heads = start_heads(start)
-    if changed.recipe.needs_start:
-        return outputs_of_heads(changed.train(heads, settings.seed)), chosen
-    return outputs_of_heads(changed.recipe.heads(_rows_like(changed, heads), width)), chosen
+    if isinstance(changed.recipe, Anchor):  # new heads; the recipe "stacked" stacks them on the start
+        return outputs_of_heads(changed.recipe.heads(_rows_like(changed, heads), width)), chosen
+    return outputs_of_heads(changed.train(heads, settings.seed)), chosen
 
 
 def varied(distilled: DistilledSet, variant: str) -> DistilledSet:

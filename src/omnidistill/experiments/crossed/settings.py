@@ -37,6 +37,7 @@ _OF_SETS = ("distill", "experts")
 
 Overrides = Annotated[tuple[str, ...], AfterValidator(split_tables)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(gt=0, le=1)]
 
 
 class SetEntry(Settings):
@@ -84,7 +85,7 @@ class CrossedSettings(Settings):
     """Largest candidate number of steps of the recipe "sgd" for networks."""
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
     """Candidate ridges of the recipes "anchor", "stacked" and "map", chosen on validation."""
-    weights: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.5, 0.6, 0.7, 0.8, 0.9)
+    weights: Annotated[tuple[Weight, ...], Field(min_length=1)] = (0.5, 0.6, 0.7, 0.8, 0.9)
     """Candidate weights of the set in stacked heads, chosen on validation."""
     hidden: Count = 512
     """Width of the hidden layers of networks."""
