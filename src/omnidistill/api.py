@@ -20,6 +20,7 @@ from omnidistill.evaluation.directions import rank_directions, recall, recalls
 from omnidistill.evaluation.retrieval import rank
 from omnidistill.experiments.comparison import Compared, compare
 from omnidistill.experiments.config import ComparisonConfig, MethodEntry, RunConfig, load_config
+from omnidistill.experiments.crossed import CrossedSettings, CrossedTable, SetEntry, crossed
 from omnidistill.experiments.estimator import Distiller
 from omnidistill.experiments.evaluate_run import Evaluation, evaluate
 from omnidistill.experiments.run import (
@@ -47,6 +48,8 @@ __all__ = [
     "Baseline",
     "Compared",
     "ComparisonConfig",
+    "CrossedSettings",
+    "CrossedTable",
     "Development",
     "DistillResult",
     "DistilledSet",
@@ -76,6 +79,7 @@ __all__ = [
     "Run",
     "RunConfig",
     "Selector",
+    "SetEntry",
     "Similarity",
     "Start",
     "Storage",
@@ -83,6 +87,7 @@ __all__ = [
     "baselines",
     "bptt_rollout",
     "compare",
+    "crossed",
     "datasets",
     "distill",
     "dual_rollout",

@@ -66,7 +66,7 @@ def render_page(runs: Sequence[RunView]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["csp_hash"] = _csp_hash
+    environment.filters["csp_hash"] = csp_hash
     data = runs[0].scores.data
     tables = _shared_tables([run.scores for run in runs if run.scored])
     together = list(zip(labels, runs, strict=True)) if len(runs) > 1 else []
@@ -146,7 +146,7 @@ def _source(environment: Environment, name: str) -> Markup:
     return Markup(environment.loader.get_source(environment, name)[0])
 
 
-def _csp_hash(content: str) -> str:
+def csp_hash(content: str) -> str:
     """Return the hash of an inline style or script, in the format of a content security policy."""
     digest = hashlib.sha256(str(content).encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"

@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from omnidistill.cli.commands.compare_crossed import add_crossed_options, is_crossed, run_crossed
 from omnidistill.cli.options import add_device, add_dry_run, add_engine, add_json, names, numbers, set_of
 from omnidistill.cli.output import print_estimate, print_table, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
@@ -22,6 +23,7 @@ def add(group: CommandGroup) -> None:
         examples=(
             "omnidistill compare emoji --preset quick -o CMP --dry-run",
             "omnidistill compare SET --methods recommended,apm,k-medoids --sizes 100,200 -o CMP",
+            "omnidistill compare SET --preset crossed --models linear --parts table -o CMP",
         ),
     )
     parser.add_argument(
@@ -83,6 +85,7 @@ def add(group: CommandGroup) -> None:
         action="store_true",
         help="resume an interrupted comparison in the output folder, or add another comparison to the folder",
     )
+    add_crossed_options(parser)
     add_device(parser)
     add_dry_run(parser)
     add_json(parser)
@@ -99,6 +102,8 @@ def run(options: argparse.Namespace) -> int:
 
     With `--dry-run`, only print the estimated cost.
     """
+    if is_crossed(options):
+        return run_crossed(options)
     from omnidistill.api import compare
     from omnidistill.report.comparison_table import to_rich
 

@@ -133,12 +133,12 @@ def compare(
                 f"{argument('engine')}: an engine with several processes needs an output folder; pass a folder"
             )
         if root is not None:
-            _open_folder(root, features, resume)
+            open_folder(root, features, resume)
         on_device = features.to(chosen_device)
         heads_folder = root and root / "heads"
         start = load_or_create_heads(on_device, base, heads_folder, given, display)
         if given is None:
-            _require_settings(start, base, heads_folder)
+            require_settings(start, base, heads_folder)
         store = MemoryStore() if root is None else FolderStore(root)
         inputs = ComparisonContext(on_device, start, store, start.meta)
         rows = plan_baselines(comparison, base.evaluate, cells, on_device, start)
@@ -177,7 +177,7 @@ def base_config(comparison: ComparisonConfig) -> RunConfig:
     )
 
 
-def _open_folder(folder: Path, data: FeatureSet, resume: bool) -> None:
+def open_folder(folder: Path, data: FeatureSet, resume: bool) -> None:
     """Create the folder of a comparison, or check that an existing one belongs to these data."""
     path = folder / "comparison.lock.json"
     fingerprints = {"data": fingerprint(data), "test": fingerprint(data, ("test",))}
@@ -195,7 +195,7 @@ def _open_folder(folder: Path, data: FeatureSet, resume: bool) -> None:
     write_atomic(path, json.dumps(fingerprints).encode())
 
 
-def _require_settings(start: InitialHeads, base: RunConfig, folder: Path | None) -> None:
+def require_settings(start: InitialHeads, base: RunConfig, folder: Path | None) -> None:
     """Check that stored heads were pre-trained with these settings; heads given by the user are not checked."""
     stored, expected = start.meta.get("config"), base.heads.model_dump(mode="json")
     if isinstance(stored, dict) and stored != expected:

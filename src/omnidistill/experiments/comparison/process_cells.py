@@ -76,9 +76,14 @@ def _failure(result: Callable[[], None]) -> str | None:
     try:
         result()
     except Exception as error:
-        name = "" if isinstance(error, OmnidistillError) else f"{type(error).__name__} "
-        return " ".join(f"{name}{error}".split())
+        return error_line(error)
     return None
+
+
+def error_line(error: Exception) -> str:
+    """Return the message of an error as one line. Only errors of other packages are shown with their type."""
+    name = "" if isinstance(error, OmnidistillError) else f"{type(error).__name__} "
+    return " ".join(f"{name}{error}".split())
 
 
 def _kind(cell: AnyCell) -> str:

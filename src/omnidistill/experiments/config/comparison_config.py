@@ -117,6 +117,8 @@ def load_comparison(
         InputError: a name, method or setting is unknown; the message suggests the closest known name.
     """
     name, where, tree = _source(source, preset)
+    if tree.get("kind") == "crossed":
+        raise InputError(f"{where}: describes a crossed table; use the function 'crossed' instead of 'compare'")
     given = {key: value for key, value in given.items() if value is not None}
     if isinstance(source, ComparisonConfig) and not given and not methods:
         return name, source

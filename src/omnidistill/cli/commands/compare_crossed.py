@@ -1,0 +1,96 @@
+"""The crossed table of the `compare` command: `--preset crossed`, or a TOML file with `kind = "crossed"`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from omnidistill.cli.options import names, set_of
+from omnidistill.cli.output import progress, typed_command
+from omnidistill.cli.parser import Parser
+from omnidistill.core.arguments import argument
+from omnidistill.core.errors import InputError
+
+_ONLY_CROSSED = ("recipes", "models", "parts")
+_NEVER_CROSSED = ("sizes", "bytes", "students", "metrics", "layout")
+
+
+def add_crossed_options(parser: Parser) -> None:
+    """Add the options that select parts of a crossed table."""
+    parser.add_argument(
+        "--recipes",
+        type=names,
+        metavar="A,B",
+        help="with --preset crossed: recipes to use, of own,sgd,anchor,stacked,map (default: all)",
+    )
+    parser.add_argument(
+        "--models",
+        type=names,
+        metavar="A,B",
+        help="with --preset crossed: models to train, for example linear, or own,seed-1,width-64,mlp-2 (default: all)",
+    )
+    parser.add_argument(
+        "--parts",
+        type=names,
+        metavar="A,B",
+        help="with --preset crossed: parts to compute, of table,robustness,mismatch (default: all)",
+    )
+
+
+def is_crossed(options: argparse.Namespace) -> bool:
+    """Return whether the options ask for a crossed table.
+
+    Raises:
+        InputError: an option does not apply to the comparison.
+    """
+    from omnidistill.experiments.config.toml_files import read_file
+    from omnidistill.experiments.crossed.settings import NAME
+
+    in_file = options.config is not None and read_file(options.config).get("kind") == NAME
+    crossed = options.preset == NAME or in_file
+    given = _given(options, _NEVER_CROSSED if crossed else _ONLY_CROSSED)
+    if given:
+        place = "a crossed table" if crossed else "this comparison; it needs --preset crossed"
+        raise InputError(f"{argument(given[0])}: does not apply to {place}")
+    if crossed and (options.dry_run or options.engine != "local"):
+        option = argument("dry_run", True) if options.dry_run else argument("engine")
+        raise InputError(f"{option}: does not apply to a crossed table, which runs in one process; omit it")
+    if crossed and options.seeds is not None and len(options.seeds) != 1:
+        raise InputError(f"{argument('seeds')}: a crossed table has one seed; pass one number")
+    return crossed
+
+
+def run_crossed(options: argparse.Namespace) -> int:
+    """Compute the missing parts of a crossed table, and print it. Return 1 if a result failed."""
+    from omnidistill.api import crossed
+
+    result = crossed(
+        set_of(options.set),
+        sets=options.methods,
+        recipes=options.recipes,
+        models=options.models,
+        parts=options.parts,
+        settings=options.set_values or (),
+        config=options.config,
+        seed=None if options.seeds is None else options.seeds[0],
+        heads=options.heads,
+        folder=options.output,
+        resume=options.resume,
+        device=options.device,
+        progress=progress(),
+        command=typed_command(),
+    )
+    if options.json:
+        print(json.dumps(result.to_json(), allow_nan=False))
+    else:
+        print(result.table())
+        print(f"\ntable  {result.file('.md')} (also .json)\npage   {result.file('.html')}")
+    for work, error in result.failures.items():
+        print(f"omnidistill: {work}: {error}", file=sys.stderr)
+    return 1 if result.failures else 0
+
+
+def _given(options: argparse.Namespace, names: Sequence[str]) -> list[str]:
+    return [name for name in names if getattr(options, name) is not None]

@@ -1,0 +1,255 @@
+"""Train a model on a set: by the set's own recipe, or by a recipe whose settings are chosen on validation.
+
+    own       the recipe of the set, unchanged or with one change (learning rate, steps, ...)
+    sgd       SGD on InfoNCE; step size and number of steps are chosen
+    anchor    ridge regression to anchors; one ridge for all modalities is chosen
+    stacked   the same, stacked on the initial heads and cut to their width; ridge and weight are chosen
+    map       regression of networks to the heads of "anchor"; the ridge is chosen
+
+Shapes: N rows, p_m feature width, d embedding width, b rows per step.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeGuard
+
+import torch
+from jaxtyping import Int
+from torch import nn
+
+from omnidistill.core.json_value import Json
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.distillation import DistilledSet
+from omnidistill.evaluation.validation import choose_recipe, doubling_steps, validation_score
+from omnidistill.experiments.crossed.models import Outputs, outputs_of_heads, outputs_of_modules, validation_score_of
+from omnidistill.experiments.crossed.settings import CrossedSettings
+from omnidistill.models.heads import Heads, stack
+from omnidistill.models.objectives import InfoNCE
+from omnidistill.models.similarities import FixedIdentity, SharedGroups
+from omnidistill.models.storages import RowStorage
+from omnidistill.training.recipes import Recipe, Sgd, TrainingRows
+from omnidistill.training.recipes.anchor_regression import Anchor
+from omnidistill.training.recipes.map_regression import MapRegression
+from omnidistill.training.rollout.students import draw_batches
+
+Trained = tuple[Outputs, dict[str, Json]]
+"""A trained model, and the settings that were chosen for it."""
+Networks = dict[str, nn.Module]
+
+_USUAL_BATCH = 128
+
+
+def by_own_recipe(
+    distilled: DistilledSet, start: Heads | Networks, width: int, variant: str, settings: CrossedSettings
+) -> Trained:
+    """Train a model by the recipe of the set.
+
+    Args:
+        distilled: the set.
+        start: heads or networks before training. With the recipe "anchor", heads are only used for their device.
+        width: width of the outputs.
+        variant: name of a change to the recipe, see `varied`; "" for none.
+        settings: settings of the crossed table.
+    """
+    changed = varied(distilled, variant)
+    chosen: dict[str, Json] = {"recipe": changed.recipe.title}
+    if is_networks(start):
+        recipe = changed.recipe
+        if isinstance(recipe, Anchor):
+            recipe = _map_recipe(recipe.ridges, settings)
+        return outputs_of_modules(_trained_networks(changed, recipe, start, settings.seed)), chosen
+    heads = start_heads(start)
+    if isinstance(changed.recipe, Anchor):  # new heads; the recipe "stacked" stacks them on the start
+        return outputs_of_heads(changed.recipe.heads(_rows_like(changed, heads), width)), chosen
+    return outputs_of_heads(changed.train(heads, settings.seed)), chosen
+
+
+def varied(distilled: DistilledSet, variant: str) -> DistilledSet:
+    """Return the set with a changed recipe.
+
+    Args:
+        distilled: the set.
+        variant: "" for no change, "rate/2", "rate*2", "steps/2", "steps*2", "shuffled" (each student draws its own
+            batches), "no-views" (only stored rows are used), "ridge/2" or "ridge*2".
+    """
+    recipe = distilled.recipe
+    factor = 2.0 if variant.endswith("*2") else 0.5
+    if variant == "no-views":
+        assert isinstance(distilled.spec.storage, RowStorage)
+        spec = replace(distilled.spec, storage=distilled.spec.storage.evolve(views=1), similarity=FixedIdentity())
+        plain = replace(distilled, spec=spec, tensors=_without_similarity(distilled))
+        assert isinstance(recipe, Sgd)
+        return plain.with_recipe(recipe.evolve(batch_size=min(recipe.batch_size, len(plain))))
+    changes: dict[str, object] = {}
+    if variant.startswith("rate") and isinstance(recipe, Sgd):
+        changes["step_sizes"] = tuple(factor * size for size in recipe.step_sizes)
+    elif variant.startswith("steps"):
+        changes["num_steps"] = max(1, round(factor * recipe.num_steps))
+    elif variant == "shuffled":
+        changes["order"] = None
+    elif variant.startswith("ridge") and isinstance(recipe, Anchor):
+        changes["ridges"] = tuple(factor * ridge for ridge in recipe.ridges)
+    return distilled.with_recipe(recipe.evolve(**changes)) if changes else distilled
+
+
+def by_sgd(
+    distilled: DistilledSet, start: Heads | Networks, validation: FeatureSet, settings: CrossedSettings
+) -> Trained:
+    """Train a model by SGD on InfoNCE, with step size and number of steps chosen on validation.
+
+    Real rows keep their groups as targets; all other sets get the identity, as for pairs of unknown origin.
+    """
+    plain = as_infonce_set(distilled, settings.evaluate.tau)
+    if is_networks(start):
+        return _networks_by_sgd(plain, start, validation, settings)
+    choice = choose_recipe(
+        plain,
+        start_heads(start),
+        validation,
+        settings.learning_rates,
+        doubling_steps(settings.max_steps),
+        num_runs=1,
+    )
+    heads = choice.distilled.train(start_heads(start), settings.seed)
+    return outputs_of_heads(heads), {"recipe": choice.distilled.recipe.title}
+
+
+def as_infonce_set(distilled: DistilledSet, tau: float) -> DistilledSet:
+    """Return the set with InfoNCE as its objective and a recipe "sgd" with arbitrary values."""
+    grouped = isinstance(distilled.spec.similarity, SharedGroups)
+    recipe = Sgd(
+        step_sizes=(1.0,) * len(distilled.modalities), num_steps=1, batch_size=min(_USUAL_BATCH, len(distilled))
+    )
+    similarity = distilled.spec.similarity if grouped else FixedIdentity()
+    spec = replace(distilled.spec, objective=InfoNCE(tau=tau), similarity=similarity, recipe=recipe)
+    return replace(distilled, spec=spec, tensors=distilled.tensors if grouped else _without_similarity(distilled))
+
+
+def by_anchors(
+    distilled: DistilledSet, start: Heads, width: int, validation: FeatureSet, settings: CrossedSettings
+) -> Trained:
+    """Compute heads by ridge regression to anchors, with the ridge that validates best."""
+    recipe, heads = _best_anchor(distilled, start, width, validation, settings)
+    return outputs_of_heads(heads), {"ridge": recipe.ridges[0]}
+
+
+def by_stacking(distilled: DistilledSet, start: Heads, validation: FeatureSet, settings: CrossedSettings) -> Trained:
+    """Stack the heads of "anchor" on the start, cut to its width, with the ridge and weight that validate best."""
+    width = len(next(iter(start.values())))
+    recipe, _ = _best_anchor(distilled, start, None, validation, settings)
+    rows = _rows_like(distilled, start)
+    stacked = {weight: recipe.evolve(weight=weight).stacked(start, rows, width) for weight in settings.weights}
+    weight = max(stacked, key=lambda each: validation_score(stacked[each], validation))
+    return outputs_of_heads(stacked[weight]), {"ridge": recipe.ridges[0], "weight": weight}
+
+
+def by_map(
+    distilled: DistilledSet, start: Networks, width: int, validation: FeatureSet, settings: CrossedSettings
+) -> Trained:
+    """Train networks by regression to the heads of "anchor", with the ridge for which these heads validate best."""
+    anchor, _ = _best_anchor(distilled, validation.features, width, validation, settings)
+    recipe = _map_recipe(anchor.ridges, settings)
+    return outputs_of_modules(_trained_networks(distilled, recipe, start, settings.seed)), {"ridge": anchor.ridges[0]}
+
+
+def infonce_steps(
+    networks: Networks,
+    rows: TrainingRows,
+    optimiser: torch.optim.Optimizer,
+    batches: Int[torch.Tensor, "T b"],
+) -> Iterator[int]:
+    """Take one step of an optimiser per batch, on the objective of the rows; yield the number of steps done.
+
+    Args:
+        networks: one per modality, trained in place.
+        rows: rows, targets and objective, on the device of the networks.
+        optimiser: an optimiser of the parameters of all networks.
+        batches: numbers of the rows of every step, on the same device.
+    """
+    for step, indices in enumerate(batches):
+        with torch.enable_grad():
+            outputs = stack({name: networks[name](x[indices]) for name, x in rows.rows.items()})
+            optimiser.zero_grad()
+            rows.objective.value(outputs, rows.targets(indices)).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        yield step + 1
+
+
+def parameters_of(networks: Networks) -> list[nn.Parameter]:
+    """Return the parameters of all networks."""
+    return [parameter for each in networks.values() for parameter in each.parameters()]
+
+
+def is_networks(start: Heads | Networks) -> TypeGuard[Networks]:
+    """Return whether the model consists of networks instead of heads."""
+    return any(isinstance(each, nn.Module) for each in start.values())
+
+
+def start_heads(start: Heads | Networks) -> Heads:
+    """Return the heads of a linear model, with the type that a checker needs."""
+    return {name: each for name, each in start.items() if isinstance(each, torch.Tensor)}
+
+
+def _networks_by_sgd(
+    distilled: DistilledSet, start: Networks, validation: FeatureSet, settings: CrossedSettings
+) -> Trained:
+    """Choose step size and steps for networks as `choose_recipe` does for heads, and return the best networks."""
+    recipe, rows = distilled.recipe, distilled.training_rows(validation.device)
+    assert isinstance(recipe, Sgd)
+    steps = doubling_steps(settings.max_network_steps)
+    order = Streams(settings.seed)["crossed/networks"]
+    batches = draw_batches(len(distilled), recipe.batch_size, steps[-1], order).to(validation.device)
+    best_score, best, chosen = -1.0, start, dict[str, Json]()
+    for rate in settings.learning_rates:
+        networks, peak, since = copy.deepcopy(start), -1.0, 0
+        for done in infonce_steps(networks, rows, torch.optim.SGD(parameters_of(networks), lr=rate), batches):
+            if done not in steps:
+                continue
+            if not all(bool(torch.isfinite(each).all()) for each in parameters_of(networks)):
+                break
+            score = validation_score_of(outputs_of_modules(networks), validation)
+            peak, since = (score, 0) if score > peak else (peak, since + 1)
+            if score > best_score:
+                best_score, best, chosen = score, copy.deepcopy(networks), {"step_size": rate, "num_steps": done}
+            if since == 3:
+                break
+    return outputs_of_modules(best), chosen
+
+
+def _best_anchor(
+    distilled: DistilledSet,
+    like: Mapping[str, torch.Tensor],
+    width: int | None,
+    validation: FeatureSet,
+    settings: CrossedSettings,
+) -> tuple[Anchor, Heads]:
+    """Return the recipe with the ridge that validates best, and its heads; `like` determines the device."""
+    rows = _rows_like(distilled, like)
+    tried = []
+    for ridge in settings.ridges:
+        recipe = Anchor(ridges=(ridge,) * len(distilled.modalities))
+        heads = recipe.heads(rows, width)
+        tried.append((validation_score(heads, validation), recipe, heads))
+    _, recipe, heads = max(tried, key=lambda each: each[0])
+    return recipe, heads
+
+
+def _trained_networks(distilled: DistilledSet, recipe: Recipe, start: Networks, seed: int) -> Networks:
+    trained: Networks = distilled.train(start, seed, recipe=recipe)
+    return trained
+
+
+def _map_recipe(ridges: Sequence[float], settings: CrossedSettings) -> MapRegression:
+    return MapRegression(ridges=tuple(ridges), num_steps=settings.map_steps)
+
+
+def _rows_like(distilled: DistilledSet, like: Mapping[str, torch.Tensor]) -> TrainingRows:
+    return distilled.training_rows(next(iter(like.values())).device)
+
+
+def _without_similarity(distilled: DistilledSet) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in distilled.tensors.items() if name.startswith("rows/")}

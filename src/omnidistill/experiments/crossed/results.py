@@ -1,0 +1,80 @@
+"""The stored results of a crossed table: one JSON file per work, written atomically, or a dict in memory.
+
+The name of a file contains a digest of everything that determines the result: the work, the settings of its set, the
+settings of the table that affect training, and the initial heads. A result with other settings is another file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from omnidistill.core.json_value import Json
+from omnidistill.experiments.config import RunConfig
+from omnidistill.experiments.crossed.plan import Work
+from omnidistill.experiments.crossed.settings import CrossedSettings
+from omnidistill.io.artifacts import JsonContent, read_json, write_atomic
+
+_NOT_OF_WORKS = {"kind", "sets", "recipes", "models", "parts", "settings", "mismatch_shares", "mismatch_presets"}
+"""Settings of the table that choose works and do not affect their results."""
+
+
+class WorkResult(JsonContent):
+    """Result of a work: recall {"R@K": in [0, 1]} on the test split, seconds, and the settings that were chosen."""
+
+    remedy: ClassVar[str] = "delete the file to compute the result again"
+
+    recall: Mapping[str, float] | None = None
+    seconds: float
+    settings: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Results:
+    """Stores the results of works.
+
+    Attributes:
+        folder: folder of the table; None keeps results in memory.
+        settings: settings of the table.
+        configs: settings of the run of every set, by name.
+        heads: fingerprint of the pre-trained heads.
+    """
+
+    folder: Path | None
+    settings: CrossedSettings
+    configs: Mapping[str, RunConfig]
+    heads: str
+    _memory: dict[Work, WorkResult] = field(default_factory=dict)
+
+    def get(self, work: Work) -> WorkResult | None:
+        """Return the result of a work; None if there is none. Raises InputError if the file is damaged."""
+        path = self._path(work)
+        if work not in self._memory and path is not None and path.exists():
+            self._memory[work] = WorkResult.from_json(read_json(path), str(path))
+        return self._memory.get(work)
+
+    def save(self, work: Work, result: WorkResult) -> None:
+        """Store the result of a work."""
+        self._memory[work] = result
+        if (path := self._path(work)) is not None:
+            write_atomic(path, json.dumps(result.to_json(), indent=1, allow_nan=False).encode())
+
+    def name(self, work: Work) -> str:
+        """Return the name of a work in file names, unique to the work and everything that determines its result."""
+        config = self.configs.get(work.source)
+        key: dict[str, Json] = {
+            "work": [work.source, work.recipe, work.model.name, work.variant, work.share],
+            "config": None if config is None else config.evolve(method="").model_dump(mode="json"),
+            "settings": self.settings.model_dump(mode="json", exclude=_NOT_OF_WORKS),
+            "heads": self.heads,
+        }
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
+        return f"{re.sub('[^a-z0-9]+', '-', work.title.lower()).strip('-')}-{digest}"
+
+    def _path(self, work: Work) -> Path | None:
+        return None if self.folder is None else self.folder / "results" / f"{self.name(work)}.json"

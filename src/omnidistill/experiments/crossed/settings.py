@@ -1,0 +1,217 @@
+"""The settings of a crossed table: its sets, recipes and models, and how recipes and references are tuned.
+
+They are read from `comparisons/crossed.toml` or from a TOML file of the user with the same keys.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_core import to_jsonable_python
+
+from omnidistill.core.arguments import argument
+from omnidistill.core.errors import InputError, nearest
+from omnidistill.core.settings import Count, Positive, Seed, Settings
+from omnidistill.distillation.set_settings import Budget
+from omnidistill.evaluation.protocol import EvaluateConfig
+from omnidistill.experiments.config import RunConfig, SettingValues, has_setting, load_config, split_tables
+from omnidistill.experiments.config.load import as_texts, overridden
+from omnidistill.experiments.config.settings_tree import explain
+from omnidistill.experiments.config.toml_files import packaged_files, read_file, read_toml
+from omnidistill.experiments.crossed.models import Model, expanded
+from omnidistill.training.experts import HeadsConfig
+
+NAME = "crossed"
+"""Name of the comparison preset."""
+CONTROL = "random"
+"""Preset of the random rows with which other sets are compared."""
+RecipeName = Literal["own", "sgd", "anchor", "stacked", "map"]
+PartName = Literal["table", "robustness", "mismatch"]
+RECIPES: tuple[RecipeName, ...] = ("own", "sgd", "anchor", "stacked", "map")
+PARTS: tuple[PartName, ...] = ("table", "robustness", "mismatch")
+_OF_SETS = ("distill", "experts")
+
+Overrides = Annotated[tuple[str, ...], AfterValidator(split_tables)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(gt=0, le=1)]
+
+
+class SetEntry(Settings):
+    """A set of the table: a preset with a size."""
+
+    preset: str
+    """Name of the preset."""
+    size: Count | Budget = 100
+    """Number of rows, or a size budget such as "1%"."""
+    label: str | None = None
+    """Name in the table; None uses preset and size."""
+    settings: Overrides = ()
+    """Settings of the form "key=value"."""
+
+    @property
+    def name(self) -> str:
+        """Unique name of the set in the table."""
+        size = self.size if isinstance(self.size, str) else f"{self.size} rows"
+        return self.label or f"{self.preset} {size}"
+
+
+class CrossedSettings(Settings):
+    """A crossed table."""
+
+    kind: Literal["crossed"] = "crossed"
+    """Distinguishes the file from other comparisons."""
+    sets: Annotated[tuple[SetEntry, ...], Field(min_length=1)]
+    """Sets, in the order of the table. A set is compared with the set "random" of the same size, if there is one."""
+    recipes: Annotated[tuple[RecipeName, ...], Field(min_length=1)] = RECIPES
+    """Recipes: the set's own; SGD on InfoNCE; ridge regression to anchors; the same, stacked on pre-trained heads; and
+    regression of networks to the heads of the anchors ("map")."""
+    models: Annotated[tuple[str, ...], Field(min_length=1)] = ("linear", "mlp")
+    """Models: own, seed-K, width-D, random, random-D, mlp-L, or "linear" and "mlp" for the usual ones."""
+    parts: Annotated[tuple[PartName, ...], Field(min_length=1)] = PARTS
+    """Parts of the result: the table, the robustness of each set's own recipe, and mismatched training pairs."""
+    seed: Seed = 0
+    """Seed for all random streams."""
+    heads: HeadsConfig = HeadsConfig()
+    evaluate: EvaluateConfig = EvaluateConfig(num_seeds=2)
+    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0)
+    """Candidate step sizes of the recipe "sgd", chosen on validation."""
+    max_steps: Count = 2048
+    """Largest candidate number of steps of the recipe "sgd" for linear heads; the candidates are 8, 16, 32, ..."""
+    max_network_steps: Count = 256
+    """Largest candidate number of steps of the recipe "sgd" for networks."""
+    ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+    """Candidate ridges of the recipes "anchor", "stacked" and "map", chosen on validation."""
+    weights: Annotated[tuple[Weight, ...], Field(min_length=1)] = (0.5, 0.6, 0.7, 0.8, 0.9)
+    """Candidate weights of the set in stacked heads, chosen on validation."""
+    hidden: Count = 512
+    """Width of the hidden layers of networks."""
+    map_steps: Annotated[int, Field(ge=0)] = 600
+    """Steps of the recipe "map"."""
+    network_learning_rate: Positive = 1e-3
+    """Learning rate of AdamW for networks that are trained on all rows."""
+    mismatch_shares: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.0, 0.1, 0.2, 0.4)
+    """Shares of the training groups whose rows of one modality are paired with other groups."""
+    mismatch_presets: tuple[str, ...] = ("anchor-coded", "compact")
+    """Presets whose sets are distilled again from mismatched pairs."""
+    settings: Overrides = ()
+    """Settings "distill.KEY=value" or "experts.KEY=value", applied to every set that has them."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CrossedSettings:
+        names = [entry.name for entry in self.sets]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"sets: {name!r} is listed twice; remove one, or give it another label")
+        expanded(self.models)
+        return self
+
+    @property
+    def all_models(self) -> tuple[Model, ...]:
+        """The models, with "linear" and "mlp" replaced by the models that they stand for."""
+        return expanded(self.models)
+
+    def entry(self, name: str) -> SetEntry:
+        """Return the set with this name."""
+        return next(entry for entry in self.sets if entry.name == name)
+
+    def control(self, entry: SetEntry) -> SetEntry | None:
+        """Return the random rows of the same size; None if there are none, or if the set is itself random."""
+        same = [each for each in self.sets if each.preset == CONTROL and each.size == entry.size]
+        return same[0] if same and entry.preset != CONTROL else None
+
+    def config(self, entry: SetEntry) -> RunConfig:
+        """Return the settings of the run that distils a set.
+
+        Raises:
+            InputError: the preset is unknown, or a setting is invalid.
+        """
+        plain = load_config(preset=entry.preset)
+        shared = [text for text in self.settings if has_setting(plain, text)]
+        return load_config(
+            preset=entry.preset,
+            overrides=['evaluate.protocol="ours"', *shared, *entry.settings],
+            seed=self.seed,
+            distill__size=entry.size,
+        ).evolve(heads=self.heads)
+
+
+def load_crossed(
+    source: CrossedSettings | Path | None = None,
+    *,
+    sets: Sequence[str] | None = None,
+    recipes: Sequence[str] | None = None,
+    models: Sequence[str] | None = None,
+    parts: Sequence[str] | None = None,
+    settings: SettingValues = (),
+    seed: int | None = None,
+) -> CrossedSettings:
+    """Return the settings of a crossed table.
+
+    Args:
+        source: complete settings, or a TOML file; None uses the preset of the package.
+        sets: names of sets or of presets in `source` to keep; random rows of the same size are kept with them.
+        recipes, models, parts, seed: values that replace those of `source`; None keeps them.
+        settings: single settings; those of "distill" and "experts" apply to every set that has them.
+
+    Raises:
+        InputError: a set, recipe, model or setting is unknown or invalid.
+    """
+    where, tree = _source(source)
+    for name, values in (("recipes", recipes), ("models", models), ("parts", parts)):
+        if values is not None:
+            tree[name] = list(values)
+    if seed is not None:
+        tree["seed"] = seed
+    _check_names("recipe", "recipes", tree.get("recipes", ()), RECIPES)
+    _check_names("part", "parts", tree.get("parts", ()), PARTS)
+    of_sets: list[str] = []
+    for key, value in overridden(settings):
+        if key.partition(".")[0] in _OF_SETS:
+            of_sets += as_texts({key: value})
+            continue
+        *parents, leaf = key.split(".")
+        section = tree
+        for parent in parents:
+            section = section.setdefault(parent, {})
+            if not isinstance(section, dict):
+                raise InputError(f"settings: '{parent}' is a single value, not a section; check the key '{key}'")
+        section[leaf] = value
+    tree["settings"] = [*tree.get("settings", ()), *of_sets]
+    try:
+        loaded = CrossedSettings.model_validate_json(json.dumps(to_jsonable_python(tree)))
+    except ValidationError as error:
+        raise InputError(f"{where}: cannot use the settings: {explain(error, CrossedSettings, tree)}") from None
+    configs = [loaded.config(entry) for entry in loaded.sets]
+    for text in loaded.settings:
+        if not any(has_setting(config, text) for config in configs):
+            raise InputError(f"setting {text}: no set in this table has this setting; check the key")
+    return loaded if sets is None else _only(loaded, sets)
+
+
+def _source(source: CrossedSettings | Path | None) -> tuple[str, dict[str, Any]]:
+    if isinstance(source, CrossedSettings):
+        return "settings", source.model_dump(mode="json")
+    if source is None:
+        return f"comparison {NAME}", read_toml(packaged_files("comparisons")[NAME], f"comparison {NAME}")
+    return str(source), read_file(source)
+
+
+def _only(loaded: CrossedSettings, sets: Sequence[str]) -> CrossedSettings:
+    known = {entry.name for entry in loaded.sets} | {entry.preset for entry in loaded.sets}
+    _check_names("set", "sets", sets, sorted(known))
+    chosen = [entry for entry in loaded.sets if entry.name in sets or entry.preset in sets]
+    sizes = {entry.size for entry in chosen}
+    kept = [each for each in loaded.sets if each in chosen or (each.preset == CONTROL and each.size in sizes)]
+    return loaded.evolve(sets=tuple(kept))
+
+
+def _check_names(role: str, name: str, given: Iterable[Any], known: Sequence[str]) -> None:
+    for each in given:
+        if each not in known:
+            raise InputError(
+                f"{argument(name)}: unknown {role} '{each}'{nearest(str(each), known)}; known are {'; '.join(known)}"
+            )

@@ -1,0 +1,75 @@
+"""An HTML page with the tables of a crossed table as heat maps; self-contained, without scripts.
+
+The shade of a cell shows its value at the first recall level: gain retained from 0 to 100 %, other measures from the
+smallest to the largest value of the table. Texts from the data are escaped; a content security policy allows only the
+page's own style.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from omnidistill.report.crossed_content import CrossedCell, CrossedContent
+from omnidistill.report.crossed_table import CrossedView, crossed_views, notes, reference_rows
+from omnidistill.report.page import csp_hash
+from omnidistill.report.page_tables import NUM_SHADES
+from omnidistill.report.run_table import human_bytes
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table with the text and shade (None: no value) of every cell."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, str, list[tuple[str, int | None]]]]
+
+
+def render_crossed(content: CrossedContent) -> str:
+    """Return the page as HTML; the same content gives the same bytes."""
+    environment = Environment(
+        loader=PackageLoader("omnidistill.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["csp_hash"] = csp_hash
+    assert environment.loader is not None
+    style, _, _ = environment.loader.get_source(environment, "page.css")
+    return environment.get_template("crossed.html.jinja").render(
+        content=content,
+        tables=[_shaded(view, content) for view in crossed_views(content)],
+        references=reference_rows(content),
+        sizes=[
+            (each.name, each.rows, None if each.bytes is None else human_bytes(each.bytes)) for each in content.sets
+        ],
+        notes=notes(content),
+        style=style,
+    )
+
+
+def _shaded(view: CrossedView, content: CrossedContent) -> _Table:
+    first = content.levels[0]
+    known = [value for row in view.rows for cell in row.cells if (value := _value(view, cell, first)) is not None]
+    low, high = (0.0, 1.0) if view.measure == "gain_retained" else (min(known, default=0), max(known, default=0))
+
+    def shade(cell: CrossedCell | None) -> int | None:
+        value = _value(view, cell, first)
+        if value is None:
+            return None
+        height = (value - low) / (high - low) if high > low else 0.0
+        return round(NUM_SHADES * min(max(height, 0.0), 1.0))
+
+    rows = [
+        (row.recipe, row.set, [(view.text(cell, content.levels), shade(cell)) for cell in row.cells])
+        for row in view.rows
+    ]
+    return _Table(view.title, view.columns, rows)
+
+
+def _value(view: CrossedView, cell: CrossedCell | None, level: str) -> float | None:
+    values = None if cell is None else view.values(cell)
+    return None if values is None else values.get(level)
