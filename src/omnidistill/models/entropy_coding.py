@@ -33,7 +33,7 @@ _MOST_PER_BYTE = 64  # in addition; no table other than one of equal integers co
 
 def ideal_bits(levels: Int[Tensor, "N p"]) -> float:
     """Return the size of the code in bits, without padding: the entropy of the table times the number of integers."""
-    counts = torch.bincount(levels.abs().flatten(), minlength=LARGEST + 1).double().cpu()
+    counts = torch.bincount(levels.abs().flatten(), minlength=LARGEST + 1).cpu().double()
     total, nonzero = counts.sum(), counts[counts > 0]
     return float((nonzero * (total / nonzero).log2()).sum() + counts[1:].sum())
 

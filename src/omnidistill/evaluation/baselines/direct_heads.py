@@ -23,6 +23,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from omnidistill.core.device import device_of
 from omnidistill.core.settings import Count, Positive
 from omnidistill.core.streams import Streams
 from omnidistill.core.threads import threads_for
@@ -76,7 +77,7 @@ class DirectMatrices(LearnableHeads):
         """
         heads = canonical_cca_heads(moments, rank, ridge)
         scaled = {name: (w / w.square().mean().sqrt()).to(rows[name]) for name, w in heads.items()}
-        logit = next(iter(rows.values())).new_tensor(FIRST_LOGIT)
+        logit = torch.tensor(FIRST_LOGIT, device=device_of(rows))
         return DirectMatrices(storage.init(scaled), logit, storage, rows)
 
     @property
