@@ -43,8 +43,9 @@ def variants(study: str) -> Iterator[Variant]:
     elif study == "loss":
         for share in (0.0, 0.5, 1.0):
             yield f"1%, share {share} on stacked heads", {"bytes": "1%", "settings": {"distill.start_share": share}}
-        for outer in ("{kind='infonce', tau=0.05}", "{kind='pairwise-wbce'}", "{kind='hopa'}"):
-            yield f"1%, {outer}", {"bytes": "1%", "settings": {"distill.outer": outer}}
+        for kind, tau in (("infonce", 0.05), ("pairwise-wbce", None), ("hopa", None)):
+            settings = {"distill.outer.kind": kind, **({} if tau is None else {"distill.outer.tau": tau})}
+            yield f"1%, {kind}{'' if tau is None else f', tau {tau}'}", {"bytes": "1%", "settings": settings}
 
 
 def measure(data: od.FeatureSet, start: od.InitialHeads, variant: Variant) -> str:

@@ -25,6 +25,7 @@ from omnidistill.distillation.learnable import Learnable, random_rows
 from omnidistill.distillation.learner import Learner
 from omnidistill.distillation.outer import Material
 from omnidistill.evaluation.baselines import Allowance, Setting, baselines
+from omnidistill.evaluation.baselines.direct_heads import DirectHeads
 from omnidistill.evaluation.baselines.random_real_rows import RandomRows
 from omnidistill.evaluation.distilled_row import train_on_sets
 from omnidistill.evaluation.protocol import EvaluateConfig
@@ -208,6 +209,8 @@ def evaluation(device: torch.device, folder: Path) -> dict[str, Tensor]:
         (baseline,) = baselines.build(name).for_students([Hopa()], EVALUATE)
         if isinstance(baseline, RandomRows):
             baseline = baseline.evolve(max_steps=16)
+        if isinstance(baseline, DirectHeads):
+            baseline = baseline.evolve(iterations=3)
         fitted = {needed: rows[needed] for needed in baseline.needs}
         rows[name] = baseline.fit(Setting(development, start, EVALUATE, 0, allowance, fitted))
         require_device(rows[name].heads, device)

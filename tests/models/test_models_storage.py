@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
+from omnidistill.core.errors import InputError
+from omnidistill.models.entropy_coding import LARGEST, decode, ideal_bits
 from omnidistill.models.storages import Bits, Half, Plain, RowForm, RowStorage, Views, storages
+from omnidistill.models.storages.coded import CodedStorage
 from omnidistill.testing import check_storage
 
 Normal = Callable[..., Tensor]
@@ -29,9 +33,10 @@ def rows(normal: Normal) -> dict[str, Tensor]:
 
 
 STORAGES = [RowStorage(), RowStorage(bits=16, views=3), RowStorage(bits=3), RowStorage(bits=6, views=2)]
+CODED = [CodedStorage(bits=bits) for bits in (0.5, 1.5, 2.1, 2.8, 5)]
 
 
-@pytest.mark.parametrize("form", [*FORMS, *STORAGES], ids=repr)
+@pytest.mark.parametrize("form", [*FORMS, *STORAGES, *CODED], ids=repr)
 def test_forms_and_storages_keep_the_contract(form: RowForm) -> None:
     check_storage(form)
     assert isinstance(form, RowForm)
@@ -72,7 +77,7 @@ def test_half_is_float16(rows: dict[str, Tensor]) -> None:
     assert Half().load(stored)["a"][0, :2].tolist() == [65504, -65504]
 
 
-@pytest.mark.parametrize("kept", [Half(), Bits(2), Bits(4), Views(Bits(3), 3)], ids=repr)
+@pytest.mark.parametrize("kept", [Half(), Bits(2), Bits(4), Views(Bits(3), 3), CodedStorage()], ids=repr)
 def test_the_gradient_is_that_of_plain_rows_at_what_is_stored(
     kept: RowForm, rows: dict[str, Tensor], normal: Normal
 ) -> None:
@@ -171,3 +176,78 @@ def test_automatic_views_give_about_256_rows(stored: int, views: int) -> None:
     storage = RowStorage(bits=4, views="auto")
     assert storage.resolved(stored) == RowStorage(bits=4, views=views)
     assert storage.num_rows(stored) == stored * views
+
+
+def shapes(tensors: dict[str, Tensor]) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    return {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize("storage", CODED, ids=repr)
+@pytest.mark.parametrize(("num_rows", "width"), [(1, 1), (3, 13), (20, 384)])
+def test_the_size_of_coded_rows_depends_on_shape_and_bits_alone(
+    storage: CodedStorage, num_rows: int, width: int, normal: Normal
+) -> None:
+    """Rows that are hard or easy to code: normal, heavy-tailed, sparse, of zeros, constant, of very different sizes."""
+    draw = normal(num_rows, width).float()
+    cases = [draw, draw**5, torch.where(draw > 2, draw, 0), 0 * draw, torch.ones_like(draw), 10 ** (3 * draw)]
+    expected = shapes(storage.empty({"a": width}, num_rows))
+    for rows in cases:
+        stored = storage.store({"a": rows})
+        assert shapes(stored) == expected
+        assert 8 * len(stored["a/code"]) <= storage.bits * rows.numel() * (1 + 2**-12) + 96
+
+
+@pytest.mark.parametrize(("bits", "excess"), [(1.0, 0.29), (1.5, 0.3), (2.1, 0.3), (2.8, 0.28), (4.0, 0.28)])
+def test_coded_rows_use_their_bits_and_err_like_uniform_steps(bits: float, excess: float, normal: Normal) -> None:
+    """Of a Gaussian, D(R) = 2^(-2 R); small uniform steps with entropy coding lose 0.25 bits (Gish and Pierce)."""
+    rows, storage = normal(50, 600).float(), CodedStorage(bits=bits)
+    stored = storage.store({"a": rows})
+    used = ideal_bits(decode(stored["a/code"], stored["a/table"], 50)) / rows.numel()
+    assert bits - 1 / 50 < used <= bits
+    error = float((storage.load(stored)["a"] - rows).square().mean() / rows.square().mean())
+    assert used < -0.5 * math.log2(error) + excess
+    assert float((storage.load(stored)["a"] - rows).abs().max()) < (0.51 + 0.15 / bits) * float(stored["a/step"].max())
+
+
+def test_coded_rows_have_steps_in_proportion_to_their_size_or_to_their_largest_number(normal: Normal) -> None:
+    rows = normal(3, 400).float()
+    rows[1] *= 1000
+    rows[2, 0] = 1e4
+    stored = CodedStorage(bits=3).store({"a": rows})
+    steps, levels = stored["a/step"].float(), decode(stored["a/code"], stored["a/table"], 3)
+    assert float(steps[1] / steps[0] / 1000) == pytest.approx(float(rows[1].norm() / rows[0].norm()) / 1000, rel=0.01)
+    assert float(steps[2]) == pytest.approx(1e4 / LARGEST, rel=0.01)
+    assert int(levels.abs().max()) == LARGEST
+
+
+@pytest.mark.parametrize("bits", [0.4, 5.1])
+def test_coded_rows_refuse_other_bits(bits: float) -> None:
+    with pytest.raises(InputError, match=r"bits: Input should be (less|greater) than or equal to"):
+        CodedStorage().evolve(bits=bits)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("a/step", lambda x: x[0], "steps of a are not finite numbers, one per row"),
+        ("a/step", lambda x: x[:, None], "steps of a are not finite"),
+        ("a/step", lambda x: x.int(), "steps of a are not finite"),
+        ("a/step", lambda x: x / 0, "steps of a are not finite"),
+        ("a/step", lambda x: x[:4], "table of the code does not fit the number of rows"),
+        ("a/step", lambda x: x[:0], "table of the code does not fit the number of rows"),
+        ("a/code", lambda x: 255 - x, "cannot be decoded|checksum"),
+        ("a/table", lambda x: x + 1, "table of the code does not fit|cannot be decoded|checksum"),
+    ],
+)
+def test_damaged_coded_rows_are_refused(
+    name: str, change: Callable[[Tensor], Tensor], message: str, normal: Normal
+) -> None:
+    stored = CodedStorage().store({"a": normal(5, 30).float()})
+    with pytest.raises(ValueError, match=message):
+        CodedStorage().load({**stored, name: change(stored[name])})
+
+
+def test_it_is_the_storage_of_this_name() -> None:
+    assert storages.build({"kind": "coded", "bits": 2.1}) == CodedStorage(bits=2.1)
+    assert CodedStorage(bits=2.1).title == "2.1 coded bits"
+    assert CodedStorage().num_rows(7) == 7

@@ -29,7 +29,7 @@ from omnidistill.distillation.shipped_bytes import shipped_bytes
 from omnidistill.distillation.torch_dataset import Batch, SyntheticRows
 from omnidistill.distillation.version_0_1 import upgraded_set
 from omnidistill.io.artifacts import load_artifact, save_artifact
-from omnidistill.models.heads import Heads, check_heads, check_modules
+from omnidistill.models.heads import Heads, check_heads, check_modules, first_parameter
 from omnidistill.models.objectives import Objective
 from omnidistill.models.storages import RowForm
 from omnidistill.training.recipes import Recipe, Sgd, TrainingRows
@@ -182,6 +182,7 @@ class DistilledSet:
                 given with a recipe or start that determines it.
         """
         recipe = recipe or self.recipe
+        recipe.check(self.modalities)
         if width is not None and width < 1:
             raise InputError(f"width = {width}: the width of heads must be at least 1")
         if start is None:
@@ -204,11 +205,12 @@ class DistilledSet:
         return TrainingRows(on_device.rows(), on_device.targets, self.objective)
 
     def _train_modules(self, modules: Mapping[str, Any], seed: int, recipe: Recipe) -> dict[str, nn.Module]:
-        trained = {name: copy.deepcopy(modules[name]) for name in self.modalities if name in modules}
-        check_modules(trained, self.spec.modalities)
-        first = next(iter(trained.values()))
-        device = next((parameter.device for parameter in first.parameters()), torch.device("cpu"))
-        recipe.train_modules(trained, self.training_rows(device), seed=seed)
+        check_modules(modules, self.spec.modalities)
+        trained = copy.deepcopy({name: modules[name] for name in self.modalities})  # at once: parameters stay shared
+        parameters = {name: first_parameter(module) for name, module in trained.items()}
+        data = self.training_rows(next(iter(parameters.values())).device)
+        rows = {name: x.to(parameters[name].dtype) for name, x in data.rows.items()}
+        recipe.train_modules(trained, replace(data, rows=rows), seed=seed)
         return trained
 
     def dataset(self) -> SyntheticRows:
@@ -287,7 +289,7 @@ def sgd_recipe(distilled: DistilledSet) -> Sgd:
 
 
 def _check_tensors(loaded: DistilledSet, where: str) -> None:
-    """Raise InputError if the tensors do not have the shapes of the specification."""
+    """Raise InputError if tensors or recipe do not fit the specification."""
     expected = {name: (len(loaded), width) for name, width in loaded.spec.modalities.items()}
     try:
         actual = {name: tuple(rows.shape) for name, rows in loaded.rows().items()}
@@ -304,6 +306,10 @@ def _check_tensors(loaded: DistilledSet, where: str) -> None:
             )
     if num_targets != min(2, len(loaded)) ** 2:
         raise InputError(f"{where}: the stored similarities do not match the {len(loaded)} rows; the file was altered")
+    try:
+        loaded.recipe.check(loaded.modalities)
+    except InputError as error:
+        raise InputError(f"{where}: {error}; the file was altered") from None
 
 
 def as_stored(storage: RowForm, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

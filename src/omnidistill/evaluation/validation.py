@@ -19,8 +19,10 @@ from torch import Tensor
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import DistilledSet, ValidationResult
+from omnidistill.distillation.head_learning import LearnableHeads
 from omnidistill.evaluation.directions import mean_recall, rank_heads
 from omnidistill.models.heads import Heads
+from omnidistill.training.recipes.anchor_regression import stack_on
 
 
 def validation_score(
@@ -67,6 +69,23 @@ def mean_score(
 def run_of(heads: Mapping[str, Float[Tensor, "_ _ _"]], run: int) -> Heads:
     """Return the heads of one run."""
     return {name: matrix[run] for name, matrix in heads.items()}
+
+
+def score_alone_and_stacked(learned: LearnableHeads, start: Heads, validation: FeatureSet, start_share: float) -> float:
+    """Return the validation score of learned heads, mixed with that of these heads stacked on the initial heads.
+
+    Args:
+        learned: the tensors from which heads are computed.
+        start: initial heads {modality: d x p_m}.
+        validation: the validation split.
+        start_share: share of the score of the stacked heads, as in the loss (`distillation.head_learning`).
+    """
+    rows, heads = learned.solved()
+    alone = validation_score(heads, validation)
+    if not start_share:
+        return alone
+    stacked = stack_on(start, heads, rows, learned.weight)
+    return (1 - start_share) * alone + start_share * validation_score(stacked, validation)
 
 
 def step_choices(num_student_steps: int) -> list[int]:

@@ -27,9 +27,10 @@ from omnidistill.core.settings import Count, Positive
 from omnidistill.core.threads import threads_for
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import Distillation, DistilledSet
-from omnidistill.evaluation.validation import can_choose, doubt, validation_score
+from omnidistill.distillation.anchor_rows import AnchorRows
+from omnidistill.distillation.head_learning import Learning, LearningSettings
+from omnidistill.evaluation.validation import can_choose, doubt, score_alone_and_stacked, validation_score
 from omnidistill.io.tracking import MetricsRecord
-from omnidistill.methods.anchor_rows import AnchorRows, Learning
 from omnidistill.methods.method import Method, methods
 from omnidistill.methods.task import Task
 from omnidistill.models.objectives import AnyObjective, InfoNCE
@@ -107,24 +108,28 @@ class AnchorMethod(Method):
             score, best = max(candidates, key=lambda each: each[0])
             num_evaluated = len(candidates) * len(self.ridges)
             task.progress.advance(1, validation=score)
-            learning = Learning(best, train, task.start, self, task.seed)
+            learning = Learning(best, train, task.start, self._learning, task.seed)
             for iteration in range(1, self.iterations + 1):
                 loss = learning.step()
                 values = {"loss": loss}
                 if iteration % self.validate_every == 0 or iteration == self.iterations:
-                    values["validation"], num_evaluated = self._score(learning.rows, task), num_evaluated + 1
+                    values["validation"], num_evaluated = self._score(learning.learned, task), num_evaluated + 1
                     if can_choose(validation) and values["validation"] > score:
-                        score, best = values["validation"], learning.rows.detached()
+                        score, best = values["validation"], learning.learned.detached()
                 records.append(MetricsRecord(iteration, values, ()))
                 task.progress.advance(1, **values)
             if not can_choose(validation):
-                best = learning.rows.detached()
+                best = learning.learned.detached()
             distilled = self._as_set(best, task)
         seconds = time.monotonic() - started_at
         provenance = replace(distilled.provenance, validation=score, notes=tuple(notes))
         final = {"validation": score, "judged": float(num_evaluated), "seconds": seconds}
         records.append(MetricsRecord(None, final, tuple(notes)))
         return Distillation(replace(distilled, provenance=provenance), seconds, tuple(records))
+
+    @property
+    def _learning(self) -> LearningSettings:
+        return LearningSettings(self.outer, self.start_share, self.iterations, self.learning_rate, self.real_rows)
 
     def _check(self, train: FeatureSet) -> None:
         if not 2 <= self.num_stored <= len(train):
@@ -147,13 +152,7 @@ class AnchorMethod(Method):
         return max(((self._score(each, task), each) for each in tried), key=lambda scored: scored[0])
 
     def _score(self, rows: AnchorRows, task: Task) -> float:
-        """Return the validation score of the heads, averaged with that of the stacked heads if those are learned."""
-        validation, expanded, heads = task.development.validation, *rows.solved()
-        alone = validation_score(heads, validation)
-        if not self.start_share:
-            return alone
-        stacked = stack_on(task.start, heads, expanded, rows.weight)
-        return (1 - self.start_share) * alone + self.start_share * validation_score(stacked, validation)
+        return score_alone_and_stacked(rows, task.start, task.development.validation, self.start_share)
 
     def _as_set(self, rows: AnchorRows, task: Task) -> DistilledSet:
         """Return the set, with the weight of stacked heads that validates best."""

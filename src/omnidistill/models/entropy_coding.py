@@ -61,15 +61,20 @@ def encode(levels: Int[Tensor, "N p"], bits: float) -> tuple[UInt8[Tensor, " B"]
     return torch.from_numpy(code), torch.from_numpy(table)
 
 
-def decode(code: UInt8[Tensor, " B"], table: Int32[Tensor, " t"], num_rows: int) -> Int[Tensor, "N p"]:
+def decode(code: Tensor, table: Tensor, num_rows: int) -> Int[Tensor, "N p"]:
     """Return the integers, on the device of the code.
+
+    Args:
+        code: the code from a file, which may be damaged.
+        table: the table from a file, which may be damaged.
+        num_rows: number of rows N.
 
     Raises:
         ValueError: code, table and number of rows do not fit together, or the checksum is wrong.
     """
-    stream, entries = code.cpu().numpy(), table.cpu().numpy().astype(np.int64)
-    if code.dtype != torch.uint8 or table.dtype != torch.int32 or stream.ndim != 1 or entries.shape != (LARGEST + 2,):
+    if code.dtype != torch.uint8 or table.dtype != torch.int32 or code.ndim != 1 or table.shape != (LARGEST + 2,):
         raise ValueError("the code or its table has the wrong type or shape")
+    stream, entries = code.cpu().numpy(), table.cpu().numpy().astype(np.int64)
     checksum, counts = entries[0], entries[1:]
     total = int(counts.sum())
     if counts.min() < 0 or num_rows < 1 or total % num_rows or not total or len(stream) % 4:

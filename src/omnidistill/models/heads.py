@@ -10,6 +10,7 @@ named after the modalities can be read as well.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -119,18 +120,39 @@ def check_heads(heads: Mapping[str, Tensor], widths: Mapping[str, int], where: s
         )
 
 
-def check_modules(modules: Mapping[str, nn.Module], widths: Mapping[str, int]) -> None:
-    """Raise InputError unless every modality has a module that maps 2 x p_m rows to 2 x d outputs, with the same d."""
+def first_parameter(module: nn.Module) -> nn.Parameter:
+    """Return the first parameter that can be trained, which determines the device and the type of the inputs.
+
+    Raises:
+        InputError: no parameter can be trained.
+    """
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            return parameter
+    raise InputError("the module has no parameters to train; pass a module with parameters that require gradients")
+
+
+def check_modules(modules: Mapping[str, nn.Module], widths: Mapping[str, int]) -> int:
+    """Return the output width d of modules, which map rows (b x p_m) to outputs (b x d).
+
+    Each module is copied and evaluated on two rows of zeros, so layers that normalise batches keep their statistics.
+
+    Raises:
+        InputError: a modality has no module or no parameters to train, or the outputs do not have shape (2, d) with the
+            same d for all modalities.
+    """
     outputs = {}
     for name, p in widths.items():
         if not isinstance(modules.get(name), nn.Module):
             raise InputError(f"modules to train on the set: modality '{name}' has no module; pass one per modality")
-        parameter = next(modules[name].parameters(), None)
-        if parameter is None:
-            raise InputError(f"modules to train on the set: the module of '{name}' has no parameters to train")
+        try:
+            parameter = first_parameter(modules[name])
+        except InputError as error:
+            raise InputError(f"modules to train on the set: modality '{name}': {error}") from None
+        zeros = torch.zeros(2, p, dtype=parameter.dtype, device=parameter.device)
         try:
             with torch.no_grad():
-                output = modules[name](torch.zeros(2, p, dtype=parameter.dtype, device=parameter.device))
+                output = copy.deepcopy(modules[name]).eval()(zeros)
         except Exception as error:
             why = " ".join(f"{type(error).__name__}: {error}".split())
             raise InputError(f"the module of '{name}' cannot process rows of shape (2, {p}) ({why})") from error
@@ -140,3 +162,4 @@ def check_modules(modules: Mapping[str, nn.Module], widths: Mapping[str, int]) -
         outputs[name] = output.shape[1]
     if len(set(outputs.values())) > 1:
         raise InputError(f"modules to train on the set have outputs of different widths {outputs}; use one width")
+    return next(iter(outputs.values()))

@@ -26,6 +26,19 @@ _FAMILIES = {
     "equal-bytes": "heads of equal bytes",
     "equal-bytes-4-bit": "heads in 4 bits",
     "cca": "ridge CCA heads",
+    "cca-bytes": "CCA heads of rank r",
+    "cca-bytes-4-bit": "CCA heads, 4 bits",
+    "cca-bytes-coded": "CCA heads, coded",
+    "direct-heads": "learned heads",
+    "direct-heads-4-bit": "learned heads, 4 bits",
+    "direct-heads-coded": "learned heads, coded",
+    "random-anchor": "random rows, anchor",
+    "group-means-anchor": "group means, anchor",
+}
+_FAMILIES |= {
+    f"{name}-stacked": f"{family}, stacked"
+    for name, family in _FAMILIES.items()
+    if name.startswith(("cca-", "direct-")) or name.endswith("-anchor")
 }
 
 Size = Annotated[int, Field(ge=1)]

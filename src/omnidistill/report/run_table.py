@@ -103,7 +103,7 @@ def bytes_facts(initial_heads: int | None, without: Sequence[str]) -> list[str]:
     """
     if initial_heads is None:
         return []
-    other = f"; rows without them: {', '.join(without)}" if without else ""
+    other = f"; rows without them: {'; '.join(without)}" if without else ""
     return [
         "Bytes: all files that a receiver needs to train, or to use heads; of all rows, the features in float32.",
         f"+ initial heads ({human_bytes(initial_heads)}), which the rows share and need too{other}.",

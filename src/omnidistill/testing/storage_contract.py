@@ -103,4 +103,4 @@ def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 
 
 def _bits(tensor: Tensor) -> tuple[torch.dtype, torch.Size, bytes]:
-    return tensor.dtype, tensor.shape, tensor.detach().contiguous().numpy().tobytes()
+    return tensor.dtype, tensor.shape, tensor.detach().flatten().view(torch.uint8).numpy().tobytes()

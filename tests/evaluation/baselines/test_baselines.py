@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+from collections.abc import Sequence
 from typing import Any, get_type_hints
 
 import pytest
@@ -25,6 +26,8 @@ from omnidistill.evaluation.baselines import (
     random_real_rows as random_rows,
 )
 from omnidistill.evaluation.baselines.all_rows import AllRows, AllRowsOwn
+from omnidistill.evaluation.baselines.baseline import STACKED
+from omnidistill.evaluation.baselines.direct_heads import DirectHeads
 from omnidistill.evaluation.baselines.low_rank_heads import LowRank
 from omnidistill.evaluation.baselines.random_real_rows import RandomRows
 from omnidistill.evaluation.baselines.ridge_cca import RidgeCca
@@ -40,6 +43,11 @@ from small_runs import features, small_heads
 
 CONFIG = EvaluateConfig(num_seeds=3, max_epochs=4, learning_rates=(0.05, 0.5, 2.0), batch_size=24)
 NAMES = baselines.names()
+FEW = {"learning_rates": (0.01,), "cca_ridges": (0.3,), "iterations": 4, "validate_every": 2}
+"""Settings with which heads are learned directly in a moment."""
+NEEDED = sorted({need for name in NAMES for need in baselines.get(name).needs} - {"full"}, key=NAMES.index)
+RIVALS = tuple(name for name in STACKED if name != "cca")
+"""Baselines that follow those of the default table; each is also stacked."""
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +63,15 @@ def full(start: Heads) -> TrainedHeads:
 @pytest.fixture(scope="module")
 def fitted(start: Heads, full: TrainedHeads) -> dict[str, TrainedHeads]:
     """The baselines from which others are computed."""
-    results = {"full": full}
-    for name in ("cca", "cca-infonce", "cca-stacked"):
-        results[name] = built(name).fit(setting(start, fitted=dict(results)))
+    return fit_needed(setting(start), {"full": full})
+
+
+def fit_needed(
+    here: Setting, results: dict[str, TrainedHeads], names: Sequence[str] = NEEDED
+) -> dict[str, TrainedHeads]:
+    """Fit the baselines from which others are computed, except those that do not apply, and return all results."""
+    for name in (name for name in names if built(name).applies(here)):
+        results[name] = built(name).fit(dataclasses.replace(here, fitted=dict(results)))
     return results
 
 
@@ -76,11 +90,12 @@ def setting(
 def built(name: str) -> Baseline:
     """Return the baseline as a table of one HoPA set has it."""
     (baseline,) = baselines.build(name).for_students([Hopa()], CONFIG)
-    return baseline
+    return baseline.evolve(**FEW) if isinstance(baseline, DirectHeads) else baseline
 
 
-def test_every_baseline_is_registered_and_part_of_the_default_table() -> None:
-    assert [baseline.kind for baseline in default_baselines()] == list(DEFAULT) == list(NAMES)
+def test_every_baseline_is_registered_and_the_default_table_has_the_cheap_ones() -> None:
+    assert [baseline.kind for baseline in default_baselines()] == list(DEFAULT) == list(NAMES[: len(DEFAULT)])
+    assert {*NAMES[len(DEFAULT) :]} == {*RIVALS, *(f"{name}-stacked" for name in RIVALS)}
     assert set(REQUIRED) <= set(NAMES)
     for name in NAMES:
         assert set(baselines.get(name).needs) <= set(NAMES)
@@ -110,10 +125,12 @@ def test_every_baseline_keeps_its_contract(name: str, start: Heads, fitted: dict
     assert result.seconds >= 0
     assert json.loads(json.dumps(dict(result.settings))) == again.settings
     assert result.num_evaluated == again.num_evaluated >= 0
-    assert baseline.needs_start == (name != "cca")
+    assert baseline.needs_start == (name not in ("cca", *RIVALS))
 
 
-@pytest.mark.parametrize("name", ["random", "low-rank", "full", "full-own", "cca-infonce"])
+@pytest.mark.parametrize(
+    "name", ["random", "low-rank", "full", "full-own", "cca-infonce", "random-anchor", "group-means-anchor"]
+)
 def test_another_seed_gives_other_runs(name: str, start: Heads, fitted: dict[str, TrainedHeads]) -> None:
     one, other = (built(name).fit(setting(start, seed=seed, fitted=fitted)) for seed in (0, 1))
     assert not torch.equal(one.heads["a"], other.heads["a"])
@@ -123,9 +140,14 @@ def test_another_seed_gives_other_runs(name: str, start: Heads, fitted: dict[str
 def test_a_sized_baseline_depends_on_the_allowance_and_no_other_one_does(
     start: Heads, fitted: dict[str, TrainedHeads]
 ) -> None:
+    here = setting(start, fitted=fitted)
+    smaller = dataclasses.replace(here, allowance=Allowance(rows=2, bytes=1450))
+    sized = [name for name in NEEDED if baselines.get(name).sized]
+    smaller = dataclasses.replace(smaller, fitted=fit_needed(smaller, dict(fitted), sized))
     for name in NAMES:
-        here = setting(start, fitted=fitted)
-        smaller = dataclasses.replace(here, allowance=Allowance(rows=2, bytes=here.allowance.bytes // 2))  # type: ignore[union-attr]
+        if not built(name).applies(smaller):
+            assert baselines.get(name).uses_bytes
+            continue
         one, other = built(name).fit(here), built(name).fit(smaller)
         assert (one.bytes != other.bytes) == baselines.get(name).sized, name
         if not built(name).sized:

@@ -139,7 +139,8 @@ def test_baselines_begin_with_zero_shot_and_full_and_sized_ones_come_once_a_size
     ]
     assert {cell.seed for cell in cells} == {1}
     sized = {name for name in baselines.names() if baselines.get(name).sized}
-    assert sized == {"random", "low-rank", "equal-bytes", "equal-bytes-4-bit"}
+    assert {"random", "low-rank", "equal-bytes", "equal-bytes-4-bit", "cca-bytes-stacked"} <= sized
+    assert not sized & {"zero-shot", "full", "full-own", "cca", "cca-infonce", "cca-stacked", "best"}
 
 
 def test_a_rank_that_does_not_restrict_the_heads_is_not_a_baseline(data: FeatureSet) -> None:
@@ -206,6 +207,24 @@ def test_what_a_baseline_needs_is_planned_before_it(data: FeatureSet) -> None:
     for name in cells:
         assert (cells[name].folder == changed[name].folder) == (name in ("zero-shot", "full")), name
         assert all(changed[cell.name] == cell for cell in changed[name].needed)
+
+
+def test_what_a_sized_baseline_needs_has_its_size_and_allowance(data: FeatureSet) -> None:
+    """Also where it is not in the table itself; and the bytes of the largest set are part of its folder."""
+    for given, groups in (({"bytes": ["50%", "90%"], "settings": ()}, 2), ({"sizes": (12, 20)}, 2)):
+        cells = planned(tiny("apm", baselines=["cca-bytes-stacked", "cca-stacked"], **given), data)
+        stacked = [cell for cell in cells if cell.name == "cca-bytes-stacked"]
+        assert len(stacked) == groups
+        needed = [each for cell in stacked for each in cell.needed]
+        assert [(each.size, each.budget, each.allowance) for each in needed] == [
+            (cell.size, cell.budget, cell.allowance) for cell in stacked
+        ]
+        assert needed == [cell for cell in cells if cell.name == "cca-bytes"]
+        folders = [each.folder for each in needed]
+        assert all(f"-{each.allowance.bytes}B" in each.folder for each in needed if each.allowance)
+        assert len(set(folders)) == groups
+        (unsized,) = (cell for cell in cells if cell.name == "cca-stacked")
+        assert [(each.name, each.size, each.allowance) for each in unsized.needed] == [("cca", None, None)]
 
 
 # budgets

@@ -12,6 +12,7 @@ from omnidistill.evaluation.intervals import Interval
 from omnidistill.evaluation.run_scores import Recall, RowScores, RunBytes, RunData, RunScores
 from omnidistill.experiments.sharing.card import card
 from omnidistill.experiments.sharing.licences import licence_of
+from omnidistill.training.recipes.anchor_regression import Anchor
 
 GAINS = {"distilled": {"R@1": Interval(0.9, 0.8, 1.0)}}
 SCORES = RunScores(
@@ -76,3 +77,15 @@ def test_scores_command_and_licences_are_told() -> None:
     assert "Non-commercial" not in body
     assert "Scores" not in made()[1]
     assert "**Non-commercial use only**" in made(licences={"a": "CC-BY-NC-4.0"})[1]
+
+
+def test_a_set_that_needs_no_initial_heads_is_trained_without() -> None:
+    distilled = small_set()
+    for weight in (0.7, 1.0):
+        anchored = distilled.with_recipe(Anchor(ridges=(0.1, 0.2), weight=weight))
+        text = card("someone/name", anchored, licence_of(anchored.provenance.to_json()), heads=True)
+        assert "trained = distilled.train(width=12)\n" in text
+        assert "load_heads" not in text
+        assert "Recipe: ridge regression to anchors, ridges 0.1, 0.2" in text
+    assert "distilled.train(start)\n" in made()[1]
+    assert "load_heads" in made()[1]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from omnidistill.core.errors import InputError
 from omnidistill.models.objectives import InfoNCE
@@ -60,8 +60,39 @@ def test_students_are_those_of_torch_sgd(order: int | None, settings: dict[str, 
     ((steps, trained),) = train(recipe, seed=2)
     assert steps == 6
     for name, matrix in heads.items():
-        torch.testing.assert_close(trained[name][0], matrix.detach(), rtol=0, atol=1e-6)  # step sizes are float32
+        torch.testing.assert_close(trained[name][0], matrix.detach(), rtol=0, atol=1e-10)
         assert not torch.allclose(trained[name][0], start[name], atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"momentum": 0.7, "weight_decay": 0.05}, {"decay_after": 2}, {"decay_after": 4, "momentum": 0.9, "order": 1}],
+    ids=str,
+)
+def test_linear_modules_train_like_heads(settings: dict[str, Any]) -> None:
+    """Heads by the students' own steps, modules by torch.optim.SGD with autograd, in place."""
+    recipe = RECIPE.evolve(**settings)
+    start, rows, similarity = problem()
+    modules: dict[str, nn.Module] = {}
+    for name, matrix in start.items():
+        module = nn.utils.skip_init(nn.Linear, matrix.shape[1], matrix.shape[0], bias=False, dtype=torch.float64)
+        module.weight.data = matrix.clone()
+        modules[name] = module
+    data = TrainingRows(rows, lambda each: similarity[each.unsqueeze(-1), each.unsqueeze(-2)], InfoNCE())
+    recipe.train_modules(modules, data, seed=2)
+    ((_, heads),) = train(recipe, seed=2)
+    for name, module in modules.items():
+        (weight,) = module.parameters()
+        torch.testing.assert_close(weight.detach(), heads[name][0], rtol=0, atol=1e-10)
+        assert not torch.allclose(weight, start[name], atol=1e-2)
+
+
+def test_modules_that_share_parameters_are_refused() -> None:
+    _, rows, _ = problem()
+    shared = nn.utils.skip_init(nn.Linear, 5, 4, dtype=torch.float64)
+    data = TrainingRows({name: x[:, :5] for name, x in rows.items()}, lambda each: each, InfoNCE())
+    with pytest.raises(InputError, match="modules share parameters, but recipe 'sgd' has one step size per modality"):
+        RECIPE.train_modules({"text": shared, "image": shared}, data, seed=0)
 
 
 def test_every_batch_has_distinct_rows() -> None:

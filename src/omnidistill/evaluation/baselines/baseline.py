@@ -55,6 +55,8 @@ class Baseline(Component):
 
     sized: ClassVar[bool] = False
     """Whether the baseline depends on the size of the sets."""
+    uses_bytes: ClassVar[bool] = False
+    """Whether a sized baseline depends on the allowed bytes, and not only on the allowed rows."""
     needs_start: ClassVar[bool] = True
     """Whether a receiver needs the initial heads, whose size is not included in the bytes of this baseline."""
     needs: ClassVar[tuple[str, ...]] = ()
@@ -86,6 +88,13 @@ class Baseline(Component):
 
 
 _HERE = "omnidistill.evaluation.baselines"
+STACKED = (
+    *("cca", "cca-bytes", "cca-bytes-4-bit", "cca-bytes-coded"),
+    *("direct-heads", "direct-heads-4-bit", "direct-heads-coded"),
+    *("random-anchor", "group-means-anchor"),
+)
+"""Names of the baselines of which a variant NAME-stacked exists (see `stacked`)."""
+
 baselines: ComponentRegistry[Baseline] = ComponentRegistry(
     "baseline",
     Baseline,  # type: ignore[type-abstract]
@@ -97,10 +106,19 @@ baselines: ComponentRegistry[Baseline] = ComponentRegistry(
         "equal-bytes-4-bit": f"{_HERE}.equal_bytes",
         "cca": f"{_HERE}.ridge_cca",
         "cca-infonce": f"{_HERE}.cca_infonce",
-        "cca-stacked": f"{_HERE}.cca_stacked",
+        "cca-stacked": f"{_HERE}.stacked",
         "full-own": f"{_HERE}.all_rows",
         "full": f"{_HERE}.all_rows",
         "best": f"{_HERE}.best_all_rows",
+        "random-anchor": f"{_HERE}.real_rows_anchor",
+        "group-means-anchor": f"{_HERE}.real_rows_anchor",
+        "cca-bytes": f"{_HERE}.cca_bytes",
+        "cca-bytes-4-bit": f"{_HERE}.cca_bytes",
+        "cca-bytes-coded": f"{_HERE}.cca_bytes",
+        "direct-heads": f"{_HERE}.direct_heads",
+        "direct-heads-4-bit": f"{_HERE}.direct_heads",
+        "direct-heads-coded": f"{_HERE}.direct_heads",
+        **{f"{name}-stacked": f"{_HERE}.stacked" for name in STACKED},
     },
     group="omnidistill.baselines",
 )

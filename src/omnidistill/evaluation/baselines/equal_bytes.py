@@ -33,6 +33,7 @@ class EqualBytes(Baseline):
     """Heads trained on all rows, compressed to the size of a set by low-rank truncation, with 32 bits per number."""
 
     sized: ClassVar[bool] = True
+    uses_bytes: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("full",)
 
     bits: Literal[32, 16, 8, 6, 4, 3, 2] = 32

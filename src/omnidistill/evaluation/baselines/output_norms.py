@@ -39,3 +39,8 @@ def mean_output_norms(
             total += float(outputs.norm(dim=1).cpu().double().sum())
         norms[name] = total / len(features[name]) or 1.0
     return norms
+
+
+def factor_bytes(start: Heads) -> int:
+    """Return the bytes that stacking heads on the initial heads takes: one float32 factor per modality."""
+    return 4 * len(start)

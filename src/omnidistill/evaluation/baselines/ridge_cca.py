@@ -7,18 +7,24 @@ one modality are paired either with all rows of the same group, or only with the
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
+from jaxtyping import Float
 from pydantic import Field
+from torch import Tensor
 
 from omnidistill.core.device import moved
+from omnidistill.core.json_value import Json
 from omnidistill.core.settings import Positive
+from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation.shipped_bytes import heads_bytes
 from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.evaluation.validation import validation_score
-from omnidistill.training.closed_form import accumulate_moments, ridge_cca_heads
+from omnidistill.models.heads import Heads
+from omnidistill.training.closed_form import Pairing, accumulate_moments, ridge_cca_heads
 from omnidistill.training.experts.epochs import stack_runs
 
 
@@ -42,13 +48,10 @@ class RidgeCca(Baseline):
         widths = {name: matrix.shape[1] for name, matrix in setting.start.items()}
         rank = min(next(iter(setting.start.values())).shape[0], *widths.values())
         best, num_evaluated = None, 0
-        for pairing in ("groups", "rows") if train.pairing is None else ("rows",):
-            moments = accumulate_moments(train, pairing)
-            for ridge in self.ridges:
-                heads, bias = (moved(part, train.device) for part in ridge_cca_heads(moments, rank, ridge))
-                score, num_evaluated = validation_score(heads, setting.data.validation, bias), num_evaluated + 1
-                if best is None or score > best[0]:
-                    best = score, heads, bias, {"ridge": ridge, "pairing": pairing, "rank": rank}
+        for heads, bias, settings in cca_candidates(train, rank, self.ridges):
+            score, num_evaluated = validation_score(heads, setting.data.validation, bias), num_evaluated + 1
+            if best is None or score > best[0]:
+                best = score, heads, bias, settings
         assert best is not None
         _, heads, bias, settings = best
         stored = {f"head/{name}": matrix for name, matrix in heads.items()}
@@ -57,3 +60,21 @@ class RidgeCca(Baseline):
         seconds = time.monotonic() - started_at
         label = "ridge CCA heads, all rows"
         return TrainedHeads(label, (stack_runs(heads, 1),), num_bytes, seconds, settings, num_evaluated, bias)
+
+
+def cca_candidates(
+    train: FeatureSet, rank: int, ridges: Sequence[float]
+) -> Iterator[tuple[Heads, dict[str, Float[Tensor, " _"]], dict[str, Json]]]:
+    """Yield ridge CCA heads (rank x p_m), their biases (rank) and their settings, for every row pairing and ridge.
+
+    Args:
+        train: all training rows.
+        rank: number of rows of the heads.
+        ridges: ridges, as multiples of the mean eigenvalue of each covariance.
+    """
+    pairings: tuple[Pairing, ...] = ("groups", "rows") if train.pairing is None else ("rows",)
+    for pairing in pairings:
+        moments = accumulate_moments(train, pairing)
+        for ridge in ridges:
+            heads, bias = (moved(part, train.device) for part in ridge_cca_heads(moments, rank, ridge))
+            yield heads, bias, {"ridge": ridge, "pairing": pairing, "rank": rank}

@@ -92,11 +92,18 @@ class BaselineCell:
 
     @property
     def needed(self) -> list[BaselineCell]:
-        """The baselines from which this baseline is computed, with the same evaluation settings and seed."""
+        """The baselines from which this baseline is computed, with the same evaluation settings and seed.
+
+        Those that depend on the size have the size, budget and allowance of this baseline.
+        """
         given = {baseline.kind: baseline for baseline in self.given}
-        return [
+        cells = [
             _baseline_cell(given.get(name) or baselines.build(name), self.evaluate, self.seed, self.given)
             for name in self.baseline.needs
+        ]
+        return [
+            replace(cell, size=self.size, budget=self.budget, allowance=self.allowance) if cell.baseline.sized else cell
+            for cell in cells
         ]
 
     @property
@@ -117,7 +124,8 @@ class BaselineCell:
     @property
     def folder(self) -> str:
         """Name of the result folder, unique to its baseline, size or budget, allowed bytes, seed and settings."""
-        allowed = f"-{self.allowance.bytes}B" if self.allowance and self.baseline.needs else ""
+        limited = self.baseline.uses_bytes or bool(self.baseline.needs)
+        allowed = f"-{self.allowance.bytes}B" if self.allowance and limited else ""
         # A baseline with default settings, or whose name contains its settings, is determined by its name.
         named = self.baseline == type(self.baseline)() or self.name != self.baseline.kind
         settings = "" if named else f"-{_digest(self.baseline)}"

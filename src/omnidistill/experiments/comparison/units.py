@@ -98,11 +98,11 @@ def plan_units(
             experts_of.setdefault(cell, []).append(key)
     numbers = {key: number for number, key in enumerate(shared)}
     units: list[AnyUnit] = [*shared.values(), *cells]
-    fitted = {unit.baseline.kind: number for number, unit in enumerate(units) if isinstance(unit, BaselineCell)}
+    fitted = {unit.folder: number for number, unit in enumerate(units) if isinstance(unit, BaselineCell)}
     after = {}
     for number, cell in enumerate(cells, start=len(shared)):
-        needs = cell.baseline.needs if isinstance(cell, BaselineCell) else ()
-        after[number] = [fitted[name] for name in needs if name in fitted]
+        needs = [needed.folder for needed in cell.needed] if isinstance(cell, BaselineCell) else []
+        after[number] = [fitted[folder] for folder in needs if folder in fitted]
         after[number] += [numbers[key] for key in experts_of.get(cell, ())]
     return units, after
 

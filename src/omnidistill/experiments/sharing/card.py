@@ -16,6 +16,7 @@ from omnidistill.distillation import DistilledSet
 from omnidistill.evaluation.run_scores import MEAN, RunScores
 from omnidistill.experiments.sharing.licences import Licence
 from omnidistill.report.interval_notes import covered
+from omnidistill.training.recipes import Recipe
 
 _SHOWN = ("zero_shot", "random", "distilled", "full")
 _CITED = ("R@1", "R@5", "R@10")
@@ -44,7 +45,7 @@ def card(
         f"---\n{_front_matter(name, distilled, licence)}\n---",
         f"# {name.split('/')[-1]}",
         _what(distilled, widths),
-        f"## Train on it\n\n{_training(name, widths, heads)}",
+        f"## Train on it\n\n{_training(name, distilled.recipe, widths, heads)}",
         _recipe(distilled),
     ]
     if scores is not None:
@@ -81,7 +82,22 @@ def _what(distilled: DistilledSet, widths: Mapping[str, int]) -> str:
     )
 
 
-def _training(name: str, widths: Mapping[str, int], heads: bool) -> str:
+def _training(name: str, recipe: Recipe, widths: Mapping[str, int], heads: bool) -> str:
+    pull = f"`omnidistill pull {name} -o SET` downloads and verifies the set. Then train on it:"
+    if not recipe.uses_start or recipe.without_start() is not None:
+        lines = [
+            "```python",
+            "from pathlib import Path",
+            "from omnidistill import DistilledSet",
+            'distilled = DistilledSet.load(Path("SET"))',
+            f"trained = distilled.train(width={min(widths.values())})",
+            "```",
+        ]
+        text = (
+            "Training needs no initial heads, and any width can be chosen. `distilled.train(start)` adds the set to "
+            "heads `start` that you have, and `distilled.train(modules)` trains torch modules."
+        )
+        return "\n".join([pull, "", *lines, "", text])
     start = 'Path("SET/heads")' if heads else 'Path("HEADS")'
     lines = [
         "```python",
@@ -95,7 +111,6 @@ def _training(name: str, widths: Mapping[str, int], heads: bool) -> str:
     where = (
         "" if heads else " HEADS stands for the heads that the set was distilled for; others retain less of the gain."
     )
-    pull = f"`omnidistill pull {name} -o SET` downloads and verifies the set. Then train on it:"
     return f"{pull}\n\n" + "\n".join(lines) + where
 
 

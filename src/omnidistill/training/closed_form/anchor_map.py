@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from omnidistill.core.errors import InputError
 from omnidistill.core.streams import Streams
 from omnidistill.training.closed_form.moments import Moments
 
@@ -46,8 +47,21 @@ def anchor_map(rows: Float[Tensor, "N p"], ridge: float | Float[Tensor, ""]) -> 
 def anchor_maps(
     rows: Mapping[str, Float[Tensor, "N _"]], ridges: Sequence[float] | Float[Tensor, " M"]
 ) -> dict[str, Float[Tensor, "N _"]]:
-    """Return the heads (1) of all modalities, with one ridge per modality in the order of `rows`."""
-    return {name: anchor_map(x, ridge) for (name, x), ridge in zip(rows.items(), ridges, strict=True)}
+    """Return the heads (1) of all modalities, with one ridge per modality in the order of `rows`.
+
+    Raises:
+        InputError: the regression of a modality has no unique solution.
+    """
+    heads = {}
+    for (name, x), ridge in zip(rows.items(), ridges, strict=True):
+        try:
+            heads[name] = anchor_map(x, ridge)
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+            raise InputError(
+                f"regression to the anchors of modality '{name}' failed: its rows are zero or not finite, or its ridge "
+                f"{float(ridge):.3g} is too small for them; use a larger ridge"
+            ) from None
+    return heads
 
 
 def to_width(heads: Mapping[str, Float[Tensor, "N _"]], width: int) -> dict[str, Float[Tensor, "_ _"]]:

@@ -38,6 +38,7 @@ class Anchor(Recipe):
     """Ridge regression to shared anchors, in closed form; given heads are stacked with the result."""
 
     cites: ClassVar[tuple[str, ...]] = ("kip", "frepo")
+    per_modality: ClassVar[str | None] = "ridges"
 
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)]
     """Ridge of each modality, relative to the mean squared length of its rows."""
@@ -50,11 +51,7 @@ class Anchor(Recipe):
 
     def heads(self, data: TrainingRows, width: int | None = None) -> Heads:
         """Return the heads of the closed form, N x p_m or `width` x p_m."""
-        rows, device = data.rows, device_of(dict(data.rows))
-        exact = {name: x.to(float64_device(device)).double() for name, x in rows.items()}
-        heads = anchor_maps(exact, self.ridges)
-        heads = heads if width is None else to_width(heads, width)
-        return {name: matrix.to(device, rows[name].dtype) for name, matrix in heads.items()}
+        return heads_of_rows(data.rows, self.ridges, width)
 
     def stacked(self, start: Heads, data: TrainingRows, width: int | None = None) -> Heads:
         """Return the heads of the set stacked on given heads, (N + d) x p_m.
@@ -96,6 +93,21 @@ class Anchor(Recipe):
         ridges = ", ".join(f"{ridge:.3g}" for ridge in self.ridges)
         stacked = f"; weight {self.weight:g} when stacked on given heads" if self.uses_start else ""
         return f"ridge regression to anchors, ridges {ridges}{stacked}"
+
+
+def heads_of_rows(rows: Mapping[str, Float[Tensor, "N _"]], ridges: Sequence[float], width: int | None = None) -> Heads:
+    """Return the heads that the closed form computes from rows, on their device; the solution is found in float64.
+
+    Args:
+        rows: {modality: N x p_m}.
+        ridges: ridge of each modality, relative to the mean squared length of its rows.
+        width: width of the heads; None means N.
+    """
+    device = device_of(dict(rows))
+    exact = {name: x.to(float64_device(device)).double() for name, x in rows.items()}
+    heads = anchor_maps(exact, ridges)
+    heads = heads if width is None else to_width(heads, width)
+    return {name: matrix.to(device, rows[name].dtype) for name, matrix in heads.items()}
 
 
 def stack_on(

@@ -12,7 +12,7 @@ Shapes: N rows, p_m feature width, d embedding width, b inputs per step.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from omnidistill.core.settings import Count, Positive
 from omnidistill.core.streams import Streams
-from omnidistill.models.heads import Heads
+from omnidistill.models.heads import Heads, check_modules
 from omnidistill.training.closed_form.anchor_map import anchor_maps, to_width
 from omnidistill.training.recipes.recipe import Recipe, StackedHeads, TrainingRows, recipes
 
@@ -29,6 +29,8 @@ from omnidistill.training.recipes.recipe import Recipe, StackedHeads, TrainingRo
 @recipes.register("map")
 class MapRegression(Recipe):
     """Regression of any torch modules to the heads of `anchor`, on mixtures of rows and noise."""
+
+    per_modality: ClassVar[str | None] = "ridges"
 
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)]
     """Ridge of each modality, as in the recipe "anchor"."""
@@ -44,14 +46,17 @@ class MapRegression(Recipe):
     def students(
         self, start: Heads, data: TrainingRows, *, seed: int, num_runs: int, checkpoints: Sequence[int]
     ) -> Iterator[tuple[int, StackedHeads]]:
-        """Train linear heads from `start` by the same regression; yield them at every checkpoint."""
+        """Train linear heads from `start` by the same regression; yield them at every checkpoint.
+
+        After `num_steps` steps the learning rate is zero, so later checkpoints have the same heads.
+        """
         runs = [_linear(start) for _ in range(num_runs)]
-        walks = [self._steps(modules, data, seed=seed + run) for run, modules in enumerate(runs)]
+        walks = [self._steps(modules, data, seed=seed, run=run) for run, modules in enumerate(runs)]
         done = 0
         for checkpoint in checkpoints:
             for walk in walks:
                 for _ in range(done, checkpoint):
-                    next(walk)
+                    next(walk, None)
             done = checkpoint
             yield done, {name: torch.stack([_weight(run[name]) for run in runs]) for name in start}
 
@@ -68,14 +73,14 @@ class MapRegression(Recipe):
         mixed: Tensor = self.mixture**0.5 * (share @ rows) + (1 - self.mixture) ** 0.5 * scale * noise
         return mixed
 
-    def _steps(self, modules: Mapping[str, nn.Module], data: TrainingRows, *, seed: int) -> Iterator[int]:
+    def _steps(self, modules: Mapping[str, nn.Module], data: TrainingRows, *, seed: int, run: int = 0) -> Iterator[int]:
         """Take the steps one by one; yield the number of steps done."""
-        rows, generators = data.rows, {name: Streams(seed)[f"map/{name}"] for name in data.rows}
+        rows, generators = data.rows, {name: Streams(seed)[f"map/{name}/{run}"] for name in data.rows}
+        width = check_modules(modules, {name: x.shape[1] for name, x in rows.items()})
         with torch.no_grad():
-            width = {name: modules[name](x[:1]).shape[-1] for name, x in rows.items()}
             maps = anchor_maps({name: x.double().cpu() for name, x in rows.items()}, self.ridges)
-            heads = {name: to_width(maps, width[name])[name].to(rows[name]) for name in rows}
-        parameters = [parameter for name in rows for parameter in modules[name].parameters()]
+            heads = {name: matrix.to(rows[name]) for name, matrix in to_width(maps, width).items()}
+        parameters = list(dict.fromkeys(parameter for name in rows for parameter in modules[name].parameters()))
         optimiser = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=0.0)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, self.num_steps))
         for step in range(self.num_steps):
@@ -96,7 +101,7 @@ def _linear(start: Heads) -> dict[str, nn.Module]:
     """Return linear modules without bias whose weights are copies of the heads."""
     modules: dict[str, nn.Module] = {}
     for name, matrix in start.items():
-        module = nn.Linear(matrix.shape[1], matrix.shape[0], bias=False, device=matrix.device, dtype=matrix.dtype)
+        module = nn.Linear(matrix.shape[1], matrix.shape[0], bias=False, device="meta")  # so that nothing is drawn
         module.weight = nn.Parameter(matrix.detach().clone())
         modules[name] = module
     return modules

@@ -10,9 +10,9 @@ Shapes: N rows, p_m feature width, d embedding width, R students, b rows per ste
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from jaxtyping import Float, Int
 from pydantic import Field
@@ -47,6 +47,9 @@ class TrainingRows:
 
 class Recipe(Component):
     """How to train models on a set."""
+
+    per_modality: ClassVar[str | None] = None
+    """Name of the setting that has one value per modality, if there is one."""
 
     num_steps: Annotated[int, Field(ge=0)]
     """Number of training steps; 0 for a solution in closed form."""
@@ -115,6 +118,15 @@ class Recipe(Component):
             InputError: the recipe uses all rows at once.
         """
         raise InputError(f"recipe '{self.kind}' has no mini-batches, because it uses all rows at once; use rows()")
+
+    def check(self, modalities: Collection[str]) -> None:
+        """Raise InputError unless the setting that is given per modality has one value for each."""
+        values = getattr(self, self.per_modality) if self.per_modality else modalities
+        if len(values) != len(modalities):
+            raise InputError(
+                f"recipe.{self.per_modality} has {len(values)} values, but the set has {len(modalities)} modalities "
+                f"({', '.join(modalities)}); each needs one value"
+            )
 
     @property
     def title(self) -> str:

@@ -14,6 +14,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from omnidistill.core.device import device_of
+from omnidistill.core.errors import InputError
 from omnidistill.core.settings import Count, Seed
 from omnidistill.core.streams import Streams
 from omnidistill.models.heads import Heads, stack
@@ -25,6 +26,7 @@ from omnidistill.training.rollout.students import draw_batches, recipe_order, tr
 class Sgd(Recipe):
     """SGD on mini-batches of the synthetic rows."""
 
+    per_modality: ClassVar[str | None] = "step_sizes"
     added: ClassVar[tuple[str, ...]] = ("decay_after",)
 
     step_sizes: tuple[float, ...]
@@ -50,7 +52,7 @@ class Sgd(Recipe):
             start,
             data.rows,
             data.targets,
-            torch.tensor(self.step_sizes, device="cpu"),
+            torch.tensor(self.step_sizes, dtype=next(iter(start.values())).dtype, device="cpu"),
             batch_size=self.batch_size,
             checkpoints=checkpoints,
             generators=self._orders(seed, num_runs),
@@ -62,8 +64,18 @@ class Sgd(Recipe):
             yield steps, {name: matrix.expand(num_runs, -1, -1) for name, matrix in heads.items()}
 
     def train_modules(self, modules: Mapping[str, nn.Module], data: TrainingRows, *, seed: int) -> None:
-        """Train the modules in place, with the same steps and mini-batches as heads."""
+        """Train the modules in place, with the same steps and mini-batches as heads.
+
+        Raises:
+            InputError: two modules share a parameter.
+        """
         device = device_of(dict(data.rows))
+        parameters = [parameter for name in data.rows for parameter in modules[name].parameters()]
+        if len(set(parameters)) < len(parameters):
+            raise InputError(
+                "modules share parameters, but recipe 'sgd' has one step size per modality; train the set with recipe "
+                "'map', or use modules without shared parameters"
+            )
         groups = [
             {"params": list(modules[name].parameters()), "lr": size}
             for name, size in zip(data.rows, self.step_sizes, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ import torch
 from torch import Tensor
 
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.evaluation.baselines import Setting
-from omnidistill.evaluation.baselines.cca_stacked import CcaStacked, stack_heads
+from omnidistill.evaluation.baselines import Allowance, Setting, baselines
+from omnidistill.evaluation.baselines.baseline import STACKED
 from omnidistill.evaluation.baselines.output_norms import mean_output_norms
 from omnidistill.evaluation.baselines.ridge_cca import RidgeCca
+from omnidistill.evaluation.baselines.stacked import Stacked, stack_heads
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.evaluation.validation import run_of, validation_score
@@ -33,8 +35,14 @@ def cca(start: Heads) -> TrainedHeads:
     return RidgeCca().fit(Setting(features().development(), start, CONFIG, 0))
 
 
+def built(name: str) -> Stacked:
+    baseline = baselines.build(name)
+    assert isinstance(baseline, Stacked)
+    return baseline
+
+
 def stacked(start: Heads, cca: TrainedHeads, *weights: float) -> TrainedHeads:
-    baseline = CcaStacked(weights=weights) if weights else CcaStacked()
+    baseline = built("cca-stacked").evolve(**({"weights": weights} if weights else {}))
     return baseline.fit(Setting(features().development(), start, CONFIG, 0, fitted={"cca": cca}))
 
 
@@ -100,7 +108,7 @@ def test_the_scale_of_a_head_does_not_matter(start: Heads, cca: TrainedHeads) ->
 def test_the_weight_validates_best(start: Heads, cca: TrainedHeads) -> None:
     found, validation = stacked(start, cca), features().split("validation")
     scores = {}
-    for weight in CcaStacked().weights:
+    for weight in built("cca-stacked").weights:
         each = stacked(start, cca, weight)
         scores[weight] = validation_score(run_of(each.heads, 0), validation, each.bias)
     assert len(set(scores.values())) > 2
@@ -113,3 +121,41 @@ def test_it_ships_the_cca_heads_and_one_factor_per_modality(start: Heads, cca: T
     found = stacked(start, cca)
     assert found.bytes == cca.bytes + 4 * len(start)
     assert all(found.heads[name].shape == (1, 16, matrix.shape[1]) for name, matrix in start.items())
+
+
+def test_every_run_is_stacked_with_the_weight_that_validates_best_on_average(start: Heads) -> None:
+    """Heads of several runs without biases; each run is scaled by its own norms."""
+    setting, name = Setting(features().development(), start, CONFIG, 0, Allowance(6, 5000)), "random-anchor"
+    upper = baselines.build(name).fit(setting)
+    baseline = built(f"{name}-stacked")
+    result = baseline.fit(replace(setting, fitted={name: upper}))
+    train, validation = features().split("train").features, features().split("validation")
+    lengths = mean_output_norms(start, train)
+    lower = {modality: matrix / lengths[modality] for modality, matrix in start.items()}
+    scores, stacks = {}, {}
+    for weight in baseline.weights:
+        stacks[weight] = []
+        for run in range(2):
+            heads = run_of(upper.heads, run)
+            norms = mean_output_norms(heads, train)
+            scaled = {modality: matrix / norms[modality] for modality, matrix in heads.items()}
+            stacks[weight].append(stack_heads(scaled, lower, weight)[0])
+        scores[weight] = sum(validation_score(heads, validation) for heads in stacks[weight]) / 2
+    chosen = result.settings["weight"]
+    assert scores[chosen] == max(scores.values())  # type: ignore[index]
+    assert result.bias is None
+    for run, heads in enumerate(stacks[chosen]):  # type: ignore[index]
+        assert all(torch.equal(result.heads[modality][run], matrix) for modality, matrix in heads.items())
+    assert result.bytes == upper.bytes + 4 * len(start)
+
+
+@pytest.mark.parametrize("name", STACKED)
+def test_a_stacked_baseline_depends_on_what_the_other_one_depends_on(name: str, start: Heads) -> None:
+    other, baseline = baselines.get(name), built(f"{name}-stacked")
+    assert baseline.needs == (name,)
+    assert (baseline.sized, baseline.uses_bytes) == (other.sized, other.uses_bytes)
+    assert baseline.needs_start
+    if other.sized:
+        for allowance in (Allowance(1, 500), Allowance(5, 5000)):
+            setting = Setting(features().development(), start, CONFIG, 0, allowance)
+            assert baseline.applies(setting) == baselines.build(name).applies(setting) == (allowance.rows > 1)

@@ -1,0 +1,90 @@
+"""Rows that are learned through the recipe "anchor", which start in closed form (see `head_learning`).
+
+Shapes: N rows, p_m feature width, M modalities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnidistill.distillation.head_learning import FIRST_LOGIT, LearnableHeads, canonical_cca_heads
+from omnidistill.models.heads import Heads
+from omnidistill.models.storages import Storage
+from omnidistill.training.closed_form import Moments
+from omnidistill.training.closed_form.anchor_map import anchor_maps, dual_frame
+
+
+@dataclass(frozen=True)
+class AnchorRows(LearnableHeads):
+    """Latent rows with the settings of the recipe.
+
+    Attributes:
+        latent: latent tensors of the storage; one matrix (N x p_m) per modality.
+        log_ridges: logarithms of the ridges (M).
+        logit: logit of the weight in stacked heads, a scalar.
+        storage: how rows are rounded.
+    """
+
+    latent: dict[str, Tensor]
+    log_ridges: Float[Tensor, " M"]
+    logit: Float[Tensor, ""]
+    storage: Storage
+
+    @staticmethod
+    def closed_form(
+        moments: Moments, size: int, cca_ridge: float, storage: Storage, device: torch.device
+    ) -> AnchorRows:
+        """Return the dual frame of ridge CCA heads in their canonical basis, with rows of length sqrt(p_m).
+
+        Args:
+            moments: moments of the training rows.
+            size: number of rows N.
+            cca_ridge: ridge of CCA.
+            storage: how rows are rounded.
+            device: device of the rows.
+        """
+        heads = canonical_cca_heads(moments, size, cca_ridge)
+        rows = {name: _unit(x) for name, x in dual_frame(heads).items()}
+        latent = storage.init({name: x.to(device, torch.float32) for name, x in rows.items()})
+        zeros = torch.zeros(len(rows) + 1, device=device)
+        return AnchorRows(latent, zeros[:-1], zeros[-1] + FIRST_LOGIT, storage)
+
+    @property
+    def ridges(self) -> Float[Tensor, " M"]:
+        """Ridges, in the order of the modalities."""
+        return self.log_ridges.exp()
+
+    @property
+    def weight(self) -> Float[Tensor, ""]:
+        """Weight of the rows' heads when they are stacked on initial heads."""
+        return self.logit.sigmoid()
+
+    def with_ridge(self, ridge: float) -> AnchorRows:
+        """Return the same rows with this ridge for every modality."""
+        return replace(self, log_ridges=torch.full_like(self.log_ridges, ridge).log())
+
+    def leaves(self) -> list[Tensor]:
+        """Return the latent rows, the logarithms of the ridges and the logit of the weight."""
+        return [*self.latent.values(), self.log_ridges, self.logit]
+
+    def solved(self) -> tuple[dict[str, Float[Tensor, "N _"]], Heads]:
+        """Return the rounded rows and the heads that the recipe computes from them; both are differentiable."""
+        rows = self.storage.expand(self.latent)
+        return rows, anchor_maps(rows, self.ridges)
+
+    def detached(self) -> AnchorRows:
+        """Return a copy without gradients."""
+        latent = {name: x.detach().clone() for name, x in self.latent.items()}
+        return replace(
+            self, latent=latent, log_ridges=self.log_ridges.detach().clone(), logit=self.logit.detach().clone()
+        )
+
+
+def _unit(rows: Float[Tensor, "N p"]) -> Float[Tensor, "N p"]:
+    """Return the rows scaled to length sqrt(p); rows of zeros stay zero."""
+    lengths = rows.norm(dim=1, keepdim=True)
+    return rows * torch.where(lengths > 0, rows.shape[1] ** 0.5 / lengths, torch.zeros_like(lengths))

@@ -1,0 +1,165 @@
+"""Learning of the tensors from which heads are computed, by the loss of the heads on real rows.
+
+    min over theta, a of  (1 - c) L(W_m(theta) x) + c L(J_m(theta, a) x)        on batches of training rows x
+
+theta are the learned tensors, W_m(theta) the heads of modality m that are computed from them, and J_m are these heads
+stacked on given initial heads with weight a (see `training.recipes.anchor_regression.stack_on`). L is InfoNCE or
+another objective, and c is a number in [0, 1]. What theta is depends on the subclass of `LearnableHeads`: the rows of a
+set (`distillation.anchor_rows`), or the heads themselves (`evaluation.baselines.direct_heads`).
+
+Shapes: k rows of the heads, N rows, p_m feature width, b real rows per batch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.models.heads import Heads, project, shared_groups, stack
+from omnidistill.models.objectives import Objective
+from omnidistill.training.closed_form import Moments, ridge_cca_heads
+from omnidistill.training.closed_form.anchor_map import canonical_basis
+from omnidistill.training.recipes.anchor_regression import stack_on
+
+FIRST_LOGIT = 0.85
+"""Logit of the weight in stacked heads before learning; the weight is 0.7."""
+
+L = TypeVar("L", bound="LearnableHeads")
+
+
+class LearnableHeads(ABC):
+    """Tensors from which heads are computed."""
+
+    @property
+    @abstractmethod
+    def weight(self) -> Float[Tensor, ""]:
+        """Weight a of the heads when they are stacked on initial heads."""
+
+    @abstractmethod
+    def leaves(self) -> list[Tensor]:
+        """Return the tensors to learn."""
+
+    @abstractmethod
+    def solved(self) -> tuple[dict[str, Float[Tensor, "N _"]], Heads]:
+        """Return rows on which the outputs of stacked heads are scaled to mean length 1, and the heads (k x p_m)."""
+
+    @abstractmethod
+    def detached(self: L) -> L:
+        """Return a copy without gradients."""
+
+
+@dataclass(frozen=True)
+class LearningSettings:
+    """Settings of `Learning`.
+
+    Attributes:
+        outer: objective L of the heads on real rows.
+        start_share: share c of the loss on stacked heads, in [0, 1].
+        iterations: number of iterations, over which the learning rate falls to zero.
+        learning_rate: learning rate of Adam in the first iteration.
+        real_rows: real rows per iteration, or all training rows if there are fewer.
+    """
+
+    outer: Objective
+    start_share: float
+    iterations: int
+    learning_rate: float
+    real_rows: int
+
+
+class Learning(Generic[L]):
+    """Adam on learnable heads, with a learning rate that falls to zero along a cosine.
+
+    Attributes:
+        learned: the tensors after the steps taken so far.
+    """
+
+    def __init__(self, first: L, train: FeatureSet, start: Heads, settings: LearningSettings, seed: int) -> None:
+        self.learned: L = first.detached()
+        self._train, self._settings = train, settings
+        leaves = self.learned.leaves()
+        for tensor in leaves:
+            tensor.requires_grad_()
+        self._start = {name: start[name] for name in train.modalities}
+        self._objective = settings.outer.bind(train.modalities)
+        self._optimiser = torch.optim.Adam(leaves, lr=settings.learning_rate)
+        self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, max(1, settings.iterations))
+        self._batches = _batches(len(train), settings.real_rows, Streams(seed)["anchor/batches"])
+
+    def step(self) -> float:
+        """Take one step and return the loss before it."""
+        indices = next(self._batches).to(self._train.device)
+        features = {name: x[indices] for name, x in self._train.features.items()}
+        with torch.enable_grad():
+            loss = anchor_loss(
+                self.learned, self._start, features, self._targets(indices), self._objective, self._settings.start_share
+            )
+            self._optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        self._schedule.step()
+        return float(loss.detach())
+
+    def _targets(self, indices: Int[Tensor, " b"]) -> Float[Tensor, "b b"]:
+        pairing = self._train.pairing
+        if pairing is not None:
+            return pairing[indices][:, indices].float()
+        return shared_groups(self._train.group_codes[indices])
+
+
+def anchor_loss(
+    learned: LearnableHeads,
+    start: Heads,
+    features: dict[str, Float[Tensor, "b _"]],
+    targets: Float[Tensor, "b b"],
+    objective: Objective,
+    start_share: float,
+) -> Float[Tensor, ""]:
+    """Return the loss of the heads on real rows, mixed with the loss of the heads stacked on the initial heads.
+
+    Args:
+        learned: the tensors from which heads are computed.
+        start: initial heads {modality: d x p_m}.
+        features: real rows of a batch.
+        targets: affinities of the real rows.
+        objective: the loss, bound to the modalities.
+        start_share: share of the loss on stacked heads, in [0, 1].
+    """
+    rows, heads = learned.solved()
+    loss = torch.zeros((), dtype=targets.dtype, device=targets.device)
+    if start_share < 1:
+        loss = loss + (1 - start_share) * objective.value(stack(project(heads, features)), targets)
+    if start_share > 0:
+        stacked = stack_on(start, heads, rows, learned.weight)
+        loss = loss + start_share * objective.value(stack(project(stacked, features)), targets)
+    return loss
+
+
+def canonical_cca_heads(moments: Moments, rank: int, ridge: float) -> Heads:
+    """Return ridge CCA heads (rank x p_m, float64), rotated into their canonical basis.
+
+    Args:
+        moments: moments of the training rows.
+        rank: number of rows of the heads.
+        ridge: ridge of CCA, as a multiple of the mean eigenvalue of each covariance.
+    """
+    heads, _ = ridge_cca_heads(moments, rank, ridge, torch.float64)
+    basis = canonical_basis(heads, moments)
+    return {name: basis.mT @ matrix for name, matrix in heads.items()}
+
+
+def _batches(num_rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Int[Tensor, " b"]]:
+    """Yield slices of a random order, which is redrawn when too few rows remain."""
+    size = min(batch_size, num_rows)
+    while True:
+        order = torch.randperm(num_rows, generator=generator, device="cpu")
+        for first in range(0, num_rows - size + 1, size):
+            yield order[first : first + size]

@@ -1,0 +1,73 @@
+"""Ridge CCA heads of the largest rank that fits in the bytes of a set, in float32, in 4 bits, or entropy-coded.
+
+For linear heads, the rows of a set of the recipe "anchor" and the heads have the same number of values, so these heads
+are the simplest alternative to such a set. Ridge and row pairing are chosen on validation, after rounding.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from omnidistill.core.settings import Positive
+from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
+from omnidistill.evaluation.baselines.compact_heads import bias_of, compact_bytes, largest_rank, rounded
+from omnidistill.evaluation.baselines.ridge_cca import cca_candidates
+from omnidistill.evaluation.trained_heads import TrainedHeads
+from omnidistill.evaluation.validation import validation_score
+from omnidistill.models.storages import AnyStorage, RowStorage
+from omnidistill.models.storages.coded import CodedStorage
+from omnidistill.training.experts.epochs import stack_runs
+
+
+@baselines.register("cca-bytes")
+class CcaBytes(Baseline):
+    """Ridge CCA heads of the largest rank that fits in the bytes of a set, in float32."""
+
+    sized: ClassVar[bool] = True
+    uses_bytes: ClassVar[bool] = True
+    needs_start: ClassVar[bool] = False
+    stores_heads: ClassVar[bool] = True
+
+    storage: AnyStorage = RowStorage()
+    """How the rows of the heads are stored."""
+    ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0)
+    """Candidate ridges, in units of the mean eigenvalue of each covariance matrix; chosen on validation."""
+
+    def applies(self, setting: Setting) -> bool:
+        """Return whether heads of rank 2 fit in the allowed bytes."""
+        return largest_rank(setting, self.storage) > 0
+
+    def fit(self, setting: Setting) -> TrainedHeads:
+        """Round the heads of every ridge and row pairing; return those with the best validation score."""
+        started_at, train, rank = time.monotonic(), setting.data.train, largest_rank(setting, self.storage)
+        best, num_evaluated = None, 0
+        for exact, _, settings in cca_candidates(train, rank, self.ridges):
+            heads = rounded(exact, self.storage)
+            bias = bias_of(heads, train)
+            score, num_evaluated = validation_score(heads, setting.data.validation, bias), num_evaluated + 1
+            if best is None or score > best[0]:
+                best = score, heads, bias, settings
+        assert best is not None
+        _, heads, bias, settings = best
+        num_bytes = compact_bytes(self.storage, train.widths, rank, train.preprocessing)
+        label, seconds = f"ridge CCA heads (rank {rank}, {self.storage.title})", time.monotonic() - started_at
+        return TrainedHeads(label, (stack_runs(heads, 1),), num_bytes, seconds, settings, num_evaluated, bias)
+
+
+@baselines.register("cca-bytes-4-bit")
+class CcaBytes4Bit(CcaBytes):
+    """Ridge CCA heads of the largest rank that fits in the bytes of a set, with 4 bits per number."""
+
+    storage: AnyStorage = RowStorage(bits=4)
+    """How the rows of the heads are stored."""
+
+
+@baselines.register("cca-bytes-coded")
+class CcaBytesCoded(CcaBytes):
+    """Ridge CCA heads of the largest rank that fits in the bytes of a set, entropy-coded."""
+
+    storage: AnyStorage = CodedStorage()
+    """How the rows of the heads are stored."""

@@ -1,0 +1,190 @@
+"""Heads learned directly in the bytes of a set: the strict alternative to the rows that the method "anchor" learns.
+
+    min over V, a of  (1 - c) L(round(V_m) x) + c L(J_m x)        on batches of training rows x
+
+V_m (r x p_m) starts as ridge CCA heads in their canonical basis, as rows do, and has the largest rank that fits in the
+bytes of the set, so it has about as many values as the rows. Loss, rounding, optimiser, schedule, number of iterations
+and mini-batches are those of the method (`distillation.head_learning`), but there is no regression from rows to heads.
+CCA ridge, iteration and learning rate are chosen on validation; the method uses a single learning rate.
+
+Each V_m has a root mean square of 1 at the start, so the learning rates suit it as they suit rows; the scale of a head
+changes no cosine similarity. J_m are the heads stacked on the initial heads. The rows on which J_m is scaled are a
+fixed sample of training rows, because there are no rows of a set.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from omnidistill.core.settings import Count, Positive
+from omnidistill.core.streams import Streams
+from omnidistill.core.threads import threads_for
+from omnidistill.distillation.head_learning import (
+    FIRST_LOGIT,
+    LearnableHeads,
+    Learning,
+    LearningSettings,
+    canonical_cca_heads,
+)
+from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
+from omnidistill.evaluation.baselines.compact_heads import compact_bytes, largest_rank
+from omnidistill.evaluation.trained_heads import TrainedHeads
+from omnidistill.evaluation.validation import score_alone_and_stacked
+from omnidistill.models.heads import Heads
+from omnidistill.models.objectives import AnyObjective, InfoNCE
+from omnidistill.models.storages import AnyStorage, RowStorage, Storage
+from omnidistill.models.storages.coded import CodedStorage
+from omnidistill.training.closed_form import Moments, Pairing, accumulate_moments
+from omnidistill.training.experts.epochs import stack_runs
+
+
+@dataclass(frozen=True)
+class DirectMatrices(LearnableHeads):
+    """Heads that are learned themselves.
+
+    Attributes:
+        latent: latent tensors of the storage; one matrix (r x p_m) per modality.
+        logit: logit of the weight in stacked heads, a scalar.
+        storage: how the rows of the heads are rounded.
+        rows: rows on which the outputs of stacked heads are scaled.
+    """
+
+    latent: dict[str, Tensor]
+    logit: Float[Tensor, ""]
+    storage: Storage
+    rows: dict[str, Float[Tensor, "_ _"]]
+
+    @staticmethod
+    def closed_form(
+        moments: Moments, rank: int, ridge: float, storage: Storage, rows: dict[str, Tensor]
+    ) -> DirectMatrices:
+        """Return ridge CCA heads in their canonical basis, scaled to a root mean square of 1.
+
+        Args:
+            moments: moments of the training rows.
+            rank: number of rows of the heads.
+            ridge: ridge of CCA.
+            storage: how the rows of the heads are rounded.
+            rows: rows on which the outputs of stacked heads are scaled, on the device of the heads.
+        """
+        heads = canonical_cca_heads(moments, rank, ridge)
+        scaled = {name: (w / w.square().mean().sqrt()).to(rows[name]) for name, w in heads.items()}
+        logit = next(iter(rows.values())).new_tensor(FIRST_LOGIT)
+        return DirectMatrices(storage.init(scaled), logit, storage, rows)
+
+    @property
+    def weight(self) -> Float[Tensor, ""]:
+        """Weight of the heads when they are stacked on initial heads."""
+        return self.logit.sigmoid()
+
+    def leaves(self) -> list[Tensor]:
+        """Return the latent heads and the logit of the weight."""
+        return [*self.latent.values(), self.logit]
+
+    def solved(self) -> tuple[dict[str, Float[Tensor, "_ _"]], Heads]:
+        """Return the rows for scaling and the rounded heads."""
+        return self.rows, self.storage.expand(self.latent)
+
+    def detached(self) -> DirectMatrices:
+        """Return a copy without gradients."""
+        latent = {name: x.detach().clone() for name, x in self.latent.items()}
+        return replace(self, latent=latent, logit=self.logit.detach().clone())
+
+
+@baselines.register("direct-heads")
+class DirectHeads(Baseline):
+    """Heads of the largest rank that fits in the bytes of a set, learned directly, in float32."""
+
+    sized: ClassVar[bool] = True
+    uses_bytes: ClassVar[bool] = True
+    needs_start: ClassVar[bool] = False
+    stores_heads: ClassVar[bool] = True
+
+    storage: AnyStorage = RowStorage()
+    """How the rows of the heads are stored."""
+    outer: AnyObjective = InfoNCE()
+    """Objective of the heads on real rows."""
+    start_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share c of the loss that is computed on the heads stacked on the initial heads."""
+    cca_ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.1, 0.3, 1.0)
+    """Candidate ridges of CCA, relative to the mean eigenvalue of each covariance; chosen on validation."""
+    iterations: Annotated[int, Field(ge=0)] = 60
+    """Iterations of Adam."""
+    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.005, 0.01, 0.02)
+    """Candidate learning rates of Adam; chosen on validation."""
+    real_rows: Annotated[int, Field(ge=2)] = 750
+    """Real rows per iteration, or all training rows if there are fewer."""
+    validate_every: Count = 10
+    """Iterations between validations."""
+
+    def applies(self, setting: Setting) -> bool:
+        """Return whether heads of rank 2 fit in the allowed bytes."""
+        return largest_rank(setting, self.storage) > 0
+
+    def fit(self, setting: Setting) -> TrainedHeads:
+        """Learn the heads with every learning rate; return those with the best validation score.
+
+        There is one run, because runs would differ in nothing but their mini-batches.
+        """
+        started_at, train, rank = time.monotonic(), setting.data.train, largest_rank(setting, self.storage)
+        with threads_for(rank, train.widths, next(iter(setting.start.values())).shape[0]):
+            starts = self._starts(setting, rank)
+            scores = {ridge: self._score(each, setting) for ridge, each in starts.items()}
+            ridge = max(scores, key=lambda each: scores[each])
+            best, num_evaluated = (scores[ridge], starts[ridge], 0, self.learning_rates[0]), len(scores)
+            for rate in self.learning_rates:
+                settings = LearningSettings(self.outer, self.start_share, self.iterations, rate, self.real_rows)
+                learning = Learning(starts[ridge], train, setting.start, settings, setting.seed)
+                for iteration in range(1, self.iterations + 1):
+                    learning.step()
+                    if iteration % self.validate_every == 0 or iteration == self.iterations:
+                        score, num_evaluated = self._score(learning.learned, setting), num_evaluated + 1
+                        if score > best[0]:
+                            best = score, learning.learned.detached(), iteration, rate
+        _, chosen, iteration, rate = best
+        return TrainedHeads(
+            f"heads learned directly (rank {rank}, {self.storage.title})",
+            (stack_runs(chosen.solved()[1], 1),),
+            compact_bytes(self.storage, train.widths, rank, train.preprocessing),
+            time.monotonic() - started_at,
+            {"rank": rank, "ridge": ridge, "learning_rate": rate, "iteration": iteration},
+            num_evaluated,
+        )
+
+    def _starts(self, setting: Setting, rank: int) -> dict[float, DirectMatrices]:
+        """Return the heads before learning, by the ridge of CCA."""
+        train = setting.data.train
+        pairing: Pairing = "groups" if train.pairing is None else "rows"
+        moments = accumulate_moments(train, pairing)
+        order = torch.randperm(len(train), generator=Streams(setting.seed)["direct-heads/rows"], device="cpu")
+        sample = order[: self.real_rows].to(train.device)
+        rows = {name: x[sample] for name, x in train.features.items()}
+        return {
+            ridge: DirectMatrices.closed_form(moments, rank, ridge, self.storage, rows) for ridge in self.cca_ridges
+        }
+
+    def _score(self, learned: DirectMatrices, setting: Setting) -> float:
+        return score_alone_and_stacked(learned.detached(), setting.start, setting.data.validation, self.start_share)
+
+
+@baselines.register("direct-heads-4-bit")
+class DirectHeads4Bit(DirectHeads):
+    """Heads of the largest rank that fits in the bytes of a set, learned directly, with 4 bits per number."""
+
+    storage: AnyStorage = RowStorage(bits=4)
+    """How the rows of the heads are stored."""
+
+
+@baselines.register("direct-heads-coded")
+class DirectHeadsCoded(DirectHeads):
+    """Heads of the largest rank that fits in the bytes of a set, learned directly, entropy-coded."""
+
+    storage: AnyStorage = CodedStorage()
+    """How the rows of the heads are stored."""

@@ -1,0 +1,115 @@
+"""Real rows under the recipe "anchor": heads by ridge regression from real float32 rows to shared anchors.
+
+    W_m = (K_m + lambda s_m I)^{-1} X_m        K_m = X_m X_m^T,  s_m = mean of the diagonal of K_m
+
+X_m (N x p_m) are N random training rows, or the means of the rows of N random groups. They are resampled for every run.
+The ridge lambda is the same for all modalities and runs, and is chosen on validation with two samples that no run uses.
+Compared with a set of the method "anchor", these rows are not learned; compared with the baseline "random", they are
+trained on by the recipe of such a set (`training.recipes.anchor_regression`).
+"""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from omnidistill.core.settings import Positive
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.distillation.budget import LEAST_ROWS
+from omnidistill.distillation.learnable import random_rows
+from omnidistill.distillation.set_spec import SetSpec
+from omnidistill.distillation.shipped_bytes import planned_bytes
+from omnidistill.evaluation.baselines.baseline import Baseline, Setting, baselines
+from omnidistill.evaluation.trained_heads import TrainedHeads
+from omnidistill.evaluation.validation import mean_score
+from omnidistill.models.objectives import InfoNCE
+from omnidistill.models.similarities import FixedIdentity
+from omnidistill.models.storages import RowStorage
+from omnidistill.training.experts.epochs import StackedHeads
+from omnidistill.training.recipes.anchor_regression import Anchor, heads_of_rows
+
+_TUNING_SAMPLES = 2
+
+
+class RealRowsAnchor(Baseline):
+    """Heads by ridge regression from real rows to shared anchors."""
+
+    sized: ClassVar[bool] = True
+    needs_start: ClassVar[bool] = False
+    stores_heads: ClassVar[bool] = True
+    title: ClassVar[str]
+    """What the rows are, as it appears in the label."""
+
+    ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+    """Candidate ridges of the regression, relative to the mean squared length of the rows; chosen on validation."""
+
+    @abstractmethod
+    def rows(self, train: FeatureSet, size: int, generator: torch.Generator) -> dict[str, Float[Tensor, "_ _"]]:
+        """Return `size` random rows per modality, or all that there are."""
+
+    def applies(self, setting: Setting) -> bool:
+        """Return whether there are at least 2 rows, as in every set."""
+        assert setting.allowance is not None
+        return setting.allowance.rows >= LEAST_ROWS
+
+    def fit(self, setting: Setting) -> TrainedHeads:
+        """Choose the ridge with two samples of rows, and compute the heads of each run from another sample."""
+        started_at, train, evaluate = time.monotonic(), setting.data.train, setting.evaluate
+        tuning = self._samples(setting, f"{self.kind}/tune", _TUNING_SAMPLES)
+        scores = {ridge: mean_score(_solved(tuning, ridge), setting.data.validation) for ridge in self.ridges}
+        ridge = max(scores, key=lambda each: scores[each])
+        runs = _solved(self._samples(setting, self.kind, evaluate.num_seeds), ridge)
+        num_rows = next(iter(runs.values())).shape[1]
+        recipe = Anchor(ridges=(ridge,) * len(train.widths))
+        spec = SetSpec(dict(train.widths), num_rows, RowStorage(), FixedIdentity(), InfoNCE(), recipe)
+        num_bytes, seconds = planned_bytes(spec, train.preprocessing), time.monotonic() - started_at
+        label = f"{self.title}, {num_rows} rows, recipe anchor"
+        return TrainedHeads(label, (runs,), num_bytes, seconds, {"ridge": ridge, "rows": num_rows}, len(scores))
+
+    def _samples(self, setting: Setting, purpose: str, count: int) -> list[dict[str, Float[Tensor, "_ _"]]]:
+        assert setting.allowance is not None
+        streams, size = Streams(setting.seed), setting.allowance.rows
+        return [self.rows(setting.data.train, size, streams[f"{purpose}/{run}"]) for run in range(count)]
+
+
+def _solved(samples: Sequence[dict[str, Float[Tensor, "_ _"]]], ridge: float) -> StackedHeads:
+    """Return the heads of all samples, {modality: runs x N x p_m}."""
+    heads = [heads_of_rows(rows, [ridge] * len(rows)) for rows in samples]
+    return {name: torch.stack([run[name] for run in heads]) for name in samples[0]}
+
+
+@baselines.register("random-anchor")
+class RandomAnchor(RealRowsAnchor):
+    """Heads by ridge regression from random real rows to shared anchors."""
+
+    title: ClassVar[str] = "random"
+
+    def rows(self, train: FeatureSet, size: int, generator: torch.Generator) -> dict[str, Float[Tensor, "_ _"]]:
+        """Return random training rows, from distinct groups if there are enough groups."""
+        return random_rows(train, size, generator).features
+
+
+@baselines.register("group-means-anchor")
+class GroupMeansAnchor(RealRowsAnchor):
+    """Heads by ridge regression from the means of random groups to shared anchors."""
+
+    title: ClassVar[str] = "group means"
+
+    def rows(self, train: FeatureSet, size: int, generator: torch.Generator) -> dict[str, Float[Tensor, "_ _"]]:
+        """Return the means of the rows of random groups."""
+        codes = train.group_codes
+        counts = torch.bincount(codes)
+        chosen = torch.randperm(len(counts), generator=generator, device="cpu")[:size].to(train.device)
+        means = {}
+        for name, x in train.features.items():
+            totals = x.new_zeros(len(counts), x.shape[1]).index_add_(0, codes, x)
+            means[name] = totals[chosen] / counts[chosen].unsqueeze(1)
+        return means
