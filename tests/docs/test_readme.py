@@ -19,7 +19,7 @@ def test_python_prints_recall_of_every_direction(
     block = python_blocks(README)[0].replace('iterations": 50', 'iterations": 2')
     exec(compile(block, "README.md", "exec"), {})
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].startswith("DistillResult(recommended: 100 rows of image, text, audio, ")
+    assert printed[0].startswith("DistillResult(anchor: 100 rows of image, text, audio, ")
     assert len(printed[1:]) == 6
     assert printed[1].startswith("image → text {'R@1': 0.")
 

@@ -39,7 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     folder = tmp_path_factory.mktemp("recommended")
     packed(folder / "SET")
     starts = ["--set", "experts.num_starts=3", "--set", "experts.random_starts=1", "--set", "experts.num_experts=4"]
-    return folder, cli("distill", folder / "SET", *QUICK, *starts, "--size", "10", "-o", folder / "RUN")
+    return folder, cli("distill", folder / "SET", "--preset", "recommended", *QUICK, *starts, "--size", "10", "-o", folder / "RUN")
 
 
 def test_it_says_what_it_chose_and_why(made: tuple[Path, Outcome]) -> None:
@@ -55,9 +55,9 @@ def test_it_says_what_it_chose_and_why(made: tuple[Path, Outcome]) -> None:
     assert not [name for name in found.tensors if name.startswith("similarity")]
 
 
-def test_a_budget_in_bytes_takes_four_bits(made: tuple[Path, Outcome]) -> None:
+def test_compact_takes_four_bits(made: tuple[Path, Outcome]) -> None:
     folder, _ = made
-    outcome = cli("distill", folder / "SET", *QUICK, "--bytes", "30%", "-o", folder / "SMALL")
+    outcome = cli("distill", folder / "SET", "--preset", "compact", *QUICK, "--bytes", "30%", "-o", folder / "SMALL")
     assert outcome.code == 0, outcome.err
     found = DistilledSet.load(folder / "SMALL" / "distilled")
     assert isinstance(found.spec.storage, RowStorage)

@@ -32,7 +32,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset",
         metavar="NAME",
-        help="built-in collection of settings (default: recommended); 'omnidistill presets' lists all",
+        help="built-in collection of settings (default: anchor); 'omnidistill presets' lists all",
     )
     parser.add_argument(
         "--config", type=Path, metavar="FILE.toml", help="TOML file with your settings, instead of --preset"

@@ -1,6 +1,6 @@
 """The demo: distil real triplets of image, text and audio with two methods, and compare them with the baselines.
 
-The methods are HoPA and the recommended method. Both start from the same heads. Students and baselines are trained and
+The methods are HoPA and the default method, `anchor`. Both start from the same heads. Students and baselines are trained and
 tuned in the same way.
 """
 
@@ -24,7 +24,7 @@ from omnidistill.io.tracking import Progress, shown
 from omnidistill.report.page import RunView, render_page
 from omnidistill.report.run_table import combine, interval, to_markdown
 
-PRESETS = ("hopa", "recommended")
+PRESETS = ("hopa", "anchor")
 NUM_SEEDS = 5
 _SHARED = ("zero_shot", "cca", "cca_infonce", "cca_stacked", "full", "best")  # rows that both runs have in common
 

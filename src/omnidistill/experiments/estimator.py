@@ -34,7 +34,7 @@ class Distiller:
     Args:
         size: number of synthetic rows; None uses the number from the preset.
         budget: maximum size of the set in bytes ("64kB", "1%"), instead of `size`.
-        preset: name of a method; None uses `recommended`, or `compact` if there is a budget.
+        preset: name of a method; None uses `anchor`, or `anchor-coded` if there is a budget.
         settings: individual settings, such as {"distill.iterations": 100} or ["distill.iterations=100"].
         heads: initial heads {modality: d x p_m}; None pre-trains them on the `heads` split, or draws random ones if
             the data have no `heads` split.

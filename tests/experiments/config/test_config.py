@@ -34,9 +34,9 @@ def refusal(*overrides: str, preset: str = "smoke") -> str:
     return message
 
 
-def test_without_a_name_it_is_what_is_recommended() -> None:
-    assert load_config() == load_config(preset="recommended")
-    assert load_config().method == "recommended"
+def test_without_a_name_it_is_the_default_method() -> None:
+    assert load_config() == load_config(preset="anchor")
+    assert load_config().method == "anchor"
 
 
 @pytest.mark.parametrize(

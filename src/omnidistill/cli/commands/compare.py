@@ -22,7 +22,7 @@ def add(group: CommandGroup) -> None:
         main_options=("--preset", "--methods", "--sizes", "--bytes", "--seeds", "--resume", "--dry-run"),
         examples=(
             "omnidistill compare emoji --preset quick -o CMP --dry-run",
-            "omnidistill compare SET --methods recommended,apm,k-medoids --sizes 100,200 -o CMP",
+            "omnidistill compare SET --methods anchor,apm,k-medoids --sizes 100,200 -o CMP",
             "omnidistill compare SET --preset crossed --models linear --parts table -o CMP",
         ),
     )

@@ -26,7 +26,7 @@ from omnidistill.experiments.config.settings_tree import (
 )
 from omnidistill.experiments.config.toml_files import first_lines, packaged_files, read_file, read_toml
 
-DEFAULT = "recommended"
+DEFAULT = "anchor"
 """The preset used if none is given."""
 
 
@@ -46,7 +46,7 @@ def load_config(
     overrides: Sequence[str] | Mapping[str, object] = (),
     **fixed: Any,
 ) -> RunConfig:
-    """Read a TOML file or a preset (default: "recommended") and apply overrides.
+    """Read a TOML file or a preset (default: "anchor") and apply overrides.
 
     A file or preset with the key `extends` builds on another preset and contains only the settings that differ from it.
     If an override selects another `kind` of a component, the settings of the previous kind are dropped.

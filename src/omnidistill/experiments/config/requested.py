@@ -33,7 +33,7 @@ def requested_config(
     Args:
         size: number of synthetic rows.
         bytes: size budget, instead of `size`: a number of bytes, or text such as "64kB" or "1%".
-        preset: name of a preset; None uses "recommended", or "compact" if there is a budget.
+        preset: name of a preset; None uses "anchor", or "anchor-coded" if there is a budget.
         config: complete settings or a TOML file, instead of a preset.
         settings: single settings, which replace those of the preset or of `config`.
         seed: seed for every random stream.
@@ -50,7 +50,7 @@ def requested_config(
     else:
         number = usual_size if size is None else size
     if preset is None and config is None and bytes is not None:
-        preset = "compact"
+        preset = "anchor-coded"
     return load_config(config, preset, settings, distill__size=number, seed=seed)
 
 

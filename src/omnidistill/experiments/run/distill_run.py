@@ -63,7 +63,7 @@ def distill(
         size: number of synthetic rows; None uses the number from the settings.
         bytes: size budget, instead of `size`: a number of bytes, "64kB", or "1%" of the training features. The set gets
             as many rows as fit.
-        preset: name of a method; None uses `recommended`, or `compact` if there is a budget.
+        preset: name of a method; None uses `anchor`, or `anchor-coded` if there is a budget.
         config: complete settings, or the Path of a TOML file, instead of a preset.
         settings: individual settings, as a dict {"distill.iterations": 500} or as strings "distill.iterations=500".
         seed: seed for every random stream.
