@@ -1,4 +1,4 @@
-"""What 'distill' does when told nothing: settles what is open, says why, and makes sets that other heads train on."""
+"""The preset recommended: it infers open settings, says why, and makes sets that other heads train on."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     folder = tmp_path_factory.mktemp("recommended")
     packed(folder / "SET")
     starts = ["--set", "experts.num_starts=3", "--set", "experts.random_starts=1", "--set", "experts.num_experts=4"]
-    return folder, cli("distill", folder / "SET", "--preset", "recommended", *QUICK, *starts, "--size", "10", "-o", folder / "RUN")
+    return folder, cli(
+        "distill", folder / "SET", "--preset", "recommended", *QUICK, *starts, "--size", "10", "-o", folder / "RUN"
+    )
 
 
 def test_it_says_what_it_chose_and_why(made: tuple[Path, Outcome]) -> None:
@@ -139,7 +141,9 @@ def test_one_outer_objective_goes_on_from_the_other(made: tuple[Path, Outcome]) 
 )
 def test_what_cannot_go_on_is_refused(made: tuple[Path, Outcome], more: tuple[str, ...], told: str) -> None:
     folder, _ = made
-    outcome = cli("distill", folder / "SET", "--from", folder / "RUN", *more, "-o", folder / "REFUSED")
+    outcome = cli(
+        "distill", folder / "SET", "--preset", "recommended", "--from", folder / "RUN", *more, "-o", folder / "REFUSED"
+    )
     assert outcome.code == 2
     assert told in outcome.err
     assert not (folder / "REFUSED").exists()

@@ -1,7 +1,7 @@
 """The demo: distil real triplets of image, text and audio with two methods, and compare them with the baselines.
 
-The methods are HoPA and the default method, `anchor`. Both start from the same heads. Students and baselines are trained and
-tuned in the same way.
+The methods are HoPA and the default method, `anchor`. Both use the same initial heads. Students and baselines are
+trained and tuned in the same way.
 """
 
 from __future__ import annotations

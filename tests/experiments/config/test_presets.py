@@ -114,6 +114,14 @@ def test_validation_is_regular_and_rare(name: str) -> None:
 BOTH = ("distill.student.", "experts.objective.")
 METHODS: dict[str, dict[str, Any]] = {
     "hopa": {"distill.student.kind": "hopa", "experts.objective.kind": "hopa", "distill.similarity.kind": "low-rank"},
+    "anchor": {
+        "distill.kind": "anchor",
+        "distill.storage.bits": 32,
+        "distill.start_share": 0.5,
+        "distill.weight": None,
+    },
+    "anchor-coded": {"distill.kind": "anchor", "distill.storage.kind": "coded"},
+    "anchor-alone": {"distill.start_share": 0.0, "distill.weight": 1.0, "distill.storage.kind": "coded"},
     "recommended": {
         "experts.objective.kind": "infonce",
         "experts.learning_rate": None,
