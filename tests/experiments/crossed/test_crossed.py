@@ -17,7 +17,7 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.evaluation.baselines import Setting, baselines
 from omnidistill.evaluation.directions import mean_recall, rank_heads
 from omnidistill.experiments.crossed import crossed, works
-from omnidistill.experiments.crossed.models import network, outputs_of_modules, recall_of
+from omnidistill.experiments.crossed.crossed_models import network, outputs_of_modules, recall_of
 from omnidistill.experiments.run import open_run
 from omnidistill.models.heads import Heads, load_heads
 from omnidistill.report.crossed_content import CrossedContent
@@ -201,7 +201,7 @@ def test_a_failure_is_reported_and_retried(tmp_path: Path, monkeypatch: pytest.M
         raise ValueError("no\nheads")
 
     with monkeypatch.context() as patch:
-        patch.setattr(works.recipes, "by_anchors", broken)
+        patch.setattr(works.train_on_set, "by_anchors", broken)
         first = crossed_of(data, folder=tmp_path / "C", **choice)
     assert first.failures == {"random 8 rows / anchor / any-8": "ValueError no heads"}
     assert "failed" in first.table()
