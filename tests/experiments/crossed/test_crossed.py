@@ -188,7 +188,7 @@ def test_only_missing_results_are_computed(made: Made, tmp_path: Path, monkeypat
     cells = [[(cell.column, cell.recall) for cell in each.content.cells] for each in (again, made.table)]
     assert cells[0] == cells[1]
     crossed_of(made.data, folder=folder, resume=True, settings=[*TINY, "max_steps=8"], recipes=["sgd"], models=["own"])
-    assert "compact 8 rows / sgd / own" in done[1:], "other settings are another result"
+    assert done[1:] == [f"{name} / sgd / own" for name in (ANCHOR, COMPACT, RANDOM)], "and leave all others as they are"
 
 
 def test_a_failure_is_reported_and_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
