@@ -81,9 +81,9 @@ class CrossedSettings(Settings):
     """Candidate step sizes of the recipe "sgd", chosen on validation."""
     max_steps: Count = 256
     """Largest candidate number of steps of the recipe "sgd"; the candidates are 8, 16, 32, ..."""
-    ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+    ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
     """Candidate ridges of the recipes "anchor", "stacked" and "map", chosen on validation."""
-    weights: Annotated[tuple[Weight, ...], Field(min_length=1)] = (0.5, 0.6, 0.7, 0.8, 0.9)
+    weights: Annotated[tuple[Weight, ...], Field(min_length=1)] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     """Candidate weights of the set in stacked heads, chosen on validation."""
     hidden: Count = 512
     """Width of the hidden layers of networks."""
