@@ -27,7 +27,6 @@ TINY = (
     "evaluate.batch_size=16",
     "learning_rates=[0.3, 1.0]",
     "max_steps=16",
-    "max_network_steps=16",
     "hidden=8",
     "map_steps=3",
     "ridges=[0.1, 1.0]",

@@ -17,7 +17,7 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.evaluation.baselines import Setting, baselines
 from omnidistill.evaluation.directions import mean_recall, rank_heads
 from omnidistill.experiments.crossed import crossed, works
-from omnidistill.experiments.crossed.models import network, outputs_of_modules, recall_of
+from omnidistill.experiments.crossed.crossed_models import network, outputs_of_modules, recall_of
 from omnidistill.experiments.run import open_run
 from omnidistill.models.heads import Heads, load_heads
 from omnidistill.report.crossed_content import CrossedContent
@@ -188,7 +188,7 @@ def test_only_missing_results_are_computed(made: Made, tmp_path: Path, monkeypat
     cells = [[(cell.column, cell.recall) for cell in each.content.cells] for each in (again, made.table)]
     assert cells[0] == cells[1]
     crossed_of(made.data, folder=folder, resume=True, settings=[*TINY, "max_steps=8"], recipes=["sgd"], models=["own"])
-    assert "compact 8 rows / sgd / own" in done[1:], "other settings are another result"
+    assert done[1:] == [f"{name} / sgd / own" for name in (ANCHOR, COMPACT, RANDOM)], "and leave all others as they are"
 
 
 def test_a_failure_is_reported_and_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +201,7 @@ def test_a_failure_is_reported_and_retried(tmp_path: Path, monkeypatch: pytest.M
         raise ValueError("no\nheads")
 
     with monkeypatch.context() as patch:
-        patch.setattr(works.recipes, "by_anchors", broken)
+        patch.setattr(works.train_on_set, "by_anchors", broken)
         first = crossed_of(data, folder=tmp_path / "C", **choice)
     assert first.failures == {"random 8 rows / anchor / any-8": "ValueError no heads"}
     assert "failed" in first.table()

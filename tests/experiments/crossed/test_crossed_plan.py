@@ -10,10 +10,10 @@ import torch
 from omnidistill.core.errors import InputError
 from omnidistill.experiments.config import load_comparison
 from omnidistill.experiments.config.budgets import resolve_size
+from omnidistill.experiments.crossed.crossed_models import Model, expanded, network
+from omnidistill.experiments.crossed.crossed_plan import plan
+from omnidistill.experiments.crossed.crossed_settings import CrossedSettings, SetEntry, load_crossed
 from omnidistill.experiments.crossed.mismatch import mismatched
-from omnidistill.experiments.crossed.models import Model, expanded, network
-from omnidistill.experiments.crossed.plan import plan
-from omnidistill.experiments.crossed.settings import CrossedSettings, SetEntry, load_crossed
 from small_runs import features
 
 

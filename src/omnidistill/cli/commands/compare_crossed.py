@@ -46,7 +46,7 @@ def is_crossed(options: argparse.Namespace) -> bool:
         InputError: an option does not apply to the comparison.
     """
     from omnidistill.experiments.config.toml_files import read_file
-    from omnidistill.experiments.crossed.settings import NAME
+    from omnidistill.experiments.crossed.crossed_settings import NAME
 
     in_file = options.config is not None and read_file(options.config).get("kind") == NAME
     crossed = options.preset == NAME or in_file

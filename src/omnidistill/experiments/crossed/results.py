@@ -16,12 +16,20 @@ from typing import Any, ClassVar
 
 from omnidistill.core.json_value import Json
 from omnidistill.experiments.config import RunConfig
-from omnidistill.experiments.crossed.plan import Work
-from omnidistill.experiments.crossed.settings import CrossedSettings
+from omnidistill.experiments.crossed.crossed_plan import Work
+from omnidistill.experiments.crossed.crossed_settings import CrossedSettings
 from omnidistill.io.artifacts import JsonContent, read_json, write_atomic
 
-_NOT_OF_WORKS = {"kind", "sets", "recipes", "models", "parts", "settings", "mismatch_shares", "mismatch_presets"}
-"""Settings of the table that choose works and do not affect their results."""
+_ALWAYS = ("seed", "heads", "evaluate", "hidden")
+_USED: dict[str, tuple[str, ...]] = {
+    "own": ("map_steps",),
+    "sgd": ("learning_rates", "max_steps"),
+    "anchor": ("ridges",),
+    "stacked": ("ridges", "weights"),
+    "map": ("ridges", "map_steps"),
+    "infonce": ("network_learning_rate",),
+}
+"""Settings of the table that affect the works of a recipe, in addition to `_ALWAYS`."""
 
 
 class WorkResult(JsonContent):
@@ -70,7 +78,7 @@ class Results:
         key: dict[str, Json] = {
             "work": [work.source, work.recipe, work.model.name, work.variant, work.share],
             "config": None if config is None else config.evolve(method="").model_dump(mode="json"),
-            "settings": self.settings.model_dump(mode="json", exclude=_NOT_OF_WORKS),
+            "settings": self.settings.model_dump(mode="json", include={*_ALWAYS, *_USED.get(work.recipe, ())}),
             "heads": self.heads,
         }
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]

@@ -20,9 +20,8 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import DistilledSet
 from omnidistill.experiments.comparison.result_store import FolderStore, MemoryStore
 from omnidistill.experiments.config import RunConfig
-from omnidistill.experiments.crossed import all_rows, recipes
-from omnidistill.experiments.crossed.mismatch import mismatched
-from omnidistill.experiments.crossed.models import (
+from omnidistill.experiments.crossed import train_on_all_rows, train_on_set
+from omnidistill.experiments.crossed.crossed_models import (
     Model,
     Outputs,
     network,
@@ -30,10 +29,11 @@ from omnidistill.experiments.crossed.models import (
     outputs_of_modules,
     recall_of,
 )
-from omnidistill.experiments.crossed.plan import ALL_ROWS, INITIAL, Work
-from omnidistill.experiments.crossed.recipes import Networks, is_networks, start_heads
+from omnidistill.experiments.crossed.crossed_plan import ALL_ROWS, INITIAL, Work
+from omnidistill.experiments.crossed.crossed_settings import CrossedSettings
+from omnidistill.experiments.crossed.mismatch import mismatched
 from omnidistill.experiments.crossed.results import Results, WorkResult
-from omnidistill.experiments.crossed.settings import CrossedSettings
+from omnidistill.experiments.crossed.train_on_set import Networks, is_networks, start_heads
 from omnidistill.experiments.run import DistillResult, InitialHeads, distill, load_or_create_heads
 from omnidistill.io.tracking import Progress
 from omnidistill.models.heads import Heads, random_heads
@@ -146,19 +146,19 @@ class Worker:
     def _on_all_rows(self, work: Work, start: Heads | Networks) -> tuple[list[Outputs], dict[str, Json]]:
         development = self.features(work.share).development()
         if is_networks(start):
-            return all_rows.networks_on_all_rows(start, development, self.settings)
-        train = all_rows.cca_on_all_rows if work.recipe == "cca" else all_rows.heads_on_all_rows
+            return train_on_all_rows.networks_on_all_rows(start, development, self.settings)
+        train = train_on_all_rows.cca_on_all_rows if work.recipe == "cca" else train_on_all_rows.heads_on_all_rows
         return train(start_heads(start), development, self.settings)
 
-    def _on_set(self, work: Work, distilled: DistilledSet, start: Heads | Networks, width: int) -> recipes.Trained:
+    def _on_set(self, work: Work, distilled: DistilledSet, start: Heads | Networks, width: int) -> train_on_set.Trained:
         validation = self.data.development().validation
         if work.recipe == "own":
-            return recipes.by_own_recipe(distilled, start, width, work.variant, self.settings)
+            return train_on_set.by_own_recipe(distilled, start, width, work.variant, self.settings)
         if work.recipe == "sgd":
-            return recipes.by_sgd(distilled, start, validation, self.settings)
+            return train_on_set.by_sgd(distilled, start, validation, self.settings)
         if work.recipe == "map":
             assert is_networks(start)
-            return recipes.by_map(distilled, start, width, validation, self.settings)
+            return train_on_set.by_map(distilled, start, width, validation, self.settings)
         if work.recipe == "stacked":
-            return recipes.by_stacking(distilled, start_heads(start), validation, self.settings)
-        return recipes.by_anchors(distilled, start_heads(start), width, validation, self.settings)
+            return train_on_set.by_stacking(distilled, start_heads(start), validation, self.settings)
+        return train_on_set.by_anchors(distilled, start_heads(start), width, validation, self.settings)

@@ -18,9 +18,14 @@ from omnidistill.evaluation.baselines.all_rows import train_on_all_rows
 from omnidistill.evaluation.full_training import best_epoch
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.evaluation.validation import run_of
-from omnidistill.experiments.crossed.models import Outputs, outputs_of_heads, outputs_of_modules, validation_score_of
-from omnidistill.experiments.crossed.recipes import Networks, infonce_steps, parameters_of
-from omnidistill.experiments.crossed.settings import CrossedSettings
+from omnidistill.experiments.crossed.crossed_models import (
+    Outputs,
+    outputs_of_heads,
+    outputs_of_modules,
+    validation_score_of,
+)
+from omnidistill.experiments.crossed.crossed_settings import CrossedSettings
+from omnidistill.experiments.crossed.train_on_set import Networks, infonce_steps, parameters_of
 from omnidistill.models.heads import Heads, shared_groups
 from omnidistill.models.objectives import InfoNCE
 from omnidistill.training.experts.epochs import epoch_orders

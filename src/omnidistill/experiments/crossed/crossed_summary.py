@@ -8,9 +8,9 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation.budget import training_bytes
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.scores import Scoring
-from omnidistill.experiments.crossed.plan import ALL_ROWS, PlannedCell, Work, reference_works
+from omnidistill.experiments.crossed.crossed_plan import ALL_ROWS, PlannedCell, Work, reference_works
+from omnidistill.experiments.crossed.crossed_settings import NAME, CrossedSettings
 from omnidistill.experiments.crossed.results import WorkResult
-from omnidistill.experiments.crossed.settings import NAME, CrossedSettings
 from omnidistill.experiments.run.run_identity import versions
 from omnidistill.report.comparison_content import ComparisonData
 from omnidistill.report.crossed_content import CrossedCell, CrossedContent, CrossedReference, CrossedSet, Values

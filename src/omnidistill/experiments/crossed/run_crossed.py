@@ -26,11 +26,11 @@ from omnidistill.experiments.comparison.remaining_time import LabelledProgress, 
 from omnidistill.experiments.comparison.result_store import FolderStore, MemoryStore
 from omnidistill.experiments.config import SettingValues, load_config
 from omnidistill.experiments.config.budgets import resolve_size
-from omnidistill.experiments.crossed.plan import Work, plan
-from omnidistill.experiments.crossed.result import CrossedTable
+from omnidistill.experiments.crossed.crossed_plan import Work, plan
+from omnidistill.experiments.crossed.crossed_result import CrossedTable
+from omnidistill.experiments.crossed.crossed_settings import NAME, CrossedSettings, load_crossed
+from omnidistill.experiments.crossed.crossed_summary import summarise
 from omnidistill.experiments.crossed.results import Results, WorkResult
-from omnidistill.experiments.crossed.settings import NAME, CrossedSettings, load_crossed
-from omnidistill.experiments.crossed.summary import summarise
 from omnidistill.experiments.crossed.works import Worker
 from omnidistill.experiments.run import given_heads, heads_fingerprint, load_or_create_heads
 from omnidistill.experiments.run.start_heads import GivenHeads

@@ -25,8 +25,13 @@ from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import DistilledSet
 from omnidistill.evaluation.validation import choose_recipe, doubling_steps, validation_score
-from omnidistill.experiments.crossed.models import Outputs, outputs_of_heads, outputs_of_modules, validation_score_of
-from omnidistill.experiments.crossed.settings import CrossedSettings
+from omnidistill.experiments.crossed.crossed_models import (
+    Outputs,
+    outputs_of_heads,
+    outputs_of_modules,
+    validation_score_of,
+)
+from omnidistill.experiments.crossed.crossed_settings import CrossedSettings
 from omnidistill.models.heads import Heads, stack
 from omnidistill.models.objectives import InfoNCE
 from omnidistill.models.similarities import FixedIdentity, SharedGroups
@@ -200,7 +205,7 @@ def _networks_by_sgd(
     """Choose step size and steps for networks as `choose_recipe` does for heads, and return the best networks."""
     recipe, rows = distilled.recipe, distilled.training_rows(validation.device)
     assert isinstance(recipe, Sgd)
-    steps = doubling_steps(settings.max_network_steps)
+    steps = doubling_steps(settings.max_steps)
     order = Streams(settings.seed)["crossed/networks"]
     batches = draw_batches(len(distilled), recipe.batch_size, steps[-1], order).to(validation.device)
     best_score, best, chosen = -1.0, start, dict[str, Json]()

@@ -22,7 +22,7 @@ from omnidistill.experiments.config import RunConfig, SettingValues, has_setting
 from omnidistill.experiments.config.load import as_texts, overridden
 from omnidistill.experiments.config.settings_tree import explain
 from omnidistill.experiments.config.toml_files import packaged_files, read_file, read_toml
-from omnidistill.experiments.crossed.models import Model, expanded
+from omnidistill.experiments.crossed.crossed_models import Model, expanded
 from omnidistill.training.experts import HeadsConfig
 
 NAME = "crossed"
@@ -79,13 +79,11 @@ class CrossedSettings(Settings):
     evaluate: EvaluateConfig = EvaluateConfig(num_seeds=2)
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0)
     """Candidate step sizes of the recipe "sgd", chosen on validation."""
-    max_steps: Count = 2048
-    """Largest candidate number of steps of the recipe "sgd" for linear heads; the candidates are 8, 16, 32, ..."""
-    max_network_steps: Count = 256
-    """Largest candidate number of steps of the recipe "sgd" for networks."""
-    ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+    max_steps: Count = 256
+    """Largest candidate number of steps of the recipe "sgd"; the candidates are 8, 16, 32, ..."""
+    ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
     """Candidate ridges of the recipes "anchor", "stacked" and "map", chosen on validation."""
-    weights: Annotated[tuple[Weight, ...], Field(min_length=1)] = (0.5, 0.6, 0.7, 0.8, 0.9)
+    weights: Annotated[tuple[Weight, ...], Field(min_length=1)] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     """Candidate weights of the set in stacked heads, chosen on validation."""
     hidden: Count = 512
     """Width of the hidden layers of networks."""

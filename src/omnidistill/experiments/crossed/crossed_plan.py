@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from omnidistill.experiments.config import RunConfig
-from omnidistill.experiments.crossed.models import Model
-from omnidistill.experiments.crossed.settings import CrossedSettings, PartName, SetEntry
+from omnidistill.experiments.crossed.crossed_models import Model
+from omnidistill.experiments.crossed.crossed_settings import CrossedSettings, PartName, SetEntry
 from omnidistill.methods.learn import Learn
 from omnidistill.models.storages import RowStorage
 
