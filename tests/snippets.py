@@ -75,7 +75,7 @@ def commands(text: str) -> list[list[str]]:
 def quick(words: list[str]) -> list[str]:
     """A command for the planted files: budgets in bytes are small, as they are, and nothing else starts processes."""
     shares = {"1%": "20%", "0.1%,1%": "20%,30%"}  # of small data, so that two rows and their files fit
-    words = [shares.get(word, re.sub(r"^\d+kB$", "2kB", word)) for word in words]
+    words = [shares.get(word, re.sub(r"^\d+kB$", "4kB", word)) for word in words]
     return [*words, "--workers", "0"] if words[0] == "encode" else words
 
 

@@ -49,10 +49,11 @@ class Learnable:
             leaf.requires_grad_()
         return learnable
 
-    def load_set(self, rows: Mapping[str, Tensor], similarity: Mapping[str, Tensor], step_sizes: Tensor) -> None:
-        """Copy rows and step sizes from another set, and also its similarity if the shapes match."""
+    def load_set(self, rows: Mapping[str, Tensor], similarity: Mapping[str, Tensor], step_sizes: Tensor | None) -> None:
+        """Copy rows and step sizes (if there are any) from another set, and its similarity if the shapes match."""
         initial = {f"rows/{name}": matrix for name, matrix in rows.items()}
-        initial[LEAVES[self.space]] = to_space(step_sizes, self.space)
+        if step_sizes is not None:
+            initial[LEAVES[self.space]] = to_space(step_sizes, self.space)
         if {name: x.shape for name, x in similarity.items()} == {name: x.shape for name, x in self.similarity.items()}:
             initial |= {f"similarity/{name}": tensor for name, tensor in similarity.items()}
         leaves = {**self.copy(), **initial}

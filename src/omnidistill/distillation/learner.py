@@ -17,7 +17,7 @@ from torch import Tensor
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distillation.distilled_set import DistilledSet, sgd_recipe
+from omnidistill.distillation.distilled_set import DistilledSet
 from omnidistill.distillation.learnable import Learnable, random_rows
 from omnidistill.distillation.loop_settings import LoopSettings
 from omnidistill.distillation.outer.outer_objective import Outer
@@ -26,6 +26,7 @@ from omnidistill.io.tracking import MetricsRecord
 from omnidistill.models.objectives import Objective
 from omnidistill.models.similarities import Similarity
 from omnidistill.models.storages import Storage
+from omnidistill.training.recipes import Sgd
 from omnidistill.training.rollout import Blend, Rollout, rollout_named
 from omnidistill.training.rollout.students import draw_batches, recipe_order
 
@@ -81,7 +82,8 @@ class Learner:
         if initial_set is not None:
             self.initial_ids = initial_set.provenance.initial_ids
             stored = {name: matrix[: initial_set.size] for name, matrix in initial_set.rows().items()}
-            step_sizes = torch.tensor(sgd_recipe(initial_set).step_sizes, device="cpu")
+            recipe = initial_set.recipe  # other recipes than SGD have no step sizes; the settings determine the first
+            step_sizes = torch.tensor(recipe.step_sizes, device="cpu") if isinstance(recipe, Sgd) else None
             self.learnable.load_set(stored, initial_set.similarity_tensors, step_sizes)
         self.optimiser = self.learnable.optimiser(settings.optimiser)
         self.base_rates = [group["lr"] for group in self.optimiser.param_groups]

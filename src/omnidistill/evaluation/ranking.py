@@ -90,7 +90,7 @@ class Ranking:
 
     @classmethod
     def unpacked(cls, values: Float64[Tensor, "Q 5"]) -> Ranking:
-        """Return the ranking that `packed` converted to this tensor."""
+        """Return the ranking from a tensor that `packed` returned (the inverse of `packed`)."""
         return cls(*values.unbind(1))
 
     @classmethod

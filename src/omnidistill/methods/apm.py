@@ -1,7 +1,7 @@
 """Analytic parameter matching (APM; Bo & Wang, ICML 2026) in closed form, for any number of modalities.
 
     A_mn = S_m(eps)^{-1} C_mn S_n(eps)^{-1}      analytic parameters: the product W_m^T W_n of least-squares heads
-    B_m B_n^T nearest to A_mn                    B_m (p_m x (N - 1)): factors of the analytic parameters
+    B_m B_n^T ~ A_mn                             factors B_m (p_m x (N - 1)) whose products approximate them
     X~_m = 1 mu_m^T + c Q B_m^+                  the N synthetic rows; B_m^+: pseudo-inverse of B_m
 
 S_m(eps) is the covariance of modality m with ridge eps, C_mn a cross-covariance, and mu_m a mean. Q has N - 1

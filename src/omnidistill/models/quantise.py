@@ -3,9 +3,9 @@
     x_i ~ s_i q_i,   q_i integers in [-L, L],   L = 2^(b-1) - 1,   s_i = f max|x_i| / L
 
 The factor f <= 1 is chosen from a fixed list to minimise the squared error. With f < 1, large numbers are clipped and
-the step is finer. The stored code is q + L + 1 > 0. Code j of a row occupies the bits b j to b j + b - 1 in the bytes
-of that row, lowest bit first. Code 0 represents no number and only pads the last byte, so the number of values per row
-need not be stored.
+the step is finer. An integer q_i is stored as the code q_i + L + 1, which is at least 1 and takes b bits. The codes of
+a row follow each other without gaps, lowest bit first. Unused bits at the end of the last byte are 0. Since no integer
+has the code 0, they are recognised as padding, and the number of values per row need not be stored.
 """
 
 from __future__ import annotations

@@ -80,7 +80,8 @@ class ComparisonRow(JsonContent):
             not include these heads.
         difference_to_best: paired difference in recall to the best method in the group; None for the best method itself
             and for baselines.
-        coverage: the variation that the intervals cover; None if every run failed, or if version 0.1 wrote the file.
+        coverage: which variation the confidence intervals include (queries, sets or runs); None if every run failed, or
+            if version 0.1 wrote the file.
         seconds: time for one set.
         bytes: size of the files of one set or, for a baseline, of the files that a user of the baseline needs. Initial
             heads are not included.

@@ -67,7 +67,7 @@ class CcaBytes4Bit(CcaBytes):
 
 @baselines.register("cca-bytes-coded")
 class CcaBytesCoded(CcaBytes):
-    """Ridge CCA heads of the largest rank that fits in the bytes of a set, entropy-coded."""
+    """Entropy-coded ridge CCA heads, with the largest rank that takes no more bytes than a set."""
 
     storage: AnyStorage = CodedStorage()
     """How the rows of the heads are stored."""

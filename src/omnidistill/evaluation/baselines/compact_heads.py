@@ -55,7 +55,7 @@ def largest_rank(setting: Setting, storage: Storage) -> int:
     """
     assert setting.allowance is not None
     if storage.num_rows(1) != 1:
-        raise InputError("baseline: storage.views: heads have no views; use views = 1")
+        raise InputError("storage.views of a baseline must be 1, because heads cannot be expanded to several views")
     train, limit = setting.data.train, setting.allowance.bytes - factor_bytes(setting.start)
     ranks = range(1, sorted(train.widths.values())[-2] + 1)
     rank = bisect_right(ranks, limit, key=lambda rank: compact_bytes(storage, train.widths, rank, train.preprocessing))

@@ -78,7 +78,10 @@ class EqualBytes4Bit(EqualBytes):
 
 
 def _truncated(update: Float[Tensor, "R d p"], rank: int, form: RowForm) -> Float[Tensor, "R d p"]:
-    """Return each update, truncated to at most this rank. The factors are stored and loaded as `form` specifies."""
+    """Return each update, truncated to at most this rank.
+
+    The factors have the precision that they have after being stored and loaded by `form`.
+    """
     if not rank:
         return torch.zeros_like(update)
     values = update if update.shape[1] <= update.shape[2] else update.mT

@@ -76,7 +76,10 @@ class Hopa(Objective):
     """Number of modes in the proxy similarity; 2 is an ablation in the paper."""
 
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
-        """Return one loss per run (index of the leading dimensions). The outputs need not be normalised."""
+        """Return one loss for every run; the leading dimensions of both arguments index the runs.
+
+        The outputs need not be normalised.
+        """
         stacked = normalise(outputs)[0].transpose(-3, -2)
         spectra = spectrum(inner_products(stacked, stacked))
         loss = self._modality_value(spectra.sigma)
