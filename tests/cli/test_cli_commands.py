@@ -29,8 +29,8 @@ def test_a_module_has_two_public_functions_and_imports_shared_modules_only(name:
     functions = [node.name for node in body if isinstance(node, ast.FunctionDef)]
     assert [function for function in functions if not function.startswith("_")] == ["add", "run"]
     imported = {node.module or "" for node in body if isinstance(node, ast.ImportFrom)}
-    own = {"omnidistill.cli.completion_scripts"} if name == "completion" else set()
-    assert {module for module in imported if module.startswith("omnidistill")} <= SHARED | own
+    own = {"completion": {"omnidistill.cli.completion_scripts"}, "compare": {"omnidistill.cli.crossed_options"}}
+    assert {module for module in imported if module.startswith("omnidistill")} <= SHARED | own.get(name, set())
 
 
 LOADED = """

@@ -238,6 +238,7 @@ def test_tables_one_to_three_from_feature_files(shape: str, number: int, tmp_pat
         *labels,
         "HoPA (published settings)",
         "HoPA",
+        "anchor",
         "recommended",
     ]
     assert all(len(line["recall"]) == 1 + len(names) * (len(names) - 1) for line in methods)

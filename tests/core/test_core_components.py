@@ -40,7 +40,11 @@ CASES = [
 ]
 EVERY = pytest.mark.parametrize(("registry", "name"), CASES)
 
-REQUIRED = {("recipe", "sgd"): {"num_steps": 3, "step_sizes": [0.1, 0.25], "batch_size": 4}}
+REQUIRED = {
+    ("recipe", "sgd"): {"num_steps": 3, "step_sizes": [0.1, 0.25], "batch_size": 4},
+    ("recipe", "anchor"): {"ridges": [0.1, 0.3]},
+    ("recipe", "map"): {"ridges": [0.1, 0.3]},
+}
 """Settings of components that have required ones."""
 
 CHANGED: list[tuple[ComponentRegistry[Any], dict[str, Any]]] = [

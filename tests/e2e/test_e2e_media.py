@@ -77,7 +77,7 @@ def found_again(items: Path, encoders: list[str], folder: Path) -> dict[str, flo
     outcome = Outcome(0, "", "")
     for verb in (
         ("encode", items, *named, "--workers", 0, "-o", folder / "SET"),
-        ("distill", folder / "SET", *QUICK, "--size", 6, "-o", folder / "RUN"),
+        ("distill", folder / "SET", "--preset", "recommended", *QUICK, "--size", 6, "-o", folder / "RUN"),
         ("evaluate", folder / "RUN", "--json"),
     ):
         outcome = cli(*verb)

@@ -115,11 +115,10 @@ def test_heads_and_whole_numbers_are_taken(raw: RawFeatures, arrays: dict[str, n
     assert front.transform(whole)["a"].shape == (len(raw.ids), 5)
 
 
-def test_a_budget_makes_rows_of_four_bits(raw: RawFeatures) -> None:
-    quick = ("distill.iterations=2", "distill.num_student_steps=4", "experts.num_epochs=1", "experts.learning_rate=1.0")
-    front = Distiller(budget="2500", settings=(*SMALL, *quick, "heads.num_epochs=1")).fit(raw)
-    assert front.distilled_.spec.storage.bits == 4  # type: ignore[attr-defined]
-    assert front.distilled_.bytes <= 2500
+def test_a_budget_makes_coded_rows(raw: RawFeatures) -> None:
+    front = Distiller(budget="4000", settings=(*SMALL, "distill.iterations=2", "heads.num_epochs=1")).fit(raw)
+    assert front.distilled_.spec.storage.kind == "coded"
+    assert front.distilled_.bytes <= 4000
 
 
 def test_parameters_come_and_go(fitted: Distiller) -> None:

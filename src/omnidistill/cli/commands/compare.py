@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from omnidistill.cli.commands.compare_crossed import add_crossed_options, is_crossed, run_crossed
+from omnidistill.cli.crossed_options import add_crossed_options, is_crossed, run_crossed
 from omnidistill.cli.options import add_device, add_dry_run, add_engine, add_json, names, numbers, set_of
 from omnidistill.cli.output import print_estimate, print_table, progress, typed_command
 from omnidistill.cli.parser import CommandGroup

@@ -126,4 +126,6 @@ def _stacked_class(upper: str) -> type[Stacked]:
 _LABELS = {"cca": "all rows, CCA + initial heads"}
 
 for _name in STACKED:
-    baselines.register(f"{_name}-stacked")(_stacked_class(_name))
+    _class = _stacked_class(_name)
+    globals()[_class.__name__] = _class  # where pickle looks for it
+    baselines.register(f"{_name}-stacked")(_class)

@@ -48,7 +48,7 @@ def is_crossed(options: argparse.Namespace) -> bool:
     from omnidistill.experiments.config.toml_files import read_file
     from omnidistill.experiments.crossed.crossed_settings import NAME
 
-    in_file = options.config is not None and read_file(options.config).get("kind") == NAME
+    in_file = options.preset is None and options.config is not None and read_file(options.config).get("kind") == NAME
     crossed = options.preset == NAME or in_file
     given = _given(options, _NEVER_CROSSED if crossed else _ONLY_CROSSED)
     if given:
