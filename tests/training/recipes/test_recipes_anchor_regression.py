@@ -172,18 +172,22 @@ def test_heads_of_zeros_are_stacked_as_zeros() -> None:
 
 
 def test_cut_keeps_the_leading_directions_of_the_rows() -> None:
-    """At the complete width nothing changes; below it, the covered cross-covariance is the largest possible."""
+    """At the complete width nothing changes; below it, the covered cross-covariance is the largest possible.
+
+    Row i counts with the weight 1/i.
+    """
     rows = rows_of(NUM_ROWS)
     stacked = RECIPE.stacked(heads_of(5), training_rows(rows))
     queries = rows_of(20, seed=2)
     for width in (NUM_ROWS + 5, NUM_ROWS + 6):
         torch.testing.assert_close(cosines(cut(stacked, rows, width), queries), cosines(stacked, queries))
-    centred = [y - y.mean(0) for y in (rows[name] @ w.T for name, w in stacked.items())]
+    scale = torch.tensor([i**-0.5 for i in range(1, NUM_ROWS + 1)], dtype=torch.float64).unsqueeze(1)
+    centred = [y - y.mean(0) for y in (scale * (rows[name] @ w.T) for name, w in stacked.items())]
     values = torch.linalg.eigvalsh(centred[0].T @ centred[1] + centred[1].T @ centred[0]).flip(0)
     for width in (1, 4, NUM_ROWS):
         heads = RECIPE.stacked(heads_of(5), training_rows(rows), width)
         assert {name: tuple(w.shape) for name, w in heads.items()} == {n: (width, p) for n, p in WIDTHS.items()}
-        outputs = [y - y.mean(0) for y in (rows[name] @ w.T for name, w in heads.items())]
+        outputs = [y - y.mean(0) for y in (scale * (rows[name] @ w.T) for name, w in heads.items())]
         covered = 2 * (outputs[0] * outputs[1]).sum(0)
         torch.testing.assert_close(covered, values[:width])
         for name, w in cut(stacked, rows, width).items():

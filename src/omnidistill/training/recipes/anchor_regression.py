@@ -134,12 +134,20 @@ def stack_on(
 def cut(heads: Heads, rows: Mapping[str, Float[Tensor, "_ _"]], width: int) -> Heads:
     """Return heads of a smaller width: the leading canonical directions of their outputs on the rows.
 
-    Heads of this width or less are returned unchanged.
+    On real rows, output i of the set varies less the larger i is, because the rows are in their canonical order. Row i,
+    which stands for output i, therefore counts with the weight 1/i. Heads of this width or less are returned unchanged.
+
+    Args:
+        heads: {modality: k x p_m}.
+        rows: the rows of the set, {modality: N x p_m}.
+        width: number of directions.
     """
     if len(next(iter(heads.values()))) <= width:
         return heads
-    on_cpu = {name: y.to(float64_device(y.device)) for name, y in project(heads, rows).items()}
-    basis = canonical_basis_of_outputs(on_cpu)[:, :width]
+    outputs = {name: y.to(float64_device(y.device)).double() for name, y in project(heads, rows).items()}
+    first = next(iter(outputs.values()))
+    scale = torch.arange(1, len(first) + 1, dtype=torch.float64, device=first.device).rsqrt().unsqueeze(1)
+    basis = canonical_basis_of_outputs({name: scale * y for name, y in outputs.items()})[:, :width]
     return {name: basis.mT.to(matrix) @ matrix for name, matrix in heads.items()}
 
 
