@@ -37,7 +37,7 @@ _BITS_OF_UNIT_STEP = 2.05  # entropy of a Gaussian, rounded to integers times it
 class CodedStorage(Storage):
     """Entropy-coded integers with one step per row and any average number of bits."""
 
-    bits: Annotated[float, Field(ge=0.5, le=5)] = 2.8
+    bits: Annotated[float, Field(ge=0.5, le=5)] = 2.0
     """Average bits per number, including the code but not the steps of the rows (16 bits per row)."""
 
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
