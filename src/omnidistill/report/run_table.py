@@ -30,7 +30,7 @@ CSV_HEADER = (
     *("line", "direction", "metric", "mean", "std", "gain_mean", "gain_low", "gain_high"),
     *("gain_of_best_mean", "gain_of_best_low", "gain_of_best_high"),
 )
-_OWN_ROWS = ("distilled", "full_own")
+_OWN_ROWS = ("distilled", "distilled_alone", "full_own")
 _SHARED_ROWS = ("zero_shot", "full")
 _RECALL_TOLERANCE = 5e-4
 
