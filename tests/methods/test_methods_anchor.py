@@ -237,3 +237,14 @@ def test_coded_rows_train_the_same_heads_after_loading(tmp_path: Path) -> None:
         assert torch.equal(loaded.rows()[name], x)
     for name, matrix in distilled.train().items():
         assert torch.equal(loaded.train()[name], matrix)
+
+
+def test_more_rows_than_shared_directions_are_noted(tmp_path: Path) -> None:
+    """No pair of modalities has more directions in common than the second largest width."""
+    data = features(2)
+    most = min(data.widths.values())
+    for size, noted in ((most, False), (most + 3, True)):
+        distilled = created(tmp_path / str(size), data, f"distill.size={size}")
+        told = [note for note in distilled.provenance.notes if f"so {most} rows are enough" in note]
+        assert bool(told) == noted
+        assert len(distilled) == size

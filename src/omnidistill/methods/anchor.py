@@ -98,6 +98,11 @@ class AnchorMethod(Method):
         pairing: Pairing = "groups" if train.pairing is None else "rows"
         doubtful = doubt(validation)
         notes = [f"{doubtful}; the set with the best score may just be the luckiest"] if doubtful else []
+        if self.num_stored > (most := self.most_rows(train)):
+            notes.append(
+                f"{self.num_stored} rows: no two modalities have more than {most} directions in common, so {most} rows "
+                "are enough"
+            )
         records: list[MetricsRecord] = []
         with task.progress, threads_for(self.num_rows, train.widths, task.width):
             task.progress.start(self.iterations + 1, f"learn {self.num_stored} rows")
