@@ -2,8 +2,8 @@
 
 It has 1,562 emoji in up to three variants. Each variant has a different drawing style, wording and voice. Three frozen
 encoders, each trained without the other two modalities, computed the features. All rows of an emoji are in the same
-split, so training contains no name, sound or drawing of a test emoji. (One exception: Noto uses a single drawing for
-three astronauts.) `bundled/README.md` describes the files, and NOTICE names their authors.
+split, so training contains no name, sound or drawing of a test emoji. (One exception: in the drawing style Noto, three
+astronaut emoji share one drawing.) `bundled/README.md` describes the files, and NOTICE names their authors.
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ def add(group: CommandGroup) -> None:
         action="append",
         required=True,
         metavar="[MODALITY=]NAME[:SOURCE]",
-        help="encoder for one modality; repeat the option for every modality. MODALITY is the column of the manifest "
-        "to encode (default: the column named after what the encoder reads, such as image)",
+        help="encoder for one modality; repeat the option for every modality. MODALITY names the column of the "
+        "manifest (default: the input type of the encoder, such as image)",
     )
     parser.add_argument("-o", "--output", "--out", type=Path, required=True, metavar="SET", help="output folder")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Ridge CCA heads of the largest rank that fits in the bytes of a set, in float32, in 4 bits, or entropy-coded.
+"""Ridge CCA heads with the largest rank that takes no more bytes than a set: in float32, in 4 bits, or entropy-coded.
 
 For linear heads, the rows of a set of the recipe "anchor" and the heads have the same number of values, so these heads
 are the simplest alternative to such a set. Ridge and row pairing are chosen on validation, after rounding.
@@ -24,7 +24,7 @@ from omnidistill.training.experts.epochs import stack_runs
 
 @baselines.register("cca-bytes")
 class CcaBytes(Baseline):
-    """Ridge CCA heads of the largest rank that fits in the bytes of a set, in float32."""
+    """Ridge CCA heads in float32, with the largest rank that takes no more bytes than a set."""
 
     sized: ClassVar[bool] = True
     uses_bytes: ClassVar[bool] = True
@@ -59,7 +59,7 @@ class CcaBytes(Baseline):
 
 @baselines.register("cca-bytes-4-bit")
 class CcaBytes4Bit(CcaBytes):
-    """Ridge CCA heads of the largest rank that fits in the bytes of a set, with 4 bits per number."""
+    """Ridge CCA heads in 4 bits, with the largest rank that takes no more bytes than a set."""
 
     storage: AnyStorage = RowStorage(bits=4)
     """How the rows of the heads are stored."""

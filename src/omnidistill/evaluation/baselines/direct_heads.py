@@ -101,7 +101,7 @@ class DirectMatrices(LearnableHeads):
 
 @baselines.register("direct-heads")
 class DirectHeads(Baseline):
-    """Heads of the largest rank that fits in the bytes of a set, learned directly, in float32."""
+    """Heads learned directly, stored in float32, with the largest rank that takes no more bytes than a set."""
 
     sized: ClassVar[bool] = True
     uses_bytes: ClassVar[bool] = True
@@ -177,7 +177,7 @@ class DirectHeads(Baseline):
 
 @baselines.register("direct-heads-4-bit")
 class DirectHeads4Bit(DirectHeads):
-    """Heads of the largest rank that fits in the bytes of a set, learned directly, with 4 bits per number."""
+    """Heads learned directly, stored in 4 bits, with the largest rank that takes no more bytes than a set."""
 
     storage: AnyStorage = RowStorage(bits=4)
     """How the rows of the heads are stored."""
@@ -185,7 +185,7 @@ class DirectHeads4Bit(DirectHeads):
 
 @baselines.register("direct-heads-coded")
 class DirectHeadsCoded(DirectHeads):
-    """Heads of the largest rank that fits in the bytes of a set, learned directly, entropy-coded."""
+    """Heads learned directly, entropy-coded, with the largest rank that takes no more bytes than a set."""
 
     storage: AnyStorage = CodedStorage()
     """How the rows of the heads are stored."""

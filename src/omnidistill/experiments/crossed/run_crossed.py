@@ -2,7 +2,8 @@
 
 FOLDER/heads/, FOLDER/experts/     pre-trained heads and experts; shared with other comparisons in the folder
 FOLDER/crossed/results/            one file per result
-FOLDER/crossed/sets/, starts/      distilled sets, and pre-trained heads of other seeds and widths
+FOLDER/crossed/sets/               distilled sets
+FOLDER/crossed/starts/             pre-trained heads of other seeds and widths than those in FOLDER/heads/
 FOLDER/crossed.json, .md, .html    the table
 """
 
