@@ -16,7 +16,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import DistilledSet
 from omnidistill.distillation.anchor_rows import AnchorRows
-from omnidistill.distillation.head_learning import anchor_loss
+from omnidistill.distillation.head_learning import heads_loss
 from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.config.budgets import resolve_size
 from omnidistill.methods import Task
@@ -62,7 +62,7 @@ def test_the_gradient_of_the_loss_is_exact(
 
     def loss(a: Tensor, b: Tensor, c: Tensor, log_ridges: Tensor, logit: Tensor) -> Tensor:
         rows = AnchorRows({"a": a, "b": b, "c": c}, log_ridges, logit, RowStorage())
-        return anchor_loss(rows, start, real, targets, bound, share)
+        return heads_loss(rows, start, real, targets, bound, share)
 
     inputs = [normal(4, p, seed=40 + p) for p in widths.values()] + [normal(3) - 1, torch.tensor(0.4).double()]
     assert torch.autograd.gradcheck(loss, [x.requires_grad_() for x in inputs], rtol=1e-4, atol=1e-6)
@@ -82,7 +82,7 @@ def test_the_loss_is_the_mixture_of_both_losses(normal: Callable[..., Tensor]) -
         for w in (heads, stacked)
     ]
     assert float(rows.weight) == pytest.approx(0.7, abs=1e-3)
-    found = anchor_loss(rows, start, real, targets, objective, 0.25)
+    found = heads_loss(rows, start, real, targets, objective, 0.25)
     assert float(found) == pytest.approx(0.75 * float(losses[0]) + 0.25 * float(losses[1]), rel=1e-3)
 
 

@@ -48,10 +48,10 @@ class AnchorRows(LearnableHeads):
             device: device of the rows.
         """
         heads = canonical_cca_heads(moments, size, cca_ridge)
-        rows = {name: _unit(x) for name, x in dual_frame(heads).items()}
+        rows = {name: _equal_lengths(x) for name, x in dual_frame(heads).items()}
         latent = storage.init({name: x.to(device, torch.float32) for name, x in rows.items()})
-        zeros = torch.zeros(len(rows) + 1, device=device)
-        return AnchorRows(latent, zeros[:-1], zeros[-1] + FIRST_LOGIT, storage)
+        log_ridges, logit = torch.zeros(len(rows), device=device), torch.tensor(FIRST_LOGIT, device=device)
+        return AnchorRows(latent, log_ridges, logit, storage)
 
     @property
     def ridges(self) -> Float[Tensor, " M"]:
@@ -84,7 +84,7 @@ class AnchorRows(LearnableHeads):
         )
 
 
-def _unit(rows: Float[Tensor, "N p"]) -> Float[Tensor, "N p"]:
+def _equal_lengths(rows: Float[Tensor, "N p"]) -> Float[Tensor, "N p"]:
     """Return the rows scaled to length sqrt(p); rows of zeros stay zero."""
     lengths = rows.norm(dim=1, keepdim=True)
     return rows * torch.where(lengths > 0, rows.shape[1] ** 0.5 / lengths, torch.zeros_like(lengths))

@@ -136,7 +136,7 @@ class DistilledSet:
         """
         check_heads(start, self.spec.modalities, "heads to train on the set")
         yield from self.recipe.students(
-            {name: start[name] for name in self.modalities},
+            {name: start[name].float() for name in self.modalities},
             self.training_rows(device_of(start)),
             seed=seed,
             num_runs=num_runs,
@@ -171,7 +171,8 @@ class DistilledSet:
             start: initial heads {modality: d x p_m}; or one torch module per modality, which maps rows (b x p_m) to
                 outputs (b x d); or None for new heads. Nothing is modified. Training runs on their device.
             seed: seed for mini-batches and noise; without effect if the recipe fixes the mini-batches.
-            width: width of the result; None: that of `start` (sgd), N (anchor, no start), or N + d (anchor, stacked).
+            width: width of the result; None: that of `start` (sgd, map, or anchor with `keep_width`), N (anchor without
+                start, or with weight 1), or N + d (anchor, stacked).
             recipe: recipe to use instead of the set's own.
 
         Returns:
@@ -194,7 +195,7 @@ class DistilledSet:
         heads: Heads = dict(start)  # type: ignore[arg-type]
         if width is not None:
             check_heads(heads, self.spec.modalities, "heads to train on the set")
-            given = {name: heads[name] for name in self.modalities}
+            given = {name: heads[name].float() for name in self.modalities}
             return recipe.stacked(given, self.training_rows(device_of(given)), width)
         _, trained = next(self.with_recipe(recipe).students(heads, seed=seed, num_runs=1))
         return {name: matrix[0] for name, matrix in trained.items()}

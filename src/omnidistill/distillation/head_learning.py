@@ -99,7 +99,7 @@ class Learning(Generic[L]):
         indices = next(self._batches).to(self._train.device)
         features = {name: x[indices] for name, x in self._train.features.items()}
         with torch.enable_grad():
-            loss = anchor_loss(
+            loss = heads_loss(
                 self.learned, self._start, features, self._targets(indices), self._objective, self._settings.start_share
             )
             self._optimiser.zero_grad()
@@ -115,7 +115,7 @@ class Learning(Generic[L]):
         return shared_groups(self._train.group_codes[indices])
 
 
-def anchor_loss(
+def heads_loss(
     learned: LearnableHeads,
     start: Heads,
     features: dict[str, Float[Tensor, "b _"]],

@@ -71,6 +71,7 @@ def run_of(heads: Mapping[str, Float[Tensor, "_ _ _"]], run: int) -> Heads:
     return {name: matrix[run] for name, matrix in heads.items()}
 
 
+@torch.no_grad()
 def score_alone_and_stacked(learned: LearnableHeads, start: Heads, validation: FeatureSet, start_share: float) -> float:
     """Return the validation score of learned heads, mixed with that of these heads stacked on the initial heads.
 

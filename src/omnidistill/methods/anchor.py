@@ -1,6 +1,6 @@
 """Rows for the recipe "anchor": heads that need no initial heads, by ridge regression to shared anchors.
 
-    start      X_m = (V_m^+)^T, the dual frame of ridge CCA heads V_m, in their canonical basis
+    start      X_m = (V_m^+)^T, the dual frame of ridge CCA heads V_m in their canonical basis, rows of equal length
     learning   min over X, lambda of  (1 - c) L(W_m x) + c L(J_m x)        on batches of training rows x
 
 W_m are the heads that the recipe computes from the rounded rows (see `training.recipes.anchor_regression`), and J_m are
@@ -96,8 +96,9 @@ class AnchorMethod(Method):
         started_at, train, validation = time.monotonic(), task.development.train, task.development.validation
         self._check(train)
         pairing: Pairing = "groups" if train.pairing is None else "rows"
-        doubtful = doubt(validation)
-        notes = [f"{doubtful}; the set with the best score may just be the luckiest"] if doubtful else []
+        chosen, doubtful = can_choose(validation), doubt(validation)
+        outcome = "the set with the best score may just be the luckiest" if chosen else "the last set is the result"
+        notes = [f"{doubtful}; {outcome}"] if doubtful else []
         if self.num_stored > (most := self.most_rows(train)):
             notes.append(
                 f"{self.num_stored} rows: no two modalities have more than {most} directions in common, so {most} rows "
@@ -111,7 +112,7 @@ class AnchorMethod(Method):
             moments = accumulate_moments(train, pairing)
             candidates = [self._best_ridge(rows, task) for rows in self._starts(moments, task)]
             score, best = max(candidates, key=lambda each: each[0])
-            num_evaluated = len(candidates) * len(self.ridges)
+            num_evaluated = len(candidates) * len(self.ridges) + (0 if self.weight else 1 + len(_WEIGHTS))
             task.progress.advance(1, validation=score)
             learning = Learning(best, train, task.start, self._learning, task.seed)
             for iteration in range(1, self.iterations + 1):
@@ -119,12 +120,10 @@ class AnchorMethod(Method):
                 values = {"loss": loss}
                 if iteration % self.validate_every == 0 or iteration == self.iterations:
                     values["validation"], num_evaluated = self._score(learning.learned, task), num_evaluated + 1
-                    if can_choose(validation) and values["validation"] > score:
+                    if not chosen or values["validation"] > score:
                         score, best = values["validation"], learning.learned.detached()
                 records.append(MetricsRecord(iteration, values, ()))
                 task.progress.advance(1, **values)
-            if not can_choose(validation):
-                best = learning.learned.detached()
             distilled = self._as_set(best, task)
         seconds = time.monotonic() - started_at
         provenance = replace(distilled.provenance, validation=score, notes=tuple(notes))

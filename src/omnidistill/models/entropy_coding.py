@@ -4,11 +4,11 @@
     table    int32: a CRC-32 of the integers, then the counts of the absolute values 0 .. 31
 
 The model is symmetric: k and -k have the same probability, half of the relative frequency of |k|. The counts are
-integers, so every machine computes the same probabilities; the checksum proves that it decoded the same integers. Their
+integers, so every machine computes the same probabilities; a checksum detects if the decoded integers differ. Their
 sum is N p, so the width of the rows follows from the number of rows.
 
 The range coder is that of the package `constriction` (Bamler, 2022, arXiv 2201.01741). Decoding checks lengths, counts
-and checksum, and allocates no more memory than the size of the code justifies.
+and checksum, and refuses more than 2^24 numbers plus 64 per byte of the code.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LARGEST = 31
 _WORD = 32  # bits
 _SPARE_WORDS = 2  # for the state of the coder at the end
 _MOST_NUMBERS = 2**24  # in a code of any size, even if it is empty
-_MOST_PER_BYTE = 64  # in addition; no table other than one of equal integers compresses better
+_MOST_PER_BYTE = 64  # in addition
 
 
 def ideal_bits(levels: Int[Tensor, "N p"]) -> float:

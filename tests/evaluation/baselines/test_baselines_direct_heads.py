@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from omnidistill.distillation.head_learning import Learning, LearningSettings, anchor_loss
+from omnidistill.distillation.head_learning import Learning, LearningSettings, heads_loss
 from omnidistill.evaluation.baselines import Allowance, Setting
 from omnidistill.evaluation.baselines.compact_heads import compact_bytes
 from omnidistill.evaluation.baselines.direct_heads import (
@@ -66,7 +66,7 @@ def test_the_loss_is_that_of_the_heads_and_of_the_stacked_heads(share: float) ->
     learned, train = started(RowStorage()), DATA.split("train")
     features = {name: x[:20] for name, x in train.features.items()}
     targets, objective = shared_groups(train.group_codes[:20]), InfoNCE().bind(train.modalities)
-    loss = anchor_loss(learned, START, features, targets, objective, share)
+    loss = heads_loss(learned, START, features, targets, objective, share)
     alone, stacked = [], []
     for name, x in features.items():
         upper, lower = learned.latent[name].double(), START[name].double()

@@ -2,7 +2,7 @@
 
 The rows of the heads are rounded and coded by the same storages as the rows of sets. A receiver of centred features
 also needs their means. The files contain the smaller one of two equivalent forms: the means of the preprocessing, or
-the biases -W_m mu_m in float32 (r numbers per modality). If features are not centred, the heads always have biases.
+the biases -W_m mu_m in float32 (r numbers per modality). If features are not centred, the size always includes biases.
 """
 
 from __future__ import annotations

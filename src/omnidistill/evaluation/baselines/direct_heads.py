@@ -9,7 +9,8 @@ CCA ridge, iteration and learning rate are chosen on validation; the method uses
 
 Each V_m has a root mean square of 1 at the start, so the learning rates suit it as they suit rows; the scale of a head
 changes no cosine similarity. J_m are the heads stacked on the initial heads. The rows on which J_m is scaled are a
-fixed sample of training rows, because there are no rows of a set.
+fixed sample of training rows, because there are no rows of a set. Like the heads of a set, these heads have no biases;
+if features are not centred, the size includes biases all the same.
 """
 
 from __future__ import annotations
@@ -172,7 +173,7 @@ class DirectHeads(Baseline):
         }
 
     def _score(self, learned: DirectMatrices, setting: Setting) -> float:
-        return score_alone_and_stacked(learned.detached(), setting.start, setting.data.validation, self.start_share)
+        return score_alone_and_stacked(learned, setting.start, setting.data.validation, self.start_share)
 
 
 @baselines.register("direct-heads-4-bit")

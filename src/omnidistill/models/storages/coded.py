@@ -2,11 +2,11 @@
 
     x_i ~ s_i k_i        k_i integers in [-31, 31],   s_i = c rms(x_i)
 
-The factor c is the same for all rows of a modality: the finest on a grid of 2^(1/64) for which the code takes at most
-`bits` per number. So the size of a set does not depend on its rows, and rows that are easier to code get finer steps.
-A step is larger if a row has numbers above 31 steps. A number is rounded up if its fraction of a step is at least
-0.5 + 0.15 / bits, because larger integers take more bits (dead zone: Sullivan 1996, "Efficient scalar quantization of
-exponential and Laplacian random variables").
+The factor c is the same for all rows of a modality, on a grid of 2^(1/64): the code takes at most `bits` per number,
+and more with the next finer step. So the size of a set does not depend on its rows, and rows that are easier to code
+get finer steps. A step is larger if a row has numbers above 31 steps. A number is rounded up if its fraction of a step
+is at least 0.5 + 0.15 / bits, because larger integers take more bits (dead zone: Sullivan 1996, "Efficient scalar
+quantization of exponential and Laplacian random variables").
 
 Reference: with uniform steps and entropy coding, a Gaussian source takes about 0.25 bits per number more than the
 rate-distortion bound (Gish and Pierce, 1968, "Asymptotically efficient quantizing"); here 0.26 to 0.29.
@@ -38,7 +38,8 @@ class CodedStorage(Storage):
     """Entropy-coded integers with one step per row and any average number of bits."""
 
     bits: Annotated[float, Field(ge=0.5, le=5)] = 2.0
-    """Average bits per number, including the code but not the steps of the rows (16 bits per row)."""
+    """Average bits per number of the code. The steps (16 bits per row) and the table (132 bytes per modality) are not
+    included."""
 
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
         """Return a copy of the rows as latent tensors."""

@@ -53,20 +53,23 @@ class Anchor(Recipe):
         """Return the heads of the closed form, N x p_m or `width` x p_m."""
         return heads_of_rows(data.rows, self.ridges, width)
 
+    @torch.no_grad()
     def stacked(self, start: Heads, data: TrainingRows, width: int | None = None) -> Heads:
         """Return the heads of the set stacked on given heads, (N + d) x p_m.
 
         Args:
             start: the given heads, {modality: d x p_m}.
             data: rows, targets and objective, on the same device.
-            width: if given, the stacked heads are cut to this width.
+            width: if given, the stacked heads are cut to this width, or embedded in it if it is larger.
         """
         if not self.uses_start:
             return self.heads(data, width)
         if width is None and self.keep_width:
             width = len(next(iter(start.values())))
         heads = stack_on(start, self.heads(data), data.rows, self.weight)
-        return heads if width is None else cut(heads, data.rows, width)
+        if width is None:
+            return heads
+        return to_width(heads, width) if width > len(next(iter(heads.values()))) else cut(heads, data.rows, width)
 
     def students(
         self, start: Heads, data: TrainingRows, *, seed: int, num_runs: int, checkpoints: Sequence[int]
@@ -134,8 +137,9 @@ def stack_on(
 def cut(heads: Heads, rows: Mapping[str, Float[Tensor, "_ _"]], width: int) -> Heads:
     """Return heads of a smaller width: the leading canonical directions of their outputs on the rows.
 
-    On real rows, output i of the set varies less the larger i is, because the rows are in their canonical order. Row i,
-    which stands for output i, therefore counts with the weight 1/i. Heads of this width or less are returned unchanged.
+    On real rows, output i of the set varies less the larger i is, because the rows are in their canonical order. The
+    outputs on row i, which stands for output i, are therefore divided by sqrt(i) before the directions are computed.
+    Heads of this width or less are returned unchanged.
 
     Args:
         heads: {modality: k x p_m}.
