@@ -261,3 +261,22 @@ def test_heads_are_trained_on_their_device(recipe: Recipe, has_float64: bool, mo
         result, narrow = ({name: matrix.cpu() for name, matrix in each.items()} for each in (result, narrow))
     assert equal(result, expected)
     assert equal(narrow, cut)
+
+
+@pytest.mark.parametrize("width", [None, 4])
+def test_given_heads_may_have_another_type(width: int | None) -> None:
+    """They are converted to the type of the rows, and no gradient reaches them."""
+    start, distilled = heads(), set_with(ANCHOR)
+    exact = {name: matrix.double().requires_grad_() for name, matrix in start.items()}
+    result = distilled.train(exact, width=width)
+    assert equal(result, distilled.train(start, width=width))
+    assert not any(matrix.requires_grad for matrix in result.values())
+
+
+def test_stacked_heads_can_be_wider_than_both_parts() -> None:
+    """The outputs are embedded without changing an inner product."""
+    start, distilled = heads(), set_with(ANCHOR)
+    stacked, wide = distilled.train(start), distilled.train(start, width=SIZE + WIDTH + 3)
+    assert shapes(wide) == {SIZE + WIDTH + 3}
+    for name, matrix in stacked.items():
+        torch.testing.assert_close(wide[name].T @ wide[name], matrix.T @ matrix, rtol=1e-4, atol=1e-5)

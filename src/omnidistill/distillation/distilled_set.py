@@ -135,9 +135,10 @@ class DistilledSet:
             InputError: heads are missing or do not match the rows.
         """
         check_heads(start, self.spec.modalities, "heads to train on the set")
+        data = self.training_rows(device_of(start))
         yield from self.recipe.students(
-            {name: start[name].float() for name in self.modalities},
-            self.training_rows(device_of(start)),
+            {name: start[name].to(x.dtype) for name, x in data.rows.items()},
+            data,
             seed=seed,
             num_runs=num_runs,
             checkpoints=checkpoints or [self.recipe.num_steps],
@@ -195,8 +196,8 @@ class DistilledSet:
         heads: Heads = dict(start)  # type: ignore[arg-type]
         if width is not None:
             check_heads(heads, self.spec.modalities, "heads to train on the set")
-            given = {name: heads[name].float() for name in self.modalities}
-            return recipe.stacked(given, self.training_rows(device_of(given)), width)
+            data = self.training_rows(device_of(heads))
+            return recipe.stacked({name: heads[name].to(x.dtype) for name, x in data.rows.items()}, data, width)
         _, trained = next(self.with_recipe(recipe).students(heads, seed=seed, num_runs=1))
         return {name: matrix[0] for name, matrix in trained.items()}
 
