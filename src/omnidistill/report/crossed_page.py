@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from omnidistill.report.crossed_content import CrossedCell, CrossedContent
 from omnidistill.report.crossed_table import CrossedView, crossed_views, notes, reference_rows
-from omnidistill.report.page import csp_hash
+from omnidistill.report.page import page_environment
 from omnidistill.report.page_tables import NUM_SHADES
 from omnidistill.report.run_table import human_bytes
 
@@ -29,14 +27,7 @@ class _Table:
 
 def render_crossed(content: CrossedContent) -> str:
     """Return the page as HTML; the same content gives the same bytes."""
-    environment = Environment(
-        loader=PackageLoader("omnidistill.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["csp_hash"] = csp_hash
+    environment = page_environment()
     assert environment.loader is not None
     style, _, _ = environment.loader.get_source(environment, "page.css")
     return environment.get_template("crossed.html.jinja").render(

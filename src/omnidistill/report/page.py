@@ -59,14 +59,7 @@ def render_page(runs: Sequence[RunView]) -> str:
         "sounds": media.sounds.uris,
         "runs": numbers,
     }
-    environment = Environment(
-        loader=PackageLoader("omnidistill.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["csp_hash"] = csp_hash
+    environment = page_environment()
     data = runs[0].scores.data
     tables = _shared_tables([run.scores for run in runs if run.scored])
     together = list(zip(labels, runs, strict=True)) if len(runs) > 1 else []
@@ -144,6 +137,19 @@ def _source(environment: Environment, name: str) -> Markup:
     """Return the content of a file in the templates folder, unchanged."""
     assert environment.loader is not None
     return Markup(environment.loader.get_source(environment, name)[0])
+
+
+def page_environment() -> Environment:
+    """Return the environment of all pages: their templates, with values escaped and missing values as errors."""
+    environment = Environment(
+        loader=PackageLoader("omnidistill.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["csp_hash"] = csp_hash
+    return environment
 
 
 def csp_hash(content: str) -> str:
