@@ -72,12 +72,7 @@ def summarise(
         layout=comparison.layout,
         versions=versions(),
         heads=heads,
-        data=ComparisonData(
-            name=str(data.provenance.get("name", "data")),
-            widths=data.widths,
-            rows=data.split_sizes,
-            bytes=training_bytes(data),
-        ),
+        data=data_facts(data),
         protocol=[
             *_protocol(comparison, rows, budgets_of(comparison, data), scoring, evaluate.gallery),
             *bytes_facts(initial_heads, list(dict.fromkeys(row.label for row in rows if not row.needs_start))),
@@ -222,3 +217,9 @@ def _left_out(rows: Sequence[_Row], budgets: Sequence[int]) -> list[str]:
         if (method, budget) not in present
     ]
     return [f"Left out, because fewer than {LEAST_ROWS} rows fit: {', '.join(missing)}."] if missing else []
+
+
+def data_facts(data: FeatureSet) -> ComparisonData:
+    """Return the facts about the dataset that tables and pages show."""
+    name, size = str(data.provenance.get("name", "data")), training_bytes(data)
+    return ComparisonData(name=name, widths=data.widths, rows=data.split_sizes, bytes=size)

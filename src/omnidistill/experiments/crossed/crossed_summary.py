@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distillation.budget import training_bytes
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.scores import Scoring
+from omnidistill.experiments.comparison.summary import data_facts
 from omnidistill.experiments.crossed.crossed_plan import ALL_ROWS, PlannedCell, Work, reference_works
 from omnidistill.experiments.crossed.crossed_settings import NAME, CrossedSettings
 from omnidistill.experiments.crossed.results import WorkResult
 from omnidistill.experiments.run.run_identity import versions
-from omnidistill.report.comparison_content import ComparisonData
 from omnidistill.report.crossed_content import CrossedCell, CrossedContent, CrossedReference, CrossedSet, Values
 
 
@@ -81,12 +80,7 @@ def summarise(
         command=command,
         versions=versions(),
         heads=heads,
-        data=ComparisonData(
-            name=str(data.provenance.get("name", "data")),
-            widths=data.widths,
-            rows=data.split_sizes,
-            bytes=training_bytes(data),
-        ),
+        data=data_facts(data),
         seed=settings.seed,
         levels=levels,
         sets=[set_of(name) for name in dict.fromkeys(c.source for c in cells if c.source != ALL_ROWS)],
