@@ -1,8 +1,9 @@
-"""Benchmark data other than the bundled set: `python benchmarks/datasets.py`. Writes results/datasets.json and .md.
+"""Benchmark data other than the bundled set: `python benchmarks/datasets.py [--only NAME] [--icons SET]`.
 
-The datasets are each drawing style of the emoji set separately, and planted data with other numbers of modalities,
-widths, groups and noise levels (newly drawn; no setting was chosen on them). Each dataset is distilled and scored as a
-user would do it: with the default method, and with a published method for comparison.
+The datasets are the emoji set, two of its modalities, each of its drawing styles separately, and planted data with
+other numbers of modalities, widths, groups and noise levels. No setting was chosen on planted data or on single styles.
+Each dataset is distilled and scored as a user would do it: with the two defaults of `distill` for ten seeds, and with
+other methods and heads of the same bytes for one seed. Writes results/datasets.json and .md.
 """
 
 from __future__ import annotations
@@ -11,131 +12,182 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import torch
 
 from measuring import RESULTS, add_device, machine
+from omnidistill.data.datasets import opened
 from omnidistill.data.emoji import load_emoji
 from omnidistill.data.featureset import FeatureSet, prepare
 from omnidistill.data.planted import planted
-from omnidistill.data.raw import RawFeatures
 from omnidistill.evaluation.baselines import default_baselines
 from omnidistill.evaluation.trained_heads import TrainedHeads
-from omnidistill.experiments.evaluate_run import evaluate
+from omnidistill.experiments.evaluate_run import Evaluation, evaluate
 from omnidistill.experiments.run import DistillResult, distill
 
 CUTS = ("R@1", "R@5", "R@10")
-DATA: dict[str, Callable[[], RawFeatures]] = {
-    "emoji, noto": lambda: load_emoji(["noto"]),
-    "emoji, twemoji": lambda: load_emoji(["twemoji"]),
-    "emoji, fluent": lambda: load_emoji(["fluent"]),
-    "planted, M = 4": lambda: planted(
-        {"a": 640, "b": 320, "c": 240, "d": 160},
-        {"heads": 500, "train": 2500, "validation": 300, "test": 600},
-        latent=48,
-        noise=2.2,
-        seed=11,
+SHARED = ("zero_shot", "full", "cca", "cca_stacked", "best")
+RIVALS = ("cca-bytes-coded", "cca-bytes-coded-stacked", "direct-heads-coded", "direct-heads-coded-stacked")
+
+
+def _emoji(*styles: str) -> FeatureSet:
+    return prepare(load_emoji(styles))
+
+
+def _planted(widths: Sequence[int], rows: Mapping[str, int], seed: int, **settings: Any) -> FeatureSet:
+    return prepare(planted(dict(zip("abcd", widths, strict=False)), rows, seed=seed, **settings))
+
+
+SPLITS = {"heads": 500, "train": 2500, "validation": 300, "test": 600}
+NO_HEADS = {"train": 3000, "validation": 300, "test": 600}
+DATA: dict[str, Callable[[], FeatureSet]] = {
+    "emoji": lambda: opened("emoji"),
+    "emoji, M = 2": lambda: opened("emoji").only(["image", "text"]),
+    "emoji, noto": partial(_emoji, "noto"),
+    "emoji, twemoji": partial(_emoji, "twemoji"),
+    "emoji, fluent": partial(_emoji, "fluent"),
+    "planted, M = 2, no heads split": partial(
+        _planted, (512, 384), NO_HEADS, 12, latent=40, noise=2.5, positives_per_group=3
     ),
-    "planted, M = 2, no heads split": lambda: planted(
-        {"a": 512, "b": 384},
-        {"train": 3000, "validation": 300, "test": 600},
-        latent=40,
-        noise=2.5,
-        positives_per_group=3,
-        seed=12,
-    ),
+    "planted, M = 3": partial(_planted, (512, 320, 240), SPLITS, 13, latent=48, noise=2.2),
+    "planted, M = 4": partial(_planted, (640, 320, 240, 160), SPLITS, 11, latent=48, noise=2.2),
 }
 
 
 @dataclass(frozen=True)
-class Made:
-    """A column of the table: its name, its preset, and its budget (without a budget, the set has 100 rows)."""
+class SetColumn:
+    """A set in the table: its name, its preset, its budget (None: 100 rows), and whether all seeds are run."""
 
     label: str
     preset: str
     budget: str | None = None
+    all_seeds: bool = False
 
 
 SETS = (
-    Made("recommended, 100 rows", "recommended"),
-    Made("LoRS, 100 rows", "lors"),
-    Made("compact, 1 %", "compact", "1%"),
+    SetColumn("anchor, 100 rows", "anchor", all_seeds=True),
+    SetColumn("anchor-coded, 1 %", "anchor-coded", "1%", all_seeds=True),
+    SetColumn("recommended, 100 rows", "recommended"),
+    SetColumn("LoRS, 100 rows", "lors"),
 )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Distil and score datasets other than the bundled one.")
-    parser.add_argument("--students", type=int, default=3, help="number of students per row of a table")
-    parser.add_argument("--only", choices=DATA, help="run only this dataset; only prints")
+    parser.add_argument("--seeds", type=int, default=10, help="number of seeds of the two defaults")
+    parser.add_argument("--only", help="run only this dataset; the results of the others stay unchanged")
+    parser.add_argument("--icons", type=Path, help="folder of the icons dataset, as a further dataset")
     add_device(parser)
     arguments = parser.parse_args()
-    computer, begun = machine(arguments.device), time.monotonic()
-    rows: dict[str, dict[str, Any]] = {}
-    for name in [arguments.only] if arguments.only else DATA:
-        rows[name] = _row(prepare(DATA[name]()), arguments.students, arguments.device)
+    data = DATA if arguments.icons is None else {**DATA, "icons": lambda: opened(arguments.icons)}
+    if arguments.only and arguments.only not in data:
+        parser.error(f"--only: unknown dataset '{arguments.only}'; known are {'; '.join(data)}")
+    stored = RESULTS / "datasets.json"
+    rows: dict[str, Any] = json.loads(stored.read_text())["data"] if stored.exists() else {}
+    computer = machine(arguments.device)
+    for name in [arguments.only] if arguments.only else data:
+        started_at = time.monotonic()
+        rows[name] = _row(data[name](), arguments.seeds, arguments.device)
+        rows[name]["minutes"] = (time.monotonic() - started_at) / 60
         print(name, json.dumps(rows[name]), flush=True)
-    if arguments.only or arguments.device.type != "cpu":
-        return
-    minutes = (time.monotonic() - begun) / 60
-    record = {"machine": computer, "minutes": minutes, "data": rows}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "datasets.json").write_text(json.dumps(record, indent=1) + "\n")
-    (RESULTS / "datasets.md").write_text(_markdown(record))
+        record = {"machine": computer, "data": rows}
+        stored.write_text(json.dumps(record, indent=1) + "\n")
+        (RESULTS / "datasets.md").write_text(_markdown(record))
 
 
-def _row(data: FeatureSet, students: int, device: torch.device) -> dict[str, Any]:
+def _row(data: FeatureSet, num_seeds: int, device: torch.device) -> dict[str, Any]:
     """Return the scores of all sets of one dataset; all use the same heads, and the baselines are trained only once."""
     shared: dict[str, TrainedHeads] = {}
-    kept: dict[str, Any] = {}
     first: DistillResult | None = None
-    for made in SETS:
-        result = distill(
-            data,
-            preset=made.preset,
-            bytes=made.budget,
-            heads=None if first is None else first.start,
-            device=device,
-            progress=False,
-        )
-        first = first or result
-        baselines = default_baselines(["equal-bytes"])
-        evaluated = evaluate(
-            result, data, num_seeds=students, shared=shared, baselines=baselines, device=device, progress=False
-        )
-        shared = {line: evaluated.rows[line] for line in ("zero_shot", "full")}
-        scores = evaluated.scores.to_json()
-        kept |= {line: _recall(scores, line) for line in ("zero_shot", "full")}
-        kept[made.label] = {
-            "gain": [scores["gain_retained"][cut] for cut in CUTS],
-            "equal_bytes": [scores["equal_bytes"]["gain_retained"][cut] for cut in CUTS],
-            "recall": _recall(scores, "distilled"),
-            "size": scores["size"],
-            "bytes": scores["bytes"]["distilled"],
-            "seconds": scores["seconds"],
+    content: dict[str, Any] = {"rows": data.split_sizes, "widths": data.widths, "sets": {}}
+    for column in SETS:
+        runs = []
+        for seed in range(num_seeds if column.all_seeds else 1):
+            result = distill(
+                data,
+                preset=column.preset,
+                bytes=column.budget,
+                heads=None if first is None else first.start,
+                seed=seed,
+                device=device,
+                progress=False,
+            )
+            first = first or result
+            baselines = default_baselines(
+                ["cca", "cca-stacked", "best", *(RIVALS if column.budget and not runs else ())]
+            )
+            evaluated = evaluate(
+                result, data, num_seeds=3, shared=shared, baselines=baselines, device=device, progress=False
+            )
+            shared = {name: evaluated.rows[name] for name in SHARED if name in evaluated.rows}
+            runs.append(_scores(evaluated))
+        content["sets"][column.label] = runs
+    return content
+
+
+def _scores(evaluated: Evaluation) -> dict[str, Any]:
+    """Return recall and gain retained of every row, and the facts about the set."""
+    scores = evaluated.scores
+    rows = {
+        name: {
+            "recall": [row.recall["mean"][cut].mean for cut in CUTS],
+            "gain": [None if (gain := row.gain(cut)) is None else gain.mean for cut in CUTS],
         }
-    return kept
+        for name, row in scores.rows.items()
+    }
+    return {"rows": rows, "size": scores.size, "bytes": scores.bytes.distilled, "seconds": scores.seconds}
 
 
-def _recall(scores: dict[str, Any], line: str) -> list[float]:
-    return [scores[line]["recall"]["mean"][cut]["mean"] for cut in CUTS]
+def _markdown(record: Mapping[str, Any]) -> str:
+    recalls = [["data", "train rows", "initial heads", "all rows, InfoNCE", "best on all rows"]]
+    gains = [["data", *(f"{column.label}{part}" for column in SETS[:2] for part in (", stacked", ", any start"))]]
+    rivals = [["data, 1 % of the bytes", "set", "heads learned directly", "ridge CCA heads", "set, stacked"]]
+    rivals[0] += ["heads learned directly, stacked", "ridge CCA heads, stacked"]
+    others = [["data", *(column.label for column in SETS[2:]), "ridge CCA on all rows"]]
+    for name, content in record["data"].items():
+        sets = content["sets"]
+        first, coded = sets[SETS[0].label][0]["rows"], sets[SETS[1].label]
+        recalls.append([name, f"{content['rows']['train']:,}"])
+        recalls[-1] += [_three(first[row]["recall"], 1) for row in ("zero_shot", "full", "best")]
+        gains.append([name])
+        for column in SETS[:2]:
+            for row in ("distilled", "distilled_alone"):
+                gains[-1].append(_over_seeds([run["rows"][row]["gain"] for run in sets[column.label]]))
+        rows = ("distilled_alone", "direct_heads_coded", "cca_bytes_coded")
+        rows += ("distilled", "direct_heads_coded_stacked", "cca_bytes_coded_stacked")
+        rivals.append([name, *(_three(coded[0]["rows"][row]["gain"]) for row in rows)])
+        others.append([name, *(_three(sets[column.label][0]["rows"]["distilled"]["gain"]) for column in SETS[2:])])
+        others[-1].append(_three(first["cca"]["gain"]))
+    seeds = {len(content["sets"][SETS[0].label]) for content in record["data"].values()}
+    minutes = sum(content["minutes"] for content in record["data"].values())
+    note = (
+        f"R@1/5/10 of the test split in %, then the gain retained in %, relative to InfoNCE on all rows. ± is the "
+        f"standard deviation over {'/'.join(map(str, sorted(seeds)))} seeds of distillation; the other columns have "
+        f"one set. {record['machine']} {minutes:.0f} minutes."
+    )
+    return "\n\n".join([note, *map(_table, (recalls, gains, rivals, others))]) + "\n"
 
 
-def _markdown(record: dict[str, Any]) -> str:
-    head = ["data", "zero-shot", "all rows", *(made.label for made in SETS)]
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    for name, found in record["data"].items():
-        recalls = [_three(found[line]) for line in ("zero_shot", "full")]
-        gains = [_three([gain["mean"] for gain in found[made.label]["gain"]], 0) for made in SETS]
-        lines.append(f"| {' | '.join([name, *recalls, *gains])} |")
-    note = "R@1/5/10 in % for zero-shot and all rows, and the gain in % that each set retains."
-    return "\n".join([f"{note} {record['machine']} {record['minutes']:.0f} minutes.", "", *lines, ""])
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], f"|{'---|' * len(rows[0])}", *lines[1:]])
 
 
-def _three(values: list[float], digits: int = 1) -> str:
-    return "/".join(f"{100 * value:.{digits}f}" for value in values)
+def _three(values: Sequence[float | None], digits: int = 0) -> str:
+    return "/".join("–" if value is None else f"{100 * value:.{digits}f}" for value in values)
+
+
+def _over_seeds(gains: Sequence[Sequence[float | None]]) -> str:
+    """Return mean ± standard deviation over seeds for each K."""
+    columns = [[value for value in column if value is not None] for column in zip(*gains, strict=True)]
+    deviations = [stdev(column) if len(column) > 1 else 0.0 for column in columns]
+    return f"{_three([mean(column) if column else None for column in columns])} ± {_three(deviations)}"
 
 
 if __name__ == "__main__":

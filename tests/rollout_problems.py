@@ -12,7 +12,7 @@ from torch import Tensor
 
 from omnidistill.models.objectives import Hopa, Objective
 from omnidistill.models.similarities import LowRank, Similarity
-from omnidistill.training.rollout import Endpoint, Rollout, Target
+from omnidistill.training.rollout import Endpoint, Rollout, Scalar, Target
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def problem(
     return made
 
 
-def roll(rollout: Rollout, made: Problem, momentum: float = 0.0, weight_decay: float = 0.0) -> Endpoint:
+def roll(rollout: Rollout, made: Problem, momentum: Scalar = 0.0, weight_decay: Scalar = 0.0) -> Endpoint:
     """Train the student of a problem."""
     return rollout(
         made.objective,

@@ -1,7 +1,7 @@
-"""Parameters that the outer loop learns: latent tensors of the rows, similarity factors, and step sizes.
+"""Parameters that the outer loop learns: latent tensors of the rows, similarity factors, and settings of the SGD.
 
-The step sizes are learned in log space or in linear space (`step_sizes`). Optionally an exponential moving average of
-all parameters is tracked.
+`student_sgd` describes how step sizes, momentum and weight decay are represented. Optionally an exponential moving
+average of all parameters is tracked.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.core.device import moved
@@ -19,7 +18,7 @@ from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation.loop_settings import LoopSettings
 from omnidistill.distillation.optimisers import SetOptimiser
-from omnidistill.distillation.step_sizes import LEAVES, StepSizeSpace, from_space, to_space
+from omnidistill.distillation.student_sgd import StepSizeSpace, StudentSgd
 from omnidistill.models.storages import RowForm
 
 
@@ -29,7 +28,7 @@ class Learnable:
 
     rows: dict[str, Tensor]
     similarity: dict[str, Tensor]
-    learned_step_sizes: Float[Tensor, " M"]
+    sgd: dict[str, Tensor]
     space: StepSizeSpace
     average: dict[str, Tensor] = field(default_factory=dict)  # of every leaf, by name; empty without averaging
 
@@ -41,35 +40,38 @@ class Learnable:
         """
         similarity = moved(config.similarity.init(config.num_rows, streams["similarity"]), rows.device)
         first = torch.tensor(config.initial_step_size or 0.1, dtype=torch.float64, device="cpu")
-        steps = to_space(first.expand(len(rows.modalities)), config.step_size_space).float().to(rows.device)
-        learnable = Learnable(storage.init(rows.features), similarity, steps, config.step_size_space)
+        sgd = StudentSgd(
+            first.expand(len(rows.modalities)), config.initial_momentum, config.initial_weight_decay
+        ).to_leaves(config.step_size_space)
+        leaves = {name: leaf.float().to(rows.device) for name, leaf in sgd.items()}
+        learnable = Learnable(storage.init(rows.features), similarity, leaves, config.step_size_space)
         if config.average:
             learnable.average.update(learnable.copy())
         for leaf in learnable.tensors().values():
             leaf.requires_grad_()
         return learnable
 
-    def load_set(self, rows: Mapping[str, Tensor], similarity: Mapping[str, Tensor], step_sizes: Tensor | None) -> None:
-        """Copy rows and step sizes (if there are any) from another set, and its similarity if the shapes match."""
+    def load_set(self, rows: Mapping[str, Tensor], similarity: Mapping[str, Tensor], sgd: StudentSgd | None) -> None:
+        """Copy rows and settings of SGD (if there are any) from another set, and its similarity if the shapes match."""
         initial = {f"rows/{name}": matrix for name, matrix in rows.items()}
-        if step_sizes is not None:
-            initial[LEAVES[self.space]] = to_space(step_sizes, self.space)
+        if sgd is not None:
+            initial |= {name: leaf for name, leaf in sgd.to_leaves(self.space).items() if name in self.sgd}
         if {name: x.shape for name, x in similarity.items()} == {name: x.shape for name, x in self.similarity.items()}:
             initial |= {f"similarity/{name}": tensor for name, tensor in similarity.items()}
         leaves = {**self.copy(), **initial}
         self.restore({**leaves, **{f"average/{name}": leaves[name] for name in self.average}})
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return all learned tensors by name: "rows/...", "similarity/...", and "log_step_sizes" or "step_sizes"."""
+        """Return all learned tensors by name: "rows/...", "similarity/...", and those of `StudentSgd.to_leaves`."""
         return {
             **{f"rows/{name}": tensor for name, tensor in self.rows.items()},
             **{f"similarity/{name}": tensor for name, tensor in self.similarity.items()},
-            LEAVES[self.space]: self.learned_step_sizes,
+            **self.sgd,
         }
 
-    def step_sizes(self) -> Float[Tensor, " M"]:
-        """Return the step sizes, as a differentiable function of the learned tensor."""
-        return from_space(self.learned_step_sizes, self.space)
+    def student_sgd(self) -> StudentSgd:
+        """Return the settings of the student's SGD, as a differentiable function of the learned tensors."""
+        return StudentSgd.from_leaves(self.sgd, self.space)
 
     def copy(self) -> dict[str, Tensor]:
         """Return copies of all learned tensors by name."""
@@ -96,8 +98,8 @@ class Learnable:
                 leaf.copy_(tensors[name])
 
     def optimiser(self, config: SetOptimiser) -> torch.optim.Optimizer:
-        """Return the optimiser for rows, similarity and step sizes, with one learning rate for each."""
-        return config.build(self.rows.values(), self.similarity.values(), [self.learned_step_sizes])
+        """Return the optimiser for rows, similarity and settings of SGD, with one learning rate for each."""
+        return config.build(self.rows.values(), self.similarity.values(), self.sgd.values())
 
 
 def random_rows(train: FeatureSet, size: int, generator: torch.Generator) -> FeatureSet:

@@ -21,7 +21,7 @@ from omnidistill.distillation.distilled_set import DistilledSet
 from omnidistill.distillation.learnable import Learnable, random_rows
 from omnidistill.distillation.loop_settings import LoopSettings
 from omnidistill.distillation.outer.outer_objective import Outer
-from omnidistill.distillation.step_sizes import LEAVES
+from omnidistill.distillation.student_sgd import LEAVES, MOMENTUM, WEIGHT_DECAY, StudentSgd
 from omnidistill.io.tracking import MetricsRecord
 from omnidistill.models.objectives import Objective
 from omnidistill.models.similarities import Similarity
@@ -29,6 +29,8 @@ from omnidistill.models.storages import Storage
 from omnidistill.training.recipes import Sgd
 from omnidistill.training.rollout import Blend, Rollout, rollout_named
 from omnidistill.training.rollout.students import draw_batches, recipe_order
+
+_SGD_NAMES = {MOMENTUM: "the momentum", WEIGHT_DECAY: "the weight decay"}
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,11 @@ class Learner:
             self.initial_ids = initial_set.provenance.initial_ids
             stored = {name: matrix[: initial_set.size] for name, matrix in initial_set.rows().items()}
             recipe = initial_set.recipe  # other recipes than SGD have no step sizes; the settings determine the first
-            step_sizes = torch.tensor(recipe.step_sizes, device="cpu") if isinstance(recipe, Sgd) else None
-            self.learnable.load_set(stored, initial_set.similarity_tensors, step_sizes)
+            sgd = None
+            if isinstance(recipe, Sgd):
+                sizes = torch.tensor(recipe.step_sizes, device="cpu")
+                sgd = StudentSgd(sizes, recipe.momentum, recipe.weight_decay)
+            self.learnable.load_set(stored, initial_set.similarity_tensors, sgd)
         self.optimiser = self.learnable.optimiser(settings.optimiser)
         self.base_rates = [group["lr"] for group in self.optimiser.param_groups]
         self.restarts = 0
@@ -117,13 +122,14 @@ class Learner:
             iteration: number of finished iterations.
 
         Returns:
-            The record of iteration `iteration` + 1: the loss and its terms, and the step size of every modality.
+            The record of iteration `iteration` + 1: the loss and its terms, and the settings of the student's SGD.
 
         Raises:
             NotFiniteError: a loss, a gradient, the set or a step size became NaN or Inf; the message names it. Call
                 `restart_from` to continue.
         """
         settings, learnable = self.settings, self.learnable
+        sgd = learnable.student_sgd()
         episode = self.outer.episode(iteration, self.streams)
         generator = self.streams["batches"] if settings.order == "any" else recipe_order(self.streams.seed)
         batches = draw_batches(settings.num_rows, settings.batch, settings.num_student_steps, generator).to(self.device)
@@ -133,7 +139,9 @@ class Learner:
             self.storage.expand(learnable.rows),
             self.similarity.targets(learnable.similarity, batches),
             batches,
-            learnable.step_sizes(),
+            sgd.step_sizes,
+            momentum=sgd.momentum,
+            weight_decay=sgd.weight_decay,
             blend=self._blend(),
         )
         losses = self.outer.loss(endpoint, episode)
@@ -144,12 +152,15 @@ class Learner:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._step(iteration)
-        sizes = learnable.step_sizes().detach()
+        updated = learnable.student_sgd()
+        sizes = updated.step_sizes.detach()
         # Training with a step size of 0 or less is useless, and a log step size of -Inf could never increase again.
         _require_finite(sizes.log(), [f"log step size of '{name}'" for name in self.modalities])
         terms = {f"loss/{name}": float(x) for name, x in zip(self.outer.terms, losses.detach(), strict=True)}
         step_sizes = {f"step_size/{name}": float(x) for name, x in zip(self.modalities, sizes, strict=True)}
-        return MetricsRecord(iteration + 1, {"loss": float(loss.detach()), **terms, **step_sizes})
+        others = {"momentum": updated.momentum, "weight_decay": updated.weight_decay}
+        learned = {name: float(value.detach()) for name, value in others.items() if isinstance(value, Tensor)}
+        return MetricsRecord(iteration + 1, {"loss": float(loss.detach()), **terms, **step_sizes, **learned})
 
     def restart_from(self, point: RestartPoint) -> None:
         """Restart from a saved earlier set, with smaller step sizes and learning rates.
@@ -194,7 +205,7 @@ class Learner:
         return {
             **{f"the rows of '{name}'": leaf for name, leaf in learnable.rows.items()},
             **{f"the similarity ({name})": leaf for name, leaf in learnable.similarity.items()},
-            "the step sizes": learnable.learned_step_sizes,
+            **{_SGD_NAMES.get(name, "the step sizes"): leaf for name, leaf in learnable.sgd.items()},
         }
 
 

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from omnidistill.core.settings import Count, Positive
 from omnidistill.distillation.optimisers import AdamOptimiser, AnySetOptimiser
 from omnidistill.distillation.set_settings import SetSettings
-from omnidistill.distillation.step_sizes import StepSizeSpace
+from omnidistill.distillation.student_sgd import StepSizeSpace
 from omnidistill.models.objectives import AnyObjective, Hopa
 from omnidistill.models.similarities import AnySimilarity, LowRank, Similarity
 from omnidistill.training.rollout import Form
@@ -22,7 +22,7 @@ class LoopSettings(SetSettings):
     """Settings for learning synthetic rows by differentiating through the training of a student."""
 
     usual_batch: ClassVar[int] = 25
-    added: ClassVar[tuple[str, ...]] = ("step_size_space", "patience")
+    added: ClassVar[tuple[str, ...]] = ("step_size_space", "patience", "initial_momentum", "initial_weight_decay")
 
     iterations: Count = 1500
     """Outer iterations (paper: 2000 to 3000)."""
@@ -45,6 +45,10 @@ class LoopSettings(SetSettings):
     step_size_space: StepSizeSpace = "log"
     """What is learned: the logarithms of the step sizes, which therefore stay positive, or the step sizes themselves
     ("linear", public code of MTT-VL and LoRS); a step size of 0 or less restarts the loop like NaN."""
+    initial_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Initial value of the student's momentum, which is learned together with the step sizes; 0: no momentum."""
+    initial_weight_decay: Annotated[float, Field(ge=0, le=1e30)] = 0.0
+    """Initial value of the student's weight decay, which is learned like the momentum; 0: no weight decay."""
     optimiser: AnySetOptimiser = AdamOptimiser()
     """Optimiser for the synthetic set."""
     schedule: Literal["constant", "cosine"] = "cosine"
@@ -68,6 +72,13 @@ class LoopSettings(SetSettings):
             rank = getattr(self.similarity, "rank", None)
             name = f"similarity.rank = {rank}" if rank else f"similarity = {self.similarity.kind}"
             raise ValueError(f"{name} exceeds {limit} = {self.num_rows}; use at most {self.num_rows}")
+        return self
+
+    @model_validator(mode="after")
+    def _rollout_fits(self) -> LoopSettings:
+        if self.rollout == "tesla" and (self.initial_momentum or self.initial_weight_decay):
+            name = "initial_momentum" if self.initial_momentum else "initial_weight_decay"
+            raise ValueError(f"{name}: rollout 'tesla' cannot learn it; set it to 0, or use rollout 'dual' or 'bptt'")
         return self
 
     @property

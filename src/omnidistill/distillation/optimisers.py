@@ -26,7 +26,7 @@ class SetOptimiser(Component):
     similarity: Positive
     """Learning rate for the similarity factors."""
     step_sizes: Positive
-    """Learning rate of the step sizes, in the space in which they are learned."""
+    """Learning rate of the step sizes, momentum and weight decay, in the space in which they are learned."""
 
     @abstractmethod
     def build(
@@ -65,7 +65,7 @@ class SgdOptimiser(SetOptimiser):
     similarity: Positive = 10.0
     """Learning rate for the similarity factors."""
     step_sizes: Positive = 1e-4
-    """Learning rate of the step sizes, in the space in which they are learned."""
+    """Learning rate of the step sizes, momentum and weight decay, in the space in which they are learned."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Momentum for rows, similarity factors and step sizes."""
 
@@ -85,7 +85,7 @@ class AdamOptimiser(SetOptimiser):
     similarity: Positive = 0.05
     """Learning rate for the similarity factors."""
     step_sizes: Positive = 0.01
-    """Learning rate of the step sizes, in the space in which they are learned."""
+    """Learning rate of the step sizes, momentum and weight decay, in the space in which they are learned."""
 
     def build(
         self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]

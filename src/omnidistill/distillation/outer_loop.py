@@ -33,7 +33,7 @@ from omnidistill.distillation.loop_settings import LoopSettings
 from omnidistill.distillation.outer.outer_objective import Outer
 from omnidistill.distillation.provenance import Provenance
 from omnidistill.distillation.set_spec import SetSpec
-from omnidistill.distillation.step_sizes import LEAVES, from_space
+from omnidistill.distillation.student_sgd import StudentSgd
 from omnidistill.io.tracking import (
     JsonlLog,
     MemoryLog,
@@ -297,8 +297,9 @@ class _Loop:
     def _distilled(self, tensors: Mapping[str, Tensor], iteration: int, best: Best | None = None) -> DistilledSet:
         learner = self.learner
         tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        settings, space = self.settings, self.settings.step_size_space
-        sizes = tuple(from_space(tensors.pop(LEAVES[space]), space).tolist())
+        settings = self.settings
+        leaves = {name: tensors.pop(name) for name in learner.learnable.sgd}
+        sgd = StudentSgd.from_leaves(leaves, settings.step_size_space)
         num_steps = best.num_steps if best and best.num_steps else settings.num_student_steps
         order = self.seed if settings.order == "fixed" else None
         spec = SetSpec(
@@ -307,7 +308,14 @@ class _Loop:
             learner.storage,
             settings.similarity,
             settings.student,
-            Sgd(step_sizes=sizes, num_steps=num_steps, batch_size=settings.batch, order=order),
+            Sgd(
+                step_sizes=tuple(sgd.step_sizes.tolist()),
+                momentum=float(sgd.momentum),
+                weight_decay=float(sgd.weight_decay),
+                num_steps=num_steps,
+                batch_size=settings.batch,
+                order=order,
+            ),
         )
         provenance = replace(
             self.provenance,

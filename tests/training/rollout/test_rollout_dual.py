@@ -257,3 +257,19 @@ def test_steps_in_pieces_are_the_steps_at_once(momentum: float, decay: float, cu
     in_pieces, at_once = (torch.autograd.grad(s.coefficients.square().sum(), rows) for s in (state, whole))
     for found, expected in zip(in_pieces, at_once, strict=True):
         assert relative_error(found, expected) < EXACT
+
+
+@pytest.mark.parametrize("per_step", [False, True])
+def test_the_gradient_for_momentum_and_weight_decay_is_exact(per_step: bool) -> None:
+    made = problem(per_step=per_step)
+
+    def distances(momentum: Tensor, weight_decay: Tensor, rollout: Rollout = dual_rollout) -> Tensor:
+        return roll(rollout, made, momentum, weight_decay).squared_distances(made.target)
+
+    values = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (0.7, 0.03)]
+    assert torch.autograd.gradcheck(distances, values)
+    found = torch.autograd.grad(distances(*values).sum(), values)
+    expected = torch.autograd.grad(distances(*values, bptt_rollout).sum(), values)
+    for one, other in zip(found, expected, strict=True):
+        assert abs(float(other)) > 1e-6
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=0)

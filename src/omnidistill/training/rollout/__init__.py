@@ -18,7 +18,7 @@ from omnidistill.models.heads import Heads
 from omnidistill.models.objectives import Objective
 from omnidistill.training.rollout.blend import Blend
 from omnidistill.training.rollout.dual import dual_rollout
-from omnidistill.training.rollout.endpoint import DualEndpoint, Endpoint, ParameterEndpoint, Target
+from omnidistill.training.rollout.endpoint import DualEndpoint, Endpoint, ParameterEndpoint, Scalar, Target
 from omnidistill.training.rollout.parameter import bptt_rollout, tesla_rollout
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Form",
     "ParameterEndpoint",
     "Rollout",
+    "Scalar",
     "Target",
     "bptt_rollout",
     "cheaper_form",
@@ -52,8 +53,8 @@ class Rollout(Protocol):
         batches: Int[Tensor, "T b"],
         step_sizes: Float[Tensor, "*T M"],
         *,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
+        momentum: Scalar = 0.0,
+        weight_decay: Scalar = 0.0,
         blend: Blend | None = None,
     ) -> Endpoint:
         """Train one student and return the trained student."""

@@ -9,8 +9,8 @@ Heads W_t, outputs Y_t and velocities v_t in step t are
 where I are the rows of the mini-batch, Delta = dL/dY is the gradient of the loss, A_t are the coefficients, beta is the
 step size, mu is the momentum and wd is the weight decay. Velocities have the same form as W. No tensor as large as W is
 created, updated or saved for the backward pass. Except for rounding errors, the result equals that of back-propagation
-through the parameters. All functions are differentiable with respect to rows, targets and step sizes. `dual_steps`
-trains any number of students (runs) at once.
+through the parameters. All functions are differentiable with respect to rows, targets, step sizes, momentum and weight
+decay. `dual_steps` trains any number of students (runs) at once.
 
 Shapes: R runs, M modalities, N rows, T steps, b mini-batch, d embedding width, p_m feature width.
 """
@@ -28,7 +28,7 @@ from omnidistill.models.heads import Heads, stack
 from omnidistill.models.objectives import Objective
 from omnidistill.models.objectives.sphere import gram
 from omnidistill.training.rollout.blend import Blend
-from omnidistill.training.rollout.endpoint import DualEndpoint
+from omnidistill.training.rollout.endpoint import DualEndpoint, Scalar
 from omnidistill.training.rollout.plain_sgd import plain_steps
 
 
@@ -40,8 +40,8 @@ def dual_rollout(
     batches: Int[Tensor, "T b"],
     step_sizes: Float[Tensor, "*T M"],
     *,
-    momentum: float = 0.0,
-    weight_decay: float = 0.0,
+    momentum: Scalar = 0.0,
+    weight_decay: Scalar = 0.0,
     blend: Blend | None = None,
 ) -> DualEndpoint:
     """Train one student for T steps of SGD on mini-batches of synthetic rows.
@@ -92,7 +92,7 @@ class DualState:
     scale_velocity: Float[Tensor, " M"] | None  # e
 
     @staticmethod
-    def initial(num_runs: int, outputs: Float[Tensor, "M N d"], weight_decay: float) -> DualState:
+    def initial(num_runs: int, outputs: Float[Tensor, "M N d"], weight_decay: Scalar) -> DualState:
         """Return the state before the first step, with the heads W_0."""
         scale = outputs.new_ones(outputs.shape[0]) if weight_decay else None
         return DualState(outputs.new_zeros(num_runs, *outputs.shape), None, scale, None)
@@ -107,8 +107,8 @@ def dual_steps(
     step_sizes: Float[Tensor, "*T M"],
     state: DualState,
     *,
-    momentum: float = 0.0,
-    weight_decay: float = 0.0,
+    momentum: Scalar = 0.0,
+    weight_decay: Scalar = 0.0,
     blend: Blend | None = None,
 ) -> DualState:
     """Train R students for T steps, starting from `state`. See the module docstring for the update.

@@ -16,6 +16,9 @@ from torch import Tensor
 
 from omnidistill.models.heads import Heads
 
+Scalar = float | Float[Tensor, ""]
+"""A number, or a tensor with one number through which gradients flow."""
+
 
 @dataclass(frozen=True)
 class Target:

@@ -32,7 +32,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.models.heads import Heads
 from omnidistill.models.objectives import Objective
 from omnidistill.training.rollout.blend import Blend
-from omnidistill.training.rollout.endpoint import ParameterEndpoint
+from omnidistill.training.rollout.endpoint import ParameterEndpoint, Scalar
 
 
 def bptt_rollout(
@@ -43,8 +43,8 @@ def bptt_rollout(
     batches: Int[Tensor, "T b"],
     step_sizes: Float[Tensor, "*T M"],
     *,
-    momentum: float = 0.0,
-    weight_decay: float = 0.0,
+    momentum: Scalar = 0.0,
+    weight_decay: Scalar = 0.0,
     blend: Blend | None = None,
 ) -> ParameterEndpoint:
     """Train one student for T steps of SGD, with exact gradients. See `dual_rollout` for the arguments."""
@@ -69,17 +69,19 @@ def tesla_rollout(
     batches: Int[Tensor, "T b"],
     step_sizes: Float[Tensor, "*T M"],
     *,
-    momentum: float = 0.0,
-    weight_decay: float = 0.0,
+    momentum: Scalar = 0.0,
+    weight_decay: Scalar = 0.0,
     blend: Blend | None = None,
 ) -> ParameterEndpoint:
     """Train one student for T steps of SGD, with the gradients of TESLA. See `dual_rollout` for the arguments.
 
     Raises:
-        InputError: the weight decay is not zero.
+        InputError: the weight decay is not zero, or the momentum is a tensor.
     """
     if weight_decay:
         raise InputError("rollout 'tesla' does not support weight decay; set it to 0, or use rollout 'dual' or 'bptt'")
+    if isinstance(momentum, Tensor):
+        raise InputError("rollout 'tesla' has no gradient for the momentum; use rollout 'dual' or 'bptt' to learn it")
     final = _Tesla.apply(  # type: ignore[no-untyped-call]
         objective,
         momentum,
