@@ -1,4 +1,4 @@
-"""All public names in one place. `import omnidistill` gives the same names, but imports torch on their first use."""
+"""The public API. `import omnidistill` provides the same names, but imports torch only when a name is used."""
 
 import omnidistill.methods as methods
 from omnidistill.core.engines import engines

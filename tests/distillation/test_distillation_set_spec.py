@@ -267,7 +267,8 @@ def test_damage_of_the_provenance_is_an_error_that_names_file_and_field(saved: P
     tree = json.loads((saved / PROVENANCE).read_text("utf-8"))
     (saved / PROVENANCE).write_text(json.dumps({**tree, "notes": 5}), "utf-8")
     with pytest.raises(
-        InputError, match=rf"{PROVENANCE}: field 'notes' has a value of the wrong type: 5; the file was altered$"
+        InputError,
+        match=rf"{PROVENANCE}: field 'notes' has a value of the wrong type: 5; the file was altered, so restore it$",
     ):
         DistilledSet.load(saved)
 

@@ -204,7 +204,12 @@ def with_text(module: nn.Module | None) -> dict[str, Any]:
         (SGD, None, {}, r"recipe 'sgd' starts from initial heads; pass them, or use a set whose recipe is 'anchor'"),
         (MAP, None, {}, r"recipe 'map' starts from initial heads"),
         (SGD, heads(), {"width": 3}, r"width: recipe 'sgd' trains the given heads, so the result has their width"),
-        (ANCHOR, modules(), {"width": 3}, r"width: modules have the width of their outputs; do not pass a width"),
+        (
+            ANCHOR,
+            modules(),
+            {"width": 3},
+            r"width: cannot be changed for modules, whose outputs have a fixed width; omit it",
+        ),
         (ANCHOR, None, {"width": 0}, r"width = 0: the width of heads must be at least 1"),
         (ANCHOR, {}, {}, r"no head for modality 'text'"),
         (

@@ -125,7 +125,8 @@ def test_both_tables_state_the_initial_heads_and_which_rows_need_them(both: Tabl
     assert tensors.stat().st_size < size < tensors.stat().st_size + 500
     for key in both.scores["lines"]:
         assert both.scores[key]["needs_start"] == both.row_of_comparison(key)["needs_start"] == (key != "cca"), key
-    note = f"+ initial heads ({human_bytes(size)}), which the rows share and need too; rows without them: ridge CCA"
+    needed = "A receiver needs them as well, except for: ridge CCA"
+    note = f"Not included: the initial heads ({human_bytes(size)}). {needed}"
     assert any(line.startswith(note) for line in both.content["protocol"])
     scores = RunScores.from_json(both.scores, "scores.json")
     assert any(line.startswith(note) for line in scoring_facts(scores))

@@ -382,11 +382,11 @@ def test_notes_state_the_initial_heads_and_the_rows_that_do_without_them() -> No
     scores = read(sample())
     assert not any("initial heads" in fact for fact in scoring_facts(scores))
     scores = scores.evolve(bytes=scores.bytes.evolve(initial_heads=2_228_224))
-    shared = "+ initial heads (2.2 MB), which the rows share and need too"
+    shared = "Not included: the initial heads (2.2 MB). A receiver needs them as well"
     assert scoring_facts(scores)[-1] == f"{shared}."
     rows = {name: row.evolve(needs_start=name != "full") for name, row in scores.rows.items()}
     scores = scores.evolve(rows=rows)
-    assert scoring_facts(scores)[-1] == f"{shared}; rows without them: {rows['full'].label}."
+    assert scoring_facts(scores)[-1] == f"{shared}, except for: {rows['full'].label}."
     assert scoring_facts(scores)[-2].startswith("Bytes: all files that a receiver needs to train")
     assert all(f"- {fact}\n" in to_markdown(scores) for fact in scoring_facts(scores)[-2:])
     again = read(json.loads(json.dumps(scores.to_json())))

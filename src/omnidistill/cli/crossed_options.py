@@ -63,7 +63,7 @@ def is_crossed(options: argparse.Namespace) -> bool:
 
 
 def run_crossed(options: argparse.Namespace) -> int:
-    """Compute the missing parts of a crossed table, and print it. Return 1 if a result failed."""
+    """Compute the missing parts of a crossed table, and print the table. Return 1 if a result could not be computed."""
     from omnidistill.api import crossed
 
     result = crossed(

@@ -1,4 +1,4 @@
-"""Printing: results go to stdout and progress goes to stderr. With `--json`, the result is one JSON object."""
+"""Output of the commands. Results go to stdout, and progress goes to stderr."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 
 def print_result(options: argparse.Namespace, content: Mapping[str, Any], lines: Sequence[str]) -> None:
-    """Print the result of a command: with `--json` print `content` as one JSON object, otherwise print `lines`."""
+    """Print the result of a command: `content` as one JSON object with `--json`, otherwise `lines`."""
     print(json.dumps(content, allow_nan=False, default=str) if options.json else "\n".join(lines))
 
 
 def print_estimate(options: argparse.Namespace, estimate: Callable[[], CostEstimate]) -> None:
-    """Print the estimated cost of a command. The CPU time of this process so far counts as start-up time."""
+    """Print the estimated cost of a command, including the CPU time for starting the program."""
     seconds = time.process_time()
     cost = estimate().after_start(seconds)
     print_result(options, cost.content(), cost.lines())
 
 
 def print_note(options: argparse.Namespace, line: str) -> None:
-    """Print a line before the result. With `--json`, the line goes to stderr."""
+    """Print a line of text before the result. With `--json`, print it to stderr."""
     print(line, file=sys.stderr if options.json else sys.stdout, flush=True)
 
 
 def print_table(table: Any, width: int = 0) -> None:
-    """Print a table as wide as the terminal, but at least `width` characters; without colours if NO_COLOR is set."""
+    """Print a table that is as wide as the terminal, but at least `width` characters. Respect NO_COLOR."""
     from rich.console import Console
 
     plain: dict[str, Any] = {"color_system": None} if os.environ.get("NO_COLOR") else {}
@@ -41,14 +41,14 @@ def print_table(table: Any, width: int = 0) -> None:
 
 
 def progress() -> Any:
-    """Return a progress display on stderr."""
+    """Return an object that shows progress on stderr."""
     from omnidistill.io.tracking import RichProgress
 
     return RichProgress()
 
 
 def typed_command() -> str:
-    """Return the command line as the user typed it. Runs record this text."""
+    """Return the command line, which is recorded in runs."""
     return " ".join(["omnidistill", *sys.argv[1:]])
 
 

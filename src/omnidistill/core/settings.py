@@ -6,7 +6,7 @@ tree, a component is a table with the key `kind`, or only its name if all settin
 
     student = {kind = "infonce", tau = 0.05}          student = "infonce"
 
-`core.registry` maps names to components. Importing this module loads no torch.
+`core.registry` maps names to components. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class Settings(BaseModel):
         frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
     added: ClassVar[tuple[str, ...]] = ()
-    """Settings that version 0.1 does not have. A dump omits them while they have their default, so that settings,
-    digests and keys in stored artifacts stay equal to those of today."""
+    """Settings that version 0.1 does not have. `model_dump` omits them while they have their default values, so that
+    settings, digests and keys equal those in artifacts of version 0.1."""
     cites: ClassVar[tuple[str, ...]] = ()
     """The works that these settings are based on: keys in `citations/works.bib`, or complete BibTeX entries."""
 
     def citations(self) -> tuple[str, ...]:
-        """Return the works to cite for these settings, not including works that nested settings cite."""
+        """Return the works to cite for these settings. Works that nested settings cite are not included."""
         return self.cites
 
     def __str__(self) -> str:

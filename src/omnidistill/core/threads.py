@@ -1,8 +1,8 @@
-"""The number of torch threads for an outer loop.
+"""The number of torch threads for training on a small set.
 
-Below a few hundred million multiply-adds per iteration, the work consists of many small operations. A second thread
-then gains nothing on an idle machine, and on a busy machine every operation waits for the slower thread. The number of
-threads depends only on the sizes of the data, so results do not depend on the load of the machine.
+With few multiply-adds per iteration, the work consists of many small operations. A second thread then gains nothing on
+an idle machine, and on a busy machine every operation waits for the slower thread. The number of threads depends only
+on the sizes of the data, so results do not depend on the load of the machine.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _MULTITHREADED_FROM = 5e8  # multiply-adds in the large products of one iteratio
 
 @contextmanager
 def threads_for(num_rows: int, widths: Mapping[str, int], width: int) -> Iterator[None]:
-    """Use one thread within the block if the matrix products with the synthetic rows X are small.
+    """Context manager that uses one thread if the matrix products of synthetic rows and heads are small.
 
-    These products are X W_0^T and X D^T, in the forward and the backward pass. W_0 (d x p_m) is an initial head, and D
-    is its difference from the target head. The previous number of threads is restored after the block.
+    The previous number of threads is restored after the block. The size is estimated as the number of multiply-adds in
+    two products of the rows (N x p_m) and a head (d x p_m) per modality, each with a forward and a backward pass.
 
     Args:
         num_rows: number of synthetic rows N.

@@ -146,7 +146,7 @@ def _leak(
 def _digests(raw: RawRows, name: str, numbers: Int[Tensor, " n"]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     """Return one 16-byte digest per row, as two 64-bit integers (n x 2).
 
-    An array is used because a list of bytes objects would take 50 MB per million rows. Adding 0 to a row turns -0 into
+    The array avoids a list of bytes objects, which would take 50 MB per million rows. Adding 0 to a row turns -0 into
     0, so that both zeros give the same digest.
     """
     digests = bytearray()

@@ -72,7 +72,7 @@ def emoji_picture(codepoints: str) -> bytes | None:
     """Return Noto's drawing of an emoji as a PNG file with 64 x 64 pixels, or None if the dataset has no such emoji.
 
     Args:
-        codepoints: group of the emoji in the dataset.
+        codepoints: code points of the emoji, as in the group names of the dataset.
     """
     try:
         return _pictures().read(f"{codepoints}.png")

@@ -1,7 +1,7 @@
 """Fingerprints of feature sets: the sha256 of the features, ids, groups and splits of their rows.
 
-A fingerprint identifies the data that training and model selection used, so it excludes the test split by default. The
-rows of a `FeatureSet` never change, so each fingerprint is computed only once per set, in chunks of rows.
+A fingerprint identifies the data used for training and model selection, so it excludes the test split by default. It is
+computed once per feature set and then cached, because the rows of a `FeatureSet` never change.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ROWS_AT_ONCE = 1024
 
 
 def fingerprint(data: FeatureSet, splits: Sequence[str] = DEVELOPMENT) -> str:
-    """Return the fingerprint of the rows in these splits, as 64 hex digits."""
+    """Return the fingerprint of the rows in the given splits, as 64 hex digits."""
     key = tuple(splits)
     if key not in data.fingerprints:
         data.fingerprints[key] = _digest(data, key)

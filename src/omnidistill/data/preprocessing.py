@@ -71,7 +71,10 @@ class Preprocessing:
 
     @classmethod
     def usual(cls, widths: Mapping[str, int]) -> Preprocessing:
-        """Return steps with placeholder means, to compute sizes. Like most real means, they take 8 bits per value."""
+        """Return steps with placeholder means, for computing the size of files before the real means are known.
+
+        Like most real means, the placeholders take 8 bits per value.
+        """
         largest = 1 + 2.0 ** (1 - _STEP_BITS)
         return cls(True, EPSILON, {name: torch.full((p,), largest, device="cpu") for name, p in widths.items()})
 
@@ -107,7 +110,7 @@ class Preprocessing:
         return {_MEAN + name: _as_codes(mean)[0] for name, mean in self.means.items()}
 
     def to_meta(self) -> dict[str, Any]:
-        """Return the JSON metadata to store. "centred" is {modality: step of its mean, or null for float32}."""
+        """Return the JSON metadata to store. "centred" is {modality: step of its mean, or null if it is in float32}."""
         steps = {name: _as_codes(mean)[1] for name, mean in self.means.items()}
         return {"standardise": self.standardise, "epsilon": self.epsilon, "centred": steps}
 
@@ -115,7 +118,7 @@ class Preprocessing:
     def from_parts(cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Preprocessing:
         """Restore the steps from the results of `to_tensors` and `to_meta`. `tensors` may contain other tensors too.
 
-        In version 0.1, "centred" is the list of the centred modalities, whose means are in float32.
+        Files of version 0.1 can be read, too: there, "centred" is a list of modalities, and their means are in float32.
 
         Raises:
             InputError: a part is missing or invalid.
@@ -165,7 +168,7 @@ class Preprocessing:
             )
             raise InputError(
                 f"modality {name!r}: the features have width {width}, but {problem}; "
-                f"stored means: {_widths(self.means)}"
+                f"stored means: {_widths(self.means)}; pass features of the same modality and encoder"
             )
         return mean
 

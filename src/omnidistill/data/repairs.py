@@ -1,6 +1,6 @@
-"""Repair of rows that several splits or groups share: rows that leak are dropped, groups of identical rows are merged.
+"""Two repairs for identical rows: drop rows that leak between splits, and merge groups that share identical rows.
 
-Both repairs depend only on which rows are identical in a modality (`data.duplicates`), not on the values of the rows.
+Both depend only on which rows are identical in a modality (see `data.duplicates`), not on the values of the rows.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class DroppedRows:
     modalities: dict[str, int]
 
     def counts(self) -> str:
-        """Return the numbers of rows by modality as text."""
+        """Return `modalities` as text, such as "image 12, text 3"."""
         return ", ".join(f"{name} {count:,}" for name, count in self.modalities.items())
 
 
@@ -74,12 +74,12 @@ class Repaired:
 def repair(
     raw: RawRows, rows: CodedRows, drop_leaks: bool | Sequence[str], merge_duplicates: bool | Sequence[str]
 ) -> Repaired:
-    """Drop rows that leak, then merge the groups of identical rows. If neither is requested, nothing changes.
+    """Apply the requested repairs: first drop rows that leak, then merge groups that share identical rows.
 
     Args:
         raw: the rows.
-        rows: the same rows, as codes.
-        drop_leaks, merge_duplicates: see `data.pack.pack`.
+        rows: the same rows without their features, with codes that show which rows are identical.
+        drop_leaks, merge_duplicates: which repairs to apply, and to which modalities; see `data.pack.pack`.
 
     Raises:
         InputError: a modality is unknown, a split would be empty, ids repeat, or a group is in several splits.

@@ -19,7 +19,12 @@ def check_counts(
     splits: Sequence[str],
     preprocessing: Preprocessing,
 ) -> None:
-    """Raise InputError unless there are at least two modalities, valid widths, and one row per id in every part."""
+    """Check the shapes and lengths of the parts of a feature set.
+
+    Raises:
+        InputError: there are fewer than two modalities or no rows; features or means have the wrong shape; or the
+            features, groups or splits do not have one row per id.
+    """
     if len(features) < 2:
         only = f"only {next(iter(features))!r}" if features else "none"
         raise InputError(f"modalities: found {only}; a paired set needs at least two modalities")
@@ -66,7 +71,7 @@ def check_groups(groups: Sequence[str], splits: Sequence[str]) -> None:
 
 
 def check_pairing(pairing: Tensor, rows: int) -> None:
-    """Raise InputError unless the pairing has a similarity in [0, 1] for every two rows."""
+    """Raise InputError unless `pairing` is a similarity matrix (rows x rows) with values in [0, 1]."""
     if tuple(pairing.shape) != (rows, rows) or not pairing.is_floating_point():
         raise InputError(
             f"pairing: found dtype {type_name(pairing)} and shape {tuple(pairing.shape)}; the similarity matrix of "
@@ -78,7 +83,7 @@ def check_pairing(pairing: Tensor, rows: int) -> None:
 
 
 def check_rows(index: Tensor, rows: int) -> None:
-    """Raise InputError unless `index` contains valid row numbers, each at most once."""
+    """Raise InputError unless `index` lists one or more valid row numbers, without repetition."""
     if index.ndim != 1 or index.numel() == 0:
         raise InputError(
             f"rows to select: shape is {tuple(index.shape)}; pass a flat list with at least one row number"

@@ -46,7 +46,7 @@ def read_sources(path: Path) -> tuple[dict[str, Float[Tensor, "_ _"]], tuple[Pat
     try:
         files = _files(path) if path.is_dir() else (path,)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
     tensors = {file.stem: _only(file) for file in files} if path.is_dir() else _file(path)
     tensors = {name: _checked(path, name, x) for name, x in tensors.items()}
     try:
@@ -81,7 +81,9 @@ def parquet_columns(path: Path, modalities: bool) -> dict[str, pyarrow.ChunkedAr
             table = file.read(columns=names)
             return {name: table.column(name) for name in names}
     except Exception as error:  # the parser raises many types of errors for damaged bytes
-        raise InputError(f"{path}: cannot be read as a Parquet file ({_line(error)})") from error
+        raise InputError(
+            f"{path}: cannot be read as a Parquet file ({_line(error)}); check the path, or write the file again"
+        ) from error
 
 
 def _checked(path: Path, name: str, x: Tensor) -> Tensor:
@@ -90,12 +92,12 @@ def _checked(path: Path, name: str, x: Tensor) -> Tensor:
         kind = str(x.dtype).removeprefix("torch.")
         raise InputError(
             f"{path}: modality {name!r} has dtype {kind}; features must be integers, float16, bfloat16, float32 or "
-            "float64; put ids, groups and splits in the table"
+            "float64; put ids, groups and splits in the metadata table"
         )
     if x.ndim != 2:
         raise InputError(
             f"{path}: modality {name!r} has shape {tuple(x.shape)}; features must have shape (rows, width); "
-            "put ids, groups and splits in the table"
+            "put ids, groups and splits in the metadata table"
         )
     if 0 in x.shape:
         missing = "rows" if x.shape[0] == 0 else "columns"
@@ -194,7 +196,7 @@ def _from_numpy(path: Path, name: str, array: object) -> Tensor:
         raise InputError(
             f"{path}: modality {name!r} has dtype {array.dtype}; "
             f"features must be integers or floats of at most 64 bits{hint}; "
-            "put ids, groups and splits in the table"
+            "put ids, groups and splits in the metadata table"
         )
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 

@@ -84,7 +84,12 @@ def prepare_raw(
 
 @dataclass(frozen=True, eq=False)
 class PreparedRows:
-    """A set whose rows are computed while they are saved. `outline` is the same set, but with zeros as features."""
+    """A set whose rows are computed while they are saved.
+
+    Attributes:
+        outline: the set with zeros in place of its rows.
+        pieces: for each modality, the shape of the rows and a function that computes them in chunks.
+    """
 
     outline: FeatureSet
     pieces: dict[str, Pieces]

@@ -19,7 +19,7 @@ _SYNONYMS = {"val": "validation", "valid": "validation", "dev": "validation"}
 
 
 def read_table(path: Path) -> dict[str, list[Any]]:
-    """Return {column: one value per row}. A value that is missing from a .jsonl row is None.
+    """Read a table, and return {column: list of values, one per row}. Values missing from a .jsonl row are None.
 
     Raises:
         InputError: the file is missing, damaged, in an unknown format or has no rows. The message names the file and
@@ -28,14 +28,16 @@ def read_table(path: Path) -> dict[str, list[Any]]:
     readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     suffix = path.suffix.lower()
     if not path.exists():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: no such file; check the path")
     if suffix not in readers:
         raise InputError(f"{path}: unknown format {suffix!r}; supported formats: {', '.join(readers)}")
     try:
         columns = readers[suffix](path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InputError(f"{path}: cannot be read as a {suffix} file ({reason})") from error
+        raise InputError(
+            f"{path}: cannot be read as a {suffix} file ({reason}); check its content and permissions"
+        ) from error
     if not any(columns.values()):
         raise InputError(f"{path}: the table has no rows; it needs one row per item")
     return columns

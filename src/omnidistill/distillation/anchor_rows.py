@@ -1,4 +1,4 @@
-"""Rows that are learned through the recipe "anchor", which start in closed form (see `head_learning`).
+"""Synthetic rows that the method "anchor" learns (see `head_learning`). They start from a closed-form solution.
 
 Shapes: N rows, p_m feature width, M modalities.
 """
@@ -20,13 +20,13 @@ from omnidistill.training.closed_form.anchor_map import anchor_maps, dual_frame
 
 @dataclass(frozen=True)
 class AnchorRows(LearnableHeads):
-    """Latent rows with the settings of the recipe.
+    """Learnable rows and the learnable settings of the recipe "anchor".
 
     Attributes:
-        latent: latent tensors of the storage; one matrix (N x p_m) per modality.
-        log_ridges: logarithms of the ridges (M).
-        logit: logit of the weight in stacked heads, a scalar.
-        storage: how rows are rounded.
+        latent: the rows before rounding, one matrix (N x p_m) per modality.
+        log_ridges: logarithm of the regression ridge of each modality.
+        logit: logit of `weight`, a scalar.
+        storage: rounds the rows.
     """
 
     latent: dict[str, Tensor]
@@ -38,13 +38,13 @@ class AnchorRows(LearnableHeads):
     def closed_form(
         moments: Moments, size: int, cca_ridge: float, storage: Storage, device: torch.device
     ) -> AnchorRows:
-        """Return the dual frame of ridge CCA heads in their canonical basis, with rows of length sqrt(p_m).
+        """Return initial rows in closed form: the dual frame of ridge CCA heads, with rows of length sqrt(p_m).
 
         Args:
-            moments: moments of the training rows.
+            moments: means and covariances of the training rows.
             size: number of rows N.
-            cca_ridge: ridge of CCA.
-            storage: how rows are rounded.
+            cca_ridge: regularisation of CCA.
+            storage: rounds the rows.
             device: device of the rows.
         """
         heads = canonical_cca_heads(moments, size, cca_ridge)
@@ -55,20 +55,20 @@ class AnchorRows(LearnableHeads):
 
     @property
     def ridges(self) -> Float[Tensor, " M"]:
-        """Ridges, in the order of the modalities."""
+        """Regression ridge of each modality, in the order of the modalities."""
         return self.log_ridges.exp()
 
     @property
     def weight(self) -> Float[Tensor, ""]:
-        """Weight of the rows' heads when they are stacked on initial heads."""
+        """Weight in [0, 1] of the heads computed from the rows, when they are stacked on initial heads."""
         return self.logit.sigmoid()
 
     def with_ridge(self, ridge: float) -> AnchorRows:
-        """Return the same rows with this ridge for every modality."""
+        """Return a copy that uses the same regression ridge for every modality."""
         return replace(self, log_ridges=torch.full_like(self.log_ridges, ridge).log())
 
     def leaves(self) -> list[Tensor]:
-        """Return the latent rows, the logarithms of the ridges and the logit of the weight."""
+        """Return the tensors to learn: latent rows, logarithms of the ridges, and logit of the weight."""
         return [*self.latent.values(), self.log_ridges, self.logit]
 
     def solved(self) -> tuple[dict[str, Float[Tensor, "N _"]], Heads]:
@@ -77,7 +77,7 @@ class AnchorRows(LearnableHeads):
         return rows, anchor_maps(rows, self.ridges)
 
     def detached(self) -> AnchorRows:
-        """Return a copy without gradients."""
+        """Return a copy of the tensors, detached from the autograd graph."""
         latent = {name: x.detach().clone() for name, x in self.latent.items()}
         return replace(
             self, latent=latent, log_ridges=self.log_ridges.detach().clone(), logit=self.logit.detach().clone()

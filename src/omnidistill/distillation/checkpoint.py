@@ -26,7 +26,7 @@ from omnidistill.io.artifacts import load_artifact, save_artifact
 
 @dataclass
 class Best:
-    """The set with the best validation score so far, and how often the outer loop had restarted before this set."""
+    """The set with the best validation score so far, and the number of restarts of the outer loop until then."""
 
     score: float = float("-inf")
     iteration: int = 0
@@ -35,7 +35,7 @@ class Best:
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
     def offer(self, score: float, iteration: int, num_steps: int, learner: Learner) -> bool:
-        """Store a copy of the learner's set if the score is the best so far. Return whether a copy was stored."""
+        """Store a copy of the learner's set if its score is the best so far. Return whether a copy was stored."""
         if score <= self.score:
             return False
         self.score, self.iteration, self.num_steps = score, iteration, num_steps
@@ -43,7 +43,7 @@ class Best:
         return True
 
     def restart_point(self) -> RestartPoint | None:
-        """Return the best set as a restart point; None if all students trained on this set ended with NaN or Inf."""
+        """Return the best set as a restart point. Return None if every student trained on it diverged (NaN or Inf)."""
         return RestartPoint(self.tensors, self.iteration, self.restarts) if self.num_steps else None
 
 
@@ -68,11 +68,11 @@ class LoopState:
 
 @dataclass(frozen=True)
 class CheckpointIdentity:
-    """Settings and inputs that must be the same in a checkpoint and in the run that resumes from it.
+    """Settings and inputs of a run. A run resumes from a checkpoint only if both have the same identity.
 
     Attributes:
-        config: the settings of the run, except its evaluation settings.
-        provenance: what the provenance records about data, heads and experts.
+        config: the settings of the run, without the evaluation settings.
+        provenance: the records about data, heads and experts from the provenance of the set.
     """
 
     config: Mapping[str, Json]
@@ -80,18 +80,18 @@ class CheckpointIdentity:
 
     @staticmethod
     def of(settings: LoopSettings, seed: int, provenance: Provenance) -> CheckpointIdentity:
-        """Return the identity of a run. If its provenance has no configuration, the seed is used instead."""
+        """Return the identity of a run. If the provenance contains no settings, the identity contains the seed."""
         config = {**(provenance.config or {"seed": seed}), "distill": settings.model_dump(mode="json")}
         inputs = {name: value for name, value in provenance.to_json().items() if name not in ("method", "config")}
         return CheckpointIdentity({name: value for name, value in config.items() if name != "evaluate"}, inputs)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the identity as JSON values."""
+        """Return the identity as a JSON object."""
         return {"config": dict(self.config), "provenance": dict(self.provenance)}
 
     @staticmethod
     def from_json(tree: Mapping[str, Any], where: str) -> CheckpointIdentity:
-        """Read the result of `to_json`, written by this version or by version 0.1.
+        """Create an identity from the result of `to_json`, written by this version or by version 0.1.
 
         Raises:
             InputError: a field is missing or has the wrong type.
@@ -105,7 +105,7 @@ class CheckpointIdentity:
 
 
 def save_checkpoint(folder: Path, identity: CheckpointIdentity, state: LoopState, learner: Learner) -> None:
-    """Write the state after `state.iteration` iterations, atomically.
+    """Write a checkpoint of the outer loop to a folder. An interrupted write leaves no partial checkpoint.
 
     Args:
         folder: folder of the checkpoint.
@@ -137,9 +137,9 @@ def save_checkpoint(folder: Path, identity: CheckpointIdentity, state: LoopState
 
 
 def load_checkpoint(folder: Path, identity: CheckpointIdentity, learner: Learner) -> LoopState:
-    """Restore the learner in place and return the progress of the run.
+    """Load a checkpoint: restore the learner in place, and return the progress of the run.
 
-    Checkpoints from versions without restarts do not contain the number of restarts, which is then 0.
+    Old checkpoints do not record the number of restarts; it is then set to 0.
 
     Args:
         folder: folder of the checkpoint.

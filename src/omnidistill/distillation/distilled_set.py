@@ -97,7 +97,7 @@ class DistilledSet:
 
     @property
     def similarity_tensors(self) -> dict[str, Tensor]:
-        """Stored tensors of the similarity."""
+        """Stored tensors from which target similarities are computed."""
         return _section(self.tensors, "similarity")
 
     def similarity(self) -> Float[Tensor, "N N"]:
@@ -122,7 +122,7 @@ class DistilledSet:
     def students(
         self, start: Heads, *, seed: int, num_runs: int, checkpoints: Sequence[int] | None = None
     ) -> Iterator[tuple[int, dict[str, Float[Tensor, "_ _ _"]]]]:
-        """Train R students on the set at once, with its recipe; yield (number of steps done, heads R x d x p_m).
+        """Train R students on the set with its recipe; yield (number of steps done, heads R x d x p_m).
 
         Args:
             start: the initial heads, {modality: d x p_m}. Training runs on the device of these heads.
@@ -162,26 +162,31 @@ class DistilledSet:
         width: int | None = None,
         recipe: Recipe | None = None,
     ) -> Heads | dict[str, nn.Module]:
-        """Train a model on the set with its recipe.
+        """Train heads or torch modules on the set with its recipe, and return them.
 
-        With the recipe "sgd", heads or modules are trained from their current values. With the recipe "anchor", new
-        heads need no start; given heads are not changed, but stacked with the new ones (their outputs are concatenated
-        after scaling); and modules learn to reproduce the new heads.
+        The role of `start` depends on the recipe:
+
+        - "sgd" trains copies of the heads or modules.
+        - "anchor" computes new heads from the set alone. If `start` contains heads, the new heads are stacked on them:
+          the outputs of both are scaled and concatenated. If it contains modules, copies of them are trained to
+          reproduce the new heads.
+        - "map" trains copies of the heads or modules to reproduce the heads of "anchor".
 
         Args:
             start: initial heads {modality: d x p_m}; or one torch module per modality, which maps rows (b x p_m) to
-                outputs (b x d); or None for new heads. Nothing is modified. Training runs on their device.
-            seed: seed for mini-batches and noise; without effect if the recipe fixes the mini-batches.
-            width: width of the result; None: that of `start` (sgd, map, or anchor with `keep_width`), N (anchor without
-                start, or with weight 1), or N + d (anchor, stacked).
+                outputs (b x d); or None to train new heads, which only "anchor" supports. Training runs on the device
+                of `start`.
+            seed: seed for mini-batches and noise. It has no effect if the recipe fixes the mini-batches.
+            width: output width of the heads, which only "anchor" can change. None: the width of `start` for "sgd",
+                "map", and "anchor" with `keep_width`. Otherwise, "anchor" gives width N, or N + d for stacked heads.
             recipe: recipe to use instead of the set's own.
 
         Returns:
-            Heads {modality: d x p_m}, or trained copies of the modules.
+            Heads {modality: width x p_m}, or trained copies of the modules.
 
         Raises:
-            InputError: heads or modules are missing or do not match the rows, the recipe needs a start, or a width is
-                given with a recipe or start that determines it.
+            InputError: heads or modules are missing or do not match the rows, the recipe needs initial heads, or
+                `width` is given although the recipe or `start` determines it.
         """
         recipe = recipe or self.recipe
         recipe.check(self.modalities)
@@ -191,7 +196,7 @@ class DistilledSet:
             return recipe.heads(self.training_rows(), width)
         if any(isinstance(each, nn.Module) for each in start.values()):
             if width is not None:
-                raise InputError("width: modules have the width of their outputs; do not pass a width with modules")
+                raise InputError("width: cannot be changed for modules, whose outputs have a fixed width; omit it")
             return self._train_modules(start, seed, recipe)
         heads: Heads = dict(start)  # type: ignore[arg-type]
         if width is not None:
@@ -202,7 +207,7 @@ class DistilledSet:
         return {name: matrix[0] for name, matrix in trained.items()}
 
     def training_rows(self, device: torch.device | str = "cpu") -> TrainingRows:
-        """Return the rows, targets and objective on a device, as recipes use them."""
+        """Return the rows, targets and objective on a device, in the form that recipes need."""
         on_device = replace(self, tensors=moved(self.tensors, device))
         return TrainingRows(on_device.rows(), on_device.targets, self.objective)
 
@@ -237,7 +242,7 @@ class DistilledSet:
         return self.with_recipe(self.recipe.evolve(num_steps=num_steps))
 
     def as_features(self) -> FeatureSet:
-        """Return the rows as a FeatureSet with one group per row. The pairing is `similarity()` clamped to [0, 1]."""
+        """Return the rows as a FeatureSet with one group per row. Its pairing is `similarity()`, clamped to [0, 1]."""
         names = tuple(f"synthetic/{index:04d}" for index in range(len(self)))
         pairing = self.similarity().clamp(0, 1)
         provenance = self.provenance.to_json()
@@ -285,7 +290,8 @@ def sgd_recipe(distilled: DistilledSet) -> Sgd:
     """
     if not isinstance(distilled.recipe, Sgd):
         raise InputError(
-            f"the training recipe of the set has kind '{distilled.recipe.kind}', but only 'sgd' is supported here"
+            f"the training recipe of the set has kind '{distilled.recipe.kind}', but 'sgd' is required here; "
+            "use a set with this recipe"
         )
     return distilled.recipe
 
@@ -298,24 +304,27 @@ def _check_tensors(loaded: DistilledSet, where: str) -> None:
         num_targets = loaded.targets(torch.arange(len(loaded), device="cpu")[-2:]).numel()
     except (IndexError, KeyError, RuntimeError, ValueError) as error:
         raise InputError(
-            f"{where}: the tensors do not match the specification of the set ({error}); the file was altered"
+            f"{where}: the tensors do not match the specification of the set ({error}); the file was altered, so "
+            "restore it"
         ) from None
     for name, shape in expected.items():
         if actual[name] != shape:
             raise InputError(
                 f"{where}: the rows of {name} have shape {actual[name]}, but the specification of the set requires "
-                f"{shape}; the file was altered"
+                f"{shape}; the file was altered, so restore it"
             )
     if num_targets != min(2, len(loaded)) ** 2:
-        raise InputError(f"{where}: the stored similarities do not match the {len(loaded)} rows; the file was altered")
+        raise InputError(
+            f"{where}: the stored similarities do not match the {len(loaded)} rows; the file was altered, so restore it"
+        )
     try:
         loaded.recipe.check(loaded.modalities)
     except InputError as error:
-        raise InputError(f"{where}: {error}; the file was altered") from None
+        raise InputError(f"{where}: {error}; the file was altered, so restore it") from None
 
 
 def as_stored(storage: RowForm, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a set's tensors as they are stored: latent "rows/..." are converted, all other tensors are unchanged."""
+    """Return tensors in their stored form. Only the latent rows ("rows/...") change; other tensors stay the same."""
     rows = storage.store(_section(tensors, "rows"))
     others = {name: tensor for name, tensor in tensors.items() if not name.startswith("rows/")}
     return {**{f"rows/{name}": tensor for name, tensor in rows.items()}, **others}

@@ -1,13 +1,13 @@
-"""Learning of the tensors from which heads are computed, by the loss of the heads on real rows.
+"""Learn tensors from which heads are computed, by minimising the loss of these heads on real rows.
 
     min over theta, a of  (1 - c) L(W_m(theta) x) + c L(J_m(theta, a) x)        on batches of training rows x
 
-theta are the learned tensors, W_m(theta) the heads of modality m that are computed from them, and J_m are these heads
-stacked on given initial heads with weight a (see `training.recipes.anchor_regression.stack_on`). L is InfoNCE or
-another objective, and c is a number in [0, 1]. What theta is depends on the subclass of `LearnableHeads`: the rows of a
-set (`distillation.anchor_rows`), or the heads themselves (`evaluation.baselines.direct_heads`).
+theta are the learned tensors. W_m(theta) is the head of modality m, computed from theta. J_m is this head, stacked on a
+given initial head with weight a (see `training.recipes.anchor_regression.stack_on`). L is InfoNCE or another
+objective, and c is a number in [0, 1]. Each subclass of `LearnableHeads` defines its own theta: the rows of a set
+(`distillation.anchor_rows`), or the heads themselves (`evaluation.baselines.direct_heads`).
 
-Shapes: k rows of the heads, N rows, p_m feature width, b real rows per batch.
+Shapes: k output width of the heads, N rows, p_m feature width, b real rows per batch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from omnidistill.training.closed_form.anchor_map import canonical_basis
 from omnidistill.training.recipes.anchor_regression import stack_on
 
 FIRST_LOGIT = 0.85
-"""Logit of the weight in stacked heads before learning; the weight is 0.7."""
+"""Initial logit of the weight a; it corresponds to a weight of 0.7."""
 
 L = TypeVar("L", bound="LearnableHeads")
 
@@ -41,7 +41,7 @@ class LearnableHeads(ABC):
     @property
     @abstractmethod
     def weight(self) -> Float[Tensor, ""]:
-        """Weight a of the heads when they are stacked on initial heads."""
+        """Weight a of the learned heads when they are stacked on the initial heads."""
 
     @abstractmethod
     def leaves(self) -> list[Tensor]:
@@ -49,20 +49,20 @@ class LearnableHeads(ABC):
 
     @abstractmethod
     def solved(self) -> tuple[dict[str, Float[Tensor, "N _"]], Heads]:
-        """Return rows on which the outputs of stacked heads are scaled to mean length 1, and the heads (k x p_m)."""
+        """Return the rows that `stack_on` uses to scale the heads, and the heads (k x p_m)."""
 
     @abstractmethod
     def detached(self: L) -> L:
-        """Return a copy without gradients."""
+        """Return a copy of the tensors, detached from the autograd graph."""
 
 
 @dataclass(frozen=True)
 class LearningSettings:
-    """Settings of `Learning`.
+    """Settings of `Learning`. The module docstring defines L and c.
 
     Attributes:
         outer: objective L of the heads on real rows.
-        start_share: share c of the loss on stacked heads, in [0, 1].
+        start_share: share c of the loss that is computed on the stacked heads, in [0, 1].
         iterations: number of iterations, over which the learning rate falls to zero.
         learning_rate: learning rate of Adam in the first iteration.
         real_rows: real rows per iteration, or all training rows if there are fewer.
@@ -95,7 +95,7 @@ class Learning(Generic[L]):
         self._batches = _batches(len(train), settings.real_rows, Streams(seed)["anchor/batches"])
 
     def step(self) -> float:
-        """Take one step and return the loss before it."""
+        """Take one step of the optimiser. Return the loss before the step."""
         indices = next(self._batches).to(self._train.device)
         features = {name: x[indices] for name, x in self._train.features.items()}
         with torch.enable_grad():
@@ -123,7 +123,7 @@ def heads_loss(
     objective: Objective,
     start_share: float,
 ) -> Float[Tensor, ""]:
-    """Return the loss of the heads on real rows, mixed with the loss of the heads stacked on the initial heads.
+    """Return (1 - c) L(heads) + c L(stacked heads) on real rows, where c is `start_share`.
 
     Args:
         learned: the tensors from which heads are computed.
@@ -131,7 +131,7 @@ def heads_loss(
         features: real rows of a batch.
         targets: affinities of the real rows.
         objective: the loss, bound to the modalities.
-        start_share: share of the loss on stacked heads, in [0, 1].
+        start_share: share c of the loss that is computed on the heads stacked on the initial heads, in [0, 1].
     """
     rows, heads = learned.solved()
     loss = torch.zeros((), dtype=targets.dtype, device=targets.device)
@@ -144,11 +144,11 @@ def heads_loss(
 
 
 def canonical_cca_heads(moments: Moments, rank: int, ridge: float) -> Heads:
-    """Return ridge CCA heads (rank x p_m, float64), rotated into their canonical basis.
+    """Return ridge CCA heads (rank x p_m, float64), rotated so that their outputs are in the `canonical_basis`.
 
     Args:
         moments: moments of the training rows.
-        rank: number of rows of the heads.
+        rank: output width of the heads.
         ridge: ridge of CCA, as a multiple of the mean eigenvalue of each covariance.
     """
     heads, _ = ridge_cca_heads(moments, rank, ridge, torch.float64)

@@ -1,7 +1,7 @@
-"""The set while it is learned: outer iterations, and restarts when a number becomes NaN or Inf.
+"""Learning of a set: outer iterations, and restarts when a number becomes NaN or Inf.
 
 A restart returns to the rows, similarity and step sizes of an earlier finite set (`RestartPoint`). Each restart halves
-the step sizes and the learning rates. The state of the optimiser is cleared; the random streams continue. Losses,
+the step sizes and the learning rates. It clears the state of the optimiser, but the random streams continue. Losses,
 gradients, the updated set and its step sizes are checked as soon as they are computed.
 """
 
@@ -49,7 +49,10 @@ class RestartPoint:
 
 
 class Learner:
-    """The learned tensors, their optimiser, and the outer iteration. All random numbers come from `streams`."""
+    """Learns a set: holds the learned tensors and their optimiser, and runs outer iterations.
+
+    All random numbers come from `streams`.
+    """
 
     outer: Outer
     settings: LoopSettings
@@ -116,7 +119,7 @@ class Learner:
         return 0.5**self.restarts
 
     def iterate(self, iteration: int) -> MetricsRecord:
-        """Run one outer iteration: draw an episode, train a student on the set, and update the set.
+        """Run one outer iteration: draw initial heads and a target, train a student on the set, and update the set.
 
         Args:
             iteration: number of finished iterations.
@@ -216,6 +219,6 @@ def _require_finite(values: Tensor, names: Sequence[str]) -> None:
 
 
 def _norms(what: str, tensors: Mapping[str, Tensor | None]) -> tuple[Tensor, list[str]]:
-    """Return the norms of the tensors, stacked so that a single check covers all, and their names for messages."""
+    """Return the norms of the tensors as one vector, and the name of each tensor for error messages."""
     named = {f"{what} of {name}": tensor for name, tensor in tensors.items() if tensor is not None}
     return torch.stack([torch.linalg.vector_norm(tensor.detach()) for tensor in named.values()]), list(named)

@@ -1,7 +1,7 @@
-"""Optimisers of the synthetic set: one learning rate each for rows, similarity factors and step sizes.
+"""Optimisers of the synthetic set, with separate learning rates for rows, similarity factors and step sizes.
 
-The third learning rate applies to the logarithms of the step sizes. With `step_size_space = "linear"`, it applies to
-the step sizes themselves.
+The step sizes are learned on a logarithmic scale, or on a linear scale with `step_size_space = "linear"`. Their
+learning rate applies on this scale.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class SetOptimiser(Component):
     def build(
         self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]
     ) -> torch.optim.Optimizer:
-        """Return a torch optimiser for these leaf tensors. Parameter groups without tensors are omitted."""
+        """Return a torch optimiser for the tensors to learn, with one parameter group for each kind of tensor."""
 
     def _groups(
         self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]
@@ -58,7 +58,7 @@ AnySetOptimiser = Annotated[SetOptimiser, set_optimisers]
 
 @set_optimisers.register("sgd")
 class SgdOptimiser(SetOptimiser):
-    """SGD on the synthetic set, the optimiser of the HoPA paper."""
+    """SGD with momentum, as in the HoPA paper."""
 
     rows: Positive = 100.0
     """Learning rate for the rows."""
@@ -72,13 +72,13 @@ class SgdOptimiser(SetOptimiser):
     def build(
         self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]
     ) -> torch.optim.Optimizer:
-        """Return torch's SGD with momentum."""
+        """Return a `torch.optim.SGD` with momentum."""
         return torch.optim.SGD(self._groups(rows, similarity, step_sizes), momentum=self.momentum)
 
 
 @set_optimisers.register("adam")
 class AdamOptimiser(SetOptimiser):
-    """Adam on the synthetic set."""
+    """Adam with separate learning rates for rows, similarity and step sizes."""
 
     rows: Positive = 0.1
     """Learning rate for the rows; the default suits standardised features."""
@@ -90,5 +90,5 @@ class AdamOptimiser(SetOptimiser):
     def build(
         self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]
     ) -> torch.optim.Optimizer:
-        """Return torch's Adam."""
+        """Return a `torch.optim.Adam`."""
         return torch.optim.Adam(self._groups(rows, similarity, step_sizes))

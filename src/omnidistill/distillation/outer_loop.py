@@ -54,7 +54,7 @@ class ValidationResult:
     Attributes:
         score: higher is better.
         num_steps: number of training steps after which students reach the score.
-        num_evaluated: how many different numbers of steps were evaluated.
+        num_evaluated: how many candidates for `num_steps` were evaluated.
     """
 
     score: float
@@ -64,10 +64,11 @@ class ValidationResult:
 
 @dataclass(frozen=True)
 class Distillation:
-    """The result of a method. Notes for the user are in the provenance of the set.
+    """The result of a method.
 
     Attributes:
-        distilled: the set with the best validation score, or the last set.
+        distilled: the set with the best validation score, or the last set if none was validated. Its provenance
+            contains notes for the user.
         seconds: time spent, including the time before an interruption.
         records: the metrics log.
         floor: lower bound on the matching loss of each modality (rank floor); None if it cannot be computed.
@@ -116,13 +117,15 @@ def distill(
         outer: the outer objective, which computes the loss of a trained student.
         width: embedding width d of the heads.
         settings: settings of the outer loop.
-        folder: folder for the log and the checkpoints; None: nothing is written, so the loop cannot be resumed.
+        folder: folder for the log and the checkpoints. If it is None, nothing is written, and the loop cannot be
+            resumed.
         seed: seed for all random streams.
-        initial_set: set to continue from, with the same number of rows; None: start from random training rows.
+        initial_set: set to continue from, with the same number of rows. If it is None, the loop starts from random
+            training rows.
         validate: function that scores a set on the validation split. If it is None, or if `validate_every` is 0, the
             last set is returned. With `patience`, the loop ends early when the scores do not improve.
         stop_criterion: function that may also end the loop early; the result is then the best set so far.
-        notes: notes for the user, one line each; reported once.
+        notes: notes for the user, one line each. They are shown once, when the loop starts.
         provenance: data, heads, experts and configuration of the run, which are stored with the set. Resuming from a
             checkpoint with a different provenance is an error.
         resume: whether to continue from the checkpoint in the folder, if there is one.
@@ -222,7 +225,7 @@ class _Loop:
         return TrackerGroup(self.trackers, self.folder, settings, self.progress.note)
 
     def _validated(self, record: MetricsRecord) -> MetricsRecord:
-        """Validate the current set if this is due, add the score to the record, and return the record."""
+        """Return the record, with the validation score of the current set if a validation is due."""
         iteration, every = record.iteration or 0, self.settings.validate_every
         due = every and (iteration % every == 0 or iteration == self.settings.iterations)
         if self.validate is None or not due:
@@ -243,10 +246,11 @@ class _Loop:
         return reason is not None
 
     def _reason_to_stop(self, record: MetricsRecord) -> str | None:
-        """Return why the loop stops (the stop criterion, or exhausted patience), or None if it continues.
+        """Return the reason to stop the loop, or None to continue.
 
-        Both depend only on the best set and the iteration, which a checkpoint stores, so a resumed run stops at the
-        same iteration.
+        The reason comes from the stop criterion, or is that the last `patience` validations gave no better score. It
+        depends only on the best set and the iteration. A checkpoint stores both, so a resumed run stops at the same
+        iteration.
         """
         best, iteration, settings = self.state.best, record.iteration or 0, self.settings
         if "validation" not in record.values or not best.num_steps:

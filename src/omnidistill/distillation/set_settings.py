@@ -28,7 +28,7 @@ class SetSettings(Component):
     """Number N of stored synthetic rows, or a budget for all files that a receiver needs to train: in bytes ("64kB"),
     or in percent of the bytes of the training features ("1%")."""
     storage: AnyStorage = RowStorage()
-    """How rows are stored. Rows are learned, and recipes chosen, for this storage."""
+    """How rows are stored. Rows are learned and recipes are chosen with the rounding of this storage."""
     batch_size: Annotated[int, Field(ge=2)] | None = None
     """Rows per student step; a smaller set uses all its rows. Absent: 25 (paper) for learned rows, otherwise 128."""
     student: AnyObjective = InfoNCE()
@@ -66,18 +66,18 @@ class SetSettings(Component):
         return min(self.batch_size or self.usual_batch, self.num_rows)
 
     def spec(self, widths: Mapping[str, int]) -> SetSpec:
-        """Return the specification of the sets that the method produces, with a placeholder recipe.
+        """Return the specification of the sets that the method produces.
 
-        The recipe has one step of size 1 and must be replaced.
+        Its recipe is a placeholder, which must be replaced.
         """
         recipe = self.placeholder_recipe(len(widths))
         return SetSpec(dict(widths), self.num_stored, self.resolved_storage, self.set_similarity, self.student, recipe)
 
     def placeholder_recipe(self, num_modalities: int) -> Recipe:
-        """Return a recipe of the kind that the sets of this method have, with arbitrary values."""
+        """Return a recipe of the kind that the method produces, with placeholder values."""
         return Sgd(step_sizes=(1.0,) * num_modalities, num_steps=1, batch_size=self.batch)
 
     @property
     def set_similarity(self) -> Similarity:
-        """How the sets that the method produces store their target similarities."""
+        """Kind of target similarity in the sets that the method produces."""
         raise TypeError(f"{type(self).__name__} does not define set_similarity")

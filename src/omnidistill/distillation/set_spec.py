@@ -1,13 +1,14 @@
-"""The specification of a distilled set: the information, other than tensors, needed to load it and to train on it.
+"""The specification of a distilled set: everything except tensors that is needed to load the set and train on it.
 
     {"schema": 1, "modalities": {NAME: p_m}, "size": N, "storage": .., "similarity": .., "objective": .., "recipe": ..,
      "preprocessing": ..}
 
 N is the number of stored rows and p_m the feature width of modality m. The specification is stored in the set's
 manifest and takes at most 1 kB. The manifest is padded with spaces, so that its length does not depend on the values in
-the recipe. The size of a set is therefore known before its recipe is chosen.
+the recipe. The size of a set in bytes is therefore known before its recipe is chosen.
 
-The run configuration is stored in the provenance instead, so stored sets stay readable when a setting is renamed.
+The specification does not contain the settings of the run, so stored sets stay readable when a setting is renamed. The
+settings are recorded in the provenance of the set.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class SetSpec:
 
     @property
     def padding(self) -> int:
-        """Number of spaces to add to the manifest. With them, its length is the same for all values in the recipe."""
+        """Number of spaces that pad the manifest, so that its length does not depend on the values in the recipe."""
         recipe = self.recipe.model_dump(mode="json")
         return len(json.dumps(_widest(recipe))) - len(json.dumps(recipe))
 
@@ -89,13 +90,14 @@ class SetSpec:
         """Create a specification from the result of `to_json`. Warn about each field that this version does not know.
 
         Raises:
-            InputError: the schema is newer than this version, a component is not installed (the message names the
-                package that provides it), or a field is damaged (the message names the file and the field).
+            InputError: the schema is newer than this version supports; a component is not installed (the message
+                names the package that provides it); or a field is malformed (the message names the file and the field).
         """
         schema = tree.get("schema")
         if not isinstance(schema, int) or schema < 1:
             raise InputError(
-                f"{where}: field 'schema' is {schema!r}, but must be a positive integer; the file was altered"
+                f"{where}: field 'schema' is {schema!r}, but must be a positive integer; the file was altered, so "
+                "restore it"
             )
         if schema > SCHEMA:
             raise InputError(
@@ -111,7 +113,8 @@ class SetSpec:
         )
         if not sound or type(size) is not int or size < 1 or not isinstance(preprocessing, dict):
             raise InputError(
-                f"{where}: field 'modalities', 'size' or 'preprocessing' is malformed; the file was altered"
+                f"{where}: field 'modalities', 'size' or 'preprocessing' is malformed; the file was altered, so "
+                "restore it"
             )
         built = {name: _component(registry, tree, name, where) for name, registry in _COMPONENTS.items()}
         return SetSpec(dict(modalities or {}), size, **built, preprocessing=preprocessing)
@@ -120,7 +123,7 @@ class SetSpec:
 def _component(registry: ComponentRegistry[Any], tree: Mapping[str, Any], name: str, where: str) -> Any:
     spec = tree.get(name)
     if not isinstance(spec, dict) or not isinstance(spec.get("kind"), str):
-        raise InputError(f"{where}: field '{name}' is missing or malformed; the file was altered")
+        raise InputError(f"{where}: field '{name}' is missing or malformed; the file was altered, so restore it")
     try:
         kind, package = spec["kind"], spec.get("package")
         if kind not in registry:
@@ -140,7 +143,7 @@ def _component(registry: ComponentRegistry[Any], tree: Mapping[str, Any], name: 
 
 
 def _widest(value: Json) -> Json:
-    """Replace every number, boolean and null in a JSON value by the longest possible number, and return the result."""
+    """Return a copy of a JSON value in which every number, boolean and null is replaced by the longest number."""
     if isinstance(value, Mapping):
         return {name: _widest(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):

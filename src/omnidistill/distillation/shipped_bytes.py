@@ -34,15 +34,15 @@ from omnidistill.training.recipes import Sgd
 
 
 def shipped_bytes(spec: SetSpec, tensors: Mapping[str, Tensor], preprocessing: Preprocessing) -> int:
-    """Return the size of a set's files in bytes, given its stored tensors, which may be on the meta device."""
+    """Return the size in bytes of the files of a set with these stored tensors, which may be on the meta device."""
     complete = spec.with_preprocessing(preprocessing)
     return artifact_bytes(KIND, {**tensors, **preprocessing.to_tensors()}, complete.to_json(), complete.padding)
 
 
 def planned_bytes(spec: SetSpec, preprocessing: Preprocessing) -> int:
-    """Return the size in bytes of the files of a set with this specification. The rows need not exist yet.
+    """Return the size in bytes of the files of a set, computed from its specification before its rows exist.
 
-    The size is the same for all values in the recipe.
+    The size does not depend on the values in the recipe, such as step sizes.
     """
     num_rows = spec.storage.num_rows(spec.size)
     with torch.device("meta"), _WithoutMemory():

@@ -5,10 +5,10 @@ The step sizes are learned in one of two spaces: their logarithms, or the step s
     log       beta <- beta exp(-rate g beta)        beta stays positive
     linear    beta <- beta - rate g                 as in MTT, MTT-VL, LoRS and RepBlend; beta may become 0 or negative
 
-beta is a step size, g the gradient of the outer loss with respect to beta, and rate the learning rate of plain SGD. To
-first order, an update changes beta by the fraction rate * g beta in log space, and rate * g beta / beta^2 in linear
-space. The first updates are equal if the rate in log space is the linear rate divided by the initial beta^2. As beta
-grows, the factor 1 / beta^2 makes the updates in linear space smaller.
+Here beta is a step size, g is the gradient of the outer loss with respect to beta, and rate is the learning rate of
+plain SGD. To first order, an update changes beta by the fraction rate * g * beta in log space, and by the fraction
+rate * g / beta in linear space. The first updates are equal if the rate in log space is the rate in linear space
+divided by the square of the initial beta. As beta grows, updates in linear space become smaller than in log space.
 
 Momentum and weight decay are learned as logit(momentum) and log(weight decay), so that 0 < momentum < 1 and weight
 decay > 0. They are learned only if their initial values are greater than 0.

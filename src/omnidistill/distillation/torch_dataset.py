@@ -2,8 +2,8 @@
 
     set[i] = ({modality: x_m,i}, i)        collate: b items -> ({modality: b x p_m}, S[I, I])
 
-x_m,i is row i of modality m, and p_m is the width of the rows. I contains the indices of the b items, and S[I, I]
-(b x b) holds the target similarity of each pair of items. A single item has no target.
+x_m,i is row i of modality m, and p_m is the feature width. I contains the indices of the b items, and S[I, I] (b x b)
+contains the target similarity of each pair of items.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Item = tuple[dict[str, Float[Tensor, " _"]], int]
 
 
 class SyntheticRows(Dataset[Item]):
-    """Dataset of the rows to train on. Pass `collate` to a DataLoader, which may use any batch size and order.
+    """Dataset of the rows to train on. Pass its `collate` method to the DataLoader as `collate_fn`.
 
     Args:
-        rows: {modality: N x p_m}, where N is the number of rows and p_m the feature width.
+        rows: {modality: matrix of shape N x p_m}, where N is the number of rows and p_m the feature width.
         targets: function that takes the indices of b rows and returns their target similarities (b x b).
     """
 
@@ -45,9 +45,9 @@ class SyntheticRows(Dataset[Item]):
         return {name: x[index] for name, x in self.rows.items()}, index
 
     def collate(self, items: Sequence[Item]) -> Batch:
-        """Return the items as a batch, with the target similarities of all pairs of items."""
+        """Return a batch of the items, with the target similarity of each pair of items."""
         return self.batch(torch.tensor([index for _, index in items], device="cpu"))
 
     def batch(self, indices: Int[Tensor, " b"]) -> Batch:
-        """Return the rows with these indices as a batch, with the target similarities of all pairs of rows."""
+        """Return a batch of the rows with these indices, with the target similarity of each pair of rows."""
         return {name: x[indices] for name, x in self.rows.items()}, self.targets(indices)

@@ -96,7 +96,7 @@ def _resolved(storage: Mapping[str, Any], size: int) -> dict[str, Any]:
 
 
 def _similarity(distill: Mapping[str, Any]) -> Any:
-    """Return the settings of the target similarity; the methods select, covmatch and apm each have a fixed one."""
+    """Return the settings of the target similarity. It is fixed for the methods `select`, `covmatch` and `apm`."""
     fixed = {"select": "groups", "covmatch": "identity", "apm": "identity"}
     return {"kind": fixed[distill["kind"]]} if distill["kind"] in fixed else distill["similarity"]
 

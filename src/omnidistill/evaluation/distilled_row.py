@@ -1,6 +1,6 @@
-"""The table row of a distilled set: students trained on the set with the training recipe stored in it.
+"""The table row of a distilled set: students are trained on the set, with the recipe stored in the set.
 
-If there is one set per pair of modalities, students are trained on each of these sets.
+If there is one set per pair of modalities, students are trained on each set.
 """
 
 from __future__ import annotations
@@ -48,7 +48,11 @@ def train_on_sets(sets: Sequence[DistilledSet], start: Heads, config: EvaluateCo
 def train_without_start(
     sets: Sequence[DistilledSet], start: Heads, config: EvaluateConfig, seed: int
 ) -> TrainedHeads | None:
-    """Train students that do not use the initial heads; None if the recipe needs them, or never uses them."""
+    """Train students that do not use the initial heads, although their recipe normally does.
+
+    Return None if a recipe cannot be used without initial heads, if it does not use them in the first place, or if the
+    published protocol is selected.
+    """
     alone = [(distilled, distilled.recipe.without_start()) for distilled in sets]
     if config.protocol == "paper" or any(recipe is None for _, recipe in alone):
         return None

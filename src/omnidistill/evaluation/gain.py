@@ -1,4 +1,4 @@
-"""Test whether training improves the validation score at all; if it does not, a long run is a waste of time.
+"""Test whether training improves the validation score. If it does not, a long run is a waste of time.
 
 The gain is the validation score after training minus the score before training:
 
@@ -45,7 +45,7 @@ class Gain:
 
     @property
     def is_nothing(self) -> bool:
-        """Whether the gain is at most two standard errors, and the gain plus two standard errors is at most 0.02."""
+        """Whether the gain counts as *no gain*, as defined in the module docstring."""
         return self.mean <= _ERRORS * self.error and self.mean + _ERRORS * self.error <= _MATTERS
 
     def __str__(self) -> str:
@@ -54,7 +54,12 @@ class Gain:
 
 @dataclass(frozen=True)
 class QueryHits:
-    """The hits (averaged over cut-offs) and the group of every query, as one tensor per direction."""
+    """Hits and groups of all queries, as one tensor per direction.
+
+    Attributes:
+        hits: probability that the query is a hit, averaged over K = 1, 5, 10.
+        codes: group number of the query.
+    """
 
     hits: tuple[Float64[Tensor, " _"], ...]
     codes: tuple[Int[Tensor, " _"], ...]
@@ -63,7 +68,10 @@ class QueryHits:
 def gain_of(after: QueryHits, before: QueryHits, num_groups: int) -> Gain:
     """Return the gain from `before` to `after`.
 
-    Both are results of `query_hits` on the same queries, which belong to `num_groups` groups.
+    Args:
+        after: result of `query_hits` after training.
+        before: result of `query_hits` before training, on the same queries.
+        num_groups: number of groups to which the queries belong.
     """
     influence = torch.zeros(num_groups, dtype=torch.float64, device="cpu")
     gains = []
@@ -83,7 +91,7 @@ def query_hits(heads: Heads, validation: FeatureSet) -> QueryHits:
 
 
 def experts_gain_nothing(buffer: ExpertBuffer, start: Heads, validation: FeatureSet) -> str | None:
-    """Return a note if training on all rows does not improve the validation score; None if it may improve the score.
+    """Return a note if training on all rows brings *no gain*, as defined in the module docstring; otherwise None.
 
     Every epoch of every expert that starts from the initial heads is compared with these heads.
     """
@@ -99,7 +107,7 @@ def experts_gain_nothing(buffer: ExpertBuffer, start: Heads, validation: Feature
 
 
 def students_gain_nothing(distilled: DistilledSet, start: Heads, validation: FeatureSet) -> str | None:
-    """Return a note if training on the set does not improve the validation score; None if it may improve it."""
+    """Return a note if training on the set brings *no gain*, as defined in the module docstring; otherwise None."""
     students = validated_students(distilled, start, [distilled.recipe.num_steps])
     after = (_mean_hits(heads, validation) for _, heads in students)
     best = _best_of_nothing(after, start, validation)
@@ -107,7 +115,7 @@ def students_gain_nothing(distilled: DistilledSet, start: Heads, validation: Fea
 
 
 def _best_of_nothing(every: Iterable[QueryHits], start: Heads, validation: FeatureSet) -> str | None:
-    """Return the largest gain as text if every result counts as *no gain*; return None if a result may have a gain."""
+    """Return the largest gain as text if all results count as *no gain*; otherwise None."""
     best, before, num_groups = None, query_hits(start, validation), len(set(validation.groups))
     for after in every:
         gain = gain_of(after, before, num_groups)

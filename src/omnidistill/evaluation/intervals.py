@@ -1,8 +1,9 @@
-"""Confidence intervals of scores from variance components, for gains retained and for differences.
+"""Confidence intervals for gains retained and for score differences, from variance components.
 
-All methods answer the same queries, which belong to G groups. A method has U units: either its sets (one per seed; the
-students of a set are averaged) or its independent runs. Every unit answers every group, so the two factors are crossed.
-Let y_ug be the part of the score of unit u that comes from group g. The model is
+A score is the mean of hits, in [0, 1], over queries. All methods answer the same queries, which belong to G groups. A
+method has U units. A unit is either a set (one per seed), with the scores of its students averaged, or an independent
+run. Every unit answers the queries of every group, so units and groups are crossed factors. Let y_ug be the part of the
+score of unit u that comes from group g. The model is
 
     y_ug = mean + group_g + unit_u + residual_ug
 
@@ -10,20 +11,21 @@ A contrast is a sum  C = sum_m c_m score_m  over methods m with coefficients c_m
 
     V = Q + sum_m c_m^2 (B_m - R_m)
 
-    Q    variance of C due to the groups; the methods are paired, because all of them answer the same groups
+    Q    variance of C due to the groups; it includes covariances between methods, which answer the same queries
     B_m  variance of the score of method m due to its units: the variance between units, divided by U_m
-    R_m  variance due to the residuals; it is subtracted because Q and B_m both contain it
+    R_m  variance of the score of method m due to the residuals; it is subtracted because Q and B_m both contain it
 
-On balanced data these are the estimates of the two-way analysis of variance (mean squares of groups, units and
-residuals, divided by U G). Let B and R be the sums of c_m^2 B_m and c_m^2 R_m. In expectation, R is at most Q and at
-most B. V is then at least (Q + B) / 2, and a smaller estimate is replaced by this bound. The degrees of freedom of V
-(or of the bound) are computed as in Satterthwaite (1946). Intervals use Student's t distribution. A method with one
-unit has B_m = R_m = 0, so its interval covers only the variation between queries.
+On balanced data, these are the estimates of a two-way analysis of variance (mean squares of groups, units and
+residuals, divided by U G). Let B and R be the sums of c_m^2 B_m and c_m^2 R_m over m. In expectation, R is at most Q
+and at most B, so V is at least (Q + B) / 2. A smaller estimate of V is replaced by this bound. The degrees of freedom
+follow Satterthwaite (1946). Intervals use Student's t distribution. A method with one unit has B_m = R_m = 0, so its
+interval covers only the variation between queries.
 
-A ratio of two contrasts, part / whole, has the interval of Fieller (1954): all r for which the contrast
-part - r * whole does not differ significantly from 0. It is finite if and only if `whole` differs significantly from 0.
+The confidence interval of a ratio of two contrasts, part / whole, follows Fieller (1954). It contains every r for which
+the contrast part - r * whole does not differ significantly from 0. It is finite if and only if `whole` differs
+significantly from 0.
 
-Shapes: Q queries of a direction, D directions, K cut-offs, U units, G groups.
+Shapes: Q queries of a direction, K cut-offs (the K of recall at K), U units, G groups.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ Variation = Literal["queries only", "queries and sets", "queries and runs"]
 
 @dataclass(frozen=True)
 class Interval:
-    """A value measured on all queries and units (`mean`) and the ends of its confidence interval."""
+    """An estimate (`mean`) and the ends of its confidence interval."""
 
     mean: float
     low: float
@@ -62,11 +64,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Sources of variation that the confidence intervals of a table row include.
+    """The sources of variation that the confidence intervals of a table row cover.
 
     Attributes:
         variation: "queries only" for a single set or run, otherwise "queries and sets" or "queries and runs".
-        number: number of sets or runs.
+        number: number of sets or runs that the scores of the row are averaged over.
     """
 
     variation: Variation
@@ -74,26 +76,26 @@ class Coverage:
 
     @classmethod
     def of_sets(cls, number: int) -> Coverage:
-        """Return the coverage of a table row with this number of sets."""
+        """Return which variation the intervals of a table row cover, given its number of sets."""
         return cls("queries and sets" if number > 1 else "queries only", number)
 
     @classmethod
     def of_runs(cls, number: int) -> Coverage:
-        """Return the coverage of a table row with this number of independent runs."""
+        """Return which variation the intervals of a table row cover, given its number of independent runs."""
         return cls("queries and runs" if number > 1 else "queries only", number)
 
 
 def gain_retained(zero: Hits, full: Hits, method: Hits, groups: Groups, level: float = 0.95) -> list[Interval | None]:
-    """Return the gain retained, (method - zero) / (full - zero), for each cut-off.
+    """Return the gain retained with its confidence interval, for each cut-off.
 
-    Training on all rows improves recall by full - zero. The gain retained is the fraction of this improvement that the
-    method achieves: 1 is all of it, 0 is none, and a negative value means that the method is worse than no training.
-    The result is None if the confidence interval of full - zero is not entirely above 0. Training on all rows then
-    gives no improvement beyond noise, so a fraction of it is meaningless.
+    Gain retained is (method - zero) / (full - zero), where the names stand for mean hits. Training on all rows improves
+    the score by full - zero. Gain retained is the fraction of this improvement that the method achieves. It is negative
+    if the method is worse than the initial heads. It is undefined, and the result is None, if full - zero is not
+    significantly above 0.
 
     Args:
-        zero: hits before training; a single unit.
-        full: hits of runs trained on all rows.
+        zero: hits of the initial heads, with one unit.
+        full: hits of heads trained on all rows, with one unit per run.
         method: hits of the method, with one unit per set (see `mean_unit`) or per independent run.
         groups: group of each query.
         level: confidence level, in (0, 1).
@@ -109,11 +111,11 @@ def gain_retained(zero: Hits, full: Hits, method: Hits, groups: Groups, level: f
 
 
 def paired_difference(a: Hits, b: Hits, groups: Groups, level: float = 0.95) -> list[Interval]:
-    """Return mean hits of `a` minus mean hits of `b` on the same queries, for each cut-off.
+    """Return the mean of `a` minus the mean of `b` with its confidence interval, for each cut-off.
 
     Args:
-        a: hits of the units of one method.
-        b: hits of the units of the other method; their number may differ.
+        a: hits of one method.
+        b: hits of the other method on the same queries. The number of units may differ.
         groups: group of each query.
         level: confidence level, in (0, 1).
 
@@ -125,17 +127,17 @@ def paired_difference(a: Hits, b: Hits, groups: Groups, level: float = 0.95) -> 
 
 
 def mean_hits(hits: Hits) -> Float64[Tensor, " K"]:
-    """Return the mean over queries and units, then over directions: mean recall at each cut-off."""
+    """Return the mean hits at each cut-off: the mean over queries and units, then over directions."""
     return torch.stack([each.double().mean((0, 1)) for each in hits]).mean(0).cpu()
 
 
 def mean_unit(runs: Hits) -> Hits:
-    """Return the hits of one unit: the mean over runs, for example over the students of one set."""
+    """Average hits over runs, such as the students of one set, and return the result as a single unit."""
     return [each.mean(0, keepdim=True) for each in runs]
 
 
 def mean_std(values: Float[Tensor, " R"]) -> tuple[float, float]:
-    """Return mean and sample standard deviation over runs (0 for a single run).
+    """Return the mean and the sample standard deviation over runs. The standard deviation of a single run is 0.
 
     Raises:
         InputError: there are no runs.
@@ -148,7 +150,7 @@ def mean_std(values: Float[Tensor, " R"]) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class _Contrast:
-    """A contrast (weighted sum of scores): its value, its variance, and the degrees of freedom of the variance."""
+    """A weighted sum of scores, the variance of this sum, and the degrees of freedom of the variance."""
 
     value: float
     variance: float
@@ -156,7 +158,7 @@ class _Contrast:
 
     @property
     def p_value(self) -> float:
-        """The p-value of the two-sided test that the contrast is 0."""
+        """The p-value of a two-sided test of the hypothesis that the contrast is 0."""
         if self.variance == 0:
             return float(self.value == 0)
         return two_sided(abs(self.value) / math.sqrt(self.variance), self.freedom)
@@ -168,11 +170,11 @@ class _Model:
 
     Attributes:
         means: score of each method.
-        queries: covariance matrix of the scores due to the groups of queries.
-        between: variance of each score due to units (B_m in the module docstring).
-        residual: variance of each score due to residuals (R_m in the module docstring).
+        queries: covariance matrix of the scores that is due to the groups of queries.
+        between: variance of each score that is due to the units (B_m in the module docstring).
+        residual: variance of each score that is due to the residuals (R_m in the module docstring).
         units: number of units of each method.
-        groups: number of groups.
+        groups: number of groups of queries.
     """
 
     means: Sequence[float]
@@ -183,7 +185,7 @@ class _Model:
     groups: int
 
     def contrast(self, coefficients: Sequence[float]) -> _Contrast:
-        """Return the weighted sum of the methods' scores, with one coefficient per method."""
+        """Return the sum of the scores, weighted by one coefficient per method, with its variance."""
         c, every = coefficients, range(len(coefficients))
         value = sum(c[m] * self.means[m] for m in every)
         queries = max(0.0, sum(c[m] * c[n] * self.queries[m][n] for m, n in product(every, every)))
@@ -201,7 +203,7 @@ class _Model:
 
 
 def _models(named: Mapping[str, Hits], groups: Groups, level: float) -> list[_Model]:
-    """Return one model per cut-off, with the variance components of all methods in the order of `named`."""
+    """Estimate the variance components of all methods, in the order of `named`. Return one model per cut-off."""
     _check(named, groups, level)
     labels, joined = torch.unique(torch.cat([each.cpu() for each in groups]), return_inverse=True)
     codes = joined.split([len(each) for each in groups])
@@ -229,9 +231,10 @@ def _models(named: Mapping[str, Hits], groups: Groups, level: float) -> list[_Mo
 
 
 def _shares(hits: Hits, codes: Sequence[Tensor], num_groups: int) -> Float64[Tensor, "G U K"]:
-    """Return how much each group of queries raises or lowers the score of each unit (first-order approximation).
+    """Return the influence of each group of queries on the score of each unit, to first order.
 
-    A score is a mean over the queries of a direction, then over directions. Groups may differ in the number of queries.
+    For each direction, the influence is the sum of (hit - mean hit) over the queries of the group, divided by the total
+    number of queries. The result is the mean over directions. Groups may have different numbers of queries.
     """
     shares = []
     for each, code in zip(hits, codes, strict=True):
@@ -247,10 +250,10 @@ def _interval(contrast: _Contrast, level: float) -> Interval:
 
 
 def _ratio(model: _Model, part: Sequence[float], whole: Sequence[float], level: float) -> Interval | None:
-    """Return the confidence interval of the ratio part / whole of two contrasts, or None if it is meaningless.
+    """Return the ratio of two contrasts, part / whole, with its confidence interval; None if it is undefined.
 
-    It is meaningless if the confidence interval of `whole` is not entirely above 0, or if an end of the interval of the
-    ratio is more than `_LARGEST` away from the ratio.
+    The ratio is undefined if `whole` is not significantly above 0, or if an end of the interval is more than
+    `_LARGEST` away from the ratio.
     """
     denominator = model.contrast(whole)
     if denominator.value <= 0 or denominator.p_value >= 1 - level:
@@ -289,8 +292,8 @@ def _check(named: Mapping[str, Hits], groups: Groups, level: float) -> None:
     for name, hits in named.items():
         if len(hits) != len(groups):
             raise InputError(
-                f"hits of {name!r} have {len(hits)} directions, but the groups have {len(groups)}; both need the same "
-                "directions"
+                f"hits of {name!r} have {len(hits)} directions, but the groups have {len(groups)}; pass one tensor per "
+                "direction for both"
             )
         for each, of_direction in zip(hits, groups, strict=True):
             if len(each) == 0 or len(each) != len(hits[0]) or each.shape[1:] != (len(of_direction), cut_offs):

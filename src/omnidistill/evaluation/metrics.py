@@ -84,12 +84,12 @@ def metric(name: str, ranking: Ranking) -> Float64[Tensor, ""]:
 
 
 def hits_at(rankings: Sequence[Ranking], levels: Sequence[str]) -> Float64[Tensor, "R Q K"]:
-    """Return the hits of all queries at all cut-offs in one direction, for R runs."""
+    """Return the hits of R runs in one direction, for all Q queries and all recall metrics `levels`."""
     return torch.stack([torch.stack([run.hits(cut_off(level)) for level in levels], dim=1) for run in rankings])
 
 
 def gallery_facts(gallery: Gallery, sizes: Mapping[str, int], undefined: Sequence[str]) -> list[str]:
-    """Return the sentences that tables print about queries, galleries and undefined recalls."""
+    """Return the sentences about queries, galleries and undefined recall metrics that tables show."""
     items = ", ".join(f"{size:,} {name}" for name, size in sizes.items())
     kind = "distinct items (copies count once)" if gallery == "distinct" else "rows (copies count)"
     smallest = min(sizes, key=lambda name: sizes[name])

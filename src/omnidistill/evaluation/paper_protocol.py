@@ -37,7 +37,7 @@ MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 
 
 class PublishedSgd(TypedDict, total=False):
-    """Optimiser arguments of the published protocol, passed to the training functions; empty for plain SGD."""
+    """Optimiser arguments for the training functions. It is empty unless the protocol is "paper"."""
 
     momentum: float
     weight_decay: float
@@ -45,12 +45,12 @@ class PublishedSgd(TypedDict, total=False):
 
 
 def published_sgd(evaluate: EvaluateConfig, num_rows: int | None = None) -> PublishedSgd:
-    """Return momentum, weight decay, and when the step sizes decay; empty unless the protocol is "paper".
+    """Return the momentum, weight decay and step-size decay of the protocol "paper"; {} for any other protocol.
 
     Args:
         evaluate: the protocol.
-        num_rows: number of training rows. It is needed to express the time of the decay in steps; None expresses this
-            time in epochs.
+        num_rows: number of training rows, which converts `decay_after` from epochs to steps. None: `decay_after` is a
+            number of epochs.
     """
     if evaluate.protocol != "paper":
         return {}
@@ -65,7 +65,9 @@ def steps_per_epoch(evaluate: EvaluateConfig, num_rows: int) -> int:
 
 
 def published_recipe(distilled: DistilledSet, evaluate: EvaluateConfig) -> DistilledSet:
-    """Return the set with the published recipe, but with the step sizes of the set; warn if features are centred.
+    """Return the set with the published recipe, which keeps only the step sizes of the set's own recipe.
+
+    Warns if the features are centred.
 
     Raises:
         InputError: the recipe of the set is not of kind "sgd", so the set has no step sizes.
@@ -88,7 +90,7 @@ def published_recipe(distilled: DistilledSet, evaluate: EvaluateConfig) -> Disti
 
 
 def require_finite(heads: Mapping[str, Float[Tensor, "_ _ _"]]) -> None:
-    """Raise NotFiniteError if the training of a student diverged; momentum makes this more likely."""
+    """Raise NotFiniteError if the heads of a student contain NaN or Inf, because its training diverged."""
     for name, matrix in heads.items():
         if not bool(torch.isfinite(matrix).all()):
             raise NotFiniteError(

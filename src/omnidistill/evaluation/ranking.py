@@ -90,7 +90,7 @@ class Ranking:
 
     @classmethod
     def unpacked(cls, values: Float64[Tensor, "Q 5"]) -> Ranking:
-        """Return the ranking from a tensor that `packed` returned (the inverse of `packed`)."""
+        """Restore a ranking from the result of `packed`."""
         return cls(*values.unbind(1))
 
     @classmethod

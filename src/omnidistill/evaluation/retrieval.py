@@ -3,9 +3,9 @@
 A gallery item is a positive of a query if both belong to the same group. Items are sorted by inner product. Items with
 equal scores are tied. Identical gallery rows are tied too, even if a matrix product rounds their scores differently.
 
-The numbers of higher and tied items are counted, and `Ranking` computes metrics from these counts, in expectation over
-random tie-breaking. The order of rows therefore has no influence, and heads that map all inputs to the same point score
-at chance level.
+For each positive, the functions count the items with a higher score and the items that are tied with it. From these
+counts, `Ranking` computes the expected value of each metric if ties are broken at random. The order of rows therefore
+has no influence, and heads that map all inputs to the same point score at chance level.
 
 Shapes: Q queries, G gallery items, d embedding width, L positives per query, B queries in a chunk.
 """
@@ -108,8 +108,9 @@ def _positives(
     """Return the positives of all queries.
 
     Returns:
-        The indices of the gallery rows, sorted by group. For each query, the position of its first positive in this
-        sorted list. For each query, the number of its positives, which follow each other in the list.
+        members: indices of the gallery rows, sorted by group. The positives of a query are consecutive.
+        start: for each query, the position of its first positive in `members`.
+        count: for each query, the number of its positives.
     """
     labels, counts = torch.unique(gallery_groups, return_counts=True)
     at = torch.searchsorted(labels, query_groups.to(labels.dtype)).clamp_(max=len(labels) - 1)
@@ -133,7 +134,7 @@ def _twins(gallery: Float[Tensor, "G d"]) -> tuple[Int[Tensor, " twins"], Int[Te
 
 
 def _spans(widths: Int[Tensor, " Q"], bytes_per_query: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, stop) of consecutive chunks of queries; a chunk has at least one query and limited memory.
+    """Yield (start, stop) of consecutive chunks of queries. Each chunk needs limited memory or has only one query.
 
     `widths` contains the number of positives of each query, in descending order.
     """
@@ -147,7 +148,7 @@ def _spans(widths: Int[Tensor, " Q"], bytes_per_query: int) -> Iterator[tuple[in
 def _above_and_tied(
     score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]
 ) -> tuple[Float[Tensor, "B L"], Float[Tensor, "B L"]]:
-    """Return how many scores of a row are greater than each of its thresholds, and how many are equal to it.
+    """For each threshold of a row, return how many scores of this row are greater, and how many are equal.
 
     `bars` contains the thresholds of each row, in descending order. Rows are processed in slices that fit in the cache.
     """
@@ -175,8 +176,8 @@ def _compared(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[
 def _searched(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[Tensor, Tensor]:
     """Count the scores > threshold and the scores >= threshold, by binary search of every score among the thresholds.
 
-    A score is >= a threshold exactly if it is > the next smaller floating-point number. One search therefore gives both
-    counts.
+    A score is >= a threshold if and only if it is > the next smaller floating-point number. One search therefore gives
+    both counts.
     """
     below = torch.nextafter(bars, torch.full_like(bars, -torch.inf))
     edges, order = torch.cat([bars, below], 1).sort(1)
@@ -202,7 +203,7 @@ def _check_shapes(query: Tensor, gallery: Tensor, query_groups: Tensor, gallery_
 
 
 def _check_finite(query: Float[Tensor, "Q d"], gallery: Float[Tensor, "G d"]) -> None:
-    """Check that no score overflows.
+    """Raise NotFiniteError if a score can overflow, or if embeddings contain NaN or Inf.
 
     By the Cauchy-Schwarz inequality, no score can exceed the product of the largest query norm and the largest gallery
     norm. If this product is finite, no other check is needed.

@@ -1,7 +1,8 @@
 """The content of scores.json: the scores of the distilled set and of every baseline, and facts about the run.
 
-Recall, gain retained and recall differences are fractions; times are in seconds, and sizes are in bytes. A run that has
-not been evaluated has no rows. In the file, each row has its own key, and "lines" lists the row names in order.
+Recall, gain retained and recall differences are fractions. Times are in seconds, and sizes are in bytes. A run that has
+not been evaluated has no rows. In the file, each row is stored under its name, and the key "lines" lists all row names
+in order.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Spread(JsonContent):
-    """Mean and standard deviation of a metric over runs (students)."""
+    """Mean and standard deviation of a metric over students (or training runs of a baseline)."""
 
     mean: Amount
     std: Amount | None = None
 
 
 class Recall(Spread):
-    """Mean and standard deviation of recall at one K over runs (students)."""
+    """Mean and standard deviation of recall at one K over students (or training runs of a baseline)."""
 
     mean: Fraction
 
@@ -53,7 +54,7 @@ Intervals = Mapping[Level, Interval | None]
 
 
 def level_number(level: str) -> int:
-    """Return the number K in "R@K"."""
+    """Return the number K of a recall level, such as 5 for "R@5"."""
     return int(level.removeprefix("R@"))
 
 
@@ -62,21 +63,20 @@ class RowScores(JsonContent):
 
     Attributes:
         label: name of the row in tables.
-        recall: recall by direction and level, and its mean over directions.
-        metrics: the other metrics (ranks, MRR, mAP, nDCG) by direction, and their mean over directions.
-        gain_retained: gain of this row divided by the gain from training on all rows; None if training on all rows
-            gives no gain above noise.
-        gain_retained_best: gain of this row divided by the gain of the best heads on all rows; None if there is no row
-            `best`.
-        seconds: time to tune and train all runs.
+        recall: recall for every direction and level, and its mean over directions.
+        metrics: the other metrics (ranks, MRR, mAP, nDCG) for every direction, and their mean over directions.
+        gain_retained: gain of this row divided by the gain from training on all rows with InfoNCE, for each level. It
+            is None at levels where training on all rows gives no significant gain.
+        gain_retained_best: gain of this row divided by the gain of the row `best`, for each level; None if there is no
+            row `best`.
+        seconds: time to tune and train all students or runs.
         bytes: size of the files that a receiver needs, without the initial heads.
-        needs_start: whether a receiver needs the initial heads in addition to these files; None if not recorded.
-        settings: the settings that validation chose.
-        differences: recall of this row minus recall of another row on the same queries, for each level; the keys are
-            the names of the other rows.
-        gain_retained_own: gain retained relative to training on all rows with the set's own objective; only for the
-            distilled set.
-        coverage: the variation that the intervals of this row cover; None in scores from version 0.1.
+        needs_start: whether a receiver also needs the initial heads; None if not recorded.
+        settings: the settings that were chosen on validation.
+        differences: {name of another row: recall of this row minus recall of the other row, for each level}.
+        gain_retained_own: gain of this row divided by the gain from training on all rows with the set's own objective;
+            only for the distilled set.
+        coverage: the sources of variation that the intervals of this row cover; None in scores from version 0.1.
     """
 
     remedy: ClassVar[str] = "evaluate the run again"
@@ -95,15 +95,15 @@ class RowScores(JsonContent):
     coverage: Coverage | None = None
 
     def gain(self, level: str) -> Interval | None:
-        """Return the gain retained at one level, or None if it is undefined."""
+        """Return the gain retained at a level, such as "R@1"; None if it is undefined."""
         return (self.gain_retained or {}).get(level)
 
     def gain_of_best(self, level: str) -> Interval | None:
-        """Return the gain retained relative to the best heads on all rows, at one level, or None if it is undefined."""
+        """Return the gain retained relative to the row `best`, at a level such as "R@1"; None if it is undefined."""
         return (self.gain_retained_best or {}).get(level)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the row in the form stored in scores.json."""
+        """Return the row as a JSON object, as stored in scores.json."""
         tree = self.model_dump(mode="json")
         if self.gain_retained_best is None:
             del tree["gain_retained_best"]
@@ -113,7 +113,7 @@ class RowScores(JsonContent):
 
 
 class RunData(JsonContent):
-    """The dataset of a run: its name, the width of each modality, the number of rows in each split, and licences."""
+    """The dataset of a run: name, feature width of each modality, number of rows in each split, and licences."""
 
     name: str
     widths: Mapping[str, Count]
@@ -122,9 +122,13 @@ class RunData(JsonContent):
 
 
 class RunBytes(JsonContent):
-    """Sizes in bytes: training rows (float32), files of the experts, files of the set, files of the initial heads.
+    """Sizes of the data and files of a run, in bytes.
 
-    The size of the initial heads is None if it is not recorded.
+    Attributes:
+        features: size of the training rows in float32.
+        experts: size of the files of the experts.
+        distilled: size of the files of the synthetic set.
+        initial_heads: size of the files of the initial heads; None if not recorded.
     """
 
     features: Count
@@ -139,20 +143,19 @@ class RunScores(JsonContent):
     Attributes:
         method: name of the method.
         size: number of synthetic rows.
-        versions: versions of the packages that computed the scores; before an evaluation, of those that distilled the
-            set.
+        versions: {package: version} of the evaluation. Before the evaluation, the versions used for distillation.
         data: the dataset.
-        floor: lower bound on the matching loss of any set of this size (rank floor), for each modality; None if it
-            cannot be computed from the experts.
-        matching_loss: matching loss of the returned set, summed over modalities; None without matching.
-        seconds: time that each stage took.
+        floor: rank floor of each modality, a lower bound on the matching loss of any set of this size; None if the run
+            has none.
+        matching_loss: matching loss of the returned set, summed over modalities; None if the method has none.
+        seconds: {name of a stage: its duration}.
         bytes: sizes in bytes of the data, the experts, the set and the initial heads.
         num_seeds: number of students trained for each row.
         gallery: "distinct" if copies of an item count once, "rows" if every row counts.
-        items: number of test items in each modality; all of them are queries and gallery items.
-        undefined: default recall levels whose K exceeds the size of a gallery; tables show n/a for them.
-        command: the command that evaluated the run.
-        rows: the scores by row name, in table order; empty if the run has not been evaluated.
+        items: number of test items in each modality. Every item is used as a query and as a gallery item.
+        undefined: default recall levels whose K exceeds the size of a gallery. Tables show them as n/a.
+        command: the command line that evaluated the run.
+        rows: {name: scores} of every table row, in order; empty if the run has not been evaluated.
     """
 
     remedy: ClassVar[str] = RowScores.remedy
@@ -179,12 +182,12 @@ class RunScores(JsonContent):
 
     @property
     def distilled(self) -> RowScores:
-        """The row of the distilled set."""
+        """Scores of the distilled set."""
         return self.rows["distilled"]
 
     @property
     def has_best(self) -> bool:
-        """Whether gain retained was also measured against the best heads on all rows."""
+        """Whether gain retained relative to the row `best` is available."""
         return any(row.gain_retained_best is not None for row in self.rows.values())
 
     @property
@@ -198,7 +201,7 @@ class RunScores(JsonContent):
         return [name for name in next(iter(self.rows.values())).recall if name != MEAN] if self.rows else []
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content of scores.json."""
+        """Return the scores as a JSON object, the content of scores.json."""
         scored = {"num_seeds", "gallery", "items", "undefined", "command"}
         tree = {"schema": SCHEMA, **self.model_dump(mode="json", exclude={*scored, "rows"})}
         if not self.rows:
@@ -215,14 +218,14 @@ class RunScores(JsonContent):
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any], where: str) -> RunScores:
-        """Return the validated scores from a scores.json file that this version or version 0.1 wrote.
+        """Create the scores from the content of a scores.json file. Files of version 0.1 can be read, too.
 
         Args:
             tree: the content of the file.
             where: name of the file, for error messages.
 
         Raises:
-            InputError: a field is missing or has an invalid value; the message names the first one.
+            InputError: a field is missing or has an invalid value. The message names the field.
         """
         cls.require_schema(tree, SCHEMA, where)
         names = tree.get("lines", [])
@@ -254,7 +257,7 @@ class RunScores(JsonContent):
 
 
 def _with_differences(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row from the file, with its "difference_to_..." entries collected under "differences"."""
+    """Return a copy of a row in which the "difference_to_NAME" entries are collected under "differences"."""
     differences = {
         name.removeprefix(_DIFFERENCE): levels for name, levels in row.items() if name.startswith(_DIFFERENCE)
     }

@@ -2,7 +2,7 @@
 
 Metrics cover all M (M - 1) directions, in expectation over random tie-breaking (`evaluation.metrics`). Gain retained is
 (row - zero_shot) / (full - zero_shot) for each recall metric. It is null if training on all rows gives no gain above
-noise. If there is a row `best`, gain retained is also measured with `best` in place of `full`. Recall and gain are
+noise. If the table has a row `best`, gain retained is also measured with `best` in place of `full`. Recall and gain are
 fractions.
 
 A single set is only one sample of its method, so the students of the set are averaged. Its confidence intervals include
@@ -67,7 +67,7 @@ class Scoring:
         """Return the metrics and queries for the test split.
 
         Raises:
-            InputError: a metric R@K in the settings has a K larger than a gallery.
+            InputError: a requested metric R@K has a K larger than a gallery.
         """
         items, codes = items_of(test, evaluate.gallery), test.group_codes.cpu()
         check_cut_offs(evaluate.metrics, items)
@@ -83,7 +83,7 @@ class Scoring:
         )
 
     def hits(self, runs: Sequence[Rankings]) -> Hits:
-        """Return the hits of the runs, for each direction."""
+        """Return one tensor per direction, with the hits of all runs, queries and recall metrics (R x Q x K)."""
         return [hits_at([run[direction] for run in runs], self.levels) for direction in self.directions]
 
     def gain(self, zero: Hits, full: Hits, method: Hits) -> Intervals:
@@ -95,15 +95,15 @@ class Scoring:
         return self._named(paired_difference(a, b, self.groups))
 
     def recall(self, runs: Sequence[Rankings]) -> RecallTable:
-        """Return the recall by direction and averaged over directions, with mean and deviation over runs."""
+        """Return the mean and standard deviation of recall over runs, per direction and averaged over directions."""
         return self._table(Recall, runs, self.levels)
 
     def metrics(self, runs: Sequence[Rankings]) -> dict[str, dict[str, Spread]]:
-        """Return the other metrics by direction and averaged over directions, with mean and deviation over runs."""
+        """Return the mean and standard deviation of the other metrics over runs, in the same form as `recall`."""
         return self._table(Spread, runs, self.others)
 
     def facts(self, gallery: Gallery) -> list[str]:
-        """Return the sentences that tables print about queries, galleries and undefined metrics."""
+        """Return the sentences about queries, galleries and undefined metrics that tables show."""
         return gallery_facts(gallery, self.sizes, self.undefined)
 
     def _named(self, intervals: Sequence[Interval | None]) -> Intervals:
@@ -137,7 +137,7 @@ def score_rows(
         "full_own". All rows have `gain_retained_best` if `rows` contains "best".
 
     Raises:
-        InputError: a cut-off that the settings name exceeds the size of a gallery.
+        InputError: a requested metric R@K has a K larger than a gallery.
     """
     evaluate = evaluate or EvaluateConfig()
     scoring = Scoring.of(test, evaluate)

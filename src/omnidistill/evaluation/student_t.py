@@ -1,7 +1,7 @@
-"""Student's t distribution with any number of degrees of freedom, without scipy.
+"""Student's t distribution with a real number of degrees of freedom, implemented without scipy.
 
 For t with v degrees of freedom, P(|T| > t) = I_x(v / 2, 1 / 2) at x = v / (v + t^2), where I is the regularised
-incomplete beta function. It is computed by its continued fraction (DLMF 8.17.22).
+incomplete beta function. I_x is computed as a continued fraction (DLMF 8.17.22).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _TINY = 1e-300
 
 
 def two_sided(t: float, freedom: float) -> float:
-    """Return P(|T| > t): the p-value of a two-sided test with the statistic t >= 0."""
+    """Return P(|T| > t), the p-value of a two-sided test with the statistic t >= 0."""
     freedom = min(freedom, _MOST)
     a, b, square = freedom / 2, 0.5, t * t
     if math.isinf(square):
@@ -30,10 +30,10 @@ def two_sided(t: float, freedom: float) -> float:
 
 
 def quantile(level: float, freedom: float) -> float:
-    """Return the t for which P(|T| <= t) = level, found by bisection to floating-point precision.
+    """Return the number t for which P(|T| <= t) = level. It is computed by bisection.
 
     Args:
-        level: in (0, 1).
+        level: probability, in (0, 1).
         freedom: degrees of freedom, at least 1.
     """
     low, high = 0.0, 1.0
@@ -49,9 +49,9 @@ def quantile(level: float, freedom: float) -> float:
 
 
 def _fraction(x: float, a: float, b: float) -> float:
-    """Return the continued fraction of the incomplete beta function, by the modified Lentz method.
+    """Return the continued fraction of the incomplete beta function, computed by the modified Lentz method.
 
-    In that method, a divisor of 0 becomes tiny instead: a sum of 1 and something is 0 or no smaller than 1e-16.
+    The method replaces a divisor by a tiny number if the divisor is 0.
     """
     c, d = 1.0, 1 / ((1 - (a + b) * x / (a + 1)) or _TINY)
     value, number, change = d, 0, 0.0

@@ -39,10 +39,10 @@ class TrainedHeads:
 
     @property
     def heads(self) -> StackedHeads:
-        """The heads, if the row has a single part.
+        """The heads that were trained jointly for all modalities.
 
         Raises:
-            InputError: the row has one part per pair of modalities.
+            InputError: the heads were trained separately for each pair of modalities.
         """
         if len(self.parts) > 1:
             raise InputError(

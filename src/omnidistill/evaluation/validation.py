@@ -1,9 +1,9 @@
 """Choices on the validation split: the number of training steps for a set, and the recipe for a set that has none.
 
-Rows of one group are not independent, so the number of groups determines the error of a score. For G groups of equal
-size with scores in [0, 1], the standard error of the mean score is at most 1 / (2 sqrt(G)). With 51 groups, this bound
-is 7 percentage points; choices on fewer groups are doubtful. With 20 groups it is 11 points, which is more than the
-usual gain from a set.
+Rows of one group are not independent. The error of a score therefore depends on the number of groups, not of rows. For
+G groups of equal size with scores in [0, 1], the standard error of the mean score is at most 1 / (2 sqrt(G)). With 51
+groups, this bound is 7 percentage points; choices on fewer groups are doubtful. With 20 groups it is 11 points, which
+is more than the usual gain from a set.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from omnidistill.training.recipes.anchor_regression import stack_on
 def validation_score(
     heads: Heads, validation: FeatureSet, bias: Mapping[str, Float[Tensor, " _"]] | None = None
 ) -> float:
-    """Return the mean of R@1, R@5 and R@10 over all directions, in [0, 1]; copies of an item count once.
+    """Return the mean of R@1, R@5 and R@10 over all directions, in [0, 1].
 
-    The score is rounded to 12 digits, because later digits depend on the order of additions. Equal numbers of hits
-    therefore give equal scores.
+    Copies of an item within a group count once. The score is rounded to 12 digits, because later digits depend on the
+    order of additions. Equal numbers of hits therefore give equal scores.
     """
     recall = mean_recall(rank_heads(heads, validation, bias))
     return round(sum(recall.values()) / len(recall), 12)
@@ -61,25 +61,25 @@ def mean_score(
     validation: FeatureSet,
     bias: Mapping[str, Float[Tensor, " _"]] | None = None,
 ) -> float:
-    """Return the mean validation score of all runs in `heads`; the same bias is added for every run."""
+    """Return the mean validation score of all runs in `heads`. `bias` is added to the outputs of every run."""
     num_runs = len(next(iter(heads.values())))
     return sum(validation_score(run_of(heads, run), validation, bias) for run in range(num_runs)) / num_runs
 
 
 def run_of(heads: Mapping[str, Float[Tensor, "_ _ _"]], run: int) -> Heads:
-    """Return the heads of one run."""
+    """Return the heads of one run, given the heads of several runs."""
     return {name: matrix[run] for name, matrix in heads.items()}
 
 
 @torch.no_grad()
 def score_alone_and_stacked(learned: LearnableHeads, start: Heads, validation: FeatureSet, start_share: float) -> float:
-    """Return the validation score of learned heads, mixed with that of these heads stacked on the initial heads.
+    """Return the weighted mean of two validation scores: of the learned heads alone, and stacked on the initial heads.
 
     Args:
         learned: the tensors from which heads are computed.
         start: initial heads {modality: d x p_m}.
         validation: the validation split.
-        start_share: share of the score of the stacked heads, as in the loss (`distillation.head_learning`).
+        start_share: weight of the score of the stacked heads, in [0, 1], as in the loss (`distillation.head_learning`).
     """
     rows, heads = learned.solved()
     alone = validation_score(heads, validation)
@@ -121,7 +121,7 @@ def choose_recipe(
     num_runs: int = 2,
     report: Callable[..., object] = lambda n, **fields: None,
 ) -> Choice:
-    """Choose a number of steps, and one step size for all modalities, by the mean validation score.
+    """Choose the number of steps and the step size (the same for all modalities) with the best mean validation score.
 
     A step size is abandoned when its score has not improved for three candidates in a row, or when training diverges.
 

@@ -1,8 +1,8 @@
 """Citations: BibTeX entries for omnidistill and for the works that a run, a preset or an encoder is based on.
 
-citations/works.bib      the works, by key
-Settings.citations       keys of the works that a component or a group of settings is based on
-encoders.encoder_works   keys of the works that an encoder is based on
+citations/works.bib      the BibTeX entries of all works
+Settings.citations       returns the keys of the works that a component or a group of settings is based on
+encoders.encoder_works   returns the keys of the works that each encoder is based on
 """
 
 from __future__ import annotations
@@ -31,20 +31,21 @@ _KEY = r"\s*@\w+\{\s*([^,\s]+)\s*,"
 
 
 def cite(names: Sequence[str] = ()) -> dict[str, str]:
-    """Return BibTeX entries, by key, for omnidistill and for all works that the given names are based on.
+    """Return {key: BibTeX entry} for omnidistill and for all works that the given names are based on.
 
     Args:
         names: folders (of a run, a comparison or any other output), presets, encoders, or keys of works.
 
     Raises:
-        InputError: a name is none of these; the message suggests the closest known name.
+        InputError: a name is unknown (the message suggests the closest known name), or a folder contains neither a run
+            nor a set.
     """
     keys = [SELF, *(key for name in names for key in _keys_of(name))]
     return dict(_entry(work) for work in dict.fromkeys(keys))
 
 
 def keys_of_run(config: RunConfig, encoders: Iterable[str] = ()) -> list[str]:
-    """Return the keys of the works that a run is based on, given its settings and the encoders of its features."""
+    """Return the keys of the works that a run is based on, given its settings and the names of its encoders."""
     keys = [
         key
         for section, settings in sections_of(config)
@@ -56,7 +57,7 @@ def keys_of_run(config: RunConfig, encoders: Iterable[str] = ()) -> list[str]:
 
 @cache
 def works() -> dict[str, str]:
-    """Return the entries of works.bib by key."""
+    """Return {key: BibTeX entry} for all entries of works.bib."""
     text = (resources.files("omnidistill") / "citations" / "works.bib").read_text("utf-8")
     text = text.replace("{VERSION}", f"{{{metadata.version(SELF)}}}")
     entries = [entry.strip() for entry in re.split(r"\n(?=@)", text)]
@@ -64,7 +65,7 @@ def works() -> dict[str, str]:
 
 
 def _entry(work: str) -> tuple[str, str]:
-    """Return the key and the BibTeX entry of a work, given either a key in works.bib or a complete BibTeX entry."""
+    """Return the key and the BibTeX entry of a work, given by its key in works.bib or by a complete entry."""
     if match := re.match(_KEY, work):
         return match[1], work
     if work not in works():
@@ -97,7 +98,7 @@ def _keys_of(name: str) -> list[str]:
 
 
 def _keys_below(folder: Path) -> Iterator[str]:
-    """Yield the keys of all works on which the runs and artifacts in a folder and its subfolders are based."""
+    """Yield the keys of the works that all runs and artifacts in a folder (and its subfolders) are based on."""
     for path in sorted(folder.rglob("run.json")):
         yield from _keys_of_config(read_json(path).get("config"), f"{path}, field 'config'")
     for path in sorted(folder.rglob("manifest.json")):
@@ -123,10 +124,9 @@ def _keys_of_config(tree: Any, where: str) -> list[str]:
 
 
 def _of_encoder(name: str) -> list[str]:
-    """Return the keys of the works that an encoder is based on; empty if the encoder is unknown.
+    """Return the keys of the works that an encoder is based on, or an empty list if the encoder is unknown.
 
-    A known encoder matches if `name` starts with the name of the encoder and the next character is not a letter. If
-    several encoders match, the one with the longest name is used.
+    The name may continue after the name of a known encoder, but not with a letter. The longest matching name is used.
     """
     plain = re.sub(r"[\s_]+", "-", name.lower())
     known = {re.sub(r"[\s_]+", "-", each.lower()): cites for each, cites in encoder_works().items()}

@@ -37,8 +37,8 @@ class Demo:
         scores: the scores of both methods, in one table.
         page: path of report.html.
         table: path of table.md.
-        own_gains: one sentence per method, with the gain that the method retains relative to training on all rows with
-            its own objective.
+        own_gains: one sentence per method: its gain, as a share of the gain from training on all rows with its own
+            objective.
     """
 
     scores: RunScores

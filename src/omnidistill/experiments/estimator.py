@@ -167,13 +167,16 @@ class Distiller:
 def _stored(features: FeatureSet, place: Path) -> FeatureSet:
     """Save the features in the folder `place`, load them from it, and return them.
 
-    If the folder exists already, nothing is saved. It must then contain the same features.
+    If the folder already exists, nothing is saved.
+
+    Raises:
+        InputError: the folder contains different features.
     """
     if not place.exists():
         save_features(features, place)
     stored = load(place)
     if fingerprint(stored, SPLITS) != fingerprint(features, SPLITS):
         raise InputError(
-            f"{place}: contains different features; choose another folder, or store nothing with folder=None"
+            f"{place}: contains different features; choose another folder, or pass folder=None to store nothing"
         )
     return stored

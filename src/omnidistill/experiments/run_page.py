@@ -1,4 +1,4 @@
-"""Write the report page about finished runs, from the results, scores and data of the runs."""
+"""Write the HTML report page about finished runs."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def write_report(
 ) -> list[RunView]:
     """Write one report page about finished runs on the same data.
 
-    The test split is not opened. Scores and retrieval examples are those that `evaluate` wrote.
+    The scores and retrieval examples are read from the files that `evaluate` wrote; the test split is not used.
 
     Args:
         runs: run folders, or results that were stored in run folders, in the order in which the page shows them.
         output: the HTML file.
         media: manifest of the original items, so that the page can show their captions, pictures and sounds.
         root: folder to which paths in the manifest are relative; None uses the folder that contains the manifest.
-        data: the data, if they were moved or were never stored.
+        data: the data. Required if they were moved after the run, or if they were only in memory.
 
     Returns:
         The content of the page, one view per run.
@@ -75,16 +75,16 @@ def run_view(
     cases: Cases | None = None,
     media: Manifest | None = None,
 ) -> RunView:
-    """Return what the page shows about a run.
+    """Return the content of the page for one run.
 
-    If the run has one set per pair of modalities, the page shows the rows of all sets but no training curves.
+    If the run has one set per pair of modalities, the page shows the rows of all sets, but no training curves.
 
     Args:
         result: the result of the run.
         scores: the scores of the run.
         data: the data of the run.
-        cases: retrieval examples from the students of the run.
-        media: the original items, from which the features were computed.
+        cases: retrieval examples of the run; None shows none.
+        media: manifest of the original items.
 
     Raises:
         InputError: no item of `media` is in the data.
@@ -116,9 +116,9 @@ def run_view(
 
 
 def items_of(data: FeatureSet, media: Manifest | None) -> Items:
-    """Return the captions, pictures and sounds of the rows, from the manifest if one is given.
+    """Return an object that finds the caption, picture or sound of a row.
 
-    Without a manifest, items are known only for the bundled dataset; rows of other data are shown by their ids.
+    Without a manifest, only the bundled dataset has captions and pictures. The page shows the ids of other data.
 
     Raises:
         InputError: no item of the manifest is in the data.
@@ -134,7 +134,7 @@ def items_of(data: FeatureSet, media: Manifest | None) -> Items:
 
 
 def unscored(result: DistillResult, data: FeatureSet) -> RunScores:
-    """Return the scores of a run that has not been evaluated yet: facts about the run, but no table rows.
+    """Return the facts about a run that has not been evaluated yet, as `RunScores` without table rows.
 
     Args:
         result: the result of the run.
@@ -160,7 +160,7 @@ def unscored(result: DistillResult, data: FeatureSet) -> RunScores:
 def _named_similarities(
     similarities: Sequence[SimilarityView], modalities: Sequence[Sequence[str]]
 ) -> list[SimilarityView]:
-    """Add the names of the modalities to the view of each set's similarity. If all views are equal, return only one."""
+    """Label the similarity view of each set with the modalities of the set. If all views are equal, return only one."""
     if len(set(similarities)) == 1:
         return [similarities[0]]
     return [

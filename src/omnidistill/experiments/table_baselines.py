@@ -31,9 +31,9 @@ class Group:
     def allowance(self, data: FeatureSet) -> Allowance:
         """Return how many rows and bytes a baseline may use, so that it is comparable with the sets of this group.
 
-        If the sets have the same size, the baseline may use this number of real rows, and as many bytes as the largest
-        set. If they have the same budget in bytes, the baseline may use the complete budget, and as many float32 rows
-        as fit in it. Bytes include all files that a receiver needs.
+        If the sets have the same size, the baseline may use as many real rows as a set has, and as many bytes as the
+        largest set takes. If they have the same budget in bytes, the baseline may use the complete budget, and as many
+        real rows in float32 as fit in it. Bytes include all files that a receiver needs.
         """
         widths, steps = data.widths, data.preprocessing
         if self.budget is None:
@@ -86,7 +86,7 @@ def setting_of(
 
 
 def dependencies_first(requested: Sequence[Baseline]) -> list[Baseline]:
-    """Sort the baselines so that each comes after the baselines that it needs. Otherwise, keep their order."""
+    """Sort the baselines so that each comes after those that it needs. Apart from that, their order does not change."""
     named = {baseline.kind: baseline for baseline in requested}
     ordered: dict[str, Baseline] = {}
 

@@ -1,9 +1,10 @@
-"""Methods that produce a set. Each method has its own file; `methods` lists them by name.
+"""Methods that produce a synthetic set. Each method has its own file; the registry `methods` lists them by name.
 
     learn        rows learned by the outer loop (HoPA, LoRS, RepBlend, MTT, TESLA, PTM-ST, task loss ...)
     select       real rows, or averages of real rows (coresets, prototypes)
-    covmatch     rows computed in closed form, with the same cross-covariances as the data
-    apm          rows computed in closed form, on which least squares gives the heads of the data, up to rank N - 1
+    covmatch     rows computed in closed form; they have the same cross-covariances as the data
+    apm          rows computed in closed form; least squares gives the same heads on them as on the data
+    anchor       rows learned for ridge regression to shared anchors
 
 A published method is a preset: a file in presets/ that names one of these methods and its components.
 """
@@ -22,7 +23,7 @@ M = TypeVar("M", bound=Method)
 
 
 def get(name: str) -> type[Method]:
-    """Return the method with this name, importing it if necessary.
+    """Return the class of the method with this name. Import it if necessary.
 
     Raises:
         InputError: no method with this name is installed (the message lists the installed methods), or its package
@@ -32,17 +33,17 @@ def get(name: str) -> type[Method]:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all methods: built-in methods first, then the others in sorted order. Imports nothing."""
+    """Return the names of all methods, without importing them. Built-in methods come first; the others are sorted."""
     return methods.names()
 
 
 def list() -> dict[str, str]:
-    """Return {name: first line of the docstring} for all methods. If a method fails to load, its text is the reason."""
+    """Return {name: description} for all methods. For a method that fails to load, the description is the error."""
     return methods.list()
 
 
 def register(name: str) -> Callable[[type[M]], type[M]]:
-    """Return a decorator that adds a method under `name`.
+    """Return a decorator that registers a method class under `name`.
 
     Raises:
         InputError: the class violates the contract of methods, or another method has this name.

@@ -1,13 +1,14 @@
-"""Rows for the recipe "anchor": heads that need no initial heads, by ridge regression to shared anchors.
+"""Learn the rows of a set for the recipe "anchor", which computes heads by ridge regression to shared anchors.
 
-    start      X_m = (V_m^+)^T, the dual frame of ridge CCA heads V_m in their canonical basis, rows of equal length
-    learning   min over X, lambda of  (1 - c) L(W_m x) + c L(J_m x)        on batches of training rows x
+    start      X_m = (V_m^+)^T, with each row scaled to the same length
+    learning   min over X, lambda, a of  (1 - c) L(W_m x) + c L(J_m x)        on batches of training rows x
 
-W_m are the heads that the recipe computes from the rounded rows (see `training.recipes.anchor_regression`), and J_m are
-these heads stacked on the initial heads. L is InfoNCE or another objective. The gradient passes exactly through the
-N x N solve. No experts and no steps of a student are needed, and with c = 0 no initial heads.
+V_m are ridge CCA heads in their canonical basis, and V_m^+ is the pseudo-inverse. W_m are the heads that the recipe
+computes from the rounded rows with the ridges lambda (see `training.recipes.anchor_regression`). J_m are these heads,
+stacked on the initial heads with weight a. L is InfoNCE or another objective. The gradient of the N x N linear solve is
+exact. The method needs no experts and trains no students. With c = 0, learning does not use the initial heads either.
 
-CCA ridge and regression ridge at the start, and the iteration whose set is returned, are chosen on validation.
+Validation chooses the ridge of CCA, the initial ridge of the regression, and the iteration whose set is returned.
 
 Related: KIP (Nguyen et al. 2021, arXiv 2107.13034) and FRePo (Zhou et al. 2022, arXiv 2206.00719) learn rows through
 kernel ridge regression on class labels.
@@ -44,12 +45,12 @@ _WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 @methods.register("anchor")
 class AnchorMethod(Method):
-    """Rows from which ridge regression to shared anchors computes heads, whatever their initial values."""
+    """Learned rows for ridge regression to shared anchors, a closed form that needs no initial heads."""
 
     cites: ClassVar[tuple[str, ...]] = ("kip", "frepo")
 
     outer: AnyObjective = InfoNCE()
-    """Objective of the heads on real rows, which the rows minimise."""
+    """Objective of the heads on real rows; the rows are learned to minimise it."""
     start_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share c of the loss that is computed on the heads stacked on the initial heads; 0: the initial heads are not
     used for learning."""
@@ -77,21 +78,22 @@ class AnchorMethod(Method):
         return FixedIdentity()
 
     def placeholder_recipe(self, num_modalities: int) -> Recipe:
-        """Return a recipe of kind "anchor", with arbitrary values."""
+        """Return a recipe of kind "anchor" with placeholder values."""
         return Anchor(ridges=(1.0,) * num_modalities, weight=self.weight or 0.5, keep_width=self.keep_width)
 
     def most_rows(self, train: FeatureSet) -> int:
-        """Return the second largest feature width, or the number of training rows if that is smaller.
+        """Return the largest useful size: the second largest feature width, but at most the number of training rows.
 
-        No pair of modalities has more canonical directions than this, so more rows would be zero at the start.
+        Further rows would start as zeros, because no two modalities have more canonical directions in common.
         """
         return min(len(train), sorted(train.widths.values())[-2])
 
     def run(self, task: Task) -> Distillation:
-        """Compute the rows in closed form, learn them, and return the set that validates best.
+        """Initialise the rows in closed form, learn them, and return the set with the best validation score.
 
         Raises:
-            InputError: the size is below 2 or above the number of training rows, or the storage has several views.
+            InputError: the size is below 2 or above the number of training rows, or the storage derives several
+                training rows (views) from each stored row.
         """
         started_at, train, validation = time.monotonic(), task.development.train, task.development.validation
         self._check(train)
@@ -151,7 +153,7 @@ class AnchorMethod(Method):
         ]
 
     def _best_ridge(self, rows: AnchorRows, task: Task) -> tuple[float, AnchorRows]:
-        """Return the rows with the ridge that validates best, and its score."""
+        """Return the best validation score over all ridges, and a copy of the rows with the best ridge."""
         tried = [rows.with_ridge(ridge) for ridge in self.ridges]
         return max(((self._score(each, task), each) for each in tried), key=lambda scored: scored[0])
 
@@ -159,7 +161,7 @@ class AnchorMethod(Method):
         return score_alone_and_stacked(rows, task.start, task.development.validation, self.start_share)
 
     def _as_set(self, rows: AnchorRows, task: Task) -> DistilledSet:
-        """Return the set, with the weight of stacked heads that validates best."""
+        """Return the set. Choose the weight of stacked heads on validation, unless `weight` is set."""
         validation, expanded, heads = task.development.validation, *rows.solved()
         weight = self.weight or max(
             (float(rows.weight), *_WEIGHTS),

@@ -5,8 +5,8 @@
     X~_m = 1 mu_m^T + c Q B_m^+                  the N synthetic rows; B_m^+: pseudo-inverse of B_m
 
 S_m(eps) is the covariance of modality m with ridge eps, C_mn a cross-covariance, and mu_m a mean. Q has N - 1
-orthonormal columns, and c is a scale. On these rows, least squares gives the analytic parameters of the data, up to
-rank N - 1. See `training.closed_form.analytic_parameters`.
+orthonormal columns, and c is a scale. On these rows, least squares gives the products B_m B_n^T (up to scale),
+which approximate the analytic parameters of the data. See `training.closed_form.analytic_parameters`.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class Apm(TunedMethod):
 
     @property
     def set_similarity(self) -> Similarity:
-        """Similarity of the set: the identity, S = I."""
+        """The identity, S = I."""
         return FixedIdentity()
 
     def most_rows(self, train: FeatureSet) -> int:
-        """Return the width of the narrowest modality plus 1, or the number of training rows if that is smaller."""
+        """Return the largest size of a set: 1 + the smallest feature width, but at most the number of training rows."""
         return min(len(train), 1 + min(train.widths.values()))
 
     def run(self, task: Task) -> Distillation:

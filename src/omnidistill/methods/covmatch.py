@@ -1,12 +1,19 @@
 """CovMatch (Lee & Chung, NeurIPS 2025, arXiv 2510.18583) in closed form, for any number of modalities.
 
-    min over rows of  sum_{m<n} ||rho C_mn - C~_mn||_F^2         with the means mu_m of the data
-    X~_m = 1 mu_m^T + sqrt(rho (N - 1)) Q B_m^T                  the N synthetic rows
+The N synthetic rows X~_m of modality m minimise
 
-C_mn are the cross-covariances of the data, C~_mn those of the synthetic rows, and rho is a scale. B_m has N - 1
-columns such that B_m B_n^T approximates C_mn. Q has N - 1 orthonormal columns. With weights = "errors", C_mn is
-weighted by the InfoNCE errors along an expert trajectory (C(gamma): UniCon, Sui et al. 2026, arXiv 2604.16678). See
-`training.closed_form.covariance_matching`.
+    sum_{m<n} ||rho C_mn - C~_mn||_F^2.
+
+C_mn are the cross-covariances of the data, C~_mn are the cross-covariances of the synthetic rows, and rho is a scale.
+The solution is
+
+    X~_m = 1 mu_m^T + sqrt(rho (N - 1)) Q B_m^T.
+
+mu_m is the mean of the data, and Q has N - 1 orthonormal columns. B_m has N - 1 columns, such that B_m B_n^T
+approximates C_mn. See `training.closed_form.covariance_matching`.
+
+With weights = "errors", the pairs of rows in C_mn are weighted by their InfoNCE errors along an expert trajectory. This
+is C(gamma) of UniCon (Sui et al. 2026, arXiv 2604.16678).
 """
 
 from __future__ import annotations
@@ -30,7 +37,7 @@ _EPOCHS = (0, 2, 5)  # epochs of the first expert after which errors are compute
 
 @methods.register("covmatch")
 class CovMatch(TunedMethod):
-    """Rows with the cross-covariances of the data, in closed form (CovMatch)."""
+    """Rows, computed in closed form, that have the same cross-covariances as the data (CovMatch)."""
 
     cites: ClassVar[tuple[str, ...]] = ("covmatch",)
 
@@ -47,20 +54,20 @@ class CovMatch(TunedMethod):
 
     @property
     def set_similarity(self) -> Similarity:
-        """Similarity of the set: the identity, S = I."""
+        """Target similarity of the set: the identity matrix, so each row matches only itself."""
         return FixedIdentity()
 
     @property
     def uses_experts(self) -> bool:
-        """Whether the weights require an expert trajectory."""
+        """Whether the method needs an expert trajectory to compute the weights."""
         return self.weights == "errors"
 
     def citations(self) -> tuple[str, ...]:
-        """Return the citation keys of the works on which the method and its settings are based."""
+        """Return the citation keys of the works that the method and its settings are based on."""
         return (*self.cites, *(("unicon",) if self.weights == "errors" else ()))
 
     def run(self, task: Task) -> Distillation:
-        """Compute the rows, then choose step size and number of steps on validation."""
+        """Compute the rows, then choose the step size and number of steps for training by validation score."""
         train, snapshots = task.development.train, []
         if self.uses_experts:
             buffer = task.experts()

@@ -1,13 +1,12 @@
 """Settings that are inferred from data and experts if the user does not set them, with the reason for each value.
 
     experts.learning_rate, experts.num_epochs   the values with the best validation score when training on all rows
-    distill.outer.num_expert_epochs             all epochs of an expert, from its initial heads to its end
+    distill.outer.num_expert_epochs             all epochs of an expert, from its initial to its final heads
     distill.initial_step_size                   the step size of the experts that start from the run's initial heads
-    distill.storage.views                       training rows per stored row, so that there are about 256 training rows
+    distill.storage.views                       the number of views per stored row that gives about 256 training rows
 
-Experts that start from other initial heads have their own step size and number of epochs. The reason for a value also
-states the values of these experts. `num_expert_epochs` stays unset in the settings of the set, because it differs
-between experts.
+Experts that start from other initial heads can have a different step size and number of epochs, which the reason also
+states. `num_expert_epochs` stays unset in the settings stored with a set, because it can differ between experts.
 """
 
 from __future__ import annotations

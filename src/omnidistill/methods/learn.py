@@ -2,16 +2,17 @@
 
     min over rows, S, step sizes of  L(student trained on the rows)         L: outer objective, S: target similarities
 
-The choice of student, experts, similarity, outer objective and rollout (how to differentiate through the training of
-the student) gives the methods of Cazenavette et al. 2022 (MTT), Wu et al. 2024 (MTT-VL), Xu et al. 2024 (LoRS), Zhang
-et al. 2025 (RepBlend), Gao et al. 2026 (HoPA, eq. 7) and Guo et al. 2026 (PTM-ST).
+The method has settings for student, experts, similarity, outer objective and rollout (how to differentiate through the
+training of the student). Particular settings give the methods of Cazenavette et al. 2022 (MTT), Wu et al. 2024
+(MTT-VL), Xu et al. 2024 (LoRS), Zhang et al. 2025 (RepBlend), Gao et al. 2026 (HoPA, eq. 7) and Guo et al. 2026
+(PTM-ST).
 
 The result is the set with the best validation score. With fewer than 20 validation groups, the best score would be a
 matter of luck. The result is then the last set, and students train on it for as many steps as in the outer loop.
 
-The loop stops early if the validation score shows that there is nothing to gain. With experts, it stops before the
-first iteration if the experts do not improve the score of the initial heads. Without experts, it stops after a third of
-the iterations if students trained on the best set do not improve this score.
+The loop stops early if further iterations are unlikely to help. With experts, it stops before the first iteration if
+the experts do not improve the validation score of the initial heads. Without experts, it stops after a third of the
+iterations if students trained on the best set do not improve this score.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from omnidistill.training.experts import ExpertBuffer
 
 @methods.register("learn")
 class Learn(LoopSettings, Method):
-    """Rows that are learned by minimising an outer objective through the training of a student."""
+    """Learns rows by differentiating an outer objective through the training of a student."""
 
     has_iterations: ClassVar[bool] = True
 
@@ -98,7 +99,7 @@ class Learn(LoopSettings, Method):
 def _nothing_to_gain(
     done: int, best: DistilledSet, task: Task, settings: LoopSettings, buffer: ExpertBuffer | None
 ) -> str | None:
-    """Return the reason to stop the loop, or None."""
+    """Return the reason to stop the loop, or None if it should continue."""
     if buffer is not None:
         return None if done else experts_gain_nothing(buffer, task.start, task.development.validation)
     if done < settings.iterations / 3:

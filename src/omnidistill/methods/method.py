@@ -1,4 +1,4 @@
-"""Interface of methods, which produce a set of N rows from data, initial heads and, if needed, expert trajectories."""
+"""Interface of methods. A method produces a synthetic set from data, initial heads and, if needed, experts."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from omnidistill.methods.task import Task
 
 
 class Method(SetSettings):
-    """Base class of methods: its fields are the settings, and `run` produces the set."""
+    """Base class of methods. The fields of a method are its settings, and `run` produces the set."""
 
     has_iterations: ClassVar[bool] = False
     """Whether the method has an outer loop, which trackers can show and which can continue from an existing set."""
 
     @abstractmethod
     def run(self, task: Task) -> Distillation:
-        """Produce a set of `size` rows, and choose how to train on it (its recipe) by validation score.
+        """Produce a set of `size` rows with a recipe for training on it.
 
-        A method must not read test rows, and must draw random numbers only from named streams seeded by `task.seed`.
+        The recipe is chosen by validation score. A method must not read test rows. It must draw random numbers only
+        from named streams that are seeded by `task.seed`.
 
         Raises:
             InputError: the method cannot produce a set of this size.
@@ -33,26 +34,26 @@ class Method(SetSettings):
 
     @property
     def uses_experts(self) -> bool:
-        """Whether `run` needs expert trajectories."""
+        """Whether the method needs expert trajectories."""
         return False
 
     @property
     def last_expert_epoch(self) -> int:
-        """The epoch up to which every expert must be trained; 0 if no training is required."""
+        """Number of epochs for which every expert must be trained; 0 if the method sets no minimum."""
         return 0
 
     @property
     def expert_span(self) -> int | None:
-        """Number of epochs in each expert update whose singular values are stored; None: all epochs."""
+        """Number of epochs in each update of an expert whose singular values are stored; None stands for all epochs."""
         return 1
 
     def most_rows(self, train: FeatureSet) -> int:
-        """Return the largest size of a set that the method can produce from these training rows."""
+        """Return the largest number of synthetic rows that the method can produce from these training rows."""
         return len(train)
 
 
 def check_result(method: Method, result: Any, task: Task) -> Distillation:
-    """Return the result of a method unchanged if it satisfies the contract of methods.
+    """Check that the result of a method satisfies the contract of methods, and return the result.
 
     Raises:
         InputError: the result is not a `Distillation`, or its set has the wrong modalities, the wrong size, or rows

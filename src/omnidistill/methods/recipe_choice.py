@@ -1,6 +1,7 @@
-"""Methods that select or compute rows instead of learning them.
+"""Base class of methods that select or compute rows instead of learning them.
 
-The recipe of a set (step size and number of steps for training on it) is the one with the best validation score.
+The recipe of a set contains the step size and the number of steps for training on the set. They are chosen by
+validation score.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from omnidistill.methods.task import Task
 
 
 class TunedMethod(Method):
-    """Base class of methods that do not learn rows. Step size and number of steps are chosen by validation score."""
+    """Base class of methods that do not learn rows. Chooses step size and number of steps by validation score."""
 
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0)
     """Candidate step sizes."""
@@ -30,10 +31,10 @@ class TunedMethod(Method):
     """Largest candidate number of steps; the candidates are 8, 16, 32, and so on."""
 
     def tuned(self, task: Task, candidates: Sequence[DistilledSet], started_at: float) -> Distillation:
-        """Return the candidate set, step size and number of steps with the best validation score.
+        """Return the candidate set with the best validation score, with its best step size and number of steps.
 
         Args:
-            task: the inputs of the method.
+            task: the data, initial heads and other inputs of the method.
             candidates: sets to choose from.
             started_at: value of `time.monotonic()` when the method started; used for the reported duration.
         """

@@ -60,11 +60,11 @@ class Task:
         return replace(self, provenance=replace(self.provenance, experts=trained))
 
     def as_set(self, settings: SetSettings, tensors: Mapping[str, Tensor], ids: tuple[str, ...] = ()) -> DistilledSet:
-        """Return a set built from tensors, with a placeholder recipe (one step of size 1) that must be replaced later.
+        """Return a set built from tensors. Its recipe is a placeholder, which must be replaced.
 
         Args:
             settings: determines how the rows are stored and how students train on them.
-            tensors: rows of each modality before storage ("rows/NAME"), and tensors of the similarity
+            tensors: latent tensors of the rows of each modality ("rows/NAME"), and tensors of the similarity
                 ("similarity/...").
             ids: ids of the real rows, if rows were selected.
         """

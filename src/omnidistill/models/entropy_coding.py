@@ -1,14 +1,14 @@
 """Entropy coding of small integers by range coding (Martin, 1979), with integer frequency tables.
 
-    code     the compressed integers, uint8; zeros pad it to a size that depends on shape and bits only
+    code     the compressed integers as uint8, padded with zeros to a size that depends only on shape and bits
     table    int32: a CRC-32 of the integers, then the counts of the absolute values 0 .. 31
 
 The model is symmetric: k and -k have the same probability, half of the relative frequency of |k|. The counts are
-integers, so every machine computes the same probabilities; a checksum detects if the decoded integers differ. Their
-sum is N p, so the width of the rows follows from the number of rows.
+integers, so every machine computes the same probabilities. The CRC-32 shows whether the integers were decoded
+correctly. The counts sum to N p, the number of integers, so the number of rows N determines the width p.
 
-The range coder is that of the package `constriction` (Bamler, 2022, arXiv 2201.01741). Decoding checks lengths, counts
-and checksum, and refuses more than 2^24 numbers plus 64 per byte of the code.
+The range coder is from the package `constriction` (Bamler, 2022, arXiv 2201.01741). Decoding checks lengths, counts and
+checksum. It rejects a table whose counts sum to more than 2^24 + 64 B, where B is the size of the code in bytes.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ _MOST_PER_BYTE = 64  # in addition
 
 
 def ideal_bits(levels: Int[Tensor, "N p"]) -> float:
-    """Return the size of the code in bits, without padding: the entropy of the table times the number of integers."""
+    """Return the size of the code in bits without padding: the number of integers times the entropy of the model."""
     counts = torch.bincount(levels.abs().flatten(), minlength=LARGEST + 1).cpu().double()
     total, nonzero = counts.sum(), counts[counts > 0]
     return float((nonzero * (total / nonzero).log2()).sum() + counts[1:].sum())
 
 
 def stream_bytes(num_numbers: int, bits: float) -> int:
-    """Return the size of the code of `num_numbers` integers with an average of `bits`."""
+    """Return the size in bytes of the code for `num_numbers` integers with an average of `bits` bits each."""
     return 4 * (math.ceil(num_numbers * bits * (1 + 2**-12) / _WORD) + _SPARE_WORDS)
 
 
 def encode(levels: Int[Tensor, "N p"], bits: float) -> tuple[UInt8[Tensor, " B"], Int32[Tensor, " t"]]:
-    """Return the code, padded with zeros to `stream_bytes`, and the table of integers in [-31, 31], on the CPU.
+    """Return the code, padded with zeros to the size `stream_bytes`, and the table, both on the CPU.
 
     Args:
-        levels: the integers; their `ideal_bits` are at most `bits` per number.
+        levels: the integers, in [-31, 31]. Their `ideal_bits` must not exceed `bits` times their number.
         bits: average bits per number.
     """
     numbers = levels.detach().cpu().numpy().astype(np.int32).ravel()
@@ -93,7 +93,7 @@ def decode(code: Tensor, table: Tensor, num_rows: int) -> Int[Tensor, "N p"]:
 
 
 def _model(counts: np.ndarray) -> constriction.stream.model.Categorical:
-    """Return the symmetric model of the symbols 0 .. 62, which stand for -31 .. 31."""
+    """Return the symmetric probability model. Its symbols 0 .. 62 stand for the integers -31 .. 31."""
     twice = np.concatenate([counts[:0:-1], 2 * counts[:1], counts[1:]])
     return constriction.stream.model.Categorical(twice / (2 * counts.sum()), perfect=False)
 

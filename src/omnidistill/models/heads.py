@@ -135,7 +135,7 @@ def first_parameter(module: nn.Module) -> nn.Parameter:
 def check_modules(modules: Mapping[str, nn.Module], widths: Mapping[str, int]) -> int:
     """Return the output width d of modules, which map rows (b x p_m) to outputs (b x d).
 
-    Each module is copied and evaluated on two rows of zeros, so layers that normalise batches keep their statistics.
+    A copy of each module is evaluated on two rows of zeros, so statistics of batch normalisation do not change.
 
     Raises:
         InputError: a modality has no module or no parameters to train, or the outputs do not have shape (2, d) with the

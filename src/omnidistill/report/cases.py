@@ -1,10 +1,9 @@
-"""Cases: individual test queries, with the five items retrieved for them before and after training on a set.
+"""Retrieval examples (cases): test queries, with the five best items before and after training on a set.
 
-The first positive of a query is its highest-ranked correct item. For each retrieval direction, two queries are
-selected: the query whose first positive improves most in rank, and the query whose first positive worsens most. The
-change is measured by the ratio of the two ranks. All selected queries belong to different groups. If a row of the score
-table has several students, only the first student is used. Cases are computed when the test split is scored. They are
-stored with the scores and are not used to choose settings or sets.
+The rank of a query is the rank of its first positive, that is, of the highest-ranked correct item. For each retrieval
+direction, two queries are selected: one whose rank improves most, and one whose rank worsens most, by the ratio of the
+ranks. All selected queries belong to different groups. Only the first student of each row of the score table is used.
+Cases are computed together with the scores and stored next to them. They are not used to choose settings or sets.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _MAX_CASES = 6  # for improvements and for declines
 
 @dataclass(frozen=True)
 class Retrieved:
-    """A retrieved item: its id, and whether it is a positive of the query."""
+    """A retrieved item. `hit` is True if the item is a positive of the query."""
 
     id: str
     hit: bool
@@ -44,14 +43,14 @@ class Retrieved:
 
 @dataclass(frozen=True)
 class Case:
-    """A test query, and the items that are retrieved for it.
+    """A test query with its retrieved items.
 
     Attributes:
         query: id of the test row.
         query_modality, gallery_modality: modality of the query, and modality of the retrieved items.
-        rose: whether training on the set improves the rank of the first positive (the highest-ranked correct item).
-        ranks: rank of the first positive, for each row of the score table; 1 is best, and ties can give half ranks.
-        retrieved: the highest-ranked items, for each row of the score table.
+        rose: whether training on the set improves the rank of the query (otherwise it worsens the rank).
+        ranks: {row of the score table: rank of the query}. The best rank is 1. Ties can give half ranks.
+        retrieved: {row of the score table: the highest-ranked items}.
     """
 
     query: str
@@ -64,11 +63,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Cases:
-    """The cases of a run, and how many queries improve or worsen in total.
+    """The cases of a run, and the numbers of queries that improve or worsen.
 
     Attributes:
-        rose, fell, stayed: numbers of queries, over all directions, for which the rank of the first positive improves,
-            worsens or does not change.
+        rose, fell, stayed: numbers of queries, over all directions, whose rank improves, worsens or does not change.
         cases: the selected queries.
     """
 
@@ -79,12 +77,12 @@ class Cases:
 
 
 def find_cases(rows: Mapping[str, TrainedHeads], test: FeatureSet, gallery: Gallery = "distinct") -> Cases:
-    """Select the cases of a run. The same input always gives the same cases.
+    """Select the cases of a run. The result is deterministic.
 
     Args:
-        rows: the trained heads of each row of the score table, by name; all names in `COMPARED` are required.
+        rows: {row of the score table: trained heads}, with all rows in `COMPARED`.
         test: rows of the test split.
-        gallery: which test rows are used as queries and as gallery items.
+        gallery: "distinct" if copies of an item count once, "rows" if every row counts.
     """
     first = {name: _first_student(rows[name]) for name in COMPARED}
     ranks = {

@@ -1,4 +1,4 @@
-"""Charts for one or several runs: losses with their lower bound (rank floor), validation scores, and step sizes."""
+"""Charts for one or several runs: losses with their rank floor, validation scores, and learned step sizes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _X = "outer iteration"
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart: its title, and the text of its SVG element."""
+    """A chart with its title. `svg` is the text of an SVG element."""
 
     title: str
     svg: str
@@ -25,9 +25,9 @@ def run_charts(scores: RunScores, metrics: Sequence[MetricsRecord], iteration: i
     """Yield the charts of a run: losses, validation scores and step sizes. Charts without data are omitted.
 
     Args:
-        scores: scores of the run, which contain the matching loss and the rank floor.
-        metrics: records from the run's log.
-        iteration: outer iteration of the returned set. It is marked on every curve; None marks nothing.
+        scores: scores of the run.
+        metrics: records from the log of the run.
+        iteration: outer iteration of the returned set, which is marked on every curve; None marks nothing.
     """
     steps = curves(metrics, "step_size/")
     log_steps = all(y > 0 for curve in steps.values() for _, y in curve)
@@ -48,9 +48,8 @@ def shared_charts(
     """Yield a chart of the validation score and a chart of the loss, with one curve per run.
 
     Args:
-        runs: records from each run's log, by label of the run.
-        iterations: outer iteration of the returned set of each run, by label of the run. It is marked on the curves
-            of the run.
+        runs: {label of a run: records from its log}.
+        iterations: {label of a run: outer iteration of the returned set}. The iteration is marked on the run's curve.
     """
     marks = {label: float(iteration) for label, iteration in (iterations or {}).items()}
     for title, key, y_label in (
@@ -70,11 +69,11 @@ def total_floor(scores: RunScores) -> float | None:
 
 
 def curves(metrics: Sequence[MetricsRecord], key: str) -> dict[str, list[Point]]:
-    """Return one curve for each metric, by name of the metric. A curve is a list of points (iteration, value).
+    """Return {name of a metric: curve}. A curve is a list of points (iteration, value).
 
     Args:
-        metrics: records from a log; records without an iteration are ignored.
-        key: name of a metric, or a prefix ending with a slash, which selects all metrics with this prefix.
+        metrics: records from a log. Records without an iteration are ignored.
+        key: name of a metric; or a prefix that ends with a slash, to select all metrics with this prefix.
     """
     named: dict[str, list[Point]] = {}
     for record in metrics:
@@ -89,7 +88,7 @@ def curves(metrics: Sequence[MetricsRecord], key: str) -> dict[str, list[Point]]
 def _losses(
     scores: RunScores, metrics: Sequence[MetricsRecord]
 ) -> Iterator[tuple[str, dict[str, list[Point]], float | None]]:
-    """Yield each loss chart as (title, curves, rank floor): outer loss, matching loss by modality, and task loss."""
+    """Yield (title, curves, rank floor) for every chart of a loss."""
     total, terms = curves(metrics, "loss"), curves(metrics, "loss/")
     task = {"task": terms.pop(TASK)} if TASK in terms else {}
     name = "Outer loss" if scores.matching_loss is None else "Matching loss"
@@ -105,7 +104,7 @@ def _losses(
 
 
 def _summed(drawn: Sequence[Sequence[Point]]) -> dict[str, list[Point]]:
-    """Return the sum of all curves at the iterations for which every curve has a value."""
+    """Return the sum of the curves. Iterations at which a curve has no value are omitted."""
     values: dict[float, list[float]] = {}
     for curve in drawn:
         for x, y in curve:

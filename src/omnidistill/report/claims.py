@@ -1,4 +1,4 @@
-"""Sentences about a run's scores: gain retained, size, and the matching loss with its lower bound (rank floor)."""
+"""Sentences about the results of a run: gain retained, size of the set, and matching loss with its rank floor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from omnidistill.report.run_table import human_bytes, interval, percent
 
 
 def claim(scores: RunScores) -> str:
-    """Return a sentence with the gain retained at the first recall level (such as R@1) for which it is defined."""
+    """Return a sentence that states the gain retained at the first recall level for which it is defined."""
     gains = _gains(scores)
     if not gains:
         return (
@@ -23,7 +23,7 @@ def claim(scores: RunScores) -> str:
 
 
 def further(scores: RunScores) -> str:
-    """Return sentences about the recall levels that `claim` does not mention; an empty string if there are none."""
+    """Return sentences about the recall levels that `claim` does not mention, or an empty string."""
     gains = _gains(scores)
     if not gains:
         mean = scores.distilled.recall[MEAN]
@@ -42,7 +42,7 @@ def further(scores: RunScores) -> str:
 
 
 def origin(scores: RunScores) -> str:
-    """Return sentences about the data and the size of the set; an empty string if the numbers of rows are unknown."""
+    """Return sentences about the data and the size of the set, or an empty string if the sizes are unknown."""
     rows, widths = scores.data.rows, scores.data.widths
     if not (widths and {"train", "test"} <= set(rows)):
         return ""
@@ -58,7 +58,7 @@ def origin(scores: RunScores) -> str:
 
 
 def differences(scores: RunScores) -> list[str]:
-    """Return one sentence per baseline, with the paired difference in recall between the set and the baseline."""
+    """Return one sentence per baseline that states the difference in recall between the set and the baseline."""
     sentences = []
     for other, levels in scores.distilled.differences.items():
         defined = {k: value for k in scores.levels if (value := levels.get(k)) is not None}
@@ -70,7 +70,7 @@ def differences(scores: RunScores) -> list[str]:
 
 
 def matching(scores: RunScores) -> str:
-    """Return a sentence about the matching loss and its rank floor; an empty string if there is no loss."""
+    """Return a sentence about the matching loss and its rank floor, or an empty string without matching loss."""
     loss, floor = scores.matching_loss, total_floor(scores)
     if loss is None:
         return ""
@@ -79,13 +79,13 @@ def matching(scores: RunScores) -> str:
 
 
 def share(gain: Interval) -> str:
-    """Return a gain as its mean and interval, such as `88 % [82, 94]`, with non-breaking spaces."""
+    """Format a gain with its confidence interval as text without line breaks, such as `88 % [82, 94]`."""
     mean, low, high = (percent(part, 0) for part in (gain.mean, gain.low, gain.high))
     return _unbroken(f"{mean} % [{low}, {high}]")
 
 
 def enumerated(parts: Iterable[str]) -> str:
-    """Return the parts as a list in prose, such as `a, b and c`."""
+    """Join the parts to a text such as `a, b and c`."""
     *first, last = parts
     return f"{', '.join(first)} and {last}" if first else last
 

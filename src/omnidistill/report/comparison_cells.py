@@ -1,4 +1,4 @@
-"""The rows of a comparison table and the text of their cells. All table layouts use this module."""
+"""The rows and cells of a comparison table. All table layouts use this module."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DEFAULT_LEVELS = ["R@1", "R@5", "R@10"]  # used if every row failed
 
 @dataclass(frozen=True)
 class Cell:
-    """The text of a table cell. If `best`, it is shown in bold; if `tied`, it is followed by a dagger."""
+    """The text of a table cell. A text is bold if `best` is True, and has a dagger if `tied` is True."""
 
     text: str
     best: bool = False
@@ -27,16 +27,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Block:
-    """A block of table rows under a common heading; an empty heading is not shown."""
+    """A block of table rows with a common heading. An empty heading is not shown."""
 
     heading: str
     rows: tuple[tuple[Cell, ...], ...]
 
 
 class ComparisonCells:
-    """The rows of a comparison, sorted by group with baselines first, and the text of their cells.
+    """The rows of a comparison and their cells.
 
-    A group consists of the rows with the same size or the same budget.
+    A group contains the rows with the same size or budget. The rows are sorted by group; baselines come first.
     """
 
     def __init__(self, comparison: Comparison) -> None:
@@ -59,21 +59,21 @@ class ComparisonCells:
                     self._best[key] = max(_as_shown(of_row.mean), self._best.get(key, 0.0))
 
     def label(self, row: ComparisonRow) -> str:
-        """Return the label of a row. If another row in its group has the same label, append the name of the row."""
+        """Return the label of a row, with its name in brackets if another row of the group has the same label."""
         return row.label if self._namesakes[row.label, row.group] == 1 else f"{row.label} ({row.name})"
 
     def full_label(self, row: ComparisonRow) -> str:
-        """Return the label of a row, followed by the size or budget of the row if there is one."""
+        """Return the label of a row, with its size or budget if it has one."""
         return self.label(row) + ("" if row.group is None else f", {self.heading(row.group)}")
 
     def heading(self, group: int, of: str = " of the bytes") -> str:
-        """Return the heading of a group: its size in rows, or its budget in bytes."""
+        """Return the heading of a group, such as "100 rows" or "1 % of the bytes (64 kB)"."""
         if not self.comparison.by_budget:
             return rows_label(group)
         return f"{100 * self.comparison.share(group):.3g} %{of} ({human_bytes(group)})"
 
     def recall(self, row: ComparisonRow, direction: str, k: str, spread: bool = True) -> Cell:
-        """Return the cell for a row's recall at level `k`; `spread` adds the standard deviation."""
+        """Return the cell for the recall of a row at level `k`, with its standard deviation if `spread` is True."""
         if row.recall is None:
             return Cell(FAILED)
         recall = row.recall[direction][k]
@@ -83,9 +83,10 @@ class ComparisonCells:
         return Cell(text, best, difference is not None and difference.low <= 0 <= difference.high)
 
     def by_group(self, build: Callable[[ComparisonRow], list[str | Cell]]) -> tuple[Block, ...]:
-        """Return one block of table rows per group. For each row, `build` returns the cells after the label.
+        """Return one block of table rows per group. With budgets, the label of a method contains its number of rows.
 
-        If the groups are budgets, the label of a method also states the number of rows in its set.
+        Args:
+            build: function that returns the cells after the label of a row.
         """
 
         def label(row: ComparisonRow) -> str:
@@ -104,9 +105,16 @@ class ComparisonCells:
     def by_columns(
         self, cell: Callable[[ComparisonRow, str], str | Cell], name: Callable[[ComparisonRow], str]
     ) -> tuple[Columns, tuple[Block, ...]]:
-        """Return the columns and rows of a table: one column per group and recall level, one row per name.
+        """Return a table with one column per group and recall level. Baselines come first.
 
-        Baselines come first. If a row has no group, its values are repeated in the columns of every group.
+        The values of a row that has no group are repeated for every group.
+
+        Args:
+            cell: function that returns the cell for a row and a recall level.
+            name: function that returns the first cell of a row. Rows with the same name become one table row.
+
+        Returns:
+            The headings of the columns, and the blocks of table rows.
         """
         groups: list[int | None] = [group for group in self.groups if group is not None]
         groups = groups or [None]
@@ -128,12 +136,12 @@ class ComparisonCells:
 
 
 def row_cells(*cells: str | Cell) -> tuple[Cell, ...]:
-    """Return a table row; strings are converted to cells without formatting."""
+    """Return a table row. Strings are converted to plain cells."""
     return tuple(Cell(cell) if isinstance(cell, str) else cell for cell in cells)
 
 
 def rows_label(size: int) -> str:
-    """Return a number of rows as text, such as `1,000 rows`."""
+    """Format a number of rows as text, such as `1,000 rows`."""
     return "1 row" if size == 1 else f"{size:,} rows"
 
 

@@ -75,7 +75,7 @@ class ComparisonRow(JsonContent):
         kind: "method", or "reference" for a baseline.
         size: number of rows of the set.
         budget: size limit in bytes from which the number of rows was derived; None if there is no limit.
-        recall, metrics, gain_retained: scores over the runs with all seeds; None if every run failed.
+        recall, metrics, gain_retained: scores over all runs; None if every run failed.
         gain_retained_best: gain retained relative to the best heads trained on all rows; None if the comparison does
             not include these heads.
         difference_to_best: paired difference in recall to the best method in the group; None for the best method itself
@@ -130,7 +130,7 @@ class ComparisonRow(JsonContent):
         return (self.gain_retained or {}).get(level)
 
     def gain_of_best(self, level: str) -> Interval | None:
-        """Return the gain retained at a level, relative to the best heads trained on all rows; None if undefined."""
+        """Return the gain of best at a recall level; None if it is not defined."""
         return (self.gain_retained_best or {}).get(level)
 
     def difference(self, level: str) -> Interval | None:
@@ -186,7 +186,7 @@ class Comparison(JsonContent):
 
     @property
     def has_best(self) -> bool:
-        """Whether gain retained was also computed relative to the best heads trained on all rows."""
+        """Whether any row has a gain of best (the gain retained relative to the best heads trained on all rows)."""
         return any(row.gain_retained_best is not None for row in self.rows)
 
     @property

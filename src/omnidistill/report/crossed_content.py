@@ -1,12 +1,13 @@
-"""The content of a crossed table: recall of every set with every recipe and model, and what it is compared with.
+"""The content of a crossed table: recall, improvement and gain retained of every set with every recipe and model.
 
-For recall r of a cell, with the same model (and recipe) throughout,
+For a cell with recall r,
 
     improvement     r - r_random                      r_random: random rows of the same size
     gain retained   (r - r_zero) / (r_full - r_zero)  r_full: InfoNCE on all rows; r_zero: before training
 
-r_zero is the recall of the pre-trained heads, cut to the width of the model, also for random starts. For a network it
-is the recall of its random weights. All values are fractions; None where a value is undefined or missing.
+All terms use the model of the cell, and r_random also uses its recipe. For linear heads, r_zero is the recall of the
+pre-trained heads, cut to the width of the model, even if the model starts from random heads. For a network, r_zero is
+the recall of its random initial weights. All values are fractions. Undefined and missing values are None.
 """
 
 from __future__ import annotations
@@ -28,15 +29,17 @@ class CrossedCell(JsonContent):
     """One cell.
 
     Attributes:
-        part: "table", "robustness" (columns are changes to the recipe) or "mismatch" (columns are shares of pairs).
+        part: "table" (columns are models), "robustness" (changes to the recipe) or "mismatch" (shares of mismatched
+            groups).
         set: name of the set, or "all rows".
         recipe: name of the recipe.
-        column: name of the column: the model, or the change.
+        column: name of the column.
         model: name of the model.
         recall: mean recall over directions; None if the cell failed.
-        improvement: difference to random rows of the same size; None if there are none.
-        gain_retained: gain as a share of the gain from all rows.
-        any_start: whether the recipe needs no start, so all starts of a width share the result.
+        improvement: see the module docstring; None if there are no random rows of the same size.
+        gain_retained: see the module docstring.
+        any_start: whether the recipe does not use initial heads, so that all linear heads of the same width have this
+            result.
         seconds: time to choose settings and train.
         settings: settings that validation chose, or the recipe.
         error: why the cell failed; None if it did not.
@@ -57,7 +60,7 @@ class CrossedCell(JsonContent):
 
 
 class CrossedReference(JsonContent):
-    """References of a model: recall before training and after training on all rows; None if the training failed."""
+    """Recall of a model before training (`zero`) and after training on all rows (`full`); None if training failed."""
 
     model: str
     zero: Values | None
@@ -65,7 +68,7 @@ class CrossedReference(JsonContent):
 
 
 class CrossedSet(JsonContent):
-    """A set: number of stored rows, size in bytes, and seconds to distil it; None if it failed."""
+    """A set: number of stored rows, size in bytes, and seconds to distil it; None if distillation failed."""
 
     name: str
     rows: int | None
@@ -83,10 +86,10 @@ class CrossedContent(JsonContent):
         heads: fingerprint of the pre-trained heads.
         data: the dataset.
         seed: the seed.
-        levels: recall levels.
+        levels: names of the recall metrics, such as "R@1".
         sets: the sets.
-        references: the references, one per model.
-        cells: the cells of all parts.
+        references: recall of each model before training and after training on all rows.
+        cells: the cells of all tables.
         protocol: sentences about how the numbers were obtained.
     """
 
@@ -110,6 +113,10 @@ class CrossedContent(JsonContent):
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any], where: str) -> CrossedContent:
-        """Create the content from that of a crossed.json. Raises InputError if a field is missing or invalid."""
+        """Restore the content from the JSON object in a file crossed.json.
+
+        Raises:
+            InputError: a field is missing or invalid.
+        """
         cls.require_schema(tree, SCHEMA, where)
         return super().from_json({name: value for name, value in tree.items() if name != "schema"}, where)

@@ -1,8 +1,8 @@
 """An HTML page with the tables of a crossed table as heat maps; self-contained, without scripts.
 
-The shade of a cell shows its value at the first recall level: gain retained from 0 to 100 %, other measures from the
-smallest to the largest value of the table. Texts from the data are escaped; a content security policy allows only the
-page's own style.
+The shade of a cell shows its value for the first recall metric. The scale is 0 to 100 % for gain retained, and the
+smallest to the largest value in the table for other measures. Texts from the data are escaped, and a content security
+policy allows only the page's own style.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from omnidistill.report.run_table import human_bytes
 
 @dataclass(frozen=True)
 class _Table:
-    """A table with the text and shade (None: no value) of every cell."""
+    """A table with the text and the shade of every cell. The shade of a cell without a value is None."""
 
     title: str
     columns: tuple[str, ...]
@@ -26,7 +26,7 @@ class _Table:
 
 
 def render_crossed(content: CrossedContent) -> str:
-    """Return the page as HTML; the same content gives the same bytes."""
+    """Return the page as HTML. The same content gives the same bytes."""
     environment = page_environment()
     assert environment.loader is not None
     style, _, _ = environment.loader.get_source(environment, "page.css")

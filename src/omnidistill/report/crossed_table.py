@@ -1,4 +1,4 @@
-"""The tables of a crossed table: one per part and measure, with the rows recipe and set, as Markdown or for a page."""
+"""Convert the content of a crossed table to tables, and format the tables as Markdown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ANY_START = "="
 
 @dataclass(frozen=True)
 class CrossedRow:
-    """A row of a table: recipe, set, and a cell for every column (None where there is no cell)."""
+    """A table row for one recipe and set, with one cell per column. A cell is None if it does not apply."""
 
     recipe: str
     set: str
@@ -32,14 +32,14 @@ class CrossedRow:
 
 @dataclass(frozen=True)
 class CrossedView:
-    """One table.
+    """A table that shows one measure for one part of a crossed table.
 
     Attributes:
-        part: the part of the content.
+        part: "table", "robustness" or "mismatch".
         measure: "recall", "gain_retained" or "improvement".
-        title: title with the unit.
+        title: title, including the unit of the values.
         columns: names of the columns.
-        rows: the rows.
+        rows: the table rows.
     """
 
     part: str
@@ -49,12 +49,12 @@ class CrossedView:
     rows: tuple[CrossedRow, ...]
 
     def values(self, cell: CrossedCell) -> Values | None:
-        """Return the values of the measure."""
+        """Return the values of the table's measure in a cell, by recall level; None if there are none."""
         values: Values | None = getattr(cell, self.measure)
         return values
 
     def text(self, cell: CrossedCell | None, levels: Sequence[str]) -> str:
-        """Return the values at all levels as one text, such as "24.1/39.3/46.3"."""
+        """Return the text of a cell: the values at all recall levels, such as "24.1/39.3/46.3"."""
         if cell is None:
             return ABSENT
         if cell.error is not None:
@@ -74,7 +74,7 @@ class CrossedView:
 
 
 def crossed_views(content: CrossedContent) -> list[CrossedView]:
-    """Return the tables of a crossed table that have cells, in order."""
+    """Return all non-empty tables of a crossed table."""
     views = []
     for (part, measure), title in _TITLES.items():
         cells = [cell for cell in content.cells if cell.part == part]
@@ -92,7 +92,7 @@ def crossed_views(content: CrossedContent) -> list[CrossedView]:
 
 
 def reference_rows(content: CrossedContent) -> list[tuple[str, str, str]]:
-    """Return (model, recall before training, recall after InfoNCE on all rows) of every model, as text in percent."""
+    """Return (name, recall before training, recall after InfoNCE on all rows) of every model, as text."""
     return [
         (each.model, _recall(each.zero, content.levels), _recall(each.full, content.levels))
         for each in content.references
@@ -100,7 +100,7 @@ def reference_rows(content: CrossedContent) -> list[tuple[str, str, str]]:
 
 
 def to_markdown(content: CrossedContent) -> str:
-    """Return all tables in GitHub-flavoured Markdown, followed by notes. The text ends with a newline."""
+    """Return all tables and notes as GitHub-flavoured Markdown."""
     parts = []
     for view in crossed_views(content):
         lines = [["recipe", "set", *view.columns], ["---", "---", *["---:"] * len(view.columns)]]
@@ -116,7 +116,7 @@ def to_markdown(content: CrossedContent) -> str:
 
 
 def notes(content: CrossedContent) -> list[str]:
-    """Return the sentences below the tables: the protocol, and why cells failed."""
+    """Return the notes below the tables: sentences about the protocol, and the errors of failed cells."""
     errors = dict.fromkeys(
         f"{cell.set} / {cell.recipe} / {cell.column}: {' '.join(cell.error.split())}"
         for cell in content.cells

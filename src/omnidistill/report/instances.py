@@ -46,7 +46,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Trace:
-    """A synthetic row in one modality.
+    """Description of a synthetic row in one modality.
 
     Attributes:
         nearest: the training items nearest to the row.
@@ -59,9 +59,12 @@ class Trace:
 
 @dataclass(frozen=True)
 class Instance:
-    """A synthetic row: its number, the id of the real row that initialised it (None if unknown), and its traces.
+    """Description of a synthetic row.
 
-    There is one trace per modality, with the items nearest to the row.
+    Attributes:
+        index: number of the row.
+        start: id of the real row that initialised it; None if unknown.
+        traces: {modality: nearest training items, and difference to the initial row}.
     """
 
     index: int

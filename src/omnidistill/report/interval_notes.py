@@ -1,4 +1,4 @@
-"""Sentences about the variation (queries, sets or runs) that the intervals of a table cover."""
+"""Sentences about the variation (between queries, sets or runs) that the confidence intervals of a table cover."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from omnidistill.evaluation.intervals import Coverage
 from omnidistill.evaluation.run_scores import RunScores
 
 LabelledCoverage = tuple[str, Coverage]
-"""The label of a row, and what its intervals cover."""
+"""The label of a row, and the variation that its intervals cover."""
 
 
 def coverage_notes(methods: Iterable[LabelledCoverage], baselines: Iterable[LabelledCoverage]) -> list[str]:
-    """Return sentences on what the intervals of methods and of baselines cover; empty if this is not recorded."""
+    """Return sentences about the variation that the intervals of methods and of baselines cover.
+
+    Args:
+        methods: label and coverage of each method.
+        baselines: label and coverage of each baseline.
+    """
     notes = []
     of_methods, of_baselines = _by_coverage(methods), _by_coverage(baselines)
     if of_methods:
@@ -25,7 +30,10 @@ def coverage_notes(methods: Iterable[LabelledCoverage], baselines: Iterable[Labe
 
 
 def coverages(scores: RunScores) -> tuple[list[LabelledCoverage], list[LabelledCoverage]]:
-    """Return what the intervals of distilled sets and of baselines cover. Rows without a record of it are omitted."""
+    """Return the label and coverage of all distilled sets, and those of all baselines.
+
+    Rows whose coverage is not recorded are omitted, and so is the row "zero_shot".
+    """
     sets: list[LabelledCoverage] = []
     baselines: list[LabelledCoverage] = []
     for name, row in scores.rows.items():
@@ -35,7 +43,7 @@ def coverages(scores: RunScores) -> tuple[list[LabelledCoverage], list[LabelledC
 
 
 def covered(scores: RunScores) -> str:
-    """Return what the intervals of distilled sets cover, such as "queries only (one set)"; "" if not recorded."""
+    """Return the coverage of distilled sets as text, such as "queries only (one set)"; "" if it is not recorded."""
     sets = _by_coverage(coverages(scores)[0])
     return _listed(sets, "set") if sets else ""
 
@@ -48,7 +56,7 @@ def _by_coverage(rows: Iterable[LabelledCoverage]) -> dict[Coverage, list[str]]:
 
 
 def _listed(labels: dict[Coverage, list[str]], unit: str) -> str:
-    """Return what the intervals of most rows cover, followed by the rows whose intervals cover something else."""
+    """Return the most frequent coverage as text, followed by every other coverage with the labels of its rows."""
     (usual, _), *others = labels.items()
     return "; ".join([_described(usual, unit), *(f"{_named(of)}: {_described(each, unit)}" for each, of in others)])
 

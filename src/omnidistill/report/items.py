@@ -85,7 +85,7 @@ class EmojiItems:
     """Items of the bundled emoji dataset, with Noto drawings as pictures and without sounds."""
 
     def caption(self, name: str, modality: str) -> str:
-        """Return the written or spoken text; for an image, the spoken text and the variant (style) of the drawing."""
+        """Return the encoded text or the spoken name; for an image, the spoken name and the variant of the drawing."""
         texts = self._captions
         if modality != "image":
             return texts[modality][name]

@@ -98,7 +98,7 @@ class _SharedTables:
 
     Attributes:
         emphasised: indices of the table rows for distilled sets.
-        interval_covers: the variation that the intervals of these rows cover, as text.
+        interval_covers: the variation that the confidence intervals of these rows include, as text.
     """
 
     scores: TextTable | None = None
@@ -140,7 +140,7 @@ def _source(environment: Environment, name: str) -> Markup:
 
 
 def page_environment() -> Environment:
-    """Return the environment of all pages: their templates, with values escaped and missing values as errors."""
+    """Return the Jinja environment of all pages. It escapes values, and raises an error if a value is missing."""
     environment = Environment(
         loader=PackageLoader("omnidistill.report"),
         autoescape=True,

@@ -1,7 +1,7 @@
 """Data for the script of the page: captions and media of real items, and descriptions of the synthetic rows.
 
-The descriptions are called instances and refer to real items by number. The script builds HTML elements for the
-instances, a few at a time. It inserts captions as text, never as markup.
+The description of a synthetic row is called an instance, and refers to real items by number. The script builds the HTML
+elements for a few instances at a time. It inserts captions as text, never as markup.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ class ShownItems:
     _with_media: dict[int, None] = field(default_factory=dict)
 
     def number(self, items: Items, name: str, modality: str, with_media: bool = True) -> int:
-        """Return the number of an item in one modality. If any call sets `with_media`, `embed` includes its media."""
+        """Return the number of an item in one modality.
+
+        `embed` includes the media of an item if `with_media` was True in at least one call for this item.
+        """
         key = (id(items), name, modality)
         if key not in self._numbers:
             self._numbers[key] = len(self.texts)

@@ -1,4 +1,4 @@
-"""The facts of a run, as lists of (name, text) under headings: settings, recipe, floors, seconds, bytes, versions."""
+"""The facts of a run, as lists of (name, text) under headings such as "Recipe", "Seconds" and "Versions"."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def metric_rows(scores: RunScores) -> TextTable | None:
 
 
 def scoring_facts(scores: RunScores) -> list[str]:
-    """Return sentences on queries, galleries, bytes and intervals; an empty list for scores from version 0.1."""
+    """Return the notes below a table, on queries, galleries, bytes and intervals; [] for scores from version 0.1."""
     facts = gallery_facts(scores.gallery, scores.items, scores.undefined) if scores.items else []
     without = [row.label for row in scores.rows.values() if row.needs_start is False]
     facts += bytes_facts(scores.bytes.initial_heads, without)
@@ -95,7 +95,7 @@ def scoring_facts(scores: RunScores) -> list[str]:
 
 
 def bytes_facts(initial_heads: int | None, without: Sequence[str]) -> list[str]:
-    """Return sentences on which files the bytes in a table include; empty if `initial_heads` is None.
+    """Return sentences that explain which files the bytes in a table include; [] if `initial_heads` is None.
 
     Args:
         initial_heads: size of the files of the initial heads in bytes; None if it is not recorded.
@@ -103,10 +103,10 @@ def bytes_facts(initial_heads: int | None, without: Sequence[str]) -> list[str]:
     """
     if initial_heads is None:
         return []
-    other = f"; rows without them: {'; '.join(without)}" if without else ""
+    other = f", except for: {'; '.join(without)}" if without else ""
     return [
-        "Bytes: all files that a receiver needs to train, or to use heads; of all rows, the features in float32.",
-        f"+ initial heads ({human_bytes(initial_heads)}), which the rows share and need too{other}.",
+        "Bytes: all files that a receiver needs to train on a set or to use heads; for all rows, the float32 features.",
+        f"Not included: the initial heads ({human_bytes(initial_heads)}). A receiver needs them as well{other}.",
     ]
 
 

@@ -42,7 +42,7 @@ class ShownRanking:
 
 @dataclass(frozen=True)
 class ShownCase:
-    """A query, its retrieval direction, and one ranking for each compared row of the score table."""
+    """A query, its retrieval direction, and its results with the heads of each row in `COMPARED`."""
 
     query: ShownItem
     query_modality: str
@@ -52,7 +52,14 @@ class ShownCase:
 
 @dataclass(frozen=True)
 class ShownCases:
-    """Numbers of queries whose first positive improves, worsens or does not change in rank, and groups of cases."""
+    """Changes in the rank of the first positive, from the initial heads to the heads of the set, with examples.
+
+    Attributes:
+        rose: number of queries with a better rank.
+        fell: number of queries with a worse rank.
+        stayed: number of queries with the same rank.
+        groups: title and examples of each group of queries.
+    """
 
     rose: int
     fell: int
@@ -62,9 +69,13 @@ class ShownCases:
 
 @dataclass(frozen=True)
 class ShownSimilarity:
-    """A similarity matrix: a sentence, a heat map (PNG in base64) with its scale, and the largest entries.
+    """A similarity matrix.
 
-    The largest entries are tuples (value, row i, column j, caption of row i, caption of row j).
+    Attributes:
+        sentence: description of the matrix.
+        picture: heat map as PNG in base64; None if there is none.
+        scale: magnitude from which entries of the heat map are opaque, as text.
+        pairs: the largest entries, each as (value, row i, column j, caption of row i, caption of row j).
     """
 
     sentence: str
@@ -100,7 +111,7 @@ def run_sections(run: RunView, label: str, shown: ShownItems) -> RunSections:
     Args:
         run: the run.
         label: label of the run on the page.
-        shown: the real items of the page; items of this run are added.
+        shown: the real items of the page. The items of this run are added to it.
     """
     scores = run.scores
     sentences = [*(differences(scores) if run.scored else ()), matching(scores)]

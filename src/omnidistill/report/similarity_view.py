@@ -1,4 +1,7 @@
-"""Summary of a set's similarity matrix: a sentence and, if all entries are learned, a heat map and large entries."""
+"""Summary of a set's similarity matrix.
+
+It consists of a sentence and, if off-diagonal entries are learned, a heat map and the largest of these entries.
+"""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def check_objective(objective: Objective, *, num_modalities: Sequence[int] = (2,
     - `gradient` is the derivative of `value` with respect to the outputs. It is differentiable with respect to outputs
       and targets.
     - Permuting the instances permutes the gradient and does not change the value.
-    - Leading dimensions of outputs and targets are independent runs.
+    - Leading dimensions of outputs and targets index independent runs.
     - Arguments are not modified.
     - Value, gradient and the derivative of the gradient are finite for degenerate outputs (identical, orthogonal or
       zero embeddings, or a single instance), in float32 and float64.

@@ -1,4 +1,4 @@
-"""The contract of storages: stored rows equal the rows used in training, and every latent tensor has a gradient.
+"""Check that a storage satisfies its contract. Use it to test your own storages.
 
 Shapes: N stored rows, p_m feature width.
 """
@@ -18,15 +18,15 @@ _SHAPES = ((5, {"a": 7, "b": 12}), (1, {"b": 3, "a": 1}), (4, {"c": 33, "a": 8, 
 
 
 def check_storage(storage: RowForm) -> None:
-    """Check the contract of storages.
+    """Check that a storage satisfies the contract of storages.
 
-    - `init` returns float32 tensors that do not share memory with the rows.
-    - `expand` returns finite float32 rows that are differentiable with respect to every latent tensor. For N initial
-      rows, the number of returned rows is a multiple of N, and is the same for all modalities.
-    - `store` returns tensors with data types that can be saved. From these tensors, `load` restores bitwise the same
-      rows as `expand` returned.
-    - All four methods depend only on their arguments, and do not modify the arguments. Results are finite for rows of
-      zeros, constant rows, and rows with very large or very small values.
+    - `init` returns float32 tensors (the latent tensors), which do not share memory with the rows.
+    - `expand` returns float32 rows that are differentiable with respect to every latent tensor. For N initial rows, it
+      returns a multiple of N rows, the same number for all modalities.
+    - `store` returns tensors with data types that artifacts support. `load` restores from them bitwise the same rows
+      that `expand` returns.
+    - All four methods depend only on their arguments, and do not modify them.
+    - Results are finite, also for rows of zeros, constant rows, and rows with very large or very small values.
 
     Raises:
         AssertionError: a requirement is violated.
@@ -98,7 +98,7 @@ def _copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    """Return whether all tensors are bitwise equal."""
+    """Return whether both dicts have the same keys and bitwise equal tensors."""
     return one.keys() == other.keys() and all(_bits(tensor) == _bits(other[name]) for name, tensor in one.items())
 
 

@@ -1,8 +1,9 @@
 """Rank floor: a lower bound on the matching loss of any synthetic set of N rows.
 
-Let W_0 be the initial head, W_T the head of the student, and W* the head of the expert. Gradient steps on N rows X
-change a linear head only within the span of the rows, W_T - W_0 = A^T X. The update of the student therefore has rank N
-or less. Let s_1 >= s_2 >= ... be the singular values of the expert's update D = W* - W_0. By the Eckart-Young theorem,
+Let W_0 be the initial head, W_T the head of the student, and W* the head of the expert. Gradient steps on the rows X
+change a linear head only within the span of the rows: W_T - W_0 = A^T X. The update of the student therefore has at
+most rank N. Let s_1 >= s_2 >= ... be the singular values of the expert's update D = W* - W_0. By the Eckart-Young
+theorem,
 
     ||W_T - W*||^2 / ||D||^2  >=  floor_N  =  sum_{k>N} s_k^2 / sum_k s_k^2.
 
@@ -20,10 +21,10 @@ from omnidistill.core.errors import InputError, NotFiniteError
 
 
 def singular_values(difference: Float[Tensor, "d p"]) -> Float[Tensor, " k"]:
-    """Return the singular values of a head's update, in descending order, in float64.
+    """Return the singular values of the update of a head, in descending order, in float64.
 
-    The values are computed from the eigenvalues of the smaller Gram matrix. Values below about 5e-7 times the largest
-    value cannot be distinguished from rounding errors. They are set to zero, which changes a rank floor by less than
+    The values are computed from the eigenvalues of the smaller Gram matrix. Values that cannot be distinguished from
+    rounding errors (below about 5e-7 times the largest value) are set to zero. This changes a rank floor by less than
     1e-9.
 
     Raises:
@@ -45,16 +46,13 @@ def singular_values(difference: Float[Tensor, "d p"]) -> Float[Tensor, " k"]:
 
 
 def rank_floor(singular_values: Float[Tensor, " k"], rank: int) -> float:
-    """Return the rank floor: the lowest relative squared distance, in [0, 1], for an update of at most this rank.
+    """Return the rank floor in [0, 1], a lower bound on the matching loss for student updates of at most this rank.
 
     Raises:
         InputError: the rank is negative, or all singular values are zero.
     """
     if rank < 0:
-        raise InputError(
-            f"rank = {rank}: must be at least 0; pass the number of synthetic rows N, because the update of a head has "
-            "at most rank N"
-        )
+        raise InputError(f"rank = {rank}: must be at least 0; pass the number of synthetic rows")
     floors = _floors(singular_values)
     return float(floors[min(rank, len(floors) - 1)])
 
@@ -63,7 +61,7 @@ _NO_UPDATE = "the expert's head equals the initial head, so there is no update t
 
 
 def _floors(singular_values: Float[Tensor, " k"]) -> Float[Tensor, " k+1"]:
-    """Return the rank floors for the ranks 0 to k in descending order. The first is exactly 1, the last exactly 0."""
+    """Return the rank floor for every rank from 0 to k. The first value is exactly 1, and the last is exactly 0."""
     values = singular_values.double().sort().values
     largest = values[-1] if len(values) else 0.0
     if largest == 0:

@@ -78,4 +78,4 @@ def test_without_workers_items_are_prepared_when_asked_for() -> None:
 @pytest.mark.parametrize("item", [Item(" "), Bad("no such row")])
 def test_what_cannot_be_prepared_says_why(item: Item | Bad) -> None:
     [(_, found)] = Preparation({"text": Letters()}, 0, 1).run([Job(0, "text", item)])
-    assert found in (Bad("the text is empty"), Bad("no such row"))
+    assert found in (Bad("the text is empty; add text or remove the item"), Bad("no such row"))

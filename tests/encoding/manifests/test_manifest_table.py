@@ -109,8 +109,8 @@ def test_a_manifest_above_its_files_still_leads_to_them(tmp_path, suffix):
         ({"start": -1}, r"column 'start': found -1\.0, expected a finite number of seconds, at least 0"),
         ({"end": "nan"}, "column 'end': found nan"),
         ({"end": "1e999"}, "column 'end': found inf"),
-        ({"start": 2, "end": 2}, r"column 'end': the end \(2\.0 s\) is not after the start \(2\.0 s\)"),
-        ({"end": 0}, r"column 'end': the end \(0\.0 s\) is not after the start"),
+        ({"start": 2, "end": 2}, r"column 'end': the end \(2\.0 s\) must be after the start \(2\.0 s\)"),
+        ({"end": 0}, r"column 'end': the end \(0\.0 s\) must be after the start"),
     ],
 )
 def test_a_bad_cell_is_named_with_file_row_and_column(tmp_path, row, names):

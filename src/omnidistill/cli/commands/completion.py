@@ -9,7 +9,7 @@ from omnidistill.cli.parser import CommandGroup
 
 
 def add(group: CommandGroup) -> None:
-    """Add the `completion` command to a command group (a heading in the program's help)."""
+    """Add the `completion` command to a command group."""
     parser = group.add_command(
         "completion",
         run,

@@ -11,7 +11,7 @@ from omnidistill.cli.parser import CommandGroup
 
 
 def add(group: CommandGroup) -> None:
-    """Add the `demo` command to a command group (a heading in the program's help)."""
+    """Add the `demo` command to a command group."""
     parser = group.add_command(
         "demo",
         run,

@@ -32,8 +32,8 @@ def add(group: CommandGroup) -> None:
         "--bytes",
         metavar="B",
         help="size of the synthetic set, instead of --size: in bytes (200000, 64kB, 1.5M) or in percent of the "
-        "training features (1%%). The set gets as many rows as fit. The default preset is then "
-        "anchor-coded, with entropy-coded rows",
+        "training features (1%%). The set gets as many rows as fit. With --bytes, the default preset is "
+        "anchor-coded",
     )
     parser.add_argument(
         "--experts", type=Path, metavar="BUFFER", help="folder of expert trajectories written by 'omnidistill experts'"

@@ -10,7 +10,7 @@ from omnidistill.cli.parser import CommandGroup
 
 
 def add(group: CommandGroup) -> None:
-    """Add the `heads` command to a command group (a heading in the program's help)."""
+    """Add the `heads` command to a command group."""
     parser = group.add_command(
         "heads",
         run,

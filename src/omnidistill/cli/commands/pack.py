@@ -57,7 +57,7 @@ def add(group: CommandGroup) -> None:
         default=False,
         metavar="MODALITIES",
         help="merge groups of the same split if they have an identical row in any modality, for example the same "
-        "image. To check only some modalities, list them: image,audio",
+        "image; pass MODALITIES (image,audio) to compare only these modalities",
     )
     parser.add_argument(
         "--drop-leaks",
@@ -66,9 +66,9 @@ def add(group: CommandGroup) -> None:
         const=True,
         default=False,
         metavar="MODALITIES",
-        help="drop leaked rows. A row of another split leaks if it is identical to a test row in any modality; a row "
-        "of the splits heads and train also leaks if it is identical to a remaining validation row. To check only "
-        "some modalities, list them: image,audio",
+        help="drop rows of the other splits that are identical to a test row in any modality, and rows of the splits "
+        "heads and train that are identical to a validation row; pass MODALITIES (image,audio) to compare only these "
+        "modalities",
     )
     add_preprocessing(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="SET", help="output folder")

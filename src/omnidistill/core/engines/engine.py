@@ -1,10 +1,10 @@
-"""The protocol for engines. An engine applies a task to every unit of work and yields the results as they finish.
+"""The protocol for engines. An engine calls a function (the task) for every unit of work.
 
     (task, units) --run--> Done, Done, ...             one `Done` object per finished unit
 
-Units are independent, except that a unit may have to wait for earlier units. A task writes the output of a unit to a
-folder. It either writes atomically or can resume from partial output, so it is safe to process a unit twice. A task
-returns only a small value.
+Units are independent, except that a unit may have to wait for earlier units. A task writes its output to a folder and
+returns only a small value. It must be safe to process a unit twice. A task therefore writes atomically, or it resumes
+from partial output.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Done(Generic[Result]):
     """A finished unit of work.
 
     Attributes:
-        number: position of the unit in the sequence given to `run`.
+        number: index of the unit in the sequence passed to `run`.
         result: function that returns the task's return value, or raises the exception that the task raised.
     """
 
@@ -39,15 +39,15 @@ class Engine(Protocol):
 
     @property
     def here(self) -> bool:
-        """Whether the engine processes units in this process, in order.
+        """Whether the engine processes the units in this process, in order.
 
-        If it does, the task may be a closure and may report progress. Otherwise the task must be picklable. Each worker
-        process then loads one copy of the task and uses this copy for all units that it processes.
+        If True, the task may be a closure and may report progress. If False, the task must be picklable. Each worker
+        process then unpickles the task once and calls it for all its units.
         """
         ...
 
     def at_once(self, helpers: int = 0) -> int:
-        """Return how many units the engine processes in parallel. Call it inside the `with` block.
+        """Return the number of units that the engine processes in parallel. Call it inside the `with` block.
 
         Args:
             helpers: number of helper processes per unit; see `run`.
@@ -62,13 +62,13 @@ class Engine(Protocol):
         after: Mapping[int, Sequence[int]] | None = None,
         helpers: int = 0,
     ) -> Generator[Done[Result], None, None]:
-        """Process every unit once, and yield each unit when it is finished.
+        """Call the task for every unit, and yield a `Done` object whenever a unit is finished.
 
         Args:
-            task: called with each unit.
+            task: function of one unit.
             units: units of work.
-            after: {number of a unit: numbers of earlier units that it waits for}. If one of the earlier units raises
-                an exception, the waiting unit may raise the same exception.
+            after: {index of a unit: indices of earlier units that it waits for}. If an earlier unit raises an
+                exception, the waiting unit may raise the same exception.
             helpers: number of helper processes that each unit keeps busy, in addition to its compute threads.
         """
         ...

@@ -1,4 +1,4 @@
-"""The local engine, which processes units one after another in this process."""
+"""The local engine, which processes units of work one after another in this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omnidistill.core.errors import InputError
 
 @engines.register("local")
 def local_engine(address: str | None = None, device: str = "cpu") -> LocalEngine:
-    """Process units in this process, one after another.
+    """Return an engine that processes units of work in this process, one after another.
 
     Raises:
         InputError: an address is given.
@@ -23,12 +23,12 @@ def local_engine(address: str | None = None, device: str = "cpu") -> LocalEngine
 
 
 class LocalEngine:
-    """Processes units in order, in this process."""
+    """Processes units of work in order, in this process."""
 
     here = True
 
     def at_once(self, helpers: int = 0) -> int:
-        """Return 1."""
+        """Return 1, because units are processed one after another."""
         return 1
 
     def run(
@@ -39,7 +39,7 @@ class LocalEngine:
         after: Mapping[int, Sequence[int]] | None = None,
         helpers: int = 0,
     ) -> Generator[Done[Result], None, None]:
-        """Process one unit each time the generator advances. Units run in order, so `after` always holds."""
+        """Process one unit each time the generator advances. `after` is not needed, because units run in order."""
         for number, unit in enumerate(units):
             yield Done(number, _outcome(task, unit))
 

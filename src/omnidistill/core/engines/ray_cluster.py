@@ -149,7 +149,7 @@ class RayEngine:
         return address if address.startswith("ray://") else f"ray:{address}".rstrip(":")
 
     def _cpus(self, ray: Any, helpers: int) -> int:
-        """Return how many CPUs a unit reserves: one per thread and helper, but no more than the largest machine has."""
+        """Return the CPUs per unit: one per thread and helper process, but at most those of the largest machine."""
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if self.gpus and self._owns_connection and self.address is None and not any("GPU" in each for each in machines):
             raise InputError(
@@ -176,7 +176,10 @@ class RayEngine:
 
 @dataclass(frozen=True)
 class _Context:
-    """Settings of this process that workers copy. `token` identifies a task, so that a worker loads it only once."""
+    """Working directory and number of threads, which workers take over from this process.
+
+    `token` identifies the task, so that a worker loads it only once.
+    """
 
     token: str
     folder: str

@@ -40,7 +40,7 @@ class Outer(Protocol):
         ...
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Draw the initial heads and the target for an iteration; random numbers come from the named streams."""
+        """Draw the initial heads and the target for an iteration. All random numbers come from `streams`."""
         ...
 
     def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " k"]:
@@ -66,14 +66,14 @@ class Material:
 
 
 class OuterObjective(Component):
-    """Settings of an outer objective."""
+    """Base class for the settings of outer objectives."""
 
     uses_experts: ClassVar[bool] = False
     """Whether `bind` needs an expert buffer."""
 
     @abstractmethod
     def bind(self, material: Material) -> Outer:
-        """Return the objective, bound to the data, heads and experts in `material`."""
+        """Return an `Outer` that uses the data, heads and experts in `material`."""
 
     @property
     def last_epoch(self) -> int:

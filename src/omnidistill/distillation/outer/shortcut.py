@@ -1,11 +1,12 @@
-"""Shortcut trajectories (PTM-ST, Guo et al. 2026, arXiv 2603.25388): match the line from an expert's start to its end.
+"""Shortcut trajectories (PTM-ST, Guo et al. 2026, arXiv 2603.25388): match a straight line instead of the expert.
 
-W(s) is a head of the expert after epoch s, and K is the last epoch. At epoch t, the line from W(0) to W(K) reaches the
-point (1 - b_t) W(0) + b_t W(K). Here b_t is the share of its path that the expert has covered by epoch t:
+W(s) is a head of the expert after epoch s, and K is the last epoch. The head W(t) is replaced by the point
+(1 - b_t) W(0) + b_t W(K) on the line from W(0) to W(K). Here b_t is the fraction of the length of the expert's path
+that lies before epoch t:
 
     b_t = sum_{s < t} ||W(s+1) - W(s)|| / sum_{s < K} ||W(s+1) - W(s)||
 
-Every head has a separate line and separate shares b_t.
+The line and b_t are computed separately for the head of each modality.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from omnidistill.training.rollout import Target
 
 @dataclass(frozen=True)
 class ShortcutMatching(TrajectoryMatching):
-    """Match the straight line between an expert's first and last heads, traversed at the pace of the expert."""
+    """Match the straight line from an expert's initial heads to its final heads (see the module docstring)."""
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Draw an expert and two epochs as in trajectory matching, but take the heads from the straight line."""
+        """Draw an expert and two epochs. Return the heads at these epochs, taken from the straight line."""
         expert, first, last = self._draw(iteration, streams)
         begin, end = self._heads(expert, 0), self._heads(expert, self.buffer.num_epochs)
         pace = self._pace(expert)
@@ -38,10 +39,10 @@ class ShortcutMatching(TrajectoryMatching):
         return Episode(start, Target(difference, share.square() * self._squared_distances(expert)[:, 0, -1]))
 
     def floor(self, rank: int) -> None:
-        """Return None: no lower bound on the loss is known, because no singular values are stored for the line."""
+        """Return None. The rank floor needs singular values, and none are stored for the straight line."""
 
     def _pace(self, expert: int) -> Float[Tensor, "M S"]:
-        """Return, for every head and epoch, the share of the expert's path covered by then, from 0 to 1."""
+        """Return b_t in [0, 1] for every head and epoch t (see the module docstring)."""
         lengths = self._squared_distances(expert).diagonal(offset=1, dim1=-2, dim2=-1).sqrt()
         travelled = torch.nn.functional.pad(lengths.cumsum(-1), (1, 0))
         return travelled / travelled[:, -1:]
@@ -49,7 +50,7 @@ class ShortcutMatching(TrajectoryMatching):
 
 @outer_objectives.register("shortcut")
 class ShortcutObjective(TrajectoryObjective):
-    """Match the straight line from the first to the last heads of each expert."""
+    """Match the straight line from the initial heads to the final heads of each expert."""
 
     cites: ClassVar[tuple[str, ...]] = ("mtt", "mtt-vl", "ptm-st")
 

@@ -1,13 +1,13 @@
 """The task loss as an outer objective: the contrastive loss of the trained student on real rows.
 
-After T steps on the synthetic rows X (N x p), a head of the student is W_T = W_0 + A_T^T X, where W_0 is the initial
-head and A_T (N x d) is a matrix of coefficients (see `training.rollout`). Its outputs on real rows X~ are
-Y = X~ W_0^T + (X~ X^T) A_T, so the loss can be differentiated exactly through all T steps. This objective optimises the
-downstream task directly and needs no experts. For the outputs Y_1 .. Y_M of all M modalities, the loss is
+After T steps on the synthetic rows X (N x p), a head of the student is W_T = W_0 + A_T^T X. Here W_0 is the initial
+head and A_T (N x d) is a matrix of coefficients (see `training.rollout`). The outputs of the head on real rows X~ are
+Y = X~ W_0^T + (X~ X^T) A_T. The loss is therefore differentiated exactly through all T steps. For the outputs
+Y_1 .. Y_M of all M modalities on a batch of training rows, the loss is
 
-    L = InfoNCE(Y_1 .. Y_M; rows of one group are positives)        on a batch of training rows
+    L = InfoNCE(Y_1 .. Y_M; rows of one group are positives).
 
-Batches are drawn without replacement.
+This objective optimises the downstream task directly and needs no experts. Batches are drawn without replacement.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TASK = "task/infonce"
 
 @dataclass(frozen=True)
 class TaskLoss:
-    """InfoNCE of the trained student on random real rows; every student starts from the same heads."""
+    """InfoNCE of the trained student on random training rows. Every student starts from the same initial heads."""
 
     train: FeatureSet
     start: Heads
@@ -44,13 +44,14 @@ class TaskLoss:
     terms: tuple[str, ...] = field(default=(TASK,), init=False)
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Return the initial heads, and the real rows for this iteration as the target."""
+        """Return the initial heads of the student, and the indices of the real rows for this iteration."""
         return Episode(self.start, self.batch(iteration, streams))
 
     def batch(self, iteration: int, streams: Streams) -> Int[Tensor, " B"]:
-        """Return the row indices for an iteration, which are the next slice of a random order of all rows.
+        """Return the row indices for an iteration.
 
-        When fewer rows remain than a batch needs, a new random order is drawn.
+        Batches are consecutive slices of a random order of all rows. When fewer rows remain than a batch needs, a new
+        random order is drawn.
         """
         size = min(self.num_rows, len(self.train))
         order, piece = divmod(iteration, len(self.train) // size)
@@ -58,11 +59,11 @@ class TaskLoss:
         return rows.to(self.train.device)
 
     def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, 1]:
-        """Return the loss as a single term."""
+        """Return the loss, as a tensor with one element."""
         return self.on(endpoint, episode.target).unsqueeze(0)
 
     def on(self, endpoint: Endpoint, rows: Int[Tensor, " B"]) -> Float[Tensor, ""]:
-        """Return the loss of the student on these rows."""
+        """Return the loss of the student on the training rows with these indices."""
         outputs = stack(endpoint.outputs({name: self.train.features[name][rows] for name in self.start}))
         targets = shared_groups(self.train.group_codes[rows]).to(outputs.dtype)
         return InfoNCE(tau=self.tau).value(outputs, targets)
@@ -70,13 +71,13 @@ class TaskLoss:
 
 @lru_cache(maxsize=1)
 def _order(num_rows: int, seed: int, number: int) -> Int[Tensor, " n"]:
-    """Return a random order of all rows; each `number` gives another order. The latest order is cached."""
+    """Return a random permutation of the row indices, which depends on `seed` and `number`."""
     return torch.randperm(num_rows, generator=Streams(seed)[f"task/order/{number}"], device="cpu")
 
 
 @dataclass(frozen=True)
 class WithTask:
-    """Another outer objective, plus the weighted task loss as an additional term."""
+    """The sum of another outer objective and the weighted task loss."""
 
     other: Outer
     task: TaskLoss
@@ -84,16 +85,16 @@ class WithTask:
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """Names of all terms: those of the other objective, then that of the task loss."""
+        """Names of all loss terms: the terms of the other objective, then the task loss."""
         return (*self.other.terms, *self.task.terms)
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Return the episode of the other objective, with the real rows added to its target."""
+        """Return the episode of the other objective, with the indices of the real rows added to its target."""
         episode = self.other.episode(iteration, streams)
         return Episode(episode.start, (episode.target, self.task.batch(iteration, streams)))
 
     def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " k"]:
-        """Return the terms of the other objective and the weighted task loss."""
+        """Return all loss terms: the terms of the other objective, then the weighted task loss."""
         target, rows = episode.target
         others = self.other.loss(endpoint, Episode(episode.start, target))
         return torch.cat([others, self.weight * self.task.on(endpoint, rows).unsqueeze(0)])
@@ -101,7 +102,7 @@ class WithTask:
 
 @outer_objectives.register("task")
 class TaskObjective(OuterObjective):
-    """InfoNCE of the trained student on real rows; needs no experts."""
+    """InfoNCE of the trained student on real rows. Needs no experts."""
 
     cites: ClassVar[tuple[str, ...]] = ("mtt",)
 
@@ -111,5 +112,5 @@ class TaskObjective(OuterObjective):
     """Temperature of InfoNCE."""
 
     def bind(self, material: Material) -> TaskLoss:
-        """Return the task loss on the training rows."""
+        """Create the task loss for the training rows and initial heads in `material`."""
         return TaskLoss(material.train, material.start, self.rows, self.tau)

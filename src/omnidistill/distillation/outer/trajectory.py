@@ -32,12 +32,12 @@ from omnidistill.training.rollout import Endpoint, Target
 
 @dataclass(frozen=True)
 class TrajectoryMatching:
-    """Match expert trajectories. Experts are sampled without replacement, in a new random order each round.
+    """Matching loss for a run. Every round uses each expert once, in a new random order.
 
     Attributes:
         buffer: the expert trajectories.
         num_expert_epochs: number of epochs between start and target; None: up to the last epoch of each expert.
-        max_start_epoch: start epochs are below this number.
+        max_start_epoch: upper limit (exclusive) of the random start epoch.
         own_from: from this iteration on, only experts that start from the run's initial heads are used. None: all
             experts are used in every iteration.
         device: device of the run, to which the experts' heads are moved.
@@ -51,7 +51,7 @@ class TrajectoryMatching:
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """Names of the terms of the loss: one term per modality, with the name of the modality."""
+        """Names of the terms of the loss, which are the names of the modalities."""
         return self.buffer.modalities
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
@@ -62,15 +62,15 @@ class TrajectoryMatching:
         return Episode(start, Target(difference, self._squared_distances(expert)[:, first, last]))
 
     def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " M"]:
-        """Return the squared distance to the target heads for each modality, divided by its value before training."""
+        """Return, for each modality, the squared distance to the target heads, divided by its value before training."""
         target: Target = episode.target
         return endpoint.squared_distances(target) / target.squared_norms
 
     def floor(self, rank: int) -> dict[str, float] | None:
-        """Return a lower bound on the loss of each modality, which holds for any set of `rank` rows.
+        """Return a lower bound on the loss of each modality for any set of `rank` rows, averaged over start epochs.
 
-        The bound follows from the singular values of the first expert's head updates (Eckart-Young), and is averaged
-        over start epochs. It is None if the buffer stores singular values for a different number of epochs.
+        The bound follows from the singular values of the changes in the first expert's heads (Eckart-Young). The result
+        is None if the buffer stores singular values for a different number of epochs.
         """
         if self.buffer.spectrum_epochs != (self.num_expert_epochs or self.buffer.last_epochs[0]):
             return None
@@ -130,7 +130,7 @@ class TrajectoryObjective(OuterObjective):
         return self
 
     def bind(self, material: Material) -> Outer:
-        """Return the matching loss, with the task loss if its weight is not 0."""
+        """Return the matching loss, plus the weighted task loss if `task_weight` is not 0."""
         matching = self.matching(material)
         if not self.task_weight:
             return matching

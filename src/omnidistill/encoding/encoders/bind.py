@@ -1,7 +1,8 @@
 """ImageBind and LanguageBind as encoders, with weights from a folder that `convert` wrote.
 
-A feature is the input of the model's pretrained projection. An item has one feature per view, where a view is a crop or
-a short clip of the item. In ImageBind, a video has 15 views and a sound has 3 views. All other items have one view.
+Features are computed before the model's pretrained projection. An item has one feature per view, where a view is a
+crop or a short clip of the item. In ImageBind, a video has 15 views and a sound has 3 views. All other items have one
+view.
 
 The folder with the weights also contains the vocabulary for texts (CLIP's `merges.txt` or `tokenizer.json`).
 """
@@ -69,7 +70,7 @@ class BindTower(Lazy):
 
     @property
     def width(self) -> int:
-        """Width of a feature."""
+        """Number of values per feature."""
         return int(self.tower.head().shape[1])
 
     @property
@@ -92,7 +93,7 @@ class BindTower(Lazy):
 
     @cached_property
     def tokenizer(self) -> ClipTokenizer:
-        """Tokenizer with the vocabulary from the folder with the converted weights."""
+        """Tokenizer that uses the vocabulary in `source`."""
         return ClipTokenizer.from_file(Path(self.source))
 
     def prepare(self, item: Item) -> Tensor:
@@ -101,17 +102,17 @@ class BindTower(Lazy):
         return prepared if self.views > 1 else prepared[None]
 
     def truncates(self, item: Item) -> bool:
-        """Return whether the item is a text with more than 75 tokens."""
+        """Return whether the item is a text with more than 75 tokens, the maximum that the model reads."""
         return self.kind == "text" and self.tokenizer([item.text]).num_truncated > 0
 
     @torch.no_grad()
     def encode(self, batch: Shaped[Tensor, "n views ..."]) -> Float[Tensor, "n views width"]:
-        """Return the feature of each view, which is the input of the pretrained projection."""
+        """Return the features of all views, before the pretrained projection."""
         features: Tensor = self.tower.features(batch.flatten(0, 1).to(self.device))
         return features.float().cpu().view(len(batch), self.views, -1)
 
     def head(self) -> Float[Tensor, "d width"]:
-        """Return the pretrained projection."""
+        """Return the matrix of the pretrained projection."""
         matrix: Tensor = self.tower.head()
         return matrix.cpu()
 

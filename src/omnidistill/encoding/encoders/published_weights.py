@@ -1,7 +1,6 @@
-"""Read published weights, a state dict in a PyTorch or safetensors file, and check its keys and shapes.
+"""Read published weights from a PyTorch or safetensors file, and check their names and shapes.
 
-A PyTorch file is a pickle. It is read with `torch.load(weights_only=True)`, which accepts only tensors and plain
-containers, and executes no code.
+PyTorch files are read with `torch.load(weights_only=True)`, which does not execute code.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from omnidistill.io.artifacts import read_tensors
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a state dict on CPU. They are memory-mapped, so values are read only when they are used.
+    """Read a state dict from a file. The tensors are memory-mapped on the CPU.
 
     Raises:
         InputError: the file is missing or damaged, or contains anything other than a dict of tensors.
@@ -41,13 +40,13 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 def check_weights(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path, model: str) -> None:
-    """Check that `tensors` has the same keys and shapes as `expected`, and only floating-point values.
+    """Check that `tensors` has the same keys and shapes as `expected`, and contains only floating-point values.
 
     Args:
-        tensors: weights that were read from `path`.
-        expected: weights of the model; only their keys and shapes are used.
-        path: file or folder, for the error message.
-        model: name of the model, for the error message.
+        tensors: the weights to check.
+        expected: tensors with the expected keys and shapes. Their values are not used.
+        path: file or folder of the weights, for error messages.
+        model: name of the model, for error messages.
 
     Raises:
         InputError: a key is missing or unknown, or a tensor has the wrong shape or dtype. The message names the key.

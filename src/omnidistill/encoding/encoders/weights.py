@@ -66,7 +66,7 @@ def card_licence(folder: Path) -> str | None:
 
 
 def sha256_of(files: Sequence[Path]) -> str:
-    """Return a single sha256 (64 hex digits) for several files: the hash of their hashes, in the given order."""
+    """Return one sha256 (64 hex digits) for several files: the hash of the files' hashes, in the given order."""
     total = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:
@@ -94,5 +94,6 @@ def _from_hub(source: str) -> Path:
         return Path(hub.snapshot_download(name, revision=revision, allow_patterns=_PATTERNS))
     except Exception as error:  # the hub client, its HTTP library and the system raise many types of exceptions
         raise InputError(
-            f"{source}: the download from the Hugging Face Hub failed ({' '.join(str(error).split())[:200]})"
+            f"{source}: the download from the Hugging Face Hub failed ({' '.join(str(error).split())[:200]}); "
+            "check the name, the revision and the network connection"
         ) from error

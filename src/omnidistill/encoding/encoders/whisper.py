@@ -65,7 +65,7 @@ class Whisper(Lazy):
 
     @cached_property
     def model(self) -> Any:
-        """The model, which uses the same number of threads as torch."""
+        """The model. It runs with as many threads as torch."""
         whisper = require("ctranslate2", "small").models.Whisper
         threads = torch.get_num_threads()
         return whisper(str(self.folder), device="cpu", compute_type="int8", inter_threads=1, intra_threads=threads)

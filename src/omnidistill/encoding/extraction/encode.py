@@ -1,12 +1,12 @@
-"""Encode a manifest shard by shard: rows -> prepared items -> features. Finished shards are not encoded again.
+"""Encode the rows of a manifest, shard by shard. A shard is a block of consecutive rows.
 
     OUT/encoders.json   written first: fingerprints of the encoders, settings, and licences of the weights
     OUT/shards/NNNNN    one folder per shard, see the module `shards`
     OUT/encoded.json    written last: number of shards, number of encoded rows, bad items, number of truncated items
 
-To resume a run, encoders and settings must be unchanged. A resumed run reuses a shard if its rows have not changed. All
-items of a batch belong to the same shard, so an interruption does not change the result. Memory holds only one shard of
-features and a few batches of prepared items, whatever the number of rows.
+A resumed run must use the same encoders and settings. It reuses every finished shard whose rows have not changed. All
+items of a batch belong to the same shard, so an interruption does not change the result. The memory use does not depend
+on the number of rows: at most one shard of features and a few batches of preprocessed items are in memory.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Encoded:
 
     Attributes:
         folder: output folder, which contains the shards.
-        rows: number of encoded rows. A row is encoded only if all of its items can be encoded.
-        bad: the items that could not be encoded. Their rows are dropped.
-        cut: {modality: number of encoded rows whose item was truncated, because it is longer than the encoder reads}.
+        rows: number of encoded rows. A row is dropped if any of its items cannot be encoded.
+        bad: the items that could not be encoded.
+        cut: {modality: number of items that were truncated because they are too long for the encoder}.
         shards: number of shards.
     """
 
@@ -54,7 +54,7 @@ class Encoded:
     shards: int
 
     def lines(self, most: int = 10) -> list[str]:
-        """Return a report with one fact per line, including up to `most` bad items."""
+        """Return a text report. It lists at most `most` items that could not be encoded."""
         dropped = len({item.id for item in self.bad})
         bad = [f"bad    {item.id}, {item.modality}: {item.why}" for item in self.bad[:most]]
         more = [f"       and {len(self.bad) - most} more, see {self.folder / ENCODED}"] if len(self.bad) > most else []
@@ -75,11 +75,11 @@ def encode(
     progress: Progress | None = None,
     engine: Engine | None = None,
 ) -> Encoded:
-    """Encode the items of every row with the encoder for their modality, and save the features as shards in `out`.
+    """Encode the items of every row of a manifest, and save the features as shards in `out`.
 
-    To resume an interrupted run, repeat the call; the result is bit-identical. Rows with a bad item are dropped, and
-    the bad items are listed in the result. You may append rows to the manifest and repeat the call: unchanged shards
-    are reused.
+    To resume an interrupted run, repeat the call. The result is the same as without the interruption. Rows with an item
+    that cannot be encoded are dropped and listed in the result. You may append rows to the manifest and repeat the
+    call; unchanged shards are reused.
 
     Args:
         manifest: the rows to encode.
@@ -88,8 +88,8 @@ def encode(
         settings: encoding settings; None uses the defaults.
         limit: encode only the first `limit` rows; None encodes all rows.
         progress: shows the number of encoded items; None shows nothing.
-        engine: runs the encoding of the shards; None encodes all shards in this process. All engines give
-            bit-identical results.
+        engine: the engine that encodes the shards; None encodes them in this process. All engines give bit-identical
+            results.
 
     Raises:
         InputError: the encoders do not match the manifest (see `check_encoders`); the folder contains features from
@@ -124,8 +124,8 @@ def _encode_parts(
 ) -> None:
     """Encode the missing shards.
 
-    If the engine runs in this process, items of the next shard are prepared while the current shard is encoded. On any
-    other engine, each shard is a separate task.
+    If the engine runs in this process, items of the next shard are preprocessed while the current shard is encoded.
+    With any other engine, each shard is a separate task.
     """
     if engine.here:
         with shard_encoder.preparation:
@@ -149,14 +149,14 @@ def _parts(
 def _with_reports(
     prepared: Iterable[tuple[Job, Prepared]], report: Callable[[int, int], None]
 ) -> Iterator[tuple[Job, Prepared]]:
-    """Yield the (job, prepared item) pairs unchanged, and report each pair as one finished item."""
+    """Yield all pairs of `prepared`, and report the progress after each pair."""
     for job, result in prepared:
         report(1, isinstance(result, Bad))
         yield job, result
 
 
 def _reporter(progress: Progress) -> Callable[[int, int], None]:
-    """Return a function `report(items, bad_items)` that adds newly finished items to the displayed progress."""
+    """Return a function `report(items, bad_items)` that advances the progress by these numbers of items."""
     started_at, done, bad = time.monotonic(), 0, 0
 
     def report(items: int, bad_items: int) -> None:
@@ -169,7 +169,7 @@ def _reporter(progress: Progress) -> Callable[[int, int], None]:
 
 
 def _check_resumable(out: Path, encoders: Mapping[str, Encoder], settings: EncodeSettings) -> None:
-    """In a new folder, save the encoders and settings. In an existing folder, check that they equal the saved ones."""
+    """Save the encoders and settings in a new folder. In an existing folder, check that they are unchanged."""
     requested: dict[str, Any] = {
         "encoders": {modality: encoder.fingerprint() for modality, encoder in encoders.items()},
         "batch_size": settings.batch_size,
@@ -215,7 +215,7 @@ def _short(value: object) -> str:
 
 
 def _finish(out: Path, count: int) -> Encoded:
-    """Delete shards beyond the end of the manifest, write the summary `encoded.json`, and return its content."""
+    """Delete shards that are no longer in the manifest, write `encoded.json`, and return its content."""
     numbers = sorted(int(folder.name) for folder in (out / "shards").iterdir() if folder.name.isdigit())
     for number in numbers:
         if number >= count:

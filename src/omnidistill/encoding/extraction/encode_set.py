@@ -33,7 +33,7 @@ class EncodedSet:
 
     Attributes:
         data: the set.
-        encoded: number of encoded rows, list of bad items, and number of truncated items.
+        encoded: counts of encoded rows and truncated items, and the list of bad items.
         folder: folder of the set.
         licences: licence of each encoder's weights, by modality.
         heads: folder with the encoders' own projections; None if no encoder has one. Apply the projections only to

@@ -89,7 +89,7 @@ def estimate(
 
 
 def _startup_seconds(manifest: Manifest, row: Row, encoders: Mapping[str, Encoder], num_workers: int) -> float:
-    """Measure the seconds until all workers have started and each has prepared or rejected an item per modality."""
+    """Measure how long the workers take to start and to process one item per modality each, in seconds."""
     jobs = []
     for modality in encoders:
         with suppress(InputError):
@@ -147,7 +147,7 @@ def _prepare(
             wall, work = wall + time.monotonic() - wall_start, work + time.process_time() - work_start
     if not prepared:
         raise InputError(
-            f"encode: none of the {len(sample)} sampled rows could be encoded; "
-            f"last error, in modality {modality!r}: {reason}"
+            f"encode: none of the {len(sample)} sampled rows could be encoded; check the files in the manifest "
+            f"(last error, in modality {modality!r}: {reason})"
         )
     return prepared, _Duration(wall, work)

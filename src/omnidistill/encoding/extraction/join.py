@@ -1,7 +1,7 @@
 """Join shards into raw features or into a FeatureSet.
 
-The FeatureSet and the encoders' own projections are written to the folder that contains the shards. A shard is open
-only while its rows are being read, so the set may be larger than memory.
+The FeatureSet and the pretrained projections of the encoders are written to the folder that contains the shards. A
+shard is open only while its rows are being read, so the set may be larger than memory.
 
     OUT/manifest.json, tensors-....safetensors    the FeatureSet; commands then accept OUT as SET
     OUT/heads                                     the projection of each encoder that has one
@@ -104,9 +104,10 @@ def _read(out: Path, starts: Int[Tensor, " s"], name: str, rows: Int[Tensor, " k
 def save_encoded(
     out: Path, encoders: Mapping[str, Encoder], standardise: bool = True, centre: bool = True
 ) -> FeatureSet:
-    """Convert the shards in `out` to a FeatureSet, sorted by split, and save the encoders' own projections.
+    """Convert the shards in `out` to a FeatureSet with rows sorted by split, save it in `out`, and return it.
 
-    Both are saved in `out`. Apply the projections only to features that are neither standardised nor centred.
+    The pretrained projections of the encoders are saved in the subfolder `heads`. Apply them only to features that are
+    neither standardised nor centred.
 
     Raises:
         InputError: the encoding is not finished, a shard is damaged, or the features do not form a FeatureSet (because

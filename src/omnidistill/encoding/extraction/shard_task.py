@@ -27,7 +27,7 @@ from omnidistill.encoding.manifests.manifest import Manifest, Row
 
 @dataclass(frozen=True)
 class Part:
-    """The rows of one shard, their digest, and the folder of the shard."""
+    """A shard to encode: its number, its folder, its rows, and the digest of the rows from `digest_of`."""
 
     number: int
     folder: Path
@@ -50,11 +50,11 @@ class ShardEncoder:
         self.preparation = Preparation(self.encoders, self.settings.num_workers, ahead)
 
     def __call__(self, part: Part) -> int:
-        """Prepare, encode and save one shard; return its number of bad items. Raises the same errors as `shard`."""
+        """Prepare, encode and save one shard. Return the number of bad items. Raises the same errors as `shard`."""
         return self.shard(part, self.prepared([part]))
 
     def prepared(self, parts: Iterable[Part]) -> Iterator[tuple[Job, Prepared]]:
-        """Yield the prepared items of these shards, shard by shard and modality by modality."""
+        """Yield the prepared items of the given shards, sorted by shard, then by modality, then by row."""
         return self.preparation.run(
             Job(number, modality, self._item(row, modality))
             for part in parts
@@ -63,7 +63,7 @@ class ShardEncoder:
         )
 
     def shard(self, part: Part, prepared: Iterator[tuple[Job, Prepared]]) -> int:
-        """Encode and save one shard; return the number of bad items.
+        """Encode and save one shard. Return the number of bad items, which are items that could not be encoded.
 
         Args:
             part: the shard.
@@ -95,7 +95,7 @@ def _encode_shard(
     encoders: Mapping[str, Encoder],
     settings: EncodeSettings,
 ) -> Shard:
-    """Encode these rows and return them as a shard. `prepared` must yield the items of these rows next."""
+    """Encode these rows, and return them as a shard. The next items in `prepared` must be those of these rows."""
     bad: list[tuple[int, str, str]] = []
     cut: dict[str, list[int]] = {}
     features = {}

@@ -1,7 +1,7 @@
 """Manifests for benchmarks, built from their original annotation files, with the published splits.
 
-Annotations and videos may be anywhere in the folder. Each video is one item, with its frames, its sound and one text.
-Some videos are no longer available online. Missing videos are either dropped and reported, or cause an error.
+Annotations and videos may be in any subfolders. Each video is one item, which consists of its frames, its sound and one
+text. Some videos are no longer available online. Missing videos are dropped and reported, or they cause an error.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Recipe:
 
     Attributes:
         manifest: the manifest of the benchmark.
-        missing: ids of the videos that are missing in the folder.
-        notes: notes for the user.
+        missing: ids of the missing videos.
+        notes: facts about the manifest that the user should know, one line each.
     """
 
     manifest: Manifest
@@ -47,14 +47,14 @@ def build_recipe(name: str, folder: Path, missing: Missing = "drop", seed: int =
     """Build the manifest of a benchmark.
 
     Args:
-        name: name of the benchmark, a key of RECIPES.
-        folder: folder that contains the annotations and videos; it becomes the root of the manifest.
-        missing: what to do about missing videos: "drop" drops them, "fail" raises InputError.
-        seed: seed for the random subset (vggsound-s only).
+        name: name of the benchmark: "msrvtt-1ka", "didemo" or "vggsound-s".
+        folder: folder with the annotations and videos. Paths in the manifest are relative to this folder.
+        missing: how to handle missing videos: "drop" omits them, "fail" raises InputError.
+        seed: seed for the random subset of "vggsound-s"; not used for the other benchmarks.
 
     Raises:
-        InputError: the name is unknown; an annotation file is missing, exists twice, is damaged or does not list the
-            published number of videos; or all videos are missing.
+        InputError: the name is unknown; an annotation file is missing, exists twice, is damaged or has the wrong number
+            of videos; all videos are missing; or `missing` is "fail" and a video is missing.
     """
     if name not in RECIPES:
         raise InputError(f"recipe {name!r} does not exist; choose from {', '.join(RECIPES)}{nearest(name, RECIPES)}")
@@ -83,8 +83,8 @@ class _Clip:
         id: id of the item in the manifest.
         split: train, validation or test.
         text: caption or label.
-        names: possible file names of the video, with or without suffix.
-        end: end of the clip in seconds; None means the end of the file.
+        names: possible names of the video file, with or without suffix.
+        end: end of the clip, in seconds from the start of the video; None means the end of the file.
     """
 
     id: str
@@ -98,7 +98,7 @@ _Matches = tuple[list[tuple[_Clip, str]], tuple[str, ...], tuple[str, ...]]  # c
 
 
 class _Files:
-    """All files in a folder and its subfolders, indexed by name. Videos are also indexed by name without suffix."""
+    """Index of all files in a folder and its subfolders, by file name. Videos can also be found without suffix."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -110,7 +110,7 @@ class _Files:
                 self._stems[path.stem].append(path)
 
     def annotation(self, name: str) -> Path:
-        """Return the path of the annotation file with this name. Exactly one file must have the name."""
+        """Return the path of the annotation file with this name. Raise InputError unless there is exactly one."""
         paths = self._named.get(name, [])
         if len(paths) != 1:
             problem = f"{name} is missing" if not paths else f"{len(paths)} files are named {name}"
@@ -120,7 +120,7 @@ class _Files:
         return self.folder / paths[0]
 
     def video(self, clip: _Clip) -> str | None:
-        """Return the path of a clip's video, relative to the folder; None if it is missing."""
+        """Return the path of the video of a clip, relative to the folder; None if the video is missing."""
         for name in clip.names:
             paths = self._named.get(name) or self._stems.get(name) or self._stems.get(PurePosixPath(name).stem, [])
             if len(paths) > 1:
@@ -132,13 +132,13 @@ class _Files:
         return None
 
     def split(self, clips: list[_Clip]) -> tuple[list[tuple[_Clip, str]], tuple[str, ...]]:
-        """Return (clip, path of its video) for all clips with a video, and the ids of the clips without a video."""
+        """Find the videos. Return the clips that have a video, with its path, and the ids of the other clips."""
         paths = [(clip, self.video(clip)) for clip in clips]
         return [(clip, path) for clip, path in paths if path], tuple(clip.id for clip, path in paths if not path)
 
 
 def _msrvtt(files: _Files, seed: int) -> _Matches:
-    """Return the clips of MSR-VTT (Xu et al. 2016), split 1k-A (Yu et al. 2018), as listed by CLIP4Clip."""
+    """Return the clips of MSR-VTT (Xu et al. 2016) in split 1k-A (Yu et al. 2018), from the lists of CLIP4Clip."""
     train_path, test_path = files.annotation("MSRVTT_train.9k.csv"), files.annotation("MSRVTT_JSFUSION_test.csv")
     train, test = read_table(train_path), read_table(test_path)
     captions: dict[str, tuple[int, str]] = {}
@@ -168,7 +168,7 @@ def _msrvtt(files: _Files, seed: int) -> _Matches:
 
 
 def _didemo(files: _Files, seed: int) -> _Matches:
-    """Return the clips of DiDeMo (Hendricks et al. 2017), with all descriptions of a video joined in file order."""
+    """Return the clips of DiDeMo (Hendricks et al. 2017). All descriptions of a video are joined to one text."""
     clips: list[_Clip] = []
     videos: dict[str, set[str]] = {}
     for split, name in (("train", "train_data.json"), ("validation", "val_data.json"), ("test", "test_data.json")):
@@ -187,7 +187,7 @@ def _didemo(files: _Files, seed: int) -> _Matches:
 
 
 def _vggsound_s(files: _Files, seed: int) -> _Matches:
-    """Return a random subset of VGGSound (Chen et al. 2020): clips are ranked by a hash of their id and the seed."""
+    """Return a random subset of VGGSound (Chen et al. 2020). It depends only on the seed and the ids of the clips."""
     path = files.annotation("vggsound.csv")
     with _as_distributed(path), path.open(encoding="utf-8-sig", newline="") as lines:
         listed = [_vggsound_clip(*row) for row in csv.reader(lines, strict=True) if row]
@@ -241,7 +241,7 @@ def _json(path: Path) -> Any:
 
 @contextmanager
 def _as_distributed(path: Path) -> Iterator[None]:
-    """Context manager that converts errors into InputError while an annotation file is read."""
+    """Context manager that raises InputError if an annotation file cannot be read."""
     try:
         yield
     except OSError as error:

@@ -42,7 +42,7 @@ def build_manifest(folder: Path, modalities: Sequence[str] = (), seed: int = 0) 
 
     Args:
         folder: root of the manifest.
-        modalities: which of video, audio, image and text to use; if empty, all that exist in the folder are used.
+        modalities: which of video, audio, image and text to use; empty: all that the folder contains.
         seed: seed for random splits (80 % train, 10 % validation, 10 % test), used if no folders define splits.
 
     Raises:
@@ -78,10 +78,10 @@ def build_manifest(folder: Path, modalities: Sequence[str] = (), seed: int = 0) 
 
 @dataclass
 class _Item:
-    """One item.
+    """The media files of one item.
 
     Attributes:
-        split: the split that a folder of the item names; empty if no folder names a split.
+        split: the split after which a folder in the item's path is named; empty if there is no such folder.
         files: {kind of media: path relative to the root}.
     """
 
@@ -89,7 +89,7 @@ class _Item:
     files: dict[Kind, PurePosixPath] = field(default_factory=dict)
 
     def cell(self, folder: Path, kind: Kind) -> str:
-        """Return the content of the manifest cell for one kind of media: a path or caption; empty if there is none."""
+        """Return what the manifest contains for one kind of media: a path or a caption, or "" if there is none."""
         path = self.files.get(kind) or (self.files.get("video") if kind == "audio" else None)
         if path is None:
             return ""
@@ -120,7 +120,9 @@ def files_below(folder: Path) -> Iterator[PurePosixPath]:
     """Yield the sorted relative paths of all files in a folder and its subfolders, except hidden ones."""
 
     def fail(error: OSError) -> None:
-        raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from error
+        raise InputError(
+            f"{error.filename}: cannot be read ({error.strerror}); check the path and its permissions"
+        ) from error
 
     for place, folders, names in os.walk(folder, onerror=fail):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -141,11 +143,11 @@ def _caption(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: the caption is not UTF-8 ({error.reason}); save it as UTF-8") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
 
 
 def _random_split(key: str, seed: int) -> str:
-    """Return a pseudo-random split, determined by a hash of the key and the seed, with probabilities `SHARES`."""
+    """Return a pseudo-random split with the probabilities in `SHARES`. It depends only on the key and the seed."""
     digest = hashlib.sha256(f"{seed}:{key}".encode(errors="surrogateescape")).digest()
     remainder = int.from_bytes(digest[:6]) / 2**48
     for split, share in SHARES.items():

@@ -1,7 +1,7 @@
-"""Check the files of a manifest: open every file, decode its end, and search for duplicates across splits.
+"""Check the files of a manifest: open every file, decode its end, and find duplicates across splits.
 
-Items that lack a modality or have an unusable file are either dropped and counted, or make the check fail. Duplicates
-across splits cause a warning and are not dropped, because the check cannot decide which of them to keep.
+If a modality of an item is missing or its file cannot be used, the item is dropped and counted, or the check fails.
+Duplicates across splits only cause a warning, because the user must decide which of them to drop.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _EXAMPLES = 3
 
 @dataclass(frozen=True)
 class Problem:
-    """The problem with one modality of an item.
+    """A modality of an item that cannot be used, and the reason.
 
     Attributes:
         id: id of the item.
         modality: modality that cannot be used.
-        what: kind of problem, one of WHATS.
+        what: kind of problem, such as "truncated"; one of `WHATS`.
         detail: message for the user.
     """
 
@@ -46,7 +46,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Two items in different splits that have the same clip in one modality: same file content, start and end."""
+    """Two items of different splits that are identical in one modality: same file content, start and end."""
 
     modality: str
     ids: tuple[str, str]
@@ -58,10 +58,10 @@ class Checked:
     """Result of a check.
 
     Attributes:
-        manifest: the usable rows.
-        total: number of checked rows, usable or not.
-        problems: the problems that make rows unusable.
-        duplicates: pairs of usable items that are duplicates across splits.
+        manifest: manifest of the usable items.
+        total: number of checked items.
+        problems: all modalities of items that cannot be used.
+        duplicates: pairs of usable items in different splits that are identical in one modality.
     """
 
     manifest: Manifest
@@ -70,7 +70,7 @@ class Checked:
     duplicates: tuple[Duplicate, ...]
 
     def table(self) -> list[tuple[str, ...]]:
-        """Return a header, then one row per kind of problem: its count in each modality, and the id of an example."""
+        """Return a table with a header: for each kind of problem, the number of items per modality and an example."""
         kinds = self.manifest.kinds
         counts: dict[str, dict[str, int]] = {what: dict.fromkeys(kinds, 0) for what in ("usable", *WHATS)}
         counts["usable"] = dict.fromkeys(kinds, self.total)
@@ -88,7 +88,7 @@ class Checked:
         return table if examples else [row[:-1] for row in table]
 
     def lines(self) -> list[str]:
-        """Return a report: the number of usable items, and one warning for each pair of splits that share items."""
+        """Return a text report: the number of usable items, and warnings about duplicates across splits."""
         splits = [row.split for row in self.manifest.rows]
         counts = ", ".join(f"{split} {splits.count(split):,}" for split in dict.fromkeys(splits))
         summary = f"{len(self.manifest):,} of {self.total:,} items can be used: {counts}"
@@ -99,11 +99,11 @@ class Checked:
 
 
 def check_manifest(manifest: Manifest, missing: Missing = "drop", progress: Progress | None = None) -> Checked:
-    """Check every cell of a manifest.
+    """Check every modality of every item of a manifest.
 
     Args:
-        manifest: the manifest.
-        missing: what to do about items that lack a modality or have an unusable file: "drop" drops them, "fail" raises
+        manifest: the manifest to check.
+        missing: how to handle items with a missing modality or an unusable file: "drop" omits them, "fail" raises
             InputError.
         progress: shows the number of checked items; None shows nothing.
 
@@ -125,13 +125,15 @@ def check_manifest(manifest: Manifest, missing: Missing = "drop", progress: Prog
         )
     good = tuple(row for row in manifest.rows if row.id not in bad)
     if not good:
-        raise InputError(f"none of the {len(manifest):,} items can be used (first problem: {problems[0].detail})")
+        raise InputError(
+            f"none of the {len(manifest):,} items can be used (first problem: {problems[0].detail}); fix the files"
+        )
     usable = replace(manifest, rows=good)
     return Checked(usable, len(manifest), tuple(problems), tuple(_duplicates(usable)))
 
 
 def _problem(manifest: Manifest, row: Row, name: str, seen: dict[Path | str, Probe | _Fault]) -> Problem | None:
-    """Return the problem with a cell, or None. `seen` holds the results for the files that were already examined."""
+    """Return the problem with one modality of an item, or None. `seen` caches the results for files."""
     fault = _fault(manifest, row, name, seen)
     return None if fault is None else Problem(row.id, name, *fault)
 
@@ -159,7 +161,7 @@ def _fault(manifest: Manifest, row: Row, name: str, seen: dict[Path | str, Probe
 
 
 def _examine(content: Path | str) -> Probe | _Fault:
-    """Return the properties of a file, or the problem with it."""
+    """Return the properties of a file, or the reason why it cannot be used."""
     try:
         if isinstance(content, Path) and content.stat().st_size == 0:
             return EMPTY, f"{content}: zero bytes"
@@ -179,7 +181,7 @@ def _examine(content: Path | str) -> Probe | _Fault:
 
 
 def _duplicates(manifest: Manifest) -> Iterator[Duplicate]:
-    """Yield the duplicates across splits. Only files that have the same size are compared, smallest files first."""
+    """Yield the duplicates across splits. To save time, only files of the same size are compared."""
     digests: dict[Path, str] = {}
     for name, kind in manifest.kinds.items():
         sizes: dict[int, list[tuple[Row, Path]]] = defaultdict(list)

@@ -243,7 +243,7 @@ def _check_row(number: int, row: Row, kinds: dict[str, Kind], addresses: bool) -
             )
     if row.end is not None and row.end <= (row.start or 0.0):
         raise InputError(
-            f"row {number}, column 'end': the end ({row.end} s) is not after the start ({row.start or 0.0} s)"
+            f"row {number}, column 'end': the end ({row.end} s) must be after the start ({row.start or 0.0} s)"
         )
     for name, cell in row.media.items():
         problem = _path_problem(cell, addresses) if kinds[name] != "text" else ""

@@ -127,13 +127,13 @@ def track_length(container: Any, stream: Any) -> float | None:
 
 
 def stated_length(container: Any, stream: Any) -> float | None:
-    """Return the stated duration of the track, or else of the container, in seconds; None if neither is stated."""
+    """Return the duration in the metadata of the track or, if missing, of the container, in seconds; None if absent."""
     stated = track_length(container, stream)
     return length(container) if stated is None else stated
 
 
 def spacing(stream: Any) -> float:
-    """Return the mean time for which a frame is shown, in seconds; 0 for audio."""
+    """Return the mean time between two frames, in seconds; 0 for audio."""
     return 1 / float(stream.average_rate) if stream.type == "video" and stream.average_rate else 0.0
 
 

@@ -1,14 +1,14 @@
 """Log-mel filter banks as Kaldi computes them (https://kaldi-asr.org, `compute-fbank-feats`), without dither.
 
-    1. windows of 25 ms every 10 ms: subtract the mean, apply pre-emphasis (y_t = x_t - 0.97 x_(t-1) for the samples x_t
-       of the window, with x_(-1) = x_0), and multiply by a Hann window
-    2. power spectrum of each window, zero-padded to a power of two
-    3. energies in overlapping triangular filters, whose corners are evenly spaced on the mel scale
-       1127 ln(1 + f / 700), from f = 20 Hz to half the sampling rate
-    4. logarithm ln max(energy, 1.19e-7)
+    1. Divide the waveform into windows of 25 ms, one every 10 ms. In each window, subtract the mean, apply pre-emphasis
+       (y_t = x_t - 0.97 x_(t-1), with x_(-1) = x_0), and multiply by a Hann window.
+    2. Compute the power spectrum of each window, zero-padded to a power of two.
+    3. Compute the energies in overlapping triangular filters. The corners of the filters are evenly spaced on the mel
+       scale 1127 ln(1 + f / 700), from f = 20 Hz to half the sampling rate.
+    4. Take the logarithm ln max(energy, 1.19e-7).
 
-Samples are in [-1, 1]. Kaldi uses 16-bit integers, so its log energies are higher by 20.8. The models that use these
-filter banks were trained with samples in [-1, 1].
+Samples are in [-1, 1], as in the training of the models that use these filter banks. Kaldi uses 16-bit integers, so its
+log energies are higher by 20.8.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _FLOOR = torch.finfo(torch.float32).eps  # lower bound of all energies, for any 
 
 
 def fbank(waveform: Float[Tensor, " samples"], rate: int, num_bins: int) -> Float[Tensor, "frames num_bins"]:
-    """Return the log-mel filter banks of one channel, frames x num_bins, with the dtype of the waveform.
+    """Return the log-mel filter banks of one channel, with one row per window.
 
-    There is one frame per window of 25 ms, and a window begins every 10 ms. Samples after the last complete window are
-    ignored.
+    A window of 25 ms starts every 10 ms. Samples after the last complete window are ignored. The result has the dtype
+    of the waveform.
 
     Args:
         waveform: samples of one channel, in [-1, 1].
-        rate: samples per second.
+        rate: sampling rate in Hz.
         num_bins: number of mel bins.
 
     Raises:
@@ -57,7 +57,7 @@ def fbank(waveform: Float[Tensor, " samples"], rate: int, num_bins: int) -> Floa
 
 
 def _triangles(rate: int, size: int, num_bins: int) -> Float[Tensor, "frequencies num_bins"]:
-    """Return the weight of each FFT frequency in each mel bin, frequencies x num_bins."""
+    """Return the triangular filters: the weight of each FFT frequency in each mel bin."""
     mel = _mel(torch.arange(size // 2 + 1, dtype=torch.float64, device="cpu") * rate / size)
     low, high = _mel(torch.tensor([_LOWEST, rate / 2], dtype=torch.float64, device="cpu"))
     corners = torch.linspace(float(low), float(high), num_bins + 2, dtype=torch.float64, device="cpu")

@@ -20,7 +20,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 
 
 class NotAPicture(MediaError):
-    """A file that is not a still picture in a known format. It may be a valid file of another kind, such as a video."""
+    """The file is not a still picture in a known format. It may be valid media of another kind, such as a video."""
 
 
 def read_picture(path: Path) -> UInt8[Tensor, "3 height width"]:

@@ -1,4 +1,4 @@
-"""Determine whether a file is a picture, a video or a sound, and whether it is complete."""
+"""Determine whether a file contains an image, a video or audio, and whether the file is complete."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Probe:
     """Properties of a media file.
 
     Attributes:
-        kind: kind of media.
-        duration: duration in seconds; None if the file is a picture or does not state its duration.
+        kind: kind of the file.
+        duration: duration in seconds, as stated in the file; None for images, or if the file states none.
         has_audio: whether the file has an audio track.
         width: width in pixels, after rotation to upright; None for audio.
         height: height in pixels, after rotation to upright; None for audio.
@@ -45,10 +45,10 @@ class Probe:
 
 
 def probe(source: Source) -> Probe:
-    """Return the properties of a file, read from its headers and, for a video, from its first frame.
+    """Return the properties of a media file. Only its headers and the first frame of a video are read.
 
     Raises:
-        MediaError: the file is missing, empty, damaged, or not a picture, video or sound.
+        MediaError: the file is missing, empty or damaged, or is not a media file.
     """
     if not is_address(str(source)):
         with suppress(NotAPicture):
@@ -62,14 +62,13 @@ def probe(source: Source) -> Probe:
 
 
 def check_complete(source: Source) -> None:
-    """Check that a video or sound is complete: decode its end, and compare the end time with the stated duration.
+    """Check that a video or audio file is not truncated.
 
-    The comparison is necessary because some truncated files cause no decoding error. A file that states no duration
-    passes the check.
+    The end of the file is decoded, and the time of the last frame is compared with the duration that the file states. A
+    file that states no duration passes the check.
 
     Raises:
-        MediaError: the last decoded frame ends more than a second before the stated duration. The message contains
-            both times.
+        MediaError: the last frame ends clearly before the stated duration. The message contains both times.
     """
     with open_container(source) as container:
         stated = length(container)
@@ -84,7 +83,7 @@ def check_complete(source: Source) -> None:
 
 
 def _size(container: Any, source: Source) -> tuple[int, int]:
-    """Return the width and height of the first frame, after rotation to upright."""
+    """Return the width and height of the first video frame, after rotation to upright."""
     frame = next(container.decode(track(container, "video", source)), None)
     if frame is None:
         raise MediaError(f"{source}: no frame can be decoded; the file is damaged, truncated or not a media file")

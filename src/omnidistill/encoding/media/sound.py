@@ -1,6 +1,6 @@
-"""Decode the sound of a file between two times into a waveform with a requested sampling rate.
+"""Decode the audio of a file between two times, and resample it.
 
-Decoding a clip gives the same samples as decoding the complete file and cutting out the clip. Channels stay separate:
+Decoding a clip gives the same samples as decoding the complete file and cutting out the clip. Channels are not mixed:
 the encoder decides whether to average the channels or to use the first one.
 """
 
@@ -31,16 +31,16 @@ _MARGIN = 1  # whole seconds to decode before and after a clip, as context for c
 def read_sound(
     source: Source, rate: int, start: float = 0.0, end: float | None = None
 ) -> Float[Tensor, "channels samples"]:
-    """Return the sound from `start` to `end` as float32 samples with full scale [-1, 1], one row per channel.
+    """Return the audio from `start` to `end`, as float32 samples in [-1, 1] with one row per channel.
 
     Resampling uses libsoxr with its high-quality setting.
 
     Args:
         source: file or URL.
-        rate: sampling rate of the result, in samples per second.
-        start: seconds from the start of the file.
-        end: seconds from the start of the file. If the track ends earlier, the result has fewer samples. None means the
-            end of the track, including the padding that the codec adds (up to 0.1 s).
+        rate: sampling rate of the result, in Hz.
+        start: start of the clip, in seconds from the start of the file.
+        end: end of the clip, in seconds from the start of the file. The result is shorter if the track ends earlier.
+            None means the end of the track, including the padding that the codec adds (up to 0.1 s).
 
     Raises:
         MediaError: the file cannot be decoded, has no audio track, is truncated or ends before `start`; or `rate`,
@@ -63,7 +63,7 @@ def read_sound(
 
 
 def resample(samples: Float[Tensor, "channels n"], rate: int, to: int) -> Float[Tensor, "channels m"]:
-    """Resample from `rate` to `to` samples per second, in float32. n samples become ceil(n * to / rate) samples."""
+    """Change the sampling rate from `rate` to `to` Hz. The result has ceil(n * to / rate) float32 samples."""
     if rate == to:
         return samples
     padded = np.pad(samples.numpy(), ((0, 0), (0, -(-rate // to)))).T  # silence, for the last output sample
@@ -72,7 +72,7 @@ def resample(samples: Float[Tensor, "channels n"], rate: int, to: int) -> Float[
 
 
 def _decoded(source: Source, start: float, end: float | None) -> tuple[Float[Tensor, "channels n"], int]:
-    """Decode the sound from `start` to at least `end`; return its samples and its sampling rate, as in the file."""
+    """Decode the audio from `start` to at least `end`. Return the samples and the sampling rate of the file."""
     with open_container(source) as container:
         stream = track(container, "audio", source)
         stated = track_length(container, stream)
@@ -106,7 +106,7 @@ def _decoded(source: Source, start: float, end: float | None) -> tuple[Float[Ten
 
 
 def _floats(frame: Any) -> Float[np.ndarray, "channels n"]:
-    """Return the samples of an audio frame as float32 with full scale [-1, 1], one row per channel."""
+    """Return the samples of an audio frame as float32 in [-1, 1], with one row per channel."""
     samples: np.ndarray = frame.to_ndarray()
     if not frame.format.is_planar:
         samples = samples.reshape(-1, len(frame.layout.channels)).T

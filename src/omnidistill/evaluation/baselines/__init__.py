@@ -15,7 +15,7 @@ DEFAULT = (
 
 
 def default_baselines(names: Iterable[str] = DEFAULT) -> tuple[Baseline, ...]:
-    """Return the named baselines with default settings."""
+    """Create the baselines with these names, with default settings."""
     return tuple(baselines.build(name) for name in names)
 
 

@@ -2,8 +2,9 @@
 
 With the published protocol (`paper_protocol`), only the step size is chosen on validation.
 
-`full` minimises group-aware InfoNCE. A set with a gain retained of 100 % scores as high as `full`. `full-own` minimises
-the objective with which the students of a set are trained. Comparing it with `full` shows the effect of the objective.
+The baseline `full` minimises InfoNCE; all rows of a group are positives. Gain retained is measured relative to `full`:
+a set with a gain retained of 100 % scores as high as `full`. The baseline `full-own` minimises the objective of the
+set's students. Comparing `full-own` with `full` shows the effect of the objective.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ class AllRows(Baseline):
     stores_heads: ClassVar[bool] = True
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Train heads on all rows by InfoNCE at the temperature of the protocol."""
+        """Train heads on all rows by InfoNCE, at the temperature set in `evaluate.tau`."""
         return train_on_all_rows(InfoNCE(tau=setting.evaluate.tau), "all rows, InfoNCE", setting, setting.start)
 
 
 @baselines.register("full-own")
 class AllRowsOwn(Baseline):
-    """Heads trained on all rows by the objective with which the students of a set are trained."""
+    """Heads trained on all rows by the objective of the set's students."""
 
     objective: AnyObjective | None = None
     """The objective; absent: one baseline per student objective in the table, except the protocol's InfoNCE."""
@@ -53,9 +54,9 @@ class AllRowsOwn(Baseline):
         return train_on_all_rows(self.objective, f"all rows, {_title(self.objective)}", setting, setting.start)
 
     def for_students(self, students: Sequence[Objective], evaluate: EvaluateConfig) -> tuple[Baseline, ...]:
-        """Return this baseline if its objective is set, and otherwise one baseline for each objective in `students`.
+        """Return one baseline for each objective in `students`, or only this baseline if its `objective` is set.
 
-        InfoNCE at the temperature of the protocol is left out, because the baseline `full` already uses it.
+        InfoNCE at the temperature of the evaluation is omitted, because the baseline `full` uses it.
         """
         if self.objective is not None:
             return (self,)
@@ -64,7 +65,7 @@ class AllRowsOwn(Baseline):
 
     @property
     def name(self) -> str:
-        """Name of the table row: "full-" followed by the title of the objective."""
+        """Name of the baseline: "full-" followed by the title of the objective."""
         return self.kind if self.objective is None else f"full-{self.objective.title.replace(' ', '-')}"
 
 
@@ -79,12 +80,12 @@ def train_on_all_rows(
     """Train heads on all rows by an objective, with the step size and number of epochs chosen on validation.
 
     Args:
-        objective: the objective.
-        label: name of the table row.
-        setting: data, evaluation protocol and seed.
-        start: heads before training, {modality: d x p_m}.
-        bias: {modality: d}, added to the outputs and not trained; None means zero.
-        purpose: name that selects the random streams for the mini-batches.
+        objective: the loss to minimise.
+        label: label of the table row.
+        setting: data, evaluation settings and seed.
+        start: initial heads, {modality: matrix of shape d x p_m}.
+        bias: vector of length d per modality, which is added to the outputs and not trained; None adds nothing.
+        purpose: name of the random stream that draws the mini-batches.
     """
     started_at, data, evaluate = time.monotonic(), setting.data, setting.evaluate
     bound = objective.bind(tuple(start))

@@ -69,11 +69,13 @@ class Baseline(Component):
         """Return the heads of `evaluate.num_seeds` runs, or of one run if the result does not depend on the seed."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether the baseline is meaningful for these inputs. If it is not, tables omit it."""
+        """Return whether the baseline is meaningful for these inputs. Otherwise, tables omit it."""
         return True
 
     def for_students(self, students: Sequence[Objective], evaluate: EvaluateConfig) -> tuple[Baseline, ...]:
-        """Return the baselines that replace this one in a table.
+        """Return the baselines that a table lists instead of this one; by default, only this one.
+
+        A subclass can return one baseline for each student objective.
 
         Args:
             students: the objectives with which students are trained on the sets in the table.

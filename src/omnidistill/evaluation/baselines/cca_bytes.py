@@ -1,7 +1,7 @@
 """Ridge CCA heads with the largest rank that takes no more bytes than a set: in float32, in 4 bits, or entropy-coded.
 
-For linear heads, the rows of a set of the recipe "anchor" and the heads have the same number of values, so these heads
-are the simplest alternative to such a set. Ridge and row pairing are chosen on validation, after rounding.
+A set of N rows stores N x p_m values per modality, as many as heads of rank N. Storing heads is therefore the simplest
+alternative to storing a set. Ridge and row pairing are chosen on validation, with heads that are already rounded.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Heads W_m (r x p_m) stored in the bytes of a set: the rank r that fits, and the size of the files.
+"""Heads W_m (r x p_m) that take no more bytes than a set: the largest rank r, and the size of the files.
 
-The rows of the heads are rounded and coded by the same storages as the rows of sets. A receiver of centred features
-also needs their means. The files contain the smaller one of two equivalent forms: the means of the preprocessing, or
-the biases -W_m mu_m in float32 (r numbers per modality). If features are not centred, the size always includes biases.
+Heads are rounded and coded by the same storages as the rows of sets. If preprocessing centres the features, the
+receiver also needs their means mu_m. The files then contain the smaller of two equivalent forms: the means, or the
+biases -W_m mu_m in float32 (r numbers per modality). Otherwise, the files always contain biases.
 """
 
 from __future__ import annotations
@@ -45,17 +45,18 @@ def compact_bytes(storage: Storage, widths: Mapping[str, int], rank: int, prepro
 
 
 def largest_rank(setting: Setting, storage: Storage) -> int:
-    """Return the largest rank whose files fit into the allowed bytes; 0 if it is less than 2, as a set has two rows.
+    """Return the largest rank for which the files fit into the allowed bytes, or 0 if this rank is less than 2.
 
-    The rank is at most the second largest feature width, because no pair of modalities has more canonical directions.
-    The bytes for stacking the heads on the initial heads are reserved, so stacked heads fit too.
+    The lower limit of 2 is the smallest size of a set. The upper limit is the second largest feature width, because no
+    pair of modalities has more canonical directions. Some of the allowed bytes are reserved for the factors that are
+    needed to stack the heads on the initial heads.
 
     Raises:
-        InputError: the storage expands a row to several views, which heads do not have.
+        InputError: the storage gives several views per row, which is only possible for synthetic rows.
     """
     assert setting.allowance is not None
     if storage.num_rows(1) != 1:
-        raise InputError("storage.views of a baseline must be 1, because heads cannot be expanded to several views")
+        raise InputError("storage.views: must be 1 for a baseline, because heads have no views; set it to 1")
     train, limit = setting.data.train, setting.allowance.bytes - factor_bytes(setting.start)
     ranks = range(1, sorted(train.widths.values())[-2] + 1)
     rank = bisect_right(ranks, limit, key=lambda rank: compact_bytes(storage, train.widths, rank, train.preprocessing))
@@ -63,13 +64,13 @@ def largest_rank(setting: Setting, storage: Storage) -> int:
 
 
 def rounded(heads: Heads, storage: Storage) -> Heads:
-    """Return the heads as they are stored."""
+    """Return the heads, rounded to the precision with which they are stored."""
     with torch.no_grad():
         return storage.expand(storage.init(heads))
 
 
 def bias_of(heads: Heads, train: FeatureSet) -> dict[str, Float[Tensor, " _"]] | None:
-    """Return the biases -W mu that centre the outputs; None if the features are centred."""
+    """Return the biases -W mu, where mu is the mean training row; None if preprocessing centres the features."""
     if train.preprocessing.means:
         return None
     return {name: -(matrix @ train.features[name].mean(0)) for name, matrix in heads.items()}

@@ -1,16 +1,18 @@
-"""Heads learned directly in the bytes of a set: the strict alternative to the rows that the method "anchor" learns.
+"""Baseline for the method "anchor": learn the heads themselves, in as many bytes as the synthetic set.
 
     min over V, a of  (1 - c) L(round(V_m) x) + c L(J_m x)        on batches of training rows x
 
-V_m (r x p_m) starts as ridge CCA heads in their canonical basis, as rows do, and has the largest rank that fits in the
-bytes of the set, so it has about as many values as the rows. Loss, rounding, optimiser, schedule, number of iterations
-and mini-batches are those of the method (`distillation.head_learning`), but there is no regression from rows to heads.
-CCA ridge, iteration and learning rate are chosen on validation; the method uses a single learning rate.
+L is the loss, and V_m (r x p_m) is the head of modality m. The rank r is the largest that fits in the bytes of the set.
+J_m is the rounded V_m, stacked on the initial head with weight a, and c is a number in [0, 1]. The training is that of
+the method "anchor" (`distillation.head_learning`): the loss, rounding, optimiser, schedule, number of iterations and
+mini-batches are the same. The method learns rows and computes heads from them by regression. Here, the heads are
+learned without regression. The CCA ridge, the iteration and the learning rate are chosen on validation. The method
+"anchor" uses a single learning rate.
 
-Each V_m has a root mean square of 1 at the start, so the learning rates suit it as they suit rows; the scale of a head
-changes no cosine similarity. J_m are the heads stacked on the initial heads. The rows on which J_m is scaled are a
-fixed sample of training rows, because there are no rows of a set. Like the heads of a set, these heads have no biases;
-if features are not centred, the size includes biases all the same.
+V_m starts as ridge CCA heads in their canonical basis, scaled to a root mean square of 1. The scale of a head does not
+change cosine similarities, and with this scale the learning rates of the method are suitable. To scale the outputs of
+J_m, a fixed sample of training rows replaces the synthetic rows. The heads have no biases. If the features are not
+centred, the size in bytes nevertheless includes biases.
 """
 
 from __future__ import annotations
@@ -49,13 +51,13 @@ from omnidistill.training.experts.epochs import stack_runs
 
 @dataclass(frozen=True)
 class DirectMatrices(LearnableHeads):
-    """Heads that are learned themselves.
+    """Heads whose matrices are learned directly.
 
     Attributes:
-        latent: latent tensors of the storage; one matrix (r x p_m) per modality.
-        logit: logit of the weight in stacked heads, a scalar.
-        storage: how the rows of the heads are rounded.
-        rows: rows on which the outputs of stacked heads are scaled.
+        latent: the heads before rounding, one matrix (r x p_m) per modality.
+        logit: logit of `weight`, a scalar.
+        storage: rounds the heads.
+        rows: training rows that determine the scale of the outputs of stacked heads.
     """
 
     latent: dict[str, Tensor]
@@ -67,14 +69,15 @@ class DirectMatrices(LearnableHeads):
     def closed_form(
         moments: Moments, rank: int, ridge: float, storage: Storage, rows: dict[str, Tensor]
     ) -> DirectMatrices:
-        """Return ridge CCA heads in their canonical basis, scaled to a root mean square of 1.
+        """Return initial heads in closed form: ridge CCA in the canonical basis, with a root mean square of 1.
 
         Args:
-            moments: moments of the training rows.
-            rank: number of rows of the heads.
-            ridge: ridge of CCA.
-            storage: how the rows of the heads are rounded.
-            rows: rows on which the outputs of stacked heads are scaled, on the device of the heads.
+            moments: means and covariances of the training rows.
+            rank: output width of the heads.
+            ridge: regularisation of CCA.
+            storage: rounds the heads.
+            rows: training rows that determine the scale of the outputs of stacked heads. The heads are created on
+                the device of these rows.
         """
         heads = canonical_cca_heads(moments, rank, ridge)
         scaled = {name: (w / w.square().mean().sqrt()).to(rows[name]) for name, w in heads.items()}
@@ -83,26 +86,26 @@ class DirectMatrices(LearnableHeads):
 
     @property
     def weight(self) -> Float[Tensor, ""]:
-        """Weight of the heads when they are stacked on initial heads."""
+        """Weight in [0, 1] of the heads when they are stacked on initial heads."""
         return self.logit.sigmoid()
 
     def leaves(self) -> list[Tensor]:
-        """Return the latent heads and the logit of the weight."""
+        """Return the tensors to learn: the heads before rounding, and the logit of the weight."""
         return [*self.latent.values(), self.logit]
 
     def solved(self) -> tuple[dict[str, Float[Tensor, "_ _"]], Heads]:
-        """Return the rows for scaling and the rounded heads."""
+        """Return the rows that determine the scale of stacked outputs, and the rounded heads."""
         return self.rows, self.storage.expand(self.latent)
 
     def detached(self) -> DirectMatrices:
-        """Return a copy without gradients."""
+        """Return a copy of the tensors, detached from the autograd graph."""
         latent = {name: x.detach().clone() for name, x in self.latent.items()}
         return replace(self, latent=latent, logit=self.logit.detach().clone())
 
 
 @baselines.register("direct-heads")
 class DirectHeads(Baseline):
-    """Heads learned directly, stored in float32, with the largest rank that takes no more bytes than a set."""
+    """Heads learned directly, in float32, with the largest rank that fits in the bytes of the set."""
 
     sized: ClassVar[bool] = True
     uses_bytes: ClassVar[bool] = True
@@ -127,13 +130,13 @@ class DirectHeads(Baseline):
     """Iterations between validations."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether heads of rank 2 fit in the allowed bytes."""
+        """Return whether heads of at least rank 2 fit in the bytes of the set."""
         return largest_rank(setting, self.storage) > 0
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Learn the heads with every learning rate; return those with the best validation score.
+        """Learn heads with every candidate learning rate, and return the heads with the best validation score.
 
-        There is one run, because runs would differ in nothing but their mini-batches.
+        The heads are learned in a single run, because further runs would differ only in their mini-batches.
         """
         started_at, train, rank = time.monotonic(), setting.data.train, largest_rank(setting, self.storage)
         with threads_for(rank, train.widths, next(iter(setting.start.values())).shape[0]):
@@ -161,7 +164,7 @@ class DirectHeads(Baseline):
         )
 
     def _starts(self, setting: Setting, rank: int) -> dict[float, DirectMatrices]:
-        """Return the heads before learning, by the ridge of CCA."""
+        """Return {CCA ridge: initial heads} for every candidate ridge."""
         train = setting.data.train
         pairing: Pairing = "groups" if train.pairing is None else "rows"
         moments = accumulate_moments(train, pairing)
@@ -178,7 +181,7 @@ class DirectHeads(Baseline):
 
 @baselines.register("direct-heads-4-bit")
 class DirectHeads4Bit(DirectHeads):
-    """Heads learned directly, stored in 4 bits, with the largest rank that takes no more bytes than a set."""
+    """Heads learned directly, in 4 bits per number, with the largest rank that fits in the bytes of the set."""
 
     storage: AnyStorage = RowStorage(bits=4)
     """How the rows of the heads are stored."""
@@ -186,7 +189,7 @@ class DirectHeads4Bit(DirectHeads):
 
 @baselines.register("direct-heads-coded")
 class DirectHeadsCoded(DirectHeads):
-    """Heads learned directly, entropy-coded, with the largest rank that takes no more bytes than a set."""
+    """Heads learned directly, entropy-coded, with the largest rank that fits in the bytes of the set."""
 
     storage: AnyStorage = CodedStorage()
     """How the rows of the heads are stored."""

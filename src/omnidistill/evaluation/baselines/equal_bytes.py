@@ -78,9 +78,9 @@ class EqualBytes4Bit(EqualBytes):
 
 
 def _truncated(update: Float[Tensor, "R d p"], rank: int, form: RowForm) -> Float[Tensor, "R d p"]:
-    """Return each update, truncated to at most this rank.
+    """Return the update of each run, approximated by a matrix of at most this rank.
 
-    The factors have the precision that they have after being stored and loaded by `form`.
+    The low-rank factors are rounded in the same way as for storage in `form`.
     """
     if not rank:
         return torch.zeros_like(update)

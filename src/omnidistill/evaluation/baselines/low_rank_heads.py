@@ -1,8 +1,8 @@
 """Baseline: heads W_0 + U V^T, trained on all rows by InfoNCE with Adam.
 
-W_0 is an initial head, and the update U V^T has rank N. Training on N synthetic rows changes a head by a matrix of rank
-at most N. A set of N rows is therefore compared with heads whose rank-N update is trained directly. If N is at least
-the smallest dimension of the heads, the rank no longer restricts all of them, and the baseline is omitted.
+W_0 is an initial head. Training on N synthetic rows by SGD changes it by a matrix of rank at most N. This baseline
+trains an update U V^T of the same rank directly on all rows. It is omitted if N is not less than every dimension of the
+heads, because N then no longer limits the rank of every update.
 
 Shapes: R runs, r rank (equal to N), d embedding width, p_m feature width, b rows of a mini-batch.
 """
@@ -124,6 +124,6 @@ class LowRankHeads:
 
 
 def _factor(num_runs: int, width: int, rank: int, generator: torch.Generator) -> Float[Tensor, "R p r"]:
-    """Return a random p x r matrix for each of R runs; every column has a norm of about 1. All are on the CPU."""
+    """Return a random p x r matrix for each run, on the CPU. Each column has a norm of about 1."""
     columns: Tensor = torch.randn(num_runs, width, rank, generator=generator, device="cpu") / width**0.5
     return columns

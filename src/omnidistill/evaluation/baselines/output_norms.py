@@ -42,5 +42,5 @@ def mean_output_norms(
 
 
 def factor_bytes(start: Heads) -> int:
-    """Return the bytes that stacking heads on the initial heads takes: one float32 factor per modality."""
+    """Return the bytes needed to stack heads on the initial heads: one float32 scaling factor per modality."""
     return 4 * len(start)

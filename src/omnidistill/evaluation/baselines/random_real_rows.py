@@ -43,7 +43,7 @@ class RandomRows(Baseline):
     """Maximum number of steps; the candidates are 8, 16, 32, ... up to this number."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether there are at least 2 rows, which a contrastive loss needs."""
+        """Return whether at least 2 rows are allowed, the minimum for a contrastive loss."""
         assert setting.allowance is not None
         return setting.allowance.rows >= LEAST_ROWS
 

@@ -3,9 +3,10 @@
     W_m = (K_m + lambda s_m I)^{-1} X_m        K_m = X_m X_m^T,  s_m = mean of the diagonal of K_m
 
 X_m (N x p_m) are N random training rows, or the means of the rows of N random groups. They are resampled for every run.
-The ridge lambda is the same for all modalities and runs, and is chosen on validation with two samples that no run uses.
-Compared with a set of the method "anchor", these rows are not learned; compared with the baseline "random", they are
-trained on by the recipe of such a set (`training.recipes.anchor_regression`).
+The ridge lambda is the same for all modalities and runs. It is chosen on validation, with two samples that no run uses.
+
+The method "anchor" learns its rows, but these rows are not learned. The baseline "random" trains heads on such rows by
+InfoNCE; here, the recipe "anchor" computes the heads (`training.recipes.anchor_regression`).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _TUNING_SAMPLES = 2
 
 
 class RealRowsAnchor(Baseline):
-    """Heads by ridge regression from real rows to shared anchors."""
+    """Heads that are computed from real rows by ridge regression to shared anchors."""
 
     sized: ClassVar[bool] = True
     needs_start: ClassVar[bool] = False
@@ -53,15 +54,15 @@ class RealRowsAnchor(Baseline):
 
     @abstractmethod
     def rows(self, train: FeatureSet, size: int, generator: torch.Generator) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return `size` random rows per modality, or all that there are."""
+        """Return `size` random rows of each modality, or fewer if the training data do not have enough."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether there are at least 2 rows, as in every set."""
+        """Return whether at least 2 rows are allowed, the minimum size of a set."""
         assert setting.allowance is not None
         return setting.allowance.rows >= LEAST_ROWS
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Choose the ridge with two samples of rows, and compute the heads of each run from another sample."""
+        """Choose the ridge with two samples of rows, then compute the heads of each run from a new sample."""
         started_at, train, evaluate = time.monotonic(), setting.data.train, setting.evaluate
         tuning = self._samples(setting, f"{self.kind}/tune", _TUNING_SAMPLES)
         scores = {ridge: mean_score(_solved(tuning, ridge), setting.data.validation) for ridge in self.ridges}
@@ -81,14 +82,14 @@ class RealRowsAnchor(Baseline):
 
 
 def _solved(samples: Sequence[dict[str, Float[Tensor, "_ _"]]], ridge: float) -> StackedHeads:
-    """Return the heads of all samples, {modality: runs x N x p_m}."""
+    """Return the heads of each sample, stacked to {modality: samples x N x p_m}."""
     heads = [heads_of_rows(rows, [ridge] * len(rows)) for rows in samples]
     return {name: torch.stack([run[name] for run in heads]) for name in samples[0]}
 
 
 @baselines.register("random-anchor")
 class RandomAnchor(RealRowsAnchor):
-    """Heads by ridge regression from random real rows to shared anchors."""
+    """Heads that are computed from random real rows by ridge regression to shared anchors."""
 
     title: ClassVar[str] = "random"
 
@@ -99,7 +100,7 @@ class RandomAnchor(RealRowsAnchor):
 
 @baselines.register("group-means-anchor")
 class GroupMeansAnchor(RealRowsAnchor):
-    """Heads by ridge regression from the means of random groups to shared anchors."""
+    """Heads that are computed from the means of random groups by ridge regression to shared anchors."""
 
     title: ClassVar[str] = "group means"
 

@@ -1,7 +1,7 @@
 """Baseline: ridge CCA heads with bias, computed from all rows in closed form.
 
-Two choices are made on validation: the ridge, and the pairs of rows from which correlations are computed. Features of
-one modality are paired either with all rows of the same group, or only with the same row, in the other modality.
+Validation chooses the ridge and the row pairing. The pairing determines the cross-covariances: a row of one modality
+is paired with all rows of its group in the other modality, or only with the same row.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def cca_candidates(
 
     Args:
         train: all training rows.
-        rank: number of rows of the heads.
+        rank: output width of the heads.
         ridges: ridges, as multiples of the mean eigenvalue of each covariance.
     """
     pairings: tuple[Pairing, ...] = ("groups", "rows") if train.pairing is None else ("rows",)

@@ -3,17 +3,18 @@
     J_m = [ sqrt(a) / s_m V_m ; sqrt(1 - a) / r_m W_m ]        (k + d) x p_m
     s_m = mean of ||V_m x + b_m||,  r_m = mean of ||W_m x||     over the training rows
 
-J_m is the stacked head of modality m. V_m (k x p_m) and b_m (k) are the head and bias of the other baseline, W_m
-(d x p_m) is its initial head, and p_m is the feature width. The weight a in [0, 1] is chosen on validation. The outputs
+J_m is the stacked head of modality m. V_m (k x p_m) and b_m (k) are the head and bias of the other baseline. W_m
+(d x p_m) is the initial head, and p_m is the feature width. The weight a in [0, 1] is chosen on validation. The outputs
 of both parts are divided by their mean length before they are weighted. The similarity of two items with features x and
 y is
 
     <J_m x, J_n y> = a / (s_m s_n) <V_m x + b_m, V_n y + b_n> + (1 - a) / (r_m r_n) <W_m x, W_n y>
 
-(the bias of J_m is omitted on the left). At a = 0 items are ranked as by the initial heads, at a = 1 as by the other
-baseline. The mean lengths s_m and r_m are constants, so J_m is an ordinary linear head with a bias.
+where the left side omits the bias of J_m. With a = 0, items are ranked as by the initial heads; with a = 1, they are
+ranked as by the other baseline. The mean lengths s_m and r_m are constants, so J_m is an ordinary linear head with a
+bias.
 
-`STACKED` lists the baselines that are stacked: for each NAME in it there is a baseline NAME-stacked.
+For each NAME in `STACKED`, there is a baseline NAME-stacked.
 
 Reference: combining the outputs of models is late fusion (Kittler et al., 1998, "On combining classifiers"). Stacking
 involves no training, so the initial heads keep what they learned from other data.
@@ -52,7 +53,7 @@ class Stacked(Baseline):
     """Weights of the other baseline that validation chooses from, in [0, 1]; all runs have the same weight."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether the other baseline is meaningful for these inputs."""
+        """Return whether the other baseline applies to these inputs."""
         return baselines.build(self.upper).applies(setting)
 
     def fit(self, setting: Setting) -> TrainedHeads:
@@ -97,7 +98,10 @@ def stack_heads(upper: Heads, lower: Heads, weight: float, bias: Bias = None) ->
 
 
 def _normalised(row: TrainedHeads, run: int, setting: Setting) -> tuple[Heads, Bias]:
-    """Return the heads and biases of a run, scaled to outputs of mean length 1. With biases there is only one run."""
+    """Return the heads and biases of one run, scaled to outputs of mean length 1.
+
+    A baseline with biases must have exactly one run.
+    """
     assert row.bias is None or row.num_runs == 1
     device = device_of(setting.start)
     heads, bias = moved(run_of(row.heads, run), device), None if row.bias is None else moved(row.bias, device)
@@ -110,7 +114,7 @@ def _scaled(tensors: Mapping[str, Tensor], norms: Mapping[str, float]) -> dict[s
 
 
 def _stacked_class(upper: str) -> type[Stacked]:
-    """Return the class of the baseline that stacks the heads of `upper`. It depends on the size if `upper` does."""
+    """Create the class of the baseline that stacks the heads of `upper`."""
     content = {
         "__module__": __name__,
         "__doc__": f"Heads of the baseline '{upper}' stacked on the initial heads, with a weight chosen on validation.",

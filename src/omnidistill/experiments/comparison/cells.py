@@ -46,7 +46,7 @@ class ComparisonContext:
         data: the data, on the device of the comparison.
         start: initial heads of every student, on the same device.
         store: the store for results, runs and experts.
-        origin: record of where the initial heads come from, as JSON.
+        origin: how the initial heads were obtained, as JSON.
     """
 
     data: FeatureSet

@@ -1,11 +1,11 @@
-"""Run a comparison: an engine processes its entries, results are stored, and failures are reported at the end.
+"""Run a comparison: compute its cells and baselines, store their results, and report failures at the end.
 
-An entry is a baseline or a cell. A cell is one method with one size and one seed.
+A cell is one method with one size and one seed.
 
-    FOLDER/heads/             initial heads of every student
-    FOLDER/experts/<key>/     shared by all methods that need them
-    FOLDER/baselines/, FOLDER/cells/   results
-    FOLDER/<name>.json, .md, .csv, .tex   the table; with the layout "curve" also a figure (.svg)
+    FOLDER/heads/                          initial heads of every student
+    FOLDER/experts/<key>/                  expert trajectories, shared by all methods that need them
+    FOLDER/baselines/, FOLDER/cells/       results
+    FOLDER/<name>.json, .md, .csv, .tex    the table; with the layout "curve" also a figure (.svg)
 
 A folder belongs to one dataset and one choice of initial heads. It can contain several comparisons, which reuse each
 other's results. Without a folder, everything stays in memory.
@@ -77,25 +77,25 @@ def compare(
 ) -> Compared:
     """Distil and score a set for every method, size and seed, and compare the sets with the baselines.
 
-    If a cell (one method, size and seed) fails, it is listed in `failures`, and the other cells continue. With a
-    folder, the next call retries the failed cells.
+    A cell (one method, size and seed) that fails is listed in `failures` of the result, and the other cells continue.
+    If `folder` is given, the next call retries the failed cells.
 
     Args:
         data: a FeatureSet, the name of a registered dataset, or the Path of a packed dataset.
-        methods: names of presets, or entries with their own label and settings.
+        methods: names of presets, or `MethodEntry` objects with a label and settings.
         sizes: numbers of synthetic rows (default: 100).
         bytes: size budgets, instead of `sizes`: "64kB", or shares of the training features such as "1%".
         seeds: random seeds; one set is distilled per seed (default: 0, 1, 2).
         num_students: number of students trained per set, and number of runs per baseline (default: 5).
-        baselines: baselines by name or as objects; `zero-shot` and `full` are always included.
-        settings: settings in the format that `distill` accepts. Each setting applies to every method that has it.
+        baselines: names of baselines, or `Baseline` objects. `zero-shot` and `full` are always included.
+        settings: settings in the format of `distill`. Each setting applies to every method that has it.
         layout: table layout: "retrieval", "variants", "cost", "directions" or "curve".
         preset: name of a comparison included in the package.
         config: a complete comparison, or the Path of a TOML file, instead of a preset.
         heads: initial heads of every student; None pre-trains them on the split `heads`.
         name: name of the comparison and its files; None uses the name of the preset or TOML file.
-        folder: folder of the comparison; it may also contain other comparisons on the same data and heads. None keeps
-            everything in memory.
+        folder: output folder, which can contain several comparisons on the same data and heads. None keeps everything
+            in memory.
         resume: whether to continue in a folder that already contains a comparison.
         engine: where cells run: "local", "ray", "ray:ADDRESS"; the results are the same.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
@@ -103,9 +103,9 @@ def compare(
         command: command line, recorded in the table.
 
     Raises:
-        InputError: `plan_cells` rejects the comparison; there is no test split; a gallery is smaller than the K of a
-            metric; the folder belongs to different data or heads, or is not empty and `resume` is False; or an engine
-            with several processes is given without a folder.
+        InputError: a method, setting or size cannot be used (see `plan_cells`); there is no test split; a gallery is
+            smaller than the K of a metric; the folder belongs to different data or heads; the folder is not empty and
+            `resume` is False; or an engine with several processes is given without a folder.
         KeyboardInterrupt: the user interrupted the comparison; finished cells stay in the folder.
     """
     usual_name, comparison = load_comparison(
@@ -170,7 +170,7 @@ def compare(
 
 
 def base_config(comparison: ComparisonConfig) -> RunConfig:
-    """Return the settings that all methods share: modalities, heads, evaluation, seed."""
+    """Return a run configuration with the settings that all methods share: modalities, heads, evaluation and seed."""
     shared = [each for each in comparison.settings if each.strip().startswith(SHARED)]
     return load_config(
         preset="hopa", overrides=shared, seed=min(comparison.seeds), evaluate__num_seeds=comparison.num_students
@@ -178,7 +178,7 @@ def base_config(comparison: ComparisonConfig) -> RunConfig:
 
 
 def open_folder(folder: Path, data: FeatureSet, resume: bool) -> None:
-    """Create the folder of a comparison, or check that an existing one belongs to these data."""
+    """Create the folder of a comparison. If it exists, check that it belongs to the same data."""
     path = folder / "comparison.lock.json"
     fingerprints = {"data": fingerprint(data), "test": fingerprint(data, ("test",))}
     if path.exists():
@@ -196,7 +196,7 @@ def open_folder(folder: Path, data: FeatureSet, resume: bool) -> None:
 
 
 def require_settings(start: InitialHeads, base: RunConfig, folder: Path | None) -> None:
-    """Check that stored heads were pre-trained with these settings; heads given by the user are not checked."""
+    """Raise InputError if the heads in the folder were pre-trained with different settings than those of the run."""
     stored, expected = start.meta.get("config"), base.heads.model_dump(mode="json")
     if isinstance(stored, dict) and stored != expected:
         differing = ", ".join(
@@ -209,6 +209,6 @@ def require_settings(start: InitialHeads, base: RunConfig, folder: Path | None) 
 
 
 def needed_first(cells: Sequence[BaselineCell]) -> list[BaselineCell]:
-    """Sort the baselines so that each one comes after those that it needs."""
+    """Sort the baselines so that each baseline comes after the baselines whose results it needs."""
     ordered = [baseline.name for baseline in dependencies_first([cell.baseline for cell in cells])]
     return sorted(cells, key=lambda cell: ordered.index(cell.name))

@@ -31,7 +31,7 @@ class Cell:
     """A cell of a comparison: one set to distil, with a method, a size and a seed.
 
     Attributes:
-        method: name of the row in the table.
+        method: name of the method, which is the name of the row in the table.
         config: settings of the run.
         budget: budget in bytes that determined the size; None if the size was given directly.
     """
@@ -74,12 +74,12 @@ class BaselineCell:
         baseline: the baseline.
         evaluate: settings of the evaluation.
         seed: seed for the random streams of the baseline.
-        size: number of rows of the sets to compare with; None if there is a budget, or if the baseline does not depend
-            on the size.
-        budget: budget in bytes of the sets to compare with; None if there is none, or if the baseline does not depend
-            on it.
-        allowance: largest number of rows and bytes that the baseline may use.
-        given: other baselines, with non-default settings, from which this baseline is computed.
+        size: number of rows of the sets with which the baseline is compared; None if they have a budget instead, or if
+            the baseline does not depend on the size.
+        budget: budget in bytes of these sets; None if they have none, or if the baseline does not depend on it.
+        allowance: largest numbers of rows and bytes that the baseline may use; None if it does not depend on the size.
+        given: baselines with non-default settings. If this baseline is computed from baselines of the same kinds, it
+            uses them instead of the default ones.
     """
 
     baseline: Baseline
@@ -94,7 +94,7 @@ class BaselineCell:
     def needed(self) -> list[BaselineCell]:
         """The baselines from which this baseline is computed, with the same evaluation settings and seed.
 
-        Those that depend on the size have the size, budget and allowance of this baseline.
+        Baselines that depend on the size also have the same size, budget and allowance.
         """
         given = {baseline.kind: baseline for baseline in self.given}
         cells = [
@@ -184,7 +184,7 @@ def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
 
 
 def _without_metrics(evaluate: EvaluateConfig) -> EvaluateConfig:
-    """Return the settings without metrics: results contain rankings, from which any metric can be computed."""
+    """Return the settings without metrics. Any metric can be computed later, from the stored rankings."""
     return evaluate.evolve(metrics=None)
 
 
@@ -223,7 +223,8 @@ def plan_baselines(
 def _baseline_cell(baseline: Baseline, evaluate: EvaluateConfig, seed: int, others: Sequence[Baseline]) -> BaselineCell:
     """Return the cell of a baseline.
 
-    If the baseline is computed from baselines in `others` that have non-default settings, the cell records them.
+    `others` are the other baselines in the table. If the baseline is computed from some of them, and they have
+    non-default settings, the cell records them.
     """
     needs = all_needs(baseline)
     given = tuple(other for other in others if other.kind in needs and other != type(other)())
@@ -260,7 +261,7 @@ def _cells_of_budgets(
 
 
 def _entries(methods: Sequence[MethodEntry], modalities: Sequence[str]) -> list[tuple[str, MethodEntry]]:
-    """Return (name of the row, entry) for every method.
+    """Return (name of the table row, entry) for every method.
 
     With `each_anchor`, a method becomes one entry per modality, in which this modality is the anchor.
     """

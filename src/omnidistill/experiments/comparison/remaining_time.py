@@ -1,4 +1,4 @@
-"""Estimate the remaining time of a comparison from its finished cells, and label progress with the current cell."""
+"""The progress of a comparison: an estimate of the remaining time, and the name of the current cell."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from omnidistill.io.tracking import Progress
 
 
 class RemainingTime:
-    """Estimates the remaining time of a comparison from the mean time of finished cells of the same kind.
+    """Estimates the remaining time of a comparison.
 
-    The kind of a cell is the name of its method or baseline. For a kind without a finished cell, the mean time of all
-    finished cells is used.
+    The estimate for a cell is the mean time of the finished cells of the same kind, that is, of the same method or
+    baseline. If there are none, it is the mean time of all finished cells.
 
     Args:
-        kinds: kind of every cell that will be processed.
+        kinds: the kind (name of the method or baseline) of every cell to process.
     """
 
     def __init__(self, kinds: Sequence[str]) -> None:
@@ -24,12 +24,12 @@ class RemainingTime:
         self._seconds: dict[str, list[float]] = defaultdict(list)
 
     def record(self, kind: str, seconds: float) -> None:
-        """Record the time of a finished cell."""
+        """Record the time that a cell of this kind took."""
         self._waiting[kind] -= 1
         self._seconds[kind].append(seconds)
 
     def estimate(self) -> str:
-        """Return "(about 12 min left)", or an empty string before the first cell is finished."""
+        """Return a text such as "(about 12 min left)", or an empty string before the first cell is finished."""
         all_seconds = [seconds for known in self._seconds.values() for seconds in known]
         if not all_seconds:
             return ""
@@ -42,25 +42,25 @@ class RemainingTime:
 
 
 class LabelledProgress:
-    """A progress display that prefixes every stage with the label of its cell."""
+    """A progress display that adds a label, such as the name of the current cell, to the name of every stage."""
 
     def __init__(self, progress: Progress, label: str) -> None:
         self._progress, self._label = progress, label
 
     def start(self, total: int, label: str, done: int = 0) -> None:
-        """Start a stage of the cell."""
+        """Start a stage; see `Progress.start`."""
         self._progress.start(total, f"{self._label}: {label}", done)
 
     def advance(self, n: int = 1, **fields: Json) -> None:
-        """Count `n` more steps of the stage."""
+        """Advance the progress of the stage by `n` steps; see `Progress.advance`."""
         self._progress.advance(n, **fields)
 
     def note(self, line: str) -> None:
-        """Show a line of text while the stage is running."""
+        """Show a line of text; see `Progress.note`."""
         self._progress.note(line)
 
     def stop(self) -> None:
-        """End the stage."""
+        """End the stage; see `Progress.stop`."""
         self._progress.stop()
 
     def __enter__(self) -> LabelledProgress:

@@ -1,11 +1,12 @@
-"""Stores for the results, runs and experts of a comparison: a folder, or memory.
+"""Storage for the results, runs and experts of a comparison, in a folder or in memory.
 
-Stored results are reused, so an interrupted comparison in a folder can continue. A result contains rankings and costs:
+Stored results are reused, so an interrupted comparison in a folder can continue. A result contains:
 
-    "query->gallery"   rankings of one direction: R runs x Q queries x 5 numbers (see `evaluation.ranking.Ranking`)
-    costs              `size`, `seconds`, `bytes`, `peak_bytes`, `settings`, `label` (only for baselines), and `judged`
-                       (number of students compared on validation)
-    "heads/MODALITY", "bias/MODALITY"   only for baselines from which others are computed, such as `full` and `cca`
+    "query->gallery"   the rankings of one direction, as a tensor of shape (R runs, Q queries, 5 numbers); see
+                       `evaluation.ranking.Ranking`
+    costs              a dict with `size`, `seconds`, `bytes`, `peak_bytes`, `settings`, `label` (only for baselines),
+                       and `judged` (the number of candidates compared on validation)
+    "heads/MODALITY", "bias/MODALITY"   trained heads, only for baselines that others are computed from
 """
 
 from __future__ import annotations
@@ -44,14 +45,18 @@ Stored = tuple[Mapping[str, Tensor], Mapping[str, Any]]
 
 @runtime_checkable
 class ResultStore(Protocol):
-    """Stores the results of a comparison."""
+    """Stores the results, runs and experts of a comparison."""
 
     def has(self, cell: AnyCell) -> bool:
         """Return whether the result of a cell or baseline is stored."""
         ...
 
     def load(self, cell: AnyCell) -> Stored:
-        """Return the stored result of a cell or baseline. Raises InputError if it is damaged."""
+        """Return the stored result of a cell or baseline.
+
+        Raises:
+            InputError: the stored result is damaged.
+        """
         ...
 
     def save(self, cell: AnyCell, tensors: Mapping[str, Tensor], meta: Costs) -> None:
@@ -63,32 +68,40 @@ class ResultStore(Protocol):
         ...
 
     def experts(self, data: FeatureSet, start: Heads, config: RunConfig, progress: Progress) -> ExpertBuffer:
-        """Return the experts that methods with the same expert settings share; train them first if necessary."""
+        """Return the experts for these settings; train them if they are missing.
+
+        All methods with the same expert settings share the same experts.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class FolderStore:
-    """Stores a comparison in a folder.
+    """Stores the results, runs and experts of a comparison in a folder.
 
-    FOLDER/experts/<key>/             shared by all methods that need them
-    FOLDER/baselines/<name>/ranking/  result of a baseline
-    FOLDER/cells/<name>/              run of a method, and its result in ranking/
+    FOLDER/experts/<key>/               expert trajectories, shared by all methods that need them
+    FOLDER/baselines/<name>/ranking/    result of a baseline
+    FOLDER/cells/<name>/run/            run of a method with one size and one seed
+    FOLDER/cells/<name>/ranking/        result of this run
     """
 
     folder: Path
 
     def has(self, cell: AnyCell) -> bool:
-        """Return whether the complete result of a cell or baseline is stored."""
+        """Return whether the result of a cell or baseline is stored completely."""
         return (self.result_folder(cell) / "manifest.json").exists()
 
     def load(self, cell: AnyCell) -> Stored:
-        """Return the stored result of a cell or baseline. Raises InputError if it is damaged."""
+        """Return the stored result of a cell or baseline.
+
+        Raises:
+            InputError: the stored result is damaged.
+        """
         artifact = load_artifact(self.result_folder(cell), KIND)
         return artifact.tensors, artifact.meta
 
     def save(self, cell: AnyCell, tensors: Mapping[str, Tensor], meta: Costs) -> None:
-        """Write the result of a cell or baseline to the folder, atomically."""
+        """Store the result of a cell or baseline. An interrupted write leaves no partial result."""
         save_artifact(self.result_folder(cell), KIND, tensors, meta)
 
     def run_folder(self, cell: Cell) -> Path:
@@ -96,26 +109,26 @@ class FolderStore:
         return self._cell_folder(cell) / "run"
 
     def experts(self, data: FeatureSet, start: Heads, config: RunConfig, progress: Progress) -> ExpertBuffer:
-        """Return the shared experts; train them first if they are missing."""
+        """Return the experts for these settings; train them if they are missing."""
         return load_or_train_experts(data, start, config, self.experts_folder(data, start, config), progress)
 
     def experts_folder(self, data: FeatureSet, start: Heads, config: RunConfig) -> Path:
-        """Return the folder of the experts for these data, heads and settings."""
+        """Return the folder for experts trained on these data, from these heads, with these settings."""
         return self.folder / "experts" / hashlib.sha256(_experts_key(data, start, config).encode()).hexdigest()[:16]
 
     def result_folder(self, cell: AnyCell) -> Path:
-        """Return the folder of a result. Results of version 0.1, which ignored ties, are in other folders."""
+        """Return the folder of a result. Results of version 0.1 are in other folders and are not used."""
         folder = self._cell_folder(cell) if isinstance(cell, Cell) else self.folder / "baselines" / cell.folder
         return folder / "ranking"
 
     def _cell_folder(self, cell: Cell) -> Path:
-        """Return the folder of a cell: the existing folder of a run with the same settings, or else a new folder."""
+        """Return the existing folder of a run with the same settings as the cell, or a new folder if there is none."""
         folder = self.folder / "cells" / cell.folder
         return folder if folder.exists() else self._earlier.get(_settings_key(cell.config), folder)
 
     @cached_property
     def _earlier(self) -> dict[str, Path]:
-        """Maps settings to folders of stored cells, to find folders that earlier versions named differently."""
+        """{settings of a stored run: its folder}. Finds the folders that earlier versions named differently."""
         folders = {}
         for state in sorted(self.folder.glob("cells/*/run/run.json")):
             with suppress(InputError):
@@ -125,7 +138,7 @@ class FolderStore:
 
 @dataclass(frozen=True)
 class MemoryStore:
-    """Stores a comparison in memory; its results are lost when the call ends."""
+    """Stores the results and experts of a comparison in memory only."""
 
     _results: dict[str, Stored] = field(default_factory=dict)
     _experts: dict[str, ExpertBuffer] = field(default_factory=dict)
@@ -146,7 +159,7 @@ class MemoryStore:
         """Return None, because runs are not stored."""
 
     def experts(self, data: FeatureSet, start: Heads, config: RunConfig, progress: Progress) -> ExpertBuffer:
-        """Return the shared experts; train them when they are first needed."""
+        """Return the experts for these settings; train them at the first call."""
         key = _experts_key(data, start, config)
         if key not in self._experts:
             self._experts[key] = load_or_train_experts(data, start, config, None, progress)
@@ -154,7 +167,7 @@ class MemoryStore:
 
 
 def _settings_key(config: RunConfig) -> str:
-    """Return the settings that identify a cell, as JSON: all except the name shown in tables."""
+    """Return all settings of a run as JSON, except the name of the method."""
     return config.evolve(method="").model_dump_json()
 
 

@@ -1,8 +1,8 @@
 """Summarise results into the content of a table: recall, gain retained, difference from the best method, and costs.
 
 The recall of a method is the mean over all its students for all seeds. Its confidence intervals are computed from its
-sets: there is one set per seed, and the students of a set are averaged. For a baseline, each run takes the place of a
-set. The best method at a size (or budget) is the one with the highest mean of R@1, R@5 and R@10.
+sets: there is one set per seed, and the students of a set are averaged. The intervals of a baseline are computed from
+its runs. The best method at a size (or budget) is the one with the highest mean of R@1, R@5 and R@10.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class _Row:
 
     @cached_property
     def hits(self) -> Hits:
-        """Hits of every unit, by direction. A unit is the mean student of a set, or one run of a baseline."""
+        """Hits in each direction, with one entry per set (averaged over its students) or per run of a baseline."""
         results = [self.scoring.hits(result.rankings) for result in self.results]
         units = [mean_unit(hits) for hits in results] if self.is_method else results
         return [torch.cat(of_direction) for of_direction in zip(*units, strict=True)]
@@ -207,7 +207,7 @@ def _protocol(
 
 
 def _left_out(rows: Sequence[_Row], budgets: Sequence[int]) -> list[str]:
-    """Return a list with one sentence that names the methods without a row at some budget; empty if there are none."""
+    """Return one sentence, in a list, that names the methods without a row at some budget; an empty list if none."""
     labels = {row.method: row.label for row in rows if row.is_method}
     present = {(row.method, row.group) for row in rows}
     missing = [

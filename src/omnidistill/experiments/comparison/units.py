@@ -64,7 +64,7 @@ class UnitRunner:
 
     @cached_property
     def context(self) -> ComparisonContext:
-        """Inputs that all units share. They are the same as in the process that started the comparison."""
+        """Data, initial heads and stored results, which all units share. They are loaded on first use."""
         data = open_reference(self.data) if isinstance(self.data, str) else self.data
         data = data.only(self.modalities).to(self.device)
         start = load_or_create_heads(data, self.base, self.folder / "heads")

@@ -55,7 +55,7 @@ class MethodEntry(Settings):
 
 
 class ComparisonConfig(Settings):
-    """A comparison."""
+    """Settings of a comparison of methods."""
 
     layout: Layout = "retrieval"
     """Layout of the table. "retrieval" shows recall by size (like tables 1 to 3 of the HoPA paper), "variants" compares

@@ -77,7 +77,7 @@ def load_config(
 
 
 def _source(source: object, preset: str) -> tuple[str, Tree]:
-    """Return (description of the source, settings); error messages quote the description."""
+    """Return a description of the source, which error messages quote, and its settings."""
     match source:
         case None:
             return f"preset {preset}", _preset(preset)
@@ -163,7 +163,7 @@ def overridden(overrides: object) -> Iterator[tuple[str, Any]]:
 
 
 def as_texts(overrides: object) -> tuple[str, ...]:
-    """Return overrides as "key=value" strings; a component becomes one string per setting.
+    """Return overrides as "key=value" strings. A component gives one string for each of its settings.
 
     Raises:
         InputError: `overrides` is neither a dict nor "key=value" strings.

@@ -31,11 +31,7 @@ class RunConfig(Settings):
     evaluate: EvaluateConfig = EvaluateConfig()
 
     def citations(self) -> tuple[str, ...]:
-        """Return the citation keys of the works on which the choice between joint and per-pair sets is based.
-
-        For one set per pair of modalities, the result is the key of the paper that proposed this. For a joint set, the
-        result is empty.
-        """
+        """Return the key of the paper that proposed one set per pair of modalities; empty for a joint set."""
         return () if self.joint else ("mtt-vl",)
 
     @model_validator(mode="after")

@@ -1,8 +1,8 @@
 """Functions for settings trees, that is, plain dicts as read from TOML, and for the models that validate them.
 
-In a tree, a component is either a table with the key `kind` or only the name of its kind. `with_kinds` turns every
-component into a table with the key `kind`. This must happen before two trees are merged: if they select different kinds
-of a component, the settings of the old kind are dropped, because the new kind has other settings.
+In a tree, a component is written either as a table with the key `kind`, or as a string that names its kind.
+`with_kinds` converts every component to a table. This must happen before two trees are merged. If the trees select
+different kinds of a component, merging drops the settings of the old kind, because the new kind has other settings.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def components_of(model: Model, name: str) -> dict[str, type[Component]]:
 def submodel(model: Model, name: str, tree: Any) -> Model | None:
     """Return the Pydantic model that validates a section of a settings tree, or None if the field is a single value.
 
-    The `kind` in the section determines the model. Without a `kind`, it is the model of the default value.
+    The `kind` in the section determines the model. If it is missing, the field's default value determines the model.
     """
     field = model.model_fields.get(name)
     if field is None:

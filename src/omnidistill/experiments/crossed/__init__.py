@@ -1,4 +1,4 @@
-"""Crossed tables: every set with every recipe and every model, and how robust the sets are."""
+"""Crossed tables: recall of every set with every recipe and model, with changed recipes, and with mismatched pairs."""
 
 from omnidistill.experiments.crossed.crossed_result import CrossedTable
 from omnidistill.experiments.crossed.crossed_settings import CrossedSettings, SetEntry

@@ -1,10 +1,10 @@
-"""The models of a crossed table: linear heads from several starts, and networks.
+"""The models of a crossed table: linear heads with different initial values, and multilayer perceptrons (MLPs).
 
-    own          the pre-trained heads for which sets are made
-    seed-K       heads that are pre-trained alike, with another seed
-    width-D      heads that are pre-trained alike, with outputs of width D
-    random       random heads of the own width; random-D: of width D
-    mlp-L        a network with L layers and GELU, p -> hidden -> ... -> d, with random weights
+    own          the pre-trained heads that the sets are distilled for
+    seed-K       heads pre-trained like `own`, but with seed K
+    width-D      heads pre-trained like `own`, but with output width D
+    random       random heads with the output width of `own`; random-D: with output width D
+    mlp-L        an MLP with L linear layers, GELU and random weights
 
 A trained model is a function from features to outputs, so heads and networks are scored in the same way.
 
@@ -43,8 +43,8 @@ class Model:
 
     Attributes:
         name: name in tables, such as "width-128".
-        kind: kind of the model; "any": heads whose start does not matter.
-        number: seed, width or number of layers; 0 if the name has none.
+        kind: how the model is initialised; "any" stands for linear heads whose initial values have no effect.
+        number: the number in the name: a seed, a width or a number of layers; 0 if there is none.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Model:
 
     @staticmethod
     def parse(name: str) -> Model:
-        """Return the model with this name.
+        """Create the model with this name, such as "width-128".
 
         Raises:
             InputError: the name is unknown.
@@ -62,19 +62,19 @@ class Model:
         if matched is None or name == "mlp-1":
             raise InputError(
                 f"{argument('models')}: unknown model '{name}'; use own, seed-K, width-D, random, random-D, mlp-L with "
-                "at least 2 layers, or linear and mlp for the usual ones"
+                "at least 2 layers, or the groups linear and mlp"
             )
         kind = matched[1] or matched[2] or matched[4]
         return Model(name, kind, int(matched[3] or 0))  # type: ignore[arg-type]
 
     @staticmethod
     def any_start(width: int) -> Model:
-        """Return the model that stands for all linear heads of a width."""
+        """Return the model for recipes whose result does not depend on the initial heads, only on their width."""
         return Model(f"any-{width}", "any", width)
 
     @property
     def is_network(self) -> bool:
-        """Whether the model is a network instead of linear heads."""
+        """Whether the model is an MLP (otherwise it is a set of linear heads)."""
         return self.kind == "mlp"
 
     @property
@@ -83,16 +83,16 @@ class Model:
         return self.kind in ("own", "seed", "width")
 
     def width(self, own: int) -> int:
-        """Return the width of the outputs.
+        """Return the output width of the model.
 
         Args:
-            own: width of the pre-trained heads for which sets are made.
+            own: output width of the pre-trained heads that the sets are distilled for.
         """
         return self.number if self.number and self.kind in ("width", "random", "any") else own
 
 
 def expanded(names: Sequence[str]) -> tuple[Model, ...]:
-    """Return models by name, without duplicates; "linear" and "mlp" stand for several models.
+    """Create the models with these names, without duplicates. "linear" and "mlp" are names of groups of models.
 
     Raises:
         InputError: a name is unknown.
@@ -104,15 +104,16 @@ def expanded(names: Sequence[str]) -> tuple[Model, ...]:
 def network(
     widths: Mapping[str, int], hidden: int, layers: int, width: int, generator: torch.Generator, device: torch.device
 ) -> dict[str, nn.Module]:
-    """Return networks p_m -> hidden -> ... -> width, one per modality, with weights and biases drawn from
-    U(-1/sqrt(k), 1/sqrt(k)) for k inputs, as `torch.nn.Linear` draws them.
+    """Create one MLP per modality, with GELU between the layers.
+
+    Weights and biases of a layer with k inputs are drawn from U(-1/sqrt(k), 1/sqrt(k)), as in `torch.nn.Linear`.
 
     Args:
-        widths: {modality: p_m}.
+        widths: {modality: feature width p_m}.
         hidden: width of the hidden layers.
         layers: number of linear layers.
         width: width of the outputs.
-        generator: random stream on the CPU.
+        generator: random number generator on the CPU.
         device: device of the networks.
     """
     networks: dict[str, nn.Module] = {}
@@ -125,14 +126,14 @@ def network(
 
 
 def outputs_of_heads(heads: Heads, bias: Mapping[str, Tensor] | None = None) -> Outputs:
-    """Return linear heads, with optional biases {modality: d}, as a trained model."""
+    """Return the function from features to the outputs of linear heads, with an optional bias per modality."""
     return lambda features: {
         name: features[name] @ matrix.mT + (0 if bias is None else bias[name]) for name, matrix in heads.items()
     }
 
 
 def outputs_of_modules(modules: Mapping[str, nn.Module]) -> Outputs:
-    """Return torch modules as a trained model."""
+    """Return the function from features to the outputs of torch modules, without gradients."""
 
     def outputs(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         with torch.no_grad():
@@ -142,14 +143,14 @@ def outputs_of_modules(modules: Mapping[str, nn.Module]) -> Outputs:
 
 
 def recall_of(outputs: Outputs, data: FeatureSet, gallery: Gallery = "distinct") -> dict[str, float]:
-    """Return {"R@K": mean recall over directions} of a trained model, in [0, 1]."""
+    """Return {"R@K": recall in [0, 1], averaged over directions} for a trained model."""
     embeddings = {name: nn.functional.normalize(output, dim=-1) for name, output in outputs(data.features).items()}
     rankings = rank_directions(embeddings, data.group_codes, items_of(data, gallery), all_positives=False)
     return {f"R@{k}": recall for k, recall in mean_recall(rankings, RECALL_AT).items()}
 
 
 def validation_score_of(outputs: Outputs, validation: FeatureSet) -> float:
-    """Return the mean of R@1, R@5 and R@10 over all directions, as `validation_score` does for heads."""
+    """Return the validation score of a trained model: the mean of R@1, R@5 and R@10 over all directions."""
     recall = recall_of(outputs, validation)
     return round(sum(recall.values()) / len(recall), 12)
 

@@ -1,7 +1,7 @@
-"""The plan of a crossed table: which combinations of set, recipe and model exist, and which of them share a result.
+"""The plan of a crossed table: the combinations of set, recipe and model, and which of them share a result.
 
-A *cell* is one entry of a table. Its *work* is what must be computed for it. Recipes that need no start have one work
-for all linear heads of a width, so several cells can share it.
+A *cell* is one entry of a table. Its *work item* (`Work`) is the result that must be computed for it. Some recipes do
+not use initial heads. With such a recipe, all linear heads of the same width share one work item.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from omnidistill.methods.learn import Learn
 from omnidistill.models.storages import RowStorage
 
 ALL_ROWS, INITIAL = "all rows", "initial"
-"""Sources of works that use no set: training on all rows, and models before training."""
+"""Sources of work items that use no set: training on all rows, and models before training."""
 ROBUSTNESS = {
     "own recipe": "",
     "learning rate x 1/2": "rate/2",
@@ -27,19 +27,20 @@ ROBUSTNESS = {
     "ridges x 1/2": "ridge/2",
     "ridges x 2": "ridge*2",
 }
-"""Columns of the table of robustness, and the name of each change to the recipe."""
+"""Columns of the robustness table, and the name of the change to the recipe in each column."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """A result to compute.
+    """A work item: the recall of a model, or a set to distil.
 
     Attributes:
-        source: name of a set, `ALL_ROWS` or `INITIAL`.
-        recipe: name of a recipe; "set": distil the set; "infonce" and "cca" on all rows; "start": no training.
+        source: name of a set, or `ALL_ROWS` or `INITIAL` if no set is used.
+        recipe: how the model is trained: the name of a recipe; "infonce" or "cca" for `ALL_ROWS`; "start" (no training)
+            for `INITIAL`. The recipe "set" distils the set.
         model: the model.
-        variant: change to the set's own recipe; "" for none.
-        share: share of mismatched training groups.
+        variant: name of a change to the set's own recipe, from `ROBUSTNESS`; "" for no change.
+        share: share of the training groups that are mismatched, see `mismatch`.
     """
 
     source: str
@@ -56,20 +57,26 @@ class Work:
 
     @property
     def kind(self) -> str:
-        """Works of one kind take about the same time."""
+        """Kind of the work item. Work items of one kind take about the same time."""
         return f"{self.source if self.recipe == 'set' else ''} {self.recipe} {self.model.is_network}"
 
     @property
     def set_work(self) -> Work:
-        """The work of distilling the set that this work trains on."""
+        """The work item that distils the set on which this work item trains."""
         return Work(self.source, "set", OWN, share=self.share)
 
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell of a table, in the row `source` (and `recipe`) and the column `column`.
+    """A cell of a table.
 
-    `work` gives its recall, and `control` that of random rows under the same recipe; None if there is none.
+    Attributes:
+        part: name of the table.
+        source, recipe: row of the cell, see `Work`.
+        column: column of the cell.
+        model: the model.
+        work: the work item whose recall the cell shows.
+        control: the work item that trains on random rows of the same size instead of the set; None if there is none.
     """
 
     part: PartName
@@ -85,13 +92,14 @@ OWN = Model("own", "own")
 
 
 def plan(settings: CrossedSettings, configs: dict[str, RunConfig]) -> tuple[list[Work], list[PlannedCell]]:
-    """Return all works, in the order in which they run, and the cells that show them.
+    """Return all work items, in the order in which they run, and the cells that show their results.
 
-    References come first, then every set with its linear models, mismatched pairs, and networks, which take longest.
+    Linear models come before networks, which take longest. Within both, matched pairs come before mismatched pairs, and
+    the references (before training, and on all rows) come before the sets.
 
     Args:
-        settings: the settings.
-        configs: settings of the run of every set, with resolved sizes, by name of the set.
+        settings: settings of the crossed table.
+        configs: {name of a set: settings of its run, with resolved sizes}.
     """
     cells: list[PlannedCell] = []
     if "table" in settings.parts:
@@ -116,10 +124,10 @@ def plan(settings: CrossedSettings, configs: dict[str, RunConfig]) -> tuple[list
 
 
 def applies(recipe: str, model: Model) -> bool:
-    """Return whether a recipe makes sense for a model.
+    """Return whether the table combines a recipe with a model.
 
-    The closed form has linear heads; stacking needs heads that were pre-trained; and regression to the heads of the
-    anchors is only needed for networks, because linear heads have the closed form.
+    "anchor" computes linear heads only. "stacked" needs pre-trained heads. "map" is for networks only, because "anchor"
+    computes linear heads in closed form.
     """
     if recipe == "anchor":
         return not model.is_network
@@ -129,16 +137,20 @@ def applies(recipe: str, model: Model) -> bool:
 
 
 def reference_works(model: Model, own_width: int) -> tuple[Work, Work]:
-    """Return the zero point of the gain and the training on all rows of a model.
+    """Return the work items of a model before training, and after training on all rows.
 
-    The zero point of linear heads is the own pre-trained heads, cut to the width if they are wider.
+    For linear heads, the model before training is always the pre-trained heads of the table, cut to the width of the
+    model if they are wider.
     """
     zero = model if model.is_network else Model.any_start(min(model.width(own_width), own_width))
     return Work(INITIAL, "start", zero), Work(ALL_ROWS, "infonce", model)
 
 
 def _canonical(recipe: str, model: Model, config: RunConfig) -> Model:
-    """Return the model whose result this model shares: the same for all starts if the recipe needs no start."""
+    """Return the model that represents all models with the same result.
+
+    If the recipe does not use initial heads, all linear heads of the same width have the same result.
+    """
     independent = recipe == "anchor" or (recipe == "own" and _is_anchor(config))
     return Model.any_start(model.width(config.heads.width)) if independent and not model.is_network else model
 
@@ -150,9 +162,10 @@ def _is_anchor(config: RunConfig) -> bool:
 def _control(
     settings: CrossedSettings, configs: dict[str, RunConfig], entry: SetEntry, recipe: str, model: Model
 ) -> Work | None:
-    """Return the work of random rows under the same recipe.
+    """Return the work item that trains on random rows by the same recipe.
 
-    Random rows have no own recipe with anchors, so they are trained by the recipe whose ridge validation chooses.
+    Random rows have no anchors of their own. If the set's own recipe is "anchor", random rows are therefore trained by
+    the recipe "anchor" (for networks, "map") with a ridge that is chosen on validation.
     """
     random = settings.control(entry)
     if random is None:

@@ -16,11 +16,11 @@ from omnidistill.report.crossed_table import to_markdown
 
 @dataclass(frozen=True, repr=False)
 class CrossedTable:
-    """A crossed table.
+    """The result of `crossed`.
 
     Attributes:
         content: all measurements; the content of crossed.json.
-        failures: error message of each work that failed, by its title.
+        failures: error message of each unit of work that failed, by its title.
         folder: the folder of the table; None if nothing was stored.
     """
 

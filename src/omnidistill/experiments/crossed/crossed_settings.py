@@ -1,6 +1,6 @@
-"""The settings of a crossed table: its sets, recipes and models, and how recipes and references are tuned.
+"""Settings of a crossed table: the sets, recipes and models that it combines, and the values tried on validation.
 
-They are read from `comparisons/crossed.toml` or from a TOML file of the user with the same keys.
+They are read from the preset `comparisons/crossed.toml`, or from a user's TOML file with the same keys.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Weight = Annotated[float, Field(gt=0, le=1)]
 
 
 class SetEntry(Settings):
-    """A set of the table: a preset with a size."""
+    """A set in the table, distilled by one preset with one size."""
 
     preset: str
     """Name of the preset."""
@@ -60,7 +60,7 @@ class SetEntry(Settings):
 
 
 class CrossedSettings(Settings):
-    """A crossed table."""
+    """Settings of a crossed table, which shows the recall for combinations of sets, recipes and models."""
 
     kind: Literal["crossed"] = "crossed"
     """Distinguishes the file from other comparisons."""
@@ -109,7 +109,7 @@ class CrossedSettings(Settings):
 
     @property
     def all_models(self) -> tuple[Model, ...]:
-        """The models, with "linear" and "mlp" replaced by the models that they stand for."""
+        """All models. The groups "linear" and "mlp" are replaced by their members."""
         return expanded(self.models)
 
     def entry(self, name: str) -> SetEntry:
@@ -117,7 +117,7 @@ class CrossedSettings(Settings):
         return next(entry for entry in self.sets if entry.name == name)
 
     def control(self, entry: SetEntry) -> SetEntry | None:
-        """Return the random rows of the same size; None if there are none, or if the set is itself random."""
+        """Return the set of random rows of the same size; None if there is none, or if `entry` itself is random."""
         same = [each for each in self.sets if each.preset == CONTROL and each.size == entry.size]
         return same[0] if same and entry.preset != CONTROL else None
 
@@ -151,9 +151,11 @@ def load_crossed(
 
     Args:
         source: complete settings, or a TOML file; None uses the preset of the package.
-        sets: names of sets or of presets in `source` to keep; random rows of the same size are kept with them.
-        recipes, models, parts, seed: values that replace those of `source`; None keeps them.
-        settings: single settings; those of "distill" and "experts" apply to every set that has them.
+        sets: names of the sets to include, or of their presets. Sets of random rows with the same sizes are also
+            included. None includes all sets.
+        recipes, models, parts, seed: values that replace those of `source`; None: the values of `source`.
+        settings: individual settings. Keys that start with "distill." or "experts." apply to every set that has such a
+            setting. All other keys are settings of the table.
 
     Raises:
         InputError: a set, recipe, model or setting is unknown or invalid.
@@ -211,5 +213,5 @@ def _check_names(role: str, name: str, given: Iterable[Any], known: Sequence[str
     for each in given:
         if each not in known:
             raise InputError(
-                f"{argument(name)}: unknown {role} '{each}'{nearest(str(each), known)}; known are {'; '.join(known)}"
+                f"{argument(name)}: unknown {role} '{each}'{nearest(str(each), known)}; choose from {', '.join(known)}"
             )

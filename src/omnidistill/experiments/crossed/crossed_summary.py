@@ -1,4 +1,4 @@
-"""The content of a crossed table from the results of its works."""
+"""Summarise the results of work items as the content of a crossed table."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def summarise(
 
     Args:
         settings: settings of the table.
-        cells: the cells.
-        results: the results of all works that did not fail.
-        failures: error message of every work that failed.
-        data: the data.
+        cells: all cells of the table.
+        results: {work item: result} for all that did not fail.
+        failures: {work item: error message} for all that failed.
+        data: the data from which the results were computed.
         heads: fingerprint of the pre-trained heads.
-        name: name of the files.
+        name: name of the table, used in file names.
         command: the command that computed the table.
     """
     scoring = Scoring.of(data.split("test"), EvaluateConfig(gallery=settings.evaluate.gallery))
@@ -97,7 +97,7 @@ def _difference(values: Values | None, others: Values | None) -> Values | None:
 
 
 def _gain(values: Values | None, zero: Values | None, full: Values | None) -> Values | None:
-    """Return the gain retained; None at levels where training on all rows gains nothing."""
+    """Return the gain retained at each recall level; None where training on all rows does not improve the recall."""
     if values is None or zero is None or full is None:
         return None
     gains = {level: (_minus(value, zero[level]), _minus(full[level], zero[level])) for level, value in values.items()}

@@ -1,4 +1,4 @@
-"""Training data in which a share of the groups is paired wrongly: their rows of one modality belong to other groups."""
+"""Training data with mismatched pairs: some rows get the features of another group in one modality."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from omnidistill.data.featureset import FeatureSet
 
 
 def mismatched(data: FeatureSet, share: float, seed: int) -> FeatureSet:
-    """Return the data with a share of the training groups mismatched in the last modality; other splits are unchanged.
+    """Return a copy of the data in which a share of the training groups is mismatched. Other splits are unchanged.
 
-    The rows of the affected groups are sorted by group, in a random order of groups, and shifted by the size of the
-    largest group. So a row receives the features of another group, unless the affected groups are very unequal in size.
+    The features of the last modality are permuted among the rows of randomly chosen groups. To do so, the rows are
+    listed group by group and shifted cyclically by the size of the largest group. Every row then has the features of
+    another group, unless the groups have very different sizes.
 
     Args:
         data: the data, with a split "train".
-        share: share of the training groups to mismatch, in [0, 1]; fewer than two groups change nothing.
+        share: share of the training groups to mismatch, in [0, 1]. If this is fewer than two groups, the data are
+            returned unchanged.
         seed: seed for the choice of groups.
 
     Raises:
-        InputError: the data have a matrix of pairings, which defines no groups to mismatch.
+        InputError: positive pairs are defined by a matrix instead of groups.
     """
     if data.pairing is not None:
-        raise InputError("mismatched pairs: the data pair rows by a matrix; only data with groups can be mismatched")
+        raise InputError("mismatched pairs: the data define positives by a matrix; pass data with groups")
     rows_of: dict[str, list[int]] = {}
     for row, (group, split) in enumerate(zip(data.groups, data.splits, strict=True)):
         if split == "train":

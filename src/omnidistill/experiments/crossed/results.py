@@ -1,7 +1,8 @@
-"""The stored results of a crossed table: one JSON file per work, written atomically, or a dict in memory.
+"""The results of a crossed table, stored as one JSON file per work item (written atomically) or in memory.
 
-The name of a file contains a digest of everything that determines the result: the work, the settings of its set, the
-settings of the table that affect training, and the initial heads. A result with other settings is another file.
+The name of a file contains a digest of everything that determines the result: the work item, the settings of its set,
+the settings of the table that affect training, and the initial heads. Results with different settings are therefore
+stored in different files.
 """
 
 from __future__ import annotations
@@ -29,11 +30,17 @@ _USED: dict[str, tuple[str, ...]] = {
     "map": ("ridges", "map_steps"),
     "infonce": ("network_learning_rate",),
 }
-"""Settings of the table that affect the works of a recipe, in addition to `_ALWAYS`."""
+"""Settings of the table that affect the results of a recipe, in addition to `_ALWAYS`."""
 
 
 class WorkResult(JsonContent):
-    """Result of a work: recall {"R@K": in [0, 1]} on the test split, seconds, and the settings that were chosen."""
+    """Result of a work item.
+
+    Attributes:
+        recall: {"R@K": recall in [0, 1]} on the test split; None if the work item distils a set.
+        seconds: duration.
+        settings: the settings that were chosen on validation.
+    """
 
     remedy: ClassVar[str] = "delete the file to compute the result again"
 
@@ -44,12 +51,12 @@ class WorkResult(JsonContent):
 
 @dataclass(frozen=True)
 class Results:
-    """Stores the results of works.
+    """Stores the results of work items.
 
     Attributes:
-        folder: folder of the table; None keeps results in memory.
+        folder: folder of the table; None stores results in memory only.
         settings: settings of the table.
-        configs: settings of the run of every set, by name.
+        configs: {name of a set: settings of its run}.
         heads: fingerprint of the pre-trained heads.
     """
 
@@ -60,20 +67,24 @@ class Results:
     _memory: dict[Work, WorkResult] = field(default_factory=dict)
 
     def get(self, work: Work) -> WorkResult | None:
-        """Return the result of a work; None if there is none. Raises InputError if the file is damaged."""
+        """Return the stored result of a work item, or None if there is none.
+
+        Raises:
+            InputError: the file is damaged.
+        """
         path = self._path(work)
         if work not in self._memory and path is not None and path.exists():
             self._memory[work] = WorkResult.from_json(read_json(path), str(path))
         return self._memory.get(work)
 
     def save(self, work: Work, result: WorkResult) -> None:
-        """Store the result of a work."""
+        """Store the result of a work item."""
         self._memory[work] = result
         if (path := self._path(work)) is not None:
             write_atomic(path, json.dumps(result.to_json(), indent=1, allow_nan=False).encode())
 
     def name(self, work: Work) -> str:
-        """Return the name of a work in file names, unique to the work and everything that determines its result."""
+        """Return the file name of a work item, with a digest of everything that determines the result."""
         config = self.configs.get(work.source)
         key: dict[str, Json] = {
             "work": [work.source, work.recipe, work.model.name, work.variant, work.share],

@@ -1,9 +1,9 @@
-"""Compute a crossed table: distil its sets, train every model on every set by every recipe, and score the results.
+"""Compute a crossed table: distil the sets, train every model on every set with every recipe, and score the models.
 
 FOLDER/heads/, FOLDER/experts/     pre-trained heads and experts; shared with other comparisons in the folder
 FOLDER/crossed/results/            one file per result
 FOLDER/crossed/sets/               distilled sets
-FOLDER/crossed/starts/             pre-trained heads of other seeds and widths than those in FOLDER/heads/
+FOLDER/crossed/starts/             heads pre-trained with other seeds and widths
 FOLDER/crossed.json, .md, .html    the table
 """
 
@@ -56,21 +56,23 @@ def crossed(
     progress: Progress | bool = True,
     command: str = "",
 ) -> CrossedTable:
-    """Train every model on every set by every recipe, and compare them with random rows and with all rows.
+    """Train every model on every set with every recipe. Compare with training on random rows and on all rows.
 
-    If a result fails, it is listed in `failures`, and the others continue. With a folder, the next call retries it.
+    A step that fails is listed in `failures` of the result, and the other steps continue. If `folder` is given, the
+    next call retries the failed steps.
 
     Args:
         data: a FeatureSet, the name of a registered dataset, or the Path of a packed dataset.
-        sets: names of sets or presets in `config`; random rows of the same size are added. None: all.
-        recipes: "own", "sgd", "anchor", "stacked" and "map"; None: all.
-        models: "linear", "mlp", or names such as "own", "seed-1", "width-64", "random", "mlp-3"; None: all.
-        parts: "table", "robustness" and "mismatch"; None: all.
-        settings: single settings, such as "max_steps=64"; those of "distill" and "experts" apply to every set that has
-            them.
+        sets: sets to distil, by their name or preset in `config`; None selects all. Random rows of the same size are
+            added.
+        recipes: any of "own" (the recipe stored in the set), "sgd", "anchor", "stacked" and "map"; None selects all.
+        models: "linear", "mlp", or names such as "own", "seed-1", "width-64", "random" and "mlp-3"; None selects all.
+        parts: any of "table", "robustness" and "mismatch"; None selects all.
+        settings: settings to change, such as "max_steps=64". A setting of "distill" or "experts" applies to every set
+            that has it.
         config: complete settings, or the Path of a TOML file; None uses the preset "crossed".
-        seed: seed for all random streams.
-        heads: pre-trained heads for which sets are made; None pre-trains them on the split `heads`.
+        seed: seed for all random numbers.
+        heads: pre-trained heads that the sets are distilled for; None pre-trains them on the split `heads`.
         folder: folder of the results; None keeps everything in memory.
         resume: whether to continue in a folder that already contains a comparison.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
@@ -78,11 +80,11 @@ def crossed(
         command: command line, recorded in the table.
 
     Returns:
-        The table. With a folder, it is saved there.
+        The table, which is also saved in `folder`.
 
     Raises:
-        InputError: a set, recipe, model or setting is unknown; or the folder belongs to other data or heads, or is not
-            empty and `resume` is False.
+        InputError: a set, recipe, model or setting is unknown; the folder belongs to different data or heads; or the
+            folder is not empty and `resume` is False.
         KeyboardInterrupt: the user interrupted the computation; finished results stay in the folder.
     """
     chosen = load_crossed(config, sets=sets, recipes=recipes, models=models, parts=parts, settings=settings, seed=seed)
@@ -124,7 +126,7 @@ def crossed(
 
 
 def _run(worker: Worker, works: Sequence[Work], progress: Progress) -> dict[Work, str]:
-    """Do the works without a stored result; return the error of each work that failed."""
+    """Compute and save all missing results. Return {work: error message} for those that failed."""
     missing = [work for work in works if worker.results.get(work) is None]
     remaining, failures = RemainingTime([work.kind for work in missing]), dict[Work, str]()
     for work in missing:
@@ -141,7 +143,7 @@ def _run(worker: Worker, works: Sequence[Work], progress: Progress) -> dict[Work
 
 
 def _attempt(worker: Worker, work: Work, progress: LabelledProgress) -> WorkResult | str:
-    """Return the result of a work, or its error as one line."""
+    """Compute one result. If this fails, return the error message as one line instead."""
     try:
         with progress:
             if work.recipe != "set":

@@ -1,7 +1,7 @@
-"""The references of a crossed table: what a model gains from all training rows.
+"""The references of a crossed table: models that are trained on all training rows.
 
-Heads are trained by InfoNCE with SGD, as the baseline "full". Networks are trained by InfoNCE with AdamW. Both are
-trained for the number of epochs that validates best. Ridge CCA is the closed form for linear heads.
+Heads are trained by InfoNCE with SGD, as in the baseline "full". Networks are trained by InfoNCE with AdamW. The number
+of epochs is chosen on validation. In addition, ridge CCA computes linear heads in closed form.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def heads_on_all_rows(start: Heads, data: Development, settings: CrossedSettings
 
 
 def cca_on_all_rows(start: Heads, data: Development, settings: CrossedSettings) -> Runs:
-    """Compute ridge CCA heads from all rows; the width is that of the start."""
+    """Compute ridge CCA heads from all rows, with the width of the heads `start`."""
     return _runs(baselines.build("cca").fit(Setting(data, start, settings.evaluate, settings.seed)))
 
 
 def networks_on_all_rows(start: Networks, data: Development, settings: CrossedSettings) -> Runs:
-    """Train networks on all rows by InfoNCE with AdamW, for the number of epochs that validates best."""
+    """Train networks on all rows by InfoNCE with AdamW, for a number of epochs that is chosen on validation."""
     train, evaluate = data.train, settings.evaluate
     networks, best, best_score = copy.deepcopy(start), start, -1.0
 

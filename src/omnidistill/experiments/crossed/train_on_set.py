@@ -55,9 +55,9 @@ def by_own_recipe(
 
     Args:
         distilled: the set.
-        start: heads or networks before training. With the recipe "anchor", heads are only used for their device.
+        start: initial heads or networks. The recipe "anchor" does not use the values of initial heads.
         width: width of the outputs.
-        variant: name of a change to the recipe, see `varied`; "" for none.
+        variant: name of a change to the recipe, see `varied`; "" for no change.
         settings: settings of the crossed table.
     """
     changed = varied(distilled, variant)
@@ -78,8 +78,8 @@ def varied(distilled: DistilledSet, variant: str) -> DistilledSet:
 
     Args:
         distilled: the set.
-        variant: "" for no change, "rate/2", "rate*2", "steps/2", "steps*2", "shuffled" (each student draws its own
-            batches), "no-views" (only stored rows are used), "ridge/2" or "ridge*2".
+        variant: name of the change: "rate/2", "rate*2", "steps/2", "steps*2", "shuffled" (each student draws its own
+            mini-batches), "no-views" (only stored rows are used), "ridge/2" or "ridge*2"; "" for no change.
     """
     recipe = distilled.recipe
     factor = 2.0 if variant.endswith("*2") else 0.5
@@ -106,7 +106,7 @@ def by_sgd(
 ) -> Trained:
     """Train a model by SGD on InfoNCE, with step size and number of steps chosen on validation.
 
-    Real rows keep their groups as targets; all other sets get the identity, as for pairs of unknown origin.
+    In a set of real rows, rows of the same group match. In all other sets, every row matches only itself.
     """
     plain = as_infonce_set(distilled, settings.evaluate.tau)
     if is_networks(start):
@@ -124,7 +124,7 @@ def by_sgd(
 
 
 def as_infonce_set(distilled: DistilledSet, tau: float) -> DistilledSet:
-    """Return the set with InfoNCE as its objective and a recipe "sgd" with arbitrary values."""
+    """Return the set with the objective InfoNCE and the recipe "sgd", with placeholders for step sizes and steps."""
     grouped = isinstance(distilled.spec.similarity, SharedGroups)
     recipe = Sgd(
         step_sizes=(1.0,) * len(distilled.modalities), num_steps=1, batch_size=min(_USUAL_BATCH, len(distilled))
@@ -137,13 +137,16 @@ def as_infonce_set(distilled: DistilledSet, tau: float) -> DistilledSet:
 def by_anchors(
     distilled: DistilledSet, start: Heads, width: int, validation: FeatureSet, settings: CrossedSettings
 ) -> Trained:
-    """Compute heads by ridge regression to anchors, with the ridge that validates best."""
+    """Compute heads by ridge regression to anchors, with a ridge that is chosen on validation."""
     recipe, heads = _best_anchor(distilled, start, width, validation, settings)
     return outputs_of_heads(heads), {"ridge": recipe.ridges[0]}
 
 
 def by_stacking(distilled: DistilledSet, start: Heads, validation: FeatureSet, settings: CrossedSettings) -> Trained:
-    """Stack the heads of "anchor" on the start, cut to its width, with the ridge and weight that validate best."""
+    """Stack the heads of the recipe "anchor" on the initial heads, and cut the result to their width.
+
+    Ridge and weight are chosen on validation.
+    """
     width = len(next(iter(start.values())))
     recipe, _ = _best_anchor(distilled, start, None, validation, settings)
     rows = _rows_like(distilled, start)
@@ -155,7 +158,10 @@ def by_stacking(distilled: DistilledSet, start: Heads, validation: FeatureSet, s
 def by_map(
     distilled: DistilledSet, start: Networks, width: int, validation: FeatureSet, settings: CrossedSettings
 ) -> Trained:
-    """Train networks by regression to the heads of "anchor", with the ridge for which these heads validate best."""
+    """Train networks by regression to the heads of the recipe "anchor".
+
+    The ridge is chosen by the validation score of these heads.
+    """
     anchor, _ = _best_anchor(distilled, validation.features, width, validation, settings)
     recipe = _map_recipe(anchor.ridges, settings)
     return outputs_of_modules(_trained_networks(distilled, recipe, start, settings.seed)), {"ridge": anchor.ridges[0]}
@@ -167,13 +173,13 @@ def infonce_steps(
     optimiser: torch.optim.Optimizer,
     batches: Int[torch.Tensor, "T b"],
 ) -> Iterator[int]:
-    """Take one step of an optimiser per batch, on the objective of the rows; yield the number of steps done.
+    """Take one optimiser step per mini-batch, and yield the number of finished steps after each.
 
     Args:
-        networks: one per modality, trained in place.
-        rows: rows, targets and objective, on the device of the networks.
-        optimiser: an optimiser of the parameters of all networks.
-        batches: numbers of the rows of every step, on the same device.
+        networks: one network per modality, trained in place.
+        rows: training rows with their targets and objective, on the device of the networks.
+        optimiser: optimiser for the parameters of all networks.
+        batches: row numbers of each mini-batch (T x b), on the same device.
     """
     for step, indices in enumerate(batches):
         with torch.enable_grad():
@@ -190,19 +196,23 @@ def parameters_of(networks: Networks) -> list[nn.Parameter]:
 
 
 def is_networks(start: Heads | Networks) -> TypeGuard[Networks]:
-    """Return whether the model consists of networks instead of heads."""
+    """Return whether the models are networks instead of linear heads."""
     return any(isinstance(each, nn.Module) for each in start.values())
 
 
 def start_heads(start: Heads | Networks) -> Heads:
-    """Return the heads of a linear model, with the type that a checker needs."""
+    """Return the heads of a linear model. This narrows their type for type checkers."""
     return {name: each for name, each in start.items() if isinstance(each, torch.Tensor)}
 
 
 def _networks_by_sgd(
     distilled: DistilledSet, start: Networks, validation: FeatureSet, settings: CrossedSettings
 ) -> Trained:
-    """Choose step size and steps for networks as `choose_recipe` does for heads, and return the best networks."""
+    """Train networks by SGD with every candidate step size, and return those with the best validation score.
+
+    Networks are scored after 8, 16, 32, ... steps. With each step size, training stops after three scores in a row
+    without an improvement.
+    """
     recipe, rows = distilled.recipe, distilled.training_rows(validation.device)
     assert isinstance(recipe, Sgd)
     steps = doubling_steps(settings.max_steps)
@@ -232,7 +242,10 @@ def _best_anchor(
     validation: FeatureSet,
     settings: CrossedSettings,
 ) -> tuple[Anchor, Heads]:
-    """Return the recipe with the ridge that validates best, and its heads; `like` determines the device."""
+    """Return the recipe "anchor" with the ridge that has the best validation score, and its heads.
+
+    The computation runs on the device of the tensors in `like`.
+    """
     rows = _rows_like(distilled, like)
     tried = []
     for ridge in settings.ridges:

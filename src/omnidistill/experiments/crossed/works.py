@@ -1,7 +1,7 @@
-"""Do one work of a crossed table: distil a set or train a model, and score it once on the test split.
+"""Compute one work item of a crossed table: distil a set, or train a model and score it once on the test split.
 
-The sets and starts that several works need are computed once. Everything that is trained or chosen sees only the
-development splits; `Worker.measure` alone reads the test split.
+Sets and initial models that several work items share are computed once. Training and all choices use only the
+development splits. Only `Worker.measure` reads the test split.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ from omnidistill.training.recipes.anchor_regression import cut
 
 @dataclass
 class Worker:
-    """Does works, and stores the sets and starts that they share.
+    """Computes work items of a crossed table, and stores the sets and initial models that they share.
 
     Attributes:
-        data: the data, on the device of the table.
+        data: the data. Everything is computed on its device.
         settings: settings of the table.
-        configs: settings of the run of every set, by name.
-        own: pre-trained heads for which sets are made, on the same device.
-        results: the stored results, next to which sets and starts are stored.
-        experts: store of the experts that methods share.
+        configs: {name of a set: settings of the run that distils it}.
+        own: pre-trained heads, on the same device. They are the initial heads when sets are distilled.
+        results: store of the results. Sets and initial models are stored in its folder.
+        experts: store of the experts that several sets share.
         command: command line, recorded with the sets.
     """
 
@@ -66,7 +66,7 @@ class Worker:
     _data: dict[float, FeatureSet] = field(default_factory=dict)
 
     def measure(self, work: Work, progress: Progress) -> WorkResult:
-        """Do a work and return its result. A work that distils a set has no recall."""
+        """Compute a work item and return its result. The result contains no recall if the work item distils a set."""
         started_at = time.monotonic()
         if work.recipe == "set":
             result = self.distilled(work, progress)
@@ -80,7 +80,7 @@ class Worker:
         return WorkResult(recall=mean, seconds=seconds, settings=chosen)
 
     def distilled(self, work: Work, progress: Progress) -> DistillResult:
-        """Return the set of a work; it is distilled or loaded when it is first needed."""
+        """Return the set of a work item. The first call for a set distils it, or loads it if it is stored."""
         work = work.set_work
         if work not in self._sets:
             place = self._place("sets", self.results.name(work))
@@ -98,13 +98,13 @@ class Worker:
         return self._sets[work]
 
     def features(self, share: float) -> FeatureSet:
-        """Return the data with a share of the training groups mismatched."""
+        """Return the data, with the given share of the training groups paired wrongly (see `mismatched`)."""
         if share not in self._data:
             self._data[share] = mismatched(self.data, share, self.settings.seed) if share else self.data
         return self._data[share]
 
     def start(self, model: Model, progress: Progress) -> Heads | Networks:
-        """Return a model before training, on the device of the data."""
+        """Return the initial heads or networks of a model, on the device of the data."""
         if model not in self._starts:
             self._starts[model] = self._new_start(model, progress)
         return self._starts[model]

@@ -61,18 +61,18 @@ class CostEstimate:
         return sum(stage.bytes for stage in self.stages)
 
     def after_start(self, seconds: float) -> CostEstimate:
-        """Return the estimate, including the time to start the program."""
+        """Return a copy that includes the time to start the program."""
         elapsed = None if self.elapsed is None else self.elapsed + seconds
         return replace(self, stages=(Stage("program", 1, "starts", seconds), *self.stages), elapsed=elapsed)
 
     def content(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
+        """Return the estimate as JSON values."""
         totals = {"seconds": self.seconds, "bytes": self.bytes, "peak_bytes": self.peak_bytes}
         stages = [asdict(stage) for stage in self.stages]
         return {"dry_run": True, "rows": self.rows, "stages": stages, **totals, "notes": list(self.notes)}
 
     def lines(self) -> list[str]:
-        """Return one line per stage, the totals, the notes, and what to do next."""
+        """Return the estimate as lines of text: the stages, the totals, the notes, and the next command."""
         width = max(len(stage.name) for stage in self.stages)
         lines = [f"{self.rows:,} {self.what}; a dry run writes nothing"]
         for stage in self.stages:

@@ -1,4 +1,7 @@
-"""Run stages with few steps in memory, and extrapolate the cost: every step is assumed to cost the same."""
+"""Dry run of the stages of a command: run few steps of each stage in memory, and extrapolate the cost.
+
+The extrapolation assumes that every step of a stage costs the same.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +38,15 @@ _BYTES_PER_SECOND = 4e8  # written, with the checksum
 
 
 def grown(run: Callable[[int], T], least: int, most: int) -> tuple[T, int, float]:
-    """Call `run` with more and more steps, until a call takes several seconds or has `most` steps.
+    """Call `run` with increasing numbers of steps, until a call takes several seconds or has `most` steps.
 
-    The number of steps is extrapolated from the time of the previous call. The first call also includes one-time work,
-    such as imports, so the second call may still be too short and a third one follows.
+    Each number of steps is extrapolated from the time of the previous call. Since the first call also includes one-time
+    work, such as imports, two calls may not be enough.
+
+    Args:
+        run: function that takes a number of steps and runs them.
+        least: number of steps of the first call.
+        most: maximum number of steps.
 
     Returns:
         The result of the last call, its number of steps, and its duration in seconds.
@@ -54,7 +62,10 @@ def grown(run: Callable[[int], T], least: int, most: int) -> tuple[T, int, float
 
 
 def likely_epochs(limit: int, most: int) -> int:
-    """Return the likely number of epochs of a run that has not ended after `limit` epochs: about a third more."""
+    """Return the likely number of epochs of a run that was stopped after `limit` epochs, before it ended.
+
+    The estimate is 4/3 of `limit`, at least `_USUAL_EPOCHS` and at most `most`.
+    """
     return limit if limit == most else min(most, max(_USUAL_EPOCHS, limit * 4 // 3))
 
 
@@ -125,7 +136,7 @@ class DryRunStore(MemoryStore):
 
 
 def heads_stage(recorder: Recorder, heads: Heads) -> Stage:
-    """Return the stage that pre-trains the initial heads. A dry run trains them completely, because this is fast."""
+    """Return the cost of pre-training the initial heads. A dry run trains them completely, because this is fast."""
     records = [record for record in recorder.stages if record.label == "heads"]
     seconds = sum((record.seconds for record in records), 0.0)
     return Stage("heads", sum(sum(record.epochs) for record in records), "epochs", seconds, size_of(heads))
@@ -134,8 +145,8 @@ def heads_stage(recorder: Recorder, heads: Heads) -> Stage:
 def with_few_steps(config: RunConfig) -> RunConfig:
     """Return the settings of a dry run.
 
-    A method that learns the set gets few iterations. For a method that selects or computes the rows, the students that
-    are compared on validation get few steps.
+    A method that learns the set has few iterations. A method that selects or computes the rows trains students to
+    choose the recipe; these students have few steps.
     """
     method = config.distill
     if isinstance(method, LoopSettings | AnchorMethod):
@@ -146,7 +157,7 @@ def with_few_steps(config: RunConfig) -> RunConfig:
 
 
 def method_stage(config: RunConfig, recorder: Recorder, seconds: float) -> Stage:
-    """Return the stage of a method, with the extrapolated cost; `seconds` is the time that it took with few steps."""
+    """Return the estimated cost of a method, extrapolated from the `seconds` that it took with few steps."""
     method, records = config.distill, [r for r in recorder.stages if r.label != "heads" and r.calls]
     if isinstance(method, LoopSettings | AnchorMethod):
         seconds += sum(_missing_iterations(method, record.durations) for record in records)
@@ -159,7 +170,7 @@ def method_stage(config: RunConfig, recorder: Recorder, seconds: float) -> Stage
 
 
 def _missing_iterations(method: LoopSettings | AnchorMethod, durations: Sequence[float]) -> float:
-    """Return the seconds for the iterations and validations that the dry run skipped.
+    """Estimate the seconds for the iterations and validations that the dry run skipped.
 
     The loop also validates before the first iteration and after the last one.
     """
@@ -169,11 +180,11 @@ def _missing_iterations(method: LoopSettings | AnchorMethod, durations: Sequence
 
 
 def _missing_student_steps(method: TunedMethod, record: Record) -> float:
-    """Return the seconds for the student steps that the dry run skipped.
+    """Estimate the seconds for the student steps that the dry run skipped.
 
-    Only step sizes whose students reached the last checkpoint of the dry run are counted. The number of steps doubles
-    from one checkpoint to the next, so half of all steps lie between the last two checkpoints. The time of this half is
-    extrapolated.
+    The number of steps doubles from one checkpoint to the next, so half of all steps lie between the last two
+    checkpoints. The time of this half is measured and extrapolated. Step sizes whose students did not reach the last
+    checkpoint of the dry run are ignored.
     """
     calls = zip(record.durations, record.calls, strict=True)
     last = sum(seconds for seconds, (*_, fields) in calls if fields.get("steps") == _STUDENT_STEPS)
@@ -181,10 +192,10 @@ def _missing_student_steps(method: TunedMethod, record: Record) -> float:
 
 
 def baseline_stage(context: ComparisonContext, cell: BaselineCell) -> Stage:
-    """Return the stage of a baseline, with the extrapolated cost.
+    """Return the estimated cost of a baseline.
 
-    To measure the cost, the baseline is fitted with two runs and with a single candidate for every setting that
-    validation chooses.
+    The estimate is extrapolated from a fit with two runs, in which every setting that validation chooses has only one
+    candidate.
     """
     own, full = cell.baseline, cell.evaluate
     values = {name: getattr(own, name) for name in ("learning_rates", "ridges") if hasattr(own, name)}

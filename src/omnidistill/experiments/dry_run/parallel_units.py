@@ -1,4 +1,4 @@
-"""Engines with several processes: how many units they run at once, and how long their workers take to start."""
+"""Measure how long the workers of an engine take to start, and estimate the cost of `encode`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def start_workers(engine: Engine | str, device: str = "cpu", helpers: int = 0) -
     """Start the workers of an engine, measure how long this takes, and stop them.
 
     Returns:
-        The number of units that run at once, the stages, and the notes. An engine with several processes has one stage
-        (the start of the workers) and one note. An engine without workers has no stages and no notes.
+        The number of units that run at once, a list of stages, and a list of notes. The lists contain the start of the
+        workers and a note on parallel processes. They are empty if the engine runs all units in this process.
 
     Raises:
         InputError: the engine does not exist or cannot be started.

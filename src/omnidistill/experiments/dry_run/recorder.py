@@ -30,10 +30,10 @@ class Record:
 
     @property
     def epochs(self) -> list[int]:
-        """Number of epochs of each training run in the stage.
+        """Number of epochs of each training run in the stage, derived from the calls of `advance`.
 
-        A stage that searches for a step size calls `advance(0)` after each epoch and `advance(1)` when a training run
-        ends. Other stages count as a single training run and call `advance(1)` after each epoch.
+        A stage that searches for a step size has several training runs. It calls `advance(0)` after each epoch and
+        `advance(1)` after each run. Any other stage is one training run and calls `advance(1)` after each epoch.
         """
         ends = [number for number, (_, steps, _) in enumerate(self.calls) if steps]
         if len(ends) == len(self.calls):
@@ -42,7 +42,7 @@ class Record:
 
 
 class Recorder(SilentProgress):
-    """Records stages and shows their progress.
+    """Records the stages of a dry run, and shows their progress.
 
     Args:
         shown: the display that shows the progress to the user.

@@ -1,6 +1,6 @@
 """Collect facts about artifacts.
 
-A function describes each known kind of artifact. For other kinds, all metadata fields except nested dicts are listed.
+Each known kind of artifact has its own function. For other kinds, the facts are all metadata fields except dicts.
 """
 
 from __future__ import annotations

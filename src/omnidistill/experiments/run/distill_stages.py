@@ -56,7 +56,7 @@ class DistillJob:
 
 @dataclass
 class _Stages:
-    """The seconds of each stage of a run, and the stored run (if any) in which they are recorded."""
+    """Records the seconds of each stage of a run, also in the run folder if there is one."""
 
     run: Run | None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -170,7 +170,7 @@ def _in_memory(
     stages: _Stages,
     job: DistillJob,
 ) -> DistillResult:
-    """Return the result of a run without a folder."""
+    """Return the result of a run that is not stored in a folder."""
     return DistillResult(
         config,
         parts,

@@ -1,4 +1,4 @@
-"""The expert stage of a run: train expert trajectories, or load those that were trained earlier."""
+"""The expert stage of a run: train expert trajectories, or load existing ones."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ def load_or_train_experts(
     engine: Engine | None = None,
     reopen: Callable[[], FeatureSet] | None = None,
 ) -> ExpertBuffer:
-    """Return the expert buffer in `folder`. If the experts are not fully trained, start or resume training first.
+    """Return the experts stored in `folder`. If they are missing or incomplete, train them first.
 
     Args:
         data: the data.
-        heads: initial heads of the experts. If `experts.num_starts` is greater than 1, some experts start from other
-            heads (see `start_heads`).
-        config: the settings.
-        folder: folder of the buffer; None keeps it in memory.
-        progress: reports progress to the user.
+        heads: initial heads of the experts. If the setting `experts.num_starts` is greater than 1, some experts start
+            from other heads (see `start_heads`).
+        config: the settings of the run.
+        folder: folder of the experts; None keeps them in memory.
+        progress: shows the progress; None shows nothing.
         engine: the engine that trains the experts; None trains them in this process.
-        reopen: function that loads the training rows in another process or on another machine.
+        reopen: function with which another process or machine loads the training rows.
 
     Raises:
         InputError: the experts have fewer epochs than the method needs, or the settings do not match the initial heads.
@@ -78,12 +78,12 @@ def load_or_train_experts(
 
 @dataclass(frozen=True)
 class TrainRows:
-    """Loads the training rows when another process calls it.
+    """A picklable function that loads the training rows, for use in another process.
 
     Attributes:
-        location: folder or name of the data.
+        location: folder of the dataset, or the name of a registered dataset.
         modalities: the modalities of the run.
-        device: device of the training.
+        device: device on which the experts are trained.
     """
 
     location: str
@@ -91,7 +91,7 @@ class TrainRows:
     device: str
 
     def __call__(self) -> FeatureSet:
-        """Return the training rows, on the device of the training."""
+        """Load the training rows to the device."""
         return open_reference(self.location).only(self.modalities).split("train").to(self.device)
 
 
@@ -109,18 +109,17 @@ def train_experts(
     device: str | torch.device = "auto",
     progress: Progress | bool = True,
 ) -> ExpertBuffer:
-    """Train experts and, if a folder is given, store them in FOLDER/buffer and their initial heads in FOLDER/heads.
+    """Train expert trajectories. Store the experts in FOLDER/buffer and their initial heads in FOLDER/heads.
 
-    After training, the distance of the experts from their initial heads is sent to the trackers, one step per epoch.
+    After training, the distance of the experts from their initial heads is logged to the trackers for every epoch.
 
     Args:
         data: a FeatureSet, the name of a registered dataset, or the Path of a packed dataset.
         preset, config, settings, seed: settings of a run, as in `distill`; only those under "experts" have an effect.
         heads: initial heads; None pre-trains them.
-        folder: output folder; if training is interrupted, another call resumes it from there. None keeps everything in
-            memory.
+        folder: output folder; None keeps everything in memory. To resume interrupted training, repeat the call.
         trackers: names of trackers; they need a folder.
-        engine: where experts are trained: "local", "ray", "ray:ADDRESS"; the results are bit-identical.
+        engine: where experts are trained: "local", "ray" or "ray:ADDRESS". The results are bit-identical.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or the object that shows it.
 
@@ -151,9 +150,10 @@ def train_experts(
 
 
 def _track(buffer: ExpertBuffer, trackers: Sequence[str], folder: Path, config: RunConfig, progress: Progress) -> None:
-    """Log the mean distance ||W_t - W_0||_F of the experts from the initial heads of the run, per modality and epoch t.
+    """Log, for every modality and epoch t, the distance ||W_t - W_0||_F of the experts from their initial heads.
 
-    W_t are the heads of an expert after epoch t. The mean includes only experts that start from these initial heads.
+    W_t is a head of an expert after epoch t. The distance is averaged over the experts that start from the run's own
+    initial heads.
     """
     own = buffer.own_experts
     lengths = buffer.squared_distances[list(own), :, 0, : buffer.last_epochs[own[0]] + 1].sqrt().mean(0)
@@ -167,13 +167,14 @@ def _track(buffer: ExpertBuffer, trackers: Sequence[str], folder: Path, config: 
 def given_experts(
     given: Path | ExpertBuffer, data: FeatureSet, config: RunConfig, heads: InitialHeads | None
 ) -> ExpertBuffer:
-    """Return experts that were trained earlier, after checking that they fit the run.
+    """Return experts that the user passed, after checking that the run can use them.
 
     Args:
-        given: a buffer, or the Path of a stored one: the output folder of the `experts` command, or the buffer in it.
-        data: the data.
-        config: the settings.
-        heads: heads that the experts must start from; None accepts all heads.
+        given: experts, or the Path of stored experts (the output folder of the `experts` command or its subfolder
+            `buffer`).
+        data: the data of the run.
+        config: the settings of the run.
+        heads: initial heads that the experts must start from; None accepts any.
 
     Raises:
         InputError: the experts were trained on different data or from different heads, or have fewer epochs than the

@@ -1,6 +1,6 @@
-"""The result of a distillation: its set (or one set per pair of modalities), its initial heads, and its records.
+"""The result of a distillation: the set (or one set per pair of modalities), the initial heads and the training log.
 
-It is the same whether or not the run was stored in a folder.
+The result is the same whether or not the run is stored in a folder.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ class DistillResult:
     """A finished distillation.
 
     Attributes:
-        config: the settings; a size budget is replaced by the number of rows that fit in it.
-        parts: one distillation of all modalities, or one per pair of modalities.
-        start: initial heads of students, {modality: d x p_m}.
+        config: the settings of the run. If a size budget was given, they contain the number of rows that fit in it.
+        parts: one distillation of all modalities, or one distillation per pair of modalities.
+        start: initial heads of students, {modality: matrix of shape d x p_m}.
         fingerprint: fingerprint of the data.
         training_bytes: size in bytes of the training rows as float32.
-        seconds: seconds per stage, summed over the parts.
+        seconds: {name of a stage: its duration}, summed over the parts.
         expert_bytes: size in bytes of the expert trajectories.
-        versions: versions of the packages that created the set.
-        budget: the size budget that determined the number of rows.
-        location: folder or name of the data; None if they were only in memory.
+        versions: {package: version} for the packages that created the set.
+        budget: the size budget, if one was given.
+        location: folder of the dataset or name of a registered dataset; None if the data were only in memory.
         folder: the run folder; None if nothing was stored.
-        command: the command line, if there was one.
-        requested: the settings before a budget was replaced; None if they are not known.
+        command: the command line; empty if the run was not started from the command line.
+        requested: the settings as the user requested them, with the size budget; None if they are not known.
     """
 
     config: RunConfig
@@ -56,12 +56,12 @@ class DistillResult:
 
     @property
     def sets(self) -> tuple[DistilledSet, ...]:
-        """All sets of the result: one, or one per pair of modalities."""
+        """All sets of the result: a single set, or one set per pair of modalities."""
         return tuple(part.distilled for part in self.parts)
 
     @property
     def set(self) -> DistilledSet:
-        """The set, if the result has only one.
+        """The set of a result with a single set.
 
         Raises:
             InputError: the result has one set per pair of modalities; use `sets`.
@@ -85,20 +85,20 @@ class DistillResult:
 
     @property
     def choices(self) -> Mapping[str, str]:
-        """Settings that were inferred from the data: {name: text with the value and the reason for it}."""
+        """Settings that were inferred from the data: {name: text with the value and the reason}."""
         return {name: reason for distilled in self.sets for name, reason in distilled.provenance.choices.items()}
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes for the user, one line each."""
+        """Remarks on the distillation, each a single line of text."""
         return tuple(note for distilled in self.sets for note in distilled.provenance.notes)
 
     def train(self, start: Heads | None = None, seed: int = 0) -> Heads:
-        """Return heads {modality: d x p_m} trained on the set.
+        """Train heads on the set, and return them as {modality: matrix of shape d x p_m}.
 
         Args:
-            start: initial heads; None uses those that the set was distilled for.
-            seed: seed for drawing mini-batches; it has no effect if the recipe fixes the mini-batches.
+            start: initial heads; None uses the initial heads that the set was distilled for.
+            seed: seed for drawing mini-batches. It has no effect if the recipe fixes the mini-batches.
 
         Raises:
             InputError: the result has one set per pair of modalities, or the heads do not match the set.
@@ -106,7 +106,7 @@ class DistillResult:
         return self.set.train(self.start if start is None else start, seed)
 
     def table(self) -> str:
-        """Return the sets, matching losses, recipes, inferred settings and notes as text, one fact per line."""
+        """Return a text report of the sets, matching losses, recipes, inferred settings and notes."""
         lines = []
         for part, place in zip(self.parts, self._places(), strict=True):
             distilled, provenance = part.distilled, part.distilled.provenance
@@ -129,7 +129,7 @@ class DistillResult:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the method, the sets, their sizes in bytes, and the seconds per stage as JSON values."""
+        """Return the method, the sets, their sizes in bytes and the seconds per stage as a JSON object."""
         return {
             "output": None if self.folder is None else str(self.folder),
             "method": self.config.method,
@@ -150,7 +150,7 @@ class DistillResult:
         )
 
     def _places(self) -> list[str]:
-        """Return the folder of each set. If the sets are not stored, return the modalities of each set instead."""
+        """Return the folder of each set, or the modalities of each set if the sets are not stored."""
         if self.folder is None:
             return ["+".join(distilled.modalities) for distilled in self.sets]
         if self.config.joint:
@@ -162,7 +162,7 @@ class DistillResult:
         return f"{num_bytes:,} bytes, {100 * num_bytes / self.training_bytes:.3g} % of the training features"
 
     def _rank_notes(self) -> list[str]:
-        """Return a list with one note if the budget reduced the rank of the similarity matrix, else an empty list."""
+        """Return a note if the size budget reduced the rank of the similarity matrix, otherwise an empty list."""
         if self.requested is None:
             return []
         before, after = (
@@ -175,16 +175,16 @@ class DistillResult:
 
 
 def pair_folder(folder: Path, pair: tuple[str, str]) -> Path:
-    """Return the folder of the run for a pair of modalities, "A~B"; names of modalities cannot contain "~"."""
+    """Return the run folder of the pair of modalities A and B: FOLDER/pairs/A~B."""
     return folder / "pairs" / "~".join(pair)
 
 
 def matching_loss(part: Distillation) -> float | None:
     """Return the matching loss of the set, summed over modalities; None if the log contains no matching loss.
 
-    Each record contains the loss for only one expert and one start epoch, so the result is a mean. Of the records up
-    to that of the set, it covers the last tenth. The loss in a record is computed before the update of the rows,
-    so the loss of the set from iteration k is in record k + 1.
+    Each record of the log contains the loss for only one expert and one start epoch. The result is therefore a mean
+    over the last tenth of the records up to the record of the set. Record k + 1 contains the loss of the set from
+    iteration k, because the loss is computed before the rows are updated.
     """
     matched, iteration = [f"loss/{name}" for name in part.distilled.modalities], part.distilled.provenance.iteration
     of_set = [
@@ -199,7 +199,7 @@ def matching_loss(part: Distillation) -> float | None:
 
 
 def last_iteration(part: Distillation) -> int:
-    """Return how many outer iterations were run. The loop may have stopped before the configured number."""
+    """Return the number of outer iterations that were run. Early stopping can make it less than the configured one."""
     return max((record.iteration for record in part.records if record.iteration is not None), default=0)
 
 

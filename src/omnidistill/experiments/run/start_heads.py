@@ -1,10 +1,8 @@
 """Initial heads of students and experts, and the choice of step size and number of epochs for training experts.
 
-RUN/heads/                the run's own initial heads
-BUFFER/chosen.json        step size and number of epochs of experts that start from the run's own heads
-BUFFER/start-1/ ...       other initial heads for experts, each folder with its own chosen.json
-
-BUFFER is the folder of the expert trajectories. In a run, this is RUN/experts.
+RUN/heads/                         initial heads of the run
+RUN/experts/chosen.json            step size and number of epochs of experts that start from these heads
+RUN/experts/start-1/, start-2/...  other initial heads of experts, each folder with its own chosen.json
 """
 
 from __future__ import annotations
@@ -41,11 +39,11 @@ CHOSEN = "chosen.json"
 
 
 class InitialHeads(dict[str, Tensor]):
-    """Initial heads, {modality: d x p_m}, with a record of their origin.
+    """Initial heads as a dict {modality: matrix of shape d x p_m}, with a record of their origin.
 
     Args:
         matrices: the heads.
-        meta: origin, licences and other facts, as JSON.
+        meta: origin, licences and other facts about the heads, as JSON.
     """
 
     def __init__(self, matrices: Mapping[str, Tensor], meta: Mapping[str, Json] | None = None) -> None:
@@ -59,26 +57,26 @@ class InitialHeads(dict[str, Tensor]):
 
     @property
     def origin(self) -> str:
-        """Origin of the heads, with the selected epoch if they were pre-trained."""
+        """Where the heads come from: "random", "given", or the split and epoch of the pre-training."""
         origin = str(self.meta.get("origin", "given"))
         return f"{origin}, epoch {self.meta['epoch']}" if "epoch" in self.meta and origin != "random" else origin
 
     def to(self, data: FeatureSet) -> InitialHeads:
-        """Return the heads on the device of the data."""
+        """Return a copy of the heads on the device of `data`."""
         return InitialHeads(moved(self, data.device), self.meta)
 
     @property
     def shapes(self) -> str:
-        """Input widths and the width of the embeddings, as text."""
+        """Shapes as text, such as "image 512, text 384 -> 128"."""
         inputs = ", ".join(f"{name} {matrix.shape[1]}" for name, matrix in self.items())
         return f"{inputs} -> {self.width}"
 
     def table(self) -> str:
-        """Return shapes and origin as text."""
+        """Return the shapes and the origin of the heads as text."""
         return f"heads  {self.shapes}\norigin {self.origin}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return widths and origin as JSON values."""
+        """Return the widths and the origin of the heads as a JSON object."""
         origin = str(self.meta.get("origin", "given"))
         epoch = {"epoch": self.meta["epoch"]} if "epoch" in self.meta and origin != "random" else {}
         inputs = {name: matrix.shape[1] for name, matrix in self.items()}
@@ -93,11 +91,11 @@ GivenHeads = Mapping[str, Array] | Path | InitialHeads
 
 
 def given_heads(heads: GivenHeads | None, widths: Mapping[str, int]) -> InitialHeads | None:
-    """Check the heads passed by the user and return them, or None if the user passed none.
+    """Return the heads that the user passed, after checking them. Return None if `heads` is None.
 
     Args:
-        heads: matrices, or a folder or file of heads.
-        widths: {modality: p_m} of the data.
+        heads: matrices, or the Path of a folder or file that contains heads.
+        widths: {modality: feature width p_m} of the data.
 
     Raises:
         InputError: a modality is missing or unknown, a matrix has the wrong width, or the file is damaged.
@@ -137,14 +135,17 @@ def load_or_create_heads(
     given: InitialHeads | None = None,
     progress: Progress | None = None,
 ) -> InitialHeads:
-    """Return initial heads: those in `folder` if it contains any, otherwise new ones.
+    """Return initial heads: load them from `folder` if it contains heads, otherwise create and store them.
+
+    New heads are `given`, or they are pre-trained on the `heads` split. If the data have no `heads` split, they are
+    random.
 
     Args:
-        data: the data. New heads are pre-trained on the `heads` split, or random if the data have no `heads` split.
-        config: the settings.
+        data: the data.
+        config: the settings of the run.
         folder: folder of the heads; None stores nothing.
-        given: heads to use instead of new ones.
-        progress: reports progress to the user.
+        given: heads to use; None creates heads.
+        progress: shows the progress; None shows nothing.
 
     Raises:
         InputError: the heads do not match the data, or the heads in `folder` differ from `given`.
@@ -191,24 +192,24 @@ def pretrain_heads(
     device: str | torch.device = "auto",
     progress: Progress | bool = True,
 ) -> InitialHeads:
-    """Return initial heads, pre-trained with InfoNCE on the `heads` split, or random if there is no `heads` split.
+    """Create initial heads: pre-train them with InfoNCE on the `heads` split, or draw random heads without this split.
 
     Args:
         data: a FeatureSet, the name of a registered dataset, or the Path of a packed dataset.
         preset, config, settings, seed: settings of a run, as in `distill`; only those under "heads" have an effect.
-        heads: heads to check, store and return instead of new ones.
+        heads: existing heads, which are checked, stored and returned instead of new heads.
         folder: output folder; None stores nothing.
         device: device on which the heads are trained.
         progress: whether to show progress, or the object that shows it.
 
     Raises:
-        InputError: settings, heads or device cannot be used, or the folder exists.
+        InputError: settings, heads or device cannot be used, or the folder already contains heads.
     """
     resolved = requested_config(preset=preset, config=config, settings=settings, seed=seed)
     features = opened(data, resolved.modalities)
     place = None if folder is None else Path(folder)
     if place is not None and (place / "manifest.json").exists():
-        raise InputError(f"{folder}: already exists; choose another folder, or remove this one")
+        raise InputError(f"{folder}: already contains heads; choose another folder, or remove this one")
     given = given_heads(heads, features.widths)
     return load_or_create_heads(features.to(resolve_device(device)), resolved, place, given, shown(progress))
 
@@ -216,14 +217,14 @@ def pretrain_heads(
 def load_or_create_starts(
     data: FeatureSet, heads: Heads, config: RunConfig, folder: Path | None, seed: int, progress: Progress | None = None
 ) -> list[Start]:
-    """Return all initial heads of experts, each with its step size and number of epochs.
+    """Return one or more initial heads for experts, each with its step size and number of epochs.
 
-    The first initial heads are the run's own. The others have the same embedding width: the last
-    `experts.random_starts` of them are random, and the rest are pre-trained, with seeds drawn from `seed`. If a folder
-    is given, the others are stored in FOLDER/start-1, FOLDER/start-2 and so on, and are created only if missing.
+    The first element contains the run's own initial heads. Additional initial heads are pre-trained with other seeds;
+    the last `experts.random_starts` of them are random instead. They have the same embedding width. They are loaded
+    from FOLDER/start-1, FOLDER/start-2 and so on, or created and stored there.
 
-    If the step size or the number of epochs is not set, the value with the best validation score is chosen, separately
-    for each of the initial heads. The candidates are the same as for the `full` baseline (`evaluate.learning_rates` and
+    If the step size or the number of epochs is not set, the value with the best validation score is chosen separately
+    for each element. The candidates are those of the baseline `full` (`evaluate.learning_rates` and
     `evaluate.max_epochs`).
     """
     starts = [_trained(data, heads, config, folder, seed, progress)]
@@ -245,7 +246,7 @@ def _settings_of_other(number: int, width: int, config: RunConfig, seed: int) ->
 def _trained(
     data: FeatureSet, heads: Heads, run: RunConfig, folder: Path | None, seed: int, progress: Progress | None
 ) -> Start:
-    """Return the heads with their step size and number of epochs. Chosen values are stored in the folder for reuse."""
+    """Return the heads with the step size and number of epochs, which are chosen on validation if they are not set."""
     config = run.experts
     if config.learning_rate is not None and config.num_epochs is not None:
         return Start(heads, config.learning_rate, config.num_epochs)

@@ -1,12 +1,12 @@
-"""Determine the licence under which a set may be redistributed: the licence of its strictest source.
+"""Determine the licence of a set. The set has the strictest of the licences of its sources.
 
-From the least to the most strict:
+From the least strict to the strictest:
 
-    public domain < attribution < share-alike < non-commercial < any other licence, named by the user
+    public domain < attribution < share-alike < non-commercial < any other licence that the user states
 
-Sources are the parts of the data and the weights of the encoders, as recorded in the provenance of the set. If the
-licence of a source is not known, the user must name it. If a licence forbids redistributing derived works, the set
-cannot be pushed. This module sorts licences by their requirements; it is not legal advice.
+The sources are the parts of the data and the weights of the encoders, as recorded in the provenance of the set. If the
+licence of a source is not known, the user must state it. If a licence forbids redistributing derived works, the set
+cannot be pushed. This module is not legal advice.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Licence:
     """Licence of a set.
 
     Attributes:
-        name: SPDX identifier; several identifiers are joined by AND.
-        sources: recorded licence of each source; None for a source without a recorded licence.
-        non_commercial: whether a source forbids commercial use.
+        name: SPDX identifier. Several identifiers are joined by AND.
+        sources: {name of a source: its licence, or None if no licence is recorded}.
+        non_commercial: whether the licence of a source forbids commercial use.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Licence:
 
     @property
     def card(self) -> dict[str, str]:
-        """Licence fields of the front matter: the identifier on the Hub, or `other` and a name if the Hub has none."""
+        """Licence fields for the metadata of the dataset card. A licence that the Hub does not list is `other`."""
         if " AND " in self.name or self.name not in _STRICTNESS or self.name in _NOT_ON_HUB:
             return {"license": "other", "license_name": re.sub(r"\s+", "-", self.name.lower())}
         return {"license": _HUB_NAMES.get(self.name, self.name.lower())}
@@ -68,14 +68,14 @@ def licence_of(provenance: Mapping[str, Json], said: str | None = None) -> Licen
     """Return the licence of a set.
 
     Args:
-        provenance: provenance of the set, as JSON. Its field "licences" states the licences of the data: as a dict
-            {part: licence}, a list, or a single licence. If a part has the same name as an encoder in the field
-            "encoders", its licence applies to the weights of this encoder. Alternatively, the entry of the encoder has
-            its own field "licence".
-        said: the licence (SPDX) that the user states for sources whose licence is not known.
+        provenance: provenance of the set, as JSON. Its field "licences" contains the licences of the data, as a dict
+            {part: licence}, a list, or a single licence. If a part has the same name as an entry of the field
+            "encoders", its licence is that of the encoder's weights. An entry of "encoders" can also have a field
+            "licence".
+        said: SPDX identifier that the user states for all sources whose licence is not known.
 
     Raises:
-        InputError: a licence forbids redistribution, or the licence of a source is not known and the user states none.
+        InputError: a licence forbids redistribution; or the licence of a source is not known and `said` is None.
     """
     data, weights = _sources(provenance)
     sources = {**data, **weights}
@@ -103,7 +103,7 @@ def licence_of(provenance: Mapping[str, Json], said: str | None = None) -> Licen
 
 
 def _sources(provenance: Mapping[str, Json]) -> tuple[dict[str, str | None], dict[str, str | None]]:
-    """Return two dicts: the stated licences of the parts of the data, and those of the encoders."""
+    """Return two dicts {source: licence}: one for the parts of the data, and one for the encoders."""
     stated = _texts(provenance.get("licences") or provenance.get("licence"))
     encoders = provenance.get("encoders")
     named = encoders if isinstance(encoders, Mapping) else {}
@@ -126,7 +126,7 @@ def _texts(licences: Json) -> dict[str, str | None]:
 
 
 def _names(text: str) -> list[str]:
-    """Return the SPDX identifiers that a text such as "ImageBind weights, Meta Platforms, CC-BY-NC 4.0" mentions."""
+    """Return the SPDX identifiers in a text, such as CC-BY-NC-4.0 in "ImageBind weights, Meta, CC-BY-NC 4.0"."""
     words = re.findall(r"[a-z0-9][a-z0-9.-]*", re.sub(r"[\s_]+(?=\d)", "-", text.lower()))
     return [_KNOWN[word] for word in (word.rstrip(".-") for word in words) if word in _KNOWN]
 

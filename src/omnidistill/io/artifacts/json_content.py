@@ -75,5 +75,5 @@ class JsonContent(BaseModel):
 
     @classmethod
     def _path(cls, parts: Iterable[int | str]) -> list[str]:
-        """Return the path to a field as a list of names, spelled as in the file."""
+        """Return the names that lead to a field in the file. The default is for files with the layout of the model."""
         return [str(part) for part in parts]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Progress(Protocol):
-    """Shows the progress of stages that run one after another. Use it as a context manager, or call `stop`."""
+    """Shows the progress of consecutive stages. Use it as a context manager, or call `stop` at the end."""
 
     def start(self, total: int, label: str, done: int = 0) -> None:
         """Start a stage, and end the previous stage if there is one.
@@ -24,19 +24,19 @@ class Progress(Protocol):
         Args:
             total: number of steps of the stage.
             label: name of the stage.
-            done: number of steps that an earlier, interrupted run has already done.
+            done: number of steps that were completed before an interruption.
         """
 
     def advance(self, n: int = 1, **fields: Json) -> None:
-        """Count `n` more steps.
+        """Advance the stage by `n` steps.
 
         Args:
-            n: number of steps done since the last call.
-            fields: values to show, such as loss=0.65. They replace all values shown before.
+            n: number of steps since the last call.
+            fields: values to show, such as loss=0.65. They replace all previous values.
         """
 
     def note(self, line: str) -> None:
-        """Show the user a line immediately. The line stays visible."""
+        """Show a line of text immediately. The line stays visible."""
 
     def stop(self) -> None:
         """End the stage."""
@@ -47,7 +47,7 @@ class Progress(Protocol):
 
 
 class SilentProgress:
-    """A `Progress` that shows nothing."""
+    """A `Progress` object that shows nothing."""
 
     def start(self, total: int, label: str, done: int = 0) -> None:
         """Do nothing."""
@@ -69,10 +69,10 @@ class SilentProgress:
 
 
 class RichProgress:
-    """Show label, bar, n/total, elapsed time, remaining time and the latest fields on stderr.
+    """Shows a progress bar on stderr, or plain lines if stderr is not a terminal.
 
     Args:
-        interval_seconds: minimum time between two plain lines, if stderr is not a terminal.
+        interval_seconds: minimum time between two plain lines.
         clock: function that returns the time in seconds.
     """
 
@@ -84,7 +84,7 @@ class RichProgress:
         self._started_at = self._printed_at = 0.0
 
     def start(self, total: int, label: str, done: int = 0) -> None:
-        """Start a stage, and end the previous stage; see `Progress.start`."""
+        """Start a stage; see `Progress.start`."""
         self.stop()
         self._label, self._fields = label, ""
         self._total, self._done, self._resumed = total, done, done
@@ -95,7 +95,7 @@ class RichProgress:
             self._bar.start()
 
     def advance(self, n: int = 1, **fields: Json) -> None:
-        """Count `n` more steps; see `Progress.advance`."""
+        """Advance the stage by `n` steps; see `Progress.advance`."""
         self._done += n
         if fields:
             self._fields = "  ".join(f"{name}={_short(value)}" for name, value in fields.items())
@@ -106,11 +106,11 @@ class RichProgress:
             self._print(self._line(now - self._started_at))
 
     def note(self, line: str) -> None:
-        """Print a line, above the bar if there is one."""
+        """Print a line of text above the progress bar."""
         self._print(f"{self._label}: {line}" if self._label else line)
 
     def stop(self) -> None:
-        """End the stage. A second call does nothing."""
+        """End the stage, if there is one."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -169,7 +169,7 @@ def _hms(seconds: float) -> str:
 
 
 def shown(progress: Progress | bool | None) -> Progress:
-    """Return a progress display: the given object, a display on stderr for True, a silent one for False or None."""
+    """Return `progress` if it is an object, a display on stderr if it is True, otherwise a silent display."""
     if isinstance(progress, bool) or progress is None:
         return RichProgress() if progress else SilentProgress()
     return progress

@@ -1,8 +1,8 @@
 """The registry of trackers. A tracker shows the metrics of a run in another tool.
 
 A tracker receives every record of the metrics log: first all records that exist when the run starts or resumes, then
-each new record. It therefore shows every step once, even if another process logged this step. It can also be added to
-an existing run.
+each new record. A tracker can therefore be added to an existing run, and shows every step once, even if another process
+logged it.
 
     @trackers.register("recorder")                     in Python
     class Recorder: ...
@@ -24,7 +24,7 @@ from omnidistill.core.registry import Registry
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Shows one run in another tool. If a tracker raises an exception, the run drops it with a note and continues.
+    """Shows one run in another tool. If a tracker raises an exception, the run adds a note and continues without it.
 
     To add a tracker, register a class that follows this protocol. Its constructor takes `(folder, settings)`; see
     `TrackerFactory`.
@@ -43,8 +43,8 @@ class Tracker(Protocol):
 class TrackerFactory(Protocol):
     """An entry of `trackers`: a tracker class, or a function that returns a tracker.
 
-    A built-in class has an attribute `extra`: the name of the package that the class needs. The extra of omnidistill
-    with this name installs the package. A class from another package imports what it needs at the top of its module.
+    A built-in tracker needs an optional package. Its attribute `extra` is the name of this package, and of the extra of
+    omnidistill that installs it. Trackers from other packages need no such attribute.
     """
 
     def __call__(self, folder: Path, settings: Mapping[str, Json]) -> Tracker:

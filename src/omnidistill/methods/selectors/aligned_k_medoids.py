@@ -1,7 +1,8 @@
-"""k-medoids among the rows with the highest agreement (the filter of PDS, arXiv 2602.19756).
+"""k-medoids among the rows whose modalities agree most. PDS (arXiv 2602.19756) filters rows in this way.
 
-First, a fraction `dropped` of all rows is excluded: those with the lowest agreement. At least `size` rows remain. The
-selected rows are spread evenly over the remaining groups, so a group occurs more than once only if too few remain.
+First, the fraction `dropped` of the rows with the lowest agreement is excluded, but at least `size` rows remain. Then
+k-medoids selects rows that are spread evenly over the groups. A group therefore occurs more than once only if there are
+fewer remaining groups than selected rows.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Greedy maximisation of coverage, F(S) = sum_i max_{j in S} s(i, j), by lazy evaluation (Minoux 1978).
 
-S is the set of selected rows, and s(i, j) >= floor the similarity of two rows. F(S) - n floor is monotone and
-submodular. The greedy algorithm therefore reaches at least 1 - 1/e times its maximum (Nemhauser et al. 1978).
+S is the set of selected rows, and s(i, j) is the similarity of two rows, which is at least `floor`. The function
+F(S) - n floor is monotone and submodular. The greedy algorithm therefore reaches at least 1 - 1/e times the maximum of
+this function (Nemhauser et al. 1978).
 
 The gain of a row never increases during the selection, so its previous gain is an upper bound on the current gain. Only
 rows whose bound exceeds the best known gain are evaluated again.
@@ -29,7 +30,7 @@ _ROUNDING = 1e-6
 
 
 def greedy_cover(similarity_of: SimilarityOf, floor: float, codes: Int[Tensor, " n"], size: int) -> Int[Tensor, " N"]:
-    """Select rows greedily so that they cover all rows best, spread evenly over the groups.
+    """Return the indices of rows that cover all rows, selected greedily and spread evenly over the groups.
 
     If the gains of several rows differ only by rounding (two mutually nearest rows often have the same gain), the row
     with the highest total similarity to all rows is selected.
@@ -37,9 +38,9 @@ def greedy_cover(similarity_of: SimilarityOf, floor: float, codes: Int[Tensor, "
     The similarities of all pairs are stored if they fit in `memory.CHUNK_BYTES`, and recomputed otherwise.
 
     Args:
-        similarity_of: function that returns the similarities of the given rows to all rows.
+        similarity_of: function that returns the similarities of b given rows to all n rows (b x n).
         floor: a negative lower bound on all similarities.
-        codes: group of each row.
+        codes: group number of each row (n).
         size: number of rows to select.
     """
     num_rows, every_row = len(codes), torch.arange(len(codes), device=codes.device)

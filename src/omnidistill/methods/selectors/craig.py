@@ -33,7 +33,7 @@ def craig(
 ) -> Int[Tensor, " N"]:
     """Select rows greedily by their gradients at the initial heads, spread evenly over the groups.
 
-    The generator is not used.
+    The selection is deterministic, so `generator` is not used.
     """
     check_size(size, len(train))
     deltas = row_deltas(train, start)

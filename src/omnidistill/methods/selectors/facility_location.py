@@ -1,8 +1,9 @@
-"""Facility location: every row should be close to a selected row.
+"""Facility location: select rows such that every row is similar to a selected row.
 
-max_S sum_i max_{j in S} (k(i, j) + 1),        k(i, j) in [-1, 1]: mean cosine over modalities
+    max_S sum_i max_{j in S} (k(i, j) + 1)
 
-S is the set of selected rows, and i runs over all rows.
+S is the set of selected rows, and i runs over all rows. The similarity k(i, j) in [-1, 1] is the cosine similarity of
+rows i and j, averaged over modalities.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def facility_location(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select rows by greedy facility location, spread evenly over the groups. `generator` is not used."""
+    """Select rows by greedy facility location, spread evenly over the groups. The result is not random."""
     check_size(size, len(train))
     points = joint_embeddings(train, start)
     return greedy_cover(lambda rows: points[rows] @ points.mT, -1.0, train.group_codes, size)
@@ -36,7 +37,7 @@ def facility_location(
 
 @selectors.register("facility-location")
 class FacilityLocation(RowSelector):
-    """Rows that best represent all other rows (greedy facility location)."""
+    """Rows to which all other rows are most similar (greedy facility location)."""
 
     cites: ClassVar[tuple[str, ...]] = ("facility-location",)
 

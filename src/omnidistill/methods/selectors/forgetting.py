@@ -30,7 +30,10 @@ def forgetting(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select the rows that are forgotten most often, spread evenly over the groups. Ties are broken at random."""
+    """Select the rows that most often change from correct to wrong during training, spread evenly over the groups.
+
+    Ties are broken at random.
+    """
     check_size(size, len(train))
     num_snapshots = len(trajectory or ())
     if trajectory is None or num_snapshots < 2:

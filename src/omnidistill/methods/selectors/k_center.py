@@ -1,9 +1,8 @@
-"""Greedy k-center (Gonzalez 1985; the core-set of Sener & Savarese 2018): repeatedly select the farthest row.
+"""Greedy k-center (Gonzalez 1985; core-set of Sener & Savarese 2018): repeatedly select the farthest row.
 
     i_1 = argmin_i || J_i - mean(J) ||,        i_{t+1} = argmax_i min_{j selected} || J_i - J_j ||
 
-J_i is the joint embedding of row i. The largest distance from a row to its nearest selected row is at most twice the
-smallest possible value.
+J_i is the joint embedding of row i, that is, the embeddings of all its modalities.
 """
 
 from __future__ import annotations
@@ -29,9 +28,10 @@ def k_center(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select rows by greedy k-center with joint embeddings, spread evenly over the groups. `generator` is not used.
+    """Select rows by greedy k-center, spread evenly over the groups. The result is not random.
 
-    If every row is its own group, the largest distance to the nearest selected row is at most twice the optimum.
+    If every row is its own group, the largest distance of a row from its nearest selected row is at most twice as large
+    as in the optimal selection.
     """
     check_size(size, len(train))
     points = joint_embeddings(train, start)
@@ -50,7 +50,7 @@ def k_center(
 
 @selectors.register("k-center")
 class KCenter(RowSelector):
-    """Rows that minimise the largest distance from any row to its nearest selected row (greedy k-center)."""
+    """Rows selected such that no row is far from its nearest selected row (greedy k-center)."""
 
     cites: ClassVar[tuple[str, ...]] = ("k-center",)
 

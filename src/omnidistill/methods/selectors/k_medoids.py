@@ -1,6 +1,6 @@
 """k-medoids, approximated by k-means on the joint embeddings, followed by choosing the row nearest to each mean.
 
-MDM (arXiv 2605.23482) and AMD initialise their sets in this way.
+MDM (arXiv 2605.23482) and AMD (Qi et al., ICLR 2026) initialise their sets in this way.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def k_medoids(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select one row for each of `size` clusters, the largest cluster first, spread evenly over the groups.
+    """Divide the rows into `size` clusters, and select the row nearest to the mean of each cluster.
 
-    A row is allowed if its group has contributed the fewest rows so far. From each cluster, the allowed row nearest to
-    the mean of the cluster is selected. If the cluster has no allowed row, the nearest allowed row of another cluster
-    is selected instead.
+    The rows are spread evenly over the groups: only rows from the groups with the fewest selected rows so far are
+    allowed. The largest cluster comes first. If a cluster has no allowed row, the nearest allowed row of another
+    cluster is selected.
     """
     check_size(size, len(train))
     points = joint_embeddings(train, start)

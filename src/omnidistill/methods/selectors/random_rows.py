@@ -1,4 +1,4 @@
-"""Random rows, stratified by group: the baseline for all other selectors."""
+"""Random rows, spread evenly over the groups: the baseline for all other selectors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def random_rows(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select uniformly random rows, spread evenly over the groups. The heads are not used."""
+    """Select random rows, spread evenly over the groups. The initial heads are not used."""
     check_size(size, len(train))
     order = torch.randperm(len(train), generator=generator, device="cpu")
     return first_by_turns(order, train.group_codes.cpu(), size)
@@ -29,7 +29,7 @@ def random_rows(
 
 @selectors.register("random")
 class RandomRows(RowSelector):
-    """Uniformly random rows, from distinct groups if there are enough groups."""
+    """Random rows, from different groups as far as possible."""
 
     def rows(
         self,

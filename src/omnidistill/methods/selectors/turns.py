@@ -1,8 +1,8 @@
-"""Spread selected rows evenly over the groups: the next row comes from a group that has contributed the fewest rows.
+"""Spread selected rows evenly over the groups.
 
-Groups without remaining rows are skipped. Rows from the same group are positives of each other, so a second row adds
-little information for a student. If there are at least as many groups as rows to select, all selected rows come from
-distinct groups.
+The next row always comes from a group with the fewest selected rows. Groups without remaining rows are skipped. Rows of
+the same group are positives of each other, so a second row of a group adds little information for a student. If there
+are at least as many groups as rows to select, all selected rows come from different groups.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class GroupTurns:
-    """Tracks which rows a greedy selector may take next."""
+    """Tracks which rows a greedy selector may select next, so that its rows are spread evenly over the groups."""
 
     def __init__(self, codes: Int[Tensor, " n"]) -> None:
         self._codes = codes
@@ -22,25 +22,25 @@ class GroupTurns:
 
     @property
     def open(self) -> Bool[Tensor, " n"]:
-        """Mask of the rows that may be taken next; at least one row must remain."""
+        """Mask of the rows that may be selected next. It must not be used after all rows are selected."""
         remaining = ~self._taken
         return remaining & (self._group_counts == self._group_counts[remaining].min())
 
     def take(self, row: int) -> None:
-        """Mark a row as taken."""
+        """Mark a row as selected."""
         self._taken[row] = True
         self._group_counts += self._codes == self._codes[row]
 
 
 def first_by_turns(ranking: Int[Tensor, " n"], codes: Int[Tensor, " n"], size: int) -> Int[Tensor, " N"]:
-    """Return `size` rows from the top of a ranking, spread evenly over the groups.
+    """Return the indices of the first `size` rows of a ranking, spread evenly over the groups.
 
-    First comes the best row of every group, then the second-best row of every group, and so on. Within each round, the
-    rows have the order of the ranking.
+    The best row of every group comes first, then the second-best row of every group, and so on. In each round, the rows
+    are in the order of the ranking.
 
     Args:
-        ranking: all row numbers, with the best row first.
-        codes: group of each row.
+        ranking: indices of all rows, with the best row first.
+        codes: number of the group of each row.
         size: number of rows to return.
     """
     by_group = codes[ranking].argsort(stable=True)
@@ -52,6 +52,9 @@ def first_by_turns(ranking: Int[Tensor, " n"], codes: Int[Tensor, " n"], size: i
 
 
 def highest_by_turns(scores: Float[Tensor, " n"], groups: Int[Tensor, " n"], size: int) -> Int[Tensor, " N"]:
-    """Select the rows with the highest scores, spread evenly over the groups. Ties keep the order of the rows."""
+    """Return the indices of the rows with the highest scores, spread evenly over the groups.
+
+    Rows with equal scores are selected in their order.
+    """
     ranking = scores.argsort(descending=True, stable=True)
     return first_by_turns(ranking, groups, size)

@@ -38,7 +38,7 @@ class InfoNCE(Objective):
         return self.evolve(anchor=anchor_index(self.anchor, modalities))
 
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
-        """Return one loss per run (index of the leading dimensions). The outputs need not be normalised."""
+        """Return one loss per run; leading dimensions index the runs. The outputs need not be normalised."""
         left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         return infonce(cosines(normalise(outputs)[0], left, right), targets.unsqueeze(-3), self.tau).sum(-1)
 

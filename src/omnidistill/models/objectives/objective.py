@@ -26,7 +26,7 @@ class Objective(Component):
 
     @abstractmethod
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
-        """Return one value of L per run (index of the leading dimensions). The given outputs are not normalised."""
+        """Return the loss of each run, that is, of each index of the leading dimensions. Outputs are not normalised."""
 
     @abstractmethod
     def gradient(
@@ -63,7 +63,7 @@ def anchor_index(anchor: str | int | None, modalities: Sequence[str]) -> int | N
         return anchor
     if anchor not in modalities:
         raise InputError(
-            f"anchor '{anchor}': the data have no modality with this name (found: {', '.join(modalities)})"
+            f"anchor '{anchor}': the data have no modality with this name; choose from {', '.join(modalities)}"
             f"{nearest(anchor, modalities)}"
         )
     return list(modalities).index(anchor)

@@ -1,22 +1,24 @@
 """Gradient of pairwise objectives with respect to head outputs, and its derivative, both in closed form.
 
-Let Y be the matrix of all M b outputs, N the diagonal matrix of their norms, and C = N^-1 Y Y^T N^-1. Let E contain the
-errors e = dL/dc of all pairs: e_mn in block (m, n), e_mn^T in block (n, m), and zero in all other blocks. Then
+Let Y be the matrix of all M b outputs, N the diagonal matrix of their norms, and C = N^-1 Y Y^T N^-1 the matrix of
+their cosine similarities. For a pair of modalities (m, n), let c be the block of C, and e = dL/dc the derivative of the
+loss. The matrix E contains e_mn in block (m, n), e_mn^T in block (n, m), and zero in all other blocks. Then
 
-    dL/dY = H Y                     H = N^-1 (E - diag(E C)) N^-1           the pull-back from `sphere`, for all rows
+    dL/dY = H Y                     H = N^-1 (E - diag(E C)) N^-1           (chain rule of `sphere.pull_back`)
 
-For the backward pass, let U be the cotangent of dL/dY, that is, the gradient that arrives from later operations. Let
-B = U Y^T + Y U^T, D = N^-1 B N^-1 and rho_ij = (D_ii + D_jj) / 2. Primes denote cotangents, and o is the elementwise
-product. Then
+For the backward pass, let U be the gradient of a later loss with respect to dL/dY. A prime denotes the gradient of this
+later loss with respect to a quantity, and o is the elementwise product. Let B = U Y^T + Y U^T, D = N^-1 B N^-1 and
+rho_ij = (D_ii + D_jj) / 2. Then
 
     e' = D_mn - rho o c             S' = (de/dS)^T e'                       S: the targets
     c' = (de/dc)^T e' - rho o e     E' is built from c' in the same way as E from e
     Y' = H U + H' Y                 H' = N^-1 (E' - diag(E' C + B H)) N^-1
 
-Tensors of width d are used in only five matrix products, and only one of them, Y, is saved for the backward pass.
+Both passes together need only five matrix products with tensors of width d. Of these tensors, only Y is saved for the
+backward pass.
 
-Shapes: M modalities, P pairs of modalities, b instances, embedding width d, n = M b; `*r` stands for leading
-dimensions, one index per run.
+Shapes: M modalities, P pairs of modalities, b instances, embedding width d, n = M b. `*r` stands for any leading
+dimensions.
 """
 
 from __future__ import annotations
@@ -39,13 +41,15 @@ def pair_gradient(
     left: Int[Tensor, " P"],
     right: Int[Tensor, " P"],
 ) -> Float[Tensor, "*r M b d"]:
-    """Return dL/d outputs. The result can be differentiated once with respect to outputs and targets.
+    """Return the gradient dL/dY of a pairwise objective with respect to the outputs of the heads.
+
+    The result can be differentiated once with respect to `outputs` and `targets`.
 
     Args:
-        errors: function that takes the cosines c of all pairs and the targets, and returns dL/dc.
-        outputs: outputs of the heads; they need not be normalised.
+        errors: function that takes the cosine similarities c of all pairs and the targets, and returns dL/dc.
+        outputs: outputs Y of the heads; they need not be normalised.
         targets: target similarities.
-        left, right: indices of the two modalities in each pair.
+        left, right: indices of the first and the second modality of each pair.
     """
     result: Tensor = _Gradient.apply(errors, left, right, outputs, targets)  # type: ignore[no-untyped-call]
     return result
@@ -99,7 +103,7 @@ def _blocks(matrix: Float[Tensor, "*r n n"], num_modalities: int) -> Float[Tenso
 
 
 def _block_matrix(pair_errors: Tensor, num_modalities: int, left: Tensor, right: Tensor) -> Tensor:
-    """Return the block matrix E: the errors of each pair, their transposes, and zero in all other blocks."""
+    """Return the block matrix E of the module docstring, given the derivatives e of all pairs."""
     size = num_modalities * pair_errors.shape[-1]
     matrix = pair_errors.new_zeros(*pair_errors.shape[:-3], size, size)
     blocks = _blocks(matrix, num_modalities)
@@ -109,7 +113,7 @@ def _block_matrix(pair_errors: Tensor, num_modalities: int, left: Tensor, right:
 
 
 def _turning(errors: Tensor, cosines: Tensor, shrink: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Overwrite E with H = N^-1 (E - diag(E C)) N^-1 and return it. Optional `lengths` are added to diag(E C)."""
+    """Overwrite E with H = N^-1 (E - diag(E C)) N^-1, and return H. `lengths` is added to diag(E C) if given."""
     radial = (errors * cosines).sum(-1)
     if lengths is not None:
         radial += lengths
@@ -119,6 +123,6 @@ def _turning(errors: Tensor, cosines: Tensor, shrink: Tensor, lengths: Tensor | 
 
 
 def _shrink(matrix: Tensor, shrink: Tensor) -> None:
-    """Multiply rows and columns of the matrix by the inverse norms of the outputs (N^-1), in place."""
+    """Multiply the matrix from both sides by the diagonal matrix N^-1 of inverse norms, in place."""
     matrix *= shrink.unsqueeze(-1)
     matrix *= shrink.unsqueeze(-2)

@@ -1,9 +1,10 @@
-"""Pairwise wBCE: the student loss of LoRS, summed over pairs of modalities (Xu et al. 2024).
+"""Pairwise wBCE (weighted binary cross-entropy): the student loss of LoRS (Xu et al. 2024).
 
     L = sum_{(m,n)} wBCE(z_m . z_n / tau, S)
 
-All pairs share the target matrix S. S_ij is the target for row i in modality m and row j in modality n, where m comes
-before n. The HoPA paper compares the variants "3-pair", "T-bind" and "V-bind" (table 5).
+The sum is over pairs of modalities (m, n), where m comes before n. z are unit embeddings, and tau is the temperature.
+All pairs share the target matrix S. S_ij is the target for row i in modality m and row j in modality n. The HoPA paper
+compares the variants "3-pair", "T-bind" and "V-bind" (table 5).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from omnidistill.models.objectives.wbce import Reduction, wbce, wbce_gradient
 
 @objectives.register("pairwise-wbce")
 class PairwiseWbce(Objective):
-    """wBCE over pairs of modalities, the student loss of LoRS."""
+    """Weighted binary cross-entropy (wBCE), summed over pairs of modalities. The student loss of LoRS."""
 
     added: ClassVar[tuple[str, ...]] = ("epsilon",)
     cites: ClassVar[tuple[str, ...]] = ("lors",)
@@ -42,11 +43,11 @@ class PairwiseWbce(Objective):
     """Name or index of a modality that every pair must contain (T-bind, V-bind). By default all pairs are used."""
 
     def bind(self, modalities: Sequence[str]) -> PairwiseWbce:
-        """Return the objective with the name of the anchor modality replaced by its index."""
+        """Return a copy of the objective in which the name of the anchor modality is replaced by its index."""
         return self.evolve(anchor=anchor_index(self.anchor, modalities))
 
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
-        """Return one loss per run (index of the leading dimensions). The outputs need not be normalised."""
+        """Return the loss for every index of the leading dimensions. The outputs need not be normalised."""
         left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         similarity = cosines(normalise(outputs)[0], left, right)
         losses = wbce(similarity, targets.unsqueeze(-3).expand_as(similarity), *self._loss)
@@ -55,7 +56,10 @@ class PairwiseWbce(Objective):
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
-        """Return dL/d outputs in closed form. The result is differentiable with respect to outputs and targets."""
+        """Return the gradient of the loss with respect to the outputs, in closed form.
+
+        The result is differentiable with respect to `outputs` and `targets`.
+        """
         left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
         return pair_gradient(
             lambda c, similarity: wbce_gradient(c, similarity.unsqueeze(-3), *self._loss), outputs, targets, left, right
@@ -63,5 +67,5 @@ class PairwiseWbce(Objective):
 
     @property
     def _loss(self) -> tuple[float, float, Reduction, float]:
-        """The settings that are passed to `wbce`: temperature, threshold, reduction and epsilon."""
+        """The settings to pass to `wbce`: temperature, threshold, reduction and epsilon."""
         return self.tau, self.threshold, self.reduction, self.epsilon

@@ -1,11 +1,11 @@
 """Symmetric InfoNCE of a similarity matrix, with any number of positives, and its derivative.
 
-    L = 1/2 [ CE(rows of x, rows of T) + CE(columns of x, columns of T) ],   x = s / tau, mean over the b queries
-    dL/ds = ( rowsoftmax(x) - Trow + colsoftmax(x) - Tcol ) / (2 b tau)
+    L = 1/2 [ CE(rows of x, T_row) + CE(columns of x, T_col) ],   x = s / tau
+    dL/ds = ( rowsoftmax(x) - T_row + colsoftmax(x) - T_col ) / (2 b tau)
 
-s (b x b) is the similarity matrix, T contains the affinities, and CE is the cross-entropy. Trow and Tcol are T,
-normalised to sum to one in each row or column. The sums are clamped from below at 0.1, because they may vanish if T is
-learned.
+s (b x b) is the similarity matrix, and tau is the temperature. CE is the cross-entropy, averaged over the b rows or
+columns. T (b x b) contains the target similarities. T_row and T_col are T divided by the sums of its rows and columns.
+Sums below 0.1 are replaced by 0.1, because the sums can be close to zero if T is learned.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 def infonce(similarity: Float[Tensor, "*r b b"], targets: Float[Tensor, "*#r b b"], tau: float) -> Float[Tensor, "*r"]:
-    """Return one loss per similarity matrix (b x b); any leading dimensions are allowed."""
+    """Return the InfoNCE loss of every similarity matrix (b x b). Any leading dimensions are allowed."""
     logits = similarity / tau
     rows, columns = _normalised(targets)
     losses = rows * torch.log_softmax(logits, -1) + columns * torch.log_softmax(logits, -2)
@@ -26,7 +26,7 @@ def infonce(similarity: Float[Tensor, "*r b b"], targets: Float[Tensor, "*#r b b
 def infonce_gradient(
     similarity: Float[Tensor, "*r b b"], targets: Float[Tensor, "*#r b b"], tau: float
 ) -> Float[Tensor, "*r b b"]:
-    """Return d InfoNCE / d similarity. The result is differentiable with respect to similarity and targets."""
+    """Return the gradient of InfoNCE with respect to `similarity`. The result is differentiable."""
     logits = similarity / tau
     rows, columns = _normalised(targets)
     predicted = torch.softmax(logits, -1) + torch.softmax(logits, -2)

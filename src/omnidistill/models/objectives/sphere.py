@@ -1,9 +1,9 @@
-"""Unit embeddings z = y / ||y||, and the pull-back of gradients through this normalisation.
+"""Normalisation of head outputs y to unit embeddings z = y / ||y||, and its gradient.
 
     dL/dy = (dL/dz - (dL/dz . z) z) / ||y||
 
-The objectives depend only on unit embeddings, so their gradients are orthogonal to y. For a row of the synthetic set,
-only the direction matters: scaling the row does not change the loss.
+All objectives depend only on unit embeddings. Scaling an output, or the row from which it is computed, therefore does
+not change the loss, and dL/dy is orthogonal to y.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LEAST_NORM = 1e-12
 
 
 def normalise(outputs: Float[Tensor, "*r d"]) -> tuple[Float[Tensor, "*r d"], Float[Tensor, "*r 1"]]:
-    """Return the unit embeddings and the norms of the head outputs. Norms are clamped from below at `LEAST_NORM`."""
+    """Return the unit embeddings and the norms of the outputs. Norms below `LEAST_NORM` are replaced by it."""
     norms = torch.linalg.vector_norm(outputs, dim=-1, keepdim=True).clamp_min(LEAST_NORM)
     return outputs / norms, norms
 
@@ -32,16 +32,16 @@ def pull_back(
 
 
 def inner_products(left: Float[Tensor, "*r n d"], right: Float[Tensor, "*r k d"]) -> Float[Tensor, "*r n k"]:
-    """Return left right^T, with a faster backward pass than that of torch.
+    """Return left right^T, with a faster backward pass than that of `torch.matmul`.
 
-    It multiplies contiguous rows of length d, whereas the backward pass of torch multiplies transposed matrices.
+    The backward pass multiplies contiguous rows of length d, whereas that of torch multiplies transposed matrices.
     """
     result: Tensor = _InnerProducts.apply(left, right)  # type: ignore[no-untyped-call]
     return result
 
 
 def gram(rows: Float[Tensor, "*r n d"]) -> Float[Tensor, "*r n n"]:
-    """Return x x^T. For a gradient G, the backward pass needs only one product, (G + G^T) x."""
+    """Return the Gram matrix x x^T. The backward pass needs only one matrix product, (G + G^T) x for a gradient G."""
     result: Tensor = _Gram.apply(rows)  # type: ignore[no-untyped-call]
     return result
 

@@ -63,7 +63,7 @@ def wbce_gradient(
     reduction: Reduction,
     epsilon: float = 0.0,
 ) -> Float[Tensor, "*r b b"]:
-    """Return d wBCE / d similarity. The result is differentiable with respect to similarity and targets. See `wbce`."""
+    """Return the gradient d wBCE / d similarity, differentiable with respect to similarity and targets. See `wbce`."""
     weights, logits = _weights(targets, threshold, reduction, epsilon) / tau, similarity / tau
     if epsilon:
         q, rest = torch.sigmoid(logits), torch.sigmoid(-logits)

@@ -14,7 +14,7 @@ from omnidistill.models.similarities.similarity import Similarity, similarities
 
 @similarities.register("diagonal")
 class Diagonal(Similarity):
-    """S = diag(a) with learned a."""
+    """Diagonal similarity matrix S = diag(a) with a learned vector a."""
 
     cites: ClassVar[tuple[str, ...]] = ("lors",)
 

@@ -1,8 +1,7 @@
-"""S_ij = 1 if rows i and j are in the same group, else 0. Real rows follow the same rule. Nothing is learned.
+"""Similarity by groups: S_ij = 1 if rows i and j are in the same group, else 0. Nothing is learned.
 
-In a set with views, students train on several copies (views) of each stored row, with some signs flipped. Training row
-v N + i is view v of stored row i. It matches the rows of the same group in the same view, so only N group numbers are
-stored.
+If a set has views, students train on several copies (views) of each of the N stored rows, with some signs flipped.
+Training row v N + i is view v of stored row i. It matches the rows of the same group in the same view.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ class SharedGroups(Similarity):
     """S_ij = 1 if rows i and j are in the same group, else 0. S is not learned."""
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return group numbers (N, int32) that put every row in a separate group."""
+        """Return the group number of every row (int32), with every row in a separate group."""
         return {"groups": torch.arange(num_rows, dtype=torch.int32, device="cpu")}
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return 1 for two rows in the same group and the same view, and 0 otherwise."""
+        """Return the matrix S for each batch of rows: 1 for rows of the same group and view, 0 otherwise."""
         groups = tensors["groups"]
         view, row = batches // len(groups), batches % len(groups)
         return shared_groups(groups[row]) * shared_groups(view)
 
     def shared_rows(self, num_stored: int, num_rows: int) -> int:
-        """Return the number of stored rows, because their groups also determine the groups of all views."""
+        """Return the number of stored rows. Group numbers are stored only once for all views."""
         return num_stored

@@ -1,4 +1,4 @@
-"""S = I: every synthetic row matches only itself. Nothing is learned ("without similarity mining")."""
+"""S = I: every synthetic row matches only itself. Nothing is learned."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from omnidistill.models.similarities.similarity import Similarity, similarities
 
 @similarities.register("identity")
 class FixedIdentity(Similarity):
-    """S = I. It is not learned."""
+    """Identity matrix as similarity, S = I. It is not learned."""
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return an empty dict."""
+        """Return an empty dict, because nothing is learned."""
         return {}
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return the identity for every batch."""
+        """Return an identity matrix (b x b) for every mini-batch."""
         size = batches.shape[-1]
         return torch.eye(size, device=batches.device).expand(*batches.shape, size)

@@ -1,4 +1,4 @@
-"""S = diag(a) + (alpha / r) L R^T, which LoRS and HoPA learn ("similarity mining", Xu et al. 2024).
+"""Target similarities S = diag(a) + (alpha / r) L R^T, learned by LoRS ("similarity mining", Xu et al. 2024) and HoPA.
 
 L and R are N x r matrices, and alpha is a fixed scale. The initial values a = 1, L ~ N(0, 1) and R = 0 give S = I. S
 has N (1 + 2 r) parameters.
@@ -20,7 +20,7 @@ from omnidistill.models.similarities.similarity import Similarity, similarities
 
 @similarities.register("low-rank")
 class LowRank(Similarity):
-    """S = diag(a) + (alpha / rank) L R^T with learned a, L and R."""
+    """Target similarities S = diag(a) + (alpha / rank) L R^T. The vector a and the matrices L and R are learned."""
 
     cites: ClassVar[tuple[str, ...]] = ("lors",)
 
@@ -30,7 +30,7 @@ class LowRank(Similarity):
     """Scale of the low-rank part."""
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the vector a (N values) and the matrices L and R (N x r)."""
+        """Return the initial vector a (N) and matrices L and R (N x r), for which S is the identity."""
         if self.rank > num_rows:
             raise InputError(
                 f"similarity.rank = {self.rank} exceeds the {num_rows} synthetic rows; use at most {num_rows}"
@@ -42,10 +42,10 @@ class LowRank(Similarity):
         }
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return diag(a_I) + (alpha / r) L_I R_I^T for each mini-batch, where I are its row numbers."""
+        """Return the targets diag(a_I) + (alpha / r) L_I R_I^T of each mini-batch, where I are its row numbers."""
         left, right = tensors["left"][batches], tensors["right"][batches]
         return torch.diag_embed(tensors["diagonal"][batches]) + (self.alpha / self.rank) * (left @ right.mT)
 
     def fit_to(self, num_rows: int) -> LowRank:
-        """Return the similarity with its rank limited to the number of rows."""
+        """Return a copy whose rank is at most the number of rows."""
         return self.evolve(rank=min(self.rank, num_rows))

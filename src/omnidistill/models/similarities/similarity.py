@@ -1,8 +1,8 @@
 """Base class for similarities. The target matrix S (N x N) defines which synthetic rows match, and how strongly.
 
-A similarity is only a specification. Its tensors are in a plain dict, which an optimiser updates and an artifact
-stores. The entries of S are not clamped, normalised or symmetrised. A mini-batch with row numbers I uses the submatrix
-S[I, I].
+A similarity object defines how S is computed from tensors, but does not contain the tensors. The caller keeps them in a
+dict, which is learned and stored with the set. S is not clamped, normalised or symmetrised. A mini-batch with row
+indices I uses the submatrix S[I, I].
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from omnidistill.core.settings import Component
 
 
 class Similarity(Component):
-    """Parametrisation of the target matrix S."""
+    """Base class for parametrisations of the target matrix S."""
 
     @abstractmethod
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return CPU tensors that represent S = I for `num_rows` rows. Floating-point tensors are learned."""
+        """Return the initial tensors on the CPU, for which S is the identity. Floating-point tensors are learned."""
 
     @abstractmethod
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return the submatrices S[I, I] of mini-batches.
+        """Return the submatrix S[I, I] for every mini-batch.
 
         Args:
             tensors: tensors of the similarity. The result is differentiable with respect to them.
-            batches: distinct row numbers for each mini-batch, on the device of the tensors.
+            batches: row indices I of every mini-batch, without repetitions, on the device of the tensors.
         """
 
     def fit_to(self, num_rows: int) -> Similarity:
-        """Return the similarity adapted to a set with `num_rows` rows. By default it is returned unchanged."""
+        """Return a similarity that fits a set with `num_rows` rows. The default implementation returns self."""
         return self
 
     def shared_rows(self, num_stored: int, num_rows: int) -> int:
-        """Return the number of rows that the tensors describe. By default this is the number of training rows.
+        """Return the number of rows that the tensors describe. The default implementation returns `num_rows`.
 
         Args:
             num_stored: number of stored rows.

@@ -2,14 +2,16 @@
 
     x_i ~ s_i k_i        k_i integers in [-31, 31],   s_i = c rms(x_i)
 
-The factor c is the same for all rows of a modality, on a grid of 2^(1/64): the code takes at most `bits` per number,
-and more with the next finer step. So the size of a set does not depend on its rows, and rows that are easier to code
-get finer steps. A step is larger if a row has numbers above 31 steps. A number is rounded up if its fraction of a step
+x_i is row i of a modality, and s_i is its step. The factor c is the same for all rows of a modality. It is a power of
+2^(1/64) with which the code takes at most `bits` per number; with the next smaller power, the code would take more. The
+size of a set therefore does not depend on its values, and rows that are easier to code get smaller steps. If a number
+in a row would exceed 31 steps, the step of this row is increased. A magnitude is rounded up if its fraction of a step
 is at least 0.5 + 0.15 / bits, because larger integers take more bits (dead zone: Sullivan 1996, "Efficient scalar
 quantization of exponential and Laplacian random variables").
 
 Reference: with uniform steps and entropy coding, a Gaussian source takes about 0.25 bits per number more than the
-rate-distortion bound (Gish and Pierce, 1968, "Asymptotically efficient quantizing"); here 0.26 to 0.29.
+rate-distortion bound (Gish and Pierce, 1968, "Asymptotically efficient quantizing"). This storage takes 0.26 to 0.29
+bits more.
 """
 
 from __future__ import annotations
@@ -50,7 +52,11 @@ class CodedStorage(Storage):
         return {name: straight_through(x, _restored(*self._rounded(x))) for name, x in latent.items()}
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return "NAME/code" (bytes), "NAME/table" (checksum and counts) and "NAME/step" (N) for every modality."""
+        """Return the coded integers, their table and the steps of the rows, for every modality NAME.
+
+        The tensors are called "NAME/code", "NAME/table" and "NAME/step". The module `models.entropy_coding` defines the
+        first two.
+        """
         stored: dict[str, Tensor] = {}
         for name, matrix in latent.items():
             levels, steps = self._rounded(matrix)
@@ -84,12 +90,12 @@ class CodedStorage(Storage):
 
     @property
     def title(self) -> str:
-        """The bits per number, as text."""
+        """Short description of the storage, such as "2 coded bits"."""
         return f"{self.bits:g} coded bits"
 
     @torch.no_grad()
     def _rounded(self, rows: Float[Tensor, "N p"]) -> tuple[Int[Tensor, "N p"], Float[Tensor, " N"]]:
-        """Return the integers and the steps, with the finest factor for which the code fits."""
+        """Return the integers and the steps, with the factor c that the module docstring defines."""
         limit, threshold = self.bits * rows.numel(), 0.5 + _DEAD_ZONE / self.bits
 
         def fits(exponent: int) -> bool:

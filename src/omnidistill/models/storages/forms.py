@@ -8,7 +8,7 @@
 The derivative of rounding is zero almost everywhere. `expand` therefore uses the derivative of the identity
 (straight-through estimator, Bengio et al. 2013).
 
-    Plain      float32                  Bits(b)           b-bit integers and one step per row
+    Plain      float32                  Bits(b)           b-bit integers and one quantisation step per row
     Half       float16                  Views(inner, V)   V training rows per stored row, by fixed sign patterns
 """
 
@@ -62,15 +62,15 @@ class Plain:
         return {name: matrix.clone() for name, matrix in rows.items()}
 
     def expand(self, latent: Mapping[str, Tensor]) -> Rows:
-        """Return the rows."""
+        """Return the latent tensors, which are the training rows themselves."""
         return dict(latent)
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the rows."""
+        """Return the latent tensors, which are stored unchanged."""
         return dict(latent)
 
     def load(self, stored: Mapping[str, Tensor]) -> Rows:
-        """Return the rows."""
+        """Return the stored tensors, which are the training rows themselves."""
         return dict(stored)
 
 
@@ -95,7 +95,7 @@ class Half(Plain):
 
 @dataclass(frozen=True)
 class Bits(Plain):
-    """Rows are stored as 2-bit to 8-bit integers, with one float32 step per row (see `models.quantise`)."""
+    """Rows are stored as 2-bit to 8-bit integers and one float32 quantisation step per row (`models.quantise`)."""
 
     bits: int
 
@@ -107,7 +107,10 @@ class Bits(Plain):
         }
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return "NAME/codes" (N x bytes, uint8) and "NAME/step" (N) for every modality NAME."""
+        """Return the packed integers and the quantisation steps of every modality NAME.
+
+        The integers are "NAME/codes", uint8 of shape (N, bytes per row). The steps are "NAME/step", of shape (N,).
+        """
         stored: dict[str, Tensor] = {}
         for name, matrix in latent.items():
             codes, step = quantise(matrix, self.bits)
@@ -115,7 +118,7 @@ class Bits(Plain):
         return stored
 
     def load(self, stored: Mapping[str, Tensor]) -> Rows:
-        """Return the stored integers multiplied by the steps."""
+        """Return the training rows: the stored integers multiplied by the quantisation step of their row."""
         names = [name.removesuffix("/codes") for name in stored if name.endswith("/codes")]
         return {
             name: dequantise(unpack_codes(stored[f"{name}/codes"], self.bits), stored[f"{name}/step"], self.bits)

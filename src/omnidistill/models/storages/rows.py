@@ -22,7 +22,7 @@ _ROWS_WITH_VIEWS, _MOST_VIEWS = 256, 16
 
 @storages.register("rows")
 class RowStorage(Storage):
-    """Storage with 2 to 32 bits per number. Fixed sign patterns can give several training rows per stored row."""
+    """Stores rows as floats (16 or 32 bits per number) or integers (2 to 8 bits), optionally with sign views."""
 
     bits: Literal[32, 16, 8, 6, 4, 3, 2] = 32
     """Bits per number. 32 and 16 mean floats; fewer bits mean integers with one step per row."""
@@ -31,11 +31,11 @@ class RowStorage(Storage):
     about 256 training rows, with at most 16 views per row."""
 
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
-        """Return a copy of the rows as latent tensors, i.e. as the tensors that distillation learns."""
+        """Return a copy of the rows as latent tensors, which are the tensors that distillation learns."""
         return self._form.init(rows)
 
     def expand(self, latent: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the training rows: the rows, rounded to the stored precision, times each fixed sign pattern."""
+        """Return the training rows: all sign views of the rows, which are first rounded to the stored precision."""
         return self._form.expand(latent)
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -43,24 +43,24 @@ class RowStorage(Storage):
         return self._form.store(latent)
 
     def load(self, stored: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the training rows: the stored rows times each fixed sign pattern."""
+        """Return the training rows: all sign views of the stored rows."""
         return self._form.load(stored)
 
     def resolved(self, num_stored: int) -> RowStorage:
-        """Return the storage with a number of views; if `views` is "auto", the number depends on `num_stored`."""
+        """Return the storage with a definite number of views, computed from `num_stored` if `views` is "auto"."""
         if self.views != "auto":
             return self
         return self.evolve(views=min(_MOST_VIEWS, max(1, round(_ROWS_WITH_VIEWS / num_stored))))
 
     def num_rows(self, num_stored: int) -> int:
-        """Return the number of training rows: the number of stored rows times the number of sign patterns."""
+        """Return the number of training rows: the number of stored rows times the number of views per row."""
         views = self.resolved(num_stored).views
         assert views != "auto"
         return num_stored * views
 
     @property
     def title(self) -> str:
-        """The bits per number, as text."""
+        """Short description, such as "4 bits"."""
         return f"{self.bits} bits"
 
     @property

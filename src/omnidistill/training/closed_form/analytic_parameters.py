@@ -14,8 +14,8 @@ B_m B_n^T if each B_m has N - 1 columns (factors). The following rows represent 
     X~_m = 1 mu_m^T + c Q B_m^+        B_m^+ = (B_m^T B_m)^{-1} B_m^T        so  c^2 Xc~_m^+ (Xc~_n^+)^T = B_m B_n^T
 
 Here mu_m is the mean of the data, Xc~_m are the centred synthetic rows, and Q is any frame (see `rows_of_factors`). The
-scale c is chosen so that the synthetic cross-covariances, taken together, have the same norm as those of the data. Two
-norms can define which factors B are nearest to A:
+scale c is chosen so that the sum of the squared norms of all cross-covariances is the same as in the data. The factors
+B are the best approximation of A in one of two norms (see `factors`):
 
     "plain"       B = factor(A, N - 1)                             smallest error of the parameters
     "whitened"    B = S(eps)^{-1/2} factor(K, N - 1), see `cca`    smallest error of the outputs on the data
@@ -56,7 +56,7 @@ def apm_factors(moments: Moments, rank: int, ridge: float, norm: Norm = "whitene
         norm: the norm that defines which factors are nearest.
 
     Raises:
-        InputError: with this ridge, a covariance is singular.
+        InputError: a covariance is singular; a larger ridge is required.
     """
     if norm == "whitened":
         return canonical_factors(moments, rank, ridge)
@@ -89,7 +89,7 @@ def apm_rows(
         dtype: dtype of the rows.
 
     Raises:
-        InputError: the size is out of range, or a covariance is singular with this ridge.
+        InputError: the size is out of range, or a covariance is singular and requires a larger ridge.
     """
     check_size(size, 1 + min(moments.widths.values()), "the width of the narrowest modality plus 1")
     factors = factors or apm_factors(moments, size - 1, ridge, norm)
@@ -103,6 +103,6 @@ def apm_rows(
 def analytic_heads(
     moments: Moments, rank: int, ridge: float, dtype: torch.dtype = torch.float32
 ) -> tuple[Heads, dict[str, Float[Tensor, " _"]]]:
-    """Return the heads W_m = B_m^T (rank x p_m) for the plain norm, and the biases -W_m mu_m for uncentred features."""
+    """Return the heads W_m = B_m^T (rank x p_m) for the norm "plain", and the biases that centre their outputs."""
     heads = {name: block.mT.to(dtype) for name, block in apm_factors(moments, rank, ridge, "plain").blocks.items()}
     return heads, moments.head_bias(heads)

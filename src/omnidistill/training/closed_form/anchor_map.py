@@ -1,16 +1,18 @@
-"""Ridge regression from the rows of a set to shared anchors, in closed form, and the operations on its solution.
+"""Ridge regression from the rows of a set to shared anchors, in closed form, and operations on its solution.
 
-Row i of every modality has the same target, the anchor e_i. With anchors E = I_N,
+Row i has the same target in every modality: the anchor e_i, which is the i-th unit vector. The solution
 
     W_m = (K_m + lambda_m s_m I)^{-1} X_m        K_m = X_m X_m^T,  s_m = mean of the diagonal of K_m           (1)
 
-is the unique minimiser of ||X_m W_m^T - I||^2 + lambda_m s_m ||W_m||^2, whatever the heads were before training. Other
-anchors E (N x d) give E^T W_m, so (1) is all there is to solve. It is kernel ridge regression on the labels 1 .. N,
-as in KIP (Nguyen et al. 2021, arXiv 2107.13034) and FRePo (Zhou et al. 2022, arXiv 2206.00719), for each modality.
+is the unique minimiser of ||X_m W_m^T - I||^2 + lambda_m s_m ||W_m||^2. It does not depend on any initial heads. For
+other anchors E (N x d), the solution is E^T W_m, so it can be computed from (1). In each modality, (1) is kernel ridge
+regression on the labels 1 .. N, as in KIP (Nguyen et al. 2021, arXiv 2107.13034) and FRePo (Zhou et al. 2022, arXiv
+2206.00719).
 
-An orthogonal rotation of the rows, Q^T X_m with the same Q for all modalities, rotates the outputs and changes no inner
-product. The canonical basis is the rotation whose directions are sorted by the cross-covariance of the outputs on real
-rows. In this basis the first d anchors give the best heads of width d.
+If the rows of all modalities are multiplied by the same orthogonal matrix, Q^T X_m, then the outputs are rotated and
+all inner products stay the same. One such rotation leads to the canonical basis, in which the outputs are sorted by
+their cross-covariance between modalities on real rows. In this basis, the first d outputs are the best heads of width
+d.
 
 Shapes: N rows, p_m feature width, d embedding width.
 """
@@ -32,10 +34,12 @@ _RELATIVE_CUT = 1e-7  # relative to the largest; smaller singular values of head
 
 
 def anchor_map(rows: Float[Tensor, "N p"], ridge: float | Float[Tensor, ""]) -> Float[Tensor, "N p"]:
-    """Return the heads (1) of one modality. The result is differentiable with respect to rows and ridge.
+    """Return the heads of one modality, see equation (1) of the module docstring.
+
+    The result is differentiable with respect to rows and ridge.
 
     Args:
-        rows: X_m, not all zero.
+        rows: the rows X_m, which must not all be zero.
         ridge: lambda_m > 0, relative to the mean squared length of the rows.
     """
     kernel = rows @ rows.mT
@@ -47,7 +51,11 @@ def anchor_map(rows: Float[Tensor, "N p"], ridge: float | Float[Tensor, ""]) -> 
 def anchor_maps(
     rows: Mapping[str, Float[Tensor, "N _"]], ridges: Sequence[float] | Float[Tensor, " M"]
 ) -> dict[str, Float[Tensor, "N _"]]:
-    """Return the heads (1) of all modalities, with one ridge per modality in the order of `rows`.
+    """Return the heads of all modalities, see equation (1) of the module docstring.
+
+    Args:
+        rows: the rows X_m.
+        ridges: ridge lambda_m of each modality, in the order of `rows`.
 
     Raises:
         InputError: the regression of a modality has no unique solution.
@@ -79,15 +87,16 @@ def to_width(heads: Mapping[str, Float[Tensor, "N _"]], width: int) -> dict[str,
 
 
 def dual_frame(heads: Mapping[str, Float64[Tensor, "N _"]]) -> dict[str, Float64[Tensor, "N _"]]:
-    """Return the rows X_m = (W_m^+)^T. For ridges near zero, their heads (1) are the given heads."""
+    """Return the rows X_m = (W_m^+)^T, for which `anchor_maps` with ridges near zero returns the given heads W_m."""
     return {name: torch.linalg.pinv(matrix, rtol=_RELATIVE_CUT).mT for name, matrix in heads.items()}
 
 
 def canonical_basis(heads: Mapping[str, Float[Tensor, "N _"]], moments: Moments) -> Float64[Tensor, "N N"]:
-    """Return the orthogonal matrix Q whose columns are the canonical directions of the outputs, largest first.
+    """Return the orthogonal matrix Q whose columns are the canonical directions of the outputs.
 
-    They are the eigenvectors of the symmetrised cross-covariance of the outputs, sum_{m<n} W_m C_mn W_n^T + transpose.
-    The sign of each column makes its entry with the largest absolute value positive.
+    These directions are the eigenvectors of the symmetrised cross-covariance of the outputs, sum_{m<n} W_m C_mn W_n^T +
+    transpose, in descending order of the eigenvalues. The sign of each column is chosen so that the entry with the
+    largest absolute value is positive.
     """
     blocks = []
     for m, n in combinations(heads, 2):
@@ -98,7 +107,7 @@ def canonical_basis(heads: Mapping[str, Float[Tensor, "N _"]], moments: Moments)
 
 
 def canonical_basis_of_outputs(outputs: Mapping[str, Float[Tensor, "n k"]]) -> Float64[Tensor, "k k"]:
-    """Return the canonical directions of given outputs, whose rows are paired; see `canonical_basis`."""
+    """Return the canonical directions of outputs; see `canonical_basis`. Row i of all modalities must be a pair."""
     centred = [y.double() - y.double().mean(0) for y in outputs.values()]
     total = torch.stack(centred).sum(0)
     covariance = total.mT @ total - torch.stack([y.mT @ y for y in centred]).sum(0)

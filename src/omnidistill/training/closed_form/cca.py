@@ -6,7 +6,7 @@ Here S_m(eps) is the covariance of modality m with a ridge eps (see `ridge`), C_
 m and n (see `moments`), and `factor` computes d common factors (see `factors`).
 
 For M = 2, B contains the singular vectors of K times the square roots of the (ridge) canonical correlations. Therefore
-W_1^T W_2 = S_1^{-1/2} K_d S_2^{-1/2}, where K_d is the nearest matrix to K of rank d. The cosine of two embeddings thus
+W_1^T W_2 = S_1^{-1/2} K_d S_2^{-1/2}, where K_d is the rank-d matrix nearest to K. The cosine of two embeddings thus
 weights each canonical direction by its correlation.
 
 Shapes: p_m feature width, d embedding width.
@@ -25,9 +25,9 @@ from omnidistill.training.closed_form.ridge import between, ridge_powers
 
 
 def canonical_factors(moments: Moments, rank: int, ridge: float) -> Factors:
-    """Return the factors S_m(eps)^{-1/2} B_m (p_m x rank), where B = factor(K, rank).
+    """Return the factors S_m(eps)^{-1/2} B_m (p_m x rank) and the residuals of B, where B = factor(K, rank).
 
-    The residuals in the result are those of the factorisation of K. The module docstring defines S_m(eps) and K.
+    The module docstring defines S_m(eps) and K.
 
     Args:
         moments: moments of the data.

@@ -13,11 +13,12 @@ where each B_m has N - 1 columns (factors). The minimisation is therefore a fact
 
     B = factor(C, N - 1)        X~_m = 1 mu_m^T + sqrt(rho (N - 1)) Q B_m^T
 
-Here X~_m are the synthetic rows, mu_m is the mean of the data, and Q is any frame (see `rows_of_factors`).
+Here X~_m are the synthetic rows, mu_m is the mean of the data, `factor` computes the best common factors (see
+`factors`), and Q is any frame (see `rows_of_factors`).
 
 For M = 2, rho^2 times the residual of the factorisation is the minimum of L (Eckart-Young). For M > 2, several pairs
-share the same B_m, and the products B_m B_m^T are free, so the problem is not convex. The factorisation then finds a
-stationary point, and rho^2 times the residual is an upper bound on the minimum. A lower bound for any M is
+share the same B_m and the products B_m B_m^T are not constrained, so the problem is not convex. The factorisation then
+finds a stationary point, and rho^2 times the residual is an upper bound on the minimum. A lower bound for any M is
 rho^2 sum_{m<n} sum_{k>=N} s_k(C_mn)^2, where s_k is the k-th singular value. It measures the part of each C_mn that no
 matrix of rank N - 1 can represent. In general, the minimum is above this bound.
 
@@ -37,7 +38,7 @@ from omnidistill.training.closed_form.rows_of_factors import Rotation, check_siz
 
 
 def covmatch_factors(moments: Moments, size: int) -> Factors:
-    """Return N - 1 common factors of the cross-covariances. A set of N = `size` >= 2 rows can represent no more."""
+    """Return N - 1 common factors of the cross-covariances, the most that a set of N = `size` rows can represent."""
     check_size(size)
     return factor(moments.cross, size - 1)
 

@@ -63,7 +63,10 @@ class Moments:
         return {name: len(mean) for name, mean in self.means.items()}
 
     def head_bias(self, heads: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, " _"]]:
-        """Return the biases -W_m mu_m (d) for which outputs have mean 0. They are about zero for centred features."""
+        """Return the biases -W_m mu_m, with d values per modality, that give outputs with mean 0.
+
+        If the features are centred, the biases are about zero.
+        """
         return {name: -(w @ self.means[name].to(w)) for name, w in heads.items()}
 
 
@@ -147,11 +150,11 @@ def error_weighted_cross(train: FeatureSet, snapshots: Sequence[Heads], tau: flo
 def _chunks(
     train: FeatureSet, shift: Mapping[str, Tensor], pairing: Pairing
 ) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    """Yield, for each chunk, the shifted rows and the rows for the cross-covariances.
+    """Yield two dicts {modality: rows} per chunk: for the covariances, and for the cross-covariances.
 
-    Shifted rows are rows minus `shift`. With pairing "rows", the rows for the cross-covariances are the shifted rows.
-    With "groups", there is one row per group: the sum of the shifted rows in the group, divided by the square root of
-    the size of the group. Rows are sorted by group, so only the last group of a chunk can continue in the next chunk.
+    The rows for the covariances are the rows of the data minus `shift`. With pairing "rows", the same rows are used for
+    the cross-covariances. With "groups", their sum over each group is used, divided by the square root of the size of
+    the group. Rows are sorted by group, so only the last group of a chunk can continue in the next chunk.
     """
     if pairing == "rows":
         for chunk in torch.split(torch.arange(len(train), device=train.device), _MOMENT_ROWS):

@@ -1,4 +1,4 @@
-"""Powers of covariances with a ridge, S(eps) = S + eps * mean(eigenvalues of S) * I.
+"""Powers of regularised covariances S(eps) = S + eps * mean(eigenvalues of S) * I, with the ridge eps.
 
 The factor mean(eigenvalues of S) makes eps independent of the scale of the features.
 """
@@ -14,7 +14,7 @@ from omnidistill.training.closed_form.moments import Cross, Moments
 
 
 def ridge_powers(moments: Moments, ridge: float, exponent: float) -> dict[str, Float64[Tensor, "_ _"]]:
-    """Return S_m(ridge)^exponent (p_m x p_m) for the covariance S_m of every modality.
+    """Return S_m(ridge)^exponent (p_m x p_m) for every modality m, where S_m is its covariance.
 
     Raises:
         InputError: the ridge is negative or not finite, a modality has no variance, or S_m(ridge) is singular.
@@ -25,7 +25,7 @@ def ridge_powers(moments: Moments, ridge: float, exponent: float) -> dict[str, F
 
 
 def between(cross: Cross, maps: dict[str, Float64[Tensor, "_ _"]]) -> Cross:
-    """Return the cross-covariances T_m C_mn T_n^T of features that are transformed by the matrices T_m (`maps`)."""
+    """Return the cross-covariances T_m C_mn T_n^T of features that are multiplied by the matrices T_m (`maps`)."""
     return {(m, n): maps[m] @ block @ maps[n].mT for (m, n), block in cross.items()}
 
 

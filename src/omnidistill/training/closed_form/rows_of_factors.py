@@ -8,7 +8,7 @@ that sum to zero. Here F_m (p_m x (N-1)) are the factors of modality m, and c is
 rotation selects Q:
 
     "random"     Q is uniformly distributed
-    "eye"        Q is nearest to the identity: about one row per factor, and one row for minus the sum of these rows
+    "eye"        Q is nearest to the identity: row i is mainly factor i, and the last row is minus the sum of the others
     real rows    {modality: N x p_m}; Q brings each synthetic row close to one of these rows (Procrustes)
 
 Shapes: N rows, p_m feature width.
@@ -37,13 +37,13 @@ def place_rows(
     generator: torch.Generator,
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return the rows X_m (N x p_m).
+    """Return the rows X_m (N x p_m) with the given means and factors; see the module docstring.
 
     Args:
         means: means mu_m (p_m).
         spread: factors F_m (p_m x (N-1)).
         scale: scale c of the factors.
-        rotation: selects the frame Q, see the module docstring.
+        rotation: how to choose the frame Q.
         generator: used only if the rotation is "random".
         dtype: dtype of the rows.
 

@@ -1,10 +1,10 @@
-"""Parallel training of experts: the runs are divided into blocks, and several processes train the blocks.
+"""Parallel training of experts: the experts are divided into blocks, and each process trains whole blocks.
 
-A run is the training of one expert.
+A run is the training of one expert, and a block consists of consecutive runs.
 
-    BUFFER/blocks/<initial epoch>-<first run>/    snapshots of one block; removed when all blocks are joined
+    BUFFER/blocks/<initial epoch>-<first run>/    snapshots of one block; removed after training
 
-Training in a single process uses the same blocks (`run_blocks`), so both give bitwise the same results.
+Training in a single process uses the same blocks (`run_blocks`), so the results are bitwise equal.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ def train_blocks(
     started_at: float,
     progress: Progress,
 ) -> None:
-    """Train all blocks of runs, then join the snapshots of the blocks and write the joined snapshots.
+    """Train all blocks of runs, then write one snapshot per epoch with the heads of all runs.
 
     Args:
-        writer: writes the snapshots of all runs.
-        heads: heads of all runs, from the last snapshot.
+        writer: writes the snapshots.
+        heads: heads of all runs before training.
         training: function that trains one block.
         num_rows: number of training rows.
-        engine: runs `training` for all blocks, in one or several processes.
-        started_at: value of the monotonic clock when the training started.
-        progress: advances by one per block.
+        engine: calls `training` for all blocks, in one or several processes.
+        started_at: value of `time.monotonic()` when the training started.
+        progress: shows the number of trained blocks.
 
     Raises:
         NotFiniteError: the training of a block diverged. The finished epochs of all blocks remain on disk.
@@ -68,16 +68,16 @@ def train_blocks(
 
 @dataclass(frozen=True)
 class BlockTraining:
-    """Trains a block of runs from the buffer's snapshot after `first_epoch`. Interrupted training can resume.
+    """Trains a block of runs, starting from a stored snapshot of all runs. Interrupted training can be resumed.
 
     Attributes:
-        buffer: folder of the buffer; None: all runs are trained together in memory.
+        buffer: folder of the expert trajectories; None if all runs are trained together in memory.
         modalities: names of the modalities, in order.
-        first_epoch: epoch of the snapshot from which the block starts.
-        rows: function that opens the training rows; called once per process.
+        first_epoch: epoch of the snapshot from which training starts.
+        rows: function that loads the training rows; called once per process.
         config: settings of the experts.
         learning_rates: step size of each run.
-        last_epochs: last epoch of each run, after which its heads stay constant.
+        last_epochs: last epoch of each run. Afterwards, the heads of the run stay constant.
         seed: seed for the order of the rows.
     """
 
@@ -92,21 +92,21 @@ class BlockTraining:
 
     @property
     def num_epochs(self) -> int:
-        """Number of epochs of the longest run."""
+        """Largest number of epochs of any run."""
         return max(self.last_epochs)
 
     @cached_property
     def train(self) -> FeatureSet:
-        """The training rows."""
+        """The training rows, loaded at the first access."""
         return self.rows()
 
     def folder(self, runs: slice) -> Path:
-        """Return the folder for the snapshots of a block."""
+        """Return the folder for the snapshots of the block that contains these runs."""
         assert self.buffer is not None  # without a folder, no other process trains single blocks
         return self.buffer / BLOCKS / f"{self.first_epoch}-{runs.start}"
 
     def __call__(self, runs: slice) -> None:
-        """Train one block.
+        """Train the block that contains these runs, and store its snapshots.
 
         Raises:
             NotFiniteError: the training diverged.
@@ -124,7 +124,7 @@ class BlockTraining:
                 writer.add(epoch, heads, 0.0)
 
     def epochs(self, heads: StackedHeads, done: int = 0, first_run: int = 0) -> Iterator[int]:
-        """Train the heads in place, from epoch `first_epoch + done` on. After each epoch, yield the epoch's number."""
+        """Train the heads in place, starting after epoch `first_epoch + done`. Yield the number of each epoch."""
         runs = slice(first_run, first_run + len(next(iter(heads.values()))))
         return train_epochs(
             self.config.objective.bind(self.modalities),

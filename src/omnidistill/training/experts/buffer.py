@@ -120,16 +120,16 @@ def train_experts(
     """Train E experts and write the buffer. Training that was interrupted resumes, with bitwise the same result.
 
     Args:
-        starts: initial heads with step size and number of epochs; `config.num_starts` entries. The first entry has the
-            initial heads of the run, and every second expert uses this entry.
+        starts: `config.num_starts` starts, each with initial heads, a step size and a number of epochs. The first
+            start has the initial heads of the run, and every second expert uses it.
         train: the training rows.
         config: settings of the experts. Step sizes and numbers of epochs are taken from `starts` instead.
-        folder: folder of the buffer; None: the trajectories stay in memory.
+        folder: folder of the buffer; None keeps the trajectories in memory.
         seed: seed for the order of the rows.
         seconds: time already spent on preparing the inputs; it is added to the recorded time.
-        spectrum_epochs: number of epochs over which the spectra measure an update of the first expert; None: all epochs
-            of this expert.
-        identity: fingerprints of data and heads, which become part of the key.
+        spectrum_epochs: number of epochs per update of the first expert. The buffer stores the singular values of
+            these updates. None: all epochs of this expert.
+        identity: fingerprints of data and heads. They become part of the key, which identifies the buffer.
         progress: advances by one per epoch or, with several processes, by one per block of runs.
         engine: where to train. An engine with several processes trains blocks of runs in parallel, with bitwise the
             same result.
@@ -299,7 +299,7 @@ def _of_expert(snapshot: Mapping[str, Tensor], modalities: Sequence[str], expert
 def _spectra(
     snapshots: Snapshots, modalities: Sequence[str], span: int, last_epoch: int
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return the singular values of W_s - W_{s + span} of the first expert, for all epochs s <= last_epoch - span."""
+    """Return the singular values of W_s - W_{s + span} of the first expert, for epochs s = 0 to last_epoch - span."""
     pairs = [(snapshots[s], snapshots[s + span]) for s in range(last_epoch - span + 1)]
     return {
         name: torch.stack([singular_values(start[name][0] - end[name][0]) for start, end in pairs])

@@ -9,8 +9,8 @@ product for the outputs and one for the gradient of the heads. It needs neither 
 
 Runs differ in the order of the rows and, optionally, in the step size and the last epoch. The order of run e in epoch k
 depends only on (seed, purpose, e, k). Interrupted training can therefore resume from the last snapshot with bitwise the
-same result. In each epoch, runs are trained in blocks, so that the intermediate results of a step fit in the cache. The
-blocks depend only on the sizes of the tensors, so training one block alone gives bitwise the same heads.
+same result. In each epoch, runs are trained in blocks, so that the intermediate results of a step fit in the cache.
+Blocks depend only on the sizes of the tensors. Training one block alone therefore gives bitwise the same heads.
 
 Shapes: E runs, b mini-batch, d embedding width, p_m feature width.
 """
@@ -55,7 +55,7 @@ def train_epochs(
     decay_after: int | None = None,
     bias: Mapping[str, Float[Tensor, " _"]] | None = None,
 ) -> Iterator[int]:
-    """Train the heads in place. After each epoch, yield the number of epochs done so far, up to `num_epochs`.
+    """Train the heads in place, and yield the number of finished epochs after each epoch.
 
     Rows of the same group are positives of each other. The last batch of an epoch is dropped if it is incomplete.
 
@@ -65,12 +65,12 @@ def train_epochs(
         data: the training rows.
         learning_rates: step size of each run; moved to the device of the rows.
         batch_size: rows per step. If the data has fewer rows, every step uses all rows.
-        num_epochs: number of the last epoch.
+        num_epochs: total number of epochs, including the first `first_epoch` epochs.
         seed: seed for the order of the rows.
-        purpose: what is trained, such as "experts". It is the name of the random streams and appears in error messages.
-        last_epochs: for each run, the epoch after which its heads stay constant; None: `num_epochs` for all runs.
-        first_epoch: number of epochs already done.
-        first_run: number of the first run. The number of a run determines the order of its rows.
+        purpose: what is trained, such as "experts". It names the random streams, and error messages start with it.
+        last_epochs: for each run, the number of epochs after which its heads stay constant; None: `num_epochs`.
+        first_epoch: number of epochs that are already done.
+        first_run: number of the first run; the other runs follow. The number of a run determines the order of its rows.
         momentum, weight_decay: momentum and weight decay of SGD. Velocities are not stored, so training with momentum
             must start at epoch 0.
         decay_after: number of epochs after which the step sizes are divided by 10; None: they stay constant.
@@ -117,7 +117,7 @@ def train_epochs(
 
 
 def run_blocks(heads: StackedHeads, batch_size: int) -> list[slice]:
-    """Divide the runs into blocks. A step on a block of two or more runs has at most `_CACHED_NUMBERS` outputs."""
+    """Divide the runs into the largest blocks for which the outputs of a step fit in the cache, or of one run each."""
     num_runs, width = next(iter(heads.values())).shape[:2]
     at_once = max(1, _CACHED_NUMBERS // (len(heads) * batch_size * width))
     return [slice(first, min(first + at_once, num_runs)) for first in range(0, num_runs, at_once)]

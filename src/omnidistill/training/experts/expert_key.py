@@ -12,7 +12,7 @@ from omnidistill.core.json_value import Json
 
 @dataclass(frozen=True)
 class StartTraining:
-    """How experts with the same initial heads (start) are trained: step size of SGD and number of epochs."""
+    """Step size of SGD and number of epochs for experts that start from the same initial heads."""
 
     learning_rate: float
     num_epochs: int
@@ -20,11 +20,11 @@ class StartTraining:
 
 @dataclass(frozen=True)
 class ExpertKey:
-    """Identifies how a buffer was trained. Buffers with equal keys are bitwise equal.
+    """Identifies an expert buffer. Buffers with equal keys are bitwise equal.
 
     Attributes:
-        config: the settings, as JSON.
-        starts: how experts are trained from each start; the first start has the initial heads of the run.
+        config: the settings of the experts, as JSON.
+        starts: training settings for each of the initial heads. The first entry is for the initial heads of the run.
         seed: seed for the random streams.
         identity: fingerprints of the data (key "data") and of the initial heads (key "heads"), if they are known.
     """
@@ -45,7 +45,7 @@ class ExpertKey:
 
     @staticmethod
     def from_json(tree: Mapping[str, Any], where: str) -> ExpertKey:
-        """Restore a key from the result of `to_json`; error messages begin with `where`.
+        """Restore a key from the result of `to_json`. Error messages begin with `where`.
 
         Raises:
             InputError: a field is missing or has the wrong type.

@@ -1,7 +1,7 @@
-"""Snapshots of the heads after every epoch, from which interrupted training resumes.
+"""Snapshots of the heads of E experts after every epoch. Interrupted training resumes from the last snapshot.
 
-FOLDER/epoch-00.safetensors ...     one file per epoch, {modality: E x d x p_m}
-FOLDER/progress.json                list of the complete snapshots, the key of the training, and the seconds spent
+FOLDER/epoch-00.safetensors ...     one file per epoch, {modality: tensor of shape E x d x p_m}
+FOLDER/progress.json                the list of complete snapshots, a key that identifies the training, and its duration
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from omnidistill.training.experts.expert_key import ExpertKey
 
 @runtime_checkable
 class Snapshots(Protocol):
-    """The heads after each epoch, {modality: E x d x p_m}. They must not be modified."""
+    """Read-only sequence of snapshots: the heads of E experts after each epoch, {modality: E x d x p_m}."""
 
     def __len__(self) -> int: ...
 
@@ -32,7 +32,7 @@ class Snapshots(Protocol):
 
 @dataclass(frozen=True)
 class StoredSnapshots:
-    """Snapshots on disk. Each access memory-maps the file again, so only snapshots in use take memory."""
+    """Snapshots on disk. The files are memory-mapped when they are accessed, so unused snapshots take no memory."""
 
     paths: tuple[Path, ...]
 
@@ -44,7 +44,7 @@ class StoredSnapshots:
 
 
 def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) -> StoredSnapshots:
-    """Check the file sizes (if `verify`, also the sha256 checksums) against the records, then open the snapshots.
+    """Open stored snapshots. Check the sizes of the files and, with `verify`, also their sha256 checksums.
 
     Raises:
         InputError: a file is missing or differs from its record.
@@ -61,20 +61,24 @@ def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) ->
 
 @dataclass(frozen=True)
 class BlockKey:
-    """Identifies a block of runs within a buffer: `runs` is (number of the first run, number of the last run + 1)."""
+    """Identifies a block of consecutive runs by the number of its first run and the number after its last run."""
 
     runs: tuple[int, int]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the key as JSON values."""
+        """Return the key as a JSON object."""
         return {"runs": list(self.runs)}
 
     @staticmethod
     def from_json(tree: Mapping[str, Any], where: str) -> BlockKey:
-        """Restore a key from the result of `to_json`; error messages begin with `where`.
+        """Create a key from the result of `to_json`.
+
+        Args:
+            tree: the result of `to_json`.
+            where: name of the file, for error messages.
 
         Raises:
-            InputError: the runs are missing or not two numbers.
+            InputError: the field "runs" is missing or does not contain two numbers.
         """
         try:
             start, stop = tree["runs"]
@@ -95,9 +99,9 @@ class SnapshotWriter:
 
     Attributes:
         folder: folder of the snapshots.
-        key: identifies the training.
-        seconds: time that training has taken so far.
-        records: the files of the snapshots, in the order of the epochs.
+        key: identifies the training by its settings and inputs.
+        seconds: duration of the training so far.
+        records: name, size and checksum of every snapshot file, in the order of the epochs.
     """
 
     folder: Path
@@ -107,12 +111,12 @@ class SnapshotWriter:
 
     @staticmethod
     def open(folder: Path, key: TrainingKey, seconds: float = 0.0) -> SnapshotWriter:
-        """Return a writer for a folder. It continues after the snapshots that are already in the folder.
+        """Return a writer that appends to the snapshots in a folder.
 
         Args:
-            folder: folder of the snapshots.
-            key: identifies the training.
-            seconds: time spent before the first snapshot.
+            folder: folder of the snapshots; it may be missing or empty.
+            key: identifies the training by its settings and inputs.
+            seconds: duration of the preparations before the first snapshot.
 
         Raises:
             InputError: the folder is damaged, or it contains snapshots of a different training run.
@@ -135,28 +139,28 @@ class SnapshotWriter:
         return len(self.records)
 
     def last(self, modalities: Sequence[str]) -> dict[str, Tensor]:
-        """Return a copy of the heads of the last snapshot, on the CPU, in the given order of modalities."""
+        """Return the heads of the last snapshot as a copy on the CPU, in the given order of modalities."""
         heads = read_tensors(self.folder / self.records[-1].name, self.records[-1])
         return {name: heads[name].clone() for name in modalities}
 
     def add(self, epoch: int, heads: Mapping[str, Tensor], seconds: float) -> None:
-        """Write the heads after an epoch; `seconds` is the time that training has taken so far."""
+        """Write a snapshot of the heads after an epoch. `seconds` is the duration of the training so far."""
         self.records.append(write_tensors(snapshot_path(self.folder, epoch), moved(heads, "cpu")))
         self.seconds = seconds
         state = {"key": self.key.to_json(), "files": [asdict(record) for record in self.records], "seconds": seconds}
         write_atomic(self.folder / "progress.json", json.dumps(state).encode())
 
     def snapshots(self) -> Snapshots:
-        """Return the snapshots that have been added so far."""
+        """Return all snapshots that were written."""
         return open_snapshots(self.folder, self.records, verify=False)
 
 
 @dataclass
 class MemorySnapshotWriter:
-    """Stores snapshots in memory only, so interrupted training cannot resume.
+    """Stores snapshots in memory only. Interrupted training cannot be resumed.
 
     Attributes:
-        seconds: time that training has taken so far.
+        seconds: duration of the training so far.
     """
 
     seconds: float = 0.0
@@ -167,29 +171,29 @@ class MemorySnapshotWriter:
         return len(self._snapshots)
 
     def last(self, modalities: Sequence[str]) -> dict[str, Tensor]:
-        """Return a copy of the heads of the last snapshot, in the given order of modalities."""
+        """Return the heads of the last snapshot as a copy, in the given order of modalities."""
         return {name: self._snapshots[-1][name].clone() for name in modalities}
 
     def add(self, epoch: int, heads: Mapping[str, Tensor], seconds: float) -> None:
-        """Store a copy of the heads after an epoch; `seconds` is the time that training has taken so far."""
+        """Store a copy of the heads after an epoch. `seconds` is the duration of the training so far."""
         self._snapshots.append({name: matrix.clone() for name, matrix in heads.items()})
         self.seconds = seconds
 
     def snapshots(self) -> Snapshots:
-        """Return the snapshots that have been added so far."""
+        """Return all snapshots that were stored."""
         return tuple(self._snapshots)
 
 
 def snapshot_path(folder: Path, epoch: int) -> Path:
-    """Return the path of the snapshot after an epoch."""
+    """Return the path of the snapshot for an epoch."""
     return folder / f"epoch-{epoch:02d}.safetensors"
 
 
 def require_same(folder: Path, stored: TrainingKey, expected: TrainingKey) -> None:
-    """Check that the key stored in a folder equals the expected key.
+    """Check that a folder contains experts with the expected key.
 
     Raises:
-        InputError: the folder belongs to a different training run. The message names the parts of the key that differ.
+        InputError: the folder belongs to different experts. The message names the parts of the key that differ.
     """
     if stored != expected:
         names = [each.name for each in fields(expected)]

@@ -2,15 +2,17 @@
 
     W_m = (K_m + lambda_m s_m I)^{-1} X_m        see `training.closed_form.anchor_map`
 
-Full-batch gradient descent on ||X_m W^T - I||^2 + lambda_m s_m ||W||^2 converges to the same heads from any start; the
-closed form is faster and exact.
+Full-batch gradient descent on ||X_m W_m^T - I||^2 + lambda_m s_m ||W_m||^2 converges to the same heads from any start.
+The closed form is exact and faster.
 
-Heads that the user has need not be trained. They are stacked with the heads of the set,
+A user may already have heads, such as pretrained ones. These given heads are not trained. Instead, they are stacked
+with the heads of the set:
 
     J_m = [ sqrt(a) W_m / u_m ; sqrt(1 - a) V_m / v_m ]        (N + d) x p_m
 
-V_m are the given heads, and u_m, v_m are the mean lengths of both outputs on the rows of the set, so the cosine of J is
-a mixture of both similarities with the weight a. `width` cuts J back to its leading canonical directions on the rows.
+V_m are the given heads. The numbers u_m and v_m are the mean lengths of the outputs of W_m and V_m on the rows of the
+set. The inner product of two outputs of J is therefore a weighted sum of the inner products of both parts, with weights
+a and 1 - a. If a smaller output width is requested, `cut` reduces J to its leading canonical directions on the rows.
 
 Shapes: N rows, p_m feature width, d embedding width.
 """
@@ -35,7 +37,10 @@ from omnidistill.training.recipes.recipe import Recipe, StackedHeads, TrainingRo
 
 @recipes.register("anchor")
 class Anchor(Recipe):
-    """Ridge regression to shared anchors, in closed form; given heads are stacked with the result."""
+    """Ridge regression from the rows to shared anchors, in closed form.
+
+    If the user already has heads, `stacked` combines them with the result.
+    """
 
     cites: ClassVar[tuple[str, ...]] = ("kip", "frepo")
     per_modality: ClassVar[str | None] = "ridges"
@@ -50,17 +55,18 @@ class Anchor(Recipe):
     """The solution is a closed form, without steps."""
 
     def heads(self, data: TrainingRows, width: int | None = None) -> Heads:
-        """Return the heads of the closed form, N x p_m or `width` x p_m."""
+        """Return the closed-form heads of the rows: N x p_m, or `width` x p_m if `width` is given."""
         return heads_of_rows(data.rows, self.ridges, width)
 
     @torch.no_grad()
     def stacked(self, start: Heads, data: TrainingRows, width: int | None = None) -> Heads:
-        """Return the heads of the set stacked on given heads, (N + d) x p_m.
+        """Return the heads of the set, stacked on given heads. With weight 1, the given heads are ignored.
 
         Args:
             start: the given heads, {modality: d x p_m}.
             data: rows, targets and objective, on the same device.
-            width: if given, the stacked heads are cut to this width, or embedded in it if it is larger.
+            width: output width of the result. Wider heads are reduced by `cut`; narrower heads are embedded by
+                `to_width`. None means N + d, d if `keep_width` is set, or N with weight 1.
         """
         if not self.uses_start:
             return self.heads(data, width)
@@ -74,37 +80,39 @@ class Anchor(Recipe):
     def students(
         self, start: Heads, data: TrainingRows, *, seed: int, num_runs: int, checkpoints: Sequence[int]
     ) -> Iterator[tuple[int, StackedHeads]]:
-        """Yield the stacked heads once; all students are identical."""
+        """Yield one checkpoint with the stacked heads, repeated for all runs, because the result is not random."""
         yield 0, {name: matrix.expand(num_runs, -1, -1) for name, matrix in self.stacked(start, data).items()}
 
     def train_modules(self, modules: Mapping[str, nn.Module], data: TrainingRows, *, seed: int) -> None:
-        """Train modules by regression to the heads of the closed form (recipe "map")."""
+        """Train modules with the recipe "map", by regression to the outputs of the closed-form heads."""
         MapRegression(ridges=self.ridges).train_modules(modules, data, seed=seed)
 
     @property
     def uses_start(self) -> bool:
-        """Whether the weight of given heads is above zero."""
+        """Whether given heads are used, that is, whether `weight` is below 1."""
         return self.weight < 1
 
     def without_start(self) -> Anchor | None:
-        """Return the same recipe with weight 1; None if it has this weight already."""
+        """Return a copy of the recipe that ignores given heads (weight 1); None if this recipe already does."""
         return self.evolve(weight=1.0) if self.uses_start else None
 
     @property
     def title(self) -> str:
-        """Short description: the ridges, and the weight in stacked heads."""
+        """One-line description with the ridges and, if given heads are used, the weight."""
         ridges = ", ".join(f"{ridge:.3g}" for ridge in self.ridges)
         stacked = f"; weight {self.weight:g} when stacked on given heads" if self.uses_start else ""
         return f"ridge regression to anchors, ridges {ridges}{stacked}"
 
 
 def heads_of_rows(rows: Mapping[str, Float[Tensor, "N _"]], ridges: Sequence[float], width: int | None = None) -> Heads:
-    """Return the heads that the closed form computes from rows, on their device; the solution is found in float64.
+    """Return the closed-form heads of the rows, with the device and dtype of the rows.
+
+    The heads are computed in float64 and then converted.
 
     Args:
         rows: {modality: N x p_m}.
         ridges: ridge of each modality, relative to the mean squared length of its rows.
-        width: width of the heads; None means N.
+        width: output width of the heads; None means N.
     """
     device = device_of(dict(rows))
     exact = {name: x.to(float64_device(device)).double() for name, x in rows.items()}
@@ -119,7 +127,9 @@ def stack_on(
     rows: Mapping[str, Float[Tensor, "_ _"]],
     weight: float | Float[Tensor, ""],
 ) -> Heads:
-    """Return the heads of a set stacked on given heads; both parts are scaled to outputs of mean length 1 on the rows.
+    """Return the heads of a set, stacked on given heads.
+
+    Before stacking, each part is scaled so that its outputs on the rows have a mean length of 1.
 
     Args:
         start: the given heads, {modality: d x p_m}.
@@ -135,16 +145,16 @@ def stack_on(
 
 
 def cut(heads: Heads, rows: Mapping[str, Float[Tensor, "_ _"]], width: int) -> Heads:
-    """Return heads of a smaller width: the leading canonical directions of their outputs on the rows.
+    """Reduce heads to a smaller output width: the leading canonical directions of their outputs on the rows.
 
-    On real rows, output i of the set varies less the larger i is, because the rows are in their canonical order. The
-    outputs on row i, which stands for output i, are therefore divided by sqrt(i) before the directions are computed.
-    Heads of this width or less are returned unchanged.
+    The rows of a set are in canonical order: on real rows, output i varies less as i increases. To account for this,
+    the outputs on row i are divided by sqrt(i) before the directions are computed. Heads that do not exceed the width
+    are returned unchanged.
 
     Args:
         heads: {modality: k x p_m}.
         rows: the rows of the set, {modality: N x p_m}.
-        width: number of directions.
+        width: output width of the result.
     """
     if len(next(iter(heads.values()))) <= width:
         return heads

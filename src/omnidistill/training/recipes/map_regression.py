@@ -2,9 +2,16 @@
 
     minimise over f_m   mean || f_m(x) - W_m x ||^2 / mean || W_m x ||^2        x = sqrt(mu) c X_m + sqrt(1 - mu) r e
 
-W_m are the heads of `anchor`, X_m the rows of the set with root mean square r, c a vector of N standard normal numbers
-over sqrt(N), and e a vector of p_m standard normal numbers. A network that is trained on the rows alone would fit the
-anchors exactly and be arbitrary elsewhere. With mu = 0, the rows are used only through W_m.
+Here f_m is the module of modality m, W_m are the heads of `anchor`, and X_m are the rows of the set. Each input x is a
+random mixture of the rows and noise:
+
+    c     N random numbers from a normal distribution with variance 1/N
+    e     p_m random numbers from a normal distribution with variance 1
+    r     root mean square of the entries of X_m
+    mu    share of the variance of x that comes from the rows (setting `mixture`)
+
+A network trained only on the N rows would fit their anchors exactly, but its outputs for other inputs would be
+arbitrary. With mu = 0, inputs are pure noise, and the rows only determine W_m.
 
 Shapes: N rows, p_m feature width, d embedding width, b inputs per step.
 """
@@ -46,7 +53,7 @@ class MapRegression(Recipe):
     def students(
         self, start: Heads, data: TrainingRows, *, seed: int, num_runs: int, checkpoints: Sequence[int]
     ) -> Iterator[tuple[int, StackedHeads]]:
-        """Train linear heads from `start` by the same regression; yield them at every checkpoint.
+        """Train linear heads, starting from `start`, by the same regression; yield them at every checkpoint.
 
         After `num_steps` steps the learning rate is zero, so later checkpoints have the same heads.
         """
@@ -61,12 +68,12 @@ class MapRegression(Recipe):
             yield done, {name: torch.stack([_weight(run[name]) for run in runs]) for name in start}
 
     def train_modules(self, modules: Mapping[str, nn.Module], data: TrainingRows, *, seed: int) -> None:
-        """Train the modules in place. The width of their outputs determines how many anchors they learn."""
+        """Train the modules in place. The heads that they learn are first converted to the modules' output width."""
         for _ in self._steps(modules, data, seed=seed):
             pass
 
     def inputs(self, rows: Float[Tensor, "N p"], generator: torch.Generator) -> Float[Tensor, "b p"]:
-        """Draw the inputs of one step."""
+        """Return random inputs x for one step, as defined in the module docstring."""
         scale = rows.square().mean().sqrt()
         share = torch.randn(self.batch_size, len(rows), generator=generator, device="cpu").to(rows) / len(rows) ** 0.5
         noise = torch.randn(self.batch_size, rows.shape[1], generator=generator, device="cpu").to(rows)
@@ -74,7 +81,7 @@ class MapRegression(Recipe):
         return mixed
 
     def _steps(self, modules: Mapping[str, nn.Module], data: TrainingRows, *, seed: int, run: int = 0) -> Iterator[int]:
-        """Take the steps one by one; yield the number of steps done."""
+        """Train the modules in place, and yield the number of finished steps after each step."""
         rows, generators = data.rows, {name: Streams(seed)[f"map/{name}/{run}"] for name in data.rows}
         width = check_modules(modules, {name: x.shape[1] for name, x in rows.items()})
         with torch.no_grad():

@@ -32,7 +32,7 @@ StackedHeads = dict[str, Float[Tensor, "_ _ _"]]
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """What a recipe trains on.
+    """Rows of a set, with the targets and the loss for training on them.
 
     Attributes:
         rows: synthetic rows {modality: N x p_m}.
@@ -46,7 +46,7 @@ class TrainingRows:
 
 
 class Recipe(Component):
-    """How to train models on a set."""
+    """Base class of recipes, which train models on a synthetic set."""
 
     per_modality: ClassVar[str | None] = None
     """Name of the setting that has one value per modality, if there is one."""
@@ -60,7 +60,7 @@ class Recipe(Component):
         return True
 
     def without_start(self) -> Recipe | None:
-        """Return the same recipe without use of initial heads; None if it needs them or does not use them anyway."""
+        """Return a variant that ignores the initial heads; None if the recipe requires them or already ignores them."""
         return None
 
     @abstractmethod
@@ -78,7 +78,7 @@ class Recipe(Component):
         """
 
     def heads(self, data: TrainingRows, width: int | None = None) -> Heads:
-        """Return heads that are trained without initial heads.
+        """Train heads on the set without initial heads, and return them.
 
         Args:
             data: rows, targets and objective.
@@ -92,13 +92,18 @@ class Recipe(Component):
         )
 
     def stacked(self, start: Heads, data: TrainingRows, width: int | None = None) -> Heads:
-        """Return heads of the set stacked on given heads, cut to a width if it is given.
+        """Train heads on the set, stack them on the initial heads, and return the result.
+
+        Args:
+            start: initial heads {modality: d x p_m}.
+            data: rows, targets and objective.
+            width: output width of the result; None: the width that the recipe gives.
 
         Raises:
-            InputError: the recipe trains the given heads, which determines the width.
+            InputError: the recipe does not stack heads, but trains the initial heads, whose width is fixed.
         """
         raise InputError(
-            f"width: recipe '{self.kind}' trains the given heads, so the result has their width; do not pass a width"
+            f"width: recipe '{self.kind}' trains the given heads, so the result has their width; omit the width"
         )
 
     @abstractmethod
@@ -117,20 +122,26 @@ class Recipe(Component):
         Raises:
             InputError: the recipe uses all rows at once.
         """
-        raise InputError(f"recipe '{self.kind}' has no mini-batches, because it uses all rows at once; use rows()")
+        raise InputError(
+            f"recipe '{self.kind}' has no mini-batches, because it uses all rows at once; use rows() instead"
+        )
 
     def check(self, modalities: Collection[str]) -> None:
-        """Raise InputError unless the setting that is given per modality has one value for each."""
+        """Check that the setting named by `per_modality`, if there is one, has one value for each modality.
+
+        Raises:
+            InputError: the number of values is wrong.
+        """
         values = getattr(self, self.per_modality) if self.per_modality else modalities
         if len(values) != len(modalities):
             raise InputError(
                 f"recipe.{self.per_modality} has {len(values)} values, but the set has {len(modalities)} modalities "
-                f"({', '.join(modalities)}); each needs one value"
+                f"({', '.join(modalities)}); give one value per modality"
             )
 
     @property
     def title(self) -> str:
-        """Short description of the recipe for summaries."""
+        """Short description of the recipe, such as "sgd, 8 steps"."""
         return f"{self.kind}, {self.num_steps} steps"
 
 

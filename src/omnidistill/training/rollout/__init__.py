@@ -1,9 +1,12 @@
 """Rollouts: the training of a student on the synthetic set, as a differentiable function of the set.
 
-There are three forms. `dual` has exact gradients and is cheap, because it represents heads by coefficients of the rows.
-`bptt` has exact gradients and works with the parameters of the heads. `tesla` is the published two-pass approximation.
-All three have the same signature and return an `Endpoint`. `auto` selects `dual` or `bptt`, whichever needs fewer
-multiply-adds.
+There are three forms. All three have the same signature and return an `Endpoint`.
+
+    dual     exact gradients; represents the heads by coefficients of the synthetic rows, which is usually cheapest
+    bptt     exact gradients; backpropagation through the parameters of the heads
+    tesla    the published two-pass approximation
+
+The name `auto` selects `dual` or `bptt`, whichever needs fewer multiply-adds.
 """
 
 from __future__ import annotations
@@ -57,14 +60,14 @@ class Rollout(Protocol):
         weight_decay: Scalar = 0.0,
         blend: Blend | None = None,
     ) -> Endpoint:
-        """Train one student and return the trained student."""
+        """Train one student, and return it as an `Endpoint`."""
         ...
 
 
 def rollout_named(
     form: Form, *, num_rows: int, num_steps: int, batch_size: int, widths: Mapping[str, int], width: int
 ) -> Rollout:
-    """Return the rollout with this name. `auto` selects `dual` or `bptt` with `cheaper_form`."""
+    """Return the rollout of this form. For `auto`, `cheaper_form` chooses between `dual` and `bptt`."""
     if form == "auto":
         form = cheaper_form(num_rows=num_rows, num_steps=num_steps, batch_size=batch_size, widths=widths, width=width)
     forms: dict[str, Rollout] = {"dual": dual_rollout, "bptt": bptt_rollout, "tesla": tesla_rollout}
@@ -76,18 +79,19 @@ def cheaper_form(
 ) -> Literal["dual", "bptt"]:
     """Return "dual" or "bptt", whichever needs fewer multiply-adds.
 
-    The count covers the forward and backward passes of one rollout and its matching loss. The symbols are those of
-    `rollout.dual` and `rollout.endpoint`. The dual form computes X W_0^T, X D^T, X X^T and the gradients of these
-    products with respect to X only once. In every step, it computes K_I A. This takes one matrix product in the forward
-    pass and two in the backward pass. The parameter form computes X_I W^T and Delta^T X_I in every step. Each of these
-    takes one matrix product in the forward pass and two in the backward pass. In addition, every step of the parameter
-    form makes five passes over W.
+    The count covers the forward and backward passes of one rollout and its matching loss. See `rollout.dual` and
+    `rollout.endpoint` for the symbols.
+
+    - The dual form computes X W_0^T, X D^T, X X^T and their gradients once. In every step, it computes K_I A, with one
+      matrix product in the forward pass and two in the backward pass.
+    - The parameter form computes X_I W^T and Delta^T X_I in every step, each with one matrix product in the forward
+      pass and two in the backward pass. Every step also makes five elementwise passes over W.
 
     Args:
         num_rows: number of synthetic rows N.
-        num_steps: number of steps T.
-        batch_size: rows per mini-batch b.
-        widths: feature width of each modality, {modality: p_m}.
+        num_steps: number of training steps T.
+        batch_size: number of rows b per mini-batch.
+        widths: {modality: feature width p_m}.
         width: embedding width d.
     """
     visited = min(num_rows, num_steps * batch_size)

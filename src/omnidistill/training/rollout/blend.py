@@ -25,17 +25,17 @@ class Blend:
 
     @staticmethod
     def draw(num_steps: int, batch_size: int, generator: torch.Generator) -> Blend:
-        """Draw uniform weights (Beta(1, 1)) and uniform permutations, on the CPU."""
+        """Draw weights from U(0, 1) and uniformly distributed permutations, on the CPU."""
         weights = torch.rand(num_steps, generator=generator, device="cpu")
         orders = [torch.randperm(batch_size, generator=generator, device="cpu") for _ in range(num_steps)]
         return Blend(weights, torch.stack(orders))
 
     def to(self, device: torch.device) -> Blend:
-        """Return the blend on a device."""
+        """Return a copy of the weights and permutations on a device."""
         return Blend(self.weights.to(device), self.partners.to(device))
 
     def mix(self, step: int, rows: Float[Tensor, "*r b p"]) -> Float[Tensor, "*r b p"]:
-        """Return the mixed rows of one step."""
+        """Mix the rows of a batch with the weight and the permutation of the given step."""
         weight = self.weights[step]
         return weight * rows + (1 - weight) * rows.index_select(-2, self.partners[step])
 

@@ -1,16 +1,19 @@
 """Dual rollout: exact training of a student whose heads are represented by coefficients of the synthetic rows.
 
-Heads are linear and features are frozen, so an SGD step W <- W - beta Delta^T X_I only adds multiples of the N rows X.
-Heads W_t, outputs Y_t and velocities v_t in step t are
+Heads are linear and features are frozen. An SGD step W <- W - beta Delta^T X_I therefore only adds multiples of the N
+rows X to the heads. It is sufficient to store the coefficients of the rows. In step t, heads W_t, outputs Y_t and
+velocities v_t are
 
     W_t = c_t W_0 + A_t^T X        Y_t = c_t (X W_0^T)_I + K_I A_t        K = X X^T
     v_{t+1} = mu v_t + g_t,   W_{t+1} = W_t - beta v_{t+1},   g_t = Delta_t^T X_I + wd W_t        (SGD as in PyTorch)
 
-where I are the rows of the mini-batch, Delta = dL/dY is the gradient of the loss, A_t are the coefficients, beta is the
-step size, mu is the momentum and wd is the weight decay. Velocities have the same form as W. No tensor as large as W is
-created, updated or saved for the backward pass. Except for rounding errors, the result equals that of back-propagation
-through the parameters. All functions are differentiable with respect to rows, targets, step sizes, momentum and weight
-decay. `dual_steps` trains any number of students (runs) at once.
+Here I are the row numbers of the mini-batch, and Delta = dL/dY is the gradient of the loss. A_t are the coefficients of
+the rows, and c_t is the coefficient of the initial heads W_0 (1 without weight decay). The step size is beta, the
+momentum mu and the weight decay wd. Velocities have the same form as the heads.
+
+No tensor as large as W is created, updated or saved for the backward pass. Except for rounding errors, the result
+equals that of back-propagation through the parameters. All functions are differentiable with respect to rows, targets,
+step sizes, momentum and weight decay. `dual_steps` trains any number of students (runs) at once.
 
 Shapes: R runs, M modalities, N rows, T steps, b mini-batch, d embedding width, p_m feature width.
 """
@@ -83,7 +86,8 @@ def dual_rollout(
 class DualState:
     """State of R students during training: heads W = c W_0 + A^T X, and velocity e W_0 + V^T X.
 
-    W_0 are the initial heads and X are the synthetic rows.
+    W_0 are the initial heads, X are the synthetic rows, and A and V are coefficients of the rows. The numbers c and e
+    differ between modalities.
     """
 
     coefficients: Float[Tensor, "R M N d"]  # A
@@ -93,7 +97,7 @@ class DualState:
 
     @staticmethod
     def initial(num_runs: int, outputs: Float[Tensor, "M N d"], weight_decay: Scalar) -> DualState:
-        """Return the state before the first step, with the heads W_0."""
+        """Return the state of the students before the first step, when all their heads equal W_0."""
         scale = outputs.new_ones(outputs.shape[0]) if weight_decay else None
         return DualState(outputs.new_zeros(num_runs, *outputs.shape), None, scale, None)
 
@@ -169,7 +173,7 @@ def dual_steps(
 
 
 def _by_first_visit(batches: Int[Tensor, "T b"]) -> tuple[Int[Tensor, " n"], Int[Tensor, "T b"]]:
-    """Return the row numbers in the order of first use, and the batches with row numbers replaced by positions."""
+    """Return the distinct row numbers in the order of first use, and the batches as positions in this list."""
     visited = torch.tensor(list(dict.fromkeys(batches.flatten().tolist())), device=batches.device)
     position = torch.empty(int(visited.max()) + 1, dtype=batches.dtype, device=batches.device)
     position[visited] = torch.arange(len(visited), device=batches.device)

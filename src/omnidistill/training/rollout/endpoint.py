@@ -1,6 +1,6 @@
-"""Endpoints: the trained student that a rollout returns, in dual or parameter form.
+"""Endpoints: the trained student that a rollout returns.
 
-Both forms compute the heads, the outputs for any rows, and the distances to target heads. All results are
+An endpoint computes the heads W_T of the student, their outputs, and their distances to target heads. All results are
 differentiable.
 """
 
@@ -22,10 +22,10 @@ Scalar = float | Float[Tensor, ""]
 
 @dataclass(frozen=True)
 class Target:
-    """Heads W* to match, stored as the difference D = W_0 - W* to the initial heads W_0.
+    """Target heads W*, stored as the difference D = W_0 - W* from the initial heads W_0.
 
-    Products with D are accurate. Without D, two nearly equal products, one with W_0 and one with W*, would have to be
-    subtracted, which loses precision.
+    The difference is stored to avoid a loss of precision. W_0 and W* are nearly equal, so subtracting a product with W*
+    from a product with W_0 would cause cancellation.
     """
 
     difference: Heads  # D = W_0 - W*, one matrix per modality
@@ -33,54 +33,54 @@ class Target:
 
     @staticmethod
     def between(start: Heads, target: Heads) -> Target:
-        """Return the target for these initial heads and target heads."""
+        """Create the target from the initial heads and the target heads."""
         difference = {name: start[name] - target[name] for name in start}
         return Target(difference, torch.stack([matrix.square().sum() for matrix in difference.values()]))
 
 
 @runtime_checkable
 class Endpoint(Protocol):
-    """A trained student, as a rollout returns it."""
+    """The trained student that a rollout returns."""
 
     def heads(self) -> Heads:
-        """Return the heads W_T of every modality."""
+        """Return the trained heads W_T, one per modality."""
         ...
 
     def outputs(self, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the outputs X W_T^T of the heads for the features X of every modality."""
+        """Return the outputs F W_T^T for the features F of every modality."""
         ...
 
     def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
-        """Return the squared distance ||W_T - W*||_F^2 to the target heads for every modality."""
+        """Return the squared distance ||W_T - W*||_F^2 to the target head of every modality."""
         ...
 
 
 @dataclass(frozen=True)
 class ParameterEndpoint:
-    """A student that is stored as its heads, not as coefficients of rows."""
+    """A student in parameter form: the trained heads W_T are stored as matrices."""
 
     start: Heads
     final: Heads
 
     def heads(self) -> Heads:
-        """Return the heads W_T."""
+        """Return the trained heads W_T, one per modality."""
         return self.final
 
     def outputs(self, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the outputs X W_T^T of the heads for the features X."""
+        """Return the outputs F W_T^T for the features F of every modality."""
         return {name: features[name] @ matrix.mT for name, matrix in self.final.items()}
 
     def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
-        """Return the squared distances ||(W_T - W_0) + D||^2 to the target heads W* = W_0 - D."""
+        """Return ||W_T - W*||_F^2 for every modality, computed as ||(W_T - W_0) + D||_F^2."""
         moved = [self.final[name] - self.start[name] + target.difference[name] for name in self.final]
         return torch.stack([matrix.square().sum() for matrix in moved])
 
 
 @dataclass(frozen=True)
 class DualEndpoint:
-    """A student in dual form: the heads are W_T = c W_0 + A^T X, with c = 1 if there is no weight decay.
+    """A student in dual form: the trained heads W_T = c W_0 + A^T X are stored as coefficients A of the rows X.
 
-    W_0 are the initial heads, A the coefficients and X the synthetic rows.
+    W_0 are the initial heads. The factor c is 1 without weight decay.
     """
 
     start: Heads
@@ -90,14 +90,14 @@ class DualEndpoint:
     scale: Float[Tensor, " M"] | None  # c; None without weight decay
 
     def heads(self) -> Heads:
-        """Return the heads W_T = c W_0 + A^T X."""
+        """Return the trained heads W_T = c W_0 + A^T X, one per modality."""
         return {
             name: self._scaled(index, self.start[name]) + self.coefficients[index].mT @ self.rows[name]
             for index, name in enumerate(self.start)
         }
 
     def outputs(self, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the outputs c X_new W_0^T + (X_new X^T) A for features X_new, without computing the heads W_T."""
+        """Return the outputs c F W_0^T + (F X^T) A for the features F of every modality, without computing W_T."""
         return {
             name: self._scaled(index, features[name] @ self.start[name].mT)
             + (features[name] @ self.rows[name].mT) @ self.coefficients[index]
@@ -105,9 +105,10 @@ class DualEndpoint:
         }
 
     def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
-        """Return the squared distances ||D||^2 + 2 <A, X D^T> + <A, K A> to the target heads, where K = X X^T.
+        """Return ||W_T - W*||_F^2 for every modality.
 
-        With weight decay, D + (c - 1) W_0 replaces D.
+        It is computed as ||D||^2 + 2 <A, X D^T> + <A, K A> with K = X X^T. With weight decay, D + (c - 1) W_0 replaces
+        D.
         """
         squared_norms = target.squared_norms
         products = torch.stack([self.rows[name] @ target.difference[name].mT for name in self.start])

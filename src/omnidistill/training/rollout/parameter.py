@@ -1,6 +1,6 @@
 """Rollouts in parameter space: back-propagation through time (BPTT, as in MTT), and the two passes of TESLA.
 
-Both create tensors as large as the heads in every step. The tests compare the dual form with this general form.
+Both methods create tensors as large as the heads in every step. The tests use them to check `rollout.dual`.
 
 BPTT stores the graph of all T steps. TESLA (Cui et al. 2023) starts from
 

@@ -11,8 +11,8 @@ function g is the gradient of the objective with respect to the outputs Y, and b
 denotes a derivative of the outer loss L, such as A' = dL/dA.
 
 The result equals that of autograd through `dual_steps`. The backward pass, however, restores A in place instead of
-storing T copies, accumulates gradients in place, and skips known zeros. Before step t, A is zero beyond the largest row
-number used so far, so products with A end there.
+storing T copies, accumulates gradients in place, and skips known zeros. Coefficients of rows that no earlier step used
+are zero. Products with A therefore end at the largest row number used so far.
 
 Shapes: M modalities, N rows, T steps, b mini-batch, d embedding width.
 """
@@ -39,8 +39,8 @@ def plain_steps(
 ) -> Float[Tensor, "M N d"]:
     """Return the coefficients A_T of one trained student, whose heads are W_T = W_0 + A_T^T X.
 
-    The result has first but no second derivatives with respect to every tensor. The computation is fastest if the rows
-    are numbered in the order of first use.
+    The result can be differentiated once, but not twice, with respect to every tensor. The computation is fastest if
+    the rows are numbered in the order in which the mini-batches first use them.
 
     Args:
         objective: the loss of the student.
@@ -110,6 +110,6 @@ class _Plain(torch.autograd.Function):
 
 
 def _moved_before(batches: Int[Tensor, "T b"]) -> list[int]:
-    """Return a number of leading rows for each step. Before the step, the coefficients of all other rows are zero."""
+    """Return, for each step, how many leading rows may have nonzero coefficients before the step."""
     reached = batches.amax(1).cummax(0).values + 1
     return [0, *reached[:-1].tolist()]

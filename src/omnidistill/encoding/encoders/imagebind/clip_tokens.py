@@ -1,10 +1,12 @@
 """CLIP's byte-pair encoding (https://github.com/openai/CLIP), which ImageBind and LanguageBind use for texts.
 
-    clean:  repair with ftfy, resolve HTML entities twice, replace white space with single spaces, convert to lower case
-    split:  into words, single digits and runs of other characters; represent each UTF-8 byte of a piece by one
-            character, and append `</w>` to the last character of the piece
-    merge:  join the neighbouring pair of parts that comes first in the list of merges; repeat until no pair is listed
-    ids:    start token, at most 75 tokens, end token, zeros up to length 77
+    1. Clean the text: repair it with ftfy, resolve HTML entities twice, replace white space with single spaces, and
+       convert it to lower case.
+    2. Split the text into pieces: words, single digits, and sequences of other characters. Represent each UTF-8 byte of
+       a piece by one character, and append `</w>` to the last character.
+    3. In each piece, join the pair of neighbouring parts that comes first in the list of merges. Repeat this until the
+       list contains no pair of neighbours.
+    4. Return the ids of the start token, at most 75 tokens and the end token, padded with zeros to length 77.
 
 The vocabulary of 49,408 tokens consists of the bytes, the bytes at the end of a word, the merges in their order, and
 the start and end tokens. The file with the merges belongs to CLIP and is not part of this package.
@@ -42,8 +44,8 @@ class Tokenised:
     """Token ids of n texts.
 
     Attributes:
-        ids: token ids, n x 77.
-        num_truncated: number of texts that were truncated.
+        ids: token ids, of shape n x 77.
+        num_truncated: number of texts that were truncated because they are too long.
     """
 
     ids: Int64[Tensor, "n 77"]
@@ -54,7 +56,7 @@ class ClipTokenizer:
     """Converts texts to token ids.
 
     Args:
-        merges: merges of the vocabulary, with the most frequent first.
+        merges: pairs of tokens that are joined, in the order of the vocabulary file.
     """
 
     def __init__(self, merges: Sequence[tuple[str, str]]) -> None:
@@ -70,8 +72,8 @@ class ClipTokenizer:
 
         Args:
             path: `merges.txt`, `bpe_simple_vocab_16e6.txt.gz` or `tokenizer.json`, or a folder that contains at least
-                one of these files. If it contains several, the one named first here is used.
-            num_merges: number of merges to read.
+                one of these files. If a folder contains several, the first in this order is used.
+            num_merges: number of merges to read from the file.
 
         Raises:
             InputError: the file is missing, cannot be read, or has fewer than `num_merges` merges.
@@ -79,7 +81,7 @@ class ClipTokenizer:
         return cls(_read_merges(path, num_merges))
 
     def __call__(self, texts: Sequence[str]) -> Tokenised:
-        """Return the token ids of the texts. Long texts are truncated, but still have an end token.
+        """Return the token ids of the texts. Long texts are truncated before the end token.
 
         Raises:
             InputError: the `ftfy` or `regex` package is not installed.
@@ -94,7 +96,7 @@ class ClipTokenizer:
         return Tokenised(ids, num_truncated)
 
     def tokens(self, text: str) -> list[int]:
-        """Return the token ids of a complete text, without start and end tokens."""
+        """Return the token ids of a text, without truncation, start token and end token."""
         return [index for piece in self._pieces.findall(_clean(text)) for index in self._piece(piece)]
 
     @cached_property
@@ -120,7 +122,7 @@ class ClipTokenizer:
 
 
 def _joined(word: list[str], pair: tuple[str, str]) -> Iterator[str]:
-    """Join every occurrence of `pair` in `word`, from left to right, and yield the parts of the new word."""
+    """Yield the parts of `word`, with every occurrence of `pair` joined to a single part."""
     at = 0
     while at < len(word):
         matches = tuple(word[at : at + 2]) == pair
@@ -135,14 +137,14 @@ def _clean(text: str) -> str:
 
 @cache
 def _byte_letters() -> dict[int, str]:
-    """Map each byte to a printable character: itself if it is printable, otherwise character 256, 257, and so on."""
+    """Map each byte to a printable character: to itself if printable, otherwise to the characters 256, 257, ..."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     return {byte: chr(byte) for byte in printable} | {byte: chr(256 + n) for n, byte in enumerate(others)}
 
 
 def find_vocabulary(folder: Path) -> Path | None:
-    """Return the first vocabulary file in a folder; None if the folder has no vocabulary file."""
+    """Return the path of the vocabulary file in a folder; None if the folder contains none."""
     return next((folder / name for name in _FILES if (folder / name).is_file()), None)
 
 
@@ -169,7 +171,7 @@ def _read_merges(path: Path, num_merges: int) -> list[tuple[str, str]]:
 
 
 def _text_merges(path: Path) -> list[list[str]]:
-    """Return the pair of tokens on each line of a merges file. The first line, which states the version, is skipped."""
+    """Read the pairs of tokens from a text file with one pair per line. The first line (the version) is skipped."""
     data = path.read_bytes()
     lines = (gzip.decompress(data) if path.suffix == ".gz" else data).decode().splitlines()
     return [line.split() for line in lines[1:] if line.strip()]

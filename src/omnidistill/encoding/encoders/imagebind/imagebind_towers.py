@@ -7,9 +7,9 @@
     feature = norm(class token)                    text: norm(token at the end of the text)
     embedding = scale * unit(projection @ feature), averaged over the views of an item
 
-The stem turns patches of the input x into tokens, and `unit` scales a vector to length 1. The feature is the input of
-our projection heads. The embedding is the output of the published model. In the towers for audio, depth, thermal and
-IMU, the tokens also attend to one learned key-value pair.
+The stem turns patches of the input x into tokens, and `unit` scales a vector to length 1. The projection heads of
+omnidistill take the feature as input. The embedding is the output of the published model. In the towers for audio,
+depth, thermal and IMU, the tokens also attend to one learned key-value pair.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _LARGEST_SCALE = 100.0
 
 @dataclass(frozen=True)
 class Size:
-    """Size of a tower.
+    """Dimensions of a tower.
 
     Attributes:
         width: width of the tokens.
         num_blocks: number of transformer blocks.
         num_heads: number of attention heads.
-        output: width of the embeddings of the published model.
+        output: width of the embeddings that the published model returns.
     """
 
     width: int
@@ -80,11 +80,12 @@ class Tower(nn.Module):
         self.log_scale = None if modality == "vision" else nn.Parameter(torch.empty(()))
 
     def features(self, x: Float[Tensor, "n ..."] | Int64[Tensor, "n _"]) -> Float[Tensor, "n width"]:
-        """Return the features, which are the input of the projection head, one row per view.
+        """Return one feature per view. The features are the input of projection heads.
 
         Args:
-            x: n views, each with the shape of its modality. Vision: 3 x 2 x 224 x 224, or 3 x 224 x 224 for one frame,
-                which is repeated; audio: 1 x 128 x 204; depth and thermal: 1 x 224 x 224; IMU: 6 x 2000; text: 77 ids.
+            x: n views. The shape of a view depends on the modality. Vision: 3 x 2 x 224 x 224 for two frames, or
+                3 x 224 x 224 for one frame, which is repeated; audio: 1 x 128 x 204; depth and thermal: 1 x 224 x 224;
+                IMU: 6 x 2000; text: 77 token ids.
         """
         tokens = self.pre_norm(self.embed(x))
         for block in self.blocks:
@@ -94,24 +95,24 @@ class Tower(nn.Module):
         return features
 
     def head(self) -> Float[Tensor, "d width"]:
-        """Return the pretrained projection."""
+        """Return the matrix of the published projection head."""
         return self.projection.weight.detach()
 
     def output(self, features: Float[Tensor, "n views width"]) -> Float[Tensor, "n d"]:
-        """Return the embeddings of the published model for n items, given the features of all views of each item."""
+        """Return the embeddings of the published model for n items, given the features of their views."""
         unit = F.normalize(self.projection(features), dim=-1)
         scale = 1.0 if self.log_scale is None else self.log_scale.exp().clamp(max=_LARGEST_SCALE)
         return torch.mean(scale * unit, 1)
 
 
 def empty_tower(modality: Modality, size: Size) -> Tower:
-    """Return a tower on the meta device, without memory. `load_state_dict(..., assign=True)` adds the weights."""
+    """Return a tower without weights, on the meta device. Load weights with `load_state_dict(..., assign=True)`."""
     with torch.device("meta"):
         return Tower(modality, size).eval().requires_grad_(False)
 
 
 class TextTokens(nn.Module):
-    """Embeds token ids, and contains the causal attention mask."""
+    """Embeds token ids. Also holds the causal attention mask of the text tower as a buffer."""
 
     tokens: nn.Embedding
     positions: nn.Parameter
@@ -123,17 +124,17 @@ class TextTokens(nn.Module):
         self.register_buffer("mask", torch.empty(CONTEXT, CONTEXT))
 
     def forward(self, ids: Int64[Tensor, "n tokens"]) -> Float[Tensor, "n tokens width"]:
-        """Return the sum of token embeddings and position embeddings."""
+        """Return token embeddings plus position embeddings."""
         tokens: Tensor = self.tokens(ids)
         return tokens + self.positions
 
     def pooled(self, ids: Int64[Tensor, "n tokens"]) -> Int64[Tensor, " n"]:
-        """Return the position of the end token, which has the largest id."""
+        """Return the position of the end token in each text. The end token has the largest id."""
         return ids.argmax(-1)
 
 
 class MediaTokens(nn.Module):
-    """Embeds the patches of any modality except text, preceded by a class token; there is no attention mask."""
+    """Embeds the patches of any modality except text, and puts a class token in front of them."""
 
     mask = None
     stem: Windows | Patches
@@ -147,17 +148,17 @@ class MediaTokens(nn.Module):
         self.positions = nn.Parameter(torch.empty(1, num_tokens, width))
 
     def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n tokens width"]:
-        """Return the class token and the patches, with position embeddings added."""
+        """Return the class token and the embedded patches, each plus its position embedding."""
         patches = self.stem(x)
         return torch.cat([self.class_token.expand(len(patches), -1, -1), patches], 1) + self.positions
 
     def pooled(self, x: Float[Tensor, "n ..."]) -> Int64[Tensor, " n"]:
-        """Return 0, the position of the class token."""
+        """Return the position of the class token in each item, which is 0."""
         return torch.zeros(len(x), dtype=torch.int64, device=x.device)
 
 
 class Patches(nn.Module):
-    """Splits pictures, clips and spectrograms into patches and embeds them, with one convolution."""
+    """Splits images, clips and spectrograms into patches, and embeds the patches with a convolution."""
 
     proj: nn.Conv2d | nn.Conv3d
     norm: nn.LayerNorm | nn.Identity
@@ -171,7 +172,7 @@ class Patches(nn.Module):
             self.proj, self.norm = nn.Conv2d(1, width, 16, stride, bias=False), nn.LayerNorm(width)
 
     def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n patches width"]:
-        """Return the embedded patches of each pair of frames, row by row."""
+        """Return the embedded patches, in row-major order within each pair of frames."""
         if isinstance(self.proj, nn.Conv3d) and x.ndim == 4:
             x = x.unsqueeze(2).expand(-1, -1, 2, -1, -1)  # a picture is a clip of two equal frames
         tokens: Tensor = self.norm(self.proj(x).flatten(2).transpose(1, 2))
@@ -179,7 +180,7 @@ class Patches(nn.Module):
 
 
 class Windows(nn.Module):
-    """Splits six motion channels into windows of eight samples and embeds them."""
+    """Splits the six IMU channels into windows of eight samples, and embeds the windows."""
 
     proj: nn.Linear
     norm: nn.LayerNorm
@@ -209,7 +210,7 @@ class Block(nn.Module):
         self.mlp = Mlp(width)
 
     def forward(self, x: Float[Tensor, "n t width"], mask: Float[Tensor, "t t"] | None) -> Float[Tensor, "n t width"]:
-        """Apply the block. `mask` (one row per query token) is added to the attention scores before the softmax."""
+        """Apply the block. `mask` (queries x keys) is added to the attention scores before the softmax."""
         x = x + self.attn(self.norm_1(x), mask)
         out: Tensor = x + self.mlp(self.norm_2(x))
         return out
@@ -234,7 +235,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, x: Float[Tensor, "n t width"], mask: Float[Tensor, "t t"] | None) -> Float[Tensor, "n t width"]:
-        """Apply attention. `mask` is added to the attention scores; it must be None if there is an extra key."""
+        """Apply attention. `mask` is added to the attention scores. It must be None with `extra_key`."""
         query, key, value = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
         key, value = _append(key, self.bias_k), _append(value, self.bias_v)
         query, key, value = (torch.unflatten(y, -1, (self.num_heads, -1)).transpose(1, 2) for y in (query, key, value))
@@ -244,7 +245,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two linear layers with exact GELU; the hidden width is four times `width`."""
+    """Two linear layers with exact GELU. The hidden layer is four times as wide as the tokens."""
 
     fc1: nn.Linear
     fc2: nn.Linear
@@ -254,7 +255,7 @@ class Mlp(nn.Module):
         self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
     def forward(self, x: Float[Tensor, "n t width"]) -> Float[Tensor, "n t width"]:
-        """Apply the layers to each token."""
+        """Apply both layers to every token."""
         out: Tensor = self.fc2(F.gelu(self.fc1(x)))
         return out
 

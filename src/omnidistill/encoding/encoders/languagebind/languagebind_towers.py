@@ -87,7 +87,7 @@ class VisionTower(nn.Module):
         return torch.unflatten(pooled, 0, (-1, self.num_frames)).mean(1)
 
     def head(self) -> Float[Tensor, "d width"]:
-        """Return the pretrained projection."""
+        """Return the pretrained projection (d x width) from features to embeddings."""
         return self.projection.weight.detach()
 
 
@@ -121,7 +121,7 @@ class TextTower(nn.Module):
         return features
 
     def head(self) -> Float[Tensor, "d width"]:
-        """Return the pretrained projection."""
+        """Return the pretrained projection (d x width) from features to embeddings."""
         return self.projection.weight.detach()
 
 

@@ -1,8 +1,8 @@
-"""Convert a published LanguageBind model into one artifact per tower, and load a tower.
+"""Convert a published LanguageBind model into one artifact per tower, and load a tower from its artifact.
 
-Sizes are derived from the shapes of the weights. The number of attention heads and the scale of the low-rank adapters
-(LoRA) are read from config.json. Models without `_FT` in their name have adapters, which are merged into the weights.
-V1.5 models embed patches that span several frames; they are not supported.
+The dimensions of a tower are derived from the shapes of its weights. The number of attention heads and the scale of the
+low-rank adapters (LoRA) are read from config.json. Models without `_FT` in their name have adapters, which are merged
+into the weights. V1.5 models are not supported, because they use patches that span several frames.
 """
 
 from __future__ import annotations
@@ -47,23 +47,23 @@ _TEXT = {
 
 
 class Loaded(NamedTuple):
-    """A tower with its weights, and the sha256 of the weights (64 hex digits)."""
+    """A tower with loaded weights, and the sha256 of the weights as 64 hex digits."""
 
     tower: Tower
     sha256: str
 
 
 def convert(source: Path, folder: Path, modality: Modality) -> None:
-    """Convert both towers of a published model: the tower for its modality and the text tower.
+    """Convert both towers of a published model: the text tower and the tower for the other modality.
 
     Args:
-        source: folder with config.json and the weights, as published.
-        folder: folder for the artifacts.
-        modality: modality of the model.
+        source: folder of the published model, with config.json and the weights.
+        folder: output folder for the artifacts.
+        modality: the modality of the model other than text.
 
     Raises:
-        InputError: a file is missing or cannot be read; a weight is missing, unknown or has the wrong shape; the kind
-            of model is not supported; or a tower cannot be written.
+        InputError: a file is missing or cannot be read; a weight is missing, unknown or has the wrong shape; the model
+            is not supported; or a tower cannot be written.
     """
     weights = next((source / name for name in _WEIGHTS if (source / name).is_file()), None)
     if weights is None:
@@ -90,12 +90,12 @@ def convert(source: Path, folder: Path, modality: Modality) -> None:
 
 
 def load(folder: Path, modality: Modality | Literal["text"], verify: bool = True) -> Loaded:
-    """Load a tower that `convert` wrote, with memory-mapped weights on CPU.
+    """Load a tower that `convert` wrote. The weights are memory-mapped on the CPU.
 
     Args:
         folder: folder with the artifacts.
         modality: modality of the tower to load.
-        verify: whether to check the sha256 of the weights first.
+        verify: whether to verify the sha256 of the weights.
 
     Raises:
         InputError: the weights are missing or damaged, or belong to another tower.
@@ -109,7 +109,7 @@ def load(folder: Path, modality: Modality | Literal["text"], verify: bool = True
 
 
 def published_name(tower: Tower, name: str) -> str:
-    """Return the published key for the tower's weight `name`."""
+    """Return the key in the published state dict for the parameter `name` of a tower."""
     part, dot, rest = name.partition(".")
     return f"{(_VISION if isinstance(tower, VisionTower) else _TEXT)[part]}{dot}{rest}"
 
@@ -119,7 +119,7 @@ def _weights(tower: Tower) -> dict[str, Tensor]:
 
 
 def _merged(path: Path, alpha: object) -> dict[str, Tensor]:
-    """Return the weights of both towers, after merging the low-rank adapters into them."""
+    """Read the weights of both towers, and merge the low-rank adapters into the weights."""
     tensors = read_checkpoint(path)
     if any(key.endswith("patch_embedding.weight") and x.ndim == 5 for key, x in tensors.items()):
         raise InputError(f"{path}: LanguageBind V1.5 models are not supported; use a model without V1.5 in its name")
@@ -131,7 +131,7 @@ def _merged(path: Path, alpha: object) -> dict[str, Tensor]:
 
 
 def _configs(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the configurations of the vision tower and the text tower from config.json."""
+    """Read the configurations of the vision tower and the text tower from config.json."""
     config = read_json(path)
     configs = []
     for part in ("vision_config", "text_config"):
@@ -152,7 +152,7 @@ def _configs(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _size(tensors: Mapping[str, Tensor], part: str, head: str, config: Mapping[str, Any], path: Path) -> Size:
-    """Derive the size of a tower from the shapes of its weights."""
+    """Derive the dimensions of a tower from the shapes of its weights."""
     layers = f"{part}.encoder.layers"
     try:
         mlp_width, width = tensors[f"{layers}.0.mlp.fc1.weight"].shape
