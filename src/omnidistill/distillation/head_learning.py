@@ -1,10 +1,11 @@
 """Learn tensors from which heads are computed, by minimising the loss of these heads on real rows.
 
-    min over theta, a of  (1 - c) L(W_m(theta) x) + c L(J_m(theta, a) x)        on batches of training rows x
+    min over theta, a of  (1 - c) L(W_m(theta) x) + c L(J_m(theta, a) x) + mu R(theta)     on batches of training rows x
 
 theta are the learned tensors. W_m(theta) is the head of modality m, computed from theta. J_m is this head, stacked on a
 given initial head with weight a (see `training.recipes.anchor_regression.stack_on`). L is InfoNCE or another
-objective, and c is a number in [0, 1]. Each subclass of `LearnableHeads` defines its own theta: the rows of a set
+objective, and c is a number in [0, 1]. R is the rate of the storage in bits per number, and mu is its weight. Each
+subclass of `LearnableHeads` defines its own theta: the rows of a set
 (`distillation.anchor_rows`), or the heads themselves (`evaluation.baselines.direct_heads`).
 
 Shapes: k output width of the heads, N rows, p_m feature width, b real rows per batch.
@@ -25,6 +26,7 @@ from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.models.heads import Heads, project, shared_groups, stack
 from omnidistill.models.objectives import Objective
+from omnidistill.models.storages import Storage
 from omnidistill.training.closed_form import Moments, ridge_cca_heads
 from omnidistill.training.closed_form.anchor_map import canonical_basis
 from omnidistill.training.recipes.anchor_regression import stack_on
@@ -36,7 +38,15 @@ L = TypeVar("L", bound="LearnableHeads")
 
 
 class LearnableHeads(ABC):
-    """Tensors from which heads are computed."""
+    """Tensors from which heads are computed.
+
+    Attributes:
+        latent: latent tensors of the storage; one matrix per modality.
+        storage: how the matrices are rounded.
+    """
+
+    latent: dict[str, Tensor]
+    storage: Storage
 
     @property
     @abstractmethod
@@ -66,6 +76,7 @@ class LearningSettings:
         iterations: number of iterations, over which the learning rate falls to zero.
         learning_rate: learning rate of Adam in the first iteration.
         real_rows: real rows per iteration, or all training rows if there are fewer.
+        rate_weight: weight mu of the rate R, in bits per number.
     """
 
     outer: Objective
@@ -73,6 +84,7 @@ class LearningSettings:
     iterations: int
     learning_rate: float
     real_rows: int
+    rate_weight: float = 0.0
 
 
 class Learning(Generic[L]):
@@ -102,6 +114,8 @@ class Learning(Generic[L]):
             loss = heads_loss(
                 self.learned, self._start, features, self._targets(indices), self._objective, self._settings.start_share
             )
+            if self._settings.rate_weight:
+                loss = loss + self._settings.rate_weight * self.learned.storage.rate(self.learned.latent)
             self._optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()

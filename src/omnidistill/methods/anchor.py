@@ -69,6 +69,9 @@ class AnchorMethod(Method):
     """Learning rate of Adam, for rows whose root mean square is 1, and for the logarithms of the ridges."""
     real_rows: Annotated[int, Field(ge=2)] = 750
     """Real rows per iteration, or all training rows if there are fewer."""
+    rate_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the rate (bits per number of the storage) in the loss. The size of a set is fixed, so rows with a
+    smaller rate get finer steps."""
     validate_every: Count = 10
     """Iterations between validations."""
 
@@ -135,7 +138,9 @@ class AnchorMethod(Method):
 
     @property
     def _learning(self) -> LearningSettings:
-        return LearningSettings(self.outer, self.start_share, self.iterations, self.learning_rate, self.real_rows)
+        return LearningSettings(
+            self.outer, self.start_share, self.iterations, self.learning_rate, self.real_rows, self.rate_weight
+        )
 
     def _check(self, train: FeatureSet) -> None:
         if not 2 <= self.num_stored <= len(train):

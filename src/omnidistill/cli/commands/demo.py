@@ -39,6 +39,6 @@ def run(options: argparse.Namespace) -> None:
     following = f"omnidistill inspect {options.output / PRESETS[-1]}"
     if not options.json:
         print_table(to_rich(demo.scores))
-    content = {"scores": demo.scores.to_json(), "own_gains": demo.own_gains, "table": demo.table, "page": demo.page}
-    lines = [*demo.own_gains, f"table  {demo.table}", f"page   {demo.page}", f"next   {following}"]
+    content = {"scores": demo.scores.to_json(), "table": demo.table, "page": demo.page}
+    lines = [f"table  {demo.table}", f"page   {demo.page}", f"next   {following}"]
     print_result(options, {**content, "next": following}, lines)

@@ -51,6 +51,14 @@ class CodedStorage(Storage):
         """Return the rows, rounded as they will be stored."""
         return {name: straight_through(x, _restored(*self._rounded(x))) for name, x in latent.items()}
 
+    def rate(self, latent: Mapping[str, Tensor]) -> Float[Tensor, ""]:
+        """Return the code length in bits per number, interpolated between integers so that it is differentiable.
+
+        The code has a fixed size. Rows with a smaller rate are therefore stored with finer steps.
+        """
+        bits = [_code_lengths(x, *self._rounded(x)).sum() for x in latent.values()]
+        return torch.stack(bits).sum() / sum(x.numel() for x in latent.values())
+
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the coded integers, their table and the steps of the rows, for every modality NAME.
 
@@ -118,6 +126,23 @@ def _quantised(rows: Tensor, exponent: int, threshold: float) -> tuple[Tensor, T
     scaled = rows / steps.to(rows.dtype).unsqueeze(1)
     levels = (scaled.abs() + (1 - threshold)).floor().clamp(0, LARGEST) * scaled.sign()
     return levels.nan_to_num(0.0).to(torch.int32), steps
+
+
+def _code_lengths(rows: Tensor, levels: Tensor, steps: Tensor) -> Float[Tensor, "N p"]:
+    """Return the bits that the entropy coder spends on every number, linear between two neighbouring integers.
+
+    The probabilities are those of the integers, and constant. A step is a constant multiple of the root mean square of
+    its row, so the result does not depend on the lengths of the rows.
+    """
+    counts = torch.bincount(levels.abs().flatten(), minlength=LARGEST + 2).to(rows.dtype) + 1
+    lengths = (counts.sum() / counts).log2()
+    lengths[1:] += 1  # the sign
+    sizes = rows.square().mean(1, keepdim=True).sqrt()
+    relative = steps.to(rows.dtype).unsqueeze(1) / sizes.detach()
+    scaled = (rows.abs() / (relative * sizes)).clamp(max=LARGEST)
+    lower = scaled.detach().floor()
+    index = lower.long()
+    return lengths[index] + (scaled - lower) * (lengths[index + 1] - lengths[index])
 
 
 def _restored(levels: Int[Tensor, "N p"], steps: Float[Tensor, " N"]) -> Float[Tensor, "N p"]:

@@ -58,6 +58,13 @@ class Storage(Component):
         }
         return {name: torch.empty(shape, dtype=one[name].dtype, device="meta") for name, shape in shapes.items()}
 
+    def rate(self, latent: Mapping[str, Tensor]) -> Float[Tensor, ""]:
+        """Return the average number of bits per number that the rows need, as a differentiable function.
+
+        By default, the size of a set does not depend on its rows, and the rate is 0.
+        """
+        return next(iter(latent.values())).new_zeros(())
+
     def resolved(self, num_stored: int) -> Storage:
         """Return the storage with every "auto" setting replaced by its value for a set of `num_stored` rows."""
         return self
