@@ -23,7 +23,7 @@ def add_crossed_options(parser: Parser) -> None:
         "--recipes",
         type=names,
         metavar="A,B",
-        help="with --preset crossed: comma-separated recipes, from own, sgd, anchor, stacked, map (default: all)",
+        help="with --preset crossed: comma-separated recipes; available: own, sgd, anchor, stacked, map (default: all)",
     )
     parser.add_argument(
         "--models",

@@ -97,7 +97,9 @@ def add_preprocessing(parser: argparse.ArgumentParser) -> None:
         "--no-standardise", action="store_true", help="do not standardise each row to mean 0 and variance 1"
     )
     parser.add_argument(
-        "--no-centre", action="store_true", help="do not subtract the mean of the training rows from all rows"
+        "--no-centre",
+        action="store_true",
+        help="keep features uncentred; by default, the mean of the training rows is subtracted from every row",
     )
 
 

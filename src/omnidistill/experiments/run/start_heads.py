@@ -246,7 +246,10 @@ def _settings_of_other(number: int, width: int, config: RunConfig, seed: int) ->
 def _trained(
     data: FeatureSet, heads: Heads, run: RunConfig, folder: Path | None, seed: int, progress: Progress | None
 ) -> Start:
-    """Return the heads with the step size and number of epochs, which are chosen on validation if they are not set."""
+    """Return the heads as the start of an expert, together with its step size and number of epochs.
+
+    If the settings do not fix both, they are chosen on validation.
+    """
     config = run.experts
     if config.learning_rate is not None and config.num_epochs is not None:
         return Start(heads, config.learning_rate, config.num_epochs)
