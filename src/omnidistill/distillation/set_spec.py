@@ -143,7 +143,10 @@ def _component(registry: ComponentRegistry[Any], tree: Mapping[str, Any], name: 
 
 
 def _widest(value: Json) -> Json:
-    """Return a copy of a JSON value in which every number, boolean and null is replaced by the longest number."""
+    """Return a copy of a JSON value with every number, boolean and null replaced by a number of the largest length.
+
+    The text of the result is therefore as long as that of any value with the same structure can be.
+    """
     if isinstance(value, Mapping):
         return {name: _widest(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):

@@ -44,7 +44,10 @@ class Method(SetSettings):
 
     @property
     def expert_span(self) -> int | None:
-        """Number of epochs in each update of an expert whose singular values are stored; None stands for all epochs."""
+        """Number of epochs over which the update of an expert is measured; None stands for all epochs.
+
+        The singular values of this update are stored with the expert.
+        """
         return 1
 
     def most_rows(self, train: FeatureSet) -> int:

@@ -16,8 +16,9 @@ from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.evaluation.baselines import Setting, baselines
 from omnidistill.evaluation.directions import mean_recall, rank_heads
-from omnidistill.experiments.crossed import crossed, works
+from omnidistill.experiments.crossed import SetEntry, crossed, works
 from omnidistill.experiments.crossed.crossed_models import network, outputs_of_modules, recall_of
+from omnidistill.experiments.crossed.crossed_settings import TeacherEntry
 from omnidistill.experiments.run import open_run
 from omnidistill.models.heads import Heads, load_heads
 from omnidistill.report.crossed_content import CrossedContent
@@ -290,3 +291,36 @@ def test_a_folder_of_other_data_is_refused(made: Made) -> None:
         crossed_of(features(2), folder=made.folder, resume=True)
     with pytest.raises(InputError, match="already contains a comparison"):
         crossed_of(made.data, folder=made.folder)
+
+
+def test_networks_learn_from_heads_in_the_bytes_of_a_set() -> None:
+    """The teacher is the baseline at this budget; random rows under the same recipe are the control."""
+    data = features(3)
+    config = SETS.evolve(
+        sets=(SetEntry(preset="random", size="60%"),),
+        teachers=(TeacherEntry(baseline="cca-bytes", size="60%"),),
+        models=("own", "mlp-2"),
+        recipes=("map",),
+        parts=("table",),
+    )
+    settings = [text for text in TINY if not text.startswith(("experts", "distill"))]
+    table = crossed_of(data, config=config, settings=settings)
+    assert not table.failures
+    (random, taught) = table.content.cells
+    assert (taught.set, taught.recipe, taught.column) == ("cca-bytes 60%", "map", "mlp-2")
+    assert taught.recall is not None
+    assert taught.settings["rank"] >= 2
+    assert taught.improvement == {k: taught.recall[k] - random.recall[k] for k in taught.recall}
+    assert taught.gain_retained is not None
+    assert "cca-bytes 60%" in table.table()
+    assert "cca-bytes 60%" in table.page()
+
+
+def test_a_teacher_needs_heads_that_fit_in_a_budget() -> None:
+    with pytest.raises(InputError, match="teachers: baseline 'full' does not compute heads that fit in a size budget"):
+        SETS.evolve(teachers=(TeacherEntry(baseline="full"),))
+    config = SETS.evolve(
+        teachers=(TeacherEntry(baseline="cca-bytes", size="1B"),), models=("mlp-2",), recipes=("map",), parts=("table",)
+    )
+    table = crossed_of(features(3), config=config)
+    assert "no heads fit in 1 bytes; use a larger budget" in " ".join(table.failures.values())

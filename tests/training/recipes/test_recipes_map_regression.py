@@ -192,3 +192,13 @@ def test_it_is_the_recipe_of_this_name() -> None:
     assert RECIPE.title == "map, 400 steps"
     with pytest.raises(InputError, match="recipe 'map' starts from initial heads; pass them"):
         RECIPE.heads(DATA)
+
+
+def test_modules_learn_given_heads_without_rows() -> None:
+    """The inputs are noise, so linear modules learn all of the heads, also what no row of a set could show."""
+    heads = {name: normal(4, p, seed=p).float() for name, p in WIDTHS.items()}
+    modules = linear(4)
+    RECIPE.evolve(num_steps=1500).train_towards(modules, heads, seed=2)
+    for name, module in modules.items():
+        (weight,) = module.parameters()
+        assert relative_error(weight.detach(), heads[name]) < 0.02

@@ -67,7 +67,7 @@ def add(group: CommandGroup) -> None:
         "--metrics",
         type=names,
         metavar="NAMES",
-        help="comma-separated metrics, for example R@1,R@50,MRR (default: R@1, R@5, R@10, and all other metrics)",
+        help="comma-separated metrics, such as R@1,R@50,MRR (default: R@1, R@5, R@10, MedR, MnR, MRR, mAP, nDCG@10)",
     )
     parser.add_argument(
         "--layout", metavar="NAME", help="layout of the table: retrieval, variants, cost, directions or curve"

@@ -66,9 +66,9 @@ def add(group: CommandGroup) -> None:
         const=True,
         default=False,
         metavar="MODALITIES",
-        help="drop rows of the other splits that are identical to a test row in any modality, and rows of the splits "
-        "heads and train that are identical to a validation row; pass MODALITIES (image,audio) to compare only these "
-        "modalities",
+        help="drop rows outside the test split that are identical to a test row in any modality; then drop rows of "
+        "the splits 'heads' and 'train' that are identical to a validation row. With MODALITIES, such as image,audio, "
+        "only these are compared",
     )
     add_preprocessing(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="SET", help="output folder")

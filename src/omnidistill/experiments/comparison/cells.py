@@ -1,6 +1,7 @@
 """Process one entry of a comparison, and store the retrieval rankings on the test split.
 
-An entry is either a baseline or a cell. A cell is one method with one size and one seed; its set is distilled.
+An entry is either a baseline or a cell. A cell is one method with one size and one seed.
+Processing a cell means distilling its set and training students on it.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Work:
     """A work item: the recall of a model, or a set to distil.
 
     Attributes:
-        source: name of a set, or `ALL_ROWS` or `INITIAL` if no set is used.
+        source: name of a set or of a teacher, or `ALL_ROWS` or `INITIAL` if neither is used.
         recipe: how the model is trained: the name of a recipe; "infonce" or "cca" for `ALL_ROWS`; "start" (no training)
             for `INITIAL`. The recipe "set" distils the set.
         model: the model.
@@ -94,8 +94,8 @@ OWN = Model("own", "own")
 def plan(settings: CrossedSettings, configs: dict[str, RunConfig]) -> tuple[list[Work], list[PlannedCell]]:
     """Return all work items, in the order in which they run, and the cells that show their results.
 
-    Linear models come before networks, which take longest. Within both, matched pairs come before mismatched pairs, and
-    the references (before training, and on all rows) come before the sets.
+    Linear models come before networks, which take longest. In each of these two parts, matched pairs come before
+    mismatched pairs. The references (untrained models, and models trained on all rows) come before the sets.
 
     Args:
         settings: settings of the crossed table.
@@ -110,6 +110,8 @@ def plan(settings: CrossedSettings, configs: dict[str, RunConfig]) -> tuple[list
                         work = Work(entry.name, recipe, _canonical(recipe, model, configs[entry.name]))
                         control = _control(settings, configs, entry, recipe, model)
                         cells.append(PlannedCell("table", entry.name, recipe, model.name, model, work, control))
+        if "map" in settings.recipes:
+            cells += _taught(settings)
     if "robustness" in settings.parts:
         cells += [cell for entry in settings.sets for cell in _robustness(entry, configs[entry.name])]
     if "mismatch" in settings.parts:
@@ -117,9 +119,10 @@ def plan(settings: CrossedSettings, configs: dict[str, RunConfig]) -> tuple[list
     models = list(dict.fromkeys(cell.model for cell in cells))
     references = [work for model in models for work in reference_works(model, settings.heads.width)]
     works = [*references, *(work for cell in cells for work in (cell.work, cell.control) if work)]
-    sources = [INITIAL, ALL_ROWS, *(entry.name for entry in settings.sets)]
+    names = [entry.name for entry in settings.sets]
+    sources = [INITIAL, ALL_ROWS, *names, *(teacher.name for teacher in settings.teachers)]
     works.sort(key=lambda work: (work.model.is_network, work.share, sources.index(work.source)))
-    steps = [step for work in works for step in ([work] if work.source in sources[:2] else [work.set_work, work])]
+    steps = [step for work in works for step in ([work.set_work, work] if work.source in names else [work])]
     return list(dict.fromkeys(steps)), cells
 
 
@@ -173,6 +176,18 @@ def _control(
     if recipe == "own" and _is_anchor(configs[entry.name]):
         recipe = "map" if model.is_network else "anchor"
     return Work(random.name, recipe, _canonical(recipe, model, configs[random.name]))
+
+
+def _taught(settings: CrossedSettings) -> list[PlannedCell]:
+    """Return the cells of networks that learn the heads of a baseline."""
+    cells = []
+    for teacher in settings.teachers:
+        random = settings.control(teacher)
+        for model in (model for model in settings.all_models if model.is_network):
+            control = None if random is None else Work(random.name, "map", model)
+            work = Work(teacher.name, "map", model)
+            cells.append(PlannedCell("table", teacher.name, "map", model.name, model, work, control))
+    return cells
 
 
 def _robustness(entry: SetEntry, config: RunConfig) -> list[PlannedCell]:

@@ -17,6 +17,7 @@ from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError, nearest
 from omnidistill.core.settings import Count, Positive, Seed, Settings
 from omnidistill.distillation.set_settings import Budget
+from omnidistill.evaluation.baselines import baselines
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.experiments.config import RunConfig, SettingValues, has_setting, load_config, split_tables
 from omnidistill.experiments.config.load import as_texts, overridden
@@ -59,6 +60,20 @@ class SetEntry(Settings):
         return self.label or f"{self.preset} {size}"
 
 
+class TeacherEntry(Settings):
+    """Heads that teach networks: a baseline that stores heads in the bytes of a set."""
+
+    baseline: str
+    """Name of the baseline."""
+    size: Budget = "1%"
+    """Size budget, such as "1%"."""
+
+    @property
+    def name(self) -> str:
+        """Unique name of the heads in the table."""
+        return f"{self.baseline} {self.size}"
+
+
 class CrossedSettings(Settings):
     """Settings of a crossed table, which shows the recall for combinations of sets, recipes and models."""
 
@@ -66,6 +81,8 @@ class CrossedSettings(Settings):
     """Distinguishes the file from other comparisons."""
     sets: Annotated[tuple[SetEntry, ...], Field(min_length=1)]
     """Sets, in the order of the table. A set is compared with the set "random" of the same size, if there is one."""
+    teachers: tuple[TeacherEntry, ...] = ()
+    """Heads that networks learn by the recipe "map", in addition to those of the sets."""
     recipes: Annotated[tuple[RecipeName, ...], Field(min_length=1)] = RECIPES
     """Recipes: the set's own; SGD on InfoNCE; ridge regression to anchors; the same, stacked on pre-trained heads; and
     regression of networks to the heads of the anchors ("map")."""
@@ -100,11 +117,18 @@ class CrossedSettings(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> CrossedSettings:
-        names = [entry.name for entry in self.sets]
+        names = [*(entry.name for entry in self.sets), *(teacher.name for teacher in self.teachers)]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"sets: {name!r} is listed twice; remove one, or give it another label")
         expanded(self.models)
+        for teacher in self.teachers:
+            baseline = baselines.build(teacher.baseline)
+            if not baseline.uses_bytes or baseline.needs_start:
+                raise ValueError(
+                    f"teachers: baseline '{teacher.baseline}' does not compute heads that fit in a size budget; use "
+                    "another one, such as 'cca-bytes-coded' or 'direct-heads-coded'"
+                )
         return self
 
     @property
@@ -116,10 +140,14 @@ class CrossedSettings(Settings):
         """Return the set with this name."""
         return next(entry for entry in self.sets if entry.name == name)
 
-    def control(self, entry: SetEntry) -> SetEntry | None:
+    def teacher(self, name: str) -> TeacherEntry | None:
+        """Return the teacher with this name, or None if there is none."""
+        return next((each for each in self.teachers if each.name == name), None)
+
+    def control(self, entry: SetEntry | TeacherEntry) -> SetEntry | None:
         """Return the set of random rows of the same size; None if there is none, or if `entry` itself is random."""
         same = [each for each in self.sets if each.preset == CONTROL and each.size == entry.size]
-        return same[0] if same and entry.preset != CONTROL else None
+        return same[0] if same and same[0] != entry else None
 
     def config(self, entry: SetEntry) -> RunConfig:
         """Return the settings of the run that distils a set.

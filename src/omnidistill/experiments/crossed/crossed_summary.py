@@ -126,5 +126,6 @@ The recipe own is that of the set; sgd is InfoNCE with step size and number of s
 The recipe anchor is ridge regression to anchors, with the ridge chosen on validation; it has only linear heads.
 The recipe stacked is anchor, stacked on pre-trained heads and cut to their width; ridge and weight are chosen.
 The recipe map is regression of networks to the heads of anchor; own of a set with anchors is map with its ridges.
+Rows named after baselines are heads of the same bytes, which networks learn by the same regression on noise alone.
 = marks recipes that need no start: all starts of a width share one result.
 """

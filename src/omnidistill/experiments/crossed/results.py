@@ -92,6 +92,8 @@ class Results:
             "settings": self.settings.model_dump(mode="json", include={*_ALWAYS, *_USED.get(work.recipe, ())}),
             "heads": self.heads,
         }
+        if (teacher := self.settings.teacher(work.source)) is not None:
+            key["teacher"] = teacher.model_dump(mode="json")
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
         return f"{re.sub('[^a-z0-9]+', '-', work.title.lower()).strip('-')}-{digest}"
 

@@ -167,6 +167,13 @@ def by_map(
     return outputs_of_modules(_trained_networks(distilled, recipe, start, settings.seed)), {"ridge": anchor.ridges[0]}
 
 
+def by_teacher(heads: Heads, start: Networks, settings: CrossedSettings) -> Outputs:
+    """Train copies of the networks by regression to given heads (k x p_m), with noise as inputs."""
+    networks, recipe = copy.deepcopy(start), _map_recipe((1.0,), settings)  # without rows, the ridge has no effect
+    recipe.train_towards(networks, heads, seed=settings.seed)
+    return outputs_of_modules(networks)
+
+
 def infonce_steps(
     networks: Networks,
     rows: TrainingRows,

@@ -13,11 +13,15 @@ from pathlib import Path
 
 import torch
 
+from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
 from omnidistill.core.streams import Streams
 from omnidistill.core.threads import threads_for
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import DistilledSet
+from omnidistill.distillation.budget import parse_budget, training_bytes
+from omnidistill.evaluation.baselines import baselines
+from omnidistill.evaluation.validation import run_of
 from omnidistill.experiments.comparison.result_store import FolderStore, MemoryStore
 from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.crossed import train_on_all_rows, train_on_set
@@ -30,11 +34,12 @@ from omnidistill.experiments.crossed.crossed_models import (
     recall_of,
 )
 from omnidistill.experiments.crossed.crossed_plan import ALL_ROWS, INITIAL, Work
-from omnidistill.experiments.crossed.crossed_settings import CrossedSettings
+from omnidistill.experiments.crossed.crossed_settings import CrossedSettings, TeacherEntry
 from omnidistill.experiments.crossed.mismatch import mismatched
 from omnidistill.experiments.crossed.results import Results, WorkResult
 from omnidistill.experiments.crossed.train_on_set import Networks, is_networks, start_heads
 from omnidistill.experiments.run import DistillResult, InitialHeads, distill, load_or_create_heads
+from omnidistill.experiments.table_baselines import Group, setting_of
 from omnidistill.io.tracking import Progress
 from omnidistill.models.heads import Heads, random_heads
 from omnidistill.training.recipes.anchor_regression import cut
@@ -137,11 +142,26 @@ class Worker:
             return [outputs_of_heads(start_heads(start))], {}
         if work.source == ALL_ROWS:
             return self._on_all_rows(work, start)
+        teacher = self.settings.teacher(work.source)
+        if teacher is not None:
+            assert is_networks(start)
+            return self._taught(teacher, start)
         distilled = self.distilled(work, progress).set
         width = work.model.width(self.own.width)
         with torch.no_grad(), threads_for(len(distilled), self.data.widths, width):
             outputs, chosen = self._on_set(work, distilled, start, width)
         return [outputs], chosen
+
+    def _taught(self, teacher: TeacherEntry, start: Networks) -> tuple[list[Outputs], dict[str, Json]]:
+        """Fit the heads of a baseline that takes the bytes of a set, and train networks by regression to them."""
+        data, settings, baseline = self.data, self.settings, baselines.build(teacher.baseline)
+        budget, own = parse_budget(teacher.size, training_bytes(data)), dict(self.own)
+        group, seed = Group((), budget), settings.seed
+        setting = setting_of(baseline, data, data.development(), own, settings.evaluate, seed, group)
+        if setting is None:
+            raise InputError(f"teacher '{teacher.name}': no heads fit in {budget:,} bytes; use a larger budget")
+        fitted = baseline.fit(setting)
+        return [train_on_set.by_teacher(run_of(fitted.heads, 0), start, settings)], dict(fitted.settings)
 
     def _on_all_rows(self, work: Work, start: Heads | Networks) -> tuple[list[Outputs], dict[str, Json]]:
         development = self.features(work.share).development()

@@ -192,5 +192,5 @@ def _check_groups(train: FeatureSet) -> None:
     if train.pairing is not None:
         raise InputError(
             "the data has a pairing matrix, but cross-covariances are computed from groups; "
-            "use data without a pairing matrix, or pairing 'rows'"
+            "pass pairing='rows', or data that have no pairing matrix"
         )

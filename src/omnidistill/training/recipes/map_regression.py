@@ -58,7 +58,8 @@ class MapRegression(Recipe):
         After `num_steps` steps the learning rate is zero, so later checkpoints have the same heads.
         """
         runs = [_linear(start) for _ in range(num_runs)]
-        walks = [self._steps(modules, data, seed=seed, run=run) for run, modules in enumerate(runs)]
+        heads = self._heads(data, width=len(next(iter(start.values()))))
+        walks = [self._steps(modules, heads, data.rows, seed=seed, run=run) for run, modules in enumerate(runs)]
         done = 0
         for checkpoint in checkpoints:
             for walk in walks:
@@ -69,7 +70,22 @@ class MapRegression(Recipe):
 
     def train_modules(self, modules: Mapping[str, nn.Module], data: TrainingRows, *, seed: int) -> None:
         """Train the modules in place. The heads that they learn are first converted to the modules' output width."""
-        for _ in self._steps(modules, data, seed=seed):
+        width = check_modules(modules, {name: x.shape[1] for name, x in data.rows.items()})
+        for _ in self._steps(modules, self._heads(data, width), data.rows, seed=seed):
+            pass
+
+    def train_towards(self, modules: Mapping[str, nn.Module], heads: Heads, *, seed: int) -> None:
+        """Train the modules in place by regression to given heads, without rows: all inputs are noise with r = 1.
+
+        Args:
+            modules: one module per modality, on the device of the heads.
+            heads: heads {modality: k x p_m}; they are converted to the modules' output width.
+            seed: seed for the noise.
+        """
+        width = check_modules(modules, {name: matrix.shape[1] for name, matrix in heads.items()})
+        alone = self.evolve(mixture=0.0)
+        rows = {name: torch.ones_like(matrix[:1]) for name, matrix in heads.items()}
+        for _ in alone._steps(modules, to_width(heads, width), rows, seed=seed):
             pass
 
     def inputs(self, rows: Float[Tensor, "N p"], generator: torch.Generator) -> Float[Tensor, "b p"]:
@@ -80,13 +96,17 @@ class MapRegression(Recipe):
         mixed: Tensor = self.mixture**0.5 * (share @ rows) + (1 - self.mixture) ** 0.5 * scale * noise
         return mixed
 
-    def _steps(self, modules: Mapping[str, nn.Module], data: TrainingRows, *, seed: int, run: int = 0) -> Iterator[int]:
+    @torch.no_grad()
+    def _heads(self, data: TrainingRows, width: int) -> Heads:
+        """Return the heads of the recipe "anchor" (width x p_m), with the type and device of the rows."""
+        maps = anchor_maps({name: x.double().cpu() for name, x in data.rows.items()}, self.ridges)
+        return {name: matrix.to(data.rows[name]) for name, matrix in to_width(maps, width).items()}
+
+    def _steps(
+        self, modules: Mapping[str, nn.Module], heads: Heads, rows: Mapping[str, Tensor], *, seed: int, run: int = 0
+    ) -> Iterator[int]:
         """Train the modules in place, and yield the number of finished steps after each step."""
-        rows, generators = data.rows, {name: Streams(seed)[f"map/{name}/{run}"] for name in data.rows}
-        width = check_modules(modules, {name: x.shape[1] for name, x in rows.items()})
-        with torch.no_grad():
-            maps = anchor_maps({name: x.double().cpu() for name, x in rows.items()}, self.ridges)
-            heads = {name: matrix.to(rows[name]) for name, matrix in to_width(maps, width).items()}
+        generators = {name: Streams(seed)[f"map/{name}/{run}"] for name in rows}
         parameters = list(dict.fromkeys(parameter for name in rows for parameter in modules[name].parameters()))
         optimiser = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=0.0)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, self.num_steps))
