@@ -19,6 +19,7 @@ from omnidistill.training.closed_form.anchor_map import (
     canonical_basis_of_outputs,
     dual_frame,
     to_width,
+    unordered_to_width,
 )
 
 Normal = Callable[..., Tensor]
@@ -152,3 +153,17 @@ def test_every_modality_has_its_own_ridge() -> None:
             assert_equal(heads[name], anchor_map(rows[name], ridge))
     with pytest.raises(ValueError, match="shorter"):
         anchor_maps(rows, (0.1,))
+
+
+def test_heads_of_unordered_rows_are_the_regression_to_random_anchors() -> None:
+    """The anchors are orthonormal and the same for all modalities; every row counts; wider heads are embedded."""
+    heads = anchor_maps(rows_of(6, 1), RIDGES)
+    narrow = unordered_to_width(heads, 4)
+    exact = {name: torch.linalg.lstsq(heads[name].T, matrix.T).solution.T for name, matrix in narrow.items()}
+    anchors = next(iter(exact.values()))
+    for each in exact.values():
+        torch.testing.assert_close(each, anchors, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(anchors @ anchors.T, torch.eye(4, dtype=torch.float64))
+    assert anchors.norm(dim=0).min() > 0.01
+    for name, matrix in unordered_to_width(heads, 12).items():
+        assert torch.equal(matrix, to_width(heads, 12)[name])

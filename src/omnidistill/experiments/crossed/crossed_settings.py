@@ -94,7 +94,7 @@ class CrossedSettings(Settings):
     """Seed for all random streams."""
     heads: HeadsConfig = HeadsConfig()
     evaluate: EvaluateConfig = EvaluateConfig(num_seeds=2)
-    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0)
+    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
     """Candidate step sizes of the recipe "sgd", chosen on validation."""
     max_steps: Count = 256
     """Largest candidate number of steps of the recipe "sgd"; the candidates are 8, 16, 32, ..."""

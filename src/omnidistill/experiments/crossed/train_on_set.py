@@ -36,6 +36,7 @@ from omnidistill.models.heads import Heads, stack
 from omnidistill.models.objectives import InfoNCE
 from omnidistill.models.similarities import FixedIdentity, SharedGroups
 from omnidistill.models.storages import RowStorage
+from omnidistill.training.closed_form.anchor_map import to_width, unordered_to_width
 from omnidistill.training.recipes import Recipe, Sgd, TrainingRows
 from omnidistill.training.recipes.anchor_regression import Anchor
 from omnidistill.training.recipes.map_regression import MapRegression
@@ -162,9 +163,10 @@ def by_map(
 
     The ridge is chosen by the validation score of these heads.
     """
-    anchor, _ = _best_anchor(distilled, validation.features, width, validation, settings)
-    recipe = _map_recipe(anchor.ridges, settings)
-    return outputs_of_modules(_trained_networks(distilled, recipe, start, settings.seed)), {"ridge": anchor.ridges[0]}
+    anchor, heads = _best_anchor(distilled, validation.features, width, validation, settings)
+    networks, rows = copy.deepcopy(start), _rows_like(distilled, validation.features).rows
+    _map_recipe(anchor.ridges, settings).train_towards(networks, heads, rows, seed=settings.seed)
+    return outputs_of_modules(networks), {"ridge": anchor.ridges[0]}
 
 
 def by_teacher(heads: Heads, start: Networks, settings: CrossedSettings) -> Outputs:
@@ -251,13 +253,18 @@ def _best_anchor(
 ) -> tuple[Anchor, Heads]:
     """Return the recipe "anchor" with the ridge that has the best validation score, and its heads.
 
+    Only rows that were made for this recipe have a meaningful order. All other rows have random anchors, so that each
+    of them counts, even if the heads are narrower than the number of rows.
+
     The computation runs on the device of the tensors in `like`.
     """
     rows = _rows_like(distilled, like)
     tried = []
     for ridge in settings.ridges:
         recipe = Anchor(ridges=(ridge,) * len(distilled.modalities))
-        heads = recipe.heads(rows, width)
+        heads = recipe.heads(rows)
+        if width is not None:
+            heads = (to_width if isinstance(distilled.recipe, Anchor) else unordered_to_width)(heads, width)
         tried.append((validation_score(heads, validation), recipe, heads))
     _, recipe, heads = max(tried, key=lambda each: each[0])
     return recipe, heads

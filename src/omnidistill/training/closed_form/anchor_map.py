@@ -81,9 +81,28 @@ def to_width(heads: Mapping[str, Float[Tensor, "N _"]], width: int) -> dict[str,
     size = len(next(iter(heads.values())))
     if width <= size:
         return {name: matrix[:width] for name, matrix in heads.items()}
-    draw = torch.randn(width, size, dtype=torch.float64, generator=Streams(0)["anchors"], device="cpu")
-    basis = torch.linalg.qr(draw).Q
+    basis = _orthonormal(width, size)
     return {name: basis.to(matrix) @ matrix for name, matrix in heads.items()}
+
+
+def unordered_to_width(heads: Mapping[str, Float[Tensor, "N _"]], width: int) -> dict[str, Float[Tensor, "_ _"]]:
+    """Return heads with another output width d, for rows whose order has no meaning.
+
+    The outputs are multiplied by a fixed random matrix with orthonormal rows (d x N, d <= N), so that every row of the
+    set counts equally. The result is the ridge regression from the rows to random anchors. For d > N, see `to_width`.
+    """
+    size = len(next(iter(heads.values())))
+    if width >= size:
+        return to_width(heads, width)
+    basis = _orthonormal(size, width)
+    return {name: basis.mT.to(matrix) @ matrix for name, matrix in heads.items()}
+
+
+def _orthonormal(rows: int, columns: int) -> Float64[Tensor, "_ _"]:
+    """Return a fixed random matrix with orthonormal columns, on the CPU."""
+    draw = torch.randn(rows, columns, dtype=torch.float64, generator=Streams(0)["anchors"], device="cpu")
+    basis: Tensor = torch.linalg.qr(draw).Q
+    return basis
 
 
 def dual_frame(heads: Mapping[str, Float64[Tensor, "N _"]]) -> dict[str, Float64[Tensor, "N _"]]:

@@ -74,18 +74,26 @@ class MapRegression(Recipe):
         for _ in self._steps(modules, self._heads(data, width), data.rows, seed=seed):
             pass
 
-    def train_towards(self, modules: Mapping[str, nn.Module], heads: Heads, *, seed: int) -> None:
-        """Train the modules in place by regression to given heads, without rows: all inputs are noise with r = 1.
+    def train_towards(
+        self,
+        modules: Mapping[str, nn.Module],
+        heads: Heads,
+        rows: Mapping[str, Float[Tensor, "N _"]] | None = None,
+        *,
+        seed: int,
+    ) -> None:
+        """Train the modules in place by regression to given heads instead of the heads of "anchor".
 
         Args:
             modules: one module per modality, on the device of the heads.
             heads: heads {modality: k x p_m}; they are converted to the modules' output width.
-            seed: seed for the noise.
+            rows: rows {modality: N x p_m}, which are mixed with noise; None: all inputs are noise with r = 1.
+            seed: seed for mixtures and noise.
         """
         width = check_modules(modules, {name: matrix.shape[1] for name, matrix in heads.items()})
-        alone = self.evolve(mixture=0.0)
-        rows = {name: torch.ones_like(matrix[:1]) for name, matrix in heads.items()}
-        for _ in alone._steps(modules, to_width(heads, width), rows, seed=seed):
+        recipe = self if rows is not None else self.evolve(mixture=0.0)
+        inputs = rows or {name: torch.ones_like(matrix[:1]) for name, matrix in heads.items()}
+        for _ in recipe._steps(modules, to_width(heads, width), inputs, seed=seed):
             pass
 
     def inputs(self, rows: Float[Tensor, "N p"], generator: torch.Generator) -> Float[Tensor, "b p"]:
