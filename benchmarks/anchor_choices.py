@@ -1,6 +1,6 @@
 """How the settings of the method `anchor` were chosen: validation scores of variants on emoji, one factor at a time.
 
-    python benchmarks/anchor_choices.py [bits] [learning] [loss] [mixture] [-o FILE]
+    python benchmarks/anchor_choices.py [bits] [rate] [learning] [loss] [mixture] [-o FILE]
 
 Every line is one distilled set. Scores are validation scores in %: the mean of R@1, R@5 and R@10 over all directions.
 `alone` is the score of heads without initial heads, and `w64` that of their first 64 outputs. `stacked` is the score of
@@ -36,6 +36,10 @@ def variants(study: str) -> Iterator[Variant]:
         for budget in ("0.1%", "0.2%", "0.4%", "1%"):
             for bits in (1.2, 1.5, 2.0, 2.4, 2.8, 3.4):
                 yield f"{budget}, {bits} bits", {"bytes": budget, "settings": {"distill.storage.bits": bits}}
+    elif study == "rate":
+        for budget in ("0.2%", "1%"):
+            for weight in (0.0, 0.03, 0.1, 0.3, 1.0):
+                yield f"{budget}, rate weight {weight}", {"bytes": budget, "settings": {"distill.rate_weight": weight}}
     elif study == "learning":
         for iterations, rate in ((0, 0.01), (30, 0.01), (60, 0.01), (120, 0.01), (60, 0.02), (120, 0.005)):
             settings = {"distill.iterations": iterations, "distill.learning_rate": rate}
@@ -100,7 +104,9 @@ def mlps(widths: Mapping[str, int], depth: int, width: int = 256, hidden: int = 
 def main() -> None:
     """Print the tables, and write them to a file if one is given."""
     parser = argparse.ArgumentParser(description="Validation scores of variants of the method anchor on emoji.")
-    parser.add_argument("studies", nargs="*", default=["bits", "learning", "loss", "mixture"], help="studies to run")
+    parser.add_argument(
+        "studies", nargs="*", default=["bits", "rate", "learning", "loss", "mixture"], help="studies to run"
+    )
     parser.add_argument("-o", "--output", type=Path, help="Markdown file for the tables")
     options = parser.parse_args()
     data = od.load("emoji")
