@@ -9,10 +9,12 @@ where G_i is the gradient with respect to the embeddings of instance i (`mode_gr
 
     Delta = ||g^real - g^syn|| = sqrt(sum_m ||g_m^real - g_m^syn||_F^2)                      eq. 4
     C_J = max over instances of both batches of ||J_i||
-    eq. 10:  Delta <= C_J (1/b) sum_i sum_k omega_k eps_k                                    as the paper states it
+    eq. 10:  Delta <= C_J (1/b) sum_i sum_k omega_k eps_k                                    as reconstructed
 
-Eq. 10 follows from G = sum_k c_k A_k only if both batches have the same coefficients c_k, no rest R, and the same
-Jacobian. In general three more terms are needed (own derivation). J^T G - J'^T G' = J^T (G - G') + (J - J')^T G' and
+The reconstruction leaves open whether omega_k belongs to the real or to the synthetic instance, so both are
+measured. Eq. 10 follows from G = sum_k c_k A_k only if both batches have the same coefficients c_k, no rest R, and the
+same Jacobian. In general three more terms are needed (own derivation). We have J^T G - J'^T G' = J^T (G - G') +
+(J - J')^T G' and
 
     G - G' = sum_k c'_k (A_k - A'_k) + sum_k (c_k - c'_k) A_k + (R - R')
 
@@ -88,7 +90,8 @@ class Discrepancy:
     Attributes:
         delta: Delta.
         jacobian_norm: C_J of this pair of batches.
-        by_mode: (1/b) sum_i omega_k eps_k for every mode k.
+        by_mode: (1/b) sum_i omega_k eps_k for every mode k, with the omega_k of the synthetic instances.
+        by_mode_real: the same with the omega_k of the real instances.
         coefficients: (1/b) sum_i ||c - c'||_2.
         rest: (1/b) sum_i ||R - R'||_F.
         jacobian: (1/b) sum_i ||(J_i - J'_i)^T G'_i||.
@@ -97,6 +100,7 @@ class Discrepancy:
     delta: float
     jacobian_norm: float
     by_mode: tuple[float, ...]
+    by_mode_real: tuple[float, ...]
     coefficients: float
     rest: float
     jacobian: float
@@ -131,6 +135,7 @@ def discrepancy(real: Batch, synthetic: Batch) -> Discrepancy:
         distance(real.head_gradients, synthetic.head_gradients),
         max(real.jacobian_norm(), synthetic.jacobian_norm()),
         tuple((other.omega * eps).mean(0).tolist()),
+        tuple((mine.omega * eps).mean(0).tolist()),
         float(torch.linalg.vector_norm(mine.coefficients - other.coefficients, dim=-1).mean()),
         float(torch.linalg.matrix_norm(mine.rest - other.rest).mean()),
         _jacobian_gap(real, synthetic),
@@ -141,9 +146,7 @@ def _jacobian_gap(real: Batch, synthetic: Batch) -> float:
     """Return the mean over instances of ||(J - J')^T G'||."""
     squared = torch.zeros(len(real.norms), dtype=real.norms.dtype, device=real.norms.device)
     gradient = synthetic.gradients.total
-    pulled = [
-        pull_back(gradient, batch.embeddings, batch.norms.unsqueeze(-1)).unbind(1) for batch in (real, synthetic)
-    ]
+    pulled = [pull_back(gradient, batch.embeddings, batch.norms.unsqueeze(-1)).unbind(1) for batch in (real, synthetic)]
     for a, b, x, y in zip(*pulled, real.features.values(), synthetic.features.values(), strict=True):
         moved, turned = x - y, a - b
         squared += a.square().sum(-1) * moved.square().sum(-1) + turned.square().sum(-1) * y.square().sum(-1)

@@ -30,7 +30,8 @@ def lemma_2_residual(embeddings: Float[Tensor, "b M d"], by_svd: Modes) -> Float
     result = spectrum(gram)
     leading = result.vectors[..., :1] * result.sigma[..., :1].unsqueeze(-1)
     distance = torch.linalg.matrix_norm(gram - leading @ leading.mT)
-    return (distance - by_svd.sigma[..., 1:].pow(4).sum(-1).sqrt()).abs()
+    residual: Tensor = distance - by_svd.sigma[..., 1:].pow(4).sum(-1).sqrt()
+    return residual.abs()
 
 
 def lemma_3_residual(embeddings: Float[Tensor, "b M d"], by_svd: Modes) -> Float[Tensor, " b"]:

@@ -78,7 +78,7 @@ def bounds_of(steps: Sequence[TheoryStep], distances: Sequence[float]) -> Bounds
     local = [step.lipschitz for step in steps]
     largest = [max(local)] * len(steps)
     constant = max(step.jacobian_norm for step in steps)
-    by_modes = [sum(step.terms.modes) * constant / step.jacobian_norm for step in steps]
+    by_modes = [step.terms.eq_10 * constant / step.jacobian_norm for step in steps]
     single = [step.single_mode * constant / step.jacobian_norm for step in steps]
     measured = [step.discrepancy for step in steps]
 

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from omnidistill.core.errors import NotFiniteError
 from omnidistill.evaluation.theory.discrepancy import Batch, discrepancy, distance, head_gradients
 from omnidistill.evaluation.theory.identities import lemma_2_residual, lemma_3_residual
 from omnidistill.evaluation.theory.lipschitz import segment_norm
@@ -73,6 +74,9 @@ class PairedStudents:
 
         Args:
             generator: random generator for the power iteration.
+
+        Raises:
+            NotFiniteError: the heads of a student became NaN or Inf.
         """
         ours, theirs = dict(self.start), dict(self.start)
         for number, indices in enumerate(self.batches):
@@ -80,6 +84,8 @@ class PairedStudents:
             step, gradient, real_gradient = self._measured(number, indices, ours, theirs, generator)
             yield step, ours, theirs
             ours, theirs = _moved(ours, gradient, sizes), _moved(theirs, real_gradient, sizes)
+            _require_finite(ours, f"diagnose: heads of the student of the set after {number + 1} steps")
+            _require_finite(theirs, f"diagnose: heads of the student of real rows after {number + 1} steps")
         yield None, ours, theirs
 
     def instances(self, heads: Heads, ids: Sequence[str]) -> list[InstanceModes]:
@@ -127,10 +133,12 @@ class PairedStudents:
             real=self._means(real.modes),
             real_student=self._means(_modes(theirs, rows)),
             omega=synthetic.gradients.omega.mean(0).tolist(),
+            omega_real=real.gradients.omega.mean(0).tolist(),
             predicted=None if predicted is None else predicted.abs().mean(0).tolist(),
             eps=eps.mean(0).tolist(),
             terms=Terms(
                 modes=[constant * value for value in measured.by_mode],
+                modes_real=[constant * value for value in measured.by_mode_real],
                 coefficients=constant * measured.coefficients,
                 rest=constant * measured.rest,
                 jacobian=measured.jacobian,
@@ -167,3 +175,9 @@ def _moved(heads: Heads, gradient: Heads, sizes: Float[Tensor, " M"]) -> Heads:
         name: torch.addcmul(matrix, sizes[m], gradient[name], value=-1)
         for m, (name, matrix) in enumerate(heads.items())
     }
+
+
+def _require_finite(heads: Heads, what: str) -> None:
+    for name, matrix in heads.items():
+        if not bool(torch.isfinite(matrix).all()):
+            raise NotFiniteError(f"{what}: NaN or Inf in modality {name!r}; use smaller step sizes")

@@ -25,16 +25,23 @@ class Terms(JsonContent):
     """The terms of the complete bound on Delta.
 
     Attributes:
-        modes: C_J (1/b) sum_i omega_k eps_k for every mode k. Their sum is the right side of eq. 10.
+        modes: C_J (1/b) sum_i omega_k eps_k for every mode k, with the omega_k of the synthetic instances.
+        modes_real: the same with the omega_k of the real instances; not part of the complete bound.
         coefficients: C_J (1/b) sum_i ||c - c'||.
         rest: C_J (1/b) sum_i ||R - R'||.
         jacobian: (1/b) sum_i ||(J - J')^T G'||.
     """
 
     modes: Sequence[float]
+    modes_real: Sequence[float]
     coefficients: float
     rest: float
     jacobian: float
+
+    @property
+    def eq_10(self) -> float:
+        """The right side of eq. 10, for whichever omega_k give the larger sum."""
+        return max(sum(self.modes), sum(self.modes_real))
 
     @property
     def total(self) -> float:
@@ -56,8 +63,8 @@ class TheoryStep(JsonContent):
         synthetic: spectrum of the synthetic batch at the heads of the student of the set.
         real: spectrum of the real batch at the same heads.
         real_student: spectrum of the real batch at the heads of the student of real rows.
-        omega: mean of omega_k over the synthetic batch.
-        predicted: mean of the omega_k of eq. 14; None if the objective is not HoPA.
+        omega, omega_real: mean of omega_k over the synthetic and over the real batch.
+        predicted: mean over the synthetic batch of the omega_k of eq. 14; None if the objective is not HoPA.
         eps: mean of eps_k over the batch.
         terms: terms of the complete bound on Delta, with the C_J of this step.
         single_mode: C_J (1/b) sum_i eps_1, the right side of eq. 10 for L_mod = -sigma_1.
@@ -76,6 +83,7 @@ class TheoryStep(JsonContent):
     real: SpectrumMeans
     real_student: SpectrumMeans
     omega: Sequence[float]
+    omega_real: Sequence[float]
     predicted: Sequence[float] | None
     eps: Sequence[float]
     terms: Terms
