@@ -17,6 +17,7 @@ from omnidistill.report.theory_summary import findings, headline
 
 NUM_INSTANCES = 20
 """Number of instances in the table: those whose first mode is farthest from that of their real row, after training."""
+_ROUNDING = 1e-12  # coefficients below it are shown as zero
 
 
 def render_theory(content: TheoryContent) -> str:
@@ -35,7 +36,7 @@ def render_theory(content: TheoryContent) -> str:
             (
                 each.objective,
                 each.step,
-                [f"{value:.3g}" for value in each.omega],
+                ["0" if value < _ROUNDING else f"{value:.3g}" for value in each.omega],
                 [f"{100 * share:.1f}" for share in (*each.energy, each.rest)],
             )
             for each in content.excitation

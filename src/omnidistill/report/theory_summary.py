@@ -1,7 +1,8 @@
 """What the theory of HoPA says about a run, in plain words: which statements hold, and how loose the bounds are.
 
 Statements are checked on the measured numbers only. A bound holds if the measured value exceeds it by no more than
-rounding (1e-9 of the bound); an identity holds if its sides differ by at most 1e-12.
+rounding (1e-9 of the bound). Lemmas 2 and 3 hold if their sides differ by at most 1e-12. For eq. 14 the tolerance is
+1e-10, because its measurement divides by singular values, which may be small.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from statistics import median
 from omnidistill.evaluation.theory.theory_content import TheoryContent, TheoryStep
 
 _ROUNDING = 1e-9
-_IDENTITY = 1e-12
+_IDENTITY, _EQ_14 = 1e-12, 1e-10
 _NEGLIGIBLE = 1e-9
 _WIDTH = 100
 
@@ -67,7 +68,7 @@ def _identities(content: TheoryContent) -> Iterator[Finding]:
         yield Finding(name, verdict, f"The two sides differ by at most {worst:.1e}, over all instances and steps.")
     known = [step.eq_14 for step in content.steps if step.eq_14 is not None]
     if known:
-        verdict = "holds" if max(known) <= _IDENTITY else "violated"
+        verdict = "holds" if max(known) <= _EQ_14 else "violated"
         text = (
             f"Measured and predicted coefficients differ by at most {max(known):.1e}. The instance term L_ins does not "
             "depend on the singular values, so it adds nothing to them."

@@ -179,5 +179,5 @@ def _moved(heads: Heads, gradient: Heads, sizes: Float[Tensor, " M"]) -> Heads:
 
 def _require_finite(heads: Heads, what: str) -> None:
     for name, matrix in heads.items():
-        if not bool(torch.isfinite(matrix).all()):
-            raise NotFiniteError(f"{what}: NaN or Inf in modality {name!r}; use smaller step sizes")
+        if not bool(torch.isfinite(matrix.square().sum())):
+            raise NotFiniteError(f"{what}: NaN, Inf or too large in modality {name!r}; use smaller step sizes")

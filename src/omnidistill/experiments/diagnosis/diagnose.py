@@ -18,12 +18,13 @@ from omnidistill.evaluation.theory.measure_theory import measure_theory
 from omnidistill.evaluation.theory.paired_students import PairedStudents, Rows
 from omnidistill.evaluation.theory.theory_content import TheoryContent
 from omnidistill.experiments.diagnosis.diagnosis_result import NAME, Diagnosis, refuse_to_overwrite
-from omnidistill.experiments.diagnosis.real_rows import RealRows, assigned_rows, check_real_rows
+from omnidistill.experiments.diagnosis.real_rows import assigned_rows, check_real_rows
 from omnidistill.experiments.evaluate_run import open_result
 from omnidistill.experiments.run import DistillResult, Run, versions
 from omnidistill.io.tracking import Progress, shown
 from omnidistill.models.heads import Heads, shared_groups
-from omnidistill.models.objectives import Hopa
+from omnidistill.models.objectives import Hopa, Objective
+from omnidistill.models.objectives.sphere import normalise
 from omnidistill.training.recipes import Sgd
 
 MAX_STEPS = 64
@@ -34,7 +35,7 @@ def diagnose(
     result: DistillResult | Run | Path,
     data: Data | None = None,
     *,
-    real_rows: RealRows = "initial",
+    real_rows: str = "initial",
     num_steps: int | None = None,
     seed: int = 0,
     folder: str | Path | None = None,
@@ -77,6 +78,7 @@ def diagnose(
     distilled, recipe = _set_with_steps(result)
     train = features.split("train")
     assigned = assigned_rows(distilled, train, real_rows, seed)
+    _require_unit_embeddings(distilled.objective, len(distilled.modalities))
     count = min(num_steps or MAX_STEPS, recipe.num_steps)
     students = _students(distilled, recipe, result.start, train, assigned, count, seed)
     display = shown(progress)
@@ -135,6 +137,19 @@ def _set_with_steps(result: DistillResult) -> tuple[DistilledSet, Sgd]:
             "theory is about plain SGD; diagnose a set whose recipe has neither"
         )
     return result.set, recipe
+
+
+def _require_unit_embeddings(objective: Objective, num_modalities: int) -> None:
+    """Raise InputError if the objective depends on the norms of the outputs."""
+    draw = Streams(0)["diagnose/norms"]
+    outputs = torch.randn(num_modalities, 3, 4, dtype=torch.float64, generator=draw, device="cpu")
+    targets = torch.eye(3, dtype=torch.float64, device="cpu")
+    values = objective.value(outputs, targets), objective.embedding_loss(normalise(outputs)[0], targets)
+    if not torch.allclose(*values, rtol=1e-9):
+        raise InputError(
+            f"objective '{objective.kind}': depends on the norms of the head outputs, but the theory is about unit "
+            "embeddings; diagnose a set whose students minimise another objective"
+        )
 
 
 def _students(

@@ -11,8 +11,6 @@ Shapes: N synthetic rows, n training rows, p_m feature width.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -23,20 +21,20 @@ from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import DistilledSet
 
-RealRows = Literal["initial", "nearest", "random"]
+REAL_ROWS = ("initial", "nearest", "random")
+"""Names of the assignments."""
 
 
 def check_real_rows(name: str) -> None:
     """Raise InputError if there is no such assignment."""
-    known = get_args(RealRows)
-    if name not in known:
+    if name not in REAL_ROWS:
         raise InputError(
-            f"{argument('real_rows', name)}: unknown assignment of real rows{nearest(name, known)} "
-            f"(known: {', '.join(known)})"
+            f"{argument('real_rows', name)}: unknown assignment of real rows{nearest(name, REAL_ROWS)} "
+            f"(known: {', '.join(REAL_ROWS)})"
         )
 
 
-def assigned_rows(distilled: DistilledSet, train: FeatureSet, how: RealRows, seed: int) -> Int[Tensor, " N"]:
+def assigned_rows(distilled: DistilledSet, train: FeatureSet, how: str, seed: int) -> Int[Tensor, " N"]:
     """Return the number of the training row that is assigned to each synthetic row.
 
     Args:
