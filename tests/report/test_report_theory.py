@@ -142,6 +142,8 @@ def test_equal_rows_have_no_slack_to_report() -> None:
     zeros = {key: [0.0, 0.0] for key in Bounds.model_fields}
     content = CONTENT.evolve(steps=[same], bounds=Bounds(**zeros))
     assert "Both rows have the same gradients." in summary_text(content)
+    assert named(content, "Lemma 1").text == named(content, "Theorem 1").text
+    assert named(content, "Lemma 1").text.startswith("The two students are identical in all steps")
 
 
 def test_the_summary_is_plain_text() -> None:

@@ -114,6 +114,9 @@ def _growth(content: TheoryContent) -> Iterator[Finding]:
     constants = [step.lipschitz for step in steps]
     growth = 1 + max(step.step_size * step.lipschitz for step in steps)
     local = _counted(bounds.distance, bounds.lemma_1_local)
+    if not any(bounds.distance):
+        yield Finding("Lemma 1 (eq. 4)", "holds in all steps", _IDENTICAL)
+        return
     text = (
         f"The students are {bounds.distance[-1]:.3g} apart after {len(steps)} steps. The bound is "
         f"{_times(bounds.lemma_1[1], bounds.distance[1])} the measured distance after one step, "
@@ -157,11 +160,15 @@ def _discrepancy(content: TheoryContent) -> Iterator[Finding]:
 def _theorem(content: TheoryContent) -> Iterator[Finding]:
     bounds, last, count = content.bounds, content.bounds.distance[-1], len(content.steps)
     text = (
-        f"The bound is {_times(bounds.theorem_1[1], bounds.distance[1])} the measured distance after one step and "
-        f"{_times(bounds.theorem_1[-1], last)} after {count}. It inherits eq. 10 in every step and the growth of Lemma "
-        f"1, which hides violations of eq. 10. With the complete form of eq. 10 and the L and C_J of each step it is "
-        f"{_times(bounds.theorem_1_complete[-1], last)} the distance and "
-        f"{_counted(bounds.distance, bounds.theorem_1_complete)}."
+        _IDENTICAL
+        if not any(bounds.distance)
+        else (
+            f"The bound is {_times(bounds.theorem_1[1], bounds.distance[1])} the measured distance after one step and "
+            f"{_times(bounds.theorem_1[-1], last)} after {count}. It inherits eq. 10 in every step and the growth of Lemma "
+            f"1, which hides violations of eq. 10. With the complete form of eq. 10 and the L and C_J of each step it is "
+            f"{_times(bounds.theorem_1_complete[-1], last)} the distance and "
+            f"{_counted(bounds.distance, bounds.theorem_1_complete)}."
+        )
     )
     yield Finding("Theorem 1 (eq. 12)", _counted(bounds.distance, bounds.theorem_1), text)
     premise = sum(max(step.omega[0], step.omega_real[0]) >= 1 for step in content.steps)
@@ -217,6 +224,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
+_IDENTICAL = "The two students are identical in all steps, so there is no distance to bound."
 _ASSIGNED = {
     "initial": "the row from which it was initialised",
     "nearest": "the nearest training row",
