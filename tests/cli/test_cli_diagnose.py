@@ -43,7 +43,8 @@ def test_it_prints_what_holds_and_where_the_files_are(run: Path) -> None:
     assert [step["step"] for step in tree["steps"]] == [0]
     assert tree["command"].startswith("omnidistill")
     described = json.loads(cli("inspect", run, "--json").out)["parts"]["theory"]
-    assert (described["kind"], described["steps"], described["real rows"]) == ("theory", 1, "initial")
+    facts = described["facts"]
+    assert (described["kind"], facts["steps"], facts["real rows"]) == ("theory", 1, "initial")
     (run / "theory" / "theory.json").write_text('{"schema": 1}', "utf-8")
     refused(cli("inspect", run / "theory"), "theory.json: invalid content: field run is missing; run 'omnidistill diag")
 

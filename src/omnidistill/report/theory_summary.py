@@ -159,17 +159,15 @@ def _discrepancy(content: TheoryContent) -> Iterator[Finding]:
 
 def _theorem(content: TheoryContent) -> Iterator[Finding]:
     bounds, last, count = content.bounds, content.bounds.distance[-1], len(content.steps)
+    complete = _counted(bounds.distance, bounds.theorem_1_complete)
     text = (
-        _IDENTICAL
-        if not any(bounds.distance)
-        else (
-            f"The bound is {_times(bounds.theorem_1[1], bounds.distance[1])} the measured distance after one step and "
-            f"{_times(bounds.theorem_1[-1], last)} after {count}. It inherits eq. 10 in every step and the growth of Lemma "
-            f"1, which hides violations of eq. 10. With the complete form of eq. 10 and the L and C_J of each step it is "
-            f"{_times(bounds.theorem_1_complete[-1], last)} the distance and "
-            f"{_counted(bounds.distance, bounds.theorem_1_complete)}."
-        )
+        f"The bound is {_times(bounds.theorem_1[1], bounds.distance[1])} the measured distance after one step and "
+        f"{_times(bounds.theorem_1[-1], last)} after {count}. It inherits eq. 10 in every step, and the growth of "
+        "Lemma 1, which hides violations of eq. 10. With the complete form of eq. 10 and the L and C_J of each step it "
+        f"is {_times(bounds.theorem_1_complete[-1], last)} the distance and {complete}."
     )
+    if not any(bounds.distance):
+        text = _IDENTICAL
     yield Finding("Theorem 1 (eq. 12)", _counted(bounds.distance, bounds.theorem_1), text)
     premise = sum(max(step.omega[0], step.omega_real[0]) >= 1 for step in content.steps)
     full, single = bounds.theorem_1[-1], bounds.theorem_1_single[-1]

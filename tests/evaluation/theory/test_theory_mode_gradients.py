@@ -113,5 +113,16 @@ def test_pairwise_coefficients_are_those_of_appendix_a_2(loss: str) -> None:
     assert bool((found.omega.mean(0) > 1e-3).all())  # the full spectrum is excited
 
 
+@pytest.mark.parametrize("case", ["equal", "narrow"])
+def test_eq_14_where_singular_values_vanish(case: str) -> None:
+    """Two equal modalities, and fewer dimensions than modalities: the library's derivative of sigma_k = 0 is 0."""
+    z, targets = problem(6)
+    z = torch.stack([z[:, 0], z[:, 0], z[:, 1]], 1) if case == "equal" else normalise(z[..., :2])[0]
+    found, decomposed = gradients(Hopa(), z, targets)
+    predicted = predicted_coefficients(Hopa(), decomposed)
+    assert predicted is not None
+    torch.testing.assert_close(found.coefficients, predicted, rtol=0, atol=1e-8)
+
+
 def test_other_objectives_have_no_prediction() -> None:
     assert predicted_coefficients(InfoNCE(), modes(problem()[0])) is None

@@ -10,15 +10,16 @@ HoPA, eq. 14: L_mod = -(1/b) sum_i log p_1 depends on sigma only, and dsigma_k =
 
     c_1 = -(1 - p_1) / tau,   c_k = p_k / tau for k >= 2        so omega_k = 0 for k >= 2 is false for the softmax
 
-For the single-mode L_mod = -sigma_1, c = (-1, 0, ..., 0). L_ins depends on v_1 only, and v_1 does not change if only
-singular values change, so L_ins contributes to R but not to c (own derivation).
+Where sigma_k = 0 it has no derivative; the library takes c_k = 0. For the single-mode L_mod = -sigma_1, c_1 = -1 and
+all other c_k are 0. L_ins depends on v_1 only, and v_1 does not change if only singular values change, so L_ins
+contributes to R but not to c (own derivation).
 
 Pairwise objectives, appendix A.2 (own derivation of eq. 22-30): with e_mn,ij = dL/ds_mn,ij and s_mn,ij = z_m,i . z_n,j,
 
     c_k = b sum_m u_k,m sum_{n != m} sum_j e_mn,ij (z_n,j . v_k)
         = b sigma_k sum_{m != n} u_k,m e_mn,ii u_k,n  +  the terms of the other instances j != i
 
-because z_n,i . v_k = sigma_k u_k,n. Neither part vanishes for k >= 2: pairwise objectives excite the full spectrum.
+because z_n,i . v_k = sigma_k u_k,n. In general neither part vanishes for k >= 2: the full spectrum is excited.
 
 Everything is computed in float64. Shapes: b instances, M modalities, d embedding width, K modes.
 """
@@ -33,6 +34,8 @@ from torch import Tensor
 
 from omnidistill.evaluation.theory.modes import Modes
 from omnidistill.models.objectives import Hopa, Objective
+
+_VANISHING = (8 * torch.finfo(torch.float64).eps) ** 0.5  # `models.spectrum` clamps singular values at this value
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,12 @@ def predicted_coefficients(objective: Objective, decomposed: Modes) -> Float[Ten
     """Return the coefficients c_k that eq. 14 gives for a HoPA objective; None for other objectives."""
     if not isinstance(objective, Hopa):
         return None
-    first = torch.zeros_like(decomposed.sigma)
+    sigma, num_modalities = decomposed.sigma, decomposed.left.shape[-2]
+    first = torch.zeros_like(sigma)
     first[..., 0] = 1
     if objective.modality_term == "softmax":
-        return (decomposed.shares(objective.tau_mod) - first) / objective.tau_mod
+        missing = sigma.new_zeros(*sigma.shape[:-1], num_modalities - sigma.shape[-1])  # eq. 8a has M terms
+        clamped = torch.cat([sigma, missing], -1).clamp_min(_VANISHING)
+        shares = torch.softmax(clamped / objective.tau_mod, -1)[..., : sigma.shape[-1]]
+        return torch.where(sigma > _VANISHING, shares - first, 0) / objective.tau_mod
     return -first if objective.modality_term == "single" else torch.zeros_like(first)

@@ -31,7 +31,7 @@ class Modes:
     right: Float[Tensor, "b K d"]  # v_k in row k
 
     def shares(self, tau: float) -> Float[Tensor, "b K"]:
-        """Return p = softmax(sigma / tau)."""
+        """Return p = softmax(sigma / tau), over the K modes."""
         return torch.softmax(self.sigma / tau, dim=-1)
 
     def coefficients(self, gradient: Float[Tensor, "b M d"]) -> Float[Tensor, "b K"]:
