@@ -21,6 +21,7 @@ from omnidistill.evaluation.retrieval import rank
 from omnidistill.experiments.comparison import Compared, compare
 from omnidistill.experiments.config import ComparisonConfig, MethodEntry, RunConfig, load_config
 from omnidistill.experiments.crossed import CrossedSettings, CrossedTable, SetEntry, crossed
+from omnidistill.experiments.diagnosis import Diagnosis, diagnose
 from omnidistill.experiments.estimator import Distiller
 from omnidistill.experiments.evaluate_run import Evaluation, evaluate
 from omnidistill.experiments.run import (
@@ -51,6 +52,7 @@ __all__ = [
     "CrossedSettings",
     "CrossedTable",
     "Development",
+    "Diagnosis",
     "DistillResult",
     "DistilledSet",
     "Distiller",
@@ -89,6 +91,7 @@ __all__ = [
     "compare",
     "crossed",
     "datasets",
+    "diagnose",
     "distill",
     "dual_rollout",
     "embed",

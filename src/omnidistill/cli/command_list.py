@@ -13,6 +13,7 @@ from omnidistill.cli.commands import (
     config,
     convert,
     demo,
+    diagnose,
     distill,
     doctor,
     encode,
@@ -35,7 +36,7 @@ COMMANDS: dict[str, tuple[ModuleType, ...]] = {
     "getting started": (demo, doctor),
     "data": (pack, encode, manifest, recipe, convert),
     "distillation": (distill, experts, heads),
-    "evaluation": (evaluate, compare, report),
+    "evaluation": (evaluate, compare, report, diagnose),
     "sharing": (export, push, pull),
     "information": (inspect, presets, config, cite, completion),
 }

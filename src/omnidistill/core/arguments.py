@@ -19,6 +19,7 @@ _OPTIONS = {
     "initial_set": "from",
     "num_students": "students",
     "num_seeds": "seeds",
+    "num_steps": "steps",
     "out": "output",
     "folder": "output",
 }

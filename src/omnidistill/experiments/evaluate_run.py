@@ -146,7 +146,7 @@ def evaluate(
         raise InputError(
             f"{argument('num_seeds', num_seeds)}: confidence intervals need at least 2 seeds (default: 10)"
         )
-    result, features = _opened(result, data)
+    result, features = open_result(result, data)
     own = given_heads(heads, features.widths)
     features = features.to(resolve_device(device))
     start = moved(result.start if own is None else own, features.device)
@@ -179,8 +179,12 @@ def evaluate(
     return evaluation.save(result.folder if own is None else result.folder / f"from-{name}")
 
 
-def _opened(result: DistillResult | Run | Path, data: Data | None) -> tuple[DistillResult, FeatureSet]:
-    """Return the result (loaded, if a run or a folder is given) and its data, after checking that they match."""
+def open_result(result: DistillResult | Run | Path, data: Data | None) -> tuple[DistillResult, FeatureSet]:
+    """Return the result (loaded, if a run or a folder is given) and its data, after checking that they match.
+
+    Raises:
+        InputError: the run is not finished, or the data are missing or not those of the run.
+    """
     features = None if data is None else opened(data)
     if isinstance(result, Path):
         result = open_run(result)

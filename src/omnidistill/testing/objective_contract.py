@@ -22,6 +22,7 @@ def check_objective(objective: Objective, *, num_modalities: Sequence[int] = (2,
 
     - `gradient` is the derivative of `value` with respect to the outputs. It is differentiable with respect to outputs
       and targets.
+    - `embedding_loss` equals `value` for unit embeddings.
     - Permuting the instances permutes the gradient and does not change the value.
     - Leading dimensions of outputs and targets index independent runs.
     - Arguments are not modified.
@@ -41,6 +42,7 @@ def check_objective(objective: Objective, *, num_modalities: Sequence[int] = (2,
         outputs, targets = _correlated(modalities, seed=0), _affinities(_NUM_INSTANCES, seed=1)
         where = f"{objective!r} with {modalities} modalities"
         _check_shapes(objective, outputs, targets, where)
+        _check_embedding_loss(objective, outputs, targets, where)
         _check_first_order(objective, outputs, targets, where)
         _check_second_order(objective, outputs, targets, where)
         _check_permutation(objective, outputs, targets, where)
@@ -61,6 +63,15 @@ def _check_shapes(objective: Objective, outputs: Tensor, targets: Tensor, where:
     require(gradient.dtype == outputs.dtype, f"{where}: gradient is {gradient.dtype}, but outputs are {outputs.dtype}")
     unchanged = torch.equal(outputs, originals[0]) and torch.equal(targets, originals[1])
     require(unchanged, f"{where}: value or gradient modified its arguments in place")
+
+
+def _check_embedding_loss(objective: Objective, outputs: Tensor, targets: Tensor, where: str) -> None:
+    unit = torch.nn.functional.normalize(outputs, dim=-1)
+    agree(
+        objective.embedding_loss(unit, targets),
+        objective.value(unit, targets),
+        f"{where}: embedding_loss of unit embeddings is not the value",
+    )
 
 
 def _check_first_order(objective: Objective, outputs: Tensor, targets: Tensor, where: str) -> None:

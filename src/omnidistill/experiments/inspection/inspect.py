@@ -17,6 +17,7 @@ from omnidistill.data.datasets import load
 from omnidistill.data.store import save_features
 from omnidistill.distillation.distilled_set import PROVENANCE
 from omnidistill.encoding.extraction.encode import ENCODED, ENCODERS
+from omnidistill.evaluation.theory.theory_content import TheoryContent
 from omnidistill.experiments.inspection.artifact_facts import describe, provenance
 from omnidistill.experiments.inspection.file_facts import DATASET, FILES, dataset
 from omnidistill.experiments.inspection.findings import Facts, Finding, TensorFacts
@@ -26,6 +27,10 @@ from omnidistill.training.experts import load_experts
 
 COMPARISON = "comparison.lock.json"
 """File that identifies the folder of a comparison."""
+
+
+THEORY = "theory.json"
+"""File that identifies the output folder of `diagnose`."""
 
 
 def inspect(path: Path, verify: bool = False) -> Finding:
@@ -106,7 +111,14 @@ def _run(path: Path, verify: bool) -> Finding:
         "versions": state.get("versions"),
         "config": run.config.model_dump(mode="json"),
     }
-    inner = ["heads", "experts", "checkpoint", "distilled", *sorted(f"pairs/{p.name}" for p in path.glob("pairs/*"))]
+    inner = [
+        "heads",
+        "experts",
+        "checkpoint",
+        "distilled",
+        "theory",
+        *sorted(f"pairs/{p.name}" for p in path.glob("pairs/*")),
+    ]
     return Finding(path, "run", facts, _bytes_of(path), verify, parts=_parts(path, inner, verify))
 
 
@@ -130,6 +142,23 @@ def _comparison(path: Path, verify: bool) -> Finding:
     if verify:
         inner += [str(manifest.parent.relative_to(path)) for manifest in sorted(path.glob("*/**/manifest.json"))]
     return Finding(path, "comparison", facts, _bytes_of(path), verify, parts=_parts(path, inner, verify))
+
+
+def _theory(path: Path, verify: bool) -> Finding:
+    """Describe the output of `diagnose`."""
+    file = path / THEORY
+    content = TheoryContent.from_json(read_json(file), str(file))
+    facts: Facts = {
+        "run": content.run,
+        "method": content.method,
+        "data": content.data,
+        "modalities": list(content.modalities),
+        "steps": len(content.steps),
+        "real rows": content.real_rows,
+        "command": content.command,
+        "versions": dict(content.versions),
+    }
+    return Finding(path, "theory", facts, _bytes_of(path), verify)
 
 
 def _encoding(path: Path, verify: bool) -> Finding:
@@ -194,6 +223,7 @@ _FOLDERS: dict[str, Callable[[Path, bool], Finding]] = {
     "manifest.json": _artifact,
     "run.json": _run,
     COMPARISON: _comparison,
+    THEORY: _theory,
     ENCODERS: _encoding,
     "buffer": _expert_folder,
     "progress.json": _unfinished_buffer,

@@ -80,7 +80,13 @@ class Hopa(Objective):
 
         The outputs need not be normalised.
         """
-        stacked = normalise(outputs)[0].transpose(-3, -2)
+        return self.embedding_loss(normalise(outputs)[0], targets)
+
+    def embedding_loss(
+        self, embeddings: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
+    ) -> Float[Tensor, "*r"]:
+        """Return the loss for given embeddings, as a function of their singular values and consensus directions."""
+        stacked = embeddings.transpose(-3, -2)
         spectra = spectrum(inner_products(stacked, stacked))
         loss = self._modality_value(spectra.sigma)
         if self.lambda_ins:

@@ -39,8 +39,14 @@ class InfoNCE(Objective):
 
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
         """Return one loss per run; leading dimensions index the runs. The outputs need not be normalised."""
-        left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
-        return infonce(cosines(normalise(outputs)[0], left, right), targets.unsqueeze(-3), self.tau).sum(-1)
+        return self.embedding_loss(normalise(outputs)[0], targets)
+
+    def embedding_loss(
+        self, embeddings: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
+    ) -> Float[Tensor, "*r"]:
+        """Return the loss for given embeddings, as a function of their inner products."""
+        left, right = modality_pairs(embeddings.shape[-3], require_index(self.anchor), embeddings.device)
+        return infonce(cosines(embeddings, left, right), targets.unsqueeze(-3), self.tau).sum(-1)
 
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]

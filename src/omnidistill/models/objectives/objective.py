@@ -34,6 +34,16 @@ class Objective(Component):
     ) -> Float[Tensor, "*r M b d"]:
         """Return dL/dY in closed form. The result is differentiable with respect to outputs and targets."""
 
+    def embedding_loss(
+        self, embeddings: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
+    ) -> Float[Tensor, "*r"]:
+        """Return L as a function of the embeddings Z, without normalising them, so that dL/dZ has radial components.
+
+        For unit embeddings, the result equals `value`. An objective that does not define this function has no radial
+        components: its gradient with respect to Z is tangential.
+        """
+        return self.value(embeddings, targets)
+
     def bind(self, modalities: Sequence[str]) -> Objective:
         """Return the objective for outputs whose modalities are in the given order.
 

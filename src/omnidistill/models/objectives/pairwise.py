@@ -48,8 +48,14 @@ class PairwiseWbce(Objective):
 
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
         """Return the loss for every index of the leading dimensions. The outputs need not be normalised."""
-        left, right = modality_pairs(outputs.shape[-3], require_index(self.anchor), outputs.device)
-        similarity = cosines(normalise(outputs)[0], left, right)
+        return self.embedding_loss(normalise(outputs)[0], targets)
+
+    def embedding_loss(
+        self, embeddings: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
+    ) -> Float[Tensor, "*r"]:
+        """Return the loss for given embeddings, as a function of their inner products."""
+        left, right = modality_pairs(embeddings.shape[-3], require_index(self.anchor), embeddings.device)
+        similarity = cosines(embeddings, left, right)
         losses = wbce(similarity, targets.unsqueeze(-3).expand_as(similarity), *self._loss)
         return losses.sum(-1)
 

@@ -1,0 +1,74 @@
+"""The `diagnose` command."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from omnidistill.cli.options import add_json, set_of
+from omnidistill.cli.output import print_result, progress, typed_command
+from omnidistill.cli.parser import CommandGroup
+
+
+def add(group: CommandGroup) -> None:
+    """Add the `diagnose` command to a command group (a heading in the program's help)."""
+    summary = "measure the theory of HoPA along a student's steps: modes, identities, bounds"
+    parser = group.add_command(
+        "diagnose",
+        run,
+        summary,
+        description=f"{summary}. It trains one student on the set and one on real rows, in float64, and compares both "
+        "sides of every lemma and bound of the paper",
+        main_options=("--real-rows", "--steps", "--force", "--json"),
+        examples=("omnidistill diagnose RUN", "omnidistill diagnose RUN --real-rows nearest -o THEORY"),
+    )
+    parser.add_argument(
+        "run", type=Path, metavar="RUN", help="folder of a finished run whose set trains students by SGD (recipe 'sgd')"
+    )
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="output folder (default: theory in RUN)")
+    parser.add_argument(
+        "--real-rows",
+        default="initial",
+        metavar="NAME",
+        help="training row to compare with each synthetic row: initial (the row from which it was initialised, the "
+        "default), nearest or random",
+    )
+    parser.add_argument(
+        "--steps", type=int, metavar="T", help="number of steps to measure (default: all of the recipe, at most 64)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed for mini-batches and random rows (default: 0)",
+    )
+    parser.add_argument("--data", metavar="SET", help="new location of the dataset, if it was moved after the run")
+    parser.add_argument("--force", action="store_true", help="replace the files of an earlier diagnosis")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure the theory on a run and print the summary; with `--json`, print all measurements."""
+    from omnidistill.api import diagnose
+
+    diagnosis = diagnose(
+        options.run,
+        None if options.data is None else set_of(options.data),
+        real_rows=options.real_rows,
+        num_steps=options.steps,
+        seed=options.seed,
+        folder=options.output,
+        force=options.force,
+        progress=progress(),
+        command=typed_command(),
+    )
+    folder = diagnosis.folder
+    lines = [
+        diagnosis.summary(),
+        "",
+        f"theory {folder}/theory.json, {folder}/theory.txt, {folder}/theory-*.svg",
+        f"page   {folder}/theory.html",
+        "next   open the page in a browser",
+    ]
+    print_result(options, diagnosis.to_json(), lines)

@@ -1,0 +1,154 @@
+"""The discrepancy of two gradients and its bound by modes (HoPA, arXiv 2604.10666, eq. 4, 10, 11).
+
+A synthetic and a real batch have b instances each, in pairs. With features x_m, outputs y_m = W_m x_m and unit
+embeddings z_m = y_m / ||y_m||, the gradient with respect to all heads is
+
+    g = (1/b) sum_i J_i^T G_i,   (J_i^T H)_m = (I - z_m z_m^T) h_m x_m^T / ||y_m||,   ||J_i|| = max_m ||x_m|| / ||y_m||
+
+where G_i is the gradient with respect to the embeddings of instance i (`mode_gradients`). Measured are
+
+    Delta = ||g^real - g^syn|| = sqrt(sum_m ||g_m^real - g_m^syn||_F^2)                      eq. 4
+    C_J = max over instances of both batches of ||J_i||
+    eq. 10:  Delta <= C_J (1/b) sum_i sum_k omega_k eps_k                                    as reconstructed
+
+The reconstruction leaves open whether omega_k belongs to the real or to the synthetic instance, so both are
+measured. Eq. 10 follows from G = sum_k c_k A_k only if both batches have the same coefficients c_k, no rest R, and the
+same Jacobian. In general three more terms are needed (own derivation). We have J^T G - J'^T G' = J^T (G - G') +
+(J - J')^T G' and
+
+    G - G' = sum_k c'_k (A_k - A'_k) + sum_k (c_k - c'_k) A_k + (R - R')
+
+where a prime marks the synthetic instance. Since the A_k are orthonormal, the triangle inequality gives
+
+    complete:  Delta <= C_J (1/b) sum_i [ sum_k omega'_k eps_k + ||c - c'||_2 + ||R - R'||_F ]
+                        + (1/b) sum_i ||(J_i - J'_i)^T G'_i||
+
+This bound always holds. The last term compares matrices of rank one, a x^T - a' x'^T = a (x - x')^T + (a - a') x'^T,
+whose squared norm is ||a||^2 ||x - x'||^2 + ||a - a'||^2 ||x'||^2 + 2 (a . (a - a')) ((x - x') . x').
+
+Everything is computed in float64. Shapes: b instances, M modalities, d embedding width, p_m feature width, K modes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnidistill.evaluation.theory.mode_gradients import ModeGradients, mode_gradients
+from omnidistill.evaluation.theory.modes import Modes, mode_distances, modes
+from omnidistill.models.heads import Heads, project, stack
+from omnidistill.models.objectives import Objective
+from omnidistill.models.objectives.sphere import normalise, pull_back
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch at certain heads: features, outputs, embeddings, and everything that is derived from them."""
+
+    features: Mapping[str, Float[Tensor, "b _"]]
+    embeddings: Float[Tensor, "b M d"]
+    norms: Float[Tensor, "b M"]  # ||y_m||
+    modes: Modes
+    gradients: ModeGradients
+    head_gradients: Heads  # g_m = dL/dW_m
+
+    @staticmethod
+    def of(
+        objective: Objective,
+        heads: Heads,
+        features: Mapping[str, Float[Tensor, "b _"]],
+        targets: Float[Tensor, "b b"],
+    ) -> Batch:
+        """Return the batch with these features and target similarities."""
+        outputs = stack(project(heads, features))
+        unit, norms = normalise(outputs)
+        embeddings = unit.transpose(0, 1).contiguous()
+        decomposed = modes(embeddings)
+        return Batch(
+            features,
+            embeddings,
+            norms.squeeze(-1).T.contiguous(),
+            decomposed,
+            mode_gradients(objective, embeddings, targets, decomposed),
+            head_gradients(objective, heads, features, targets),
+        )
+
+    def jacobian_norm(self) -> float:
+        """Return the largest norm of an instance's Jacobian, max ||x_m|| / ||y_m||."""
+        lengths = torch.stack([torch.linalg.vector_norm(x, dim=-1) for x in self.features.values()], dim=-1)
+        return float((lengths / self.norms).max())
+
+
+@dataclass(frozen=True)
+class Discrepancy:
+    """Delta and the terms of its bounds. Every term except `jacobian` is to be multiplied by C_J.
+
+    Attributes:
+        delta: Delta.
+        jacobian_norm: C_J of this pair of batches.
+        by_mode: (1/b) sum_i omega_k eps_k for every mode k, with the omega_k of the synthetic instances.
+        by_mode_real: the same with the omega_k of the real instances.
+        coefficients: (1/b) sum_i ||c - c'||_2.
+        rest: (1/b) sum_i ||R - R'||_F.
+        jacobian: (1/b) sum_i ||(J_i - J'_i)^T G'_i||.
+    """
+
+    delta: float
+    jacobian_norm: float
+    by_mode: tuple[float, ...]
+    by_mode_real: tuple[float, ...]
+    coefficients: float
+    rest: float
+    jacobian: float
+
+    @property
+    def complete(self) -> float:
+        """The complete bound on Delta, which always holds."""
+        return self.jacobian_norm * (sum(self.by_mode) + self.coefficients + self.rest) + self.jacobian
+
+
+def head_gradients(
+    objective: Objective,
+    heads: Heads,
+    features: Mapping[str, Float[Tensor, "b _"]],
+    targets: Float[Tensor, "b b"],
+) -> Heads:
+    """Return dL/dW_m = (dL/dY_m)^T X_m for every modality."""
+    deltas = objective.gradient(stack(project(heads, features)), targets)
+    return {name: delta.mT @ features[name] for name, delta in zip(heads, deltas, strict=True)}
+
+
+def distance(first: Heads, second: Heads) -> float:
+    """Return the Euclidean distance of two heads (or gradients) over all modalities."""
+    return float(sum(float((first[name] - second[name]).square().sum()) for name in first) ** 0.5)
+
+
+def discrepancy(real: Batch, synthetic: Batch) -> Discrepancy:
+    """Return Delta and the terms of its bounds, for two batches whose instances are paired by position."""
+    eps = mode_distances(synthetic.modes, real.modes)
+    mine, other = real.gradients, synthetic.gradients
+    return Discrepancy(
+        distance(real.head_gradients, synthetic.head_gradients),
+        max(real.jacobian_norm(), synthetic.jacobian_norm()),
+        tuple((other.omega * eps).mean(0).tolist()),
+        tuple((mine.omega * eps).mean(0).tolist()),
+        float(torch.linalg.vector_norm(mine.coefficients - other.coefficients, dim=-1).mean()),
+        float(torch.linalg.matrix_norm(mine.rest - other.rest).mean()),
+        _jacobian_gap(real, synthetic),
+    )
+
+
+def _jacobian_gap(real: Batch, synthetic: Batch) -> float:
+    """Return the mean over instances of ||(J - J')^T G'||."""
+    squared = torch.zeros(len(real.norms), dtype=real.norms.dtype, device=real.norms.device)
+    gradient = synthetic.gradients.total
+    pulled = [pull_back(gradient, batch.embeddings, batch.norms.unsqueeze(-1)).unbind(1) for batch in (real, synthetic)]
+    for a, b, x, y in zip(*pulled, real.features.values(), synthetic.features.values(), strict=True):
+        moved, turned = x - y, a - b
+        squared += a.square().sum(-1) * moved.square().sum(-1) + turned.square().sum(-1) * y.square().sum(-1)
+        squared += 2 * (a * turned).sum(-1) * (moved * y).sum(-1)
+    return float(squared.clamp_min(0).sqrt().mean())

@@ -1,0 +1,39 @@
+"""How far two students can drift apart (HoPA, arXiv 2604.10666, Lemma 1 and Theorem 1; eq. 4, 12, 13).
+
+Two students take SGD steps from the same heads, one on real and one on synthetic batches:
+
+    theta^real <- theta^real - B g^real(theta^real),   theta^syn <- theta^syn - B g^syn(theta^syn)
+
+With e_t = ||theta_t^real - theta_t^syn||, Delta_t = ||g^real - g^syn|| at theta_t^syn, and L a Lipschitz constant of
+g^real, adding and subtracting g^real(theta^syn) gives
+
+    e_{t+1} <= (1 + eta L) e_t + eta Delta_t,   e_0 = 0
+    e_T <= eta sum_{t < T} (1 + eta L)^{T-1-t} Delta_t                                       Lemma 1, eq. 4
+    e_T <= eta C_J sum_{t < T} (1 + eta L)^{T-1-t} sum_k omega_k,t eps_k,t                   Theorem 1, eq. 12
+
+Theorem 1 replaces Delta_t by its bound in eq. 10 (`discrepancy`). If step sizes differ between modalities (B is
+diagonal), eta is the largest of them, because ||B g|| <= eta ||g||; eta and L may also depend on the step (own
+derivation). With the largest L over all steps this is the paper's bound; with the L of each step it is tighter.
+
+Shapes: T steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def error_bounds(
+    step_sizes: Sequence[float], lipschitz: Sequence[float], discrepancies: Sequence[float]
+) -> list[float]:
+    """Return the bounds on e_0, ..., e_T; infinite where they exceed the range of float64.
+
+    Args:
+        step_sizes: eta of each step.
+        lipschitz: L of each step.
+        discrepancies: Delta_t of each step, or an upper bound on it.
+    """
+    bounds = [0.0]
+    for eta, constant, delta in zip(step_sizes, lipschitz, discrepancies, strict=True):
+        bounds.append((1 + eta * constant) * bounds[-1] + eta * delta)
+    return bounds

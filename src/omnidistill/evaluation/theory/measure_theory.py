@@ -1,0 +1,122 @@
+"""Measure the theory on two students: every step, the bounds, all instances, and which modes objectives excite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from omnidistill.evaluation.theory.discrepancy import distance
+from omnidistill.evaluation.theory.error_growth import error_bounds
+from omnidistill.evaluation.theory.mode_gradients import mode_gradients
+from omnidistill.evaluation.theory.modes import modes
+from omnidistill.evaluation.theory.paired_students import PairedStudents
+from omnidistill.evaluation.theory.theory_content import Bounds, Excitation, InstanceModes, TheoryStep
+from omnidistill.models.heads import Heads, embed
+from omnidistill.models.objectives import Hopa, InfoNCE, Objective, PairwiseWbce
+
+REFERENCES: tuple[tuple[str, Objective], ...] = (
+    ("HoPA: L_mod, softmax", Hopa(lambda_ins=0)),
+    ("HoPA: L_mod, single mode", Hopa(modality_term="single", lambda_ins=0)),
+    ("HoPA: L_ins", Hopa(modality_term="none")),
+    ("pairwise wBCE", PairwiseWbce()),
+    ("pairwise InfoNCE", InfoNCE()),
+)
+"""Objectives whose modes are compared with those of the student's own objective, at their default settings."""
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """The measurements on two students; see `TheoryContent` for the fields."""
+
+    steps: tuple[TheoryStep, ...]
+    bounds: Bounds
+    instances: dict[str, list[InstanceModes]]
+    excitation: tuple[Excitation, ...]
+
+
+def measure_theory(
+    students: PairedStudents,
+    ids: Sequence[str],
+    generator: torch.Generator,
+    on_step: Callable[[], None] = lambda: None,
+) -> Measurements:
+    """Train the two students, and return all measurements.
+
+    Args:
+        students: the two students.
+        ids: ids of the real rows, one per synthetic row.
+        generator: random generator for the power iteration.
+        on_step: function that is called after every step.
+    """
+    steps, end, distances = list[TheoryStep](), students.start, list[float]()
+    for step, ours, theirs in students.steps(generator):
+        distances.append(distance(ours, theirs))
+        end = ours
+        if step is not None:
+            steps.append(step)
+            on_step()
+    places = ((0, students.start), (len(steps), end))
+    return Measurements(
+        tuple(steps),
+        bounds_of(steps, distances),
+        {name: students.instances(heads, ids) for name, heads in (("start", students.start), ("end", end))},
+        tuple(each for step, heads in places for each in excitation(students, heads, step)),
+    )
+
+
+def bounds_of(steps: Sequence[TheoryStep], distances: Sequence[float]) -> Bounds:
+    """Return the bounds on the distance of the students after each number of steps.
+
+    Args:
+        steps: the measurements before each step.
+        distances: measured distances, after 0 to T steps.
+    """
+    sizes = [step.step_size for step in steps]
+    local = [step.lipschitz for step in steps]
+    largest = [max(local)] * len(steps)
+    constant = max(step.jacobian_norm for step in steps)
+    by_modes = [step.terms.eq_10 * constant / step.jacobian_norm for step in steps]
+    single = [step.single_mode * constant / step.jacobian_norm for step in steps]
+    measured = [step.discrepancy for step in steps]
+
+    def bound(lipschitz: Sequence[float], discrepancies: Sequence[float]) -> list[float | None]:
+        return [value if math.isfinite(value) else None for value in error_bounds(sizes, lipschitz, discrepancies)]
+
+    return Bounds(
+        distance=list(distances),
+        lemma_1=bound(largest, measured),
+        lemma_1_local=bound(local, measured),
+        theorem_1=bound(largest, by_modes),
+        theorem_1_single=bound(largest, single),
+        theorem_1_complete=bound(local, [step.terms.total for step in steps]),
+    )
+
+
+def excitation(students: PairedStudents, heads: Heads, step: int) -> list[Excitation]:
+    """Return which modes the student's own objective and others excite on all synthetic rows, as one batch.
+
+    Args:
+        students: the students, with the synthetic rows and their targets.
+        heads: heads at which the gradients are taken.
+        step: number of steps that led to these heads.
+    """
+    rows = students.synthetic
+    embeddings = torch.stack(list(embed(heads, rows.features).values()), dim=1)
+    targets, decomposed = rows.targets(torch.arange(len(embeddings), device="cpu")), modes(embeddings)
+    results = []
+    for title, objective in (("the student's objective", students.objective), *REFERENCES):
+        gradients = mode_gradients(objective, embeddings, targets, decomposed)
+        by_mode, rest = gradients.energy()
+        results.append(
+            Excitation(
+                objective=title,
+                step=step,
+                omega=gradients.omega.mean(0).tolist(),
+                energy=by_mode.tolist(),
+                rest=rest,
+            )
+        )
+    return results

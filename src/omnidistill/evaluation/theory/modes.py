@@ -1,0 +1,57 @@
+"""Modes of an instance: the singular values and vectors of its embeddings (HoPA, arXiv 2604.10666, eq. 1, 5, 10).
+
+The embeddings of an instance are the rows of Z (M x d). With the thin SVD of Z and K = min(M, d),
+
+    Z = sum_k sigma_k A_k,   A_k = u_k v_k^T,   sigma_1 >= sigma_2 >= ...     mode k is the pair (sigma_k, A_k)
+    p_k = softmax(sigma / tau)_k                                             share of mode k in L_mod
+    eps_k = ||A_k^syn - A_k^real||_F                                         distance between two modes, at most 2
+
+A_k does not depend on the sign of the singular vectors, and neither does eps_k. eps_k is computed without cancellation
+(own derivation): choose signs such that u^syn . u^real >= 0, and let a = ||u^syn - u^real||^2 and c = ||v^syn -
+v^real||^2. Then eps_k^2 = 2 - 2 (u^syn . u^real)(v^syn . v^real) = 2 - 2 (1 - a/2)(1 - c/2) = a + c - a c / 2.
+
+Everything is computed in float64. Shapes: b instances, M modalities, d embedding width, K modes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Modes:
+    """The modes of b instances, in descending order of their singular values."""
+
+    sigma: Float[Tensor, "b K"]
+    left: Float[Tensor, "b M K"]  # u_k in column k
+    right: Float[Tensor, "b K d"]  # v_k in row k
+
+    def shares(self, tau: float) -> Float[Tensor, "b K"]:
+        """Return p = softmax(sigma / tau), over the K modes."""
+        return torch.softmax(self.sigma / tau, dim=-1)
+
+    def coefficients(self, gradient: Float[Tensor, "b M d"]) -> Float[Tensor, "b K"]:
+        """Return the Frobenius inner products <gradient, A_k> = u_k^T gradient v_k (eq. 11 without absolute value)."""
+        return ((self.left.mT @ gradient) * self.right).sum(-1)
+
+    def combined(self, coefficients: Float[Tensor, "b K"]) -> Float[Tensor, "b M d"]:
+        """Return sum_k c_k A_k."""
+        return (self.left * coefficients.unsqueeze(-2)) @ self.right
+
+
+def modes(embeddings: Float[Tensor, "b M d"]) -> Modes:
+    """Return the modes of instances with these embeddings, by a thin SVD."""
+    left, sigma, right = torch.linalg.svd(embeddings, full_matrices=False)
+    return Modes(sigma, left, right)
+
+
+def mode_distances(first: Modes, second: Modes) -> Float[Tensor, "b K"]:
+    """Return eps_k = ||A_k - A'_k||_F for every instance and mode; see the module docstring."""
+    signs = torch.where((first.left * second.left).sum(-2) < 0, -1.0, 1.0).to(first.sigma.dtype)
+    turned = (first.left - signs.unsqueeze(-2) * second.left).square().sum(-2)
+    moved = (first.right - signs.unsqueeze(-1) * second.right).square().sum(-1)
+    return (turned + moved - turned * moved / 2).clamp_min(0).sqrt()

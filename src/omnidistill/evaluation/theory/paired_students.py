@@ -1,0 +1,183 @@
+"""Two students that differ only in their rows, and what the theory says about them, step by step.
+
+Both start from the same heads and take the same SGD steps (mini-batches, step sizes). One trains on the synthetic rows
+with their target similarities. The other trains on real rows, one for each synthetic row, with the targets of rows in
+the same group. Gradients of both row sets are compared at the heads of the first student (Lemma 1; see `error_growth`).
+
+Everything is computed in float64 on the CPU. Shapes: T steps, N rows, b mini-batch, M modalities, d embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.core.errors import NotFiniteError
+from omnidistill.evaluation.theory.discrepancy import Batch, discrepancy, distance, head_gradients
+from omnidistill.evaluation.theory.identities import lemma_2_residual, lemma_3_residual
+from omnidistill.evaluation.theory.lipschitz import segment_norm
+from omnidistill.evaluation.theory.mode_gradients import predicted_coefficients
+from omnidistill.evaluation.theory.modes import Modes, mode_distances, modes
+from omnidistill.evaluation.theory.theory_content import InstanceModes, SpectrumMeans, Terms, TheoryStep
+from omnidistill.models.heads import Heads, embed
+from omnidistill.models.objectives import Objective
+
+Targets = Callable[[Int[Tensor, " b"]], Float[Tensor, "b b"]]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows to train on, in float64: features {modality: N x p_m} and target similarities of mini-batches."""
+
+    features: Mapping[str, Float[Tensor, "N _"]]
+    targets: Targets
+
+    def batch(self, objective: Objective, heads: Heads, indices: Int[Tensor, " b"]) -> Batch:
+        """Return the batch of these rows at certain heads."""
+        return Batch.of(objective, heads, self.taken(indices), self.targets(indices))
+
+    def taken(self, indices: Int[Tensor, " b"]) -> dict[str, Float[Tensor, "b _"]]:
+        """Return the features of these rows."""
+        return {name: x[indices] for name, x in self.features.items()}
+
+
+@dataclass(frozen=True)
+class PairedStudents:
+    """The two students before their first step, and the steps that they take.
+
+    Attributes:
+        objective: the loss of both students.
+        start: initial heads, in float64.
+        synthetic: the synthetic rows.
+        real: one real row for each synthetic row.
+        batches: row numbers of each step (T x b).
+        step_sizes: step sizes of each step, one per modality (T x M).
+        tau: temperature of p_k.
+    """
+
+    objective: Objective
+    start: Heads
+    synthetic: Rows
+    real: Rows
+    batches: Int[Tensor, "T b"]
+    step_sizes: Float[Tensor, "T M"]
+    tau: float
+
+    def steps(self, generator: torch.Generator) -> Iterator[tuple[TheoryStep | None, Heads, Heads]]:
+        """Yield (measurements, heads of the set's student, heads of the real rows' student) before every step.
+
+        After the last step, the heads are yielded with None.
+
+        Args:
+            generator: random generator for the power iteration.
+
+        Raises:
+            NotFiniteError: the heads of a student became NaN or Inf.
+        """
+        ours, theirs = dict(self.start), dict(self.start)
+        for number, indices in enumerate(self.batches):
+            sizes = self.step_sizes[number]
+            step, gradient, real_gradient = self._measured(number, indices, ours, theirs, generator)
+            yield step, ours, theirs
+            ours, theirs = _moved(ours, gradient, sizes), _moved(theirs, real_gradient, sizes)
+            _require_finite(ours, f"diagnose: heads of the student of the set after {number + 1} steps")
+            _require_finite(theirs, f"diagnose: heads of the student of real rows after {number + 1} steps")
+        yield None, ours, theirs
+
+    def instances(self, heads: Heads, ids: Sequence[str]) -> list[InstanceModes]:
+        """Return every instance at the heads of the set's student; `ids` are the ids of the real rows."""
+        everything = torch.arange(len(ids), device="cpu")
+        synthetic = self.synthetic.batch(self.objective, heads, everything)
+        real = _modes(heads, self.real.features)
+        columns = (
+            synthetic.modes.sigma,
+            synthetic.modes.shares(self.tau),
+            synthetic.gradients.omega,
+            real.sigma,
+            real.shares(self.tau),
+            mode_distances(synthetic.modes, real),
+        )
+        named = ("sigma", "shares", "omega", "real_sigma", "real_shares", "eps")
+        lists = dict(zip(named, (column.tolist() for column in columns), strict=True))
+        return [
+            InstanceModes(row=row, real_id=name, **{key: values[row] for key, values in lists.items()})
+            for row, name in enumerate(ids)
+        ]
+
+    def _measured(
+        self, number: int, indices: Int[Tensor, " b"], ours: Heads, theirs: Heads, generator: torch.Generator
+    ) -> tuple[TheoryStep, Heads, Heads]:
+        """Return the measurements, the gradient of the set's student, and that of the real rows' student."""
+        synthetic = self.synthetic.batch(self.objective, ours, indices)
+        real = self.real.batch(self.objective, ours, indices)
+        rows, targets = self.real.taken(indices), self.real.targets(indices)
+        apart, real_gradient = distance(theirs, ours), head_gradients(self.objective, theirs, rows, targets)
+        measured = discrepancy(real, synthetic)
+        constant = measured.jacobian_norm
+        eps = mode_distances(synthetic.modes, real.modes)
+        predicted = predicted_coefficients(self.objective, synthetic.modes)
+        both = ((synthetic.embeddings, synthetic.modes), (real.embeddings, real.modes))
+        step = TheoryStep(
+            step=number,
+            step_size=float(self.step_sizes[number].max()),
+            distance=apart,
+            discrepancy=measured.delta,
+            lipschitz=segment_norm(self.objective, ours, theirs, rows, targets, generator),
+            secant=distance(real_gradient, real.head_gradients) / apart if apart else None,
+            jacobian_norm=constant,
+            synthetic=self._means(synthetic.modes),
+            real=self._means(real.modes),
+            real_student=self._means(_modes(theirs, rows)),
+            omega=synthetic.gradients.omega.mean(0).tolist(),
+            omega_real=real.gradients.omega.mean(0).tolist(),
+            predicted=None if predicted is None else predicted.abs().mean(0).tolist(),
+            eps=eps.mean(0).tolist(),
+            terms=Terms(
+                modes=[constant * value for value in measured.by_mode],
+                modes_real=[constant * value for value in measured.by_mode_real],
+                coefficients=constant * measured.coefficients,
+                rest=constant * measured.rest,
+                jacobian=measured.jacobian,
+            ),
+            single_mode=constant * float(eps[:, 0].mean()),
+            lemma_2=max(float(lemma_2_residual(*each).max()) for each in both),
+            lemma_3=max(float(lemma_3_residual(*each).max()) for each in both),
+            eq_14=self._eq_14((synthetic, real)),
+        )
+        return step, synthetic.head_gradients, real_gradient
+
+    def _means(self, decomposed: Modes) -> SpectrumMeans:
+        return SpectrumMeans(
+            sigma=decomposed.sigma.mean(0).tolist(), shares=decomposed.shares(self.tau).mean(0).tolist()
+        )
+
+    def _eq_14(self, batches: Sequence[Batch]) -> float | None:
+        """Return the largest difference of the measured coefficients from those of eq. 14."""
+        violations = []
+        for batch in batches:
+            predicted = predicted_coefficients(self.objective, batch.modes)
+            if predicted is None:
+                return None
+            violations.append(float((batch.gradients.coefficients - predicted).abs().max()))
+        return max(violations)
+
+
+def _modes(heads: Heads, features: Mapping[str, Tensor]) -> Modes:
+    return modes(torch.stack(list(embed(heads, features).values()), dim=1))
+
+
+def _moved(heads: Heads, gradient: Heads, sizes: Float[Tensor, " M"]) -> Heads:
+    return {
+        name: torch.addcmul(matrix, sizes[m], gradient[name], value=-1)
+        for m, (name, matrix) in enumerate(heads.items())
+    }
+
+
+def _require_finite(heads: Heads, what: str) -> None:
+    for name, matrix in heads.items():
+        if not bool(torch.isfinite(matrix.square().sum())):
+            raise NotFiniteError(f"{what}: NaN, Inf or too large in modality {name!r}; use smaller step sizes")

@@ -1,0 +1,88 @@
+"""The result of `diagnose`: its measurements, summary, charts and page, and the files in which they are saved.
+
+FOLDER/theory.json     all measurements
+FOLDER/theory.txt      the summary in plain words
+FOLDER/theory.html     the summary, charts and tables
+FOLDER/theory-*.svg    the charts
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from omnidistill.core.arguments import argument
+from omnidistill.core.errors import InputError
+from omnidistill.evaluation.theory.theory_content import TheoryContent
+from omnidistill.io.artifacts import write_atomic
+from omnidistill.report.curves import standalone
+from omnidistill.report.theory_charts import theory_charts
+from omnidistill.report.theory_page import render_theory
+from omnidistill.report.theory_summary import summary_text
+
+NAME = "theory"
+
+
+@dataclass(frozen=True, repr=False)
+class Diagnosis:
+    """The theory of HoPA, measured on a run.
+
+    Attributes:
+        content: all measurements; the content of theory.json.
+        folder: the folder of the files; None if nothing was stored.
+    """
+
+    content: TheoryContent
+    folder: Path | None = None
+
+    def summary(self) -> str:
+        """Return what holds on these data and how loose the bounds are, in plain words."""
+        return summary_text(self.content)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of theory.json."""
+        return self.content.to_json()
+
+    def page(self) -> str:
+        """Return the summary, charts and tables as a self-contained HTML page."""
+        return render_theory(self.content)
+
+    def save(self, folder: str | Path, *, force: bool = False) -> Diagnosis:
+        """Write all files, and return the diagnosis with this folder.
+
+        Args:
+            folder: output folder; created if missing.
+            force: whether to replace the files of an earlier diagnosis.
+
+        Raises:
+            InputError: the folder contains one of the files, and `force` is False.
+        """
+        place, files = Path(folder), self._files()
+        refuse_to_overwrite(place, files, force)
+        place.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            write_atomic(place / name, text.encode())
+        return replace(self, folder=place)
+
+    def _files(self) -> dict[str, str]:
+        charts = {f"{NAME}-{chart.name}.svg": standalone(chart.svg) for chart in theory_charts(self.content)}
+        texts = {".txt": self.summary() + "\n", ".html": self.page()}
+        tree = json.dumps(self.to_json(), indent=1, allow_nan=False)
+        return {**charts, **{NAME + suffix: text for suffix, text in texts.items()}, f"{NAME}.json": tree}
+
+    def __repr__(self) -> str:
+        content = self.content
+        return f"Diagnosis({content.method}: {len(content.steps)} steps of {content.batch_size} rows)"
+
+
+def refuse_to_overwrite(folder: Path, names: Mapping[str, object], force: bool) -> None:
+    """Raise InputError if one of these files exists in the folder and `force` is False."""
+    existing = sorted(name for name in names if (folder / name).exists())
+    if existing and not force:
+        raise InputError(
+            f"{folder / existing[0]}: already exists; replace it with {argument('force', True)}, or choose another "
+            f"folder with {argument('folder')}"
+        )

@@ -1,0 +1,69 @@
+"""Assign a real training row to each synthetic row, so that the modes of both can be compared.
+
+    initial   the real row from which the synthetic row was initialised
+    nearest   the training row with the highest cosine similarity of features, averaged over modalities
+    random    different training rows, drawn at random
+
+The bounds hold for any assignment. Pairs that are alike make the spectral distances eps_k small.
+
+Shapes: N synthetic rows, n training rows, p_m feature width.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from omnidistill.core.arguments import argument
+from omnidistill.core.errors import InputError, nearest
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.distillation import DistilledSet
+
+REAL_ROWS = ("initial", "nearest", "random")
+"""Names of the assignments."""
+
+
+def check_real_rows(name: str) -> None:
+    """Raise InputError if there is no such assignment."""
+    if name not in REAL_ROWS:
+        raise InputError(
+            f"{argument('real_rows', name)}: unknown assignment of real rows{nearest(name, REAL_ROWS)} "
+            f"(known: {', '.join(REAL_ROWS)})"
+        )
+
+
+def assigned_rows(distilled: DistilledSet, train: FeatureSet, how: str, seed: int) -> Int[Tensor, " N"]:
+    """Return the number of the training row that is assigned to each synthetic row.
+
+    Args:
+        distilled: the set.
+        train: the training rows.
+        how: the assignment; see the module docstring.
+        seed: seed of "random".
+
+    Raises:
+        InputError: the initial rows are not recorded, or there are fewer training rows than synthetic rows.
+    """
+    num_rows = len(distilled)
+    if how == "random":
+        if len(train) < num_rows:
+            raise InputError(
+                f"{argument('real_rows', how)}: the set has {num_rows} rows, but there are only {len(train)} training "
+                f"rows; use {argument('real_rows', 'nearest')}"
+            )
+        return torch.randperm(len(train), generator=Streams(seed)["diagnose/real"], device="cpu")[:num_rows]
+    if how == "nearest":
+        unit = torch.nn.functional.normalize
+        cosines = sum(unit(x, dim=1) @ unit(train.features[name], dim=1).T for name, x in distilled.rows().items())
+        assert isinstance(cosines, Tensor)
+        return cosines.argmax(1)
+    places = {name: row for row, name in enumerate(train.ids)}
+    initial = [places[name] for name in distilled.provenance.initial_ids if name in places]
+    if len(initial) != num_rows:
+        raise InputError(
+            f"{argument('real_rows', how)}: the set does not record one initial training row for each of its "
+            f"{num_rows} rows (found {len(initial)}); use {argument('real_rows', 'nearest')}"
+        )
+    return torch.tensor(initial, device="cpu")
