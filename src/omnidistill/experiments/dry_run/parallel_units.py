@@ -16,11 +16,7 @@ from omnidistill.io.tracking import Progress, SilentProgress
 
 
 def start_workers(engine: Engine | str, device: str = "cpu", helpers: int = 0) -> tuple[int, list[Stage], list[str]]:
-    """Start the workers of an engine, measure how long this takes, and stop them.
-
-    Returns:
-        The number of units that run at once, the stages, and the notes. An engine with several processes has one stage
-        (the start of the workers) and one note. An engine without workers has no stages and no notes.
+    """Return the number of units that run at once, and the stages and notes about the start of the workers, if any.
 
     Raises:
         InputError: the engine does not exist or cannot be started.
