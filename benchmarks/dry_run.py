@@ -33,22 +33,25 @@ NOTE = (
 )
 COLUMNS = ("command", "dry run s", "real s", "real MB", "real peak MB", "minutes", "bytes", "memory")
 RAY = ("--engine", "ray")
+RECOMMENDED = ("distill", "--preset", "recommended")
 THREE = ("compare", "emoji", "--methods", "hopa,apm,k-medoids", "--sizes", "30")
 FEW = ("--set", "distill.iterations=100", "--seeds", "0", "--students", "2")
 COMMANDS = {
     "experts, HoPA": ("experts", "emoji", "--preset", "hopa"),
     "experts, HoPA, 3 starts": ("experts", "emoji", "--preset", "hopa", "--set", "experts.num_starts=3"),
     "experts, HoPA, on Ray": ("experts", "emoji", "--preset", "hopa", *RAY),
-    "distill, recommended, N = 30": ("distill", "emoji", "--size", "30", "--set", "distill.iterations=150"),
+    "distill, default, N = 100": ("distill", "emoji"),
+    "distill, default, 1 %": ("distill", "emoji", "--bytes", "1%"),
+    "distill, recommended, N = 30": (*RECOMMENDED, "emoji", "--size", "30", "--set", "distill.iterations=150"),
     "distill, HoPA, N = 100": ("distill", "emoji", "--preset", "hopa", "--set", "distill.iterations=250"),
     "compare, three methods": (*THREE, *FEW),
     "compare, three methods, on Ray": (*THREE, *FEW, *RAY),
     "encode, pictures and texts": ("encode", "MANIFEST", "--encoder", "efficientnet-lite2", "--encoder", "minilm-l6"),
     "encode, on Ray": ("encode", "MANIFEST", "--encoder", "efficientnet-lite2", "--encoder", "minilm-l6",
                        "--shard", "128", *RAY),
-    "distill, planted, M = 4": ("distill", "PLANTED4", "--size", "50", *FEW[:2]),
+    "distill, recommended, planted, M = 4": (*RECOMMENDED, "PLANTED4", "--size", "50", *FEW[:2]),
     "compare, planted, M = 4": ("compare", "PLANTED4", "--methods", "mtt,herding,covmatch,el2n", "--sizes", "50", *FEW),
-    "distill, planted, M = 2": ("distill", "PLANTED2", "--size", "50", *FEW[:2]),
+    "distill, recommended, planted, M = 2": (*RECOMMENDED, "PLANTED2", "--size", "50", *FEW[:2]),
     "compare, planted, M = 2": ("compare", "PLANTED2", "--methods", "lors,k-center,apm", "--sizes", "40", *FEW),
 }  # fmt: skip
 PICTURES = 400

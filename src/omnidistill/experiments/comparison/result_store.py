@@ -145,15 +145,15 @@ class MemoryStore:
 
     def has(self, cell: AnyCell) -> bool:
         """Return whether the result of a cell or baseline is stored."""
-        return cell.folder in self._results
+        return self._key(cell) in self._results
 
     def load(self, cell: AnyCell) -> Stored:
         """Return the stored result of a cell or baseline."""
-        return self._results[cell.folder]
+        return self._results[self._key(cell)]
 
     def save(self, cell: AnyCell, tensors: Mapping[str, Tensor], meta: Costs) -> None:
         """Store the result of a cell or baseline."""
-        self._results[cell.folder] = tensors, meta
+        self._results[self._key(cell)] = tensors, meta
 
     def run_folder(self, cell: Cell) -> None:
         """Return None, because runs are not stored."""
@@ -162,8 +162,14 @@ class MemoryStore:
         """Return the experts for these settings; train them at the first call."""
         key = _experts_key(data, start, config)
         if key not in self._experts:
-            self._experts[key] = load_or_train_experts(data, start, config, None, progress)
+            self._experts[key] = self._train(data, start, config, progress)
         return self._experts[key]
+
+    def _train(self, data: FeatureSet, start: Heads, config: RunConfig, progress: Progress) -> ExpertBuffer:
+        return load_or_train_experts(data, start, config, None, progress)
+
+    def _key(self, cell: AnyCell) -> str:
+        return cell.folder
 
 
 def _settings_key(config: RunConfig) -> str:

@@ -11,15 +11,9 @@ from omnidistill.report.run_table import human_bytes
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of a command.
+    """A stage: its name, number of steps, unit of the steps, seconds, and bytes of the tensors that stay on disk.
 
-    Attributes:
-        name: name of the stage.
-        steps: number of steps.
-        unit: unit of the steps, such as "epochs".
-        seconds: duration of all steps.
-        bytes: size of the tensors that the stage leaves on disk.
-        about: whether `steps` is only a typical number, because validation decides the actual one.
+    `about` tells whether `steps` is only a typical number, because validation decides the actual one.
     """
 
     name: str
@@ -28,6 +22,12 @@ class Stage:
     seconds: float
     bytes: int = 0
     about: bool = False
+
+    def line(self, width: int) -> str:
+        """Return the stage as one line, with a name column of this width."""
+        unit = re.sub(r"s\b", "", self.unit, count=1) if self.steps == 1 else self.unit
+        steps = f"{'about ' if self.about else ''}{self.steps:,} {unit}" if unit else ""
+        return f"{self.name:{width}}  {steps:>28}  {_time(self.seconds):>8}  {_size(self.bytes):>9}"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class CostEstimate:
         peak_bytes: peak memory; None if the system does not report it.
         notes: further remarks, one line each.
         elapsed: seconds from start to end if stages run in parallel; None if they run one after the other.
-        what: description of the rows, such as "training rows".
+        what: description of the rows.
     """
 
     stages: tuple[Stage, ...]
@@ -74,12 +74,9 @@ class CostEstimate:
     def lines(self) -> list[str]:
         """Return the estimate as lines of text: the stages, the totals, the notes, and the next command."""
         width = max(len(stage.name) for stage in self.stages)
+        total = Stage("total", 0, "", self.seconds, self.bytes)
         lines = [f"{self.rows:,} {self.what}; a dry run writes nothing"]
-        for stage in self.stages:
-            unit = re.sub(r"s\b", "", stage.unit, count=1) if stage.steps == 1 else stage.unit
-            steps = f"{'about ' if stage.about else ''}{stage.steps:,} {unit}"
-            lines.append(f"{stage.name:{width}}  {steps:>28}  {_time(stage.seconds):>8}  {_size(stage.bytes):>9}")
-        lines.append(f"{'total':{width}}  {'':28}  {_time(self.seconds):>8}  {_size(self.bytes):>9}")
+        lines += [stage.line(width) for stage in (*self.stages, total)]
         if self.peak_bytes:
             lines.append(f"memory  {_size(self.peak_bytes)} at its peak")
         if any(stage.about for stage in self.stages):

@@ -15,21 +15,14 @@ from omnidistill.core.engines import Engine
 from omnidistill.core.memory import peak_memory
 from omnidistill.data.datasets import Data, opened
 from omnidistill.distillation import DistilledSet
-from omnidistill.experiments.comparison.cells import ComparisonContext, run_cell
+from omnidistill.experiments.comparison.cells import ComparisonContext
 from omnidistill.experiments.comparison.compare import base_config, needed_first
 from omnidistill.experiments.comparison.plan import Cell, plan_baselines, plan_cells
 from omnidistill.experiments.config import ComparisonConfig, MethodEntry, load_comparison, requested_config
-from omnidistill.experiments.config.budgets import run_bytes
 from omnidistill.experiments.dry_run.cost_estimate import CostEstimate, Stage
-from omnidistill.experiments.dry_run.few_steps import (
-    DryRunStore,
-    baseline_stage,
-    heads_stage,
-    method_stage,
-    with_few_steps,
-)
+from omnidistill.experiments.dry_run.few_steps import Recorder, with_few_steps
 from omnidistill.experiments.dry_run.parallel_units import start_workers
-from omnidistill.experiments.dry_run.recorder import Recorder
+from omnidistill.experiments.dry_run.stages import DryRunStore, baseline_stage, heads_stage, method_stage, sets_stage
 from omnidistill.experiments.run import distill, given_heads, load_initial_set, load_or_create_heads
 from omnidistill.experiments.run.start_heads import GivenHeads
 from omnidistill.io.tracking import Progress, shown
@@ -84,7 +77,8 @@ def estimate_distill(
     store = DryRunStore(shown=recorder.shown)
     given: dict[str, Any] = {"heads": heads, "experts": experts, "initial_set": initial_set, "device": device}
     with peak_memory() as peak, recorder:
-        features, few, started_at = opened(data), with_few_steps(config), time.monotonic()
+        features, started_at = opened(data), time.monotonic()
+        few = config.evolve(distill=with_few_steps(config.distill))
         result = distill(features, config=few, expert_source=store.experts, progress=recorder, **given)
         seconds = time.monotonic() - started_at - sum(store.spent)
         first = heads_stage(recorder, result.start)
@@ -135,7 +129,7 @@ def estimate_comparison(
             same.setdefault((cell.method, cell.size, cell.budget), []).append(cell)
         for (method, size, _), seeds in same.items():
             try:
-                sets.append(_sets_stage(context, store, seeds))
+                sets.append(sets_stage(context, store, seeds))
             except Exception as error:  # `compare` continues with the other methods too
                 notes.append(f"{method}, {size} rows: fails with '{' '.join(str(error).split())}'")
         units = [*store.stages, *baselines, *sets]
@@ -143,20 +137,3 @@ def estimate_comparison(
         elapsed = max(sum(stage.seconds for stage in units) / at_once, longest)
         elapsed += sum(stage.seconds for stage in before)
         return CostEstimate((*before, *units), len(features.split("train")), peak(), tuple(notes), elapsed)
-
-
-def _sets_stage(context: ComparisonContext, store: DryRunStore, cells: Sequence[Cell]) -> Stage:
-    """Return the stage that distils and scores the sets of these cells, which differ only in their seed.
-
-    To estimate the cost, only the set of the first cell is distilled, with few steps.
-    """
-    first, count, recorder, spent = cells[0], len(cells), Recorder(store.shown), sum(store.spent)
-    few, started_at = replace(first, config=with_few_steps(first.config)), time.monotonic()
-    run_cell(context, few, "", recorder)
-    stage = method_stage(first.config, recorder, time.monotonic() - started_at - sum(store.spent) + spent)
-    ranks, _ = store.load(few)
-    size = run_bytes(first.config, context.data.widths, context.data.preprocessing) + sum(
-        tensor.nbytes for tensor in ranks.values()
-    )
-    name = f"{first.method}, {first.size} rows"
-    return Stage(name, count, "sets", count * stage.seconds, count * size, stage.about)
