@@ -23,6 +23,7 @@ from omnidistill.experiments.config import ComparisonConfig, MethodEntry, RunCon
 from omnidistill.experiments.crossed import CrossedSettings, CrossedTable, SetEntry, crossed
 from omnidistill.experiments.estimator import Distiller
 from omnidistill.experiments.evaluate_run import Evaluation, evaluate
+from omnidistill.experiments.paper import PaperTables, paper
 from omnidistill.experiments.run import (
     DistillResult,
     InitialHeads,
@@ -74,6 +75,7 @@ __all__ = [
     "OuterObjective",
     "PackReport",
     "PairwiseWbce",
+    "PaperTables",
     "RawFeatures",
     "Recipe",
     "Run",
@@ -107,6 +109,7 @@ __all__ = [
     "open_run",
     "outer_objectives",
     "pack",
+    "paper",
     "planted",
     "prepare",
     "pretrain_heads",

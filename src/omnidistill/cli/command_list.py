@@ -23,6 +23,7 @@ from omnidistill.cli.commands import (
     inspect,
     manifest,
     pack,
+    paper,
     presets,
     pull,
     push,
@@ -35,7 +36,7 @@ COMMANDS: dict[str, tuple[ModuleType, ...]] = {
     "getting started": (demo, doctor),
     "data": (pack, encode, manifest, recipe, convert),
     "distillation": (distill, experts, heads),
-    "evaluation": (evaluate, compare, report),
+    "evaluation": (evaluate, compare, paper, report),
     "sharing": (export, push, pull),
     "information": (inspect, presets, config, cite, completion),
 }
