@@ -59,6 +59,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "CrossedTable",
         "CrossedSettings",
         "SetEntry",
+        "paper",
+        "PaperTables",
         "recall",
         "embed",
         "rank_directions",

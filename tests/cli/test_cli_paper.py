@@ -52,9 +52,7 @@ def test_it_prints_the_tables_and_their_files(didemo: Path, tmp_path: Path) -> N
         (("--benchmark", "didemo"), "unknown option '--benchmark'"),
     ],
 )
-def test_what_cannot_be_is_one_line(
-    options: tuple[str, ...], message: str, didemo: Path, tmp_path: Path
-) -> None:
+def test_what_cannot_be_is_one_line(options: tuple[str, ...], message: str, didemo: Path, tmp_path: Path) -> None:
     data = ("--didemo", didemo) if options else ()
     sizes = () if "--sizes" in options else ("--sizes", "100")
     outcome = cli("paper", *data, *options, *sizes, "-o", tmp_path / "P")

@@ -9,9 +9,9 @@ et al. 2025 (RepBlend), Gao et al. 2026 (HoPA, eq. 7) and Guo et al. 2026 (PTM-S
 The result is the set with the best validation score. With fewer than 20 validation groups, the best score would be a
 matter of luck. The result is then the last set, and students train on it for as many steps as in the outer loop.
 
-The loop stops early if the validation score shows that there is nothing to gain. With experts, it stops before the
-first iteration if the experts do not improve the score of the initial heads. Without experts, it stops after a third of
-the iterations if students trained on the best set do not improve this score.
+By default, the loop stops early if the validation score shows that there is nothing to gain. With experts, it stops
+before the first iteration if the experts do not improve the score of the initial heads. Without experts, it stops after
+a third of the iterations if students trained on the best set do not improve this score.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ class Learn(LoopSettings, Method):
     """Rows that are learned by minimising an outer objective through the training of a student."""
 
     has_iterations: ClassVar[bool] = True
+    added: ClassVar[tuple[str, ...]] = (*LoopSettings.added, "stop_without_gain")
 
+    stop_without_gain: bool = True
+    """Whether the loop stops early if there is nothing to gain; false in published settings, which have a fixed number
+    of iterations."""
     outer: AnyOuter = TrajectoryObjective()
     """Loss that the rows minimise: trajectory matching, or the loss of the trained student on real rows."""
 
@@ -85,7 +89,7 @@ class Learn(LoopSettings, Method):
             validate=(lambda distilled: validate_set(distilled, task.start, validation, settings.num_student_steps))
             if chosen
             else None,
-            stop_criterion=stop_criterion,
+            stop_criterion=stop_criterion if self.stop_without_gain else None,
             notes=notes,
             provenance=task.provenance,
             resume=task.resume,

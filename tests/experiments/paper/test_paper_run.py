@@ -121,9 +121,7 @@ def test_an_interrupted_table_is_resumed_and_others_are_added(every_table: Print
     assert len(calls) == 3 * 4 + 3  # four rivals on three pairs, and three variants: HoPA itself is there
 
 
-def test_a_method_that_fails_is_shown_and_the_others_continue(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_method_that_fails_is_shown_and_the_others_continue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_cell = cells.run_cell
 
     def failing(context: Any, cell: Any, *more: Any) -> None:
