@@ -28,8 +28,8 @@ def add(group: CommandGroup) -> None:
         examples=(
             "omnidistill paper --msrvtt SET1 --vggsound SET2 --didemo SET3 -o PAPER",
             "omnidistill paper --msrvtt SET --tables 1,7 --sizes 100 --seeds 0 -o PAPER",
-            "omnidistill compare SET --preset paper-table-1 -o TABLE1 --dry-run    cost of one table",
         ),
+        notes="'omnidistill compare SET --preset paper-table-1 -o DIR --dry-run' estimates the cost of a table.",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="output folder")
     for name, title in _DATASETS.items():

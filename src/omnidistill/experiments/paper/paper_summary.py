@@ -21,8 +21,8 @@ _NO_NUMBERS = PaperNumbers()
 _NOTES = {
     "6": "The formula of the second mode is our reading; the paper prints none.",
     "7": "Seconds are those of distillation, validation and restarts included, per outer iteration; with one set per "
-    "pair of modalities, those of all pairs together. The paper prints 87.48 with the SVD and 53.28 without it, on an A100, "
-    "which we read as seconds per 100 iterations; it is not known for which of the two controls, N and dataset.",
+    "pair of modalities, those of all pairs together. The paper prints 87.48 with the SVD and 53.28 without it, on an "
+    "A100, which we read as seconds per 100 iterations; it is not known for which of the two controls, N and dataset.",
     "figure-2": "What figure 2 of the paper shows is our reading, and the points of the paper are those of its tables "
     "1 to 3.",
 }
