@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from browser import Browser
 from omnidistill.core.errors import InputError
 from omnidistill.report.comparison_content import ComparisonData
 from omnidistill.report.paper_content import PaperContent, PaperNumbers, PaperRow, PaperSection
@@ -113,3 +115,14 @@ def test_content_survives_the_file_and_damage_is_one_line() -> None:
         with pytest.raises(InputError) as caught:
             PaperContent.from_json({**tree, **damage}, "paper.json")
         assert message in str(caught.value)
+
+
+def test_the_page_opens_without_errors_and_fits_a_phone(chromium: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "paper.html"
+    path.write_text(render_paper(CONTENT), "utf-8")
+    for width in (1200, 390):
+        chromium.size(width, 900)
+        chromium.open(path)
+        assert chromium.heard() == []
+        assert chromium.run("document.documentElement.scrollWidth") <= width
+    assert chromium.run("document.querySelectorAll('nav a').length") == 2
