@@ -24,7 +24,7 @@ from omnidistill.report.comparison_table import to_markdown
 from omnidistill.report.gain_figure import gain_figure
 
 OURS = ("default-rows", "default-bytes", "default-sizes", "bytes")
-TABLES = (*OURS, "methods", "similarities", *(f"paper-table-{number}" for number in (5, 6, 7, 10)))
+TABLES = (*OURS, "methods", "similarities", "hopa-pairs", "hopa-variants", "hopa-costs", "directions")
 ROOT = Path(__file__).parent.parent
 KEPT = RESULTS / "compare"
 OTHERS = {"datasets": "Other data", "transfer": "Unseen heads"}

@@ -61,6 +61,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "SetEntry",
         "diagnose",
         "Diagnosis",
+        "paper",
+        "PaperTables",
         "recall",
         "embed",
         "rank_directions",

@@ -24,6 +24,7 @@ from omnidistill.experiments.crossed import CrossedSettings, CrossedTable, SetEn
 from omnidistill.experiments.diagnosis import Diagnosis, diagnose
 from omnidistill.experiments.estimator import Distiller
 from omnidistill.experiments.evaluate_run import Evaluation, evaluate
+from omnidistill.experiments.paper import PaperTables, paper
 from omnidistill.experiments.run import (
     DistillResult,
     InitialHeads,
@@ -76,6 +77,7 @@ __all__ = [
     "OuterObjective",
     "PackReport",
     "PairwiseWbce",
+    "PaperTables",
     "RawFeatures",
     "Recipe",
     "Run",
@@ -110,6 +112,7 @@ __all__ = [
     "open_run",
     "outer_objectives",
     "pack",
+    "paper",
     "planted",
     "prepare",
     "pretrain_heads",

@@ -13,7 +13,7 @@ from method_problems import task_of, tiny
 from omnidistill.data.featureset import FeatureSet, prepare
 from omnidistill.data.planted import planted
 from omnidistill.distillation import Distillation
-from omnidistill.experiments.config import RunConfig
+from omnidistill.experiments.config import RunConfig, load_config, preset_names
 from small_runs import ROWS, NoteRecorder, features, records
 
 
@@ -111,6 +111,17 @@ def test_experts_that_gain_nothing_are_not_matched(seed: int, tmp_path: Path) ->
     (record,) = records(tmp_path)
     assert record["notes"] == [line]
     assert record["validation"] == ended.distilled.provenance.validation
+
+
+def test_published_settings_have_a_fixed_number_of_iterations(tmp_path: Path) -> None:
+    config = tiny("hopa", *LEARNING, *EXPERTS, "distill.stop_without_gain=false")
+    _, notes = made(tmp_path, config, pairs(0, True))
+    assert notes == []
+    assert records(tmp_path)[-1]["iteration"] == config.distill.iterations  # type: ignore[union-attr]
+    for name in preset_names():
+        if name.startswith("paper/"):
+            published = load_config(preset=name).distill
+            assert (published.stop_without_gain, published.patience) == (False, 0), name  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -24,6 +24,7 @@ from omnidistill.cli.commands import (
     inspect,
     manifest,
     pack,
+    paper,
     presets,
     pull,
     push,
@@ -36,7 +37,7 @@ COMMANDS: dict[str, tuple[ModuleType, ...]] = {
     "getting started": (demo, doctor),
     "data": (pack, encode, manifest, recipe, convert),
     "distillation": (distill, experts, heads),
-    "evaluation": (evaluate, compare, report, diagnose),
+    "evaluation": (evaluate, compare, paper, report, diagnose),
     "sharing": (export, push, pull),
     "information": (inspect, presets, config, cite, completion),
 }

@@ -14,7 +14,7 @@ from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
 
 _ONLY_CROSSED = ("recipes", "models", "parts")
-_NEVER_CROSSED = ("sizes", "bytes", "students", "metrics", "layout")
+_NEVER_CROSSED = ("benchmark", "sizes", "bytes", "students", "metrics", "layout")
 
 
 def add_crossed_options(parser: Parser) -> None:

@@ -10,7 +10,7 @@ training of the student). Particular settings give the methods of Cazenavette et
 The result is the set with the best validation score. With fewer than 20 validation groups, the best score would be a
 matter of luck. The result is then the last set, and students train on it for as many steps as in the outer loop.
 
-The loop stops early if further iterations are unlikely to help. With experts, it stops before the first iteration if
+By default, the loop stops early if further iterations are unlikely to help. With experts, it stops before the first iteration if
 the experts do not improve the validation score of the initial heads. Without experts, it stops after a third of the
 iterations if students trained on the best set do not improve this score.
 """
@@ -36,7 +36,11 @@ class Learn(LoopSettings, Method):
     """Learns rows by differentiating an outer objective through the training of a student."""
 
     has_iterations: ClassVar[bool] = True
+    added: ClassVar[tuple[str, ...]] = (*LoopSettings.added, "stop_without_gain")
 
+    stop_without_gain: bool = True
+    """Whether the loop stops early if there is nothing to gain; false in published settings, which have a fixed number
+    of iterations."""
     outer: AnyOuter = TrajectoryObjective()
     """Loss that the rows minimise: trajectory matching, or the loss of the trained student on real rows."""
 
@@ -86,7 +90,7 @@ class Learn(LoopSettings, Method):
             validate=(lambda distilled: validate_set(distilled, task.start, validation, settings.num_student_steps))
             if chosen
             else None,
-            stop_criterion=stop_criterion,
+            stop_criterion=stop_criterion if self.stop_without_gain else None,
             notes=notes,
             provenance=task.provenance,
             resume=task.resume,

@@ -54,17 +54,18 @@ def spectrum(gram: Float[Tensor, "*r b M M"]) -> Spectrum:
     compute singular values, eigenvalues are clamped from below at the rounding level of the dtype.
     """
     eigenvalues, vectors = _Eigh.apply(gram)  # type: ignore[no-untyped-call]
-    sigma = eigenvalues.clamp_min(_floor(gram.dtype)).sqrt()
+    sigma = eigenvalues.clamp_min(least_eigenvalue(gram.dtype)).sqrt()
     return Spectrum(eigenvalues, vectors, sigma)
 
 
-def _floor(dtype: torch.dtype) -> float:
+def least_eigenvalue(dtype: torch.dtype) -> float:
+    """Return the rounding level of eigenvalues: below it, singular values are clamped."""
     return 8 * torch.finfo(dtype).eps
 
 
 def _inverse(gaps: Tensor) -> Tensor:
     """Return 1 / gap. Where the gap is below the rounding level, return 0 with derivative 0."""
-    is_distinct = gaps.abs() > _floor(gaps.dtype)
+    is_distinct = gaps.abs() > least_eigenvalue(gaps.dtype)
     return torch.where(is_distinct, gaps, 1).reciprocal() * is_distinct
 
 

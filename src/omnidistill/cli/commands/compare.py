@@ -38,6 +38,11 @@ def add(group: CommandGroup) -> None:
         help="output folder; it can contain several comparisons",
     )
     parser.add_argument("--preset", metavar="NAME", help="name of a built-in comparison, such as paper-table-1")
+    parser.add_argument(
+        "--benchmark",
+        metavar="NAME",
+        help="with a table of the paper: use the settings published for msrvtt (the default), vggsound or didemo",
+    )
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="TOML file that describes your comparison")
     parser.add_argument(
         "--methods",
@@ -117,6 +122,7 @@ def run(options: argparse.Namespace) -> int:
         "settings": settings or None,
         "layout": options.layout,
         "preset": options.preset,
+        "benchmark": options.benchmark,
         "config": options.config,
         "heads": options.heads,
         "engine": options.engine,

@@ -31,6 +31,7 @@ from omnidistill.distillation.shipped_bytes import initial_heads_bytes
 from omnidistill.evaluation.baselines import Baseline
 from omnidistill.evaluation.scores import Scoring
 from omnidistill.experiments.comparison.cells import ComparisonContext, load_result
+from omnidistill.experiments.comparison.changed_names import note_changed_name, require_same_table
 from omnidistill.experiments.comparison.compared import Compared
 from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, plan_baselines, plan_cells
 from omnidistill.experiments.comparison.process_cells import run_locally, run_on_workers
@@ -65,6 +66,7 @@ def compare(
     settings: SettingValues | None = None,
     layout: str | None = None,
     preset: str | None = None,
+    benchmark: str | None = None,
     config: ComparisonConfig | Path | None = None,
     heads: GivenHeads | None = None,
     name: str | None = None,
@@ -88,9 +90,12 @@ def compare(
         seeds: random seeds; one set is distilled per seed (default: 0, 1, 2).
         num_students: number of students trained per set, and number of runs per baseline (default: 5).
         baselines: names of baselines, or `Baseline` objects. `zero-shot` and `full` are always included.
-        settings: settings in the format of `distill`. Each setting applies to every method that has it.
+        settings: settings in the format of `distill`. Each setting applies to every method that has it. They are
+            added to those of the preset or TOML file.
         layout: table layout: "retrieval", "variants", "cost", "directions" or "curve".
         preset: name of a comparison included in the package.
+        benchmark: dataset whose published settings a table of the paper uses: "msrvtt" (default), "vggsound" or
+            "didemo". Tables 1 to 3 belong to one dataset each.
         config: a complete comparison, or the Path of a TOML file, instead of a preset.
         heads: initial heads of every student; None pre-trains them on the split `heads`.
         name: name of the comparison and its files; None uses the name of the preset or TOML file.
@@ -119,9 +124,12 @@ def compare(
         baselines=baselines,
         settings=settings,
         layout=layout,
+        benchmark=benchmark,
     )
     display, base = shown(progress), base_config(comparison)
     root = None if folder is None else Path(folder)
+    if preset is not None:
+        note_changed_name(preset, display)
     features = opened(data, base.modalities)
     features.development()
     Scoring.of(features.split("test"), base.evaluate)  # raises an error about splits or metrics before any work is done
@@ -134,6 +142,7 @@ def compare(
             )
         if root is not None:
             open_folder(root, features, resume)
+            require_same_table(root / f"{usual_name if name is None else name}.json", {cell.method for cell in cells})
         on_device = features.to(chosen_device)
         heads_folder = root and root / "heads"
         start = load_or_create_heads(on_device, base, heads_folder, given, display)

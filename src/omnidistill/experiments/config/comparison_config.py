@@ -1,8 +1,9 @@
 """The settings of a comparison: its methods, sizes (or budgets), seeds and baselines, and the layout of its table.
 
 A method is a preset, given by name alone or together with a label and settings. Some presets exist only for the sizes
-in a paper, with one preset per size. In the name of such a preset, `{size}` is replaced by the current size. With
-`each_anchor`, a method runs once per modality, each time with a different modality as its anchor.
+in a paper, with one preset per size. In the name of such a preset, `{size}` is replaced by the current size, and
+`{benchmark}` by the name of a dataset of the paper. With `each_anchor`, a method runs once per modality, each time with
+a different modality as its anchor.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError, nearest
 from omnidistill.core.settings import Component, Count, Seed, Settings
 from omnidistill.evaluation.baselines import AnyBaseline, Baseline, default_baselines
+from omnidistill.experiments.config.benchmark_layouts import USUAL_BENCHMARK, require_benchmark
 from omnidistill.experiments.config.load import as_texts, load_config, split_tables
 from omnidistill.experiments.config.run_config import RunConfig
 from omnidistill.experiments.config.settings_tree import explain
@@ -39,13 +41,16 @@ _DECIDED = {
     "evaluate.num_seeds": ("num_students",),
 }
 """Maps each setting of a run that a comparison determines to the arguments of the comparison that determine it."""
+_RESERVED = {"paper-table-4": "table 4 (other encoders) needs the command 'transfer' of a later version"}
+"""Names of comparisons that do not exist yet, and why."""
 
 
 class MethodEntry(Settings):
     """A method of a comparison: a preset with its own label and settings."""
 
     preset: str
-    """Name of the preset; "{size}" in it is replaced by the size."""
+    """Name of the preset; "{size}" in it is replaced by the size, and in a file "{benchmark}" by the value of
+    `benchmark` ("msrvtt", "vggsound" or "didemo")."""
     label: str | None = None
     """Name in tables; None uses the name of the preset."""
     settings: Overrides = ()
@@ -110,8 +115,9 @@ def load_comparison(
         source: a TOML file, or a complete comparison.
         preset: name of a comparison included in the package, instead of `source`.
         methods: names of presets, or `MethodEntry` objects; they replace the methods in `source` or `preset`.
-        given: values (sizes, bytes, seeds, num_students, settings, layout, baselines) that replace those in `source` or
-            `preset`. Giving `sizes` removes `bytes`, and vice versa. Values that are None are ignored.
+        given: values (sizes, bytes, seeds, num_students, layout, baselines, benchmark) that replace those in `source`
+            or `preset`, and `settings`, which are added to them. Giving `sizes` removes `bytes`, and vice versa. Values
+            that are None are ignored.
 
     Raises:
         InputError: a name, method or setting is unknown; the message suggests the closest known name.
@@ -125,7 +131,10 @@ def load_comparison(
     for replacing, replaced in (("sizes", "bytes"), ("bytes", "sizes")):
         if replacing in given:
             tree.pop(replaced, None)
-    tree |= {key: as_texts(value) if key == "settings" else _listed(key, value) for key, value in given.items()}
+    earlier = tree.get("settings", [])
+    if "settings" in given and isinstance(earlier, list):
+        given["settings"] = [*earlier, *as_texts(given["settings"])]
+    tree |= {key: _listed(key, value) for key, value in given.items()}
     if methods:
         tree["methods"] = _listed("methods", methods)
     if "methods" not in tree:
@@ -137,10 +146,33 @@ def load_comparison(
         raise InputError(f"{where}: setting 'references' is now called 'baselines'; see docs/upgrading.md")
     if isinstance(tree["methods"], list):
         tree["methods"] = [{"preset": each} if isinstance(each, str) else each for each in tree["methods"]]
+    _resolve_benchmark(tree, where)
     try:
         return name, ComparisonConfig.model_validate_json(json.dumps(to_jsonable_python(tree), default=str))
     except ValidationError as error:
         raise InputError(f"{where}: cannot use the settings: {explain(error, ComparisonConfig, tree)}") from None
+
+
+def _resolve_benchmark(tree: dict[str, Any], where: str) -> None:
+    """Replace "{benchmark}" in the presets of all methods, and remove the key "benchmark"."""
+    benchmark, methods = tree.pop("benchmark", None), tree["methods"]
+    if not isinstance(methods, list):
+        return  # validation reports it
+    name = require_benchmark(USUAL_BENCHMARK if benchmark is None else benchmark, where)
+    entries = [each for each in methods if "{benchmark}" in _preset_of(each)]
+    if benchmark is not None and not entries:
+        raise InputError(f"{argument('benchmark', benchmark)}: no method in this comparison depends on it; omit it")
+    tree["methods"] = [
+        {**to_jsonable_python(each), "preset": _preset_of(each).replace("{benchmark}", name)}
+        if each in entries
+        else each
+        for each in methods
+    ]
+
+
+def _preset_of(entry: Any) -> str:
+    preset = entry.get("preset") if isinstance(entry, dict) else getattr(entry, "preset", None)
+    return preset if isinstance(preset, str) else ""
 
 
 def _source(source: object, preset: str | None) -> tuple[str, str, dict[str, Any]]:
@@ -158,6 +190,8 @@ def _source(source: object, preset: str | None) -> tuple[str, str, dict[str, Any
             if preset is None:
                 return "comparison", "comparison", {}
             known = packaged_files("comparisons")
+            if preset in _RESERVED:
+                raise InputError(f"comparison {preset}: {_RESERVED[preset]}; choose another comparison")
             if preset not in known:
                 named = f"; it is a method, so use {argument('methods', preset)}"
                 hint = named if preset in packaged_files("presets") else nearest(preset, known)

@@ -28,20 +28,26 @@ The paper also tests these variants:
     single mode       L_mod = -mean sigma_1
     rank-2 proxy      s_ij = sum_{k <= 2} v_k^i . v_k^j         our interpretation, because the paper prints no formula
     InfoNCE           L_ins is InfoNCE of s instead of wBCE
+    no SVD            a fixed basis instead of U, with the same graph (table 7; see `models.fixed_modes`)
+
+With the basis "identity", all sigma_k are equal, so no mode is the first one. All M modes then form the proxy:
+s_ij = (1/M) sum_k v_k^i . v_k^j, the mean of the similarities within the modalities.
 
 Shapes: M modalities, b instances, embedding width d; `*r` stands for leading dimensions, one index per run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from omnidistill.core.settings import Positive
+from omnidistill.models.fixed_modes import identity_modes, mean_modes
 from omnidistill.models.objectives.objective import Objective, objectives
 from omnidistill.models.objectives.softmax import infonce, infonce_gradient
 from omnidistill.models.objectives.sphere import LEAST_NORM, gram, inner_products, normalise
@@ -53,7 +59,7 @@ from omnidistill.models.spectrum import Spectrum, spectrum
 class Hopa(Objective):
     """The HoPA objective (eq. 8) for any M >= 2. It is symmetric in the modalities."""
 
-    added: ClassVar[tuple[str, ...]] = ("epsilon",)
+    added: ClassVar[tuple[str, ...]] = ("epsilon", "modes")
     cites: ClassVar[tuple[str, ...]] = ("hopa",)
 
     tau_mod: Positive = 0.1
@@ -74,6 +80,15 @@ class Hopa(Objective):
     """Form of L_ins: wBCE (eq. 9) or InfoNCE of the proxy similarity. lambda_ins = 0 disables L_ins."""
     proxy_rank: Annotated[int, Field(ge=1, le=2)] = 1
     """Number of modes in the proxy similarity; 2 is an ablation in the paper."""
+    modes: Literal["svd", "identity", "mean"] = "svd"
+    """Basis of the modes: the singular vectors, or a fixed one as a control: one mode per modality ("identity"), or the
+    mean of the embeddings ("mean")."""
+
+    @model_validator(mode="after")
+    def _ordered_modes(self) -> Hopa:
+        if self.modes != "svd" and self.proxy_rank != 1:
+            raise ValueError(f"modes = '{self.modes}' has no second mode; set proxy_rank = 1, or modes = 'svd'")
+        return self
 
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
         """Return one loss for every run; the leading dimensions of both arguments index the runs.
@@ -87,7 +102,7 @@ class Hopa(Objective):
     ) -> Float[Tensor, "*r"]:
         """Return the loss for given embeddings, as a function of their singular values and consensus directions."""
         stacked = embeddings.transpose(-3, -2)
-        spectra = spectrum(inner_products(stacked, stacked))
+        spectra = _MODES[self.modes](inner_products(stacked, stacked))
         loss = self._modality_value(spectra.sigma)
         if self.lambda_ins:
             similarity = self._proxies(spectra, stacked)
@@ -107,16 +122,17 @@ class Hopa(Objective):
         shrink = products.diagonal(dim1=-2, dim2=-1).clamp_min(LEAST_NORM**2).rsqrt()  # N^-1
         shrinks = shrink.unsqueeze(-1) * shrink.unsqueeze(-2)
         cosines = shrinks * products
-        spectra = spectrum(cosines)
+        spectra = _MODES[self.modes](cosines)
         vectors, sigma = spectra.vectors, spectra.sigma
 
         turning = (vectors * (self._modality_excess(sigma) / sigma).unsqueeze(-2)) @ vectors.mT
         radial, pushed = torch.zeros_like(shrink), []
         if self.lambda_ins:
-            modes = [spectra.weights(mode) for mode in range(self.proxy_rank)]
+            num_modes, share = self._proxy_modes(outputs.shape[-3])
+            modes = [spectra.weights(mode) for mode in range(num_modes)]
             directions = [((shrink * a).unsqueeze(-2) @ stacked).squeeze(-2) for a in modes]
-            similarity = torch.stack([gram(v) for v in directions]).sum(0)
-            errors = self.lambda_ins * self._instance_errors(similarity, targets)
+            similarity = share * torch.stack([gram(v) for v in directions]).sum(0)
+            errors = self.lambda_ins * share * self._instance_errors(similarity, targets)
             errors = errors + errors.mT
             for mode, (a, v) in enumerate(zip(modes, directions, strict=True)):
                 pulls = errors @ v
@@ -150,10 +166,19 @@ class Hopa(Objective):
         return torch.zeros_like(sigma)
 
     def _proxies(self, spectra: Spectrum, stacked: Float[Tensor, "*r b M d"]) -> Float[Tensor, "*r b b"]:
-        directions = [(spectra.weights(mode).unsqueeze(-2) @ stacked).squeeze(-2) for mode in range(self.proxy_rank)]
-        return torch.stack([inner_products(v, v) for v in directions]).sum(0)
+        num_modes, share = self._proxy_modes(stacked.shape[-2])
+        directions = [(spectra.weights(mode).unsqueeze(-2) @ stacked).squeeze(-2) for mode in range(num_modes)]
+        return share * torch.stack([inner_products(v, v) for v in directions]).sum(0)
+
+    def _proxy_modes(self, num_modalities: int) -> tuple[int, float]:
+        """Return the number of modes in the proxy similarity, and the weight of each."""
+        return (num_modalities, 1 / num_modalities) if self.modes == "identity" else (self.proxy_rank, 1.0)
 
     def _instance_errors(self, similarity: Float[Tensor, "*r b b"], targets: Tensor) -> Float[Tensor, "*r b b"]:
         if self.instance_term == "infonce":
             return infonce_gradient(similarity, targets, self.tau_ins)
         return wbce_gradient(similarity, targets, self.tau_ins, self.threshold, self.reduction, self.epsilon)
+
+
+_MODES: dict[str, Callable[[Tensor], Spectrum]] = {"svd": spectrum, "identity": identity_modes, "mean": mean_modes}
+"""Maps each value of `modes` to the factorisation of Gram matrices."""

@@ -1,0 +1,52 @@
+"""Comparisons of version 0.1 whose names now stand for other tables, and under which names they are found.
+
+Version 0.1 numbered its tables after those of the HoPA paper, with our settings and partly with other contents. Now
+`paper-table-N` is table N as printed. The tables of 0.1 have names of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from omnidistill.core.errors import InputError
+from omnidistill.io.artifacts import read_json
+from omnidistill.io.tracking import Progress
+
+NEW_NAMES = {
+    "paper-table-5": ("hopa-pairs", "three-pair"),
+    "paper-table-6": ("hopa-variants", "hopa-rank-2"),
+    "paper-table-7": ("hopa-costs", "hopa-tesla"),
+    "paper-table-10": ("directions", "tesla-separate"),
+}
+"""Maps the name of a table in 0.1 to its new name, and to a method that occurs only in the table of 0.1."""
+_OTHER_CONTENT = ("paper-table-6", "paper-table-10")
+
+
+def note_changed_name(preset: str, progress: Progress) -> None:
+    """Show one line if version 0.1 used this name for a comparison of something else."""
+    if preset in _OTHER_CONTENT:
+        progress.note(f"{preset} is the table of the paper; what 0.1 called {preset} is now {NEW_NAMES[preset][0]}")
+
+
+def require_same_table(path: Path, methods: Collection[str]) -> None:
+    """Check that a stored table is not one of version 0.1 whose name now stands for another table.
+
+    Args:
+        path: the JSON file of the table; it may be missing.
+        methods: names of the methods in the new table.
+
+    Raises:
+        InputError: the new table would replace a table of version 0.1; the message gives its new name.
+    """
+    new_name, method = NEW_NAMES.get(path.stem, ("", ""))
+    if new_name and method not in methods and path.exists() and method in _methods(read_json(path)):
+        raise InputError(
+            f"{path}: is a table of version 0.1, which is now called {new_name}; choose another folder or name"
+        )
+
+
+def _methods(tree: Mapping[str, Any]) -> set[str]:
+    rows = tree.get("lines", [])
+    return {str(row.get("method")) for row in rows if isinstance(row, dict)} if isinstance(rows, list) else set()

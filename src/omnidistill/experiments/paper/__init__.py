@@ -1,0 +1,6 @@
+"""The tables of the HoPA paper on given features, next to the numbers that the paper prints."""
+
+from omnidistill.experiments.paper.paper_result import PaperTables
+from omnidistill.experiments.paper.run_paper import paper
+
+__all__ = ["PaperTables", "paper"]

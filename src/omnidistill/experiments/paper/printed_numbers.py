@@ -1,0 +1,87 @@
+"""The numbers that the HoPA paper prints, read from `printed/hopa.toml`, and the gain that follows from them.
+
+    gain retained = (row - zero) / (full - zero)
+
+`zero` is the recall of the initial heads where the paper prints it (VGGSound-S, table 4), and otherwise that of 100
+random rows. `full` is the recall after training on all rows. Both are of the same dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, ClassVar
+
+from omnidistill.evaluation.run_scores import Level
+from omnidistill.experiments.config.benchmark_layouts import BENCHMARKS
+from omnidistill.experiments.config.toml_files import packaged_files, read_toml
+from omnidistill.io.artifacts import JsonContent
+
+Percentages = Mapping[Level, float]
+"""Percentages by recall level."""
+
+
+class PrintedNumber(JsonContent):
+    """A row of a table as printed.
+
+    Attributes:
+        table: number of the table.
+        row: name of the row.
+        benchmark: name of the dataset; None if it is not known.
+        size: number of rows N; None if the row does not depend on it, or if it is not known.
+        recall: mean recall over directions, in %.
+        directions: recall by direction, in %.
+        seconds: seconds per outer iteration.
+    """
+
+    remedy: ClassVar[str] = "install the package again"
+
+    table: str
+    row: str
+    benchmark: str | None = None
+    size: int | None = None
+    recall: Mapping[Level, float] = {}
+    directions: Mapping[str, Mapping[Level, float]] = {}
+    seconds: float | None = None
+
+
+@cache
+def printed_numbers() -> tuple[PrintedNumber, ...]:
+    """Return all printed numbers."""
+    where = "printed/hopa.toml"
+    tree: dict[str, Any] = read_toml(packaged_files("printed")["hopa"], where)
+    return tuple(PrintedNumber.from_json(each, where) for each in tree["number"])
+
+
+def printed(table: str, benchmark: str, row: str, size: int | None) -> PrintedNumber | None:
+    """Return the printed numbers of a row; None if none are known."""
+    for each in printed_numbers():
+        if (each.table, each.row) == (table, row) and each.benchmark in (benchmark, None) and each.size in (size, None):
+            return each
+    return None
+
+
+def printed_gain(recall: Percentages, benchmark: str) -> dict[Level, float]:
+    """Return gain retained by level, computed from printed recall in %; levels without a reference are omitted."""
+    zero, full = printed_references(benchmark)
+    levels = [level for level in recall if level in zero and level in full]
+    return {level: (recall[level] - zero[level]) / (full[level] - zero[level]) for level in levels}
+
+
+def printed_references(benchmark: str) -> tuple[Percentages, Percentages]:
+    """Return the printed recall of the zero point of the gain, and after training on all rows."""
+    named = {each.row: each.recall for each in printed_numbers() if each.benchmark == benchmark}
+    return named.get("zero-shot", named["random"]), named["full"]
+
+
+def reference_note(benchmark: str) -> str:
+    """Return a sentence that says from which printed rows the gain of the paper is computed."""
+    title = BENCHMARKS[benchmark].title
+    rows = {each.row: each for each in printed_numbers() if each.benchmark == benchmark}
+    zero = rows.get("zero-shot", rows["random"])
+    what = "initial heads" if zero.row == "zero-shot" else f"{zero.size} random rows"
+    first, last = (" / ".join(f"{k} {value}" for k, value in row.recall.items()) for row in (zero, rows["full"]))
+    return (
+        f"{title}: the zero point of the paper's gain is its {what} ({first}, table {zero.table}), and training on all "
+        f"rows is {last} (table {rows['full'].table})."
+    )

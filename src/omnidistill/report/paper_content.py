@@ -1,0 +1,96 @@
+"""The content of the tables of the HoPA paper: recall, gain retained and costs, ours and as printed.
+
+All recalls and gains are fractions. A value that the paper does not print, or that is not known, is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from omnidistill.evaluation.run_scores import Level
+from omnidistill.io.artifacts import JsonContent
+from omnidistill.report.comparison_content import ComparisonData
+
+SCHEMA = 1
+
+
+class PaperNumbers(JsonContent):
+    """The numbers of a row, either ours or printed.
+
+    Attributes:
+        recall: mean recall over directions.
+        gain: gain retained.
+        directions: recall by direction ("query->gallery").
+        seconds: seconds per outer iteration.
+    """
+
+    recall: Mapping[Level, float] = {}
+    gain: Mapping[Level, float] = {}
+    directions: Mapping[str, Mapping[Level, float]] = {}
+    seconds: float | None = None
+
+
+class PaperRow(JsonContent):
+    """A row of a table: a method or baseline at one size, or a baseline that does not depend on the size (None)."""
+
+    label: str
+    size: int | None
+    is_method: bool
+    ours: PaperNumbers
+    printed: PaperNumbers
+    error: str | None = None
+
+
+class PaperSection(JsonContent):
+    """A table on one dataset.
+
+    Attributes:
+        number: number of the table, or "figure-2".
+        benchmark: short name of the dataset, such as "msrvtt".
+        title: table and dataset, for people.
+        comparison: path of the comparison without suffix, relative to the folder of the page.
+        data: the dataset.
+        levels: recall levels, as in the paper.
+        directions: all directions ("query->gallery").
+        rows: the rows.
+        notes: sentences about how the numbers were obtained.
+    """
+
+    number: str
+    benchmark: str
+    title: str
+    comparison: str
+    data: ComparisonData
+    levels: Sequence[Level]
+    directions: Sequence[str]
+    rows: Sequence[PaperRow]
+    notes: Sequence[str] = ()
+
+
+class PaperContent(JsonContent):
+    """All tables.
+
+    Attributes:
+        command: the command that computed them.
+        versions: versions of the packages that were used.
+        sections: the finished tables.
+        notes: sentences about the printed numbers.
+    """
+
+    remedy: ClassVar[str] = "run the tables again in another folder"
+
+    command: str = ""
+    versions: Mapping[str, str] = {}
+    sections: Sequence[PaperSection] = ()
+    notes: Sequence[str] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of paper.json."""
+        return {"schema": SCHEMA, **self.model_dump(mode="json")}
+
+    @classmethod
+    def from_json(cls, tree: Mapping[str, Any], where: str) -> PaperContent:
+        """Create the content from that of a paper.json. Raises InputError if a field is missing or invalid."""
+        cls.require_schema(tree, SCHEMA, where)
+        return super().from_json({name: value for name, value in tree.items() if name != "schema"}, where)
