@@ -10,9 +10,9 @@ training of the student). Particular settings give the methods of Cazenavette et
 The result is the set with the best validation score. With fewer than 20 validation groups, the best score would be a
 matter of luck. The result is then the last set, and students train on it for as many steps as in the outer loop.
 
-By default, the loop stops early if further iterations are unlikely to help. With experts, it stops before the first iteration if
-the experts do not improve the validation score of the initial heads. Without experts, it stops after a third of the
-iterations if students trained on the best set do not improve this score.
+By default, the loop stops early if further iterations are unlikely to help. With experts, it stops before the first
+iteration if the experts do not improve the validation score of the initial heads. Without experts, it stops after a
+third of the iterations if students trained on the best set do not improve this score.
 """
 
 from __future__ import annotations
