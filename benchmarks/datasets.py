@@ -32,7 +32,7 @@ from omnidistill.experiments.evaluate_run import Evaluation, evaluate
 from omnidistill.experiments.run import DistillResult, distill
 
 CUTS = ("R@1", "R@5", "R@10")
-SHARED = ("zero_shot", "full", "cca", "cca_stacked", "best")
+SHARED = ("zero_shot", "full", "cca", "cca_infonce", "cca_stacked", "best")
 RIVALS = ("cca-bytes-coded", "cca-bytes-coded-stacked", "direct-heads-coded", "direct-heads-coded-stacked")
 
 
